@@ -287,7 +287,7 @@ describe('time and randomness', () => {
 });
 
 describe('private names of grpc-js and Node', () => {
-  /** Names that the tables list as private but that are public elsewhere. */
+  /** Names that the library's tables of private names contain but that are public elsewhere. */
   const COMMON = [
     'activeCalls',
     'call',

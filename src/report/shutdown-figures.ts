@@ -22,7 +22,7 @@ interface ShutdownReport {
   readonly killed: boolean;
   /** Time from SIGTERM to the exit of an idle gateway. */
   readonly idleExitMs: number;
-  /** Time from SIGTERM until the last gRPC client was closed; null if the client does not report it. */
+  /** Time from SIGTERM until the gRPC client was closed; null if the client was not closed or does not report its close. */
   readonly clientsClosedMs: number | null;
   /** Number of reads in flight at SIGTERM, except the read that hangs. */
   readonly unaryInFlight: number;

@@ -50,7 +50,7 @@ describe('table', () => {
     ]);
   });
 
-  it('notes that the failed writes were cut off in flight', () => {
+  it('notes that the failed writes were cut off in flight if all were', () => {
     const text = table([result('plain'), result('resilient', { unsafeInFlightFailed: 2 })], OUTAGE);
     expect(text).toMatch(/^writes {2}failed .* 2 {2}cut off in flight$/m);
   });

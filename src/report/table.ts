@@ -40,7 +40,7 @@ export function table<S extends Named>(
   const lines = [' '.repeat(LABEL_WIDTH) + titles.join(' '.repeat(GAP))];
   for (const { label, cell, remark, onlyIf } of figures) {
     if (onlyIf && !results.some(onlyIf)) continue;
-    const cells = results.map((result, index) => centered(cell(result), titles[index]?.length ?? 0));
+    const cells = results.map((result, index) => center(cell(result), titles[index]?.length ?? 0));
     const line = label.padEnd(LABEL_WIDTH) + cells.join(' '.repeat(GAP));
     const last = results.at(-1);
     const note = last && remark ? remark(last) : '';
@@ -54,6 +54,6 @@ export function milliseconds(value: number): string {
   return `${Math.round(value)} ms`;
 }
 
-function centered(text: string, width: number): string {
+function center(text: string, width: number): string {
   return text.padStart(Math.floor((width + text.length) / 2)).padEnd(width);
 }

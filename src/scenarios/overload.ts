@@ -16,8 +16,8 @@ const METHOD_CONFIG: readonly MethodConfig[] = [
     },
   },
 ];
-// Without throttling, grpc-js sends every failed read four times. With fewer tokens, such as the 10 in the sample of gRFC A6, it retries no
-// read, because at this rate half of the tokens are used up before the first backoff ends.
+// Without throttling, grpc-js sends every failed read up to four times. With fewer tokens, such as the 10 in the sample of gRFC A6, it
+// retries no read, because at this rate half of the tokens are used up before the first backoff ends.
 const RETRY_THROTTLING = { maxTokens: 100, tokenRatio: 0.1 };
 
 /**

@@ -12,9 +12,9 @@ export interface GatewayOrders {
    * Emits the order with this id when it exists. Checks about every 30 s. With {@link ORDER_POLL_CONFIG}, fails after the fourth check.
    */
   getWhenThere(id: string): Observable<Order>;
-  /** Emits the log after a cursor, then new orders. */
+  /** Emits the orders after the cursor `from`, then new ones. */
   watch(from: string): Observable<OrderEvent>;
-  /** Like {@link watch}, but resumed after lost connections, until the application shuts down. */
+  /** Like {@link watch}, but resubscribes or resumes after lost connections. Ends when the application shuts down, except for `plain`. */
   feed(from: string): Observable<OrderEvent>;
   /** Resolves when the client has closed; `undefined` if the client does not report its close. */
   readonly closed?: Promise<void>;

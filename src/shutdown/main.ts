@@ -31,7 +31,7 @@ process.on('SIGTERM', onSigterm);
 process.once('disconnect', () => process.exit(0));
 process.on('message', (_command: GatewayCommand) => report());
 // The handles that every process of this kind has open.
-const usual = process.getActiveResourcesInfo();
+const usualHandles = process.getActiveResourcesInfo();
 
 const logger = new CapturedLogger();
 logger.lines$.subscribe((line) => notify({ type: 'line', line }));
@@ -64,7 +64,7 @@ function onSigterm(): void {
 function report(onSent: () => void = () => undefined): void {
   // Immediates end with this event-loop turn.
   const openHandles = process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate');
-  for (const kind of usual) {
+  for (const kind of usualHandles) {
     const index = openHandles.indexOf(kind);
     if (index >= 0) openHandles.splice(index, 1);
   }

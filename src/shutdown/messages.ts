@@ -30,6 +30,6 @@ export interface GatewayReport {
   readonly feed: 'none' | 'running' | 'completed' | 'failed';
   /** Node's names for the open handles (sockets, timers, servers), except those that every process has. */
   readonly openHandles: readonly string[];
-  /** Time from the signal until the last gRPC client was closed, in milliseconds; `undefined` if the client does not report it. */
+  /** Milliseconds from the first SIGTERM until the gRPC client was closed; `undefined` if it is open or does not report its close. */
   readonly clientsClosedMs: number | undefined;
 }

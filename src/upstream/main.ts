@@ -1,6 +1,6 @@
 // The upstream of the demo, a separate process:
 //   node dist/upstream/main.js --port 50051 --log orders.log [--counts orders] [--server resilient|nest] [--connection-age MS] [--standby]
-// With --standby, it listens only when its parent, the gateway, sends a command, so that Node's startup time does not add to the
+// With --standby, it listens only when its parent process sends a command, so that Node's startup time does not add to the
 // downtime. It exits if the parent exits.
 import 'reflect-metadata';
 import { subscribe } from 'node:diagnostics_channel';
@@ -41,7 +41,7 @@ const setup: UpstreamSetup = {
 
 let app: INestMicroservice | undefined;
 const sockets = new Set<Socket>();
-// Logs to the console only if the process has no parent. Otherwise, the parent receives the lines.
+// Logs to the console only if the process has no IPC channel. Otherwise, its parent receives the lines of our server.
 const logger = new CapturedLogger(process.send ? undefined : new ConsoleLogger());
 logger.lines$.subscribe((line) => notify({ type: 'line', line }));
 
@@ -66,7 +66,7 @@ const RESILIENT_STRATEGY: AsyncMicroserviceOptions = {
   useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
 };
 
-/** Nest's own server, configured to let calls finish at shutdown. */
+/** Returns the options of Nest's own server, which let calls finish at shutdown. */
 function nestOptions(): MicroserviceOptions {
   return { transport: Transport.GRPC, options: { ...serverOptions(setup), gracefulShutdown: true } };
 }

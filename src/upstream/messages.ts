@@ -1,7 +1,7 @@
 import type { LogLine } from '../report/captured-logger.js';
 import type { Work } from './work.js';
 
-/** A command from the gateway to its upstream over the IPC channel. */
+/** A command from the parent process to the upstream over the IPC channel. */
 export type UpstreamCommand =
   | { readonly type: 'listen' }
   /** Applies from the next request. */
@@ -11,7 +11,7 @@ export type UpstreamCommand =
   /** Resets all connections and keeps listening. */
   | { readonly type: 'cut' };
 
-/** A message from the upstream to the gateway. */
+/** A message from the upstream to its parent process. */
 export type UpstreamNotice =
   | { readonly type: 'standby' }
   | { readonly type: 'listening'; readonly atMs: number }

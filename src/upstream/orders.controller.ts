@@ -54,7 +54,7 @@ export class OrdersController {
     return order;
   }
 
-  /** A generator, so that unread orders stay in the log instead of the memory of this process. */
+  /** A generator, so that orders are read from the log at the pace of the client instead of being buffered for each call. */
   @GrpcMethod('Orders')
   async *watch(@Payload() { from }: WatchRequest, @CallSignal() signal: AbortSignal): AsyncGenerator<OrderEvent> {
     for await (const order of this.log.follow(BigInt(from), signal)) yield { sequence: order.sequence, order };

@@ -59,7 +59,7 @@ export class UpstreamModule {
       module: UpstreamModule,
       imports: server === 'resilient' ? [ours] : [],
       providers: [
-        { provide: OrderLog, useFactory: () => seeded(new OrderLog(logPath)) },
+        { provide: OrderLog, useFactory: () => seed(new OrderLog(logPath)) },
         arrivals,
         ...(server === 'nest' ? [{ provide: APP_INTERCEPTOR, useClass: IterablesInterceptor }] : []),
       ],
@@ -67,7 +67,7 @@ export class UpstreamModule {
   }
 }
 
-function seeded(log: OrderLog): OrderLog {
+function seed(log: OrderLog): OrderLog {
   while (log.length < SEED_ORDERS) log.append({ requestId: `seed-${log.length}`, item: 'tea', quantity: 1 });
   return log;
 }

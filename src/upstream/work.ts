@@ -47,7 +47,7 @@ export class Workload {
   now = NORMAL_WORK;
   private readonly tails = new Map<string, () => number>();
 
-  /** Returns the duration of the next read of this contender. */
+  /** Returns the duration of the next read of the contender `sender`. */
   nextReadMs(sender: string): number {
     const tail = this.tails.get(sender) ?? evenDraws();
     this.tails.set(sender, tail);

@@ -54,7 +54,7 @@ interface Replicas {
 }
 
 /** Starts `count` replicas and a client, and waits for the connections to all of them, or to one under pick_first. */
-async function replicas(
+async function startReplicas(
   count: number,
   policy: (typeof POLICIES)[number] | 'pick_first',
   path: (typeof PATHS)[number],
@@ -76,7 +76,7 @@ async function replicas(
   return { servers, echo, events };
 }
 
-/** Starts `count` calls in one turn, because sequential calls would alternate between the replicas even without this feature. */
+/** Starts `count` calls in one turn, because sequential attempts would alternate between the replicas anyway. */
 const callTogether = (count: number, call: () => Promise<unknown>): Promise<unknown> =>
   Promise.all(Array.from({ length: count }, call));
 
@@ -95,7 +95,7 @@ describe('attempts of one call', () => {
     'retries on the other replica if one of two fails, so that no call fails (%s, %s)',
     { timeout: 120_000 },
     async (policy, path) => {
-      const { servers, echo } = await replicas(2, policy, path, retrying(2));
+      const { servers, echo } = await startReplicas(2, policy, path, retrying(2));
       const [unhealthy] = servers as [ScriptedGrpcServer];
       unhealthy.script('Unary', busy);
       let failed = 0;
@@ -112,7 +112,7 @@ describe('attempts of one call', () => {
   it.each(EACH)(
     'reaches the third replica by the third attempt if two of three fail (%s, %s)',
     async (policy, path) => {
-      const { servers, echo } = await replicas(3, policy, path, retrying(3));
+      const { servers, echo } = await startReplicas(3, policy, path, retrying(3));
       for (const unhealthy of servers.slice(0, 2)) unhealthy.script('Unary', busy);
       for (let round = 0; round < 5; round++) await callTogether(20, () => firstValueFrom(echo.unary({})));
       const repeated = servers
@@ -123,7 +123,7 @@ describe('attempts of one call', () => {
   );
 
   it.each(PATHS)('retries on any replica after all have been tried (%s)', async (path) => {
-    const { servers, echo } = await replicas(2, 'round_robin', path, retrying(5));
+    const { servers, echo } = await startReplicas(2, 'round_robin', path, retrying(5));
     for (const unhealthy of servers) unhealthy.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
     expect(error.attempts).toHaveLength(5);
@@ -135,7 +135,7 @@ describe('attempts of one call', () => {
   });
 
   it.each(PATHS)('retries on the same replica under pick_first (%s)', async (path) => {
-    const { servers, echo } = await replicas(2, 'pick_first', path, retrying(4));
+    const { servers, echo } = await startReplicas(2, 'pick_first', path, retrying(4));
     servers[0]!.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
     expect(new Set(error.attempts.map(({ peer }) => peer)).size).toBe(1);
@@ -144,7 +144,7 @@ describe('attempts of one call', () => {
   it.each(PATHS.flatMap((path) => ['0s', '0.02s'].map((delay) => [delay, path] as const)))(
     'sends a hedge after %s to a replica other than that of the running attempt (%s)',
     async (delay, path) => {
-      const { servers, echo } = await replicas(2, 'round_robin', path, hedging(delay));
+      const { servers, echo } = await startReplicas(2, 'round_robin', path, hedging(delay));
       const [frozen, healthy] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
       frozen.script('Unary', { never: true });
       // The hedge budget permits five hedges at the start.
@@ -154,8 +154,8 @@ describe('attempts of one call', () => {
         callsOf(server)
           .flatMap(({ metadata }) => metadata.get('key').map(String))
           .sort();
-      // The healthy replica answers each call, and no call reaches a replica twice. If the healthy replica is slow, the
-      // hedge of a call that it received first reaches the frozen one.
+      // The healthy replica answers each call, and no call reaches a replica twice. If the healthy replica
+      // receives a call first but responds slowly, the hedge of this call reaches the frozen replica.
       expect(keysOf(healthy)).toEqual(keys);
       expect(keysOf(frozen)).toEqual(delay === '0s' ? keys : [...new Set(keysOf(frozen))]);
       expect(keysOf(frozen)).not.toEqual([]);
@@ -163,7 +163,7 @@ describe('attempts of one call', () => {
   );
 
   it.each(PATHS)('retries calls of all kinds on the other replica (%s)', async (path) => {
-    const { servers, echo } = await replicas(2, 'round_robin', path, {
+    const { servers, echo } = await startReplicas(2, 'round_robin', path, {
       ...retrying(2),
       methods: { '*': { idempotent: true } },
     });
@@ -176,7 +176,7 @@ describe('attempts of one call', () => {
   });
 
   it.each(PATHS)('adds only the attempt count to the metadata of a retry (%s)', async (path) => {
-    const { servers, echo } = await replicas(2, 'round_robin', path, retrying(2));
+    const { servers, echo } = await startReplicas(2, 'round_robin', path, retrying(2));
     const seen: object[] = [];
     for (const server of servers) {
       server.script('Unary', ({ previousAttempts, metadata }) => {
@@ -190,7 +190,7 @@ describe('attempts of one call', () => {
   });
 
   it.each(PATHS)('reports the endpoint of each attempt in the error and in the events (%s)', async (path) => {
-    const { servers, echo, events } = await replicas(2, 'round_robin', path, retrying(2));
+    const { servers, echo, events } = await startReplicas(2, 'round_robin', path, retrying(2));
     for (const unhealthy of servers) unhealthy.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
     const peers = error.attempts.map(({ peer }) => peer);

@@ -27,12 +27,15 @@ const POLICIES: Readonly<Record<string, object>> = {
   },
 };
 
-/** A timer retains each subchannel until its backoff has passed. */
+/** Short backoffs, because a timer retains each subchannel until the backoff of the subchannel has passed. */
 const BACKOFF: ChannelOptions = {
   'grpc.initial_reconnect_backoff_ms': 400,
   'grpc.max_reconnect_backoff_ms': 400,
 };
-/** Longer than the longest backoff and the interval at which a client checks whether removed connections still carry calls. */
+/**
+ * Minimum wait before objects are counted. It exceeds the longest backoff, and the interval at which a client checks whether removed
+ * connections still carry calls.
+ */
 const SETTLED_MS = 1_800;
 
 setFlagsFromString('--expose-gc');
@@ -79,7 +82,7 @@ function poolOf(channel: object): Pool {
   return (channel as { readonly internalChannel: { readonly subchannelPool: Pool } }).internalChannel.subchannelPool;
 }
 
-async function plainCaller(target: string, policy: object): Promise<Caller> {
+async function connectPlainCaller(target: string, policy: object): Promise<Caller> {
   const client = new Client(target, credentials.createInsecure(), {
     ...BACKOFF,
     'grpc.enable_channelz': 0,
@@ -109,7 +112,7 @@ async function plainCaller(target: string, policy: object): Promise<Caller> {
   };
 }
 
-async function ourCaller(target: string, policy: object): Promise<Caller> {
+async function connectOurCaller(target: string, policy: object): Promise<Caller> {
   const client = await startClient({
     url: target,
     loadBalancing: [policy as Readonly<Record<string, unknown>>],
@@ -129,7 +132,7 @@ async function ourCaller(target: string, policy: object): Promise<Caller> {
   };
 }
 
-async function churn(make: typeof plainCaller, policy: object): Promise<Churned> {
+async function churn(make: typeof connectPlainCaller, policy: object): Promise<Churned> {
   const source = new AddressSource();
   const server = new ManyListeners();
   let change = 0;
@@ -218,8 +221,8 @@ it.each(Object.entries(POLICIES))(
   'retains at most 10% more subchannels, transports, sockets, and memory than a plain client after many changes of 200 addresses with %s',
   { timeout: 300_000 },
   async (_name, policy) => {
-    const plain = await churn(plainCaller, policy);
-    const ours = await churn(ourCaller, policy);
+    const plain = await churn(connectPlainCaller, policy);
+    const ours = await churn(connectOurCaller, policy);
     for (const { seen } of [plain, ours]) expect(seen).toBe(CHANGES * ADDRESSES);
     expect(ours.subchannels).toBeLessThanOrEqual(plusTenPercent(plain.subchannels));
     expect(ours.transports).toBeLessThanOrEqual(plusTenPercent(plain.transports));

@@ -29,7 +29,7 @@ async function startServers(count: number): Promise<readonly ScriptedGrpcServer[
   return servers;
 }
 
-/** Starts a client of `servers` that retries reads, records its endpoint events, and waits until each server has received a call. */
+/** Starts a client that retries reads. Records its endpoint events, and waits until each of `servers` has received a call. */
 async function startClient(servers: readonly ScriptedGrpcServer[], settings: Partial<GrpcClientSettings>) {
   const app = await startOrdersApp({
     url: `ipv4:${servers.map(({ url }) => url).join(',')}`,

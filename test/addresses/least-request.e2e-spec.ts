@@ -16,7 +16,7 @@ interface Pair {
 }
 
 /** Starts two servers and a client, and waits for the connections to both. */
-async function pair(path: (typeof PATHS)[number], settings: ClientSettings = {}): Promise<Pair> {
+async function startPair(path: (typeof PATHS)[number], settings: ClientSettings = {}): Promise<Pair> {
   if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
   const servers = [await startServer(), await startServer()] as const;
   const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
@@ -38,10 +38,11 @@ describe('least_request', () => {
   it.each(PATHS)(
     'fails none of 500 calls under least_request with the default retry budget if one of two servers fails (%s)',
     async (path) => {
-      const { servers, echo } = await pair(path);
+      const { servers, echo } = await startPair(path);
       const [unhealthy, healthy] = servers;
       // If the machine pauses, the policy measures a high latency for the healthy server and sends calls to the unhealthy one. A failure
-      // after 20 ms raises the latency of the unhealthy server to that level within fewer attempts.
+      // after 20 ms raises the latency of the unhealthy server to that level within fewer attempts than an
+      // immediate failure.
       unhealthy.script('Unary', { delayMs: 20, status: 'UNAVAILABLE', details: 'failing' });
       const before = callsOf(unhealthy);
       for (let calls = 0; calls < 500; calls++) await firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
@@ -51,14 +52,14 @@ describe('least_request', () => {
   );
 
   it.each(PATHS)('sends few calls to a slow server under least_request (%s)', async (path) => {
-    const { servers, echo } = await pair(path);
+    const { servers, echo } = await startPair(path);
     const [slow] = servers;
     // Much longer than a call takes on a busy machine.
     slow.script('Unary', { delayMs: 1_000, message: {} });
     const callTogether = () =>
       Promise.all([1, 2, 3, 4].map(() => firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }))));
     const before = callsOf(slow);
-    // The policy measures the slow server first.
+    // First, the policy must measure the latency of the slow server.
     while (callsOf(slow) === before) await callTogether();
     const measured = callsOf(slow);
     for (let round = 0; round < 50; round++) await callTogether();
@@ -69,7 +70,8 @@ describe('least_request', () => {
     const servers = [await startServer(), await startServer()];
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
     const client = await startClient({ url, loadBalancing: 'least_request', connection: 'warm' });
-    // Without unary calls, the policy has measured no latency. On a busy machine, the latency of one server may be several times that of the other.
+    // Without unary calls, the policy has measured no latency. On a busy machine, one server may have several times
+    // the latency of the other.
     await waitFor(() => readyOf(client) === 2);
     for (const server of servers) server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const echo = client.getService<EchoService>('Echo');
@@ -84,7 +86,7 @@ describe('least_request', () => {
 
   it('replaces least_request_experimental in a service config with the least_request of this library', async () => {
     const loadBalancingConfig = [{ unknown_policy: {} }, { least_request_experimental: { choiceCount: 3 } }];
-    const { client } = await pair('on a connection', {
+    const { client } = await startPair('on a connection', {
       loadBalancing: undefined,
       serviceConfig: { loadBalancingConfig },
     });
@@ -94,7 +96,7 @@ describe('least_request', () => {
   it.each(PATHS)(
     'keeps calls waiting during an outage under least_request and sends them when a server accepts connections (%s)',
     async (path) => {
-      const { servers, client, echo } = await pair(path, { outageGraceMs: 60_000 });
+      const { servers, client, echo } = await startPair(path, { outageGraceMs: 60_000 });
       for (const server of servers) await server.stop('kill-connections');
       await waitFor(() => client.connectivity.state !== 'READY');
       const call = firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));

@@ -5,7 +5,7 @@ import { onTestFinished } from 'vitest';
 /** An empty message. */
 const MESSAGE = Buffer.alloc(5);
 
-/** A gRPC server on many TCP ports of 127.0.0.1 that can move to other ports. Closed at the end of the test. */
+/** A gRPC server that listens on many TCP ports of 127.0.0.1 and can move to other ports. Closed at the end of the test. */
 export class ManyListeners {
   readonly sockets = new Set<Socket>();
   /** Number of connections accepted so far. */

@@ -24,11 +24,11 @@ async function setUp(count: number, settings: Partial<GrpcClientSettings> = {}):
   onTestFinished(() => {
     replicas.close();
   });
-  const { app, events } = await client(replicas, settings);
+  const { app, events } = await startClient(replicas, settings);
   return { replicas, app, events };
 }
 
-async function client(
+async function startClient(
   replicas: Replicas,
   settings: Partial<GrpcClientSettings> = {},
 ): Promise<Pick<Setup, 'app' | 'events'>> {
@@ -46,7 +46,7 @@ async function client(
   return { app, events };
 }
 
-function reads({ app }: Pick<Setup, 'app'>): CallLoad {
+function startReads({ app }: Pick<Setup, 'app'>): CallLoad {
   const load = CallLoad.start(200, () => app.orders.get({ id: '7' }), 50);
   onTestFinished(() => load.stop(60_000));
   return load;
@@ -63,7 +63,7 @@ describe('name with another address', () => {
   it('sends calls to an added server and ends no connection', { tags: ['timed'] }, async ({ task }) => {
     const { replicas, app, events } = await setUp(2);
     await waitFor(() => isReady(app, 2), HANG);
-    const load = reads({ app });
+    const load = startReads({ app });
     await replicas.scale(3);
     const addedAt = performance.now();
     const [, , added] = replicas.all;
@@ -72,7 +72,7 @@ describe('name with another address', () => {
     await load.stop(60_000);
     expect(load.failed).toEqual([]);
     const before = replicas.all.map(({ calls }) => calls);
-    // Makes these calls one at a time, because servers receive concurrent calls later than the client distributes them.
+    // These calls run one at a time, because under a concurrent load, some calls have not yet reached their selected server.
     for (let call = 0; call < 150; call += 1) await firstValueFrom(app.orders.get({ id: '7' }));
     expect(replicas.all.map(({ calls }, index) => calls - before[index]!)).toEqual([50, 50, 50]);
     expect(ended(events)).toEqual([]);
@@ -88,7 +88,7 @@ describe('name with another address', () => {
   it('sends no more calls to a removed server, and closes its connection', async () => {
     const { replicas, app, events } = await setUp(3);
     await waitFor(() => isReady(app, 3), HANG);
-    const load = reads({ app });
+    const load = startReads({ app });
     await replicas.scale(2);
     await waitFor(() => events.some(({ type }) => type === 'addresses-changed'), HANG);
     const [, , removed] = replicas.all;
@@ -167,7 +167,7 @@ describe('name with only unreachable addresses', () => {
   it('keeps the open connections of a name with only unreachable addresses until a new address is reachable, and then replaces them', async () => {
     const { replicas, app, events } = await setUp(1);
     await waitFor(() => isReady(app, 1), HANG);
-    const load = reads({ app });
+    const load = startReads({ app });
     replicas.nameServer.addresses = ['127.1.255.254'];
     await waitFor(() => app.client.snapshot().connections.some(({ state }) => state === 'TRANSIENT_FAILURE'), HANG);
     const before = load.calls.length;
@@ -191,7 +191,7 @@ describe('failed lookup', () => {
   it('keeps the addresses in use and logs one warning if lookups fail', async () => {
     const { replicas, app, events } = await setUp(2);
     await waitFor(() => isReady(app, 2), HANG);
-    const load = reads({ app });
+    const load = startReads({ app });
     replicas.nameServer.hasRecords = false;
     const { queries } = replicas.nameServer;
     await waitFor(() => replicas.nameServer.queries >= queries + 3, HANG);
@@ -212,9 +212,9 @@ describe('failed lookup', () => {
 describe('periodic lookup', () => {
   it('resolves the name periodically by default for round_robin but not for pick_first, and applies an explicit dnsRefreshMs', async () => {
     const { replicas, app } = await setUp(1, { dnsRefreshMs: undefined });
-    const first = await client(replicas, { dnsRefreshMs: undefined, loadBalancing: 'pick_first' });
-    const off = await client(replicas, { dnsRefreshMs: false });
-    const explicit = await client(replicas, { loadBalancing: 'pick_first' });
+    const first = await startClient(replicas, { dnsRefreshMs: undefined, loadBalancing: 'pick_first' });
+    const off = await startClient(replicas, { dnsRefreshMs: false });
+    const explicit = await startClient(replicas, { loadBalancing: 'pick_first' });
     const apps = [app, first.app, off.app, explicit.app];
     await waitFor(() => apps.every(({ client: one }) => one.connectivity.state === 'READY'), HANG);
     const next = apps.map(({ client: one }) => one.snapshot().resolution.nextLookupAt);
@@ -228,7 +228,7 @@ describe('periodic lookup', () => {
     await waitFor(() => app.client.connectivity.state === 'IDLE', HANG);
     expect(app.client.snapshot().resolution.nextLookupAt).toBeUndefined();
     const { queries } = replicas.nameServer;
-    const busy = await client(replicas);
+    const busy = await startClient(replicas);
     // While the first client is idle, the second client makes its first lookup and three more.
     await waitFor(() => replicas.nameServer.queries >= queries + 4, HANG);
     expect(app.client.connectivity.state).toBe('IDLE');
@@ -239,7 +239,7 @@ describe('periodic lookup', () => {
 });
 
 describe('lookup after a disconnect', () => {
-  it('does not make an idle channel connect', async () => {
+  it('keeps a channel idle while it looks up its name after a disconnect', async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {} } });
     onTestFinished(() => server.close());
     const app = await startOrdersApp({ url: server.url.replace('127.0.0.1', 'localhost') });
@@ -275,7 +275,7 @@ describe('load balancing of a live service config', () => {
       }),
     });
     const { replicas, app, events } = await opening;
-    const load = reads({ app });
+    const load = startReads({ app });
     const watch = lastValueFrom(app.orders.watch({ from: '1' }).pipe(toArray()));
     await waitFor(() => load.succeeded.length > 50, HANG);
     expect(replicas.all.filter(({ calls }) => calls > 0)).toHaveLength(1);

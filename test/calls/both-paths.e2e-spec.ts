@@ -24,7 +24,7 @@ const ENCODINGS = ['identity', 'gzip', 'deflate', 'snappy'] as const;
 const MAX_RECEIVE_BYTES = 10_000;
 /** Payload size of a message that has exactly the maximum size, which includes one byte for the field and two for its length. */
 const MAX_PAYLOAD_BYTES = MAX_RECEIVE_BYTES - 3;
-/** Flow-control window of requests, and size of the DATA frames of responses. */
+/** Flow-control window of requests, and maximum size of one write of a response, in the pair 'tiny windows'. */
 const TINY_BYTES = 1_000;
 const PAIRS = ['plain', 'tiny windows', 'TLS'] as const;
 const REQUEST_METADATA: readonly (readonly [string, string | Buffer])[] = [
@@ -81,7 +81,7 @@ interface Script {
   readonly steps: readonly Step[];
 }
 
-function script(dice: Dice): Script {
+function createScript(dice: Dice): Script {
   const kind = dice.pick(KINDS);
   const steps: Step[] = [];
   if (dice.below(2) === 0) steps.push({ do: 'read requests' });
@@ -151,7 +151,7 @@ function script(dice: Dice): Script {
   };
 }
 
-function framed(step: Message): Buffer {
+function frame(step: Message): Buffer {
   const payload = Buffer.alloc(step.bytes, 7);
   const field = Buffer.from([0x1a, ...varint(payload.length)]);
   const body =
@@ -189,7 +189,7 @@ class ScriptServer {
   readonly seen = new Map<string, Seen[]>();
   private constructor(
     readonly server: Http2Server,
-    private readonly frameBytes: number,
+    private readonly maxWriteBytes: number,
     readonly url: string,
   ) {}
 
@@ -198,8 +198,8 @@ class ScriptServer {
     const [cert, key] = await Promise.all(['server', 'server-key'].map((name) => readFile(certificate(name))));
     const server = pair === 'TLS' ? createSecureServer({ cert: cert!, key: key! }) : createServer({ settings });
     await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-    const frameBytes = pair === 'tiny windows' ? TINY_BYTES : Infinity;
-    const one = new ScriptServer(server, frameBytes, `127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const maxWriteBytes = pair === 'tiny windows' ? TINY_BYTES : Infinity;
+    const one = new ScriptServer(server, maxWriteBytes, `127.0.0.1:${(server.address() as AddressInfo).port}`);
     const sessions = new Set<{ destroy(): void }>();
     server.on('session', (session) => {
       sessions.add(session);
@@ -216,9 +216,10 @@ class ScriptServer {
   }
 
   private write(stream: ServerHttp2Stream, bytes: Buffer): void {
-    if (this.frameBytes === Infinity) stream.write(bytes);
+    if (this.maxWriteBytes === Infinity) stream.write(bytes);
     else
-      for (let at = 0; at < bytes.length; at += this.frameBytes) stream.write(bytes.subarray(at, at + this.frameBytes));
+      for (let at = 0; at < bytes.length; at += this.maxWriteBytes)
+        stream.write(bytes.subarray(at, at + this.maxWriteBytes));
   }
 
   private async serve(stream: ServerHttp2Stream, headers: Record<string, unknown>): Promise<void> {
@@ -266,11 +267,11 @@ class ScriptServer {
           break;
         case 'message':
           if (!stream.headersSent) return;
-          this.write(stream, framed(step));
+          this.write(stream, frame(step));
           break;
         case 'messages':
           if (!stream.headersSent) return;
-          this.write(stream, Buffer.concat(step.messages.map(framed)));
+          this.write(stream, Buffer.concat(step.messages.map(frame)));
           break;
         case 'pause':
           await new Promise((resolve) => setTimeout(resolve, 3));
@@ -311,7 +312,7 @@ class ScriptServer {
   }
 }
 
-async function* messages(sizes: readonly number[]): AsyncGenerator<{ payload: Buffer }> {
+async function* generateMessages(sizes: readonly number[]): AsyncGenerator<{ payload: Buffer }> {
   for (const size of sizes) {
     await Promise.resolve();
     yield { payload: Buffer.alloc(size, 1) };
@@ -340,7 +341,7 @@ async function run(
   };
   const call =
     kind === 'clientStream' || kind === 'bidi'
-      ? echo[kind](messages(requests), options as never)
+      ? echo[kind](generateMessages(requests), options as never)
       : echo[kind]({ payload: Buffer.alloc(requests[0] ?? 0, 1) }, options as never);
   let received = 0;
   if (pauses && cancelAfter !== 0 && (kind === 'serverStream' || kind === 'bidi')) {
@@ -460,7 +461,7 @@ describe('calls on a connection and on grpc-js’s channel', () => {
       const first = Number(process.env['FIRST'] ?? 1);
       const differences: unknown[] = [];
       for (let seed = first; seed < first + count; seed++) {
-        const steps = script(new Dice(seed));
+        const script = createScript(new Dice(seed));
         const { server, clients, direct, channel } = pairs[seed % pairs.length]!;
         const [onConnection, onChannel] = [new Set<string>(), new Set<string>()];
         // The outcome of a script can depend on timing, so both clients run the script up to 8 times, until an outcome of one client
@@ -472,8 +473,8 @@ describe('calls on a connection and on grpc-js’s channel', () => {
             timeoutMs: 30_000,
           });
           const outcomes = await Promise.all([
-            run(direct, server, `d${id}`, steps),
-            run(channel, server, `c${id}`, steps),
+            run(direct, server, `d${id}`, script),
+            run(channel, server, `c${id}`, script),
           ]);
           onConnection.add(JSON.stringify(outcomes[0]));
           const onChannelNow = JSON.stringify(outcomes[1]);
@@ -481,7 +482,7 @@ describe('calls on a connection and on grpc-js’s channel', () => {
           onChannel.add(/write after end|"hangs"/.test(onChannelNow) ? JSON.stringify(outcomes[0]) : onChannelNow);
         }
         if (!agree(onConnection, onChannel))
-          differences.push({ seed, steps, direct: [...onConnection], channel: [...onChannel] });
+          differences.push({ seed, script, direct: [...onConnection], channel: [...onChannel] });
         if (differences.length > 3) break;
       }
       if (process.env['DIFF'] !== undefined)

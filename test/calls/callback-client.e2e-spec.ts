@@ -25,10 +25,10 @@ interface Requests {
   end(): void;
 }
 
-const ours = async (url: string): Promise<Callbacks> =>
+const connectOurClient = async (url: string): Promise<Callbacks> =>
   (await startClient({ url })).getClientByServiceName<Callbacks>('Echo');
 
-async function plain(url: string): Promise<Callbacks> {
+async function connectPlainClient(url: string): Promise<Callbacks> {
   const Plain = makeGenericClientConstructor(loadSync(ECHO_PROTO)['testing.v1.Echo'] as never, 'Echo');
   const client = new Plain(url, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
   onTestFinished(() => {
@@ -85,7 +85,7 @@ describe('callback client of getClientByServiceName()', () => {
     expect(await firstValueFrom(echo.unary({ text: 'tea' }))).toMatchObject({ text: 'tea' });
   });
 
-  const behindProxy = async () => {
+  const startBehindProxy = async () => {
     const server = await startServer();
     const proxy = await Http2FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -93,13 +93,13 @@ describe('callback client of getClientByServiceName()', () => {
   };
 
   describe.each([
-    ["on this library's channel", ours],
-    ['on a plain grpc-js channel', plain],
+    ["on this library's channel", connectOurClient],
+    ['on a plain grpc-js channel', connectPlainClient],
   ] as const)('%s', (where, connect) => {
     it.each(Object.entries(KINDS))(
       `resends a %s call of a callback client ${where} once if a GOAWAY rejects it`,
       async (kind, call) => {
-        const { server, proxy } = await behindProxy();
+        const { server, proxy } = await startBehindProxy();
         const client = await connect(proxy.url);
         await answer((done) => client.unary({}, done));
         proxy.failCalls({ kind: 'goaway' });
@@ -112,7 +112,7 @@ describe('callback client of getClientByServiceName()', () => {
     it.each(Object.entries(KINDS))(
       `fails a %s call of a callback client ${where} if a second GOAWAY rejects it`,
       async (_kind, call) => {
-        const { proxy } = await behindProxy();
+        const { proxy } = await startBehindProxy();
         const client = await connect(proxy.url);
         await answer((done) => client.unary({}, done));
         proxy.failCalls({ kind: 'goaway' }, { times: 3 });
@@ -125,8 +125,8 @@ describe('callback client of getClientByServiceName()', () => {
   it.each(['INTERNAL_ERROR', 'ENHANCE_YOUR_CALM'] as const)(
     'resends a call of a callback client if a GOAWAY with %s rejects it',
     async (code) => {
-      const { server, proxy } = await behindProxy();
-      const client = await ours(proxy.url);
+      const { server, proxy } = await startBehindProxy();
+      const client = await connectOurClient(proxy.url);
       await answer((done) => client.unary({}, done));
       proxy.failCalls({ kind: 'goaway', code });
       expect(await KINDS['unary']!(client)).toBe(7);
@@ -149,9 +149,9 @@ describe('callback client of getClientByServiceName()', () => {
   });
 
   it('ends a cancelled call of a callback client with CANCELLED even if a GOAWAY rejects it', async () => {
-    const { server, proxy } = await behindProxy();
+    const { server, proxy } = await startBehindProxy();
     server.script('UnsafeUnary', { never: true });
-    const client = await ours(proxy.url);
+    const client = await connectOurClient(proxy.url);
     await answer((done) => client.unary({}, done));
     proxy.failCalls({ kind: 'goaway' });
     const failure = new Promise<ServiceError | null>((resolve) => {
@@ -168,8 +168,8 @@ describe('callback client of getClientByServiceName()', () => {
   });
 
   it('releases buffered requests of a callback client and does not resend a call whose request exceeds the per-call limit', async () => {
-    const { server, proxy } = await behindProxy();
-    const client = await ours(proxy.url);
+    const { server, proxy } = await startBehindProxy();
+    const client = await connectOurClient(proxy.url);
     const payload = Buffer.alloc(1_000_000);
     // These calls send more than the 16 MiB that all calls of a client can buffer in total.
     for (let call = 0; call < 20; call += 1) await answer((done) => client.unary({ payload }, done));

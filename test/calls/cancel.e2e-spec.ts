@@ -30,7 +30,7 @@ async function connectedScene() {
 }
 
 /** Waits until all sent calls have arrived. Makes one more call, because calls on one connection arrive in the order they start. */
-async function allArrived({ server, echo }: { readonly server: ScriptedGrpcServer; readonly echo: EchoStub }) {
+async function waitForArrivals({ server, echo }: { readonly server: ScriptedGrpcServer; readonly echo: EchoStub }) {
   await turns();
   server.script('Unary', {});
   await firstValueFrom(echo.unary({ text: 'last' }));
@@ -42,7 +42,7 @@ async function expectNoOpenCalls(parts: {
   readonly client: ResilientGrpcClient;
 }) {
   expect(parts.client.activeCalls()).toEqual([]);
-  await allArrived(parts);
+  await waitForArrivals(parts);
   await waitFor(() => parts.server.counts().open === 0, {
     describe: () => `${parts.server.counts().open} streams to be ended`,
   });
@@ -85,7 +85,7 @@ describe('operators that unsubscribe synchronously', () => {
       const subscription: Subscription = of(1, 2, 3)
         .pipe(switchMap(() => callOnce(parts.echo, method)))
         .subscribe();
-      await allArrived(parts);
+      await waitForArrivals(parts);
       await waitFor(() => parts.server.counts().open === 1, {
         describe: () => `1 open call, got ${parts.server.counts().open}`,
       });

@@ -224,7 +224,7 @@ describe('deadline of a waiting call', () => {
     async (method) => {
       const { echo, server, client } = await scene();
       await server.stop('kill-connections');
-      // This call makes one connection attempt fail before the deadline of the call below.
+      // This call starts a connection attempt that fails before the deadline of the call below.
       const other = echo.unary({}).subscribe();
       await waitFor(() => client.connectivity.outage !== undefined);
       const error = await failureOf(callOnce(echo, method, { timeoutMs: 50 }));
@@ -236,7 +236,7 @@ describe('deadline of a waiting call', () => {
 });
 
 describe('call timeout that is longer than the timeout of the client', () => {
-  it("states in the deadline error that a call's timeout has no effect if it is longer than the client's, and only then", async () => {
+  it("notes in the deadline error that the call's timeout has no effect, but only if the call's timeout is longer than the client's", async () => {
     const { echo, server, client } = await scene({ timeoutMs: 100 });
     server.script('Unary', { never: true });
     await client.waitForReady();
@@ -309,7 +309,7 @@ describe('attempts of a call that is ended early', () => {
 
 describe('call delayed by an interceptor', () => {
   /** Returns an interceptor that holds calls, and `open()`, which starts the held calls. */
-  function gate() {
+  function createGate() {
     const starts: (() => void)[] = [];
     const interceptor: Interceptor = (options, next) =>
       new InterceptingCall(next(options), {
@@ -325,7 +325,7 @@ describe('call delayed by an interceptor', () => {
     async (method) => {
       const { echo, server, client } = await scene();
       await client.waitForReady();
-      const { interceptor, open } = gate();
+      const { interceptor, open } = createGate();
       const error = await failureOf(callOnce(echo, method, { timeoutMs: 100, interceptors: [interceptor] }));
       expect(error).toMatchObject({ code: 4, reason: 'deadline' });
       open();
@@ -340,7 +340,7 @@ describe('call delayed by an interceptor', () => {
     async (method) => {
       const { echo, client } = await scene();
       await client.waitForReady();
-      const { interceptor, open } = gate();
+      const { interceptor, open } = createGate();
       const answers = toList(callOnce(echo, method, { timeoutMs: 20_000, interceptors: [interceptor] }));
       await turns();
       open();

@@ -8,7 +8,7 @@ const payload = Buffer.alloc(64 * 1024);
 const MANY_MESSAGES = 200;
 
 /** Returns an infinite source of 64 KiB messages that counts the messages taken from it. */
-function endless() {
+function createEndlessSource() {
   const source = {
     taken: 0,
     ended: false,
@@ -34,7 +34,7 @@ const INTERCEPTED = [
 describe('slow reader', () => {
   it.each(INTERCEPTED)('stops a server stream%s until its reader continues', async (_under, settings) => {
     const { echo, server } = await scene(settings);
-    const source = endless();
+    const source = createEndlessSource();
     server.script('ServerStream', { messages: source });
     const reader = echo.serverStream({})[Symbol.asyncIterator]();
     expect((await reader.next()).value).toMatchObject({ number: 1 });
@@ -50,7 +50,7 @@ describe('slow reader', () => {
 
   it('stops a bidi call in both directions, including its request source, while its reader pauses', async () => {
     const { echo } = await scene();
-    const source = endless();
+    const source = createEndlessSource();
     const reader = echo.bidi(source)[Symbol.asyncIterator]();
     await reader.next();
     const stalledAt = await settled(() => source.taken);
@@ -71,7 +71,7 @@ describe('server that does not read', () => {
     async (method, _under, settings) => {
       const { echo, server } = await scene(settings);
       server.script(protoName(method), { requests: 'leave', never: true });
-      const source = endless();
+      const source = createEndlessSource();
       const subscription = echo[method](source).subscribe();
       await waitFor(() => source.taken > 0);
       expect(await settled(() => source.taken)).toBeLessThan(MANY_MESSAGES);
@@ -83,7 +83,7 @@ describe('server that does not read', () => {
 
 describe('prefetch', () => {
   /** Returns the number of messages that the client has buffered for a reader that has read one. */
-  async function readAhead(options: { methods?: Record<string, { prefetch: number }> }, prefetch?: number) {
+  async function countReadAhead(options: { methods?: Record<string, { prefetch: number }> }, prefetch?: number) {
     const { echo, server, client } = await scene(options);
     server.script('ServerStream', { messages: upTo(200), never: true });
     const reader = echo.serverStream({}, { prefetch })[Symbol.asyncIterator]();
@@ -107,11 +107,11 @@ describe('prefetch', () => {
     ],
     ['one message of a stream with a prefetch of 1', {}, 1, 1],
   ])('reads ahead %s', async (_what, options, prefetch, ahead) => {
-    expect(await readAhead(options, prefetch)).toBe(ahead);
+    expect(await countReadAhead(options, prefetch)).toBe(ahead);
   });
 
   it.each([0, 1.5, NaN, 'many' as never])(
-    'rejects a prefetch of %j with an error that contains the path of the option',
+    'rejects a prefetch of %s with an error that contains the path of the option',
     async (prefetch) => {
       const { echo } = await scene();
       const reader = echo.serverStream({}, { prefetch })[Symbol.asyncIterator]();

@@ -53,7 +53,7 @@ describe('RecentLatencies', () => {
     expect(recent.percentile(95)).toBeLessThan(11);
   });
 
-  it('keeps old latencies at the minimum total weight until that number of newer latencies has been recorded', () => {
+  it('ages old latencies only down to the minimum total weight, so that they count until enough newer ones are recorded', () => {
     const recent = latencies(20);
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     recent.record(10, 1_000 * HALF_LIFE_MS);

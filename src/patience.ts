@@ -4,7 +4,7 @@
  */
 export const PATIENCE = parsePatience(process.env['DEMO_PATIENCE'] ?? '1');
 
-/** @throws Error if `value`, the value of the environment variable `DEMO_PATIENCE`, is not a number of at least 1 */
+/** @throws Error if `value`, the value of the environment variable `DEMO_PATIENCE`, is not a finite number of at least 1 */
 export function parsePatience(value: string): number {
   const patience = Number(value);
   if (Number.isFinite(patience) && patience >= 1) return patience;

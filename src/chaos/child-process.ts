@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 
 /** Resolves when the process has exited. */
-export async function exited(child: ChildProcess): Promise<void> {
+export async function waitForExit(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
 }
 
@@ -10,7 +10,7 @@ export async function exited(child: ChildProcess): Promise<void> {
  * Resolves to the next notice of this type that `child` sends. Rejects if the process exits first. `N` is the union of the child's
  * notices.
  */
-export function noticed<N extends { readonly type: string }, T extends N['type']>(
+export function waitForNotice<N extends { readonly type: string }, T extends N['type']>(
   child: ChildProcess,
   type: T,
 ): Promise<Extract<N, { type: T }>> {

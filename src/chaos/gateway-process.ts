@@ -5,7 +5,7 @@ import { epochMs } from '../epoch.js';
 import { ROOT } from '../paths.js';
 import type { GatewayCommand, GatewayNotice, GatewayOptions, GatewayReport } from '../shutdown/messages.js';
 import type { LogLine } from '../report/captured-logger.js';
-import { exited, noticed } from './child-process.js';
+import { waitForExit, waitForNotice } from './child-process.js';
 
 const PROGRAM = join(ROOT, 'dist', 'shutdown', 'main.js');
 /** Delay of the second SIGTERM, which an orchestrator or an operator may send. */
@@ -40,7 +40,7 @@ export class GatewayProcess {
     const child = fork(PROGRAM, ['--contender', contender, '--url', url, ...(busy ? ['--busy'] : [])], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    const ready = await noticed<GatewayNotice, 'ready'>(child, 'ready');
+    const ready = await waitForNotice<GatewayNotice, 'ready'>(child, 'ready');
     return new GatewayProcess(child, ready.url);
   }
 
@@ -49,7 +49,7 @@ export class GatewayProcess {
    * process exits.
    */
   async terminate(limitMs: number): Promise<GatewayEnd> {
-    const exit = exited(this.child).then(epochMs);
+    const exit = waitForExit(this.child).then(epochMs);
     const signaledAtMs = epochMs();
     this.child.kill('SIGTERM');
     await Promise.race([exit, delay(SECOND_SIGNAL_MS)]);
@@ -59,7 +59,7 @@ export class GatewayProcess {
     overdue.abort();
     const killed = this.runs;
     if (killed) {
-      const reported = noticed<GatewayNotice, 'report'>(this.child, 'report');
+      const reported = waitForNotice<GatewayNotice, 'report'>(this.child, 'report');
       this.child.send({ type: 'report' } satisfies GatewayCommand);
       this.reported = await reported;
       this.child.kill('SIGKILL');
@@ -73,7 +73,7 @@ export class GatewayProcess {
   /** Kills the process and resolves when it has exited. */
   async stop(): Promise<void> {
     this.child.kill('SIGKILL');
-    await exited(this.child);
+    await waitForExit(this.child);
   }
 
   private get runs(): boolean {

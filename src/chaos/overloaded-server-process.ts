@@ -7,7 +7,7 @@ import type {
   OverloadedServerKind,
   OverloadedServerNotice,
 } from '../overloaded-server/messages.js';
-import { exited, noticed } from './child-process.js';
+import { waitForExit, waitForNotice } from './child-process.js';
 
 const PROGRAM = join(ROOT, 'dist', 'overloaded-server', 'main.js');
 
@@ -24,7 +24,7 @@ export class OverloadedServerProcess {
     const child = fork(PROGRAM, ['--port', String(port), '--server', server], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    await noticed<OverloadedServerNotice, 'listening'>(child, 'listening');
+    await waitForNotice<OverloadedServerNotice, 'listening'>(child, 'listening');
     return new OverloadedServerProcess(child, `127.0.0.1:${port}`);
   }
 
@@ -33,7 +33,7 @@ export class OverloadedServerProcess {
    * deadline.
    */
   async counts(): Promise<{ readonly ran: number; readonly ranExpired: number }> {
-    const counted = noticed<OverloadedServerNotice, 'counts'>(this.child, 'counts');
+    const counted = waitForNotice<OverloadedServerNotice, 'counts'>(this.child, 'counts');
     this.child.send({ type: 'count' } satisfies OverloadedServerCommand);
     return counted;
   }
@@ -41,6 +41,6 @@ export class OverloadedServerProcess {
   /** Kills the process and resolves when it has exited. */
   async stop(): Promise<void> {
     this.child.kill('SIGKILL');
-    await exited(this.child);
+    await waitForExit(this.child);
   }
 }

@@ -13,7 +13,7 @@ import type { LogLine } from '../report/captured-logger.js';
 import type { UpstreamCommand, UpstreamNotice } from '../upstream/messages.js';
 import type { ServerKind } from '../upstream/server-kind.js';
 import { NORMAL_WORK, type Work } from '../upstream/work.js';
-import { exited, noticed } from './child-process.js';
+import { waitForExit, waitForNotice } from './child-process.js';
 
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 /** Downtime of a graceful restart, after the old process has exited. */
@@ -139,7 +139,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     child.kill('SIGKILL');
     this.currentState.next('down');
     this.standby ??= this.spawn();
-    await exited(child);
+    await waitForExit(child);
   }
 
   /** Sends SIGSTOP. Connections stay open, but the process does not respond. */
@@ -161,7 +161,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   async workAs(work: Partial<Work>): Promise<void> {
     const child = this.serving;
     if (!child || this.state !== 'listening') return;
-    const working = noticed<UpstreamNotice, 'working'>(child, 'working');
+    const working = waitForNotice<UpstreamNotice, 'working'>(child, 'working');
     this.work({ ...NORMAL_WORK, ...work }, 'listening');
     await working;
   }
@@ -215,7 +215,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.serving = undefined;
     this.standby = undefined;
     for (const child of children) child.kill('SIGKILL');
-    await Promise.all(children.map(exited));
+    await Promise.all(children.map(waitForExit));
     await rm(this.folder, { recursive: true, force: true });
     this.currentState.complete();
     this.events.complete();
@@ -229,7 +229,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
       this.connectionsLost();
       child.kill('SIGKILL');
     }, GRACE_MS);
-    await exited(child);
+    await waitForExit(child);
     clearTimeout(overdue);
     return epochMs() - signaledAtMs;
   }
@@ -239,7 +239,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.standby = undefined;
     if (this.stopped) return;
     this.serving = child;
-    const listening = noticed<UpstreamNotice, 'listening'>(child, 'listening');
+    const listening = waitForNotice<UpstreamNotice, 'listening'>(child, 'listening');
     this.send({ type: 'listen' });
     const { atMs } = await listening;
     this.produce(this.ordersPerSecond);
@@ -267,7 +267,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
       this.connectionsLost();
       this.currentState.next('down');
     });
-    await noticed<UpstreamNotice, 'standby'>(child, 'standby');
+    await waitForNotice<UpstreamNotice, 'standby'>(child, 'standby');
     return child;
   }
 

@@ -11,12 +11,12 @@ interface UnaryOrders {
   create(request: CreateOrderRequest, metadata: Metadata, options: CallOptions): Observable<Order>;
 }
 
-/** Nest's own client with the given options. */
+/** Nest's own client as a contender. */
 export class NestContender implements Contender {
   readonly lostInFlight = isLostConnection;
   private readonly orders: UnaryOrders;
 
-  /** @param callTimeoutMs deadline of each call */
+  /** @param callTimeoutMs time until the deadline of each call; `undefined` for no deadline */
   constructor(
     readonly name: ContenderName,
     client: ClientGrpc,

@@ -37,7 +37,7 @@ export function resubscribe<T>(): (stream: Observable<T>) => Observable<T> {
   return (stream) => stream.pipe(retry({ delay: RESUBSCRIBE_DELAY_MS }), repeat({ delay: RESUBSCRIBE_DELAY_MS }));
 }
 
-/** Runs `work` until `signal` is aborted. */
+/** Runs `work` until it completes or `signal` is aborted. Rejects if `work` fails. */
 export async function untilAborted(work: Observable<unknown>, signal: AbortSignal): Promise<void> {
   await lastValueFrom(work.pipe(takeUntil(fromEvent(signal, 'abort'))), { defaultValue: undefined });
 }

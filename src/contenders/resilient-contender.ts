@@ -13,7 +13,7 @@ import { callMetadata, type Contender } from './contender.js';
 /** Name of our client, which is part of its log lines. */
 export const RESILIENT_CLIENT = 'orders';
 
-/** Our client with the given options. */
+/** Our client as a contender. */
 @Injectable()
 export class ResilientContender implements Contender {
   readonly name = 'resilient';

@@ -27,7 +27,7 @@ export class OrdersController {
     return this.orders.create({ requestId, item, quantity }, { timeoutMs: 2_000 });
   }
 
-  /** Streams the log after a cursor, then new orders, as JSON lines, at the pace of the browser. */
+  /** Streams the log after a cursor, then new orders, as JSON lines, at the pace of the HTTP client. */
   @Get()
   async *watch(@Query('from') from = '0'): AsyncGenerator<Order> {
     for await (const { order } of this.orders.watch({ from })) if (order) yield order;

@@ -3,13 +3,13 @@ import { CONTENDER_NAMES, type ContenderName } from '../contenders/contender.js'
 import { overload } from '../load/overload-run.js';
 import { overloadReport, type OverloadReport } from '../report/overload-figures.js';
 
-/** Duration of the load of each server. */
+/** Duration of the load on each server. */
 const SECONDS = 5;
 
 /** The part of the page's state that describes a run with overloaded servers. */
 export interface OverloadLiveState {
   readonly isRunning: boolean;
-  /** The last progress message. */
+  /** The last progress message, or the outcome of the run. */
   readonly text: string;
   /** The figures of the servers that have been measured. */
   readonly results: readonly OverloadedServerResult[];

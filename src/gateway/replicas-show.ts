@@ -6,13 +6,13 @@ import { type ReplicaState, ReplicasRun } from '../load/replicas-run.js';
 import { replicasReport, type ReplicasReport } from '../report/replicas-figures.js';
 import type { ServerKind } from '../upstream/server-kind.js';
 
-/** Duration of a run. */
+/** Duration of the load in a run. */
 export const REPLICAS_SECONDS = 32;
 
 /** The part of the page's state that describes a run with three replicas. */
 export interface ReplicasLiveState {
   readonly isRunning: boolean;
-  /** The last progress message. */
+  /** The last progress message, or the outcome of the run. */
   readonly text: string;
   readonly states: readonly ReplicaState[];
   readonly results: readonly ReplicasResult[];

@@ -108,7 +108,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await warmUp(this.contenders);
   }
 
-  /** Performs the action of a button of the page. Ignored during a run with separate servers. */
+  /** Performs the action of a button of the page. Does nothing during a run with separate servers. */
   async perform(action: Action): Promise<void> {
     if (this.runsSeparateServers) return;
     switch (action) {

@@ -13,11 +13,11 @@ export interface ContenderResult extends MeasurementSnapshot {
   readonly name: ContenderName;
   readonly duplicatedWrites: number;
   readonly lostWrites: number;
-  /** Requests that reached the upstream. */
+  /** Number of requests that reached the upstream. */
   readonly attempts: number;
   /** Number of these requests that reached an upstream process that their call had already tried. */
   readonly triedAgain: number;
-  /** Number of connections on which the upstream received a first request since the start of the comparison. */
+  /** Number of connections whose first request reached the upstream after the start of the comparison. */
   readonly connectionsReplaced: number;
   /** Number of calls waiting for a connection, if the contender provides it. */
   readonly waiting: number | undefined;

@@ -1,7 +1,7 @@
 /** An order in the log. */
 export interface LoggedOrder {
   readonly sequence: string;
-  /** Time when the order was appended, by the clock of the reader. */
+  /** Time when the order was appended, by `epochMs`. */
   readonly atMs: number;
 }
 
@@ -9,11 +9,11 @@ export interface LoggedOrder {
 export interface FeedFigures {
   /** Number of events delivered for the first time. */
   readonly events: number;
-  /** Number of events in the log that were never delivered. */
+  /** Number of events in the log, after the starting cursor, that were never delivered. */
   readonly lostEvents: number;
   /** Number of repeated deliveries. */
   readonly repeatedEvents: number;
-  /** Number of events delivered for the first time after a later one. */
+  /** Number of events whose first delivery followed that of a later event. */
   readonly outOfOrder: number;
   /** Longest time that the reader waited for a new event while one was in the log, in milliseconds. */
   readonly longestGapMs: number;

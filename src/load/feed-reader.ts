@@ -12,7 +12,10 @@ export class FeedReader {
   readonly ledger: FeedLedger;
   private nextPauseAtMs: number;
 
-  /** @param from the reader starts after this cursor; @param pausing true if it pauses occasionally */
+  /**
+   * @param from cursor after which the reader starts
+   * @param pausing true if the reader pauses occasionally
+   */
   constructor(from: string, pausing: boolean) {
     const nowMs = epochMs();
     this.ledger = new FeedLedger(from, nowMs);

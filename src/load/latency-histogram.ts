@@ -12,7 +12,7 @@ export interface LatencyPercentiles {
 
 /** A histogram of durations with bins of 1%. Its memory is bounded, because the page may run for hours. */
 export class LatencyHistogram {
-  // Indexed by the power of STEP of the upper bound.
+  // The bin with index i has the upper bound MIN_MS * STEP ** i.
   private readonly counts: number[] = [];
   private total = 0;
 

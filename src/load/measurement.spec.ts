@@ -109,7 +109,7 @@ describe('Measurement', () => {
     expect(measurement.snapshot(60_020).recoveryMs).toBe(150);
   });
 
-  it('restarts the recovery measurement when connections are lost again', () => {
+  it('discards the recovery in progress when connections are lost again, and measures the next one from when the server becomes reachable', () => {
     measurement.serverReachable(100);
     measurement.connectionsLost(150);
     expect(measurement.snapshot(700).recoveryMs).toBe(0);

@@ -31,7 +31,7 @@ export interface MeasurementSnapshot {
   readonly inFlight: number;
   /** Longest duration of a call, including calls that are still open. */
   readonly longestWaitMs: number;
-  /** Durations of all calls that succeeded or failed. */
+  /** Percentiles of the durations of all calls that succeeded or failed. */
   readonly latencyMs: LatencyPercentiles;
   /** Longest time from when the server was reachable again to the first success, or until now. */
   readonly recoveryMs: number;

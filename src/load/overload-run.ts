@@ -43,7 +43,7 @@ export interface OverloadResult {
   readonly ranExpired: number;
   /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there is no such call. */
   readonly p99Ms: number;
-  /** Time from the end of the load until the server answers quickly again. Its maximum is 15 s. */
+  /** Time from the end of the load until the server answers quickly again, at most 15 s. */
   readonly goodAgainMs: number;
 }
 
@@ -76,8 +76,8 @@ export async function overload(
     report(`${SERVERS[name]} serves ${Math.round(capacity)} calls per second and receives ${FACTOR} times as many`);
     await server.counts();
     const startedAt = performance.now();
-    const { answers, ended } = await openLoop(client, capacity * FACTOR, seconds, signal);
-    const goodAgainMs = await recovery(client, signal);
+    const { answers, ended } = await runOpenLoop(client, capacity * FACTOR, seconds, signal);
+    const goodAgainMs = await measureRecovery(client, signal);
     await ended;
     const { ranExpired } = await server.counts();
     const good = answers.filter(({ code }) => code === status.OK);
@@ -144,7 +144,7 @@ async function measureCapacity(client: Client, signal: AbortSignal | undefined):
  * Sends calls at a constant rate, regardless of the number of unanswered calls. Resolves when all are sent; `ended` resolves when all have
  * ended.
  */
-async function openLoop(
+async function runOpenLoop(
   client: Client,
   perSecond: number,
   seconds: number,
@@ -163,7 +163,7 @@ async function openLoop(
 }
 
 /** Resolves to the milliseconds until the first of `GOOD_CALLS` consecutive quick and successful responses, at most `MAX_RECOVERY_MS`. */
-async function recovery(client: Client, signal: AbortSignal | undefined): Promise<number> {
+async function measureRecovery(client: Client, signal: AbortSignal | undefined): Promise<number> {
   const endedAt = performance.now();
   let quick: Answer[] = [];
   while (performance.now() - endedAt < MAX_RECOVERY_MS) {

@@ -5,7 +5,7 @@ describe('SessionOrders', () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
 
-  const ids = async (orders: SessionOrders, read: string[] = []) => {
+  const readIds = async (orders: SessionOrders, read: string[] = []) => {
     for await (const { messageId } of orders.pulled()) read.push(messageId);
     return read;
   };
@@ -28,13 +28,13 @@ describe('SessionOrders', () => {
     orders.start(100);
     vi.advanceTimersByTime(20);
     const read: string[] = [];
-    const reading = ids(orders, read);
+    const reading = readIds(orders, read);
     await vi.advanceTimersByTimeAsync(10);
     expect(read).toEqual(['1', '2', '3']);
     vi.advanceTimersByTime(20);
     orders.stop();
     expect(await reading).toEqual(['1', '2', '3', '4', '5']);
-    expect(await ids(orders)).toHaveLength(5);
+    expect(await readIds(orders)).toHaveLength(5);
   });
 
   it('identifies the orders of a session by their request ids', async () => {

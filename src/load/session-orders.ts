@@ -9,14 +9,14 @@ const TICK_MS = 10;
 
 /** Orders for a session, created at a steady rate and numbered from 1. The rate does not depend on whether a session is open. */
 export class SessionOrders {
-  private readonly requestIds: string;
+  private readonly requestIdPrefix: string;
   private readonly made = new Subject<SessionRequest>();
   private ticking: NodeJS.Timeout | undefined;
   private orderCount = 0;
   private stopped = false;
 
   constructor(contender: ContenderName) {
-    this.requestIds = `${contender}/${randomUUID()}`;
+    this.requestIdPrefix = `${contender}/${randomUUID()}`;
   }
 
   /** Number of orders created so far. */
@@ -42,8 +42,8 @@ export class SessionOrders {
 
   /** Returns the message number of a request in the log; `undefined` if it is not from this session. */
   numberOf(requestId: string): number | undefined {
-    return requestId.startsWith(`${this.requestIds}/`)
-      ? Number(requestId.slice(this.requestIds.length + 1))
+    return requestId.startsWith(`${this.requestIdPrefix}/`)
+      ? Number(requestId.slice(this.requestIdPrefix.length + 1))
       : undefined;
   }
 
@@ -68,7 +68,7 @@ export class SessionOrders {
   private message(number: number): SessionRequest {
     return {
       messageId: String(number),
-      order: { requestId: `${this.requestIds}/${number}`, item: 'tea', quantity: 1 },
+      order: { requestId: `${this.requestIdPrefix}/${number}`, item: 'tea', quantity: 1 },
     };
   }
 }

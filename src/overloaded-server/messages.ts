@@ -9,7 +9,7 @@ export const DEADLINE_MS = 1_000 * PATIENCE;
 /** Server implementations: Nest's own, Nest's own with a timeout in an interceptor, and ours. */
 export type OverloadedServerKind = 'plain' | 'tuned' | 'resilient';
 
-/** A command to the server. `count` requests the counts since the last request. */
+/** A command to the server. `count` requests the counts since the previous `count`. */
 export interface OverloadedServerCommand {
   readonly type: 'count';
 }

@@ -89,7 +89,7 @@ interface CallReport extends Partial<FeedFigures> {
   readonly lostWrites: number;
   /** Number of requests that reached the upstream. */
   readonly attempts: number;
-  /** Number of connections on which the upstream received a first request since the start of the run. */
+  /** Number of connections whose first request reached the upstream after the start of the run. */
   readonly connectionsReplaced: number;
   /** Number of times the connection was lost; null if the client does not provide it. */
   readonly connectionLosses: number | null;
@@ -98,7 +98,7 @@ interface CallReport extends Partial<FeedFigures> {
   readonly recoveryMs: number;
   /** Time from when the server was reachable again to the last failure; the longest if there were several outages. */
   readonly lastFailureMs: number;
-  /** Durations of all calls that succeeded or failed. */
+  /** Percentiles of the durations of all calls that succeeded or failed. */
   readonly latencyMs: LatencyPercentiles;
 }
 

@@ -16,7 +16,7 @@ const SERVER = {
   down: ['Down', 'no process listens on its port'],
 };
 const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in', replicas: 'replicas run for' };
-/** The faults available in each state of the server in the phase `free`. */
+/** The actions available in each state of the server, in the phase `free`. */
 const POSSIBLE = {
   listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'replicas', 'overload'],
   slow: ['kill', 'keep-down', 'freeze', 'drain', 'cut', 'start'],
@@ -24,7 +24,7 @@ const POSSIBLE = {
   draining: [],
   down: ['start'],
 };
-/** The faults available in phases other than `free`. In phases without an entry, no faults are available. */
+/** The actions available in phases other than `free`. In phases without an entry, no actions are available. */
 const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
 /** The rows of the table of a run with replicas. */
 const REPLICA_FIGURES = [
@@ -60,7 +60,7 @@ const OVERLOAD_FIGURES = [
   { label: 'serves calls again after', cell: ({ goodAgainMs }) => duration(goodAgainMs) },
 ];
 const SHOWN_SECONDS = 30;
-/** Minimum and maximum of the charts' y-axis limit, in calls per second. The load is 200; higher spikes are clipped. */
+/** Minimum and maximum of the charts' y-axis limit, in calls per second. The load is 200; spikes above the maximum are clipped. */
 const MIN_AXIS_LIMIT = 240;
 const MAX_AXIS_LIMIT = 600;
 const number = new Intl.NumberFormat('en');
@@ -256,7 +256,7 @@ function showServer({ upstream, server, phase, phaseEndsInMs }) {
   };
   setText(byId('server-text'), upstream === 'listening' ? (texts[phase] ?? text) : text);
   byId('served-by').disabled = phase !== 'free' || !POSSIBLE[upstream].includes('drain');
-  // Does not change the selection while the user has it focused.
+  // Does not change the selection while the enabled control has the focus.
   if (document.activeElement !== byId('served-by') || byId('served-by').disabled) byId('served-by').value = server;
   byId('countdown').hidden = phaseEndsInMs === undefined;
   setText(byId('countdown-text'), COUNTDOWN[phase] ?? '');
@@ -296,7 +296,7 @@ live.addEventListener('message', ({ data }) => {
   take(JSON.parse(data));
 });
 live.addEventListener('error', () => {
-  // The browser reconnects automatically, unless the response was not an event stream.
+  // The browser reconnects automatically after a lost connection, but not after a response other than an event stream.
   notify(
     live.readyState === EventSource.CLOSED
       ? 'The gateway has stopped. Restart it with npm start, then reload this page.'
@@ -332,5 +332,5 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   for (const { chart } of columns.values()) chart.redraw();
 });
 
-// The library's dashboard, here for the client of the third column.
+// The library's dashboard. Shows the client of the third column and, during a run with replicas, our client for the replicas.
 new Dashboard(byId('dashboard'), { heading: 'h2' });

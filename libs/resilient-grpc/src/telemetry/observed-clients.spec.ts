@@ -12,7 +12,7 @@ const figures = {
   hedgingDelays: [],
 };
 
-/** Creates an `ObservedClients`, a function that adds a client, and a function that collects the metrics of all clients. */
+/** Returns a function that adds a client, a function that collects the metrics of all clients, and the registered callbacks. */
 function make() {
   const callbacks = new Set<BatchObservableCallback>();
   // Contains only the functions that the code under test uses.

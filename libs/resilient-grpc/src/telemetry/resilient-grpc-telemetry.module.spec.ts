@@ -32,7 +32,7 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
 });
 
 describe('ResilientGrpcTelemetryModule', () => {
-  it('starts without a registered SDK even if the logger of the application throws, and emits a process warning', () => {
+  it('starts the telemetry module without a registered SDK even if the logger of the application throws, and emits a process warning', () => {
     const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const fail = () => {
       throw new TypeError('no text');

@@ -71,7 +71,7 @@ describe('VirtualClock', () => {
     expect(clock.now()).toBe(1_000);
   });
 
-  it('rejects a virtual timer of NaN ms, which Node would run immediately', () => {
+  it('rejects a virtual timer of NaN ms, which Node would run after 1 ms', () => {
     expect(() => new VirtualClock().setTimer(() => undefined, NaN)).toThrow(
       'VirtualClock: expected a delay in milliseconds, got NaN',
     );

@@ -26,7 +26,7 @@ describe('waitFor', () => {
     await expect(failing).rejects.toMatchObject({ message: 'Waited 20 ms for: the condition', cause });
   });
 
-  it('fails by default before the test timeout of Jest and Vitest, after 4 s', async () => {
+  it('fails waitFor() after 4 s by default, before the default test timeout of Jest and Vitest', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'clearImmediate', 'performance'] });
     onTestFinished(() => void vi.useRealTimers());
     const seen: { error?: unknown } = {};

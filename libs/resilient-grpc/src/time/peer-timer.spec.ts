@@ -11,7 +11,7 @@ function make(ms: number) {
 }
 
 /** Returns `clock` with some of its functions replaced. */
-function changed(clock: Clock, functions: Partial<Clock>): Clock {
+function withFunctions(clock: Clock, functions: Partial<Clock>): Clock {
   return {
     now: () => clock.now(),
     epoch: () => clock.epoch(),
@@ -71,20 +71,17 @@ describe('PeerTimer', () => {
   });
 
   it.each([
-    ['at its end', 100, 60, 120, 230],
-    ['in its middle', 300, 110, 200, 510],
-    ['longer than the whole time', 100, 60, 3_000, 3_110],
-    ['from its start', 100, 0, 90, 190],
-  ])(
-    'repeats the part of the time of a PeerTimer in which the process was paused (%s)',
-    (_where, ms, from, blockMs, at) => {
-      const { clock, firedAt } = make(ms);
-      if (from > 0) clock.advance(from);
-      clock.block(blockMs);
-      clock.advance(10_000);
-      expect(firedAt).toEqual([expect.closeTo(at, 2)]);
-    },
-  );
+    ['at the end of the time', 100, 60, 120, 230],
+    ['in the middle of the time', 300, 110, 200, 510],
+    ['for longer than the whole time', 100, 60, 3_000, 3_110],
+    ['from the start of the time', 100, 0, 90, 190],
+  ])("repeats the part of a PeerTimer's time in which the process was paused (%s)", (_where, ms, from, blockMs, at) => {
+    const { clock, firedAt } = make(ms);
+    if (from > 0) clock.advance(from);
+    clock.block(blockMs);
+    clock.advance(10_000);
+    expect(firedAt).toEqual([expect.closeTo(at, 2)]);
+  });
 
   it('runs the task of a PeerTimer after twice the time if the process is always late', () => {
     const { clock, firedAt } = make(800);
@@ -110,7 +107,7 @@ describe('PeerTimer', () => {
     'runs the task of a PeerTimer of %s ms once if timers have a resolution of 1 ms',
     (ms) => {
       const clock = new BusyClock();
-      const whole = changed(clock, { setTimer: (task, after) => clock.setTimer(task, Math.round(after)) });
+      const whole = withFunctions(clock, { setTimer: (task, after) => clock.setTimer(task, Math.round(after)) });
       let runs = 0;
       new PeerTimer(whole, ms, () => (runs += 1));
       clock.advance(3 * ms + 10);
@@ -120,7 +117,7 @@ describe('PeerTimer', () => {
 
   it('runs the task of a PeerTimer if the timers are fake and the clock does not advance', () => {
     const clock = new BusyClock();
-    const still = changed(clock, { now: () => 7 });
+    const still = withFunctions(clock, { now: () => 7 });
     let runs = 0;
     new PeerTimer(still, 1_000, () => (runs += 1));
     clock.advance(1_100);

@@ -4,20 +4,20 @@ import { RecentLatencies } from './recent-latencies.js';
 
 const HALF_LIFE_MS = 1_000;
 
-function latencies(minWeight = 0): RecentLatencies {
+function createLatencies(minWeight = 0): RecentLatencies {
   return new RecentLatencies(HALF_LIFE_MS, minWeight);
 }
 
 describe('RecentLatencies', () => {
   it('returns a latency percentile of 0 if no latency was recorded', () => {
-    expect(latencies().percentile(95)).toBe(0);
+    expect(createLatencies().percentile(95)).toBe(0);
   });
 
   it('rounds a latency percentile up by at most 4.4%', () => {
     const values = fc.array(fc.double({ min: 0.07, max: 3_000_000, noNaN: true }), { minLength: 1, maxLength: 200 });
     fc.assert(
       fc.property(values, fc.constantFrom(50, 90, 95, 99), (all, share) => {
-        const recent = latencies();
+        const recent = createLatencies();
         for (const ms of all) recent.record(ms, 0);
         const sorted = [...all].sort((a, b) => a - b);
         const exact = sorted[Math.ceil((share / 100) * sorted.length - 1e-9) - 1]!;
@@ -32,13 +32,13 @@ describe('RecentLatencies', () => {
     [0.001, 0.0653],
     [10_000_000, 4_194_304],
   ])('records a latency of %d ms, which is outside the range of the histogram, as %d ms', (ms, expected) => {
-    const recent = latencies();
+    const recent = createLatencies();
     recent.record(ms, 0);
     expect(recent.percentile(50)).toBeCloseTo(expected, 4);
   });
 
   it('halves the weight of a recorded latency after its half-life', () => {
-    const recent = latencies();
+    const recent = createLatencies();
     for (let i = 0; i < 8; i++) recent.record(10, 0);
     recent.record(10, HALF_LIFE_MS);
     expect(recent.weight).toBeCloseTo(5, 9);
@@ -47,14 +47,14 @@ describe('RecentLatencies', () => {
   });
 
   it('excludes old latencies from percentiles as newer latencies are recorded', () => {
-    const recent = latencies();
+    const recent = createLatencies();
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     for (let i = 0; i < 100; i++) recent.record(10, 5 * HALF_LIFE_MS);
     expect(recent.percentile(95)).toBeLessThan(11);
   });
 
-  it('keeps old latencies at the minimum total weight until that number of newer latencies has been recorded', () => {
-    const recent = latencies(20);
+  it('ages old latencies only down to the minimum total weight, so that they count until enough newer ones are recorded', () => {
+    const recent = createLatencies(20);
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     recent.record(10, 1_000 * HALF_LIFE_MS);
     expect(recent.weight).toBeCloseTo(21, 9);
@@ -65,7 +65,7 @@ describe('RecentLatencies', () => {
   });
 
   it('keeps the precision of latency weights and percentiles for 15,000 half-lives', () => {
-    const recent = latencies(20);
+    const recent = createLatencies(20);
     for (let i = 0; i < 5_000; i++) recent.record(i < 4_000 ? 100 : 10, i * HALF_LIFE_MS * 3);
     expect(recent.weight).toBeCloseTo(21, 6);
     expect(recent.percentile(99)).toBeLessThan(11);

@@ -9,13 +9,13 @@ type AttemptEndEvent = Extract<EventBody, { readonly type: 'attempt-end' }>;
 function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
-  const written: EventFields[] = [];
+  const allFields: EventFields[] = [];
   const calls = new UnretriedCalls((text, fields) => {
     lines.push(`warn ${text}`);
-    written.push(fields);
+    allFields.push(fields);
   }, clock);
   const take = (body: AttemptEndEvent) => calls.failed({ client: 'orders', at: clock.epoch(), ...body });
-  return { clock, take, written: () => lines, fields: () => written };
+  return { clock, take, written: () => lines, fields: () => allFields };
 }
 
 const failed = (change: Partial<AttemptEndEvent> = {}): AttemptEndEvent => ({

@@ -10,8 +10,8 @@ const ENDED_HERE = ['no', 'deadline', 'attempt-timeout', 'stream-idle', 'cancel'
 const DETAILS = ['', 'Call cancelled', 'Stream refused by server', 'Deadline exceeded after 1s', 'Connection dropped'];
 const TYPES = [undefined, 'application/grpc'];
 
-/** Returns the furthest `reachedServer` that the client reports for an unanswered attempt, by failure reason. */
-function furthest(): ReadonlyMap<FailureReason, ReachedServer> {
+/** Returns the highest `reachedServer` that the client reports for an unanswered attempt, by failure reason. */
+function findHighestReach(): ReadonlyMap<FailureReason, ReachedServer> {
   const all = new Map<FailureReason, ReachedServer>();
   const codes = Object.values(StatusCode).filter((code) => code !== StatusCode.OK);
   for (const picked of [true, false])
@@ -34,15 +34,15 @@ function furthest(): ReadonlyMap<FailureReason, ReachedServer> {
 }
 
 describe('grpcError', () => {
-  it.each([...furthest()])(
-    'defaults reachedServer of a grpcError() with reason %s to the furthest value that the client reports: %s',
+  it.each([...findHighestReach()])(
+    'defaults reachedServer of a grpcError() with reason %s to the highest value that the client reports: %s',
     (...row) => {
       const [reason, reachedServer] = row;
       expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe(reachedServer);
     },
   );
 
-  // For these reasons, the client reports how far the running attempt got: at most 'maybe' before the server responds.
+  // With each of these reasons, the client reports how far the running attempt got: at most 'maybe' before the server responds.
   it.each(['inbound-cancelled', 'requests-overflow', 'closed', 'draining'] as const)(
     "defaults reachedServer of a grpcError() with reason %s to 'maybe'",
     (reason) => {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MessageCount } from './pump.js';
 
-function message(length: number): Buffer {
+function encodeMessage(length: number): Buffer {
   const bytes = Buffer.alloc(5 + length, 0xff);
   bytes.writeUInt32BE(length, 1);
   return bytes;
@@ -13,7 +13,7 @@ describe('MessageCount', () => {
     const lengths = fc.array(fc.integer({ min: 0, max: 40 }), { minLength: 1, maxLength: 8 });
     fc.assert(
       fc.property(lengths, fc.nat(), fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1 }), (all, pick, cuts) => {
-        const bytes = Buffer.concat(all.map(message));
+        const bytes = Buffer.concat(all.map(encodeMessage));
         const n = (pick % all.length) + 1;
         const count = new MessageCount(n);
         let at = 0;
@@ -24,13 +24,13 @@ describe('MessageCount', () => {
           if (end !== undefined) found = at + end;
           at += chunk.length;
         }
-        expect(found).toBe(Buffer.concat(all.slice(0, n).map(message)).length);
+        expect(found).toBe(Buffer.concat(all.slice(0, n).map(encodeMessage)).length);
       }),
     );
   });
 
   it('returns undefined if the bytes contain fewer than n gRPC messages', () => {
-    expect(new MessageCount(2).endIn(message(3))).toBeUndefined();
-    expect(new MessageCount(Infinity).endIn(Buffer.concat([message(3), message(0)]))).toBeUndefined();
+    expect(new MessageCount(2).endIn(encodeMessage(3))).toBeUndefined();
+    expect(new MessageCount(Infinity).endIn(Buffer.concat([encodeMessage(3), encodeMessage(0)]))).toBeUndefined();
   });
 });

@@ -7,7 +7,7 @@ import type { LoadedMethod } from './service-methods.js';
 const protoPath = fileURLToPath(new URL('../../../../../protos/testing/echo.proto', import.meta.url));
 
 describe('loadMethods', () => {
-  it('loads the methods of all services of a .proto file by path', () => {
+  it('loads the methods of all services in a .proto file, keyed by method path', () => {
     const methods = loadMethods({ protoPath });
     expect([...methods.keys()]).toEqual(
       ['Unary', 'UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi'].map((name) => `/testing.v1.Echo/${name}`),

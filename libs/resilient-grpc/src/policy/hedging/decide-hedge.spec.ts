@@ -232,7 +232,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('resends a GOAWAY-rejected attempt of a hedged call once, without counting the attempt or taking a token', () => {
+  it('resends a GOAWAY-rejected attempt of a hedged call once, without counting the attempt again or taking a token', () => {
     const rejected = { reachedServer: 'no' } as const;
     const throttled = gates({ retries: { onFailure: () => {}, tryRetry: () => false } });
     const alone = last(throttled, ended(10, 'refused', rejected));

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { compareNumbers, CursorTrack, MAX_OVERLAP } from './cursor-track.js';
 
 /**
- * Returns the result of `take` for each message, followed by the cursor. In `steps`, 'call' starts a call and an object is a heartbeat.
+ * Returns the result of `take` for each message, followed by the cursor. In `steps`, 'call' starts a call, an object with `heartbeat` is a
+ * heartbeat, and any other value is the cursor of a message.
  */
 function places(seed: unknown, steps: readonly unknown[], compare = compareNumbers) {
   const track = new CursorTrack<unknown>(seed, compare);

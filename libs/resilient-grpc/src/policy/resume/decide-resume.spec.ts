@@ -30,7 +30,7 @@ function decide(call: EndedCall, before: ResumeState = INITIAL_RESUME_STATE, cha
   return decideResume(before, call, { ...DEFAULT_RESUME_POLICY, ...change }, MIDDLE);
 }
 
-/** Applies `calls` in turn. Returns the delay of each resume, or the reason for each failure. */
+/** Applies `calls` in turn. For each call, returns the delay of the resume that follows, or the reason if no resume follows. */
 function history(calls: readonly EndedCall[], change: Partial<ResumePolicy> = {}) {
   let state = INITIAL_RESUME_STATE;
   return calls.map((call) => {
@@ -229,7 +229,7 @@ describe('resume limits', () => {
     ]);
   });
 
-  it('counts server failures of short calls at one cursor even if minHealthyMs is 0 or the call progressed', () => {
+  it('counts server failures of short calls at one cursor even if minHealthyMs is 0 or a call progressed', () => {
     const progressed = ended({ failure: INTERNAL, progressed: true, livedMs: MIN_LIFE_MS - 1 });
     const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL, livedMs: MIN_LIFE_MS - 1 }));
     expect(history([progressed, ...stuck], { minHealthyMs: 0 })).toEqual([100, 200, 400, 800, 'poison']);
@@ -269,7 +269,7 @@ describe('resume limits', () => {
     ]);
   });
 
-  it('does not count a call that ended cleanly against the maxAttempts of a resumable stream, and resets the count only if the call was long', () => {
+  it('does not count a call that ended cleanly without progress against the maxAttempts of a resumable stream, and resets the count only if the call was long', () => {
     const clean = ended({ failure: undefined });
     expect(history([ended(), clean, clean, ended()], { maxAttempts: 2 })).toEqual([
       100,

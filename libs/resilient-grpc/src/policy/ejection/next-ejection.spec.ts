@@ -61,14 +61,14 @@ function decide(endpoints: readonly EndpointView[], policy: EjectionPolicy = DEF
 }
 
 /** Formats decisions: 'eject 0 latency', 'return 1 panic', 'spare 2 panic-threshold'. */
-function formatted(decisions: readonly EjectionDecision[]): string[] {
+function formatDecisions(decisions: readonly EjectionDecision[]): string[] {
   return decisions.map((decision) => {
     if (decision.kind === 'eject') return `eject ${decision.address} ${decision.state.evidence.reason}`;
     return `${decision.kind} ${decision.address} ${decision.reason}`;
   });
 }
 
-function standard(config: object): EjectionPolicy {
+function parsePolicy(config: object): EjectionPolicy {
   const entry = readOutlierDetection({
     outlier_detection_experimental: { childPolicy: [{ round_robin: {} }], ...config },
   });
@@ -122,7 +122,7 @@ describe('decideEjections', () => {
       [],
     ],
     [
-      'keeps a silent endpoint if the others take more than half as long to respond',
+      'keeps a silent endpoint if a response from the others took more than half as long as the silence',
       fleet({ unanswered: { count: 9, forMs: 1_100 }, respondedAgoMs: 1_000 }, { latencyMs: 501 }),
       [],
     ],
@@ -182,7 +182,7 @@ describe('decideEjections', () => {
       ['return 1 panic'],
     ],
   ])('%s', (_, endpoints, expected) => {
-    expect(formatted(decide(endpoints))).toEqual(expected);
+    expect(formatDecisions(decide(endpoints))).toEqual(expected);
   });
 
   it.each([
@@ -293,7 +293,7 @@ describe('standard outlier detection (gRFC A50)', () => {
       [],
     ],
     [
-      'ignores an endpoint without attempts when it compares success rates, even if requestVolume is 0',
+      'does not compare the success rate of an endpoint without attempts, even if requestVolume is 0',
       { successRateEjection: { minimumHosts: 1, requestVolume: 0, stdevFactor: 100 } },
       [endpoint('idle'), ...fleet({ failures: 50 }, { successes: 60 }, 5)],
       ['eject 0 success-rate'],
@@ -305,14 +305,14 @@ describe('standard outlier detection (gRFC A50)', () => {
       [],
     ],
   ])('%s', (_, config, endpoints, expected) => {
-    expect(formatted(decide(endpoints, standard(config)))).toEqual(expected);
+    expect(formatDecisions(decide(endpoints, parsePolicy(config)))).toEqual(expected);
   });
 
   it.each([
     [{ interval: '1s', baseEjectionTime: '0.5s' }],
     [{ interval: { seconds: 1, nanos: 0 }, base_ejection_time: { seconds: 0, nanos: 500_000_000 } }],
   ])('accepts the field names and durations of proto3 JSON and of grpc-js in outlier detection: %j', (config) => {
-    expect(standard(config)).toMatchObject({ intervalMs: 1_000, baseEjectionMs: 500, maxEjectionMs: 300_000 });
+    expect(parsePolicy(config)).toMatchObject({ intervalMs: 1_000, baseEjectionMs: 500, maxEjectionMs: 300_000 });
   });
 
   it('reports the path of an invalid outlierDetection value', () => {
@@ -350,8 +350,8 @@ describe('decideEjections with many endpoints', () => {
     const endpoints = fleet({ consecutive: 5 }, { successes: 50 }, 100);
     for (const { record } of endpoints) record.latenciesAt = () => expect.fail('latencies are read');
     const decideAfter = (failing: string) => decideEjections(endpoints, NOW, false, DEFAULT_EJECTION, HALF, failing);
-    expect(formatted(decideAfter('0'))).toEqual(['eject 0 consecutive-failures']);
-    expect(formatted(decideAfter('1'))).toEqual([]);
+    expect(formatDecisions(decideAfter('0'))).toEqual(['eject 0 consecutive-failures']);
+    expect(formatDecisions(decideAfter('1'))).toEqual([]);
   });
 });
 

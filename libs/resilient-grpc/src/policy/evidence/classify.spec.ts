@@ -230,7 +230,7 @@ describe('connection lost after sending', () => {
     ['a socket that closed during a write', UNAVAILABLE, 'Write error: write EPIPE', undefined],
     ['a forced stop of a Nest or grpc-js server', CANCELLED, 'Call cancelled', 8],
     [
-      'connection age, nginx, and haproxy',
+      'a connection that reached its maximum age or was closed by nginx or haproxy',
       INTERNAL,
       'Received RST_STREAM with code 0 (Call ended without gRPC status)',
       0,
@@ -265,7 +265,7 @@ describe('connection lost after sending', () => {
     ).toBe('Connection lost after sending (CANCELLED: Call cancelled)');
   });
 
-  it('states in the details of a lost connection that it timed out', () => {
+  it('reports in the details of a lost connection that the server no longer responded, if the connection timed out', () => {
     const wire = { ...NO_MORE_STREAMS, timedOut: true };
     expect(classify({ ...SENT, code: UNAVAILABLE, details: 'Connection dropped', wire }).details).toBe(
       'Connection lost after sending (UNAVAILABLE: Connection dropped: the server no longer responded)',
@@ -442,7 +442,7 @@ describe('status from the server', () => {
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
     [
-      'reports a server status if a space follows the content-type',
+      'reports a server status if a space follows the media type in the content-type',
       { ...TRAILERS_ONLY, contentType: 'application/grpc ; charset=utf-8', code: UNAVAILABLE, details: 'warming up' },
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
@@ -661,7 +661,7 @@ describe('attempt that the client ended', () => {
       { kind: 'cancelled', reachedServer: 'maybe', code: UNAVAILABLE },
     ],
     [
-      'keeps the code of a response that is too large',
+      'keeps the code RESOURCE_EXHAUSTED for a response that is too large',
       { ...BEGUN, endedHere: 'protocol', code: RESOURCE_EXHAUSTED },
       { kind: 'protocol', reachedServer: 'yes', code: RESOURCE_EXHAUSTED },
     ],

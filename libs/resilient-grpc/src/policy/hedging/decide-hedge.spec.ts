@@ -232,7 +232,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('resends a GOAWAY-rejected attempt of a hedged call once, without counting the attempt or taking a token', () => {
+  it('resends a GOAWAY-rejected attempt of a hedged call once, without counting the attempt again or taking a token', () => {
     const rejected = { reachedServer: 'no' } as const;
     const throttled = gates({ retries: { onFailure: () => {}, tryRetry: () => false } });
     const alone = last(throttled, ended(10, 'refused', rejected));
@@ -302,7 +302,7 @@ describe('pushback of a hedged call', () => {
   });
 
   it.each(['-1', 'soon', '10ms', ''])(
-    'stops further attempts of a hedged call after a pushback of %j, and keeps those in flight',
+    'stops further attempts of a hedged call after a pushback of %j, and keeps the attempts in flight',
     (pushback) => {
       const decision = last(gates(), 100, ended(110, 'server', { pushback }));
       expect(decision).toMatchObject({ action: 'wait', because: 'pushback', state: { inFlight: 1, dueAt: Infinity } });

@@ -32,7 +32,7 @@ it('lists unknown option keys first, then the problem of each invalid option', (
   ]);
 });
 
-it('does not show a value that may be a secret in the problem of an option', () => {
+it('omits a possible secret from the problem of an option', () => {
   const schema = object({ metadata: object({ token: v.number('a number') }, 'an object') }, 'an object');
   expect(optionProblems(schema, { metadata: { token: 'hush' } }, 'orders')).toEqual([
     { path: 'orders.metadata.token', message: 'expected a number, got a string of 4 characters' },

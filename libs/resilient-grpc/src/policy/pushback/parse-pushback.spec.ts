@@ -10,7 +10,7 @@ describe('parsePushback', () => {
     ['returns a delay of 0 for a pushback of -0', ['-0'], { kind: 'delay', ms: 0 }],
     ['decodes the bytes of a pushback as text', [Buffer.from('25')], { kind: 'delay', ms: 25 }],
     [
-      'limits the delay of a pushback to the longest timer',
+      'limits the delay of a pushback to the longest delay of a timer',
       ['99999999999999999999'],
       { kind: 'delay', ms: 2 ** 31 - 1 },
     ],

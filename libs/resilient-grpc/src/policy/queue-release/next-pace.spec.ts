@@ -72,7 +72,7 @@ describe('nextPace', () => {
       'too-slow',
     ],
     [
-      'reduces the release pace if the number of calls in flight was low before it fell',
+      'reduces the release pace if only a few calls were in flight before their number fell',
       { slow: 9, outstanding: 1, outstandingBefore: 9 },
       60,
       'too-slow',
@@ -115,7 +115,7 @@ describe('nextPace', () => {
       'too-slow',
     ],
     [
-      'raises the release pace to the floor within 300 ms after a reduction',
+      'raises the release pace to the floor even within 300 ms after a reduction',
       { slow: 1, sinceSlowedMs: 0, floorPerSecond: 190 },
       190,
       'slowed',

@@ -44,7 +44,13 @@ describe('releaseDemand', () => {
       0,
     ],
     ['the rate of the strictest deadline', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
-    ['the rate of all calls before a late deadline', [...calls(10, 1_000), ...calls(90, 2_000)], {}, 10, 50],
+    [
+      'the rate of all calls up to a later deadline if that rate is higher',
+      [...calls(10, 1_000), ...calls(90, 2_000)],
+      {},
+      10,
+      50,
+    ],
     ['no release rate for calls that cannot meet their deadline', calls(100, 50), { latencyMs: 50 }, 0, 0],
     ['a rate of one call per step for a call that can barely meet its deadline', calls(1, 1), {}, 0.1, 10],
   ])('demands %s (release bound of 10 s)', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {

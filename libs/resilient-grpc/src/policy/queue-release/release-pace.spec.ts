@@ -212,7 +212,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeCloseTo(50 * 1.25 ** 3);
   });
 
-  it('does not increase the release pace while released calls are in flight and none was answered', () => {
+  it('does not increase the release pace while released calls are in flight and none has been answered', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 2_000, undefined);
     expect(pace.callsPerSecond).toBe(50);
@@ -333,7 +333,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
-  it('uses the latency of the first released call as the usual latency if no latency is known', () => {
+  it('uses the latency of the first answered call of a release as the usual latency if no latency is known', () => {
     const pace = new ReleasePace({ ...USUAL, usualLatencyMs: 0 });
     run(pace, 0, 101, 400);
     expect(pace.callsPerSecond).toBeGreaterThan(50);

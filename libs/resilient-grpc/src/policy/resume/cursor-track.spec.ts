@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { compareNumbers, CursorTrack, MAX_OVERLAP } from './cursor-track.js';
 
 /**
- * Returns the result of `take` for each message, followed by the cursor. In `steps`, 'call' starts a call and an object is a heartbeat.
+ * Returns the result of `take` for each message, followed by the cursor. In `steps`, 'call' starts a call, an object with `heartbeat` is a
+ * heartbeat, and any other value is the cursor of a message.
  */
-function places(seed: unknown, steps: readonly unknown[], compare = compareNumbers) {
+function takeAll(seed: unknown, steps: readonly unknown[], compare = compareNumbers) {
   const track = new CursorTrack<unknown>(seed, compare);
   const seen: unknown[] = [];
   for (const step of steps) {
@@ -23,13 +24,8 @@ const NOT_COMPARABLE_TWICE = ['not-comparable', 'not-comparable'];
 describe('CursorTrack.take', () => {
   it.each<[string, unknown, readonly unknown[], readonly unknown[]]>([
     ['reports ascending cursors as newer', 0, [1, 2, 5], ['newer', 'newer', 'newer', 5]],
-    ['accepts a cursor that equals the seed as the first cursor', 3, [3, 4], ['newer', 'newer', 4]],
-    [
-      'accepts a cursor that equals the seed as the first cursor of a later call',
-      0,
-      ['call', 0, 1],
-      ['newer', 'newer', 1],
-    ],
+    ['accepts a first cursor that equals the seed', 3, [3, 4], ['newer', 'newer', 4]],
+    ['accepts a first cursor that equals the seed, even in a later call', 0, ['call', 0, 1], ['newer', 'newer', 1]],
     [
       'reports cursors up to the last cursor as overlap at the start of a call',
       0,
@@ -80,16 +76,23 @@ describe('CursorTrack.take', () => {
       ['not-comparable', 'not-comparable', 0],
     ],
   ])('%s', (_, seed, steps, expected) => {
-    expect(places(seed, ['call', ...steps])).toEqual(expected);
+    expect(takeAll(seed, ['call', ...steps])).toEqual(expected);
   });
 
   it('compares cursors that are 64-bit ids in strings by the compare function', () => {
     const steps = ['call', '9', '10', 'call', '9', '10', '18446744073709551615'];
-    expect(places('0', steps, byId)).toEqual(['newer', 'newer', 'overlap', 'overlap', 'newer', '18446744073709551615']);
+    expect(takeAll('0', steps, byId)).toEqual([
+      'newer',
+      'newer',
+      'overlap',
+      'overlap',
+      'newer',
+      '18446744073709551615',
+    ]);
   });
 
   it('compares cursors that are numbers beyond 2^53 by the compare function', () => {
-    expect(places(0, ['call', 2 ** 60], (a, b) => Number(a) - Number(b))).toEqual(['newer', 2 ** 60]);
+    expect(takeAll(0, ['call', 2 ** 60], (a, b) => Number(a) - Number(b))).toEqual(['newer', 2 ** 60]);
   });
 
   it('never drops a message silently if 64-bit ids are read as numbers', () => {
@@ -98,7 +101,7 @@ describe('CursorTrack.take', () => {
     fc.assert(
       fc.property(ids, fc.nat(4), (unordered, resumedAfter) => {
         const sorted = unordered.toSorted((a, b) => (a < b ? -1 : 1)).map(Number);
-        const seen = places(0, ['call', ...sorted.slice(0, resumedAfter), 'call', ...sorted.slice(resumedAfter)]);
+        const seen = takeAll(0, ['call', ...sorted.slice(0, resumedAfter), 'call', ...sorted.slice(resumedAfter)]);
         const firstRejected = seen.indexOf('not-comparable');
         // The first cursor that is not comparable ends the stream, so later cursors do not count.
         const before = firstRejected === -1 ? seen.slice(0, -1) : seen.slice(0, firstRejected);
@@ -109,12 +112,12 @@ describe('CursorTrack.take', () => {
   });
 
   it('ignores an undefined cursor seed before the first message', () => {
-    expect(places(undefined, ['call', '9', '10'], byId)).toEqual(['newer', 'newer', '10']);
+    expect(takeAll(undefined, ['call', '9', '10'], byId)).toEqual(['newer', 'newer', '10']);
   });
 
   it('reports the cursors undefined, null, and NaN as not comparable even if the compare function accepts them', () => {
     const loose = (a: unknown, b: unknown): number => ((a as number) < (b as number) ? -1 : a === b ? 0 : +(a! > b!));
-    expect(places(0, [1, undefined, null, NaN], loose)).toEqual([
+    expect(takeAll(0, [1, undefined, null, NaN], loose)).toEqual([
       'newer',
       'not-comparable',
       'not-comparable',
@@ -124,17 +127,17 @@ describe('CursorTrack.take', () => {
   });
 
   it('reports a cursor as not comparable if the compare function does not return a number', () => {
-    expect(places(0, [1], () => true as unknown as number)).toEqual(['not-comparable', 0]);
-    expect(places(0, [1], () => NaN)).toEqual(['not-comparable', 0]);
+    expect(takeAll(0, [1], () => true as unknown as number)).toEqual(['not-comparable', 0]);
+    expect(takeAll(0, [1], () => NaN)).toEqual(['not-comparable', 0]);
   });
 
   it('reports too much overlap after more than MAX_OVERLAP repeated messages in one call', () => {
     const repeats = Array<number>(MAX_OVERLAP).fill(5);
     const allowed = repeats.map(() => 'overlap');
-    expect(places(0, ['call', 5, 'call', ...repeats, 6])).toEqual(['newer', ...allowed, 'newer', 6]);
-    expect(places(0, ['call', 5, 'call', ...repeats, 5]).slice(-2)).toEqual(['too-much-overlap', 5]);
+    expect(takeAll(0, ['call', 5, 'call', ...repeats, 6])).toEqual(['newer', ...allowed, 'newer', 6]);
+    expect(takeAll(0, ['call', 5, 'call', ...repeats, 5]).slice(-2)).toEqual(['too-much-overlap', 5]);
     const twice = ['call', 5, 'call', ...repeats, 'call', ...repeats, 6];
-    expect(places(0, twice).slice(-2)).toEqual(['newer', 6]);
+    expect(takeAll(0, twice).slice(-2)).toEqual(['newer', 6]);
   });
 });
 
@@ -155,16 +158,16 @@ describe('CursorTrack.heartbeat', () => {
       ['newer', 'overlap', 'overlap', 'newer', 8],
     ],
   ])('%s', (_, steps, expected) => {
-    expect(places(0, ['call', ...steps])).toEqual(expected);
+    expect(takeAll(0, ['call', ...steps])).toEqual(expected);
   });
 });
 
 describe('CursorTrack.heartbeat before the first message', () => {
   it('replaces an undefined cursor seed with the first heartbeat, but keeps a newer seed', () => {
-    expect(places(undefined, ['call', { heartbeat: '7' }, '8'], byId)).toEqual(['newer', '8']);
-    expect(places(undefined, ['call', { heartbeat: '7' }], byId)).toEqual(['7']);
-    expect(places(undefined, ['call', { heartbeat: undefined }, '8'], byId)).toEqual(['newer', '8']);
-    expect(places(9, ['call', { heartbeat: 0 }])).toEqual([9]);
+    expect(takeAll(undefined, ['call', { heartbeat: '7' }, '8'], byId)).toEqual(['newer', '8']);
+    expect(takeAll(undefined, ['call', { heartbeat: '7' }], byId)).toEqual(['7']);
+    expect(takeAll(undefined, ['call', { heartbeat: undefined }, '8'], byId)).toEqual(['newer', '8']);
+    expect(takeAll(9, ['call', { heartbeat: 0 }])).toEqual([9]);
   });
 });
 

@@ -30,8 +30,8 @@ function decide(call: EndedCall, before: ResumeState = INITIAL_RESUME_STATE, cha
   return decideResume(before, call, { ...DEFAULT_RESUME_POLICY, ...change }, MIDDLE);
 }
 
-/** Applies `calls` in turn. Returns the delay of each resume, or the reason for each failure. */
-function history(calls: readonly EndedCall[], change: Partial<ResumePolicy> = {}) {
+/** Applies `calls` in turn. For each call, returns the delay of the resume that follows, or the reason if no resume follows. */
+function decideAll(calls: readonly EndedCall[], change: Partial<ResumePolicy> = {}) {
   let state = INITIAL_RESUME_STATE;
   return calls.map((call) => {
     const decision = decide(call, state, change);
@@ -112,7 +112,7 @@ describe('failure kind', () => {
 
 describe('resume backoff', () => {
   it('doubles the resume delay from 100 ms to 10 s while connections are lost, without a limit on calls', () => {
-    expect(history(Array<EndedCall>(9).fill(ended()))).toEqual([
+    expect(decideAll(Array<EndedCall>(9).fill(ended()))).toEqual([
       100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000,
     ]);
   });
@@ -167,7 +167,7 @@ describe('resume backoff', () => {
 
   it('does not increase the resume delay while the server ends idle calls after 6 s, then starts from the initial backoff', () => {
     const quiet = ended({ failure: QUIET, livedMs: 6_000 });
-    expect(history([...Array<EndedCall>(100).fill(quiet), ended(), ended(), ended()])).toEqual([
+    expect(decideAll([...Array<EndedCall>(100).fill(quiet), ended(), ended(), ended()])).toEqual([
       ...Array<number>(100).fill(50),
       100,
       200,
@@ -183,8 +183,8 @@ describe('resume backoff', () => {
 
   it('treats minHealthyMs below 1 s as 1 s, so that the resume delay grows after immediate failures', () => {
     const short = Array<EndedCall>(3).fill(ended({ livedMs: MIN_LIFE_MS - 1 }));
-    expect(history(short, { minHealthyMs: 0 })).toEqual([100, 200, 400]);
-    expect(history([...short, ended({ livedMs: MIN_LIFE_MS })], { minHealthyMs: 0 }).at(-1)).toBe(50);
+    expect(decideAll(short, { minHealthyMs: 0 })).toEqual([100, 200, 400]);
+    expect(decideAll([...short, ended({ livedMs: MIN_LIFE_MS })], { minHealthyMs: 0 }).at(-1)).toBe(50);
   });
 
   it.each<[string, Partial<StreamFailure>, number]>([
@@ -205,20 +205,20 @@ describe('resume backoff', () => {
 describe('resume limits', () => {
   it('ends a resumable stream at the fifth server failure at one cursor', () => {
     const waits = [100, 200, 400, 800];
-    expect(history(Array<EndedCall>(5).fill(ended({ failure: INTERNAL })))).toEqual([...waits, 'poison']);
+    expect(decideAll(Array<EndedCall>(5).fill(ended({ failure: INTERNAL })))).toEqual([...waits, 'poison']);
   });
 
   it('does not end a resumable stream while the server or its proxy returns UNAVAILABLE', () => {
     const unavailable = ended({ failure: failure('server', 'UNAVAILABLE') });
-    expect(history(Array<EndedCall>(6).fill(unavailable)).at(-1)).toBe(3_200);
+    expect(decideAll(Array<EndedCall>(6).fill(unavailable)).at(-1)).toBe(3_200);
   });
 
   it('does not count server failures of long calls at one cursor, and resets the count after long calls', () => {
     const late = ended({ failure: INTERNAL, livedMs: 6_000 });
     const soon = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));
     const waits = [100, 200, 400, 800];
-    expect(history(Array<EndedCall>(50).fill(late), { maxAttempts: 2 })).toEqual(Array(50).fill(50));
-    expect(history([...soon, late, ...soon, ...soon])).toEqual([
+    expect(decideAll(Array<EndedCall>(50).fill(late), { maxAttempts: 2 })).toEqual(Array(50).fill(50));
+    expect(decideAll([...soon, late, ...soon, ...soon])).toEqual([
       ...waits,
       50,
       ...waits,
@@ -229,21 +229,21 @@ describe('resume limits', () => {
     ]);
   });
 
-  it('counts server failures of short calls at one cursor even if minHealthyMs is 0 or the call progressed', () => {
+  it('counts server failures of short calls at one cursor even if minHealthyMs is 0 or a call progressed', () => {
     const progressed = ended({ failure: INTERNAL, progressed: true, livedMs: MIN_LIFE_MS - 1 });
     const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL, livedMs: MIN_LIFE_MS - 1 }));
-    expect(history([progressed, ...stuck], { minHealthyMs: 0 })).toEqual([100, 200, 400, 800, 'poison']);
+    expect(decideAll([progressed, ...stuck], { minHealthyMs: 0 })).toEqual([100, 200, 400, 800, 'poison']);
   });
 
   it('does not end a resumable stream after attempt timeouts, although their code is DEADLINE_EXCEEDED', () => {
     const timedOut = ended({ failure: failure('attempt-timeout', 'DEADLINE_EXCEEDED') });
-    expect(history(Array<EndedCall>(6).fill(timedOut)).at(-1)).toBe(3_200);
+    expect(decideAll(Array<EndedCall>(6).fill(timedOut)).at(-1)).toBe(3_200);
   });
 
   it('counts a server failure as the first failure at the new cursor if the call had progressed', () => {
     const first = ended({ failure: INTERNAL, progressed: true });
     const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));
-    expect(history([first, ...stuck])).toEqual([100, 200, 400, 800, 'poison']);
+    expect(decideAll([first, ...stuck])).toEqual([100, 200, 400, 800, 'poison']);
   });
 
   it('does not count lost connections as server failures at one cursor, and resets the count after progress', () => {
@@ -251,15 +251,15 @@ describe('resume limits', () => {
       ended({ failure: cause }),
     );
     const progress = ended({ failure: LOST, progressed: true });
-    expect(history([...calls, progress, ...calls]).every((step) => typeof step === 'number')).toBe(true);
-    expect(history([...calls, ended({ failure: INTERNAL })]).at(-1)).toBe('poison');
+    expect(decideAll([...calls, progress, ...calls]).every((step) => typeof step === 'number')).toBe(true);
+    expect(decideAll([...calls, ended({ failure: INTERNAL })]).at(-1)).toBe('poison');
   });
 
   it('counts calls that failed without progress against the maxAttempts of a resumable stream', () => {
     const progress = ended({ progressed: true });
     const maxAttempts = 3;
-    expect(history([ended(), ended(), ended()], { maxAttempts })).toEqual([100, 200, 'attempts-exhausted']);
-    expect(history([ended(), ended(), progress, ended(), ended(), ended()], { maxAttempts })).toEqual([
+    expect(decideAll([ended(), ended(), ended()], { maxAttempts })).toEqual([100, 200, 'attempts-exhausted']);
+    expect(decideAll([ended(), ended(), progress, ended(), ended(), ended()], { maxAttempts })).toEqual([
       100,
       200,
       100,
@@ -269,16 +269,16 @@ describe('resume limits', () => {
     ]);
   });
 
-  it('does not count a call that ended cleanly against the maxAttempts of a resumable stream, and resets the count only if the call was long', () => {
+  it('does not count a call that ended cleanly without progress against the maxAttempts of a resumable stream, and resets the count only if the call was long', () => {
     const clean = ended({ failure: undefined });
-    expect(history([ended(), clean, clean, ended()], { maxAttempts: 2 })).toEqual([
+    expect(decideAll([ended(), clean, clean, ended()], { maxAttempts: 2 })).toEqual([
       100,
       200,
       400,
       'attempts-exhausted',
     ]);
     const long = ended({ failure: undefined, livedMs: 9_000 });
-    expect(history([ended(), clean, long, ended()], { maxAttempts: 2 })).toEqual([100, 200, 50, 100]);
+    expect(decideAll([ended(), clean, long, ended()], { maxAttempts: 2 })).toEqual([100, 200, 50, 100]);
   });
 
   it('ends a resumable stream if the pushback forbids a retry', () => {
@@ -330,8 +330,8 @@ describe('onError decision', () => {
     'limits the resumes that onError requests after a stream failure (reason %s, code %s)',
     (reason, code) => {
       const call = ended({ failure: failure(reason, code), requested: 'resume' });
-      expect(history(Array<EndedCall>(5).fill(call))).toEqual([100, 200, 400, 800, 'poison']);
-      const exhausted = history(Array<EndedCall>(2).fill(call), { maxAttempts: 2 });
+      expect(decideAll(Array<EndedCall>(5).fill(call))).toEqual([100, 200, 400, 800, 'poison']);
+      const exhausted = decideAll(Array<EndedCall>(2).fill(call), { maxAttempts: 2 });
       expect(exhausted).toEqual([100, 'attempts-exhausted']);
     },
   );

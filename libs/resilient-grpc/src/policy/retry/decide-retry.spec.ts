@@ -219,7 +219,7 @@ describe('retried attempt', () => {
       { kind: 'wait' },
     ],
     [
-      'retries a rejected call that serves a retry, because it reached no server',
+      'retries a rejected call that serves a retry, because the call reached no server',
       { inRetryChain: true, verdict: verdict('refused', { reachedServer: 'no' }) },
       { kind: 'policy' },
     ],
@@ -473,7 +473,7 @@ describe('any attempt', () => {
         if (decision.kind === 'wait') return;
         expect(rest.attempts).toBeLessThan(DEFAULT_RETRY_POLICY.maxAttempts);
         expect(rest.disabled).toBe(false);
-        // A call that the server may have received is retried only if its method is declared safe.
+        // Except for a refused call that did not reach the server, a call is retried only if its method is declared safe.
         if (kind !== 'refused' || reachedServer !== 'no') expect(safe).toBe(true);
       }),
     );

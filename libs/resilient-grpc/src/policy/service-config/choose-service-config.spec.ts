@@ -5,7 +5,7 @@ import { chooseServiceConfig, serviceConfigAttribute, type ChoosingClient } from
 const CLIENT: ChoosingClient = { hostname: 'pod-7', percentile: 30 };
 
 /** Returns the marker of the chosen service config, 'none' if no choice matches, or the problems. */
-function chosen(choices: unknown, client: Partial<ChoosingClient> = {}): unknown {
+function choose(choices: unknown, client: Partial<ChoosingClient> = {}): unknown {
   const text = typeof choices === 'string' ? choices : JSON.stringify(choices);
   const choice = chooseServiceConfig(text, 'txt', { ...CLIENT, ...client });
   if (!choice.ok) return choice.problems.map(({ path, message }) => `${path}: ${message}`);
@@ -83,7 +83,7 @@ describe('chooseServiceConfig', () => {
       'all',
     ],
   ])('%s', (_title, choices, result, client) => {
-    expect(chosen(choices, client)).toEqual(result);
+    expect(choose(choices, client)).toEqual(result);
   });
 
   it.each<[title: string, choices: unknown, problem: string]>([
@@ -122,11 +122,11 @@ describe('chooseServiceConfig', () => {
     ],
     ['an invalid choice after the one that matches', [config('a'), { percentage: 7.5, ...config('b') }], 'txt[1].perc'],
   ])('rejects a whole list of service config choices because of %s', (_title, choices, problem) => {
-    expect(chosen(choices)).toEqual([expect.stringContaining(problem)]);
+    expect(choose(choices)).toEqual([expect.stringContaining(problem)]);
   });
 
   it('reports every problem of a list of service config choices', () => {
-    expect(chosen([{ percentage: 200 }, { clientLanguage: 1, ...config('b') }])).toHaveLength(3);
+    expect(choose([{ percentage: 200 }, { clientLanguage: 1, ...config('b') }])).toHaveLength(3);
   });
 
   it('returns the path of the chosen service config', () => {
@@ -138,7 +138,7 @@ describe('chooseServiceConfig', () => {
     const percent = fc.integer({ min: 0, max: 100 });
     fc.assert(
       fc.property(percent, fc.integer({ min: 0, max: 99 }), (percentage, percentile) => {
-        expect(chosen([{ percentage, ...config('a') }], { percentile })).toBe(percentile < percentage ? 'a' : 'none');
+        expect(choose([{ percentage, ...config('a') }], { percentile })).toBe(percentile < percentage ? 'a' : 'none');
       }),
     );
   });
@@ -146,7 +146,7 @@ describe('chooseServiceConfig', () => {
   it('never throws, whatever text is passed as the list of service config choices', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
-        expect(() => chosen(text)).not.toThrow();
+        expect(() => choose(text)).not.toThrow();
       }),
     );
   });
@@ -159,7 +159,7 @@ describe('serviceConfigAttribute', () => {
       [['grpc_config=[', '{}', ']']],
       '[{}]',
     ],
-    ['accepts a TXT record that is split within the name', [['grpc_', 'config=[]']], '[]'],
+    ['accepts a TXT record that is split within the attribute name', [['grpc_', 'config=[]']], '[]'],
     ['finds the grpc_config attribute among other TXT records', [['v=spf1'], ['grpc_config=[]']], '[]'],
     ['returns only the first of several grpc_config attributes', [['grpc_config=[1]'], ['grpc_config=[2]']], '[1]'],
     [

@@ -56,7 +56,7 @@ describe('service config problems', () => {
     const parsed = parseServiceConfig({ methodConfig }, 'serviceConfig');
     if (parsed.ok) throw new Error('the document was accepted');
     expect(parsed.problems).toHaveLength(101);
-    // Each method config has an invalid timeout, and each further method config repeats the name of the first.
+    // Every method config has an invalid timeout, and all except the first repeat the name of the first.
     expect(parsed.problems.at(-1)?.message).toBe('problems not listed: 1899; the first of them is at this path');
   });
 

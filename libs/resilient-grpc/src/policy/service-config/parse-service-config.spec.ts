@@ -87,7 +87,7 @@ describe('valid service config', () => {
     expect(configOf({})).toEqual({ methodConfig: [] });
   });
 
-  it('reads healthCheckConfig', () => {
+  it('reads the healthCheckConfig of a service config', () => {
     const healthCheckConfig = { serviceName: 'orders' };
     expect(configOf({ healthCheckConfig })).toEqual({ methodConfig: [], healthCheckConfig });
   });
@@ -97,7 +97,7 @@ describe('valid service config', () => {
     [{ maxConnectionsPerSubchannel: 11 }, { maxConnectionsPerEndpoint: 10 }],
     [{ maxConnectionsPerSubchannel: null }, {}],
     [{}, {}],
-  ])('reads connectionScaling %j', (connectionScaling, expected) => {
+  ])('reads connectionScaling %j as %j', (connectionScaling, expected) => {
     expect(configOf({ connectionScaling })).toEqual({ methodConfig: [], ...expected });
   });
 

@@ -194,7 +194,7 @@ describe('dead connection', () => {
     });
   });
 
-  it('keeps a dead connection if its replacement is refused, and probes it again after 30 s', () => {
+  it('keeps a dead connection if its replacement is refused, and probes it again 30 s after the first probe', () => {
     const rejected = after(...DEAD, { type: 'cleared' });
     expect(rejected).toMatchObject({ kind: 'trusted', because: 'too-many' });
     const again = from(rejected, ...[20_000, 20_001, 20_002].map((at) => timedOut(at)));

@@ -237,7 +237,10 @@ export class UpstreamProcess implements OnApplicationShutdown {
   private async replace(): Promise<void> {
     const child = await (this.standby ?? this.spawn());
     this.standby = undefined;
-    if (this.stopped) return;
+    if (this.stopped) {
+      child.kill('SIGKILL');
+      return;
+    }
     this.serving = child;
     const listening = waitForNotice<UpstreamNotice, 'listening'>(child, 'listening');
     this.send({ type: 'listen' });

@@ -238,6 +238,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
       // In phase 'idle', no page has been opened, so the opening must still be shown to the first visitor.
       this.phase = { name: name === 'idle' ? name : 'free' };
       await this.upstream.listen();
+      if (this.phase.name === 'idle' && this.hasVisitors) this.open();
     });
     await this.upstream.kill();
   }

@@ -17,7 +17,7 @@ export class OrdersGatewayController {
   /** Streams all orders up to and including the sequence `until` as JSON lines. Destroys the connection on a failure. */
   @Get('export')
   export(@Query('until') until: string, @Res() response: ServerResponse): void {
-    this.orders
+    const subscription = this.orders
       .watch('0')
       .pipe(takeWhile(({ sequence }) => sequence !== until, true))
       .subscribe({
@@ -25,5 +25,8 @@ export class OrdersGatewayController {
         error: () => response.destroy(),
         complete: () => response.end(),
       });
+    response.once('close', () => {
+      subscription.unsubscribe();
+    });
   }
 }

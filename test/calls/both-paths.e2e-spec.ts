@@ -391,7 +391,7 @@ async function run(
   // Which events precede a deadline depends on the load of the machine.
   if (timeoutMs === 30) return events.at(-1)?.replace(/(yes|maybe) deadline/, '… deadline');
   // The server has received all requests only if its script reads them before it ends the call.
-  const isComplete = steps[0]?.do === 'read requests' && !events.includes('cancelled') && timeoutMs !== 30;
+  const isComplete = steps[0]?.do === 'read requests' && !events.includes('cancelled');
   return { events, requests: seen.map(({ headers, bytes }) => (isComplete ? { headers, bytes } : { headers })) };
 }
 

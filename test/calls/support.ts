@@ -148,11 +148,11 @@ export async function settled(read: () => number): Promise<number> {
   // The cast is safe because the server listens on TCP.
   const socket = connect((echo.address() as AddressInfo).port, '127.0.0.1');
   let last = read();
-  for (let unchanged = 0; unchanged < SETTLED_ROUND_TRIPS; unchanged++) {
+  for (let unchanged = 0; unchanged < SETTLED_ROUND_TRIPS;) {
     socket.write('x');
     await once(socket, 'data');
     await turns();
-    if (read() !== last) unchanged = 0;
+    unchanged = read() === last ? unchanged + 1 : 0;
     last = read();
   }
   socket.end();

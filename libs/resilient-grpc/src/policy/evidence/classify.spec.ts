@@ -732,6 +732,7 @@ describe('classify with any evidence', () => {
       'cancel',
       'protocol',
       'serialize',
+      'not-prepared',
       'closed',
     ),
     headersReceived: fc.boolean(),
@@ -771,9 +772,10 @@ describe('classify with any evidence', () => {
     );
   });
 
-  it('reports reachedServer no only if no connection was picked or the stream was not processed', () => {
+  it('reports reachedServer no only if the attempt was not prepared, no connection was picked, or the stream was not processed', () => {
     fc.assert(
       fc.property(evidence, (e) => {
+        fc.pre(e.endedHere !== 'not-prepared');
         if (classify(e).reachedServer === 'no' && e.picked) expect(e.wire?.unprocessed).toBeDefined();
       }),
     );

@@ -86,7 +86,7 @@ function serveWithQueue(
       held.shift();
       queue.remove(call, now);
     }
-    for (const call of queue.takeHopeless(now)) results.set(call.arrival, 'hopeless' as never);
+    for (const call of queue.takeHopeless(now)) results.set(call.arrival, 'refused');
     const call = queue.take();
     if (call === undefined) {
       const arrival = load[next++];
@@ -100,7 +100,7 @@ function serveWithQueue(
       run(call.arrival);
       queue.served(call, call.arrival.serviceMs, now);
     } else {
-      results.set(call.arrival, turn === 'refuse' ? ('decided' as never) : 'expired');
+      results.set(call.arrival, turn === 'refuse' ? 'refused' : 'expired');
     }
   }
   return load.map((arrival) => results.get(arrival) ?? 'late');

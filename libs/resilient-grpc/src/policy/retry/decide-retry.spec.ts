@@ -431,6 +431,7 @@ describe('any attempt', () => {
     'ok',
     'unsent',
     'local',
+    'overloaded',
     'refused',
     'connection-lost',
     'http',

@@ -342,7 +342,7 @@ describe('events', () => {
     ],
     [
       {
-        ...failed({ path, reachedServer: 'yes', reason: 'committed' }),
+        ...makeAttemptEnd({ path, reachedServer: 'yes', reason: 'committed' }),
         attempt: { ...ATTEMPT, details: 'Connection lost after the response had started (UNAVAILABLE: dropped)' },
       },
       'warn',

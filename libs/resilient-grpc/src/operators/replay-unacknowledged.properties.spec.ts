@@ -180,7 +180,8 @@ class World {
       this.reading.delete(call);
       const id = call.received[length];
       if (id === undefined) return;
-      if ((id === 0) !== (length === 0)) this.faults.push(`the hello as message ${length + 1}`);
+      if ((id === 0) !== (length === 0))
+        this.faults.push(`id ${id} as message ${length + 1}; only message 1 is the hello (id 0)`);
       if (id === 0) return;
       if (this.acknowledged.has(id)) this.faults.push(`${id}, which was acknowledged`);
       this.arrived.push(id);

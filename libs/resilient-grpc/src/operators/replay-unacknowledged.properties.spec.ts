@@ -150,7 +150,7 @@ class World {
     this.check();
   }
 
-  /** Reads and acknowledges everything, without further failures. */
+  /** Completes the source, then reads and acknowledges everything, without further failures. */
   async finish(): Promise<void> {
     if (this.plan.source === 'pulled') this.source.complete();
     else this.pushed.complete();

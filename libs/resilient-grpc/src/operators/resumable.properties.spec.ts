@@ -232,7 +232,7 @@ class World {
     }
   }
 
-  /** Number of messages that were delivered or buffered, but not read. */
+  /** Number of messages that the calls have sent and the reader has not read. */
   get ahead(): number {
     const furthest = Math.max(0, ...this.cursors, ...this.calls.map((call) => call.next - 1));
     const last = this.seen.at(-1) ?? 0;

@@ -139,12 +139,15 @@ describe('PermitQueue', () => {
       ['cancelled', 20],
       ['timed-out', 18],
       ['refused', 18],
-    ])('applies the early outcome %s to an adaptive limit of 20 (new limit: %i)', (outcome, limit) => {
-      const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 });
-      serve(queue, 70, 50);
-      serve(queue, 20, 1, outcome);
-      expect(queue.maxConcurrent).toBe(limit);
-    });
+    ])(
+      'applies the outcome %s of calls that end after 1 ms to an adaptive limit of 20 (new limit: %i)',
+      (outcome, limit) => {
+        const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 });
+        serve(queue, 70, 50);
+        serve(queue, 20, 1, outcome);
+        expect(queue.maxConcurrent).toBe(limit);
+      },
+    );
 
     it('reports only changes of an adaptive limit by a factor of 2 or more', () => {
       const changes: LimitChange[] = [];

@@ -6,13 +6,14 @@ interface Manifest {
   readonly items: readonly { readonly subjects?: readonly object[] }[];
 }
 
-/** The manifest that the shell passes to kubectl. */
+/** Runs the part of the command before kubectl, and returns the manifest that it prints. */
 function manifestOf(remedy: string): Manifest {
   const command = remedy.replace(/^grant the permission: /, '').replace(/ \| kubectl apply -f -$/, '');
   return JSON.parse(spawnSync('sh', ['-c', command], { encoding: 'utf8' }).stdout) as Manifest;
 }
 
-const message = (user: string) => `endpointslices.discovery.k8s.io is forbidden: User "${user}" cannot list resource`;
+const makeMessage = (user: string) =>
+  `endpointslices.discovery.k8s.io is forbidden: User "${user}" cannot list resource`;
 
 describe('permissionRemedy', () => {
   it.each([
@@ -20,7 +21,7 @@ describe('permissionRemedy', () => {
     ['jane', { kind: 'User', name: 'jane', apiGroup: 'rbac.authorization.k8s.io' }],
     ["o'hara", { kind: 'User', name: "o'hara", apiGroup: 'rbac.authorization.k8s.io' }],
   ])('binds the role for EndpointSlice watches to the user %s', (user, subject) => {
-    const { items } = manifestOf(permissionRemedy(message(user), 'shop'));
+    const { items } = manifestOf(permissionRemedy(makeMessage(user), 'shop'));
     expect(items).toMatchObject([{ kind: 'Role' }, { kind: 'RoleBinding', subjects: [subject] }]);
   });
 });

@@ -6,7 +6,7 @@ import { ServiceWatch, type WatchDependencies, type WatchState } from './service
 
 const MINUTE_MS = 60_000;
 
-const slice = (name: string, resourceVersion: string): EndpointSlice => ({
+const makeSlice = (name: string, resourceVersion: string): EndpointSlice => ({
   metadata: { name, resourceVersion },
   addressType: 'IPv4',
   ports: [{ name: 'grpc', port: 50_051 }],
@@ -26,7 +26,7 @@ class VirtualApiServer {
   readonly url = 'https://api';
   readonly lists: URLSearchParams[] = [];
   readonly watches: OpenWatch[] = [];
-  items: readonly EndpointSlice[] | null = [slice('a', '7')];
+  items: readonly EndpointSlice[] | null = [makeSlice('a', '7')];
   listError: Error | undefined;
   watchError: Error | undefined;
 
@@ -62,9 +62,10 @@ describe('ServiceWatch', () => {
   let server: VirtualApiServer;
   let watch: ServiceWatch;
   let states: WatchState[];
-  const newest = () => states.at(-1);
+  const getNewestState = () => states.at(-1);
   const namesOf = (state: WatchState | undefined) => state?.slices?.map(({ metadata }) => metadata?.name);
-  const distinct = () => states.map(({ state }) => state).filter((state, index, all) => state !== all[index - 1]);
+  const getDistinctStates = () =>
+    states.map(({ state }) => state).filter((state, index, all) => state !== all[index - 1]);
   const listener = {
     onChange: (state: WatchState): void => {
       states.push(state);
@@ -89,7 +90,7 @@ describe('ServiceWatch', () => {
       resourceVersion: '9',
       timeoutSeconds: '450',
     });
-    expect(newest()).toMatchObject({ state: 'watching', changedAt: clock.epoch(), failure: undefined });
+    expect(getNewestState()).toMatchObject({ state: 'watching', changedAt: clock.epoch(), failure: undefined });
   });
 
   it('reports no failure for a whole day if each EndpointSlice watch ends or is reset after 5 minutes', async () => {
@@ -101,7 +102,7 @@ describe('ServiceWatch', () => {
       else server.watches.at(-1)!.fail(new Error('read ECONNRESET'));
       await clock.advanceAsync(1_000);
     }
-    expect(distinct()).toEqual(['listing', 'watching']);
+    expect(getDistinctStates()).toEqual(['listing', 'watching']);
     expect(server.lists).toHaveLength(1);
     expect(server.watches.length).toBeGreaterThan(280);
   });
@@ -113,17 +114,17 @@ describe('ServiceWatch', () => {
     server.watches[0]!.fail(new Error('read ECONNRESET'));
     await clock.advanceAsync(500);
     const since = clock.epoch();
-    expect(newest()).toMatchObject({
+    expect(getNewestState()).toMatchObject({
       state: 'failing',
       since,
       failure: { message: 'cannot watch EndpointSlices at https://api: connect ECONNREFUSED' },
     });
-    expect(namesOf(newest())).toEqual(['a']);
+    expect(namesOf(getNewestState())).toEqual(['a']);
     await clock.advanceAsync(10 * MINUTE_MS);
-    expect(newest()).toMatchObject({ state: 'failing', since });
+    expect(getNewestState()).toMatchObject({ state: 'failing', since });
     server.watchError = undefined;
     await clock.advanceAsync(30_000);
-    expect(newest()).toMatchObject({ state: 'watching', failure: undefined });
+    expect(getNewestState()).toMatchObject({ state: 'watching', failure: undefined });
     expect(server.watches.at(-1)!.parameters.get('resourceVersion')).toBe('9');
     expect(server.lists).toHaveLength(1);
   });
@@ -136,40 +137,40 @@ describe('ServiceWatch', () => {
     await clock.advanceAsync(60 * MINUTE_MS);
     expect(server.lists.length - before).toBeGreaterThanOrEqual(120);
     expect(server.lists.length - before).toBeLessThanOrEqual(240);
-    expect(newest()).toMatchObject({ state: 'failing', slices: undefined });
+    expect(getNewestState()).toMatchObject({ state: 'failing', slices: undefined });
   });
 
   it('reports a manifest that permits the EndpointSlice watch if the list is permitted but the watch is forbidden', async () => {
     server.watchError = new ApiServerError(403, 'forbidden: User "system:serviceaccount:shop:gateway" cannot watch');
     watch.subscribe(listener);
     await clock.advanceAsync(1_000);
-    expect(newest()).toMatchObject({
+    expect(getNewestState()).toMatchObject({
       state: 'failing',
       failure: {
         remedy: expect.stringMatching(/^grant the permission: echo '.*"verbs":\["list","watch"\].*' \| kubectl apply/),
       },
     });
-    expect(namesOf(newest())).toEqual(['a']);
+    expect(namesOf(getNewestState())).toEqual(['a']);
   });
 
   it('lists the EndpointSlices again after 410 Gone without reporting a failure, and waits longer each time the watch fails with 410 again', async () => {
     server.watchError = new ApiServerError(410, 'too old resource version');
     watch.subscribe(listener);
     await clock.advanceAsync(10 * MINUTE_MS);
-    expect(distinct()).toEqual(['listing']);
+    expect(getDistinctStates()).toEqual(['listing']);
     expect(server.lists[1]!.get('resourceVersion')).toBeNull();
     expect(server.lists.length).toBeLessThan(60);
-    expect(namesOf(newest())).toEqual(['a']);
+    expect(namesOf(getNewestState())).toEqual(['a']);
   });
 
   it('applies added and deleted EndpointSlices, and resumes the watch from the version of a bookmark', async () => {
     watch.subscribe(listener);
     await clock.advanceAsync(0);
     const [open] = server.watches;
-    open!.send({ type: 'ADDED', object: slice('b', '10') });
-    expect(namesOf(newest())).toEqual(['a', 'b']);
-    open!.send({ type: 'DELETED', object: slice('a', '11') });
-    expect(namesOf(newest())).toEqual(['b']);
+    open!.send({ type: 'ADDED', object: makeSlice('b', '10') });
+    expect(namesOf(getNewestState())).toEqual(['a', 'b']);
+    open!.send({ type: 'DELETED', object: makeSlice('a', '11') });
+    expect(namesOf(getNewestState())).toEqual(['b']);
     const reports = states.length;
     open!.send({ type: 'BOOKMARK', object: { metadata: { resourceVersion: '99' } } });
     expect(states).toHaveLength(reports);
@@ -183,7 +184,7 @@ describe('ServiceWatch', () => {
     server.items = null;
     watch.subscribe(listener);
     await clock.advanceAsync(0);
-    expect(newest()).toMatchObject({ state: 'watching', slices: [] });
+    expect(getNewestState()).toMatchObject({ state: 'watching', slices: [] });
   });
 
   it('stops the EndpointSlice watch when the last listener unsubscribes, and later uses the old slices only if listing fails', async () => {
@@ -196,8 +197,8 @@ describe('ServiceWatch', () => {
     watch.subscribe(listener);
     expect(watch.describe()).toMatchObject({ state: 'listing', slices: undefined });
     await clock.advanceAsync(0);
-    expect(newest()).toMatchObject({ state: 'failing' });
-    expect(namesOf(newest())).toEqual(['a']);
+    expect(getNewestState()).toMatchObject({ state: 'failing' });
+    expect(namesOf(getNewestState())).toEqual(['a']);
   });
 
   it('discards the EndpointSlices if the watch starts again more than 10 minutes after it stopped', async () => {
@@ -208,6 +209,6 @@ describe('ServiceWatch', () => {
     server.listError = new Error('connect ECONNREFUSED');
     watch.subscribe(listener);
     await clock.advanceAsync(0);
-    expect(newest()).toMatchObject({ state: 'failing', slices: undefined });
+    expect(getNewestState()).toMatchObject({ state: 'failing', slices: undefined });
   });
 });

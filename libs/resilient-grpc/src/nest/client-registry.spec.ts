@@ -15,8 +15,8 @@ import type { GrpcClientOptions } from './module-options.js';
 const protoPath = join(import.meta.dirname, '../client/settings/fixtures/shop.proto');
 const shop: GrpcClientOptions = { name: 'shop', protoPath, url: 'shop:50051' };
 
-/** A fake client that records the calls to its methods. */
-function fakeClient(settings: ResolvedClientSettings) {
+/** Creates a fake client that records the calls to `drain`, `endStreams`, and `close`. */
+function makeFakeClient(settings: ResolvedClientSettings) {
   const connectivity$ = new BehaviorSubject({ state: 'IDLE', since: new Date(0) });
   const methodCalls: string[] = [];
   return {
@@ -41,7 +41,7 @@ function fakeClient(settings: ResolvedClientSettings) {
     },
   };
 }
-type FakeClient = ReturnType<typeof fakeClient>;
+type FakeClient = ReturnType<typeof makeFakeClient>;
 
 let made: FakeClient[];
 let registry: ClientRegistry;
@@ -52,7 +52,7 @@ beforeEach(() => {
   lines = [];
   registry = new ClientRegistry({
     createClient: (settings) => {
-      const client = fakeClient(settings);
+      const client = makeFakeClient(settings);
       made.push(client);
       return client as unknown as InternalGrpcClient;
     },
@@ -241,7 +241,7 @@ describe('client created at run time', () => {
 });
 
 describe('shutdown', () => {
-  const lifecycle = ({
+  const makeLifecycle = ({
     testing = true,
     listens = true,
     connections = async (): Promise<number | undefined> => 2,
@@ -259,7 +259,7 @@ describe('shutdown', () => {
     await obtain(shop);
     registry.create({ ...shop, name: 'tenant' });
     lines = [];
-    const { hooks, clock } = lifecycle();
+    const { hooks, clock } = makeLifecycle();
     await hooks.beforeApplicationShutdown();
     expect(registry.accepting).toBe(false);
     expect(made.map(({ methodCalls }) => methodCalls)).toEqual([['end streams'], ['end streams']]);
@@ -277,7 +277,7 @@ describe('shutdown', () => {
   it('reports not ready from the first shutdown hook on, and ends client streams after readinessDelayMs', async () => {
     registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
-    const { hooks, clock } = lifecycle();
+    const { hooks, clock } = makeLifecycle();
     hooks.onModuleDestroy();
     await clock.advanceAsync(200);
     const first = hooks.beforeApplicationShutdown();
@@ -292,7 +292,7 @@ describe('shutdown', () => {
 
   it('keeps client streams open until the server in the same process has notified its streams', async () => {
     await obtain(shop);
-    const { hooks } = lifecycle();
+    const { hooks } = makeLifecycle();
     let served: () => void = () => undefined;
     hooks.endAfter({
       draining: false,
@@ -308,11 +308,11 @@ describe('shutdown', () => {
     await hooks.onApplicationShutdown();
   });
 
-  it('drains clients after the server in the same process, even past their own timeout, and logs no warning', async () => {
+  it('drains clients after the server in the same process has drained, even past the drain timeout, and logs no warning', async () => {
     registry.configure({ drain: { timeoutMs: 1_000 } }, 'a.ts:1');
     await obtain(shop);
     lines = [];
-    const { hooks, clock } = lifecycle();
+    const { hooks, clock } = makeLifecycle();
     let over: () => void = () => undefined;
     const drained = new Promise<void>((resolve) => (over = resolve));
     hooks.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => drained });
@@ -332,7 +332,7 @@ describe('shutdown', () => {
 
   it('drains clients even if the drain of a server in the same process fails', async () => {
     await obtain(shop);
-    const { hooks } = lifecycle();
+    const { hooks } = makeLifecycle();
     hooks.endAfter({
       draining: false,
       streamsNotified: () => Promise.reject(new Error('broken')),
@@ -346,7 +346,7 @@ describe('shutdown', () => {
   it('drains clients when the drain timeout expires if the application does not close, and logs the open connections and calls', async () => {
     await obtain(shop);
     lines = [];
-    const { hooks, clock } = lifecycle();
+    const { hooks, clock } = makeLifecycle();
     await hooks.beforeApplicationShutdown();
     await clock.advanceAsync(9_999);
     expect(made[0]?.methodCalls).toEqual(['end streams']);
@@ -372,7 +372,7 @@ describe('shutdown', () => {
     async (_what, connections) => {
       await obtain(shop);
       lines = [];
-      const { hooks, clock } = lifecycle({ connections });
+      const { hooks, clock } = makeLifecycle({ connections });
       await hooks.beforeApplicationShutdown();
       await clock.advanceAsync(10_000);
       expect(lines[1]).toContain('within 10 s (1 call to /shop.v1.Shop/Buy); closing gRPC');
@@ -381,7 +381,7 @@ describe('shutdown', () => {
 
   it('measures the drain timeout from the first shutdown hook, and accepts new clients until the second', async () => {
     await obtain(shop);
-    const { hooks, clock } = lifecycle();
+    const { hooks, clock } = makeLifecycle();
     hooks.onModuleDestroy();
     clock.advance(1_000);
     hooks.onModuleDestroy();
@@ -401,7 +401,7 @@ describe('shutdown', () => {
     registry.configure({ drain: { readinessDelayMs: 500 } }, 'a.ts:1');
     await obtain(shop);
     lines = [];
-    const { hooks, clock } = lifecycle();
+    const { hooks, clock } = makeLifecycle();
     hooks.onModuleDestroy();
     await clock.advanceAsync(9_999);
     expect(made[0]?.methodCalls).toEqual([]);
@@ -416,7 +416,7 @@ describe('shutdown', () => {
   });
 
   it('applies the drain timeout of the shutdown to clients that were created after the first shutdown hook', async () => {
-    const { hooks, clock } = lifecycle();
+    const { hooks, clock } = makeLifecycle();
     hooks.onModuleDestroy();
     expect(clock.pending).toBe(0);
     clock.advance(4_000);
@@ -431,7 +431,7 @@ describe('shutdown', () => {
   it('drains clients when the drain timeout expires even if readinessDelayMs is longer', async () => {
     registry.configure({ drain: { readinessDelayMs: 5_000, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
-    const { hooks, clock } = lifecycle();
+    const { hooks, clock } = makeLifecycle();
     const first = hooks.beforeApplicationShutdown();
     await clock.advanceAsync(900);
     await first;
@@ -440,12 +440,12 @@ describe('shutdown', () => {
   });
 
   it('rejects clients that are created after the shutdown has begun', async () => {
-    await lifecycle().hooks.beforeApplicationShutdown();
+    await makeLifecycle().hooks.beforeApplicationShutdown();
     expect(() => registry.create(shop)).toThrow('the application is shutting down');
   });
 
   it('logs nothing and sets no timer at shutdown if there are no clients', async () => {
-    const { hooks, clock } = lifecycle();
+    const { hooks, clock } = makeLifecycle();
     await hooks.beforeApplicationShutdown();
     expect(clock.pending).toBe(0);
     await hooks.onApplicationShutdown();
@@ -459,26 +459,26 @@ describe('shutdown', () => {
   ])('%s', async (_, testing, listens, warnings) => {
     await obtain(shop);
     lines = [];
-    const { hooks, clock } = lifecycle({ testing, listens });
+    const { hooks, clock } = makeLifecycle({ testing, listens });
     hooks.onApplicationBootstrap();
     hooks.onApplicationBootstrap();
     clock.advance(10_000);
     expect(lines.filter((line) => line.includes('enableShutdownHooks() was not called'))).toHaveLength(warnings);
   });
 
-  it('gives the warnings at startup an event', async () => {
+  it('sets the event of each line that is logged at startup', async () => {
     const events: unknown[] = [];
     const note = ({ event }: { event?: string }) => events.push(event);
     Logger.overrideLogger({ log: note, warn: note, error: note });
     await obtain({ ...shop, keepalive: { keepaliveTimeMs: 1_000 } });
-    const { hooks, clock } = lifecycle({ testing: false, listens: false });
+    const { hooks, clock } = makeLifecycle({ testing: false, listens: false });
     hooks.onApplicationBootstrap();
     clock.advance(1_000);
     expect(events).toEqual(['start-up', 'configuration', 'shutdown-hooks']);
   });
 
   it('warns that enableShutdownHooks() was not called if the application has a server but no clients', () => {
-    const { hooks, clock } = lifecycle({ testing: false, listens: false });
+    const { hooks, clock } = makeLifecycle({ testing: false, listens: false });
     hooks.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => Promise.resolve() });
     hooks.onApplicationBootstrap();
     clock.advance(1_000);
@@ -487,10 +487,10 @@ describe('shutdown', () => {
 });
 
 describe('service config that arrives later', () => {
-  const source = () => new Subject<object>();
+  const makeConfigSource = () => new Subject<object>();
 
   it('waits for the first service config of a client and takes load balancing from it', async () => {
-    const serviceConfig = source();
+    const serviceConfig = makeConfigSource();
     const obtained = obtain({ ...shop, serviceConfig });
     expect(made).toEqual([]);
     expect(() => registry.get('shop')).toThrow(/no client exists yet/);
@@ -502,7 +502,7 @@ describe('service config that arrives later', () => {
   });
 
   it('waits once for the service config of identical client definitions', async () => {
-    const serviceConfig = source();
+    const serviceConfig = makeConfigSource();
     const both = [obtain({ ...shop, serviceConfig }), obtain({ ...shop, serviceConfig }, 'b.ts:2')];
     const differs = problemsOf(obtain({ ...shop, serviceConfig, timeoutMs: 5 }, 'c.ts:3'));
     expect((await differs)[0]).toContain('defined twice, at a.ts:1 and at c.ts:3');
@@ -515,7 +515,7 @@ describe('service config that arrives later', () => {
   });
 
   it('makes startup fail if the first service config is invalid', async () => {
-    const serviceConfig = source();
+    const serviceConfig = makeConfigSource();
     const problems = problemsOf(obtain({ ...shop, serviceConfig }));
     serviceConfig.next({ methodConfig: 7 });
     expect((await problems)[0]).toContain('clients.shop.serviceConfig.methodConfig: ');
@@ -524,7 +524,7 @@ describe('service config that arrives later', () => {
   });
 
   it('creates no client, and unsubscribes from the service config, if the config arrives after startup has failed', async () => {
-    const serviceConfig = source();
+    const serviceConfig = makeConfigSource();
     const obtained = obtain({ ...shop, serviceConfig });
     const failed = expect(obtained).rejects.toThrow(/the application failed to start or is shutting down/);
     await problemsOf(obtain({ ...shop, name: 'other', timeoutMs: -1 }));
@@ -535,7 +535,7 @@ describe('service config that arrives later', () => {
   });
 
   it('rejects a client created at run time whose name belongs to a client that waits for its first service config', async () => {
-    const serviceConfig = source();
+    const serviceConfig = makeConfigSource();
     const obtained = obtain({ ...shop, serviceConfig });
     expect(() => registry.create(shop)).toThrow('clients.shop: the client defined at a.ts:1 already has this name');
     serviceConfig.next({});
@@ -546,7 +546,7 @@ describe('service config that arrives later', () => {
   });
 
   it('does not wait for the service config of a client created at run time', () => {
-    const serviceConfig = source();
+    const serviceConfig = makeConfigSource();
     registry.create({ ...shop, serviceConfig });
     expect(made).toHaveLength(1);
     made[0]?.settings.live?.close();

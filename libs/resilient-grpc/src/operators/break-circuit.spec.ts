@@ -11,31 +11,31 @@ import { CircuitBreaker } from './circuit-breaker.js';
 import { deadline } from './deadline.js';
 import { retryBackoff } from './retry-backoff.js';
 
-const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
-const status = (code: number) => Object.assign(new Error(), { code });
+const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const makeStatusError = (code: number) => Object.assign(new Error(), { code });
 const ignore = { error: () => undefined };
 
-function breakerOf(scheduler: SchedulerLike, over = {}) {
+function makeBreaker(scheduler: SchedulerLike, over = {}) {
   return new CircuitBreaker({ minimumThroughput: 2, name: 'orders', random: () => 0.5, scheduler, ...over });
 }
 
 function trip(breaker: CircuitBreaker): void {
   for (let i = 0; i < 2; i++)
-    throwError(() => status(14))
+    throwError(() => makeStatusError(14))
       .pipe(breakCircuit(breaker))
       .subscribe(ignore);
 }
 
 describe('breakCircuit', () => {
   it('fails without subscribing to the source while the circuit is open, admits one probe, and closes the circuit if the probe succeeds', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
-      const breaker = breakerOf(scheduler);
-      const bad = cold('-#', undefined, status(14)).pipe(breakCircuit(breaker));
+      const breaker = makeBreaker(scheduler);
+      const bad = cold('-#', undefined, makeStatusError(14)).pipe(breakCircuit(breaker));
       const good = cold('---a|');
       const guarded = good.pipe(breakCircuit(breaker));
-      expectObservable(bad).toBe('-#', undefined, status(14));
-      expectObservable(bad).toBe('-#', undefined, status(14));
+      expectObservable(bad).toBe('-#', undefined, makeStatusError(14));
+      expectObservable(bad).toBe('-#', undefined, makeStatusError(14));
       // The circuit is open from 1 ms to 5,001 ms.
       expectObservable(guarded, '2ms ^').toBe('2ms #', undefined, new CircuitOpenError('orders', 4_999));
       expectObservable(guarded, '5s ^').toBe('5s #', undefined, new CircuitOpenError('orders', 1));
@@ -47,8 +47,8 @@ describe('breakCircuit', () => {
   });
 
   it('counts the first value of a circuit breaker probe as its success, so that a long stream closes the circuit immediately', () => {
-    const scheduler = virtual();
-    const breaker = breakerOf(scheduler, { breakDurationMs: 5 });
+    const scheduler = makeTestScheduler();
+    const breaker = makeBreaker(scheduler, { breakDurationMs: 5 });
     trip(breaker);
     scheduler.schedule(() => concat(of(1), NEVER).pipe(breakCircuit(breaker)).subscribe(), 5);
     scheduler.flush();
@@ -56,9 +56,9 @@ describe('breakCircuit', () => {
   });
 
   it('releases the permit of a circuit breaker probe that is unsubscribed before its first value', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
-      const breaker = breakerOf(scheduler);
+      const breaker = makeBreaker(scheduler);
       trip(breaker);
       expectObservable(NEVER.pipe(breakCircuit(breaker)), '5s ^--!').toBe('');
       expectObservable(cold('a|').pipe(breakCircuit(breaker)), '5004ms ^').toBe('5004ms a|');
@@ -66,18 +66,18 @@ describe('breakCircuit', () => {
   });
 
   it.each([
-    ['opens the circuit after UNAVAILABLE', status(14), 'open'],
+    ['opens the circuit after UNAVAILABLE', makeStatusError(14), 'open'],
     ['opens the circuit after attempts that exceed their deadline', new DeadlineError(5), 'open'],
     ['opens the circuit after streams that exceed their idle timeout', new IdleTimeoutError(5), 'open'],
     ['opens the circuit after errors without a status', new Error('ECONNRESET'), 'open'],
     ['opens the circuit after thrown values that are not errors', 'no', 'open'],
-    ['keeps the circuit closed after NOT_FOUND', status(5), 'closed'],
-    ['keeps the circuit closed after CANCELLED', status(1), 'closed'],
+    ['keeps the circuit closed after NOT_FOUND', makeStatusError(5), 'closed'],
+    ['keeps the circuit closed after CANCELLED', makeStatusError(1), 'closed'],
     ['keeps the circuit closed after errors from another open circuit', new CircuitOpenError('stock', 5), 'closed'],
     ['keeps the circuit closed after errors from a concurrency limit', new ConcurrencyLimitError(1, 0), 'closed'],
     ['keeps the circuit closed after aborts', Object.assign(new Error(), { name: 'AbortError' }), 'closed'],
   ])('%s', (_, error, state) => {
-    const breaker = breakerOf(virtual());
+    const breaker = makeBreaker(makeTestScheduler());
     for (let i = 0; i < 3; i++)
       throwError(() => error)
         .pipe(breakCircuit(breaker))
@@ -86,8 +86,8 @@ describe('breakCircuit', () => {
   });
 
   it('keeps the circuit half-open after a probe that exceeds the deadline of its call, if DEADLINE_EXCEEDED is not listed', () => {
-    const scheduler = virtual();
-    const breaker = breakerOf(scheduler, { breakDurationMs: 5, statusCodes: ['UNAVAILABLE'] });
+    const scheduler = makeTestScheduler();
+    const breaker = makeBreaker(scheduler, { breakDurationMs: 5, statusCodes: ['UNAVAILABLE'] });
     trip(breaker);
     const expired = grpcError('DEADLINE_EXCEEDED', 'expired', { reason: 'deadline' });
     const probe = throwError(() => expired).pipe(breakCircuit(breaker));
@@ -97,20 +97,20 @@ describe('breakCircuit', () => {
   });
 
   it('opens the circuit if half of the subscriptions fail, and keeps it closed if two of five fail', () => {
-    const breaker = breakerOf(virtual());
-    for (const source of [of(1), EMPTY, throwError(() => status(5)), throwError(() => status(14))]) {
+    const breaker = makeBreaker(makeTestScheduler());
+    for (const source of [of(1), EMPTY, throwError(() => makeStatusError(5)), throwError(() => makeStatusError(14))]) {
       source.pipe(breakCircuit(breaker)).subscribe(ignore);
     }
     trip(breaker);
     expect(breaker.state).toBe('open');
-    const calm = breakerOf(virtual());
+    const calm = makeBreaker(makeTestScheduler());
     for (const source of [of(1), of(1), of(1)]) source.pipe(breakCircuit(calm)).subscribe();
     trip(calm);
     expect(calm.state).toBe('closed');
   });
 
   it('counts each subscription once in a circuit breaker, even if a value makes its subscriber unsubscribe or subscribe again', () => {
-    const breaker = breakerOf(virtual(), { minimumThroughput: 3 });
+    const breaker = makeBreaker(makeTestScheduler(), { minimumThroughput: 3 });
     const guarded = of(1, 2, 3).pipe(breakCircuit(breaker));
     const seen: number[] = [];
     guarded.pipe(take(1)).subscribe((value) => {
@@ -125,7 +125,7 @@ describe('breakCircuit', () => {
 
   it('calls onTransition when the circuit opens', () => {
     const transitions: string[] = [];
-    const breaker = breakerOf(virtual(), {
+    const breaker = makeBreaker(makeTestScheduler(), {
       onTransition: (transition: any) => transitions.push(`${transition.from}-${transition.to}`),
     });
     trip(breaker);
@@ -133,9 +133,9 @@ describe('breakCircuit', () => {
   });
 
   it('counts each hanging attempt as a failure if breakCircuit() is piped after deadline() and before retryBackoff()', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
-      const breaker = breakerOf(scheduler);
+      const breaker = makeBreaker(scheduler);
       const source = cold('-');
       const backoff = { maxAttempts: 5, initialBackoffMs: 10, maxBackoffMs: 10, random: () => 0.5, scheduler };
       const call = source.pipe(deadline(20, { scheduler }), breakCircuit(breaker), retryBackoff(backoff));
@@ -170,7 +170,7 @@ describe('breakCircuit', () => {
       throw bug;
     };
     const breaker = new CircuitBreaker({ minimumThroughput: 1, name: 'orders', onTransition });
-    const failure = status(14);
+    const failure = makeStatusError(14);
     const error = await firstValueFrom(throwError(() => failure).pipe(breakCircuit(breaker))).catch((e: unknown) => e);
     expect([error, breaker.state]).toEqual([failure, 'open']);
     expect(error).toBe(failure);

@@ -6,11 +6,11 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
 import { deadline } from './deadline.js';
 
-const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 
 describe('deadline', () => {
   it('fails with DeadlineError and unsubscribes from the source if it has not ended when the deadline expires', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ hot, expectObservable, expectSubscriptions }) => {
       const source = hot('   --a--b--c--d|');
       const subscribed = '   -^----------!';
@@ -21,7 +21,7 @@ describe('deadline', () => {
   });
 
   it('unsubscribes from the source before emitting the DeadlineError', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ flush }) => {
       const log: string[] = [];
       NEVER.pipe(
@@ -36,7 +36,7 @@ describe('deadline', () => {
   });
 
   it('forwards the values and the end of a source that ends before the deadline', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('-a-(b|)');
       expectObservable(source.pipe(deadline(5, { scheduler }))).toBe('-a-(b|)');
@@ -45,7 +45,7 @@ describe('deadline', () => {
   });
 
   it('starts a new deadline for each subscription', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
       const source = cold('---(a|)').pipe(deadline(4, { scheduler }));
       expectObservable(source).toBe('---(a|)');
@@ -54,7 +54,7 @@ describe('deadline', () => {
   });
 
   it.each([0, -1])('fails without subscribing to the source if the deadline is %i ms', (ms) => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('(a|)');
       expectObservable(source.pipe(deadline(ms, { scheduler }))).toBe('#', undefined, new DeadlineError(ms));

@@ -5,7 +5,11 @@ import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-break
 import type { StatusCode } from '../status/status-code.js';
 import { isTransient, outcomeOf } from './error-status.js';
 
-function callError(reason: string, code: StatusCode = 14, notRetriedBecause: NotRetriedReason = 'attempts-exhausted') {
+function makeCallError(
+  reason: string,
+  code: StatusCode = 14,
+  notRetriedBecause: NotRetriedReason = 'attempts-exhausted',
+) {
   return new GrpcCallError({
     code,
     details: '',
@@ -36,8 +40,8 @@ describe('isTransient and outcomeOf', () => {
   ])(
     'classifies UNAVAILABLE with reason %s (transient: %s, circuit breaker outcome: %s)',
     (reason, transient, outcome) => {
-      expect(isTransient(callError(reason))).toBe(transient);
-      expect(outcomeOf(callError(reason), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
+      expect(isTransient(makeCallError(reason))).toBe(transient);
+      expect(outcomeOf(makeCallError(reason), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
     },
   );
 
@@ -50,7 +54,7 @@ describe('isTransient and outcomeOf', () => {
   });
 
   it('treats the error of a call as final if the call was not safe to repeat', () => {
-    expect(isTransient(callError('connection-lost', 14, 'not-safe-to-repeat'))).toBe(false);
+    expect(isTransient(makeCallError('connection-lost', 14, 'not-safe-to-repeat'))).toBe(false);
   });
 
   it.each([
@@ -65,14 +69,14 @@ describe('isTransient and outcomeOf', () => {
   ] as const)(
     'treats an error with reason %s and code %i as final (circuit breaker outcome: %s)',
     (reason, code, outcome) => {
-      expect(isTransient(callError(reason, code))).toBe(false);
-      expect(outcomeOf(callError(reason, code), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
+      expect(isTransient(makeCallError(reason, code))).toBe(false);
+      expect(outcomeOf(makeCallError(reason, code), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
     },
   );
 
   it('counts CANCELLED from the server as a failure only if the circuit breaker lists it', () => {
-    expect(outcomeOf(callError('server', 1), DEFAULT_CIRCUIT_BREAKER)).toBe('ignored');
+    expect(outcomeOf(makeCallError('server', 1), DEFAULT_CIRCUIT_BREAKER)).toBe('ignored');
     const listed = { ...DEFAULT_CIRCUIT_BREAKER, statusCodes: new Set<StatusCode>([1]) };
-    expect(outcomeOf(callError('server', 1), listed)).toBe('failure');
+    expect(outcomeOf(makeCallError('server', 1), listed)).toBe('failure');
   });
 });

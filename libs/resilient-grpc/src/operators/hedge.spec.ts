@@ -3,13 +3,13 @@ import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { hedge } from './hedge.js';
 
-const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 const unavailable = Object.assign(new Error('14 UNAVAILABLE: connection lost'), { code: 14 });
 const notFound = Object.assign(new Error('5 NOT_FOUND: no order'), { code: 5 });
 
 describe('hedge', () => {
   it('makes no hedged attempt if the first value arrives before the hedging delay', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('  ---a 20ms b|');
       const expected = '     ---a 20ms b|';
@@ -19,7 +19,7 @@ describe('hedge', () => {
   });
 
   it('makes another attempt after the hedging delay, unsubscribes from the slower one, and emits the value of the faster one', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const slow = cold('30ms a|');
       const quick = cold('--b--|');
@@ -33,7 +33,7 @@ describe('hedge', () => {
   });
 
   it('emits the value of the first attempt if it responds before the hedged one', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('15ms (a|)');
       expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }))).toBe('15ms (a|)');
@@ -42,7 +42,7 @@ describe('hedge', () => {
   });
 
   it('makes at most maxAttempts attempts, one after each hedging delay', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('-');
       expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler })), '^ 99ms !').toBe('');
@@ -51,7 +51,7 @@ describe('hedge', () => {
   });
 
   it('makes all attempts at once if the hedging delay is 0', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('--a|');
       expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 0, scheduler }))).toBe('--a|');
@@ -60,7 +60,7 @@ describe('hedge', () => {
   });
 
   it('replaces a failed attempt at once, and restarts the hedging delay', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const bad = cold('-----#', undefined, unavailable);
       const slow = cold('-');
@@ -99,7 +99,7 @@ describe('hedge', () => {
   });
 
   it('makes another attempt only after a failure if the hedging delay is infinite', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('-----#', undefined, unavailable);
       const hedged = source.pipe(hedge({ maxAttempts: 2, delayMs: Infinity, scheduler }));
@@ -109,7 +109,7 @@ describe('hedge', () => {
   });
 
   it('forwards the last failure if all hedged attempts fail', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
       const attempts = [cold('20ms #', undefined, 'first'), cold('--#', undefined, 'second')];
       const source = defer(() => attempts.shift()!);
@@ -119,7 +119,7 @@ describe('hedge', () => {
   });
 
   it('fails at once with the final status of a hedged attempt, and unsubscribes from all other attempts', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const slow = cold('-');
       const attempts = [slow, cold('--#', undefined, notFound)];
@@ -131,7 +131,7 @@ describe('hedge', () => {
   });
 
   it('forwards a failure that follows the first value, and makes no further hedged attempt', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('a 20ms #', undefined, unavailable);
       const hedged = source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }));
@@ -141,7 +141,7 @@ describe('hedge', () => {
   });
 
   it('treats the completion of a hedged attempt without a value as a response', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('15ms |');
       expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }))).toBe('15ms |');
@@ -166,7 +166,7 @@ describe('hedge', () => {
   });
 
   it('stops a synchronous source if its subscriber unsubscribes, and makes no further hedged attempt', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     let emitted = 0;
     const source = new Observable<number>((subscriber) => {
       while (!subscriber.closed && emitted < 1_000) subscriber.next(emitted++);
@@ -178,7 +178,7 @@ describe('hedge', () => {
   });
 
   it('unsubscribes from all hedged attempts if the subscriber unsubscribes while another one starts', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const begun: Subject<number>[] = [];
     const subscription = new Subscription();
     const source = new Observable<number>((subscriber) => {
@@ -194,7 +194,7 @@ describe('hedge', () => {
   });
 
   it('clears the timers and subscriptions of all hedged attempts on completion and on unsubscription', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const source = new Subject<number>();
     const hedged = source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }));
     hedged.subscribe();

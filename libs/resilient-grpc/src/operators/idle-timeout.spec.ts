@@ -4,11 +4,11 @@ import { describe, expect, it } from 'vitest';
 import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { idleTimeout } from './idle-timeout.js';
 
-const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 
 describe('idleTimeout', () => {
   it('fails with IdleTimeoutError if no value arrives in time after the subscription', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('------a');
       const bounded = source.pipe(idleTimeout(5, { scheduler }));
@@ -18,7 +18,7 @@ describe('idleTimeout', () => {
   });
 
   it('restarts the idle timeout with each value', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('----a----b----c-------d');
       const bounded = source.pipe(idleTimeout(5, { scheduler }));
@@ -28,7 +28,7 @@ describe('idleTimeout', () => {
   });
 
   it('forwards the completion or the error of a source that ends before the idle timeout', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
       expectObservable(cold('-a-|').pipe(idleTimeout(5, { scheduler }))).toBe('-a-|');
       expectObservable(cold('-a-#').pipe(idleTimeout(5, { scheduler }))).toBe('-a-#');
@@ -36,7 +36,7 @@ describe('idleTimeout', () => {
   });
 
   it('clears the idle timer after a synchronous source completes and after unsubscription', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     of(1, 2).pipe(idleTimeout(5, { scheduler })).subscribe();
     NEVER.pipe(idleTimeout(5, { scheduler })).subscribe().unsubscribe();
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);

@@ -19,12 +19,12 @@ import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
 import { ConcurrencyLimit } from './concurrency-limit.js';
 import { limitConcurrency } from './limit-concurrency.js';
 
-const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 const ignore = { error: () => undefined };
 
 describe('limitConcurrency', () => {
   it('runs up to maxConcurrent sources at once, queues further sources in order, and rejects a source if the queue is full', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const limit = new ConcurrencyLimit({ maxConcurrent: 2, maxQueued: 2 });
       const source = cold('---(a|)');
@@ -39,7 +39,7 @@ describe('limitConcurrency', () => {
   });
 
   it('passes the permit to the next queued source if a source fails or is unsubscribed', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
       const bad = cold('--#');
@@ -71,7 +71,7 @@ describe('limitConcurrency', () => {
   });
 
   it('never subscribes to a source that is unsubscribed while it is queued', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
       const cancelled = cold('a|');

@@ -8,7 +8,7 @@ import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import type { StatusCode } from '../status/status-code.js';
 import { readStreamFailure } from './read-stream-failure.js';
 
-function callError(reason: FailureReason, code: StatusCode, retryAfterMs?: number): GrpcCallError {
+function makeCallError(reason: FailureReason, code: StatusCode, retryAfterMs?: number): GrpcCallError {
   const metadata = new Metadata();
   metadata.set('grpc-retry-pushback-ms', '250');
   return new GrpcCallError({
@@ -27,23 +27,23 @@ function callError(reason: FailureReason, code: StatusCode, retryAfterMs?: numbe
   });
 }
 
-const grpcJs = (code: number, details: unknown, extra: object = {}) =>
+const makeGrpcJsError = (code: number, details: unknown, extra: object = {}) =>
   Object.assign(new Error(`${String(code)}: ${String(details)}`), { code, details }, extra);
 
 describe('readStreamFailure', () => {
   it.each([
-    ['a GrpcCallError', callError('server', 14, 700), 'server', 14],
-    ['a GrpcCallError for a lost connection', callError('connection-lost', 14), 'connection-lost', 14],
-    ['a lost connection from grpc-js', grpcJs(14, 'Connection dropped'), 'connection-lost', 14],
-    ['a server status from grpc-js', grpcJs(13, 'boom'), 'server', 13],
-    ['a status without details', grpcJs(14, undefined), 'server', 14],
+    ['a GrpcCallError', makeCallError('server', 14, 700), 'server', 14],
+    ['a GrpcCallError for a lost connection', makeCallError('connection-lost', 14), 'connection-lost', 14],
+    ['a lost connection from grpc-js', makeGrpcJsError(14, 'Connection dropped'), 'connection-lost', 14],
+    ['a server status from grpc-js', makeGrpcJsError(13, 'boom'), 'server', 13],
+    ['a status without details', makeGrpcJsError(14, undefined), 'server', 14],
     ['a DeadlineError', new DeadlineError(5), 'attempt-timeout', 4],
     ['an IdleTimeoutError', new IdleTimeoutError(5), 'stream-idle', 14],
     ['a CircuitOpenError', new CircuitOpenError('orders', 5), 'circuit-open', 14],
     ['a ConcurrencyLimitError', new ConcurrencyLimitError(1, 0), 'concurrency-limit', 8],
     ['an AbortError', Object.assign(new Error('aborted'), { name: 'AbortError', code: 14 }), 'cancelled', 14],
     ['an application error', new TypeError('slip'), undefined, undefined],
-    ['an error with a code outside gRPC', grpcJs(404, 'Connection dropped'), undefined, undefined],
+    ['an error with a code outside gRPC', makeGrpcJsError(404, 'Connection dropped'), undefined, undefined],
     ['a Node error', Object.assign(new Error(), { code: 'ECONNRESET' }), undefined, undefined],
     ['a string', 'no', undefined, undefined],
     ['null', null, undefined, undefined],
@@ -60,16 +60,16 @@ describe('readStreamFailure', () => {
     ['a negative number', { retryAfterMs: -5 }, undefined],
     ['a string', { retryAfterMs: '700' }, undefined],
   ])('reads retryAfterMs from an error only if it is a number of 0 or more (value: %s)', (_, extra, retryAfterMs) => {
-    expect(readStreamFailure(grpcJs(14, 'busy', extra)).retryAfterMs).toBe(retryAfterMs);
+    expect(readStreamFailure(makeGrpcJsError(14, 'busy', extra)).retryAfterMs).toBe(retryAfterMs);
   });
 
   it.each([
-    ['grpc-js trailers', callError('server', 14).metadata, { kind: 'delay', ms: 250 }],
+    ['grpc-js trailers', makeCallError('server', 14).metadata, { kind: 'delay', ms: 250 }],
     ['trailers without a pushback', new Metadata(), { kind: 'none' }],
     ['an error without trailers', undefined, { kind: 'none' }],
     ['metadata of another type', { get: 'a text' }, { kind: 'none' }],
     ['fetch headers', new Map([['grpc-retry-pushback-ms', '7']]), { kind: 'none' }],
   ])('reads the pushback of an error only from grpc-js trailers (source: %s)', (_, metadata, pushback) => {
-    expect(readStreamFailure(grpcJs(14, 'busy', { metadata })).pushback).toEqual(pushback);
+    expect(readStreamFailure(makeGrpcJsError(14, 'busy', { metadata })).pushback).toEqual(pushback);
   });
 });

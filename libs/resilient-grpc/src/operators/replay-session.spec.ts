@@ -212,7 +212,7 @@ describe('replay session after a call', () => {
 });
 
 describe('acknowledgment timeout', () => {
-  it('closes a call of a replay session that receives no acknowledgment within ackTimeoutMs, and makes another call', async () => {
+  it('closes a replay call that receives no acknowledgment within ackTimeoutMs, and makes another call', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     start(server, new NumberedSource(), { ackTimeoutMs: 1_000, onError: (error) => void errors.push(error) });
@@ -249,12 +249,12 @@ describe('acknowledgment timeout', () => {
   it('counts an acknowledgment timeout of a replay session as a lost connection if the server is silent, and as a server failure otherwise', async () => {
     const silent = new MemorySessions();
     const { ends } = start(silent, new NumberedSource(), { ackTimeoutMs: 1_000 });
-    const talking = new MemorySessions();
-    const other = start(talking, new NumberedSource(), { ackTimeoutMs: 1_000 });
+    const responsive = new MemorySessions();
+    const other = start(responsive, new NumberedSource(), { ackTimeoutMs: 1_000 });
     for (let calls = 1; calls <= 5; calls++) {
-      while (talking.calls.length < calls) await time.pass(50);
+      while (responsive.calls.length < calls) await time.pass(50);
       await turn();
-      talking.call.sink.next({ text: 'still here' });
+      responsive.call.sink.next({ text: 'still here' });
       await time.pass(1_000);
     }
     expect(other.ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgment-timeout' } }]);

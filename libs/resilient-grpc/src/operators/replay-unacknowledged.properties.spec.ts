@@ -150,7 +150,7 @@ class World {
     this.check();
   }
 
-  /** Reads and acknowledges everything, without further failures. */
+  /** Completes the source, then reads and acknowledges everything, without further failures. */
   async finish(): Promise<void> {
     if (this.plan.source === 'pulled') this.source.complete();
     else this.pushed.complete();
@@ -180,7 +180,8 @@ class World {
       this.reading.delete(call);
       const id = call.received[length];
       if (id === undefined) return;
-      if ((id === 0) !== (length === 0)) this.faults.push(`the hello as message ${length + 1}`);
+      if ((id === 0) !== (length === 0))
+        this.faults.push(`id ${id} as message ${length + 1}; only message 1 is the hello (id 0)`);
       if (id === 0) return;
       if (this.acknowledged.has(id)) this.faults.push(`${id}, which was acknowledged`);
       this.arrived.push(id);

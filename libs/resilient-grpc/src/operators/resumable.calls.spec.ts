@@ -277,21 +277,21 @@ describe('duration of a call', () => {
   it('measures the duration of a call of a resumable stream from its last attempt, so that a long wait for the channel does not make the call healthy', () => {
     const { stream, calls, scheduler } = make();
     const subscription = stream.subscribe();
-    const after = (ms: number, work: (call: ManualCall) => void) => {
+    const runAfter = (ms: number, work: (call: ManualCall) => void) => {
       scheduler.schedule(() => work(calls.at(-1)!), ms);
       scheduler.maxFrames = scheduler.frame + ms;
       scheduler.flush();
     };
-    const backoffs = [100, 200, 400].map((backoffMs, index) => {
+    const callCounts = [100, 200, 400].map((backoffMs, index) => {
       // The call waits for 10 s, is sent, and fails 10 ms later.
-      after(10_000, ({ scope }) => scope!.attemptBegan());
-      after(10, ({ sink }) => sink.error(lost));
-      after(backoffMs - 1, () => undefined);
+      runAfter(10_000, ({ scope }) => scope!.attemptBegan());
+      runAfter(10, ({ sink }) => sink.error(lost));
+      runAfter(backoffMs - 1, () => undefined);
       const before = calls.length;
-      after(1, () => undefined);
+      runAfter(1, () => undefined);
       return [before, calls.length, index];
     });
-    expect(backoffs).toEqual([
+    expect(callCounts).toEqual([
       [1, 2, 0],
       [2, 3, 1],
       [3, 4, 2],
@@ -303,8 +303,8 @@ describe('duration of a call', () => {
 });
 
 describe('scope of a resumable stream', () => {
-  /** Registers a host with the first call, as a client does. */
-  const hosting =
+  /** Returns a function that registers a host with the first call, as a client does. */
+  const makeHostRegistration =
     (outcomes: string[]) =>
     ({ scope }: ManualCall) => {
       if (scope!.hosts.size === 0) scope!.hosts.add({ ended: (how) => outcomes.push(how) });
@@ -351,7 +351,7 @@ describe('scope of a resumable stream', () => {
     ['is failed by its host', 'failed', ({ calls }) => calls[0]!.scope!.fail(lost)],
   ])('notifies the host of a resumable stream once if the stream %s: %s', (_, outcome, end) => {
     const outcomes: string[] = [];
-    const made = make({}, hosting(outcomes));
+    const made = make({}, makeHostRegistration(outcomes));
     const subscription = made.stream.subscribe({ error: () => undefined });
     const unsubscribe = (): void => {
       subscription.unsubscribe();
@@ -374,9 +374,9 @@ describe('scope of a resumable stream', () => {
     (when) => {
       const outcomes: string[] = [];
       const { stream } = make({}, (call) => {
-        if (when === 'after') hosting(outcomes)(call);
+        if (when === 'after') makeHostRegistration(outcomes)(call);
         call.scope!.complete();
-        if (when === 'before') hosting(outcomes)(call);
+        if (when === 'before') makeHostRegistration(outcomes)(call);
       });
       let completed = 0;
       stream.subscribe({ complete: () => (completed += 1) });

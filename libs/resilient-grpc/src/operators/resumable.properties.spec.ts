@@ -86,7 +86,7 @@ class ServedCall implements StreamSource {
     if (this.isReading && !this.isOver) this.give({ position: this.next - 1, isBookmark: true });
   }
 
-  late(): void {
+  sendLate(): void {
     this.sink.next({ position: LOG_LENGTH, isBookmark: false });
     this.sink.error(LOST);
   }
@@ -165,7 +165,7 @@ class World {
         current?.bookmark();
         break;
       case 'late':
-        this.calls.find(({ isOver }) => isOver)?.late();
+        this.calls.find(({ isOver }) => isOver)?.sendLate();
         break;
       case 'break':
         this.break(step.how);
@@ -186,8 +186,8 @@ class World {
   }
 
   /**
-   * Ends the call, cleanly only if the stream resumes after a clean end. Server failures at one position stay below the number that would
-   * end the stream.
+   * Ends the call. Ignores a clean end if it would complete the stream. Loses the connection instead of failing if one more server
+   * failure at this position would end the stream.
    */
   private break(how: 'lost' | 'internal' | 'clean'): void {
     const call = this.calls.at(-1);
@@ -232,7 +232,7 @@ class World {
     }
   }
 
-  /** Number of messages that were delivered or buffered, but not read. */
+  /** Number of messages that the calls have sent and the reader has not read. */
   get ahead(): number {
     const furthest = Math.max(0, ...this.cursors, ...this.calls.map((call) => call.next - 1));
     const last = this.seen.at(-1) ?? 0;

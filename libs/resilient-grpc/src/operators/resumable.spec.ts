@@ -23,8 +23,8 @@ import { resumable, type ResumeOptions } from './resumable.js';
 
 type Options = Partial<ResumeOptions<number, number>>;
 
-const clock = () => new VirtualTimeScheduler();
-const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const makeVirtualScheduler = () => new VirtualTimeScheduler();
+const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   code: 14,
   details: 'Connection dropped',
@@ -43,7 +43,7 @@ const MESSAGES = { a: 1, b: 2, c: 3, d: 4, e: 5 };
  * Creates a stream whose calls are `streams` in turn, then the last one repeatedly. `requests` records the time, the cursor, and the number
  * of each call.
  */
-function calls(scheduler: VirtualTimeScheduler, streams: readonly Observable<number>[], options: Options = {}) {
+function makeStream(scheduler: VirtualTimeScheduler, streams: readonly Observable<number>[], options: Options = {}) {
   const requests: unknown[] = [];
   const stream = resumable<number, number>(
     (cursor, attempt) => {
@@ -57,17 +57,17 @@ function calls(scheduler: VirtualTimeScheduler, streams: readonly Observable<num
 
 describe('resumable', () => {
   it('forwards the messages and the completion of a call of a resumable stream', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
-      const { stream } = calls(scheduler, [cold('-a-b|', MESSAGES)]);
+      const { stream } = makeStream(scheduler, [cold('-a-b|', MESSAGES)]);
       expectObservable(stream).toBe('-a-b|', MESSAGES);
     });
   });
 
   it('waits for a backoff and resumes a stream after its last message if the connection is lost', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const { stream, requests } = scheduler.run(({ cold, expectObservable }) => {
-      const made = calls(scheduler, [cold('-a-b#', MESSAGES, lost), cold('-c|', MESSAGES)]);
+      const made = makeStream(scheduler, [cold('-a-b#', MESSAGES, lost), cold('-c|', MESSAGES)]);
       expectObservable(made.stream).toBe('-a-b 100ms -c|', MESSAGES);
       return made;
     });
@@ -79,9 +79,11 @@ describe('resumable', () => {
   });
 
   it('resumes a stream after a random part of the initial backoff if the failed call was long', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
-      const made = calls(scheduler, [cold('a 4999ms #', MESSAGES, lost), cold('b|', MESSAGES)], { random: () => 0.2 });
+      const made = makeStream(scheduler, [cold('a 4999ms #', MESSAGES, lost), cold('b|', MESSAGES)], {
+        random: () => 0.2,
+      });
       expectObservable(made.stream).toBe('a 5019ms b|', MESSAGES);
       return made;
     });
@@ -92,9 +94,9 @@ describe('resumable', () => {
   });
 
   it('resumes an idle stream within the initial backoff each time the server ends a call after 6 s', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
-      const made = calls(scheduler, [cold('6s #', undefined, unavailable)]);
+      const made = makeStream(scheduler, [cold('6s #', undefined, unavailable)]);
       expectObservable(made.stream, '^ 119s !').toBe('');
       return made;
     });
@@ -102,9 +104,9 @@ describe('resumable', () => {
   });
 
   it('does not fail a resumable stream with reason poison if the server ends each call with INTERNAL after 6 s', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
-      const made = calls(scheduler, [cold('6s #', undefined, internal)]);
+      const made = makeStream(scheduler, [cold('6s #', undefined, internal)]);
       expectObservable(made.stream, '^ 119s !').toBe('');
       return made;
     });
@@ -112,10 +114,10 @@ describe('resumable', () => {
   });
 
   it('doubles the backoff of a resumable stream with each failure, and resets it after progress', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const down = cold<number>('#', undefined, lost);
-      const made = calls(scheduler, [down, down, down, cold('(a#)', MESSAGES, lost), down, cold('|')]);
+      const made = makeStream(scheduler, [down, down, down, cold('(a#)', MESSAGES, lost), down, cold('|')]);
       expectObservable(made.stream).toBe('700ms a 299ms |', MESSAGES);
       return made;
     });
@@ -123,32 +125,32 @@ describe('resumable', () => {
   });
 
   it('drops messages that the server repeats at the start of a call that resumes a stream', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
-      const { stream } = calls(scheduler, [cold('abc#', MESSAGES, lost), cold('abcde|', MESSAGES)]);
+      const { stream } = makeStream(scheduler, [cold('abc#', MESSAGES, lost), cold('abcde|', MESSAGES)]);
       expectObservable(stream).toBe('abc 100ms ---de|', MESSAGES);
     });
   });
 
   it('forwards the failure of a resumable stream after maxAttempts calls without progress', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
-      const { stream } = calls(scheduler, [cold('#', undefined, lost)], { backoff: { maxAttempts: 3 } });
+      const { stream } = makeStream(scheduler, [cold('#', undefined, lost)], { backoff: { maxAttempts: 3 } });
       expectObservable(stream).toBe('300ms #', undefined, lost);
     });
   });
 
   it('fails a resumable stream at once after a final status and after an application error', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
-      expectObservable(calls(scheduler, [cold('a#', MESSAGES, notFound)]).stream).toBe('a#', MESSAGES, notFound);
-      expectObservable(calls(scheduler, [cold('a#', MESSAGES, own)]).stream).toBe('a#', MESSAGES, own);
+      expectObservable(makeStream(scheduler, [cold('a#', MESSAGES, notFound)]).stream).toBe('a#', MESSAGES, notFound);
+      expectObservable(makeStream(scheduler, [cold('a#', MESSAGES, own)]).stream).toBe('a#', MESSAGES, own);
     });
   });
 
   it('fails a resumable stream with reason poison if the server fails five times at one cursor', () => {
-    const scheduler = clock();
-    const { stream } = calls(scheduler, [of(1, 2), throwError(() => internal)], { onComplete: 'resume' });
+    const scheduler = makeVirtualScheduler();
+    const { stream } = makeStream(scheduler, [of(1, 2), throwError(() => internal)], { onComplete: 'resume' });
     const errors: unknown[] = [];
     stream.subscribe({ error: (error) => errors.push(error) });
     scheduler.flush();
@@ -161,9 +163,9 @@ describe('resumable', () => {
   });
 
   it('resumes a stream after a call fails with a DeadlineError', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
-      const { stream } = calls(scheduler, [cold('a#', MESSAGES, new DeadlineError(5)), cold('b|', MESSAGES)]);
+      const { stream } = makeStream(scheduler, [cold('a#', MESSAGES, new DeadlineError(5)), cold('b|', MESSAGES)]);
       expectObservable(stream).toBe('a 100ms b|', MESSAGES);
     });
   });
@@ -177,8 +179,8 @@ describe('resumable', () => {
     ],
     ['the backoff if retryAfterMs is invalid', Object.assign(new Error(), { code: 14, retryAfterMs: NaN }), 100],
   ])('delays the next call of a resumable stream by %s', (_, error, waitMs) => {
-    const scheduler = clock();
-    const { stream, requests } = calls(scheduler, [throwError(() => error), EMPTY]);
+    const scheduler = makeVirtualScheduler();
+    const { stream, requests } = makeStream(scheduler, [throwError(() => error), EMPTY]);
     stream.subscribe();
     scheduler.flush();
     expect(requests.at(-1)).toEqual([waitMs, 0, 2]);
@@ -187,19 +189,21 @@ describe('resumable', () => {
   it('fails a resumable stream if the pushback forbids a retry', () => {
     const error = Object.assign(new Error(), { code: 14, metadata: new Map([['grpc-retry-pushback-ms', ['-1']]]) });
     const errors: unknown[] = [];
-    calls(clock(), [throwError(() => error)]).stream.subscribe({ error: (failure) => errors.push(failure) });
+    makeStream(makeVirtualScheduler(), [throwError(() => error)]).stream.subscribe({
+      error: (failure) => errors.push(failure),
+    });
     expect(errors).toEqual([error]);
   });
 
-  it('forwards several messages of a resumable stream with the same cursor', () => {
-    const scheduler = virtual();
+  it('forwards each message of a resumable stream if several messages have the same cursor', () => {
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
-      expectObservable(calls(scheduler, [cold('aabb|', MESSAGES)]).stream).toBe('aabb|', MESSAGES);
+      expectObservable(makeStream(scheduler, [cold('aabb|', MESSAGES)]).stream).toBe('aabb|', MESSAGES);
     });
   });
 
   it('keeps separate state for each subscription to a resumable stream', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
       const stream = resumable((from: number) => (from === 0 ? cold('ab#', MESSAGES, lost) : cold('c|', MESSAGES)), {
         cursor: (message) => message,
@@ -215,17 +219,21 @@ describe('resumable', () => {
 
 describe('clean end of a call', () => {
   it('completes a resumable stream if a call ends cleanly and onComplete is not set', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
-      const { stream } = calls(scheduler, [cold('a#', MESSAGES, lost), cold('b|', MESSAGES), cold('c|', MESSAGES)]);
+      const { stream } = makeStream(scheduler, [
+        cold('a#', MESSAGES, lost),
+        cold('b|', MESSAGES),
+        cold('c|', MESSAGES),
+      ]);
       expectObservable(stream).toBe('a 100ms b|', MESSAGES);
     });
   });
 
   it("resumes a stream after a clean end of a call if onComplete is 'resume', and within the initial backoff if the call was long", () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
-      const made = calls(scheduler, [cold('a 6s |', MESSAGES), cold('6s |'), cold('b', MESSAGES)], {
+      const made = makeStream(scheduler, [cold('a 6s |', MESSAGES), cold('6s |'), cold('b', MESSAGES)], {
         onComplete: 'resume',
       });
       expectObservable(made.stream, '^ 13s !').toBe('a 12100ms b', MESSAGES);
@@ -235,9 +243,9 @@ describe('clean end of a call', () => {
   });
 
   it('delays the next call by a backoff if calls end cleanly at once, and does not end the resumable stream after maxAttempts', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
-      const made = calls(scheduler, [cold('|')], { onComplete: 'resume', backoff: { maxAttempts: 2 } });
+      const made = makeStream(scheduler, [cold('|')], { onComplete: 'resume', backoff: { maxAttempts: 2 } });
       expectObservable(made.stream, '^ 30s !').toBe('');
       return made;
     });
@@ -247,10 +255,10 @@ describe('clean end of a call', () => {
 
 describe('heartbeats', () => {
   it('advances the cursor of a resumable stream with heartbeats without delivering them', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const streams = [cold('abc#', MESSAGES, lost), cold('de|', MESSAGES)];
-      const made = calls(scheduler, streams, { heartbeat: (message) => message % 2 === 1 });
+      const made = makeStream(scheduler, streams, { heartbeat: (message) => message % 2 === 1 });
       expectObservable(made.stream).toBe('-b- 100ms d-|', MESSAGES);
       return made;
     });
@@ -263,10 +271,10 @@ describe('heartbeats', () => {
 
 describe('maximum age of a call', () => {
   it('closes a resumable call at its maximum age, and resumes the stream at once', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const feed = cold('a', MESSAGES);
-      const { stream, requests } = calls(scheduler, [feed], { maxAgeMs: 60_000 });
+      const { stream, requests } = makeStream(scheduler, [feed], { maxAgeMs: 60_000 });
       expectObservable(stream, '^ 130s !').toBe('a', MESSAGES);
       expectSubscriptions(feed.subscriptions).toBe(['^ 59999ms !', '60s ^ 59999ms !', '120s ^ 10s !']);
       scheduler.schedule(
@@ -286,8 +294,8 @@ describe('maximum age of a call', () => {
       [0, 54_000],
       [0.999_999, 66_000],
     ] as const) {
-      const scheduler = clock();
-      const { stream, requests } = calls(scheduler, [NEVER], { maxAgeMs: 60_000, random: () => chance });
+      const scheduler = makeVirtualScheduler();
+      const { stream, requests } = makeStream(scheduler, [NEVER], { maxAgeMs: 60_000, random: () => chance });
       const subscription = stream.subscribe();
       scheduler.schedule(() => subscription.unsubscribe(), 70_000);
       scheduler.flush();
@@ -296,8 +304,8 @@ describe('maximum age of a call', () => {
   });
 
   it('does not count the maximum age of a resumable call as a failure, and resets the backoff after a long call', () => {
-    const scheduler = clock();
-    const { stream, requests } = calls(scheduler, [throwError(() => lost), NEVER, throwError(() => lost), EMPTY], {
+    const scheduler = makeVirtualScheduler();
+    const { stream, requests } = makeStream(scheduler, [throwError(() => lost), NEVER, throwError(() => lost), EMPTY], {
       maxAgeMs: 10_000,
       backoff: { maxAttempts: 3 },
     });
@@ -319,13 +327,13 @@ describe('onError', () => {
     'follows the decision %s of onError after a call of a resumable stream fails with %o',
     (decision, error, expected) => {
       const received: unknown[] = [];
-      const scheduler = virtual();
+      const scheduler = makeTestScheduler();
       scheduler.run(({ cold, expectObservable }) => {
         const onError = (...parameters: readonly unknown[]) => {
           received.push(parameters);
           return decision;
         };
-        const { stream } = calls(scheduler, [cold('a#', MESSAGES, error), cold('b|', MESSAGES)], { onError });
+        const { stream } = makeStream(scheduler, [cold('a#', MESSAGES, error), cold('b|', MESSAGES)], { onError });
         expectObservable(stream).toBe(expected, MESSAGES, error);
       });
       expect(received).toEqual([[error, 1]]);
@@ -335,15 +343,17 @@ describe('onError', () => {
   it('does not call onError of a resumable stream if the client is closed', () => {
     const error = Object.assign(new Error(), { code: 14, details: 'Channel closed before call started' });
     const errors: unknown[] = [];
-    const { stream } = calls(clock(), [throwError(() => error)], { onError: () => expect.fail('onError was called') });
+    const { stream } = makeStream(makeVirtualScheduler(), [throwError(() => error)], {
+      onError: () => expect.fail('onError was called'),
+    });
     stream.subscribe({ error: (failure) => errors.push(failure) });
     expect(errors).toEqual([error]);
   });
 
   it('makes no further call if onError unsubscribes from the resumable stream', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     const subscription = new Subscription();
-    const { stream, requests } = calls(scheduler, [throwError(() => lost)], {
+    const { stream, requests } = makeStream(scheduler, [throwError(() => lost)], {
       onError: () => {
         subscription.unsubscribe();
         return 'resume';
@@ -357,10 +367,10 @@ describe('onError', () => {
 
 describe('failed delivery', () => {
   function failureOf(streams: readonly Observable<number>[], options: Options = {}): any {
-    const scheduler = clock();
+    const scheduler = makeVirtualScheduler();
     const errors: unknown[] = [];
     const seen: number[] = [];
-    const { stream } = calls(scheduler, streams, options);
+    const { stream } = makeStream(scheduler, streams, options);
     stream.subscribe({ next: (message) => seen.push(message), error: (error) => errors.push(error) });
     scheduler.flush();
     expect(errors).toHaveLength(1);
@@ -434,7 +444,7 @@ describe('failed delivery', () => {
     const onError = (): never => {
       throw new Error('onError was called');
     };
-    const made = (factory: () => Observable<number>) => {
+    const captureError = (factory: () => Observable<number>) => {
       const errors: any[] = [];
       resumable(factory, { cursor: (message) => message, seed: 0, onError }).subscribe({
         error: (error) => errors.push(error),
@@ -444,11 +454,11 @@ describe('failed delivery', () => {
     const fails = (): never => {
       throw own;
     };
-    expect(made(fails)).toBe(own);
-    expect(made(() => Promise.resolve(1) as any).message).toBe(
+    expect(captureError(fails)).toBe(own);
+    expect(captureError(() => Promise.resolve(1) as any).message).toBe(
       'resumable: expected the factory to return an Observable, got a Promise',
     );
-    expect(made(() => ({}) as any).message).toBe(
+    expect(captureError(() => ({}) as any).message).toBe(
       'resumable: expected the factory to return an Observable, got an empty object',
     );
   });
@@ -456,7 +466,7 @@ describe('failed delivery', () => {
 
 describe('subscriber of a resumable stream', () => {
   it('releases the call and all timers if the subscriber of a resumable stream unsubscribes during a backoff or a call', () => {
-    const scheduler = clock();
+    const scheduler = makeVirtualScheduler();
     const source = new Subject<number>();
     const streams = [
       concat(
@@ -466,7 +476,7 @@ describe('subscriber of a resumable stream', () => {
       source,
     ];
     for (const after of [50, 150]) {
-      const { stream } = calls(scheduler, streams, { maxAgeMs: 10_000 });
+      const { stream } = makeStream(scheduler, streams, { maxAgeMs: 10_000 });
       const subscription = stream.subscribe();
       scheduler.schedule(() => subscription.unsubscribe(), after);
       scheduler.flush();
@@ -480,14 +490,14 @@ describe('subscriber of a resumable stream', () => {
     const endless = new Observable<number>((subscriber) => {
       while (!subscriber.closed && emitted < 1_000) subscriber.next(++emitted);
     });
-    calls(clock(), [endless]).stream.pipe(take(3)).subscribe();
+    makeStream(makeVirtualScheduler(), [endless]).stream.pipe(take(3)).subscribe();
     expect(emitted).toBe(3);
   });
 
   it('does not subscribe to the call that the factory of a resumable stream returns if the subscriber unsubscribes while the factory runs', () => {
     let subscribed = 0;
     const subscription = new Subscription();
-    const scheduler = clock();
+    const scheduler = makeVirtualScheduler();
     const stream = resumable(
       (_: number, attempt) => {
         if (attempt === 2) subscription.unsubscribe();
@@ -503,7 +513,7 @@ describe('subscriber of a resumable stream', () => {
   it('delivers messages of a resumable stream in order if the subscriber makes the source emit during a delivery', () => {
     const source = new Subject<number>();
     const seen: number[] = [];
-    calls(clock(), [source]).stream.subscribe((message) => {
+    makeStream(makeVirtualScheduler(), [source]).stream.subscribe((message) => {
       if (message < 3) source.next(message + 1);
       seen.push(message);
     });
@@ -511,15 +521,15 @@ describe('subscriber of a resumable stream', () => {
     expect(seen).toEqual([1, 2, 3]);
   });
 
-  it('delivers a message of a resumable stream whose call fails while `cursor` runs', () => {
-    const scheduler = clock();
+  it('delivers a message of a resumable stream even if the call fails while `cursor` runs for the message', () => {
+    const scheduler = makeVirtualScheduler();
     const source = new Subject<number>();
     const seen: number[] = [];
     const cursor = (message: number): number => {
       if (message === 2) source.error(lost);
       return message;
     };
-    const { stream, requests } = calls(scheduler, [source, of(3)], { cursor });
+    const { stream, requests } = makeStream(scheduler, [source, of(3)], { cursor });
     stream.subscribe((message) => seen.push(message));
     source.next(1);
     source.next(2);
@@ -529,13 +539,13 @@ describe('subscriber of a resumable stream', () => {
   });
 
   it('drops late messages of an earlier call of a resumable stream', () => {
-    const scheduler = clock();
+    const scheduler = makeVirtualScheduler();
     const sinks: { next(message: number): void }[] = [];
     const leaky = new Observable<number>((subscriber) => {
       sinks.push(subscriber);
     });
     const seen: number[] = [];
-    const { stream } = calls(scheduler, [leaky], { maxAgeMs: 5_000 });
+    const { stream } = makeStream(scheduler, [leaky], { maxAgeMs: 5_000 });
     const subscription = stream.subscribe((message) => seen.push(message));
     scheduler.schedule(() => {
       sinks[0]!.next(1);
@@ -553,10 +563,10 @@ describe('subscriber of a resumable stream', () => {
       for (let i = 1; i <= many; i++) subscriber.next(i);
       subscriber.complete();
     });
-    calls(clock(), [burst]).stream.subscribe(() => (seen += 1));
+    makeStream(makeVirtualScheduler(), [burst]).stream.subscribe(() => (seen += 1));
     expect(seen).toBe(many);
 
-    const scheduler = clock();
+    const scheduler = makeVirtualScheduler();
     const next = (from: number) => of(from + 1);
     resumable(next, { cursor: (message) => message, seed: 0, onComplete: 'resume', minHealthyMs: 0, scheduler })
       .pipe(take(20_000))
@@ -581,7 +591,7 @@ describe('options of resumable', () => {
       minHealthyMs: -1,
       backoff: { maxAttempts: 0, initialBackoffMs: '1', maxBackoffMs: NaN, backoffMultiplier: -1, jitter: 'some' },
     };
-    const problems = (calls: unknown, options: unknown = wrong): readonly string[] => {
+    const listProblems = (calls: unknown, options: unknown = wrong): readonly string[] => {
       try {
         resumable(calls as any, options as any);
         return [];
@@ -589,7 +599,7 @@ describe('options of resumable', () => {
         return (error as GrpcConfigurationError).problems.map(({ path, message }) => `${path}: ${message}`);
       }
     };
-    expect(problems(undefined)).toEqual([
+    expect(listProblems(undefined)).toEqual([
       'resumable.factory: expected a function, got nothing',
       'resumable.cursor: expected a function, got "id"',
       'resumable.heartbeat: expected a function, got true',
@@ -604,7 +614,7 @@ describe('options of resumable', () => {
       'resumable.backoff.maxBackoffMs: expected a number of milliseconds above 0, got NaN',
       'resumable.backoff.backoffMultiplier: expected a number above 0, got -1',
     ]);
-    expect(problems(factory, { seed: 0, minHealthyMs: '5' })).toEqual([
+    expect(listProblems(factory, { seed: 0, minHealthyMs: '5' })).toEqual([
       'resumable.cursor: expected a function, got nothing',
       'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes',
     ]);
@@ -621,8 +631,8 @@ describe('options of resumable', () => {
   );
 
   it('accepts a partial backoff and an infinite maxAttempts in the options of resumable', () => {
-    const scheduler = clock();
-    const { stream, requests } = calls(scheduler, [throwError(() => lost), throwError(() => lost), EMPTY], {
+    const scheduler = makeVirtualScheduler();
+    const { stream, requests } = makeStream(scheduler, [throwError(() => lost), throwError(() => lost), EMPTY], {
       backoff: { initialBackoffMs: 10, maxAttempts: Infinity, jitter: undefined },
     });
     stream.subscribe();

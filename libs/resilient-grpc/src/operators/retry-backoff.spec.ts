@@ -5,13 +5,13 @@ import { CircuitOpenError } from '../errors/circuit-open-error.js';
 import { DeadlineError } from '../errors/deadline-error.js';
 import { retryBackoff } from './retry-backoff.js';
 
-const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 const BACKOFF = { maxAttempts: 3, initialBackoffMs: 100, maxBackoffMs: 1_000, random: () => 0.5 };
 const unavailable = Object.assign(new Error('14 UNAVAILABLE: connection lost'), { code: 14 });
 
 describe('retryBackoff', () => {
   it('waits 100 ms and then 200 ms between attempts of retryBackoff(), and forwards the third failure', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const attempt = cold('#', undefined, unavailable);
       expectObservable(attempt.pipe(retryBackoff({ ...BACKOFF, scheduler }))).toBe('300ms #', undefined, unavailable);
@@ -19,8 +19,8 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('forwards the values of the attempt of retryBackoff() that succeeds', () => {
-    const scheduler = virtual();
+  it('forwards the values of the successful attempt of retryBackoff()', () => {
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
       const attempts = [cold('--#', undefined, unavailable), cold('-a-b|')];
       const source = defer(() => attempts.shift()!);
@@ -29,7 +29,7 @@ describe('retryBackoff', () => {
   });
 
   it('forwards the values of a failed attempt of retryBackoff() before the values of the next attempt', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
       const source = cold('a#', undefined, unavailable);
       const twice = source.pipe(retryBackoff({ ...BACKOFF, maxAttempts: 2, scheduler }));
@@ -44,7 +44,7 @@ describe('retryBackoff', () => {
     [{ backoffMultiplier: 3 }, [100, 300, 900]],
     [{ jitter: 'full' as const, random: (): number => 0.25 }, [25, 50, 100]],
   ])('applies the retryBackoff options %o, and waits %o ms between attempts', (over, waits) => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, unavailable);
       const options = { ...BACKOFF, maxAttempts: 4, ...over, scheduler };
@@ -55,7 +55,7 @@ describe('retryBackoff', () => {
   });
 
   it('makes no further attempt if the subscriber unsubscribes during the backoff of retryBackoff()', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, unavailable);
       expectObservable(source.pipe(retryBackoff({ ...BACKOFF, scheduler })), '^ 50ms !').toBe('');
@@ -69,7 +69,7 @@ describe('retryBackoff', () => {
       calls.push([error, attempt]);
       return attempt < 2;
     };
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
       const source = cold('#', undefined, 'no');
       expectObservable(source.pipe(retryBackoff({ ...BACKOFF, retryOn, scheduler }))).toBe('100ms #', undefined, 'no');
@@ -99,7 +99,7 @@ describe('retryBackoff', () => {
     ['does not retry after the call fails with DEADLINE_EXCEEDED', Object.assign(new Error(), { code: 4 }), false],
     ['does not retry after a CircuitOpenError', new CircuitOpenError('orders', 5_000), false],
   ])('%s if retryOn is not set', (_, error, repeats) => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, error);
       const options = { ...BACKOFF, maxAttempts: 2, scheduler };
@@ -118,7 +118,7 @@ describe('retryBackoff', () => {
   });
 
   it('keeps separate state for each subscription to a retried source', () => {
-    const scheduler = virtual();
+    const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable }) => {
       const retried = cold('#', undefined, unavailable).pipe(retryBackoff({ ...BACKOFF, scheduler }));
       expectObservable(retried).toBe('300ms #', undefined, unavailable);

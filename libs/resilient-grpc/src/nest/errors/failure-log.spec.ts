@@ -6,7 +6,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { FailureLog } from './failure-log.js';
 import { toHttpException } from './to-http-exception.js';
 
-const failure = (change: Partial<GrpcCallFailure> = {}) =>
+const makeFailure = (change: Partial<GrpcCallFailure> = {}) =>
   new GrpcCallError({
     code: 13,
     details: 'no table',
@@ -33,15 +33,15 @@ describe('FailureLog', () => {
   it('logs the remedy in full, even if the status details are truncated', () => {
     const { lines, log } = make();
     const remedy = `to diagnose, run: npx nestjs-resilient-grpc doctor ${'orders.'.repeat(40)}shop:50051`;
-    log.log(failure({ details: 'no table '.repeat(100), remedy }), '500', true);
+    log.log(makeFailure({ details: 'no table '.repeat(100), remedy }), '500', true);
     expect(lines[0]?.msg).toMatch(/INTERNAL: no table no table .{250,300}… \(to diagnose, run: /);
     expect(lines[0]?.msg).toContain(` (${remedy}) (server, reached the server: yes)`);
   });
 
   it('logs failed calls in one line a minute, with a count, for each method, code, and response', () => {
     const { clock, lines, log } = make();
-    for (let i = 0; i < 100; i++) log.log(failure(), '500', true);
-    log.log(failure({ code: 14 }), '503', false);
+    for (let i = 0; i < 100; i++) log.log(makeFailure(), '500', true);
+    log.log(makeFailure({ code: 14 }), '503', false);
     expect(lines.map(({ level, msg }) => `${level} ${msg}`)).toEqual([
       'error orders /orders.v1.Orders/Get at 10.0.0.7:50051 failed: INTERNAL: no table (server, reached the server: yes); the caller received 500',
       'warn orders /orders.v1.Orders/Get at 10.0.0.7:50051 failed: UNAVAILABLE: no table (server, reached the server: yes); the caller received 503',
@@ -68,7 +68,7 @@ describe('FailureLog', () => {
 
   it('logs the remedy of a failed call after its details', () => {
     const { lines, log } = make();
-    log.log(failure({ code: 4, details: 'too late', remedy: 'run the doctor' }), '504', false);
+    log.log(makeFailure({ code: 4, details: 'too late', remedy: 'run the doctor' }), '504', false);
     log.close();
     expect(lines[0]?.msg).toContain(' failed: DEADLINE_EXCEEDED: too late (run the doctor) (server, reached');
   });
@@ -76,7 +76,7 @@ describe('FailureLog', () => {
   it('logs at most 21 lines a minute for any number of methods', () => {
     const { clock, lines, log } = make();
     for (let method = 0; method < 1_000; method++)
-      log.log(failure({ path: `/orders.v1.Orders/M${method}` }), '500', true);
+      log.log(makeFailure({ path: `/orders.v1.Orders/M${method}` }), '500', true);
     expect(lines).toHaveLength(21);
     expect(clock.pending).toBeLessThanOrEqual(21);
     clock.advance(60_000);
@@ -91,7 +91,7 @@ describe('FailureLog', () => {
 
   it('logs one line and one summary for failed calls of a thousand clients with the same method and code', () => {
     const { lines, log } = make();
-    for (let tenant = 0; tenant < 1_000; tenant++) log.log(failure({ client: `tenant-${tenant}` }), '500', true);
+    for (let tenant = 0; tenant < 1_000; tenant++) log.log(makeFailure({ client: `tenant-${tenant}` }), '500', true);
     expect(lines).toHaveLength(1);
     log.close();
     expect(lines.map(({ fields }) => fields['repeats'])).toEqual([undefined, 999]);
@@ -99,13 +99,13 @@ describe('FailureLog', () => {
 
   it.each([16, 7] as const)('logs that the server rejected this process as a caller for code %i', (code) => {
     const { lines, log } = make();
-    log.log(failure({ code }), '401', false);
+    log.log(makeFailure({ code }), '401', false);
     expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 rejected this process as its caller: ');
   });
 
   it('logs a call as failed, not as rejected, if its credentials could not be obtained', () => {
     const { lines, log } = make();
-    log.log(failure({ code: 16, reason: 'not-sent', reachedServer: 'no' }), '401', false);
+    log.log(makeFailure({ code: 16, reason: 'not-sent', reachedServer: 'no' }), '401', false);
     expect(lines[0]?.msg).toContain(' failed: UNAUTHENTICATED');
   });
 
@@ -119,13 +119,13 @@ describe('FailureLog', () => {
     'inbound-cancelled',
   ] as const)('does not log a failed call with reason %s', (reason) => {
     const { lines, log } = make();
-    log.log(failure({ reason }), '503', false);
+    log.log(makeFailure({ reason }), '503', false);
     expect(lines).toEqual([]);
   });
 
   it('masks secrets and escapes line breaks in the status details of a failed call', () => {
     const { lines, log } = make();
-    log.log(failure({ details: 'a\nFAKE Bearer hush' }), '500', true);
+    log.log(makeFailure({ details: 'a\nFAKE Bearer hush' }), '500', true);
     expect(lines[0]?.msg).toContain('a\\u000aFAKE Bearer ***');
     expect(JSON.stringify(lines)).not.toContain('hush');
   });
@@ -133,7 +133,7 @@ describe('FailureLog', () => {
 
 describe('toHttpException', () => {
   it('sets the call error as the cause of the HTTP exception and omits the details of the error from the message', () => {
-    const error = failure();
+    const error = makeFailure();
     const exception = toHttpException(error);
     expect(exception.cause).toBe(error);
     expect(exception.message).toBe('Internal server error');
@@ -145,7 +145,7 @@ describe('toHttpException', () => {
     ['a transport', { reason: 'refused', reachedServer: 'no' }],
     ['a server without details', { details: '' }],
   ])('returns the standard HTTP message for a status from %s', (_what, change) => {
-    expect(toHttpException(failure({ code: 5, details: 'db-7.internal', ...change })).getResponse()).toEqual({
+    expect(toHttpException(makeFailure({ code: 5, details: 'db-7.internal', ...change })).getResponse()).toEqual({
       statusCode: 404,
       message: 'Not Found',
       code: 'NOT_FOUND',
@@ -158,7 +158,7 @@ describe('toHttpException', () => {
     ['server', 500],
     ['connection-lost', 500],
   ])('maps CANCELLED with reason %s to HTTP status %i', (reason, status) => {
-    expect(toHttpException(failure({ code: 1, reason })).getStatus()).toBe(status);
+    expect(toHttpException(makeFailure({ code: 1, reason })).getStatus()).toBe(status);
   });
 
   it.each([
@@ -170,10 +170,10 @@ describe('toHttpException', () => {
     [14, undefined, undefined],
     [4, 1_000, undefined],
   ] as const)('maps code %i and retryAfterMs %s to retryAfterSeconds %s', (code, retryAfterMs, seconds) => {
-    expect(toHttpException(failure({ code, retryAfterMs })).retryAfterSeconds).toBe(seconds);
+    expect(toHttpException(makeFailure({ code, retryAfterMs })).retryAfterSeconds).toBe(seconds);
   });
 
   it('requests no immediate retry during an outage, even if a connection attempt is running', () => {
-    expect(toHttpException(failure({ code: 14, reason: 'outage', retryAfterMs: 0 })).retryAfterSeconds).toBe(1);
+    expect(toHttpException(makeFailure({ code: 14, reason: 'outage', retryAfterMs: 0 })).retryAfterSeconds).toBe(1);
   });
 });

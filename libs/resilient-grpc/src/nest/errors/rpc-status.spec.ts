@@ -5,7 +5,7 @@ import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import type { StatusDetail } from '../../errors/status-details.js';
 import { rpcStatusOf } from './rpc-status.js';
 
-const failure = (change: Partial<GrpcCallFailure> = {}) =>
+const makeFailure = (change: Partial<GrpcCallFailure> = {}) =>
   new GrpcCallError({
     code: 5,
     details: 'no order',
@@ -22,15 +22,15 @@ const failure = (change: Partial<GrpcCallFailure> = {}) =>
   });
 
 const statusOf = (change: Partial<GrpcCallFailure>) =>
-  rpcStatusOf(failure(change), new Set(['NOT_FOUND', 'UNAVAILABLE']));
+  rpcStatusOf(makeFailure(change), new Set(['NOT_FOUND', 'UNAVAILABLE']));
 
-function withDetails(details: readonly StatusDetail[]): Metadata {
+function makeMetadata(details: readonly StatusDetail[]): Metadata {
   const metadata = new Metadata();
   metadata.set('grpc-status-details-bin', statusDetailsBin(5, 'no order', details));
   return metadata;
 }
 
-const message = (text: string): StatusDetail => ({
+const makeMessage = (text: string): StatusDetail => ({
   typeUrl: 'type.googleapis.com/google.rpc.LocalizedMessage',
   value: { locale: 'en', message: text },
 });
@@ -47,11 +47,11 @@ describe('rpcStatusOf', () => {
   });
 
   it.each([
-    ['a long message and one detail', '订'.repeat(1_024), [message('订'.repeat(400))]],
-    ['a short message and a detail that just fits', 'x', [message('x'.repeat(2_900))]],
-    ['a truncated message and a detail that just fits', 'x'.repeat(4_000), [message('x'.repeat(2_900))]],
+    ['a long message and one detail', '订'.repeat(1_024), [makeMessage('订'.repeat(400))]],
+    ['a short message and a detail that just fits', 'x', [makeMessage('x'.repeat(2_900))]],
+    ['a truncated message and a detail that just fits', 'x'.repeat(4_000), [makeMessage('x'.repeat(2_900))]],
   ])('keeps a relayed status below 8 KiB of HTTP/2 headers: %s', (_what, details, all) => {
-    const { metadata, ...status } = statusOf({ details, metadata: withDetails(all), retryAfterMs: 1_000 });
+    const { metadata, ...status } = statusOf({ details, metadata: makeMetadata(all), retryAfterMs: 1_000 });
     const headers = Object.entries(metadata.toHttp2Headers()).flatMap(([key, values]) =>
       [values].flat().map((value) => `${key}: ${String(value)}`),
     );
@@ -67,7 +67,7 @@ describe('rpcStatusOf', () => {
     ['relays a status only if its code is listed', { code: 7 }, false, true],
     ['forwards the code RESOURCE_EXHAUSTED without its details', { code: 8 }, false, false],
   ])('%s', (_what, change, isRelayed, isFault) => {
-    expect(rpcStatusOf(failure(change), new Set(['NOT_FOUND', 'DATA_LOSS']))).toMatchObject({ isRelayed, isFault });
+    expect(rpcStatusOf(makeFailure(change), new Set(['NOT_FOUND', 'DATA_LOSS']))).toMatchObject({ isRelayed, isFault });
   });
 
   it('replaces an unpaired surrogate, which cannot be sent, in a relayed status message', () => {

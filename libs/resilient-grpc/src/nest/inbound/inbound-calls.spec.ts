@@ -26,24 +26,24 @@ class ServerStream extends ServerCall {
 }
 
 describe('HttpInboundCall', () => {
-  const http = (headers: Record<string, string | string[]> = {}, response = new Response()) =>
+  const makeHttpCall = (headers: Record<string, string | string[]> = {}, response = new Response()) =>
     new HttpInboundCall({ headers }, response, clock);
 
   it('derives the deadline of an HTTP request from grpc-timeout', () => {
-    expect(http({ 'grpc-timeout': '250m' }).deadline?.getTime()).toBe(clock.epoch() + 250);
-    expect(http({ 'grpc-timeout': '99999999H' }).deadline).toBeUndefined();
-    expect(http({ 'grpc-timeout': 'soon' }).deadline).toBeUndefined();
-    expect(http().deadline).toBeUndefined();
+    expect(makeHttpCall({ 'grpc-timeout': '250m' }).deadline?.getTime()).toBe(clock.epoch() + 250);
+    expect(makeHttpCall({ 'grpc-timeout': '99999999H' }).deadline).toBeUndefined();
+    expect(makeHttpCall({ 'grpc-timeout': 'soon' }).deadline).toBeUndefined();
+    expect(makeHttpCall().deadline).toBeUndefined();
   });
 
   it('returns the headers of an inbound HTTP request and joins repeated values', () => {
-    const call = http({ 'x-one': 'a', 'set-cookie': ['a', 'b'] });
+    const call = makeHttpCall({ 'x-one': 'a', 'set-cookie': ['a', 'b'] });
     expect([call.get('X-One'), call.get('set-cookie'), call.get('x-none')]).toEqual(['a', 'a, b', undefined]);
   });
 
   it('aborts the signal of an HTTP request if the client disconnects before the response ends', () => {
     const response = new Response();
-    const { signal } = http({}, response);
+    const { signal } = makeHttpCall({}, response);
     expect(signal.aborted).toBe(false);
     response.emit('close');
     expect(signal.aborted).toBe(true);
@@ -52,7 +52,7 @@ describe('HttpInboundCall', () => {
 
   it('does not abort the signal of an HTTP request after the response has ended', () => {
     const response = new Response();
-    const { signal } = http({}, response);
+    const { signal } = makeHttpCall({}, response);
     response.writableEnded = true;
     response.emit('close');
     expect(signal.aborted).toBe(false);
@@ -60,7 +60,7 @@ describe('HttpInboundCall', () => {
 
   it('returns an aborted signal if the HTTP client disconnected before the signal was read', () => {
     const response = new Response();
-    const call = http({}, response);
+    const call = makeHttpCall({}, response);
     response.destroyed = true;
     expect(call.signal.aborted).toBe(true);
     expect(response.listenerCount('close')).toBe(0);
@@ -79,15 +79,15 @@ describe('GrpcInboundCall', () => {
   });
 
   it('detects a retry by the metadata of the inbound gRPC call', () => {
-    const retry = (key: string, value: string) => {
+    const detectRetry = (key: string, value: string) => {
       const call = new ServerCall();
       call.metadata.set(key, value);
       return new GrpcInboundCall(call, clock).retry;
     };
-    expect(retry('grpc-previous-rpc-attempts', '2')).toBe(true);
-    expect(retry('x-retry-chain', '1')).toBe(true);
-    expect(retry('x-retry-chain', 'hedge')).toBe(false);
-    expect(retry('x-other', '1')).toBe(false);
+    expect(detectRetry('grpc-previous-rpc-attempts', '2')).toBe(true);
+    expect(detectRetry('x-retry-chain', '1')).toBe(true);
+    expect(detectRetry('x-retry-chain', 'hedge')).toBe(false);
+    expect(detectRetry('x-other', '1')).toBe(false);
   });
 
   it('returns the metadata of an inbound gRPC call and encodes binary values as base64', () => {

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { EndpointLoad } from './endpoint-load.js';
 
-function measured(...samples: [latencyMs: number, outcome: 'succeeded' | 'failed' | 'cancelled', at: number][]) {
+function makeMeasuredLoad(
+  ...samples: [latencyMs: number, outcome: 'succeeded' | 'failed' | 'cancelled', at: number][]
+) {
   const load = new EndpointLoad();
   load.started(0);
   for (const [latencyMs, outcome, at] of samples) load.measured(latencyMs, outcome, at);
@@ -73,11 +75,13 @@ describe('EndpointLoad', () => {
       70,
     ],
   ] as const)('%s', (_, samples, expected) => {
-    expect(measured(...(samples as unknown as Parameters<typeof measured>)).latencyMs(20_000)).toBeCloseTo(expected, 1);
+    expect(
+      makeMeasuredLoad(...(samples as unknown as Parameters<typeof makeMeasuredLoad>)).latencyMs(20_000),
+    ).toBeCloseTo(expected, 1);
   });
 
   it('keeps the average latency while an attempt is running, and decreases it afterward', () => {
-    const load = measured([100, 'succeeded', 0]);
+    const load = makeMeasuredLoad([100, 'succeeded', 0]);
     expect(load.latencyMs(60_000)).toBe(100);
     load.ended(60_000);
     expect(load.latencyMs(62_000)).toBeCloseTo(36.8, 1);
@@ -85,8 +89,8 @@ describe('EndpointLoad', () => {
     expect(load.latencyMs(90_000)).toBeCloseTo(36.8, 1);
   });
 
-  it('weights a measurement by the time since the previous one, even if the attempt was counted as ended first', () => {
-    const load = measured([100, 'succeeded', 0]);
+  it('weights a measurement by the time since the previous one, even if the end of the attempt was recorded before the measurement', () => {
+    const load = makeMeasuredLoad([100, 'succeeded', 0]);
     load.ended(2_000);
     load.measured(10, 'succeeded', 2_000);
     expect(load.latencyMs(2_000)).toBeCloseTo(100 * Math.exp(-1) + 10 * (1 - Math.exp(-1)), 3);

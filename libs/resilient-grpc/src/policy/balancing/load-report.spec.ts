@@ -8,7 +8,7 @@ const REPORT = {
   callsPerSecond: 5,
   errorsPerSecond: 2,
 };
-const NOTHING = {
+const IDLE_REPORT = {
   cpuUtilization: 0,
   memoryUtilization: 0,
   applicationUtilization: 0,
@@ -28,8 +28,8 @@ describe('encodeLoadReport and decodeLoadReport', () => {
   });
 
   it('omits load report fields whose value is 0', () => {
-    expect(encodeLoadReport(NOTHING)).toHaveLength(0);
-    expect(decodeLoadReport(new Uint8Array())).toEqual(NOTHING);
+    expect(encodeLoadReport(IDLE_REPORT)).toHaveLength(0);
+    expect(decodeLoadReport(new Uint8Array())).toEqual(IDLE_REPORT);
   });
 
   it('skips unused fields of a load report: a varint, a map, and a 32-bit value', () => {

@@ -10,7 +10,7 @@ describe('AttemptSample', () => {
     expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 1, total: 2 });
   });
 
-  it('drops attempts from a sample in steps of a tenth of the window', () => {
+  it('drops attempts from a sample in steps of a tenth of the sampling time', () => {
     const sample = new AttemptSample(10_000);
     for (let second = 0; second < 10; second++) sample.add(true, second * 1_000);
     expect(sample.total).toBe(10);
@@ -20,7 +20,7 @@ describe('AttemptSample', () => {
     expect(sample.total).toBe(9);
   });
 
-  it('drops all attempts of one tenth of the sampling window together', () => {
+  it('drops all attempts of one tenth of the sampling time together', () => {
     const sample = new AttemptSample(10_000);
     for (const at of [0, 1, 2]) sample.add(true, at);
     sample.add(false, 5_000);
@@ -28,7 +28,7 @@ describe('AttemptSample', () => {
     expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 0, total: 2 });
   });
 
-  it('drops all sampled attempts if no attempt follows for one window or longer', () => {
+  it('drops all sampled attempts if no attempt follows within the sampling time', () => {
     for (const idleMs of [10_000, 10_999, 11_000, 95_000, 1e12]) {
       const sample = new AttemptSample(10_000);
       for (let i = 0; i < 50; i++) sample.add(true, 0);

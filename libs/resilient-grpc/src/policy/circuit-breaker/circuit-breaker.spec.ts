@@ -6,9 +6,9 @@ import { CircuitBreakerCore, type CircuitTransition } from './circuit-breaker.js
 import { DEFAULT_CIRCUIT_BREAKER as DEFAULT } from './circuit-breaker-policy.js';
 import type { CircuitToken } from './next-circuit.js';
 
-const MIDDLE = () => 0.5;
+const drawMiddle = () => 0.5;
 
-function make(over = {}, random = MIDDLE) {
+function make(over = {}, random = drawMiddle) {
   const transitions: CircuitTransition[] = [];
   const breaker = new CircuitBreakerCore({ ...DEFAULT, ...over }, random, (transition) => transitions.push(transition));
   return { breaker, transitions };
@@ -16,7 +16,7 @@ function make(over = {}, random = MIDDLE) {
 
 function acquire(breaker: CircuitBreakerCore, now: number): CircuitToken {
   const admission = breaker.tryAcquire(now);
-  if (!admission.admitted) throw new Error(`refused at ${now}, for ${admission.retryAfterMs} ms`);
+  if (!admission.admitted) throw new Error(`rejected at ${now}, for ${admission.retryAfterMs} ms`);
   return admission.token;
 }
 
@@ -32,7 +32,7 @@ function makeOpened(over = {}) {
 }
 
 /** Creates a connection that stays open while its streams are reset. */
-const open = () => ({ connection: {}, acceptsNoStreams: false });
+const makeOpenConnection = () => ({ connection: {}, acceptsNoStreams: false });
 
 describe('closed circuit', () => {
   it('opens the circuit if half of the attempts fail and at least 20 attempts have ended', () => {
@@ -73,7 +73,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('closed');
   });
 
-  it('drops attempts that are older than the sampling duration of the circuit breaker', () => {
+  it('drops attempts that are older than the sampling time of the circuit breaker', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
     attempt(breaker, 'failure', 10_000);
@@ -92,7 +92,7 @@ describe('closed circuit', () => {
   it('counts attempts lost with one open connection within 250 ms as one failure, and counts later losses and other connections separately', () => {
     const { breaker, transitions } = make({ minimumThroughput: 3 });
     const tokens = Array.from({ length: 512 }, () => acquire(breaker, 0));
-    const [a, b] = [open(), open()];
+    const [a, b] = [makeOpenConnection(), makeOpenConnection()];
     for (const token of tokens) breaker.onResult(token, 'failure', 100, a);
     expect(breaker.state).toBe('closed');
     breaker.onResult(acquire(breaker, 200), 'failure', 200, b);

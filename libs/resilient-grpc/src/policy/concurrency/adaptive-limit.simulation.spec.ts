@@ -83,18 +83,18 @@ function simulate(server: Server, maxConcurrent: number | 'adaptive'): Outcome {
   return { goodput: good / seconds, limits };
 }
 
-function exponential(meanMs: number): (random: Random) => number {
+function makeExponential(meanMs: number): (random: Random) => number {
   return (random) => -Math.log(1 - random()) * meanMs;
 }
 
-/** True in every other period of 20 s. */
+/** True if `second` is from 20 to 39, from 60 to 79, and so on. */
 function isChanged(second: number): boolean {
   return Math.floor(second / 20) % 2 === 1;
 }
 
 const POOL_OF_10: Server = {
   workers: () => 10,
-  serviceMs: exponential(50),
+  serviceMs: makeExponential(50),
   callsPerSecond: 600,
   seconds: 80,
   timeoutMs: 1_000,
@@ -107,12 +107,12 @@ const SERVERS: readonly (readonly [name: string, server: Server])[] = [
     'a pool of 10 in which a tenth of the calls take 16 times as long',
     { ...POOL_OF_10, serviceMs: (random) => (random() < 0.9 ? 20 : 320) },
   ],
-  ['a pool of 3', { ...POOL_OF_10, workers: () => 3, serviceMs: exponential(20), callsPerSecond: 400 }],
+  ['a pool of 3', { ...POOL_OF_10, workers: () => 3, serviceMs: makeExponential(20), callsPerSecond: 400 }],
   ['a pool that halves and doubles', { ...POOL_OF_10, workers: (second) => (isChanged(second) ? 5 : 10) }],
   ['a pool that doubles and halves', { ...POOL_OF_10, workers: (second) => (isChanged(second) ? 20 : 10) }],
   [
     'service times that double and halve',
-    { ...POOL_OF_10, serviceMs: (random, second) => exponential(isChanged(second) ? 100 : 50)(random) },
+    { ...POOL_OF_10, serviceMs: (random, second) => makeExponential(isChanged(second) ? 100 : 50)(random) },
   ],
   ['a timeout of six service times', { ...POOL_OF_10, workers: (s) => (isChanged(s) ? 5 : 10), timeoutMs: 300 }],
   ['8 clients and a pool of 40', { ...POOL_OF_10, workers: () => 40, callsPerSecond: 2_400, clients: 8, seconds: 40 }],

@@ -3,14 +3,14 @@ import { describe, expect, it } from 'vitest';
 import type { PermitOutcome } from './permit-outcome.js';
 import { PermitQueue, type LimitChange, type PermitWaiter } from './permit-queue.js';
 
-function waiter(log: string[], name: string, deadline = Infinity): PermitWaiter {
+function makeWaiter(log: string[], name: string, deadline = Infinity): PermitWaiter {
   return { deadline, permitted: () => log.push(name) };
 }
 
 describe('PermitQueue', () => {
   it('grants free permits, then queues waiters, then refuses further waiters', () => {
     const queue = new PermitQueue({ maxConcurrent: 2, maxQueued: 1 });
-    const results = Array.from({ length: 4 }, () => queue.acquire(waiter([], '')));
+    const results = Array.from({ length: 4 }, () => queue.acquire(makeWaiter([], '')));
     expect(results).toEqual(['permitted', 'permitted', 'queued', 'refused']);
     expect([queue.running, queue.queued]).toEqual([2, 1]);
   });
@@ -18,7 +18,7 @@ describe('PermitQueue', () => {
   it('grants a released permit to the waiter that has waited longest', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 3 });
-    for (const name of ['a', 'b', 'c']) queue.acquire(waiter(log, name));
+    for (const name of ['a', 'b', 'c']) queue.acquire(makeWaiter(log, name));
     queue.release('succeeded', 5);
     queue.release('succeeded', 5);
     expect(log).toEqual(['b', 'c']);
@@ -30,10 +30,10 @@ describe('PermitQueue', () => {
   it('grants no permit to a cancelled waiter', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 3 });
-    const cancelled = waiter(log, 'cancelled');
-    queue.acquire(waiter(log, 'first'));
+    const cancelled = makeWaiter(log, 'cancelled');
+    queue.acquire(makeWaiter(log, 'first'));
     queue.acquire(cancelled);
-    queue.acquire(waiter(log, 'last'));
+    queue.acquire(makeWaiter(log, 'last'));
     queue.remove(cancelled);
     queue.remove(cancelled);
     queue.release('succeeded', 5);
@@ -43,10 +43,10 @@ describe('PermitQueue', () => {
   it('grants no permit to a waiter whose deadline has passed', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
-    queue.acquire(waiter(log, 'first'));
-    queue.acquire(waiter(log, 'late', 999));
-    queue.acquire(waiter(log, 'now', 1_000));
-    queue.acquire(waiter(log, 'long', 1_001));
+    queue.acquire(makeWaiter(log, 'first'));
+    queue.acquire(makeWaiter(log, 'late', 999));
+    queue.acquire(makeWaiter(log, 'now', 1_000));
+    queue.acquire(makeWaiter(log, 'long', 1_001));
     queue.release('succeeded', 5, 1_000);
     expect(log).toEqual(['long']);
     expect(queue.queued).toBe(0);
@@ -54,23 +54,23 @@ describe('PermitQueue', () => {
 
   it('releases the permit if no waiter has time left', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
-    queue.acquire(waiter([], ''));
-    queue.acquire(waiter([], '', 5));
+    queue.acquire(makeWaiter([], ''));
+    queue.acquire(makeWaiter([], '', 5));
     queue.release('succeeded', 5, 10);
     expect([queue.running, queue.queued]).toEqual([0, 0]);
   });
 
   it('queues a waiter that had a permit before, even if the permit queue is full', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 0 });
-    expect(queue.acquire(waiter([], ''))).toBe('permitted');
-    expect(queue.acquire(waiter([], ''))).toBe('refused');
-    expect(queue.acquire(waiter([], ''), true)).toBe('queued');
+    expect(queue.acquire(makeWaiter([], ''))).toBe('permitted');
+    expect(queue.acquire(makeWaiter([], ''))).toBe('refused');
+    expect(queue.acquire(makeWaiter([], ''), true)).toBe('queued');
   });
 
   it('grants permits that are released during a grant, without recursion', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 100_000 });
     let served = 0;
-    queue.acquire(waiter([], 'first'));
+    queue.acquire(makeWaiter([], 'first'));
     for (let i = 0; i < 100_000; i++) {
       queue.acquire({
         deadline: Infinity,
@@ -87,17 +87,17 @@ describe('PermitQueue', () => {
   it('queues a new waiter while a released permit is granted to an earlier waiter', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 2, maxQueued: 9 });
-    queue.acquire(waiter(log, '1'));
-    queue.acquire(waiter(log, '2'));
+    queue.acquire(makeWaiter(log, '1'));
+    queue.acquire(makeWaiter(log, '2'));
     queue.acquire({
       deadline: Infinity,
       permitted: () => {
         log.push('a');
         queue.release('succeeded', 5);
-        log.push(queue.acquire(waiter(log, 'newcomer')));
+        log.push(queue.acquire(makeWaiter(log, 'newcomer')));
       },
     });
-    queue.acquire(waiter(log, 'b'));
+    queue.acquire(makeWaiter(log, 'b'));
     queue.release('succeeded', 5);
     expect(log).toEqual(['a', 'queued', 'b']);
     queue.release('succeeded', 5);
@@ -105,10 +105,10 @@ describe('PermitQueue', () => {
   });
 
   describe('with an adaptive limit', () => {
-    /** Acquires and releases `count` permits while the whole limit is in use. */
+    /** Releases `count` permits, and acquires all free permits before each release. */
     const serve = (queue: PermitQueue, count: number, latencyMs: number, outcome: PermitOutcome = 'succeeded') => {
       for (let i = 0; i < count; i++) {
-        while (queue.acquire(waiter([], '')) === 'permitted');
+        while (queue.acquire(makeWaiter([], '')) === 'permitted');
         queue.release(outcome, latencyMs);
       }
     };
@@ -116,8 +116,8 @@ describe('PermitQueue', () => {
     it('grants all permits that a growing limit adds', () => {
       const log: string[] = [];
       const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 100 });
-      for (let i = 0; i < 20; i++) queue.acquire(waiter(log, 'running'));
-      for (let i = 0; i < 100; i++) queue.acquire(waiter(log, 'queued'));
+      for (let i = 0; i < 20; i++) queue.acquire(makeWaiter(log, 'running'));
+      for (let i = 0; i < 100; i++) queue.acquire(makeWaiter(log, 'queued'));
       for (let i = 0; i < 90; i++) queue.release('succeeded', 50);
       expect(queue.maxConcurrent).toBe(21);
       expect([queue.running, queue.queued]).toEqual([21, 9]);
@@ -129,7 +129,7 @@ describe('PermitQueue', () => {
       serve(queue, 200, 500);
       expect(queue.maxConcurrent).toBeLessThan(12);
       expect(queue.running).toBeLessThanOrEqual(queue.maxConcurrent);
-      while (queue.acquire(waiter([], '')) === 'permitted');
+      while (queue.acquire(makeWaiter([], '')) === 'permitted');
       expect(queue.running).toBe(queue.maxConcurrent);
     });
 
@@ -139,12 +139,15 @@ describe('PermitQueue', () => {
       ['cancelled', 20],
       ['timed-out', 18],
       ['refused', 18],
-    ])('applies the early outcome %s to an adaptive limit of 20 (new limit: %i)', (outcome, limit) => {
-      const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 });
-      serve(queue, 70, 50);
-      serve(queue, 20, 1, outcome);
-      expect(queue.maxConcurrent).toBe(limit);
-    });
+    ])(
+      'applies the outcome %s of calls that end after 1 ms to an adaptive limit of 20 (new limit: %i)',
+      (outcome, limit) => {
+        const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 });
+        serve(queue, 70, 50);
+        serve(queue, 20, 1, outcome);
+        expect(queue.maxConcurrent).toBe(limit);
+      },
+    );
 
     it('reports only changes of an adaptive limit by a factor of 2 or more', () => {
       const changes: LimitChange[] = [];

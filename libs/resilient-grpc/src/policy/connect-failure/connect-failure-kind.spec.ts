@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { connectFailureKind } from './connect-failure-kind.js';
 import { CONNECT_FAILURES } from './connect-failures.js';
 
-const read = (phase: 'tcp' | 'tls' | 'http2', code?: string, receivedBytes = 0) =>
+const classify = (phase: 'tcp' | 'tls' | 'http2', code?: string, receivedBytes = 0) =>
   connectFailureKind({ phase, code, receivedBytes });
 
 describe('connectFailureKind', () => {
@@ -35,17 +35,17 @@ describe('connectFailureKind', () => {
     ['UNABLE_TO_DECRYPT_CERT_SIGNATURE', 'certificate-rejected'],
     ['EMFILE', 'other'],
   ])('classifies the connect error code %s as %s', (code, kind) => {
-    expect(read('tls', code)).toBe(kind);
+    expect(classify('tls', code)).toBe(kind);
   });
 
   it('classifies a connect failure as closed if the peer closes the connection after the TCP phase without sending a byte', () => {
-    expect([read('tls'), read('http2')]).toEqual(['closed', 'closed']);
-    expect(read('tcp')).toBe('other');
+    expect([classify('tls'), classify('http2')]).toEqual(['closed', 'closed']);
+    expect(classify('tcp')).toBe('other');
   });
 
   it('recognizes a TLS server by its alert, which is shorter than any HTTP/2 frame', () => {
-    expect(read('http2', undefined, 7)).toBe('server-uses-tls');
-    expect(read('http2', undefined, 9)).toBe('closed');
+    expect(classify('http2', undefined, 7)).toBe('server-uses-tls');
+    expect(classify('http2', undefined, 9)).toBe('closed');
   });
 });
 

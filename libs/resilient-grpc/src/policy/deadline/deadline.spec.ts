@@ -55,11 +55,11 @@ describe('deadline arithmetic', () => {
 
 describe('sendableDeadline', () => {
   it('keeps a deadline that grpc-timeout can express, and returns Infinity for other deadlines', () => {
-    const years = 365 * 86_400_000;
+    const yearMs = 365 * 86_400_000;
     expect(sendableDeadline(NOW, NOW)).toBe(NOW);
     expect(sendableDeadline(NOW - 1, NOW)).toBe(NOW - 1);
-    expect(sendableDeadline(NOW + 11_000 * years, NOW)).toBe(NOW + 11_000 * years);
-    expect(sendableDeadline(NOW + 12_000 * years, NOW)).toBe(Infinity);
+    expect(sendableDeadline(NOW + 11_000 * yearMs, NOW)).toBe(NOW + 11_000 * yearMs);
+    expect(sendableDeadline(NOW + 12_000 * yearMs, NOW)).toBe(Infinity);
     expect(sendableDeadline(NOW * 1_000, NOW)).toBe(Infinity);
     expect(sendableDeadline(Infinity, NOW)).toBe(Infinity);
   });
@@ -87,9 +87,9 @@ describe('suggestion for a rejected deadline', () => {
 
 describe('farthest deadline', () => {
   it('returns Infinity for a deadline that is 99,999,998 hours or more after the current time', () => {
-    const hours = 99_999_998 * 3_600_000;
-    expect(sendableDeadline(NOW + hours - 1, NOW)).toBe(NOW + hours - 1);
-    expect(sendableDeadline(NOW + hours, NOW)).toBe(Infinity);
+    const farthestMs = 99_999_998 * 3_600_000;
+    expect(sendableDeadline(NOW + farthestMs - 1, NOW)).toBe(NOW + farthestMs - 1);
+    expect(sendableDeadline(NOW + farthestMs, NOW)).toBe(Infinity);
     expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity);
   });
 });

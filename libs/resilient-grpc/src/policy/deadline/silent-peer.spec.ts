@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { checkReceived, silenceMs, silenceRemedy, type ReceivedBytes } from './silent-peer.js';
 
-/** Returns the result of checks every 250 ms, the first at 250 ms. Each of `bytes` is the number of bytes received until that check. */
-const checked = (...bytes: readonly number[]) =>
+/** Runs a check every 250 ms, the first at 250 ms, and returns the last result. `bytes` lists the total received bytes at each check. */
+const runChecks = (...bytes: readonly number[]) =>
   bytes.reduce<ReceivedBytes | undefined>(
     (last, read, index) => checkReceived(last, read, (index + 1) * 250),
     undefined,
@@ -12,7 +12,7 @@ describe('silenceMs', () => {
   it.each([
     [
       'counts the silence of a peer from the first check that read the current byte count',
-      checked(7, 7, 7, 7),
+      runChecks(7, 7, 7, 7),
       7,
       0,
       1_000,
@@ -20,26 +20,33 @@ describe('silenceMs', () => {
     ],
     [
       'counts the silence of a peer from the start of the attempt if the silence began earlier',
-      checked(7, 7, 7, 7),
+      runChecks(7, 7, 7, 7),
       7,
       600,
       1_000,
       400,
     ],
-    ['reports no silence of a peer if data arrived after the last check', checked(7, 7, 7, 7), 8, 0, 1_000, undefined],
+    [
+      'reports no silence of a peer if data arrived after the last check',
+      runChecks(7, 7, 7, 7),
+      8,
+      0,
+      1_000,
+      undefined,
+    ],
     [
       'reports no silence of a peer if data arrived more than 500 ms after the start of the attempt',
-      checked(7, 7, 9, 9),
+      runChecks(7, 7, 9, 9),
       9,
       0,
       1_000,
       undefined,
     ],
-    ['reports no silence of a peer below 250 ms', checked(7, 7), 7, 300, 549, undefined],
-    ['reports no silence of a peer before the first check', checked(), 7, 0, 200, undefined],
+    ['reports no silence of a peer below 250 ms', runChecks(7, 7), 7, 300, 549, undefined],
+    ['reports no silence of a peer before the first check', runChecks(), 7, 0, 200, undefined],
     [
       'reports no silence of a peer if the checks were delayed, because data may be unread',
-      checked(7, 7),
+      runChecks(7, 7),
       7,
       0,
       1_001,
@@ -51,10 +58,10 @@ describe('silenceMs', () => {
 });
 
 it.each([
-  ['from the given time if the silence of a peer began earlier', 500, 500],
-  ['from its start if the silence of a peer began later than the given time', 100, 750],
-])('counts %s', (_title, countFrom, expected) => {
-  expect(silenceMs(checked(7, 7, 7, 7), 7, 600, 1_000, countFrom)).toBe(expected);
+  ['the given time if the silence began earlier', 500, 500],
+  ['the start of the silence if that is later than the given time', 100, 750],
+])('counts the silence of a peer from %s', (_title, countFrom, expected) => {
+  expect(silenceMs(runChecks(7, 7, 7, 7), 7, 600, 1_000, countFrom)).toBe(expected);
 });
 
 describe('silenceRemedy', () => {

@@ -5,9 +5,9 @@ import { EndpointRecord } from './endpoint-record.js';
 import { decideEjections, NEVER_EJECTED, type EjectionState } from './next-ejection.js';
 
 const DAY_MS = 24 * 3_600_000;
-/** True if each healthy fleet runs for a day, which takes three minutes. */
+/** True if each healthy fleet runs for a day of virtual time. The simulations then take three minutes. */
 const IS_FULL = process.env['FULL_SIMULATION'] === '1';
-const shortened = (durationMs: number): number => (IS_FULL ? DAY_MS : durationMs);
+const chooseDurationMs = (durationMs: number): number => (IS_FULL ? DAY_MS : durationMs);
 const SWEEP_MS = 250;
 const { intervalMs, carriedIntervals, failurePercentage } = DEFAULT_EJECTION;
 
@@ -114,9 +114,9 @@ function simulate({ endpoints, callsPerSecond, durationMs, failures = 0.001, lat
 describe('healthy fleet', { timeout: 7_200_000 }, () => {
   it.each([
     [1, DAY_MS],
-    [10, shortened(DAY_MS / 4)],
-    [100, shortened(DAY_MS / 24)],
-    [1_000, shortened(DAY_MS / 144)],
+    [10, chooseDurationMs(DAY_MS / 4)],
+    [100, chooseDurationMs(DAY_MS / 24)],
+    [1_000, chooseDurationMs(DAY_MS / 144)],
   ])('ejects no healthy endpoint at %i calls per second', (callsPerSecond, durationMs) => {
     expect(simulate({ endpoints: 3, callsPerSecond, durationMs, latencyMs: drawUsualMs })).toEqual([]);
   });
@@ -126,7 +126,7 @@ describe('healthy fleet', { timeout: 7_200_000 }, () => {
     ['20 ms or 5 s', drawLongMs, 20],
     ['20 ms or 5 s, at 2 calls per second', drawLongMs, 2],
   ])('ejects no healthy endpoint if calls take %s', (_, latencyMs, callsPerSecond) => {
-    expect(simulate({ endpoints: 3, callsPerSecond, durationMs: shortened(DAY_MS / 4), latencyMs })).toEqual([]);
+    expect(simulate({ endpoints: 3, callsPerSecond, durationMs: chooseDurationMs(DAY_MS / 4), latencyMs })).toEqual([]);
   });
 
   it('ejects no endpoint if 1% of the attempts fail', () => {
@@ -134,7 +134,7 @@ describe('healthy fleet', { timeout: 7_200_000 }, () => {
       simulate({
         endpoints: 5,
         callsPerSecond: 100,
-        durationMs: shortened(DAY_MS / 24),
+        durationMs: chooseDurationMs(DAY_MS / 24),
         failures: 0.01,
         latencyMs: drawUsualMs,
       }),
@@ -148,7 +148,7 @@ describe('unhealthy endpoint', () => {
   it.each([
     ['25 times as slow', (latency: number) => latency * 25],
     ['frozen', () => Infinity],
-  ])('ejects one endpoint of three within 2 s at 100 calls per second if it is %s', (_, slowed) => {
+  ])('ejects one endpoint of three within 2 s at 100 calls per second if it is %s', (_, slowDown) => {
     for (let seed = 1; seed <= 10; seed++) {
       const fleet: Fleet = {
         endpoints: 3,
@@ -156,7 +156,7 @@ describe('unhealthy endpoint', () => {
         durationMs: FAULT_AT_MS + 10_000,
         latencyMs: (random, endpoint, at) => {
           const latency = 20 * Math.exp(0.3 * drawNormal(random));
-          return endpoint === 0 && at > FAULT_AT_MS ? slowed(latency) : latency;
+          return endpoint === 0 && at > FAULT_AT_MS ? slowDown(latency) : latency;
         },
       };
       const ejections = simulate(fleet, seed);

@@ -4,8 +4,8 @@ import type { DashboardFeed } from './dashboard-feed.js';
 import { DashboardProcesses } from './dashboard-processes.js';
 import type { EventStream } from './event-stream.js';
 
-/** A blocked stream that the test closes. */
-function blockedStream() {
+/** Creates a blocked stream, which `close` closes. `pushed` lists the events pushed to it. */
+function makeBlockedStream() {
   const listeners: (() => void)[] = [];
   const pushed: string[] = [];
   const stream = {
@@ -19,7 +19,7 @@ function blockedStream() {
     stream.isOver = true;
     for (const listener of listeners) listener();
   };
-  // Safe: DashboardProcesses uses only these members.
+  // Safe: DashboardProcesses uses no other member in this test.
   return { stream: stream as unknown as EventStream, close, pushed };
 }
 
@@ -35,7 +35,7 @@ describe('DashboardProcesses', () => {
     const feed = { addVisitor: vi.fn(), removeVisitor: vi.fn() };
     const urls = ['http://127.0.0.1:1/grpc'];
     const processes = new DashboardProcesses(urls, feed as unknown as DashboardFeed, clock);
-    const { stream, close, pushed } = blockedStream();
+    const { stream, close, pushed } = makeBlockedStream();
     processes.visitAll({ stream, headers: {}, openClient: undefined });
     await turn();
     close();

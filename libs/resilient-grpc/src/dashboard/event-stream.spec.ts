@@ -72,7 +72,7 @@ describe('EventStream', () => {
     visitor.resume();
     stream.send('whole', '{"a":1}');
     stream.end();
-    // Sent after the final event, but before the connection ends.
+    // Called after the final event, but before the connection ends.
     stream.send('change', '{}');
     await once(visitor, 'close');
     expect(text).toBe('retry: 1000\n\nevent: whole\ndata: {"a":1}\n\nevent: end\ndata: {}\n\n');
@@ -83,7 +83,7 @@ describe('EventStream', () => {
     stream.end();
   });
 
-  it('disconnects a visitor half a second after end() if it does not read', async () => {
+  it('disconnects a visitor half a second after end() if the visitor does not read', async () => {
     fillUp();
     stream.end();
     clock.advance(499);

@@ -7,7 +7,7 @@ function optionsOf(...args: string[]): DoctorOptions {
   return read.options;
 }
 
-function wrongIn(...args: string[]): readonly string[] {
+function problemsIn(...args: string[]): readonly string[] {
   const read = readArguments(args);
   return read.kind === 'wrong' ? read.problems.map(({ path, message }) => `${path}: ${message}`) : [];
 }
@@ -81,7 +81,7 @@ describe('doctor arguments', () => {
     [['doctor', 'a:1', '--keepalve', '10s'], "arguments: Unknown option '--keepalve'; did you mean --keepalive?"],
     [['doctor', 'a:1', '--ca'], "arguments: Option '--ca <value>' argument missing"],
   ])('rejects invalid doctor arguments: %j', (args, problem) => {
-    expect(wrongIn(...args)).toEqual([problem]);
+    expect(problemsIn(...args)).toEqual([problem]);
   });
 
   it.each([
@@ -104,7 +104,7 @@ describe('doctor arguments', () => {
   });
 
   it('reports all problems of the doctor arguments at once', () => {
-    expect(wrongIn('doctor', 'a:1', '--timeout', '1', '--drain', 'x')).toHaveLength(2);
+    expect(problemsIn('doctor', 'a:1', '--timeout', '1', '--drain', 'x')).toHaveLength(2);
   });
 
   it.each([[[]], [['--help']], [['help']], [['doctor', '-h']]])('returns the help for the arguments %j', (args) => {

@@ -27,7 +27,7 @@ const encoders = fromJSON({
       fields: {
         reason: { type: 'string', id: 1 },
         domain: { type: 'string', id: 2 },
-        // A map is a repeated entry on the wire.
+        // On the wire, a map is a repeated field of entries.
         metadata: { rule: 'repeated', type: 'Entry', id: 3 },
         later: { type: 'fixed64', id: 9 },
       },
@@ -63,7 +63,7 @@ function trailers(...details: readonly [type: string, value: object | Uint8Array
   return metadata;
 }
 
-function failed(metadata: Metadata, more: Partial<GrpcCallFailure> = {}): GrpcCallError {
+function makeError(metadata: Metadata, more: Partial<GrpcCallFailure> = {}): GrpcCallError {
   return new GrpcCallError({
     code: 8,
     details: 'no more',
@@ -82,7 +82,7 @@ function failed(metadata: Metadata, more: Partial<GrpcCallFailure> = {}): GrpcCa
 
 describe('status details', () => {
   it('decodes status details of known types in their original order', () => {
-    const { statusDetails } = failed(
+    const { statusDetails } = makeError(
       trailers(
         [
           'ErrorInfo',
@@ -133,7 +133,7 @@ describe('status details', () => {
 
   it('keeps a status detail as bytes if its type is unknown or its value does not match the type', () => {
     const bytes = Uint8Array.of(10, 200);
-    const { statusDetails } = failed(trailers(['shop.v1.Mine', bytes], ['ErrorInfo', bytes]));
+    const { statusDetails } = makeError(trailers(['shop.v1.Mine', bytes], ['ErrorInfo', bytes]));
     expect(statusDetails.map(({ value }) => [...(value as Uint8Array)])).toEqual([
       [10, 200],
       [10, 200],
@@ -146,15 +146,15 @@ describe('status details', () => {
     ['a truncated status', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Gv8=' })],
     ['an invalid wire type', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Dw==' })],
   ])('returns no status details if the trailers contain %s', (_, metadata) => {
-    expect(failed(metadata).statusDetails).toEqual([]);
+    expect(makeError(metadata).statusDetails).toEqual([]);
   });
 
   it('decodes status details once, on first access, and excludes them from JSON', () => {
     const metadata = trailers(['DebugInfo', { detail: 'hush' }]);
-    const error = failed(metadata, { retryAfterMs: 1 });
+    const error = makeError(metadata, { retryAfterMs: 1 });
     metadata.remove('grpc-status-details-bin');
     expect(error.statusDetails).toEqual([]);
-    const other = failed(trailers(['DebugInfo', { detail: 'hush' }]));
+    const other = makeError(trailers(['DebugInfo', { detail: 'hush' }]));
     expect(other.statusDetails).toBe(other.statusDetails);
     expect(JSON.stringify(other)).not.toContain('hush');
     expect(Object.keys(other)).not.toContain('statusDetails');
@@ -162,16 +162,16 @@ describe('status details', () => {
 
   it('takes retryAfterMs of the error from RetryInfo if the failure has no retryAfterMs', () => {
     const metadata = trailers(['ErrorInfo', {}], ['RetryInfo', { retryDelay: { seconds: 2, nanos: 500_000_000 } }]);
-    expect(failed(metadata).retryAfterMs).toBe(2_500);
-    expect(failed(metadata, { retryAfterMs: 7 }).retryAfterMs).toBe(7);
-    expect(failed(trailers(['RetryInfo', { retryDelay: { seconds: -2 } }])).retryAfterMs).toBeUndefined();
-    expect(failed(trailers(['RetryInfo', {}])).retryAfterMs).toBeUndefined();
+    expect(makeError(metadata).retryAfterMs).toBe(2_500);
+    expect(makeError(metadata, { retryAfterMs: 7 }).retryAfterMs).toBe(7);
+    expect(makeError(trailers(['RetryInfo', { retryDelay: { seconds: -2 } }])).retryAfterMs).toBeUndefined();
+    expect(makeError(trailers(['RetryInfo', {}])).retryAfterMs).toBeUndefined();
   });
 });
 
 describe('GrpcCallError', () => {
   it('matches an error in isGrpcCallError() by the number or the name of its code', () => {
-    const error = failed(new Metadata());
+    const error = makeError(new Metadata());
     expect(isGrpcCallError(error)).toBe(true);
     expect(isGrpcCallError(error, 'NOT_FOUND')).toBe(false);
     expect(isGrpcCallError(error, 'NOT_FOUND', 'RESOURCE_EXHAUSTED')).toBe(true);
@@ -183,7 +183,7 @@ describe('GrpcCallError', () => {
   it('treats an error from another copy of this package as an instance of GrpcCallError, but not of its subclasses', async () => {
     vi.resetModules();
     const { GrpcCallError: Other } = await import('./grpc-call-error.js');
-    const error = failed(new Metadata());
+    const error = makeError(new Metadata());
     class Mine extends GrpcCallError {}
     expect(Other).not.toBe(GrpcCallError);
     expect(error instanceof Other).toBe(true);
@@ -193,18 +193,18 @@ describe('GrpcCallError', () => {
   });
 
   it('names the path and the client of the call in String(error), but not in the message', () => {
-    const error = failed(new Metadata(), { remedy: 'raise the quota' });
+    const error = makeError(new Metadata(), { remedy: 'raise the quota' });
     expect(String(error)).toBe(
       "GrpcCallError: 8 RESOURCE_EXHAUSTED: no more (raise the quota) [call /orders.v1.Orders/Get of client 'orders']",
     );
     expect(error.message).toBe('8 RESOURCE_EXHAUSTED: no more (raise the quota)');
-    expect(String(failed(new Metadata(), { path: '' }))).toBe('GrpcCallError: 8 RESOURCE_EXHAUSTED: no more');
+    expect(String(makeError(new Metadata(), { path: '' }))).toBe('GrpcCallError: 8 RESOURCE_EXHAUSTED: no more');
   });
 
   it('starts the message of a GrpcCallError as grpc-js does, and hides the metadata from JSON and logs', () => {
     const metadata = new Metadata();
     metadata.set('x-secret', 'hush');
-    const error = failed(metadata, { cause: new Error('why') });
+    const error = makeError(metadata, { cause: new Error('why') });
     expect(error.message).toBe('8 RESOURCE_EXHAUSTED: no more');
     expect(error.codeName).toBe('RESOURCE_EXHAUSTED');
     expect(error.cause).toEqual(new Error('why'));

@@ -12,18 +12,21 @@ const CASES = [
 ] as const;
 
 describe('errors that the client and the operators create', () => {
-  it.each(CASES)('provides the name, gRPC code, data, and type guard of each error: %o', (error, guard, code, data) => {
-    expect(error.name).toBe(error.constructor.name);
-    expect(error.code).toBe(code);
-    expect(Object.keys(error)).toEqual(expect.arrayContaining(['code', ...data]));
-    expect(guard(error)).toBe(true);
-    expect(CASES.filter(([, other]) => other(error))).toHaveLength(1);
-    expect([guard(new Error(error.message)), guard({ name: error.name, code: error.code }), guard(undefined)]).toEqual([
-      false,
-      false,
-      false,
-    ]);
-  });
+  it.each(CASES)(
+    'provides the name, gRPC code, data, and type guard of an error that the client or an operator creates: %o',
+    (error, guard, code, data) => {
+      expect(error.name).toBe(error.constructor.name);
+      expect(error.code).toBe(code);
+      expect(Object.keys(error)).toEqual(expect.arrayContaining(['code', ...data]));
+      expect(guard(error)).toBe(true);
+      expect(CASES.filter(([, other]) => other(error))).toHaveLength(1);
+      expect([
+        guard(new Error(error.message)),
+        guard({ name: error.name, code: error.code }),
+        guard(undefined),
+      ]).toEqual([false, false, false]);
+    },
+  );
 
   it('states the cause and the numbers of a failure in the message of each error that the client or an operator creates', () => {
     expect(CASES.map(([{ message }]) => message)).toEqual([

@@ -33,7 +33,7 @@ const delayMs = fc.integer({ min: -4_000_000, max: 4_000_000 }).map((eighths) =>
 const int64 = fc.maxSafeInteger();
 const localizedMessage = fc.record(texts('locale', 'message'));
 
-/** Values as the decoder returns them. */
+/** Generators of values in the form that the decoder returns, by detail type. */
 const VALUES: Readonly<Record<string, fc.Arbitrary<object>>> = {
   ErrorInfo: fc.record({ ...texts('reason', 'domain'), metadata: map }),
   RetryInfo: fc.record({ retryDelayMs: delayMs }, { requiredKeys: [] }),

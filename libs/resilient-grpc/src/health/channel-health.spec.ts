@@ -21,7 +21,7 @@ describe('channelHealth', () => {
   it.each([
     ['up if READY', {}, 2_000, true, 'up'],
     ['up if IDLE', { state: 'IDLE' }, 2_000, true, 'up'],
-    ['up if connecting for the first time', { state: 'CONNECTING' }, 2_000, true, 'up'],
+    ['up if connecting for the first time, within the grace period', { state: 'CONNECTING' }, 2_000, true, 'up'],
     ['degraded in an outage within its grace period', { state: 'TRANSIENT_FAILURE', outage }, 5_999, true, 'degraded'],
     ['down in an outage beyond its grace period', { state: 'TRANSIENT_FAILURE', outage }, 6_000, true, 'down'],
     [

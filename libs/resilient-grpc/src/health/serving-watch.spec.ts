@@ -11,7 +11,7 @@ const UNAVAILABLE = { code: StatusCode.UNAVAILABLE, details: '' };
 const UNIMPLEMENTED = { code: StatusCode.UNIMPLEMENTED, details: 'The server does not implement the method' };
 
 /** Creates a `ServingWatch` on a fake client. The test sends each status on the Watch streams of that client. */
-function watched(initial: Connectivity['state'] = 'READY', random: Random = () => 0.5) {
+function makeWatch(initial: Connectivity['state'] = 'READY', random: Random = () => 0.5) {
   const clock = new BusyClock();
   const states = new BehaviorSubject<Connectivity>({ state: initial, since: new Date(0) });
   /** Start times of the Watch streams. */
@@ -54,7 +54,7 @@ function watched(initial: Connectivity['state'] = 'READY', random: Random = () =
       states.complete();
     },
     /** Returns the answer that is available without waiting. */
-    known: async () => {
+    readAnswer: async () => {
       const answer = watch.status(0);
       await clock.advanceAsync(0);
       return answer;
@@ -64,7 +64,7 @@ function watched(initial: Connectivity['state'] = 'READY', random: Random = () =
 
 describe('ServingWatch', () => {
   it('starts a health Watch for the service of the check on a READY channel and returns the latest status', async () => {
-    const { watch, respond, requests, clock } = watched();
+    const { watch, respond, requests, clock } = makeWatch();
     const first = watch.status(1_000);
     await clock.advanceAsync(10);
     respond('SERVING');
@@ -76,7 +76,7 @@ describe('ServingWatch', () => {
   });
 
   it('starts no health Watch and does not wait while the channel is not READY', async () => {
-    const { watch, enter, begunAt, clock } = watched('IDLE');
+    const { watch, enter, begunAt, clock } = makeWatch('IDLE');
     expect(await watch.status(1_000)).toBeUndefined();
     enter('CONNECTING');
     expect(await watch.status(1_000)).toBeUndefined();
@@ -86,7 +86,7 @@ describe('ServingWatch', () => {
   });
 
   it('starts only one health Watch if READY is emitted repeatedly', async () => {
-    const { enter, respond, begunAt, clock } = watched();
+    const { enter, respond, begunAt, clock } = makeWatch();
     enter('READY');
     await clock.advanceAsync(1);
     respond('SERVING');
@@ -95,20 +95,20 @@ describe('ServingWatch', () => {
   });
 
   it('cancels the health Watch and discards its status when the channel is no longer READY', async () => {
-    const { enter, respond, cancelled, known, clock, begunAt } = watched();
+    const { enter, respond, cancelled, readAnswer, clock, begunAt } = makeWatch();
     await clock.advanceAsync(1);
     respond('SERVING');
     enter('IDLE');
     expect(cancelled).toEqual([1]);
-    expect(await known()).toBeUndefined();
+    expect(await readAnswer()).toBeUndefined();
     enter('READY');
     await clock.advanceAsync(1);
     expect(begunAt).toHaveLength(2);
-    expect(await known()).toEqual({ kind: 'unanswered', afterMs: 0 });
+    expect(await readAnswer()).toEqual({ kind: 'unanswered', afterMs: 0 });
   });
 
   it('stops waiting for a health status when the connection is lost', async () => {
-    const { watch, enter, clock } = watched();
+    const { watch, enter, clock } = makeWatch();
     const answer = watch.status(60_000);
     await clock.advanceAsync(5);
     enter('TRANSIENT_FAILURE');
@@ -117,7 +117,7 @@ describe('ServingWatch', () => {
   });
 
   it('reports a missing health status after the timeout and keeps the health Watch open', async () => {
-    const { watch, respond, clock, begunAt } = watched();
+    const { watch, respond, clock, begunAt } = makeWatch();
     const answer = watch.status(300);
     await clock.advanceAsync(300);
     expect(await answer).toEqual({ kind: 'unanswered', afterMs: 300 });
@@ -127,7 +127,7 @@ describe('ServingWatch', () => {
   });
 
   it('returns a health status that was unread while the event loop was blocked', async () => {
-    const { watch, respond, clock } = watched();
+    const { watch, respond, clock } = makeWatch();
     const answer = watch.status(300);
     await clock.advanceAsync(1);
     clock.setTimer(() => respond('SERVING'), 400);
@@ -136,12 +136,12 @@ describe('ServingWatch', () => {
     expect(await answer).toEqual({ kind: 'status', status: 'SERVING' });
   });
 
-  it('reports the end of a health Watch as a failure and restarts the Watch with growing backoff', async () => {
-    const { end, begunAt, clock, known } = watched();
+  it('reports a health Watch that ends before its first status as a failure, and restarts the Watch with growing backoff', async () => {
+    const { end, begunAt, clock, readAnswer } = makeWatch();
     for (const delay of [1_000, 1_600, 2_560]) {
       await clock.advanceAsync(1);
       end(UNAVAILABLE);
-      expect(await known()).toEqual({ kind: 'failed', method: 'Watch', code: StatusCode.UNAVAILABLE });
+      expect(await readAnswer()).toEqual({ kind: 'failed', method: 'Watch', code: StatusCode.UNAVAILABLE });
       await clock.advanceAsync(delay);
     }
     expect(begunAt).toHaveLength(4);
@@ -149,7 +149,7 @@ describe('ServingWatch', () => {
   });
 
   it('restarts a long-lived health Watch after a short delay and waits for its status', async () => {
-    const { watch, respond, end, begunAt, clock } = watched();
+    const { watch, respond, end, begunAt, clock } = makeWatch();
     await clock.advanceAsync(1);
     respond('SERVING');
     await clock.advanceAsync(2_000);
@@ -162,7 +162,7 @@ describe('ServingWatch', () => {
   });
 
   it('starts at most one health Watch a second if each ends immediately after its status', async () => {
-    const { respond, end, begunAt, clock } = watched();
+    const { respond, end, begunAt, clock } = makeWatch();
     for (let round = 0; round < 100; round++) {
       await clock.advanceAsync(100);
       respond('SERVING');
@@ -172,10 +172,10 @@ describe('ServingWatch', () => {
   });
 
   it('reports an unimplemented health Watch and does not restart it on the same connection', async () => {
-    const { enter, end, begunAt, clock, known } = watched();
+    const { enter, end, begunAt, clock, readAnswer } = makeWatch();
     await clock.advanceAsync(1);
     end(UNIMPLEMENTED);
-    expect(await known()).toEqual({ kind: 'unimplemented' });
+    expect(await readAnswer()).toEqual({ kind: 'unimplemented' });
     enter('READY');
     await clock.advanceAsync(600_000);
     expect([begunAt.length, clock.pending]).toEqual([1, 0]);
@@ -185,26 +185,26 @@ describe('ServingWatch', () => {
   });
 
   it('reports that an intermediary answered a health Watch with an HTTP response, and describes the response', async () => {
-    const { end, clock, known } = watched();
+    const { end, clock, readAnswer } = makeWatch();
     await clock.advanceAsync(1);
     end({ code: StatusCode.UNIMPLEMENTED, details: '', http: 'Received HTTP status code 404' });
-    expect(await known()).toEqual({ kind: 'http', details: 'Received HTTP status code 404' });
+    expect(await readAnswer()).toEqual({ kind: 'http', details: 'Received HTTP status code 404' });
   });
 
   it('restarts the health Watch on another connection if the first connection accepts no more calls while the channel is READY', async () => {
-    const { respond, end, begunAt, clock, known } = watched();
+    const { respond, end, begunAt, clock, readAnswer } = makeWatch();
     await clock.advanceAsync(1);
     respond('SERVING');
     end();
     await clock.advanceAsync(60);
     expect(begunAt).toEqual([0, 51]);
     respond('NOT_SERVING');
-    expect(await known()).toEqual({ kind: 'status', status: 'NOT_SERVING' });
+    expect(await readAnswer()).toEqual({ kind: 'status', status: 'NOT_SERVING' });
   });
 
   it('retries the health Watch with backoff if a READY channel has no connection, or if the metadata function fails', async () => {
     for (const trouble of ['disconnect', 'breakMetadata'] as const) {
-      const { enter, begunAt, clock, ...rest } = watched('IDLE');
+      const { enter, begunAt, clock, ...rest } = makeWatch('IDLE');
       rest[trouble]();
       enter('READY');
       await clock.advanceAsync(60_000);
@@ -215,7 +215,7 @@ describe('ServingWatch', () => {
 
   it('cancels the health Watch if the ServingWatch or the client is closed, and starts no other Watch', async () => {
     for (const how of ['close', 'closeClient'] as const) {
-      const { watch, closeClient, enter, respond, cancelled, begunAt, clock } = watched();
+      const { watch, closeClient, enter, respond, cancelled, begunAt, clock } = makeWatch();
       await clock.advanceAsync(1);
       respond('SERVING');
       if (how === 'close') watch.close();
@@ -229,7 +229,7 @@ describe('ServingWatch', () => {
   });
 
   it('cancels a health Watch whose stream opens after close()', async () => {
-    const { watch, cancelled, clock } = watched();
+    const { watch, cancelled, clock } = makeWatch();
     watch.close();
     await clock.advanceAsync(1);
     expect(cancelled).toEqual([1]);
@@ -237,9 +237,9 @@ describe('ServingWatch', () => {
 });
 
 describe('restart of a Watch', () => {
-  /** Returns a function that ends a Watch after `livedMs` and measures the delay of the next Watch. */
-  function restarting(random: Random) {
-    const { clock, respond, end, begunAt } = watched('READY', random);
+  /** Returns a function that ends a Watch after `livedMs` and returns the milliseconds until the next Watch starts. */
+  function makeDelayProbe(random: Random) {
+    const { clock, respond, end, begunAt } = makeWatch('READY', random);
     return async ({ answered, livedMs }: { answered: boolean; livedMs: number }): Promise<number> => {
       await clock.advanceAsync(1);
       if (answered) respond('SERVING');
@@ -251,19 +251,19 @@ describe('restart of a Watch', () => {
       return begunAt.at(-1)! - endedAt;
     };
   }
-  const SILENT = { answered: false, livedMs: 5 };
+  const SILENT_WATCH = { answered: false, livedMs: 5 };
   const middle = () => 0.5;
 
   it('restarts the health Watch with a backoff from 1 s to 30 s while each Watch fails before it receives a status', async () => {
-    const delayAfter = restarting(middle);
+    const delayAfter = makeDelayProbe(middle);
     const delays: number[] = [];
-    for (let round = 0; round < 10; round++) delays.push(Math.round(await delayAfter(SILENT)));
+    for (let round = 0; round < 10; round++) delays.push(Math.round(await delayAfter(SILENT_WATCH)));
     expect(delays).toEqual([1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 30_000, 30_000]);
   });
 
   it('randomizes each restart delay of a health Watch by ±20%', async () => {
-    expect(await restarting(() => 0)(SILENT)).toBeCloseTo(800);
-    expect(await restarting(() => 1)(SILENT)).toBeCloseTo(1_200);
+    expect(await makeDelayProbe(() => 0)(SILENT_WATCH)).toBeCloseTo(800);
+    expect(await makeDelayProbe(() => 1)(SILENT_WATCH)).toBeCloseTo(1_200);
   });
 
   it('waits for a short random time before it restarts a long-lived health Watch that received a status, and resets the backoff', async () => {
@@ -271,16 +271,16 @@ describe('restart of a Watch', () => {
       [middle, 50],
       [() => 0, 0],
     ] as const) {
-      const delayAfter = restarting(random);
-      for (let round = 0; round < 7; round++) await delayAfter(SILENT);
+      const delayAfter = makeDelayProbe(random);
+      for (let round = 0; round < 7; round++) await delayAfter(SILENT_WATCH);
       expect(await delayAfter({ answered: true, livedMs: 1_000 })).toBe(delay);
-      expect(await delayAfter(SILENT)).toBeCloseTo(1_000 * (0.8 + 0.4 * random()));
+      expect(await delayAfter(SILENT_WATCH)).toBeCloseTo(1_000 * (0.8 + 0.4 * random()));
     }
   });
 
   it('waits for the initial backoff each time a health Watch ends immediately after its status', async () => {
-    const delayAfter = restarting(middle);
-    for (let round = 0; round < 7; round++) await delayAfter(SILENT);
+    const delayAfter = makeDelayProbe(middle);
+    for (let round = 0; round < 7; round++) await delayAfter(SILENT_WATCH);
     expect(await delayAfter({ answered: true, livedMs: 5 })).toBe(1_000);
     expect(await delayAfter({ answered: true, livedMs: 5 })).toBe(1_000);
   });

@@ -8,7 +8,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../testing/wait-for.js';
 import { ApiServer } from './api-server.js';
 
-const NEVER = new AbortController().signal;
+const UNABORTED_SIGNAL = new AbortController().signal;
 
 /**
  * Starts an HTTP server, and returns an `ApiServer` whose kubeconfig names that server. `setToken` replaces the token file as the kubelet
@@ -43,13 +43,13 @@ async function startServer(handle: RequestListener) {
   return { api: new ApiServer({ kubeconfig }), setToken };
 }
 
-/** Opens a watch, and returns its events and its end. */
+/** Opens a watch. Returns its events, its state, and a promise that resolves or rejects when the watch ends. */
 function watch(api: ApiServer, silentMs = 60_000) {
   const events: unknown[] = [];
   const state = { isOpen: false };
   const ended = api.watch(
     '/watch',
-    NEVER,
+    UNABORTED_SIGNAL,
     silentMs,
     () => (state.isOpen = true),
     (event) => events.push(event),
@@ -112,7 +112,7 @@ describe('ApiServer', () => {
     await expect(watch(other).ended).rejects.toThrow(/JSON/);
   });
 
-  it('reads the Kubernetes token again after 401, without its line break', async () => {
+  it('reads the Kubernetes token again after a 401 response, and strips the line break from the token', async () => {
     let accepted = 'first';
     const tokens: (string | undefined)[] = [];
     const { api, setToken } = await startServer(({ headers }, response) => {
@@ -120,11 +120,11 @@ describe('ApiServer', () => {
       response.statusCode = headers.authorization === `Bearer ${accepted}` ? 200 : 401;
       response.end('{"message":"Unauthorized"}');
     });
-    await api.get('/list', NEVER);
+    await api.get('/list', UNABORTED_SIGNAL);
     setToken('second\n');
     accepted = 'second';
-    await expect(api.get('/list', NEVER)).rejects.toThrow('401 Unauthorized');
-    await api.get('/list', NEVER);
+    await expect(api.get('/list', UNABORTED_SIGNAL)).rejects.toThrow('401 Unauthorized');
+    await api.get('/list', UNABORTED_SIGNAL);
     expect(tokens).toEqual(['Bearer first', 'Bearer first', 'Bearer second']);
   });
 
@@ -132,10 +132,10 @@ describe('ApiServer', () => {
     const { api } = await startServer((_, response) => {
       response.writeHead(403).end('{"message":"endpointslices is forbidden"}');
     });
-    await expect(api.get('/list', NEVER)).rejects.toThrow('403 endpointslices is forbidden');
+    await expect(api.get('/list', UNABORTED_SIGNAL)).rejects.toThrow('403 endpointslices is forbidden');
     const { api: proxy } = await startServer((_, response) => {
       response.writeHead(502).end('<html>');
     });
-    await expect(proxy.get('/list', NEVER)).rejects.toThrow('502 Bad Gateway');
+    await expect(proxy.get('/list', UNABORTED_SIGNAL)).rejects.toThrow('502 Bad Gateway');
   });
 });

@@ -156,7 +156,7 @@ describe('drain', () => {
 });
 
 describe('endStreams', () => {
-  it('ends the streams on endStreams(), keeps other calls running, and counts the ended streams in the report of the next drain', async () => {
+  it('completes the streams with onDrain complete on endStreams(), keeps other calls running, and counts the completed streams in the report of the next drain', async () => {
     const { registry, clock, calls, ended } = make(3);
     calls[0]!.onDrain = 'complete';
     expect(registry.areStreamsEnding).toBe(false);

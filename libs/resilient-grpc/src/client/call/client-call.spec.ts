@@ -89,7 +89,7 @@ it("releases the call's share of the retry buffers if a listener of 'stream-resu
   expect(replayLimits.used).toBe(0);
 });
 
-it('does not wait for the channel if a call is ended by the call that receives its permit', () => {
+it('does not hold a call for the channel if the call is ended while its permit passes to the next call', () => {
   const { clock, transport, context } = setUp();
   const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 1 });
   const limited: MethodContext = { ...context, limits: [queue] };
@@ -132,7 +132,7 @@ it('neither counts nor sends a stream that starts after endStreams() if the read
   expect([transport.attempts, sink.error.mock.calls, sink.complete.mock.calls]).toEqual([[], [], []]);
 });
 
-it("ends a call with CANCELLED without sending it if a listener of 'call-start' aborts its signal", () => {
+it("ends a call with CANCELLED and does not send it if a listener of 'call-start' aborts the signal of the call", () => {
   const { clock, transport, events, context } = setUp();
   const abort = new AbortController();
   const reason = new Error('no longer needed');

@@ -18,13 +18,13 @@ function inbound(values: Readonly<Record<string, string>> = {}): CapturedCall {
   };
 }
 
-const naming = (...metadata: string[]) => ({ deadline: true, cancellation: true, metadata });
-const silent = { next: () => true, error: () => undefined, complete: () => undefined };
+const makePropagation = (...metadata: string[]) => ({ deadline: true, cancellation: true, metadata });
+const NOOP_SINK = { next: () => true, error: () => undefined, complete: () => undefined };
 
 describe('inboundBinding', () => {
   it('binds a call to the inbound call in whose context it begins', async () => {
     const [first, second] = [inbound(), inbound()];
-    const bound = () => inboundBinding(naming(), undefined, clock)?.inbound;
+    const bound = () => inboundBinding(makePropagation(), undefined, clock)?.inbound;
     await Promise.all(
       [first, second].map((call) =>
         runInbound(call, async () => {
@@ -39,23 +39,23 @@ describe('inboundBinding', () => {
 
   it('binds a call to the inbound call in which it was created if it begins outside any inbound call', () => {
     const [made, begun] = [inbound(), inbound()];
-    expect(inboundBinding(naming(), undefined, clock, made)?.inbound).toBe(made);
+    expect(inboundBinding(makePropagation(), undefined, clock, made)?.inbound).toBe(made);
     runInbound(begun, () => {
-      expect(inboundBinding(naming(), undefined, clock, made)?.inbound).toBe(begun);
+      expect(inboundBinding(makePropagation(), undefined, clock, made)?.inbound).toBe(begun);
     });
   });
 
-  it('does not bind a call if its client or its options disable propagation', () => {
+  it('does not bind a call to the inbound call if the client or the call options disable propagation', () => {
     runInbound(inbound(), () => {
       expect(inboundBinding(undefined, undefined, clock)).toBeUndefined();
-      expect(inboundBinding(naming(), { propagate: false }, clock)).toBeUndefined();
-      expect(inboundBinding(naming(), { propagate: undefined }, clock)).toBeDefined();
+      expect(inboundBinding(makePropagation(), { propagate: false }, clock)).toBeUndefined();
+      expect(inboundBinding(makePropagation(), { propagate: undefined }, clock)).toBeDefined();
     });
   });
 
   it('reports for each call with propagation enabled whether there is an inbound call', () => {
     const found: boolean[] = [];
-    const propagation = { ...naming(), note: (isFound: boolean) => found.push(isFound) };
+    const propagation = { ...makePropagation(), note: (isFound: boolean) => found.push(isFound) };
     inboundBinding(propagation, undefined, clock);
     runInbound(inbound(), () => inboundBinding(propagation, undefined, clock));
     inboundBinding(propagation, { propagate: false }, clock);
@@ -64,9 +64,11 @@ describe('inboundBinding', () => {
 
   it('skips inbound metadata values that gRPC cannot send, and decodes binary values', () => {
     const values = { 'x-text': 'a', 'x-odd': 'ä', 'x-line': 'a\nb', 'x-id-bin': 'AQI=, Aw==' };
-    const binding = runInbound(inbound(values), () => inboundBinding(naming(...Object.keys(values)), undefined, clock));
+    const binding = runInbound(inbound(values), () =>
+      inboundBinding(makePropagation(...Object.keys(values)), undefined, clock),
+    );
     expect(binding?.metadata).toEqual({ 'x-text': 'a', 'x-id-bin': [Buffer.from([1, 2]), Buffer.from([3])] });
-    const none = runInbound(inbound(), () => inboundBinding(naming('x-text'), undefined, clock));
+    const none = runInbound(inbound(), () => inboundBinding(makePropagation('x-text'), undefined, clock));
     expect(none?.metadata).toBeUndefined();
   });
 });
@@ -147,6 +149,6 @@ describe('context of callbacks', () => {
 
   it("forwards the return value of next() from a sink that is called in the caller's context", () => {
     runInbound(undefined, () => undefined);
-    expect(sinkInContext({ ...silent, next: () => false }, currentCallerContext()!).next(1)).toBe(false);
+    expect(sinkInContext({ ...NOOP_SINK, next: () => false }, currentCallerContext()!).next(1)).toBe(false);
   });
 });

@@ -84,6 +84,6 @@ it.each([
   expect(msUntilSentDeadline(timeouts)).toBe(100);
 });
 
-it('sends no deadline if neither the call nor the inbound call has one', () => {
+it('sends no deadline if the call, its method, and the inbound call set none', () => {
   expect(msUntilSentDeadline({})).toBe(Infinity);
 });

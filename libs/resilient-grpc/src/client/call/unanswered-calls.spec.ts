@@ -52,7 +52,7 @@ describe('UnansweredCalls', () => {
     expect(reported).toHaveLength(1);
   });
 
-  it('combines the unanswered calls to one address that a check finds into one report, and counts them by method', () => {
+  it('combines the unanswered calls that a check finds for one address into one report, and counts them by method', () => {
     const { clock, reported, open } = make();
     open();
     clock.advance(3_000);
@@ -66,7 +66,7 @@ describe('UnansweredCalls', () => {
     ]);
   });
 
-  it('counts the silence from the start of the oldest call that it reports', () => {
+  it('reports the silence since the start of the oldest call in the report', () => {
     const { clock, reported, open } = make();
     open({ deadline: 1e15 });
     clock.advance(300);

@@ -133,7 +133,7 @@ describe('messages that an Observable pushes in one turn', () => {
     expect(events).toEqual([...numbers(500), 'end']);
   });
 
-  it('reports a burst of messages from an Observable at the end of the turn if the messages exceed the limit, counted as 1 KiB each', () => {
+  it('reports a burst of messages from an Observable at the end of the turn if the messages, counted as 1 KiB each, exceed the limit', () => {
     const { events, consumer, nextTurn } = makeConsumer(10 * 1_024);
     const few = new Subject<number>();
     new ObservableRequests(few, consumer);
@@ -197,8 +197,8 @@ describe('delivered message', () => {
       subject.next(message);
       nextTurn();
     };
-    const alive = async () => {
-      // A WeakRef keeps its target alive until the end of the turn in which it was created or read.
+    const findRetained = async () => {
+      // A WeakRef keeps its target alive until the end of the turn in which the WeakRef was created or read.
       await new Promise((resolve) => setImmediate(resolve));
       collect();
       return given.map((ref, index) => (ref.deref() === undefined ? -1 : index)).filter((index) => index >= 0);
@@ -208,9 +208,9 @@ describe('delivered message', () => {
       push();
       source.pull();
     }
-    expect(await alive()).toEqual([100, 101, 102]);
+    expect(await findRetained()).toEqual([100, 101, 102]);
     source.close();
-    expect(await alive()).toEqual([]);
+    expect(await findRetained()).toEqual([]);
   });
 });
 

@@ -124,7 +124,7 @@ describe('call policy settings', () => {
     expect(policy({ methods: { Get: { circuitBreaker: {} } } }, 'Get')?.circuitBreaker?.minimumThroughput).toBe(20);
   });
 
-  it('takes call limits from the client, or from the defaults if the client sets none', () => {
+  it('takes each call limit from the client, or from the defaults if the client does not set that limit', () => {
     const { maxConcurrentCalls, maxQueuedCalls } = resolve({ maxConcurrentCalls: 3 }, { maxQueuedCalls: 0 });
     expect([maxConcurrentCalls, maxQueuedCalls]).toEqual([3, 0]);
   });

@@ -49,8 +49,8 @@ function live(source: Observable<unknown>, input: Partial<LiveServiceConfigInput
   return { live: subject, clock, warnings, timeoutMs: () => subject.policyOf(GET)?.timeoutMs };
 }
 
-/** Returns the problems that make startup fail, 'began' if startup succeeds, or 'pending'. */
-async function start(subject: LiveServiceConfig): Promise<unknown> {
+/** Returns the problems that made startup fail, 'began' if startup succeeded, or 'pending' if startup is still waiting. */
+async function outcomeOf(subject: LiveServiceConfig): Promise<unknown> {
   let outcome: unknown = 'pending';
   subject.first.then(
     () => (outcome = 'began'),
@@ -65,7 +65,7 @@ describe('first service config', () => {
   it('applies a service config immediately if the source emits it synchronously', async () => {
     const { live: subject, timeoutMs, clock } = live(of(config('2s')));
     expect(timeoutMs()).toBe(2_000);
-    expect(await start(subject)).toBe('began');
+    expect(await outcomeOf(subject)).toBe('began');
     clock.advance(0);
     expect(clock.pending).toBe(0);
   });
@@ -73,11 +73,11 @@ describe('first service config', () => {
   it('delays startup until the first service config arrives', async () => {
     const source = new Subject<unknown>();
     const { live: subject, timeoutMs, clock } = live(source);
-    expect(await start(subject)).toBe('pending');
+    expect(await outcomeOf(subject)).toBe('pending');
     expect(subject.config).toBeUndefined();
     expect(timeoutMs()).toBe(9_000);
     source.next(JSON.stringify(config('2s')));
-    expect(await start(subject)).toBe('began');
+    expect(await outcomeOf(subject)).toBe('began');
     expect(timeoutMs()).toBe(2_000);
     clock.advance(0);
     expect(clock.pending).toBe(0);
@@ -87,7 +87,7 @@ describe('first service config', () => {
     for (const source of [new Subject<unknown>(), new BehaviorSubject<unknown>(WRONG)]) {
       const { live: subject, warnings, clock } = live(source);
       source.next(WRONG);
-      expect(await start(subject)).toEqual([
+      expect(await outcomeOf(subject)).toEqual([
         expect.objectContaining({ path: 'clients.shop.serviceConfig.methodConfig[0].timeout' }),
       ]);
       expect(source.observed).toBe(false);
@@ -98,19 +98,27 @@ describe('first service config', () => {
   });
 
   it.each<[sentence: string, source: Observable<unknown>, message: string]>([
-    ['the source fails', throwError(() => new Error('no such key')), 'the Observable failed: no such key'],
-    ['the source completes without a service config', EMPTY, 'the Observable completed without a service config'],
-    ['the first value is undefined', of(undefined), 'expected a service config as an object, got nothing'],
+    [
+      'the service config source fails',
+      throwError(() => new Error('no such key')),
+      'the Observable failed: no such key',
+    ],
+    ['the service config source completes without a value', EMPTY, 'the Observable completed without a service config'],
+    [
+      'the first value of the service config source is undefined',
+      of(undefined),
+      'expected a service config as an object, got nothing',
+    ],
   ])('makes startup fail if %s', async (_sentence, source, message) => {
     const { live: subject } = live(source);
-    expect(await start(subject)).toEqual([
+    expect(await outcomeOf(subject)).toEqual([
       { path: 'clients.shop.serviceConfig', message: expect.stringContaining(message) },
     ]);
   });
 
   it('makes startup fail if the first service config cannot be read', async () => {
     const { live: subject } = live(of(new Proxy({}, { getPrototypeOf: throwing })));
-    expect(await start(subject)).toEqual([
+    expect(await outcomeOf(subject)).toEqual([
       { path: 'clients.shop.serviceConfig', message: 'cannot be read: not for you; write plain values' },
     ]);
   });
@@ -118,7 +126,7 @@ describe('first service config', () => {
   it('makes startup fail with the problems that the additional check of the service config returns', async () => {
     const problem = { path: 'clients.shop.serviceConfig.loadBalancingConfig', message: 'no' };
     const { live: subject } = live(of(config('1s')), { check: () => [problem] });
-    expect(await start(subject)).toEqual([problem]);
+    expect(await outcomeOf(subject)).toEqual([problem]);
   });
 
   it('excludes blocked event-loop time from the 5 s wait for the first service config', async () => {
@@ -127,7 +135,7 @@ describe('first service config', () => {
     clock.setTimer(() => source.next(config('2s')), 5_500);
     clock.block(8_000);
     clock.advance(8_000);
-    expect(await start(subject)).toBe('began');
+    expect(await outcomeOf(subject)).toBe('began');
     expect([warnings, timeoutMs()]).toEqual([[], 2_000]);
   });
 
@@ -135,9 +143,9 @@ describe('first service config', () => {
     const source = new Subject<unknown>();
     const { live: subject, clock, warnings, timeoutMs } = live(source);
     clock.advance(4_999);
-    expect(await start(subject)).toBe('pending');
+    expect(await outcomeOf(subject)).toBe('pending');
     clock.advance(1);
-    expect(await start(subject)).toBe('began');
+    expect(await outcomeOf(subject)).toBe('began');
     expect(warnings).toEqual([expect.stringContaining('no service config arrived within 5000 ms')]);
     source.next(WRONG);
     expect(timeoutMs()).toBe(9_000);
@@ -308,7 +316,7 @@ describe('source that depends on the target', () => {
     found.next(new UnreadableServiceConfig([{ path: 'TXT', message: 'no JSON' }], true));
     clock.advance(60_000);
     expect(warnings[2]).toMatch(/^TXT: no JSON/);
-    expect(await start(subject)).toBe('began');
+    expect(await outcomeOf(subject)).toBe('began');
   });
 });
 
@@ -334,7 +342,7 @@ describe('DNS record', () => {
     'starts even if the DNS record %s, warns once, and applies the record when it is corrected',
     async (_why, bad, line) => {
       const { live: subject, found, warnings, timeoutMs } = recordOf(bad);
-      expect(await start(subject)).toBe('began');
+      expect(await outcomeOf(subject)).toBe('began');
       expect(warnings).toEqual([expect.stringMatching(line)]);
       expect(timeoutMs()).toBe(9_000);
       expect(found.observed).toBe(true);
@@ -349,7 +357,7 @@ describe('DNS record', () => {
 
   it('makes startup fail if the options of the DNS source are invalid', async () => {
     const { live: subject, found } = recordOf(new UnreadableServiceConfig(BAD, false));
-    expect(await start(subject)).toEqual(BAD);
+    expect(await outcomeOf(subject)).toEqual(BAD);
     expect(found.observed).toBe(false);
   });
 });
@@ -359,7 +367,7 @@ describe('close()', () => {
     const source = new Subject<unknown>();
     const { live: subject, clock } = live(source);
     subject.close();
-    expect(await start(subject)).toBe('began');
+    expect(await outcomeOf(subject)).toBe('began');
     expect(source.observed).toBe(false);
     clock.advance(0);
     expect(clock.pending).toBe(0);

@@ -227,7 +227,7 @@ describe('channel options', () => {
       expect(resolved(own, defaults)).toBe(value(expected));
     });
 
-    it(`takes ${key} from its named option if it is undefined in channelOptions`, () => {
+    it(`takes ${key} from its named option if channelOptions sets the key to undefined`, () => {
       expect(resolved({ ...byName(A), channelOptions: { [key]: undefined } })).toBe(value(A));
     });
   });

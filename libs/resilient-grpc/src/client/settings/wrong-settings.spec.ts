@@ -267,8 +267,8 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.tls.pfx',
     /unknown key; known keys: ca, cert, key/,
   ],
-  ["curl's name of tls.ca", { url, tls: { cacert: 'x' } }, 'clients.shop.tls.cacert', /write `ca`/],
-  ["grpc-js's name of tls.cert", { url, tls: { certChain: 'x' } }, 'clients.shop.tls.certChain', /write `cert`/],
+  ["curl's name for tls.ca", { url, tls: { cacert: 'x' } }, 'clients.shop.tls.cacert', /write `ca`/],
+  ["grpc-js's name for tls.cert", { url, tls: { certChain: 'x' } }, 'clients.shop.tls.certChain', /write `cert`/],
   [
     "Node's rejectUnauthorized",
     { url, tls: { rejectUnauthorized: false } },

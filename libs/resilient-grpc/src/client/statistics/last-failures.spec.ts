@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
 import { LastFailures, type FailedCall } from './last-failures.js';
 
-const failed = (change: Partial<FailedCall> = {}): FailedCall => ({
+const makeFailure = (change: Partial<FailedCall> = {}): FailedCall => ({
   path: '/a.B/C',
   code: StatusCode.UNAVAILABLE,
   reason: 'outage',
@@ -13,11 +13,11 @@ const failed = (change: Partial<FailedCall> = {}): FailedCall => ({
 
 it('groups failures by method, code, and reason, and shows the details of the latest failure in each group', () => {
   const log = new LastFailures();
-  log.add(failed(), 1_000);
-  log.add(failed({ path: '/a.B/D' }), 2_000);
-  log.add(failed({ code: StatusCode.INTERNAL }), 2_000);
-  log.add(failed({ reason: 'server' }), 2_000);
-  log.add(failed({ details: 'x'.repeat(1_000), peer: '10.0.0.7:1' }), 3_000);
+  log.add(makeFailure(), 1_000);
+  log.add(makeFailure({ path: '/a.B/D' }), 2_000);
+  log.add(makeFailure({ code: StatusCode.INTERNAL }), 2_000);
+  log.add(makeFailure({ reason: 'server' }), 2_000);
+  log.add(makeFailure({ details: 'x'.repeat(1_000), peer: '10.0.0.7:1' }), 3_000);
   const others = log.snapshot();
   const latest = others.pop();
   expect(others).toMatchObject([
@@ -39,9 +39,9 @@ it('groups failures by method, code, and reason, and shows the details of the la
 
 it('drops the least recent kind of failure if there are more than 20 kinds', () => {
   const log = new LastFailures();
-  for (let kind = 0; kind < 20; kind++) log.add(failed({ path: `/a.B/${kind}` }), kind);
-  log.add(failed({ path: '/a.B/0' }), 20);
-  log.add(failed({ path: '/a.B/new' }), 21);
+  for (let kind = 0; kind < 20; kind++) log.add(makeFailure({ path: `/a.B/${kind}` }), kind);
+  log.add(makeFailure({ path: '/a.B/0' }), 20);
+  log.add(makeFailure({ path: '/a.B/new' }), 21);
   const paths = log.snapshot().map(({ path }) => path);
   expect(paths).toHaveLength(20);
   expect(paths).not.toContain('/a.B/1');

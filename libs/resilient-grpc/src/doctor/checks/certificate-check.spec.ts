@@ -8,11 +8,11 @@ const FIXTURES = join(import.meta.dirname, '../../../../../test/fixtures/tls');
 const certificate = new X509Certificate(readFileSync(join(FIXTURES, 'server.pem')));
 const tls = { protocol: 'TLSv1.3', alpn: 'h2', certificate, refused: undefined };
 const DAY_MS = 86_400_000;
-const daysBefore = (days: number) => Date.parse(certificate.validTo) - days * DAY_MS;
+const epochMsBeforeExpiry = (days: number) => Date.parse(certificate.validTo) - days * DAY_MS;
 
 describe('certificateCheck', () => {
   it('reports the subject, the issuer, the names, and the days until the certificate expires', () => {
-    expect(certificateCheck(tls, 'localhost', daysBefore(90))).toMatchObject({
+    expect(certificateCheck(tls, 'localhost', epochMsBeforeExpiry(90))).toMatchObject({
       status: 'ok',
       message: "CN=server, issued by CN=ca, for localhost, 127.0.0.1; matches 'localhost'; expires in 90 days",
       facts: { expiresInDays: 90, names: ['localhost', '127.0.0.1'] },
@@ -20,8 +20,8 @@ describe('certificateCheck', () => {
   });
 
   it(`warns if the certificate expires in less than ${String(EXPIRY_WARNING_DAYS)} days`, () => {
-    expect(certificateCheck(tls, 'localhost', daysBefore(EXPIRY_WARNING_DAYS)).status).toBe('ok');
-    expect(certificateCheck(tls, 'localhost', daysBefore(EXPIRY_WARNING_DAYS) + 1)).toMatchObject({
+    expect(certificateCheck(tls, 'localhost', epochMsBeforeExpiry(EXPIRY_WARNING_DAYS)).status).toBe('ok');
+    expect(certificateCheck(tls, 'localhost', epochMsBeforeExpiry(EXPIRY_WARNING_DAYS) + 1)).toMatchObject({
       status: 'warning',
       remedy: 'renew the certificate now; clients cannot connect after it expires',
     });
@@ -37,7 +37,7 @@ describe('certificateCheck', () => {
   ])(
     'formats the time until or since certificate expiry in days, hours, or minutes, in the singular or the plural: %s',
     (days, text) => {
-      expect(certificateCheck(tls, 'localhost', daysBefore(days)).message).toMatch(new RegExp(`; ${text}$`));
+      expect(certificateCheck(tls, 'localhost', epochMsBeforeExpiry(days)).message).toMatch(new RegExp(`; ${text}$`));
     },
   );
 
@@ -51,7 +51,7 @@ describe('certificateCheck', () => {
     ],
     ['SOMETHING_NEW', 'sends a certificate that the client rejects (SOMETHING_NEW)', '--ca FILE'],
   ])('explains why a client rejects the certificate: %s', (refused, message, remedy) => {
-    const result = certificateCheck({ ...tls, refused }, 'orders', daysBefore(-3));
+    const result = certificateCheck({ ...tls, refused }, 'orders', epochMsBeforeExpiry(-3));
     expect(result.status).toBe('failed');
     expect(result.message).toContain(message);
     expect(result.message).toContain('expired 3 days ago');

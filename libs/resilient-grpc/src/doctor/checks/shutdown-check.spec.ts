@@ -12,7 +12,7 @@ describe('shutdownCheck', () => {
     });
   });
 
-  it('fails the shutdown check if SIGKILL arrives before the drain ends, and suggests a grace period', () => {
+  it('fails the shutdown check if the drain does not end before SIGKILL, and suggests a grace period', () => {
     expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 10_000 })).toMatchObject({
       status: 'failed',
       message:

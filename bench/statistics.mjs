@@ -22,8 +22,8 @@ export function median(values) {
 }
 
 /**
- * Returns the smallest measured value that `share` of the values do not exceed. With few values, an interpolated quantile would be a value
- * that was never measured.
+ * Returns the smallest measured value that at least `share` of the values do not exceed. With few values, an interpolated quantile would be
+ * a value that was never measured.
  *
  * @param {readonly number[]} values At least one.
  * @param {number} share Above 0, up to 1.

@@ -11,8 +11,8 @@ import { ORDER_ID } from './contract.mjs';
  * @property {{ inFlight: number } | { size: number }} key Identifies the workload in the report.
  * @property {'call' | 'message'} unit
  * @property {(contender: Contender, milliseconds: number, latency: import('node:perf_hooks').RecordableHistogram) =>
- *   Promise<number>} run Resolves to the number of calls or messages when nothing is in flight. Records the duration of
- *   each unary call in microseconds.
+ *   Promise<number>} run When nothing is in flight anymore, resolves to the number of calls or messages. Records the
+ *   duration of each unary call in microseconds.
  */
 
 /**
@@ -161,10 +161,10 @@ export async function rehearse(contender) {
       else reject(asError(error ?? new Error(`expected the order ${ORDER_ID}, got ${JSON.stringify(order)}`)));
     });
   });
-  await threeMessages((onMessage, done) => {
+  await expectThreeMessages((onMessage, done) => {
     contender.watch({ count: 3, size: 100 }, onMessage, done);
   });
-  await threeMessages((onMessage, done) => {
+  await expectThreeMessages((onMessage, done) => {
     contender.echo(copies({ data: Buffer.alloc(100) }, 3), onMessage, done);
   });
   await new Promise((resolve, reject) => {
@@ -182,7 +182,7 @@ export async function rehearse(contender) {
  * @param {(onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} begin
  * @returns {Promise<void>}
  */
-function threeMessages(begin) {
+function expectThreeMessages(begin) {
   return new Promise((resolve, reject) => {
     /** @type {number[]} */
     const sizes = [];

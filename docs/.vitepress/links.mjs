@@ -25,7 +25,10 @@ export function repositoryLinks(markdown, repository) {
 
 const isRelative = (href) => !/^([a-z]+:|#|\/)/.test(href);
 
-/** Returns the repository path to which `href` on `page` (a path in docs/) points; `undefined` if `href` is not relative, or for pages. */
+/**
+ * Returns the repository path to which `href` on `page` (a path in docs/) points; `undefined` if `href` is not relative or points to a
+ * page.
+ */
 function sourceOf(href, page) {
   if (!isRelative(href)) return undefined;
   const path = posix.join('docs', posix.dirname(page), href);

@@ -19,7 +19,7 @@ const quantile = (share, metric, by, labels) =>
 const latency = (metric, by, labels) =>
   [0.5, 0.9, 0.99].map((share) => [quantile(share, metric, by, labels), `p${share * 100} {{${by}}}`]);
 
-/** Rows of panels. A panel has a title, a unit of Grafana, queries with their legends, and a description. */
+/** Rows of panels. A panel has a title, a Grafana unit, queries with their legends, and a description. */
 const ROWS = [
   {
     title: 'Clients: calls',

@@ -80,7 +80,7 @@ const NUMBERS = [
   ['after connections that close immediately: longest backoff', ms, BACKOFF, 'MAX_BACKOFF_MS'],
   ['connect timeout', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.connectTimeoutMs'],
   ['growth of the connect timeout after each timeout', times, CONNECT, 'TIMEOUT_GROWTH'],
-  ['longest connect timeout', ms, CONNECT, 'MAX_TIMEOUT_MS'],
+  ['longest connect timeout that results from this growth', ms, CONNECT, 'MAX_TIMEOUT_MS'],
   [
     'minimum interval between two name resolutions',
     ms,
@@ -184,7 +184,7 @@ const NUMBERS = [
   ['maximum interval between updates without addresses', ms, UPDATES, 'MAX_EMPTY_INTERVAL_MS'],
   ['DNS lookups: interval, unless the policy is pick_first', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.dnsRefreshMs'],
   ['DNS lookups: jitter added to the interval, up to', percent, REFRESH, 'JITTER'],
-  ['DNS lookups: maximum interval while they fail', ms, REFRESH, 'MAX_FAILURE_DELAY_MS'],
+  ['DNS lookups: maximum interval while they fail, if `dnsRefreshMs` is smaller', ms, REFRESH, 'MAX_FAILURE_DELAY_MS'],
   ['minimum interval between two changes of load balancing', ms, MANAGED, 'MIN_BALANCING_INTERVAL_MS'],
   ['Streams'],
   ['messages buffered for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],
@@ -198,7 +198,12 @@ const NUMBERS = [
   ['`resumable`: first backoff', ms, RESUME, 'DEFAULT_RESUME_POLICY.initialBackoffMs'],
   ['`resumable`: longest backoff', ms, RESUME, 'DEFAULT_RESUME_POLICY.maxBackoffMs'],
   ['`resumable`: growth of the backoff', times, RESUME, 'DEFAULT_RESUME_POLICY.backoffMultiplier'],
-  ['`resumable`: lifetime of a call that resets the backoff', ms, RESUME, 'DEFAULT_RESUME_POLICY.minHealthyMs'],
+  [
+    '`resumable`: minimum lifetime of a call that resets the backoff without progress',
+    ms,
+    RESUME,
+    'DEFAULT_RESUME_POLICY.minHealthyMs',
+  ],
   ['`resumable`: server failures at one cursor that end the stream', plain, RESUME, 'MAX_SERVER_FAILURES'],
   [
     '`resumable`: maximum repeated messages at the start of a call',
@@ -237,8 +242,13 @@ const NUMBERS = [
     SERVER,
     'DEFAULT_SERVER_OPTIONS.leakWarningMs',
   ],
-  ['under overload, a call is refused if it would wait longer than', ms, OVERLOAD, 'MAX_OVERLOAD_WAIT_MS'],
-  ['an overload ends if no call is refused or expires for', ms, OVERLOAD, 'OVERLOAD_STAY_MS'],
+  [
+    'under overload, a call with a deadline may be refused if it would wait longer than',
+    ms,
+    OVERLOAD,
+    'MAX_OVERLOAD_WAIT_MS',
+  ],
+  ['an overload ends if no call is queued, and none is refused or expires for', ms, OVERLOAD, 'OVERLOAD_STAY_MS'],
   ['streams ended per batch in a shutdown', plain, STREAM_BATCHES, 'STREAM_BATCH_SIZE'],
   ['interval between two batches', ms, STREAM_BATCHES, 'STREAM_BATCH_INTERVAL_MS'],
 ];

@@ -60,8 +60,8 @@ export function optionsOf(group) {
 }
 
 /**
- * Returns the properties that a type declares itself or in a member of a union or intersection, but not those of nested objects. Skips keys
- * that a member forbids (`undefined`).
+ * Returns the properties that a type declares directly or in a member of a union or intersection, but not those of nested objects. Skips
+ * keys that a member forbids (`undefined`).
  */
 function propertiesOf(node) {
   const own = [];

@@ -17,6 +17,6 @@ await reproduce('@grpc/grpc-js', async () => {
   });
   // Requests a new connection within 5 ms whenever the channel is idle.
   setInterval(() => client.getChannel().getConnectivityState(true), 5);
-  // With the backoff, the third attempt would start after at least 48 s.
+  // With the backoff, the third attempt would start after at least 54 s.
   return becomesTrue(60_000, () => connections >= 5);
 });

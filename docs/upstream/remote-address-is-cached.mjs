@@ -3,8 +3,8 @@ import net from 'node:net';
 import { reproduce } from './tools/reproduce.mjs';
 import { delay } from './tools/waiting.mjs';
 
-/** Returns both ends of a connection. */
-async function connection() {
+/** Opens a connection and returns both of its ends. */
+async function openConnection() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   // Without reads, Node does not detect the reset.
@@ -15,8 +15,8 @@ async function connection() {
 }
 
 await reproduce('node', async () => {
-  const queried = await connection();
-  const unqueried = await connection();
+  const queried = await openConnection();
+  const unqueried = await openConnection();
   const { remoteAddress } = queried.socket;
   for (const { accepted } of [queried, unqueried]) accepted.resetAndDestroy();
   await delay(100);

@@ -17,7 +17,7 @@ await reproduce('@grpc/grpc-js', async () => {
   const { target } = await startHttp2Server((stream) => stream.on('data', ({ length }) => (received += length)));
 
   /** Uploads messages as fast as grpc-js accepts them; returns the bytes that the server received in `CPU_MS` of CPU time. */
-  async function uploadedBytes(options) {
+  async function upload(options) {
     const client = textClient(target, options);
     await connected(client);
     const call = client.getChannel().createCall('/text.Text/Upload', Infinity, null, null, null);
@@ -34,7 +34,7 @@ await reproduce('@grpc/grpc-js', async () => {
     return received - before;
   }
 
-  const small = await uploadedBytes({ 'grpc.per_rpc_retry_buffer_size': 65_536 });
-  const large = await uploadedBytes({});
+  const small = await upload({ 'grpc.per_rpc_retry_buffer_size': 65_536 });
+  const large = await upload({});
   return large < small / 2;
 });

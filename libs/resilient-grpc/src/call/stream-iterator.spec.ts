@@ -97,9 +97,9 @@ describe('StreamIterator', () => {
     sink().next(1);
     sink().next(2);
     await first;
-    const held = iterator.return();
+    const returned = iterator.return();
     expect(did.at(-1)).toBe('unsubscribe');
-    expect(await held).toEqual({ done: true, value: undefined });
+    expect(await returned).toEqual({ done: true, value: undefined });
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
 
     const other = make();

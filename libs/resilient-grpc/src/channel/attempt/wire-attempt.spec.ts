@@ -356,7 +356,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('status from a server that is shutting down', () => {
-    const repeatable = (change: Partial<AttemptRequest> = {}) => {
+    const makeRepeatable = (change: Partial<AttemptRequest> = {}) => {
       const made = make({ mayRepeat: true, ...change });
       const session = { closed: false, destroyed: false };
       const transport = { session };
@@ -376,7 +376,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       [14, 'Server shutdown'],
       [1, 'CANCELLED'],
     ])('delays the status %i %s until a GOAWAY follows it', (code, details) => {
-      const { call, clock, connection, ends, endConnection } = repeatable();
+      const { call, clock, connection, ends, endConnection } = makeRepeatable();
       call.end(code, details, grpcHeaders());
       clock.advance(19);
       expect(ends).toEqual([]);
@@ -390,7 +390,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it('delivers a delayed status after 20 ms if no GOAWAY arrives', () => {
-      const { call, clock, connection, ends } = repeatable();
+      const { call, clock, connection, ends } = makeRepeatable();
       call.end(1, 'CANCELLED', grpcHeaders());
       clock.advance(19);
       expect(ends).toEqual([]);
@@ -401,7 +401,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it('delivers a delayed status when the connection closes without a GOAWAY', () => {
-      const { call, clock, ends, endConnection } = repeatable();
+      const { call, clock, ends, endConnection } = makeRepeatable();
       call.end(1, 'CANCELLED', grpcHeaders());
       endConnection();
       clock.advance(0);
@@ -409,7 +409,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it('replaces a delayed status with the status of a cancellation, and reports one end', () => {
-      const { attempt, call, clock, connection, ends, endConnection } = repeatable();
+      const { attempt, call, clock, connection, ends, endConnection } = makeRepeatable();
       call.end(1, 'CANCELLED', grpcHeaders());
       connection.goawayCode = 0;
       endConnection();
@@ -422,7 +422,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it('drops the delayed status of an abandoned attempt', () => {
-      const { attempt, call, clock, owner, reported } = repeatable();
+      const { attempt, call, clock, owner, reported } = makeRepeatable();
       call.end(1, 'CANCELLED', grpcHeaders());
       attempt.abandon();
       clock.advance(0);
@@ -431,14 +431,14 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(clock.pending).toBe(0);
     });
 
-    it.each<[string, Partial<AttemptRequest>, (made: ReturnType<typeof repeatable>) => void]>([
+    it.each<[string, Partial<AttemptRequest>, (made: ReturnType<typeof makeRepeatable>) => void]>([
       ['no further attempt is allowed', { mayRepeat: false }, () => undefined],
       ['the deadline is within 20 ms', { deadline: Date.UTC(2026, 0, 1) + 20 }, () => undefined],
       ['headers have arrived', {}, ({ call }) => call.listener?.onReceiveMetadata(grpcHeaders())],
       ['GOAWAY has arrived', {}, ({ connection }) => void (connection.goawayCode = 0)],
       ['the connection has closed', {}, ({ session }) => void (session.closed = true)],
     ])('delivers the status of a shutdown immediately if %s', (_why, change, prepare) => {
-      const made = repeatable(change);
+      const made = makeRepeatable(change);
       prepare(made);
       made.call.end(1, 'CANCELLED', grpcHeaders());
       expect(made.ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
@@ -451,7 +451,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       [5, 'none'],
       [0, ''],
     ])('does not delay a status that is unrelated to a shutdown: %i %s', (code, details) => {
-      const { call, ends } = repeatable();
+      const { call, ends } = makeRepeatable();
       call.end(code, details, grpcHeaders());
       expect(ends).toMatchObject([{ code, details }]);
     });
@@ -460,15 +460,15 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   describe('attempt that took too long', () => {
     type Made = ReturnType<typeof make>;
     const STREAM: MethodDescriptor = { ...METHOD, kind: 'server-stream', responseStream: true };
-    const cancelled = (why: AttemptEnd['endedHere'], code: number) => (made: Made) => {
+    const cancelWith = (why: AttemptEnd['endedHere'], code: number) => (made: Made) => {
       made.attempt.cancel(why, code, '');
       made.call.end(code);
     };
 
     it.each<[string, (made: Made) => void]>([
-      ['its deadline', cancelled('deadline', 4)],
-      ['the attempt timeout', cancelled('attempt-timeout', 1)],
-      ['the idle timeout of a stream', cancelled('stream-idle', 1)],
+      ['its deadline', cancelWith('deadline', 4)],
+      ['the attempt timeout', cancelWith('attempt-timeout', 1)],
+      ['the idle timeout of a stream', cancelWith('stream-idle', 1)],
       [
         'its deadline, enforced by grpc-js',
         ({ call }) => {
@@ -508,8 +508,8 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
           call.end(14);
         },
       ],
-      ['is cancelled', cancelled('cancel', 1)],
-      ['ends because the client closes', cancelled('closed', 14)],
+      ['is cancelled', cancelWith('cancel', 1)],
+      ['ends because the client closes', cancelWith('closed', 14)],
       [
         'is abandoned',
         ({ call, attempt }) => {
@@ -526,10 +526,10 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
 
     it('reports the remedy for a silent connection only if the attempt timed out before its headers arrived', () => {
       const withoutHeaders = make({ method: STREAM });
-      cancelled('attempt-timeout', 1)(withoutHeaders);
+      cancelWith('attempt-timeout', 1)(withoutHeaders);
       const withHeaders = make({ method: STREAM });
       withHeaders.call.listener?.onReceiveMetadata(grpcHeaders());
-      cancelled('attempt-timeout', 1)(withHeaders);
+      cancelWith('attempt-timeout', 1)(withHeaders);
       const lost = make({ method: STREAM });
       lost.call.end(14);
       const remedies = [withoutHeaders, withHeaders, lost].map(({ ends }) => ends[0]?.remedy);
@@ -539,12 +539,12 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     it('reports how long a timed-out attempt waited: 0 ms for a stream that received headers', () => {
       const withoutHeaders = make({ method: STREAM });
       withoutHeaders.clock.advance(30_000);
-      cancelled('stream-idle', 1)(withoutHeaders);
+      cancelWith('stream-idle', 1)(withoutHeaders);
       expect(withoutHeaders.owner.tooLong).toMatchObject([{ waitedMs: 30_000 }]);
       const withHeaders = make({ method: STREAM });
       withHeaders.call.listener?.onReceiveMetadata(grpcHeaders());
       withHeaders.clock.advance(3_600_000);
-      cancelled('stream-idle', 1)(withHeaders);
+      cancelWith('stream-idle', 1)(withHeaders);
       expect(withHeaders.owner.tooLong).toMatchObject([{ waitedMs: 0 }]);
     });
   });

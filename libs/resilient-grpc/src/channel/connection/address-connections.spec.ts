@@ -42,7 +42,7 @@ interface Peer {
   readonly address: string;
   readonly sessions: ServerHttp2Session[];
   readonly streams: ServerHttp2Stream[];
-  /** Number of connections that are accepted; others are closed immediately. */
+  /** Total number of connections that are accepted; later ones are closed immediately. */
   accepts: number;
 }
 
@@ -173,7 +173,7 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
     return feed;
   };
   const startAll = (count: number): Feed[] => Array.from({ length: count }, start);
-  /** Runs the timers that are due until `condition` returns true. */
+  /** Runs due timers until `condition` returns true. */
   const reach = (condition: () => boolean): Promise<unknown> =>
     waitFor(() => {
       clock.advance(0);
@@ -297,7 +297,7 @@ describe('further connections', () => {
       await reach(() => channel.describe().connections[0]?.state !== 'READY');
       const [next, waiting] = startAll(2);
       await reach(() => next!.state === 'open');
-      // The connection stays open after an idle period, because no call could start without it.
+      // The further connection stays open after idle periods, because no call could start without it.
       feeds[2]!.cancel();
       next!.cancel();
       await reach(() => waiting!.state === 'open');
@@ -378,7 +378,7 @@ describe('the limit of a connection', () => {
 });
 
 /** Starts a call that HTTP/2 queues, because the server lowers its limit to 1, and the client still uses the previous limit. */
-async function queuedByHttp2() {
+async function startQueuedCall() {
   const peer = await startPeer(3);
   const opened = await open(peer, { maxConnectionsPerEndpoint: 1 });
   const { channel, start, reach } = opened;
@@ -400,7 +400,7 @@ async function queuedByHttp2() {
 
 describe('evidence of a call that HTTP/2 queues', () => {
   it('reports a call as not sent if a timer ends it while HTTP/2 queues it', async () => {
-    const { peer, reach, first, late } = await queuedByHttp2();
+    const { peer, reach, first, late } = await startQueuedCall();
     systemClock.setTimer(() => {
       late.cancel('attempt-timeout');
     }, 0);
@@ -413,7 +413,7 @@ describe('evidence of a call that HTTP/2 queues', () => {
   });
 
   it('reports that a queued call may have been sent if Node sends it after the reset of another call in the same turn', async () => {
-    const { peer, reach, first, late } = await queuedByHttp2();
+    const { peer, reach, first, late } = await startQueuedCall();
     systemClock.setTimer(() => {
       first.cancel('attempt-timeout');
       late.cancel('attempt-timeout');

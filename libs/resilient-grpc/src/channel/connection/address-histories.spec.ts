@@ -93,14 +93,14 @@ describe('connection with a GOAWAY before the first response', () => {
   }
 
   /** Creates histories with one GOAWAY before the first response, because the first GOAWAY sets no hold-off. */
-  function makeSecond() {
+  function makeAfterFirstGoaway() {
     const made = make();
     goAway(made);
     return made;
   }
 
   it('holds off attempts to connect to an address while a connection to it is undecided', () => {
-    const made = makeSecond();
+    const made = makeAfterFirstGoaway();
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true, isUndecided: true });
     expect(made.histories).toMatchObject({ isUndecided: true });
     expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
@@ -108,7 +108,7 @@ describe('connection with a GOAWAY before the first response', () => {
   });
 
   it('ends the hold-off of an address when a call on the undecided connection receives a response', () => {
-    const made = makeSecond();
+    const made = makeAfterFirstGoaway();
     const { readyAt } = goAway(made);
     made.histories.answeredTo(ADDRESS, readyAt);
     expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
@@ -117,7 +117,7 @@ describe('connection with a GOAWAY before the first response', () => {
   });
 
   it('keeps the hold-off of an address when a response arrives for a call that began before the undecided connection', () => {
-    const made = makeSecond();
+    const made = makeAfterFirstGoaway();
     made.clock.advance(10);
     const { readyAt } = goAway(made);
     made.histories.answeredTo(ADDRESS, readyAt - 1);
@@ -126,7 +126,7 @@ describe('connection with a GOAWAY before the first response', () => {
   });
 
   it('counts an undecided connection as a failed attempt to connect if it closes without a response', () => {
-    const made = makeSecond();
+    const made = makeAfterFirstGoaway();
     const { socket } = goAway(made);
     socket.emit('close');
     expect(made.judged).toMatchObject([{ answered: false, closedImmediately: true }]);
@@ -135,7 +135,7 @@ describe('connection with a GOAWAY before the first response', () => {
   });
 
   it('ends the hold-off of an address when a call on an earlier undecided connection receives a response', () => {
-    const made = makeSecond();
+    const made = makeAfterFirstGoaway();
     const { readyAt } = goAway(made);
     made.clock.advance(2_000);
     goAway(made);
@@ -147,7 +147,7 @@ describe('connection with a GOAWAY before the first response', () => {
   });
 
   it('treats a GOAWAY with an error code as an immediate close of the connection', () => {
-    const made = makeSecond();
+    const made = makeAfterFirstGoaway();
     expect(goAway(made, 11).ended).toMatchObject({ closedImmediately: true, isUndecided: false });
   });
 
@@ -166,7 +166,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(goAway(made).ended).toMatchObject({ closedImmediately: false });
   });
 
-  it('sets a hold-off for an address if the previous connection to it closed immediately with an error', () => {
+  it('sets a hold-off for an address after a GOAWAY without an error if the previous connection to it closed immediately with an error', () => {
     const made = make();
     goAway(made, 11);
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true });

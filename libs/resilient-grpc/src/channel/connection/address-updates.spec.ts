@@ -89,7 +89,7 @@ describe('rate of address updates', () => {
     expect(report('bad')).toBe(true);
   });
 
-  it('applies resolver updates without addresses at growing intervals, and the next addresses immediately', () => {
+  it('applies resolver updates without addresses at intervals that grow to 1 s, and the next addresses immediately', () => {
     const { clock, applied, report } = make();
     const at: number[] = [];
     const startedAt = clock.now();

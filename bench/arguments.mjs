@@ -31,7 +31,7 @@ const TABLE_BENCHES = /** @type {const} */ ([
 export const USAGE = `Usage: npm run bench -- [name] [options]
 Runs all contenders and prints one table (about 45 minutes), or runs one of
   ${TABLE_BENCHES.join(', ')}
-or a benchmark of this library: telemetry, memory, many-streams; server, overload: its server compared with Nest's
+or a benchmark of this library: telemetry, memory, many-streams; server, overload: its server compared with others
   --rounds N          measured rounds (60; unary: 120; open-streams: 15; slow-readers: 3;
                       first-call: 11, in the overall table: 7; overload: 5)
   --seconds S         unary, stream, upload, bidi, telemetry, server: duration per contender, workload, and round (0.2);

@@ -49,7 +49,7 @@ or a benchmark of this library: telemetry, memory, many-streams; server, overloa
   --policies          add contenders with call policies (default for unary in the overall table):
 ${POLICIES.map(({ name, about }) => `                      ${name}: ${String(about)}`).join('\n')}
   --retry-buffers     add this library with other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
-  --profile NAME      run one contender alone, for --seconds (10) at --in-flight (32) or --size (100), such as
+  --profile NAME      run one contender alone, for --seconds (10) at --in-flight (32) or --size (100), for example:
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
                       telemetry: one of ${TELEMETRY.map(({ name }) => name).join(', ')}
                       server: one of ${SERVERS.map(({ name }) => name).join(', ')}, whose process receives the Node flags

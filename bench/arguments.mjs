@@ -31,7 +31,7 @@ const TABLE_BENCHES = /** @type {const} */ ([
 export const USAGE = `Usage: npm run bench -- [name] [options]
 Runs all contenders and prints one table (about 45 minutes), or runs one of
   ${TABLE_BENCHES.join(', ')}
-or a benchmark of this library: telemetry, memory, many-streams; server, overload: its server compared with Nest's
+or a benchmark of this library: telemetry, memory, many-streams; server, overload: its server compared with others
   --rounds N          measured rounds (60; unary: 120; open-streams: 15; slow-readers: 3;
                       first-call: 11, in the overall table: 7; overload: 5)
   --seconds S         unary, stream, upload, bidi, telemetry, server: duration per contender, workload, and round (0.2);
@@ -49,7 +49,7 @@ or a benchmark of this library: telemetry, memory, many-streams; server, overloa
   --policies          add contenders with call policies (default for unary in the overall table):
 ${POLICIES.map(({ name, about }) => `                      ${name}: ${String(about)}`).join('\n')}
   --retry-buffers     add this library with other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
-  --profile NAME      run one contender alone, for --seconds (10) at --in-flight (32) or --size (100), such as
+  --profile NAME      run one contender alone, for --seconds (10) at --in-flight (32) or --size (100), for example:
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
                       telemetry: one of ${TELEMETRY.map(({ name }) => name).join(', ')}
                       server: one of ${SERVERS.map(({ name }) => name).join(', ')}, whose process receives the Node flags

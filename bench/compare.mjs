@@ -30,10 +30,10 @@ import { rehearse } from './workloads.mjs';
 const SETS = 3;
 
 /**
- * Flag for the initial old space of streams. Without it, V8 lowers the heap limit of these small processes until large messages cause
- * continuous marking. From that point, which differs between processes, a message costs five times as much. Unary calls run without this
- * flag, as in a service. With the flag, V8 would not collect the old space at all, and the figures would include the objects that Node
- * keeps per request.
+ * Node flag for streams: the initial size of the old space in MiB. Without the flag, V8 lowers the heap limit of these small processes
+ * until large messages cause continuous marking. From that point, which differs between processes, a message costs five times as much.
+ * Unary calls run without this flag, as in a service. With the flag, V8 would not collect the old space at all, and the figures would
+ * include the objects that Node keeps per request.
  */
 const OLD_SPACE_FLAG = '--initial-old-space-size=512';
 
@@ -64,8 +64,8 @@ export function outlineOfComparison({ bench, entries, workloads, rounds, seconds
 export async function compare(plan) {
   const server = await startServer();
   try {
-    if (!plan.profile) return await inTurns(plan, server.address);
-    for (const { load } of plan.entries) await profileOf((await load()).open(server.address), plan);
+    if (!plan.profile) return await compareInTurns(plan, server.address);
+    for (const { load } of plan.entries) await profileContender((await load()).open(server.address), plan);
     return undefined;
   } finally {
     server.stop();
@@ -78,7 +78,7 @@ export async function compare(plan) {
  * @param {Contender | Promise<Contender>} opened
  * @param {Comparison} plan
  */
-async function profileOf(opened, { entries, workloads, seconds }) {
+async function profileContender(opened, { entries, workloads, seconds }) {
   const contender = await opened;
   try {
     await rehearse(contender);
@@ -100,7 +100,7 @@ function flagsFor(workloads) {
  * @param {Comparison} plan
  * @param {string} address
  */
-async function inTurns({ bench, entries, baseline, workloads, rounds, seconds }, address) {
+async function compareInTurns({ bench, entries, baseline, workloads, rounds, seconds }, address) {
   const names = entries.map(({ name }) => name);
   const sets = Math.min(SETS, rounds);
   const sizes = Array.from({ length: sets }, (_, set) => ({ rounds: Math.floor((rounds + set) / sets), seconds }));

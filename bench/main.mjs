@@ -2,7 +2,7 @@
 // prints a question, the method of measurement, and the figures.
 import { USAGE, UsageError, parsePlan } from './arguments.mjs';
 import { measureBounds } from './memory/bounds.mjs';
-import { measureOpenStreams } from './memory/many-streams.mjs';
+import { measureAllEndings } from './memory/many-streams.mjs';
 import { overallJson, overallTable } from './overall.mjs';
 import { toJson, toTable } from './report.mjs';
 import { measure } from './sections.mjs';
@@ -21,7 +21,7 @@ async function run(plan) {
     case 'memory':
       return measureBounds(plan);
     case 'many-streams':
-      return measureOpenStreams(plan);
+      return measureAllEndings(plan);
     case 'all':
       return runAll(plan);
     default: {

@@ -1,5 +1,5 @@
-// The server of the benchmarks, in a separate process so that its CPU is not counted. It encodes each message only once, so that the client
-// limits the throughput.
+// The server for the benchmarks of calls, messages, and first calls, in a separate process so that its CPU is not counted. It encodes the
+// order, and a chunk of each size, only once, so that the client limits the throughput.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { ORDER_ID } from './contract.mjs';
 import { loadContract, loadService } from './load-contract.mjs';
@@ -49,7 +49,7 @@ server.addService(
   {
     Get: { ...service.Get, responseSerialize: unchanged },
     Watch: { ...service.Watch, responseSerialize: unchanged },
-    // Messages are counted but not decoded, so that the client limits the throughput.
+    // Upload and Echo do not decode messages, so that the client limits the throughput.
     Upload: { ...service.Upload, requestDeserialize: unchanged },
     Echo: { ...service.Echo, requestDeserialize: unchanged, responseSerialize: unchanged },
   },

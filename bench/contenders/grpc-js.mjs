@@ -55,7 +55,7 @@ export function openTuned(address) {
 /**
  * @param {string} address
  * @param {object} [channelOptions]
- * @param {() => readonly [Metadata, object]} [callOptions] Options of each unary call.
+ * @param {() => readonly [Metadata, object]} [callOptions] Returns the metadata and the options of a unary call.
  * @returns {import('../contenders.mjs').Contender}
  */
 function openWith(address, channelOptions = {}, callOptions = undefined) {

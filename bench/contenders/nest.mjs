@@ -29,7 +29,7 @@ export async function openTuned(address) {
   return {
     ...overService(service, close, true),
     get(id, done) {
-      // Nest's client has no option for deadlines.
+      // Nest's client has no timeout option of its own.
       takeOne(service.get({ id }, new Metadata({ waitForReady: true })).pipe(timeout(TUNED_TIMEOUT_MS)), done);
     },
   };

@@ -14,7 +14,7 @@ import { readAtPace } from './read-at-pace.mjs';
  */
 
 /**
- * Wraps a service of Nest's client or this library. The same code works with both, because this library is a drop-in replacement.
+ * Wraps a service of Nest's client or this library. With `pushed`, the code works with both, because this library is a drop-in replacement.
  *
  * @param {BenchService} service
  * @param {() => unknown} close

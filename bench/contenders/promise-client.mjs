@@ -29,12 +29,12 @@ export function overPromises(client, close) {
     },
     read: (request, pause) => readAtPace(client.watch(request), pause),
     upload(chunks, done) {
-      client.upload(asynchronous(chunks)).then((received) => {
+      client.upload(toAsync(chunks)).then((received) => {
         done(null, received);
       }, done);
     },
     echo(chunks, onMessage, done) {
-      readAll(client.echo(asynchronous(chunks)), onMessage, done);
+      readAll(client.echo(toAsync(chunks)), onMessage, done);
     },
     close,
   };
@@ -45,7 +45,7 @@ export function overPromises(client, close) {
  * @param {Iterable<T>} items
  * @returns {AsyncGenerator<T>}
  */
-async function* asynchronous(items) {
+async function* toAsync(items) {
   yield* items;
 }
 

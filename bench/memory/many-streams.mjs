@@ -18,7 +18,7 @@ const ENDINGS = /** @type {const} */ (['end', 'cancel', 'drain', 'close']);
  */
 
 /** @param {ManyStreamsPlan} plan */
-export async function measureOpenStreams({ bench, streams, json }) {
+export async function measureAllEndings({ bench, streams, json }) {
   const results = [];
   for (const ending of ENDINGS) {
     console.error(`${String(streams)} streams, then ${ending}`);

@@ -51,9 +51,9 @@ export function measureSlowReader(stream, count) {
  * @property {number} taken Messages that the client had taken from the source when it stopped taking more.
  * @property {Memories} growth Memory growth at that point.
  * @property {string} end Error that the caller received after cancelling.
- * @property {boolean} sourceEnded True if the source was closed after that.
- * @property {number} active Open calls of the client after that.
- * @property {ServerCalls} server Calls of the server after that.
+ * @property {boolean} sourceEnded True if the source was closed after the cancellation.
+ * @property {number} active Open calls of the client after the cancellation.
+ * @property {ServerCalls} server Calls of the server after the cancellation.
  */
 
 /**
@@ -72,7 +72,7 @@ export function measureStoppedReader(stream, channelOptions = {}) {
       () => 'completed',
       (/** @type {Error} */ error) => error.message.split('\n')[0] ?? '',
     );
-    const taken = await standstill(async () => (await client.execute('progress')).taken);
+    const taken = await awaitStandstill(async () => (await client.execute('progress')).taken);
     const growth = difference(await pair.memories(), before);
     await client.execute('cancelRun');
     const end = await ended;
@@ -144,7 +144,7 @@ async function fastest(pair, stream, count) {
  * @param {() => Promise<number>} read
  * @returns {Promise<number>} The value, above 0, after it has stopped changing.
  */
-export async function standstill(read) {
+export async function awaitStandstill(read) {
   let last = 0;
   let same = 0;
   return poll(50, 'a constant value', async () => {

@@ -135,11 +135,11 @@ async function load({ perSecond, seconds, deadlineMs, noDeadlinePerSecond = 0, h
   ]);
   const endedAt = performance.now();
   // Does not wait for calls without a deadline, which may be answered much later.
-  const goodAgainMs = await goodAgain(endedAt);
+  const goodAgainMs = await awaitRecovery(endedAt);
   await wait(Math.max(0, endedAt + deadlineMs + 200 - performance.now()));
   const others = await side();
   const served = results.filter(({ code }) => code === Code.OK);
-  const late = served.filter(({ sentAt }) => sentAt - startedAt >= 1_000);
+  const afterFirstSecond = served.filter(({ sentAt }) => sentAt - startedAt >= 1_000);
   const refused = results.filter(({ code }) => code === Code.RESOURCE_EXHAUSTED);
   const msOf = (/** @type {Result[]} */ of, /** @type {number} */ share) =>
     of.length === 0
@@ -158,7 +158,7 @@ async function load({ perSecond, seconds, deadlineMs, noDeadlinePerSecond = 0, h
     expired: results.filter(({ code }) => code === Code.DEADLINE_EXCEEDED).length,
     lost: results.filter(({ code }) => code === Code.UNAVAILABLE || code === Code.CANCELLED).length,
     unanswered: Math.round(perSecond * seconds) - results.length,
-    p99Ms: msOf(late, 0.99),
+    p99Ms: msOf(afterFirstSecond, 0.99),
     refusalMs: msOf(refused, 0.5),
     refusalP99Ms: msOf(refused, 0.99),
     goodAgainMs,
@@ -196,7 +196,7 @@ const MAX_WAIT_MS = 30_000;
  * @returns {Promise<number>} Milliseconds from the end of the load to the first of PROBES consecutive successful responses that each
  *   take at most MAX_PROBE_MS; MAX_WAIT_MS if this does not happen in time.
  */
-async function goodAgain(endedAt) {
+async function awaitRecovery(endedAt) {
   /** @type {Result[]} */
   let row = [];
   for (let index = 0; performance.now() < endedAt + MAX_WAIT_MS; index++) {
@@ -263,7 +263,7 @@ function observeOthers(health) {
 }
 
 function ignore() {
-  // Not used.
+  // The event is not used.
 }
 
 executeCommands({ connect, capacity, load });

@@ -1,5 +1,5 @@
-// Measures servers that receive more calls than they can serve. Each run has a new server and a new client process, which first measures
-// the capacity with closed loops, and then sends a multiple of it in an open loop.
+// Measures servers that receive more calls than they can serve. Each run has a new server and a new client process. The client first
+// measures the capacity with closed loops, and then sends calls at a multiple of the capacity in an open loop.
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../memory/child.mjs';

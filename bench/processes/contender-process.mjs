@@ -132,7 +132,7 @@ executeCommands({
   upload,
   /** @param {Messages} given */
   beginUpload(given) {
-    // Ends with this process.
+    // The upload lasts until this process exits.
     upload(given).catch(() => undefined);
   },
   taken: () => taken,

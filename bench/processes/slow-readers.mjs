@@ -1,6 +1,6 @@
 // Measures how much a client buffers if the receiver of a long stream stops reading: responses that the application does not read, and
 // requests that the server does not read. Each contender runs in a separate process.
-import { standstill } from '../memory/measure.mjs';
+import { awaitStandstill } from '../memory/measure.mjs';
 import { withMemoryServer } from '../memory/pair.mjs';
 import { median } from '../statistics.mjs';
 import { withContenders } from './contender.mjs';
@@ -85,7 +85,7 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
 async function heldOf(child, command, stream, progress) {
   const { heap: before } = await child.execute('memory');
   await child.execute(command, stream);
-  await standstill(progress);
+  await awaitStandstill(progress);
   const { heap: after } = await child.execute('memory');
   return after - before;
 }

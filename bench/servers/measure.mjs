@@ -57,7 +57,7 @@ export async function measureServers({ bench, entries, workloads, rounds, second
   /** @type {Map<string, Contender>} */
   const open = new Map();
   try {
-    // Passes flags such as --cpu-prof to the server process.
+    // For a profile, passes flags such as --cpu-prof to the server process.
     for (const { name } of entries) open.set(name, await openServer(name, alone ? process.execArgv : []));
     if (alone) {
       await profile(open, workloads, seconds);

@@ -7,13 +7,14 @@ import { SAMPLE_MS } from './meter.mjs';
  * @typedef {object} Figures
  * @property {number} amplification Attempts per call in the second half of the worst fault, when any retry budget is spent.
  * @property {number} peakLoadRatio Maximum rate of arriving attempts after a fault, relative to the usual load.
- * @property {number} goodput Share of the calls after the first 2 s that succeed in time.
+ * @property {number} goodput Share of successful calls among those that start after the first 2 s.
  * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault.
  * @property {number} newCallsFailedConnected Share of failures among those calls whose client was connected.
  * @property {number | null} recoverySeconds Longest time, over all faults, from the end of a fault until the share of successful calls
- *   reaches 99% and stays there. The period ends shortly before the next fault, or with the simulation; null if fewer than 99% succeed
- *   at the end of the period.
- * @property {number} lastWaitingSeconds Longest time from READY until a waiting call is sent; 0 if no call waited.
+ *   reaches 99% and stays there. Calls are observed until one second before the next fault, or until the end of the simulation. `null` if
+ *   the share is below 99% at the end of the observation of any fault.
+ * @property {number} lastWaitingSeconds Longest time from READY, or from the start of the wait if later, until a waiting call is sent; 0 if
+ *   no call waited.
  */
 
 /** Number of samples per second. */
@@ -23,7 +24,7 @@ const RECOVERED_SHARE = 0.99;
 const WARM_UP_SAMPLES = 2 * SAMPLES_PER_SECOND;
 /**
  * Samples with fewer calls are combined, because their random variation would count as peaks or drops. For peaks, at most one second of
- * samples is combined.
+ * samples is combined; for recovery, at least one second.
  */
 const MIN_COMBINED_CALLS = 500;
 /**

@@ -20,7 +20,7 @@ const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [o
   --server KIND    bounded: rejects calls that would wait for more than ${String(DEFAULT_WORLD.queueMs / 1_000)} s; plain: processes all calls, as Nest's server does;
                    gate: has this library's protection against overload (default: bounded)
   --seed N         random seed (${String(DEFAULT_WORLD.seed)})
-  --vary C=A,B     simulate only this library, with each of these values of a constant: ${VARIABLE_CONSTANTS.join(', ')}
+  --vary C=A,B     simulate only this library, once with each value of constant C, one of ${VARIABLE_CONSTANTS.join(', ')}
   --svg FILE       output file of the curves (simulation-SCENARIO.svg; with --json only if given)
   --json           print only one JSON object on one line: npm run --silent simulate -- outage --json
 

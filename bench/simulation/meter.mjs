@@ -47,7 +47,7 @@ export class Meter {
     this.#freshCalls.clear();
   }
 
-  /** Records the start of a fault. Calls that fail from now on no longer count as new. */
+  /** Records the start of a fault. From now on, failures of new calls are not counted. */
   faultBegins() {
     this.#freshAt = -Infinity;
     this.#freshCalls.clear();

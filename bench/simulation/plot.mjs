@@ -1,7 +1,7 @@
 import { init } from 'echarts';
 import { SAMPLE_MS } from './meter.mjs';
 
-/** @typedef {{ readonly from: number, readonly to: number }} Shaded A fault in milliseconds. */
+/** @typedef {{ readonly from: number, readonly to: number }} Shaded Start and end of a fault in milliseconds. */
 /**
  * A curve: the value of the samples from `from` until `to`.
  *

@@ -81,7 +81,7 @@ export class SimulatedLeaf {
   }
 }
 
-/** grpc-js's round_robin with simulated connections. Only the start of its update, which creates the connections, is replaced. */
+/** grpc-js's round_robin with simulated connections. Replaces only its `updateAddressList`, which creates the connections. */
 export class RoundRobin {
   #policy;
 
@@ -142,13 +142,13 @@ function helperOf(client) {
     updateState: (_state, picker) => {
       client.pickerChanged(picker);
     },
-    createSubchannel: nothing,
-    requestReresolution: nothing,
-    addChannelzChild: nothing,
-    removeChannelzChild: nothing,
+    createSubchannel: doNothing,
+    requestReresolution: doNothing,
+    addChannelzChild: doNothing,
+    removeChannelzChild: doNothing,
   };
 }
 
-function nothing() {
+function doNothing() {
   // Leaves are simulated, and the fleet reports every change to the addresses.
 }

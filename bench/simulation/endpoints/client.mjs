@@ -156,7 +156,7 @@ export class EndpointClient {
     this.#publish();
   }
 
-  /** Called by `Endpoints` when slow start begins or ends. */
+  /** Called by `Endpoints`. Publishes a new picker if a slow start has begun or ended. */
   refresh() {
     if (this.#isWeighted !== this.#endpoints?.isSlowStarting) this.#publish();
   }

@@ -21,8 +21,9 @@ export class EndpointMeter {
   load;
   /** Usual number of attempts on a replica per sample. */
   usual;
-  /** Attempts on replicas that are not healthy, and all attempts. */
+  /** Attempts on replicas that are not healthy. */
   unhealthyAttempts = 0;
+  /** Attempts on all replicas. */
   attempts = 0;
   /** Ejections of watched replicas, in chronological order. @type {{ at: number, forMs: number, number: number, reason: string }[]} */
   ejections = [];

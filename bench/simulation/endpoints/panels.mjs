@@ -16,7 +16,7 @@ export const ENDPOINT_PANELS = [
   },
   {
     title: 'clients that eject the endpoint',
-    curve: ({ ejections, returns }, from) => before(ejections, from) - before(returns, from),
+    curve: ({ ejections, returns }, from) => countBefore(ejections, from) - countBefore(returns, from),
   },
 ];
 
@@ -26,7 +26,7 @@ export const ENDPOINT_PANELS = [
  * @param {number} to
  */
 function meanLoad({ load, usual }, from, to) {
-  // At least a second, because a small fleet sends few calls in 0.1 s.
+  // Averages over at least one second, because a small fleet sends few calls in 0.1 s.
   const start = Math.max(Math.min(from, to - SAMPLES_PER_SECOND), 0);
   let all = 0;
   for (let sample = start; sample < to; sample++) all += load[sample] ?? 0;
@@ -37,6 +37,6 @@ function meanLoad({ load, usual }, from, to) {
  * @param {readonly { readonly at: number }[]} events
  * @param {number} sample
  */
-function before(events, sample) {
+function countBefore(events, sample) {
   return events.reduce((count, { at }) => count + Number(at < sample * SAMPLE_MS), 0);
 }

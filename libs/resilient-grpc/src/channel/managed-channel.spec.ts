@@ -348,7 +348,9 @@ it('ends the reconnect backoff early when a call begins to wait', async () => {
 it('refuses only waiting calls with waitForReady: false when an outage begins', async () => {
   const clock = new VirtualClock();
   const { channel } = openWithoutServer(clock);
-  const [failing, byDefault, waiting] = [false, undefined, true].map((wait) => waitFrom(channel, clock, wait));
+  const [failing, byDefault, waiting] = [false, undefined, true].map((waitForReady) =>
+    waitFrom(channel, clock, waitForReady),
+  );
   clock.advance(0);
   await waitFor(() => channel.connectivity.outage);
   clock.advance(0);

@@ -135,7 +135,7 @@ async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {})
     expect(call.end).toMatchObject({ code: 0 });
     return call.end!;
   };
-  /** Starts calls, cancels those that have no response after a second, and returns their peers; `undefined` for each other call. */
+  /** Starts calls, and cancels those without a response after a second. Returns the peer of each cancelled call; `undefined` for the others. */
   const timeOut = async (count = 3, path = ANSWERED): Promise<readonly (string | undefined)[]> => {
     const calls = Array.from({ length: count }, () => start(path));
     await passTurns();
@@ -162,7 +162,7 @@ describe('black-holed connection', () => {
     const { proxy } = await startServer();
     const { clock, channel, start, callServer, timeOut, replacements, states } = await setUp([proxy]);
     await callServer();
-    const hangs = start(SILENT);
+    const hangingCall = start(SILENT);
     proxy.holdBytes();
     await timeOut();
     await clock.advanceAsync(VERDICT_MS - 1);
@@ -170,11 +170,11 @@ describe('black-holed connection', () => {
     await clock.advanceAsync(1);
     await waitFor(() => proxy.counters.accepted === 2);
     await waitForLastByte(proxy);
-    expect(hangs.end).toBeUndefined();
+    expect(hangingCall.end).toBeUndefined();
     expect(replacements()).toEqual([]);
     await clock.advanceAsync(1_000);
-    await waitFor(() => hangs.end !== undefined);
-    expect(hangs.end).toMatchObject({
+    await waitFor(() => hangingCall.end !== undefined);
+    expect(hangingCall.end).toMatchObject({
       code: 14,
       details: 'Connection dropped',
       endedHere: 'no',
@@ -193,7 +193,7 @@ describe('black-holed connection', () => {
     const { proxy } = await startServer();
     const { clock, callServer, start, timeOut, replacements, states } = await setUp([proxy]);
     await callServer();
-    const hangs = start(SILENT);
+    const hangingCall = start(SILENT);
     proxy.holdBytes();
     await proxy.staySilent();
     await timeOut();
@@ -201,7 +201,7 @@ describe('black-holed connection', () => {
     await waitFor(() => proxy.counters.accepted === 2);
     await clock.advanceAsync(10_000);
     expect(proxy.counters.open).toBe(2);
-    expect(hangs.end).toBeUndefined();
+    expect(hangingCall.end).toBeUndefined();
     proxy.releaseBytes();
     await callServer();
     await clock.advanceAsync(250);
@@ -209,7 +209,7 @@ describe('black-holed connection', () => {
     await proxy.forward();
     await callServer();
     await clock.advanceAsync(60_000);
-    expect(hangs.end).toBeUndefined();
+    expect(hangingCall.end).toBeUndefined();
     expect(proxy.counters.accepted).toBe(2);
     expect(replacements()).toEqual([]);
     expect(states()).toEqual(READY_THROUGHOUT);
@@ -353,7 +353,7 @@ describe('server that responds', () => {
     const { proxy, calls, received } = await startServer({ settings: { maxConcurrentStreams: 1 } });
     const { clock, start, callServer, timeOut, replacements } = await setUp([proxy]);
     await callServer();
-    const hangs = start(SILENT);
+    const hangingCall = start(SILENT);
     await waitFor(() => calls.includes(SILENT));
     await timeOut();
     await clock.advanceAsync(VERDICT_MS - 2_500);
@@ -362,7 +362,7 @@ describe('server that responds', () => {
     await clock.advanceAsync(60_000);
     expect(calls).not.toContain(HEALTH_CHECK);
     expect(proxy.counters).toMatchObject({ accepted: 1, open: 1 });
-    expect(hangs.end).toBeUndefined();
+    expect(hangingCall.end).toBeUndefined();
     expect(replacements()).toEqual([]);
   });
 

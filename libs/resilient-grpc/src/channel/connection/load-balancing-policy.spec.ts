@@ -36,7 +36,7 @@ class Recorder implements PolicyDependencies {
   readonly random = (): number => 0;
   /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];
-  /** State changes of connections ('address FROM>TO'), their other events ('address event'), 'unresolved', and 'limited'. */
+  /** Events as 'address FROM>TO', 'address released in STATE', 'address used again in STATE', 'unresolved', and 'limited'. */
   readonly connections: string[] = [];
   readonly errors: string[] = [];
   readonly channelErrors: (string | undefined)[] = [];

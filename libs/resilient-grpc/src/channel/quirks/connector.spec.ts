@@ -275,10 +275,10 @@ describe('established connection', () => {
     const { made, ended } = makeWireChannel(server.url, creds(), 2_000);
     made.connect();
     await waitFor(() => made.ready);
-    const hangs = call(made, '/a/Silent');
+    const hangingCall = call(made, '/a/Silent');
     await waitFor(() => server.streams.length === 1);
     getOnlyConnection(made).destroy();
-    expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
+    expect(await hangingCall).toMatchObject({ code: 14, details: 'Connection dropped' });
     await waitFor(() => ended.length === 1);
     expect(made.histories.ready).toEqual([]);
     await waitFor(() => [...server.sessions].every((session) => session.destroyed));
@@ -312,10 +312,10 @@ describe('established connection', () => {
     const { made, ended } = makeWireChannel(url, SECURE[1](), 5_000);
     made.connect();
     await waitFor(() => made.ready);
-    const hangs = call(made, '/a/Silent');
+    const hangingCall = call(made, '/a/Silent');
     made.attemptStarted();
     reset();
-    expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
+    expect(await hangingCall).toMatchObject({ code: 14, details: 'Connection dropped' });
     made.attemptEnded();
     await waitFor(() => ended.length === 1);
     expect(ended[0]).toMatchObject({ reason: 'connection reset' });

@@ -201,8 +201,8 @@ describe('release bound', () => {
   const FAST_MS = 5;
 
   /**
-   * Releases all calls. Every 10 ms, runs `perTick`, then `answer` for each newly sent call. Returns the milliseconds from READY to the last
-   * release.
+   * Releases all calls. Every 10 ms, runs `perTick`, then `answer` for each newly sent call. Returns the milliseconds from READY to the
+   * last release.
    */
   function drain(held: ReturnType<typeof make>, answer: Answer, perTick = () => {}) {
     const { clock, release, released } = held;

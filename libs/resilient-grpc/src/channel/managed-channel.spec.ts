@@ -55,7 +55,7 @@ async function startServer() {
   return { url: `127.0.0.1:${(server.address() as AddressInfo).port}`, resetAll };
 }
 
-/** Starts a server that accepts connections and stays silent while `isSilent` is true; otherwise connections become READY. */
+/** Starts a TCP server. A connection that it accepts while `isSilent` is true receives no data. Every other connection becomes READY. */
 async function startSilentServer() {
   const http2Server = createServer();
   const server = { url: '', isSilent: true, accepted: [] as Socket[] };
@@ -204,7 +204,7 @@ function startCall(channel: ManagedChannel): Attempt {
 }
 
 /** Makes 500 calls wait for the connection that ends the outage. Returns the number released in the first 1.5 s of the connection. */
-async function releasedOf(
+async function countReleased(
   { channel, clock }: Awaited<ReturnType<typeof openInOutage>>,
   onRelease: (waiter: Waiter) => void = () => undefined,
 ): Promise<number> {
@@ -348,7 +348,9 @@ it('ends the reconnect backoff early when a call begins to wait', async () => {
 it('refuses only waiting calls with waitForReady: false when an outage begins', async () => {
   const clock = new VirtualClock();
   const { channel } = openWithoutServer(clock);
-  const [failing, byDefault, waiting] = [false, undefined, true].map((wait) => waitFrom(channel, clock, wait));
+  const [failing, byDefault, waiting] = [false, undefined, true].map((waitForReady) =>
+    waitFrom(channel, clock, waitForReady),
+  );
   clock.advance(0);
   await waitFor(() => channel.connectivity.outage);
   clock.advance(0);
@@ -356,13 +358,13 @@ it('refuses only waiting calls with waitForReady: false when an outage begins', 
 });
 
 it('releases waiting calls faster if released calls receive responses, and more slowly if they fail', async () => {
-  const unanswered = await releasedOf(await openInOutage(40));
+  const unanswered = await countReleased(await openInOutage(40));
   const responsive = await openInOutage(40);
-  const answered = await releasedOf(responsive, (waiter) => {
+  const answered = await countReleased(responsive, (waiter) => {
     responsive.channel.releasedCallEnded(5, waiter);
   });
   const failing = await openInOutage(40);
-  const failed = await releasedOf(failing, (waiter) => {
+  const failed = await countReleased(failing, (waiter) => {
     failing.channel.releasedCallEnded('failed', waiter);
   });
   expect(answered).toBeGreaterThan(3 * unanswered);
@@ -370,8 +372,8 @@ it('releases waiting calls faster if released calls receive responses, and more 
 });
 
 it('releases waiting calls faster if the client made more calls before the outage', async () => {
-  const withoutLoad = await releasedOf(await openInOutage());
-  const withLoad = await releasedOf(await openInOutage(200));
+  const withoutLoad = await countReleased(await openInOutage());
+  const withLoad = await countReleased(await openInOutage(200));
   expect(withLoad).toBeGreaterThan(3 * withoutLoad);
 });
 
@@ -521,7 +523,7 @@ it('starts a call whose connection closes in the same turn, and closes the repla
   const old = channel.current.channel;
   old.getConnectivityState(true);
   await waitFor(() => channel.ready);
-  // Creates a replacement, which carries the new calls when it is READY, or when the connection is lost.
+  // Creates a replacement, which carries new calls as soon as it is READY, or the connection of the old channel is lost.
   renew();
   // Safe: the spy calls through.
   const session = connect.mock.results[0]?.value as ClientHttp2Session;

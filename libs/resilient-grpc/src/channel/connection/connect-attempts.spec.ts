@@ -12,16 +12,16 @@ function make(timeoutMs: () => number = () => 500) {
   return { clock, attempts };
 }
 
-/** Reads the signal from a copy of the address, as `net.connect` does. */
-const signalOf = (address: object) => ({ ...address }) as { signal?: AbortSignal };
+/** Copies `address`, as `net.connect` does. The copy has the signal of the current attempt. */
+const copyAddress = (address: object) => ({ ...address }) as { signal?: AbortSignal };
 
 describe('ConnectAttempts', () => {
   it('aborts the signal of an address if TCP does not connect within the connect timeout', () => {
     const { clock, attempts } = make();
     const address = attempts.abortable(ADDRESS, KEY);
-    expect(signalOf(address).signal).toBeUndefined();
+    expect(copyAddress(address).signal).toBeUndefined();
     attempts.begin(KEY);
-    const { signal } = signalOf(address);
+    const { signal } = copyAddress(address);
     clock.advance(499);
     expect(signal?.aborted).toBe(false);
     clock.advance(1);
@@ -108,11 +108,11 @@ describe('ConnectAttempts', () => {
     const { clock, attempts } = make(() => limits.shift() ?? 0);
     const address = attempts.abortable(ADDRESS, KEY);
     attempts.begin(KEY);
-    const first = signalOf(address).signal;
+    const first = copyAddress(address).signal;
     clock.advance(100);
     attempts.settle(KEY, false);
     attempts.begin(KEY);
-    const second = signalOf(address).signal;
+    const second = copyAddress(address).signal;
     expect(second).not.toBe(first);
     clock.advance(299);
     expect(second?.aborted).toBe(false);

@@ -52,7 +52,7 @@ describe('readConnectFailure', () => {
 });
 
 describe('plainError', () => {
-  it("removes grpc-js's fixed phrases and line breaks from a connection error", () => {
+  it("removes grpc-js's fixed phrases, its timestamp, and line breaks from a connection error", () => {
     const text =
       'No connection established. Last error: Error: it failed:\n (2026-01-01T00:00:00.000Z). Resolution note: ';
     expect(plainError(text)).toBe('it failed:');

@@ -129,16 +129,16 @@ async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {})
     });
     return running;
   };
-  const answered = async (): Promise<AttemptEnd> => {
+  const callServer = async (): Promise<AttemptEnd> => {
     const call = start(ANSWERED);
     await waitFor(() => call.end !== undefined, { timeoutMs: 30_000 });
     expect(call.end).toMatchObject({ code: 0 });
     return call.end!;
   };
-  /** Starts calls, cancels those that have no response after a second, and returns their peers; `undefined` for each other call. */
+  /** Starts calls. Cancels those without a response after a second. Returns the peer of each cancelled call; `undefined` for the others. */
   const timeOut = async (count = 3, path = ANSWERED): Promise<readonly (string | undefined)[]> => {
     const calls = Array.from({ length: count }, () => start(path));
-    await turns();
+    await passTurns();
     await clock.advanceAsync(1_000);
     for (const { attempt, end } of calls) if (end === undefined) attempt.cancel('deadline', 4, 'Deadline exceeded');
     await waitFor(() => calls.every(({ end }) => end !== undefined));
@@ -146,7 +146,7 @@ async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {})
   };
   const replacements = () => events.filter(({ type }) => type === 'connection-replaced');
   const states = () => channel.history.map(({ to }) => to);
-  return { clock, channel, start, answered, timeOut, replacements, states, rotate };
+  return { clock, channel, start, callServer, timeOut, replacements, states, rotate };
 }
 
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
@@ -160,27 +160,27 @@ beforeEach(() => {
 describe('black-holed connection', () => {
   it('closes a black-holed connection when its replacement is READY', async () => {
     const { proxy } = await startServer();
-    const { clock, channel, start, answered, timeOut, replacements, states } = await setUp([proxy]);
-    await answered();
-    const hangs = start(SILENT);
+    const { clock, channel, start, callServer, timeOut, replacements, states } = await setUp([proxy]);
+    await callServer();
+    const hangingCall = start(SILENT);
     proxy.holdBytes();
     await timeOut();
     await clock.advanceAsync(VERDICT_MS - 1);
     expect(proxy.counters.accepted).toBe(1);
     await clock.advanceAsync(1);
     await waitFor(() => proxy.counters.accepted === 2);
-    await arrived(proxy);
-    expect(hangs.end).toBeUndefined();
+    await waitForLastByte(proxy);
+    expect(hangingCall.end).toBeUndefined();
     expect(replacements()).toEqual([]);
     await clock.advanceAsync(1_000);
-    await waitFor(() => hangs.end !== undefined);
-    expect(hangs.end).toMatchObject({
+    await waitFor(() => hangingCall.end !== undefined);
+    expect(hangingCall.end).toMatchObject({
       code: 14,
       details: 'Connection dropped',
       endedHere: 'no',
       wire: { timedOut: true },
     });
-    await answered();
+    await callServer();
     await waitFor(() => proxy.counters.open === 1);
     expect(replacements()).toMatchObject([
       { reason: 'suspicion', address: proxy.url, timeouts: 3, silentMs: 13_250, by: 'new-channel' },
@@ -191,9 +191,9 @@ describe('black-holed connection', () => {
 
   it('keeps a black-holed connection while its replacement is not READY and after bytes arrive again', async () => {
     const { proxy } = await startServer();
-    const { clock, answered, start, timeOut, replacements, states } = await setUp([proxy]);
-    await answered();
-    const hangs = start(SILENT);
+    const { clock, callServer, start, timeOut, replacements, states } = await setUp([proxy]);
+    await callServer();
+    const hangingCall = start(SILENT);
     proxy.holdBytes();
     await proxy.staySilent();
     await timeOut();
@@ -201,15 +201,15 @@ describe('black-holed connection', () => {
     await waitFor(() => proxy.counters.accepted === 2);
     await clock.advanceAsync(10_000);
     expect(proxy.counters.open).toBe(2);
-    expect(hangs.end).toBeUndefined();
+    expect(hangingCall.end).toBeUndefined();
     proxy.releaseBytes();
-    await answered();
+    await callServer();
     await clock.advanceAsync(250);
     await waitFor(() => proxy.counters.open === 1);
     await proxy.forward();
-    await answered();
+    await callServer();
     await clock.advanceAsync(60_000);
-    expect(hangs.end).toBeUndefined();
+    expect(hangingCall.end).toBeUndefined();
     expect(proxy.counters.accepted).toBe(2);
     expect(replacements()).toEqual([]);
     expect(states()).toEqual(READY_THROUGHOUT);
@@ -217,8 +217,8 @@ describe('black-holed connection', () => {
 
   it('reconnects as usual if a black-holed connection is reset before its replacement is READY', async () => {
     const { proxy } = await startServer();
-    const { clock, answered, timeOut, replacements, states } = await setUp([proxy]);
-    await answered();
+    const { clock, callServer, timeOut, replacements, states } = await setUp([proxy]);
+    await callServer();
     proxy.holdBytes();
     await proxy.staySilent();
     await timeOut();
@@ -229,7 +229,7 @@ describe('black-holed connection', () => {
     await waitFor(() => states().length > 2);
     clock.advance(0);
     await waitFor(() => states().at(-1) === 'READY');
-    await answered();
+    await callServer();
     expect(states().slice(2)).toEqual(['IDLE', 'CONNECTING', 'READY']);
     expect(replacements()).toEqual([]);
     expect(proxy.counters.open).toBe(1);
@@ -255,18 +255,18 @@ describe('black-holed connection', () => {
 
   it('creates no replacement for a connection that was already replaced for new credentials', async () => {
     const { proxy } = await startServer();
-    const { clock, answered, start, replacements, rotate } = await setUp([proxy]);
-    await answered();
+    const { clock, callServer, start, replacements, rotate } = await setUp([proxy]);
+    await callServer();
     const old = Array.from({ length: 3 }, () => start(SILENT));
     const last = start(SILENT);
-    await turns();
+    await passTurns();
     proxy.holdBytes();
     rotate();
     await waitFor(() => replacements().length === 1);
     for (const { attempt } of old) attempt.cancel('deadline', 4, 'Deadline exceeded');
     await waitFor(() => old.every(({ end }) => end !== undefined));
     await clock.advanceAsync(VERDICT_MS);
-    await answered();
+    await callServer();
     expect(proxy.counters.accepted).toBe(2);
     expect(replacements()).toMatchObject([{ reason: 'credentials' }]);
     expect(last.end).toBeUndefined();
@@ -274,8 +274,8 @@ describe('black-holed connection', () => {
 
   it('clears all timers if the channel is closed during a probe', async () => {
     const { proxy } = await startServer();
-    const { clock, channel, answered, timeOut } = await setUp([proxy]);
-    await answered();
+    const { clock, channel, callServer, timeOut } = await setUp([proxy]);
+    await callServer();
     proxy.holdBytes();
     await timeOut();
     await clock.advanceAsync(VERDICT_MS - 1_000);
@@ -289,17 +289,17 @@ describe('black-holed connection', () => {
 describe('dead connection with several addresses', () => {
   it('sends new calls to another address under pick_first after a connection is found dead', async () => {
     const [a, b] = [await startServer(), await startServer()];
-    const { clock, answered, timeOut, replacements, states } = await setUp([a.proxy, b.proxy]);
-    expect((await answered()).peer).toBe(a.proxy.url);
+    const { clock, callServer, timeOut, replacements, states } = await setUp([a.proxy, b.proxy]);
+    expect((await callServer()).peer).toBe(a.proxy.url);
     a.proxy.holdBytes();
     await a.proxy.staySilent();
     await timeOut();
     await clock.advanceAsync(VERDICT_MS);
     // The first address does not respond. grpc-js tries the second after 250 ms of real time.
     await waitFor(() => b.proxy.counters.bytesToClient > 0);
-    await arrived(b.proxy);
+    await waitForLastByte(b.proxy);
     await clock.advanceAsync(1_000);
-    expect((await answered()).peer).toBe(b.proxy.url);
+    expect((await callServer()).peer).toBe(b.proxy.url);
     expect(replacements()).toMatchObject([{ address: a.proxy.url, by: 'new-channel' }]);
     expect(states()).toEqual(READY_THROUGHOUT);
   });
@@ -308,10 +308,10 @@ describe('dead connection with several addresses', () => {
     const servers = [await startServer(), await startServer(), await startServer()] as const;
     const [dead, ...live] = servers;
     const proxies = servers.map(({ proxy }) => proxy);
-    const { clock, answered, timeOut, replacements, states } = await setUp(proxies, { loadBalancing: 'round_robin' });
+    const { clock, callServer, timeOut, replacements, states } = await setUp(proxies, { loadBalancing: 'round_robin' });
     const open = () => servers.map(({ proxy }) => proxy.counters.open);
     await waitFor(() => open().every((count) => count === 1));
-    await waitFor(async () => (await answered()).peer === dead.proxy.url);
+    await waitFor(async () => (await callServer()).peer === dead.proxy.url);
     dead.proxy.holdBytes();
     await dead.proxy.staySilent();
     const timedOut = await timeOut(9);
@@ -322,7 +322,7 @@ describe('dead connection with several addresses', () => {
     expect(replacements()).toMatchObject([{ address: dead.proxy.url, by: 'other-connections' }]);
     // The client reconnects to the server and sends it no call until the connection is READY.
     await waitFor(() => dead.proxy.counters.accepted === 2);
-    for (let i = 0; i < 6; i++) expect((await answered()).peer).not.toBe(dead.proxy.url);
+    for (let i = 0; i < 6; i++) expect((await callServer()).peer).not.toBe(dead.proxy.url);
     expect(live.map(({ proxy }) => proxy.counters.accepted)).toEqual([1, 1]);
     expect(states()).toEqual(READY_THROUGHOUT);
   });
@@ -331,18 +331,18 @@ describe('dead connection with several addresses', () => {
 describe('suspected connection with several addresses', () => {
   it('ends the suspicion of a connection if the connection is reset', async () => {
     const [a, b] = [await startServer(), await startServer()];
-    const { clock, answered, timeOut, replacements } = await setUp([a.proxy, b.proxy], {
+    const { clock, callServer, timeOut, replacements } = await setUp([a.proxy, b.proxy], {
       loadBalancing: 'round_robin',
     });
     await waitFor(() => a.proxy.counters.open + b.proxy.counters.open === 2);
-    await waitFor(async () => (await answered()).peer === a.proxy.url);
+    await waitFor(async () => (await callServer()).peer === a.proxy.url);
     a.proxy.holdBytes();
     await timeOut(6);
     await clock.advanceAsync(VERDICT_MS - 1_000);
     a.proxy.resetAll();
     await waitFor(() => a.proxy.counters.accepted === 2);
     await clock.advanceAsync(20_000);
-    await answered();
+    await callServer();
     expect(b.proxy.counters.accepted).toBe(1);
     expect(replacements()).toEqual([]);
   });
@@ -351,29 +351,29 @@ describe('suspected connection with several addresses', () => {
 describe('server that responds', () => {
   it('keeps a connection without a free stream if the server answers a PING', async () => {
     const { proxy, calls, received } = await startServer({ settings: { maxConcurrentStreams: 1 } });
-    const { clock, start, answered, timeOut, replacements } = await setUp([proxy]);
-    await answered();
-    const hangs = start(SILENT);
+    const { clock, start, callServer, timeOut, replacements } = await setUp([proxy]);
+    await callServer();
+    const hangingCall = start(SILENT);
     await waitFor(() => calls.includes(SILENT));
     await timeOut();
     await clock.advanceAsync(VERDICT_MS - 2_500);
     await waitFor(() => received.pings === 1);
-    await arrived(proxy);
+    await waitForLastByte(proxy);
     await clock.advanceAsync(60_000);
     expect(calls).not.toContain(HEALTH_CHECK);
     expect(proxy.counters).toMatchObject({ accepted: 1, open: 1 });
-    expect(hangs.end).toBeUndefined();
+    expect(hangingCall.end).toBeUndefined();
     expect(replacements()).toEqual([]);
   });
 
   it('sends one health check on a suspected connection, and no PING if the server responds to the health check', async () => {
     const { proxy, calls, received } = await startServer();
-    const { clock, answered, timeOut } = await setUp([proxy]);
-    await answered();
+    const { clock, callServer, timeOut } = await setUp([proxy]);
+    await callServer();
     await timeOut(3, SILENT);
     await clock.advanceAsync(VERDICT_MS - 5_000);
     await waitFor(() => calls.includes(HEALTH_CHECK));
-    await arrived(proxy);
+    await waitForLastByte(proxy);
     await clock.advanceAsync(20_000);
     expect(calls.filter((path) => path === HEALTH_CHECK)).toHaveLength(1);
     expect(received.pings).toBe(0);
@@ -381,12 +381,12 @@ describe('server that responds', () => {
 });
 
 /** Waits until started calls are on the wire. */
-async function turns(): Promise<void> {
+async function passTurns(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Waits until no more bytes arrive from the server. */
-async function arrived(proxy: FaultProxy): Promise<void> {
+async function waitForLastByte(proxy: FaultProxy): Promise<void> {
   let last = -1;
   let same = 0;
   await waitFor(() => {

@@ -31,7 +31,7 @@ function make(policy = 'round_robin') {
 }
 
 describe('EndpointHandover', () => {
-  it('drops removed endpoints immediately if another endpoint is usable', () => {
+  it('drops removed endpoints immediately if a remaining endpoint is usable', () => {
     const { applied, resolve, change } = make();
     resolve('a', 'b');
     change('a', 'b');

@@ -54,11 +54,11 @@ describe('EndpointPicker', () => {
     expect([made.pick(['b']), made.picks]).toEqual(['a', 1]);
   });
 
-  it('calls the child policy again until it picks an untried endpoint', () => {
+  it('calls the child policy up to three more times until it picks an untried endpoint', () => {
     expect(make({ picks: ['a', 'a', 'c', 'b'] }).pick(['a'])).toBe('c');
   });
 
-  it('selects another READY endpoint if the child policy always picks a tried endpoint', () => {
+  it('selects another READY endpoint if four calls to the child policy pick only tried endpoints', () => {
     const made = make({ picks: ['a'], ready: ['a', 'b'] });
     expect([made.pick(['a']), made.picks]).toEqual(['b', 4]);
   });

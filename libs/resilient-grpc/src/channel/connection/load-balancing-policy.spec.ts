@@ -36,7 +36,7 @@ class Recorder implements PolicyDependencies {
   readonly random = (): number => 0;
   /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];
-  /** Events of single connections: state changes as 'address FROM>TO', 'unresolved', 'limited', and other events with their address. */
+  /** Events as 'address FROM>TO', 'address released in STATE', 'address used again in STATE', 'unresolved', and 'limited'. */
   readonly connections: string[] = [];
   readonly errors: string[] = [];
   readonly channelErrors: (string | undefined)[] = [];
@@ -187,7 +187,7 @@ interface Watched {
 }
 
 /** Opens a grpc-js channel with the policy around `child`. By default, the reconnect backoff is longer than any test. */
-function watched(target: string, child: object = { pick_first: {} }, options: ChannelOptions = {}): Watched {
+function openWatched(target: string, child: object = { pick_first: {} }, options: ChannelOptions = {}): Watched {
   checkForLeaks();
   const seen = new Recorder();
   const policy = observeConnections([child as Readonly<Record<string, unknown>>], seen);
@@ -206,7 +206,7 @@ function watched(target: string, child: object = { pick_first: {} }, options: Ch
 }
 
 const state = (channel: Channel): string => connectivityState[channel.getConnectivityState(false)];
-const turns = async (): Promise<void> => {
+const passTurns = async (): Promise<void> => {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
 };
 
@@ -215,7 +215,7 @@ describe('load-balancing policy', () => {
     'reports the HTTP/2 session of a connection, so that a watch can observe the disconnect reason (GOAWAY %i)',
     async (code) => {
       const peer = await startPeer();
-      const { channel, seen } = watched(peer.address);
+      const { channel, seen } = openWatched(peer.address);
       channel.getConnectivityState(true);
       await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
       const watch = new DisconnectReasonWatch(seen.sessions[0]!, false);
@@ -229,7 +229,7 @@ describe('load-balancing policy', () => {
 
   it('reports a keepalive timeout as the disconnect reason only if keepalive is on, the socket is open, and no other cause was observed', async () => {
     const peer = await startPeer();
-    const { channel, seen } = watched(peer.address);
+    const { channel, seen } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
     const [pinged, other] = [true, false].map((isPinged) => new DisconnectReasonWatch(seen.sessions[0]!, isPinged));
@@ -243,7 +243,7 @@ describe('load-balancing policy', () => {
   it('reports an attempt to connect and the cause of its failure', async () => {
     const peer = await startPeer();
     await peer.stop();
-    const { channel, seen } = watched(peer.address);
+    const { channel, seen } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
     expect(seen.connections).toEqual([
@@ -258,7 +258,7 @@ describe('load-balancing policy', () => {
   it('reports each attempt to connect while the channel stays in TRANSIENT_FAILURE', async () => {
     const peer = await startPeer();
     await peer.stop();
-    const { channel, seen } = watched(
+    const { channel, seen } = openWatched(
       peer.address,
       { pick_first: {} },
       {
@@ -274,7 +274,7 @@ describe('load-balancing policy', () => {
 
   it('reports a READY connection and its end', async () => {
     const peer = await startPeer();
-    const { channel, seen } = watched(peer.address);
+    const { channel, seen } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     expect(state(channel)).toBe('READY');
@@ -287,7 +287,7 @@ describe('load-balancing policy', () => {
 
   it('reports the end of a connection that receives GOAWAY', async () => {
     const peer = await startPeer();
-    const { channel, seen } = watched(peer.address);
+    const { channel, seen } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     for (const session of peer.sessions) session.close();
@@ -296,7 +296,7 @@ describe('load-balancing policy', () => {
 
   it('passes each address to ConnectAttempts.abortable() once', async () => {
     const peer = await startPeer();
-    const { channel, seen } = watched(peer.address);
+    const { channel, seen } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     const [host, port] = peer.address.split(':');
@@ -305,7 +305,7 @@ describe('load-balancing policy', () => {
 
   it('reports that the server rejected keepalive pings (too_many_pings)', async () => {
     const peer = await startPeer();
-    const { channel, seen } = watched(peer.address, { pick_first: {} }, { 'grpc.keepalive_time_ms': 10_000 });
+    const { channel, seen } = openWatched(peer.address, { pick_first: {} }, { 'grpc.keepalive_time_ms': 10_000 });
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     for (const session of peer.sessions) {
@@ -321,7 +321,7 @@ describe('load-balancing policy', () => {
 
   it('sets PolicyOwner.control to undefined while the channel is idle', async () => {
     const peer = await startPeer();
-    const { channel, seen, policy } = watched(
+    const { channel, seen, policy } = openWatched(
       peer.address,
       { pick_first: {} },
       { 'grpc.client_idle_timeout_ms': 1_000 },
@@ -341,7 +341,7 @@ describe('endBackoff()', () => {
   it('starts the next attempt to connect immediately on each endBackoff()', async () => {
     const peer = await startPeer();
     await peer.stop();
-    const { channel, seen, policy } = watched(peer.address);
+    const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
     const failed = (times: number) => waitFor(() => seen.count('CONNECTING>TRANSIENT_FAILURE') === times);
     for (let attempts = 1; attempts <= 5; attempts++) {
@@ -356,21 +356,21 @@ describe('endBackoff()', () => {
 
   it('ignores endBackoff() if the connection is not in backoff', async () => {
     const peer = await startPeer();
-    const { channel, seen, policy } = watched(peer.address);
+    const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
     policy.control?.endBackoff();
     await waitFor(() => seen.states.at(-1) === 'READY');
     policy.control?.endBackoff();
-    await turns();
+    await passTurns();
     expect(seen.connections).toEqual([`${peer.address} IDLE>CONNECTING`, `${peer.address} CONNECTING>READY`]);
   });
 });
 
 describe('backoffEndsAt()', () => {
-  it('returns the start time of the next attempt to connect from backoffEndsAt(), or undefined if no connection is in backoff', async () => {
+  it('backoffEndsAt() returns the start time of the next attempt to connect, or undefined if no connection is in backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
-    const { channel, seen, policy } = watched(peer.address);
+    const { channel, seen, policy } = openWatched(peer.address);
     const beganAt = Date.now();
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
@@ -402,7 +402,7 @@ describe('probe', () => {
 
   it('sends a health check with its timeout, or a PING, on the probed connection only', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
-    const { channel, seen, policy } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
+    const { channel, seen, policy } = openWatched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
     channel.getConnectivityState(true);
     await waitFor(() => seen.count('CONNECTING>READY') === 2);
     for (let i = 0; i < 3; i++) policy.control?.at(b.address)?.probe()?.check(5_000);
@@ -416,7 +416,7 @@ describe('probe', () => {
 
   it('returns a liveness probe only for a READY connection', async () => {
     const peer = await startPeer();
-    const { channel, seen, policy } = watched(peer.address);
+    const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     expect(policy.control?.at(peer.address)?.probe()).toBeDefined();
@@ -428,7 +428,7 @@ describe('probe', () => {
 
   it('cancels the health check of a probe on end() and keeps the connection', async () => {
     const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
-    const { channel, seen, policy } = watched(peer.address);
+    const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     // The only stream is in use, so further calls wait in the client.
@@ -437,7 +437,7 @@ describe('probe', () => {
     const probe = policy.control?.at(peer.address)?.probe();
     probe?.check(5_000);
     begin(channel, '/a/Second');
-    await turns();
+    await passTurns();
     probe?.end();
     probe?.end();
     first.cancel();
@@ -448,14 +448,14 @@ describe('probe', () => {
 
   it('sends the PING of a probe even if the server allows no more streams and calls are delayed', async () => {
     const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
-    const { channel, seen, policy } = watched(peer.address);
+    const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     begin(channel, '/a/First');
     await waitFor(() => peer.calls.length === 1);
     const probe = policy.control?.at(peer.address)?.probe();
     probe?.check(5_000);
-    await turns();
+    await passTurns();
     probe?.ping();
     await waitFor(() => peer.pings === 1);
     expect(peer.calls).toHaveLength(1);
@@ -464,7 +464,7 @@ describe('probe', () => {
 
   it('does not throw or reject if a probe runs check() and ping() on a destroyed HTTP/2 session', async () => {
     const peer = await startPeer();
-    const { channel, seen, policy } = watched(peer.address);
+    const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     const probe = policy.control!.at(peer.address)!.probe()!;
@@ -480,7 +480,7 @@ describe('probe', () => {
 describe('hold-off', () => {
   it('delays the next attempt to connect until the hold-off ends', async () => {
     const peer = await startPeer();
-    const { channel, seen } = watched(peer.address);
+    const { channel, seen } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     seen.holdMs = 300;
@@ -488,7 +488,7 @@ describe('hold-off', () => {
     await waitFor(() => seen.states.at(-1) === 'IDLE');
     channel.getConnectivityState(true);
     await waitFor(() => seen.held.length === 1);
-    await turns();
+    await passTurns();
     expect(seen.held[0]?.address).toBe(peer.address);
     expect(seen.count('IDLE>CONNECTING')).toBe(1);
     seen.holdMs = 0;
@@ -499,7 +499,7 @@ describe('hold-off', () => {
 
   it('drops a delayed attempt to connect when the channel is closed', async () => {
     const peer = await startPeer();
-    const { channel, seen } = watched(peer.address);
+    const { channel, seen } = openWatched(peer.address);
     seen.holdMs = 300;
     channel.getConnectivityState(true);
     await waitFor(() => seen.held.length === 1);
@@ -512,19 +512,19 @@ describe('hold-off', () => {
 describe('child policy', () => {
   it('connects to one of two addresses under pick_first', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
-    const { channel, seen } = watched(`ipv4:${a.address},${b.address}`);
+    const { channel, seen } = openWatched(`ipv4:${a.address},${b.address}`);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
-    await turns();
+    await passTurns();
     expect(a.sessions.size + b.sessions.size).toBe(1);
   });
 
   it('connects to both addresses under round_robin and stays READY if one connection is lost', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
-    const { channel, seen } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
+    const { channel, seen } = openWatched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
     channel.getConnectivityState(true);
     await waitFor(() => seen.count('CONNECTING>READY') === 2);
-    await turns();
+    await passTurns();
     // There is only one child policy. A second one would open two more connections.
     expect(a.sessions.size).toBe(1);
     expect(b.sessions.size).toBe(1);
@@ -552,7 +552,7 @@ describe('child policy', () => {
 describe('several channels', () => {
   it('reports connection events only to the observer of their own channel', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
-    const [first, second] = [watched(a.address), watched(b.address)];
+    const [first, second] = [openWatched(a.address), openWatched(b.address)];
     first.channel.getConnectivityState(true);
     second.channel.getConnectivityState(true);
     await waitFor(() => first.seen.states.at(-1) === 'READY' && second.seen.states.at(-1) === 'READY');
@@ -562,15 +562,15 @@ describe('several channels', () => {
 
   it('does not connect if the channel is closed during name resolution', async () => {
     const peer = await startPeer();
-    const closed = watched(peer.address);
+    const closed = openWatched(peer.address);
     closed.channel.getConnectivityState(true);
     closed.policy.release();
     closed.channel.close();
     // If the closed channel connected, it would connect before this one.
-    const next = watched(peer.address);
+    const next = openWatched(peer.address);
     next.channel.getConnectivityState(true);
     await waitFor(() => next.seen.states.at(-1) === 'READY');
-    await turns();
+    await passTurns();
     expect(peer.sessions.size).toBe(1);
   });
 
@@ -588,7 +588,7 @@ describe('several channels', () => {
     });
     // Safe: the server listens on TCP.
     const target = `127.0.0.1:${(tcp.address() as AddressInfo).port}`;
-    const { channel, seen } = watched(target, { pick_first: {} }, { 'grpc.client_idle_timeout_ms': 1_000 });
+    const { channel, seen } = openWatched(target, { pick_first: {} }, { 'grpc.client_idle_timeout_ms': 1_000 });
     channel.getConnectivityState(true);
     await waitFor(() => accepted.length === 1);
     await waitFor(() => seen.connections.at(-1)?.endsWith('released in CONNECTING') === true);
@@ -598,7 +598,7 @@ describe('several channels', () => {
     const session = (await handled).on('error', () => undefined);
     // The client acknowledges the SETTINGS after it has handled them.
     await once(session, 'localSettings');
-    await turns();
+    await passTurns();
     expect(seen.sessions).toHaveLength(0);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
@@ -616,7 +616,7 @@ describe('several channels', () => {
       await new Promise((resolve) => silent.close(resolve));
     });
     // Safe: the server listens on TCP.
-    const { channel, seen } = watched(`127.0.0.1:${(silent.address() as AddressInfo).port}`);
+    const { channel, seen } = openWatched(`127.0.0.1:${(silent.address() as AddressInfo).port}`);
     channel.getConnectivityState(true);
     await waitFor(() => sockets.length === 1);
     channel.close();
@@ -631,7 +631,7 @@ describe('external service config', () => {
   const INTERNAL = 'load-balancing policy nestjs_resilient_grpc is internal to nestjs-resilient-grpc';
 
   /** Opens another channel to `peer` in the same process. */
-  function other(peer: Peer, options: ChannelOptions): Channel {
+  function openOther(peer: Peer, options: ChannelOptions): Channel {
     const channel = new Channel(peer.address, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_channelz': 0,
@@ -659,17 +659,17 @@ describe('external service config', () => {
     ['the id of another channel', ({ policy }: Watched) => policy.loadBalancingConfig[0]!],
   ])('fails only the channel whose service config names the internal policy with %s', async (_what, configOf) => {
     const peer = await startPeer();
-    const victim = watched(peer.address);
+    const victim = openWatched(peer.address);
     victim.channel.getConnectivityState(true);
     await waitFor(() => victim.seen.states.at(-1) === 'READY');
     const { control } = victim.policy;
     const before = [...victim.seen.states];
-    const hostile = other(peer, {
+    const hostile = openOther(peer, {
       'grpc.service_config': JSON.stringify({ loadBalancingConfig: [configOf(victim)] }),
     });
     expect(await statusOf(hostile)).toMatchObject({ code: 14, details: expect.stringContaining(INTERNAL) as string });
     hostile.close();
-    await turns();
+    await passTurns();
     expect(victim.policy.control).toBe(control);
     expect(victim.seen.states).toEqual(before);
     expect(peer.sessions.size).toBe(1);
@@ -677,43 +677,43 @@ describe('external service config', () => {
 
   it('fails a second channel that reuses the options of the first channel, and keeps the first one in use', async () => {
     const peer = await startPeer();
-    const victim = watched(peer.address);
+    const victim = openWatched(peer.address);
     victim.channel.getConnectivityState(true);
     await waitFor(() => victim.seen.states.at(-1) === 'READY');
     const { control } = victim.policy;
-    const second = other(peer, {
+    const second = openOther(peer, {
       ...victim.policy.channelOptions,
       'grpc.service_config': JSON.stringify({ loadBalancingConfig: victim.policy.loadBalancingConfig }),
     });
     expect((await statusOf(second)).details).toContain(INTERNAL);
     second.close();
-    await turns();
+    await passTurns();
     expect(victim.policy.control).toBe(control);
     expect(victim.seen.states.at(-1)).toBe('READY');
   });
 
   it('fails a channel whose service config nests the internal policy in itself', async () => {
     const peer = await startPeer();
-    const { channel } = watched(peer.address, { nestjs_resilient_grpc: { child: [{ pick_first: {} }] } });
+    const { channel } = openWatched(peer.address, { nestjs_resilient_grpc: { child: [{ pick_first: {} }] } });
     expect((await statusOf(channel)).details).toContain(INTERNAL);
   });
 
   it('fails a channel whose service config names the internal policy of another copy of this library, and records the reason', async () => {
     const peer = await startPeer();
-    watched(peer.address);
+    openWatched(peer.address);
     vi.resetModules();
     const copy = await import('./load-balancing-policy.js');
     const policy = copy.observeConnections([{ pick_first: {} }], new Recorder())!;
     const named = [{ nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } }];
     const serviceConfig = JSON.stringify({ loadBalancingConfig: named });
-    const channel = other(peer, { ...policy.channelOptions, 'grpc.service_config': serviceConfig });
+    const channel = openOther(peer, { ...policy.channelOptions, 'grpc.service_config': serviceConfig });
     expect((await statusOf(channel)).details).toContain(INTERNAL);
     expect(policy.refusal).toContain(INTERNAL);
   });
 
   it('does not expose the policy owner in the channel options that grpc-js traces', async () => {
     const peer = await startPeer();
-    const { policy } = watched(peer.address);
+    const { policy } = openWatched(peer.address);
     expect(JSON.stringify(policy.channelOptions)).toBe('{"grpc.internal.no_subchannel.nestjs_resilient_grpc":{}}');
   });
 });
@@ -721,7 +721,7 @@ describe('external service config', () => {
 describe('second copy of this library on one grpc-js', () => {
   it('registers the load-balancing policy of a second copy of this library under another name, so that both copies work', async () => {
     const peer = await startPeer();
-    const first = watched(peer.address);
+    const first = openWatched(peer.address);
     vi.resetModules();
     const copy = await import('./load-balancing-policy.js');
     expect(copy.observeConnections).not.toBe(observeConnections);

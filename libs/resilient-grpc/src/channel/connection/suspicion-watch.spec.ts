@@ -51,7 +51,7 @@ class FakeConnection implements WatchedConnection {
 class FakeReplacement {
   made = false;
   replacementReady = false;
-  /** Requests from the watch that had an effect. */
+  /** Requests that the watch made and that had an effect. */
   readonly did: string[] = [];
   taken: () => void = () => undefined;
 
@@ -105,7 +105,7 @@ function make() {
   return { clock, events, owner, watch, connection, timeOut };
 }
 
-/** Advances `watched` to the end of a probe without a response. */
+/** Lets calls on the connection time out, and advances `watched` to the end of a probe without a response. */
 function makeDead(watched = make()) {
   watched.timeOut();
   watched.clock.advance(12_500);
@@ -265,7 +265,7 @@ describe('dead connection', () => {
     ['while the replacement connects', false],
     ['when the replacement is READY', true],
   ])(
-    'keeps a connection that was considered dead and closes the replacement channel if a byte arrives %s',
+    'keeps a connection that was considered dead, and closes the replacement channel, if a byte arrives %s',
     (_, replacementReady) => {
       const { clock, events, owner, connection } = makeDead();
       clock.advance(1_000);

@@ -90,7 +90,7 @@ function record(choices: unknown): string[] {
 
 const timeout = (seconds: string) => ({ methodConfig: [{ name: [{}], timeout: seconds }] });
 
-/** Starts to read the record like a client of `target`, in virtual time. `random` returns 0.5. */
+/** Starts to read the TXT record of `target` as a client does, in virtual time. `random` returns 0.5. */
 function startReading(server: TxtServer, options: DnsServiceConfigOptions = {}, target = 'dns:///orders.shop:50051') {
   const leaks = captureLeaks();
   const clock = new VirtualClock();
@@ -241,7 +241,7 @@ describe('failed TXT lookup', () => {
     },
   );
 
-  it('reports a failed TXT lookup again after a response', async () => {
+  it('reports a failed TXT lookup again after a successful one', async () => {
     const server = await TxtServer.start();
     const reading = startReading(server);
     for (const answer of ['failure', 'failure', [], 'failure'] as const) {
@@ -299,7 +299,7 @@ describe('invalid source', () => {
     );
   });
 
-  it('emits an error to a subscriber of dnsServiceConfig() that is not a client', async () => {
+  it('emits an error if a subscriber of dnsServiceConfig() is not a client', async () => {
     await expect(firstValueFrom(dnsServiceConfig())).rejects.toThrow('pass it as `serviceConfig` of a client');
   });
 });

@@ -200,7 +200,10 @@ type Answer = (held: ReturnType<typeof make>) => void;
 describe('release bound', () => {
   const FAST_MS = 5;
 
-  /** Releases all calls. Every 10 ms, runs `answer` for each newly sent call. Returns the milliseconds from READY to the last release. */
+  /**
+   * Releases all calls. Every 10 ms, runs `perTick`, then `answer` for each newly sent call. Returns the milliseconds from READY to the
+   * last release.
+   */
   function drain(held: ReturnType<typeof make>, answer: Answer, perTick = () => {}) {
     const { clock, release, released } = held;
     const readyAt = clock.now();
@@ -215,9 +218,9 @@ describe('release bound', () => {
     return released.at(-1)!.at - readyAt;
   }
 
-  function hold(history: boolean, count = 2_500) {
+  function hold(hasHistory: boolean, count = 2_500) {
     const held = make(0);
-    if (history) {
+    if (hasHistory) {
       for (; held.clock.now() < 10_000;) {
         held.clock.advance(2);
         held.load.callStarted(held.clock.now());

@@ -43,7 +43,7 @@ describe('removeClosedStreamListeners', () => {
     for (const event of ['response', 'data', 'trailers', 'end', 'close'])
       stream.on(event, () => void events.push(event));
     stream.on('data', (answer) => void events.push(String(answer)));
-    // The 'close' event removes all listeners. This listener is added last, and must still run.
+    // The library's own 'close' listener removes all listeners. The listener below is added last, and must still run.
     await once(stream, 'close');
     expect(events).toEqual(['response', 'data', '/greeting', 'trailers', 'end', 'close']);
     expect(stream.eventNames()).toEqual(['error']);

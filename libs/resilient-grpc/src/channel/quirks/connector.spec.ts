@@ -71,7 +71,7 @@ async function startFullPeer(): Promise<string> {
   });
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   const port = Number(line.toString());
-  // Linux accepts one more than the backlog. Further connections get no response.
+  // Linux accepts one connection more than the backlog. Further connections get no response.
   for (let taken = 0; taken < 2; taken++) {
     const socket = connect({ port, host: '127.0.0.1' }).on('error', () => undefined);
     fillers.push(socket);
@@ -275,10 +275,10 @@ describe('established connection', () => {
     const { made, ended } = makeWireChannel(server.url, creds(), 2_000);
     made.connect();
     await waitFor(() => made.ready);
-    const hangs = call(made, '/a/Silent');
+    const hangingCall = call(made, '/a/Silent');
     await waitFor(() => server.streams.length === 1);
     getOnlyConnection(made).destroy();
-    expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
+    expect(await hangingCall).toMatchObject({ code: 14, details: 'Connection dropped' });
     await waitFor(() => ended.length === 1);
     expect(made.histories.ready).toEqual([]);
     await waitFor(() => [...server.sessions].every((session) => session.destroyed));
@@ -312,10 +312,10 @@ describe('established connection', () => {
     const { made, ended } = makeWireChannel(url, SECURE[1](), 5_000);
     made.connect();
     await waitFor(() => made.ready);
-    const hangs = call(made, '/a/Silent');
+    const hangingCall = call(made, '/a/Silent');
     made.attemptStarted();
     reset();
-    expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
+    expect(await hangingCall).toMatchObject({ code: 14, details: 'Connection dropped' });
     made.attemptEnded();
     await waitFor(() => ended.length === 1);
     expect(ended[0]).toMatchObject({ reason: 'connection reset' });
@@ -362,7 +362,7 @@ describe('connector', () => {
     return { begun, observed, connector: observed._createSecureConnector(target, options) };
   }
 
-  const withRecordedKeepAlive = () => {
+  const makeRecordedSocket = () => {
     const keepAliveCalls: unknown[][] = [];
     const socket = new Socket();
     socket.setKeepAlive = (...args) => {
@@ -377,7 +377,7 @@ describe('connector', () => {
     ['unknown address', undefined],
   ])('enables TCP keepalive for a socket (%s)', async (_what, address) => {
     const { connector } = make(credentials.createInsecure(), address);
-    const { socket, keepAliveCalls } = withRecordedKeepAlive();
+    const { socket, keepAliveCalls } = makeRecordedSocket();
     expect(await connector.connect(socket)).toMatchObject({ socket, secure: false });
     expect(keepAliveCalls).toEqual([[true, 60_000]]);
   });
@@ -393,7 +393,7 @@ describe('connector', () => {
     const peer = await startSilentPeer();
     const { made, failures } = makeWireChannel(peer.url, credentials.createInsecure(), 50);
     const { attempts } = made as unknown as { readonly attempts: ConnectAttempts };
-    // The number of failures when each attempt began.
+    // Number of failures so far at the start of each attempt.
     const begun: number[] = [];
     const { begin } = attempts;
     attempts.begin = (key) => {

@@ -9,17 +9,17 @@ const SEAMS: readonly Seam[] = [
 ];
 const STATE = Symbol('state');
 
-function reported(): { readonly report: SeamReport; readonly reports: UntestedVersion[] } {
+function makeReport(): { readonly report: SeamReport; readonly reports: UntestedVersion[] } {
   const reports: UntestedVersion[] = [];
   return { report: new SeamReport(SEAMS, (untested) => void reports.push(untested)), reports };
 }
 
 describe('SeamReport', () => {
   it('reports missing private names only for the first object of a kind per process, and reports no path that reaches null', () => {
-    const { report, reports } = reported();
+    const { report, reports } = makeReport();
     report.check('spec channel', { inner: { pool: { empty: 1 }, name: null }, gone: { socket: null }, [STATE]: {} });
     report.check('spec channel', {});
-    reported().report.check('spec channel', {});
+    makeReport().report.check('spec channel', {});
     expect(reports).toHaveLength(1);
     expect(reports[0]).toMatchObject({
       missing: ['inner.pool.empty()', '[state].streams'],
@@ -29,7 +29,7 @@ describe('SeamReport', () => {
   });
 
   it('ignores missing private names of objects that features do not use', () => {
-    const { report, reports } = reported();
+    const { report, reports } = makeReport();
     report.checkStart({ 'spec start': {}, 'spec other': undefined });
     report.check('spec session', {});
     expect(reports).toEqual([]);

@@ -95,7 +95,7 @@ describe('TLS options', () => {
       { cert: pem('client'), key: pem('next-key') },
       /^key: expected the private key of the first certificate/,
     ],
-    ['a swapped cert and key', { cert: pem('client-key'), key: pem('client') }, /^cert: .*swap `cert` and `key`/],
+    ['cert and key swapped', { cert: pem('client-key'), key: pem('client') }, /^cert: .*swap `cert` and `key`/],
     ['reload but no path', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
     [
       'a private key as the certificate authority',
@@ -107,14 +107,14 @@ describe('TLS options', () => {
     expect(problems(options)[0]).toMatch(expected);
   });
 
-  it('omits text that may be a private key from TLS errors', () => {
-    const lostHeading = pem('client-key').split('\n').slice(1).join('\n');
+  it('omits from TLS errors all text that may be a private key', () => {
+    const keyWithoutHeading = pem('client-key').split('\n').slice(1).join('\n');
     const text = [
-      ...problems({ key: lostHeading, cert: pem('client') }),
+      ...problems({ key: keyWithoutHeading, cert: pem('client') }),
       ...problems({ key: 'A'.repeat(300), cert: pem('client') }),
     ].join();
     expect(text).toMatch(/a string of \d+ characters/);
-    expect(text).not.toContain(lostHeading.slice(0, 20));
+    expect(text).not.toContain(keyWithoutHeading.slice(0, 20));
     expect(text).not.toContain('AAAA');
   });
 });

@@ -85,7 +85,7 @@ describe('attempt timeout', () => {
     },
   );
 
-  it('keeps a DEADLINE_EXCEEDED from the server that arrives before 90% of the attempt timeout has passed', () => {
+  it("keeps a server's DEADLINE_EXCEEDED that arrives before 90% of the attempt timeout has passed", () => {
     const { clock, wire, kinds } = make();
     clock.advance(899);
     wire.end(SERVER_TIMEOUT);

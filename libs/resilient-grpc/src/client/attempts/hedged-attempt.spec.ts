@@ -96,7 +96,7 @@ describe('hedging delay that follows latency', () => {
       attempt?.end(ENDS.ok);
     };
     /** Makes calls whose first attempt is answered after `ms`. */
-    const calls = (count: number, ms: number) => {
+    const makeCalls = (count: number, ms: number) => {
       for (let i = 0; i < count; i++) {
         begin();
         clock.advance(ms);
@@ -104,18 +104,18 @@ describe('hedging delay that follows latency', () => {
       }
     };
     const delayMs = () => runtime.hedgingDelays[0]?.delayMs;
-    return { clock, transport, runtime, begin, answer, calls, delayMs };
+    return { clock, transport, runtime, begin, answer, makeCalls, delayMs };
   }
 
   it('sends no hedge until 100 first attempts have been measured, then hedges after the 95th percentile of their latencies', () => {
-    const { clock, transport, runtime, begin, answer, calls, delayMs } = setUp();
-    calls(98, 20);
+    const { clock, transport, runtime, begin, answer, makeCalls, delayMs } = setUp();
+    makeCalls(98, 20);
     begin();
     clock.advance(60_000);
     expect(transport.attempts).toHaveLength(99);
     answer();
     expect(runtime.hedgingDelays).toEqual([{ path: '/memory.Echo/Get', percentile: 'p95' }]);
-    calls(1, 20);
+    makeCalls(1, 20);
     expect(delayMs()).toBeGreaterThanOrEqual(20);
     expect(delayMs()).toBeLessThan(21);
     begin();
@@ -132,8 +132,8 @@ describe('hedging delay that follows latency', () => {
     ['measures', 'failed', 100],
     ['ignores', 'failed', 10],
   ])('%s the latency of a first attempt with the outcome "%s" after %i ms', (effect, outcome, afterMs) => {
-    const { clock, transport, begin, answer, calls, delayMs } = setUp();
-    calls(100, 20);
+    const { clock, transport, begin, answer, makeCalls, delayMs } = setUp();
+    makeCalls(100, 20);
     for (let i = 0; i < 16; i++) {
       const call = begin();
       const first = transport.attempts.at(-1);
@@ -143,22 +143,22 @@ describe('hedging delay that follows latency', () => {
       // Answers the hedge, or the first attempt if the hedge budget is used up.
       else answer();
     }
-    calls(32, 20);
+    makeCalls(32, 20);
     if (effect === 'measures') expect(delayMs()).toBeGreaterThan(99);
     else expect(delayMs()).toBeLessThan(21);
   });
 
   it('keeps the measured latencies if the policy of the method changes', () => {
-    const { runtime, calls, delayMs } = setUp();
-    calls(100, 20);
+    const { runtime, makeCalls, delayMs } = setUp();
+    makeCalls(100, 20);
     const policy = { safeToRepeat: true, hedging: { ...HEDGING, maxAttempts: 3 }, hedgingDelay: 'p95' };
     const context = runtime.contextOf(MEMORY_METHOD, policy as Partial<ResolvedMethodPolicy> as ResolvedMethodPolicy);
     expect(context.hedging?.policy).toMatchObject({ maxAttempts: 3, hedgingDelayMs: delayMs() });
   });
 
   it('does not measure latencies for a fixed hedging delay', () => {
-    const { runtime, calls } = setUp({ hedgingDelay: undefined });
-    calls(200, 5);
+    const { runtime, makeCalls } = setUp({ hedgingDelay: undefined });
+    makeCalls(200, 5);
     expect(runtime.hedgingDelays).toEqual([]);
   });
 });

@@ -70,7 +70,7 @@ describe('stream idle timeout', () => {
     expect(cancelledAt).toEqual([200]);
   });
 
-  it('extends the idle timeout of a stream if the event loop is blocked before the request is sent', () => {
+  it('extends the idle timeout of a stream by the time during which the event loop is blocked', () => {
     const { clock, cancelledAt, attempt } = make();
     attempt.startRead();
     clock.block(3_000);
@@ -82,7 +82,7 @@ describe('stream idle timeout', () => {
 
   it.each([
     ['is abandoned', ({ attempt }: ReturnType<typeof make>) => attempt.abandon()],
-    ['ends', ({ server }: ReturnType<typeof make>) => server.onEnd(ended)],
+    ['ends', ({ server }: ReturnType<typeof make>) => server.onEnd(END)],
   ])('does not cancel an attempt that %s in the turn in which its idle timeout expires', (_how, end) => {
     const made = make();
     made.attempt.startRead();
@@ -92,7 +92,7 @@ describe('stream idle timeout', () => {
   });
 });
 
-const ended = {
+const END = {
   code: 0,
   details: '',
   metadata: new Metadata(),

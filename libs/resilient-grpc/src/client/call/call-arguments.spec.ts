@@ -55,7 +55,7 @@ describe('call arguments', () => {
 describe('call metadata', () => {
   const clientMetadata = metadataOf({ 'x-client': 'c' });
 
-  it("returns the client's metadata without a copy if the call has none", () => {
+  it("returns the client's metadata itself, not a copy, if the call has no metadata", () => {
     expect(callMetadata(context({ metadata: clientMetadata }), callArguments(undefined, undefined))).toBe(
       clientMetadata,
     );
@@ -119,8 +119,8 @@ describe('call deadline', () => {
     ['the earliest deadline of all', 500, { timeoutMs: 300, deadline: NOW + 400 }, NOW + 300],
     ['the timeout of the method if that of the call is longer', 500, { timeoutMs: 3_000 }, NOW + 500],
     ['a deadline that has passed', 500, { deadline: NOW - 1 }, NOW - 1],
-    ['no deadline if it is too far away to be sent', undefined, { deadline: NOW * 1_000 }, Infinity],
-    ['no deadline if the timeout is too long to be sent', Number.MAX_SAFE_INTEGER, { timeoutMs: 1e20 }, Infinity],
+    ['no deadline if `deadline` is too far away to be sent', undefined, { deadline: NOW * 1_000 }, Infinity],
+    ['no deadline if the timeouts are too long to be sent', Number.MAX_SAFE_INTEGER, { timeoutMs: 1e20 }, Infinity],
   ])('computes the deadline of a call: %s', (_what, timeoutMs, options, expected) => {
     const made = context(timeoutMs === undefined ? {} : { timeoutMs });
     expect(callDeadline(made, options, NOW)).toBe(expected);

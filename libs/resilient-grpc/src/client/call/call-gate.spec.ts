@@ -104,7 +104,7 @@ describe('permits of a call', () => {
     ]);
   });
 
-  it('reports a released call to the channel as failed if its attempt exceeds the deadline, and as cancelled if it is cancelled or has no attempt', () => {
+  it('reports a released call to the channel as failed if its attempt exceeds the deadline, and as cancelled if the call is cancelled or has no attempt at the deadline', () => {
     const { clock, transport, limit, begin } = setUp();
     const reported: unknown[] = [];
     transport.releasedCallEnded = (result?: unknown) => reported.push(result);
@@ -150,7 +150,7 @@ describe('permits of a call', () => {
     ]);
   });
 
-  it('releases the permit of a call once for all attempts, with the result of the last attempt that was sent', () => {
+  it('releases the permit of a call once, after all attempts, with the result of the last attempt that was sent', () => {
     const { clock, transport, limit, begin } = setUp({ retry: RETRY });
     begin();
     clock.advance(10);

@@ -49,7 +49,7 @@ interface WorldPlan {
   readonly maxConcurrentCalls: number | undefined;
   readonly maxQueuedCalls: number;
   readonly breaker: boolean;
-  /** Milliseconds that each attempt waits for its token; if negative, the token fails; `undefined` if there are no tokens. */
+  /** Milliseconds that each attempt waits for its token. If negative, the token then fails. `undefined` if there are no tokens. */
   readonly tokenMs: number | undefined;
   /** True if the channel was idle. Each call then waits until pending data has been read. */
   readonly quiet: boolean;
@@ -175,7 +175,7 @@ class World {
     transport.mustAwaitRead = plan.quiet;
     this.replayLimits = new ReplayLimits(...plan.keptBytes);
     const { maxConcurrentCalls, maxQueuedCalls } = plan;
-    const metadataSource = plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0));
+    const metadataSource = plan.tokenMs === undefined ? undefined : () => this.fetchToken(Math.abs(plan.tokenMs ?? 0));
     const telemetry = {
       contexts: undefined,
       begin: () => (this.lastTelemetry = new RecordedTelemetry()),
@@ -186,7 +186,7 @@ class World {
     this.runtime = memoryRuntime(transport, client, { maxConcurrentCalls, maxQueuedCalls, metadataSource });
   }
 
-  private token(ms: number): Promise<Metadata> {
+  private fetchToken(ms: number): Promise<Metadata> {
     return new Promise((resolve, reject) => {
       this.clock.setTimer(() => {
         if (this.plan.tokenMs !== undefined && this.plan.tokenMs < 0) reject(new Error('no token'));
@@ -265,11 +265,12 @@ class World {
       const attempts = this.attemptsOf(call);
       const running = attempts.filter(({ open, cancelled }) => open && !cancelled);
       const { safe, hedgingDelayMs, maxAttempts } = call.plan;
-      const atOnce = hedgingDelayMs === undefined ? 1 : maxAttempts;
-      atMost(`attempts ${of} at once`, running.length, call.ended ? 0 : atOnce);
+      const maxRunning = hedgingDelayMs === undefined ? 1 : maxAttempts;
+      atMost(`attempts ${of} at once`, running.length, call.ended ? 0 : maxRunning);
       // The default retry policy resends a call of any method if the transport rejected it unprocessed.
-      const { maxAttempts: byDefault } = DEFAULT_RETRY_POLICY;
-      const limit = safe || hedgingDelayMs !== undefined ? Math.max(maxAttempts, byDefault) : byDefault;
+      const { maxAttempts: defaultMaxAttempts } = DEFAULT_RETRY_POLICY;
+      const limit =
+        safe || hedgingDelayMs !== undefined ? Math.max(maxAttempts, defaultMaxAttempts) : defaultMaxAttempts;
       const resent = attempts.some(({ rejected }) => rejected) ? 1 : 0;
       atMost(`attempts ${of} that were sent`, attempts.filter(({ unsent }) => !unsent).length, limit + resent);
     }
@@ -358,7 +359,7 @@ async function take(world: World, step: Step): Promise<void> {
     case 'pass':
       break;
   }
-  // After any other step, the next one runs in the same turn of the event loop.
+  // Only 'pass' ends the turn of the event loop. After any other step, the next step runs in the same turn.
   if (step.do === 'pass') await world.pass(step.ms);
   world.check();
 }
@@ -382,7 +383,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
-  // The second value fits two single requests but no request stream, because each stream message counts 128 extra bytes.
+  // The second pair fits two single requests but no message of a request stream, because each of these counts 128 extra bytes.
   keptBytes: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });
@@ -425,8 +426,8 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it('ends every call exactly once, within its attempt limit, and releases all resources', async () => {
     const steps = fc.array(step, { minLength: 5, maxLength: 60 });
     await fc.assert(
-      fc.asyncProperty(worldPlan, plan, steps, async (all, first, rest) => {
-        const world = new World(all);
+      fc.asyncProperty(worldPlan, plan, steps, async (shared, first, rest) => {
+        const world = new World(shared);
         world.begin(first);
         for (const nextStep of rest) await take(world, nextStep);
         expect(await world.settle(), 'calls that never end').toBe(0);
@@ -445,7 +446,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
           expect(error).toBeInstanceOf(GrpcCallError);
           // An attempt whose token fails is recorded, although it is never sent. So is a last attempt that is cancelled while it waits for
           // its token.
-          const prepared = (all.tokenMs ?? 0) < 0 ? Infinity : call.started + (all.tokenMs === undefined ? 0 : 1);
+          const prepared = (shared.tokenMs ?? 0) < 0 ? Infinity : call.started + (shared.tokenMs === undefined ? 0 : 1);
           expect((error as GrpcCallError).attempts.length).toBeLessThanOrEqual(prepared);
         }
         expect(world.transport.open).toEqual([]);
@@ -461,7 +462,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     );
   });
 
-  it('waits once for a channel that is lost while the first hedged attempt is prepared, and keeps the hedging delay', async () => {
+  it('waits once for the channel if its connection is lost while the first hedged attempt is prepared, and keeps the hedging delay', async () => {
     const hedged = { ...UNARY, hedgingDelayMs: 100 };
     const world = new World({ ...UNLIMITED, tokenMs: 0 });
     world.begin(hedged);
@@ -481,7 +482,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     world.check();
   });
 
-  it('starts calls after an idle period when pending data has been read, but not on a channel that was lost before the read', async () => {
+  it('delays calls after an idle period until pending data has been read, and queues them if the connection is lost before the read', async () => {
     const world = new World({ ...UNLIMITED, quiet: true });
     world.begin(UNARY);
     world.begin(UNARY);
@@ -653,7 +654,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports the latency of a successful unary call to the channel, and the start of a stream without a latency', async () => {
+  it('reports to the channel the latency of a successful unary call, and the response headers of a stream without a latency', async () => {
     const world = new World();
     const { transport } = world;
     const answers: (number | undefined)[] = [];
@@ -695,18 +696,18 @@ describe('life of a call', { timeout: 300_000 }, () => {
     );
     const failures = fc.array(failure, { minLength: 6, maxLength: 8 });
     await fc.assert(
-      fc.asyncProperty(plan, failures, fc.boolean(), async (first, hows, refusedToo) => {
+      fc.asyncProperty(plan, failures, fc.boolean(), async (first, endNames, refusedToo) => {
         const world = new World();
-        const never = { timeoutMs: undefined, attemptTimeoutMs: undefined, hedgingDelayMs: undefined };
-        const endless: CallPlan = { ...first, ...never, safe: true, kind: 'unary', waitForReady: true };
+        const noTimeouts = { timeoutMs: undefined, attemptTimeoutMs: undefined, hedgingDelayMs: undefined };
+        const endless: CallPlan = { ...first, ...noTimeouts, safe: true, kind: 'unary', waitForReady: true };
         world.begin(endless);
         const call = world.calls[0]!;
-        for (const [index, how] of hows.entries()) {
+        for (const [index, endName] of endNames.entries()) {
           const before = call.started;
-          world.transport.open[0]?.end(ENDS[refusedToo && index % 2 === 1 ? 'refused' : how]);
+          world.transport.open[0]?.end(ENDS[refusedToo && index % 2 === 1 ? 'refused' : endName]);
           // The shortest backoff is 80 ms, and a pushback is exact to the millisecond.
-          const early = { 'busy, again in 2 s': 1_999, 'busy, again at once': undefined }[how as string] ?? 79;
-          if (how !== 'busy, again at once' && !refusedToo) {
+          const early = { 'busy, again in 2 s': 1_999, 'busy, again at once': undefined }[endName as string] ?? 79;
+          if (endName !== 'busy, again at once' && !refusedToo) {
             await world.pass(early);
             expect(call.started).toBe(before);
           }

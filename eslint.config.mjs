@@ -86,7 +86,7 @@ export default defineConfig(
         'error',
         { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'all' },
       ],
-      // `async` without `await` turns a thrown error into a rejection, which callers of a promise expect.
+      // `async` without `await` turns a thrown error into a rejection. Callers of a function that returns a promise expect that.
       '@typescript-eslint/require-await': 'off',
       // Nest's own signatures (`getService<T>(name)`) use a type parameter only once.
       '@typescript-eslint/no-unnecessary-type-parameters': 'off',

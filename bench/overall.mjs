@@ -2,7 +2,7 @@ import { cellOf, machineLines, toJson } from './report.mjs';
 
 /** @typedef {import('./report.mjs').Section} Section */
 /** @typedef {import('./report.mjs').Row} Row */
-/** @typedef {{ readonly command: string, readonly minutes: number }} Ran The command line and its duration. */
+/** @typedef {{ readonly command: string, readonly minutes: number }} Run The command line and its duration. */
 
 /** Maximum width of a column head, unless a part of the name is longer. */
 const NAME_WIDTH = 10;
@@ -19,7 +19,7 @@ const NAME_WIDTH = 10;
  * Formats all benchmarks as JSON.
  *
  * @param {readonly Section[]} sections At least one.
- * @param {Ran} ran
+ * @param {Run} run
  * @returns {object}
  */
 export function overallJson(sections, { command, minutes }) {
@@ -35,7 +35,7 @@ export function overallJson(sections, { command, minutes }) {
  * Formats all benchmarks as one table, with a line per figure and a column per contender.
  *
  * @param {readonly Section[]} sections At least one.
- * @param {Ran} ran
+ * @param {Run} run
  * @returns {string}
  */
 export function overallTable(sections, { command, minutes }) {

@@ -47,7 +47,8 @@ export function callOnce(echo: EchoStub, method: MethodName, options: GrpcCallOp
 
 /**
  * Default scripts of the server. Unary and bidi methods echo their requests, `ClientStream` returns the number of its requests, and
- * `ServerStream` sends as many numbered messages as the `number` of its request.
+ * `ServerStream` sends
+ * numbered messages; the `number` of its request is their number.
  */
 export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
   Unary: ({ request }) => ({ message: request }),

@@ -47,7 +47,7 @@ class HealthController {
   }
 }
 
-/** The readiness of the process while its modules were initialized. */
+/** Readiness of the process, recorded while its modules were being initialized. */
 const earlyReports: unknown[] = [];
 @Injectable()
 class EarlyCheck implements OnModuleInit {

@@ -65,10 +65,8 @@ interface Case {
   readonly start: () => Promise<FailingConnection['settings']>;
   /** Arguments of `ip route add`. The client runs in a network namespace with only this route and the loopback interface. */
   readonly route?: string;
-  /** Doctor options that correspond to the client settings. */
+  /** Doctor options that correspond to the client settings, also in the command that the client suggests. */
   readonly options?: readonly string[];
-  /** Options in the doctor command that the client suggests. @defaultValue `options` */
-  readonly suggested?: readonly string[];
   /** The doctor check that explains the failure. @defaultValue 'address' */
   readonly check?: 'address' | 'certificate' | 'target';
 }
@@ -131,13 +129,11 @@ const CASES: Readonly<Record<string, Case>> = {
   'a TLS server, called without TLS': {
     kind: 'server-uses-tls',
     start: async () => at(await grpcServer('server')),
-    suggested: ['--tls'],
   },
   'a server without TLS, called with TLS': {
     kind: 'server-without-tls',
     start: async () => at(await grpcServer(), {}),
     options: ['--tls'],
-    suggested: [],
   },
   'an HTTP/1 server': { kind: 'not-http2', start: async () => at(await listening(http1())) },
   'an HTTP/1 server with TLS': {
@@ -238,14 +234,14 @@ describe('TLS detection', () => {
 describe('failed connection', () => {
   it.for(Object.entries(CASES))(
     'explains a failed connection with the same cause in the error, the log, the health check, the snapshot, and the doctor: %s',
-    async ([, { kind, start, route, options = [], suggested = options, check = 'address' }], { skip }) => {
+    async ([, { kind, start, route, options = [], check = 'address' }], { skip }) => {
       if (route !== undefined) skip(...skipWithout('namespaces'));
       const connection = { kind, settings: await start(), options, check };
       const { error, line, health, connectivity, doctor } = await (route === undefined
         ? observeFailure(connection)
         : observeInNamespace(route, connection));
       const { cause, remedy } = CONNECT_FAILURES[kind];
-      const command = ['npx nestjs-resilient-grpc doctor', connection.settings.url, ...suggested].join(' ');
+      const command = ['npx nestjs-resilient-grpc doctor', connection.settings.url, ...options].join(' ');
       expect(error).toMatchObject({ code: 14, reason: 'outage', reachedServer: 'no' });
       expect(error.details).toContain(cause);
       expect(error.message).not.toMatch(CONTROL_CHARACTERS);

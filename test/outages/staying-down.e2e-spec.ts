@@ -283,6 +283,17 @@ describe('server that stays down', () => {
       ),
     ]);
   });
+
+  it('logs that the grace period is over as soon as the first call fails', async ({ onTestFinished }) => {
+    const peer = await startPeer(onTestFinished);
+    const { advance, until } = holdTimers();
+    const app = await startApp(onTestFinished, { url: peer.url, connection: 'warm', outageGraceMs: 1_000 });
+    await until(() => app.client.connectivity.outage !== undefined);
+    for (let passedMs = 0; passedMs < 2_000; passedMs += 100) await advance(100);
+    expect(aboveDebug(app)).toEqual([]);
+    await failsAtOnce(() => app.orders.get({ id: '1' }));
+    expect(aboveDebug(app)).toEqual([expect.stringMatching(/^warn: outage has lasted 2(\.\d)? s: /)]);
+  });
 });
 
 describe.concurrent('peer that does not use HTTP/2', () => {

@@ -34,7 +34,7 @@ interface Drained {
 export const drainsUnderLoad: Scenario = {
   name: 'drains-under-load',
   promise:
-    "At 500 calls per second, no read or write fails or is sent twice if a grpc-js or grpc-go server or this library's server drains, if a connection to a grpcio or grpc-go server reaches its maximum age, or if nginx in front of the servers reloads.",
+    "At 500 calls per second, no read or write fails or is sent twice while a server (grpc-js, grpc-go, or this library's) drains, a connection to a grpcio or grpc-go server reaches its maximum age, or nginx reloads in front of the servers.",
   bounds: {
     drains: { atLeast: DRAINS },
     'reads failed': { atMost: 0 },

@@ -82,7 +82,7 @@ export class SummedClient {
     };
   }
 
-  /** Properties of the details, summed. */
+  /** Data of the details view: sums of counts, the highest of each latency, and the latest error of each kind. */
   get details() {
     const all = this.parts.map(({ client }) => client.snapshot);
     const errors = grouped(

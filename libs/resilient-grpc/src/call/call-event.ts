@@ -136,6 +136,8 @@ export type GrpcClientEvent = {
    * outages share one grace period.
    */
   | { readonly type: 'outage-start'; readonly cause: string; readonly graceMs: number; readonly flapping: boolean }
+  /** A call is about to fail, because the grace period of the outage is over. Emitted at most once per outage. */
+  | { readonly type: 'outage-grace-over'; readonly durationMs: number }
   | {
       readonly type: 'outage-end';
       readonly durationMs: number;

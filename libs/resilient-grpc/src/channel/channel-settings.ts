@@ -18,8 +18,6 @@ export interface ChannelSettings extends BalancingSettings {
   readonly target: string;
   /** The command that examines the target; `undefined` if the doctor does not support it. */
   readonly doctorCommand?: string | undefined;
-  /** `doctorCommand` with TLS if the client does not use TLS, and without TLS if the client uses it. */
-  readonly otherTlsCommand?: string | undefined;
   readonly credentials: CredentialsSource;
   /** Maximum time that calls without `waitForReady` wait during an outage, with the ±10% jitter applied. */
   readonly outageGraceMs: number;

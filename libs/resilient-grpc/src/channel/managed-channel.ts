@@ -120,7 +120,6 @@ export class ManagedChannel implements CallTransport {
     this.diagnosis = new ConnectDiagnosis({
       clock,
       doctorCommand: settings.doctorCommand,
-      otherTlsCommand: settings.otherTlsCommand,
       isSecure: () => isSecure(settings.credentials.current),
       slowAttempt: () => (this.isConnected ? undefined : this.current.slowAttempt),
       changed: dependencies.changed,
@@ -206,7 +205,7 @@ export class ManagedChannel implements CallTransport {
   }
 
   get doctorCommand(): string | undefined {
-    return this.isConnected ? this.settings.doctorCommand : this.diagnosis.doctorCommand;
+    return this.settings.doctorCommand;
   }
 
   get remedy(): string | undefined {

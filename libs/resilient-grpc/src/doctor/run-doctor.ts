@@ -55,7 +55,7 @@ const OK = 0;
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
-/** Runs `nestjs-resilient-grpc` with these arguments and returns its exit code. */
+/** Runs the `doctor` command and returns its exit code. `args` are all arguments after `nestjs-resilient-grpc`. */
 export async function runDoctor(args: readonly string[], terminal: Terminal): Promise<number> {
   const { env, stdout, stderr } = terminal;
   const read = readArguments(args);

@@ -138,7 +138,7 @@ describe('resolveServerOptions', () => {
     expect(warnings).toEqual([
       "url '0.0.0.0' has no port; gRPC uses 443; add the port",
       'options ignored by grpc-js servers: maxMetadataSize, keepalive.http2MaxPingStrikes, keepalive.http2MaxPingsWithoutData; remove them',
-      'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs',
+      'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs; set both, or remove maxConnectionAgeGraceMs',
       'drain.readinessDelayMs (5000) leaves no time for calls to finish, because drain.timeoutMs (5000) includes it; write a larger drain.timeoutMs',
     ]);
   });

@@ -141,7 +141,9 @@ function warningsOf(
   }
   if (ignored.length > 0) warnings.push(`options ignored by grpc-js servers: ${ignored.join(', ')}; remove them`);
   if (maxConnectionAgeGraceMs !== undefined && maxConnectionAgeMs === undefined) {
-    warnings.push('maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs');
+    warnings.push(
+      'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs; set both, or remove maxConnectionAgeGraceMs',
+    );
   }
   if (drain.readinessDelayMs > 0 && drain.readinessDelayMs >= drain.timeoutMs) {
     const { readinessDelayMs, timeoutMs } = drain;

@@ -23,7 +23,10 @@ describe('waitFor', () => {
       },
       { timeoutMs: 20 },
     );
-    await expect(failing).rejects.toMatchObject({ message: 'Waited 20 ms for: the condition', cause });
+    await expect(failing).rejects.toMatchObject({
+      message: 'Waited 20 ms for: the condition; the last poll failed: not ready',
+      cause,
+    });
   });
 
   it('fails waitFor() after 4 s by default, before the default test timeout of Jest and Vitest', async () => {

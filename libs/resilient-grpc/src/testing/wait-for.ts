@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { errorMessage } from '../errors/error-message.js';
 import { requireOptions } from '../policy/options/option-problems.js';
 import { millisecondsOrNever, object } from '../policy/options/option-schemas.js';
 import { systemClock } from '../time/clock.js';
@@ -42,7 +43,7 @@ const optionsSchema = object(
  * this process was stopped or blocked extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger. The
  * timeout does not interrupt a promise that `condition` has returned.
  * @throws GrpcConfigurationError if an option is unknown or invalid
- * @throws Error after `timeoutMs`, with `describe` in its message; if the last poll threw an error, that error is the cause
+ * @throws Error after `timeoutMs`, with `describe` in its message, and with the error that the last poll threw, if any, as its cause
  */
 export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitForOptions = {}): Promise<Truthy<T>> {
   requireOptions(optionsSchema, options, 'waitFor');
@@ -60,7 +61,8 @@ export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitF
     }
     if (systemClock.now() >= endsAt) {
       const what = typeof describe === 'string' ? describe : describe();
-      throw new Error(`Waited ${timeoutMs} ms for: ${what}`, cause === undefined ? {} : { cause });
+      if (cause === undefined) throw new Error(`Waited ${timeoutMs} ms for: ${what}`);
+      throw new Error(`Waited ${timeoutMs} ms for: ${what}; the last poll failed: ${errorMessage(cause)}`, { cause });
     }
     const pausedAt = systemClock.now();
     // The wait ends in a later turn of the event loop, so that its timer is no longer active when `condition` runs.

@@ -9,16 +9,11 @@ import { TlsDetection } from './tls-detection.js';
 /** Failures of a client without TLS that may mean that the server uses TLS. */
 const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set(['closed', 'not-http2']);
 
-/** Failures that show that only one side uses TLS. */
-const ONE_SIDED_TLS: ReadonlySet<ConnectFailureKind | undefined> = new Set(['server-uses-tls', 'server-without-tls']);
-
 /** Dependencies of a diagnosis. */
 export interface DiagnosisDependencies {
   readonly clock: Clock;
   /** The command that examines the target; `undefined` if the doctor does not support it. */
   readonly doctorCommand: string | undefined;
-  /** `doctorCommand` with TLS if the client does not use TLS, and without TLS if the client uses it. */
-  readonly otherTlsCommand: string | undefined;
   /** Returns true if the connections use TLS. */
   readonly isSecure: () => boolean;
   /** Describes the running attempt to connect if it is slow; `undefined` otherwise. */
@@ -56,18 +51,10 @@ export class ConnectDiagnosis {
     return this.kind && CONNECT_FAILURES[this.kind].reconnect;
   }
 
-  /**
-   * The command that examines the target. If `cause` shows that only one side uses TLS, the command has the opposite of the client's TLS
-   * setting.
-   */
-  get doctorCommand(): string | undefined {
-    const { doctorCommand, otherTlsCommand } = this.dependencies;
-    return ONE_SIDED_TLS.has(this.causeKind) ? otherTlsCommand : doctorCommand;
-  }
-
   /** Explanation of `cause`, for `Connectivity`. */
   get lastFailure(): Pick<Connectivity, 'lastFailure'> {
-    const { causeKind: kind, doctorCommand: doctor } = this;
+    const { causeKind: kind } = this;
+    const { doctorCommand: doctor } = this.dependencies;
     if (kind === undefined) return {};
     return { lastFailure: { kind, remedy: CONNECT_FAILURES[kind].remedy, ...(doctor !== undefined && { doctor }) } };
   }
@@ -78,7 +65,7 @@ export class ConnectDiagnosis {
    */
   get remedy(): string | undefined {
     const kind = this.dependencies.slowAttempt()?.kind ?? this.kind;
-    return kind && withDoctor(CONNECT_FAILURES[kind].remedy, this.doctorCommand);
+    return kind && withDoctor(CONNECT_FAILURES[kind].remedy, this.dependencies.doctorCommand);
   }
 
   /** Replaces a failure that TLS may have caused, if TLS was detected on the server. Returns other failures unchanged. */

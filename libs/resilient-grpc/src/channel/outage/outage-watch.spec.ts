@@ -76,6 +76,34 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
   });
 });
 
+describe('calls that fail during an outage', () => {
+  it('emits outage-grace-over with the first call that fails after the grace period of each outage', async () => {
+    const clock = new BusyClock();
+    const events = new EventHub({ client: 'orders' }, () => clock.epoch());
+    const reported: unknown[] = [];
+    events.listen((event) => event.type === 'outage-grace-over' && reported.push(event.durationMs), false);
+    const dependencies = { waiting: { size: 0 }, connecting: () => undefined, connectTimeoutMs: 20_000 };
+    const outage = new OutageWatch(500, { load: new LoadBaseline(0), clock, events, ...dependencies }, () => undefined);
+    outage.callsFailed(1);
+    outage.attemptFailed('refused');
+    await clock.advanceAsync(400);
+    // A call with `waitForReady: false`.
+    outage.callsFailed(1);
+    expect(reported).toEqual([]);
+    await clock.advanceAsync(300);
+    outage.callsFailed(2);
+    outage.callsFailed(1);
+    expect(reported).toEqual([700]);
+    outage.answered();
+    await clock.advanceAsync(60_000);
+    outage.attemptFailed('refused');
+    await clock.advanceAsync(500);
+    outage.callsFailed(1);
+    expect(reported).toEqual([700, 500]);
+    outage.close();
+  });
+});
+
 describe('slow attempt to connect', () => {
   function watch() {
     const clock = new BusyClock();

@@ -49,6 +49,8 @@ export class OutageWatch {
   private waitedCalls = 0;
   private abandonedCalls = 0;
   private failedCalls = 0;
+  /** True if 'outage-grace-over' has been emitted. */
+  private isGraceOver = false;
   private cause = '';
   /** Offset from monotonic to epoch time at the start of the outage. Stored, because each computation yields a slightly different value. */
   private epochOffsetMs = 0;
@@ -147,9 +149,15 @@ export class OutageWatch {
     if (this.state.current !== undefined) this.abandonedCalls += 1;
   }
 
-  /** Reports that `count` waiting or refused calls failed. */
+  /** Reports that `count` waiting or refused calls are about to fail. */
   callsFailed(count: number): void {
-    if (this.state.current !== undefined) this.failedCalls += count;
+    const { current } = this.state;
+    if (current === undefined) return;
+    this.failedCalls += count;
+    if (this.isGraceOver || this.insideGrace) return;
+    this.isGraceOver = true;
+    const durationMs = this.clock.now() - current.startedAt;
+    if (this.events.wanted) this.events.emit({ type: 'outage-grace-over', durationMs });
   }
 
   close(): void {
@@ -178,6 +186,7 @@ export class OutageWatch {
     this.waitedCalls = waiting.size;
     this.abandonedCalls = 0;
     this.failedCalls = 0;
+    this.isGraceOver = false;
     this.total += 1;
     this.epochOffsetMs = this.clock.epoch() - this.clock.now();
     this.cause = cause;

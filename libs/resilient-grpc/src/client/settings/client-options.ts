@@ -130,7 +130,7 @@ export interface GrpcClientDefaults {
   /**
    * Channel options of grpc-js, and its `interceptors`. They are passed on unchanged, override the other options given in the same place,
    * and are merged key by key with those of the defaults. Other options of the client override the `channelOptions` of the defaults.
-   * Options that this library must control (retries, service config, subchannel pool) are rejected by name.
+   * Options that this library must control (retries, service config, subchannel pool) are rejected.
    */
   readonly channelOptions?: ChannelOptions | undefined;
   /**

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { loadSync } from '@grpc/proto-loader';
 import { describe, expect, it } from 'vitest';
 import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
@@ -84,6 +84,16 @@ describe('loadContract', () => {
       'a missing file with an absolute path',
       { protoPath: '/nowhere/shop.proto' },
       /got "\/nowhere\/shop\.proto"; if nest build must copy .* keep it in src\//,
+    ],
+    [
+      'a misspelled file name',
+      { protoPath: proto('shopp') },
+      /expected an existing file, got "[^"]*\/shopp\.proto"; did you mean '[^']*\/shop\.proto'\?$/,
+    ],
+    [
+      'a misspelled file name in a folder of includeDirs',
+      { protoPath: 'achive.proto', loader: { includeDirs: [dirname(proto('shop'))] } },
+      /got "achive\.proto" \(resolved to [^ ]*achive\.proto\); did you mean 'archive\.proto'\?$/,
     ],
     [
       'a missing import',

@@ -1,5 +1,5 @@
-import { existsSync, statSync } from 'node:fs';
-import { isAbsolute, resolve } from 'node:path';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { basename, extname, format, isAbsolute, parse, resolve } from 'node:path';
 import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
 import { kindOf, type MethodDescriptor } from '../../call/method.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
@@ -200,11 +200,31 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   const missing = files.find((file) => ['', ...folders].every((folder) => !existsSync(resolve(folder, file))));
   if (missing === undefined)
     return `expected existing imports, got "${text}"; add the folders that contain the imports to loader.includeDirs`;
-  const got = describeValue(missing);
-  const relative = isAbsolute(missing)
-    ? ';'
-    : ` (resolved to ${resolve(missing)}); write an absolute path such as join(__dirname, '${missing}') (in ES modules, import.meta.dirname);`;
-  return `expected an existing file, got ${got}${relative} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json`;
+  const got = `"${missing}"`;
+  const meant = closestFile(missing, folders);
+  const resolved = isAbsolute(missing) ? '' : ` (resolved to ${resolve(missing)})`;
+  if (meant !== undefined) return `expected an existing file, got ${got}${resolved}; did you mean '${meant}'?`;
+  const absolute = isAbsolute(missing)
+    ? ''
+    : ` write an absolute path such as join(__dirname, '${missing}') (in ES modules, import.meta.dirname);`;
+  return `expected an existing file, got ${got}${resolved};${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json`;
+}
+
+/** Returns the path of the .proto file in the folder of `missing` whose name is closest; `undefined` if no name is close. */
+function closestFile(missing: string, folders: readonly string[]): string | undefined {
+  const { dir, name } = parse(missing);
+  const names = ['', ...folders].flatMap((folder) => protoNames(resolve(folder, dir)));
+  const meant = closest(name, names);
+  return meant && format({ dir, name: meant, ext: '.proto' });
+}
+
+/** Returns the names of the .proto files in `folder`, without the extension; an empty list if the folder cannot be read. */
+function protoNames(folder: string): string[] {
+  try {
+    return readdirSync(folder).flatMap((file) => (extname(file) === '.proto' ? [basename(file, '.proto')] : []));
+  } catch {
+    return [];
+  }
 }
 
 function packagesOf(

@@ -183,12 +183,9 @@ export function resolveChannelSettings(
     connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
     maxConnectionAgeMs,
   } = settings;
-  const shownUrl = maskAddress(settings.url);
-  const doctorTls = doctorTlsOf(settings, credentials);
   return Object.freeze({
     target: settings.url,
-    doctorCommand: doctorCommand(shownUrl, doctorTls),
-    otherTlsCommand: doctorCommand(shownUrl, doctorTls === undefined ? {} : undefined),
+    doctorCommand: doctorCommand(maskAddress(settings.url), doctorTlsOf(settings, credentials)),
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
     releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),

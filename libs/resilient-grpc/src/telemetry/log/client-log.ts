@@ -79,6 +79,9 @@ export class ClientLog {
         this.lines.connectionUnstable();
         this.outages.started(event);
         return;
+      case 'outage-grace-over':
+        this.outages.graceEnded();
+        return;
       case 'outage-end':
         this.lines.connectionUnstable();
         this.outages.ended(event);

@@ -27,7 +27,7 @@ function make() {
     else outages.ended({ ...origin, ...body });
   };
   const aboveDebug = () => lines.filter((line) => !line.startsWith('debug '));
-  return { clock, lines, fields, calls, take, aboveDebug };
+  return { clock, lines, fields, calls, outages, take, aboveDebug };
 }
 
 const OUTAGE = {
@@ -107,6 +107,29 @@ describe('outage', () => {
     calls.waiting = 1;
     clock.advance(5_000);
     expect(aboveDebug()).toHaveLength(1);
+  });
+
+  it('logs once that the grace period is over, as soon as a call fails for this reason, even if no call is counted yet', () => {
+    const { clock, calls, outages, take, aboveDebug } = make();
+    take(OUTAGE);
+    clock.advance(7_000);
+    expect(aboveDebug()).toEqual([]);
+    outages.graceEnded();
+    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn outage has lasted 7 s: /)]);
+    calls.failed = 3;
+    clock.advance(60_000);
+    expect(aboveDebug()).toHaveLength(1);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('logs an outage without a grace period when it is 1.5 s old', () => {
+    const { clock, outages, take, aboveDebug } = make();
+    take({ ...OUTAGE, graceMs: 0 });
+    outages.graceEnded();
+    clock.advance(1_490);
+    expect(aboveDebug()).toEqual([]);
+    clock.advance(10);
+    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn outage has lasted 1.5 s: /)]);
   });
 
   it('logs nothing above debug for an outage that affects no call', () => {

@@ -21,8 +21,6 @@ export interface LoggedFailure {
   readonly cause: string;
   readonly kind: string;
   readonly remedy: string;
-  /** Shell command that examines the target after this failure; `undefined` if absent. */
-  readonly doctor?: string | undefined;
 }
 
 /** Calls affected by an outage, and its latest cause. */
@@ -46,6 +44,10 @@ interface CurrentOutage {
   reported: boolean;
   /** True if the warning that calls are waiting has been logged or must be skipped. */
   skipsWaitWarning: boolean;
+  /** True if a call has failed because the grace period is over. */
+  isGraceOver: boolean;
+  /** True if the warning that calls fail has been logged. */
+  isGraceOverLogged: boolean;
 }
 
 /**
@@ -84,10 +86,26 @@ export class OutageLog {
     const cause = this.causeOf(start);
     const startedAt = this.clock.now();
     const skipsWaitWarning = flapping || startedAt - this.reportedAt < LOG_INTERVAL_MS;
-    this.outage = { start, startedAt, failedBefore: this.impact().failed, reported: false, skipsWaitWarning };
+    this.outage = {
+      start,
+      startedAt,
+      failedBefore: this.impact().failed,
+      reported: false,
+      skipsWaitWarning,
+      isGraceOver: false,
+      isGraceOverLogged: false,
+    };
     this.write('debug', `outage: ${cause}`, { event: 'outage-start', ...this.fieldsOf(start), flapping });
     if (flapping) this.flaps.log(FLAPPING, start);
     this.scheduleCheck(skipsWaitWarning ? Math.max(graceMs, OUTAGE_WARNING_DELAY_MS) : OUTAGE_WARNING_DELAY_MS);
+  }
+
+  /** Handles 'outage-grace-over'. Logs at once, because the process may end after the call has failed. */
+  graceEnded(): void {
+    const { outage } = this;
+    if (outage === undefined) return;
+    outage.isGraceOver = true;
+    if (this.clock.now() - outage.startedAt >= OUTAGE_WARNING_DELAY_MS) this.check();
   }
 
   ended({ durationMs, connectAttempts, waitedCalls, abandonedCalls, failedCalls }: EventOf<'outage-end'>): void {
@@ -133,10 +151,10 @@ export class OutageLog {
 
   private readonly check = (): void => {
     const { outage } = this;
-    if (outage === undefined) return;
+    if (outage === undefined || outage.isGraceOverLogged) return;
     const { waiting, failed: failedSoFar } = this.impact();
     const failed = failedSoFar - outage.failedBefore;
-    if (!outage.reported && waiting === 0 && failed === 0) {
+    if (!outage.reported && !outage.isGraceOver && waiting === 0 && failed === 0) {
       this.scheduleCheck(OUTAGE_WARNING_DELAY_MS);
       return;
     }
@@ -152,7 +170,8 @@ export class OutageLog {
     outage.reported = true;
     this.reportedAt = this.clock.now();
     const ageMs = this.reportedAt - startedAt;
-    if (outage.skipsWaitWarning || ageMs >= start.graceMs) {
+    if (outage.isGraceOver || outage.skipsWaitWarning || ageMs >= start.graceMs) {
+      outage.isGraceOverLogged = true;
       this.logGraceOver(start, ageMs);
       return;
     }
@@ -204,12 +223,11 @@ export class OutageLog {
 
   private fieldsOf(start: EventOf<'outage-start'>): LogFields {
     const { failure } = this.impact();
-    const doctor = failure?.doctor ?? this.doctorCommand;
     return {
       target: this.target,
       cause: oneLine(failure?.cause ?? start.cause),
       ...(failure && { kind: failure.kind, remedy: failure.remedy }),
-      ...(doctor !== undefined && { doctor: oneLine(doctor) }),
+      ...(this.doctorCommand !== undefined && { doctor: oneLine(this.doctorCommand) }),
       graceMs: Math.round(start.graceMs),
     };
   }
@@ -231,8 +249,7 @@ export class OutageLog {
 
   /** Returns '; ' and the command that examines the target; '' if absent. */
   private get diagnosis(): string {
-    const doctor = this.impact().failure?.doctor ?? this.doctorCommand;
-    return doctor === undefined ? '' : `; to diagnose, run: ${oneLine(doctor)}`;
+    return this.doctorCommand === undefined ? '' : `; to diagnose, run: ${oneLine(this.doctorCommand)}`;
   }
 }
 

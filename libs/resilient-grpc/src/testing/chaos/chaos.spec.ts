@@ -160,7 +160,7 @@ describe('chaos', () => {
   it.each([
     ['a fault that does not begin', { begin: true }, "fault 'cut' did not start within 3000 ms", 3_100],
     ['a fault that is not healed', { end: true }, "fault 'cut' was not healed within 3000 ms", 3_100],
-    ['a run that does not end', {}, 'after its signal was aborted, run did not end within 3000 ms', 4_000],
+    ['a run that does not end', {}, 'run did not end within 3000 ms after its signal was aborted', 4_000],
   ])(
     'reports the seed of the chaos plan and %s',
     async (_, hangs: { readonly begin?: boolean; readonly end?: boolean }, why, atMs) => {

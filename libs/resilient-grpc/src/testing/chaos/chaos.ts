@@ -125,7 +125,7 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   const running = (async () => run({ plan, signal: over.signal }))();
   const fullPlan = finished.then(() => {
     over.abort();
-    const what = 'after its signal was aborted, run did not end';
+    const what = `run did not end within ${graceMs} ms after its signal was aborted`;
     return within(running, { clock, ms: graceMs, what, signal: end.signal });
   });
   const aborts = aborted === undefined ? [] : [abortOf(aborted, end.signal)];
@@ -170,10 +170,14 @@ async function injectFaults(injection: Injection, played: ChaosStep[]): Promise<
     if (!(await pause(step.atMs - endedAt, clock, ended))) return;
     played.push(step);
     try {
-      await within(fault.begin(), { ...limit, what: `fault '${fault.name}' did not start`, signal: aborted });
+      await within(fault.begin(), {
+        ...limit,
+        what: `fault '${fault.name}' did not start within ${graceMs} ms`,
+        signal: aborted,
+      });
       await pause(step.forMs, clock, ended);
     } finally {
-      await within(fault.end?.(), { ...limit, what: `fault '${fault.name}' was not healed` });
+      await within(fault.end?.(), { ...limit, what: `fault '${fault.name}' was not healed within ${graceMs} ms` });
     }
     endedAt = step.atMs + step.forMs;
   }
@@ -192,7 +196,7 @@ function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): Cha
 interface TimeLimit {
   readonly clock: Clock;
   readonly ms: number;
-  /** Start of the error message, such as "fault 'kill' did not start". */
+  /** The error message. */
   readonly what: string;
   /** Signal that also ends the wait. `within` then rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
@@ -205,7 +209,7 @@ async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, signal }: 
   const timeout = async (): Promise<never> => {
     await pause(ms, clock, AbortSignal.any(ends));
     signal?.throwIfAborted();
-    throw new Error(`${what} within ${ms} ms`);
+    throw new Error(what);
   };
   try {
     return await Promise.race([work, timeout()]);

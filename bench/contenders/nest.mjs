@@ -1,6 +1,5 @@
 import { Metadata } from '@grpc/grpc-js';
 import { ClientsModule, Transport } from '@nestjs/microservices';
-import { timeout } from 'rxjs';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
 import { openApplication } from './application.mjs';
 import { overService, takeOne } from './observable-service.mjs';
@@ -29,8 +28,9 @@ export async function openTuned(address) {
   return {
     ...overService(service, close, true),
     get(id, done) {
-      // Nest's client has no timeout option of its own.
-      takeOne(service.get({ id }, new Metadata({ waitForReady: true })).pipe(timeout(TUNED_TIMEOUT_MS)), done);
+      // Nest passes the options on to grpc-js.
+      const options = { deadline: Date.now() + TUNED_TIMEOUT_MS };
+      takeOne(service.get({ id }, new Metadata({ waitForReady: true }), options), done);
     },
   };
 }

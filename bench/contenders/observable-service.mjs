@@ -7,7 +7,7 @@ import { readAtPace } from './read-at-pace.mjs';
  * A service of Nest's client or this library, with methods that return Observables.
  *
  * @typedef {object} BenchService
- * @property {(request: { id: string }, metadata?: any) => import('rxjs').Observable<{ id: string }>} get
+ * @property {(request: { id: string }, metadata?: any, options?: any) => import('rxjs').Observable<{ id: string }>} get
  * @property {(request: { count: number, size: number }) => import('rxjs').Observable<Chunk>} watch
  * @property {(chunks: any) => import('rxjs').Observable<{ count: number }>} upload
  * @property {(chunks: any) => import('rxjs').Observable<Chunk>} echo

@@ -38,12 +38,20 @@ describe('channelHealth', () => {
   });
 
   it.each([
-    ['up within the grace period', 5_000, 1, 1, 'up'],
-    ['up beyond the grace period if no call needs it', 60_000, 0, 0, 'up'],
-    ['degraded beyond the grace period if a call is waiting', 5_001, 1, 0, 'degraded'],
-    ['degraded beyond the grace period if calls have failed', 5_001, 0, 1, 'degraded'],
-  ])('reports a channel that connects for the first time as %s', (_, now, waiting, failed, status) => {
-    expect(read({ state: 'CONNECTING' }, now, true, waiting, failed).status).toBe(status);
+    ['up within the grace period', 5_000, 1, 1, 'up', undefined],
+    ['up beyond the grace period if no call needs it', 60_000, 0, 0, 'up', undefined],
+    ['degraded beyond the grace period if a call is waiting', 5_001, 1, 0, 'degraded', 'not connected yet; calls wait'],
+    [
+      'degraded beyond the grace period if calls have failed',
+      5_001,
+      0,
+      1,
+      'degraded',
+      'not connected yet; calls have failed',
+    ],
+  ])('reports a channel that connects for the first time as %s', (_, now, waiting, failed, status, message) => {
+    const health = read({ state: 'CONNECTING' }, now, true, waiting, failed);
+    expect([health.status, health.details.message]).toEqual([status, message]);
   });
 
   it.each([

@@ -42,7 +42,8 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean, 
   if (outage === undefined) {
     const isLate = state === 'CONNECTING' && epochNow - since.getTime() > client.outageGraceMs;
     if (!isLate || (client.waitingCalls === 0 && failed === 0)) return { status: 'up', details };
-    return { status: 'degraded', details: { ...details, message: 'not connected yet; calls wait' } };
+    const effect = client.waitingCalls > 0 ? 'calls wait' : 'calls have failed';
+    return { status: 'degraded', details: { ...details, message: `not connected yet; ${effect}` } };
   }
 
   const reported = {

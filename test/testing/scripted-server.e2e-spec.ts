@@ -463,6 +463,10 @@ describe('ScriptedGrpcServer', () => {
         new Error('x'),
         `: expected ${reply}, a list of them, or a function that returns one, got an Error; write () => { throw error; }`,
       ],
+      [
+        [],
+        `: expected at least one reply such as { message: { … } } or { status: 'NOT_FOUND' }, got an array of length 0`,
+      ],
       [[{}, () => ({})], `[1]: expected ${reply}, got a function`],
       [{ mesage: {} }, ".mesage: unknown key; did you mean 'message'?"],
       [{ text: 'hello' }, '.text: unknown key; write message: { text: … }'],

@@ -67,6 +67,10 @@ export function checkedScript(method: LoadedMethod, script: Script): Script {
   }
   // Safe cast: `isArray` loses the element type of a readonly array.
   const replies = Array.isArray(script) ? (script as readonly Reply[]) : undefined;
+  if (replies?.length === 0) {
+    const message = problemMessage(`at least one reply such as ${EXAMPLE}`, replies, undefined);
+    throw new GrpcConfigurationError([{ path, message }]);
+  }
   const problems =
     replies?.flatMap((reply, index) => replyProblems(reply, type, pathOf(path, index))) ??
     replyProblems(script, type, path, ', a list of them, or a function that returns one');

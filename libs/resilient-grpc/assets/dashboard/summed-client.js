@@ -113,7 +113,7 @@ export class SummedClient {
     return rates.length === 0 ? undefined : rates.reduce((a, b) => a + b);
   }
 
-  /** Sums of rates per second, or of values, at equal intervals: times in seconds, then a column for each of `fields`. */
+  /** Returns sums of rates per second, or of values, at equal intervals: times in seconds, then a column for each of `fields`. */
   columns(fields, windowMs, now) {
     const first = Math.ceil((now - windowMs) / STEP_MS) * STEP_MS;
     const moments = Array.from(

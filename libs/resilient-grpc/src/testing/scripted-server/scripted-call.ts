@@ -27,7 +27,7 @@ export interface ScriptedCall<Request = unknown> {
 
 /**
  * The state of a call: 'open', 'answered' with a status, 'cancelled' by the client or the deadline, or 'disconnected' because its
- * connection was lost or this server stopped.
+ * connection was lost, or because a stop of this server that was not graceful ended the call.
  */
 export type CallOutcome = 'open' | 'answered' | 'cancelled' | 'disconnected';
 

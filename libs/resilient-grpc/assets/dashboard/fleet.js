@@ -297,7 +297,7 @@ function processTable() {
   });
 }
 
-/** One client in all processes. */
+/** Details of one client, summed over all processes. */
 class FleetClient {
   constructor() {
     this.head = new ClientHead();

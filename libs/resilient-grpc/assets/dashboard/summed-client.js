@@ -53,7 +53,7 @@ const STEP_MS = 2_000;
 
 /**
  * One client in several processes. `parts`: { process, client } for each process with current data. `process.now` is the time by the clock
- * of that process. Has the interface of ClientState that the overview uses.
+ * of that process. Implements the part of ClientState that the overview uses.
  */
 export class SummedClient {
   constructor(key, parts) {

@@ -11,7 +11,9 @@ export interface ScriptedCall<Request = unknown> {
   readonly peer: string;
   /** Number of calls to this method since the start or the last `reset()`, including this one: 1 for the first call. */
   readonly number: number;
-  /** Number of those calls that have the same key as this one, including this one; 1 if the call has no key. */
+  /**
+   * Number of calls to this method with the same key since the start or the last `reset()`, including this one; 1 if the call has no key.
+   */
   readonly attempt: number;
   /** Value of `grpc-previous-rpc-attempts`; 0 if absent. */
   readonly previousAttempts: number;

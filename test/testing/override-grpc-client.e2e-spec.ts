@@ -145,7 +145,7 @@ describe('overrideGrpcClient', () => {
   it('rejects a client override in an application without clients', async () => {
     const builder = overrideGrpcClient(Test.createTestingModule({}), 'orders', { url: server.url });
     await expect(builder.compile()).rejects.toThrow(
-      "No gRPC client 'orders' to override; import ResilientGrpcModule.forFeature([...]) in the module under test",
+      "overrideGrpcClient: no gRPC client 'orders'; import ResilientGrpcModule.forFeature([...]) in the module under test",
     );
   });
 });

@@ -15,7 +15,7 @@ const FAULTS = new Set([
   'RESOURCE_EXHAUSTED',
   'UNIMPLEMENTED',
 ]);
-/** Minimum share of faults among the recently ended calls at which a client counts as failing. */
+/** Minimum share of faults among the recently ended calls, of which there must be at least five, at which a client counts as failing. */
 const BAD_SHARE = 0.05;
 
 /** Returns the time range to show before `now`, in milliseconds, if the data starts at `oldest`. */
@@ -39,7 +39,7 @@ export const STATES = {
 
 /** State of one client: its latest snapshot, and samples of its counters. */
 export class ClientState {
-  /** One column per field, in the server's order of fields. */
+  /** One column per field, in the order of `fields`. */
   samples = [];
 
   constructor(key, fields) {
@@ -64,7 +64,7 @@ export class ClientState {
     this.#sample(at);
   }
 
-  /** Prepends samples that the server took earlier. Uses them only if they start before the existing samples. */
+  /** Prepends samples that the process took earlier. Uses them only if they start before the existing samples. */
   takeSamples(rows) {
     const known = this.samples[0];
     if (rows.length === 0 || (known.length > 0 && known[0] <= rows[0][0])) return;
@@ -124,7 +124,7 @@ export class ClientState {
 
 /**
  * Returns the assessment of a client: a tone (bad, warn, ok, off), a rank (higher is worse), a word, and an explanation. `now` is in
- * milliseconds since 1970, by the server's clock. `isClean` is true if calls succeeded in the last few seconds and none failed.
+ * milliseconds since 1970, by the clock of the process. `isClean` is true if calls succeeded in the last few seconds and none failed.
  */
 export function assess({ connectivity, circuits, recent, waiting, waitingForStream, drain }, now, isClean) {
   const { state, outage, lastError } = connectivity;

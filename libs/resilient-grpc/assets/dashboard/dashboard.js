@@ -85,7 +85,7 @@ export class Dashboard {
     this.#show();
   }
 
-  /** Key of the client whose details are shown: the selected one, or the only one. */
+  /** Returns the key of the client whose details are shown: the selected one, or the only one. `undefined` if the overview is shown. */
   #shownKey() {
     return (
       selectedClient() ??
@@ -243,7 +243,7 @@ export function handleKey(event, overview) {
   } else if (event.key === 'Escape' && selectedClient() !== undefined) location.hash = '';
 }
 
-/** Key of the selected client; `undefined` if none is selected. */
+/** Returns the key of the selected client; `undefined` if none is selected. */
 export function selectedClient() {
   if (!location.hash.startsWith(HASH)) return undefined;
   const encoded = location.hash.slice(HASH.length);
@@ -263,8 +263,8 @@ async function fetchSnapshot() {
 }
 
 /**
- * Reloads the page, because a page of another release may be unable to read the events. Reloads once per release and browser tab.
- * Otherwise, the page would reload forever behind a load balancer that alternates between releases.
+ * Reloads the page, because a page of another release may be unable to read the events. Reloads at most once per release and browser tab,
+ * because the page would otherwise reload forever behind a load balancer that alternates between releases.
  */
 export function reloadFor(release) {
   const key = `nestjs-resilient-grpc.reloaded-for.${release}`;

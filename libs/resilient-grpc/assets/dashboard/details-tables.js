@@ -25,7 +25,7 @@ export const REASONS = {
   overloaded: 'refused by an overloaded server',
 };
 
-/** Creates a table. `itemsOf` reads its items from a snapshot; the table is empty if it returns `undefined`. */
+/** Creates a table. `itemsOf` reads the items of the table from a snapshot; if `itemsOf` returns `undefined`, the table is empty. */
 function tableOf(itemsOf, options) {
   return Object.assign(new Table(options), { itemsOf: (snapshot) => itemsOf(snapshot) ?? [] });
 }

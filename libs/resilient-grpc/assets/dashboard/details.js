@@ -247,7 +247,7 @@ function sentenceOf(text = '') {
   return text === '' ? '' : `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
 }
 
-/** Facts about the watch of a `kubernetes:` target. */
+/** Returns facts about the watch of a `kubernetes:` target. */
 function watchFacts({ state, since, endpoints, changedAt, server, error, remedy }, now) {
   const { ready, notReady, terminating } = endpoints ?? {};
   return [

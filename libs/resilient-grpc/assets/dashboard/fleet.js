@@ -18,7 +18,7 @@ const number = (title, valueOf, tone, note) => ({
   text: (item) => (valueOf(item) === undefined ? NONE : count(valueOf(item))),
   tone: (item) => (valueOf(item) > 0 ? tone : ''),
 });
-/** URL of the page of one process, or of one of its clients. */
+/** Returns the URL of the page of one process, or of one of its clients. */
 const addressOf = ({ key }, client) =>
   `${location.pathname}?process=${encodeURIComponent(key)}${client === undefined ? '' : HASH + encodeURIComponent(client)}`;
 
@@ -151,7 +151,7 @@ export class Fleet {
     return process;
   }
 
-  /** The processes without duplicates, because the URL of the process that serves the page can be listed, too. */
+  /** Returns the processes without duplicates, because the URL of the process that serves the page can be listed, too. */
   #distinct() {
     const seen = new Map();
     for (const process of this.#processes.values()) {
@@ -230,7 +230,7 @@ export class Fleet {
   }
 }
 
-/** The clients of `processes`, by key. */
+/** Returns one summed client for each key of the clients of `processes`. */
 function summedClients(processes) {
   const parts = new Map();
   for (const process of processes)
@@ -246,7 +246,7 @@ const failedOf = (clients) => sumOf(clients, ({ snapshot }) => snapshot.recent.f
 const waitingOf = (clients) => sumOf(clients, ({ snapshot }) => snapshot.waiting);
 const unhealthyOf = (process) => clientsOf(process)?.filter((client) => client.assess(process.now).rank >= 4).length;
 
-/** Facts about all `processes` combined. */
+/** Returns facts about all `processes` combined. */
 function sums(processes) {
   const clients = processes.flatMap((process) => clientsOf(process));
   const failed = failedOf(clients);
@@ -297,7 +297,7 @@ function processTable() {
   });
 }
 
-/** One client in all processes. */
+/** Details of one client, summed over all processes. */
 class FleetClient {
   constructor() {
     this.head = new ClientHead();

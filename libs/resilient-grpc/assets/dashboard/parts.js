@@ -55,8 +55,8 @@ export class Children {
 
 /**
  * A table of `columns`: { title, text(item, now), note?, hint?, tone?, number?, cell?, order?, href? }. `note` explains the title, `hint`
- * explains an item, and `href(item)` turns the item into a link. `sortBy` is the title of the column to sort by; if it is given, columns
- * with `order(item)` are sortable. `empty` is shown instead if there are no items.
+ * explains an item, and `href(item)` returns the URL to which the cell links. `sortBy` is the title of the column to sort by; if it is
+ * given, columns with `order(item)` are sortable. `empty` is shown instead if there are no items.
  */
 export class Table {
   #descending = true;
@@ -137,12 +137,12 @@ export function place(parent, ...elements) {
     parent.replaceChildren(...elements);
 }
 
-/** Creates a section of the page with a title. */
+/** Creates a titled section of the page. */
 export function section(heading, title, ...children) {
   return el('section', { class: 'panel', 'aria-label': title }, el(heading, { text: title }), ...children);
 }
 
-/** Creates a section of the details of a client. */
+/** Creates a titled section of a client's details. */
 export function panel(title, ...children) {
   return section('h3', title, ...children);
 }

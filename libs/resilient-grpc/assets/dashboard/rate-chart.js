@@ -134,7 +134,7 @@ export class TimeChart {
       ctx.textBaseline = 'top';
       ctx.fillStyle = color(`--${this.series[i].color}`);
       const text = `↑ ${this.options.value(Math.round(column[highest]))}`;
-      // Drawn to the right of the point, because the marks that show its cause are to the left.
+      // Drawn to the right of the point, because the marks that show the cause of the peak are to the left.
       const x = chart.valToPos(moments[highest], 'x', true) + 8 * devicePixelRatio;
       const last = bbox.left + bbox.width - ctx.measureText(text).width;
       ctx.fillText(text, Math.min(x, last), bbox.top + 2 * devicePixelRatio);

@@ -53,7 +53,7 @@ const STEP_MS = 2_000;
 
 /**
  * One client in several processes. `parts`: { process, client } for each process with current data. `process.now` is the time by the clock
- * of that process. Has the interface of ClientState that the overview uses.
+ * of that process. Implements the part of ClientState that the overview uses.
  */
 export class SummedClient {
   constructor(key, parts) {
@@ -113,7 +113,7 @@ export class SummedClient {
     return rates.length === 0 ? undefined : rates.reduce((a, b) => a + b);
   }
 
-  /** Sums of rates per second, or of values, at equal intervals: times in seconds, then a column for each of `fields`. */
+  /** Returns sums of rates per second, or of values, at equal intervals: times in seconds, then a column for each of `fields`. */
   columns(fields, windowMs, now) {
     const first = Math.ceil((now - windowMs) / STEP_MS) * STEP_MS;
     const moments = Array.from(

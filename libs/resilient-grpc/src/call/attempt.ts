@@ -50,7 +50,7 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly peer: string | undefined;
   /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
   readonly connection: object | undefined;
-  /** Observation by the transport, with a remedy, for the message of the error; absent without an observation. */
+  /** Observation by the transport, with a remedy, for the error message; absent if the transport has observed nothing. */
   readonly remedy?: string | undefined;
   /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;
@@ -68,7 +68,10 @@ export interface Attempt {
   halfClose(): void;
   /** Ends the attempt on this side and on the wire. `onEnd` follows if the attempt has not ended yet. */
   cancel(why: AttemptEvidence['endedHere'], code: number, details: string): void;
-  /** Like `cancel`, but no callback follows. Used if the caller cancelled, or the deadline has passed. */
+  /**
+   * Like `cancel`, but no callback follows. Used if the result is no longer needed, for example because the caller cancelled, the deadline
+   * has passed, or another hedged attempt has won.
+   */
   abandon(because?: 'deadline'): void;
   /** 'ip:port' of the connection; `undefined` until one is picked. */
   readonly peer: string | undefined;

@@ -179,9 +179,9 @@ export type GrpcClientEvent = {
       readonly path: string;
       /** Number of resumes, including this one. */
       readonly resumes: number;
-      /** Time from the end of the previous call to the start of this one. */
+      /** Time in milliseconds from the end of the interrupted call to the start of the call that resumes the stream. */
       readonly gapMs: number;
-      /** True if messages have been delivered since the stream began or was last resumed. */
+      /** True if messages were delivered between the previous resume, or the start of the stream, and this resume. */
       readonly progress: boolean;
     }
   /**

@@ -61,7 +61,7 @@ function checkDefined(compiled: TestingModule, client: string | symbol): void {
     clients = compiled.get(GrpcClients, { strict: false });
   } catch {
     const remedy = 'import ResilientGrpcModule.forFeature([...]) in the module under test';
-    throw new Error(`No gRPC client '${clientLabel(client)}' to override; ${remedy}`);
+    throw new Error(`overrideGrpcClient: no gRPC client '${clientLabel(client)}'; ${remedy}`);
   }
   clients.get(client);
 }

@@ -23,7 +23,7 @@ export class TcpListener {
   private server: Server | undefined;
   port: number;
 
-  /** Creates a stopped listener; call `listen` to start it. `onConnection` owns the sockets that it receives. */
+  /** Creates a stopped listener; call `listen` to start it. `onConnection` must handle errors of the sockets that it receives. */
   constructor(
     private readonly onConnection: (socket: Socket) => void,
     private readonly options: TcpListenerOptions,

@@ -40,8 +40,8 @@ const optionsSchema = object(
 
 /**
  * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time during which
- * this process was stopped or blocked extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger. The
- * timeout does not interrupt a promise that `condition` has returned.
+ * this process was stopped or blocked between polls extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger. The timeout
+ * does not interrupt a promise that `condition` has returned.
  * @throws GrpcConfigurationError if an option is unknown or invalid
  * @throws Error after `timeoutMs`, with `describe` in its message, and with the error that the last poll threw, if any, as its cause
  */

@@ -31,8 +31,8 @@ export interface Reply<Request = unknown> {
   /** True if the reply never ends. Headers and messages are sent, if any. */
   readonly never?: boolean | undefined;
   /**
-   * Mode for requests that the script does not read: 'await' reads all of them before replying, 'read' reads them while replying, and
-   * 'leave' does not read them, so that flow control blocks the client.
+   * Mode for requests that the script does not read: 'await' reads all of them before replying, 'read' reads them while replying (only if
+   * `messages` is not a function), and 'leave' does not read them, so that flow control blocks the client.
    * @defaultValue 'await' for client streams, 'read' for bidirectional streams
    */
   readonly requests?: 'await' | 'read' | 'leave' | undefined;

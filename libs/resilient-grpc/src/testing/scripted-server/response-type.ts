@@ -46,8 +46,8 @@ export function responseTypeOf(method: LoadedMethod): ResponseType {
 /**
  * Returns the problems of a message: a value that is not an object, top-level fields that `type` does not have, and values that do not fit
  * a string, floating-point, or 32-bit integer field. The serializer would ignore or convert them. Fields of class instances are not
- * checked, because a class may have additional properties. Names that no field can have, such as `$typeName` of other generators, are
- * ignored.
+ * checked, because a class may have additional properties. Names that no field can have, such as `$typeName` from other code generators,
+ * are ignored.
  */
 export function messageProblems(message: unknown, type: ResponseType, path: string): ConfigurationProblem[] {
   if (!isObject(message)) return [{ path, message: problemMessage(`an object with fields of ${type.name}`, message) }];

@@ -11,7 +11,9 @@ export interface ScriptedCall<Request = unknown> {
   readonly peer: string;
   /** Number of calls to this method since the start or the last `reset()`, including this one: 1 for the first call. */
   readonly number: number;
-  /** Number of those calls that have the same key as this one, including this one; 1 if the call has no key. */
+  /**
+   * Number of calls to this method with the same key since the start or the last `reset()`, including this one; 1 if the call has no key.
+   */
   readonly attempt: number;
   /** Value of `grpc-previous-rpc-attempts`; 0 if absent. */
   readonly previousAttempts: number;
@@ -27,7 +29,7 @@ export interface ScriptedCall<Request = unknown> {
 
 /**
  * The state of a call: 'open', 'answered' with a status, 'cancelled' by the client or the deadline, or 'disconnected' because its
- * connection was lost or this server stopped.
+ * connection was lost, or because a stop of this server that was not graceful ended the call.
  */
 export type CallOutcome = 'open' | 'answered' | 'cancelled' | 'disconnected';
 

@@ -34,7 +34,7 @@ export class ScriptedGrpcServer {
   /** The servers started since the last stop that was not graceful. Those that were stopped gracefully may still have calls in flight. */
   private readonly servers: Server[] = [];
   private injector: ConnectionInjector | undefined;
-  /** True from a stop that is not graceful until the next start. Calls that end without a status in between count as disconnected. */
+  /** True from a stop that is not graceful until the next start. Until then, calls that end without a status count as disconnected. */
   private cutting = false;
   private isClosed = false;
 

@@ -50,7 +50,7 @@ export async function sendReply(reply: Reply, context: ReplyContext): Promise<vo
   }
   const details = reply.details ?? statusName(code);
   call.emit('error', Object.assign(new Error(details), { code, details, metadata: trailersOf(reply) }));
-  // Discards the remaining requests. Otherwise, they would stay buffered if the client is still sending.
+  // Discards the remaining requests, which would otherwise stay buffered if the client were still sending.
   if (method.requestStream && reply.requests !== 'leave') call.resume();
 }
 

@@ -34,7 +34,7 @@ const SECRET_PATTERNS: readonly (readonly [RegExp, string])[] = [
  * header. Runs in linear time for any input, because no pattern rescans text that it has already matched.
  *
  * @param isCut true if `text` was truncated. The missing part of a URL at the end of `text` may contain an '@', so the visible part may
- * consist of credentials.
+ * include credentials.
  */
 export function maskSecrets(text: string, isCut = false): string {
   const known = SECRET_PATTERNS.reduce((rest, [secret, mask]) => rest.replace(secret, mask), text);

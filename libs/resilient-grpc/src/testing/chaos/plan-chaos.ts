@@ -25,7 +25,7 @@ export interface ChaosPlanOptions {
    * @defaultValue [500, 1500]
    */
   readonly distanceMs?: RangeMs | undefined;
-  /** Time in milliseconds, 0 or more, without faults at the end. @defaultValue a quarter of `durationMs` */
+  /** Time without faults at the end of the plan, in milliseconds; 0 or more, and less than `durationMs`. @defaultValue a quarter of it */
   readonly quietMs?: number | undefined;
 }
 

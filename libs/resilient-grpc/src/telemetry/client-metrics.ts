@@ -32,7 +32,10 @@ export interface MeasuredAttemptEnd {
   readonly peer: string | undefined;
 }
 
-/** Maximum number of cached endpoint attributes per method. After each deployment, a target has new endpoints. */
+/**
+ * Maximum number of cached attribute sets per method, one for each endpoint and status. The cache is bounded, because a target has new
+ * endpoints after each deployment.
+ */
 const MAX_CACHED_ATTRIBUTES = 1_000;
 
 /** Metric attributes of one method. They are created once and reused by every measurement. */
@@ -93,7 +96,7 @@ export class ClientMetrics {
     // Two clients can share a target. The client name distinguishes their observed values.
     this.client = { 'resilient_grpc.client': client.name, ...this.target };
     this.connected = { ...this.target, 'grpc.security_level': client.isSecure ? 'privacy_and_integrity' : 'none' };
-    // Counts the connections that were opened before telemetry was set.
+    // Counts the connections that were already open when telemetry was set.
     const { openConnections } = client.figures();
     if (openConnections > 0) instruments.openConnections.add(openConnections, this.connected);
     observed.add(this.client, client);

@@ -7,7 +7,7 @@ import type { Clock } from '../time/clock.js';
 import type { ServedCallEnd } from './grpc-telemetry.js';
 import { BYTES, methodName, SECONDS } from './instruments.js';
 
-/** Attributes of calls to unknown methods (gRFC A66). Clients can send any method name, and each would otherwise create a new series. */
+/** Attributes of calls to unknown methods (gRFC A66). Clients can send any method name, and each name would otherwise create a series. */
 const OTHER_METHOD: Attributes = { 'grpc.method': 'other' };
 
 /**

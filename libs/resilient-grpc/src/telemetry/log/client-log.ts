@@ -17,7 +17,10 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
 export interface LoggedClient {
   readonly name: string;
   readonly target: string;
-  /** Returns the numbers of calls that wait, or have failed, because no connection is available, and the latest failure to connect. */
+  /**
+   * Returns the number of calls that are waiting for the channel, the number of calls that have failed because no connection was available,
+   * and the latest failed or slow attempt to connect.
+   */
   readonly impact: () => OutageImpact;
   /** Shell command that examines the target; `undefined` if absent. */
   readonly doctorCommand?: string | undefined;

@@ -25,10 +25,10 @@ export function oneLine(text: string, maxLength = MAX_TEXT_LENGTH): string {
 }
 
 /**
- * Makes an error stack safe to log: the message on one line, then the frames, one indented line each. The message is removed from the stack
- * because it may contain client input, unescaped and of any length.
+ * Makes an error stack safe to log: `title` on one line, then the frames, one indented line each. The error's `message` is removed from the
+ * stack, because it may contain client input, unescaped and of any length.
  */
-export function stackOf(what: string, message: string, stack: string): string {
+export function stackOf(title: string, message: string, stack: string): string {
   const frames = stack
     .slice(Math.max(0, stack.indexOf(message)) + message.length)
     .slice(0, MAX_STACK_FRAMES * MAX_TEXT_LENGTH)
@@ -36,7 +36,7 @@ export function stackOf(what: string, message: string, stack: string): string {
     .map((line) => line.trim())
     .filter((line) => line.startsWith('at '))
     .slice(0, MAX_STACK_FRAMES);
-  return [oneLine(what), ...frames.map((frame) => `    ${oneLine(frame)}`)].join('\n');
+  return [oneLine(title), ...frames.map((frame) => `    ${oneLine(frame)}`)].join('\n');
 }
 
 /** Formats a duration: '80 ms', '5.1 s', '125 s'. */

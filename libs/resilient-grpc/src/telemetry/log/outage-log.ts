@@ -8,7 +8,7 @@ import { counted, duration, oneLine } from './log-text.js';
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
 /**
- * Minimum age of an outage that is logged as a warning. Shorter outages are usually ordinary restarts: if a server was down for one second
+ * Minimum age of an outage that gets its own warning. Shorter outages are usually ordinary restarts: if a server was down for one second
  * and a call is waiting, the client reconnects within 0.4 s after the server accepts connections again.
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
@@ -16,7 +16,7 @@ const FLAPPING = 'flapping';
 const { flapCount } = DEFAULT_OUTAGE_POLICY;
 const NO_CALLS = { waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 
-/** Explanation of the last failed attempt to connect. */
+/** Explanation of the latest failed or slow attempt to connect. */
 export interface LoggedFailure {
   readonly cause: string;
   readonly kind: string;
@@ -25,7 +25,7 @@ export interface LoggedFailure {
 
 /** Calls affected by an outage, and its latest cause. */
 export interface OutageImpact {
-  /** The latest failure to connect; `undefined` if the channel is connected, or if no attempt to connect has failed. */
+  /** The latest failed or slow attempt to connect; `undefined` if the channel is connected, or if there was no such attempt. */
   readonly failure?: LoggedFailure | undefined;
   /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
@@ -100,7 +100,10 @@ export class OutageLog {
     this.scheduleCheck(skipsWaitWarning ? Math.max(graceMs, OUTAGE_WARNING_DELAY_MS) : OUTAGE_WARNING_DELAY_MS);
   }
 
-  /** Handles 'outage-grace-over'. Logs at once, because the process may end after the call has failed. */
+  /**
+   * Handles 'outage-grace-over'. Logs at once if the outage is old enough for a warning, because the process may end after the call has
+   * failed.
+   */
   graceEnded(): void {
     const { outage } = this;
     if (outage === undefined) return;

@@ -22,7 +22,7 @@ const weight = v.pipe(v.number(WEIGHT), v.minValue(0, WEIGHT));
 
 /**
  * Returns the faults of a kit that have a weight, or all faults if `weights` is undefined.
- * @param kitName function that returns the kit, for error messages
+ * @param kitName name of the function that returns the kit, for error messages
  * @throws GrpcConfigurationError if a weight has an unknown name or is invalid
  */
 export function selectFaults<Name extends string>(

@@ -125,8 +125,8 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   const running = (async () => run({ plan, signal: over.signal }))();
   const fullPlan = finished.then(() => {
     over.abort();
-    const what = `run did not end within ${graceMs} ms after its signal was aborted`;
-    return within(running, { clock, ms: graceMs, what, signal: end.signal });
+    const errorText = `run did not end within ${graceMs} ms after its signal was aborted`;
+    return within(running, { clock, ms: graceMs, errorText, signal: end.signal });
   });
   const aborts = aborted === undefined ? [] : [abortOf(aborted, end.signal)];
   const [ended] = await Promise.allSettled([Promise.race([running, fullPlan, ...aborts])]);
@@ -172,12 +172,12 @@ async function injectFaults(injection: Injection, played: ChaosStep[]): Promise<
     try {
       await within(fault.begin(), {
         ...limit,
-        what: `fault '${fault.name}' did not start within ${graceMs} ms`,
+        errorText: `fault '${fault.name}' did not start within ${graceMs} ms`,
         signal: aborted,
       });
       await pause(step.forMs, clock, ended);
     } finally {
-      await within(fault.end?.(), { ...limit, what: `fault '${fault.name}' was not healed within ${graceMs} ms` });
+      await within(fault.end?.(), { ...limit, errorText: `fault '${fault.name}' was not healed within ${graceMs} ms` });
     }
     endedAt = step.atMs + step.forMs;
   }
@@ -192,24 +192,24 @@ function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): Cha
   return fault;
 }
 
-/** The time limit of an operation and its error message. */
+/** The time limit of an operation. */
 interface TimeLimit {
   readonly clock: Clock;
   readonly ms: number;
-  /** The error message. */
-  readonly what: string;
+  /** Message of the error if the operation exceeds the limit. */
+  readonly errorText: string;
   /** Signal that also ends the wait. `within` then rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Resolves to the result of `work`. Rejects if `work` rejects or takes longer than `ms`. */
-async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, signal }: TimeLimit): Promise<T> {
+async function within<T>(work: T | PromiseLike<T>, { clock, ms, errorText, signal }: TimeLimit): Promise<T> {
   const done = new AbortController();
   const ends = signal === undefined ? [done.signal] : [done.signal, signal];
   const timeout = async (): Promise<never> => {
     await pause(ms, clock, AbortSignal.any(ends));
     signal?.throwIfAborted();
-    throw new Error(what);
+    throw new Error(errorText);
   };
   try {
     return await Promise.race([work, timeout()]);

@@ -11,8 +11,8 @@ const LONG_MS: RangeMs = [200, 1_000];
 
 /**
  * The name of a network fault. 'reset', 'close': every connection ends (RST or FIN). 'outage': connections are reset, and new ones are
- * refused. 'black-hole': no bytes pass on existing or new connections. 'cut': one connection is reset in the middle of a frame from the
- * server. 'delay': bytes are delayed by 100 ms in each direction.
+ * refused. 'black-hole': no bytes pass on existing or new connections. 'cut': up to one connection is reset, in the middle of a frame from
+ * the server. 'delay': bytes are delayed by 100 ms in each direction.
  */
 export type NetworkFaultName = 'reset' | 'close' | 'outage' | 'black-hole' | 'cut' | 'delay';
 
@@ -60,8 +60,8 @@ export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkF
 }
 
 /**
- * The name of an HTTP/2 fault of a server or proxy. 'goaway': every connection receives GOAWAY and drains. 'unprocessed': a GOAWAY rejects
- * one call as unprocessed. 'refused': up to three streams are refused (REFUSED_STREAM). 'reset': up to two calls are reset
+ * The name of an HTTP/2 fault of a server or proxy. 'goaway': every connection receives GOAWAY and drains. 'unprocessed': up to one call
+ * is rejected as unprocessed by a GOAWAY. 'refused': up to three streams are refused (REFUSED_STREAM). 'reset': up to two calls are reset
  * when the server has started to respond. 'missing-trailers': up to two responses end without trailers. 'stream-limit': each connection
  * allows one stream at a time. 'held-settings': connections drain, and new ones receive no SETTINGS and are unusable.
  */
@@ -110,8 +110,8 @@ export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2
 }
 
 /**
- * The name of a server process fault. 'kill': killed, and restarted at the end of the fault. 'freeze': frozen until the end of the fault.
- * 'restart': terminated gracefully, or killed after 2 s, and started again.
+ * The name of a server process fault. 'kill': the process is killed, and restarted at the end of the fault. 'freeze': the process is frozen
+ * until the end of the fault. 'restart': the process is terminated gracefully, or killed after 2 s, and started again.
  */
 export type ServerFaultName = 'kill' | 'freeze' | 'restart';
 

@@ -25,7 +25,7 @@ export interface ChaosPlanOptions {
    * @defaultValue [500, 1500]
    */
   readonly distanceMs?: RangeMs | undefined;
-  /** Time in milliseconds, 0 or more, without faults at the end. @defaultValue a quarter of `durationMs` */
+  /** Time without faults at the end of the plan, in milliseconds; 0 or more, and less than `durationMs`. @defaultValue a quarter of it */
   readonly quietMs?: number | undefined;
 }
 
@@ -115,7 +115,7 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
   const roomMs = durationMs - quietMs;
   if (neededMs <= roomMs) return;
   throw new RangeError(
-    `chaos: not every fault fits: a fault with its distance may take ${neededMs} ms, but only ${roomMs} ms are available; ` +
+    `chaos: expected durationMs minus quietMs to be at least ${neededMs}, the longest distance plus the longest fault, got ${roomMs}; ` +
       'increase durationMs, or reduce distanceMs or quietMs',
   );
 }

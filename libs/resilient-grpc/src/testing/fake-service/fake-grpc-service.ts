@@ -70,7 +70,7 @@ class FakeService {
   stub(): object {
     const methods: Record<string, unknown> = { calls: this.calls };
     for (const name of Object.keys(this.handlers)) methods[name] = this.method(name);
-    // A real stub also has each method with its first letter in the other case.
+    // A real stub has a method under its proto name and under that name with a lowercase first letter. A handler may have either name.
     for (const name of Object.keys(this.handlers)) methods[withOtherCase(name)] ??= methods[name];
     return new Proxy(methods, {
       get: (target, name): unknown => {

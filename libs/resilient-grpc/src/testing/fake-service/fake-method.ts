@@ -31,7 +31,7 @@ export class FakeMethod implements MethodDescriptor {
     return this.answersOnce ? 'unary' : 'server-stream';
   }
 
-  /** Returns no bytes. Messages are not serialized; the result is only used to count sent bytes. */
+  /** Returns no bytes. Messages are not serialized; the result only determines the size of buffered requests. */
   requestSerialize(): Buffer {
     return Buffer.alloc(0);
   }

@@ -24,7 +24,10 @@ export interface GrpcErrorOptions {
   readonly cause?: unknown;
 }
 
-/** Default `reachedServer` by reason: the highest possible value for a call with one attempt, without response headers or messages. */
+/**
+ * Default `reachedServer` by reason: the usual value for a call with one attempt, without response headers or messages. Higher values are
+ * possible, for example 'maybe' for 'refused' after REFUSED_STREAM.
+ */
 const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
   server: 'yes',
   http: 'maybe',

@@ -13,7 +13,7 @@ it.each([
     () => checkIdleCut(0, 'fin'),
     'cutIdleAfter: expected ms to be a number above 0 and up to 2147483647, or undefined, got 0',
   ],
-  [() => checkIdleCut(5, 'reset'), "cutIdleAfter: expected 'fin', 'rst', or 'silent', got 'reset'"],
+  [() => checkIdleCut(5, 'reset'), "cutIdleAfter: expected how to be 'fin', 'rst', or 'silent', got 'reset'"],
   [
     () => checkByteRule(1.5, 'to-client', 'rst', 1),
     'closeAfterBytes: expected bytes to be an integer of 0 or more, or Infinity, got 1.5',
@@ -22,7 +22,7 @@ it.each([
     () => checkByteRule(1, 'both', 'rst', 1),
     "closeAfterBytes: expected direction to be 'to-client' or 'to-upstream', got 'both'",
   ],
-  [() => checkByteRule(1, 'to-client', 'close', 1), "closeAfterBytes: expected 'rst' or 'fin', got 'close'"],
+  [() => checkByteRule(1, 'to-client', 'close', 1), "closeAfterBytes: expected how to be 'rst' or 'fin', got 'close'"],
   [
     () => checkByteRule(1, 'to-client', 'rst', 0),
     'closeAfterBytes: expected times to be an integer of 1 or more, or Infinity, got 0',

@@ -578,7 +578,7 @@ describe('ScriptedGrpcServer', () => {
     });
 
     it('rejects an unknown stop mode of a ScriptedGrpcServer, and keeps the server running', async () => {
-      const expected = "stop: expected 'graceful', 'force', or 'kill-connections', got 'kill'";
+      const expected = `stop: expected a stop mode ('graceful', 'force', or 'kill-connections'), got "kill"`;
       await expect(server.stop('kill' as never)).rejects.toThrow(expected);
       expect(server.running).toBe(true);
     });

@@ -1,3 +1,5 @@
+import { describeData } from '../policy/options/describe-value.js';
+
 /**
  * Creates an argument check for `method`: `check(isValid, 'times to be an integer of 1 or more', times)`. The check throws a RangeError if
  * `isValid` is false.
@@ -5,15 +7,10 @@
 export function argumentCheck(method: string) {
   return (isValid: boolean, expected: string, got: unknown): void => {
     if (isValid) return;
-    throw new RangeError(`${method}: expected ${expected}, got ${format(got).slice(0, 100)}`);
+    throw new RangeError(`${method}: expected ${expected}, got ${describeData(got)}`);
   };
 }
 
 export function isInteger(value: unknown, from: number, to = Number.MAX_SAFE_INTEGER): boolean {
   return Number.isInteger(value) && Number(value) >= from && Number(value) <= to;
-}
-
-function format(got: unknown): string {
-  if (typeof got === 'string') return `'${got}'`;
-  return typeof got === 'number' || got === undefined ? String(got) : JSON.stringify(got);
 }

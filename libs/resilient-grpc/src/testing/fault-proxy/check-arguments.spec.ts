@@ -4,7 +4,7 @@ import { checkByteRule, checkDelay, checkDirection, checkIdleCut, checkOptions }
 it.each([
   [() => checkDelay(-1, 'both'), 'delay: expected ms to be a number from 0 to 2147483647, got -1'],
   [() => checkDelay(NaN, 'both'), 'delay: expected ms to be a number from 0 to 2147483647, got NaN'],
-  [() => checkDelay(5, 'up'), "delay: expected direction to be 'to-client', 'to-upstream', or 'both', got 'up'"],
+  [() => checkDelay(5, 'up'), `delay: expected direction to be 'to-client', 'to-upstream', or 'both', got "up"`],
   [
     () => checkDirection('holdBytes', 1),
     "holdBytes: expected direction to be 'to-client', 'to-upstream', or 'both', got 1",
@@ -13,16 +13,19 @@ it.each([
     () => checkIdleCut(0, 'fin'),
     'cutIdleAfter: expected ms to be a number above 0 and up to 2147483647, or undefined, got 0',
   ],
-  [() => checkIdleCut(5, 'reset'), "cutIdleAfter: expected how to be 'fin', 'rst', or 'silent', got 'reset'"],
+  [() => checkIdleCut(5, 'reset'), `cutIdleAfter: expected a close mode ('fin', 'rst', or 'silent'), got "reset"`],
   [
     () => checkByteRule(1.5, 'to-client', 'rst', 1),
     'closeAfterBytes: expected bytes to be an integer of 0 or more, or Infinity, got 1.5',
   ],
   [
     () => checkByteRule(1, 'both', 'rst', 1),
-    "closeAfterBytes: expected direction to be 'to-client' or 'to-upstream', got 'both'",
+    `closeAfterBytes: expected direction to be 'to-client' or 'to-upstream', got "both"`,
   ],
-  [() => checkByteRule(1, 'to-client', 'close', 1), "closeAfterBytes: expected how to be 'rst' or 'fin', got 'close'"],
+  [
+    () => checkByteRule(1, 'to-client', 'close', 1),
+    `closeAfterBytes: expected a close mode ('rst' or 'fin'), got "close"`,
+  ],
   [
     () => checkByteRule(1, 'to-client', 'rst', 0),
     'closeAfterBytes: expected times to be an integer of 1 or more, or Infinity, got 0',

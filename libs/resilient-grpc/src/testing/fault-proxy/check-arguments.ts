@@ -39,7 +39,7 @@ export function checkDelay(ms: unknown, direction: unknown): void {
 export function checkIdleCut(ms: unknown, how: unknown): void {
   const check = argumentCheck('cutIdleAfter');
   check(ms === undefined || isDuration(ms), `ms to be a number above 0 and up to ${MAX_TIMER_MS}, or undefined`, ms);
-  check(IDLE_CLOSE_MODES.includes(how), "how to be 'fin', 'rst', or 'silent'", how);
+  check(IDLE_CLOSE_MODES.includes(how), "a close mode ('fin', 'rst', or 'silent')", how);
 }
 
 /** @throws RangeError if an argument is invalid */
@@ -47,7 +47,7 @@ export function checkByteRule(bytes: unknown, direction: unknown, how: unknown, 
   const check = argumentCheck('closeAfterBytes');
   check(bytes === Infinity || isInteger(bytes, 0), 'bytes to be an integer of 0 or more, or Infinity', bytes);
   check(SINGLE_DIRECTIONS.includes(direction), "direction to be 'to-client' or 'to-upstream'", direction);
-  check(CLOSE_MODES.includes(how), "how to be 'rst' or 'fin'", how);
+  check(CLOSE_MODES.includes(how), "a close mode ('rst' or 'fin')", how);
   check(times === Infinity || isInteger(times, 1), 'times to be an integer of 1 or more, or Infinity', times);
 }
 

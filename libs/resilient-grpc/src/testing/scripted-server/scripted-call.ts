@@ -29,7 +29,7 @@ export interface ScriptedCall<Request = unknown> {
 
 /**
  * The state of a call: 'open', 'answered' with a status, 'cancelled' by the client or the deadline, or 'disconnected' because its
- * connection was lost, or because a stop of this server that was not graceful ended the call.
+ * connection was lost or the server was stopped without a graceful end of its calls.
  */
 export type CallOutcome = 'open' | 'answered' | 'cancelled' | 'disconnected';
 

@@ -219,7 +219,7 @@ const STOP_MODES: readonly unknown[] = ['graceful', 'force', 'kill-connections']
 
 /** @throws RangeError if `how` is not a stop mode */
 function checkStopMode(method: string, how: unknown): void {
-  argumentCheck(method)(STOP_MODES.includes(how), "'graceful', 'force', or 'kill-connections'", how);
+  argumentCheck(method)(STOP_MODES.includes(how), "a stop mode ('graceful', 'force', or 'kill-connections')", how);
 }
 
 function callId(call: ScriptedCall): string | undefined {

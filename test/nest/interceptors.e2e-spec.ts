@@ -234,7 +234,11 @@ describe('interceptors', () => {
   });
 
   it.each<[string, new (...args: never[]) => GrpcClientInterceptor, RegExp]>([
-    ['a request-scoped class', RequestScoped, /RequestScoped is request-scoped.*make it a singleton.*call\.inbound/],
+    [
+      'a request-scoped class',
+      RequestScoped,
+      /RequestScoped is request-scoped.*make the interceptor a singleton.*call\.inbound/,
+    ],
     ['a class that injects a request-scoped provider', InjectsRequest, /InjectsRequest is request-scoped/],
     ['a transient class', Transient, /Transient is transient/],
     ['a class that no module provides', Unprovided, /no module provides Unprovided; add it to the providers/],

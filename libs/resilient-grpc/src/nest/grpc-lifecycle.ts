@@ -126,7 +126,7 @@ export class GrpcLifecycle
     if (this.registry.size === 0 || this.draining !== undefined) return;
     const { clock } = this.dependencies;
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
-    // Clients may have been created since the timeout started.
+    // `begin` starts no timeout if there are no clients; the first client may have been created since then.
     this.watch(Math.max(timeoutMs - (clock.now() - beganAt), 0));
     const notified = this.servers.map((server) => server.streamsNotified());
     // The readiness delay of a server runs in parallel.

@@ -16,7 +16,7 @@ export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
     if (scope !== Scope.DEFAULT) {
       const kind = scope === Scope.REQUEST ? 'request-scoped (or injects a request-scoped provider)' : 'transient';
       throw new Error(
-        `${type.name} is ${kind}, but all requests share one client; make it a singleton, and read request data from call.inbound`,
+        `${type.name} is ${kind}, but all requests share one client; make the interceptor a singleton, and read request data from call.inbound`,
       );
     }
     // The cast is needed because Nest expects a concrete class, although an abstract class can be provided, too.

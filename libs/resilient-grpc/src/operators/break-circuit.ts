@@ -5,9 +5,9 @@ import type { CircuitBreaker } from './circuit-breaker.js';
 import { outcomeOf } from './error-status.js';
 
 /**
- * Fails immediately with `CircuitOpenError` while `breaker` is open, or while it is half-open and a probe is running. The first value or
- * the completion of a subscription counts as a success. The reason and status of an error before the first value determine whether it
- * counts as a failure. An unsubscription before the first value, completion, or error is ignored.
+ * Fails immediately with `CircuitOpenError` until the break of an open circuit ends, and while a half-open circuit has a running probe. The
+ * first value or the completion of a subscription counts as a success. The reason and status of an error before the first value determine
+ * whether the error counts as a failure. An unsubscription before the first value, completion, or error is ignored.
  *
  * Place `breakCircuit` inside `retryBackoff` and outside `deadline`, so that each attempt counts, and an attempt that hangs counts as a
  * failure.

@@ -38,9 +38,9 @@ const FINAL_REASONS: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /**
- * True if another attempt may succeed: for UNAVAILABLE, a `DeadlineError`, and errors without a gRPC status code. False for calls that the
- * client itself does not retry, because they may have side effects, for cancelled calls, and for an AbortError. Also false for rejections
- * by a circuit breaker, a concurrency limit, or a client that is shutting down, because another attempt would be rejected, too.
+ * True if another attempt may succeed: for UNAVAILABLE, a `DeadlineError`, and errors without a gRPC status code. False for cancelled
+ * calls, for an AbortError, and for calls that the client itself does not retry because they may have side effects. Also false for
+ * rejections by a circuit breaker, a concurrency limit, or a client that is shutting down, because another attempt would be rejected, too.
  */
 export function isTransient(error: unknown): boolean {
   if (isDeadlineError(error)) return true;

@@ -383,7 +383,7 @@ describe('failed delivery', () => {
     expect(error).toMatchObject({ code: 15, previous: 7, cursor: 4, seen: [5, 7] });
     expect(isCursorRegressionError(error)).toBe(true);
     expect(error.message).toBe(
-      'A message with cursor 4 arrived after 7 within one call; the server must send messages in order, and `cursor` and `compare` ' +
+      'A message with cursor 4 arrived after cursor 7 within one call; the server must send messages in order, and `cursor` and `compare` ' +
         'must match that order',
     );
   });

@@ -230,7 +230,7 @@ function placementError(
       return new CursorRegressionError(
         previous,
         cursor,
-        `A message with cursor ${describeData(cursor)} arrived after ${describeData(previous)} within one call; the server must send messages in ` +
+        `A message with cursor ${describeData(cursor)} arrived after cursor ${describeData(previous)} within one call; the server must send messages in ` +
           'order, and `cursor` and `compare` must match that order',
       );
     case 'too-much-overlap':

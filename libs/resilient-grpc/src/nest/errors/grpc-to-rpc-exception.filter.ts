@@ -67,8 +67,8 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
     const kind = host.getType<string>();
     if (kind === 'http') {
       const httpAdapter = this.adapters?.httpAdapter;
-      // The filter was created manually, without an adapter. The HTTP framework catches the thrown exception and might expose it to the
-      // caller.
+      // The filter was created manually, without an adapter. The HTTP framework might expose the thrown exception to the caller, so an
+      // HttpException without internal details is thrown instead of the error of the call.
       if (httpAdapter === undefined) throw error === undefined ? exception : toHttpException(error);
       new BaseExceptionFilter(httpAdapter).catch(exception, host);
       return undefined;

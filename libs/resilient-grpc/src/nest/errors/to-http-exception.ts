@@ -55,7 +55,7 @@ export interface HttpFieldViolation {
 /** Body of the HTTP response. */
 export interface GrpcHttpBody {
   readonly statusCode: number;
-  /** The upstream's message if its code describes the request, otherwise the standard text of the HTTP status. */
+  /** The upstream's message if it is not empty and `code` describes the request; otherwise the standard text of the HTTP status. */
   readonly message: string;
   /** Standard text of the HTTP status; present only if `message` is the upstream's message. */
   readonly error?: string;
@@ -87,7 +87,7 @@ export class GrpcHttpException extends HttpException {
 
 /**
  * Returns the HttpException for a failed call. google.rpc.Code defines the HTTP status for each gRPC code; if the upstream cancelled the
- * call, the status is 500 instead of 499. The upstream's message is included only if its code describes the request (INVALID_ARGUMENT,
+ * call, the status is 500 instead of 499. The upstream's message is included only if the gRPC code describes the request (INVALID_ARGUMENT,
  * NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE). A message that this process, a proxy, or a transport wrote is never
  * included.
  */

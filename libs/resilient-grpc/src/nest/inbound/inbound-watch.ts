@@ -7,7 +7,7 @@ export class InboundWatch {
 
   constructor(private readonly warn: (message: string) => void) {}
 
-  /** Records an outgoing call that should be bound to an inbound call; `found` is true if an inbound call was found. */
+  /** Records an outgoing call to which propagation applies; `found` is true if it has an inbound call. */
   readonly note = (found: boolean): void => {
     if (this.settled) return;
     if (!found) this.missing += 1;
@@ -16,7 +16,7 @@ export class InboundWatch {
     this.warn(
       `propagate is on, but none of the first ${String(CALLS_BEFORE_WARNING)} outgoing calls serves an inbound call. ` +
         "With Nest's own gRPC server, inbound calls are captured only if the microservice has the application's interceptors: " +
-        'app.connectMicroservice(options, { inheritAppConfig: true }). If no outgoing call serves an inbound call, remove propagate',
+        'app.connectMicroservice(options, { inheritAppConfig: true }). If no outgoing call is meant to serve an inbound call, remove propagate',
     );
   };
 }

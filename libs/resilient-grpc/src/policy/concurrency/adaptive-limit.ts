@@ -25,6 +25,7 @@ const BASELINE_SAMPLES = 50;
  * service time.
  */
 const LOADED_LATENCY = 1.6;
+/** Factor by which the limit is multiplied when it decreases. */
 const DECREASE = 0.9;
 /** Share by which the limit grows per measurement; it grows by at least 1. */
 const INCREASE = 0.05;
@@ -46,7 +47,7 @@ const FLOOR_WEIGHT = 0.05;
  * latency.
  */
 const UNAFFECTED_SHARE = 0.8;
-/** Maximum factor by which one observation above `UNAFFECTED_SHARE` raises the unloaded latency. */
+/** Maximum factor by which one observation at or above `UNAFFECTED_SHARE` raises the unloaded latency. */
 const SERVICE_TIME_RISE = 1.5;
 
 /** Load and latency when the limit began to decrease. */

@@ -4,7 +4,7 @@ import type { ConnectFailureKind } from './connect-failures.js';
 export interface ConnectFailureFacts {
   /** The step that failed. */
   readonly phase: 'tcp' | 'tls' | 'http2';
-  /** Error code from Node or OpenSSL; `undefined` if the peer closed the connection without an error. */
+  /** Error code from Node or OpenSSL; `undefined` if the code is unknown, or if the peer closed the connection without an error. */
   readonly code: string | undefined;
   /** Number of bytes that the peer sent. */
   readonly receivedBytes: number;

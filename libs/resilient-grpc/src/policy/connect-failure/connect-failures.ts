@@ -59,7 +59,7 @@ export type ConnectFailureKind =
 
 /** Explanation of one kind of failed connection attempt. Clients and the doctor use the same sentences. */
 export interface ConnectFailureRow {
-  /** The failure as a predicate; the address is its subject. */
+  /** The failure as a predicate; its subject is the address or the name. */
   readonly cause: string;
   /** Remedy, as an imperative. */
   readonly remedy: string;
@@ -69,7 +69,7 @@ export interface ConnectFailureRow {
   readonly reconnect: ReconnectClass;
 }
 
-const SET_AUTHORITY = '--ca FILE';
+const CA_OPTION = '--ca FILE';
 
 /** The explanations of all kinds. */
 export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailureRow>> = {
@@ -112,7 +112,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'name-not-resolved': {
     cause: 'cannot be resolved',
     remedy:
-      'check its spelling and namespace (orders.shop.svc.cluster.local), and that this host can reach its name server',
+      'check the spelling and namespace of the name (orders.shop.svc.cluster.local), and that this host can reach its name server',
     reconnect: 'refused',
   },
   'target-not-resolved': {
@@ -194,19 +194,19 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'certificate-self-signed': {
     cause: 'sends a self-signed certificate that the client does not trust',
     remedy: 'set the certificate itself as the authority: tls: { ca } in the client',
-    doctorOption: SET_AUTHORITY,
+    doctorOption: CA_OPTION,
     reconnect: 'other',
   },
   'certificate-untrusted': {
     cause: 'sends a certificate whose authority the client does not trust',
     remedy: 'set the certificate authority: tls: { ca } in the client, or configure the server to send the full chain',
-    doctorOption: SET_AUTHORITY,
+    doctorOption: CA_OPTION,
     reconnect: 'other',
   },
   'certificate-rejected': {
     cause: 'sends a certificate that the client rejects',
     remedy: 'check the certificate and its authority: tls: { ca } in the client',
-    doctorOption: SET_AUTHORITY,
+    doctorOption: CA_OPTION,
     reconnect: 'other',
   },
   'not-serving': {

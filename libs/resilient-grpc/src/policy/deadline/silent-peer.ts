@@ -24,9 +24,10 @@ export function checkReceived(last: ReceivedBytes | undefined, bytesRead: number
 
 /**
  * Returns the time for which a connection received nothing during an attempt that was running from `startedAt` to `now`. If the silence
- * began earlier, it is counted from `countFrom`.
- * `undefined` if data arrived since the latest check, or if the silence is short or began more than 500 ms after `startedAt`. Also
- * `undefined` if the latest check is missing or old: this process may have been blocked, with unread data.
+ * began before `countFrom`, it is counted from `countFrom`.
+ *
+ * Returns `undefined` if data arrived since the latest check, or if the silence is short or began more than 500 ms after `startedAt`. Also
+ * returns `undefined` if the latest check is missing or old: this process may have been blocked, with unread data.
  */
 export function silenceMs(
   last: ReceivedBytes | undefined,

@@ -172,7 +172,7 @@ function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
   return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
 }
 
-/** Like `reachedServerOf`, but also 'yes' for a gRPC status without headers: the server's own deadline status can arrive first. */
+/** Like `reachedServerOf`, but also 'yes' for a gRPC status without headers: at the deadline, the status may come from the server. */
 function reachedByStatus(e: AttemptEvidence): Verdict['reachedServer'] {
   return isGrpcResponse(e) ? 'yes' : reachedServerOf(e);
 }
@@ -197,7 +197,7 @@ function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], event:
   return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }
 
-/** Formats the code and message that grpc-js reported. grpc-js does not report that the connection timed out. */
+/** Formats the code and message that grpc-js reported, and adds that the connection timed out, which grpc-js does not report. */
 function formatStatus(e: AttemptEvidence): string {
   const cause = e.wire?.timedOut === true ? ': the server no longer responded' : '';
   return `(${statusName(e.code)}: ${e.details}${cause})`;

@@ -17,7 +17,7 @@ export type VerdictKind =
   /** The attempt failed locally, because of its metadata, its credentials, an interceptor, or the size of a request message. */
   | 'local'
   /**
-   * The server's transport rejected the stream. `reachedServer` is 'no' if the last stream ID of a GOAWAY is lower than the id of the
+   * The server's transport rejected the stream. `reachedServer` is 'no' if the last stream ID of a GOAWAY is lower than the ID of the
    * stream; 'maybe' if the stream was only reset with REFUSED_STREAM, which proxies also send for processed requests.
    */
   | 'refused'

@@ -35,7 +35,10 @@ export interface HedgeState {
   readonly notBefore: number;
   /** True if the next attempt replaces a failed one; false if it is sent because the attempts in flight are slow. */
   readonly replaces: boolean;
-  /** Connection lost by the attempt to replace; `undefined` if that attempt failed for another reason or does not exist. */
+  /**
+   * Connection that the replaced attempt lost, or that had received GOAWAY; `undefined` if that attempt failed for another reason, or if
+   * the next attempt replaces none.
+   */
   readonly lostWith: LostConnection | undefined;
   readonly stopped: NoHedgeReason | undefined;
   /** Number of attempts that were never sent. */
@@ -86,7 +89,7 @@ export type HedgeEvent =
         'kind' | 'code' | 'originalCode' | 'connectionLost' | 'overloaded' | 'reachedServer' | 'retryableHttp'
       >;
       readonly pushback: Pushback;
-      /** Connection that the attempt lost; `undefined` if the attempt failed for another reason. */
+      /** Connection that the attempt lost, or that had received GOAWAY; `undefined` if the attempt failed for another reason. */
       readonly lostWith: LostConnection | undefined;
       /** True if part of this attempt's response was delivered to the caller. */
       readonly delivered: boolean;
@@ -117,7 +120,7 @@ export interface HedgeDecision {
 }
 
 /**
- * Decides the next action when a hedge is due or an attempt of a hedged call ended, and debits the budgets
+ * Decides the next action of a hedged call when an attempt is due or has ended, and debits the budgets
  * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy). The caller of this function credits successes, once
  * per call.
  *
@@ -193,7 +196,7 @@ function decideUnsent(before: HedgeState): HedgeDecision {
   return resend(state, 'unsent');
 }
 
-/** Returns the changes to `state` after an attempt that was never sent, so that a replacement can be sent if another attempt fails. */
+/** Returns the changes to the state after an attempt that was never sent, so that a replacement can be sent if another attempt fails. */
 export function uncountLast({ sent, stopped }: HedgeState): Pick<HedgeState, 'sent' | 'stopped'> {
   return { sent: sent - 1, stopped: stopped === 'attempts-exhausted' ? undefined : stopped };
 }
@@ -221,7 +224,10 @@ function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {
   return { state: stopped, action: stopped.inFlight > 0 ? 'wait' : 'fail', because };
 }
 
-/** True if the other attempts continue after this failure: a listed code, or a local timeout without a response. */
+/**
+ * True if the other attempts continue after this failure: a listed code, a transient HTTP error if UNAVAILABLE is listed, or a local
+ * timeout without a response. After headers or messages, a listed code counts only if the connection was lost and nothing was delivered.
+ */
 function isNonFatalFailure(event: EndedEvent, policy: HedgingPolicy): boolean {
   const { verdict } = event;
   switch (verdict.kind) {

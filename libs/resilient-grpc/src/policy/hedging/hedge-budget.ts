@@ -39,7 +39,7 @@ export class HedgeBudget {
     this.remainingTokens = Math.max(this.remainingTokens - SCALE, 0);
   }
 
-  /** Remaining tokens, for the dashboard and the metrics. */
+  /** Remaining tokens, for the client's snapshot. */
   get tokens(): number {
     return this.remainingTokens / SCALE;
   }

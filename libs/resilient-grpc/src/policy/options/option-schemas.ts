@@ -20,8 +20,8 @@ import {
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
 /**
- * An object with the keys of `entries`; other keys are ignored. A missing required key is parsed as `undefined`, so that the problem names
- * the key.
+ * An object with the keys of `entries`; other keys are kept unchecked. A missing required key is parsed as `undefined`, so that the
+ * problem names the key.
  */
 export function openObject<const E extends v.ObjectEntries>(entries: E, expected: string) {
   const required = Object.keys(entries).filter((key) => !OPTIONAL.has(entries[key]?.type ?? ''));
@@ -54,7 +54,7 @@ export function object<const E extends v.ObjectEntries>(
   return v.pipe(v.unknown(), withoutEmptyList, openObject(entries, expected), knownKeys(entries, remedies, otherKeys));
 }
 
-/** An object of a JSON document that rejects unknown keys. A key whose value is null counts as absent, as in proto3 JSON. */
+/** An object in a JSON document; unknown keys are rejected. A key whose value is null counts as absent, as in proto3 JSON. */
 export function jsonObject<const E extends v.ObjectEntries>(entries: E, expected: string, remedies: KeyRemedies = {}) {
   return v.pipe(v.unknown(), v.transform(withoutNulls), openObject(entries, expected), knownKeys(entries, remedies));
 }

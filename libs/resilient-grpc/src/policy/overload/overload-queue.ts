@@ -33,7 +33,7 @@ export interface WaitingCall extends FifoEntry {
   /** Deadline in monotonic milliseconds; Infinity if the call has no deadline. */
   readonly deadline: number;
   readonly arrivedAt: number;
-  /** Mean and variance of the work of its method's calls. */
+  /** Mean and variance of the work that one call of this method takes. */
   readonly serviceTime: Pick<ServiceTime, 'meanMs' | 'variance'>;
   /** Variance of the weight. The queue sets the variance, the weight, and the order. */
   variance: number;
@@ -73,10 +73,13 @@ export class OverloadQueue<T extends WaitingCall> {
   private speed: number;
   private periodStartedAt = 0;
   private periodWork = 0;
-  /** Weight that would be waiting if no call had been refused. */
+  /** Weight that would be waiting or being served if no call had been refused. */
   private plainBacklog = 0;
   private plainVariance = 0;
-  /** Weight of the calls with a deadline for which `refuses` returned false, and which have not been added since. */
+  /**
+   * Weight of the calls with a deadline for which `refuses` returned false during an overload, after the last `takeHopeless`, and which
+   * have not been added since.
+   */
   private announced = 0;
   /** Weight of the calls that were not served when their turn came, since the last time that no call was waiting or being served. */
   private skipped = 0;
@@ -182,8 +185,8 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Removes up to 100 calls that can no longer be served in time, because the server is slower than was expected when they arrived. If
-   * these calls expired instead, their clients would reset the streams, and Node ends connections with many resets.
+   * Removes and returns up to 100 calls that can no longer be served in time, because the server is slower than was expected when they
+   * arrived. If these calls expired instead, their clients would reset the streams, and Node ends connections with many resets.
    */
   takeHopeless(now: number): T[] {
     const { limited, unlimited, speed } = this;

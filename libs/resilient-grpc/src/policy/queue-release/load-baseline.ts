@@ -15,7 +15,9 @@ export class LoadBaseline {
   private bucketEndsAt: number;
   private startedAt: number;
   private frozenAt: number | undefined;
-  /** Median latency of completed calls in milliseconds, accurate to a few percent; 0 before the first sample. */
+  /**
+   * Median latency of successful unary and client-streaming calls in milliseconds, accurate to a few percent; 0 before the first sample.
+   */
   medianMs = 0;
   private samples = 0;
 

@@ -15,9 +15,9 @@ export interface ReleaseStep {
   /** Released calls that were answered at higher latency. */
   readonly slow: number;
   readonly failed: number;
-  /** Streams released in the previous step that have neither delivered a message nor failed since. */
+  /** Streams released in the previous step that have neither received response headers nor ended since. */
   readonly quiet: number;
-  /** Released unary calls that have not ended. */
+  /** Released unary and client-streaming calls that have not ended. */
   readonly outstanding: number;
   /** `outstanding` at the end of the previous step. */
   readonly outstandingBefore: number;
@@ -62,7 +62,8 @@ function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: Release
 }
 
 /**
- * True if the slow responses are assumed to belong to calls that were sent at an earlier, faster pace, because fewer calls are outstanding.
+ * True if no call failed and clearly fewer calls are outstanding than after the previous step. The slow responses are then assumed to
+ * belong to calls that were sent at an earlier, faster pace.
  */
 function isCatchingUp({ failed, outstanding, outstandingBefore }: ReleaseStep, policy: ReleasePolicy): boolean {
   const { catchingUpShare, catchingUpFrom } = policy;

@@ -19,7 +19,10 @@ export interface ReleasePaceInput {
   readonly demand: ReleaseDemand;
 }
 
-/** Kind of a released call. A unary call is expected to be answered promptly; a stream may be silent for hours. */
+/**
+ * Kind of a released call. 'unary': a unary or client-streaming call, which is expected to be answered promptly. 'stream': a call with a
+ * response stream, which may be silent for hours.
+ */
 export type ReleasedKind = 'unary' | 'stream';
 
 /**
@@ -48,7 +51,7 @@ export class ReleasePace {
   private outstanding = 0;
   /** `outstanding` at the end of the last step. */
   private outstandingBefore = 0;
-  /** Streams released in this step that have neither delivered a message nor failed. */
+  /** Streams released in this step that have neither received response headers nor ended. */
   private openedCount = 0;
   /** `openedCount` of the previous step. By now, a server that rejects streams would have rejected these. */
   private quiet = 0;

@@ -5,7 +5,7 @@ export type CompareCursors<C> = (a: C, b: C) => number;
 export type CursorPlace =
   /** After all messages that were already received. */
   | 'newer'
-  /** Same cursor as the last message; several messages may share a cursor. */
+  /** Same cursor as the last message or heartbeat; several messages may share a cursor. */
   | 'same'
   /** Already received; a resumed call may start with such messages. */
   | 'overlap'

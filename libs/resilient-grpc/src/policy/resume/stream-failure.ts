@@ -83,7 +83,7 @@ export function failureKind({ reason, code }: StreamFailure): FailureKind {
 const CANCELLED_HERE = 'Cancelled on client';
 const CLOSED_HERE = 'Channel closed before call started';
 
-/** Returns the failure reason for an error from a plain grpc-js client. Such an error has only a code and a message. */
+/** Returns the failure reason for an error from a plain grpc-js client. Only the code and the message indicate the reason. */
 export function reasonByText(code: StatusCode, details: string): FailureReason {
   switch (code) {
     case StatusCode.UNAVAILABLE:

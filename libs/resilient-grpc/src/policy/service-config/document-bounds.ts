@@ -10,8 +10,8 @@ export const MAX_CONFIG_DEPTH = 32;
 const TOO_MANY_VALUES = `at most ${String(MAX_CONFIG_VALUES)} values`;
 
 /**
- * Returns `value`, or the document that it contains as JSON text. Fails if a bound is exceeded. `expected` is part of the message for text
- * that is not JSON.
+ * Returns `value`, or the document that it contains as JSON text. Fails if the text is not JSON, or if the document exceeds a bound.
+ * `expected` is part of the message for text that is not JSON.
  */
 export function readDocument(
   value: unknown,

@@ -195,7 +195,7 @@ describe('invalid service config', () => {
     [
       'a duplicate name of a method config',
       { methodConfig: [{ name: NAME }, { name: [{}, ...NAME] }] },
-      '$.methodConfig[1].name[1]: repeats orders.v1.Orders/ from clients.orders.serviceConfig.methodConfig[0].name[0]; write it once',
+      '$.methodConfig[1].name[1]: expected each name once, got orders.v1.Orders/ as in clients.orders.serviceConfig.methodConfig[0].name[0]; keep one',
     ],
     [
       "grpc-js's key for a message size limit",
@@ -301,7 +301,7 @@ describe('invalid service config', () => {
     [
       'a retry policy together with a hedging policy',
       withMethod({ retryPolicy: RETRY, hedgingPolicy: { maxAttempts: 2 } }),
-      '$.methodConfig[0].hedgingPolicy: cannot be combined with retryPolicy; write only one of them',
+      '$.methodConfig[0].hedgingPolicy: expected retryPolicy or hedgingPolicy, got both; keep one',
     ],
     [
       'a maxAttempts of 1 in a hedging policy',
@@ -409,7 +409,7 @@ describe('nearly valid service config', () => {
     [
       'all methods named twice',
       { methodConfig: [{ name: [{}] }, { name: [{}] }] },
-      ['$.methodConfig[1].name[0]: repeats all methods from $.methodConfig[0].name[0]; write it once'],
+      ['$.methodConfig[1].name[0]: expected each name once, got all methods as in $.methodConfig[0].name[0]; keep one'],
     ],
     [
       'a retryThrottling that is not an object',

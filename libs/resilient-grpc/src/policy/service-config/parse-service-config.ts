@@ -5,7 +5,7 @@ import { readDocument } from './document-bounds.js';
 import { serviceConfigSchema } from './service-config-schema.js';
 import type { ParsedServiceConfig } from './service-config.js';
 
-/** A valid service config, or all problems of an invalid one. */
+/** A valid service config, or the problems of an invalid one. */
 export type ServiceConfigResult =
   | { readonly ok: true; readonly config: ParsedServiceConfig }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
@@ -52,7 +52,7 @@ function repeatedNames(document: unknown, path: string): ConfigurationProblem[] 
       const first = seen.get(key);
       const scopeText = key === '/' ? 'all methods' : truncate(key);
       if (first === undefined) seen.set(key, here);
-      else problems.push({ path: here, message: `repeats ${scopeText} from ${first}; write it once` });
+      else problems.push({ path: here, message: `expected each name once, got ${scopeText} as in ${first}; keep one` });
     }
   }
   return problems;

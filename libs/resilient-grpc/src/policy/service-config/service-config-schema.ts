@@ -97,7 +97,7 @@ const methodConfig = v.pipe(
   ),
   ruleOf('hedgingPolicy', (value) =>
     'retryPolicy' in value && 'hedgingPolicy' in value
-      ? 'cannot be combined with retryPolicy; write only one of them'
+      ? 'expected retryPolicy or hedgingPolicy, got both; keep one'
       : undefined,
   ),
   v.transform(({ name, timeout, retryPolicy: retry, hedgingPolicy: hedging, ...rest }): ParsedMethodConfig => ({

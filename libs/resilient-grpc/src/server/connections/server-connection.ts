@@ -45,10 +45,11 @@ export const UNKNOWN_PEER = 'unknown';
 type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 
 /**
- * One connection, from the start of its session to the end of its socket. `session.close()` ends the connection and sends one GOAWAY with
- * the last accepted stream ID. This GOAWAY rejects requests in transit. Clients read it before the FIN that follows, so they retry these
- * requests transparently on another connection. Other servers first send a GOAWAY with id 2^31−1. After such a GOAWAY, Node accepts no
- * streams, and it reads nothing while no stream is open. Requests in transit would therefore hang until the second GOAWAY rejects them.
+ * One connection, from the start of its session to the end of its socket. `session.close()` sends one GOAWAY with the last accepted stream
+ * ID, and closes the connection after its last stream. This GOAWAY rejects requests in transit. Clients read it before the FIN that
+ * follows, so they retry these requests transparently on another connection. Other servers first send a GOAWAY with the stream ID 2^31−1.
+ * After such a GOAWAY, Node accepts no streams, and it reads nothing while no stream is open. Requests in transit would therefore hang
+ * until the second GOAWAY rejects them.
  */
 export class ServerConnection {
   /** Address of the peer, in the format that calls use. */
@@ -91,7 +92,7 @@ export class ServerConnection {
     });
   }
 
-  /** Rejects new calls and closes the connection when the open calls have ended. */
+  /** Rejects new calls, and closes the connection after its last open call. */
   end(): void {
     this.disarm('age');
     this.disarm('idle');
@@ -175,7 +176,7 @@ export class ServerConnection {
       this.destroy();
     };
     this.arm('keepalive', this.limits.keepaliveTimeoutMs, unanswered, true);
-    // Nothing more can be sent, so the peer must read all sent data within the timeout.
+    // A destroyed session cannot send PING, so the peer must read all sent data within the timeout.
     if (session.destroyed) return;
     // A closed session cannot send PING. Peers must also acknowledge SETTINGS immediately, and an empty SETTINGS frame changes no setting.
     if (session.closed) session.settings({}, this.keepAlive);

@@ -34,8 +34,8 @@ const AGE_JITTER = 0.1;
 /** Time to send the statuses of calls that are ended because of their connection's age. */
 const STATUS_FLUSH_MS = 100;
 /**
- * Time without data after which a peer is assumed to have nothing to send. It starts when the server closes its side or sends a ping. Also
- * the time that a shutdown allows for unfinished TLS handshakes.
+ * Time after which a peer is assumed to have nothing to send: without data after the server has closed its side, or without an
+ * acknowledgment of a ping. Also the time that a shutdown allows for unfinished TLS handshakes.
  */
 export const PEER_QUIET_MS = 2_000;
 
@@ -147,9 +147,9 @@ export class ServerConnection {
   }
 
   /**
-   * Runs `task` when the data that the peer has sent so far has been read, or when the peer is silent. After a suspend of this process,
-   * requests may be waiting in the socket. The call of such a request fails if two connections reject it, because clients retry a call
-   * transparently only once.
+   * Runs `task` when the data that the peer has sent so far has been read, or if the peer does not acknowledge a ping in time. After a
+   * suspend of this process, requests may be waiting in the socket. The call of such a request fails if two connections reject it, because
+   * clients retry a call transparently only once.
    */
   private whenRead(name: 'age' | 'idle', task: () => void): void {
     if (this.session.closed || this.session.destroyed) return;

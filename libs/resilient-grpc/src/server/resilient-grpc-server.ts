@@ -399,8 +399,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   /**
-   * Logs the methods without a handler, at debug level, and the handlers that no server of the application serves. Only the last server
-   * to start logs the handlers, because a server that starts later may serve them.
+   * Logs the methods without a handler, at debug level, and the handlers that serve no method of any server of the application. Only the
+   * last server to start logs these handlers, because they may serve methods of a server that starts later.
    */
   private reportHandlers(): void {
     const { servedHandlers, ownLogger } = this;

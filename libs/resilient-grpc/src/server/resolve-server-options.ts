@@ -120,7 +120,7 @@ function protoLoaderProblems(
   try {
     const loaded = requireProtoLoader(protoLoader);
     if (typeof loaded === 'object' && loaded !== null && 'loadSync' in loaded) return [];
-    const message = `expected a package with loadSync(), got "${protoLoader}"; remove it to use @grpc/proto-loader`;
+    const message = `expected a package with loadSync(), got "${protoLoader}"; leave the option out to use @grpc/proto-loader`;
     return [{ path: pathOf(path, 'protoLoader'), message }];
   } catch (error) {
     const [text] = errorMessage(error).split('\n');
@@ -129,7 +129,7 @@ function protoLoaderProblems(
   }
 }
 
-/** Returns warnings about valid options that have no effect or conflict with each other. */
+/** Returns warnings about valid options that have no effect, conflict with each other, or rely on the default port. */
 function warningsOf(
   options: ResilientGrpcServerOptions,
   { drain, maxConnectionAgeMs, maxConnectionAgeGraceMs }: Omit<ResolvedServerOptions, 'warnings'>,

@@ -18,7 +18,7 @@ export class ServedHandlers {
   services: Services = new Map();
   /** Packages that the server serves, as in its options; '' and `undefined` for all. */
   packages: readonly (string | undefined)[] = [];
-  /** True if the server has added its services. */
+  /** True if the server has started. Before that, it may still add services and handlers. */
   isComplete = false;
   /** Handlers by the path of the method that they serve. One handler can serve the methods of several services. */
   private readonly serving = new Map<string, unknown>();

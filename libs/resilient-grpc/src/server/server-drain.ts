@@ -56,7 +56,7 @@ export class ServerDrain {
     private readonly dependencies: ServerDrainDependencies,
   ) {}
 
-  /** Sets the server of this drain, and begins the drain if one was requested earlier. Before that, there is nothing to drain. */
+  /** Sets the server of this drain, and begins the drain if one was requested earlier. Without a server, there is nothing to drain. */
   setServer(server: DrainedServer): void {
     this.server = server;
     if (this.draining) this.begin();

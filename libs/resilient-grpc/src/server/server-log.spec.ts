@@ -52,12 +52,12 @@ describe('ServerLog', () => {
     [
       'a second response',
       { type: 'extra-response', path },
-      /^warn .*unary handler emitted another value after its response; the value was dropped/,
+      /^warn .*unary handler emitted another value after its response; the value was dropped; emit only one value/,
     ],
     [
       'omitted trailers',
       { type: 'trailers-omitted', path },
-      /^warn .*trailers were omitted: HTTP\/2 or gRPC forbids some of them, or they exceed 60 KiB/,
+      /^warn .*trailers were omitted: HTTP\/2 or gRPC forbids some of them, or they exceed 60 KiB; remove or shorten them/,
     ],
     [
       'an idle stream',

@@ -145,9 +145,15 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
         { messages: event.messages },
       ];
     case 'extra-response':
-      return ['warn', 'unary handler emitted another value after its response; the value was dropped'];
+      return [
+        'warn',
+        'unary handler emitted another value after its response; the value was dropped; emit only one value',
+      ];
     case 'trailers-omitted':
-      return ['warn', 'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they exceed 60 KiB'];
+      return [
+        'warn',
+        'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they exceed 60 KiB; remove or shorten them',
+      ];
     case 'stream-idle':
       return [
         'log',

@@ -42,8 +42,8 @@ export interface ServerMethodOptions {
   /**
    * Maximum number of unary calls whose handlers run at the same time, 1 or more. The option limits the server as a whole; in `methods`, it
    * limits each method. Use it for handlers that wait, for example for a database, with a value slightly above the number of requests that
-   * this resource serves at once. Other calls wait. If the option is 'adaptive', the limit adapts, between 4 and 1,000, to the duration of
-   * the handlers. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such as long polls.
+   * this resource serves at once. Calls beyond the limit wait. If the option is 'adaptive', the limit adapts, between 4 and 1,000, to the
+   * duration of the handlers. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such as long polls.
    * @defaultValue none
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
@@ -168,6 +168,6 @@ export interface ResolvedServerOptions {
   methodOptions(service: string, method: string): ResolvedServerMethod;
   /** Method patterns in `methods`. */
   readonly patterns: readonly string[];
-  /** Log lines, written at startup, about valid options that have no effect or conflict with each other. */
+  /** Log lines, written at startup, about valid options that have no effect, conflict with each other, or rely on the default port. */
   readonly warnings: readonly string[];
 }

@@ -26,7 +26,7 @@ interface ApplicationHandlers {
 
 /**
  * Returns a line for each gRPC handler that serves no method of `servers`. Nest silently ignores such a handler. If the application has a
- * `Transport.GRPC` server, handlers whose service none of `servers` serves are omitted, because that server may serve them.
+ * `Transport.GRPC` server, handlers for services that none of `servers` serves are omitted, because that server may serve these services.
  */
 export function unmatchedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {
   const unmatched = new Map<string, HandlerPattern>();

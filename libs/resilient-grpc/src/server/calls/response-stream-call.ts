@@ -33,7 +33,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   /** True if the handler has returned its result or failed. */
   private answered = false;
   private ending = false;
-  /** Final status; set before the client receives it. */
+  /** Status that `send` sent; `undefined` if the call ended with OK after the last message of its source. */
   private status: StatusLike | undefined;
 
   get maxQueuedBytes(): number {
@@ -234,7 +234,7 @@ function releaseUnread(result: unknown): void {
   }
 }
 
-/** True if the value is an iterable of messages. Protobuf messages are not iterable. Byte arrays are iterable, but each is one message. */
+/** True if the value is an iterable of messages. Protobuf messages are not iterable. A byte array is iterable, but is one message. */
 function isMessageStream(value: unknown): boolean {
   return isAsyncIterable(value) || (isIterable(value) && !ArrayBuffer.isView(value));
 }

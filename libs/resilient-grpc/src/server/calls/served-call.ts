@@ -53,7 +53,7 @@ type Served = WireCall & { [SERVED]?: ServedCall };
 export abstract class ServedCall {
   /** Start in monotonic milliseconds; 0 for a unary call if no consumer needs it. */
   readonly startedAt: number;
-  /** Time of the latest message in either direction, in monotonic milliseconds. */
+  /** Time of the latest message of a stream, in either direction, in monotonic milliseconds; `startedAt` before the first message. */
   lastActivityAt: number;
   sent = 0;
   received = 0;
@@ -62,7 +62,7 @@ export abstract class ServedCall {
   overAt = 0;
   /** Status code of the call; `undefined` until it is over. */
   endCode: number | undefined;
-  /** True if the handler has ended. */
+  /** True if the handler has ended, or will not run. */
   done = false;
   /** True if the handler leak of this call was reported; it is reported once. */
   leakReported = false;
@@ -81,7 +81,7 @@ export abstract class ServedCall {
     readonly wire: WireCall,
     readonly method: ServedMethod,
     protected readonly host: CallHost,
-    /** Called when the handler has ended. */
+    /** Called when the handler has ended, or will not run. */
     private readonly onDone: (() => void) | undefined,
   ) {
     const { everyCallWanted } = host.events;
@@ -142,7 +142,7 @@ export abstract class ServedCall {
     return handler(request, this.wire.metadata, this.wire);
   }
 
-  /** Receives the result of the handler, after its promise has resolved. */
+  /** Receives the handler's result; if the result is a promise, the value to which it resolves. */
   protected abstract readonly onResult: (result: unknown) => void;
   /** Receives the error of the handler. */
   protected abstract readonly onError: (error: unknown) => void;
@@ -313,7 +313,7 @@ export abstract class ServedCall {
     host.callOver(this);
   }
 
-  /** Reports the status on the wire, which differs from the handler's if the message is too large or missing. */
+  /** Reports the status that ended the call on the wire. This status differs from the handler's if the response cannot be sent. */
   private reportEnd(): void {
     const { method, sent, received, host, wire } = this;
     const code = sentStatusOf(wire)?.code ?? this.abortCode;
@@ -322,14 +322,14 @@ export abstract class ServedCall {
     host.events.emit({ type: 'call-end', path: method.path, kind: method.kind, end });
   }
 
-  /** Marks the handler as ended. */
+  /** Marks the handler as ended, or as one that will not run. */
   protected release(): void {
     if (this.done) return;
     this.done = true;
     this.notifyDone();
   }
 
-  /** Calls `listener` when the handler has ended. Listeners of several limits are called in the order in which they were added. */
+  /** Calls `listener` when the handler has ended or will not run. Listeners are called in the order in which they were added. */
   onHandlerEnd(listener: () => void): void {
     const earlier = this.handlerEnded;
     this.handlerEnded =

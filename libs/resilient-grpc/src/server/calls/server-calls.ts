@@ -38,7 +38,7 @@ const DRAINING_CONNECTION: StatusLike = {
 const MAX_SWEEP_INTERVAL_MS = 1_000;
 const MIN_SWEEP_INTERVAL_MS = 50;
 /**
- * Time from the deadline of a stream until this library ends the stream. grpc-js enforces deadlines, so a stream that is still open then
+ * Minimum time from the deadline of a stream until a sweep ends the stream. grpc-js enforces deadlines, so a stream that is still open then
  * has a client that is not reading.
  */
 const DEADLINE_GRACE_MS = 500;

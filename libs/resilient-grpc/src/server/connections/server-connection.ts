@@ -34,8 +34,8 @@ const AGE_JITTER = 0.1;
 /** Time to send the statuses of calls that are ended because of their connection's age. */
 const STATUS_FLUSH_MS = 100;
 /**
- * Time without data after which a peer is assumed to have nothing to send. It starts when the server closes its side or sends a ping. Also
- * the time that a shutdown allows for unfinished TLS handshakes.
+ * Time after which a peer is assumed to have nothing to send: without data after the server has closed its side, or without an
+ * acknowledgment of a ping. Also the time that a shutdown allows for unfinished TLS handshakes.
  */
 export const PEER_QUIET_MS = 2_000;
 
@@ -45,10 +45,11 @@ export const UNKNOWN_PEER = 'unknown';
 type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 
 /**
- * One connection, from the start of its session to the end of its socket. `session.close()` ends the connection and sends one GOAWAY with
- * the last accepted stream ID. This GOAWAY rejects requests in transit. Clients read it before the FIN that follows, so they retry these
- * requests transparently on another connection. Other servers first send a GOAWAY with id 2^31−1. After such a GOAWAY, Node accepts no
- * streams, and it reads nothing while no stream is open. Requests in transit would therefore hang until the second GOAWAY rejects them.
+ * One connection, from the start of its session to the end of its socket. `session.close()` sends one GOAWAY with the last accepted stream
+ * ID, and closes the connection after its last stream. This GOAWAY rejects requests in transit. Clients read it before the FIN that
+ * follows, so they retry these requests transparently on another connection. Other servers first send a GOAWAY with the stream ID 2^31−1.
+ * After such a GOAWAY, Node accepts no streams, and it reads nothing while no stream is open. Requests in transit would therefore hang
+ * until the second GOAWAY rejects them.
  */
 export class ServerConnection {
   /** Address of the peer, in the format that calls use. */
@@ -91,7 +92,7 @@ export class ServerConnection {
     });
   }
 
-  /** Rejects new calls and closes the connection when the open calls have ended. */
+  /** Rejects new calls, and closes the connection after its last open call. */
   end(): void {
     this.disarm('age');
     this.disarm('idle');
@@ -146,9 +147,9 @@ export class ServerConnection {
   }
 
   /**
-   * Runs `task` when the data that the peer has sent so far has been read, or when the peer is silent. After a suspend of this process,
-   * requests may be waiting in the socket. The call of such a request fails if two connections reject it, because clients retry a call
-   * transparently only once.
+   * Runs `task` when the data that the peer has sent so far has been read, or if the peer does not acknowledge a ping in time. After a
+   * suspend of this process, requests may be waiting in the socket. The call of such a request fails if two connections reject it, because
+   * clients retry a call transparently only once.
    */
   private whenRead(name: 'age' | 'idle', task: () => void): void {
     if (this.session.closed || this.session.destroyed) return;
@@ -175,7 +176,7 @@ export class ServerConnection {
       this.destroy();
     };
     this.arm('keepalive', this.limits.keepaliveTimeoutMs, unanswered, true);
-    // Nothing more can be sent, so the peer must read all sent data within the timeout.
+    // A destroyed session cannot send PING, so the peer must read all sent data within the timeout.
     if (session.destroyed) return;
     // A closed session cannot send PING. Peers must also acknowledge SETTINGS immediately, and an empty SETTINGS frame changes no setting.
     if (session.closed) session.settings({}, this.keepAlive);

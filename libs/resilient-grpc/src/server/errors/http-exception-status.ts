@@ -32,8 +32,8 @@ const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
 };
 
 /**
- * Maximum total size of the sent violations, in bytes. With the other trailers, they stay below the 8 KiB limit of most gRPC
- * implementations.
+ * Maximum total size of the fields and descriptions of the sent violations, in bytes. The limit leaves room for their encoding and the
+ * other trailers, because most gRPC implementations accept only 8 KiB.
  */
 const MAX_VIOLATION_BYTES = 4_096;
 

@@ -65,8 +65,8 @@ function grpcJsStatusOf(error: object): ServerStatus {
 }
 
 /**
- * True if an error's code is a gRPC code. A number alone is not sufficient, because it may be an exit code, or the code of a database
- * error, whose message must not reach the caller.
+ * True if an error has an integer code and also details, metadata, or the brand of this library. A code alone is not sufficient, because
+ * it may be an exit code, or the code of a database error, whose message must not reach the caller.
  */
 function isGrpcError(error: Error): boolean {
   if (!('code' in error && Number.isInteger(error.code))) return false;

@@ -53,9 +53,9 @@ export class WatchStream {
 }
 
 /**
- * Health status of a server for `grpc.health.v1.Health`. The status is NOT_SERVING until the application has started and its port is open,
- * then SERVING by default, and NOT_SERVING again from the start of the shutdown. The server as a whole ('') and each service of the
- * contract have separate statuses.
+ * Health status of a server for `grpc.health.v1.Health`. The status is NOT_SERVING until the application has started and the server's port
+ * is open, then SERVING by default, and NOT_SERVING again from the start of the shutdown. The server as a whole ('') and each service of
+ * the contract have separate statuses.
  */
 export class GrpcServerHealth {
   private readonly statuses = new Map<string, Status>();

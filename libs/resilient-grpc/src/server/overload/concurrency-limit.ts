@@ -27,7 +27,7 @@ export interface ConcurrencyLimitPolicy {
   readonly maxQueued: number;
 }
 
-/** Continues with a call that holds a permit. */
+/** Passes a call to the next limit, to the gate, or to its handler. */
 export type ServeNext = (call: ServedCall, request: unknown) => void;
 
 /**
@@ -76,7 +76,7 @@ export class ConcurrencyLimit {
     return this.adaptive?.current ?? Number(this.policy.maxConcurrent);
   }
 
-  /** Number of handlers that are running. */
+  /** Number of calls that hold a permit, including those that are waiting for another limit or in the gate. */
   get running(): number {
     return this.runningCount;
   }

@@ -131,7 +131,10 @@ export class OverloadGate {
     process.nextTick(this.step);
   };
 
-  /** Runs one handler. The next step follows after the synchronous work and the microtasks of the handler. */
+  /**
+   * Runs the next handler if the slice has time for it. The next step follows after the synchronous work and the microtasks of that
+   * handler.
+   */
   private readonly step = (): void => {
     const now = this.clock.now();
     const lastMs = this.noteServed(now);

@@ -79,7 +79,7 @@ describe('doctor for a kubernetes target', () => {
     await expect(run).rejects.toMatchObject({
       code: 1,
       stdout: expect.stringMatching(
-        /FAIL {2}kubernetes +@kubernetes\/client-node cannot be loaded: Cannot find package '@kubernetes\/client-node'.*\n +-> install the client library in the application: npm i @kubernetes\/client-node; on Node 20, npm i @kubernetes\/client-node@1\n/,
+        /FAIL {2}kubernetes +@kubernetes\/client-node cannot be loaded: Cannot find package '@kubernetes\/client-node'.*\n +-> install the client library in the application: npm i @kubernetes\/client-node; before Node 22\.19, npm i @kubernetes\/client-node@1\n/,
       ),
     });
   });

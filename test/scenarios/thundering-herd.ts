@@ -39,7 +39,7 @@ const MIN_GRACE_MS = 4_500;
 export const thunderingHerd: Scenario = {
   name: 'thundering-herd',
   promise:
-    'A server with 20% spare capacity that restarts after 3, 8, or 60 s of downtime receives at most 1.6 times its usual load, even if calls are waiting. Each client reconnects within 7 s, and at least 99.9% of its later calls succeed.',
+    'A server with 20% spare capacity that restarts after 3, 8, or 60 s of downtime receives at most 1.6 times its usual load, even if calls are waiting. All clients reconnect within 7 s, and at least 99.9% of their later calls succeed.',
   bounds: {
     'peak relative to the usual load': { atMost: 1.6, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },

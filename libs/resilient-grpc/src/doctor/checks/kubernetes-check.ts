@@ -6,7 +6,7 @@ import { resultsOf, type CheckResult } from '../check-result.js';
 import { targetUri } from '../resolve-target.js';
 
 const INSTALL =
-  'install the client library in the application: npm i @kubernetes/client-node; on Node 20, npm i @kubernetes/client-node@1';
+  'install the client library in the application: npm i @kubernetes/client-node; before Node 22.19, npm i @kubernetes/client-node@1';
 
 /**
  * Registers the resolver for `kubernetes:` targets, and reports the number of the service's pods by condition, or the problem that prevents

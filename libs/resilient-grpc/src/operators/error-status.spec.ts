@@ -63,6 +63,7 @@ describe('isTransient and outcomeOf', () => {
     ['cancelled', 1, 'ignored'],
     ['inbound-cancelled', 1, 'ignored'],
     ['not-sent', 13, 'ignored'],
+    ['requests-overflow', 8, 'ignored'],
     ['concurrency-limit', 8, 'ignored'],
     ['server', 8, 'success'],
     ['server', 5, 'success'],

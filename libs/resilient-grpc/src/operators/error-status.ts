@@ -20,6 +20,7 @@ const INCONCLUSIVE_REASONS: ReadonlySet<string | undefined> = new Set([
   'draining',
   'closed',
   'not-sent',
+  'requests-overflow',
 ]);
 const FAILURE_REASONS: ReadonlySet<string | undefined> = new Set([
   'connection-lost',

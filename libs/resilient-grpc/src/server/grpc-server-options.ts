@@ -150,7 +150,7 @@ export function channelOptionProblems(options: Given, path: string): Configurati
 export function ignoredByGrpcJs({ keepalive = {}, maxMetadataSize }: Given): readonly string[] {
   const given = Object.entries(keepalive as Readonly<Record<string, unknown>>);
   const pings = given
-    .filter(([key, value]) => value !== undefined && key.startsWith('http2'))
+    .filter(([key, value]) => value !== undefined && (key.startsWith('http2') || key === 'keepalivePermitWithoutCalls'))
     .map(([key]) => `keepalive.${key}`);
   return maxMetadataSize ? ['maxMetadataSize', ...pings] : pings;
 }

@@ -131,13 +131,18 @@ describe('resolveServerOptions', () => {
     const { warnings } = resolve({
       url: '0.0.0.0',
       maxMetadataSize: 8_192,
-      keepalive: { http2MaxPingStrikes: 2, http2MaxPingsWithoutData: 0, keepaliveTimeMs: 30_000 },
+      keepalive: {
+        http2MaxPingStrikes: 2,
+        http2MaxPingsWithoutData: 0,
+        keepalivePermitWithoutCalls: 1,
+        keepaliveTimeMs: 30_000,
+      },
       maxConnectionAgeGraceMs: 5_000,
       drain: { timeoutMs: 5_000, readinessDelayMs: 5_000 },
     });
     expect(warnings).toEqual([
       "url '0.0.0.0' has no port; gRPC uses 443; add the port",
-      'options ignored by grpc-js servers: maxMetadataSize, keepalive.http2MaxPingStrikes, keepalive.http2MaxPingsWithoutData; remove them',
+      'options ignored by grpc-js servers: maxMetadataSize, keepalive.http2MaxPingStrikes, keepalive.http2MaxPingsWithoutData, keepalive.keepalivePermitWithoutCalls; remove them',
       'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs; set both, or remove maxConnectionAgeGraceMs',
       'drain.readinessDelayMs (5000) leaves no time for calls to finish, because drain.timeoutMs (5000) includes it; write a larger drain.timeoutMs',
     ]);

@@ -317,8 +317,17 @@ describe('standard outlier detection (gRFC A50)', () => {
 
   it('reports the path of an invalid outlierDetection value', () => {
     const entry = readOutlierDetection({ outlierDetection: { interval: '1 min', childPolicy: [{ round_robin: {} }] } });
-    expect(entry).toMatchObject({ ok: false });
-    expect(String(entry?.ok === false && entry.problem)).toContain('outlierDetection.interval: expected a duration');
+    expect(entry).toEqual({
+      ok: false,
+      problem: expect.stringMatching(/^outlierDetection\.interval: expected a duration .*, got "1 min"/),
+    });
+    const misspelled = readOutlierDetection({
+      outlierDetection: { intervall: '1s', childPolicy: [{ round_robin: {} }] },
+    });
+    expect(misspelled).toEqual({
+      ok: false,
+      problem: "outlierDetection.intervall: unknown key; did you mean 'interval'?",
+    });
   });
 });
 

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { duration } from '../service-config/duration-schema.js';
+import { parseOptions } from '../options/option-problems.js';
 import { integer, jsonObject, list, openObject, type Schema } from '../options/option-schemas.js';
 import type { EjectionPolicy } from './ejection-policy.js';
 
@@ -127,11 +128,10 @@ export type OutlierDetectionEntry =
 export function readOutlierDetection(policy: Readonly<Record<string, unknown>>): OutlierDetectionEntry | undefined {
   const name = Object.keys(policy).find((key) => OUTLIER_DETECTION_NAMES.has(key));
   if (name === undefined) return undefined;
-  const parsed = v.safeParse(balancingSchema, policy[name]);
-  if (parsed.success) return { ok: true, ...parsed.output };
-  const [issue] = parsed.issues;
-  const path = v.getDotPath(issue);
-  return { ok: false, problem: `${name}${path === null ? '' : `.${path}`}: expected ${issue.message}` };
+  const parsed = parseOptions(balancingSchema, policy[name], name);
+  if (parsed.ok) return { ok: true, ...parsed.options };
+  const [problem] = parsed.problems;
+  return { ok: false, problem: problem === undefined ? name : `${problem.path}: ${problem.message}` };
 }
 
 /** Accepts the names of proto3 JSON and the original names of the fields, as proto3 JSON parsers do. */

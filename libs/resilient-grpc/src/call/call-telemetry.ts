@@ -11,8 +11,8 @@ export type TraceContext = object;
 export interface TraceContexts {
   /** The current context; `undefined` if nothing is traced. */
   active(): TraceContext | undefined;
-  /** Runs `work`, including its asynchronous continuations, in `kept`. */
-  run<T>(kept: TraceContext | undefined, work: () => T): T;
+  /** Runs `work`, including its asynchronous continuations, in `traceContext`. */
+  run<T>(traceContext: TraceContext | undefined, work: () => T): T;
 }
 
 /** Receives the telemetry of each call of a client. `undefined` if nothing consumes it, so that no data is built. */
@@ -53,7 +53,7 @@ export interface ClientFigures {
 
 /** Figures of the watch that finds the endpoints of a target. */
 export interface WatchFigures {
-  /** Time for which the watch has been failing, in milliseconds; 0 while it works. */
+  /** Time for which the watch has been failing, in milliseconds; 0 if it is not failing. */
   readonly failingMs: number;
   /** Number of endpoints that are ready. */
   readonly ready: number;

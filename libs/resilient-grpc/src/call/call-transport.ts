@@ -44,8 +44,8 @@ export interface CallTransport {
 export type ReleasedCallResult = number | 'failed' | 'cancelled';
 
 /**
- * A call that waits for the channel. At most one of `release` and `refuse` is called, never synchronously in `wait`. Neither is called if
- * too little time is left before the deadline.
+ * A call, or the client's `waitForReady()`, that waits for the channel. At most one of `release` and `refuse` is called, never
+ * synchronously in `wait`. Neither is called if too little time is left before the deadline.
  */
 export interface Waiter {
   /**
@@ -60,8 +60,8 @@ export interface Waiter {
   /** Size of the request, which is kept in memory while the call waits. */
   readonly bytes: number;
   /**
-   * True if the call is sent at a limited rate, because it lost its connection or resumes a stream. It is queued even while the channel is
-   * ready.
+   * True if the call is sent at a limited rate, because it lost its connection, resumes a stream, or is a hedged call without a running
+   * attempt. The call is queued even while the channel is ready.
    */
   readonly rateLimited: boolean;
   /** True if a response should follow soon after the release. A response stream may stay silent for any length of time. */

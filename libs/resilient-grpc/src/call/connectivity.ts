@@ -49,7 +49,10 @@ export interface EndpointSnapshot {
   readonly health?: 'pending' | 'serving' | 'not-serving' | 'unanswered' | 'failed' | 'unimplemented';
   /** Endpoint's share of the client's attempts in the last 10 to 20 s, from 0 to 1. Absent if the client does not eject endpoints. */
   readonly share?: number;
-  /** Fraction of its usual calls that the endpoint receives: 1, or less during its slow start. */
+  /**
+   * Fraction of its usual calls that the endpoint receives: 1, or less during its slow start. Absent if the client does not eject
+   * endpoints.
+   */
   readonly weight?: number;
   /** Median latency of recent unary attempts, in milliseconds. */
   readonly latencyMs?: number;

@@ -44,7 +44,8 @@ export class IteratorSource<M> {
     if (this.isClosed) return;
     // A faulty iterator may return a value of another type.
     if (!isNonNullObject(result)) {
-      this.fail(new TypeError(`expected an iterator result from the source of messages, got ${typeof result}`));
+      const remedy = 'return { value, done } from next()';
+      this.fail(new TypeError(`source of messages: expected an iterator result, got ${typeof result}; ${remedy}`));
     } else if (result.done === true) this.consumer.onMessagesEnd();
     else this.consumer.onMessage(result.value);
   };

@@ -26,8 +26,8 @@ export type GrpcServerEvent = {
   /** A handler is still running after its call has ended. */
   | { readonly type: 'handler-leak'; readonly path: string; readonly overMs: number }
   /**
-   * A call failed because its Observable emitted responses faster than the client read them, and exceeded `maxQueuedResponseBytes`. `bytes`
-   * is the size of the buffered messages.
+   * A call failed because the buffered responses of its Observable exceeded `maxQueuedResponseBytes`, and the client had stopped reading or
+   * read too slowly to catch up. `bytes` is the size of the buffered messages.
    */
   | { readonly type: 'responses-overflow'; readonly path: string; readonly bytes: number }
   /**
@@ -84,9 +84,7 @@ export interface ServerDrainReport {
   readonly ended: number;
   /** Calls that were still open at the end of the drain timeout, and were cut off. */
   readonly cutOff: number;
-  /**
-   * Connections that were cut off because they had stopped in the middle of a request, or were still open at the end of the drain timeout.
-   */
+  /** Connections that were still open at the end of the drain timeout, for example with an incomplete request, and were cut off. */
   readonly connectionsCutOff: number;
   readonly durationMs: number;
 }

@@ -118,8 +118,8 @@ export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[
 }
 
 /**
- * Describes the problem with a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. Without this check, grpc-js would
- * report an invalid config by failing every call.
+ * Describes the problem with a `loadBalancingConfig`; `undefined` if grpc-js can use one of the policies in the list. Without this check,
+ * grpc-js would report an invalid config by failing every call.
  */
 export function loadBalancingProblem(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const { parseLoadBalancingConfig: parse } = experimental;

@@ -17,7 +17,7 @@ export type ConnectionEvent =
   | { readonly type: 'connected'; readonly address: string; readonly calls: CallPath }
   /** A READY connection ended. */
   | { readonly type: 'ended'; readonly ended: EndedConnection }
-  /** The channel no longer uses the connection to `address`, for example because the address was removed, or the channel went idle. */
+  /** The channel no longer uses the READY connection to `address`, for example because the address was removed or the channel is idle. */
   | { readonly type: 'released'; readonly address: string }
   /**
    * The client ended a call on `connection` because the call took too long. `waitedMs`: time since the start of the attempt; 0 if the call

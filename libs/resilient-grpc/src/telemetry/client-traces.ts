@@ -23,8 +23,8 @@ export const OPEN_TELEMETRY_CONTEXTS: TraceContexts = {
     const active = context.active();
     return active === ROOT_CONTEXT ? undefined : active;
   },
-  // The cast is safe because `kept` always comes from `active()`.
-  run: (kept, work) => context.with((kept as Context | undefined) ?? ROOT_CONTEXT, work),
+  // The cast is safe because `traceContext` always comes from `active()`.
+  run: (traceContext, work) => context.with((traceContext as Context | undefined) ?? ROOT_CONTEXT, work),
 };
 
 /** Writes metadata for propagators. Keys and values that gRPC does not allow are skipped, because tracing must not fail a call. */

@@ -24,7 +24,7 @@ export function metadataEntryProblem(key: string, value: unknown): string | unde
   return sentMetadataProblem(key, value);
 }
 
-/** Returns the problem with one entry of metadata, which may have a reserved key, as in trailers; `undefined` if the entry is valid. */
+/** Returns the problem with one metadata entry, whose key may be reserved, as in trailers; `undefined` if the entry is valid. */
 export function sentMetadataProblem(key: string, value: unknown): string | undefined {
   if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", ".", and "-"';
   const binary = /-bin$/i.test(key);

@@ -302,7 +302,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (outcome !== undefined) loads.measured(peer, this.clock.now() - this.startedAt, outcome);
   }
 
-  /** Detects statuses that this side created, because grpc-js itself enforces the deadline and the cancellation of the parent call. */
+  /**
+   * Returns why this side ended the attempt without `cancel()`: a response could not be deserialized below the interceptors, the deadline
+   * passed, or the parent call was cancelled. Returns 'no' if this side did not end the attempt.
+   */
   private detectLocalEnd(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
     if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS)

@@ -32,7 +32,7 @@ export interface AddressConnectionsDependencies {
   readonly clock: Clock;
   /** Creates the connection with this number; the first is number 1. */
   readonly create: (number: number) => CreatedConnection;
-  /** Returns a connection to another address that has a free stream; `undefined` if no connection has one. */
+  /** Returns a connection that has a free stream and leads to another address; `undefined` if no connection does. */
   readonly spare: () => SubchannelInterface | undefined;
   /** Called after a further connection was dropped. `wasIdle` is true if it was dropped because no call used it. */
   readonly dropped: (wasIdle: boolean) => void;
@@ -148,7 +148,7 @@ function isReady({ subchannel }: FurtherConnection): boolean {
 class FurtherConnection {
   readonly connection: ObservedConnection;
   readonly subchannel: SubchannelInterface;
-  /** True if no call has used the connection since the last check. */
+  /** True if the last check found the connection unused, and no call has been assigned to the connection since then. */
   isUnused = false;
   private timer: Timer | undefined;
 

@@ -25,7 +25,7 @@ export function connectFailure(
   return { kind, message: `${subject ?? 'the server'} ${CONNECT_FAILURES[kind].cause}${more}` };
 }
 
-/** Returns a failure with its own message, such as the refusal of a load-balancing policy. */
+/** Returns a failure with `message` instead of the fixed cause of `kind`, for example 'no endpoint is serving (10.0.0.7:50051: failed)'. */
 export function otherFailure(kind: ConnectFailureKind, message: string): ConnectFailure {
   return { kind, message: plainText(message) };
 }

@@ -48,8 +48,8 @@ export interface PickableEndpoints {
 }
 
 /**
- * Selects an endpoint that the call has not tried, if one is READY. For an attempt that has no list of tried endpoints, the child policy is
- * called once, and its pick is used.
+ * Selects an endpoint that the call has not tried, if one is READY and healthy. For an attempt that has no list of tried endpoints, the
+ * child policy is called once, and its pick is used.
  */
 export class EndpointPicker implements Picker {
   constructor(
@@ -68,7 +68,7 @@ export class EndpointPicker implements Picker {
     return chosen;
   }
 
-  /** Returns a pick of an endpoint that is not in `tried`; `undefined` if none is READY. */
+  /** Returns a pick of an endpoint that is not in `tried`; `undefined` if none is READY and healthy. */
   private pickUntried(args: PickArgs, tried: readonly string[]): PickResult | undefined {
     const others = this.endpoints.pickable().filter((one) => !this.endpoints.isTried(one.getAddress(), tried));
     if (others.length === 0) return undefined;

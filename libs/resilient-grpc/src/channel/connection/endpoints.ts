@@ -397,6 +397,8 @@ export class Endpoints {
   }
 
   /**
+   * Ejects endpoints and includes ejected endpoints again, by the rules of the policy. Reports endpoints that a limit spares.
+   * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
    * @param failing address of an endpoint that has just failed; only the consecutive-failures rule is then applied, and only to this
    * endpoint
    */

@@ -156,7 +156,12 @@ describe('iterator without a result', () => {
     messageSource(input, consumer).pull();
     await turn();
     expect(events).toEqual([
-      ['error', new TypeError('expected an iterator result from the source of messages, got undefined')],
+      [
+        'error',
+        new TypeError(
+          'source of messages: expected an iterator result, got undefined; return { value, done } from next()',
+        ),
+      ],
     ]);
   });
 });

@@ -314,8 +314,8 @@ export class WireChannel {
 
   /**
    * Returns the remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began (or
-   * since shortly after that time) and the silence is long enough. Returns `undefined` otherwise. The remedy names the silence since
-   * `countFrom`.
+   * since shortly after that time) and the silence is long enough. Returns `undefined` otherwise. The remedy names the duration of the
+   * silence, counted from `countFrom` if the silence began earlier.
    */
   silenceRemedy(peer: string | undefined, startedAt: number, countFrom = startedAt): string | undefined {
     if (peer === undefined) return undefined;
@@ -326,8 +326,8 @@ export class WireChannel {
   }
 
   /**
-   * Opens a stream that is not a call of the channel; returns `undefined` if no connection is READY, or if the installed grpc-js cannot
-   * bind a call to one.
+   * Opens a stream that is not a call of the channel; returns `undefined` if no address has a first connection that is READY, or if the
+   * installed grpc-js cannot bind a call to one connection.
    */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     return this.track(this.policy?.control?.openStream({ ...opening, authority: this.authority }));

@@ -86,7 +86,7 @@ interface ChildState {
   readonly error: string | null;
 }
 
-/** Owner of the policy of one channel: installs it with channel options, and provides access to it. */
+/** Owner of one channel's policy: installs the policy with channel options, and provides access to it. */
 export class PolicyOwner {
   /** Random, so that an external service config cannot contain it. */
   readonly id = randomUUID();
@@ -174,8 +174,8 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
 }
 
 /**
- * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if the installed grpc-js
- * lacks the names that the policy needs. If the application registered a policy as `least_request_experimental`, that policy is used.
+ * Returns `policy` with `least_request_experimental` replaced by the registered name of the library's policy, or by round_robin if the
+ * library's policy is not registered. If the application registered a policy as `least_request_experimental`, returns `policy` unchanged.
  */
 export function supported(policy: Policies[number]): Policies[number] {
   if (
@@ -232,7 +232,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
   static createFromJson(json: { readonly id: unknown; readonly child: object[] }): ObservingPolicyConfig {
     // Safe: a service config contains an array of objects with one key each.
     const child = parts.selectLbConfigFromList(json.child as Parameters<PolicyParts['selectLbConfigFromList']>[0]);
-    if (child === null) throw new Error(`no supported load-balancing policy in ${JSON.stringify(json.child)}`);
+    if (child === null) throw new Error(`expected a supported child policy, got ${JSON.stringify(json.child)}`);
     return new ObservingPolicyConfig(String(json.id), child);
   }
 }
@@ -243,7 +243,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private owner: PolicyOwner | undefined;
   /** All connections, keyed by grpc-js's subchannel. */
   private readonly known = new WeakMap<object, ObservedConnection>();
-  /** Connections that the child policy uses. */
+  /** Connections in use: those of the child policy, and the further connections. */
   private readonly connections = new Set<ObservedConnection>();
   private readonly removed = new RemovedConnections();
   /** Connections that an update has released. The update may use them again, because round_robin recreates its children. */
@@ -444,8 +444,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   /**
-   * Returns a connection to the address with the most free streams. A call uses it if all connections to the endpoint that the child policy
-   * selected are full. Returns `undefined` if all connections are full, or if the child policy is pick_first.
+   * Returns a connection to the selectable address with the most free streams, for a call whose selected endpoint has no free stream.
+   * Returns `undefined` if no selectable address has a free stream, or if the child policy is pick_first.
    */
   private readonly spare = (): SubchannelInterface | undefined => {
     if (!this.isBalancing) return undefined;
@@ -482,7 +482,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return { connections, limit, isGrowing };
   }
 
-  /** Returns the connection to `address`, preferably a READY one; `undefined` if the child policy uses none. */
+  /** Returns the connection to `address`, preferably a READY one; `undefined` if none is in use. */
   at(address: string): ObservedConnection | undefined {
     let found: ObservedConnection | undefined;
     for (const connection of this.connections) {

@@ -12,12 +12,12 @@ import type { PolicyEvent } from './policy-event.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
-/** Observes one pooled connection while the child policy uses it through one or more wrappers. */
+/** Observes one pooled connection while it is used through at least one wrapper, by the child policy or as a further connection. */
 export class ObservedConnection {
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
   private refs = 0;
-  /** The latest wrapper through which the child policy uses the connection. */
+  /** The latest wrapper through which the connection is used. */
   private user: SubchannelInterface | undefined;
   private isWatching = false;
   private healthWatch: HealthWatch | undefined;
@@ -32,7 +32,7 @@ export class ObservedConnection {
     readonly subchannel: SubchannelInterface,
     private readonly handle: (event: PolicyEvent) => void,
     private readonly seams: Pick<SeamReport, 'check'>,
-    /** Called when the child policy starts or stops using the connection. */
+    /** Called when the first use of the connection begins, and when its last use ends. */
     private readonly useChanged: (connection: ObservedConnection) => void,
     /** Watches the health of a READY connection; `undefined` if health is not checked. */
     private readonly watchHealth: ((connection: ObservedConnection) => HealthWatch) | undefined,
@@ -67,7 +67,7 @@ export class ObservedConnection {
     return this.user?.isHealthy() !== false;
   }
 
-  /** @param user the wrapper through which the child policy uses the connection */
+  /** @param user the wrapper through which the connection is used */
   ref(user: SubchannelInterface): void {
     this.refs += 1;
     this.user = user;

@@ -1,7 +1,7 @@
 import type { ConnectivityState } from '../../call/connectivity.js';
 import type { WatchedSession } from './disconnect-reason-watch.js';
 
-/** An event of the load-balancing policy of a channel, or of one of its connections. */
+/** An event of a channel's load-balancing policy, or of one of the channel's connections. */
 export type PolicyEvent =
   /** The state of the whole channel, after grpc-js has received it. `error` is set for TRANSIENT_FAILURE. */
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
@@ -41,7 +41,7 @@ export type PolicyEvent =
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
   /** The channel uses an existing connection to `address`. `state` is READY or CONNECTING. */
   | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }
-  /** The number of available streams changed, because a connection was opened or lost, or its limit changed. */
+  /** The number of available streams changed, because a connection was opened or lost, or the limit of a connection changed. */
   | { readonly type: 'streams' }
   /** A further connection was idle and is no longer used. */
   | { readonly type: 'unused' }

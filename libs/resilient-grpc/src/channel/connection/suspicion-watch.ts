@@ -75,7 +75,7 @@ export class SuspicionWatch {
   timedOut(connection: WatchedConnection, waitedMs: number): void {
     let suspect = this.suspects.get(connection.address);
     if (suspect?.connection !== connection) {
-      // If a previous connection to the address is suspected, its end was not reported, because the channel had become idle.
+      // If a previous connection to the address is still suspected, its end was not reported.
       this.ended(connection.address);
       if (connection.probe() === undefined) return;
       suspect = { connection, state: NOT_SUSPECTED, probe: undefined, othersRead: new Map() };

@@ -300,7 +300,9 @@ describe('invalid source', () => {
   });
 
   it('emits an error if a subscriber of dnsServiceConfig() is not a client', async () => {
-    await expect(firstValueFrom(dnsServiceConfig())).rejects.toThrow('pass it as `serviceConfig` of a client');
+    await expect(firstValueFrom(dnsServiceConfig())).rejects.toThrow(
+      'pass the Observable as `serviceConfig` of a client',
+    );
   });
 });
 

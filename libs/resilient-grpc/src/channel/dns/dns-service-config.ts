@@ -85,7 +85,11 @@ const NO_CHOICES = '[]';
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
   const source = new Observable<ServiceConfig>((subscriber) => {
-    subscriber.error(new TypeError('dnsServiceConfig() has no target; pass it as `serviceConfig` of a client'));
+    subscriber.error(
+      new TypeError(
+        'dnsServiceConfig(): expected a client to subscribe, got a direct subscription; pass the Observable as `serviceConfig` of a client',
+      ),
+    );
   });
   const forTarget = (dependencies: TargetDependencies): Observable<unknown> =>
     new Observable((subscriber) => {

@@ -188,7 +188,7 @@ export class CallRelease {
     return undefined;
   }
 
-  /** Sorts the waiting calls, and returns the rates that they require. */
+  /** Sorts the waiting calls, and returns the paces that they require. */
   private survey(now: number): ReturnType<typeof releaseDemand> {
     this.sort(now);
     return releaseDemand(this.order, this.times(now), this.policy);

@@ -45,7 +45,7 @@ export function runningCalls(subchannel: SubchannelInterface): number {
 }
 
 /**
- * Returns the streams of the connection of a subchannel, and sets the address of the connection to `address`. Returns `undefined` if the
+ * Returns the streams of a subchannel's connection, and records `address` as the address of that connection. Returns `undefined` if the
  * subchannel is not connected, or if the installed grpc-js does not expose the streams.
  */
 export function streamsOf({ transport }: RealSubchannel, address: string): StreamSlots | undefined {

@@ -128,7 +128,7 @@ class TlsCredentials implements CredentialsSource {
     if (this.timer !== undefined || this.closed || this.options.reload !== true) return;
     const timer = this.dependencies.clock.setTimer(() => {
       void this.check().finally(() => {
-        // During the check, the last listener may have been removed, and another one may have set a new timer.
+        // During the check, the last listener may have been removed, and `watch()` may have set a new timer for another one.
         if (this.timer !== timer) return;
         this.timer = undefined;
         this.arm();

@@ -134,8 +134,15 @@ function certificate(part: TlsPart, pem: Buffer, problems: TlsProblem[]): X509Ce
 export function validityProblems({ cert }: TlsMaterial, epochNow: number): TlsProblem[] {
   if (cert === undefined) return [];
   const { validFrom, validTo } = new X509Certificate(cert);
-  if (Date.parse(validTo) < epochNow) return [{ key: 'cert', message: `expired ${validTo}` }];
-  if (Date.parse(validFrom) > epochNow) return [{ key: 'cert', message: `not valid before ${validFrom}` }];
+  if (Date.parse(validTo) < epochNow)
+    return [{ key: 'cert', message: `expected a certificate that is valid now, got one that expired on ${validTo}` }];
+  if (Date.parse(validFrom) > epochNow)
+    return [
+      {
+        key: 'cert',
+        message: `expected a certificate that is valid now, got one that is not valid before ${validFrom}`,
+      },
+    ];
   return [];
 }
 

@@ -46,7 +46,7 @@ export class HedgedAttempt implements Attempt {
   private payload: unknown;
   private timer: Timer | undefined;
   private ended = false;
-  /** True while the call is waiting for a channel to start its next attempt. */
+  /** True while the call is waiting for a channel that can carry its next attempt. */
   private awaitsChannel = false;
   private startedAt = 0;
   /**

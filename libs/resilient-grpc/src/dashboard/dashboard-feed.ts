@@ -61,7 +61,7 @@ export interface DashboardSnapshot {
   readonly version: 1;
   /** Time of the snapshot, in ISO 8601. */
   readonly at: string;
-  /** False from the start of the application's shutdown. */
+  /** True until the application starts to shut down. */
   readonly accepting: boolean;
   readonly clients: readonly GrpcClientSnapshot[];
   /** Servers of the application, from `ResilientGrpcServerModule`. */
@@ -275,7 +275,10 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     }
   }
 
-  /** Returns the state of a client. Logs an error instead of throwing, because the dashboard must not end the process. */
+  /**
+   * Returns the state of a client; `undefined` if `snapshot()` throws. Logs only the first error of each client. Does not throw, because the
+   * dashboard must not end the process.
+   */
   private snapshotOf(client: ResilientGrpcClient): GrpcClientSnapshot | undefined {
     try {
       return client.snapshot();

@@ -61,7 +61,7 @@ export class DashboardResponse {
 
   /** Starts an event stream. Returns false for a HEAD request, which receives only the headers. */
   events(): boolean {
-    // Prevents proxies from compressing or buffering the stream, which would delay events until the stream ends.
+    // Prevents proxies from compressing or buffering the stream, because either would delay events until the stream ends.
     this.raw.setHeader('Cache-Control', 'no-store, no-transform');
     this.raw.setHeader('X-Accel-Buffering', 'no');
     this.raw.setHeader('Content-Type', 'text/event-stream; charset=utf-8');

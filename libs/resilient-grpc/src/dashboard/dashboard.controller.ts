@@ -137,7 +137,7 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
     private answer(request: unknown, response: unknown, write: (answer: DashboardResponse) => void): void {
       const answer = new DashboardResponse(request, response, this.feed.ending);
       // Runs after the application's interceptors. If an interceptor set a header after the first byte, Nest would end the response with an
-      // error. Does nothing if the visitor disconnected while a guard was running.
+      // error. Does nothing if the visitor disconnected while a guard was running, or if the application has responded.
       systemClock.defer(() => {
         if (!answer.isOver) write(answer);
       });

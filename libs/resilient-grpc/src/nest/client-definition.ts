@@ -13,7 +13,7 @@ export interface ClientDefinition {
   readonly name: string | symbol;
   /** Readable name. */
   readonly label: string;
-  /** Path under which problems report the client, such as 'clients.orders'. */
+  /** Path of the client in configuration problems, such as 'clients.orders'. */
   readonly path: string;
   readonly services: Services;
   /** Contract options, as given. */

@@ -17,7 +17,7 @@ export interface ReflectionInput {
   /** True if this library provides the health service, which is then included. */
   readonly health: boolean;
   readonly serviceStreams: ServiceStreams;
-  /** Path under which problems report the options, such as 'ResilientGrpcServerModule.forRoot'. */
+  /** Path of the options in configuration problems, such as 'ResilientGrpcServerModule.forRoot'. */
   readonly path: string;
 }
 

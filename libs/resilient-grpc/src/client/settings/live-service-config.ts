@@ -83,10 +83,10 @@ export class LiveServiceConfig {
     });
     this.first.catch(() => undefined);
     // A service config that arrived while startup blocked the event loop is processed first.
-    const late = () => {
-      input.clock.defer(this.late);
+    const onTimeout = () => {
+      input.clock.defer(this.beginLate);
     };
-    this.timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_TIMEOUT_MS, true);
+    this.timer = input.clock.setTimer(onTimeout, FIRST_SERVICE_CONFIG_TIMEOUT_MS, true);
     this.subscribe();
   }
 
@@ -127,10 +127,10 @@ export class LiveServiceConfig {
       },
       error: (error: unknown) => {
         const why = errorMessage(error);
-        this.ended(`failed: ${oneLine(why)}`);
+        this.handleEnd(`failed: ${oneLine(why)}`);
       },
       complete: () => {
-        if (!this.started) this.ended('completed without a service config');
+        if (!this.started) this.handleEnd('completed without a service config');
       },
     });
     this.subscription = subscription;
@@ -189,12 +189,12 @@ export class LiveServiceConfig {
     return problems.length > 0 ? { problems } : parsed;
   }
 
-  private ended(problem: string): void {
+  private handleEnd(problem: string): void {
     if (this.started) this.lines.log('ended', `${this.input.path}: the Observable ${problem}; ${UNCHANGED_NOTE}`);
     else this.begin([{ path: this.input.path, message: `expected a service config, but the Observable ${problem}` }]);
   }
 
-  private readonly late = (): void => {
+  private readonly beginLate = (): void => {
     if (this.started) return;
     const { path, warn } = this.input;
     const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_TIMEOUT_MS} ms`;

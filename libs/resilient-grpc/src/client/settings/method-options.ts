@@ -56,9 +56,9 @@ const METHOD_OPTIONS = {
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
 /**
- * True if the options of a call are valid; `callOptionsSchema` finds the problems of invalid options. Written out, because it runs for each
- * call with options, and a loop over the table would double the cost. Durations, `prefetch`, and `onDrain` are read even if they are not
- * enumerable; an invalid duration would end the process.
+ * True if the options of a call, except `deadline` and `metadata`, are valid; `callOptionsSchema` finds the problems of invalid options.
+ * Written out, because this function runs for each call with options, and a loop over the table would double the cost. Durations,
+ * `prefetch`, and `onDrain` are read even if they are not enumerable; an invalid duration would end the process.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
   const { prefetch } = call;
@@ -192,7 +192,7 @@ function withoutUndefined(options: unknown): unknown {
     const value: unknown = options[key as keyof typeof options];
     if (value !== undefined) defined[key] = value;
   }
-  // An inherited option may be a getter, which is not enumerable.
+  // An inherited option may be a class getter, which is not enumerable.
   for (const key of ['timeoutMs', 'attemptTimeoutMs', 'streamIdleTimeoutMs', 'prefetch', 'onDrain'] as const) {
     const value = (options as GrpcCallOptions)[key];
     if (value !== undefined) defined[key] = value;

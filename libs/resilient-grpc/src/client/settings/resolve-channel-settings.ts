@@ -40,16 +40,16 @@ const DNS_INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
 
 /** This library's defaults for grpc-js's channel options. */
 const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
-  // channelz adds a cost to each call, and this library does not use its data.
+  // channelz adds a cost to each call, and this library does not use the data that channelz collects.
   'grpc.enable_channelz': 0,
-  // Each client has its own connections, so that backoff, keepalive, and replacement of one client do not affect another.
+  // Each client has its own connections, so that one client's backoff, keepalive, and connection replacement do not affect another client.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.dns_min_time_between_resolutions_ms': 5_000,
   // A TXT record would replace the load-balancing policy, and a malformed record would make every call fail.
   'grpc.service_config_disable_resolution': 1,
   'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,
   // Bounds how far requests run ahead of the connection, because grpc-js reports a message as written once it is in this buffer. This
-  // library does not resend messages from this buffer. For each message that is sent, grpc-js shifts its whole queue. With grpc-js's
+  // library does not resend messages from this buffer. For each message that is sent, grpc-js shifts the whole buffer. With grpc-js's
   // default of 1 MiB, uploads of 16-byte messages are therefore fifteen times slower, and one stalled stream of such messages occupies
   // 30 MiB.
   'grpc.per_rpc_retry_buffer_size': 65_536,
@@ -105,7 +105,7 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
 
 /** Dependencies for resolving the settings of a channel. */
 export interface ChannelSettingsDependencies extends TlsDependencies {
-  /** Reports new files or an update of a service config that cannot be used. */
+  /** Reports new TLS files that cannot be used, and problems with an Observable service config. */
   readonly report: (message: string, event: 'tls-reload' | 'service-config') => void;
   readonly random: Random;
 }

@@ -40,7 +40,7 @@ import { optionProblems } from '../../policy/options/option-problems.js';
 export interface SettingsInput {
   /** Name of the client in logs and errors. */
   readonly name: string;
-  /** Path under which problems report these settings, such as 'clients.orders'. */
+  /** Path of these settings in configuration problems, such as 'clients.orders'. */
   readonly path: string;
   readonly services: Services;
   /** Result of `copyOptions`; not validated yet. */
@@ -55,7 +55,7 @@ export interface SettingsInput {
   readonly interceptorOf?: InterceptorSource | undefined;
 }
 
-/** Complete settings, or all their problems. */
+/** Complete settings, or the problems found. */
 export type SettingsResolution =
   | { readonly ok: true; readonly settings: ResolvedClientSettings; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
@@ -235,7 +235,7 @@ function uncheckedOptions<T extends object>(value: unknown): T {
   return (isObject(value) ? value : {}) as T;
 }
 
-/** Returns the limit, or the default if it is absent or invalid. Validation reports an invalid limit. */
+/** Returns `value`, or the default if `value` is absent or invalid. Validation reports an invalid value. */
 function attemptsLimit(value: unknown): number {
   return typeof value === 'number' && value >= 2 ? value : DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit;
 }

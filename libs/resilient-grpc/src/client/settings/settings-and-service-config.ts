@@ -92,7 +92,7 @@ function optionWarnings(
       }
       return warnings;
     });
-  // A pattern with the short name of a service or a method can match several of them.
+  // A pattern without the full name of a service can match methods of several services.
   return [...new Set(warnings)];
 }
 
@@ -104,7 +104,7 @@ function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): str
     .map((key) => `${key} has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'`);
 }
 
-/** Returns warnings about names in a service config that the contract does not define, and about hedging policies that are not applied. */
+/** Returns warnings about unknown methods and short service names in a service config, and about hedging policies that are not applied. */
 export function methodWarnings(services: Services, config: ParsedServiceConfig | undefined): string[] {
   const warnings: string[] = [];
   for (const { hedging, names } of config?.methodConfig ?? []) {

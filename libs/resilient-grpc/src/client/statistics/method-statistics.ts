@@ -16,12 +16,13 @@ export interface CountedFailure {
 /** Counts a failure of any method. `attempted` is true if an attempt was made. */
 export type CountFailure = (path: string, failure: CountedFailure, attempted: boolean) => void;
 
-/** Length of one slice of the recent calls: half of the maximum window. */
+/** Duration of one slice of the recent calls: half of the maximum window. */
 const SLICE_MS = 30_000;
 
 /**
- * Counters of one method: totals, and counts of recent calls. Recent calls are those that ended in the current or the previous 30 s slice.
- * The counters are always maintained, because the cost is low. Times are monotonic milliseconds.
+ * Counters of one method: totals, and counts of recent calls. Recent calls are those that ended in the current or the previous 30 s slice,
+ * except cancelled and interrupted calls, and calls whose request source failed. The counters are always maintained, because the cost is
+ * low. Times are monotonic milliseconds.
  */
 export class MethodStatistics {
   started = 0;

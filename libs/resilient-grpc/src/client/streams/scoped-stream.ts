@@ -123,8 +123,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.interruption = undefined;
     this.sent += call.sent;
     this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
-    // If operators are between the stream and its calls, several calls may run in sequence. The deadline of a successful call applies to
-    // that call only.
+    // If operators are between the stream and its calls, several calls may run in sequence, and the deadline of a successful call applies
+    // to that call only.
     if (call.isDirect || outcome !== 'succeeded') scope.deadline = Math.min(scope.deadline, call.deadline);
     if (this.calls.size > 0) return;
     this.brokenAt ??= clock.now();

@@ -86,7 +86,7 @@ function keepaliveFor(idleMs: number): number | undefined {
   return ms < MIN_KEEPALIVE_TIME_MS ? undefined : ms;
 }
 
-/** Rounds down to whole seconds, or to tenths below 10 s. */
+/** Rounds down to whole seconds, or to tenths of a second if `ms` is below 10 s. */
 function rounded(ms: number): number {
   const unit = ms < 10_000 ? 100 : 1_000;
   return Math.floor(ms / unit) * unit;

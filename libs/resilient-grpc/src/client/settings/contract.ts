@@ -182,7 +182,7 @@ export function contractKeysProblem({
   return { key: 'protoPath', message };
 }
 
-/** True if `path` is a device, a pipe, or a folder. False if the path does not exist, because it may be relative to `loader.includeDirs`. */
+/** True if `path` is a device, a pipe, or a folder. False if it does not exist, because it may be relative to `loader.includeDirs`. */
 function isNotRegularFile(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false })?.isFile() === false;

@@ -243,7 +243,7 @@ describe('call timeout that is longer than the timeout of the client', () => {
     const longer = await failureOf(callOnce(echo, 'unary', { timeoutMs: 60_000 }));
     expect(longer.reason).toBe('deadline');
     expect(longer.message).toMatch(
-      /\(the call's timeoutMs \(60000\) has no effect, because the timeoutMs of its method, of the client, or of the defaults \(100\) is shorter/,
+      /\(the call's timeoutMs \(60000\) has no effect, because the timeout from its method, the client, the defaults, or the service config is shorter \(100\)/,
     );
     const shorter = await failureOf(callOnce(echo, 'unary', { timeoutMs: 90 }));
     expect(shorter.message).not.toContain('has no effect');

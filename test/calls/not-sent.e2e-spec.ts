@@ -208,7 +208,7 @@ describe('call that cannot start', () => {
     [
       'a wrong type',
       null,
-      "options.metadata: expected an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata",
+      "options.metadata: expected an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata, got null",
     ],
   ])('rejects metadata with %s and does not reveal the value', async (_what, metadata, text) => {
     const { echo, server } = await scene();

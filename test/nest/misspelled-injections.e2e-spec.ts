@@ -57,7 +57,7 @@ describe('misspelled injection', () => {
     const root = ResilientGrpcModule.forRootAsync({ useFactory: () => ({}) });
     expect(problemOf(await startError([root, feature(name)], Consumer))).toEqual({
       path: `@InjectGrpcService('${name}', 'Order') in Consumer`,
-      message: "no service 'Order'; did you mean 'Orders'?",
+      message: "expected a service of the client, got 'Order'; did you mean 'Orders'?",
     });
   });
 
@@ -91,7 +91,9 @@ describe('misspelled injection', () => {
       constructor(@InjectGrpcService(name, 'Warehouse') readonly orders: unknown) {}
     }
     const error = await startError([ResilientGrpcModule.forFeature([options(name)])], Consumer);
-    expect(problemOf(error)?.message).toBe("no service 'Warehouse'; known services: 'orders.v1.Orders'");
+    expect(problemOf(error)?.message).toBe(
+      "expected a service of the client, got 'Warehouse'; known services: 'orders.v1.Orders'",
+    );
   });
 
   it('fails at startup if a module without forFeature() injects a misspelled service name', async () => {
@@ -108,7 +110,7 @@ describe('misspelled injection', () => {
       [ResilientGrpcModule.forFeature([options(name)], { isGlobal: true }), { module: OtherModule }],
       Nothing,
     );
-    expect(problemOf(error)?.message).toBe("no service 'Ordres'; did you mean 'Orders'?");
+    expect(problemOf(error)?.message).toBe("expected a service of the client, got 'Ordres'; did you mean 'Orders'?");
   });
 
   it('fails at startup for a misspelled service name if forFeature() is called after the class was decorated', async () => {
@@ -118,7 +120,9 @@ describe('misspelled injection', () => {
       constructor(@InjectGrpcService(name, 'orders.v1.Order') readonly orders: unknown) {}
     }
     const error = await startError([ResilientGrpcModule.forFeature([options(name)])], Consumer);
-    expect(problemOf(error)?.message).toBe("no service 'orders.v1.Order'; did you mean 'orders.v1.Orders'?");
+    expect(problemOf(error)?.message).toBe(
+      "expected a service of the client, got 'orders.v1.Order'; did you mean 'orders.v1.Orders'?",
+    );
   });
 
   it.each([

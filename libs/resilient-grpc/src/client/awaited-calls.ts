@@ -58,7 +58,7 @@ export class AwaitedCalls {
   }
 
   private checkLater(check: () => void): void {
-    // Ignores time during which the process was paused at a breakpoint.
+    // Ignores time during which the process did not run, for example at a breakpoint.
     const timer = new PeerTimer(this.clock, SUBSCRIBE_WITHIN_MS, () => {
       this.forget(timer);
       check();

@@ -60,7 +60,7 @@ export interface MethodContext {
   readonly statistics: MethodStatistics;
   /** Metadata of the client, which is sent with every call. It is never modified. */
   readonly metadata: Metadata;
-  /** True if `metadata` is not empty. */
+  /** True if the client's settings contain metadata. */
   readonly hasMetadata: boolean;
   readonly interceptors: readonly Interceptor[] | undefined;
   /** Maximum size of a request message in bytes; `Infinity` if there is no limit. */

@@ -281,8 +281,8 @@ class GrpcClient implements ResilientGrpcClient {
 
   /**
    * Returns a stub for a method outside the contract. The state of the client, such as its telemetry, is copied when the stub is created.
-   * Calls of the stub have no policy of their own and no limits. They are not part of the client's statistics, which count the
-   * application's calls, and a drain does not wait for them.
+   * Calls of the stub have no policy of their own and no concurrency limits. They are not part of the client's statistics, which count
+   * the application's calls, and a drain does not wait for them.
    */
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
     const { outside: registry, dependencies, settings } = this;

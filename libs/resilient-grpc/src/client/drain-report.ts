@@ -8,7 +8,7 @@ export interface DrainReport {
   readonly completed: number;
   /** Number of calls that the drain ended with an error because of `onDrain: 'fail'`; absent if 0. */
   readonly ended?: number;
-  /** Number of calls that the drain cut off at its timeout. */
+  /** Number of calls that the drain cut off at its timeout, or that `close()` ended during the drain. */
   readonly cancelled: number;
   /** Number of calls that the drain cut off at its timeout, by method path; absent if 0. */
   readonly cutOff?: Readonly<Record<string, number>>;

@@ -154,6 +154,6 @@ function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefine
   const { policy, hedging } = context;
   if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
   // With a hedging policy, only calls that are not hedged get here: the request does not fit in the retry buffers, or `retry` is false. The
-  // policy then determines only the reported reason.
+  // policy then determines the reported reason. It allows a retry only if no server application received the attempt.
   return { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: hedging.policy.nonFatalStatusCodes };
 }

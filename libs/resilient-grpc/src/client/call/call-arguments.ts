@@ -71,7 +71,8 @@ function metadataProblems(context: MethodContext, metadata: unknown): Configurat
     return message === undefined ? [] : [{ path: pathOf(path, key), message }];
   });
   if (problems.length > 0) return problems;
-  return [{ path, message: "expected an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata" }];
+  const found = metadata === null ? 'null' : typeof metadata;
+  return [{ path, message: `expected an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata, got ${found}` }];
 }
 
 function optionsPath(context: MethodContext): string {
@@ -137,7 +138,7 @@ export function callInterceptors(
   return [...(own ?? []), ...(providers ?? []).map((provider) => provider(definition))];
 }
 
-/** True if `list` is an array with elements. `callDeadline()` rejects a value that is not an array. */
+/** True if `list` is an array with elements. `callDeadline()` rejects a value that is neither an array nor null. */
 function isFilled(list: readonly unknown[] | undefined): boolean {
   return Array.isArray(list) && list.length > 0;
 }

@@ -206,8 +206,8 @@ export function withIgnoredTimeout(
 ): CallFailure {
   if (failure.reason !== 'deadline' || ofMethod === undefined || own === undefined || own <= ofMethod) return failure;
   const ignored =
-    `the call's timeoutMs (${String(own)}) has no effect, because the timeoutMs of its method, of the client, or of the ` +
-    `defaults (${String(ofMethod)}) is shorter`;
+    `the call's timeoutMs (${String(own)}) has no effect, because the timeout from its method, the client, the defaults, or the ` +
+    `service config is shorter (${String(ofMethod)})`;
   return { ...failure, remedy: failure.remedy === undefined ? ignored : `${ignored}; ${failure.remedy}` };
 }
 

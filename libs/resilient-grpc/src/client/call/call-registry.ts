@@ -35,7 +35,7 @@ export interface CallPlace<Call extends RegisteredCall> {
   delete(call: Call, outcome: StreamOutcome): void;
 }
 
-/** Maximum time that a shutdown gives its calls, as the error of a call that is cut off describes it. */
+/** Time limit of a shutdown, for the errors of the calls that are cut off. */
 export interface DrainLimit {
   /** Milliseconds from the start of the shutdown, which may be earlier than the start of the drain. */
   readonly timeoutMs: number;

@@ -399,7 +399,7 @@ export class ClientCall
     if (decision.retry) this.noteTried(end.peer);
     if (decision.retry) report.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     if (decision.retry && decision.kind === 'wait') {
-      // The attempt never started, so it does not count.
+      // The attempt was not sent, or the server did not process it, so it does not count.
       this.number -= 1;
       this.phase = 'held';
       this.ownGate.holdForChannel();

@@ -17,7 +17,7 @@ export interface OpenCall {
   describe(): Pick<ActiveCall, 'path' | 'peer'>;
 }
 
-/** Unary calls to one address that wait on a silent connection. */
+/** Unary calls that wait on a silent connection to one address. */
 interface UnansweredGroup {
   readonly remedy: string;
   readonly oldestMs: number;

@@ -46,7 +46,7 @@ function validate(value: unknown): MetadataInput | undefined {
   if (value === undefined || isMetadataLike(value)) return value;
   if (typeof value !== 'object' || value === null) {
     throw new Error(
-      "the metadata function must return an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata",
+      `expected the metadata function to return an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata, got ${value === null ? 'null' : typeof value}`,
     );
   }
   for (const [key, one] of Object.entries(value)) {

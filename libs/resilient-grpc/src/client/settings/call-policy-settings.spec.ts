@@ -171,7 +171,9 @@ describe('metadata settings', () => {
     await expect(resolveWith({ 'x-a': 'hush\n' })).rejects.toThrow(
       /^the metadata function returned an invalid 'x-a': expected printable/,
     );
-    await expect(resolveWith('hush')).rejects.toThrow(/must return an object such as/);
+    await expect(resolveWith('hush')).rejects.toThrow(
+      /^expected the metadata function to return an object such as .*, got string$/,
+    );
   });
 });
 

@@ -145,7 +145,8 @@ describe('service lookup', () => {
   });
 
   it('requires the full name of a service if two packages define the same short name', () => {
-    const message = "'Orders' is in several packages; write one of 'shop.v1.Orders', 'archive.v1.Orders'";
+    const message =
+      "expected the full name of a service, got 'Orders', which is in several packages; write one of 'shop.v1.Orders', 'archive.v1.Orders'";
     expect(() => findService(services, 'Orders', 'shop')).toThrow(
       new GrpcConfigurationError([{ path: 'clients.shop', message }]),
     );
@@ -153,7 +154,7 @@ describe('service lookup', () => {
 
   it('suggests the closest name for an unknown service', () => {
     expect(() => findService(services, 'Nothin', 'shop')).toThrow(
-      /clients\.shop: no service 'Nothin'; did you mean 'Nothing'\?/,
+      /clients\.shop: expected a service of the client, got 'Nothin'; did you mean 'Nothing'\?/,
     );
   });
 });

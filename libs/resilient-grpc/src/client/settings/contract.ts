@@ -182,7 +182,7 @@ export function contractKeysProblem({
   return { key: 'protoPath', message };
 }
 
-/** True if `path` is a device, a pipe, or a folder. False if the path does not exist, because it may be relative to `loader.includeDirs`. */
+/** True if `path` is a device, a pipe, or a folder. False if it does not exist, because it may be relative to `loader.includeDirs`. */
 function isNotRegularFile(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false })?.isFile() === false;
@@ -210,7 +210,10 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   return `expected an existing file, got ${got}${resolved};${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json`;
 }
 
-/** Returns the path of the .proto file in the folder of `missing` whose name is closest; `undefined` if no name is close. */
+/**
+ * Returns `missing` with the closest name of a .proto file in the same folder; `undefined` if no name is close. A relative folder is looked
+ * up in the working directory and in each of `folders`.
+ */
 function closestFile(missing: string, folders: readonly string[]): string | undefined {
   const { dir, name } = parse(missing);
   const names = ['', ...folders].flatMap((folder) => protoNames(resolve(folder, dir)));
@@ -293,12 +296,12 @@ export function findService(services: Services, name: string, client: string): s
   if (service !== undefined && others.length === 0) return service;
   const path = `clients.${client}`;
   if (service !== undefined) {
-    const message = `'${name}' is in several packages; write one of ${quoted([service, ...others])}`;
+    const message = `expected the full name of a service, got '${name}', which is in several packages; write one of ${quoted([service, ...others])}`;
     throw new GrpcConfigurationError([{ path, message }]);
   }
   const meant = closest(name, [...known, ...known.map(shortName)]);
   const remedy = meant === undefined ? `known services: ${quoted(known)}` : `did you mean '${meant}'?`;
-  throw new GrpcConfigurationError([{ path, message: `no service '${name}'; ${remedy}` }]);
+  throw new GrpcConfigurationError([{ path, message: `expected a service of the client, got '${name}'; ${remedy}` }]);
 }
 
 /** Returns the short name of a service: 'Orders' for 'orders.v1.Orders'. */

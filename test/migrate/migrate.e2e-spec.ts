@@ -71,6 +71,7 @@ describe('migrate', { timeout: 240_000 }, () => {
       class: expect.stringContaining('createGrpcOptions()'),
       providers: expect.stringContaining('extraProviders'),
       unknown: expect.stringContaining('not an object literal with a constant transport'),
+      nourl: 'k: is a constant that forFeature does not accept; write its properties here, with a url',
       loader: expect.stringContaining('packageDefinition'),
       retries: expect.stringContaining('idempotent: false'),
       constant: expect.stringContaining('register the gRPC clients in a call of their own'),
@@ -140,6 +141,7 @@ import { Client, ClientProxyFactory, ClientsModule, Transport } from '@nestjs/mi
 import type { ClientGrpc, ClientProvider, ClientsModuleOptions, GrpcOptions } from '@nestjs/microservices';
 
 const options = { url: 'a:1', package: 'a', protoPath: 'a.proto' };
+const noUrl = { name: 'k', transport: Transport.GRPC as const, options: { package: 'a', protoPath: 'a.proto' } };
 declare function optionsFrom(file: string): ClientProvider;
 
 export class Gateway {
@@ -180,6 +182,7 @@ class Config {
     ]),
     ClientsModule.register([
       { name: 'e', ...optionsFrom('e.json') }, // unknown
+      noUrl, // nourl
       { name: 'f', transport: Transport.GRPC, options: { ...options, protoLoader: 'my-loader' } }, // loader
       { name: 'g', transport: Transport.GRPC, options: { ...options, channelOptions: { 'grpc.enable_retries': 0 } } }, // retries
     ]),

@@ -172,7 +172,7 @@ export class SharedModule {}
   },
   {
     path: 'src/constants.ts',
-    before: `import { ClientsModule, Transport, type ClientOptions, type GrpcOptions } from '@nestjs/microservices';
+    before: `import { ClientsModule, Transport, type ClientOptions, type ClientProviderOptions, type GrpcOptions } from '@nestjs/microservices';
 import { plain } from './shared-options';
 
 const kept: GrpcOptions = { transport: Transport.GRPC, options: { url: 'kept:1', ...plain } };
@@ -181,11 +181,14 @@ const noUrl: GrpcOptions = { transport: Transport.GRPC, options: plain };
 const maybeUrl: ClientOptions = { transport: Transport.GRPC, options: { url: process.env.URL, ...plain } };
 const factory: GrpcOptions = { transport: Transport.GRPC, options: { ...plain, gracefulShutdown: true } };
 const flat: GrpcOptions['options'] = { url: 'flat:1', ...plain };
+const whole = { name: 'whole', transport: Transport.GRPC, options: { url: 'whole:1', ...plain } } satisfies ClientProviderOptions;
+const annotated: ClientProviderOptions = { name: 'annotated', transport: Transport.GRPC, options: { url: 'annotated:1', ...plain } };
 const onLoadPackageDefinition = () => undefined;
 
 export const clients = [
   ClientsModule.register([{ name: 'kept', ...kept }]),
   ClientsModule.register([{ ...client, name: 'client' }]),
+  ClientsModule.register([whole, annotated]),
   ClientsModule.register([{ name: 'nested', ...kept, options: { ...kept.options, maxMetadataSize: 5 } }]),
   ClientsModule.register([{ name: 'noUrl', ...noUrl }]),
   ClientsModule.register([{ name: 'maybeUrl', ...maybeUrl }]),
@@ -196,7 +199,7 @@ export const clients = [
 ];
 export const server = { ...kept.options };
 `,
-    after: `import { Transport, type ClientOptions, type GrpcOptions } from '@nestjs/microservices';
+    after: `import { Transport, type ClientOptions, type ClientProviderOptions, type GrpcOptions } from '@nestjs/microservices';
 import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 import { plain } from './shared-options';
 
@@ -206,11 +209,14 @@ const noUrl: GrpcOptions = { transport: Transport.GRPC, options: plain };
 const maybeUrl: ClientOptions = { transport: Transport.GRPC, options: { url: process.env.URL, ...plain } };
 const factory = { transport: Transport.GRPC, options: { ...plain, gracefulShutdown: true } } satisfies GrpcOptions;
 const flat: GrpcOptions['options'] = { url: 'flat:1', ...plain };
+const whole = { name: 'whole', transport: Transport.GRPC, options: { url: 'whole:1', ...plain } } satisfies ClientProviderOptions;
+const annotated: ClientProviderOptions = { name: 'annotated', transport: Transport.GRPC, options: { url: 'annotated:1', ...plain } };
 const onLoadPackageDefinition = () => undefined;
 
 export const clients = [
   ResilientGrpcModule.forFeature([{ name: 'kept', ...kept }]),
   ResilientGrpcModule.forFeature([{ ...client, name: 'client' }]),
+  ResilientGrpcModule.forFeature([whole, annotated]),
   ResilientGrpcModule.forFeature([{ name: 'nested', ...kept, options: { ...kept.options, maxMetadataSize: 5 } }]),
   ResilientGrpcModule.forFeature([{ name: 'noUrl', url: 'localhost:5000', ...noUrl.options }]),
   ResilientGrpcModule.forFeature([{ name: 'maybeUrl', ...maybeUrl.options, url: maybeUrl.options.url || 'localhost:5000' }]),

@@ -284,6 +284,27 @@ describe('server that stays down', () => {
     ]);
   });
 
+  it('does not log that the grace period is over if the channel is READY when it ends', async ({ onTestFinished }) => {
+    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { never: true } } });
+    onTestFinished(() => server.close());
+    await server.stop('force');
+    const { advance, until } = holdTimers();
+    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: 3_000 });
+    const call = app.orders.get({ id: '1' }).subscribe();
+    await until(() => app.client.connectivity.outage !== undefined);
+    const graceEndsAt = app.client.connectivity.outage!.graceEndsAt.getTime();
+    while (Date.now() < graceEndsAt - 900) await advance(20);
+    await server.restart();
+    while (app.client.connectivity.state !== 'READY') {
+      await advance(20);
+      await turns();
+    }
+    while (Date.now() < graceEndsAt + 40) await advance(20);
+    expect(app.client.connectivity).toMatchObject({ state: 'READY', outage: { attempts: expect.any(Number) } });
+    expect(aboveDebug(app)).toEqual([expect.stringMatching(/^warn: outage: .*; calls wait up to /)]);
+    call.unsubscribe();
+  });
+
   it('logs that the grace period is over as soon as the first call fails', async ({ onTestFinished }) => {
     const peer = await startPeer(onTestFinished);
     const { advance, until } = holdTimers();

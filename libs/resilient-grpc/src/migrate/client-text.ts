@@ -62,8 +62,10 @@ const KEEPALIVE: ReadonlySet<string> = new Set([
 class ByHand extends Error {}
 
 /** Rewrites the options of one client for `forFeature`. */
-export function rewriteClient(client: ObjectLiteralExpression): RewrittenClient {
-  return rewritten(client, (writer) => writer.clientText(client));
+export function rewriteClient(client: Expression): RewrittenClient {
+  return rewritten(client, (writer) =>
+    Node.isObjectLiteralExpression(client) ? writer.clientText(client) : writer.constantText(client),
+  );
 }
 
 /**
@@ -74,7 +76,7 @@ export function rewriteAsyncClient(client: ObjectLiteralExpression): RewrittenCl
   return rewritten(client, (writer) => writer.asyncClientText(client));
 }
 
-function rewritten(client: ObjectLiteralExpression, write: (writer: ClientWriter) => string): RewrittenClient {
+function rewritten(client: Expression, write: (writer: ClientWriter) => string): RewrittenClient {
   const writer = new ClientWriter(client.getSourceFile());
   try {
     return { ok: true, text: write(writer), retypes: writer.retypes, notes: writer.notes };
@@ -145,7 +147,9 @@ class ClientWriter {
   clientText(client: ObjectLiteralExpression, place = OUTSIDE): string {
     const edits: TextEdit[] = [];
     const isFactory = place.contract !== undefined;
-    if (!isFactory && this.isAcceptedAsIs(client)) return client.getText();
+    // An example is `{ name: 'orders', ...shared }`.
+    const isSpread = client.getProperties().some(Node.isSpreadAssignment);
+    if (!isFactory && isSpread && this.isAcceptedAsIs(client)) return client.getText();
     for (const property of client.getProperties()) {
       if (Node.isSpreadAssignment(property)) {
         edits.push(this.instead(property, this.spreadClient(property.getExpression(), property, place)));
@@ -160,9 +164,16 @@ class ClientWriter {
     return client.compilerNode.properties.hasTrailingComma ? text : text.replace(/,(\s*)\}$/, '$1}');
   }
 
-  /** True if the client spreads Nest's options, such as `...shared`, and `forFeature` accepts the client unchanged. */
-  private isAcceptedAsIs(client: ObjectLiteralExpression): boolean {
-    if (!client.getProperties().some(Node.isSpreadAssignment)) return false;
+  /** Returns the text of a client that is a constant, if `forFeature` accepts the constant unchanged. */
+  constantText(client: Expression): string {
+    if (!this.isAcceptedAsIs(client))
+      throw new ByHand('is a constant that forFeature does not accept; write its properties here, with a url');
+    for (const constant of annotatedConstants(client)) this.retype(constant);
+    return client.getText();
+  }
+
+  /** True if `forFeature` accepts the client unchanged. */
+  private isAcceptedAsIs(client: Expression): boolean {
     const keys = keysOf(client);
     const options = keysOfProperty(client, 'options');
     if (keys === undefined || options === undefined) return false;

@@ -75,6 +75,12 @@ function valueOf(literal: ObjectLiteralExpression, name: string): Node | undefin
   return undefined;
 }
 
+/** Returns the value of the property `name` of an object; `undefined` if the value is not known before the program runs. */
+export function propertyOf(expression: Node, name: string): Node | undefined {
+  const object = constantObject(expression);
+  return object === undefined ? undefined : valueOf(object.literal, name);
+}
+
 /** Returns the keys of an object, each with its value if known; `undefined` if the keys are not known before the program runs. */
 export function keysOf(expression: Node): ReadonlyMap<string, Node | undefined> | undefined {
   const object = constantObject(expression);
@@ -98,8 +104,7 @@ export function keysOf(expression: Node): ReadonlyMap<string, Node | undefined> 
 
 /** Returns the keys of the object in the property `name` of `expression`; `undefined` if the keys are not known before the program runs. */
 export function keysOfProperty(expression: Node, name: string): ReturnType<typeof keysOf> {
-  const object = constantObject(expression);
-  const value = object === undefined ? undefined : valueOf(object.literal, name);
+  const value = propertyOf(expression, name);
   if (value !== undefined) return keysOf(value);
   const property = expression.getType().getProperty(name);
   return property === undefined ? undefined : keysOfType(property.getTypeAtLocation(expression));

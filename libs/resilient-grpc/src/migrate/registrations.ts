@@ -1,11 +1,4 @@
-import {
-  Node,
-  SyntaxKind,
-  type ArrayLiteralExpression,
-  type CallExpression,
-  type ObjectLiteralExpression,
-  type SourceFile,
-} from 'ts-morph';
+import { Node, SyntaxKind, type ArrayLiteralExpression, type CallExpression, type SourceFile } from 'ts-morph';
 import {
   rewriteAsyncClient,
   rewriteClient,
@@ -13,7 +6,7 @@ import {
   type FileEdit,
   type RewrittenClient,
 } from './client-text.js';
-import { constantOf, nameOf, transportOf, unwrapped } from './constants.js';
+import { constantOf, nameOf, propertyOf, transportOf, unwrapped } from './constants.js';
 import { afterComma, afterComment, applyEdits, indentAt, reindent, removal, type TextEdit } from './text-edits.js';
 
 export const NEST_PACKAGE = '@nestjs/microservices';
@@ -118,18 +111,18 @@ function rewriteRegistration(call: CallExpression, isAsync: boolean): Found {
     return { steps: [{ node: call, text }] };
   }
   const steps: ManualStep[] = [];
-  const moved: { readonly node: ObjectLiteralExpression; readonly client: RewrittenClient & { readonly ok: true } }[] =
-    [];
+  const moved: { readonly node: Node; readonly client: RewrittenClient & { readonly ok: true } }[] = [];
   for (const element of clients.getElements()) {
     const transport = isAsync ? asyncTransportOf(element) : transportOf(element);
     if (transport === 'other') continue;
     const name = labelOf(element);
-    if (!Node.isObjectLiteralExpression(element) || transport === 'unknown') {
+    const isLiteral = Node.isObjectLiteralExpression(element);
+    if (transport === 'unknown' || (!isLiteral && (isAsync || propertyOf(element, 'options') === undefined))) {
       const because = 'the client is not an object literal with a constant transport; write it in this form';
       steps.push({ node: element, text: `${name}: ${because}` });
       continue;
     }
-    const client = isAsync ? rewriteAsyncClient(element) : rewriteClient(element);
+    const client = isAsync && isLiteral ? rewriteAsyncClient(element) : rewriteClient(element);
     if (client.ok) moved.push({ node: element, client });
     else steps.push({ node: element, text: `${name}: ${client.because}` });
   }
@@ -179,26 +172,20 @@ function asyncTransportOf(element: Node): 'grpc' | 'other' | 'unknown' {
 
 /** Returns the name of a client, or the expression that names it. If there is no name, returns the start of the element's source text. */
 function labelOf(element: Node): string {
-  const name = nameNodeOf(element);
+  const name = propertyOf(element, 'name');
   if (name === undefined) return element.getText().replace(/\s+/g, ' ').slice(0, 40);
   const literal = name.getType().getLiteralValue();
   return typeof literal === 'string' ? literal : name.getText();
 }
 
-function tokenOf(element: ObjectLiteralExpression): string {
-  const name = nameNodeOf(element);
+function tokenOf(element: Node): string {
+  const name = propertyOf(element, 'name');
   const literal = name?.getType().getLiteralValue();
   if (typeof literal === 'string') return JSON.stringify(literal);
   const symbol = name?.getSymbol();
   const [declaration] = (symbol?.getAliasedSymbol() ?? symbol)?.getDeclarations() ?? [];
   const node = declaration ?? element;
   return `${node.getSourceFile().getFilePath()}:${String(node.getPos())}`;
-}
-
-function nameNodeOf(element: Node): Node | undefined {
-  const property = Node.isObjectLiteralExpression(element) ? element.getProperty('name') : undefined;
-  if (Node.isShorthandPropertyAssignment(property)) return property.getNameNode();
-  return Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
 }
 
 /** Returns the edits that rewrite a call in place, so that its layout and comments are preserved. */

@@ -78,6 +78,7 @@ function createLoggedClient(
   // A warm client connects, and emits events, while it is still being created.
   const created: { client?: InternalGrpcClient } = {};
   const impact = () => ({
+    isConnected: created.client?.connectivity.state === 'READY',
     waiting: created.client?.waitingCalls ?? 0,
     failed: created.client?.failedBy('outage') ?? 0,
     failure: failureOf(created.client?.connectivity),

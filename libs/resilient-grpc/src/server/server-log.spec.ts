@@ -161,6 +161,15 @@ describe('ServerLog', () => {
     expect(stacks).toEqual([error.stack, undefined]);
   });
 
+  it('logs the stack of an error that differs from the previous error of the method', () => {
+    const { clock, kept, stacks, take } = make();
+    const [first, second, third] = [new Error('no table'), new Error('no row'), new TypeError('no column')];
+    for (const error of [first, second, third]) take({ type: 'handler-failed', path, error });
+    clock.advance(60_000);
+    expect(stacks).toEqual([first.stack, third.stack]);
+    expect(kept[1]!.msg).toMatch(/handler failed: TypeError: no column \(the latest of 2 more in the last minute/);
+  });
+
   it('reads the message of an error only when the log line is written', () => {
     const { clock, kept, take } = make();
     take({ type: 'handler-failed', path, error: new Error('no table') });
@@ -170,7 +179,7 @@ describe('ServerLog', () => {
     for (let i = 0; i < 1_000; i++) take({ type: 'handler-failed', path, error });
     expect(read).toBe(0);
     clock.advance(60_000);
-    expect(kept[1]!.msg).toMatch(/handler failed: Error: one more, 1 \(1000 more/);
+    expect(kept[1]!.msg).toMatch(/handler failed: Error: one more, 1 \(the latest of 1000 more/);
   });
 
   it('escapes and truncates client input in logged errors', () => {

@@ -33,6 +33,8 @@ const PULL_REMEDY = 'return an async generator, which is pulled as the client re
  */
 export class ServerLog {
   private readonly repeats: LogLimiter<LimitedEvent>;
+  /** Text of the last logged failure of each method. The stack of a repeated failure is logged once. */
+  private readonly failures = new Map<string, string>();
 
   /** @param isDebugEnabled returns true if the debug level is enabled */
   constructor(
@@ -42,8 +44,10 @@ export class ServerLog {
   ) {
     // Lines are built only if they are written, because there may be thousands of failures per second.
     this.repeats = new LogLimiter(clock, (event, repeats, _isOfOthers, ageMs) => {
-      const line = withRepeats(lineOf(event), repeats, ageMs);
-      sink[line.level](line);
+      const line = lineOf(event);
+      const isOther = event.type === 'handler-failed' && this.failures.get(event.path) !== line.msg;
+      if (isOther) this.failures.set(event.path, line.msg);
+      sink[line.level](withRepeats(line, repeats, ageMs, '', isOther));
     });
   }
 

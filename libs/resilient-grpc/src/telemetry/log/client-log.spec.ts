@@ -10,7 +10,7 @@ function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
   const kept: LogLine[] = [];
-  const calls = { waiting: 0, failed: 0 };
+  const calls = { isConnected: false, waiting: 0, failed: 0 };
   const enabled = { debug: true };
   const write = (level: string) => (line: LogLine) => {
     kept.push(line);

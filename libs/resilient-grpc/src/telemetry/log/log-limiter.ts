@@ -124,14 +124,15 @@ export function lastMinute(ageMs: number): string {
 }
 
 /**
- * Returns `line` with the number of its repeats; unchanged if it has no repeats. Omits the stack, which the first line contains.
+ * Returns `line` with the number of its repeats; unchanged if it has no repeats.
  *
  * @param ageMs age of the latest repeat
  * @param scope text appended to the count, such as ', including other methods and codes'
+ * @param isOther true if the latest repeat differs from the first line. If false, the stack is omitted, because the first line contains it.
  */
-export function withRepeats(line: LogLine, repeats: number, ageMs: number, scope = ''): LogLine {
+export function withRepeats(line: LogLine, repeats: number, ageMs: number, scope = '', isOther = false): LogLine {
   if (repeats === 0) return line;
-  const { stack: _shown, ...fields } = line.fields;
-  const text = `${line.msg} (${String(repeats)} more ${lastMinute(ageMs)}${scope})`;
-  return new LogLine(line.level, text, { ...fields, repeats });
+  const { stack, ...fields } = line.fields;
+  const text = `${line.msg} (${isOther ? 'the latest of ' : ''}${String(repeats)} more ${lastMinute(ageMs)}${scope})`;
+  return new LogLine(line.level, text, { ...fields, repeats, ...(isOther && { stack }) });
 }

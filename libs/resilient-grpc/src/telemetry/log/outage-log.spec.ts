@@ -10,7 +10,11 @@ function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
   const fields: object[] = [];
-  const calls: { waiting: number; failed: number; failure?: LoggedFailure } = { waiting: 0, failed: 0 };
+  const calls: { isConnected: boolean; waiting: number; failed: number; failure?: LoggedFailure } = {
+    isConnected: false,
+    waiting: 0,
+    failed: 0,
+  };
   const outages = new OutageLog(
     '10.0.0.7:50051',
     () => calls,
@@ -87,6 +91,18 @@ describe('outage', () => {
     clock.now = () => now() - 3;
     clock.advance(8_000);
     expect(aboveDebug().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn outage has las']);
+  });
+
+  it('logs no grace period warning if the channel is READY when the grace period ends, unless a call has failed', () => {
+    const { clock, calls, outages, take, aboveDebug } = make();
+    calls.waiting = 12;
+    take(OUTAGE);
+    clock.advance(5_000);
+    calls.isConnected = true;
+    clock.advance(3_000);
+    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn outage: /)]);
+    outages.graceEnded();
+    expect(aboveDebug()).toEqual([expect.anything(), expect.stringMatching(/^warn outage has lasted 8 s: /)]);
   });
 
   it('logs no grace period warning for an outage that ends within the grace period', () => {

@@ -27,6 +27,8 @@ export interface LoggedFailure {
 export interface OutageImpact {
   /** The latest failed or slow attempt to connect; `undefined` if the channel is connected, or if there was no such attempt. */
   readonly failure?: LoggedFailure | undefined;
+  /** True if the channel is READY. The outage then lasts until a response arrives, or until the connection has been open for a second. */
+  readonly isConnected: boolean;
   /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
   /** Total number of calls of the client that failed because no connection was available. */
@@ -155,9 +157,10 @@ export class OutageLog {
   private readonly check = (): void => {
     const { outage } = this;
     if (outage === undefined || outage.isGraceOverLogged) return;
-    const { waiting, failed: failedSoFar } = this.impact();
+    const { waiting, failed: failedSoFar, isConnected } = this.impact();
     const failed = failedSoFar - outage.failedBefore;
-    if (!outage.reported && !outage.isGraceOver && waiting === 0 && failed === 0) {
+    // A connected channel is about to send the waiting calls, and the outage is about to end.
+    if (!outage.isGraceOver && (isConnected || (waiting === 0 && failed === 0))) {
       this.scheduleCheck(OUTAGE_WARNING_DELAY_MS);
       return;
     }

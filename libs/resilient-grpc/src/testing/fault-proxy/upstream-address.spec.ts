@@ -14,19 +14,23 @@ describe('parseUpstream', () => {
     'localhost',
     ':50051',
     'host:',
-    'host:0',
     'host:x',
     '',
-    'host:65536',
     'http://127.0.0.1:5',
     '::1:80',
     '127.0.0.1:5/',
     '50051',
     50_051,
     undefined,
-  ])('rejects the upstream address %j', (address) => {
+  ])('rejects the upstream address %j, which has another form', (address) => {
     expect(() => parseUpstream('FaultProxy', address)).toThrow(
       `FaultProxy: expected an upstream in the form 'host:port', got '${String(address)}'`,
+    );
+  });
+
+  it.each(['host:0', 'host:65536'])('rejects the port of the upstream address %j', (address) => {
+    expect(() => parseUpstream('FaultProxy', address)).toThrow(
+      `FaultProxy: expected an upstream with a port from 1 to 65535, got '${address}'`,
     );
   });
 });

@@ -11,9 +11,10 @@ export interface UpstreamAddress {
 export function parseUpstream(proxy: 'FaultProxy' | 'Http2FaultProxy', address: unknown): UpstreamAddress {
   const text = String(address);
   const [, host = '', digits] = /^([^:/\[\]\s]+|\[[^/\[\]\s]+\]):(\d+)$/.exec(text) ?? [];
-  const port = Number(digits);
-  if (!(port >= 1 && port <= 65_535)) {
+  if (digits === undefined)
     throw new TypeError(`${proxy}: expected an upstream in the form 'host:port', got '${text}'`);
-  }
+  const port = Number(digits);
+  if (port < 1 || port > 65_535)
+    throw new TypeError(`${proxy}: expected an upstream with a port from 1 to 65535, got '${text}'`);
   return { host: host.replace(/^\[|\]$/g, ''), port };
 }

@@ -129,7 +129,7 @@ function protoLoaderProblems(
   }
 }
 
-/** Returns warnings about valid options that have no effect or conflict with each other. */
+/** Returns warnings about valid options that have no effect, conflict with each other, or lack a port. */
 function warningsOf(
   options: ResilientGrpcServerOptions,
   { drain, maxConnectionAgeMs, maxConnectionAgeGraceMs }: Omit<ResolvedServerOptions, 'warnings'>,

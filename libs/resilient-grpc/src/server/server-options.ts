@@ -168,6 +168,6 @@ export interface ResolvedServerOptions {
   methodOptions(service: string, method: string): ResolvedServerMethod;
   /** Method patterns in `methods`. */
   readonly patterns: readonly string[];
-  /** Log lines, written at startup, about valid options that have no effect or conflict with each other. */
+  /** Log lines, written at startup, about valid options that have no effect, conflict with each other, or lack a port. */
   readonly warnings: readonly string[];
 }

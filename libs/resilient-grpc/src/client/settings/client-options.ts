@@ -289,8 +289,8 @@ export interface MethodOptions {
   /**
    * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile (at least 5 ms)
    * of the latency of recent first attempts. No hedge is sent until enough attempts have been measured: 50 for 'p90', 100 for 'p95', 500
-   * for 'p99'. It replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the attempts and status
-   * codes of the method's retry policy. It has no effect on request streams.
+   * for 'p99'. The option replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the attempts and
+   * status codes of the method's retry policy. The option has no effect on request streams.
    * @defaultValue none
    */
   readonly hedgingDelay?: HedgingPercentile | undefined;

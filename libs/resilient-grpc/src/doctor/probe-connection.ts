@@ -29,7 +29,10 @@ export interface ProbedTls {
   /** The protocol negotiated by ALPN; `undefined` if none. */
   readonly alpn: string | undefined;
   readonly certificate: X509Certificate | undefined;
-  /** The reason why a client rejects the certificate, as an OpenSSL code or ERR_TLS_CERT_ALTNAME_INVALID; `undefined` if accepted. */
+  /**
+   * The reason why a client rejects the certificate: an OpenSSL code, ERR_TLS_CERT_ALTNAME_INVALID, or 'not authorized' if Node reports no
+   * reason. `undefined` if the certificate is accepted.
+   */
   readonly refused: string | undefined;
 }
 

@@ -49,7 +49,7 @@ Attach to a running application that serves the dashboard:
   --help                   print this help
 
 TIME is in seconds or minutes: 10s, 0.5s, 10m. Defaults are in parentheses.
-Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
+Exit code: 0 if no check failed, 1 if a check or the first request of attach failed, 2 for invalid usage.`;
 
 const OK = 0;
 const FAILED = 1;

@@ -2,7 +2,10 @@ import { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.CursorRegressionError');
 
-/** Error of a stream in which a cursor precedes the previous one. The server sent messages out of order, so the data is unreliable. */
+/**
+ * Error of a stream in which a cursor precedes the previous one of the same call. The server sent messages out of order, or `cursor` or
+ * `compare` does not match the server's order, so the data is unreliable.
+ */
 export class CursorRegressionError extends Error {
   override readonly name = 'CursorRegressionError';
   readonly code = StatusCode.DATA_LOSS;

@@ -11,7 +11,7 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcConfigurationError');
 /** Error of an invalid configuration. Contains every problem, not only the first one. */
 export class GrpcConfigurationError extends Error {
   override readonly name = 'GrpcConfigurationError';
-  /** All problems. Not enumerable: the message contains them, and Node would print them again after the stack. */
+  /** All problems. Not enumerable, because the message lists the first 50, and Node would print them again after the stack. */
   declare readonly problems: readonly ConfigurationProblem[];
 
   constructor(problems: readonly ConfigurationProblem[]) {

@@ -16,7 +16,7 @@ export type RetryRefusal =
   | 'deadline'
   /** The call serves an inbound retry, and the server may have received the request. Retries of both layers would multiply. */
   | 'retry-chain'
-  /** The caller or an interceptor cancelled the call, or the inbound call that it served was cancelled. */
+  /** The caller or an interceptor cancelled the call, or the inbound call in its option `parent` was cancelled. */
   | 'cancelled'
   /** The client is shutting down. */
   | 'draining'

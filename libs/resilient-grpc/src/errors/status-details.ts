@@ -43,7 +43,10 @@ export function statusDetailsOf(trailers: Metadata): readonly StatusDetail[] {
   );
 }
 
-/** Returns the retry delay of the first RetryInfo detail in milliseconds; `undefined` without such a detail, or for a negative delay. */
+/**
+ * Returns the retry delay of the first RetryInfo detail in milliseconds; `undefined` if there is no such detail, or if its delay is absent,
+ * invalid, or negative.
+ */
 export function retryDelayOf(details: readonly StatusDetail[]): number | undefined {
   const info = details.find(({ typeUrl }) => typeNameOf(typeUrl) === RETRY_INFO)?.value;
   const delay: unknown = typeof info === 'object' && info !== null ? Reflect.get(info, 'retryDelayMs') : undefined;

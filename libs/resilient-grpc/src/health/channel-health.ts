@@ -19,7 +19,7 @@ export type ClientState = Pick<
  * down. A draining or closed client is down. CONNECTING without an outage is up, but degraded if it lasts longer than the grace period
  * while calls are waiting or have failed. An attempt to connect that receives no response starts an outage only when it fails.
  *
- * @param applicationAccepts false from the start of the application's shutdown
+ * @param applicationAccepts true until the application starts to shut down
  * @param epochNow milliseconds since 1970
  */
 export function channelHealth(client: ClientState, applicationAccepts: boolean, epochNow: number): ChannelHealth {

@@ -25,7 +25,8 @@ export interface ChannelCheckAllOptions {
 
 /**
  * Reports the health of clients from the state of their channels. Makes no calls, opens no connections, and wakes no idle channel. An idle
- * channel is up. During an outage, a channel is degraded until the grace period ends, and then down. A draining or closed client is down.
+ * channel is up. During an outage, a channel is degraded until the grace period ends, and then down. A channel that has been connecting for
+ * longer than the grace period is degraded even without an outage if calls are waiting or have failed. A draining or closed client is down.
  */
 @Injectable()
 export class GrpcChannelHealthIndicator {

@@ -44,8 +44,8 @@ const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mod
 /**
  * Reports whether a client's server is serving. Calls the standard health service grpc.health.v1 over the client's own channel. If the
  * channel is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}. If the client watches the health of
- * this service on each connection (`healthCheckConfig`), no call is made, either. The result then lists the endpoints, and is up while at
- * least half of them are serving.
+ * this service on each connection (`healthCheckConfig`) and the channel has endpoints, no call is made, either. The result then lists the
+ * endpoints, and a channel that is up is reported as up while at least half of them are serving.
  */
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
@@ -91,7 +91,10 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     return healthResult<string>(options.key ?? client, health);
   }
 
-  /** Ends the Watch streams together with the clients' streams, because a server that is shutting down waits for every Watch. */
+  /**
+   * Ends the Watch streams in the shutdown step in which the clients' streams end, because the graceful shutdown of a server waits for
+   * every open Watch.
+   */
   beforeApplicationShutdown(): void {
     this.draining = true;
     for (const watches of this.watches.values()) for (const watch of watches.values()) watch.close();
@@ -145,7 +148,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   }
 }
 
-/** Makes one `Check` call, without retries and without waiting for the end of an outage. */
+/** Makes one `Check` call, without retries (except transparent retries) and without waiting for the end of an outage. */
 async function callCheck(
   client: InternalGrpcClient,
   service: string,

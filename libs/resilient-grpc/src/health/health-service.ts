@@ -17,8 +17,8 @@ export function servingStatusOf(response: unknown): ServingStatus {
 }
 
 /**
- * Returns the call options of a check: no retries, no waiting during an outage, and no propagation from an inbound call, because that call
- * may be the probe that requested the check.
+ * Returns the call options of a check: no retries except transparent retries, no waiting during an outage, and no propagation from an
+ * inbound call, because that call may be the probe that requested the check.
  */
 export function probeOptions(timeoutMs: number) {
   return { timeoutMs, retry: false, waitForReady: false, propagate: false } as const;

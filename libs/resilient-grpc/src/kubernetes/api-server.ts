@@ -15,7 +15,7 @@ const MAX_ERROR_BYTES = 65_536;
 const OK = 200;
 const UNAUTHORIZED = 401;
 
-/** Response from the API server with a status other than 200, or an `ERROR` event of a watch. */
+/** Error for a response from the API server with a status other than 200, or for an `ERROR` event of a watch. */
 export class ApiServerError extends Error {
   override readonly name = 'ApiServerError';
 
@@ -70,7 +70,7 @@ export class ApiServer {
   /**
    * Opens a watch, and calls `onEvent` with each event until the watch ends. An open watch does not keep the process running.
    *
-   * @param silentMs ends the watch if no byte was received for this many milliseconds
+   * @param silentMs milliseconds without a received byte after which the watch ends
    * @throws ApiServerError if the API server rejects the request
    */
   async watch(
@@ -142,7 +142,8 @@ function loadConfig({ kubeconfig, context }: KubernetesResolverOptions): KubeCon
     if (kubeconfig === undefined) config.loadFromDefault();
     else config.loadFromFile(kubeconfig);
   } catch (error) {
-    throw wrong('kubeconfig', `expected a readable kubeconfig, got an error: ${errorMessage(error)}`);
+    const remedy = 'check the file that the option kubeconfig or KUBECONFIG names';
+    throw wrong('kubeconfig', `expected a readable kubeconfig, got an error: ${errorMessage(error)}; ${remedy}`);
   }
   if (context !== undefined) {
     const known = config.getContexts().map(({ name }) => name);
@@ -175,7 +176,9 @@ function wrong(option: string, message: string): GrpcConfigurationError {
 }
 
 async function textOf(response: IncomingMessage, maxBytes: number): Promise<string> {
-  response.setTimeout(SILENT_REQUEST_MS, () => response.destroy(new Error('the response stopped')));
+  response.setTimeout(SILENT_REQUEST_MS, () =>
+    response.destroy(new Error(`the response stalled for ${duration(SILENT_REQUEST_MS)}`)),
+  );
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {

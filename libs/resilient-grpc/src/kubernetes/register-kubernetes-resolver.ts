@@ -30,7 +30,8 @@ export function register(options: KubernetesResolverOptions): ApiServer {
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   const { registerResolver } = experimental;
   if (registerResolver === undefined) {
-    const message = 'expected a release that exports experimental.registerResolver; install a tested version';
+    const message =
+      'expected a release that exports experimental.registerResolver, got one that does not; install a tested version';
     throw new GrpcConfigurationError([{ path: '@grpc/grpc-js', message }]);
   }
   const server = new ApiServer(options);

@@ -18,7 +18,7 @@ export interface WatchState {
   readonly failure: RequestFailure | undefined;
 }
 
-/** Receives the state of the watch of one service after each change. */
+/** Listener that receives the state of a service's watch after each change. */
 export interface WatchListener {
   onChange(state: WatchState): void;
 }
@@ -60,7 +60,7 @@ interface WatchEvent {
  */
 export class ServiceWatch {
   private readonly listeners = new Set<WatchListener>();
-  /** Slices of the service by name; `undefined` until the first list. */
+  /** Slices of the service by name; `undefined` until the first list, and after they were discarded as outdated. */
   private slices: Map<string, EndpointSlice> | undefined;
   /** Version of the last list or event; `undefined` until a list has returned, and after 410 Gone. */
   private resourceVersion: string | undefined;
@@ -140,7 +140,7 @@ export class ServiceWatch {
           this.resourceVersion = undefined;
           this.isExpired = true;
         } else if (failures > 0) {
-          // If a stable watch ends, the next request shows whether the API server is reachable.
+          // The failure of a stable watch (`failures` is 0) is not reported: the next request shows whether the API server is reachable.
           this.failed(error);
         }
       }

@@ -37,7 +37,7 @@ const DEFAULT_URL = "'localhost:5000'";
 
 const CONTRACT: ReadonlySet<string> = new Set(CONTRACT_KEYS);
 /** Options of Nest that have the same name and meaning in this library. */
-const SAME: ReadonlySet<string> = new Set([
+const SUPPORTED_OPTIONS: ReadonlySet<string> = new Set([
   ...CONTRACT_KEYS,
   'url',
   'credentials',
@@ -50,7 +50,11 @@ const SAME: ReadonlySet<string> = new Set([
  * Options of Nest that have no effect on a gRPC client. `forFeature` accepts them, but `forFeatureAsync` rejects them in the result of its
  * factory.
  */
-const WITHOUT_EFFECT: ReadonlySet<string> = new Set(['maxMetadataSize', 'gracefulShutdown', 'onLoadPackageDefinition']);
+const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
+  'maxMetadataSize',
+  'gracefulShutdown',
+  'onLoadPackageDefinition',
+]);
 /** The keys of `keepalive` that have an effect on a gRPC client. */
 const KEEPALIVE: ReadonlySet<string> = new Set([
   'keepaliveTimeMs',
@@ -152,12 +156,12 @@ class ClientWriter {
     if (!isFactory && isSpread && this.isAcceptedAsIs(client)) return client.getText();
     for (const property of client.getProperties()) {
       if (Node.isSpreadAssignment(property)) {
-        edits.push(this.instead(property, this.spreadClient(property.getExpression(), property, place)));
+        edits.push(this.replacement(property, this.spreadClient(property.getExpression(), property, place)));
         continue;
       }
       const name = nameOf(property.getNameNode());
       if (name === 'transport') edits.push(removal(this.source, property.getStart(), property.getEnd()));
-      else if (name === 'options') edits.push(this.instead(property, this.optionsText(property, place)));
+      else if (name === 'options') edits.push(this.replacement(property, this.optionsText(property, place)));
       else if (name !== 'name' || isFactory) throw new ByHand(`has the key ${name}`);
     }
     const text = applyEdits(this.source, edits, client.getStart(), client.getEnd());
@@ -237,7 +241,7 @@ class ClientWriter {
   }
 
   /** Returns the edit that replaces a property and its comma with `text`, in which each property ends with a comma. */
-  private instead(property: Node, text: string): TextEdit {
+  private replacement(property: Node, text: string): TextEdit {
     const start = property.getStart();
     if (text === '') return removal(this.source, start, property.getEnd());
     const end = afterComma(this.source, property.getEnd());
@@ -293,13 +297,13 @@ class ClientWriter {
         property.getParentIfKind(SyntaxKind.ObjectLiteralExpression)?.getProperty('url') !== undefined;
       const text = this.spreadText(spread, property, place, isOverridden ? 'never' : 'if-spread');
       const isSame = text === `...${root.getText()},`;
-      return { edit: isSame ? [] : [this.instead(property, text)], isUrl: keys.has('url') };
+      return { edit: isSame ? [] : [this.replacement(property, text)], isUrl: keys.has('url') };
     }
     const name = nameOf(property.getNameNode());
     const value = Node.isPropertyAssignment(property) ? property.getInitializer() : property.getNameNode();
     const removed = removal(this.source, property.getStart(), property.getEnd());
     const isFactory = place.contract !== undefined;
-    if (WITHOUT_EFFECT.has(name) && !isFactory) return { edit: [], isUrl: false };
+    if (OPTIONS_WITHOUT_EFFECT.has(name) && !isFactory) return { edit: [], isUrl: false };
     if (this.hasNoEffect(name, value)) return { edit: [removed], isUrl: false };
     this.check(name, value);
     if (place.contract !== undefined && CONTRACT.has(name)) {
@@ -383,7 +387,7 @@ class ClientWriter {
   /** Returns the keys of options. Throws if the keys are unknown, or if an option has no equivalent. */
   private checked(keys: ReturnType<typeof keysOf>, text: string): ReadonlyMap<string, Node | undefined> {
     if (keys === undefined) throw new ByHand(`has unknown options: ${text}`);
-    for (const [key, value] of keys) if (!WITHOUT_EFFECT.has(key)) this.check(key, value);
+    for (const [key, value] of keys) if (!OPTIONS_WITHOUT_EFFECT.has(key)) this.check(key, value);
     return keys;
   }
 
@@ -393,7 +397,7 @@ class ClientWriter {
       if (isDefaultLoader(value)) return;
       throw new ByHand('has protoLoader; load the definition, and pass it as packageDefinition');
     }
-    if (!SAME.has(name)) throw new ByHand(`has the option ${name}, which this library does not have`);
+    if (!SUPPORTED_OPTIONS.has(name)) throw new ByHand(`has the option ${name}, which this library does not have`);
     if (name === 'channelOptions' && value !== undefined) {
       for (const key of keysOf(value)?.keys() ?? []) {
         const reason = Object.hasOwn(OWNED_CHANNEL_OPTIONS, key) ? OWNED_CHANNEL_OPTIONS[key] : undefined;
@@ -406,7 +410,7 @@ class ClientWriter {
 
   /** True if the option must be omitted. Adds a note once if the option has no effect on a client. */
   private hasNoEffect(name: string, value: Node | undefined, owner?: string): boolean {
-    if (WITHOUT_EFFECT.has(name)) {
+    if (OPTIONS_WITHOUT_EFFECT.has(name)) {
       const note = `removed ${owner === undefined ? '' : `${owner}.`}${name}, which has no effect on a client`;
       if (!this.notes.includes(note)) this.notes.push(note);
       return true;

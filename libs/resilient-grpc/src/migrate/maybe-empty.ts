@@ -39,8 +39,8 @@ function isOperationMaybeEmpty(operation: BinaryExpression): boolean | undefined
 }
 
 /**
- * Returns the result for `getOrThrow(…)` and `get('KEY', default)` of Nest's ConfigService, whose types are often `any`; `undefined` for
- * other calls.
+ * Returns the result for `getOrThrow(…)` and `get('KEY', default)` of Nest's ConfigService, because the type of such a call is often `any`.
+ * Returns `undefined` for other calls.
  */
 function isCallMaybeEmpty(call: CallExpression): boolean | undefined {
   const callee = call.getExpression();

@@ -110,7 +110,7 @@ function sourceProblems(
 
 /**
  * Copies the options of one client to plain data, and flattens Nest's form. Adds their problems to `problems`. Returns `undefined` if the
- * options cannot be read, or if they have no valid name.
+ * options are not an object, cannot be read, or have no valid name.
  */
 function namedOptions(
   client: unknown,

@@ -51,7 +51,7 @@ try {
   await fetch(`${url}/faults/kill`, { method: 'POST' });
   await Promise.all(
     dashboards.map(async ({ dashboard, path }) => {
-      await dashboard.getByText(/calls wait and fail in 2\.\d s/).waitFor();
+      await dashboard.getByText(/waiting calls fail in 2\.\d s/).waitFor();
       await dashboard.screenshot({ path });
     }),
   );

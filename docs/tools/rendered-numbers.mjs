@@ -122,7 +122,7 @@ const NUMBERS = [
     'DEFAULT_SUSPICION_POLICY.pingRestMs',
   ],
   ['maximum number of replacements', plain, SUSPICION, 'DEFAULT_SUSPICION_POLICY.maxReplacements'],
-  ['period of the maximum number of replacements', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.replacementWindowMs'],
+  ['period in which these replacements are counted', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.replacementWindowMs'],
   ['Retries'],
   ['maximum attempts, including the original', plain, RETRY, 'DEFAULT_RETRY_POLICY.maxAttempts'],
   ['first backoff', ms, RETRY, 'DEFAULT_RETRY_POLICY.initialBackoffMs'],

@@ -32,7 +32,7 @@ export class TunedStreams implements StreamContender {
   async converse(orders: SessionOrders, signal: AbortSignal): Promise<void> {
     const unsent: SessionRequest[] = [];
     let session: Subscriber<SessionRequest> | undefined;
-    const making = orders.pushed$.subscribe((message) => {
+    const subscription = orders.pushed$.subscribe((message) => {
       if (session) session.next(message);
       else unsent.push(message);
     });
@@ -42,6 +42,6 @@ export class TunedStreams implements StreamContender {
       return () => (session = undefined);
     });
     await untilAborted(this.orders.session(outgoing, contenderMetadata(this.name)).pipe(resubscribe()), signal);
-    making.unsubscribe();
+    subscription.unsubscribe();
   }
 }

@@ -13,7 +13,7 @@ export class Background implements OnApplicationBootstrap {
   readonly started: Promise<void>;
   private onStarted: () => void = () => undefined;
 
-  /** @param busy true if the gateway does background work; if false, it only connects */
+  /** @param busy true if the gateway does background work; if false, it makes only one call */
   constructor(
     @Inject(GATEWAY_ORDERS) private readonly orders: GatewayOrders,
     @Inject(BUSY) private readonly busy: boolean,
@@ -23,7 +23,7 @@ export class Background implements OnApplicationBootstrap {
 
   onApplicationBootstrap(): void {
     if (!this.busy) {
-      // Only connects.
+      // Makes one call, which opens the connection.
       this.orders.get('order-1').subscribe(() => this.onStarted());
       return;
     }

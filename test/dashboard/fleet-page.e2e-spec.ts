@@ -75,7 +75,7 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
     await parts.getByRole('link', { name: `process ${String(processes[1].pid)}` }).focus();
     await page.keyboard.press('Enter');
     await page.getByText(`process ${String(processes[1].pid)}`).waitFor();
-    await page.getByText('3 calls wait and fail in').waitFor();
+    await page.getByText('3 waiting calls fail in').waitFor();
     await page.getByRole('link', { name: '← all processes' }).click();
 
     await page.getByText('3 of 3 processes', { exact: true }).waitFor();

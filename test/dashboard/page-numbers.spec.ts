@@ -241,7 +241,7 @@ describe('client assessment', () => {
     ['ok Healthy: Connected; 4 calls failed in the last 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 100) }],
     ['ok Healthy: Connected; 4 calls failed in the last 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 4) }],
     [
-      'warn Outage: No connection for 1 min; 7 calls wait and fail in 30 s: ECONNREFUSED',
+      'warn Outage: No connection for 1 min; 7 waiting calls fail in 30 s: ECONNREFUSED',
       { connectivity: { ...unreachable, outage }, waiting: 7 },
     ],
     [

@@ -157,7 +157,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       await awaitChange(test, 'the loss of the connection shown', page.getByRole('heading', { name: 'Idle orders' }));
       const held = Array.from({ length: 7 }, (_, i) => firstValueFrom(client.get({ id: `held ${i}` })));
       await awaitChange(test, 'the outage shown', page.getByRole('heading', { name: 'Outage orders' }));
-      await awaitChange(test, 'the waiting calls shown', page.getByText(/7 calls wait and fail in .*ECONNREFUSED/));
+      await awaitChange(test, 'the waiting calls shown', page.getByText(/7 waiting calls fail in .*ECONNREFUSED/));
       await page.getByText(/^Check that the server is running on this address and port.*\.$/).waitFor();
       expect(await fact(page, 'This outage', 'connection attempts')).toMatch(/^\d+ failed$/);
       const oldest = page.locator('.details > .facts > div', { hasText: 'oldest wait' }).locator('dd');

@@ -13,7 +13,7 @@ const MAIN = join(import.meta.dirname, '../..', 'dist', 'main.js');
 const SIGHTINGS: Sightings = {
   down: { selector: '#server-word', text: 'Down' },
   outage: { selector: '#dashboard .details h2', text: 'Outage orders' },
-  waiting: { selector: '#dashboard .details', text: 'calls wait and fail in' },
+  waiting: { selector: '#dashboard .details', text: 'waiting calls fail in' },
   countdown: { selector: '#countdown:not([hidden])', text: 'killed; back in' },
 };
 

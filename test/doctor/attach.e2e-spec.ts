@@ -175,7 +175,7 @@ describe('attach with a terminal', () => {
     const waiting = firstValueFrom(orders('orders').get({ id: '2' }));
     await screen.shows(/^orders +Outage .* 1 +1$/);
     await screen.shows(/^ {2}outage since \d\d:\d\d:\d\d: \d+ failed attempts?.*longest wait/);
-    expect(screen.frame.join('\n')).toContain('1 call waits and fails in');
+    expect(screen.frame.join('\n')).toContain('1 waiting call fails in');
 
     await proxy.forward();
     await waiting;

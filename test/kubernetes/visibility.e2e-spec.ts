@@ -125,7 +125,7 @@ describe('watch of a kubernetes target', () => {
         context: 'ResilientGrpc:echo',
         text: `${TARGET}: ${error!}; the client keeps its 1 address, and the request is repeated at least every 30 s`,
       },
-      { level: 'log', text: expect.stringMatching(/^kubernetes:\S+: endpoints are watched again after [\d.]+ m?s$/) },
+      { level: 'log', text: expect.stringMatching(/^kubernetes:\S+: endpoint watch restored after [\d.]+ m?s$/) },
     ]);
     const written = lines().map(({ level, context, text }) => `${level.toUpperCase()} [${context}] ${text}`);
     expect(written.map(shape)).toEqual(documentedLines.map(shape));

@@ -156,7 +156,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     "grpc-js's service config",
     clientWith({ channelOptions: { 'grpc.service_config': '{}' } }),
     'clients.orders.channelOptions["grpc.service_config"]',
-    /write it as `serviceConfig`/,
+    /write the service config as `serviceConfig`/,
   ],
   [
     'a reserved metadata key',
@@ -262,7 +262,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'both a retry and a hedging policy',
     clientWith(methodConfig({ retryPolicy: policy, hedgingPolicy: { maxAttempts: 2 } })),
     'clients.orders.serviceConfig.methodConfig[0].hedgingPolicy',
-    /write only one of them/,
+    /got both; keep one/,
   ],
   [
     'a misspelled service config key',

@@ -15,7 +15,7 @@ const GRACE_MS = { counts: 1_500, all: 5_000 };
 /** Minimum lifetime at which a connection ends an outage even without a response. */
 const MIN_LIFETIME_MS = 1_000;
 const MIN_CONNECTIONS = 4;
-const MIN_RETURNS = 2;
+const MIN_RECOVERIES = 2;
 
 /** One server closes each connection shortly after it opens, and another is unreachable from time to time. */
 export const flappingServer: Scenario = {
@@ -28,10 +28,10 @@ export const flappingServer: Scenario = {
     'connections sooner than the backoff': { atMost: 0, timed: true },
     // Even if accepts are delayed, the average time between connections is no shorter than the shortest backoff.
     'connections above one per 0.8 s': { atMost: 0 },
-    'health states after the grace period other than down': { atMost: 0 },
+    'health states other than down after the grace period': { atMost: 0 },
     'log lines': { atLeast: 1, atMost: 4 },
-    'returns of the server': { atLeast: MIN_RETURNS },
-    'log lines about the returns': { atLeast: 1, atMost: 4 },
+    'recoveries of the server': { atLeast: MIN_RECOVERIES },
+    'log lines about these outages': { atLeast: 1, atMost: 4 },
   },
   fullBounds: { connections: { atLeast: 10, atMost: 35, timed: true } },
   async measure(run) {
@@ -86,7 +86,7 @@ async function measureShortLivedConnections(run: Run, lengthMs: number) {
     connections: acceptedAt.length,
     'connections sooner than the backoff': acceptedAt.filter((at, index) => at - first < minMsUntil(index)).length,
     'connections above one per 0.8 s': Math.max(0, acceptedAt.length - 3 - seconds / 0.8),
-    'health states after the grace period other than down': other,
+    'health states other than down after the grace period': other,
     'log lines': aboveDebug(app).length,
     'calls failed': calls.failed.length,
   };
@@ -122,6 +122,6 @@ async function measureReturns(run: Run, kind: UpstreamKind, lengthMs: number): P
     await proxy.forward();
     await reach(() => app.client.connectivity.outage === undefined);
     times += 1;
-  } while (!run.signal.aborted && (times < MIN_RETURNS || performance.now() < endsAt - 5_500));
-  return { 'returns of the server': times, 'log lines about the returns': aboveDebug(app).length };
+  } while (!run.signal.aborted && (times < MIN_RECOVERIES || performance.now() < endsAt - 5_500));
+  return { 'recoveries of the server': times, 'log lines about these outages': aboveDebug(app).length };
 }

@@ -15,7 +15,7 @@ const FAULTS = new Set([
   'RESOURCE_EXHAUSTED',
   'UNIMPLEMENTED',
 ]);
-/** Minimum share of faults among the recently ended calls, of which there must be at least five, at which a client counts as failing. */
+/** Minimum share of faults among the recently ended calls of a failing client. Applies only if at least five calls ended. */
 const BAD_SHARE = 0.05;
 
 /** Returns the time range to show before `now`, in milliseconds, if the data starts at `oldest`. */
@@ -137,7 +137,7 @@ export function assess({ connectivity, circuits, recent, waiting, waitingForStre
     const flaps = outage.flapping ? 'The connection is flapping. ' : '';
     if (state === 'READY' || left > 0) {
       const calls =
-        waiting === 1 ? '1 call waits and fails' : `${waiting > 0 ? counted(waiting, 'call') : 'calls'} wait and fail`;
+        waiting === 0 ? 'calls fail' : `${counted(waiting, 'waiting call')} fail${waiting === 1 ? 's' : ''}`;
       const sentence =
         state === 'READY'
           ? `${flaps}Reconnected after ${outageAge}; not confirmed yet.`

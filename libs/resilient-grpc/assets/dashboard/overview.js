@@ -69,7 +69,7 @@ export class Overview {
     (links.find((link) => link.textContent === key) ?? links[0])?.focus();
   }
 
-  /** Moves the focus to the filter, when the '/' key is pressed. */
+  /** Moves the focus to the filter. Called when the '/' key is pressed. */
   focusFilter() {
     this.input.focus();
     this.input.select();

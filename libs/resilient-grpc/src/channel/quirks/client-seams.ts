@@ -104,7 +104,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     on: 'connection',
     needs: ['transport.session', 'transport.activeCalls', 'transport.addDisconnectListener()'],
     lostWithout:
-      'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection, stream limits), calls that run on removed addresses for longer than a keepalive interval',
+      'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection, stream limits) and calls that run on removed addresses for longer than a keepalive interval',
   },
   {
     on: 'connection',

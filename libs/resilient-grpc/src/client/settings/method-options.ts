@@ -208,7 +208,7 @@ export function overridesBounds({ attemptTimeoutMs, streamIdleTimeoutMs }: Attem
   return attemptTimeoutMs !== undefined || streamIdleTimeoutMs !== undefined;
 }
 
-/** The rows of the table, in the type that all of them satisfy. */
+/** The rows of the table, typed as `MethodOption`, which all of them satisfy. */
 export const METHOD_OPTION_ROWS: readonly (readonly [key: keyof MethodOptions, row: MethodOption])[] =
   // Object.entries() loses the type of the keys.
   Object.entries(METHOD_OPTIONS) as [keyof MethodOptions, MethodOption][];

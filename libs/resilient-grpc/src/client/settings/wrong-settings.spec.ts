@@ -324,7 +324,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     "grpc-js's option for the service config",
     { url, channelOptions: { 'grpc.service_config': '{}' } },
     'clients.shop.channelOptions["grpc.service_config"]',
-    /write it as `serviceConfig`/,
+    /write the service config as `serviceConfig`/,
   ],
   [
     "grpc-js's option for retries",

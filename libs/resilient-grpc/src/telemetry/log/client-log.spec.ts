@@ -92,8 +92,8 @@ describe('recurring outages', () => {
       pass(downMs / 2);
       for (const path of paths) record(() => take({ ...CIRCUIT, path, from: 'closed', to: 'open' }));
       pass(downMs / 2);
-      // Calls wait during the grace period of 5 s, so no call fails in a shorter outage. Calls of flapping outages do fail, but their
-      // number does not affect which lines are written.
+      // Calls wait during the grace period of 5 s, so no call fails in a shorter outage. Calls do fail during flapping
+      // outages, but the number of failed calls does not affect which lines are written.
       record(() => take({ ...END, durationMs: downMs, failedCalls: downMs < 5_000 ? 0 : 3 }));
       ended.push(clock.now());
       pass(upMs);
@@ -495,7 +495,7 @@ describe('events', () => {
     [
       { type: 'endpoint-watch', change: 'restored', failedMs: 12_000.4 },
       'log',
-      /: endpoints are watched again after 12 s$/,
+      /: endpoint watch restored after 12 s$/,
       { change: 'restored', failedMs: 12_000 },
     ],
     [
@@ -631,7 +631,7 @@ describe('events', () => {
     [
       { type: 'endpoint', change: 'returned', address: 'a:1', reason: 'panic', ejectedMs: 2_000 },
       'log',
-      /^endpoint a:1 gets calls again after 2 s, early, because too few other endpoints are usable$/,
+      /^endpoint a:1 gets calls again 2 s after its ejection, early, because too few other endpoints are usable$/,
       { change: 'returned', address: 'a:1', reason: 'panic', ejectedMs: 2_000 },
     ],
     [

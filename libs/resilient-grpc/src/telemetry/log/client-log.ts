@@ -243,7 +243,7 @@ export class ClientLog {
     const { type, change } = event;
     if (change === 'restored') {
       const failedMs = Math.round(event.failedMs);
-      const line = this.line('log', `${target}: endpoints are watched again after ${duration(failedMs)}`, {
+      const line = this.line('log', `${target}: endpoint watch restored after ${duration(failedMs)}`, {
         event: type,
         change,
         failedMs,

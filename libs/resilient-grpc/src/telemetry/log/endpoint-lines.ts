@@ -20,7 +20,7 @@ export function endpointLine(
     case 'returned': {
       const { reason, ejectedMs } = event;
       const why = reason === 'panic' ? ', early, because too few other endpoints are usable' : '';
-      const text = `endpoint ${address} gets calls again after ${duration(ejectedMs)}${why}`;
+      const text = `endpoint ${address} gets calls again ${duration(ejectedMs)} after its ejection${why}`;
       return ['log', text, { ...fields, reason, ejectedMs: Math.round(ejectedMs) }];
     }
     case 'spared': {

@@ -96,7 +96,7 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
     const { page, problems } = await open(`${url}/grpc`);
     await shows(page, 'waiting', '3');
     await page.getByRole('link', { name: `process ${String(before.pid)}` }).click();
-    await page.getByText('2 calls wait').waitFor();
+    await page.getByText('2 waiting calls fail in').waitFor();
     await page.goBack();
     urls = [`http://${after.url}/grpc`];
     await page.getByText(`process ${String(before.pid)}`).waitFor({ state: 'detached' });

@@ -219,8 +219,8 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
         await page.getByText('Copied.').waitFor({ state: 'detached' });
         return text;
       };
-      // The remedy is to remove `tls`, so the command connects without TLS.
-      const command = `npx nestjs-resilient-grpc doctor ${server.url}`;
+      // The command has the client's TLS options.
+      const command = `npx nestjs-resilient-grpc doctor ${server.url} --server-name orders.internal`;
       expect(await copied('Copy the command')).toBe(command);
       const snapshot = JSON.parse(await copied('Copy the snapshot (JSON)')) as Record<string, unknown>;
       expect(snapshot).toMatchObject({ version: 1, name: 'orders', doctorCommand: command, waiting: 1, methods: [{}] });

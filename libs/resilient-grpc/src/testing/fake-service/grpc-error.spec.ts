@@ -68,4 +68,12 @@ describe('grpcError', () => {
   ])('rejects the grpcError() options %o', (extra, message) => {
     expect(() => grpcError('UNAVAILABLE', 'x', extra as never)).toThrow(message);
   });
+
+  it.each([
+    ['NOTFOUND', `got "NOTFOUND"; did you mean 'NOT_FOUND'?`],
+    ['OK', 'got "OK"'],
+    [5, 'got 5'],
+  ])('rejects %j as the status name of a grpcError()', (code, message) => {
+    expect(() => grpcError(code as never)).toThrow(`grpcError: expected a status name such as 'NOT_FOUND', ${message}`);
+  });
 });

@@ -18,7 +18,8 @@ export function shutdownLine(
   const delay =
     readinessDelayMs === 0 ? '' : `; new calls are accepted for ${duration(readinessDelayMs)} (readinessDelayMs)`;
   const limit = `calls that do not end within ${duration(timeoutMs)} (drain.timeoutMs of ${module}) are cut off`;
-  const text = `shutdown started with ${open} running; ${limit}${delay}`;
+  const streams = module === 'ResilientGrpcServerModule' ? "; streams end earlier unless onDrain is 'finish'" : '';
+  const text = `shutdown started with ${open} running; ${limit}${streams}${delay}`;
   return new LogLine('log', text, { event: 'drain-start', open, timeoutMs, readinessDelayMs });
 }
 

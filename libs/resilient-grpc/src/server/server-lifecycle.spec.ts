@@ -119,6 +119,7 @@ describe('ServerLifecycle', () => {
     expect(log).toEqual([
       'shutdown started with 2 calls to /a.B/N, 1 call to /a.B/M running; ' +
         'calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcServerModule) are cut off; ' +
+        "streams end earlier unless onDrain is 'finish'; " +
         'new calls are accepted for 5 s (readinessDelayMs)',
     ]);
   });

@@ -90,7 +90,9 @@ class Baseline {
     const clients = openClients()
       .filter((client) => !this.clients.has(client))
       .map(({ name, target }) => `client '${name}' (${target}) was not closed; write await app.close()`);
-    const hint = this.traced ? [] : ['captureLeaks({ trace: true }) shows where they were created'];
+    const hint = this.traced
+      ? []
+      : ['pass { trace: true } to failOnLeaks() or captureLeaks() to see where they were created'];
     return `all resources to be closed; still open: ${[...resources, ...this.newCalls(), ...clients, ...hint].join('\n  ')}`;
   }
 

@@ -169,7 +169,7 @@ describe('options of ChildServer', () => {
     [{ script, ready: 'listening' }, 'ready: expected a regular expression, got "listening"; write /listening on'],
     [
       { script, readyTimeoutMs: '5s' },
-      'readyTimeoutMs: expected a number of milliseconds of 0 or more, got "5s"; write 5000',
+      'readyTimeoutMs: expected a number of milliseconds, 0 or more, got "5s"; write 5000',
     ],
   ])('rejects the ChildServer options %j', async (options, message) => {
     await expect(ChildServer.start(options as never)).rejects.toThrow(`ChildServer.${message}`);

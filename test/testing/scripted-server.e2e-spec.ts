@@ -472,9 +472,9 @@ describe('ScriptedGrpcServer', () => {
       [{ text: 'hello' }, '.text: unknown key; write message: { text: … }'],
       [
         [{}, { delayMs: '5' }],
-        '[1].delayMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes',
+        '[1].delayMs: expected a number of milliseconds, 0 or more, got "5"; write 5 without quotes',
       ],
-      [{ intervalMs: NaN }, '.intervalMs: expected a number of milliseconds of 0 or more, got NaN'],
+      [{ intervalMs: NaN }, '.intervalMs: expected a number of milliseconds, 0 or more, got NaN'],
       [
         { status: 'UNAVAILBLE' },
         `.status: expected the name of a status code or a number, got "UNAVAILBLE"; write 'UNAVAILABLE'`,

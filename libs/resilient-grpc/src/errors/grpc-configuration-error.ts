@@ -8,7 +8,7 @@ export interface ConfigurationProblem {
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcConfigurationError');
 
-/** Error of an invalid configuration. Contains every problem, not only the first one. */
+/** Error thrown if a configuration is invalid. Contains every problem, not only the first one. */
 export class GrpcConfigurationError extends Error {
   override readonly name = 'GrpcConfigurationError';
   /** All problems. Not enumerable, because the message lists the first 50, and Node would print them again after the stack. */

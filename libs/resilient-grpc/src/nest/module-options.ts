@@ -61,7 +61,7 @@ export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | (Exclude<ClientOptions, GrpcOptions> &
       Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
   // Accepts a `url` next to a constant of the type `ClientOptions`. The key `transport` is required, so that flat options do not match.
-  // The optional key of the constant matches anyway, because TypeScript compares discriminants such as `transport` value by value.
+  // Such a constant matches although its `transport` is optional, because TypeScript compares discriminants value by value.
   | {
       readonly transport: ClientOptions['transport'];
       readonly options?: ClientOptions['options'];

@@ -607,7 +607,7 @@ describe('options of resumable', () => {
       expect.stringMatching(/^resumable\.seed: expected a number up to 2\^53 - 1 or a bigint, got "x"; /),
       `resumable.onComplete: expected 'complete' or 'resume', got "again"`,
       'resumable.maxAgeMs: expected a number of milliseconds above 0, got 0',
-      'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got -1',
+      'resumable.minHealthyMs: expected a number of milliseconds, 0 or more, got -1',
       `resumable.backoff.jitter: expected 'grpc' or 'full', got "some"`,
       'resumable.backoff.maxAttempts: expected an integer of 1 or more, got 0',
       'resumable.backoff.initialBackoffMs: expected a number of milliseconds above 0, got "1"; write 1 without quotes',
@@ -616,7 +616,7 @@ describe('options of resumable', () => {
     ]);
     expect(listProblems(factory, { seed: 0, minHealthyMs: '5' })).toEqual([
       'resumable.cursor: expected a function, got nothing',
-      'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes',
+      'resumable.minHealthyMs: expected a number of milliseconds, 0 or more, got "5"; write 5 without quotes',
     ]);
   });
 

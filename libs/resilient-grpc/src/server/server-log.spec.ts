@@ -96,8 +96,8 @@ describe('ServerLog', () => {
     ],
     [
       'an unexpected error of a handler',
-      { type: 'handler-failed', path, error: new TypeError('x is no function') },
-      /^error .*handler failed: TypeError: x is no function/,
+      { type: 'handler-failed', path, error: new TypeError('x is not a function') },
+      /^error .*handler failed: TypeError: x is not a function/,
     ],
   ])('logs %s', (_what, event, line) => {
     const { lines, take } = make();

@@ -63,7 +63,7 @@ const nestEntries = {
   credentials: v.optional(
     v.custom(
       (value) => value instanceof ServerCredentials,
-      "grpc-js's ServerCredentials, such as ServerCredentials.createSsl(...), from the same copy of @grpc/grpc-js (see npm ls @grpc/grpc-js)",
+      "grpc-js's ServerCredentials, such as ServerCredentials.createSsl(...), from the copy of @grpc/grpc-js that this library uses (see npm ls @grpc/grpc-js)",
     ),
   ),
   gracefulShutdown: v.optional(flag),

@@ -182,7 +182,7 @@ function describeProblems(problems: readonly ConfigurationProblem[]): string {
   return `${String(problems.length)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
 }
 
-/** Failure of a call that `limit` refuses, because the queue of the limit is full. */
+/** Failure of a call that a concurrency limit refuses, because the queue of the limit is full. */
 export function limitFailure({ maxConcurrent, policy, adaptive }: PermitQueue): CallFailure {
   const cause = new ConcurrencyLimitError(maxConcurrent, policy.maxQueued);
   const remedy = adaptive === undefined ? 'raise maxConcurrentCalls or maxQueuedCalls' : 'raise maxQueuedCalls';

@@ -83,7 +83,7 @@ const defaultsEntries = {
   credentials: v.optional(
     v.custom(
       isChannelCredentials,
-      "grpc-js's ChannelCredentials, such as credentials.createSsl(), from the same copy of @grpc/grpc-js (see npm ls @grpc/grpc-js)",
+      "grpc-js's ChannelCredentials, such as credentials.createSsl(), from the copy of @grpc/grpc-js that this library uses (see npm ls @grpc/grpc-js)",
     ),
   ),
   tls: v.optional(tlsSchema),
@@ -120,7 +120,7 @@ const defaultsEntries = {
   dnsRefreshMs: v.optional(
     v.union(
       [v.literal(false), milliseconds(1_000, ', or false for lookups only on demand')],
-      'a number of milliseconds of 1000 or more, or false for lookups only on demand',
+      'a number of milliseconds, 1000 or more, or false for lookups only on demand',
     ),
   ),
   maxConnectionsPerEndpoint: v.optional(integer(1)),

@@ -42,7 +42,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'an infinite outageGraceMs',
     { url, outageGraceMs: Infinity },
     'clients.shop.outageGraceMs',
-    /of 0 or more, at most 2147483647 \(24 days\), or `waitForReady: true` in `methods` for no limit, got Infinity/,
+    /milliseconds, 0 or more, at most 2147483647 \(24 days\), or `waitForReady: true` in `methods` for no limit, got Infinity/,
   ],
   [
     'an outageGraceMs beyond the range of dates',
@@ -54,7 +54,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'an infinite connectTimeoutMs',
     { url, connectTimeoutMs: Infinity },
     'clients.shop.connectTimeoutMs',
-    /of 1 or more, at most 2147483647 \(24 days\), got Infinity/,
+    /milliseconds, 1 or more, at most 2147483647 \(24 days\), got Infinity/,
   ],
   [
     'an infinite timeoutMs instead of undefined',
@@ -108,7 +108,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     [
       ['grpc.default_authority', 5, /printable ASCII of at most 4096 characters, got 5/],
       ['grpc.primary_user_agent', 'a\nb', /printable ASCII/],
-      ['grpc.initial_reconnect_backoff_ms', -1, /milliseconds of 1 or more, got -1/],
+      ['grpc.initial_reconnect_backoff_ms', -1, /milliseconds, 1 or more, got -1/],
       ['grpc.max_reconnect_backoff_ms', Infinity, /at most 2147483647 .*got Infinity/],
       ['grpc.keepalive_time_ms', 2 ** 31, /at most 2147483647/],
       ['grpc.keepalive_permit_without_calls', true, /0 or 1, got true/],
@@ -174,7 +174,12 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
   ['a timeout of 0', { url, timeoutMs: 0 }, 'clients.shop.timeoutMs', /above 0, got 0/],
   ['a timeout of NaN', { url, timeoutMs: NaN }, 'clients.shop.timeoutMs', /number of milliseconds above 0, got NaN/],
   ['a timeout of null', { url, timeoutMs: null }, 'clients.shop.timeoutMs', /got null; omit it or write undefined/],
-  ['a negative outageGraceMs', { url, outageGraceMs: -1 }, 'clients.shop.outageGraceMs', /of 0 or more, got -1/],
+  [
+    'a negative outageGraceMs',
+    { url, outageGraceMs: -1 },
+    'clients.shop.outageGraceMs',
+    /milliseconds, 0 or more, got -1/,
+  ],
   [
     'a fractional maxWaitingBytes',
     { url, maxWaitingBytes: 1.5 },
@@ -223,12 +228,17 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.loadBalancing',
     /got both; keep one/,
   ],
-  ['a dnsRefreshMs below 1 s', { url, dnsRefreshMs: 10 }, 'clients.shop.dnsRefreshMs', /of 1000 or more, got 10/],
+  [
+    'a dnsRefreshMs below 1 s',
+    { url, dnsRefreshMs: 10 },
+    'clients.shop.dnsRefreshMs',
+    /milliseconds, 1000 or more, got 10/,
+  ],
   [
     'a dnsRefreshMs of true',
     { url, dnsRefreshMs: true },
     'clients.shop.dnsRefreshMs',
-    /of 1000 or more, or false for lookups only on demand, got true/,
+    /milliseconds, 1000 or more, or false for lookups only on demand, got true/,
   ],
   [
     'a dnsRefreshMs of Infinity',
@@ -240,7 +250,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'a connectionIdleTimeoutMs that grpc-js would raise',
     { url, connectionIdleTimeoutMs: 10 },
     'clients.shop.connectionIdleTimeoutMs',
-    /of 1000 or more, got 10/,
+    /milliseconds, 1000 or more, got 10/,
   ],
   [
     'credentials that grpc-js did not create',

@@ -33,7 +33,7 @@ const KEY_REMEDIES = {
 
 const MIN_SAMPLING_MS = 100;
 const SAMPLING_RULE: NumberRule = {
-  expected: `a number of milliseconds of ${String(MIN_SAMPLING_MS)} or more`,
+  expected: `a number of milliseconds, ${String(MIN_SAMPLING_MS)} or more`,
   isValid: (value) => Number.isFinite(value) && value >= MIN_SAMPLING_MS,
 };
 

@@ -63,11 +63,11 @@ describe('circuitBreakerSchema', () => {
     [{ minimumThroughput: 0 }, 'circuitBreaker.minimumThroughput: expected an integer of 1 or more, got 0'],
     [
       { samplingDurationMs: 10 },
-      'circuitBreaker.samplingDurationMs: expected a number of milliseconds of 100 or more, got 10',
+      'circuitBreaker.samplingDurationMs: expected a number of milliseconds, 100 or more, got 10',
     ],
     [
       { samplingDurationMs: Infinity },
-      'circuitBreaker.samplingDurationMs: expected a number of milliseconds of 100 or more, got Infinity',
+      'circuitBreaker.samplingDurationMs: expected a number of milliseconds, 100 or more, got Infinity',
     ],
     [
       { breakDurationMs: '5' },

@@ -205,7 +205,7 @@ describe('hedged call', () => {
     expect(failed).toMatchObject({ action: 'send', because: 'replaces-failed', state: { sent: 3, inFlight: 2 } });
   });
 
-  it('replaces no failed attempt of a hedged call after a pushback stopped further attempts, even if one attempt was not sent', () => {
+  it('does not replace a failed attempt of a hedged call after a pushback has stopped further attempts, even if one attempt was not sent', () => {
     const stop = ended(110, 'server', { pushback: '-1' });
     const events = [100, 200, stop, ended(201, 'unsent'), ended(210, 'server')];
     expect(last(gates({ policy: { ...POLICY, maxAttempts: 4 } }), ...events)).toMatchObject({
@@ -214,7 +214,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('replaces only hedged attempts that reached no server if the call serves a retry', () => {
+  it('replaces only hedged attempts that reached no server if the inbound call is a retry', () => {
     const inChain = gates({ inRetryChain: true });
     expect(last(inChain, ended(10, 'server'))).toMatchObject({ action: 'fail', because: 'retry-chain' });
     expect(last(inChain, 100, ended(110, 'connection-lost'))).toMatchObject({ action: 'wait', because: 'retry-chain' });

@@ -48,7 +48,7 @@ export const POSITIVE_RULE: NumberRule = {
 /** A duration in milliseconds of `min` or more, or `Infinity`. */
 export function millisecondsRule(min: number): NumberRule {
   return {
-    expected: `a number of milliseconds ${min === POSITIVE ? 'above 0' : `of ${String(min)} or more`}`,
+    expected: `a number of milliseconds${min === POSITIVE ? ' above 0' : `, ${String(min)} or more`}`,
     isValid: (value) => value >= min,
   };
 }

@@ -195,7 +195,7 @@ describe('invalid service config', () => {
     [
       'a duplicate name of a method config',
       { methodConfig: [{ name: NAME }, { name: [{}, ...NAME] }] },
-      '$.methodConfig[1].name[1]: expected each name once, got orders.v1.Orders/ as in clients.orders.serviceConfig.methodConfig[0].name[0]; keep one',
+      '$.methodConfig[1].name[1]: expected a unique name, got orders.v1.Orders/ again (first at clients.orders.serviceConfig.methodConfig[0].name[0]); keep one',
     ],
     [
       "grpc-js's key for a message size limit",
@@ -409,7 +409,9 @@ describe('nearly valid service config', () => {
     [
       'all methods named twice',
       { methodConfig: [{ name: [{}] }, { name: [{}] }] },
-      ['$.methodConfig[1].name[0]: expected each name once, got all methods as in $.methodConfig[0].name[0]; keep one'],
+      [
+        '$.methodConfig[1].name[0]: expected a unique name, got all methods again (first at $.methodConfig[0].name[0]); keep one',
+      ],
     ],
     [
       'a retryThrottling that is not an object',

@@ -52,7 +52,11 @@ function repeatedNames(document: unknown, path: string): ConfigurationProblem[] 
       const first = seen.get(key);
       const scopeText = key === '/' ? 'all methods' : truncate(key);
       if (first === undefined) seen.set(key, here);
-      else problems.push({ path: here, message: `expected each name once, got ${scopeText} as in ${first}; keep one` });
+      else
+        problems.push({
+          path: here,
+          message: `expected a unique name, got ${scopeText} again (first at ${first}); keep one`,
+        });
     }
   }
   return problems;

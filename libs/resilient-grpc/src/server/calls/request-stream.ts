@@ -120,7 +120,7 @@ class CallerGoneError extends RpcException {
   override readonly cause: unknown;
 
   constructor(cause: unknown) {
-    // An RpcException, because Nest logs every other error as a failure of the handler, with its stack. A cancelled upload is not a
+    // An RpcException, because Nest logs a plain Error as a failure of the handler, with its stack. A cancelled upload is not a
     // failure.
     super({ code: StatusCode.CANCELLED, details: CALLER_GONE, message: CALLER_GONE });
     this.message = CALLER_GONE;

@@ -83,7 +83,7 @@ describe('GrpcException', () => {
     [
       'a negative retryAfterMs',
       () => new GrpcException('UNAVAILABLE', '', { retryAfterMs: -1 }),
-      'retryAfterMs: expected a number of milliseconds of 0 or more, got -1',
+      'retryAfterMs: expected a number of milliseconds, 0 or more, got -1',
     ],
     [
       'a status detail with an unknown field',

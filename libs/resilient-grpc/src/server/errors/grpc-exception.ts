@@ -81,7 +81,7 @@ function errorCodeOf(code: string | number): StatusCode {
 
 function retryInfo(retryAfterMs: number): StatusDetail {
   if (!(retryAfterMs >= 0)) {
-    throw new TypeError(`retryAfterMs: expected a number of milliseconds of 0 or more, got ${String(retryAfterMs)}`);
+    throw new TypeError(`retryAfterMs: expected a number of milliseconds, 0 or more, got ${String(retryAfterMs)}`);
   }
   return { typeUrl: RETRY_INFO, value: { retryDelayMs: retryAfterMs } };
 }

@@ -49,7 +49,7 @@ export class OutageWatch {
   private waitedCalls = 0;
   private abandonedCalls = 0;
   private failedCalls = 0;
-  /** True if 'outage-grace-over' has been emitted. */
+  /** True if a call has failed after the grace period of the current outage. */
   private isGraceOver = false;
   private cause = '';
   /** Offset from monotonic to epoch time at the start of the outage. Stored, because each computation yields a slightly different value. */

@@ -10,7 +10,7 @@ import {
 } from '../../policy/deadline/deadline.js';
 import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
-import { pathOf } from '../../policy/options/describe-value.js';
+import { describeSecret, pathOf } from '../../policy/options/describe-value.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
 import { areCallOptionsValid, callOptionsSchema } from '../settings/method-options.js';
 
@@ -71,8 +71,12 @@ function metadataProblems(context: MethodContext, metadata: unknown): Configurat
     return message === undefined ? [] : [{ path: pathOf(path, key), message }];
   });
   if (problems.length > 0) return problems;
-  const found = metadata === null ? 'null' : typeof metadata;
-  return [{ path, message: `expected an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata, got ${found}` }];
+  return [
+    {
+      path,
+      message: `expected an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata, got ${describeSecret(metadata)}`,
+    },
+  ];
 }
 
 function optionsPath(context: MethodContext): string {

@@ -1,6 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
+import { describeSecret } from '../../policy/options/describe-value.js';
 import type { MetadataInput } from '../resilient-types.js';
 import type { OutgoingCall } from './outgoing-call.js';
 
@@ -46,7 +47,7 @@ function validate(value: unknown): MetadataInput | undefined {
   if (value === undefined || isMetadataLike(value)) return value;
   if (typeof value !== 'object' || value === null) {
     throw new Error(
-      `expected the metadata function to return an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata, got ${value === null ? 'null' : typeof value}`,
+      `expected the metadata function to return an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata, got ${describeSecret(value)}`,
     );
   }
   for (const [key, one] of Object.entries(value)) {

@@ -95,5 +95,5 @@ process.once('disconnect', () => {
   rmSync(folder, { recursive: true });
   process.exit();
 });
-// Ctrl-C reaches the whole process group; the client handles it.
+// Ignored, because Ctrl-C reaches the whole process group. It ends the benchmark, and this process then exits on 'disconnect'.
 process.on('SIGINT', () => undefined);

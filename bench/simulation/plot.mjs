@@ -11,7 +11,7 @@ import { SAMPLE_MS } from './meter.mjs';
 
 const COLORS = ['#0b7a75', '#c8442b', '#6b5ca5', '#8a8f98', '#c28a1e', '#3a6ea5'];
 const [WIDTH, HEIGHT, TOP, GAP] = [900, 190, 70, 40];
-/** Number of points of a curve. */
+/** Target number of points per curve. A curve has up to twice as many, because the step between points is rounded down. */
 const POINTS = 300;
 
 /** @type {readonly Panel<import('./meter.mjs').Meter>[]} */

@@ -80,7 +80,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return upstream;
   }
 
-  /** Path of the log of orders, which all processes of this upstream continue. */
+  /** Path of the order log. All processes of this upstream append to the same file. */
   get logPath(): string {
     return this.options.logPath ?? join(this.folder, 'orders.log');
   }
@@ -155,8 +155,9 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   /**
-   * Overrides the normal work until this method, `slowDown`, or `listen` sets other work, or the process is replaced; `{}` restores normal
-   * work. Resolves when the override is in effect, because commands and requests arrive on different paths, in any order.
+   * Overrides the normal work until the next `workAs` or `slowDown`, or until the process is replaced. `workAs({})` restores normal work.
+   * Does nothing if the process is not in normal operation. Resolves when the override is in effect, because commands and requests arrive
+   * on different paths, in any order.
    */
   async workAs(work: Partial<Work>): Promise<void> {
     const child = this.serving;

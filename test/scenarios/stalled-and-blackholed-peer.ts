@@ -15,7 +15,7 @@ const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
 const FROZEN_MS = 5_000;
 
-/** One server is frozen, and the connection to another is black-holed. Keepalive is off, as by default. */
+/** One server is frozen, and the connection to another is black-holed. Keepalive is off, which is the default. */
 export const stalledAndBlackholedPeer: Scenario = {
   name: 'stalled-and-blackholed-peer',
   promise:

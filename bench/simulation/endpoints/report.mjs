@@ -80,9 +80,9 @@ export function toTable(
 function ejectionLine(name, { ejections }) {
   if (ejections.length < 2) return [];
   const list = ejections.map(
-    ({ number, count, seconds }) => `${String(number)}: ${String(count)} of ${seconds.toFixed(0)} s`,
+    ({ number, count, seconds }) => `${String(number)}: ${String(count)} (mean ${seconds.toFixed(0)} s)`,
   );
-  return [`${name}: ejections by number ${list.join(', ')}`];
+  return [`${name}: ejections by ordinal number: ${list.join(', ')}`];
 }
 
 /** @param {number} share */

@@ -24,7 +24,7 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
-import { measureProcess } from '../time/process-load.js';
+import { eventLoopIdleMs, measureProcess } from '../time/process-load.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler, ServedMethod } from './calls/served-call.js';
 import type { WireCall } from './calls/wire-call.js';
@@ -156,7 +156,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.overloadState = new OverloadState(clock, events, (isOverloaded) => {
       this.health.markOverloaded(isOverloaded, resolved.notServingInOverload);
     });
-    this.gate = new OverloadGate(clock, events, this.overloadState);
+    this.gate = new OverloadGate(clock, events, this.overloadState, eventLoopIdleMs);
     this.serverLimit = this.limitOf(resolved);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     const interceptors = [...(serverOptions.interceptors ?? [])];
@@ -286,7 +286,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     super.setOnProcessingEndHook(hook);
   }
 
-  /** @internal Called by Nest, whose own method names neither the option nor the remedy if it fails. */
+  /** @internal Called by Nest. The errors of Nest's own method name neither the option nor the remedy. */
   override loadProto(): GrpcObject {
     const { nest, path } = this.resolved;
     // The casts are safe: the options were validated, and the loader has `loadSync`.

@@ -39,3 +39,8 @@ export function measureProcess(): ProcessLoadSource {
     },
   };
 }
+
+/** Returns the total time for which the event loop of this process or worker thread has waited for events, in milliseconds. */
+export function eventLoopIdleMs(): number {
+  return performance.nodeTiming.idleTime;
+}

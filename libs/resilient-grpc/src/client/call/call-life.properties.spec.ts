@@ -383,7 +383,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
-  // The second pair fits two single requests but no message of a request stream, because each of these counts 128 extra bytes.
+  // With the second pair, two single requests fit, but no message of a request stream does, because 128 bytes are added to each.
   keptBytes: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });

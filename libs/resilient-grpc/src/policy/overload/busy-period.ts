@@ -3,20 +3,25 @@
  * than this value.
  */
 const LATE_AFTER_MS = 10;
-/**
- * Maximum time between two batches of a busy period, in milliseconds. A longer gap is taken to mean that the process was waiting for calls.
- */
-const MAX_GAP_MS = 0.5;
+/** Maximum busy time that is counted, in milliseconds, so that even a long busy period ends soon after the load. */
+const MAX_BUSY_MS = 10 * LATE_AFTER_MS;
+/** Idle time between two batches, in milliseconds, that ends a busy period, because the process was waiting for calls. */
+const MAX_IDLE_MS = 0.5;
 
 /**
  * Detects that handlers run back to back while calls wait for them. A batch is a call and all calls that arrive before the synchronous
  * work and the microtasks of its handler end. Time between batches is subtracted from the busy time. If handling a request takes less time
- * than reading it, a queue in front of the handlers has no benefit.
+ * than reading it, a queue in front of the handlers has no benefit. Only idle time ends a busy period at once: on a machine with other
+ * load, the time between two batches can be long although the requests are already in the socket buffer.
  */
 export class BusyPeriod {
   private busyMs = 0;
   private batchStartedAt: number | undefined;
   private endedAt = -Infinity;
+  private lastIdleMs = 0;
+
+  /** @param idleMs returns the total time for which the event loop has waited for events, in milliseconds */
+  constructor(private readonly idleMs: () => number) {}
 
   /** True if a batch has started and not ended. */
   get isInBatch(): boolean {
@@ -26,8 +31,10 @@ export class BusyPeriod {
   /** Returns true if a call that arrives at `now` should wait in a queue. */
   isLate(now: number): boolean {
     if (this.batchStartedAt !== undefined) return this.busyMs + now - this.batchStartedAt > LATE_AFTER_MS;
-    const gapMs = now - this.endedAt;
-    this.busyMs = gapMs > MAX_GAP_MS ? 0 : Math.max(0, this.busyMs - gapMs);
+    const idleMs = this.idleMs();
+    const wasIdle = idleMs - this.lastIdleMs > MAX_IDLE_MS;
+    this.lastIdleMs = idleMs;
+    this.busyMs = wasIdle ? 0 : Math.max(0, this.busyMs - (now - this.endedAt));
     return this.busyMs > LATE_AFTER_MS;
   }
 
@@ -39,8 +46,7 @@ export class BusyPeriod {
   /** Ends the batch, and returns its duration. */
   end(now: number): number {
     const ms = now - (this.batchStartedAt ?? now);
-    // Bounded, so that even a long busy period ends soon after the load.
-    this.busyMs = Math.min(this.busyMs + ms, 2 * LATE_AFTER_MS);
+    this.busyMs = Math.min(this.busyMs + ms, MAX_BUSY_MS);
     this.batchStartedAt = undefined;
     this.endedAt = now;
     return ms;

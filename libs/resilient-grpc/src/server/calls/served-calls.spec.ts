@@ -83,7 +83,7 @@ function makeServer(options: Partial<ResolvedServerMethod> = {}, leakWarningMs =
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   events.listen((event) => reported.push(event), false);
   const calls = new ServerCalls(clock, events, leakWarningMs, { check: () => undefined });
-  const gate = new OverloadGate(clock, events, new OverloadState(clock, events, () => undefined));
+  const gate = new OverloadGate(clock, events, new OverloadState(clock, events, () => undefined), () => clock.now());
   const serve = (
     kind: MethodKind,
     handler: ServedHandler,

@@ -38,7 +38,7 @@ function makeServer({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallM
   const overloads: GrpcServerEvent[] = [];
   events.listen((event) => event.type === 'overload' && overloads.push(event), false);
   const state = new OverloadState(clock, events, () => undefined);
-  const gate = new OverloadGate(clock, events, state);
+  const gate = new OverloadGate(clock, events, state, () => clock.now());
   const calls = new ServerCalls(clock, events, 60_000, { check: () => undefined });
   const limits = [
     new ConcurrencyLimit({ path: PATH, maxConcurrent: max, maxQueued }, clock, events, state),

@@ -31,6 +31,11 @@ class WorkClock extends VirtualClock {
     setImmediate(task);
   }
 
+  /** Total time for which the event loop has waited for events, in milliseconds. */
+  idleMs(): number {
+    return super.now();
+  }
+
   /** Advances the time by `ms`, as CPU use would. */
   work(ms: number): void {
     this.workedMs += ms;
@@ -49,7 +54,7 @@ function makeServer(workMs = 5, overloadProtection = true) {
   events.listen((event) => reported.push(event), false);
   const changes: boolean[] = [];
   const state = new OverloadState(clock, events, (isOverloaded) => changes.push(isOverloaded));
-  const gate = new OverloadGate(clock, events, state);
+  const gate = new OverloadGate(clock, events, state, () => clock.idleMs());
   const calls = new ServerCalls(clock, events, 60_000, { check: () => undefined });
   const handled: number[] = [];
   const answers: Answer[] = [];
@@ -105,6 +110,15 @@ function makeServer(workMs = 5, overloadProtection = true) {
     while (calls.size > 0) await turn();
     await turn();
   };
+  /** Makes `count` calls in one turn of the event loop. Reading each request takes `readMs`. */
+  const callInOneTurn = async (count: number, readMs: number) => {
+    for (let index = 0; index < count; index++) {
+      call();
+      await new Promise(process.nextTick);
+      await new Promise(process.nextTick);
+      clock.work(readMs);
+    }
+  };
   /** Occupies the process, so that later calls wait. The server measures the time of the method in these `count` calls. */
   const occupy = async (count = 12) => {
     for (let index = 0; index < count; index++) {
@@ -118,7 +132,7 @@ function makeServer(workMs = 5, overloadProtection = true) {
   };
   const refused = () => answers.filter(({ status }) => status?.code === StatusCode.RESOURCE_EXHAUSTED);
   const types = () => reported.map(({ type }) => type);
-  return { clock, calls, call, settle, occupy, methodOf, handled, answers, refused, reported, types, state, changes };
+  return { clock, calls, call, callInOneTurn, settle, occupy, methodOf, handled, answers, refused, reported, types, state, changes };
 }
 
 describe('OverloadGate', () => {
@@ -136,6 +150,32 @@ describe('OverloadGate', () => {
     expect(handled).toEqual([0, 1, 2]);
     await settle();
     expect(handled).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  it.each([0.1, 1, 8, 12])(
+    'queues calls that arrive in one event-loop turn if their handlers take 20 ms and reading a request takes %d ms',
+    async (readMs) => {
+      const { callInOneTurn, handled, settle } = makeServer(20);
+      await callInOneTurn(50, readMs);
+      expect(handled.length).toBeLessThanOrEqual(2);
+      await settle();
+      expect(handled).toHaveLength(50);
+    },
+  );
+
+  it('runs each handler when its call arrives if reading the request takes longer than the handler', async () => {
+    const { callInOneTurn, handled } = makeServer(1);
+    await callInOneTurn(50, 2);
+    expect(handled).toHaveLength(50);
+  });
+
+  it('runs a handler when its call arrives if the process was idle after a busy period', async () => {
+    const { call, callInOneTurn, clock, handled, settle } = makeServer(20);
+    await callInOneTurn(50, 0);
+    await settle();
+    clock.advance(1);
+    call();
+    expect(handled).toHaveLength(51);
   });
 
   it.each([

@@ -28,7 +28,7 @@ const MAX_UNLIMITED = 5_000;
  * Without the queue, calls would wait in the buffers of sockets, where their deadlines and cancellations cannot be detected.
  */
 export class OverloadGate {
-  private readonly busy = new BusyPeriod();
+  private readonly busy: BusyPeriod;
   // The weight of a call is its CPU time.
   private readonly queue = new OverloadQueue<HeldCall>({ maxQueued: Infinity, maxSpeed: 1 });
   /** Method of the only call of a batch; `undefined` if the batch has several calls. */
@@ -38,11 +38,14 @@ export class OverloadGate {
   private sliceEndsAt = 0;
   private isWorking = false;
 
+  /** @param idleMs returns the total time for which the event loop has waited for events, in milliseconds */
   constructor(
     private readonly clock: Clock,
     private readonly events: EventHub<GrpcServerEvent>,
     private readonly overload: OverloadState,
+    idleMs: () => number,
   ) {
+    this.busy = new BusyPeriod(idleMs);
     overload.add(this.queue);
   }
 

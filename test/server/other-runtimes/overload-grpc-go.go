@@ -1,4 +1,4 @@
-// Makes 15 unary calls one after another, and then CALLS at once. grpc-go retries them as SERVICE_CONFIG requires:
+// Makes 12 unary calls one after another, and then CALLS at once. grpc-go retries them as SERVICE_CONFIG requires:
 //
 //	overload-grpc-go TARGET CALLS TIMEOUT_SECONDS SERVICE_CONFIG
 //
@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-const warmUp = 15
+const warmUp = 12
 
 var names = map[codes.Code]string{codes.OK: "OK", codes.ResourceExhausted: "RESOURCE_EXHAUSTED", codes.DeadlineExceeded: "DEADLINE_EXCEEDED"}
 

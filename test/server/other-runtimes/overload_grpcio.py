@@ -1,4 +1,4 @@
-"""Makes 15 unary calls one after another, and then CALLS at once. grpcio retries them as SERVICE_CONFIG requires.
+"""Makes 12 unary calls one after another, and then CALLS at once. grpcio retries them as SERVICE_CONFIG requires.
 
     python3 overload_grpcio.py TARGET CALLS TIMEOUT_SECONDS SERVICE_CONFIG
 
@@ -14,7 +14,7 @@ import grpc
 
 target, count, timeout, service_config = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 REQUEST = b"\x0a\x011"  # GetOrderRequest { id }
-WARM_UP = 15
+WARM_UP = 12
 
 codes = collections.Counter()
 lock = threading.Lock()

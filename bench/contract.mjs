@@ -1,9 +1,9 @@
 import { fileURLToPath } from 'node:url';
 
-/** The contract of all contenders and servers. */
+/** Path of the proto file that all contenders and servers use. */
 export const PROTO_PATH = fileURLToPath(new URL('./bench.proto', import.meta.url));
 
-/** The package of {@link PROTO_PATH}. */
+/** Package that {@link PROTO_PATH} declares. */
 export const PROTO_PACKAGE = 'bench';
 
 /** Id of the order that all contenders request. */

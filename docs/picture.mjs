@@ -46,7 +46,7 @@ try {
       return { dashboard, path: join(ROOT, `docs/dashboard-${colorScheme}.png`) };
     }),
   );
-  // Waits until the charts show about a minute of load.
+  // Waits until the charts show more than 40 s of load.
   await delay(40_000);
   await fetch(`${url}/faults/kill`, { method: 'POST' });
   await Promise.all(

@@ -303,7 +303,7 @@ describe('private names of grpc-js and Node', () => {
     'session',
   ];
   const PUBLIC = new Set([...COMMON, 'stream', 'streams', 'transport', 'waitForReady']);
-  // Members of `experimental` are typed as optional where the library imports them.
+  // Members of `experimental` may be used anywhere: quirks/experimental.ts types them as optional, so the compiler requires a check.
   const paths = seams().flatMap(({ on, needs }) => needs.filter((path) => on !== 'experimental' || path.includes('.')));
   const names = new Set(
     paths.flatMap((path) =>

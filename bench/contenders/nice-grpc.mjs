@@ -18,7 +18,7 @@ export function open(address) {
 }
 
 /**
- * Opens the client with the best options for restarts: its middleware retries until the deadline. The client cannot wait until a lost
+ * Opens the client with the best options for restarts: its middleware retries until the call times out. The client cannot wait until a lost
  * connection is restored. The channel has no retry policy, because its retries would multiply those of the middleware.
  *
  * @param {string} address

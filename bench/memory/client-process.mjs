@@ -85,7 +85,8 @@ async function talk(session, count) {
  * @param {number | undefined} found
  */
 function expect(expected, found) {
-  if (found !== expected) throw new Error(`expected message ${String(expected)}, got ${String(found)}`);
+  if (found !== expected)
+    throw new Error(`message number or count: expected ${String(expected)}, got ${String(found)}`);
 }
 
 /**

@@ -70,7 +70,7 @@ export async function measureRecovery({ bench, entries, restarts }) {
     for (let restart = 0; restart < restarts; restart++) {
       const downMs = MIN_DOWN_MS + (MAX_DOWN_MS - MIN_DOWN_MS) * ((restart * STEP) % 1);
       await next.execute('ready');
-      // Creates new clients each time, because clients may treat a server that restarts every second as a crash loop.
+      // Creates new clients each time, because clients may treat a server that restarts every second as crash-looping.
       await executeAll(callers, 'begin', { address: `127.0.0.1:${String(port)}` });
       await wait(CALM_MS);
       await server.kill();

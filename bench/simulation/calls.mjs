@@ -22,7 +22,7 @@ export class Calls {
   #servers;
   #phases;
 
-  /** @param {number} usual Usual number of calls started within one deadline. */
+  /** @param {number} usual Usual number of calls started within the timeout of a call. */
   constructor(usual) {
     // Leaves room for traffic several times higher than usual.
     const length = 2 ** Math.ceil(Math.log2(Math.max(16 * usual, 1_024)));

@@ -18,7 +18,7 @@ import { ResilientClient } from './resilient-client.mjs';
  * @property {(call: number) => void} refusedForGood The server is overloaded and returned RESOURCE_EXHAUSTED, which must not be retried.
  * @property {(call: number) => void} backoffOver The backoff is over, and the call is retried.
  * @property {(call: number) => void} attemptTimedOut
- * @property {(call: number) => void} attemptLost The attempt was lost with its connection. `connectionLost` was called before.
+ * @property {(call: number) => void} attemptLost The attempt was lost with its connection. `connectionLost` is called first.
  * @property {(call: number) => void} deadlinePassed The deadline of the call was exceeded.
  * @property {(server: number) => void} connectionLost All connections to that server were lost.
  */

@@ -45,7 +45,7 @@ export class ResilientClient {
   #waiters = new Map();
   /** @type {Set<number>} Calls in backoff whose connection was lost. */
   #rateLimited = new Set();
-  /** @type {object | undefined} The connection that was lost last. */
+  /** @type {object | undefined} The most recently lost connection. */
   #lost;
 
   /**

@@ -20,7 +20,7 @@ export function llmsFiles({ name, description }) {
   const forUsers = groups.filter(({ text }) => !FOR_MAINTAINERS.includes(text)).flatMap(({ pages }) => pages);
   const index = groups.map(({ text, pages }) => [`## ${text}`, '', ...pages.map(indexLine), ''].join('\n'));
   return {
-    'llms.txt': `# ${name}\n\n> ${description}\n\nAll pages in one file: [llms-full.txt](llms-full.txt)\n\n${index.join('\n')}`,
+    'llms.txt': `# ${name}\n\n> ${description}\n\nAll pages for users in one file: [llms-full.txt](llms-full.txt)\n\n${index.join('\n')}`,
     'llms-full.txt': forUsers.map((page) => `<!-- ${page} -->\n\n${textOf(page).trim()}\n`).join('\n'),
     ...Object.fromEntries(all.map((page) => [page, textOf(page)])),
   };

@@ -41,7 +41,7 @@ export const OPTION_GROUPS = Object.keys(GROUPS);
 /**
  * Returns the options of a group in source order, each with its doc comment.
  *
- * @param {string} group name of the interface
+ * @param {string} group name of the interface or type
  * @returns {{ name: string, type: string, meaning: string, defaultValue: string | undefined }[]}
  */
 export function optionsOf(group) {

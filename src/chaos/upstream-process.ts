@@ -155,9 +155,9 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   /**
-   * Overrides the normal work until the next `workAs` or `slowDown`, or until the process is replaced. `workAs({})` restores normal work.
-   * Does nothing if the process is not in normal operation. Resolves when the override is in effect, because commands and requests arrive
-   * on different paths, in any order.
+   * Overrides the normal work until the next `workAs` or `slowDown`, or until the process is replaced, or resumes after a freeze.
+   * `workAs({})` restores normal work. Does nothing if the process is not in normal operation. Resolves when the override is in effect,
+   * because commands and requests arrive on different paths, in any order.
    */
   async workAs(work: Partial<Work>): Promise<void> {
     const child = this.serving;

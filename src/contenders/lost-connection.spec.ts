@@ -35,7 +35,7 @@ describe('isLostConnection', () => {
     },
   );
 
-  it('returns false for an error without a status or for undefined, because neither is a lost connection', () => {
+  it('returns false for an error without a status or for undefined, because neither indicates a lost connection', () => {
     expect(isLostConnection(new Error('Channel has been shut down'))).toBe(false);
     expect(isLostConnection(undefined)).toBe(false);
   });

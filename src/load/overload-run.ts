@@ -14,7 +14,7 @@ const FACTOR = 3;
 /** Number of callers that measure the capacity. Each calls again as soon as it has a response. */
 const CALLERS = 16;
 const CAPACITY_MS = 1_500;
-/** Latencies are measured from this time after the start of the load, because the first calls reach an idle server. */
+/** Latencies of calls sent within this time after the start of the load do not count, because the first calls reach an idle server. */
 const SETTLED_MS = 1_000;
 /** The server has recovered at the first of this many consecutive successful responses, each with a latency of at most `GOOD_MS`. */
 const GOOD_CALLS = 5;

@@ -10,7 +10,7 @@ export interface CallResult extends ContenderResult {
   readonly feed?: StreamResult | undefined;
 }
 
-/** All rows that a table of calls can show. */
+/** The rows that a scenario can select for its table of calls. */
 const FIGURES = {
   failed: {
     label: 'calls   failed',

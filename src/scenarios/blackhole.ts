@@ -9,7 +9,7 @@ const IN_FLIGHT_MS = 100;
 
 /**
  * All open connections become black holes, as behind a firewall that has dropped their state: no byte passes, and neither side receives a
- * FIN or RST. New connections work, so the server counts as reachable from that moment.
+ * FIN or RST. New connections work, so the server counts as reachable from the start of the fault.
  */
 export const blackhole = callScenario({
   proxied: true,

@@ -15,7 +15,7 @@ const WRITES = 1;
 
 /**
  * Clients make few calls through a proxy that closes idle connections long before the next call, alternately by FIN and by RST. No call
- * is in flight when its connection is closed.
+ * is in flight when a connection is closed.
  */
 export const idleCut = callScenario({
   proxied: true,

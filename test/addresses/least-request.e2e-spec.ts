@@ -70,8 +70,8 @@ describe('least_request', () => {
     const servers = [await startServer(), await startServer()];
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
     const client = await startClient({ url, loadBalancing: 'least_request', connection: 'warm' });
-    // Without unary calls, the policy has measured no latency. On a busy machine, one server may have several times
-    // the latency of the other.
+    // This test makes no unary calls, because the policy would measure their latencies. On a busy machine, one server may have several
+    // times the latency of the other, and the policy would send it fewer streams.
     await waitFor(() => readyOf(client) === 2);
     for (const server of servers) server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const echo = client.getService<EchoService>('Echo');

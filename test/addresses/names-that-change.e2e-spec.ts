@@ -59,7 +59,7 @@ const closed = (events: readonly GrpcClientEvent[]) =>
 const isReady = (app: OrdersApp, count: number): boolean =>
   app.client.snapshot().connections.filter(({ state }) => state === 'READY').length === count;
 
-describe('name with another address', () => {
+describe('name whose addresses change', () => {
   it('sends calls to an added server and ends no connection', { tags: ['timed'] }, async ({ task }) => {
     const { replicas, app, events } = await setUp(2);
     await waitFor(() => isReady(app, 2), HANG);

@@ -70,7 +70,7 @@ describe('resolver', () => {
     expect(channel.openConnections).toBe(2);
   });
 
-  it('limits how often the client queries a resolver that always reports no address', async () => {
+  it('limits how often the client queries a resolver that always reports an empty address list', async () => {
     const source = new AddressSource((one) => setImmediate(() => one.resolve([])));
     await clientOf(source, { connection: 'warm' });
     await pause(1_500);

@@ -14,7 +14,9 @@ const LOADER = join(import.meta.dirname, '../support/typescript.mjs');
  */
 const SCRIPT = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"';
 
-it("connects to the addresses in changing DNS records through the system's resolver", async ({ skip }) => {
+it("updates the addresses of a name that the system's resolver resolves when its DNS records change", async ({
+  skip,
+}) => {
   skip(...skipWithout('dnsmasq', 'namespaces'));
   const folder = mkdtempSync(join(tmpdir(), 'resolver-'));
   onTestFinished(() => {

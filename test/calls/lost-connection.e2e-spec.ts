@@ -289,7 +289,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
     const first = toList(echo.unsafeUnary({}, { metadata: { 'x-call': 'first' } })).catch((error: unknown) => error);
     await waitFor(() => arrived.length === 1);
     const queued = ['second', 'third'].map((call) => toList(echo.unsafeUnary({}, { metadata: { 'x-call': call } })));
-    // grpc-js opens the streams of these calls within the next turns.
+    // grpc-js opens the streams of these calls within the next three turns.
     for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
     const [session] = server.sessions;
     ENDINGS[ending]!(session!);

@@ -47,8 +47,7 @@ export function callOnce(echo: EchoStub, method: MethodName, options: GrpcCallOp
 
 /**
  * Default scripts of the server. Unary and bidi methods echo their requests, `ClientStream` returns the number of its requests, and
- * `ServerStream` sends
- * numbered messages; the `number` of its request is their number.
+ * `ServerStream` sends as many numbered messages as the `number` in its request.
  */
 export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
   Unary: ({ request }) => ({ message: request }),

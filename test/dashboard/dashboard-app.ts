@@ -75,7 +75,10 @@ export interface DashboardApp {
   close(): Promise<void>;
 }
 
-/** A module whose shutdown hook runs last: Nest calls the shutdown hooks of the root module first and those of the deepest import last. */
+/**
+ * A module whose shutdown hook runs after those of all other modules that are not global. Nest calls the shutdown hooks of the root module
+ * first, then those of the imported modules level by level, and those of the global modules last.
+ */
 function lastToClose(hook: () => Promise<void>): DynamicModule {
   class Deep {}
   const provider = { provide: 'last to close', useValue: { beforeApplicationShutdown: hook } };

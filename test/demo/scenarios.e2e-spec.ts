@@ -228,7 +228,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       }
       expect(plain).toMatchObject({ killed: true, feed: 'running' });
       expect(plain.openHandles).toBeGreaterThan(0);
-      // The feed and the export that finished in time completed; the other export failed.
+      // The feed and the short export completed; the long export failed.
       expect(resilient).toMatchObject({ killed: false, unaryFailed: 0, streamsCompleted: 2, exportsFailed: 1 });
       expect(resilient).toMatchObject({ feed: 'completed', openHandles: 0 });
       const { clientsClosedMs, exitMs, idleExitMs } = resilient;

@@ -39,7 +39,7 @@ describe.each(PAGES.filter((page) => page.startsWith('docs/') && !LONG_PAGES.inc
 });
 
 describe('docs', () => {
-  it('links every page from the README, directly or through other pages', () => {
+  it('makes every page reachable from the README through links', () => {
     const seen = new Set<string>();
     const visit = (page: string): void => {
       if (seen.has(page)) return;

@@ -98,7 +98,7 @@ describe('a peer that ends idle connections', () => {
     ['fin', 'TCP FIN without GOAWAY'],
     ['rst', 'TCP RST'],
   ] as const)(
-    "warns in the doctor's idle check about lost calls if a proxy closes idle connections by %s",
+    "warns in the doctor's idle check about lost calls if a proxy closes idle connections with %s",
     async (how, text) => {
       const proxy = await startProxy();
       proxy.cutIdleAfter(TIMEOUT_MS * 2, how);

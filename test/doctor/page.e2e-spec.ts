@@ -21,7 +21,7 @@ const blocks = codeBlocks('docs/doctor.md')
     return { line, output: output.join('\n') };
   });
 
-/** Masks values that differ between runs: ports, durations, and days. */
+/** Masks values that differ between runs: ports, durations, and numbers of days. */
 function mask(text: string): string {
   return text
     .replace(/:\d{4,5}\b/g, ':PORT')

@@ -94,7 +94,7 @@ class GatewayController {
     node.end('and the rest');
   }
 
-  /** Sends the whole response before the call fails. */
+  /** Ends the response before the call fails. Part of the body may still be unsent at that time. */
   @Get('sent/:id')
   async sent(
     @Param('id') id: string,

@@ -170,7 +170,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect((await gateway.get('promise/7')).status).toBe(500);
     });
 
-    it('completes an HTTP response that was sent before the call failed', async () => {
+    it('completes an HTTP response that was ended before the call failed', async () => {
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       const answer = await fetch(`${gateway.url}/sent/7`);
       expect(await answer.text()).toHaveLength(BODY_LENGTH);

@@ -197,7 +197,7 @@ describe.each<[name: string, kind: Kind]>([
     expect((await failureOf(orders.create(order))).codeName).toBe('INTERNAL');
   });
 
-  it(`hides locally created messages, which contain addresses, even if their code is relayed on ${name}`, async () => {
+  it(`hides messages of errors that the client created, which contain addresses, even if their code is relayed on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['UNAVAILABLE'] })]);
     upstream.script('Create', { never: true });
     const failing = failureOf(orders.create(order));

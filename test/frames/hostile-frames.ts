@@ -157,7 +157,7 @@ function hostileHeaders(dice: Dice, list: FieldList): Step {
       );
     case 4: {
       const count = dice.pick(FLOODS);
-      return write(`HEADERS and ${count} empty CONTINUATION${ending}`, (streams) => {
+      return write(`HEADERS and ${count} empty CONTINUATION frames${ending}`, (streams) => {
         const stream = of(streams);
         const flood = Array.from({ length: count }, () => frame(FRAME.continuation, 0, stream, EMPTY));
         const end = frame(FRAME.continuation, FLAG.endHeaders, stream, EMPTY);
@@ -331,11 +331,11 @@ function extensions(dice: Dice): Step {
         return frame(FRAME.altsvc, 0, onStream ? of(streams) : 0, payload);
       });
     case 1: {
-      const count = dice.pick(FLOODS);
-      const entries = Buffer.concat(
-        Array.from({ length: Math.min(count, 500) }, () => Buffer.concat([length, origin])),
+      const count = Math.min(dice.pick(FLOODS), 500);
+      const entries = Buffer.concat(Array.from({ length: count }, () => Buffer.concat([length, origin])));
+      return write(`ORIGIN with ${count} entries`, (streams) =>
+        frame(FRAME.origin, 0, onStream ? of(streams) : 0, entries),
       );
-      return write(`ORIGIN of ${count}`, (streams) => frame(FRAME.origin, 0, onStream ? of(streams) : 0, entries));
     }
     case 2: {
       const type = dice.pick([FRAME.altsvc, FRAME.origin]);

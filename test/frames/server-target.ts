@@ -75,7 +75,7 @@ export class ServerTarget implements FuzzTarget {
     await app.listen();
     const server = app.get(ResilientGrpcServer);
     const { port } = server;
-    if (port === undefined) throw new Error('the server does not listen');
+    if (port === undefined) throw new Error('the server is not listening');
     const probes = Array.from({ length: lanes }, () => new EchoClient(`127.0.0.1:${port}`));
     return new ServerTarget(app, server, port, probes);
   }

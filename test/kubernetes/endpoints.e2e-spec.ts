@@ -106,7 +106,7 @@ describe('kubernetes target', () => {
     },
   );
 
-  it('keeps pick_first for a kubernetes target if the client requests it', async () => {
+  it('uses pick_first for a kubernetes target if loadBalancing is pick_first', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     const caller = await startPodClient({ loadBalancing: 'pick_first' });

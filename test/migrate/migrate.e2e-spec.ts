@@ -105,7 +105,7 @@ describe('migrate', { timeout: 240_000 }, () => {
 });
 
 describe('migrated application', { timeout: 240_000 }, () => {
-  it("serves and calls heroes as before the migration, in an application modeled on Nest's gRPC sample", async () => {
+  it("serves and fetches heroes as before the migration, in an application modeled on Nest's gRPC sample", async () => {
     const app = applicationOf({ ...HERO_APP, 'src/hero.proto': readFileSync(HERO_PROTO, 'utf8') });
     const answers: string[] = [];
     for (const [index, write] of [() => undefined, () => app.migrate('--write')].entries()) {

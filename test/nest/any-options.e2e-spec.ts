@@ -266,7 +266,7 @@ const wrong = fc.oneof(
     fc.dictionary(fc.constantFrom(...CHANNEL_OPTIONS), leaf, { minKeys: 1, maxKeys: 2 }),
   ),
 );
-/** Valid options with up to two values replaced, valid options with one getter that throws, or an arbitrary value. */
+/** Valid options with up to two properties replaced or added, valid options with one getter that throws, or an arbitrary value. */
 const anyOptions = fc.oneof(
   { weight: 20, arbitrary: fc.tuple(fc.constant('keys' as const), fc.array(wrong, { maxLength: 2 })) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('getter' as const), fc.constantFrom(...KEYS)) },

@@ -109,7 +109,7 @@ describe('awaited call', () => {
     await fetched('wrong');
     await waitFor(() => warnings().length > 0, { timeoutMs: 20_000 });
     expect(server.calls()).toHaveLength(length);
-    // The library also checks the calls above before the call at this call site.
+    // When the library logs the following call, it has checked all calls above, including that of the second request to `wrong`.
     const app = await startOrdersApp({ url: server.url });
     onTestFinished(() => app.close());
     // eslint-disable-next-line @typescript-eslint/await-thenable -- the mistake under test

@@ -53,7 +53,7 @@ describe('combined operators', () => {
     await expect(lastValueFrom(second.pipe(hedge({ maxAttempts: 2, delayMs: 5 })))).resolves.toBe('second');
   });
 
-  it('runs at most as many calls at once in limitConcurrency() as the limit allows, and rejects calls if the queue is full', async () => {
+  it('runs at most maxConcurrent calls at once in limitConcurrency(), and rejects calls if the queue is full', async () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 3, maxQueued: 20 });
     let running = 0;
     let maxRunning = 0;

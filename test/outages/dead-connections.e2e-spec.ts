@@ -80,7 +80,7 @@ async function expectCallsToSucceed({ orders }: Pick<OrdersApp, 'orders'>, load:
 
 const since = (at: number): number => performance.now() - at;
 
-// The tests run concurrently because they mostly wait; they share one leak check.
+// Some tests mostly wait and run concurrently, so all share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();

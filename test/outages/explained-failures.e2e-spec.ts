@@ -65,7 +65,7 @@ interface Case {
   readonly start: () => Promise<FailingConnection['settings']>;
   /** Arguments of `ip route add`. The client runs in a network namespace with only this route and the loopback interface. */
   readonly route?: string;
-  /** Doctor options that correspond to the client settings, also in the command that the client suggests. */
+  /** Doctor options that correspond to the client settings. The command that the client suggests contains them. */
   readonly options?: readonly string[];
   /** The doctor check that explains the failure. @defaultValue 'address' */
   readonly check?: 'address' | 'certificate' | 'target';
@@ -268,7 +268,7 @@ async function observeInNamespace(route: string, connection: FailingConnection):
 }
 
 describe('server that stops refusing connections and does not respond', () => {
-  it('explains an outage by the slow attempt to connect instead of the earlier refusal', async () => {
+  it('attributes an outage to the slow connection attempt instead of the earlier refusal', async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {} } });
     onTestFinished(() => server.close());
     const proxy = await FaultProxy.start(server.url);

@@ -82,7 +82,7 @@ function ejectionLine(name, { ejections }) {
   const list = ejections.map(
     ({ number, count, seconds }) => `${String(number)}: ${String(count)} (mean ${seconds.toFixed(0)} s)`,
   );
-  return [`${name}: ejections by ordinal number: ${list.join(', ')}`];
+  return [`${name}: ejections by number of ejections that still count: ${list.join(', ')}`];
 }
 
 /** @param {number} share */

@@ -31,7 +31,7 @@ const REACTION_SECONDS = 2;
  * @property {number} p99 p99 in milliseconds of the calls that start later in the fault, including failed calls.
  * @property {number} ejected Share of pairs of a client and a faulty endpoint in which the client ejected the endpoint during the fault.
  * @property {number | undefined} ejectedAfter Median time of the first ejections.
- * @property {readonly [number, number] | undefined} returned 5th and 95th percentile of the times of the first returns.
+ * @property {readonly [number, number] | undefined} returned 5th and 95th percentiles of the times of the first returns.
  * @property {number} peak Maximum mean load on the watched endpoints, relative to their fair share, after the first return or the end of
  *   the fault, whichever is later.
  * @property {number} shareAfter Maximum mean load on the watched endpoints, relative to their fair share, from 1 to 2 s after the fault.
@@ -39,7 +39,7 @@ const REACTION_SECONDS = 2;
  * @property {number} falseEjections Number of ejections of endpoints that are not watched.
  * @property {number} unhealthyAttempts Attempts on unhealthy endpoints as a share of all attempts.
  * @property {readonly { readonly number: number, readonly count: number, readonly seconds: number }[]} ejections Count and
- *   mean duration of the first, second, … ejections of the endpoints.
+ *   mean duration of the ejections of watched endpoints, by the number of ejections that still count, including the ejection itself.
  */
 
 /**
@@ -115,7 +115,7 @@ function ascending(a, b) {
 }
 
 /**
- * Returns the count and the mean duration of the first, second, … ejections of the endpoints.
+ * Returns the count and the mean duration of the ejections, by the number of ejections that still count, including the ejection itself.
  *
  * @param {import('./meter.mjs').EndpointMeter['ejections']} ejections
  */

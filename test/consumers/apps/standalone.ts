@@ -1,4 +1,4 @@
-/** A program without HTTP that uses ts-proto: call options, error handling by status, and a stream read with `for await`. */
+/** A program without HTTP: interfaces from ts-proto, call options, error handling by status, and a stream read with `for await`. */
 import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';

@@ -50,7 +50,7 @@ async function startClientBehind(
   return { proxy, app };
 }
 
-/** Details of a call that received a web page. */
+/** Error details of a call that received a web page. */
 const webPage = (httpStatus: number): string =>
   `Received HTTP status code ${httpStatus} with content-type text/html: a proxy or web server responded instead of the gRPC server`;
 
@@ -197,7 +197,7 @@ describe('client behind nginx only', () => {
     expect(load.failed).toEqual([]);
   });
 
-  it('fails a call that sends more than 1 MiB through nginx if client_max_body_size has its default, and completes the call if client_max_body_size is 0', async () => {
+  it('fails a call that sends more than 1 MiB through nginx if client_max_body_size is not set, and completes the call if client_max_body_size is 0', async () => {
     const { app } = await startClientBehind(NGINX, { 'client_max_body_size 0;': '' });
     const uploads = Array.from({ length: 20 }, () => order('x'.repeat(100_000)));
     const failure = { codeName: 'UNKNOWN', reason: 'http', details: webPage(413) };

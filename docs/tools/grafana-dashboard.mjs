@@ -165,7 +165,7 @@ const ROWS = [
             '{{grpc_target}} {{grpc_disconnect_error}}',
           ],
         ],
-        description: 'Connections that were established, failed, or ended, by the reason for the end.',
+        description: 'Connection attempts that succeeded or failed, and disconnections by reason.',
       },
       {
         title: 'Replaced connections',
@@ -334,7 +334,7 @@ const ROWS = [
           [`min by (job, grpc_method) (resilient_grpc_server_concurrency_limit{${JOB}})`, '{{job}} {{grpc_method}}'],
         ],
         description:
-          'Maximum number of unary handlers that run at the same time (maxConcurrentCalls). Adaptive limits change.',
+          'Maximum number of unary handlers that run at the same time (maxConcurrentCalls). Adaptive limits change over time.',
       },
       {
         title: 'Open streams of servers',

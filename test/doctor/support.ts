@@ -39,9 +39,9 @@ export function command(args: readonly string[], { cwd, env }: DoctorEnvironment
       [COMMAND, ...args],
       { encoding: 'utf8', cwd, env: { ...process.env, ...env }, timeout: 60_000 },
       (error, stdout, stderr) => {
-        // A numeric code means that the command exited. Otherwise, it was killed, usually by the timeout above.
+        // A numeric code means that the command exited. Otherwise, it did not start, or it was killed, usually by the timeout above.
         if (error !== null && typeof error.code !== 'number')
-          reject(new Error('the command did not exit within 60 s', { cause: error }));
+          reject(new Error('the command did not start, or did not exit within 60 s', { cause: error }));
         else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
       },
     );

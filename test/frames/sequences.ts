@@ -69,7 +69,7 @@ async function runInProcess(
   const output: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => output.push(String(bytes)));
   const formatCommand = (failed: readonly number[]): string =>
-    `node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side ${side} --lanes 1 --seeds ${failed.join()}`;
+    `node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side ${side} --lanes 1 --seeds ${(failed.length > 0 ? failed : seeds).join()}`;
   const notBegun = new Set(seeds);
   const inFlight = new Set<number>();
   // Kills a process that makes no progress or does not exit.

@@ -110,7 +110,7 @@ function atOutage<T>({ client, orders }: OrdersApp, begin: () => T): Promise<T> 
 const create = ({ orders }: OrdersApp) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
 const gaps = (times: readonly number[]) => times.slice(1).map((time, index) => time - times[index]!);
 
-// The tests run concurrently because they mostly wait; they share one leak check.
+// Most tests run concurrently because they mostly wait, so all share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();

@@ -74,12 +74,17 @@ function components() {
   }
 }
 
-/** Returns true if a license expression is allowed. For '(MIT OR CC0-1.0)', one allowed license is enough. @param {string} expression */
+/**
+ * Returns true if a license expression is allowed. For '(MIT OR CC0-1.0)', one allowed license is enough. An expression with inner
+ * parentheses is not allowed.
+ * @param {string} expression
+ */
 function isAllowed(expression) {
-  return expression
-    .replace(/[()]/g, '')
-    .split(' OR ')
-    .some((choice) => choice.split(' AND ').every((id) => LICENSES.has(id)));
+  const choices = expression.replace(/^\((.*)\)$/, '$1');
+  return (
+    !/[()]/.test(choices) &&
+    choices.split(' OR ').some((choice) => choice.split(' AND ').every((id) => LICENSES.has(id)))
+  );
 }
 
 const problems = [];

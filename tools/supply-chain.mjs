@@ -102,7 +102,9 @@ for (const [path, { dev, hasInstallScript }] of Object.entries(lock.packages)) {
 }
 
 if (found.length < MIN_PACKAGES)
-  problems.push(`expected at least ${String(MIN_PACKAGES)} packages, got ${String(found.length)}; run npm ci`);
+  problems.push(
+    `SBOM: expected at least ${String(MIN_PACKAGES)} packages, got ${String(found.length)}; check package-lock.json and the npm version`,
+  );
 
 for (const problem of problems) console.error(problem);
 console.log(`${String(found.length)} packages, ${String(problems.length)} problems`);

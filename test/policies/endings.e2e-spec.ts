@@ -142,7 +142,7 @@ describe('write', () => {
   );
 
   it.each(byEnding(ENDINGS))(
-    'executes a write of the grpc-js client on the library channel at most once, and successfully if plain grpc-js executes it once and succeeds: %s',
+    'lets a write of the grpc-js client on the library channel execute at most once, and completes it if plain grpc-js completes it with one execution: %s',
     async (_ending, row) => {
       const [ours, plain] = [await startServer(row), await startServer(row)];
       const [error, plainError] = await Promise.all([

@@ -7,7 +7,7 @@ import { goaway, half } from '../support/frames.js';
 export interface Ending {
   readonly ending: string;
   action(request: FrameRequest): void | Promise<void>;
-  /** The outcome of a write that is called once: 'OK', or the error's `reason` and `reachedServer`. */
+  /** The outcome of one write: 'OK', or the error's `reason` and `reachedServer`. */
   readonly outcome: 'OK' | `${FailureReason}, ${ReachedServer}`;
   /** Number of HEADERS frames sent on the wire for this write. @defaultValue 1 */
   readonly sent?: number;

@@ -169,7 +169,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     config: hedging('0.2s'),
     async observe({ server, client }) {
       const gapAfterPushback = () =>
-        repeatUntil('the client reads the pushback before the third attempt is due by its delay', async () => {
+        repeatUntil('the client reads the pushback before the hedging delay of the third attempt ends', async () => {
           server.reset();
           server.script('Unary', [SILENT, { ...UNAVAILABLE, pushback: 300 }, OK]);
           const beganAt = performance.now();

@@ -7,7 +7,7 @@ import { grpcJs, type Contender, type Ended, type Running } from './contenders.j
 
 /** Options of `waitFor` with a limit that only a hanging test exceeds. */
 export const HANG_LIMIT = { timeoutMs: 60_000 };
-/** Longer than the timeout of a test. */
+/** At least the timeout of a test, so that no deadline passes before the test ends. */
 const NEVER_MS = 120_000;
 
 /** One client and the server it calls. */
@@ -542,7 +542,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: 'OK, streams: 2',
   },
   {
-    rule: 'a forced server stop counts as UNAVAILABLE and is retried',
+    rule: 'calls ended by a forced server stop are retried as UNAVAILABLE',
     from: 'ours',
     config: retrying({ maxAttempts: 5, initialBackoff: '0.1s', maxBackoff: '0.1s' }),
     async observe({ server, client }) {

@@ -26,7 +26,7 @@ interface Drained {
   readonly app: OrdersApp;
   /** Servers that receive the calls. */
   readonly upstreams: readonly Upstream[];
-  /** Causes a GOAWAY; resolves when calls arrive on another connection, or when the old connection has ended. */
+  /** Causes a GOAWAY or waits for the next one; resolves when calls arrive on another connection, or when the old connection has ended. */
   drain(): Promise<void>;
 }
 
@@ -138,8 +138,8 @@ async function startSuccessors(run: Run, implementation: 'grpc-js' | 'grpc-go' |
 }
 
 /**
- * Starts a server that sends GOAWAY at the maximum connection age. This is the only variant of grpcio, because grpcio ends late writes with
- * an error status at SIGTERM.
+ * Starts a server that sends GOAWAY at the maximum connection age. This is the only variant of grpcio, because grpcio can fail writes that
+ * arrive between SIGTERM and its GOAWAY.
  */
 async function startWithMaxAge(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };

@@ -87,7 +87,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
     observe(run, session, replayUnacknowledged(send, NEVER, { id, acknowledges: id, maxUnacknowledged: 1, ...pace })),
   ];
   const enough = RESUMES[run.length];
-  // Waits longer than the sum of the lifetimes, because the connection age varies by ±10% and each next call starts slightly later.
+  // Waits longer than the sum of the lifetimes, because the connection age varies by ±10% and there is a short gap before each call.
   if (run.which === 'all') await pass(run, enough * (LIFE_MS.all + GRACE_MS) * 1.15);
   await reach(() => streams.every(({ gapsMs, ends }) => gapsMs.length >= enough || ends.length > 0));
   const figures = {

@@ -15,7 +15,7 @@ const LATENCY_MS = 20;
 const MAX_OPEN = 100;
 /** Number of calls over which the share of a new pod is measured: ten per pod, including the new one. */
 const CALLS_FOR_SHARE = 10 * (PODS + 1);
-/** Time for which every other replaced pod keeps serving after the client has removed the address of the pod. */
+/** Time for which a terminating pod keeps serving after the client has removed the pod's address. Applies to every second pod. */
 const PRE_STOP_MS = 500;
 
 /** Source of the addresses of the pods. */

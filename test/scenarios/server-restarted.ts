@@ -7,10 +7,10 @@ import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.j
 
 const PER_SECOND = { counts: 50, all: 75 };
 const DOWN_MS = { short: 1_500, full: 3_000 };
-/** At most two, because from the third outage per minute on, outages share one grace period (policy/outage). */
+/** At most two, because three or more outages within a minute share one grace period (policy/outage). */
 const RESTARTS = { short: 1, full: 2 };
 
-/** The only server of a client is killed and restarted under reads and writes. */
+/** The only server of a client is killed and restarted while the client makes reads and writes. */
 export const serverRestarted: Scenario = {
   name: 'server-restarted',
   promise:
@@ -38,7 +38,7 @@ export const serverRestarted: Scenario = {
   },
 };
 
-/** Adds to `firstResponsesMs`, for each restart, the time from the moment the server listens to its first response. */
+/** Adds one value per restart to `firstResponsesMs`: the time between the moment the server starts to listen and its first response. */
 async function restarts(run: Run, kind: UpstreamKind, firstResponsesMs: number[]): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 40 });
   const app = await startClientOf(run, upstream, outageGrace(run));

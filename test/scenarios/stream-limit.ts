@@ -92,7 +92,7 @@ function openFeeds(run: Run, { orders }: OrdersOf, count: number, from: string):
   return feeds;
 }
 
-/** Sends writes on one connection whose streams are all in use, so that the writes wait until their deadline. */
+/** Makes writes while all streams of the only connection are in use, so that the writes wait until their deadline. */
 async function atTheLimit(run: Run, upstream: Upstream): Promise<Measured> {
   const client = await startClientOf(run, upstream, outageGrace(run));
   openFeeds(run, client, LIMIT, '2');

@@ -69,8 +69,8 @@ const EXCLUDED_NAMES = new Set(['connect', 'waitForReady', 'destroy', 'getCallCr
 const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
 
 /**
- * The private names of the seams that sabotaged-run.mjs uses, except `EXCLUDED_NAMES`. `lost` is the feature that is lost without the first
- * seam that needs the name.
+ * The private names of the seams that sabotaged-run.mjs uses, except `SKIPPED_NAMES` and `EXCLUDED_NAMES`. `lost` is the feature that is
+ * lost without the first seam that needs the name.
  */
 export const PRIVATE_NAMES: readonly PrivateName[] = seams()
   .filter(({ on }) => on !== 'call on one connection')

@@ -20,7 +20,7 @@ function simulateGoodput(serverKind: ServerKind, factor: number): number {
 }
 
 it.each([3, 10])(
-  'simulates that a protected server serves nearly its capacity at a load of %s times its capacity, and an unprotected one almost nothing',
+  'simulates a goodput near the capacity for a protected server at a load of %s times its capacity, and almost none for an unprotected one',
   (factor) => {
     expect(simulateGoodput('gate', factor)).toBeGreaterThan(0.85);
     expect(simulateGoodput('plain', factor)).toBeLessThan(0.1);

@@ -26,7 +26,7 @@ export const certificate = (name: string) => join(import.meta.dirname, '../fixtu
 export interface OrdersOf {
   readonly client: ResilientGrpcClient;
   readonly orders: Resilient<OrdersClient>;
-  /** Lines that the client has logged after the application started. */
+  /** Lines that the client has logged since the application started. */
   readonly lines: readonly LogLine[];
 }
 

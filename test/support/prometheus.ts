@@ -22,7 +22,7 @@ export interface Series {
 export interface Prometheus {
   /** Returns the alerts that are pending or firing. */
   alerts(): Promise<readonly Alert[]>;
-  /** Returns the current result of a query. Throws the error of Prometheus. */
+  /** Returns the current result of a query. Rejects with the error that Prometheus reports, if any. */
   query(expression: string): Promise<readonly Series[]>;
 }
 

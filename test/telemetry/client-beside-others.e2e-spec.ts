@@ -29,7 +29,7 @@ const THEIRS = '@opentelemetry/instrumentation-grpc';
 async function scene() {
   instrumentation.enable();
   const telemetry = collectTelemetry();
-  // Replaces the provider of the previous test, as the Node SDK does at startup.
+  // The Node SDK does this at startup. Without it, spans would go to the provider of the previous test.
   instrumentation.setTracerProvider(trace.getTracerProvider());
   const { client, echo, server } = await instrumentedScene();
   /** '<scope> <name>' of ended spans. Skips server spans, because the server in this process is also instrumented. */

@@ -121,7 +121,7 @@ it('applies the documented effect of each chaos fault until the fault ends', asy
     await end?.();
     await waitUntilServed();
     if (seen === 'late') await expect.poll(isLate, { timeout: 20_000 }).toBe(false);
-    // A fault that affects no call must have no effect after its end, either.
+    // A fault that ends before it affects a call must not affect later calls.
     const { failed } = http2.counters;
     if (seen === 'fails' && /^(cut|http2)/.test(name)) {
       await begin();

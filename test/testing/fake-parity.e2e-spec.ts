@@ -93,8 +93,8 @@ const wasSent = ({ ended }: Seen) => ended !== 'completed' && ended.attempts ===
 const receivedBoth = ({ messages }: Seen) => messages.length === 2;
 
 describe('fake and real stub', () => {
-  // `isMet` is true if the call progressed as far as on an idle machine. On a busy machine, the timeout can end a call of the real stub
-  // earlier, but not a call of the fake.
+  // `isMet` returns true if the call progressed as far as it does on an idle machine. On a busy machine, the timeout can end a call of the
+  // real stub earlier, but not a call of the fake.
   it.each<[string, Call, isMet?: (real: Seen) => boolean]>([
     ['a successful call', (orders, options) => orders.get({ id: '7' }, options)],
     ['a failed call', (orders, options) => orders.get({ id: 'none' }, options)],

@@ -127,7 +127,7 @@ describe('overrideGrpcClient', () => {
     ['a misspelled name', 'ordres', "No gRPC client 'ordres'; did you mean 'orders'?"],
     ['an unknown symbol', Symbol('stock'), "No gRPC client 'stock'; known clients: 'orders'"],
   ])('rejects a client override for %s', async (_what, name, message) => {
-    // A warm client connects at startup and would keep its connection.
+    // A warm client connects at startup. Its connection would leak if compile() did not close the rejected application.
     const newLeaks = captureLeaks();
     const warm = createBuilder({ url: server.url, connection: 'warm' });
     const builder = overrideGrpcClient(warm, name, { url: server.url });

@@ -393,7 +393,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.running).toBe(false);
     });
 
-    it('ends calls in flight with "Connection dropped" on a stop of a ScriptedGrpcServer with kill-connections', async () => {
+    it('ends calls in flight with "Connection dropped" when a ScriptedGrpcServer stops with kill-connections', async () => {
       const { answer } = await held();
       await server.stop('kill-connections');
       expect((await answer).status).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });

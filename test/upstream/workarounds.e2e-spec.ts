@@ -26,7 +26,7 @@ describe('installed version of the dependency', () => {
       const version = /\((.+)\)\s*$/.exec(stdout)?.[1];
       const outcome = stdout.startsWith('shown ')
         ? 'shown'
-        : `${version} no longer shows: ${defect}. If the whole peer range has the fix, remove ${removableCode}`;
+        : `${version} no longer shows: ${defect}. If the whole peer range has the fix, remove its row from ${PAGE} and the code, if any, in its third column: ${removableCode}`;
       expect(outcome).toBe('shown');
     },
     180_000,

@@ -14,7 +14,7 @@ const IMPLEMENTATIONS = ['grpcio', 'grpc-go', 'grpc-js'] as const;
 
 export type MixedImplementation = (typeof IMPLEMENTATIONS)[number];
 
-/** Servers of three gRPC implementations other than this library. They listen on the same port of different loopback addresses. */
+/** Servers of three gRPC implementations other than this library. They listen on the same port, but on different loopback addresses. */
 export interface MixedServers {
   /** Target whose name resolves to all listed servers: 'dns:///mixed-1.test:port'. */
   readonly url: string;

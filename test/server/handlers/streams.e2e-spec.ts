@@ -128,7 +128,7 @@ describe.each([
 });
 
 describe('response stream', () => {
-  it('pulls an async generator at the pace of the client and closes it when the client cancels', async () => {
+  it('pulls from an async generator at the pace of the client and closes the generator when the client cancels', async () => {
     let made = 0;
     let ended = false;
     handlers.watch = async function* () {

@@ -135,7 +135,7 @@ describe('ResilientGrpcServer, intended differences', () => {
     await server.close();
   });
 
-  describe('handler of a single response', () => {
+  describe('handler that sends a single response', () => {
     it('unsubscribes from the Observable of a unary handler when the client cancels', async () => {
       const call = client.open(UNARY, { text: 'never' });
       await waitFor(() => handlers.began === 1);

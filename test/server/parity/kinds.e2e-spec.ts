@@ -211,7 +211,7 @@ describe.each(SERVERS)('%s: method kinds', (serverKind) => {
       expect(status.metadata.get('sum')).toEqual(['-1']);
     });
 
-    it("lets a handler read, write, and end grpc-js's call with headers and trailers", async () => {
+    it("lets a handler read from, write to, and end grpc-js's call with headers and trailers", async () => {
       const call = client.open('parity.v1.Calls/Chat', undefined, { metadata: { sent: 'a' } });
       for (const number of [1, 2, 3]) {
         await call.send({ number });

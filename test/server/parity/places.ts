@@ -10,6 +10,6 @@ export const ARCHIVE_PROTO = join(PROTOS, 'archive.proto');
 /** Relative to `INCLUDES`. */
 export const SHOP_PROTO = 'shop.proto';
 
-/** Reads a certificate or a key of the fixtures. */
+/** Reads a certificate or a key from the fixtures. */
 export const pem = (name: string): Buffer =>
   readFileSync(join(import.meta.dirname, '../../fixtures/tls', `${name}.pem`));

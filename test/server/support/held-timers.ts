@@ -46,7 +46,7 @@ export function holdTimers(): HeldTimers {
     scheduler: {
       now: () => Date.now(),
       schedule: (work, delayMs = 0, state) => {
-        // The cast is safe because the operators of this package pass functions without `this`.
+        // The cast is safe because this library's operators pass functions that do not use `this`.
         const timer = setTimeout(work as (state: unknown) => void, delayMs, state);
         return new Subscription(() => {
           clearTimeout(timer);

@@ -2,7 +2,7 @@ import { STATES } from './client-state.js';
 import { age, counted, duration, moment } from './format.js';
 import { Children, el, setAttribute, setText } from './parts.js';
 
-/** Creates the color and pattern of a state with its word. */
+/** Creates the legend entry of a state: a swatch with the state's color and pattern, followed by its word and `more`. */
 function keyOfState(state, ...more) {
   const { word, tone } = STATES[state];
   const swatch = el('i', { class: 'stretch', 'data-tone': tone, 'data-state': state, 'aria-hidden': 'true' });

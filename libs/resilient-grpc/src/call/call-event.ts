@@ -179,7 +179,7 @@ export type GrpcClientEvent = {
       readonly path: string;
       /** Number of resumes, including this one. */
       readonly resumes: number;
-      /** Time in milliseconds from the end of the interrupted call to the start of the call that resumes the stream. */
+      /** Time in milliseconds from the end of the interrupted call to the first attempt of the call that resumes the stream. */
       readonly gapMs: number;
       /** True if messages were delivered between the previous resume, or the start of the stream, and this resume. */
       readonly progress: boolean;
@@ -225,8 +225,8 @@ export type GrpcClientEvent = {
   /** The server rejected keepalive pings (too_many_pings). `keepaliveTimeMs` is the new, longer interval. */
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   /**
-   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. Emitted at most once per process for
-   * each kind of object.
+   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. The version, and each kind of internal
+   * object, such as a channel or a call, is checked once per process.
    */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** The resolver reported more addresses than are used. */

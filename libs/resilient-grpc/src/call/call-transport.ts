@@ -29,7 +29,7 @@ export interface CallTransport {
   answered(latencyMs: number | undefined): void;
   /** Reports the end of a call that had waited. */
   releasedCallEnded(result: ReleasedCallResult, waiter: Pick<Waiter, 'expectsPromptResponse'>): void;
-  /** Reason why the channel is not ready, for the error of a call that ended while it waited. */
+  /** Reason why calls wait for the channel, for the error of a call that ended while it waited. */
   whyNotReady(): string;
   /** The shell command that examines the target; `undefined` if the doctor does not support it. */
   readonly doctorCommand: string | undefined;

@@ -55,8 +55,8 @@ export type GrpcServerEvent = {
   /** A call that waited for earlier calls was dequeued. Its handler starts. */
   | { readonly type: 'call-dequeued'; readonly path: string; readonly waitMs: number }
   /**
-   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. Emitted at most once per process for
-   * each kind of object.
+   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. The version, and each kind of internal
+   * object, such as a channel or a call, is checked once per process.
    */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** A handler or its teardown failed with an error that the caller does not receive in full, or a response could not be serialized. */

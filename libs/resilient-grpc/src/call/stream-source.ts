@@ -22,7 +22,7 @@ export function sinkWithin<T>(sink: StreamSink<T>, run: (work: () => unknown) =>
 
 /** One run of a stream. */
 export interface StreamSource {
-  /** Maximum number of messages that may be buffered for a slower reader. */
+  /** Maximum number of messages that may be buffered for a slow reader. */
   readonly prefetch: number;
   /** Starts the run. The sink may receive messages or the end before `begin()` returns. */
   begin(): void;

@@ -46,7 +46,7 @@ function loggerOf(write: GrpcJsLogWriter): Partial<Console> {
   const writer =
     (level: GrpcJsLogLevel) =>
     (...values: unknown[]): void => {
-      // A logger that makes gRPC calls causes further entries. Writing these entries, too, would cause an infinite recursion.
+      // A logger that makes gRPC calls causes further entries. Writing these entries, too, would cause infinite recursion.
       if (isWriting) return;
       isWriting = true;
       try {

@@ -60,7 +60,7 @@ const REFUSAL_BATCH_SIZE = 256;
 
 /**
  * One channel with its state and history. It queues calls that have no connection, releases or fails them, and decides when to reconnect.
- * Calls start only while it is READY, so grpc-js queues only calls of its own client.
+ * Calls start only while it is READY, so grpc-js queues only calls of grpc-js's own client.
  */
 export class ManagedChannel implements CallTransport {
   readonly target: string;

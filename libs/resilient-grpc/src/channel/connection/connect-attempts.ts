@@ -79,8 +79,8 @@ export class ConnectAttempts {
   }
 
   /**
-   * Registers the result of the attempt to connect to `key`, and returns the attempt; `undefined` if none is running. If the channel does
-   * not use the attempt, the result is unknown until the channel uses the connection again or drops it.
+   * Registers the result of the attempt to connect to `key`, and returns the attempt; `undefined` if none is running. The result of
+   * an attempt that the channel does not use is unknown. It is registered only when the channel uses the connection again.
    */
   settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'failure'> | undefined {
     const attempt = this.running.get(key);

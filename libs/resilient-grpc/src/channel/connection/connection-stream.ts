@@ -27,7 +27,7 @@ export interface StreamOpening {
   onMessage(bytes: Uint8Array): void;
   /**
    * Called once, as the last callback; not called after `cancel`. `end` is `undefined` if the stream ended because the connection accepts
-   * no more calls.
+   * no more calls, or because the channel was replaced or no longer uses the connection.
    */
   onEnd(end: StreamEnd | undefined): void;
 }
@@ -61,7 +61,7 @@ export class ConnectionStream {
     if (this.markOver()) this.cancelCall();
   }
 
-  /** Ends the stream, because its connection accepts no more calls. */
+  /** Ends the stream without a status; `StreamOpening.onEnd` lists the reasons. */
   readonly endWithConnection = (): void => {
     if (!this.markOver()) return;
     this.cancelCall();

@@ -89,8 +89,8 @@ export class EstablishedConnection {
   }
 
   /**
-   * Closes the connection immediately. Its calls fail like calls on a lost connection. The default reason is for a peer that no longer
-   * responds, for example to a keepalive ping.
+   * Closes the connection immediately. Its calls fail like calls on a lost connection. The default reason is for a peer that did not
+   * respond to a liveness probe.
    */
   destroy(because: ConnectionEnd = 'connection timed out'): void {
     this.closedBecause = because;

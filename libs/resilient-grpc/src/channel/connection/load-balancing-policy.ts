@@ -186,7 +186,7 @@ export function supported(policy: Policies[number]): Policies[number] {
   return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[LEAST_REQUEST_POLICY_NAME] };
 }
 
-/** True if `name` is a policy that this library registered for internal use. */
+/** True if `name` starts like the names of the policies that this library registers for internal use. */
 export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }

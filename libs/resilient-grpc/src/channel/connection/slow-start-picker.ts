@@ -4,7 +4,7 @@ import type { Endpoints } from './endpoints.js';
 
 type Picker = experimental.Picker;
 
-/** Maximum number of picks for one call. */
+/** Maximum number of picks that one `pick()` requests from the child policy. */
 const MAX_PICKS = 8;
 
 /**

@@ -11,7 +11,7 @@ export interface OutageDetails {
   readonly unreachableMs: number;
   readonly cause: string;
   readonly connectAttempts: number;
-  /** True if this is at least the third outage within a minute, so that the grace period may be shorter. */
+  /** True if this is at least the third outage within a minute. Its grace period may then be shorter. */
   readonly flapping: boolean;
   readonly nextTryInMs: number | undefined;
   /** Remedy; `undefined` if it is unknown. */

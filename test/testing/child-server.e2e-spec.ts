@@ -108,6 +108,12 @@ describe('ChildServer', () => {
     server.thaw();
   });
 
+  it('fails to restart a child server after close()', async () => {
+    await server.close();
+    await expect(server.restart()).rejects.toThrow('ChildServer is closed; write await ChildServer.start(options)');
+    expect(server.running).toBe(false);
+  });
+
   it('closes a frozen child server', async () => {
     server.freeze();
     await server.close();

@@ -86,6 +86,7 @@ export class ChildServer {
   /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' before the first end. */
   private ending = '';
   private boundPort = 0;
+  private isClosed = false;
 
   private constructor(private readonly options: ChildServerOptions) {}
 
@@ -175,18 +176,20 @@ export class ChildServer {
    * Starts the server again on the same port, which `args` receives. Kills the server first if it is still running.
    * @throws Error with the server's output, if the running server does not end, or the new one exits before it is listening, or is not
    *   listening in time
-   * @throws Error if the new server listens on another port
+   * @throws Error if the new server listens on another port, or this server is closed
    */
   async restart(): Promise<void> {
+    if (this.isClosed) throw new Error('ChildServer is closed; write await ChildServer.start(options)');
     await this.kill();
     await this.startProcess(this.boundPort);
   }
 
   /**
-   * Kills the server and resolves when the process has ended.
+   * Kills the server and resolves when the process has ended. It cannot be restarted.
    * @throws Error if the process is still running after 10 s
    */
   async close(): Promise<void> {
+    this.isClosed = true;
     await this.kill();
   }
 

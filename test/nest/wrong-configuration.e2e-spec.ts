@@ -105,6 +105,13 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
   ['useFactory in forFeature', clientWith({ useFactory: () => ({}) }), 'clients.orders.useFactory', /forFeatureAsync/],
   // values
   ['a missing url', clientWith({ url: undefined }), 'clients.orders.url', /as 'orders:50051'/],
+  ['a url of null', clientWith({ url: null }), 'clients.orders.url', /as 'orders:50051', got null$/],
+  [
+    'a misspelled policy',
+    clientWith({ loadBalancing: 'round-robin' }),
+    'clients.orders.loadBalancing',
+    /did you mean 'round_robin'\?$/,
+  ],
   ['an http url', clientWith({ url: 'http://orders:80' }), 'clients.orders.url', /write 'orders:80'/],
   ['an invalid port', clientWith({ url: 'orders:grpc' }), 'clients.orders.url', /write 'host:port'/],
   ['a duration given as a string', clientWith({ timeoutMs: '2s' }), 'clients.orders.timeoutMs', /write 2000/],

@@ -21,7 +21,7 @@ const SCHEMAS = {
       key: name,
       service: v.optional(v.string("a full service name such as 'orders.v1.Orders', or '' for the whole server")),
       timeoutMs: v.optional(milliseconds(POSITIVE)),
-      mode: v.optional(oneOf('check', 'watch')),
+      mode: v.optional(oneOf(['check', 'watch'])),
     },
     "an object such as { service: 'orders.v1.Orders' }",
   ),

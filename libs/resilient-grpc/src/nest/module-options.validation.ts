@@ -19,7 +19,7 @@ const rootSchema = object(
     defaults: v.optional(v.unknown()),
     propagate: v.optional(v.unknown()),
     drain: v.optional(drainSchema),
-    grpcJsLog: v.optional(oneOf(...GRPC_JS_LOG_LEVELS)),
+    grpcJsLog: v.optional(oneOf(GRPC_JS_LOG_LEVELS)),
   },
   'an object such as { defaults: { timeoutMs: 2000 } }',
   {

@@ -10,12 +10,14 @@ import {
   millisecondsOrNone,
   millisecondsOrNever,
   object,
+  oneOf,
   rule,
+  withRemedy,
 } from '../../policy/options/option-schemas.js';
 import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
 import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
-import { POSITIVE, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
+import { choiceRemedy, POSITIVE, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
 import { CONTRACT_KEYS } from './contract.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 
@@ -52,6 +54,7 @@ const tlsSchema = object(
   },
 );
 
+const LOAD_BALANCING_POLICIES = ['pick_first', 'round_robin', 'least_request'] as const;
 const loadBalancingText =
   "'pick_first', 'round_robin', 'least_request', or a loadBalancingConfig such as [{ round_robin: {} }]";
 
@@ -67,14 +70,11 @@ const defaultsEntries = {
   maxQueuedCalls: v.optional(integer(0)),
   maxAttemptsLimit: v.optional(integer(2)),
   trustRefusedStreams: v.optional(flag),
-  connection: v.optional(v.picklist(['on-demand', 'warm'], "'on-demand' or 'warm'")),
+  connection: v.optional(oneOf(['on-demand', 'warm'])),
   loadBalancing: v.optional(
     v.union(
-      [
-        v.picklist(['pick_first', 'round_robin', 'least_request']),
-        v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1)),
-      ],
-      loadBalancingText,
+      [v.picklist(LOAD_BALANCING_POLICIES), v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1))],
+      ({ input }) => withRemedy(loadBalancingText, choiceRemedy(input, LOAD_BALANCING_POLICIES)),
     ),
   ),
   connectTimeoutMs: v.optional(milliseconds(1)),

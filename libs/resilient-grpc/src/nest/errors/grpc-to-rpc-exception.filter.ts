@@ -11,7 +11,7 @@ import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { throwError } from 'rxjs';
 import * as v from 'valibot';
 import { requireOptions } from '../../policy/options/option-problems.js';
-import { object } from '../../policy/options/option-schemas.js';
+import { object, oneOf } from '../../policy/options/option-schemas.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { ResumeError } from '../../errors/resume-error.js';
 import { STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
@@ -38,7 +38,7 @@ const NAMES = STATUS_NAMES.filter((name) => name !== 'OK');
 const optionsSchema = object(
   {
     relay: v.optional(
-      v.array(v.picklist(NAMES, `the name of an error status (${NAMES.join(', ')})`), "an array such as ['NOT_FOUND']"),
+      v.array(oneOf(NAMES, `the name of an error status (${NAMES.join(', ')})`), "an array such as ['NOT_FOUND']"),
     ),
   },
   "an object such as { relay: ['NOT_FOUND'] }",

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { expect, it } from 'vitest';
 import { optionProblems } from './option-problems.js';
-import { converted, flag, integer, object, rule } from './option-schemas.js';
+import { converted, flag, integer, list, object, oneOf, rule } from './option-schemas.js';
 
 it('lists unknown option keys first, then the problem of each invalid option', () => {
   const schema = object(
@@ -37,4 +37,30 @@ it('omits a possible secret from the problem of an option', () => {
   expect(optionProblems(schema, { metadata: { token: 'hush' } }, 'orders')).toEqual([
     { path: 'orders.metadata.token', message: 'expected a number, got a string of 4 characters' },
   ]);
+});
+
+it('suggests to omit an option that is null only if the option is not required', () => {
+  const entry = object({ url: v.string('a target'), port: v.optional(integer(0)) }, 'an object');
+  const schema = object({ clients: list(entry, 'a list'), name: v.optional(v.string('a name')) }, 'an object');
+  const omit = '; omit it or write undefined';
+  expect(optionProblems(schema, { clients: [{ url: null, port: null }], name: null }, 'options')).toEqual([
+    { path: 'options.clients[0].url', message: 'expected a target, got null' },
+    { path: 'options.clients[0].port', message: `expected an integer of 0 or more, got null${omit}` },
+    { path: 'options.name', message: `expected a name, got null${omit}` },
+  ]);
+  expect(optionProblems(schema, null, 'options')).toEqual([
+    { path: 'options', message: 'expected an object, got null' },
+  ]);
+  expect(optionProblems(v.optional(schema), null, 'options')).toEqual([
+    { path: 'options', message: `expected an object, got null${omit}` },
+  ]);
+});
+
+it('suggests the closest choice for a misspelled one', () => {
+  const schema = object({ mode: oneOf(['pick_first', 'round_robin']) }, 'an object');
+  const messageFor = (mode: unknown) => optionProblems(schema, { mode }, 'options').map(({ message }) => message);
+  const expected = "expected 'pick_first' or 'round_robin', got ";
+  expect(messageFor('round-robbin')).toEqual([`${expected}"round-robbin"; did you mean 'round_robin'?`]);
+  expect(messageFor('random')).toEqual([`${expected}"random"`]);
+  expect(messageFor(1)).toEqual([`${expected}1`]);
 });

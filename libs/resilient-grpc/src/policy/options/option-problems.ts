@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { describeSecret, describeValue, pathOf, problemMessage } from './describe-value.js';
-import { isUnknownKey } from './option-schemas.js';
+import { isObject, isUnknownKey } from './option-schemas.js';
 import { numberRemedy } from './value-rules.js';
 
 /** Maximum number of listed problems. If there are more, an additional entry states how many are not listed. */
@@ -29,7 +29,10 @@ export function parseOptions<S extends v.GenericSchema>(
   const { success, output, issues = [] } = v.safeParse(schema, value);
   const found = [...issues.filter(isUnknownKey), ...issues.filter((issue) => !isUnknownKey(issue)), ...rules()];
   if (success && found.length === 0) return { ok: true, options: output };
-  const problems = found.slice(0, MAX_PROBLEMS + 1).map((entry) => ('kind' in entry ? problemOf(entry, path) : entry));
+  const isOptional = (keys: readonly unknown[]) => accepts(schema, without(value, keys), keys);
+  const problems = found
+    .slice(0, MAX_PROBLEMS + 1)
+    .map((entry) => ('kind' in entry ? problemOf(entry, path, isOptional) : entry));
   const next = problems[MAX_PROBLEMS];
   if (next === undefined) return { ok: false, problems };
   const more = {
@@ -55,22 +58,45 @@ export function requireOptions<S extends v.GenericSchema>(schema: S, value: unkn
   return parsed.options;
 }
 
-function problemOf(issue: v.BaseIssue<unknown>, root: string): ConfigurationProblem {
-  const path = (issue.path ?? []).reduce((before, { key }) => pathOf(before, keyOf(key)), root);
+/** @param isOptional returns true if the value at these keys may be absent */
+function problemOf(
+  issue: v.BaseIssue<unknown>,
+  root: string,
+  isOptional: (keys: readonly unknown[]) => boolean,
+): ConfigurationProblem {
+  const keys = keysOf(issue);
+  const path = keys.reduce<string>((before, key) => pathOf(before, keyOf(key)), root);
   // The message of a rule is complete.
   if (issue.type === 'raw_check') return { path, message: issue.message };
   const [expected = '', ...remedies] = issue.message.split('; ');
-  const remedy = remedies.length > 0 ? remedies.join('; ') : remedyFor(issue.expected ?? '', issue.input);
+  const known = remedies.length > 0 ? remedies.join('; ') : remedyFor(issue.expected ?? '', issue.input);
+  const remedy = known ?? (issue.input === null && isOptional(keys) ? 'omit it or write undefined' : undefined);
   const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
   return { path, message: problemMessage(expected, issue.input, remedy, describe) };
 }
 
 function remedyFor(expected: string, input: unknown): string | undefined {
-  if (input === null) return 'omit it or write undefined';
   if (expected === 'number') return numberRemedy(input);
   return expected === 'boolean' && typeof input === 'string' && /^(true|false)$/i.test(input)
     ? `write ${input.toLowerCase()} without quotes`
     : undefined;
+}
+
+function keysOf({ path }: v.BaseIssue<unknown>): unknown[] {
+  return path?.map(({ key }) => key) ?? [];
+}
+
+/** Returns true if `schema` finds no problem at `keys` of `value`. */
+function accepts(schema: v.GenericSchema, value: unknown, keys: readonly unknown[]): boolean {
+  const { issues = [] } = v.safeParse(schema, value);
+  return !issues.some((issue) => keys.join() === keysOf(issue).join());
+}
+
+/** Returns a copy of `value` in which the value at `keys` is `undefined`. */
+function without(value: unknown, [key, ...rest]: readonly unknown[]): unknown {
+  if (Array.isArray(value))
+    return value.map((entry, index) => (index === key ? without(entry, rest) : (entry as unknown)));
+  return isObject(value) ? { ...value, [String(key)]: without(Reflect.get(value, String(key)), rest) } : undefined;
 }
 
 function keyOf(key: unknown): string | number {

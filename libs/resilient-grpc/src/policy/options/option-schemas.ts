@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 import {
+  choiceRemedy,
   choiceText,
   integerRule,
   MAX_ENTRIES,
@@ -137,15 +138,20 @@ export function converted<T>(
       const result = convert(value);
       if (result !== undefined) return result;
       const suggestion = suggest(value);
-      addIssue({ message: suggestion === undefined ? expected : `${expected}; write ${suggestion}` });
+      addIssue({ message: withRemedy(expected, suggestion === undefined ? undefined : `write ${suggestion}`) });
       return NEVER;
     }),
   );
 }
 
-/** One of `values`. */
-export function oneOf<const T extends string>(...values: readonly T[]) {
-  return v.picklist(values, choiceText(values));
+/** Returns the message of a schema with a remedy, if one is known. */
+export function withRemedy(expected: string, remedy: string | undefined): string {
+  return remedy === undefined ? expected : `${expected}; ${remedy}`;
+}
+
+/** One of `values`, described by `expected`. */
+export function oneOf<const T extends string>(values: readonly T[], expected = choiceText(values)) {
+  return v.picklist(values, ({ input }) => withRemedy(expected, choiceRemedy(input, values)));
 }
 
 /**
@@ -196,4 +202,4 @@ export const bytes = numberBy({
   isValid: (value) => Number.isInteger(value) && value >= -1,
 });
 
-export const onDrain = oneOf('finish', 'complete', 'fail');
+export const onDrain = oneOf(['finish', 'complete', 'fail']);

@@ -60,7 +60,14 @@ export function numberProblem(value: unknown, { expected, isValid }: NumberRule)
 
 /** Returns the message for a value that `values` does not contain; `undefined` for a valid one. */
 export function choiceProblem(value: unknown, values: readonly string[]): string | undefined {
-  return values.some((choice) => choice === value) ? undefined : problemMessage(choiceText(values), value);
+  if (values.some((choice) => choice === value)) return undefined;
+  return problemMessage(choiceText(values), value, choiceRemedy(value, values));
+}
+
+/** Returns the remedy for a misspelled choice; `undefined` if no choice is close to `value`. */
+export function choiceRemedy(value: unknown, values: readonly string[]): string | undefined {
+  const meant = typeof value === 'string' ? closest(value, values) : undefined;
+  return meant === undefined ? undefined : `did you mean '${meant}'?`;
 }
 
 /** Describes a choice of values: "'a', 'b', or 'c'". */

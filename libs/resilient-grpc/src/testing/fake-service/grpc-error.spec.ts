@@ -60,6 +60,7 @@ describe('grpcError', () => {
 
   it.each([
     [{ reason: 'conection-lost' }, "grpcError.reason: expected 'server', 'http', "],
+    [{ reason: 'conection-lost' }, `got "conection-lost"; did you mean 'connection-lost'?`],
     [{ reason: 'toString' }, "grpcError.reason: expected 'server', 'http', "],
     [{ reson: 'outage' }, "grpcError.reson: unknown key; did you mean 'reason'?"],
     [{ reachedServer: 'perhaps' }, `grpcError.reachedServer: expected 'no', 'maybe', or 'yes', got "perhaps"`],

@@ -60,8 +60,8 @@ const MILLISECONDS = 'a number of milliseconds, 0 or more';
 const optionsSchema = object(
   {
     // Safe cast: the keys are the reasons.
-    reason: v.optional(oneOf(...(Object.keys(DEFAULT_REACHED_SERVER) as FailureReason[]))),
-    reachedServer: v.optional(oneOf('no', 'maybe', 'yes')),
+    reason: v.optional(oneOf(Object.keys(DEFAULT_REACHED_SERVER) as FailureReason[])),
+    reachedServer: v.optional(oneOf(['no', 'maybe', 'yes'])),
     retryAfterMs: v.optional(v.pipe(v.number(MILLISECONDS), v.finite(MILLISECONDS), v.minValue(0, MILLISECONDS))),
     metadata: v.optional(v.unknown()),
     statusDetails: v.optional(v.unknown()),

@@ -43,7 +43,7 @@ const resetPoint = v.custom(
 );
 
 const EXAMPLE = "a fault such as { kind: 'reset', code: 'REFUSED_STREAM' }";
-const kind = oneOf('reset', 'missing-trailers', 'goaway');
+const kind = oneOf(['reset', 'missing-trailers', 'goaway']);
 const kindSchema = openObject({ kind }, EXAMPLE);
 const IN_FILTER = sameRemedy(
   ['method', 'times'],
@@ -55,7 +55,7 @@ const faultSchemas = {
       kind,
       code: errorCode,
       at: v.optional(resetPoint),
-      direction: v.optional(oneOf('to-client', 'to-upstream')),
+      direction: v.optional(oneOf(['to-client', 'to-upstream'])),
     },
     EXAMPLE,
     IN_FILTER,

@@ -38,9 +38,9 @@ const replyEntries = {
     ),
   ),
   delayMs: v.optional(millisecondsOrNever(0)),
-  hold: v.optional(oneOf('everything', 'messages', 'status')),
+  hold: v.optional(oneOf(['everything', 'messages', 'status'])),
   never: v.optional(flag),
-  requests: v.optional(oneOf('await', 'read', 'leave')),
+  requests: v.optional(oneOf(['await', 'read', 'leave'])),
 } as const satisfies Record<keyof Reply, unknown>;
 
 function statusProblem(value: unknown): string | undefined {

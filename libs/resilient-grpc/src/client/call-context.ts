@@ -52,7 +52,7 @@ export interface Hedging {
   readonly statistics: MethodStatistics;
 }
 
-/** State shared by all calls of a method; created once, when its policy is resolved. */
+/** State shared by the calls of a method; created with the method's stub, and recreated when the method's policy changes. */
 export interface MethodContext {
   readonly client: ClientContext;
   readonly method: MethodDescriptor;

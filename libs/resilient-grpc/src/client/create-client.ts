@@ -100,7 +100,7 @@ class GrpcClient implements ResilientGrpcClient {
   private readonly statistics: ClientStatistics;
   private readonly budget: LiveBudget;
   private readonly states: BehaviorSubject<Connectivity>;
-  /** Emits when the client closes, also to later subscribers. */
+  /** Emits when the client closes; subscribers that are added later also receive the emission. */
   private readonly whenClosed = new ReplaySubject<void>(1);
   private readonly stubs = new Map<string, object>();
   /** Milliseconds since 1970. */

@@ -18,7 +18,7 @@ export interface ResilientGrpcClient {
   getService<T extends object>(service: string): Resilient<T> & T;
   /**
    * Returns grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried, and do not wait
-   * during an outage. A request that no server application received is resent, as by a plain grpc-js client.
+   * during an outage. It resends a request that no server application received, as a plain grpc-js client does.
    * @throws GrpcConfigurationError if the client has no such service, or several
    */
   getClientByServiceName<T = unknown>(service: string): T;

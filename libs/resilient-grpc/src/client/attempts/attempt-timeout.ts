@@ -105,9 +105,8 @@ function timedOut(end: AttemptEnd, details: string): AttemptEnd {
 }
 
 /**
- * True if the timeout is also sent to the server, because it ends before the call's deadline, and the call is a plain unary call. A
- * response stream outlives the timeout, a request stream waits for this process, and grpc-js's interceptors may read and change the
- * deadline.
+ * True if the timeout must also be sent to the server: it ends before the call's deadline, and the call is a plain unary call. A response
+ * stream outlives the timeout, a request stream waits for this process, and grpc-js's interceptors may read and change the deadline.
  */
 function shouldSendTimeout(
   { method, interceptors, deadline }: AttemptRequest,

@@ -354,7 +354,7 @@ export class HedgedAttempt implements Attempt {
 
   /**
    * Records the latency of the first attempt if the hedging delay follows latency. Later attempts are not measured, because they start
-   * while the server is slow.
+   * while the server is slow or failing.
    */
   private measure({ number, startedAt }: HedgeAttempt, isAnswered: boolean): void {
     const { delay } = this.hedging;

@@ -11,7 +11,7 @@ import { preparationFailure } from '../call/call-failure.js';
 
 const LOST = 'The connection was lost before the call was sent';
 
-/** Attempt of a call that ended before anything was sent. */
+/** Attempt that is never sent, because its call ended while the attempt was being prepared. */
 const UNSENT_ATTEMPT: Attempt = {
   peer: undefined,
   startRead: () => undefined,

@@ -52,6 +52,6 @@ export abstract class StagedAttempt implements Attempt, AttemptListener {
 
   /** Called when the attempt ends or is abandoned. */
   protected stop(): void {
-    // Most stages have no timers.
+    // A stage without timers has nothing to stop.
   }
 }

@@ -85,7 +85,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private isShuttingDown = false;
   /** Number of calls that a drain has failed because of `onDrain: 'fail'`. */
   private ended = 0;
-  /** Number of calls that a drain or close() failed for another reason. */
+  /** Number of calls that a drain cut off at its timeout, or that close() ended. */
   private cutOff = 0;
   private isTerminating = false;
   accepting: Accepting = 'yes';

@@ -38,7 +38,7 @@ export class UnansweredCalls {
   /**
    * @param calls open calls, in the order in which they started
    * @param remedyFor returns the remedy if the connection to `peer` has received nothing since `since` (monotonic milliseconds), and
-   * `undefined` otherwise. The remedy names the silence since `countFrom`.
+   * `undefined` otherwise. The remedy states how long the silence has lasted, counted from `countFrom` at the earliest.
    */
   constructor(
     private readonly calls: Iterable<OpenCall>,

@@ -39,7 +39,7 @@ it('omits a possible secret from the problem of an option', () => {
   ]);
 });
 
-it('suggests to omit an option that is null only if the option is not required', () => {
+it('suggests omitting an option that is null only if the option is not required', () => {
   const entry = object({ url: v.string('a target'), port: v.optional(integer(0)) }, 'an object');
   const schema = object({ clients: list(entry, 'a list'), name: v.optional(v.string('a name')) }, 'an object');
   const omit = '; omit it or write undefined';

@@ -35,8 +35,8 @@ export type FailureReason =
   | 'draining'
   | 'closed'
   /**
-   * The call could not be sent, because of invalid options, a message that is too large or cannot be serialized, metadata, credentials, or
-   * an interceptor.
+   * The call could not be sent, because of invalid options or metadata, a message that is too large or cannot be serialized, failed
+   * credentials, or a failed interceptor.
    */
   | 'not-sent'
   /** An Observable emitted request messages faster than they could be sent, and exceeded `maxQueuedRequestBytes`. */
@@ -79,7 +79,7 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
 /**
  * Error of every failed call. If `reason` is 'server', `code`, `details`, and `metadata` are the server's, unchanged. `message` begins
  * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if one is known. `String(error)` adds the path and the client. `cause`, if
- * present, is the transport's status, the abort reason, or the error that prevented the call.
+ * present, is the original status of the last failed attempt, the abort reason, or the error that prevented the call.
  */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';

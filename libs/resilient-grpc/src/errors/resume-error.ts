@@ -8,7 +8,7 @@ export type ResumeFailureReason =
   | 'poison'
   /** The server sent too many messages that precede or match the cursor after which the call should have started. */
   | 'overlap'
-  /** The cursor of a message cannot be compared, or is a number that may be rounded. */
+  /** The cursor of a message cannot be compared, or is a number that may have been rounded. */
   | 'cursor'
   /** A source without flow control emitted more messages than may be buffered for a slow reader. */
   | 'slow-reader';

@@ -25,7 +25,7 @@ export interface ServingCheckOptions {
   readonly service?: string | undefined;
   /**
    * Maximum time in milliseconds, more than 0, to wait for the server's response. If no response arrives in time, the server is reported as
-   * down. Use less than the timeout of the probe. In mode 'watch', this limit applies to the first response of each stream.
+   * down. Set this limit below the timeout of the probe. In mode 'watch', it applies to the first response of each stream.
    * @defaultValue 1000
    */
   readonly timeoutMs?: number | undefined;

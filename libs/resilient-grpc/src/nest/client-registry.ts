@@ -266,7 +266,7 @@ export class ClientRegistry extends GrpcClients {
     this.stopGrpcJsLog?.();
   }
 
-  /** Drains and closes all clients concurrently. `timeoutMs` is the time that is left of `drain.timeoutMs`. */
+  /** Drains and closes all clients concurrently. `timeoutMs` is the remaining part of `drain.timeoutMs`. */
   async drainAll(timeoutMs: number): Promise<readonly DrainReport[]> {
     this.open = false;
     const limit = {

@@ -72,7 +72,7 @@ export type NestGrpcClientOptions = { readonly name: string | symbol } & (
 ) &
   Omit<GrpcClientSettings, keyof GrpcOptions['options']>;
 
-// Declared last, because TypeScript's errors about missing keys refer to the last form that could match.
+// Declared after `NestGrpcClientOptions`, because TypeScript's errors about missing keys refer to the last form that could match.
 /** Options of a client: its name, its contract, and its settings. */
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
@@ -116,7 +116,7 @@ export interface OptionsFactory<T> {
   createGrpcOptions(): T | Promise<T>;
 }
 
-/** Options of `forFeature` that apply to the module. */
+/** Options of `forFeature` and `forFeatureAsync` that apply to the module. */
 export interface ForFeatureExtras {
   /** True if clients and services can be injected in all modules. @defaultValue false */
   readonly isGlobal?: boolean | undefined;

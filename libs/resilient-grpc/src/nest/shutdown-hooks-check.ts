@@ -2,7 +2,7 @@ import type { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import type { Clock, Timer } from '../time/clock.js';
 
-// enableShutdownHooks() is usually called between init and listen, so the check is delayed.
+// enableShutdownHooks() may be called after init, because createApplicationContext() runs init itself. The check is therefore delayed.
 const DELAY_MS = 1_000;
 
 /** Part of the process that the check uses. */

@@ -32,7 +32,7 @@ import { checkOptions, objectProblem, readableOptions } from './options.js';
 import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
-/** Options of `resumable` that do not depend on the cursor type. */
+/** Options of `resumable` except `compare`. */
 export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Position of a message in the stream. `factory` passes it to the server, so that the next call starts after it. Later messages have

@@ -19,7 +19,7 @@ export interface Clock {
   epoch(): number;
   /**
    * Runs `task` once after `ms` milliseconds (clamped to 0 … 2^31−1). If `keepAlive` is true, the timer keeps the process alive; pass
-   * true only if a caller is waiting for the result. @defaultValue keepAlive false
+   * true only if a caller is waiting for the result. `keepAlive` defaults to false.
    */
   setTimer(task: () => void, ms: number, keepAlive?: boolean): Timer;
   /** Runs `task` in the next turn of the event loop. */

@@ -154,7 +154,7 @@ describe('permits of a call', () => {
     const { clock, transport, limit, begin } = setUp({ retry: RETRY });
     begin();
     clock.advance(10);
-    transport.attempts[0]!.end(ENDS['busy, again in 2 s']);
+    transport.attempts[0]!.end(ENDS['busy, retry in 2 s']);
     expect(limit.released).toEqual([]);
     clock.advance(2_000);
     clock.advance(25);
@@ -167,7 +167,7 @@ describe('permits of a call', () => {
     const { clock, transport, limit, begin } = setUp({ retry: RETRY });
     const call = begin();
     clock.advance(10);
-    transport.attempts[0]!.end(ENDS['busy, again in 2 s']);
+    transport.attempts[0]!.end(ENDS['busy, retry in 2 s']);
     clock.advance(500);
     call.unsubscribe();
     expect(limit.released).toEqual([['failed', 10]]);

@@ -585,7 +585,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
-    transport.open[0]!.end(ENDS['busy, again in 2 s']);
+    transport.open[0]!.end(ENDS['busy, retry in 2 s']);
     await world.pass(500);
     const report = registry.drain(1_500);
     const failure = {
@@ -608,7 +608,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     world.begin({ ...UNARY, ...plan });
     const report = registry.drain(1_500);
     await world.pass(500);
-    transport.open[0]!.end(ENDS['busy, again in 2 s']);
+    transport.open[0]!.end(ENDS['busy, retry in 2 s']);
     expect(calls[0]!.errors).toMatchObject([{ reason: 'server', notRetriedBecause: 'draining' }]);
     expect(await report).toMatchObject({ durationMs: 500 });
   });
@@ -620,7 +620,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
-    transport.open[0]!.end(ENDS['busy, again in 2 s']);
+    transport.open[0]!.end(ENDS['busy, retry in 2 s']);
     const report = registry.drain(3_000);
     await world.pass(2_000);
     transport.open[0]!.message();
@@ -632,7 +632,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it('fails a call when a second, shorter drain begins if its retry is due after that drain', async () => {
     const world = new World();
     world.begin({ ...UNARY, safe: true });
-    world.transport.open[0]!.end(ENDS['busy, again in 2 s']);
+    world.transport.open[0]!.end(ENDS['busy, retry in 2 s']);
     const report = world.registry.drain(3_000);
     expect(world.calls[0]!.errors).toEqual([]);
     void world.registry.drain(1_000);
@@ -688,8 +688,8 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it('never exceeds the attempt limit of a retry policy and never retries a call early', async () => {
     const failure = fc.constantFrom<EndName>(
       'busy',
-      'busy, again at once',
-      'busy, again in 2 s',
+      'busy, retry now',
+      'busy, retry in 2 s',
       'forced stop',
       'dropped',
       'gateway',
@@ -706,8 +706,8 @@ describe('life of a call', { timeout: 300_000 }, () => {
           const before = call.started;
           world.transport.open[0]?.end(ENDS[refusedToo && index % 2 === 1 ? 'refused' : endName]);
           // The shortest backoff is 80 ms, and a pushback is exact to the millisecond.
-          const early = { 'busy, again in 2 s': 1_999, 'busy, again at once': undefined }[endName as string] ?? 79;
-          if (endName !== 'busy, again at once' && !refusedToo) {
+          const early = { 'busy, retry in 2 s': 1_999, 'busy, retry now': undefined }[endName as string] ?? 79;
+          if (endName !== 'busy, retry now' && !refusedToo) {
             await world.pass(early);
             expect(call.started).toBe(before);
           }

@@ -40,7 +40,7 @@ const EXPOSED_CODES: ReadonlySet<StatusName> = new Set([
   'OUT_OF_RANGE',
 ]);
 
-/** HTTP statuses that define `Retry-After`. */
+/** HTTP statuses with which `Retry-After` is sent. */
 const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([429, 503]);
 const CLIENT_CLOSED_REQUEST = 'Client Closed Request';
 /** Message that Nest uses for unknown exceptions. */
@@ -68,8 +68,8 @@ export interface GrpcHttpBody {
 /** HTTP exception for a failed call. Its `cause` is the GrpcCallError. */
 export class GrpcHttpException extends HttpException {
   /**
-   * Value of the `Retry-After` header in whole seconds, at least 1 during an outage; `undefined` if unknown, or if the status does not
-   * define the header.
+   * Value of the `Retry-After` header in whole seconds, at least 1 during an outage; `undefined` if unknown, or if the status is neither
+   * 429 nor 503.
    */
   readonly retryAfterSeconds: number | undefined;
 

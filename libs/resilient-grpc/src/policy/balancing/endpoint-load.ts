@@ -19,8 +19,8 @@ const MIN_LATENCY_MS = 0.01;
 
 /**
  * Load of one endpoint, as one client observes it: its running attempts and its average latency. The average follows a higher latency
- * immediately and a lower one gradually ("peak EWMA", Finagle), so that a server that becomes slow immediately receives fewer calls. While
- * no attempt is running, the average decreases, so that a slow endpoint is tested again. Times are monotonic milliseconds.
+ * immediately and a lower one gradually ("peak EWMA", Finagle), so that a server receives fewer calls as soon as it becomes slow. While no
+ * attempt is running, the average decreases, so that a slow endpoint is tested again. Times are monotonic milliseconds.
  */
 export class EndpointLoad {
   /** Number of running attempts. */

@@ -72,7 +72,7 @@ export interface EjectionPolicy {
   /** Time without an ejection after which the next ejection is shorter by `baseEjectionMs`. */
   readonly ejectionDecayMs: number;
   readonly slowStartMs: number;
-  /** Off if `undefined`, as is each of the rules below. */
+  /** `undefined` disables this rule. The same applies to each of the rules below. */
   readonly consecutiveFailures: number | undefined;
   /** Ejects endpoints whose success rate is below the mean by more than `stdevFactor` thousandths of the standard deviation. */
   readonly successRate: (RateRule & { readonly stdevFactor: number }) | undefined;

@@ -61,8 +61,8 @@ function alwaysReady(start: CallTransport['start']): CallTransport {
     // There is no peer whose data could be pending.
     readBarrier: { isDue: false, whenRead: nothing },
     start,
-    // A ready channel queues only calls that lost their connection or resume a stream, to limit their rate. A fake has no connections, so
-    // it releases calls in the next turn.
+    // A ready channel queues calls whose rate it limits, such as those that lost their connection or resume a stream. A fake has no
+    // connections, so it releases calls in the next turn.
     wait: (waiter) => {
       systemClock.defer(() => {
         waiter.release();

@@ -157,8 +157,8 @@ export class Http2FaultProxy {
   }
 
   /**
-   * Starts a session for a client connection. `withoutGoaway` removes the GOAWAY frames with NO_ERROR that Node adds. The proxy decides
-   * which calls a GOAWAY rejects, and Node's last stream ID would contradict this decision.
+   * Starts a session for a client connection. The filter of `client`, `withoutGoaway`, removes the GOAWAY frames with NO_ERROR that Node
+   * adds. The proxy decides which calls a GOAWAY rejects, and Node's last stream ID would contradict this decision.
    */
   private proxy(client: SessionWire): void {
     if (this.holdsSettings) client.hold();

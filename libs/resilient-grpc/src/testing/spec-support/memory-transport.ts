@@ -10,9 +10,9 @@ import type { VirtualClock } from '../virtual-clock.js';
 export const ENDS = {
   ok: { code: 0, details: '', contentType: 'application/grpc' },
   busy: { code: 14, details: 'busy', contentType: 'application/grpc' },
-  'busy, again at once': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '0' },
-  'busy, again in 2 s': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '2000' },
-  'busy, not again': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '-1' },
+  'busy, retry now': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '0' },
+  'busy, retry in 2 s': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '2000' },
+  'busy, do not retry': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '-1' },
   'not found': { code: 5, details: 'no', contentType: 'application/grpc' },
   'forced stop': { code: 1, details: 'Call cancelled', wire: { resetCode: 8, acceptsNoStreams: true } },
   dropped: { code: 14, details: 'Connection dropped', wire: { acceptsNoStreams: true } },

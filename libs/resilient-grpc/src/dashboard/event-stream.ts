@@ -33,7 +33,7 @@ export class EventStream implements Visitor {
     response.write('retry: 1000\n\n');
   }
 
-  /** True while earlier events are not flushed. */
+  /** True while earlier events have not been flushed. */
   get isBlocked(): boolean {
     return this.blocked !== undefined;
   }
@@ -49,17 +49,17 @@ export class EventStream implements Visitor {
     else this.response.once('close', listener);
   }
 
-  /** Resolves when earlier events are flushed, or the stream is over. */
+  /** Resolves when earlier events have been flushed, or the stream is over. */
   async writable(): Promise<void> {
     if (!this.closed && this.isBlocked) await new Promise<void>((resolve) => this.unblocked.push(resolve));
   }
 
-  /** Sends an event; each item of `data` must be a single line. Drops the event while earlier events are not flushed. */
+  /** Sends an event; each item of `data` must be a single line. Drops the event if earlier events have not been flushed. */
   send(event: string, ...data: readonly string[]): void {
     if (!this.isBlocked) this.push(event, ...data);
   }
 
-  /** Sends an event like `send`, but even if earlier events are not flushed. Use it for changes that cannot be sent later. */
+  /** Sends an event like `send`, but even if earlier events have not been flushed. Use it for changes that cannot be sent later. */
   push(event: string, ...data: readonly string[]): void {
     if (this.closed) return;
     const lines = data.map((line) => `data: ${line}\n`).join('');

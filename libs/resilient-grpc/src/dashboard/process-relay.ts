@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../time/clock.js';
 import { errorMessage, isError } from '../errors/error-message.js';
 
-/** Maximum time until the response headers arrive, and between two chunks of the body. A process sends an event each second. */
+/** Maximum time until the response headers arrive, and between two chunks of the body. A process sends at least one event per second. */
 const SILENT_AFTER_MS = 5_000;
 const RETRY_DELAY_MS = 2_000;
 /** Maximum length of an event. The full state of 50 clients is much shorter. */

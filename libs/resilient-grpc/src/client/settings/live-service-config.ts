@@ -134,7 +134,7 @@ export class LiveServiceConfig {
       },
     });
     this.subscription = subscription;
-    // close() is not called after a failed startup, and the source may have made startup fail during subscribe().
+    // If the source made startup fail during subscribe(), begin() had no subscription to end.
     if (this.failed) subscription.unsubscribe();
   }
 

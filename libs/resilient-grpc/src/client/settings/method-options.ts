@@ -200,7 +200,7 @@ function withoutUndefined(options: unknown): unknown {
   return defined;
 }
 
-/** Timeouts of one attempt; `undefined` means the method's timeout, or none. */
+/** Timeouts of one attempt; `undefined` means the method's timeout, if it has one. */
 export type AttemptBounds = Pick<MethodOptions, 'attemptTimeoutMs' | 'streamIdleTimeoutMs'>;
 
 /** True if a call overrides a timeout of its attempts. Such a call has its own attempt stages. */

@@ -35,7 +35,7 @@ export function balancingProblems(
  *
  * @param settings settings of the client, with the load balancing that applies
  * @param policies policies of the methods, by path
- * @param isLive true if the service config comes from an Observable; its first value has not arrived yet
+ * @param isLive true if the service config comes from an Observable; `config` is then `undefined`
  */
 export function settingsWarnings(
   settings: Pick<

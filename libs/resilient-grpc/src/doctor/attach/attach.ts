@@ -42,8 +42,8 @@ const CTRL_C = '\u0003';
 
 /**
  * Shows the state of a running application until `q`, Ctrl-C, SIGINT, or SIGTERM. Shows it only once if there is no terminal or if `once`
- * is true. Returns exit code 1 if the first request to the dashboard fails, otherwise 0. Later failures are shown, and the dashboard is
- * requested again.
+ * is true. Returns exit code 1 if the first request to the dashboard fails, otherwise 0. Later failures are shown, and the request is
+ * repeated.
  */
 export async function attach(dashboard: Dashboard, once: boolean, terminal: AttachTerminal): Promise<number> {
   const { stdout, stderr } = terminal;

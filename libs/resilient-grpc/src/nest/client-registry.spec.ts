@@ -545,6 +545,13 @@ describe('service config that arrives later', () => {
     made[0]?.settings.live?.close();
   });
 
+  it('rejects a client created at run time if its service config is already known and invalid, and unsubscribes', () => {
+    const serviceConfig = new BehaviorSubject<object>({ methodConfig: 5 });
+    expect(() => registry.create({ ...shop, serviceConfig })).toThrow('clients.shop.serviceConfig.methodConfig: ');
+    expect(serviceConfig.observed).toBe(false);
+    expect([...registry]).toEqual([]);
+  });
+
   it('does not wait for the service config of a client created at run time', () => {
     const serviceConfig = makeConfigSource();
     registry.create({ ...shop, serviceConfig });

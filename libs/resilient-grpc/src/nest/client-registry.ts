@@ -231,6 +231,12 @@ export class ClientRegistry extends GrpcClients {
     const own = { definition, settings: definition.settings, interceptorOf: this.dependencies.interceptorOf };
     const resolved = this.resolve(own);
     if (!resolved.ok) throw new GrpcConfigurationError(resolved.problems);
+    try {
+      resolved.settings.live?.start();
+    } catch (error) {
+      release(resolved.settings);
+      throw error;
+    }
     const client = this.register(own, resolved);
     // The caller owns the client; closing it frees its name.
     client.connectivity$.subscribe({

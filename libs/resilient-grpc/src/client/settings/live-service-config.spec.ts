@@ -61,6 +61,46 @@ async function outcomeOf(subject: LiveServiceConfig): Promise<unknown> {
   return outcome;
 }
 
+describe('start', () => {
+  it('throws the problem of a first service config that has already arrived and is invalid', () => {
+    const { live: subject } = live(of(WRONG));
+    expect(() => subject.start()).toThrow('clients.shop.serviceConfig.methodConfig[0].timeout: ');
+  });
+
+  it('logs an invalid first service config that arrives later, and uses a valid one', async () => {
+    const source = new Subject<unknown>();
+    const { live: subject, warnings, timeoutMs, clock } = live(source);
+    subject.start();
+    expect(await outcomeOf(subject)).toBe('began');
+    source.next(WRONG);
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^clients\.shop\.serviceConfig\.methodConfig\[0\]\.timeout: .+; the client has no service config$/,
+      ),
+    ]);
+    source.next(config('2s'));
+    expect(timeoutMs()).toBe(2_000);
+    clock.advance(10_000);
+    expect(warnings).toHaveLength(1);
+    subject.close();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('logs that the source failed, and warns if no service config arrives within 5 s', () => {
+    const source = new Subject<unknown>();
+    const failing = live(source);
+    failing.live.start();
+    source.error(new Error('no such key'));
+    expect(failing.warnings).toEqual([
+      'clients.shop.serviceConfig: the Observable failed: no such key; the client has no service config',
+    ]);
+    const silent = live(NEVER);
+    silent.live.start();
+    silent.clock.advance(10_000);
+    expect(silent.warnings).toEqual([expect.stringContaining('no service config arrived within 5000 ms')]);
+  });
+});
+
 describe('first service config', () => {
   it('applies a service config immediately if the source emits it synchronously', async () => {
     const { live: subject, timeoutMs, clock } = live(of(config('2s')));

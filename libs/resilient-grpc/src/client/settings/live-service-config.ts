@@ -65,8 +65,8 @@ export class LiveServiceConfig {
   private subscription: Subscription | undefined;
   private timer: Timer | undefined;
   private started = false;
-  /** True if startup failed. */
-  private failed = false;
+  /** The problems that make startup fail; empty if it does not fail. */
+  private startProblems: readonly ConfigurationProblem[] = [];
   private settleFirst: (problems: readonly ConfigurationProblem[]) => void = () => undefined;
 
   constructor(input: LiveServiceConfigInput) {
@@ -92,6 +92,16 @@ export class LiveServiceConfig {
 
   get balancing(): BalancingSettings {
     return this.input.balancing(this.config);
+  }
+
+  /**
+   * Starts without waiting for the first value, for a client that is created outside of startup. Later values are updates, so invalid ones
+   * are logged. @throws GrpcConfigurationError if the source has already failed, completed, or emitted an invalid value
+   */
+  start(): void {
+    if (this.startProblems.length > 0) throw new GrpcConfigurationError(this.startProblems);
+    this.started = true;
+    this.settleFirst([]);
   }
 
   /** Returns the policy of a method for a call that starts now; `undefined` if there is no such method. */
@@ -135,7 +145,7 @@ export class LiveServiceConfig {
     });
     this.subscription = subscription;
     // If the source made startup fail during subscribe(), begin() had no subscription to end.
-    if (this.failed) subscription.unsubscribe();
+    if (this.startProblems.length > 0) subscription.unsubscribe();
   }
 
   private take(value: unknown): void {
@@ -151,7 +161,7 @@ export class LiveServiceConfig {
   }
 
   private refuse(problems: readonly ConfigurationProblem[]): void {
-    if (this.started) this.lines.log('rejected', `${summaryOf(problems)}; ${UNCHANGED_NOTE}`);
+    if (this.started) this.logUnusable('rejected', summaryOf(problems));
     else this.begin(problems);
   }
 
@@ -190,12 +200,24 @@ export class LiveServiceConfig {
   }
 
   private handleEnd(problem: string): void {
-    if (this.started) this.lines.log('ended', `${this.input.path}: the Observable ${problem}; ${UNCHANGED_NOTE}`);
+    if (this.started) this.logUnusable('ended', `${this.input.path}: the Observable ${problem}`);
     else this.begin([{ path: this.input.path, message: `expected a service config, but the Observable ${problem}` }]);
   }
 
+  private logUnusable(kind: string, problem: string): void {
+    this.clearTimer();
+    const consequence =
+      this.config === undefined ? 'the client has no service config' : 'the current service config stays in effect';
+    this.lines.log(kind, `${problem}; ${consequence}`);
+  }
+
+  private clearTimer(): void {
+    this.timer?.clear();
+    this.timer = undefined;
+  }
+
   private readonly beginLate = (): void => {
-    if (this.started) return;
+    if (this.timer === undefined) return;
     const { path, warn } = this.input;
     const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_TIMEOUT_MS} ms`;
     warn(`${path}: ${waited}; the client starts without one and uses the first one that arrives`);
@@ -212,13 +234,12 @@ export class LiveServiceConfig {
 
   /** Settles `first`: resolves it, or rejects it if there are `problems`. Each later value is an update. */
   private begin(problems: readonly ConfigurationProblem[]): void {
+    this.clearTimer();
     if (this.started) return;
     this.started = true;
-    this.timer?.clear();
-    this.timer = undefined;
-    this.failed = problems.length > 0;
+    this.startProblems = problems;
     this.settleFirst(problems);
-    if (this.failed) this.subscription?.unsubscribe();
+    if (problems.length > 0) this.subscription?.unsubscribe();
   }
 }
 
@@ -233,5 +254,3 @@ function summaryOf(problems: readonly ConfigurationProblem[]): string {
   const more = problems.length > 1 ? ` (${String(problems.length - 1)} more)` : '';
   return first === undefined ? '' : `${first.path}: ${first.message}${more}`;
 }
-
-const UNCHANGED_NOTE = 'the current service config stays in effect';

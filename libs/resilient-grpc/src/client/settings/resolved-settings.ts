@@ -59,6 +59,11 @@ export interface LivePolicies {
   readonly config: ParsedServiceConfig | undefined;
   /** The channel settings for the current service config. The client's own options override the service config. */
   readonly balancing: BalancingSettings;
+  /**
+   * Starts without waiting for `first`, for a client that is created outside of startup.
+   * @throws GrpcConfigurationError if the first service config has already arrived and is invalid
+   */
+  start(): void;
   /** Returns the policy of a method for a call that starts now. */
   policyOf(path: string): ResolvedMethodPolicy | undefined;
   /** Calls `listener` with each later service config. Returns a function that removes the listener. */

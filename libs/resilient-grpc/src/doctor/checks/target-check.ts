@@ -18,7 +18,7 @@ export function unusableTarget(target: string, problems: readonly ConfigurationP
   return resultsOf('target', { target })('failed', 'cannot create a client', undefined, named);
 }
 
-const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
+const KNOWN_SCHEMES = ['dns', 'unix', 'unix-abstract', 'ipv4', 'ipv6'];
 
 /** Remedy if the name server does not respond. */
 const NAME_SERVER_REMEDY = 'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open';
@@ -43,8 +43,9 @@ export function targetCheck(target: string, resolution: Resolution, usesOtherRes
   const { tookMs } = resolution;
   if (!resolution.ok) {
     const { code = '', details } = resolution;
-    const [message, remedy] =
-      unresolvedName(dnsNameOf(target)?.host ?? target, code) ?? unresolvable(target, details, code);
+    const host = dnsNameOf(target)?.host;
+    const unknown = host === undefined ? undefined : unresolvedName(host, code);
+    const [message, remedy] = unknown ?? unresolvable(target, details, code);
     return resultsOf('target', { target, ...resolution })('failed', message, remedy);
   }
   const { length: total } = resolution.addresses;
@@ -73,6 +74,11 @@ function unresolvable(target: string, details: string, code: string): Finding {
       code === '' ? details : `${details} (${code})`,
       'write host:port, dns:///host:port, ipv4:10.0.0.7:50051, or unix:/path',
     ];
+  }
+  if (scheme === 'kubernetes') {
+    const [message = details, remedy = 'check that the API server responds, then run the doctor again'] =
+      details.split('; ');
+    return [code === '' ? message : `no endpoints: ${message} (${code})`, remedy];
   }
   const elsewhere = 'if the application registers its own resolver (xds:), use an address that it returns';
   return [`grpc-js has no built-in resolver for '${scheme}:'`, `write dns:///host:port; ${elsewhere}`];

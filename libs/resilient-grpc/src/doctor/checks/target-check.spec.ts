@@ -1,0 +1,43 @@
+import { expect, it } from 'vitest';
+import { targetCheck } from './target-check.js';
+
+const failed = (target: string, details: string, code?: string) =>
+  targetCheck(target, { ok: false, details, code, tookMs: 5 }, false);
+
+it.each([
+  [
+    'kubernetes:///orders.shop:50051',
+    'cannot watch EndpointSlices at https://api: 403 forbidden; grant the permission',
+    undefined,
+    { message: 'cannot watch EndpointSlices at https://api: 403 forbidden', remedy: 'grant the permission' },
+  ],
+  [
+    'kubernetes:///orders.shop:50051',
+    'timed out',
+    'ETIMEDOUT',
+    {
+      message: 'no endpoints: timed out (ETIMEDOUT)',
+      remedy: 'check that the API server responds, then run the doctor again',
+    },
+  ],
+  [
+    'consul:///orders',
+    'No resolver could be created for target consul:///orders',
+    undefined,
+    {
+      message: "grpc-js has no built-in resolver for 'consul:'",
+      remedy: expect.stringContaining('write dns:///host:port'),
+    },
+  ],
+  [
+    'dns:///orders.invalid:50051',
+    'Name resolution failed',
+    'ENOTFOUND',
+    { message: expect.stringContaining('the name orders.invalid cannot be resolved: it does not exist (ENOTFOUND)') },
+  ],
+])(
+  'reports why the target %s has no addresses, in the terms of its resolver: %s',
+  (target, details, code, expected) => {
+    expect(failed(target, details, code)).toMatchObject({ status: 'failed', ...expected });
+  },
+);

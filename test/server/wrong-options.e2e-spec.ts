@@ -237,7 +237,7 @@ describe('handler that serves no method', () => {
     expect(
       await warningsOf([server({ package: 'google.protobuf', protoPath: 'google/protobuf/empty.proto' })]),
     ).toContain(
-      "@GrpcMethod('Orders', 'Get') of OrdersController.preferred receives no calls: no service 'Orders' is served, because the server has none; write the package of the service in `package`",
+      "@GrpcMethod('Orders', 'Get') of OrdersController.preferred receives no calls: no service 'Orders' is served, because the server has no services; write the package of the service in `package`",
     );
   });
 

@@ -52,7 +52,7 @@ export type GrpcServerEvent = {
   | { readonly type: 'overload'; readonly phase: 'end'; readonly shed: number; readonly durationMs: number }
   /** A call was refused because of an overload. Its handler did not run. */
   | { readonly type: 'call-shed'; readonly path: string }
-  /** A call that waited for earlier calls was dequeued. Its handler starts. */
+  /** A call that waited for earlier calls was dequeued. Its handler starts, unless the call must also wait for another limit. */
   | { readonly type: 'call-dequeued'; readonly path: string; readonly waitMs: number }
   /**
    * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. The version, and each kind of internal

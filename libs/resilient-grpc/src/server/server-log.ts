@@ -33,7 +33,7 @@ const PULL_REMEDY = 'return an async generator, which is pulled as the client re
  */
 export class ServerLog {
   private readonly repeats: LogLimiter<LimitedEvent>;
-  /** Text of the last logged failure of each method. The stack of a repeated failure is logged once. */
+  /** Text of the last logged failure of each method. A line with repeats includes a stack only if the latest failure has another text. */
   private readonly failures = new Map<string, string>();
 
   /** @param isDebugEnabled returns true if the debug level is enabled */

@@ -97,7 +97,7 @@ function serviceProblem(pattern: HandlerPattern, servers: readonly ServedHandler
     })),
   );
   if (served.length === 0)
-    return `${problem}, because the server has none; write the package of the service in \`package\``;
+    return `${problem}, because the server has no services; write the package of the service in \`package\``;
   // The class of a handler is often named after its service.
   for (const guess of [service, service.replace(/(Grpc)?(Controller|Service)?$/, '')]) {
     const short = served.filter(({ full }) => shortName(full) === shortName(guess));

@@ -43,14 +43,14 @@ export interface ObservableClient {
 export interface ServerTelemetry {
   /** Called when the request headers of a call have arrived. */
   begin(call: IncomingCall): ServedCallTelemetry;
-  /** Called when the server has rejected a call to a method that it does not implement. */
+  /** Called when the server has rejected a call to a method that none of its services contains. */
   refused(code: StatusCode): void;
   take(event: GrpcServerEvent): void;
   /** Observes the gauges of `server` until the returned function is called. */
   observe(server: Pick<ObservableServer, 'overload'>): () => void;
 }
 
-/** An incoming call to a method that the server implements. */
+/** An incoming call to a method of one of the server's services; the method may have no handler. */
 export interface IncomingCall {
   /** Path of the method, such as '/orders.v1.Orders/Get'. */
   readonly path: string;

@@ -91,7 +91,7 @@ export class ServerMetrics {
     this.instruments.receivedBytes.record(received, attributes);
   }
 
-  /** Returns the cached attributes of a method. The cache is bounded by the methods that the server implements. */
+  /** Returns the cached attributes of a method. The cache is bounded by the methods of the server's services. */
   private attributesOf(path: string): Attributes {
     let found = this.attributes.get(path);
     if (found === undefined) {
@@ -146,7 +146,7 @@ export function serverInstruments(meter: Meter) {
     }),
     queueWait: meter.createHistogram('resilient_grpc.server.call.queue_wait', {
       description:
-        'Time for which a call waited for earlier calls before its handler ran. Calls that did not wait are not recorded.',
+        'Time for which a call waited for earlier calls, recorded per queue. Calls that did not wait are not recorded.',
       ...SECONDS,
     }),
     concurrencyLimit: meter.createObservableGauge('resilient_grpc.server.concurrency_limit', {

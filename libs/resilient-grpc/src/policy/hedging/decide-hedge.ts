@@ -68,7 +68,7 @@ export interface HedgeGates {
   readonly hedges: Pick<HedgeBudget, 'allows' | 'onHedge'>;
   /** Time until the deadline of the call in milliseconds; Infinity if it has none. */
   readonly remainingMs: number;
-  /** True while the client is draining. Slow attempts are not hedged then; failed attempts are still replaced. */
+  /** True while the client is draining. Slow attempts are not hedged then; failed attempts are still replaced if no hedge was rejected. */
   readonly draining: boolean;
   /** True if the call serves an inbound retry. An attempt that may have reached a server is then not replaced. */
   readonly inRetryChain?: boolean;
@@ -124,9 +124,9 @@ export interface HedgeDecision {
  * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy). The caller of this function credits successes, once
  * per call.
  *
- * gRFC A6 does not specify the following. The retry budget limits all attempts after the first, except those that are sent again
- * ('resend'). The hedge budget also limits those that are sent because others are slow, but not those that replace failed attempts. After a
- * rejected hedge, a call is not hedged again. It continues with the attempts in flight.
+ * As gRFC A6 specifies, the retry budget limits all attempts after the first. Attempts that are sent again ('resend') are exempt. gRFC A6
+ * does not specify the following. The hedge budget also limits attempts that are sent because others are slow, but not those that replace
+ * failed attempts. If an attempt is rejected, the call sends no further attempt and continues with the attempts in flight.
  */
 export function decideHedge(state: HedgeState, event: HedgeEvent, gates: HedgeGates): HedgeDecision {
   return event.type === 'due' ? decideDue(state, event.at, gates) : decideEnded(state, event, gates);

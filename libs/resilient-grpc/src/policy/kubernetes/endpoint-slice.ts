@@ -27,6 +27,6 @@ export interface SlicePort {
   readonly name?: string | null;
   /** `null` or absent: every port. */
   readonly port?: number | null;
-  /** 'TCP' (also if absent or `null`), 'UDP', or 'SCTP'. gRPC uses only TCP ports. */
+  /** 'TCP' (the default if absent or `null`), 'UDP', or 'SCTP'. gRPC uses only TCP ports. */
   readonly protocol?: string | null;
 }

@@ -46,7 +46,7 @@ export type Turn = 'run' | 'expired' | 'refuse';
 
 /** Limits of an {@link OverloadQueue}. */
 export interface OverloadQueueLimits {
-  /** Maximum number of waiting calls with a deadline, and of waiting calls without one. */
+  /** Maximum number of waiting calls with a deadline. The same limit applies separately to calls without one. */
   readonly maxQueued: number;
   /** Maximum work per millisecond, which is assumed until the speed is measured. */
   readonly maxSpeed: number;

@@ -41,14 +41,14 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
       // calls must not wait seconds for the next attempt if the server has recovered.
       return jitter(TIMEOUT_DELAY_MS, JITTER, random);
     case 'not-http2':
-      // A proxy closes such connections while its server is restarting. Eight attempts fit into the default grace period; the backoff would
-      // allow three.
+      // A proxy closes such connections while its server is restarting. Seven or eight attempts fit into the default grace period; the
+      // backoff would allow three.
       return jitter(NOT_HTTP2_DELAY_MS, NOT_HTTP2_JITTER, random);
     case 'refused': {
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);
       return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);
     }
-    // Further attempts that fail slowly, or in the TLS handshake, would burden a starting server more than the client.
+    // These failures keep the backoff. A failed TLS handshake, for example, costs a starting server more than the client.
     case 'other':
     case undefined:
       return undefined;

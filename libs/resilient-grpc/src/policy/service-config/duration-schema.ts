@@ -14,9 +14,10 @@ const SECONDS_PER: Readonly<Record<string, number>> = {
 };
 
 /**
- * A Duration in proto3 JSON ("0.5s"), converted to milliseconds. It must be above 0, or at least 0 if `allowsZero` is true. The parser of
- * grpc-js is not used because it reads "0.5s" as 5 nanoseconds. `suggest` returns the text to write instead of an invalid value. If it
- * returns `undefined`, the error suggests the converted value for a duration in another form, and an example for any other value.
+ * A Duration in proto3 JSON ("0.5s"), converted to milliseconds. It must be above 0, or at least 0 if `allowsZero` is true. The service
+ * config parser of grpc-js is not used because it reads a timeout of "0.5s" as 5 nanoseconds. `suggest` returns the text to write instead
+ * of an invalid value. If it returns `undefined`, the error suggests the converted value for a duration in another form, and an example
+ * for any other value.
  */
 export function duration(
   allowsZero = false,

@@ -11,8 +11,8 @@ export interface OverloadSource {
   readonly size: number;
   readonly isOverloaded: boolean;
   /**
-   * Ends the overload if no call is waiting, and none was refused or expired within the last second. Returns true if this call ended
-   * the overload.
+   * Ends the overload if no call is waiting, and none was refused or expired within the last second. Returns true if the overload
+   * ended.
    */
   settle(now: number): boolean;
 }

@@ -19,7 +19,7 @@ export interface LoggedClient {
   readonly target: string;
   /**
    * Returns the number of calls that are waiting for the channel, the number of calls that have failed because no connection was available,
-   * and the latest failed or slow attempt to connect.
+   * the latest failed or slow attempt to connect, and a flag that is true if the channel is READY.
    */
   readonly impact: () => OutageImpact;
   /** Shell command that examines the target; `undefined` if absent. */

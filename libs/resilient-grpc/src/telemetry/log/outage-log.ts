@@ -103,8 +103,8 @@ export class OutageLog {
   }
 
   /**
-   * Handles 'outage-grace-over'. Logs at once if the outage is old enough for a warning, because the process may end after the call has
-   * failed.
+   * Handles 'outage-grace-over'. Logs at once if the outage is old enough for a warning, because the process may exit as soon as a call
+   * fails.
    */
   graceEnded(): void {
     const { outage } = this;

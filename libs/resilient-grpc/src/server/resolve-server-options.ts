@@ -55,8 +55,11 @@ function resolveReadable(
   const problems = [...nestingProblems, ...optionProblems(serverOptionsSchema, options, path)];
   // The cast holds only for keys without problems. A rule below reads other keys only if it checks their types.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
-  const isValid = (key: keyof ResilientGrpcServerOptions) =>
-    !problems.some((problem) => problem.path.startsWith(pathOf(path, key)));
+  const isValid = (key: keyof ResilientGrpcServerOptions) => {
+    const own = pathOf(path, key);
+    const isOwn = (found: string) => found === own || found.startsWith(`${own}.`) || found.startsWith(`${own}[`);
+    return !problems.some((problem) => isOwn(problem.path));
+  };
   const moreProblems = [
     ...(isValid('url') ? urlProblems(given, path) : []),
     ...(typeof options === 'object' && options !== null ? contractProblems(given, path) : []),

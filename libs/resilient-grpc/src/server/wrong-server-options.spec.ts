@@ -324,6 +324,16 @@ describe('invalid server options', () => {
     expect(problemsOf({ ...CONTRACT, url })).toEqual([]);
   });
 
+  it('reports invalid channelOptions even if an unknown key starts with the name of an option', () => {
+    const channelOptions = { 'grpc.max_connection_age_ms': '5m' };
+    const problems = problemsOf({ ...CONTRACT, keepaliveTimeMs: 1, channelOptionsOfMine: {}, channelOptions });
+    expect(problems.map((problem) => problem.split(':')[0])).toEqual([
+      'forRoot.keepaliveTimeMs',
+      'forRoot.channelOptionsOfMine',
+      'forRoot.channelOptions["grpc.max_connection_age_ms"]',
+    ]);
+  });
+
   it('accepts undefined as the value of optional server options', () => {
     // The type requires every option except protoPath, so that the list stays complete.
     const options: Record<Exclude<keyof ResilientGrpcServerOptions, 'protoPath'>, undefined> = {

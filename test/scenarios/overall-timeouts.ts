@@ -28,7 +28,7 @@ export const overallTimeouts: Scenario = {
     'Every call, stream, and resumed stream ends at most 100 ms after its `timeoutMs`, even if calls are retried, attempts hang, or the server is unreachable.',
   bounds: {
     'latest end after timeoutMs, ms': { atMost: 100, timed: true },
-    'calls not ended by the deadline': { atMost: 0 },
+    'calls ended other than by the deadline': { atMost: 0 },
     'calls of the rarest kind': { atLeast: MIN_CALLS },
     'attempts of the most retried call': { atLeast: MIN_ATTEMPTS },
     'resumes of the most resumed stream': { atLeast: 1 },
@@ -106,7 +106,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   return {
     calls: loads.reduce((sum, { calls }) => sum + calls.length, 0),
     'latest end after timeoutMs, ms': Math.max(...lateMs),
-    'calls not ended by the deadline':
+    'calls ended other than by the deadline':
       loads.reduce((sum, { succeeded }) => sum + succeeded.length, 0) +
       failures.filter(({ codeName }) => codeName !== 'DEADLINE_EXCEEDED').length,
     'calls of the rarest kind': rarest(),

@@ -57,7 +57,7 @@ describe('ServerLog', () => {
     [
       'omitted trailers',
       { type: 'trailers-omitted', path },
-      /^warn .*trailers were omitted: HTTP\/2 or gRPC forbids some of them, or they exceed 60 KiB; remove or shorten them/,
+      /^warn .*trailers were omitted: HTTP\/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them/,
     ],
     [
       'an idle stream',

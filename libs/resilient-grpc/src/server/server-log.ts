@@ -156,7 +156,7 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
     case 'trailers-omitted':
       return [
         'warn',
-        'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they exceed 60 KiB; remove or shorten them',
+        'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them',
       ];
     case 'stream-idle':
       return [

@@ -3,7 +3,7 @@ import type { MethodConfig } from 'nestjs-resilient-grpc';
 import { epochMs } from '../epoch.js';
 import { callScenario } from './call-scenario.js';
 
-// The service config of the tuned client and of ours. Reads are retried for every status of an overloaded server.
+// The method config of the tuned client and of ours. Reads are retried for every status of an overloaded server.
 const METHOD_CONFIG: readonly MethodConfig[] = [
   {
     name: [{ service: 'orders.v1.Orders', method: 'Get' }],

@@ -213,7 +213,7 @@ describe('replacement of a dead connection', () => {
     expect(current()).toBe(1);
   });
 
-  it('creates only one replacement channel for a dead connection, and calls connect() of that channel again at the next check', () => {
+  it('creates only one replacement channel for a dead connection, and calls its connect() again at the next check', () => {
     const { clock, made, suspect } = make();
     suspect();
     clock.advance(250);

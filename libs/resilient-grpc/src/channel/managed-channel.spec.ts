@@ -89,7 +89,7 @@ function openChannel(
       target,
       credentials: { current: insecureCredentials(), watch: () => () => undefined, close: () => undefined },
       outageGraceMs: GRACE_MS,
-      // This period is longer than any test, so that only the responses determine the pace.
+      // This period is longer than any test, so that it does not determine the pace.
       releaseWithinMs: 600_000,
       maxWaitingCalls: 1_000,
       maxWaitingBytes: 1_000,
@@ -523,7 +523,7 @@ it('starts a call whose connection closes in the same turn, and closes the repla
   const old = channel.current.channel;
   old.getConnectivityState(true);
   await waitFor(() => channel.ready);
-  // Creates a replacement, which carries new calls as soon as it is READY, or the connection of the old channel is lost.
+  // Creates a replacement, which carries new calls as soon as it is READY or the old channel has lost its connection.
   renew();
   // Safe: the spy calls through.
   const session = connect.mock.results[0]?.value as ClientHttp2Session;

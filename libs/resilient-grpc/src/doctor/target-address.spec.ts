@@ -19,7 +19,7 @@ describe('target address', () => {
     expect(kindOf({ host, port: 1 })).toBe(kind);
   });
 
-  it('formats an address like grpc-js, and classifies a path as a Unix socket', () => {
+  it('formats an address as grpc-js does, and classifies a path as a Unix socket', () => {
     expect(addressText({ host: '10.0.0.7', port: 50051 })).toBe('10.0.0.7:50051');
     expect(addressText({ host: '::1', port: 50051 })).toBe('[::1]:50051');
     expect(addressText({ path: '/run/orders.sock' })).toBe('/run/orders.sock');

@@ -43,7 +43,7 @@ describe('readStreamFailure', () => {
     ['a ConcurrencyLimitError', new ConcurrencyLimitError(1, 0), 'concurrency-limit', 8],
     ['an AbortError', Object.assign(new Error('aborted'), { name: 'AbortError', code: 14 }), 'cancelled', 14],
     ['an application error', new TypeError('slip'), undefined, undefined],
-    ['an error with a code outside gRPC', makeGrpcJsError(404, 'Connection dropped'), undefined, undefined],
+    ["an error with a code outside gRPC's range", makeGrpcJsError(404, 'Connection dropped'), undefined, undefined],
     ['a Node error', Object.assign(new Error(), { code: 'ECONNRESET' }), undefined, undefined],
     ['a string', 'no', undefined, undefined],
     ['null', null, undefined, undefined],

@@ -52,7 +52,7 @@ function make(policy: EjectionPolicy | undefined, healthService?: string) {
     endpoints.started(attempt);
     endpoints.ended(attempt);
   };
-  /** Ejects `unhealthy` by failures, while `other` succeeds. */
+  /** Ejects `unhealthy`: its calls fail, while those to `other` succeed. */
   const eject = (unhealthy: string, other: string): void => {
     for (let round = 0; round < 10; round++) call(other, StatusCode.OK);
     for (let round = 0; round < 5; round++) call(unhealthy, StatusCode.UNAVAILABLE);

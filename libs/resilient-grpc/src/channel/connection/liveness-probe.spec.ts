@@ -4,7 +4,7 @@ import { LivenessProbe } from './liveness-probe.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
-// dead-connections.spec.ts tests the probe itself on sockets.
+// load-balancing-policy.spec.ts and dead-connections.spec.ts test the probe itself on sockets.
 describe('LivenessProbe.of', () => {
   const session = { ping: () => true };
   const getChannel = () => ({});

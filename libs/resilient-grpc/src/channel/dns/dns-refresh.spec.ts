@@ -36,7 +36,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toEqual([REFRESH_MS, 65_000 + REFRESH_MS]);
   });
 
-  it('adds a random share of up to 20% to the interval of DNS lookups', () => {
+  it('adds a random jitter of up to 20% to the interval of DNS lookups', () => {
     const { clock, startedAt } = make(new VirtualClock(), 0.5);
     clock.advance(5_499);
     expect(startedAt).toEqual([]);

@@ -28,7 +28,7 @@ describe('SeamReport', () => {
     expect(reports[0]?.installed).toMatch(/^@grpc\/grpc-js \d+\.\d+\.\d+ on Node \d+/);
   });
 
-  it('ignores missing private names of objects that features do not use', () => {
+  it('ignores missing private names of objects that no feature uses', () => {
     const { report, reports } = makeReport();
     report.checkStart({ 'spec start': {}, 'spec other': undefined });
     report.check('spec session', {});

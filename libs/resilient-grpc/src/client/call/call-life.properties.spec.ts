@@ -49,7 +49,7 @@ interface WorldPlan {
   readonly maxConcurrentCalls: number | undefined;
   readonly maxQueuedCalls: number;
   readonly breaker: boolean;
-  /** Milliseconds that each attempt waits for its token. If negative, the token then fails. `undefined` if there are no tokens. */
+  /** Milliseconds until each attempt receives its token. If negative (-300), the token fails (after 300 ms). `undefined`: no tokens. */
   readonly tokenMs: number | undefined;
   /** True if the channel was idle. Each call then waits until pending data has been read. */
   readonly quiet: boolean;
@@ -654,7 +654,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports to the channel the latency of a successful unary call, and the response headers of a stream without a latency', async () => {
+  it('reports a successful unary call to the channel with its latency, and the response headers of a stream without one', async () => {
     const world = new World();
     const { transport } = world;
     const answers: (number | undefined)[] = [];
@@ -670,7 +670,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports a released stream once as answered, when its headers arrive', async () => {
+  it('reports a released stream as answered once, when its headers arrive', async () => {
     const world = new World();
     const { transport } = world;
     const reported: (number | undefined)[] = [];

@@ -38,7 +38,7 @@ describe('FailureLog', () => {
     expect(lines[0]?.msg).toContain(` (${remedy}) (server, reached the server: yes)`);
   });
 
-  it('logs failed calls in one line a minute, with a count, for each method, code, and response', () => {
+  it('logs at most one line a minute for each method, code, and response, and counts the failed calls in between', () => {
     const { clock, lines, log } = make();
     for (let i = 0; i < 100; i++) log.log(makeFailure(), '500', true);
     log.log(makeFailure({ code: 14 }), '503', false);
@@ -97,7 +97,7 @@ describe('FailureLog', () => {
     expect(lines.map(({ fields }) => fields['repeats'])).toEqual([undefined, 999]);
   });
 
-  it.each([16, 7] as const)('logs that the server rejected this process as a caller for code %i', (code) => {
+  it.each([16, 7] as const)('logs that the server rejected this process as its caller if the code is %i', (code) => {
     const { lines, log } = make();
     log.log(makeFailure({ code }), '401', false);
     expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 rejected this process as its caller: ');

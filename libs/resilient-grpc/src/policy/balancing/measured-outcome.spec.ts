@@ -14,7 +14,7 @@ describe('measuredOutcome', () => {
     ['an exceeded deadline as a failure', 'deadline', DEADLINE_EXCEEDED, 'maybe', 'failed'],
     ['an attempt timeout as a failure', 'attempt-timeout', DEADLINE_EXCEEDED, 'maybe', 'failed'],
     ['an overloaded server as a failure', 'server', RESOURCE_EXHAUSTED, 'yes', 'failed'],
-    ['a response above a client-side limit as a success', 'protocol', RESOURCE_EXHAUSTED, 'yes', 'succeeded'],
+    ['a response that exceeds a client-side limit as a success', 'protocol', RESOURCE_EXHAUSTED, 'yes', 'succeeded'],
     ['a losing hedge as cancelled', 'cancelled', CANCELLED, 'maybe', 'cancelled'],
   ])('counts %s for the endpoint load', (_, kind, code, reachedServer, expected) => {
     expect(measuredOutcome({ kind, code, reachedServer })).toBe(expected);

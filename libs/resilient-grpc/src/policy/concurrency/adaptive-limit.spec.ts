@@ -57,7 +57,7 @@ describe('AdaptiveLimit', () => {
     expect(recordCalls(limit, 20 - refused, 50)).toBe(expected);
   });
 
-  it('measures at least as many calls as the adaptive limit permits', () => {
+  it('changes the adaptive limit only after a measurement of at least as many calls as the limit permits', () => {
     const limit = new AdaptiveLimit({ floor: 4, ceiling: 100, initial: 40 });
     recordCalls(limit, 90, 50);
     expect(recordCalls(limit, 39, 50)).toBe(40);

@@ -355,7 +355,7 @@ describe('decideEjections with many endpoints', () => {
     expect(decide(endpoints)).toEqual([]);
   });
 
-  it('reads no latencies after a failure of an endpoint, and applies the rule of consecutive failures only to this endpoint', () => {
+  it('reads no latencies after an endpoint fails, and applies the consecutive-failures rule only to that endpoint', () => {
     const endpoints = fleet({ consecutive: 5 }, { successes: 50 }, 100);
     for (const { record } of endpoints) record.latenciesAt = () => expect.fail('latencies are read');
     const decideAfter = (failing: string) => decideEjections(endpoints, NOW, false, DEFAULT_EJECTION, HALF, failing);

@@ -230,7 +230,7 @@ describe('connection lost after sending', () => {
     ['a socket that closed during a write', UNAVAILABLE, 'Write error: write EPIPE', undefined],
     ['a forced stop of a Nest or grpc-js server', CANCELLED, 'Call cancelled', 8],
     [
-      'a connection that reached its maximum age or was closed by nginx or haproxy',
+      'a connection that reached its maximum age or was closed by nginx or HAProxy',
       INTERNAL,
       'Received RST_STREAM with code 0 (Call ended without gRPC status)',
       0,

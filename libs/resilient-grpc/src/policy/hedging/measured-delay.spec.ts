@@ -56,8 +56,8 @@ describe('MeasuredDelay', () => {
   });
 
   it.each([
-    ['keeps the hedging delay if lost attempts are recorded with their age', true, 0.9, 1.1],
-    ['decreases the hedging delay if lost attempts do not count', false, 0, 0.88],
+    ['keeps the hedging delay if attempts that lose to a hedge are recorded with their age', true, 0.9, 1.1],
+    ['decreases the hedging delay if attempts that lose to a hedge do not count', false, 0, 0.88],
   ])('%s', (_, counted, min, max) => {
     const random = seededRandom(3);
     const delay = new MeasuredDelay('p95');
@@ -66,7 +66,7 @@ describe('MeasuredDelay', () => {
     for (let i = 0; i < 20_000; i++) {
       const ms = latency();
       const now = i * 20;
-      // Each attempt that exceeds the delay is hedged, and lost if the hedge responds first.
+      // Each attempt that exceeds the delay is hedged, and loses if the hedge responds first.
       const hedgedMs = delay.currentMs + latency();
       if (ms <= hedgedMs) delay.answered(ms, now);
       else if (counted) delay.unanswered(hedgedMs, now);

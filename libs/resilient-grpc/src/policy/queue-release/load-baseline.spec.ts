@@ -136,7 +136,7 @@ describe('LoadBaseline with a clock that does not start at 0', () => {
 });
 
 describe('LoadBaseline.medianMs', () => {
-  it('starts the median latency at the first latency and moves it by 5% toward each of the next 99 latencies', () => {
+  it('starts the median latency at the first latency, then raises or lowers it by 5% for each of the next 99 latencies', () => {
     const load = new LoadBaseline(0);
     load.answered(100);
     expect(load.medianMs).toBe(100);

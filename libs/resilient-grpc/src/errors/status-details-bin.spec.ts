@@ -171,7 +171,7 @@ describe('statusDetailsBin', () => {
       'a Map instead of an object',
       'google.rpc.ErrorInfo',
       { metadata: new Map() },
-      'details[1].value.metadata: expected an object with string values, got an object',
+      'details[1].value.metadata: expected an object with string values, got a Map',
     ],
     [
       'a message instead of an array',

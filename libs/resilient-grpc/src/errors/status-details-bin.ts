@@ -126,11 +126,12 @@ function entriesOf(value: unknown, path: string, expected: string): readonly [na
 }
 
 function wrong(path: string, expected: string, found: unknown): TypeError {
-  const shown =
-    typeof found === 'object' && found !== null ? (Array.isArray(found) ? 'an array' : 'an object') : inspect(found);
-  return new TypeError(`${path}: expected ${expected}, got ${shown}`);
+  return new TypeError(`${path}: expected ${expected}, got ${inspect(found)}`);
 }
 
 function inspect(value: unknown): string {
+  if (Array.isArray(value)) return 'an array';
+  if (value instanceof Map) return 'a Map';
+  if (typeof value === 'object' && value !== null) return 'an object';
   return typeof value === 'string' ? JSON.stringify(value) : typeof value === 'function' ? 'a function' : String(value);
 }

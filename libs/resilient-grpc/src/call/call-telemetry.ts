@@ -67,8 +67,8 @@ export interface WatchFigures {
 export type AttemptKind = 'original' | 'retry' | 'transparent-retry' | 'hedge';
 
 /**
- * Result of a wait for the channel. 'released': the channel became usable. 'refused': it did not become usable in time, too many calls
- * were waiting, or the client was closed. 'abandoned': the call ended first.
+ * Result of a wait for the channel. 'released': the channel became usable. 'refused': it did not become usable in time, or too many calls
+ * were waiting. 'abandoned': the call ended first, for example because the client was closed.
  */
 export type WaitEnd = 'released' | 'refused' | 'abandoned';
 

@@ -20,8 +20,7 @@ const CHECKS_PER_PERIOD = 8;
 
 /**
  * Detects streams that are read on demand but are no longer being read. The usual cause is code that abandoned an iterator without `break`
- * or `return()`.
- * Streams are polled, so that reading costs nothing. The timer runs only while streams are monitored.
+ * or `return()`. Streams are polled, so that reading costs nothing. The timer runs only while streams are monitored.
  */
 export class UnreadStreams {
   private readonly watched = new Map<UnreadStream, TrackedStream>();

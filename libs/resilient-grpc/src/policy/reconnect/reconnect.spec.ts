@@ -38,7 +38,7 @@ describe('earlyReconnectMs', () => {
     ['outside the grace period', { insideGrace: false }],
     ['if no call is waiting', { waiting: false }],
     ['if the last connection closed immediately', { lastClosedImmediately: true }],
-    ['if the failure was slow or TLS failed', { failure: 'other' }],
+    ['if the failure is of another class, such as a failed TLS handshake', { failure: 'other' }],
     ['if no attempt has failed', { failure: undefined }],
   ])('does not reconnect early %s', (_, change) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeUndefined();

@@ -79,7 +79,7 @@ describe('CursorTrack.take', () => {
     expect(takeAll(seed, ['call', ...steps])).toEqual(expected);
   });
 
-  it('compares cursors that are 64-bit ids in strings by the compare function', () => {
+  it('compares cursors that are 64-bit ids in strings with the compare function', () => {
     const steps = ['call', '9', '10', 'call', '9', '10', '18446744073709551615'];
     expect(takeAll('0', steps, byId)).toEqual([
       'newer',
@@ -91,7 +91,7 @@ describe('CursorTrack.take', () => {
     ]);
   });
 
-  it('compares cursors that are numbers beyond 2^53 by the compare function', () => {
+  it('compares cursors that are numbers beyond 2^53 with the compare function', () => {
     expect(takeAll(0, ['call', 2 ** 60], (a, b) => Number(a) - Number(b))).toEqual(['newer', 2 ** 60]);
   });
 
@@ -144,7 +144,7 @@ describe('CursorTrack.take', () => {
 describe('CursorTrack.heartbeat', () => {
   it.each<[string, readonly unknown[], readonly unknown[]]>([
     ['advances the cursor if the heartbeat is newer', [1, { heartbeat: 7 }], ['newer', 7]],
-    ['advances the cursor by a heartbeat before the first message', [{ heartbeat: 7 }], [7]],
+    ['advances the cursor on a heartbeat before the first message', [{ heartbeat: 7 }], [7]],
     ['ignores a heartbeat that is not newer', [5, { heartbeat: 3 }, { heartbeat: 5 }, 6], ['newer', 'newer', 6]],
     [
       'ignores a heartbeat without a comparable cursor',

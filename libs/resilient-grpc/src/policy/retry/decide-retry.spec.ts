@@ -113,7 +113,7 @@ describe('REFUSED_STREAM reset', () => {
     expect(decideRetry(input({ ...refused, ...unsafe }))).toEqual({ retry: false, because: 'not-safe-to-repeat' });
   });
 
-  it('retries a refused stream by the retry policy of its method', () => {
+  it('retries a refused stream according to the retry policy of its method', () => {
     expect(decideRetry(input(refused))).toMatchObject({ kind: 'policy', delayMs: 100, because: 'refused' });
   });
 

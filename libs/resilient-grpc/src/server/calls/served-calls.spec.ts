@@ -360,7 +360,7 @@ describe('Observable that outruns its client', () => {
     return { count, reported };
   }
 
-  it('ends a stream whose responses come from an Observable if the client reads none of 128 messages', async () => {
+  it('ends a stream whose responses come from an Observable if the client reads none of more than 128 messages', async () => {
     const { count, reported } = await pushMessages(0, 0);
     expect(count).toBeLessThan(140);
     expect(reported.map(({ type }) => type)).toContain('responses-overflow');

@@ -275,7 +275,7 @@ describe('failed upstream call', () => {
 
   it('finds a failed upstream call in the cause of a ResumeError', () => {
     const cause = upstream('INTERNAL');
-    const error = new ResumeError('poison', cause.code, `failed 5 times, at last with "${cause.message}"`, { cause });
+    const error = new ResumeError('poison', cause.code, `failed 5 times, last with "${cause.message}"`, { cause });
     expect(serverStatusOf(error, false)).toEqual(serverStatusOf(cause, false));
     expect(serverStatusOf(new ResumeError('cursor', 13, 'the cursor of a message is 1'), false)).toEqual({
       code: 13,

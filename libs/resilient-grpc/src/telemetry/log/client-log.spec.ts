@@ -381,7 +381,7 @@ describe('events', () => {
     [
       { type: 'concurrency-limit', path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
       'log',
-      /Get: concurrency limit reduced from 40 to 19: calls take 120 ms, and 50 ms without load; calls above the limit are queued, up to maxQueuedCalls$/,
+      /Get: concurrency limit reduced from 40 to 19: calls take 120 ms, versus 50 ms without load; calls above the limit are queued, up to maxQueuedCalls$/,
       { path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
     ],
     [
@@ -618,7 +618,7 @@ describe('events', () => {
         limit: 'panic-threshold',
       },
       'debug',
-      /^endpoint a:1 not ejected \(panic-threshold\): median latency 500 ms, at the other endpoints 20 ms$/,
+      /^endpoint a:1 not ejected \(panic-threshold\): median latency 500 ms, versus 20 ms at the other endpoints$/,
       {
         change: 'spared',
         address: 'a:1',
@@ -631,7 +631,7 @@ describe('events', () => {
     [
       { type: 'endpoint', change: 'returned', address: 'a:1', reason: 'panic', ejectedMs: 2_000 },
       'log',
-      /^endpoint a:1 gets calls again 2 s after its ejection, early, because too few other endpoints are usable$/,
+      /^endpoint a:1 gets calls again 2 s after its ejection, earlier than planned, because too few other endpoints are usable$/,
       { change: 'returned', address: 'a:1', reason: 'panic', ejectedMs: 2_000 },
     ],
     [

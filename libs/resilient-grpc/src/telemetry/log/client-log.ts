@@ -325,7 +325,7 @@ export class ClientLog {
     const cause =
       latencyMs === undefined || unloadedLatencyMs === undefined
         ? 'the server refuses calls'
-        : `calls take ${duration(latencyMs)}, and ${duration(unloadedLatencyMs)} without load`;
+        : `calls take ${duration(latencyMs)}, versus ${duration(unloadedLatencyMs)} without load`;
     const text = `${subject}: concurrency limit reduced from ${String(from)} to ${String(to)}: ${cause}; calls above the limit are queued, up to maxQueuedCalls`;
     this.repeats.log(`${type} ${subject}`, this.line('log', text, fields));
   }

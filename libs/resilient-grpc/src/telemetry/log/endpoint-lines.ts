@@ -19,7 +19,7 @@ export function endpointLine(
     }
     case 'returned': {
       const { reason, ejectedMs } = event;
-      const why = reason === 'panic' ? ', early, because too few other endpoints are usable' : '';
+      const why = reason === 'panic' ? ', earlier than planned, because too few other endpoints are usable' : '';
       const text = `endpoint ${address} gets calls again ${duration(ejectedMs)} after its ejection${why}`;
       return ['log', text, { ...fields, reason, ejectedMs: Math.round(ejectedMs) }];
     }
@@ -56,7 +56,7 @@ function evidenceText(evidence: EjectionEvidence): string {
     case 'success-rate':
       return `${String(evidence.failures)} of ${counted(evidence.attempts, 'attempt')} failed, a larger share than at the other endpoints`;
     case 'latency':
-      return `median latency ${duration(evidence.medianMs)}, at the other endpoints ${duration(evidence.othersMs)}`;
+      return `median latency ${duration(evidence.medianMs)}, versus ${duration(evidence.othersMs)} at the other endpoints`;
     case 'no-response':
       return `no response for ${duration(evidence.silentMs)} to ${counted(evidence.unanswered, 'attempt')}`;
   }

@@ -93,7 +93,7 @@ describe('outage', () => {
     expect(aboveDebug().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn outage has las']);
   });
 
-  it('logs no grace period warning if the channel is READY when the grace period ends, unless a call has failed', () => {
+  it('logs the grace period warning only after a call has failed if the channel is READY when the grace period ends', () => {
     const { clock, calls, outages, take, aboveDebug } = make();
     calls.waiting = 12;
     take(OUTAGE);

@@ -22,7 +22,7 @@ describe('parseUpstream', () => {
     '50051',
     50_051,
     undefined,
-  ])('rejects the upstream address %j, which has another form', (address) => {
+  ])('rejects the upstream address %j, which is not in the form host:port', (address) => {
     expect(() => parseUpstream('FaultProxy', address)).toThrow(
       `FaultProxy: expected an upstream in the form 'host:port', got '${String(address)}'`,
     );

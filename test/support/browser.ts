@@ -6,7 +6,7 @@ import { CHROMIUM } from './programs.js';
 /** Timeout for the browser and for pages; only a browser that hangs reaches it. */
 const LIMIT_MS = 60_000;
 
-/** Host name of this machine in the browser. Unlike pages of localhost, its pages are not secure contexts. */
+/** Host name that the browser resolves to this machine. Unlike pages on localhost, pages on this host are not secure contexts. */
 export const PLAIN_HOST = 'plain.test';
 
 export function startBrowser(): Promise<Browser> {

@@ -7,7 +7,7 @@ export interface LogLine {
   readonly text: string;
 }
 
-/** Nest's logger of a test process: prints nothing and keeps all lines. */
+/** A Nest logger for tests: prints nothing and keeps all lines. */
 export class CapturedLog implements LoggerService {
   readonly lines: LogLine[] = [];
 

@@ -94,13 +94,13 @@ describe('prefetch', () => {
   it.each([
     ['16 messages of a stream by default', {}, undefined, 16],
     [
-      'as many messages of a stream as the prefetch of its method',
+      'as many messages of a stream as the prefetch option of its method specifies',
       { methods: { ServerStream: { prefetch: 3 } } },
       undefined,
       3,
     ],
     [
-      'as many messages of a stream as the prefetch of its call, which overrides the method',
+      'as many messages of a stream as the prefetch option of its call specifies, even if its method has another prefetch',
       { methods: { ServerStream: { prefetch: 3 } } },
       40,
       40,

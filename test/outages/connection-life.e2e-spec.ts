@@ -213,7 +213,7 @@ describe.concurrent('shared connection', { timeout: 90_000 }, () => {
     find(request: { text: string }): Observable<{ text: string }>;
   }
 
-  it('serves all services of a client over one connection in all modules that define the client', async ({
+  it('uses one connection for all services of a client, across all modules that define the client', async ({
     onTestFinished,
   }) => {
     const server = await startServer(onTestFinished, {

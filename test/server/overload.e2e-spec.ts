@@ -21,7 +21,7 @@ import { PlainClient } from './support/plain-client.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** CPU time of each call in milliseconds. Few long calls, because each call also costs CPU time that a busy machine may lack. */
+/** CPU time of each call in milliseconds. Long calls, so that few are needed: a busy machine may lack the time to send and read many. */
 const BUSY_MS = 100;
 /** Timeout of each call, which leaves time for a busy machine. */
 const TIMEOUT_MS = 4_000;
@@ -256,7 +256,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
     countTurns();
     await Promise.all(Array.from({ length: 50 }, () => client.get()));
     const startsPerTurn = startedInTurn.map((turn) => startedInTurn.filter((other) => other === turn).length);
-    // In one turn, calls start on all free permits and, for 10 ms, on the permits that ended calls return.
+    // In one turn, queued calls take all free permits. For 10 ms, they also take the permits that are released when handlers end.
     expect(Math.max(...startsPerTurn)).toBeLessThanOrEqual(2 * maxConcurrentCalls);
   });
 

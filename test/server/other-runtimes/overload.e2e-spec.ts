@@ -12,7 +12,7 @@ import { PlainClient } from '../support/plain-client.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** CPU time of each call in milliseconds. Few long calls, because each call also costs CPU time that a busy machine may lack. */
+/** CPU time of each call in milliseconds. Long calls, so that few are needed: a busy machine may lack the time to send and read many. */
 const BUSY_MS = 100;
 /** Number of calls, which take 20 s in total. The deadlines leave time for a busy machine. */
 const CALLS = 200;

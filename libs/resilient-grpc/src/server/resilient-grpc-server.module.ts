@@ -19,7 +19,7 @@ import type { ResilientGrpcServerOptions } from './server-options.js';
 
 const GIVEN_OPTIONS = Symbol('ResilientGrpcServerModule options');
 
-/** Paths under which configuration problems report the options. */
+/** Prefixes of option paths in configuration problems. */
 const FOR_ROOT = 'ResilientGrpcServerModule.forRoot';
 const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 

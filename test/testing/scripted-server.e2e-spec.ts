@@ -495,6 +495,11 @@ describe('ScriptedGrpcServer', () => {
       [{ message: { order: 7 } }, '.message.order: unknown field of EchoMessage; known fields: text, number, payload'],
       [{ messages: [{}, { order: 7 }] }, '.messages[1].order: unknown field of EchoMessage; known fields:'],
       [
+        [{}, { messages: [{}, {}] }],
+        '[1].messages: expected at most one message, because /testing.v1.Echo/Unary has a single response, got an array of length 2; ' +
+          'write [{ message: … }, { message: … }] for one reply per call, or, to simulate a faulty server, a function that returns the messages',
+      ],
+      [
         { messages: { text: 'hello' } },
         '.messages: expected an array, an iterable, or a function that returns one, got an object with text; write messages: [{ … }]',
       ],

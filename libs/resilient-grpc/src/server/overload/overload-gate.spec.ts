@@ -132,7 +132,22 @@ function makeServer(workMs = 5, overloadProtection = true) {
   };
   const refused = () => answers.filter(({ status }) => status?.code === StatusCode.RESOURCE_EXHAUSTED);
   const types = () => reported.map(({ type }) => type);
-  return { clock, calls, call, callInOneTurn, settle, occupy, methodOf, handled, answers, refused, reported, types, state, changes };
+  return {
+    clock,
+    calls,
+    call,
+    callInOneTurn,
+    settle,
+    occupy,
+    methodOf,
+    handled,
+    answers,
+    refused,
+    reported,
+    types,
+    state,
+    changes,
+  };
 }
 
 describe('OverloadGate', () => {

@@ -58,10 +58,14 @@ function statusProblem(value: unknown): string | undefined {
 export function checkedScript(method: LoadedMethod, script: Script): Script {
   const path = scriptPath(method);
   const type = responseTypeOf(method);
+  const problemsOf = (reply: unknown, at: string, others?: string) => [
+    ...replyProblems(reply, type, at, others),
+    ...(method.responseStream ? [] : severalMessages(reply, method, at)),
+  ];
   if (typeof script === 'function') {
     return async (call: ScriptedCall) => {
       const reply = await script(call);
-      const problems = replyProblems(reply, type, `${path}()`);
+      const problems = problemsOf(reply, `${path}()`);
       return problems.length === 0 ? reply : invalidReply(problems);
     };
   }
@@ -72,8 +76,8 @@ export function checkedScript(method: LoadedMethod, script: Script): Script {
     throw new GrpcConfigurationError([{ path, message }]);
   }
   const problems =
-    replies?.flatMap((reply, index) => replyProblems(reply, type, pathOf(path, index))) ??
-    replyProblems(script, type, path, ', a list of them, or a function that returns one');
+    replies?.flatMap((reply, index) => problemsOf(reply, pathOf(path, index))) ??
+    problemsOf(script, path, ', a list of them, or a function that returns one');
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   return replies === undefined ? script : oneReplyPerCall(replies);
 }
@@ -112,6 +116,16 @@ function replyProblems(reply: unknown, type: ResponseType, path: string, others 
   if (!Array.isArray(messages)) return problems;
   const list = pathOf(path, 'messages');
   return [...problems, ...messages.flatMap((one, index) => messageProblems(one, type, pathOf(list, index)))];
+}
+
+/** Returns a problem if a reply to a call of `method`, which has a single response, lists several messages. */
+function severalMessages(reply: unknown, { path: method }: LoadedMethod, path: string): ConfigurationProblem[] {
+  const { messages } = isObject(reply) ? (reply as Reply) : {};
+  if (!Array.isArray(messages) || messages.length < 2) return [];
+  const expected = `at most one message, because ${method} has a single response`;
+  const remedy =
+    'write [{ message: … }, { message: … }] for one reply per call, or, to simulate a faulty server, a function that returns the messages';
+  return [{ path: pathOf(path, 'messages'), message: problemMessage(expected, messages, remedy) }];
 }
 
 function metadataProblems(values: unknown, path: string): ConfigurationProblem[] {

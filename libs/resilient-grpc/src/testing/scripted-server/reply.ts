@@ -11,7 +11,10 @@ export type MetadataRecord = Readonly<Record<string, string | Buffer | readonly 
 export interface Reply<Request = unknown> {
   /** The response message, if there is only one. */
   readonly message?: unknown;
-  /** Messages of a response stream. A function may read `call.requests` and respond to each. */
+  /**
+   * Messages of a response stream. A function may read `call.requests` and respond to each. An array for a method with a single response
+   * has at most one message.
+   */
   readonly messages?: MessageSource | ((call: ScriptedCall<Request>) => MessageSource) | undefined;
   /** Time in milliseconds, 0 or more, between two messages, and between the last message and the status. @defaultValue 0 */
   readonly intervalMs?: number | undefined;

@@ -5,7 +5,7 @@ export interface KubernetesResolverOptions {
    * @defaultValue the files that `KUBECONFIG` lists, or else `~/.kube/config`, or else the service account of the pod
    */
   readonly kubeconfig?: string | undefined;
-  /** Context in the kubeconfig. @defaultValue its `current-context` */
+  /** Context in the kubeconfig. @defaultValue the `current-context` of the kubeconfig */
   readonly context?: string | undefined;
   /**
    * Namespace for targets without one, such as `kubernetes:///orders:50051`.

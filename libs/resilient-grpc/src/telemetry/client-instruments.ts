@@ -192,7 +192,7 @@ export function clientInstruments(meter: Meter) {
       unit: 's',
     }),
     resumes: meter.createCounter('resilient_grpc.client.resumes', {
-      description: 'Number of stream resumes, by whether messages arrived since the previous one.',
+      description: 'Number of stream resumes, by whether messages were delivered since the previous one.',
       unit: '{resume}',
     }),
     drainDuration: meter.createHistogram('resilient_grpc.client.drain.duration', {

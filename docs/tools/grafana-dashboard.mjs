@@ -278,7 +278,7 @@ const ROWS = [
             '{{resilient_grpc_client}} {{grpc_method}} progress: {{resilient_grpc_progress}}',
           ],
         ],
-        description: 'progress: false if no message arrived since the previous resume.',
+        description: 'progress: false if no message was delivered since the previous resume.',
       },
       {
         title: 'Calls cut off by client drains',

@@ -33,7 +33,7 @@ export interface ReleaseDependencies {
 /**
  * Sends waiting calls when the channel is usable. After an outage, or if a waiting call must be sent at a limited rate
  * (`Waiter.rateLimited`), calls are ordered by their deadlines and the release bound, and paced by the server's responses. Otherwise, the
- * oldest call is sent first. In the fleet simulation, a recovering server receives 36 times its usual load if all waiting calls are sent at
+ * oldest call is sent first. In the fleet simulation, a recovering server receives 8 times its usual load if all waiting calls are sent at
  * once.
  */
 export class CallRelease {

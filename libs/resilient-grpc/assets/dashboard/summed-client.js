@@ -52,8 +52,8 @@ function summedError(all) {
 const STEP_MS = 2_000;
 
 /**
- * One client in several processes. `parts`: { process, client } for each process with current data. `process.now` is the time by the clock
- * of that process. Implements the part of ClientState that the overview uses.
+ * One client in several processes. `parts`: { process, client } for each process with current data. `process.now` is the current time on
+ * that process's clock. Implements the part of ClientState that the overview uses.
  */
 export class SummedClient {
   constructor(key, parts) {
@@ -113,7 +113,10 @@ export class SummedClient {
     return rates.length === 0 ? undefined : rates.reduce((a, b) => a + b);
   }
 
-  /** Returns sums of rates per second, or of values, at equal intervals: times in seconds, then a column for each of `fields`. */
+  /**
+   * Returns chart data at equal intervals: the times in seconds, then a column of sums over all processes for each of `fields`. The sums
+   * are of rates per second, or, for 'waiting', of the sampled values.
+   */
   columns(fields, windowMs, now) {
     const first = Math.ceil((now - windowMs) / STEP_MS) * STEP_MS;
     const moments = Array.from(

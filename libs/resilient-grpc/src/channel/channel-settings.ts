@@ -21,7 +21,7 @@ export interface ChannelSettings extends BalancingSettings {
   readonly credentials: CredentialsSource;
   /** Maximum time that calls without `waitForReady` wait during an outage, with the ±10% jitter applied. */
   readonly outageGraceMs: number;
-  /** Milliseconds after READY within which calls that waited during an outage are sent. */
+  /** Milliseconds after READY within which calls that waited during an outage are sent. A long wait extends this bound. */
   readonly releaseWithinMs: number;
   /** Maximum number of calls that wait during an outage. */
   readonly maxWaitingCalls: number;

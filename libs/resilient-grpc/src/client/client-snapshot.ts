@@ -143,7 +143,7 @@ export interface MethodSnapshot {
   readonly succeeded: number;
   readonly failed: number;
   readonly cancelled: number;
-  /** Calls that failed, but whose streams continued with another call (`resumable`). They are not counted in `failed`. */
+  /** Calls that failed, but whose resumable streams continued with another call. They are not counted in `failed`. */
   readonly interrupted: number;
   readonly attempts: number;
   readonly retried: number;

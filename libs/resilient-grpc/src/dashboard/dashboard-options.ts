@@ -106,7 +106,7 @@ const schema = object(
 /**
  * Validates options and applies defaults.
  *
- * @throws GrpcConfigurationError with every problem of the options
+ * @throws GrpcConfigurationError with the problems of the options
  */
 export function resolveDashboardOptions(given: unknown): DashboardSettings {
   const copied = copyOptions(given, FOR_ROOT);

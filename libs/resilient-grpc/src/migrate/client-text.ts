@@ -151,7 +151,7 @@ class ClientWriter {
   clientText(client: ObjectLiteralExpression, place = OUTSIDE): string {
     const edits: TextEdit[] = [];
     const isFactory = place.contract !== undefined;
-    // An example is `{ name: 'orders', ...shared }`.
+    // True for `{ name: 'orders', ...shared }`, for example.
     const isSpread = client.getProperties().some(Node.isSpreadAssignment);
     if (!isFactory && isSpread && this.isAcceptedAsIs(client)) return client.getText();
     for (const property of client.getProperties()) {
@@ -219,7 +219,7 @@ class ClientWriter {
     return applyEdits(this.source, edits, client.getStart(), client.getEnd());
   }
 
-  /** Returns the edits that insert the contract after a client's name and the comment beside that name. */
+  /** Returns the edits that insert the contract after a client's `name` property and any comment beside it. */
   private contractEdits(name: Node, contract: readonly ContractOption[], isOnLines: boolean): readonly TextEdit[] {
     const end = name.getEnd();
     const comma = afterComma(this.source, end);

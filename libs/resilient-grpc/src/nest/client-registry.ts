@@ -262,7 +262,7 @@ export class ClientRegistry extends GrpcClients {
     this.open = false;
   }
 
-  /** In all clients, ends calls with the `onDrain` 'complete' or 'fail'. Calls with 'finish' continue, and can still start. */
+  /** In all clients, ends calls whose `onDrain` is 'complete' or 'fail'. Other calls continue, and more of them may start. */
   async endStreams(): Promise<void> {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }

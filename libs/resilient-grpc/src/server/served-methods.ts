@@ -26,7 +26,7 @@ export interface NativeMethod {
 /** Function that grpc-js runs for each call to a method. */
 export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) => void;
 
-/** Returns the implementation of a method without a handler. grpc-js's own implementation names the method without its service. */
+/** Returns the implementation for a method that has no handler. grpc-js's own implementation names the method without its service. */
 export function unimplemented({
   path,
   responseStream,

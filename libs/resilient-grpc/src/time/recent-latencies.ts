@@ -1,6 +1,6 @@
 /** Buckets per factor of two, so that a bucket spans 4.4%. */
 const BUCKETS_PER_OCTAVE = 16;
-/** Lower bound of the first bucket in milliseconds. Lower values count as this one. */
+/** Lower bound of the first bucket in milliseconds. The bucket also counts lower values. */
 const MIN_MS = 2 ** -4;
 /** Octaves up to about 70 minutes. Higher values count as 70 minutes. */
 const OCTAVES = 26;

@@ -65,8 +65,9 @@ interface Endpoint {
   lastUsableAt: number;
   /** Time at which the slow start of the endpoint began. */
   slowSince: number;
-  /** Attempts that ended in the current and in the previous share period. */
+  /** Number of attempts that ended in the current share period. */
   attempts: number;
+  /** Number of attempts that ended in the previous share period. */
   lastAttempts: number;
   /** True if a limit prevents the ejection of the endpoint. The event that reports the limit is not repeated while this is true. */
   isSpared: boolean;

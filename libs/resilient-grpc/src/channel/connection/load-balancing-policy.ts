@@ -166,8 +166,8 @@ let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
  * Wraps the configured child policies in a policy that reports to the channel. Returns `undefined` if the installed grpc-js lacks the
  * required private names.
  *
- * grpc-js's public channel exposes too little (42 attempts to connect appeared as two state changes) and cannot end a backoff. A
- * load-balancing policy can observe each connection.
+ * grpc-js's public channel exposes too little (for example, 42 attempts to connect can appear as two state changes) and cannot end a
+ * backoff. A load-balancing policy can observe each connection.
  */
 export function observeConnections(children: Policies, dependencies: PolicyDependencies): PolicyOwner | undefined {
   return register() ? new PolicyOwner(children, dependencies) : undefined;

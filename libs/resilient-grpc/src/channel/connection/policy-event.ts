@@ -6,8 +6,8 @@ export type PolicyEvent =
   /** The state of the whole channel, after grpc-js has received it. `error` is set for TRANSIENT_FAILURE. */
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
   /**
-   * The resolver returned a result. `ok` is false after an error (`isError`), or if the resolver found no address. Earlier addresses stay
-   * in use only after an error.
+   * The resolver returned a result. `ok` is false after an error (`isError`), or if the resolver found no address. An error leaves the
+   * earlier addresses in use; an empty result does not.
    */
   | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }
   /** The resolver returned these addresses, and the policy uses them. They may be the same as before. */

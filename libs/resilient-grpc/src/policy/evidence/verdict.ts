@@ -25,7 +25,7 @@ export type VerdictKind =
   | 'connection-lost'
   /** An HTTP response that is not gRPC, from a proxy or a gateway. */
   | 'http'
-  /** The server sent only a status, without headers or messages. Also includes other resets, such as PROTOCOL_ERROR. */
+  /** The server sent only a status, without headers or messages. Also includes resets that no other kind covers, such as PROTOCOL_ERROR. */
   | 'server'
   /** An overloaded server refused the attempt before its handler ran. Classified by `verdictOf`. */
   | 'overloaded'

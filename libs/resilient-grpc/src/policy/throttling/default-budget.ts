@@ -16,7 +16,7 @@ export const DEFAULT_BUDGET_POLICY = {
    * Share of the available tokens that remains after each detection of a stall. A stall is detected when the deadline of a call passes, if,
    * since the start of the call's last attempt, another deadline has passed and no call has succeeded. A server that resumes after a stall
    * rejects the accumulated calls, and all its clients would retry them at once. Sequential calls do not accumulate. Retries of calls lost
-   * with a connection may use all tokens, because a release paces them.
+   * with a connection may use all tokens, because the channel sends these retries at a limited rate.
    */
   leftByStall: 0.25,
   /** Time after the last detection of a stall until the withheld tokens return. A server rejects the accumulated calls within this time. */

@@ -98,8 +98,8 @@ export class ProxiedConnection {
     const cut = this.idleCut;
     if (cut === undefined || this.isSilenced || this.openSockets === 0) return;
     const leftMs = this.lastByteAt + cut.ms - this.clock.now();
-    // One timer that checks the last arrival and rearms itself. Resetting a timer per read would be too expensive on busy connections.
-    // After a pause of this process, bytes from the peers may be unread, so the connection is not necessarily idle.
+    // One timer that checks the last arrival and rearms itself. Resetting a timer on every read would be too expensive on busy connections.
+    // A `PeerTimer`, because the connection is not necessarily idle after a pause of this process: bytes from the peers may be unread.
     this.idleTimer = new PeerTimer(this.clock, leftMs, () => {
       if (this.lastByteAt + cut.ms > this.clock.now()) this.armIdleTimer();
       else this.cut(cut);

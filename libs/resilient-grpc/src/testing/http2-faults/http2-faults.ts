@@ -2,7 +2,7 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { Direction } from '../fault-proxy/faults.js';
 import type { ScriptedServerTls } from '../scripted-server/scripted-server-options.js';
 
-/** The name of an HTTP/2 error code, or an integer from 0 to 2^32−1, even an unassigned one. */
+/** The name of an HTTP/2 error code, or any integer from 0 to 2^32−1, assigned or not. */
 export type Http2ErrorCode = keyof typeof HTTP2_ERROR_CODES | number;
 
 /**

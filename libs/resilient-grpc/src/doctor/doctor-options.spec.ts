@@ -85,11 +85,15 @@ describe('doctor arguments', () => {
   });
 
   it.each([
-    [['--service-config', 'a.json', '--ca', 'ca.pem'], '--ca', 'requires a target; write doctor <host:port> --ca'],
+    [
+      ['--service-config', 'a.json', '--ca', 'ca.pem'],
+      '--ca',
+      'requires a target; write doctor <host:port> --ca <value>',
+    ],
     [
       ['--drain', '10s', '--keepalive', '20s'],
       '--keepalive',
-      'requires a target; write doctor <host:port> --keepalive',
+      'requires a target; write doctor <host:port> --keepalive <value>',
     ],
     [
       ['orders:50051', '--proto', 'a.proto'],

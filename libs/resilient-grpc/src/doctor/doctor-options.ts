@@ -133,9 +133,10 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   }
   // Options without effect are rejected, because users would assume that they took effect.
   const unused = target === undefined ? TARGET_OPTIONS.filter((name) => values[name] !== undefined) : [];
-  for (const name of unused) add(`--${name}`, `requires a target; write doctor <host:port> --${name}`);
+  const usage = (name: keyof typeof values) => `--${name}${typeof values[name] === 'boolean' ? '' : ' <value>'}`;
+  for (const name of unused) add(`--${name}`, `requires a target; write doctor <host:port> ${usage(name)}`);
   for (const name of ATTACH_OPTIONS) {
-    if (values[name] !== undefined) add(`--${name}`, `requires attach; write doctor attach <url> --${name}`);
+    if (values[name] !== undefined) add(`--${name}`, `requires attach; write doctor attach <url> ${usage(name)}`);
   }
   if (protoFile !== undefined && serviceConfigFile === undefined) {
     add('--proto', 'requires --service-config; write --service-config FILE --proto FILE');

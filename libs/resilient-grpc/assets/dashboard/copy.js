@@ -1,6 +1,6 @@
 import { el, setText } from './parts.js';
 
-/** Time for which a button shows its result, in milliseconds. */
+/** Time for which the status shows a result, in milliseconds. */
 const REPORTED_MS = 3_000;
 
 /** Creates a button and a status. The button copies the text that `textOf()` returns or resolves to; the status reports the result. */

@@ -49,8 +49,8 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
     }
 
     /**
-     * Called for the first call, for the first call after an idle period, and whenever the balancer requests a lookup, for example after a
-     * connection has ended.
+     * Called when the channel leaves the state IDLE, for example for its first call, and whenever the balancer requests a lookup, for
+     * example after a connection has ended.
      */
     updateResolution(): void {
       if (this.unsubscribe !== undefined) {

@@ -16,10 +16,9 @@ export interface ServerMethodOptions {
    */
   readonly onDrain?: ServerDrainMode | undefined;
   /**
-   * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response does not count while it
-   * is waiting for the client to read. Idle streams end with UNAVAILABLE. If the client is not reading, the status cannot pass the unread
-   * messages, so the stream is reset, and the client receives CANCELLED. The option does not apply to `@GrpcStreamCall`, whose handler owns
-   * the stream.
+   * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response counts when it is sent,
+   * not while it is queued. Idle streams end with UNAVAILABLE. If the client is not reading, the status cannot pass the unread messages, so
+   * the stream is reset, and the client receives CANCELLED. The option does not apply to `@GrpcStreamCall`, whose handler owns the stream.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;

@@ -56,7 +56,8 @@ export const SOCKET_SEAM: Seam = {
 export const DIRECT_SEAM: Seam = {
   on: 'channel',
   needs: ['internalChannel.onCallStart()', 'internalChannel.onCallEnd()', 'internalChannel.defaultAuthority'],
-  lostWithout: "calls directly on a connection (they pass through grpc-js's channel, which uses more CPU time)",
+  lostWithout:
+    "calls directly on a connection (instead, calls pass through grpc-js's channel, which uses more CPU time)",
 };
 
 const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP statuses from proxies)';

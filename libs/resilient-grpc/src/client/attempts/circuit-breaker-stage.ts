@@ -11,7 +11,7 @@ import { lostConnection } from '../call/attempt-history.js';
 import { StagedAttempt } from './staged-attempt.js';
 
 /**
- * Admits all attempts while the circuit of their method is closed, and a limited number of probes while it is half-open.
+ * Admits all attempts while the circuit of their method is closed, and one probe at a time while it is half-open.
  * @throws CircuitOpenError when an attempt starts, if the circuit rejects it
  */
 export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerCore, clock: Clock): StartAttempt {

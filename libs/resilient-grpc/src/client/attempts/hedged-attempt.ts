@@ -33,7 +33,8 @@ export interface HedgeListener extends AttemptListener {
 
 /**
  * Runs several attempts of one call and presents them as one attempt. The next attempt is sent when the attempts in flight are slow, or
- * when one fails. The first attempt that receives a response wins, and the others are cancelled immediately.
+ * when one fails. The first attempt that receives response headers, succeeds, or ends with a fatal status decides the call, and the others
+ * are cancelled immediately.
  */
 export class HedgedAttempt implements Attempt {
   /** Number of the attempt that decided the call; before that, of the latest attempt. */

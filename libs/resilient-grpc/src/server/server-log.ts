@@ -28,12 +28,12 @@ const PULL_REMEDY = 'return an async generator, which is pulled as the client re
 /**
  * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. The start of an overload is a
  * warning. The end of an overload and the effect of an option, such as a stream idle timeout, have the level `log`. Each of these events is
- * logged at most once a minute, per method if it has one, with the number of repeats. The ends of connections are logged at debug level.
- * `ServerLifecycle` logs the drain.
+ * logged at most once a minute, per method if it has one, with the number of repeats. A connection that the server ends because of its
+ * age, its idleness, or an unanswered ping is logged at debug level. `ServerLifecycle` logs the drain.
  */
 export class ServerLog {
   private readonly repeats: LogLimiter<LimitedEvent>;
-  /** Text of the last logged failure of each method. A line with repeats includes a stack only if the latest failure has another text. */
+  /** Text of the last logged failure of each method. A line with repeats includes a stack only if the latest failure has a new text. */
   private readonly failures = new Map<string, string>();
 
   /** @param isDebugEnabled returns true if the debug level is enabled */

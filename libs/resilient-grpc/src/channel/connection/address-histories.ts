@@ -22,7 +22,8 @@ export interface EndedConnection {
   /**
    * True if the server sent GOAWAY with NO_ERROR right after the connection was established, before the first response. A response to a
    * call on the connection, or the end of the connection without a response, then decides whether the connection worked, and a 'judged'
-   * event reports the result. The first of consecutive connections that close immediately is never judged.
+   * event reports the result. Exception: an undecided connection is never judged if it is the first of consecutive connections that close
+   * immediately.
    */
   readonly isUndecided: boolean;
   /** True if other connections are READY. */
@@ -36,7 +37,7 @@ export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 're
 export type AddressHistoryEvent =
   /** The client closed a connection. This is no evidence about the server. */
   | { readonly type: 'closed'; readonly closed: ClosedConnection }
-  /** An ended connection was judged: immediately, or later if it was undecided. */
+  /** An ended connection was judged: immediately, or later if it was undecided; see `EndedConnection.isUndecided`. */
   | { readonly type: 'judged'; readonly ended: EndedConnection };
 
 /** An attempt to connect that waits for the end of a hold-off. */

@@ -53,7 +53,7 @@ export class AddressUpdates {
     private readonly random: Random = systemRandom,
   ) {}
 
-  /** Returns false if the policy rejected the update; true if it was accepted or is delayed. */
+  /** Returns false if the policy rejected the update; true if the update was accepted, delayed, or skipped. */
   take(...update: AddressUpdate): boolean {
     if (this.isIdle()) {
       if (hasAddresses(update[0])) this.held = update;

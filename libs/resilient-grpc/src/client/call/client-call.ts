@@ -55,7 +55,7 @@ type Phase = 'held' | 'running' | 'ended';
 
 /**
  * One call, from its subscription to its end, with all its attempts. It listens to its attempts, and is itself the entry in the registry
- * and the source of the stream, so that a call costs few objects.
+ * and the source of the stream, so that a call allocates few objects.
  */
 export class ClientCall
   implements CallGateCallbacks, HedgeListener, PumpCallbacks, RegisteredCall, StreamSource, UnreadStream
@@ -417,7 +417,7 @@ export class ClientCall
       details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
       reason: failureReason(verdict),
       remedy: verdict.kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, transport.doctorCommand) : end.remedy,
-      // Absent after a success, and for a failure that is retried, because a later result replaces that failure.
+      // Absent for a failure that is retried, because a later result replaces it. A failed attempt never has the reason 'success'.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
       metadata: end.metadata,
       peer: end.peer,

@@ -102,7 +102,7 @@ function describeEnd({ how: ended, details }: PeerEnd): string {
   return details === undefined ? name : `${name}: ${details}`;
 }
 
-/** Rounds times to milliseconds. */
+/** Returns the outcome with its times rounded to whole milliseconds. */
 function factsOf(outcome: IdleOutcome): object {
   // `JSON.stringify` passes all nested numbers to the replacer.
   return JSON.parse(

@@ -8,7 +8,7 @@ export interface StreamDemand {
 
 /**
  * One stream that consists of several consecutive calls, shared by its operator (such as `resumable`) and the clients that make the
- * calls. It has one deadline, one registry entry, and one end.
+ * calls. It has one deadline, one registry entry per client, and one end.
  */
 export interface StreamScope {
   /** The stream that this stream is part of; `undefined` if it is not nested. */
@@ -32,7 +32,7 @@ export interface StreamScope {
   attemptBegan(): void;
   /** Completes the stream, for example at shutdown. The stream is not resumed afterward. */
   complete(): void;
-  /** Ends the stream with `error`: at the end of a drain, on close, or manually. */
+  /** Ends the stream with `error`, for example at its deadline, on an abort signal, at the end of a drain, or on close. */
   fail(error: unknown): void;
 }
 

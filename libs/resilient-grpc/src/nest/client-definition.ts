@@ -87,7 +87,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: stri
   return problems.length > 0 ? { ok: false, problems: [...problems, ...deferredProblems] } : { ok: true, definitions };
 }
 
-/** Returns the path under which problems report a client, such as 'clients.orders'. */
+/** Returns the path of a client in the reported problems, such as 'clients.orders'. */
 function pathOfClient(name: string | symbol): string {
   return `clients.${clientLabel(name)}`;
 }

@@ -20,7 +20,7 @@ interface Flattened {
  * are returned unchanged.
  *
  * @param given options that were copied to plain data
- * @param path path under which problems report the options
+ * @param path path of the options in the reported problems
  */
 export function flattenNestOptions(given: object, path: string): Flattened {
   const { transport, options, ...own } = given as Readonly<Record<string, unknown>>;

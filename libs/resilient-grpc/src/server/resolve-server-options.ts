@@ -28,7 +28,7 @@ import { serverOptionsSchema } from './server-options-schema.js';
  * server starts.
  *
  * @param options options as passed by the user: untrusted, and not modified
- * @param path path under which problems report the options, such as 'ResilientGrpcServerModule.forRoot'
+ * @param path path of the options in the reported problems, such as 'ResilientGrpcServerModule.forRoot'
  * @throws GrpcConfigurationError with all problems
  */
 export function resolveServerOptions(options: unknown, path: string): ResolvedServerOptions {

@@ -10,7 +10,7 @@ interface AbortListeners {
 
 const bySignal = new WeakMap<AbortSignal, AbortListeners>();
 
-/** A call that can be ended from outside. */
+/** A call or a resumable stream that can be ended from outside. */
 export interface Endable {
   end(failure: CallFailure): void;
 }

@@ -17,7 +17,7 @@ export type ParsedOptions<T> =
 /**
  * Parses `value`, with the defaults of `schema` applied.
  *
- * @param path path under which problems report the value, such as 'clients.orders.serviceConfig'
+ * @param path path of the value in the reported problems, such as 'clients.orders.serviceConfig'
  * @param rules returns further problems, which are listed after those of the schema
  */
 export function parseOptions<S extends v.GenericSchema>(

@@ -127,7 +127,7 @@ export function lastMinute(ageMs: number): string {
  * Returns `line` with the number of its repeats; unchanged if it has no repeats.
  *
  * @param ageMs age of the latest repeat
- * @param scope text appended to the count, such as ', including other methods and codes'
+ * @param scope text at the end of the parentheses, such as ', including other methods and codes'
  * @param isOther true if the latest repeat differs from the first line. If false, the stack is omitted, because the first line contains it.
  */
 export function withRepeats(line: LogLine, repeats: number, ageMs: number, scope = '', isOther = false): LogLine {

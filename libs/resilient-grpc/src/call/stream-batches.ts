@@ -26,7 +26,7 @@ export class StreamBatches {
     }
   }
 
-  /** Skips the remaining batches. Called after their streams have been ended by other means. */
+  /** Skips the remaining batches. The caller ends their streams itself. */
   stop(): void {
     this.isStopped = true;
     this.pause?.end();

@@ -400,7 +400,7 @@ class GrpcClient implements ResilientGrpcClient {
     return { tokens: current.tokens(this.dependencies.clock.now()), maxTokens };
   }
 
-  /** @param limit the limit that the errors of cut-off calls name, if the drain is a part of the shutdown of the application */
+  /** @param limit the limit that the errors of cut-off calls name, if the drain is part of the shutdown of the application */
   async drain(options: { readonly timeoutMs?: number | undefined } = {}, limit?: DrainLimit): Promise<DrainReport> {
     const running = this.registry.size;
     const first = this.registry.accepting === 'yes';

@@ -119,7 +119,7 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
       loads.keep(new Set(this.children.flatMap(({ addresses }) => addresses)));
     }
 
-    /** Reports the first of READY, CONNECTING, TRANSIENT_FAILURE, and IDLE that is the state of an endpoint. */
+    /** Reports READY, CONNECTING, TRANSIENT_FAILURE, or IDLE: the first of these states that an endpoint is in. */
     private report(): void {
       const { children, loads } = this;
       if (this.isUpdating || loads === undefined) return;

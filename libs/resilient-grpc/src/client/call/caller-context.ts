@@ -18,7 +18,7 @@ export function runInbound<T>(inbound: CapturedCall | undefined, work: () => T):
 }
 
 /**
- * Runs `work`: on behalf of `inbound` if inbound calls are captured, otherwise directly. Needed in callbacks of a connection or a timer,
+ * Runs `work`, on behalf of `inbound` if inbound calls are captured. Needed in callbacks of a connection or a timer,
  * because they run in the context of the request that created the connection or timer. That request may be unrelated.
  */
 export function inContextOf<T>(inbound: CapturedCall | undefined, work: () => T): T {
@@ -59,7 +59,7 @@ export function currentCallerContext(createdIn?: CallerContext): CallerContext |
   if (!inUse && traces === undefined) return undefined;
   const inbound = currentInbound() ?? createdIn?.inbound;
   const trace = traces?.active() ?? createdIn?.trace;
-  // A call uses this function several times, mostly in one context, so the object is reused.
+  // A call uses this function several times, usually in the same context, so the object is reused.
   return createdIn?.inbound === inbound && createdIn?.trace === trace ? (createdIn ?? NO_CONTEXT) : { inbound, trace };
 }
 

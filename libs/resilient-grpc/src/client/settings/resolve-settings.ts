@@ -60,7 +60,7 @@ export type SettingsResolution =
   | { readonly ok: true; readonly settings: ResolvedClientSettings; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Returns the problems of settings, except problems of the service config and problems that only the contract or the TLS files show. */
+/** Returns the problems of settings, except problems of the service config and problems that only the contract or the TLS files reveal. */
 export function settingsProblems(settings: unknown, path: string): ConfigurationProblem[] {
   const problems = optionProblems(clientSettingsSchema, settings, path);
   return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientSettings>(settings), path, problems)];

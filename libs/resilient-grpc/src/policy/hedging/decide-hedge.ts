@@ -186,7 +186,7 @@ function decideEnded(before: HedgeState, event: EndedEvent, gates: HedgeGates): 
 }
 
 /**
- * Handles an attempt that was never sent and does not count. If no other attempt is in flight, the client tries again to send it. The call
+ * Handles an attempt that was never sent and does not count. If no other attempt is in flight, the client tries to send it again. The call
  * fails instead if it has had more than `MAX_UNSENT` such attempts.
  */
 function decideUnsent(before: HedgeState): HedgeDecision {

@@ -12,7 +12,7 @@ const MAX_IDLE_MS = 0.5;
  * Detects that handlers run back to back while calls wait for them. A batch is a call and all calls that arrive before the synchronous
  * work and the microtasks of its handler end. Time between batches is subtracted from the busy time. If handling a request takes less time
  * than reading it, a queue in front of the handlers has no benefit. Only idle time ends a busy period at once: on a machine with other
- * load, the time between two batches can be long although the requests are already in the socket buffer.
+ * load, the time between two batches can be long even though the requests are already in the socket buffer.
  */
 export class BusyPeriod {
   private busyMs = 0;

@@ -153,7 +153,7 @@ export class OverloadGate {
       this.isWorking = false;
       return;
     }
-    // Requested first, so that an error thrown by a listener does not stop the queue. The tick runs after the microtasks of the handler
+    // Requested first, so that an error thrown by `start` does not stop the queue. The tick runs after the microtasks of the handler
     // anyway.
     queueMicrotask(this.stepLater);
     this.start(held, now);

@@ -21,7 +21,7 @@ interface ByteRule {
   readonly bytes: number;
   readonly direction: Direction;
   readonly how: CloseMode;
-  /** Number of connections that the rule will still end. */
+  /** Number of further connections that the rule ends. */
   times: number;
 }
 

@@ -4,7 +4,7 @@ import type { CallFilter, CallFault } from './http2-faults.js';
 interface Rule {
   readonly fault: CallFault;
   readonly method: string | undefined;
-  /** Number of calls that the rule will still affect. */
+  /** Number of further calls that the rule affects. */
   times: number;
 }
 

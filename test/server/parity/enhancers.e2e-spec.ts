@@ -23,7 +23,7 @@ import { Ctx, GrpcMethod, GrpcStreamMethod, Payload, RpcException } from '@nestj
 import { Metadata, status as Code, type ServerUnaryCall } from '@grpc/grpc-js';
 import { IsInt, Min } from 'class-validator';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
-import { map, of, range, tap, throwError, type Observable } from 'rxjs';
+import { count, map, Observable, of, range, tap, throwError } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ParityClient, notes, numbers, type Note } from './client.js';
 import { KindsController } from './handlers.js';
@@ -147,6 +147,19 @@ class EnhancedController {
   }
 }
 
+/** The pipe receives the type `Observable` of the parameter, and copies the argument. */
+@Controller()
+class PipedController {
+  @GrpcStreamMethod('Kinds', 'Collect')
+  @UsePipes(new ValidationPipe())
+  collect(@Payload() requests: Observable<Note>): Observable<Partial<Note>> {
+    return requests.pipe(
+      count(),
+      map((number) => ({ number })),
+    );
+  }
+}
+
 const UNARY = 'parity.v1.Kinds/Unary';
 const NAMED_CALL = { metadata: { name: 'Ada' } };
 
@@ -191,6 +204,14 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
 
     it('passes single properties of a message through parameter pipes', async () => {
       expect(numbers(await client.call('parity.v1.Kinds/Watch', { number: 2 }))).toEqual([1, 2]);
+    });
+
+    it('passes the requests of a stream through a ValidationPipe', async () => {
+      const piped = await startServer({ serverKind, controllers: [PipedController] });
+      const caller = new ParityClient(piped.url);
+      expect(numbers(await caller.call('parity.v1.Kinds/Collect', notes(3)))).toEqual([3]);
+      caller.close();
+      await piped.close();
     });
 
     const kinds = ['Unary', 'Watch', 'Collect', 'Chat'] as const;

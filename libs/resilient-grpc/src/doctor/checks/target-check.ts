@@ -18,7 +18,7 @@ export function unusableTarget(target: string, problems: readonly ConfigurationP
   return resultsOf('target', { target })('failed', 'cannot create a client', undefined, named);
 }
 
-const KNOWN_SCHEMES = ['dns', 'unix', 'unix-abstract', 'ipv4', 'ipv6'];
+const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
 
 /** Remedy if the name server does not respond. */
 const NAME_SERVER_REMEDY = 'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open';

@@ -11,18 +11,18 @@ import type { ReadableCall } from './wire-call.js';
  * long as they need. The requests can be read in only one of these two ways, and iterated only once.
  */
 export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable<T> {
-  // Private, because class-transformer copies all visible properties of an argument and would traverse grpc-js.
-  private readonly requests: Requests<T>;
+  // Not a property, because Nest's ValidationPipe copies all properties of an argument and would traverse grpc-js's call.
+  readonly #requests: Requests<T>;
 
   /** @internal Created for a handler. */
   constructor(call: ReadableCall, served: RequestReader) {
     const requests = new Requests<T>(call, served);
     super((subscriber) => requests.pushed().subscribe(subscriber));
-    this.requests = requests;
+    this.#requests = requests;
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
-    return this.requests.pulled();
+    return this.#requests.pulled();
   }
 
   /**
@@ -30,7 +30,7 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
    * @internal
    */
   drainBuffer(): void {
-    this.requests.handlerReturned();
+    this.#requests.handlerReturned();
   }
 }
 

@@ -197,6 +197,11 @@ describe('ServerLog', () => {
     ['null', null, 'null'],
     ['a string with its line break escaped', 'a\nFAKE', 'a\\u000aFAKE'],
     ['an object by its keys only', { token: 'hush' }, 'an object with token'],
+    [
+      'the error of an RpcException whose code is invalid, with a remedy',
+      { code: 404, message: 'no order 7' },
+      'no order 7 (404 is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)',
+    ],
   ])('logs a thrown value that is not an error: %s', (_what, error, shown) => {
     const { lines, take } = make();
     take({ type: 'handler-failed', path, error });

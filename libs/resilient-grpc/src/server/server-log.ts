@@ -1,5 +1,7 @@
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { describeValue } from '../policy/options/describe-value.js';
+import { isObject } from '../policy/options/option-schemas.js';
+import { isStatusCode, StatusCode } from '../status/status-code.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
 import { LogLimiter, withRepeats } from '../telemetry/log/log-limiter.js';
@@ -176,8 +178,16 @@ const END_TEXTS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> =
 
 /**
  * Describes a thrown value that is not an Error. A string is returned as is. An object is described only by its keys, because its values
- * may be secrets.
+ * may be secrets, except for the message of an object whose `code` is not a gRPC error code.
  */
 function thrownText(thrown: unknown): string {
-  return typeof thrown === 'string' ? thrown : describeValue(thrown);
+  if (typeof thrown === 'string') return thrown;
+  // The error of an RpcException. The caller also receives its message.
+  if (isObject(thrown) && 'message' in thrown && typeof thrown.message === 'string' && 'code' in thrown) {
+    const { code, message } = thrown;
+    if (Number.isInteger(code) && !(isStatusCode(code) && code !== StatusCode.OK)) {
+      return `${message} (${String(code)} is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)`;
+    }
+  }
+  return describeValue(thrown);
 }

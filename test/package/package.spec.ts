@@ -30,7 +30,7 @@ interface Manifest {
 }
 
 /** Expected size of the unpacked package in kB. A package that is at least 10% larger fails the test, to reveal unintended growth. */
-const UNPACKED_KB = 4_420;
+const UNPACKED_KB = 4_870;
 
 const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
 

@@ -185,7 +185,7 @@ function thrownText(thrown: unknown): string {
   // The error of an RpcException. The caller also receives its message.
   if (isObject(thrown) && 'message' in thrown && typeof thrown.message === 'string' && 'code' in thrown) {
     const { code, message } = thrown;
-    if (Number.isInteger(code) && !(isStatusCode(code) && code !== StatusCode.OK)) {
+    if (Number.isInteger(code) && (code === StatusCode.OK || !isStatusCode(code))) {
       return `${message} (${String(code)} is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)`;
     }
   }

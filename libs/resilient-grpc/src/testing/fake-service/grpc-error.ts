@@ -1,11 +1,11 @@
 import * as v from 'valibot';
 import type { MetadataInput } from '../../client/resilient-types.js';
 import { toMetadata } from '../../channel/attempt/metadata-input.js';
-import { closest } from '../../errors/closest.js';
 import { GrpcCallError, type FailureReason, type ReachedServer } from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
-import { describeData } from '../../policy/options/describe-value.js';
+import { describeData, problemMessage } from '../../policy/options/describe-value.js';
+import { choiceRemedy } from '../../policy/options/value-rules.js';
 import { requireOptions } from '../../policy/options/option-problems.js';
 import { object, oneOf } from '../../policy/options/option-schemas.js';
 import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
@@ -84,9 +84,10 @@ export function grpcError(
 ): GrpcCallError {
   const number: unknown = StatusCode[code];
   if (!isStatusCode(number) || number === StatusCode.OK) {
-    const meant = typeof code === 'string' ? closest(code, FAILED_STATUS_NAMES) : undefined;
-    const remedy = meant === undefined ? '' : `; did you mean '${meant}'?`;
-    throw new TypeError(`grpcError: expected a status name such as 'NOT_FOUND', got ${describeData(code)}${remedy}`);
+    const remedy = choiceRemedy(code, FAILED_STATUS_NAMES);
+    throw new TypeError(
+      `grpcError: ${problemMessage("a status name such as 'NOT_FOUND'", code, remedy, describeData)}`,
+    );
   }
   requireOptions(optionsSchema, extra, 'grpcError');
   const { reason = 'server', statusDetails = [], cause } = extra;

@@ -71,13 +71,18 @@ describe('GrpcException', () => {
 
   const expected = "code: expected a status name such as 'NOT_FOUND', or a number from 1 to 16, got";
   it.each<[what: string, make: () => GrpcException, message: string]>([
-    ['an unknown status name', () => new GrpcException('MISSING' as 'ABORTED', ''), `${expected} 'MISSING'`],
+    ['an unknown status name', () => new GrpcException('MISSING' as 'ABORTED', ''), `${expected} "MISSING"`],
+    [
+      'a misspelled status name',
+      () => new GrpcException('NOTFOUND' as 'NOT_FOUND', ''),
+      `${expected} "NOTFOUND"; did you mean 'NOT_FOUND'?`,
+    ],
     [
       'a code that is the name of an inherited object property',
       () => new GrpcException('toString' as 'ABORTED', ''),
-      `${expected} 'toString'`,
+      `${expected} "toString"`,
     ],
-    ['the code OK', () => new GrpcException('OK' as 'ABORTED', ''), `${expected} 'OK'`],
+    ['the code OK', () => new GrpcException('OK' as 'ABORTED', ''), `${expected} "OK"`],
     ['the code 0', () => new GrpcException(0, ''), `${expected} 0`],
     ['an HTTP status as the code', () => new GrpcException(404, ''), `${expected} 404`],
     [

@@ -6,8 +6,10 @@ import type { MetadataInput } from '../../client/resilient-types.js';
 import { RETRY_INFO } from '../../errors/error-detail-types.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
+import { problemMessage } from '../../policy/options/describe-value.js';
+import { choiceRemedy } from '../../policy/options/value-rules.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
-import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
+import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
 import { wellFormed } from './status-text.js';
 
 /** Options of a `GrpcException`. */
@@ -75,8 +77,9 @@ export class GrpcException extends RpcException {
 function errorCodeOf(code: string | number): StatusCode {
   const found: unknown = typeof code === 'number' ? code : Reflect.get(StatusCode, code);
   if (isStatusCode(found) && found !== StatusCode.OK) return found;
-  const shown = typeof code === 'string' ? `'${code}'` : String(code);
-  throw new TypeError(`code: expected a status name such as 'NOT_FOUND', or a number from 1 to 16, got ${shown}`);
+  const names = STATUS_NAMES.filter((name) => name !== 'OK');
+  const expected = "a status name such as 'NOT_FOUND', or a number from 1 to 16";
+  throw new TypeError(`code: ${problemMessage(expected, code, choiceRemedy(code, names))}`);
 }
 
 function retryInfo(retryAfterMs: number): StatusDetail {

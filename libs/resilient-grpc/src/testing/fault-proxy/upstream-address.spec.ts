@@ -11,26 +11,26 @@ describe('parseUpstream', () => {
   });
 
   it.each([
-    'localhost',
-    ':50051',
-    'host:',
-    'host:x',
-    '',
-    'http://127.0.0.1:5',
-    '::1:80',
-    '127.0.0.1:5/',
-    '50051',
-    50_051,
-    undefined,
-  ])('rejects the upstream address %j, which is not in the form host:port', (address) => {
+    ['localhost', '"localhost"'],
+    [':50051', '":50051"'],
+    ['host:', '"host:"'],
+    ['host:x', '"host:x"'],
+    ['', '""'],
+    ['http://127.0.0.1:5', '"http://127.0.0.1:5"'],
+    ['::1:80', '"::1:80"'],
+    ['127.0.0.1:5/', '"127.0.0.1:5/"'],
+    ['50051', '"50051"'],
+    [50_051, '50051'],
+    [undefined, 'nothing'],
+  ])('rejects the upstream address %j, which is not in the form host:port', (address, shown) => {
     expect(() => parseUpstream('FaultProxy', address)).toThrow(
-      `FaultProxy: expected an upstream in the form 'host:port', got '${String(address)}'`,
+      `FaultProxy: expected an upstream in the form 'host:port', got ${shown}`,
     );
   });
 
   it.each(['host:0', 'host:65536'])('rejects the port of the upstream address %j', (address) => {
     expect(() => parseUpstream('FaultProxy', address)).toThrow(
-      `FaultProxy: expected an upstream with a port from 1 to 65535, got '${address}'`,
+      `FaultProxy: expected an upstream with a port from 1 to 65535, got "${address}"`,
     );
   });
 });

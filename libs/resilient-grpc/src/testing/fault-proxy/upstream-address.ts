@@ -1,3 +1,5 @@
+import { problemMessage } from '../../policy/options/describe-value.js';
+
 /** The address that a proxy connects to. */
 export interface UpstreamAddress {
   readonly host: string;
@@ -9,12 +11,11 @@ export interface UpstreamAddress {
  * @throws TypeError if `address` has neither form, or the port is not from 1 to 65,535
  */
 export function parseUpstream(proxy: 'FaultProxy' | 'Http2FaultProxy', address: unknown): UpstreamAddress {
-  const text = String(address);
-  const [, host = '', digits] = /^([^:/\[\]\s]+|\[[^/\[\]\s]+\]):(\d+)$/.exec(text) ?? [];
+  const [, host = '', digits] = /^([^:/\[\]\s]+|\[[^/\[\]\s]+\]):(\d+)$/.exec(String(address)) ?? [];
   if (digits === undefined)
-    throw new TypeError(`${proxy}: expected an upstream in the form 'host:port', got '${text}'`);
+    throw new TypeError(`${proxy}: ${problemMessage("an upstream in the form 'host:port'", address)}`);
   const port = Number(digits);
   if (port < 1 || port > 65_535)
-    throw new TypeError(`${proxy}: expected an upstream with a port from 1 to 65535, got '${text}'`);
+    throw new TypeError(`${proxy}: ${problemMessage('an upstream with a port from 1 to 65535', address)}`);
   return { host: host.replace(/^\[|\]$/g, ''), port };
 }

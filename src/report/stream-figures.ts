@@ -14,9 +14,9 @@ export const FEED_FIGURES: readonly Figure<StreamResult>[] = [
 
 /** The rows for sessions. */
 export const SESSION_FIGURES: readonly Figure<StreamResult>[] = [
-  { label: 'session sent', cell: ({ sessionMessages }) => String(sessionMessages) },
-  { label: 'session lost', cell: ({ sessionLost }) => String(sessionLost) },
-  { label: 'session applied twice', cell: ({ sessionRepeated }) => String(sessionRepeated) },
+  { label: 'session messages sent', cell: ({ sessionMessages }) => String(sessionMessages) },
+  { label: 'session messages lost', cell: ({ sessionLost }) => String(sessionLost) },
+  { label: 'session messages applied twice', cell: ({ sessionRepeated }) => String(sessionRepeated) },
 ];
 
 /** Returns the figures of one contender's feed for the output of `--json`. */

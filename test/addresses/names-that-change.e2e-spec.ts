@@ -68,7 +68,7 @@ describe('name whose addresses change', () => {
     const addedAt = performance.now();
     const [, , added] = replicas.all;
     await waitFor(() => added!.calls > 0, HANG);
-    recordTiming(task, 'new server used after, ms', performance.now() - addedAt, { atMost: 2_000 });
+    recordTiming(task, 'time until a new server receives a call, ms', performance.now() - addedAt, { atMost: 2_000 });
     await load.stop(60_000);
     expect(load.failed).toEqual([]);
     const before = replicas.all.map(({ calls }) => calls);

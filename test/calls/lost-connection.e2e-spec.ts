@@ -363,7 +363,7 @@ describe('GOAWAY', () => {
         expect(await toList(echo.unsafeUnary({}))).toHaveLength(1);
         recordTiming(
           task,
-          'call that was rejected on a young connection answered after, ms',
+          'time until a call that was rejected on a young connection is answered, ms',
           performance.now() - startedAt,
           {
             atMost: 50,

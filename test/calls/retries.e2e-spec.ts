@@ -83,9 +83,14 @@ describe('call that is safe to repeat', () => {
     const beganAt = performance.now();
     // The timeout equals that of the test, so the call must fail immediately.
     const error = await failureOf(echo.unary({}, { timeoutMs: 60_000 }));
-    recordTiming(task, 'call that cannot be retried before its deadline fails after, ms', performance.now() - beganAt, {
-      atMost: 2_000,
-    });
+    recordTiming(
+      task,
+      'time until a call that cannot be retried before its deadline fails, ms',
+      performance.now() - beganAt,
+      {
+        atMost: 2_000,
+      },
+    );
     expect(error).toMatchObject({ code: 14, notRetriedBecause: 'deadline' });
     expect(server.counts().calls).toBe(1);
   });
@@ -216,8 +221,8 @@ describe('pushback', () => {
   it('replaces the backoff with the pushback from the server', { tags: ['timed'] }, async ({ task }) => {
     const [none, some] = await Promise.all([gapAfter(0), gapAfter(400)]);
     expect(some).toBeGreaterThanOrEqual(395);
-    recordTiming(task, 'retry after a pushback of 0 ms begins after, ms', none, { atMost: 4_000 });
-    recordTiming(task, 'retry after a pushback of 400 ms begins after, ms', some, { atMost: 4_000 });
+    recordTiming(task, 'time until the retry after a pushback of 0 ms starts, ms', none, { atMost: 4_000 });
+    recordTiming(task, 'time until the retry after a pushback of 400 ms starts, ms', some, { atMost: 4_000 });
   });
 
   it.each([[-1], ['soon'], ['10ms'], ['1.5'], [['10', '20'] as const]])(

@@ -7,8 +7,8 @@ import { promisify } from 'node:util';
 const start = promisify(execFile);
 
 /**
- * One Node version per supported release line, except the line of this process: the first version that can load ES modules with
- * `require()`, or a recent one.
+ * One Node version for each supported release line other than the line of this process. Each is the first version of its line that can
+ * load ES modules with `require()`, or a recent one.
  */
 export const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0', '26.10.0'].filter(
   (version) => parseInt(version) !== parseInt(process.versions.node),

@@ -63,7 +63,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   ): Promise<void> => {
     const from = performance.now();
     await locator.waitFor({ state });
-    recordTiming(task, `${change}, after ms`, performance.now() - from, { atMost });
+    recordTiming(task, `time until ${change}, ms`, performance.now() - from, { atMost });
   };
   // The page shows changes of the connectivity state within 250 ms, and all other changes within 1 s. Playwright polls every 500 ms.
   const NEXT_UPDATE_MS = 1_500;
@@ -462,10 +462,12 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       const closedAt = await page.evaluate<number>('performance.now()');
       const [shutdown, end] = [await sighted('the shutdown'), await sighted('the end')];
       expect(shutdown).toBeLessThan(end);
-      recordTiming(test.task, 'the shutdown shown after close() was called, ms', shutdown - closeCalledAt, {
+      recordTiming(test.task, 'time from close() until the page shows the shutdown, ms', shutdown - closeCalledAt, {
         atMost: 1_000,
       });
-      recordTiming(test.task, 'the end shown after the application closed, ms', end - closedAt, { atMost: 4_000 });
+      recordTiming(test.task, 'time from the end of close() until the page shows the end, ms', end - closedAt, {
+        atMost: 4_000,
+      });
       await page.getByText('No response', { exact: true }).waitFor();
       const asItWas = page.getByText(/^as of .*, \d+ s ago$/);
       await asItWas.waitFor();

@@ -146,18 +146,26 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await server.stop('kill-connections');
     const waiting = firstValueFrom(orders('orders').get({ id: '2' }));
     await waitFor(() => events.client('orders').connectivity.outage !== undefined);
-    recordTiming(task, 'outage shown after, ms', performance.now() - stoppedAt, { atMost: 1_000 });
-    await recordTimeUntil('waiting call shown after, ms', 1_000, () => events.client('orders').waiting === 1);
+    recordTiming(task, 'time until the page shows an outage, ms', performance.now() - stoppedAt, { atMost: 1_000 });
+    await recordTimeUntil(
+      'time until the page shows a waiting call, ms',
+      1_000,
+      () => events.client('orders').waiting === 1,
+    );
     await server.restart();
     await waiting;
     await waitFor(() => events.client('orders').counters.succeeded === 2);
 
     // The events also cover clients that are created and closed at run time.
     clients.create({ name: 'tenant-7', protoPath: ORDERS_PROTO, url: server.url });
-    await recordTimeUntil('created client shown after, ms', 1_500, () => events.client('tenant-7').name === 'tenant-7');
+    await recordTimeUntil(
+      'time until the page shows a created client, ms',
+      1_500,
+      () => events.client('tenant-7').name === 'tenant-7',
+    );
     await clients.get('tenant-7').close();
     const isRemoved = () => events.received.some(({ data }) => data.gone?.includes('tenant-7'));
-    await recordTimeUntil('closed client removed after, ms', 1_500, isRemoved);
+    await recordTimeUntil('time until the page removes a closed client, ms', 1_500, isRemoved);
     // The accumulated changes equal the whole state.
     const fresh = await Events.open(`${url}/grpc/events?client=orders`);
     const [expected] = (await waitFor(() => fresh.last('whole'))).clients;
@@ -282,7 +290,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     const closeCalledAt = performance.now();
     // This application does not force-close connections, so close() would never resolve if it waited for open pages.
     await app.close();
-    recordTiming(task, 'application with an open page closed after, ms', performance.now() - closeCalledAt, {
+    recordTiming(task, 'duration of close() with an open page, ms', performance.now() - closeCalledAt, {
       atMost: 2_000,
     });
     expect(clients.accepting).toBe(false);

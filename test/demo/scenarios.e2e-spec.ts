@@ -99,7 +99,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       // The bound is one extra attempt per twenty calls, plus five.
       expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
       const ratio = resilient.latencyMs.p99 / plain.latencyMs.p99;
-      recordTiming(task, "p99 of hedged calls over the plain client's", ratio, { atMost: 1 / 3 });
+      recordTiming(task, 'p99 of hedged calls, relative to the plain client', ratio, { atMost: 1 / 3 });
     },
   );
 
@@ -115,8 +115,8 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
       // About two thirds of the calls that can succeed start after the freeze, so the assertion fails for a client that does not recover.
       expect(resilient.succeeded).toBeGreaterThan(plain.succeeded / 2);
-      recordTiming(task, 'first success after the freeze, ms', resilient.recoveryMs, { atMost: 1_500 });
-      recordTiming(task, 'last failure after the freeze, ms', resilient.lastFailureMs, { atMost: 1_500 });
+      recordTiming(task, 'time from the freeze until the first success, ms', resilient.recoveryMs, { atMost: 1_500 });
+      recordTiming(task, 'time from the freeze until the last failure, ms', resilient.lastFailureMs, { atMost: 1_500 });
       recordTiming(task, 'longest gap in the feed, ms', resilient.longestGapMs, { atMost: 1_500 });
     },
   );
@@ -148,7 +148,9 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       // The plain client restarted its streams and received duplicates, which shows that the servers ended the streams.
       expect(plain.repeatedEvents).toBeGreaterThan(0);
       // A server exits within its drain timeout, 3 s times DEMO_PATIENCE.
-      recordTiming(task, 'longest exit of a server, ms', Math.max(...report.exitMs), { atMost: 3_000 });
+      recordTiming(task, 'longest time from SIGTERM until a server exits, ms', Math.max(...report.exitMs), {
+        atMost: 3_000,
+      });
     },
   );
 
@@ -181,7 +183,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient.triedAgain).toBe(0);
       expect(resilient.ejections).toBeGreaterThanOrEqual(1);
       const ratio = resilient.p99Ms / plain.p99Ms;
-      recordTiming(task, "p99 of our calls over the plain client's", ratio, { atMost: 1 / 2 });
+      recordTiming(task, 'p99 of our calls, relative to the plain client', ratio, { atMost: 1 / 2 });
     },
   );
 
@@ -232,9 +234,11 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient).toMatchObject({ killed: false, unaryFailed: 0, streamsCompleted: 2, exportsFailed: 1 });
       expect(resilient).toMatchObject({ feed: 'completed', openHandles: 0 });
       const { clientsClosedMs, exitMs, idleExitMs } = resilient;
-      recordTiming(task, 'clients closed after the signal, ms', clientsClosedMs!, { atMost: DRAIN_MS + 200 });
-      recordTiming(task, 'process exited after the signal, ms', exitMs, { atMost: DRAIN_MS + 500 });
-      recordTiming(task, 'idle process exited after the signal, ms', idleExitMs, { atMost: 500 });
+      recordTiming(task, 'time from the signal until the clients are closed, ms', clientsClosedMs!, {
+        atMost: DRAIN_MS + 200,
+      });
+      recordTiming(task, 'time from the signal until the process exits, ms', exitMs, { atMost: DRAIN_MS + 500 });
+      recordTiming(task, 'time from the signal until an idle process exits, ms', idleExitMs, { atMost: 500 });
     },
   );
 });

@@ -79,7 +79,7 @@ describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
     const setAt = performance.now();
     unhealthy!.send({ status: 'NOT_SERVING' });
     await waitFor(() => healthOf(app).get(unhealthy!.url) === 'not-serving');
-    recordTiming(task, 'NOT_SERVING endpoint reported as not-serving after, ms', performance.now() - setAt, {
+    recordTiming(task, 'time until a NOT_SERVING endpoint is reported as not-serving, ms', performance.now() - setAt, {
       atMost: 100,
     });
     expect(await peersOf(app)).toEqual(new Set(servers.slice(1).map(({ url }) => url)));

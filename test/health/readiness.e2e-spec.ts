@@ -269,7 +269,7 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
         await closeBySignal(app);
         const ms = performance.now() - beganAt;
         expect(ms).toBeGreaterThan(delayMs - 10);
-        recordTiming(task, `shutdown with delays of 300 ms, ${order}, ended after, ms`, ms, {
+        recordTiming(task, `duration of the shutdown with delays of 300 ms, ${order}, ms`, ms, {
           atMost: 2 * delayMs - 10,
         });
       }

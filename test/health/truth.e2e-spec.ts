@@ -120,15 +120,22 @@ describe.concurrent('health of a channel', () => {
       expect(contradictions(samples)).toEqual([]);
       expect(statuses(samples).slice(-2)).toEqual(['degraded', 'down']);
       const degradedAt = samples.find(({ status }) => status === 'degraded')!.at;
-      recordTiming(task, 'health degraded after the server stopped, ms', degradedAt - stoppedAt, { atMost: 250 });
+      recordTiming(task, 'time from the end of the server until the health is degraded, ms', degradedAt - stoppedAt, {
+        atMost: 250,
+      });
       const { graceEndsAt } = samples.find(({ status }) => status === 'down')!;
       // The tolerance of 1 ms is for rounding, because the two times come from different clocks.
       expect(samples.filter(({ at, status }) => status === 'down' && at < graceEndsAt - 1)).toEqual([]);
       const firstDown = samples.findIndex(({ status }) => status === 'down');
       expect(statuses(samples.slice(firstDown))).toEqual(['down']);
-      recordTiming(task, 'health down after the end of the grace period, ms', samples[firstDown]!.at - graceEndsAt, {
-        atMost: 100,
-      });
+      recordTiming(
+        task,
+        'time from the end of the grace period until the health is down, ms',
+        samples[firstDown]!.at - graceEndsAt,
+        {
+          atMost: 100,
+        },
+      );
       await server.restart();
       await waitFor(async () => (await channelOf(app)).status === 'up');
       const after = await takeSamples(app, () => server.counts('Get').calls > 20);
@@ -151,7 +158,7 @@ describe.concurrent('health of a channel', () => {
       await server.restart();
       const restartedAt = performance.now();
       await waitFor(() => outages() === 0, { timeoutMs: 25_000 });
-      recordTiming(task, 'outages of 12 warm clients ended after, ms', performance.now() - restartedAt, {
+      recordTiming(task, 'time until the outages of 12 warm clients end, ms', performance.now() - restartedAt, {
         atMost: 8_000,
       });
       const reports = Object.values(await app.health.checkAll());

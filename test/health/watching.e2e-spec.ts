@@ -89,7 +89,7 @@ describe.concurrent('Watch', () => {
       });
       const afterMs = performance.now() - beganAt;
       expect(afterMs).toBeGreaterThan(190);
-      recordTiming(task, 'unanswered Watch with a timeout of 200 ms, down reported after, ms', afterMs, {
+      recordTiming(task, 'time until an unanswered Watch with a timeout of 200 ms is reported as down, ms', afterMs, {
         atMost: 500,
       });
       expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });

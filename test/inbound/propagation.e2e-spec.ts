@@ -90,7 +90,9 @@ describe('inbound gRPC call', () => {
       took.push((await aborted) - cancelledAt);
       expect(await call).toMatchObject({ reason: 'cancelled' });
     }
-    recordTiming(task, 'median time from cancellation to cancellation downstream, ms', median(took), { atMost: 50 });
+    recordTiming(task, 'median time from a cancellation until the downstream call is cancelled, ms', median(took), {
+      atMost: 50,
+    });
   });
 
   it('propagates only the listed metadata keys of an inbound call', async () => {

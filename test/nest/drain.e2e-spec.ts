@@ -209,7 +209,7 @@ describe('feed relayed to an HTTP request', () => {
       await waitFor(() => client.activeCalls()[0]?.received === 3);
       const beganAt = performance.now();
       await app.close();
-      recordTiming(task, 'application with a relayed feed closed after, ms', performance.now() - beganAt, {
+      recordTiming(task, 'duration of close() with a relayed feed, ms', performance.now() - beganAt, {
         atMost: 1_500,
       });
       expect(await relayed).toBe(200);
@@ -251,7 +251,9 @@ describe('hybrid application', () => {
       const beganAt = performance.now();
       await app.close();
       // If a stream were open, gracefulShutdown would wait forever.
-      recordTiming(task, 'hybrid application closed after, ms', performance.now() - beganAt, { atMost: 2_000 });
+      recordTiming(task, 'duration of close() of a hybrid application, ms', performance.now() - beganAt, {
+        atMost: 2_000,
+      });
       expect(relayed.end).toBe('completed');
       expect(client.connectivity.state).toBe('SHUTDOWN');
       expect(client.snapshot().counters).toMatchObject({ started: 1, succeeded: 1 });
@@ -298,9 +300,14 @@ describe('stream without onDrain during a shutdown', () => {
       await app.close();
       expect(feed.end).toBe('failed: draining');
       expect(feed.at - beganAt).toBeGreaterThan(190);
-      recordTiming(task, 'stream cut off after app.close(), drain timeout 200 ms, ms', feed.at - beganAt, {
-        atMost: 400,
-      });
+      recordTiming(
+        task,
+        'time from app.close() until a stream is cut off, drain timeout 200 ms, ms',
+        feed.at - beganAt,
+        {
+          atMost: 400,
+        },
+      );
     },
   );
 });
@@ -321,7 +328,9 @@ describe('application that does not close', () => {
       const endedAfterMs = performance.now() - beganAt;
       expect(answered).toBe(false);
       expect(endedAfterMs).toBeGreaterThan(290);
-      recordTiming(task, 'clients closed after app.close(), drain timeout 300 ms, ms', endedAfterMs, { atMost: 500 });
+      recordTiming(task, 'time from app.close() until the clients are closed, drain timeout 300 ms, ms', endedAfterMs, {
+        atMost: 500,
+      });
       expect(feed.end).toBe('failed: draining');
       expect(client.activeCalls()).toEqual([]);
       expect(aboutDrain()).toEqual([

@@ -89,7 +89,7 @@ describe('restart of the only server', () => {
       const waited = load.calls.filter(({ startedAt, endedAt }) => startedAt < readyAt && endedAt! > readyAt);
       expect(waited.length).toBeGreaterThanOrEqual(400);
       const lastMs = Math.max(...waited.map(({ endedAt }) => endedAt! - readyAt));
-      recordTiming(task, 'last waiting call answered after READY, ms', lastMs, { atMost: 3_000 });
+      recordTiming(task, 'time from READY until the last waiting call is answered, ms', lastMs, { atMost: 3_000 });
       return { load, lostAt, arrived: server.arrived() };
     }
 
@@ -180,8 +180,8 @@ describe('restart of the only server', () => {
       await Promise.all(loads.map((load) => load.stop(20_000)));
       const recoveryMs = recoveries() as number[];
       expect(loads.flatMap(messages)).toEqual([]);
-      recordTiming(task, 'reconnected after (slowest of 20), ms', Math.max(...recoveryMs), { atMost: 500 });
-      recordTiming(task, 'reconnected after (median of 20), ms', median(recoveryMs), { atMost: 200 });
+      recordTiming(task, 'longest of 20 reconnections, ms', Math.max(...recoveryMs), { atMost: 500 });
+      recordTiming(task, 'median of 20 reconnections, ms', median(recoveryMs), { atMost: 200 });
     },
   );
 });

@@ -58,7 +58,7 @@ describe('app.close()', () => {
       const releasedAt = performance.now();
       expect((await inFlight)[1]).toHaveLength(1);
       await closing;
-      recordTiming(task, 'closed after the last call was answered, ms', performance.now() - releasedAt, {
+      recordTiming(task, 'time from the last response until the end of close(), ms', performance.now() - releasedAt, {
         atMost: 500,
       });
       expect(app.client.connectivity.state).toBe('SHUTDOWN');

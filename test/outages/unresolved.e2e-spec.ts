@@ -29,7 +29,9 @@ describe('name that cannot be resolved', () => {
       const held = failureOf(orders.get({ id: '7' }));
       const beganAt = performance.now();
       const impatient = await failureOf(orders.get({ id: '8' }, { waitForReady: false }));
-      recordTiming(task, 'call that does not wait failed in, ms', performance.now() - beganAt, { atMost: 1_000 });
+      recordTiming(task, 'time until a call with waitForReady: false fails, ms', performance.now() - beganAt, {
+        atMost: 1_000,
+      });
       expect(impatient).toMatchObject({ reason: 'outage' });
       expect(client.snapshot().waiting).toBe(1);
       expect(await health.checkAll()).toMatchObject({
@@ -57,7 +59,9 @@ describe('name that cannot be resolved', () => {
       let late: unknown;
       const failed = failureOf(orders.get({ id: '9' })).then((failure) => {
         late = failure;
-        recordTiming(task, 'call after the grace period failed in, ms', performance.now() - startedAt, { atMost: 500 });
+        recordTiming(task, 'time until a call after the grace period fails, ms', performance.now() - startedAt, {
+          atMost: 500,
+        });
       });
       // The limit is a number of event-loop turns, so that the speed of the machine does not matter.
       await turns();

@@ -285,7 +285,7 @@ export const RULES: readonly Rule[] = [
       const call = scene.client.unary(40_000);
       if (await endsAtOnce(scene, call)) {
         const { status, ms } = await call.ended;
-        scene.record('call that cannot be retried before its deadline fails after, ms', ms, 400);
+        scene.record('time until a call that cannot be retried before its deadline fails, ms', ms, 400);
         return `${status}, at once`;
       }
       call.cancel();
@@ -305,8 +305,8 @@ export const RULES: readonly Rule[] = [
       scene.server.script('Unary', [{ ...UNAVAILABLE, pushback: 0 }, { ...UNAVAILABLE, pushback: 300 }, OK]);
       const { status } = await outcome(scene);
       const [first, second] = gaps(scene.server);
-      scene.record('retry after a pushback of 0 ms, ms', first!, LATE_MS);
-      scene.record('retry after a pushback of 300 ms, ms', second!, 300 + LATE_MS);
+      scene.record('time until the retry after a pushback of 0 ms, ms', first!, LATE_MS);
+      scene.record('time until the retry after a pushback of 300 ms, ms', second!, 300 + LATE_MS);
       return kept(status === 'OK' && isAtLeast(second, 300));
     },
     right: 'yes',
@@ -439,7 +439,7 @@ export const RULES: readonly Rule[] = [
       scene.server.script('Unary', UNAVAILABLE);
       const call = scene.client.unary(NEVER_MS);
       if (await endsAtOnce(scene, call)) {
-        scene.record('call whose retry the throttle refuses fails after, ms', (await call.ended).ms, 300);
+        scene.record('time until a call whose retry the throttle refuses fails, ms', (await call.ended).ms, 300);
         return 'at once';
       }
       call.cancel();

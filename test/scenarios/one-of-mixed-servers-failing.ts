@@ -98,7 +98,7 @@ async function measure(
   const from = (at: number) => reads.calls.filter(({ startedAt }) => startedAt > at);
   const failedFrom = (at: number) => from(at).filter(({ error }) => error !== undefined).length;
   return {
-    [`ejected after, ${name}, ms`]: ejectedAt - faultAt,
+    [`time until the ejection, ${name}, ms`]: ejectedAt - faultAt,
     [`reads after the ejection, ${name}`]: from(ejectedAt).length,
     [`reads that failed, ${name}`]: reads.failed.length,
     ...(reads.failed[0] && { [`first failure, ${name}`]: String(reads.failed[0].error) }),

@@ -27,7 +27,7 @@ export const overallTimeouts: Scenario = {
   promise:
     'Every call, stream, and resumed stream ends at most 100 ms after its `timeoutMs`, even if calls are retried, attempts hang, or the server is unreachable.',
   bounds: {
-    'latest end after timeoutMs, ms': { atMost: 100, timed: true },
+    'longest time from timeoutMs until the end of a call, ms': { atMost: 100, timed: true },
     'calls ended other than by the deadline': { atMost: 0 },
     'calls of the rarest kind': { atLeast: MIN_CALLS },
     'attempts of the most retried call': { atLeast: MIN_ATTEMPTS },
@@ -105,7 +105,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   await reach(() => apps.every((one) => one.activeCalls().length === 0)).catch(() => undefined);
   return {
     calls: loads.reduce((sum, { calls }) => sum + calls.length, 0),
-    'latest end after timeoutMs, ms': Math.max(...lateMs),
+    'longest time from timeoutMs until the end of a call, ms': Math.max(...lateMs),
     'calls ended other than by the deadline':
       loads.reduce((sum, { succeeded }) => sum + succeeded.length, 0) +
       failures.filter(({ codeName }) => codeName !== 'DEADLINE_EXCEEDED').length,

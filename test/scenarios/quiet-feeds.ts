@@ -28,7 +28,7 @@ export const quietFeeds: Scenario = {
     'feeds and sessions that ended for their subscriber': { atMost: 0 },
     'log warnings that a stream was not retried': { atMost: 0 },
     'resumes of the least resumed stream': { atLeast: RESUMES.short },
-    'next call began after, ms': { atMost: 500, timed: true },
+    'longest time until the next call starts, ms': { atMost: 500, timed: true },
   },
   fullBounds: { 'resumes of the least resumed stream': { atLeast: RESUMES.full } },
   async measure(run) {
@@ -94,7 +94,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
     'feeds and sessions that ended for their subscriber': streams.flatMap(({ ends }) => ends).length,
     'log warnings that a stream was not retried': app.clients.flatMap(({ lines }) => lines.filter(isUnretried)).length,
     'resumes of the least resumed stream': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
-    'next call began after, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),
+    'longest time until the next call starts, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),
   };
   return Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value]));
 }

@@ -43,9 +43,9 @@ export const rollingDeploy: Scenario = {
     'writes executed twice': { atMost: 0 },
     'smallest share of a new pod, % of an equal share': { atLeast: 80 },
     'calls to terminating pods after the client has removed them': { atMost: 0 },
-    'new pod used after, ms': { atMost: 2_000, timed: true },
-    'last call to a terminating pod after, kubernetes, ms': { atMost: 100, timed: true },
-    'last call to a terminating pod after, dns, ms': { atMost: 2_000, timed: true },
+    'longest time until a new pod receives a call, ms': { atMost: 2_000, timed: true },
+    'last call to a pod after its termination starts, kubernetes, ms': { atMost: 100, timed: true },
+    'last call to a pod after its termination starts, dns, ms': { atMost: 2_000, timed: true },
     outages: { atMost: 0 },
   },
   async measure(run) {
@@ -105,12 +105,14 @@ async function deploy(run: Run, name: keyof typeof DIRECTORIES): Promise<Measure
     'writes executed twice': pods.writes.length - new Set(pods.writes).size,
     'smallest share of a new pod, % of an equal share': Math.min(...added.map(share)) * (PODS + 1) * 100,
     'calls to terminating pods after the client has removed them': terminated.reduce((sum, pod) => sum + late(pod), 0),
-    'new pod used after, ms': Math.max(...added.map(({ url, readyAt }) => Math.min(...starts.on(url)) - readyAt)),
+    'longest time until a new pod receives a call, ms': Math.max(
+      ...added.map(({ url, readyAt }) => Math.min(...starts.on(url)) - readyAt),
+    ),
     outages: app.client.snapshot().outages.total,
   };
   return {
     ...Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value])),
-    [`last call to a terminating pod after, ${name}, ms`]: Math.max(0, ...terminated.map(lastCall)),
+    [`last call to a pod after its termination starts, ${name}, ms`]: Math.max(0, ...terminated.map(lastCall)),
   };
 }
 

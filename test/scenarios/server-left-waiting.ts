@@ -23,12 +23,12 @@ export const serverLeftWaiting: Scenario = {
   promise:
     "If the network is cut in one direction, the server's keepalive detects the loss, and the server cancels the handlers that are waiting for requests. A grpcio server detects the loss only if it receives no bytes from the client. The bounds are for pings every 1 s with a timeout of 0.5 s. Calls end at their own deadlines, and feeds resume without a gap.",
   bounds: {
-    'handlers cancelled after, ms': { atMost: PING_MS + ANSWER_MS + 1_000, timed: true },
+    'time until the handlers are cancelled, ms': { atMost: PING_MS + ANSWER_MS + 1_000, timed: true },
     'handlers never cancelled': { atMost: 0 },
-    'latest end after the deadline, ms': { atMost: 100, timed: true },
+    'longest time from the deadline until the end of a call, ms': { atMost: 100, timed: true },
     'calls failed with another error': { atMost: 0 },
     // Applies if the server closes the connection and the client detects the close.
-    'feed resumed after, ms': { atMost: 5_000, timed: true },
+    'time until the feed resumes, ms': { atMost: 5_000, timed: true },
     'feeds silent for 20 s': { atMost: 0, timed: true },
     'feeds not resumed': { atMost: 0 },
     'events lost or repeated': { atMost: 0 },
@@ -131,14 +131,14 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   const failures = load.failed.map(({ error }) => error as GrpcCallError);
   return {
     ...((server.isStrict || way === 'to-upstream') && {
-      'handlers cancelled after, ms': cancelledMs,
+      'time until the handlers are cancelled, ms': cancelledMs,
       'handlers never cancelled': notCancelled,
     }),
     'calls ended by the deadline': failures.filter(isDeadline).length,
-    'latest end after the deadline, ms': Math.max(...lateMs),
+    'longest time from the deadline until the end of a call, ms': Math.max(...lateMs),
     'calls failed with another error': failures.filter((error) => !isDeadline(error)).length,
     ...(feed !== undefined && {
-      ...(way === 'to-upstream' && { 'feed resumed after, ms': resumedMs }),
+      ...(way === 'to-upstream' && { 'time until the feed resumes, ms': resumedMs }),
       'feeds silent for 20 s': Number((resumedMs ?? Infinity) > 20_000),
       'feeds not resumed': Number(resumedMs === Infinity),
       'events lost or repeated': feed.lost + feed.repeated,

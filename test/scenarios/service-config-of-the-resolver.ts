@@ -23,9 +23,9 @@ export const serviceConfigOfTheResolver: Scenario = {
     'A service config from the resolver applies from the start, and each valid change applies to later calls (within 3 s if `refreshMs` is 1,000). An invalid change leaves the previous service config in effect and fails no call.',
   bounds: {
     'first record applied': { atLeast: 1 },
-    'change applied after, ms': { atMost: 3_000, timed: true },
+    'time until the change is applied, ms': { atMost: 3_000, timed: true },
     'invalid record ignored': { atLeast: 1 },
-    'corrected record applied after, ms': { atMost: 3_000, timed: true },
+    'time until the corrected record is applied, ms': { atMost: 3_000, timed: true },
     'reads failed': { atMost: 0 },
   },
   measure: (run) => againstEach(run, (kind) => changes(run, kind)),
@@ -59,9 +59,9 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
   await stop(gets);
   return {
     'first record applied': Number(first),
-    'change applied after, ms': changedAfterMs,
+    'time until the change is applied, ms': changedAfterMs,
     'invalid record ignored': Number(isStillRetried),
-    'corrected record applied after, ms': correctedAfterMs,
+    'time until the corrected record is applied, ms': correctedAfterMs,
     ...figuresOf(gets, 'reads'),
   };
 }

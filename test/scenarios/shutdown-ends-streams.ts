@@ -22,7 +22,7 @@ export const shutdownEndsStreams: Scenario = {
   promise:
     "At SIGTERM, this library's server ends every stream with UNAVAILABLE, and its process exits within the drain timeout (here 1.5 s) plus 0.5 s, even if clients do not read. Feeds resume on another server.",
   bounds: {
-    'process exited after, ms': { atMost: DRAIN_MS + 500, timed: true },
+    'time until the process exits, ms': { atMost: DRAIN_MS + 500, timed: true },
     'streams not ended': { atMost: 0 },
     'streams ended with another status': { atMost: 0 },
     'feeds not resumed': { atMost: 0 },
@@ -79,7 +79,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
   const codes = ends.map((end) => (end as GrpcCallError).codeName);
   return {
     streams: plain.length,
-    'process exited after, ms': exitMs,
+    'time until the process exits, ms': exitMs,
     'streams not ended': plain.length - ends.length,
     'streams ended with another status': codes.filter((name) => name !== 'UNAVAILABLE').length,
     'feeds not resumed': feeds.filter(({ events }) => events.length <= 3).length,

@@ -25,7 +25,7 @@ export const stalledAndBlackholedPeer: Scenario = {
     'calls failed from 1.5 s after the stall': { atMost: 0, timed: true },
     'calls with a deadline of 60 s failed after the stall': { atMost: 0 },
     'connections replaced in the black hole': { atLeast: 1, atMost: 1 },
-    'black-holed connection replaced after, ms': { atMost: 20_000, timed: true },
+    'time until the black-holed connection is replaced, ms': { atMost: 20_000, timed: true },
     'times the channel left READY': { atMost: 0 },
     'connections open at the replacement': { atLeast: 2, atMost: 2 },
     'events lost': { atMost: 0 },
@@ -84,7 +84,7 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   const [failed, failedWithLongDeadline] = await Promise.all([failuresOfNext(load), longDeadlineFailures(app)]);
   await stop(load);
   return {
-    'black-holed connection replaced after, ms': replacedAt - holeAt,
+    'time until the black-holed connection is replaced, ms': replacedAt - holeAt,
     'connections replaced in the black hole': watched.replaced,
     'connections open at the replacement': open,
     'times the channel left READY': watched.left,

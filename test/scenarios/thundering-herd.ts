@@ -44,7 +44,7 @@ export const thunderingHerd: Scenario = {
     'peak relative to the usual load': { atMost: 1.6, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
     'new calls failed before their deadline': { atMost: 0 },
-    'reconnected after, ms': { atMost: 7_000, timed: true },
+    'time until the last client reconnects, ms': { atMost: 7_000, timed: true },
     // Applies if the server restarts within the grace period, because no call waits after the grace period.
     'waiting calls': { atLeast: MIN_WAITING_CALLS },
     'new calls': { atLeast: MIN_NEW_CALLS },
@@ -105,11 +105,11 @@ async function measureReconnection(run: Run, kind: UpstreamKind, downMs: number)
     'new calls': afterReady.length,
     'new calls that succeed, %': (100 * succeeded(afterReady)) / afterReady.length,
     'new calls failed before their deadline': afterReady.filter(failedEarly).length,
-    'reconnected after, ms': Math.max(...readyAt) - listensAt,
+    'time until the last client reconnects, ms': Math.max(...readyAt) - listensAt,
     ...(downMs < MIN_GRACE_MS && {
       'waiting calls': waiting.length,
       'waiting calls that succeed': succeeded(waiting),
-      'last waiting call after, ms': Math.max(...waiting.map(({ endedAt = NaN }) => endedAt)) - listensAt,
+      'time until the last waiting call ends, ms': Math.max(...waiting.map(({ endedAt = NaN }) => endedAt)) - listensAt,
     }),
   };
 }

@@ -26,8 +26,8 @@ export const waitingCallsReleased: Scenario = {
     'waiting calls failed': { atMost: 0 },
     'waiting calls not sent': { atMost: 0 },
     'new calls': { atLeast: 50 },
-    'last waiting call sent after, server with 20% spare capacity, ms': { atMost: 15_000, timed: true },
-    'last waiting call sent after, server with 100% spare capacity, ms': { atMost: 6_000, timed: true },
+    'time until the last waiting call is sent, server with 20% spare capacity, ms': { atMost: 15_000, timed: true },
+    'time until the last waiting call is sent, server with 100% spare capacity, ms': { atMost: 6_000, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
   },
   async measure(run) {
@@ -40,8 +40,8 @@ export const waitingCallsReleased: Scenario = {
     const named = (figures: Measured, server: string) =>
       Object.entries(figures).map(([figure, value]) => [`${figure} @${server}`, value] as const);
     return {
-      'last waiting call sent after, server with 20% spare capacity, ms': tightMs,
-      'last waiting call sent after, server with 100% spare capacity, ms': ampleMs,
+      'time until the last waiting call is sent, server with 20% spare capacity, ms': tightMs,
+      'time until the last waiting call is sent, server with 100% spare capacity, ms': ampleMs,
       ...Object.fromEntries([
         ...named(tightFigures, '20% spare capacity'),
         ...named(ampleFigures, '100% spare capacity'),

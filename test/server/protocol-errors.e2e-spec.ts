@@ -33,7 +33,7 @@ it(
     socket.write(frame(FRAME.settings, 0, 0, Buffer.alloc(5)));
     // Keepalive would also close the connection, because this client answers no pings, but not within 60 s.
     await waitFor(() => socket.closed, PATIENTLY);
-    recordTiming(task, 'connection closed after a protocol error, ms', performance.now() - writtenAt, {
+    recordTiming(task, 'time from a protocol error until the connection is closed, ms', performance.now() - writtenAt, {
       atMost: 1_500,
     });
     await waitFor(async () => (await server.counts()).streams === 0, PATIENTLY);

@@ -63,7 +63,7 @@ describe.concurrent('SIGTERM', () => {
       const server = await startServer(onTestFinished, LONG_DRAIN);
       const clients = [1, 2].map(() => new PlainClient(server.url, { onTestFinished }));
       await Promise.all(clients.map((client) => client.get()));
-      recordTiming(task, 'idle server ended after, ms', await server.terminate(), { atMost: 500 });
+      recordTiming(task, 'time until an idle server ends, ms', await server.terminate(), { atMost: 500 });
       expect(server.output).toMatch(
         /server drained [\d.]+ m?s after the shutdown started: 0 calls finished, 0 streams ended, 0 cut off/,
       );
@@ -124,7 +124,7 @@ describe.concurrent('SIGTERM', () => {
       await server.exited();
       const exitedAfterMs = performance.now() - signaledAt;
       expect(exitedAfterMs).toBeGreaterThanOrEqual(1_000);
-      recordTiming(task, 'process with two readiness delays of 1000 ms exited after, ms', exitedAfterMs, {
+      recordTiming(task, 'time until a process with two readiness delays of 1000 ms exits, ms', exitedAfterMs, {
         atMost: 1_900,
       });
     },
@@ -146,7 +146,7 @@ describe.concurrent('SIGTERM', () => {
       const session = client.session();
       const streams = [...watches, session, health];
       await waitFor(() => streams.every(({ messages }) => messages.length === 1), PATIENTLY);
-      recordTiming(task, 'server with open streams ended after, ms', await server.terminate(), { atMost: 500 });
+      recordTiming(task, 'time until a server with open streams ends, ms', await server.terminate(), { atMost: 500 });
       await waitFor(() => streams.every((stream) => stream.status !== undefined), PATIENTLY);
       expect(watches.map((stream) => stream.status?.code)).toEqual([14, 14, 14]);
       expect(watches[0]?.status?.details).toBe('The server is shutting down');
@@ -183,7 +183,7 @@ describe.concurrent('SIGTERM', () => {
       await waitFor(() => watch.messages.length === 1, PATIENTLY);
       const endedAfterMs = await server.terminate();
       expect(endedAfterMs).toBeGreaterThanOrEqual(800);
-      recordTiming(task, 'server with a readiness delay of 800 ms ended after, ms', endedAfterMs, {
+      recordTiming(task, 'time until a server with a readiness delay of 800 ms ends, ms', endedAfterMs, {
         atMost: 800 + 500,
       });
     },
@@ -204,7 +204,7 @@ describe.concurrent('SIGTERM', () => {
       await new Promise((resolve) => session.ping(resolve));
       const endedAfterMs = await server.terminate();
       expect(endedAfterMs).toBeGreaterThan(DRAIN_MS * 0.9 - 5);
-      recordTiming(task, 'server with an incomplete request ended after, ms', endedAfterMs, {
+      recordTiming(task, 'time until a server with an incomplete request ends, ms', endedAfterMs, {
         atMost: DRAIN_MS + EXIT_MS,
       });
       expect(server.output).toMatch(/WARN.*0 calls finished, 0 streams ended, 0 cut off, 1 connection cut off/);
@@ -225,7 +225,9 @@ describe.concurrent('SIGTERM', () => {
       server.signal();
       const line = /server drained (\d+) ms after the shutdown started: 0 calls finished, 1 stream ended, 0 cut off/;
       const [, ms] = await waitFor(() => line.exec(server.output), PATIENTLY);
-      recordTiming(task, 'server beside a hanging HTTP server drained in, ms', Number(ms), { atMost: 500 });
+      recordTiming(task, 'time until a server beside a hanging HTTP server is drained, ms', Number(ms), {
+        atMost: 500,
+      });
       await waitFor(() => watch.status !== undefined, PATIENTLY);
       expect(watch.status?.code).toBe(status.UNAVAILABLE);
       // Lets the process exit.
@@ -249,7 +251,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       stuck.call.pause();
       const endedAfterMs = await server.terminate();
       expect(endedAfterMs).toBeGreaterThan(DRAIN_MS * 0.9 - 5);
-      recordTiming(task, 'server with streams that do not finish ended after, ms', endedAfterMs, {
+      recordTiming(task, 'time until a server with streams that do not finish ends, ms', endedAfterMs, {
         atMost: DRAIN_MS + EXIT_MS,
       });
       stuck.call.resume();
@@ -275,7 +277,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
     frozen.freeze();
     // From now on, the endless stream fills the socket buffers of the system.
     await waitFor(async () => (await server.counts()).streams === 2, PATIENTLY);
-    recordTiming(task, 'server with a frozen client ended after, ms', await server.terminate(), {
+    recordTiming(task, 'time until a server with a frozen client ends, ms', await server.terminate(), {
       atMost: DRAIN_MS + EXIT_MS,
     });
   });
@@ -290,7 +292,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       const client = new PlainClient(`localhost:${String(server.port)}`, { tls: true, onTestFinished });
       await client.get();
       await waitFor(async () => (await server.counts()).sockets === 2, PATIENTLY);
-      recordTiming(task, 'server with a hanging TLS handshake ended after, ms', await server.terminate(), {
+      recordTiming(task, 'time until a server with a hanging TLS handshake ends, ms', await server.terminate(), {
         atMost: DRAIN_MS + EXIT_MS,
       });
     },

@@ -51,9 +51,14 @@ describe('streamIdleTimeoutMs', () => {
         notRetriedBecause: 'committed',
         details: 'No message for 2000 ms (streamIdleTimeoutMs)',
       });
-      recordTiming(task, 'ended after its idle timeout, ms', performance.now() - frozenAt - LONG_IDLE_MS, {
-        atMost: 1_000,
-      });
+      recordTiming(
+        task,
+        'time from the idle timeout until the stream ends, ms',
+        performance.now() - frozenAt - LONG_IDLE_MS,
+        {
+          atMost: 1_000,
+        },
+      );
     },
   );
 
@@ -165,7 +170,7 @@ describe('stream over a black-holed connection', () => {
       const heldAt = performance.now();
       proxy.holdBytes();
       expect(await plain).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
-      recordTiming(task, 'stream over the black-holed connection failed after, ms', performance.now() - heldAt, {
+      recordTiming(task, 'time until the stream on the black-holed connection fails, ms', performance.now() - heldAt, {
         atMost: 11_200,
       });
       await waitFor(() => seen.length === 2, { timeoutMs: 20_000 });

@@ -2,7 +2,7 @@ import type { Bound } from './bound.js';
 
 /** A duration or a rate that a test measured, with the bound that `npm run promises` checks. */
 export interface Timing {
-  /** Name and unit of the figure: 'process exited after, ms'. */
+  /** Name and unit of the figure: 'time until the process exits, ms'. */
   readonly figure: string;
   readonly value: number;
   readonly bound: Bound;

@@ -311,7 +311,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('cancelled attempt', () => {
-    it('cancels the call of an attempt immediately, and again in the next turn on the channel path, when grpc-js has created the child call', () => {
+    it('cancels the call of an attempt immediately; on the channel path, cancels it again in the next turn, after grpc-js has created the child call', () => {
       const { call, clock, attempt, reported } = make();
       attempt.cancel('cancel', 1, 'enough');
       expect(call.did).toEqual(['start', 'cancel 1 enough']);

@@ -13,7 +13,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { ManagedChannel } from '../managed-channel.js';
 
-// Tests the effect of suspicion on a channel with real sockets in virtual time.
+// Tests how a channel handles connections that may be dead, with real sockets and a virtual clock.
 
 const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 const ANSWERED = '/testing.v1.Echo/Answered';
@@ -253,7 +253,7 @@ describe('black-holed connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('creates no replacement for a connection that was already replaced for new credentials', async () => {
+  it('creates no replacement for a connection that was already replaced because the credentials changed', async () => {
     const { proxy } = await startServer();
     const { clock, callServer, start, replacements, rotate } = await setUp([proxy]);
     await callServer();

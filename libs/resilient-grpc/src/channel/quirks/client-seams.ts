@@ -105,7 +105,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     on: 'connection',
     needs: ['transport.session', 'transport.activeCalls', 'transport.addDisconnectListener()'],
     lostWithout:
-      'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection, stream limits) and calls that run on removed addresses for longer than a keepalive interval',
+      'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection, stream limits), and long calls on removed addresses (they fail after one keepalive interval)',
   },
   {
     on: 'connection',

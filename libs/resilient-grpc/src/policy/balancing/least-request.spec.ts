@@ -23,7 +23,11 @@ describe('chooseLeastLoaded', () => {
   it.each([
     ['the endpoint with fewer running attempts', [loadOf(3, 5), loadOf(1, 5)], 1],
     ['the endpoint with the lower latency', [loadOf(0, 5), loadOf(0, 50)], 0],
-    ['the endpoint with the lower product of latency and attempts', [loadOf(0, 50), loadOf(4, 5)], 1],
+    [
+      'the endpoint with the lower product of latency and attempts, including the new attempt',
+      [loadOf(0, 50), loadOf(4, 5)],
+      1,
+    ],
     [
       'the endpoint with fewer running attempts if the latency of one endpoint is unknown',
       [loadOf(2, 1), loadOf(1)],

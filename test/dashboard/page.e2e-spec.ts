@@ -154,10 +154,10 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
 
       await server.kill();
       // No call needs a connection, so the client does not reconnect.
-      await awaitChange(test, 'the loss of the connection shown', page.getByRole('heading', { name: 'Idle orders' }));
+      await awaitChange(test, 'the loss of the connection is shown', page.getByRole('heading', { name: 'Idle orders' }));
       const held = Array.from({ length: 7 }, (_, i) => firstValueFrom(client.get({ id: `held ${i}` })));
-      await awaitChange(test, 'the outage shown', page.getByRole('heading', { name: 'Outage orders' }));
-      await awaitChange(test, 'the waiting calls shown', page.getByText(/7 waiting calls fail in .*ECONNREFUSED/));
+      await awaitChange(test, 'the outage is shown', page.getByRole('heading', { name: 'Outage orders' }));
+      await awaitChange(test, 'the waiting calls are shown', page.getByText(/7 waiting calls fail in .*ECONNREFUSED/));
       await page.getByText(/^Check that the server is running on this address and port.*\.$/).waitFor();
       expect(await fact(page, 'This outage', 'connection attempts')).toMatch(/^\d+ failed$/);
       const oldest = page.locator('.details > .facts > div', { hasText: 'oldest wait' }).locator('dd');
@@ -172,11 +172,11 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
 
       await server.restartAfter(0);
       await Promise.all(held);
-      await awaitChange(test, 'the end of the outage shown', page.getByRole('heading', { name: 'Healthy orders' }), {
+      await awaitChange(test, 'the end of the outage is shown', page.getByRole('heading', { name: 'Healthy orders' }), {
         atMost: 3_000,
       });
       const past = page.getByRole('region', { name: 'Past outages' });
-      await awaitChange(test, 'the past outage shown', past.getByRole('cell', { name: /ECONNREFUSED/ }));
+      await awaitChange(test, 'the past outage is shown', past.getByRole('cell', { name: /ECONNREFUSED/ }));
       const arrived = server.arrived().length;
       expect(arrived).toBe(27);
       await waitFor(async () => (await fact(page, 'Since creation', 'succeeded')) === String(arrived), IN_TIME);
@@ -302,9 +302,9 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       // The page also shows clients that are created at run time, and removes closed ones.
       all.create({ name: 'tenant', protoPath: ORDERS_PROTO, url: UNREACHABLE });
       const tenant = page.getByRole('link', { name: 'tenant' });
-      await awaitChange(test, 'a new client shown', tenant, { atMost: NEXT_UPDATE_MS });
+      await awaitChange(test, 'a new client is shown', tenant, { atMost: NEXT_UPDATE_MS });
       await all.get('tenant').close();
-      await awaitChange(test, 'a closed client removed', tenant, { atMost: NEXT_UPDATE_MS, state: 'detached' });
+      await awaitChange(test, 'a closed client is removed', tenant, { atMost: NEXT_UPDATE_MS, state: 'detached' });
 
       await firstValueFrom(orders('reader').create(ORDER)).catch(() => undefined);
       await page.getByRole('link', { name: 'reader' }).click();
@@ -334,7 +334,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
 
       // A hash typed by hand may be malformed.
       await page.evaluate(`location.hash = '#client=100%'`);
-      await awaitChange(test, 'an unknown client reported', page.getByText('There is no client ‘100%’.'));
+      await awaitChange(test, 'an unknown client is reported', page.getByText('There is no client ‘100%’.'));
       expect(problems).toEqual([]);
     },
   );
@@ -390,7 +390,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
 
       await page.keyboard.press('/');
       await page.keyboard.type('tenant-4');
-      await awaitChange(test, 'the filtered list shown', page.getByText('10 of 50 clients'));
+      await awaitChange(test, 'the filtered list is shown', page.getByText('10 of 50 clients'));
       await page.keyboard.press('Tab');
       expect(await focused(page)).toBe('tenant-40');
       await page.keyboard.press('ArrowDown');
@@ -400,7 +400,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       // The focus is visible.
       expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid');
       await page.keyboard.press('Enter');
-      await awaitChange(test, 'the details shown', page.getByRole('heading', { name: 'Idle tenant-41' }));
+      await awaitChange(test, 'the details are shown', page.getByRole('heading', { name: 'Idle tenant-41' }));
       expect(await focused(page)).toContain('tenant-41');
       // Tab moves the focus through all elements and then out of the page, so there is no keyboard trap.
       const seen = new Set<string>();
@@ -410,7 +410,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       }
       expect(seen).toContain('');
       await page.keyboard.press('Escape');
-      await awaitChange(test, 'the list shown again', page.getByRole('searchbox'));
+      await awaitChange(test, 'the list is shown again', page.getByRole('searchbox'));
       expect(await page.getByRole('searchbox').inputValue()).toBe('tenant-4');
       expect(problems).toEqual([]);
     },
@@ -478,7 +478,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       expect(await page.locator('.details').textContent()).toBe(detailsBefore);
 
       await start(test, { clients, port: before.port });
-      await awaitChange(test, 'the new application shown', page.getByText('Live', { exact: true }), { atMost: 5_000 });
+      await awaitChange(test, 'the new application is shown', page.getByText('Live', { exact: true }), { atMost: 5_000 });
       await waitFor(async () => (await fact(page, 'Since creation', 'succeeded')) === '0', IN_TIME);
       expect(await page.locator('.dashboard.stale').count()).toBe(0);
       expect(problems).toEqual([]);
@@ -499,13 +499,13 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     const { page, problems } = await open(test, `${url}/grpc`);
     await page.getByRole('heading', { name: 'Healthy orders' }).waitFor();
     const drained = clients.get('orders').drain({ timeoutMs: 600_000 });
-    await awaitChange(test, 'the drain shown', page.getByRole('heading', { name: 'Draining orders' }), {
+    await awaitChange(test, 'the drain is shown', page.getByRole('heading', { name: 'Draining orders' }), {
       atMost: NEXT_UPDATE_MS,
     });
     expect(await fact(page, 'Drain', 'still running')).toBe('2');
     server.release();
     await Promise.allSettled([...calls, drained]);
-    await awaitChange(test, 'the end of the drain shown', page.getByRole('heading', { name: 'Closed orders' }), {
+    await awaitChange(test, 'the end of the drain is shown', page.getByRole('heading', { name: 'Closed orders' }), {
       atMost: NEXT_UPDATE_MS,
     });
     expect(await fact(page, 'Drain', 'calls finished')).toBe('2');
@@ -527,18 +527,18 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       const { page } = await open(test, `http://${proxy.url}/grpc`, { ignored: /403/ });
       await page.getByText('No clients yet.').waitFor();
       clients.create({ name: 'late', protoPath: ORDERS_PROTO, url: UNREACHABLE });
-      await awaitChange(test, 'the first client shown', page.getByRole('heading', { name: 'Idle late' }), {
+      await awaitChange(test, 'the first client is shown', page.getByRole('heading', { name: 'Idle late' }), {
         atMost: NEXT_UPDATE_MS,
       });
       for (const text of ['No calls yet.', 'No outages yet.', 'No open streams.', 'No failed calls.'])
         await page.getByText(text).first().waitFor();
 
       proxy.holdBytes('both');
-      await awaitChange(test, 'silence reported', page.getByText('No updates', { exact: true }), { atMost: 5_000 });
+      await awaitChange(test, 'silence is reported', page.getByText('No updates', { exact: true }), { atMost: 5_000 });
       isAdmitting = false;
       proxy.releaseBytes('both');
       proxy.resetAll();
-      await awaitChange(test, 'the refusal shown', page.getByText('Forbidden', { exact: true }), { atMost: 5_000 });
+      await awaitChange(test, 'the refusal is shown', page.getByText('Forbidden', { exact: true }), { atMost: 5_000 });
       await page.getByText('Access to this page was denied: 403.').waitFor();
     },
   );

@@ -154,7 +154,11 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
 
       await server.kill();
       // No call needs a connection, so the client does not reconnect.
-      await awaitChange(test, 'the loss of the connection is shown', page.getByRole('heading', { name: 'Idle orders' }));
+      await awaitChange(
+        test,
+        'the loss of the connection is shown',
+        page.getByRole('heading', { name: 'Idle orders' }),
+      );
       const held = Array.from({ length: 7 }, (_, i) => firstValueFrom(client.get({ id: `held ${i}` })));
       await awaitChange(test, 'the outage is shown', page.getByRole('heading', { name: 'Outage orders' }));
       await awaitChange(test, 'the waiting calls are shown', page.getByText(/7 waiting calls fail in .*ECONNREFUSED/));
@@ -478,7 +482,9 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       expect(await page.locator('.details').textContent()).toBe(detailsBefore);
 
       await start(test, { clients, port: before.port });
-      await awaitChange(test, 'the new application is shown', page.getByText('Live', { exact: true }), { atMost: 5_000 });
+      await awaitChange(test, 'the new application is shown', page.getByText('Live', { exact: true }), {
+        atMost: 5_000,
+      });
       await waitFor(async () => (await fact(page, 'Since creation', 'succeeded')) === '0', IN_TIME);
       expect(await page.locator('.dashboard.stale').count()).toBe(0);
       expect(problems).toEqual([]);

@@ -95,7 +95,7 @@ export const POLICIES = [
   },
   {
     name: 'grpc-js-deadline',
-    about: 'grpc-js with the same deadline',
+    about: 'the peer, grpc-js with the same deadline',
     packages: GRPC_JS,
     load: async () => (await import('./contenders/grpc-js.mjs')).withDeadline,
   },

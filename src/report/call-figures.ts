@@ -32,8 +32,8 @@ const FIGURES = {
   p50: { label: 'half of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p50) },
   p90: { label: '90% of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p90) },
   p99: { label: '99% of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p99) },
-  recovery: { label: 'recovered after the server', cell: ({ recoveryMs }) => milliseconds(recoveryMs) },
-  lastFailure: { label: 'last failure after server', cell: ({ lastFailureMs }) => milliseconds(lastFailureMs) },
+  recovery: { label: 'recovery time', cell: ({ recoveryMs }) => milliseconds(recoveryMs) },
+  lastFailure: { label: 'time to last failure', cell: ({ lastFailureMs }) => milliseconds(lastFailureMs) },
   longestWait: { label: 'longest wait of a call', cell: ({ longestWaitMs }) => milliseconds(longestWaitMs) },
   connectionsReplaced: {
     label: 'connections replaced',

@@ -45,7 +45,7 @@ describe('table', () => {
       'reads   failed                  480                   200                        0',
       'writes  failed                  120                   120                        0',
       'writes  executed twice           0                     0                         0',
-      'recovered after the server    1300 ms                400 ms                    81 ms',
+      'recovery time                 1300 ms                400 ms                    81 ms',
       'longest wait of a call         12 ms                 12 ms                    3120 ms',
     ]);
   });

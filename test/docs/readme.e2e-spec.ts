@@ -55,7 +55,7 @@ describe('README demo table', () => {
       reads: figures('reads   failed'),
       writes: figures('writes  failed'),
       twice: figures('writes  executed twice'),
-      back: figures('recovered after the server'),
+      back: figures('recovery time'),
       longest: figures('longest wait of a call'),
     };
     const results = CONTENDER_NAMES.map((name, index): ContenderResult => {

@@ -79,7 +79,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     on: 'experimental',
     needs: ['createResolver()'],
     lostWithout:
-      'credentials in the targets of custom resolvers; direct calls and `round_robin` for `kubernetes:` targets',
+      'acceptance of credentials in the targets of custom resolvers; direct calls and `round_robin` for `kubernetes:` targets',
   },
   {
     on: 'experimental',

@@ -22,7 +22,7 @@ export const closedWhileIdle: Scenario = {
     'log lines above debug': { atMost: 0 },
     'log lines about slow connections': { atMost: 0, timed: true },
     // One line per closed connection.
-    'log lines READY to IDLE': { atLeast: 5 * CLIENTS },
+    'log lines about READY to IDLE': { atLeast: 5 * CLIENTS },
   },
   measure: (run) => againstEach(run, (kind) => closeWhileIdle(run, kind)),
 };
@@ -82,8 +82,9 @@ async function closeWhileIdle(run: Run, kind: UpstreamKind): Promise<Measured> {
     retried: apps.reduce((sum, { client }) => sum + (client.snapshot().counters.retried ?? 0), 0),
     'log lines above debug': apps.flatMap(otherThanSlow).length,
     'log lines about slow connections': apps.flatMap(slowConnections).length,
-    'log lines READY to IDLE': apps.flatMap(({ lines }) => lines.filter(({ text }) => text.startsWith('READY → IDLE')))
-      .length,
+    'log lines about READY to IDLE': apps.flatMap(({ lines }) =>
+      lines.filter(({ text }) => text.startsWith('READY → IDLE')),
+    ).length,
   };
 }
 

@@ -15,7 +15,7 @@ export const leaksFound: Scenario = {
   promise:
     'With `traceStreams`, an unread stream is logged once with its call site, within 0.5 s after `unreadStreamWarningMs` (here 0.3 s), and is listed among the active calls. `captureLeaks` finds an application that was not closed.',
   bounds: {
-    'time until the report, ms': { atMost: UNREAD_MS + 500, timed: true },
+    'time until the unread stream is reported, ms': { atMost: UNREAD_MS + 500, timed: true },
     'log lines': { atLeast: 1, atMost: 1 },
     'call sites reported in the file of the test': { atLeast: 1, atMost: 1 },
     'active calls with this call site': { atLeast: 1, atMost: 1 },
@@ -50,7 +50,7 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
   const open = await leakMessage(leaks, 50);
   await app.close();
   return {
-    'time until the report, ms': reportedAfterMs,
+    'time until the unread stream is reported, ms': reportedAfterMs,
     'log lines': aboveDebug(app).filter((line) => line.includes(', unread for ')).length,
     'call sites reported in the file of the test': here(reported[0]),
     'active calls with this call site': active.filter(({ openedAt }) => here(openedAt) === 1).length,

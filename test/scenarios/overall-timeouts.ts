@@ -32,7 +32,7 @@ export const overallTimeouts: Scenario = {
     'calls of the rarest kind': { atLeast: MIN_CALLS },
     'attempts of the most retried call': { atLeast: MIN_ATTEMPTS },
     'resumes of the most resumed stream': { atLeast: 1 },
-    'still active': { atMost: 0 },
+    'calls still active': { atMost: 0 },
   },
   measure: (run) => againstEach(run, (kind) => outlast(run, kind)),
 };
@@ -112,6 +112,6 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
     'calls of the rarest kind': rarest(),
     'attempts of the most retried call': mostAttempts(),
     'resumes of the most resumed stream': maxResumes,
-    'still active': apps.reduce((sum, one) => sum + one.activeCalls().length, 0),
+    'calls still active': apps.reduce((sum, one) => sum + one.activeCalls().length, 0),
   };
 }

@@ -84,7 +84,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
     'streams ended with another status': codes.filter((name) => name !== 'UNAVAILABLE').length,
     'feeds not resumed': feeds.filter(({ events }) => events.length <= 3).length,
     'feeds with events lost or repeated': feeds.filter(({ events }) => !isWhole(events)).length,
-    'still active': client.snapshot().active,
+    'calls still active': client.snapshot().active,
   };
 }
 

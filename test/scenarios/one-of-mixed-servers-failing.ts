@@ -57,6 +57,7 @@ export const oneOfMixedServersFailing: Scenario = {
     'If a DNS name resolves to three servers (grpcio, grpc-go, and grpc-js), and one of them fails, is slow, or is frozen, a client with `ejectUnhealthy`, `maxAttempts: 2`, and `attemptTimeoutMs: 1_000` stops using that server within 2 s at 200 calls per second. After that, at most 0.1% of the reads fail, and no read reaches the same server twice.',
   bounds: Object.fromEntries(
     FAULTS.flatMap(({ name }) => [
+      [`time until the ejection, ${name}, ms`, { atMost: MAX_EJECTION_DELAY_MS, timed: true }],
       [`reads after the ejection, ${name}`, { atLeast: 100 }],
       [`reads that failed after the ejection, ${name}`, { atMost: 0 }],
       [`reads that failed from 2 s on, ${name}, %`, { atMost: 0.1, timed: true }],

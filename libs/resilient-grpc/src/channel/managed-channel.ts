@@ -295,8 +295,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   /**
-   * Counts the timeout against all connections, because the streams of a dead connection never end, and calls time out while they wait for
-   * a stream.
+   * Counts the timeout against all connections. The streams of a dead connection never end, so other calls time out while they wait for a
+   * free stream.
    */
   private streamWaitTimedOut({ waitingSince }: Waiter): void {
     const waitedMs = this.dependencies.clock.now() - waitingSince;

@@ -57,7 +57,7 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
   readonly connectTimeoutMs: () => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
-  /** Present if the health of the endpoints is checked: the service, and the metadata for a Watch. */
+  /** Service whose health is checked, and the metadata for a Watch; absent if the health of the endpoints is not checked. */
   readonly healthCheck?: { readonly service: string; readonly metadata: () => Promise<Metadata> } | undefined;
   /** Returns the maximum number of connections to one address. */
   readonly maxConnectionsPerEndpoint: () => number;
@@ -405,7 +405,7 @@ export class WireChannel {
     this.handle(this, { type: 'state', state, error: error === undefined ? undefined : plainError(error) });
   }
 
-  /** Reports a connect failure, which starts an outage, if endpoints are connected but none is serving. */
+  /** Reports a connect failure if endpoints are connected but none is serving. The failure starts an outage. */
   private reportUnusable(): void {
     const why = this.closed ? undefined : this.endpoints?.unusableReason;
     if (why !== undefined) this.connectFailed(otherFailure('not-serving', why));

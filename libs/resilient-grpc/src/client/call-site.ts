@@ -1,9 +1,9 @@
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Returns 'file:line' of the code that called the calling function, for messages about duplicate definitions. */
+/** Returns 'file:line' of the caller's caller, for messages about duplicate definitions. */
 export function callSite(): string {
-  // The first entry is the calling function itself.
+  // The first entry is the caller.
   return places(stackAbove(callSite)).slice(1)[0] ?? UNKNOWN;
 }
 

@@ -437,7 +437,8 @@ class GrpcClient implements ResilientGrpcClient {
     this.awaitedCalls?.close();
     this.registry.close();
     this.outside.close();
-    // A call that has just started is cancelled a second time in the next turn of the event loop. The channel must be open until then.
+    // A call that grpc-js has just started is cancelled a second time in the next turn of the event loop. Until then, the channel must be
+    // open.
     await new Promise<void>((resolve) => {
       this.dependencies.clock.defer(resolve);
     });

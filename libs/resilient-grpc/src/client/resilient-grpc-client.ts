@@ -17,8 +17,8 @@ export interface ResilientGrpcClient {
    */
   getService<T extends object>(service: string): Resilient<T> & T;
   /**
-   * Returns grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried, and do not wait
-   * during an outage. It resends a request that no server application received, as a plain grpc-js client does.
+   * Returns grpc-js's generated client on the same channel, for code that needs callbacks. This library does not retry its calls, and they
+   * do not wait during an outage. As with a plain grpc-js client, a request that no server application received is resent.
    * @throws GrpcConfigurationError if the client has no such service, or several
    */
   getClientByServiceName<T = unknown>(service: string): T;
@@ -39,7 +39,7 @@ export interface ResilientGrpcClient {
   waitForReady(options?: ReadyOptions): Promise<void>;
   /** Returns the open calls, in the order in which they started. A resumable stream counts as one. */
   activeCalls(): readonly ActiveCall[];
-  /** Returns the state of this client as one JSON value. Its counters are always maintained. */
+  /** Returns the state of this client as one JSON value. The counters are maintained even if nothing reads them. */
   snapshot(): GrpcClientSnapshot;
   /**
    * Rejects new calls, ends calls according to their `onDrain`, and lets other calls finish within `timeoutMs` (default 10,000). Then

@@ -12,7 +12,7 @@ import { DashboardProcesses } from './dashboard-processes.js';
 import { resolveDashboardOptions, type ResilientGrpcDashboardOptions } from './dashboard-options.js';
 import { DASHBOARD_ASSETS, dashboardController } from './dashboard.controller.js';
 
-/** Mounts a live, read-only page that shows at most 50 clients of the application. Access requires `guards` or `public: true`. */
+/** Mounts a live, read-only page that shows at most 50 clients of the application. The options must contain `guards` or `public: true`. */
 @Module({})
 export class ResilientGrpcDashboardModule {
   /** @internal Created by Nest. */

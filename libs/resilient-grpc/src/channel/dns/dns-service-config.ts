@@ -41,7 +41,7 @@ export class LocatedServiceConfig {
   ) {}
 }
 
-/** A record without a valid service config, or options or a target that `dnsServiceConfig()` cannot use. */
+/** Result if `dnsServiceConfig()` cannot provide a service config, because the record, the options, or the target is invalid. */
 export class UnreadableServiceConfig {
   constructor(
     readonly problems: readonly ConfigurationProblem[],

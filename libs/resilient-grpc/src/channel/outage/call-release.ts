@@ -74,8 +74,8 @@ export class CallRelease {
     const now = clock.now();
     this.readyAt = now;
     const isPaced = afterOutage || this.waiting.hasRateLimited;
-    // The bound grows with the longest wait, because more calls are waiting after a long outage (long grace period, or `waitForReady:
-    // true`).
+    // The bound grows with the longest wait, because more calls are waiting after a long outage, for example with a long grace period
+    // or `waitForReady: true`.
     this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * this.policy.boundGraces) : 0;
     if (isPaced) {
       const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };

@@ -129,7 +129,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     needs: ['options.host'],
     lostWithout: 'grpc.default_authority for a health Watch',
   },
-  // Probed at the first call that fails after a response.
+  // Probed at the first call that fails after headers or trailers arrived.
   {
     on: 'call',
     needs: [

@@ -80,7 +80,7 @@ class ObservedConnector implements SecureConnector {
     if (this.address === undefined) return this.inner.waitForReady();
     const attempt = this.attempts.begin(this.address);
     this.attempt = attempt;
-    // grpc-js also reconnects a subchannel whose connector it has destroyed, once the backoff of the subchannel ends. If the attempt were not
+    // When the backoff of a subchannel ends, grpc-js may reconnect even if it has destroyed the connector. If the attempt were not
     // released, the unused connection would stay open until the peer closes it.
     if (this.isDestroyed) this.attempts.release(attempt);
     return attempt.prepare(this.inner.waitForReady());

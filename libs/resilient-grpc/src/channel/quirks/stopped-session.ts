@@ -2,7 +2,7 @@ import { constants, type Http2Stream } from 'node:http2';
 import { types } from 'node:util';
 import { reach } from './seam.js';
 
-/** The part of a `node:http2` session that `isStopped` reads. */
+/** The public fields of a `node:http2` session that `isStopped` reads. */
 export interface StoppableSession {
   readonly closed: boolean;
   readonly destroyed: boolean;

@@ -260,7 +260,7 @@ export class HedgedAttempt implements Attempt {
 
   /**
    * Postpones or drops an attempt that must not start yet. If no attempt is in flight, the call waits for the channel to release it. If
-   * attempts are in flight, the new attempt is dropped, because those may still receive a response.
+   * attempts are in flight, the new attempt is dropped, because the others may still receive a response.
    */
   private beginLater(): void {
     if (this.hedges.size === 0) {

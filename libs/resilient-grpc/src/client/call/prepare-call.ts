@@ -26,7 +26,7 @@ export interface PreparedCall {
   readonly startedAt: number;
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
-  /** Metadata of the first attempt; later ones add `grpc-previous-rpc-attempts`. */
+  /** Metadata before interceptors and the metadata function add to it. Attempts after the first add `grpc-previous-rpc-attempts`. */
   readonly metadata: Metadata;
   readonly waitForReady: boolean | undefined;
   /** grpc-js's interceptors, outermost first; `undefined` if there are none. */

@@ -94,7 +94,7 @@ describe('call policy settings', () => {
       warnings: [
         'methods.Create.hedgingDelay has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely',
         "methods.Watch.maxConcurrentCalls 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number",
-        'methods.Upload.hedgingDelay has no effect, because a request stream is sent only once; remove hedgingDelay',
+        'methods.Upload.hedgingDelay has no effect, because request streams are not hedged; remove hedgingDelay',
       ],
     });
   });

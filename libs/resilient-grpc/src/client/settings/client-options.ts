@@ -88,9 +88,9 @@ export interface GrpcClientDefaults {
   readonly connection?: 'on-demand' | 'warm' | undefined;
   /**
    * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. With 'pick_first', the client has one connection,
-   * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request', it compares the load
-   * of two random endpoints (their running attempts and latencies) and uses the less loaded one (`least_request_experimental` in a service
-   * config, gRFC A48). A `kubernetes:` target uses 'round_robin' by default.
+   * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request' (gRFC A48;
+   * `least_request_experimental` in a service config), it compares the load of two random endpoints (their running attempts and latencies)
+   * and uses the less loaded one. A `kubernetes:` target uses 'round_robin' by default.
    * @defaultValue 'pick_first'
    */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
@@ -210,7 +210,7 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
  * serves one, these calls also send `x-retry-chain`; if it is a stream, only during its first 10 s. Nothing else is propagated.
  */
 export interface PropagationOptions {
-  /** Bounds outgoing calls by the inbound deadline (of a gRPC call, or an HTTP `grpc-timeout` header). @defaultValue false */
+  /** Bounds outgoing calls by the inbound deadline (from a gRPC call or an HTTP `grpc-timeout` header). @defaultValue false */
   readonly deadline?: boolean | undefined;
   /**
    * Cancels outgoing calls when the gRPC caller cancels, the deadline of the gRPC call passes, the server ends the gRPC call, or the HTTP
@@ -288,9 +288,9 @@ export interface MethodOptions {
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
    * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile (at least 5 ms)
-   * of the latency of recent first attempts. No hedge is sent until enough attempts have been measured: 50 for 'p90', 100 for 'p95', 500
-   * for 'p99'. The option replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the attempts and
-   * status codes of the method's retry policy. The option has no effect on request streams.
+   * of the latency of recent first attempts. Slow attempts are not hedged until enough attempts have been measured: 50 for 'p90', 100 for
+   * 'p95', 500 for 'p99'. The option replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the
+   * attempts and status codes of the method's retry policy. The option has no effect on request streams.
    * @defaultValue none
    */
   readonly hedgingDelay?: HedgingPercentile | undefined;

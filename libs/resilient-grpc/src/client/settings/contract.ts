@@ -211,8 +211,8 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
 }
 
 /**
- * Returns `missing` with the closest name of a .proto file in the same folder; `undefined` if no name is close. A relative folder is looked
- * up in the working directory and in each of `folders`.
+ * Returns `missing` with its file name replaced by the closest .proto file name in the same folder; `undefined` if no name is close. A
+ * relative folder is looked up in the working directory and in each of `folders`.
  */
 function closestFile(missing: string, folders: readonly string[]): string | undefined {
   const { dir, name } = parse(missing);

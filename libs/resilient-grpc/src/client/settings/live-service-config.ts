@@ -96,7 +96,9 @@ export class LiveServiceConfig {
 
   /**
    * Starts without waiting for the first value, for a client that is created outside of startup. Later values are updates, so invalid ones
-   * are logged. @throws GrpcConfigurationError if the source has already failed, completed, or emitted an invalid value
+   * are logged.
+   *
+   * @throws GrpcConfigurationError if `first` has already been rejected
    */
   start(): void {
     if (this.startProblems.length > 0) throw new GrpcConfigurationError(this.startProblems);

@@ -57,8 +57,8 @@ const METHOD_OPTIONS = {
 
 /**
  * True if the options of a call, except `deadline` and `metadata`, are valid; `callOptionsSchema` finds the problems of invalid options.
- * Written out, because this function runs for each call with options, and a loop over the table would double the cost. Durations,
- * `prefetch`, and `onDrain` are read even if they are not enumerable; an invalid duration would end the process.
+ * The checks are written out, because this function runs for each call with options, and a loop over the table would double the cost.
+ * Durations, `prefetch`, and `onDrain` are read even if they are not enumerable; an invalid duration would end the process.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
   const { prefetch } = call;

@@ -88,7 +88,7 @@ function resolveOptions(options: Partial<MethodOptions>, client: GrpcClientDefau
   return Object.fromEntries(entries) as ResolvedMethodOptions;
 }
 
-/** True if calls of a method can be hedged. Request streams cannot be hedged, because they are sent only once. */
+/** True if calls of a method can be hedged. Request streams cannot be hedged, because their messages go to one attempt at a time. */
 export function canHedge(method: MethodDescriptor): boolean {
   return !method.requestStream;
 }

@@ -432,7 +432,7 @@ describe('startup warnings', () => {
       methodConfig: [{ name: [{ service: 'shop.v1.Orders', method }], hedgingPolicy: { maxAttempts: 2 } }],
     });
     expect(warnings({ serviceConfig: hedging('Upload') })).toEqual([
-      'hedgingPolicy of shop.v1.Orders/Upload is not applied, because a request stream is sent only once',
+      'hedgingPolicy of shop.v1.Orders/Upload is not applied, because request streams are not hedged',
     ]);
     expect(policy({ serviceConfig: hedging('Upload') }, 'Upload')).toMatchObject({ safeToRepeat: false });
     expect(warnings({ serviceConfig: hedging('Create') })).toEqual([]);

@@ -61,7 +61,7 @@ export interface LivePolicies {
   readonly balancing: BalancingSettings;
   /**
    * Starts without waiting for `first`, for a client that is created outside of startup.
-   * @throws GrpcConfigurationError if the first service config has already arrived and is invalid
+   * @throws GrpcConfigurationError if `first` has already been rejected
    */
   start(): void;
   /** Returns the policy of a method for a call that starts now. */

@@ -78,7 +78,7 @@ function optionWarnings(
       const warnings: string[] = [];
       const delay = named('hedgingDelay');
       if (delay !== undefined && !canHedge(method)) {
-        warnings.push(`${delay} has no effect, because a request stream is sent only once; remove hedgingDelay`);
+        warnings.push(`${delay} has no effect, because request streams are not hedged; remove hedgingDelay`);
       } else if (delay !== undefined && !isLive && policies.get(method.path)?.safeToRepeat !== true) {
         warnings.push(
           `${delay} has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely`,
@@ -119,9 +119,7 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
       if (descriptor === undefined) {
         warnings.push(`serviceConfig names ${service}/${truncate(method)}, which the contract does not define`);
       } else if (hedging !== undefined && !canHedge(descriptor)) {
-        warnings.push(
-          `hedgingPolicy of ${service}/${method} is not applied, because a request stream is sent only once`,
-        );
+        warnings.push(`hedgingPolicy of ${service}/${method} is not applied, because request streams are not hedged`);
       }
     }
   }

@@ -19,8 +19,8 @@ const MIN_DELAY_MS = 5;
 const ATTEMPTS_PER_UPDATE = 16;
 
 /**
- * Hedging delay of one method that follows a percentile of the latency of its first attempts. The delay is Infinity, so that no hedge is
- * sent, until enough attempts have been measured: 50 for p90, 100 for p95, 500 for p99.
+ * Hedging delay of one method that follows a percentile of the latency of its first attempts. The delay is Infinity, so that slow attempts
+ * are not hedged, until enough attempts have been measured: 50 for p90, 100 for p95, 500 for p99.
  *
  * Only the latency of an attempt that received response headers or succeeded is known. If an attempt ends otherwise (it fails, is
  * cancelled, or loses to a hedge), its age is recorded if it exceeds the delay, because the attempt was slow in any case. Without these

@@ -181,7 +181,7 @@ export type GrpcClientEvent = {
       readonly resumes: number;
       /** Time in milliseconds from the end of the interrupted call to the first attempt of the call that resumes the stream. */
       readonly gapMs: number;
-      /** True if messages were delivered between the previous resume, or the start of the stream, and this resume. */
+      /** True if messages were delivered since the previous resume or, at the first resume, since the start of the stream. */
       readonly progress: boolean;
     }
   /**

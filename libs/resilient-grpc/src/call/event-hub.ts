@@ -31,7 +31,7 @@ export class EventHub<E extends AnyEvent = GrpcClientEvent> {
   ) {}
 
   /**
-   * Adds `listener`, and returns a function that removes it. Errors that the listener throws are rethrown in a microtask, outside the call.
+   * Adds `listener`, and returns a function that removes it. Errors that the listener throws are rethrown in a microtask, outside `emit`.
    */
   listen(listener: EventListener<E>, everyCall: boolean): () => void {
     this.listeners.set(listener, everyCall);

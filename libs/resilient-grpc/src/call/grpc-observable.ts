@@ -17,8 +17,8 @@ export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T>
   }
 
   /**
-   * Returns a lazy iterator: the first `next()` starts the call. Nest creates an iterator for each handler result and discards it, so the
-   * creation must be cheap and must not start a call.
+   * Returns a lazy iterator: the first `next()` starts the call. To discard a handler result, Nest 12 creates its iterator and calls only
+   * `return()`, which must not start a call.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
     return new StreamIterator(this.openStream);

@@ -37,7 +37,7 @@ export type GrpcServerEvent = {
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The Observable of a unary handler emitted another value after the response. */
   | { readonly type: 'extra-response'; readonly path: string }
-  /** Trailers of a handler were omitted: those that HTTP/2 or gRPC forbids, or all if they exceed 60 KiB with the status message. */
+  /** Trailers of a handler were omitted: those that HTTP/2 or gRPC forbids, or all if they and the status message exceed 60 KiB. */
   | { readonly type: 'trailers-omitted'; readonly path: string }
   /**
    * An overload began or ended. During an overload, the server refuses calls that it cannot start in time. `limit` is the

@@ -15,7 +15,10 @@ export interface StreamScope {
   readonly outer: StreamScope | undefined;
   /** Number of resumes. The operator increments it before the next call begins. */
   readonly resumes: number;
-  /** Deadline of the whole stream, in milliseconds since 1970; Infinity at first. Clients set it from a call that has a deadline. */
+  /**
+   * Deadline of the whole stream, in milliseconds since 1970; Infinity at first. When a call of the stream ends, its client may lower this
+   * value to the deadline of that call.
+   */
   deadline: number;
   /** The clients' records of the stream. Each client adds one at its first call. */
   readonly hosts: Set<StreamHost>;
@@ -48,7 +51,7 @@ export type StreamOutcome = 'succeeded' | 'failed' | 'cancelled';
 let current: StreamScope | undefined;
 
 /**
- * Runs `work`. Calls that begin in it synchronously belong to `scope`. Needed only if the scope cannot be passed as an argument, for
+ * Runs `work`. The calls that `work` starts synchronously belong to `scope`. Needed only if the scope cannot be passed as an argument, for
  * example to an Observable whose operators wrap the call.
  */
 export function inStreamScope<T>(scope: StreamScope | undefined, work: () => T): T {

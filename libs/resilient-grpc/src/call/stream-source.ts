@@ -28,7 +28,7 @@ export interface StreamSource {
   begin(): void;
   /** Resumes a paused stream, because the sink accepts messages again. */
   resumeReading(): void;
-  /** Cancels the run: the reader unsubscribed. */
+  /** Cancels the run, because the reader unsubscribed. */
   unsubscribe(): void;
 }
 

@@ -38,8 +38,8 @@ interface Message {
 
 /**
  * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class starts the call again if no server
- * application received it: once if a GOAWAY, or a trusted REFUSED_STREAM, rejected its stream, as in a plain channel, and up to ten times
- * if its request was never sent.
+ * application received it. The call is resent up to ten times if its request was never sent. If a GOAWAY, or a trusted REFUSED_STREAM,
+ * rejected the stream of the call, the call is resent once, as in a plain channel.
  */
 export class CallbackCall implements Call, Listener {
   private wire: WireChannel;

@@ -41,7 +41,7 @@ export class CallbackAttempt implements EndpointAttempt {
     clock: Clock,
   ): CallbackAttempt | undefined {
     if (wireChannel.endpoints === undefined && wireChannel.loads === undefined) return undefined;
-    // A call that cannot start immediately waits, in grpc-js for a connection or in Node for a stream.
+    // A call that cannot start immediately waits for a connection (in grpc-js) or for a stream (in Node).
     const startsNow = wireChannel.ready && wireChannel.hasFreeStream;
     return new CallbackAttempt(call, wireChannel, isUnary && startsNow, clock);
   }

@@ -39,8 +39,8 @@ export interface DirectCallListener {
 }
 
 /**
- * A call on one connection, without grpc-js's channel: frames messages, inflates compressed messages, and enforces the deadline and the
- * size limits, like grpc-js's channel.
+ * A call on one connection that does not pass through grpc-js's channel. Like that channel, it frames messages, inflates compressed
+ * messages, and enforces the deadline and the size limits.
  */
 export class DirectCall implements ConnectionCallListener {
   private picked!: PickedCall;

@@ -23,7 +23,7 @@ export function isInflatable(encoding: string): encoding is Encoding {
  */
 export async function inflate(encoding: Encoding, message: Buffer, maxBytes: number): Promise<Buffer | InflateFailure> {
   try {
-    // Node requires a limit of at least 1. The caller checks the size of the result, too.
+    // Node requires a limit of at least 1. If `maxBytes` is 0, grpc-js has already rejected the compressed message.
     return await INFLATERS[encoding](message, maxBytes === -1 ? {} : { maxOutputLength: Math.max(maxBytes, 1) });
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'

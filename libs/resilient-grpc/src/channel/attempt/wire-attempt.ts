@@ -103,7 +103,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
-    // Counted first: if the connection has closed, this attempt may replace the channel, and a replaced channel without attempts closes.
+    // Counted first. If the start of the call detects that the connection has closed, a pending replacement may take over, and a replaced
+    // channel closes if it has no attempts.
     wireChannel.attemptStarted();
     try {
       if (interceptors === undefined && (options === undefined || !needsChannel(options))) {

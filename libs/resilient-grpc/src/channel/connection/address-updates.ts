@@ -24,8 +24,8 @@ export const MAX_ADDRESSES = 1_000;
  * An update with the same addresses, in any order, is skipped, because round_robin would recreate its state for each address. pick_first
  * prefers the first addresses, so it receives each update.
  *
- * For an idle channel, the latest addresses are kept until it connects, because a policy connects to addresses at once, even if no call
- * needs a connection. Until then, errors and empty updates are ignored.
+ * For an idle channel, the latest addresses are kept until the channel connects, because a policy connects to addresses immediately, even
+ * if no call needs a connection. Until then, errors and empty updates are ignored.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;

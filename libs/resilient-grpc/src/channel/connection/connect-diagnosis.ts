@@ -36,7 +36,7 @@ export class ConnectDiagnosis {
     this.tlsDetection = new TlsDetection(dependencies.clock);
   }
 
-  /** Reason why the channel has no connection: a running attempt that is slow, or else the last error. `undefined` if there is no error. */
+  /** `lastError`, or the description of a running attempt to connect that is slow. `undefined` if there is no error. */
   get cause(): string | undefined {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.message ?? this.lastError);
   }
@@ -60,8 +60,8 @@ export class ConnectDiagnosis {
   }
 
   /**
-   * Remedy for a running attempt to connect that is slow, or else for `cause`, with the command of the doctor; `undefined` if neither
-   * exists, or if `cause` does not describe an attempt to connect.
+   * Remedy for a running attempt to connect that is slow, or else for the failed attempt that `lastError` describes; `undefined` if there
+   * is neither. Includes the command of the doctor if the doctor supports the target.
    */
   get remedy(): string | undefined {
     const kind = this.dependencies.slowAttempt()?.kind ?? this.kind;

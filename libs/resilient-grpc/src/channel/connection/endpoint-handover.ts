@@ -3,8 +3,9 @@ import type { AddressUpdate, EndpointList } from './address-updates.js';
 
 /**
  * Passes the endpoints of a name to a load-balancing policy. If an update contains endpoints, but none of them is usable (READY and
- * serving), the usable endpoints that it removes stay in use until a new endpoint is usable, or no removed endpoint is usable. Without this
- * rule, a wrong DNS record would cause an outage while working connections are open. pick_first keeps its connection in the same way.
+ * serving), the usable endpoints that the update removes stay in use. They are released when a new endpoint becomes usable, or when all
+ * removed endpoints have become unusable. Without this rule, a wrong DNS record would cause an outage while working connections are open.
+ * pick_first keeps its connection in the same way.
  */
 export class EndpointHandover {
   /** Endpoints that the policy uses. */

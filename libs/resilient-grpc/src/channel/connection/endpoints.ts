@@ -262,7 +262,7 @@ export class Endpoints {
     return `no endpoint is serving (${list})`;
   }
 
-  /** Fraction of its usual calls that the endpoint at `address` receives: 1, or less during its slow start. */
+  /** Fraction of the usual calls that the endpoint at `address` receives: 1, or less during its slow start. */
   weightOf(address: string): number {
     const { policy } = this;
     const endpoint = this.byAddress.get(address);

@@ -22,7 +22,7 @@ const POLL_INTERVAL_MS = 250;
 
 /**
  * Closes connections that no longer work, but are still open because Node did not report their end. Every call on these connections hangs.
- * The timer runs only while calls are active.
+ * The timer runs only while calls are active. The detector closes a connection in two cases:
  *
  * - HTTP/2 has stopped after a protocol error by the peer (`isStopped`). One check is enough.
  * - The peer has reset a TLS connection. If a write fails because of the reset, Node drops the write without notifying HTTP/2 (`TLSWrap`).

@@ -252,7 +252,7 @@ export type GrpcClientEvent = {
       readonly type: 'endpoint-watch';
       readonly change: 'failed';
       readonly cause: string;
-      /** Command that fixes the error, if known. */
+      /** Remedy for a missing permission, with a command; absent for other errors. */
       readonly remedy?: string;
       /** Number of addresses in use. */
       readonly addresses: number;

@@ -109,7 +109,7 @@ export interface EndpointWatchSnapshot {
   readonly changedAt?: string;
   /** Reason why requests fail; present in the state 'failing'. */
   readonly error?: string;
-  /** Command that fixes the error, if known. It applies a manifest that permits the watch. */
+  /** Remedy for a missing permission, with a command that applies a manifest; absent for other errors. */
   readonly remedy?: string;
 }
 

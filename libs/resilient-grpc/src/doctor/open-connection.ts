@@ -106,7 +106,7 @@ function failureOf(phase: ConnectionFailure['phase'], error: unknown): Connectio
   return { phase, code: code === 'ECONNRESET' && syscall === undefined ? 'closed' : code, message };
 }
 
-/** Returns the `:authority` that grpc-js sends for a target: for 'dns:///orders:50051', 'orders:50051'; for a Unix socket, 'localhost'. */
+/** Returns the `:authority` that grpc-js sends for a target: 'orders:50051' for 'dns:///orders:50051', 'localhost' for a Unix socket. */
 export function authorityOf(canonicalTarget: string): string {
   const uri = targetUri(canonicalTarget);
   switch (uri.scheme) {

@@ -9,7 +9,7 @@ export const REFLECTION_SERVICES = [
 /** A request to the reflection service. */
 export type ReflectionRequest = { readonly listServices: string } | { readonly fileContainingSymbol: string };
 
-/** A response from the reflection service. Only one part is set: `errorResponse` if the request failed. The stream then stays open. */
+/** A response from the reflection service, with one of these properties. After an `errorResponse`, the stream stays open. */
 export interface ReflectionResponse {
   readonly listServicesResponse?: { readonly service: readonly { readonly name: string }[] };
   readonly fileDescriptorResponse?: { readonly fileDescriptorProto: readonly Buffer[] };

@@ -20,7 +20,7 @@ const HELP = `Usage: nestjs-resilient-grpc doctor <target> [options]
 
 Diagnoses why a gRPC client cannot reach its server: name resolution, connection, TLS, HTTP/2, health.
 <target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock,
-kubernetes:///orders.shop:50051 (uses the kubeconfig that KUBECONFIG names, or the pod's service account)
+kubernetes:///orders.shop:50051 (uses the files in KUBECONFIG, ~/.kube/config, or the pod's service account)
 
   --tls                    use TLS with Node's default certificate authorities, like tls: {} in a client
   --ca FILE                use TLS with this certificate authority

@@ -2,7 +2,7 @@
 export type RetryRefusal =
   /** Part of the response had arrived. */
   | 'committed'
-  /** The retry policy of the method does not list the status code. */
+  /** The retry or hedging policy of the method, or the default retry policy if it has neither, does not list the status code. */
   | 'fatal-status'
   /** The method is not declared safe to repeat, and the server may have received the request. */
   | 'not-safe-to-repeat'

@@ -1,6 +1,6 @@
 import { StatusCode } from '../status/status-code.js';
 
-/** Reason why a replayed session cannot continue. */
+/** Reason why a replayed session, or one of its calls, failed. */
 export type ReplayFailureReason =
   /** An Observable emitted more messages than may be buffered for a slower connection. */
   | 'source-too-fast'
@@ -8,7 +8,7 @@ export type ReplayFailureReason =
   | 'duplicate-id'
   /** No acknowledgment arrived within `ackTimeoutMs`. */
   | 'acknowledgment-timeout'
-  /** The server ended the call cleanly without acknowledging every message. */
+  /** Messages were unacknowledged when the server ended the call cleanly, or when a shutdown ended the session. */
   | 'unacknowledged';
 
 const STATUS_CODES: Readonly<Record<ReplayFailureReason, StatusCode>> = {
@@ -21,7 +21,11 @@ const STATUS_CODES: Readonly<Record<ReplayFailureReason, StatusCode>> = {
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.ReplayError');
 
-/** Error of a `replayUnacknowledged` session that cannot continue, for a reason other than the status of its call. */
+/**
+ * Error of a `replayUnacknowledged` session, or of one of its calls, for a reason other than the status of a call. After
+ * 'acknowledgment-timeout' and 'unacknowledged', another call follows by default, except during a shutdown. The other reasons end the
+ * session.
+ */
 export class ReplayError extends Error {
   override readonly name = 'ReplayError';
   readonly code: StatusCode;

@@ -1,8 +1,8 @@
 const NAME = 'grpc-endpoints';
 
 /**
- * Returns a command that grants the permissions to list and watch EndpointSlices. `message` is the error message from the API server and
- * names the user: 'endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'. The
+ * Returns a remedy with a command that grants the permissions to list and watch EndpointSlices. `message` is the API server's error message
+ * and names the user: 'endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'. The
  * manifest is JSON, because the remedy must fit on one line.
  */
 export function permissionRemedy(message: string, namespace: string): string {

@@ -21,7 +21,7 @@ export interface SliceList {
 export interface RequestFailure {
   /** One-line message with the failure and its cause. */
   readonly message: string;
-  /** Command that fixes the failure, if one is known. */
+  /** Remedy for a missing permission, with a command; absent for other failures. */
   readonly remedy?: string;
 }
 

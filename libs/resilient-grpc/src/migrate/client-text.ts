@@ -62,7 +62,7 @@ const KEEPALIVE: ReadonlySet<string> = new Set([
   'keepalivePermitWithoutCalls',
 ]);
 
-/** Thrown if a client must be rewritten by hand. The message continues a sentence that starts with the client. */
+/** Thrown if a client must be rewritten by hand. The message is a predicate whose subject is the client. */
 class ByHand extends Error {}
 
 /** Rewrites the options of one client for `forFeature`. */

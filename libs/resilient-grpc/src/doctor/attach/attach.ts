@@ -107,7 +107,7 @@ async function showUntilQuit(
   }
 }
 
-/** Returns a frame that overwrites the previous one, cut to the height of the terminal. */
+/** Renders a frame as text that overwrites the previous frame, and cuts the text to the height of the terminal. */
 function screenOf(frame: Frame, paint: Paint, { columns, rows }: AttachTerminal['stdout']): string {
   const lines = renderFrame(frame, columns ?? DEFAULT_COLUMNS, paint);
   const height = Math.max((rows ?? 24) - 2, 1);

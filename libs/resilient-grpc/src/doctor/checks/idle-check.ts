@@ -52,7 +52,7 @@ function droppedVerdict({ answeredMs, lostMs, how }: Extract<IdleOutcome, { kind
   if (answeredMs === 0) return ['warning', message, `measure shorter times: --idle ${seconds(lostMs)}`];
   const pings =
     keepaliveFor(answeredMs) === undefined
-      ? 'a stream without messages is dropped, too: let it send messages more often'
+      ? 'a stream without messages is dropped, too; send frequent heartbeat messages on quiet streams'
       : `for streams without messages, set keepalive: { keepaliveTimeMs: ${String(keepaliveFor(answeredMs))} } (check it with --keepalive ${seconds(keepaliveFor(answeredMs) ?? 0)})`;
   if (CLIENT_IDLE_TIMEOUT_MS <= answeredMs) return ['ok', `${message}; ${CLIENT_CLOSES_FIRST}`, pings];
   return ['warning', message, `${recommendation(answeredMs)}; ${pings}`];

@@ -40,6 +40,61 @@ describe('target that grpc-js accepts but cannot use', () => {
   });
 });
 
+describe('target that grpc-js would look up as one DNS name', () => {
+  it.each([
+    ['10.0.0.1:50051,10.0.0.2:50051', "write 'ipv4:10.0.0.1:50051,10.0.0.2:50051'"],
+    ['[::1]:50051,[::2]:50051', "write 'ipv6:[::1]:50051,[::2]:50051'"],
+    ['orders-1:50051,orders-2:50051', "write 'dns:///name:port' with a name that resolves to all addresses"],
+    ['dns:///orders-1:50051,orders-2:50051', "write 'dns:///name:port' with a name that resolves to all addresses"],
+    ['localhost:50051,10.0.0.2', "write 'dns:///name:port' with a name that resolves to all addresses"],
+  ])('rejects the list of addresses %s', (target, remedy) => {
+    expect(targetProblem(target)).toContain(`expected one address or name, got '${target}'; ${remedy}`);
+  });
+
+  it.each([
+    ['ipv4:localhost:50051', '4', 'localhost:50051'],
+    ['ipv4:10.0.0.1:50051,[::1]:50051', '4', '[::1]:50051'],
+    ['ipv6:10.0.0.1', '6', '10.0.0.1'],
+  ])('rejects the target %s, which contains a name or an address of the other IP version', (target, version, found) => {
+    expect(targetProblem(target)).toBe(
+      `expected IPv${version} addresses after 'ipv${version}:', got '${found}' in '${target}'; write 'dns:///name:port' for a name`,
+    );
+  });
+
+  it.each(['ipv4:10.0.0.1', 'ipv4:10.0.0.1:50051,10.0.0.2', 'ipv6:::1', 'ipv6:[::1]:50051,fe80::7'])(
+    'accepts the IP addresses of the target %s',
+    (target) => {
+      expect(targetProblem(target)).toBeUndefined();
+    },
+  );
+
+  it('rejects a list of addresses for a server', () => {
+    expect(targetProblem('10.0.0.1:50051,10.0.0.2:50051', 0)).toContain('a server listens on one address');
+  });
+
+  it.each([
+    ['dns://orders:50051', 'dns:///orders:50051'],
+    ['dns:/orders:50051', 'dns:///orders:50051'],
+    ['dns://orders', 'dns:///orders'],
+  ])('rejects the target %s, which needs three slashes', (target, expected) => {
+    expect(targetProblem(target)).toBe(`expected three slashes after 'dns:', got '${target}'; write '${expected}'`);
+  });
+
+  it.each([
+    ['::1:50051', '[::1]:50051'],
+    ['dns:///fe80::7:50051', '[fe80::7]:50051'],
+  ])('rejects the IPv6 address of the target %s, which has a port and no brackets', (target, expected) => {
+    expect(targetProblem(target)).toBe(
+      `expected brackets around an IPv6 address with a port, got '${target}'; write '${expected}'`,
+    );
+  });
+
+  it('reports the missing port of an IPv6 address without brackets', () => {
+    expect(targetProblem('2001:db8::7')).toBeUndefined();
+    expect(lacksPort('2001:db8::7')).toBe(true);
+  });
+});
+
 describe('target with credentials', () => {
   it.each(['redis://me:hush@cache:1/0', 'dns:///me:hush@orders:1', 'hush:hush@orders:1'])(
     'rejects credentials in the target %s, and masks them in the message',

@@ -1,5 +1,5 @@
 import { Resolver } from 'node:dns';
-import { isIP } from 'node:net';
+import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import { parseChoiceCount, LEAST_REQUEST_POLICY_NAME } from '../policy/balancing/least-request-config.js';
@@ -51,12 +51,40 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
     const host = minPort === 0 ? '0.0.0.0' : 'localhost';
     return `expected a host before the port, got '${url}'; write '${host}:${hostless}'`;
   }
+  // grpc-js requires a slash after the authority, and looks up everything after 'dns:' otherwise.
+  const afterSlashes = /^dns:\/{1,2}([^/]+)$/.exec(url)?.[1];
+  if (afterSlashes !== undefined)
+    return `expected three slashes after 'dns:', got '${url}'; write 'dns:///${afterSlashes}'`;
+  const [, version = '', ips = ''] = /^ipv([46]):([^/].*)$/.exec(url) ?? [];
+  const notIp = version === '' ? undefined : ips.split(',').find((one) => isIP(ipOf(one)) !== Number(version));
+  if (notIp !== undefined)
+    return `expected IPv${version} addresses after 'ipv${version}:', got '${notIp}' in '${url}'; write 'dns:///name:port' for a name`;
+  const address = addressOf(url);
+  if (address?.includes(',') === true)
+    return `expected one address or name, got '${url}'; ${listRemedy(address, minPort)}`;
+  const [, ip = '', ipPort = ''] = /^([\da-f:]+):(\d+)$/i.exec(address ?? '') ?? [];
+  if (isIPv6(ip) && !isIPv6(address ?? ''))
+    return `expected brackets around an IPv6 address with a port, got '${url}'; write '[${ip}]:${ipPort}'`;
   const port = portOf(url);
   if (port === undefined) return undefined;
   if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < minPort) {
     return `expected a port from ${String(minPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
   }
   return undefined;
+}
+
+/** Returns the host of 'host:port', 'host', or '[::1]:port', without brackets. */
+function ipOf(address: string): string {
+  return isIP(address) === 0 ? (dnsNameOf(address)?.host ?? address) : address;
+}
+
+/** Returns the remedy for a list of addresses without a scheme, which grpc-js would look up as one DNS name. */
+function listRemedy(list: string, minPort: number): string {
+  if (minPort === 0) return 'a server listens on one address';
+  const hosts = list.split(',').map(ipOf);
+  const scheme = hosts.every(isIPv4) ? 'ipv4' : hosts.every(isIPv6) ? 'ipv6' : undefined;
+  if (scheme !== undefined) return `write '${scheme}:${list}'`;
+  return "write 'dns:///name:port' with a name that resolves to all addresses, or 'ipv4:' and a list of IP addresses";
 }
 
 /**

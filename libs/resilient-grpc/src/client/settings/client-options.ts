@@ -24,8 +24,9 @@ export interface GrpcClientDefaults {
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. When it
-   * expires, the stream fails with UNAVAILABLE and `reason: 'stream-idle'`; `resumable` resumes it with another call.
+   * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. Time
+   * spent waiting for the channel does not count. When it expires, the stream fails with UNAVAILABLE and `reason: 'stream-idle'`;
+   * `resumable` resumes it with another call.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
@@ -254,8 +255,8 @@ export interface MethodOptions {
    */
   readonly waitForReady?: boolean | undefined;
   /**
-   * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. @defaultValue
-   * the value of the client
+   * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. Time
+   * spent waiting for the channel does not count. @defaultValue the value of the client
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /** Maximum number of messages that are read ahead of a slow `for await` loop, 1 or more. @defaultValue 16 */

@@ -117,7 +117,8 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   },
   'target-not-resolved': {
     cause: 'cannot be resolved',
-    remedy: 'check that the service exists and has ready endpoints, and that this process may read them',
+    remedy:
+      'check the target and the resolver of its scheme, and that the service has ready endpoints, which this process may read',
     reconnect: 'refused',
   },
   silent: {

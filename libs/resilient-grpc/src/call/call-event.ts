@@ -4,6 +4,7 @@ import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { CallPath } from './call-path.js';
 import type { ConnectivityState, EndpointSnapshot } from './connectivity.js';
+import type { UnsentField } from './unsent-field.js';
 import type { UntestedVersion } from './untested-version.js';
 
 /** Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). */
@@ -189,6 +190,11 @@ export type GrpcClientEvent = {
    * (`NODE_ENV` is not 'production').
    */
   | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
+  /**
+   * A value of a request is not sent, or another value is sent. Emitted at most once per method and field, and only in development
+   * (`NODE_ENV` is not 'production').
+   */
+  | ({ readonly type: 'unsent-field' } & UnsentField)
   /**
    * Unary calls without a deadline have been waiting for a response for at least 20 s, and their connection has received nothing for
    * 20 s. Each call is reported once.

@@ -1,6 +1,7 @@
 import type { MethodKind } from './method.js';
 import type { ServerConcurrencyLimit } from './server-overload.js';
 import type { StatusCode } from '../status/status-code.js';
+import type { UnsentField } from './unsent-field.js';
 import type { UntestedVersion } from './untested-version.js';
 
 /**
@@ -59,6 +60,11 @@ export type GrpcServerEvent = {
    * object, such as a channel or a call, is checked once per process.
    */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
+  /**
+   * A value of a response is not sent, or another value is sent. Emitted at most once per method and field, and only in development
+   * (`NODE_ENV` is not 'production').
+   */
+  | ({ readonly type: 'unsent-field' } & UnsentField)
   /** A handler or its teardown failed with an error that the caller does not receive in full, or a response could not be serialized. */
   | { readonly type: 'handler-failed'; readonly path: string; readonly error: unknown }
 );

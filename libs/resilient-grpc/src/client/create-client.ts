@@ -37,7 +37,8 @@ import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
 import { AwaitedCalls } from './awaited-calls.js';
-import { findService } from './settings/contract.js';
+import { withCheckedRequests } from './checked-requests.js';
+import { findService, type Services } from './settings/contract.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 import { ClientStatistics } from './statistics/client-statistics.js';
@@ -109,6 +110,7 @@ class GrpcClient implements ResilientGrpcClient {
   private closing: Promise<void> | undefined;
   private stopKeepingTraces: (() => void) | undefined;
   private hasWarnedOfThrottle = false;
+  private readonly services: Services;
   /** `undefined` in production. */
   private readonly awaitedCalls: AwaitedCalls | undefined;
   private readonly mark: WeakRef<OpenClient>;
@@ -169,7 +171,11 @@ class GrpcClient implements ResilientGrpcClient {
       random,
     };
     this.runtime = new MethodRuntime(settings, this.context);
-    if (process.env['NODE_ENV'] !== 'production') this.awaitedCalls = new AwaitedCalls(clock, this.hub);
+    this.services = settings.services;
+    if (process.env['NODE_ENV'] !== 'production') {
+      this.awaitedCalls = new AwaitedCalls(clock, this.hub);
+      this.services = withCheckedRequests(settings.services, this.hub);
+    }
     this.mark = markOpen(this);
   }
 
@@ -237,7 +243,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   getService<T extends object>(service: string): Resilient<T> & T {
-    const name = findService(this.settings.services, service, this.name);
+    const name = findService(this.services, service, this.name);
     let stub = this.stubs.get(name);
     if (stub === undefined) {
       stub = serviceStub(this.methodsOf(name), this.settings.traceStreams, this.awaitedCalls);
@@ -248,10 +254,10 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   getClientByServiceName<T = unknown>(service: string): T {
-    const name = findService(this.settings.services, service, this.name);
+    const name = findService(this.services, service, this.name);
     // As in `getService`, the caller must provide an interface that matches. grpc-js generates the same members.
-    const { services, interceptors } = this.settings;
-    return callbackClient(name, services.get(name), this.channel, interceptors, this.context) as T;
+    const { interceptors } = this.settings;
+    return callbackClient(name, this.services.get(name), this.channel, interceptors, this.context) as T;
   }
 
   /** True if the client observes each connection; false if it observes only the state of the channel, as for an `xds:` target. */
@@ -465,8 +471,8 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   private *methodsOf(service: string): Generator<StubbedMethod> {
-    const { policies, services } = this.settings;
-    for (const method of services.get(service)?.values() ?? []) {
+    const { policies } = this.settings;
+    for (const method of this.services.get(service)?.values() ?? []) {
       const fixed = policies.get(method.path);
       if (fixed === undefined) continue;
       yield { method, contextOf: this.runtime.contextsOf(method, fixed) };

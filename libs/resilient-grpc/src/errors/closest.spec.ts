@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { closest } from './closest.js';
+import { closest, misspelled } from './closest.js';
 
 describe('closest', () => {
   it.each<[word: string, known: string[], expected: string | undefined]>([
@@ -13,5 +13,22 @@ describe('closest', () => {
     ['url', ['protoPath', 'package'], undefined],
   ])('finds the name closest to %s in %j: %s', (word, known, expected) => {
     expect(closest(word, known)).toBe(expected);
+  });
+});
+
+describe('misspelled', () => {
+  it.each<[word: string, known: string[], expected: string | undefined]>([
+    ['request_id', ['requestIds', 'requestId'], 'requestId'],
+    ['ID', ['id'], 'id'],
+    ['quanitty', ['quantity'], 'quantity'],
+    ['adress', ['address'], 'address'],
+    ['updatedAt', ['createdAt'], undefined],
+    ['minPrice', ['maxPrice'], undefined],
+    ['stage', ['state'], undefined],
+    ['address2', ['address1'], undefined],
+    ['emails', ['email'], undefined],
+    ['order', ['orderId'], undefined],
+  ])('finds the name that %s misspells in %j: %s', (word, known, expected) => {
+    expect(misspelled(word, known)).toBe(expected);
   });
 });

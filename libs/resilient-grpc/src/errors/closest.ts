@@ -3,13 +3,22 @@ const MAX_WORD_LENGTH = 200;
 const MIN_ABBREVIATION_LENGTH = 3;
 /** Distance of an abbreviation, such as 'proto' for 'protoPath': more than one wrong letter, less than two. */
 const ABBREVIATION_DISTANCE = 1.5;
+/** Minimum length of a word that can be misspelled by a wrong letter. Shorter words are often other words, such as 'state' and 'stage'. */
+const MIN_MISSPELLED_LENGTH = 6;
 
-/** Returns the name in `known` that is closest to the misspelled `word`; `undefined` if none is close. */
-export function closest(word: string, known: Iterable<string>): string | undefined {
+/**
+ * Returns the name in `known` that is closest to the misspelled `word`; `undefined` if none is close.
+ * @param bound exclusive upper bound of the distance
+ */
+export function closest(
+  word: string,
+  known: Iterable<string>,
+  bound = Math.min(word.length, Math.max(3, Math.floor(word.length / 3) + 1)),
+): string | undefined {
   if (word.length > MAX_WORD_LENGTH) return undefined;
   const plain = simplify(word);
   let best: string | undefined;
-  let bestDistance = Math.min(word.length, Math.max(3, Math.floor(word.length / 3) + 1));
+  let bestDistance = bound;
   for (const candidate of known) {
     const other = simplify(candidate);
     if (plain.length >= MIN_ABBREVIATION_LENGTH && other.startsWith(plain) && bestDistance > ABBREVIATION_DISTANCE) {
@@ -24,6 +33,22 @@ export function closest(word: string, known: Iterable<string>): string | undefin
     }
   }
   return best;
+}
+
+/**
+ * Returns the name in `known` that `word` misspells almost certainly: they differ only in case and separators, or in one letter. Returns
+ * `undefined` for a name that differs in a digit or a plural 's', which is probably another name.
+ */
+export function misspelled(word: string, known: Iterable<string>): string | undefined {
+  const plain = simplify(word);
+  const meant = closest(word, known, plain.length < MIN_MISSPELLED_LENGTH ? 1 : ABBREVIATION_DISTANCE);
+  if (meant === undefined) return undefined;
+  const other = simplify(meant);
+  return plain === other || stem(plain) !== stem(other) ? meant : undefined;
+}
+
+function stem(word: string): string {
+  return word.replace(/\d|s$/g, '');
 }
 
 function simplify(word: string): string {

@@ -13,7 +13,7 @@ import { kindOf } from '../call/method.js';
 import { StatusCode } from '../status/status-code.js';
 import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
-import { ReportingServer, type UnserializableListener } from './reporting-server.js';
+import { ReportingServer, type SerializerWrapper, type UnserializableListener } from './reporting-server.js';
 import { observeHttp2Servers } from './quirks/http2-servers.js';
 import { observeData, sentStatusOf, statusSentBy } from './quirks/http2-stream.js';
 
@@ -146,9 +146,10 @@ class MeasuredServer extends ReportingServer {
   constructor(
     options: ServerOptions,
     onUnserializable: UnserializableListener,
+    wrapSerializer: SerializerWrapper | undefined,
     private readonly sizes: MessageSizes,
   ) {
-    super(options, onUnserializable);
+    super(options, onUnserializable, wrapSerializer);
   }
 
   override register<Q, R>(
@@ -169,13 +170,14 @@ export function observedServer(
   telemetry: ServerTelemetry,
   clock: Clock,
   onUnserializable: UnserializableListener,
+  wrapSerializer?: SerializerWrapper,
 ): Server {
   const sizes = new MessageSizes();
   const observer = { telemetry, sizes, clock };
   // The first interceptor is closest to the wire, so it also observes the effects of other interceptors.
   const observe: ServerInterceptor = (method, call) => new ObservedCall(method, call, observer);
   const interceptors = [observe, ...(options.interceptors ?? [])];
-  const server = new MeasuredServer({ ...options, interceptors }, onUnserializable, sizes);
+  const server = new MeasuredServer({ ...options, interceptors }, onUnserializable, wrapSerializer, sizes);
   observeHttp2Servers(server, (http2Server) => {
     http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
       if (server.paths.has(headers[':path'] ?? '')) return;

@@ -4,6 +4,9 @@ import { Server, type deserialize, type serialize, type ServerOptions, type Unty
 /** Receives the path of the method whose response cannot be serialized, with the reason and the error. */
 export type UnserializableListener = (path: string, reason: string, error: unknown) => void;
 
+/** Returns the serializer to use for the responses of the method at `path`. */
+export type SerializerWrapper = <R>(path: string, write: serialize<R>) => serialize<R>;
+
 /**
  * A grpc-js server that reports each response that cannot be serialized. grpc-js sends INTERNAL without a cause for such a response, and
  * neither logs nor returns the error.
@@ -12,6 +15,7 @@ export class ReportingServer extends Server {
   constructor(
     options: ServerOptions,
     private readonly onUnserializable: UnserializableListener,
+    private readonly wrapSerializer: SerializerWrapper | undefined,
   ) {
     super(options);
   }
@@ -23,9 +27,10 @@ export class ReportingServer extends Server {
     read: deserialize<Q>,
     type: string,
   ): boolean {
+    const serialize = this.wrapSerializer?.(path, write) ?? write;
     const serializeOrReport = (message: R) => {
       try {
-        return write(message);
+        return serialize(message);
       } catch (error) {
         this.onUnserializable(path, reasonOf(error, message), error);
         throw error;

@@ -19,6 +19,7 @@ import {
   unknownPackageMessage,
   type Services,
 } from '../client/settings/contract.js';
+import { withFieldCheck } from '../client/field-check.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
@@ -43,7 +44,7 @@ import { connectedServers, handlerNames } from './application-handlers.js';
 import { listenAddress, listenProblem } from './listen-address.js';
 import { requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
-import { ReportingServer } from './reporting-server.js';
+import { ReportingServer, type SerializerWrapper } from './reporting-server.js';
 import { ServedHandlers } from './served-handlers.js';
 import { unmatchedHandlerLines } from './unmatched-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
@@ -440,10 +441,14 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.events.emit({ type: 'handler-failed', path, error: failure });
   };
 
+  private readonly checkResponses: SerializerWrapper = (path, write) =>
+    withFieldCheck(write, path, () => this.servedHandlers.responseTypeOf(path), this.events);
+
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
+    const check = process.env['NODE_ENV'] === 'production' ? undefined : this.checkResponses;
     if (telemetry === undefined)
-      return this.installFilter(new ReportingServer(this.grpcOptions, this.onUnserializable));
+      return this.installFilter(new ReportingServer(this.grpcOptions, this.onUnserializable, check));
     this.stopTelemetry?.();
     const recorder = telemetry.forServer(isTracedByOthers());
     const unsubscribe = this.events.listen((event) => {
@@ -454,7 +459,10 @@ export class ResilientGrpcServer extends ServerGrpc {
       unsubscribe();
       stopObserving();
     };
-    return this.installFilter(observedServer(this.grpcOptions, recorder, clock, this.onUnserializable), recorder);
+    return this.installFilter(
+      observedServer(this.grpcOptions, recorder, clock, this.onUnserializable, check),
+      recorder,
+    );
   }
 
   /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */

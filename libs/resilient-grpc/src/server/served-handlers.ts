@@ -55,6 +55,15 @@ export class ServedHandlers {
     return undefined;
   }
 
+  /** Returns the definition of the response type of the method with `path`; `undefined` if unknown. */
+  responseTypeOf(path: string): unknown {
+    for (const methods of this.defined.values()) {
+      const method = [...methods.values()].find((one) => one.path === path);
+      if (method?.definition !== undefined) return Reflect.get(method.definition, 'responseType');
+    }
+    return undefined;
+  }
+
   /** Returns the names by which a handler can refer to a service: its full name, and its name relative to each served package. */
   namesOf(service: string): string[] {
     const prefixes = this.packages.map((name) => (name ? `${name}.` : ''));

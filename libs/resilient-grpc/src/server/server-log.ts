@@ -5,6 +5,7 @@ import { isStatusCode, StatusCode } from '../status/status-code.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
 import { LogLimiter, withRepeats } from '../telemetry/log/log-limiter.js';
+import { unsentFieldLine } from '../telemetry/log/unsent-field-line.js';
 import { untestedVersionLine } from '../telemetry/log/untested-version-line.js';
 import type { Clock } from '../time/clock.js';
 import { isError } from '../errors/error-message.js';
@@ -75,6 +76,9 @@ export class ServerLog {
         );
         return;
       }
+      case 'unsent-field':
+        this.sink.warn(unsentFieldLine(event, 'response'));
+        return;
       case 'untested-version':
         this.sink.warn(untestedVersionLine(event));
         return;

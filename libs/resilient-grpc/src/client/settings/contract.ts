@@ -282,6 +282,7 @@ function methodDescriptor(
     // The cast is safe: the serializer validates the message, and throws if the message is invalid.
     requestSerialize: definition.requestSerialize as (message: unknown) => Buffer,
     responseDeserialize: definition.responseDeserialize,
+    ...(process.env['NODE_ENV'] === 'production' ? {} : { definition }),
   });
 }
 

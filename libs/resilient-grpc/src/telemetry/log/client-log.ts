@@ -9,6 +9,7 @@ import { callsByPath, counted, duration, endedCalls, finishedCalls, listed, oneL
 import { OutageLog, type OutageImpact } from './outage-log.js';
 import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
+import { unsentFieldLine } from './unsent-field-line.js';
 import { untestedVersionLine } from './untested-version-line.js';
 
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
@@ -133,6 +134,10 @@ export class ClientLog {
       case 'untested-version':
         // Bypasses the rate limit, because this event occurs at most once per process for each kind of object.
         this.sink.warn(untestedVersionLine(event, { client: this.client.name }));
+        return;
+      case 'unsent-field':
+        // Bypasses the rate limit, because each field of a method is reported once, and a combined line would omit the names of fields.
+        this.sink.warn(unsentFieldLine(event, 'request', { client: this.client.name }));
         return;
       case 'circuit':
         this.circuit(event);

@@ -2,6 +2,7 @@ import { Metadata } from '@grpc/grpc-js';
 import * as v from 'valibot';
 import { isAsyncIterable, isIterable, isThenable } from '../../call/iterator-source.js';
 import { sentMetadataProblem } from '../../channel/attempt/metadata-input.js';
+import type { MessageType } from '../../client/message-type.js';
 import { closest } from '../../errors/closest.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { describeValue, pathOf, problemMessage } from '../../policy/options/describe-value.js';
@@ -10,7 +11,7 @@ import { flag, isObject, millisecondsOrNever, object, oneOf, rule } from '../../
 import { numberRemedy } from '../../policy/options/value-rules.js';
 import { STATUS_NAMES, StatusCode } from '../../status/status-code.js';
 import type { Reply, Script } from './reply.js';
-import { messageProblems, responseTypeOf, type ResponseType } from './response-type.js';
+import { messageProblems, responseTypeOf } from './message-problems.js';
 import type { ScriptedCall } from './scripted-call.js';
 import { SCRIPTED_SERVER, type LoadedMethod } from './service-methods.js';
 import { isError } from '../../errors/error-message.js';
@@ -98,7 +99,7 @@ export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((mess
   };
 }
 
-function replyProblems(reply: unknown, type: ResponseType, path: string, others = ''): ConfigurationProblem[] {
+function replyProblems(reply: unknown, type: MessageType, path: string, others = ''): ConfigurationProblem[] {
   if (!isObject(reply) || isError(reply) || isThenable(reply)) {
     const isErrorReply = isError(reply);
     const remedy = isErrorReply ? 'write () => { throw error; }' : isThenable(reply) ? 'await it' : undefined;
@@ -106,7 +107,9 @@ function replyProblems(reply: unknown, type: ResponseType, path: string, others 
     return [{ path, message: problemMessage(`a reply such as ${EXAMPLE}${others}`, reply, remedy, describe) }];
   }
   // For callers that pass the message itself instead of a reply.
-  const remedies = Object.fromEntries(type.fields.map((field) => [field, `write message: { ${field}: … }`]));
+  const remedies = Object.fromEntries(
+    [...type.fields.keys()].map((field) => [field, `write message: { ${field}: … }`]),
+  );
   // Safe cast: the values are `unknown`, and the checks below report invalid ones.
   const { message, messages, headers, trailers } = reply as Record<keyof Reply, unknown>;
   const problems = optionProblems(object(replyEntries, EXAMPLE, remedies), reply, path);

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { messageProblems, responseTypeOf } from './response-type.js';
+import { messageProblems, responseTypeOf } from './message-problems.js';
 import { findMethod, loadMethods } from './service-methods.js';
 
 const PROTO = `

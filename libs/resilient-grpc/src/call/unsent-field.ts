@@ -1,0 +1,20 @@
+/** A value of a message that the serializer omits or replaces. */
+export type UnsentField = {
+  /** Path of the method, such as '/orders.v1.Orders/Create'. */
+  readonly path: string;
+  /** Name of the message type without its package, such as 'CreateOrderRequest'. */
+  readonly messageType: string;
+  /** Key of the value in the message. */
+  readonly field: string;
+} & (
+  | {
+      /** Field with a similar name. The message type has no field named `field`, so the value is not sent. */
+      readonly suggestion: string;
+    }
+  | {
+      /** Reason why the value does not fit the field: 'expected a number, got "many"'. */
+      readonly problem: string;
+      /** Value that is sent instead: '0', 'NaN', or '"[object Object]"'. */
+      readonly sent: string;
+    }
+);

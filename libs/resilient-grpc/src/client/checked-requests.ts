@@ -1,0 +1,15 @@
+import { withFieldCheck, type FieldCheckEvents } from './field-check.js';
+import type { Services } from './settings/contract.js';
+
+/** Returns copies of the methods in `services` that check their requests. */
+export function withCheckedRequests(services: Services, events: FieldCheckEvents): Services {
+  const copies = [...services].map(([service, methods]) => {
+    const checked = [...methods].map(([name, method]) => {
+      const { path, requestSerialize, definition } = method;
+      const typeOf = () => definition && (Reflect.get(definition, 'requestType') as unknown);
+      return [name, { ...method, requestSerialize: withFieldCheck(requestSerialize, path, typeOf, events) }] as const;
+    });
+    return [service, new Map(checked)] as const;
+  });
+  return new Map(copies);
+}

@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { unsentFieldLine } from './unsent-field-line.js';
+
+const event = { path: '/orders.v1.Orders/Create', messageType: 'Order', field: 'request_id' };
+
+describe('unsentFieldLine', () => {
+  it.each([
+    ['request_id', 'requestId', true],
+    ['requestID', 'requestId', false],
+    ['requestId', 'request_id', false],
+    ['reqest_id', 'request_id', false],
+  ])('suggests for %s the field %s, and keepCase only for snake case (%s)', (field, suggestion, suggestsKeepCase) => {
+    const text = String(unsentFieldLine({ ...event, field, suggestion }, 'request'));
+    expect(text).toContain(`did you mean '${suggestion}'?`);
+    expect(text.includes('keepCase')).toBe(suggestsKeepCase);
+  });
+
+  it('writes a problem with line breaks in one line, with its parts as fields', () => {
+    const line = unsentFieldLine({ ...event, problem: 'expected a\nnumber', sent: '0' }, 'response', {
+      client: 'orders',
+    });
+    expect(String(line)).not.toContain('\n');
+    expect(line.level).toBe('warn');
+    expect(line.fields).toMatchObject({
+      client: 'orders',
+      event: 'unsent-field',
+      path: event.path,
+      field: 'request_id',
+      messageType: 'Order',
+      sent: '0',
+    });
+  });
+});

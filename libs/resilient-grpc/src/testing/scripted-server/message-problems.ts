@@ -1,0 +1,51 @@
+import {
+  isAbsent,
+  isCheckable,
+  isUnknownField,
+  messageTypeOf,
+  scalarProblem,
+  type MessageType,
+} from '../../client/message-type.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { closest } from '../../errors/closest.js';
+import { pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
+import { isObject } from '../../policy/options/option-schemas.js';
+import type { LoadedMethod } from './service-methods.js';
+
+/** Maximum length, in characters, of the list of fields in an error message. The message may be sent in the trailers of a call. */
+const MAX_LIST_LENGTH = 300;
+
+/** Returns the response type of `method`. */
+export function responseTypeOf({ path, responseType }: LoadedMethod): MessageType {
+  const type = messageTypeOf(responseType);
+  if (type === undefined) throw new TypeError(`The response type of ${path} has no descriptor`);
+  return type;
+}
+
+/**
+ * Returns the problems of a message: a value that is not an object, top-level fields that `type` does not have, and values that do not fit
+ * a string, floating-point, or 32-bit integer field. The serializer would ignore or convert them. Fields of class instances are not
+ * checked, because a class may have additional properties. Names that no field can have, such as `$typeName` from other code generators,
+ * are ignored.
+ */
+export function messageProblems(message: unknown, type: MessageType, path: string): ConfigurationProblem[] {
+  if (!isObject(message)) return [{ path, message: problemMessage(`an object with fields of ${type.name}`, message) }];
+  if (!isCheckable(message)) return [];
+  const problems: ConfigurationProblem[] = [];
+  for (const [key, value] of Object.entries(message)) {
+    if (isAbsent(value)) continue;
+    const problem = isUnknownField(key, type)
+      ? unknownFieldMessage(key, type)
+      : scalarProblem(value, type.fields.get(key));
+    if (problem !== undefined) problems.push({ path: pathOf(path, key), message: problem });
+  }
+  return problems;
+}
+
+function unknownFieldMessage(key: string, { name, fields }: MessageType): string {
+  const names = [...fields.keys()];
+  const meant = closest(key, names);
+  if (meant !== undefined) return `unknown field of ${name}; did you mean '${meant}'?`;
+  if (names.length === 0) return `unknown field of ${name}, which has no fields; write message: {}`;
+  return `unknown field of ${name}; known fields: ${truncate(names.join(', '), MAX_LIST_LENGTH)}`;
+}

@@ -1,0 +1,307 @@
+import { loadSync, type PackageDefinition, type ServiceDefinition } from '@grpc/proto-loader';
+import { Controller } from '@nestjs/common';
+import { GrpcMethod, GrpcStreamMethod } from '@nestjs/microservices';
+import { Test } from '@nestjs/testing';
+import {
+  ResilientGrpcModule,
+  getGrpcClientToken,
+  type GrpcClientEvent,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, from, lastValueFrom, map, of, toArray, type Observable } from 'rxjs';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { ownUrl } from '../server/served-orders.js';
+import { CapturedLog } from '../support/captured-log.js';
+import { ORDERS_PROTO } from './places.js';
+
+beforeEach(({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
+});
+
+/** Client of `orders.v1.Orders` that sends any message. */
+interface AnyOrders {
+  create(request: object): Observable<object>;
+  watch(request: object): Observable<object>;
+  session(requests: Observable<object>): Observable<object>;
+  upload(requests: Observable<object>): Observable<object>;
+}
+
+type MethodName = keyof AnyOrders;
+const METHODS: readonly MethodName[] = ['create', 'watch', 'session', 'upload'];
+
+const PLAIN = loadSync(ORDERS_PROTO, { longs: Number })['orders.v1.Orders'] as ServiceDefinition;
+
+function definitionOf(name: MethodName) {
+  return Object.values(PLAIN).find(({ originalName }) => originalName === name)!;
+}
+
+/** Returns a message as the server receives it, without this library. */
+function arrivedRequest(name: MethodName, message: object): object {
+  const { requestSerialize, requestDeserialize } = definitionOf(name);
+  return requestDeserialize(requestSerialize(message));
+}
+
+/** Returns a message as the client receives it, without this library. */
+function arrivedResponse(name: MethodName, message: object): object {
+  const { responseSerialize, responseDeserialize } = definitionOf(name);
+  return responseDeserialize(responseSerialize(message));
+}
+
+/** Responses of the handlers. */
+let responses: Record<MethodName, object>;
+let received: unknown[];
+beforeEach(() => {
+  responses = { create: {}, watch: {}, session: {}, upload: {} };
+  received = [];
+});
+
+function respond(method: MethodName, request: unknown): object {
+  received.push(request);
+  return responses[method];
+}
+
+@Controller()
+class OrdersController {
+  @GrpcMethod('Orders', 'Create') create(request: unknown) {
+    return respond('create', request);
+  }
+
+  @GrpcMethod('Orders', 'Watch') watch(request: unknown) {
+    return of(respond('watch', request));
+  }
+
+  @GrpcStreamMethod('Orders', 'Session') session(requests: Observable<unknown>) {
+    return requests.pipe(map((request) => respond('session', request)));
+  }
+
+  @GrpcStreamMethod('Orders', 'Upload') async upload(requests: Observable<unknown>) {
+    return respond('upload', await lastValueFrom(requests));
+  }
+}
+
+type Contract = { protoPath: string; loader?: object } | { packageDefinition: PackageDefinition };
+
+async function start(contract: Contract = { protoPath: ORDERS_PROTO, loader: { longs: Number } }) {
+  const url = ownUrl();
+  const log = new CapturedLog();
+  const module = await Test.createTestingModule({
+    imports: [
+      ResilientGrpcModule.forFeature([{ name: 'orders', url, ...contract }]),
+      ResilientGrpcServerModule.forRoot({ url, package: 'orders.v1', ...contract }),
+    ],
+    controllers: [OrdersController],
+  })
+    .setLogger(log)
+    .compile();
+  const app = module.createNestApplication();
+  const server = app.get(ResilientGrpcServer);
+  app.connectMicroservice({ strategy: server }, { inheritAppConfig: true });
+  await app.startAllMicroservices();
+  await app.init();
+  onTestFinished(() => app.close());
+  const client = app.get<ResilientGrpcClient>(getGrpcClientToken('orders'));
+  const orders = client.getService<AnyOrders>('Orders');
+  const warnings = (context: string) =>
+    log.lines
+      .filter((line) => line.level === 'warn' && line.context === context && line.text.startsWith('/orders.v1.'))
+      .map(({ text }) => text);
+  /** Calls each method once with its request, and returns the responses. */
+  const callAll = async (requests: Partial<Record<MethodName, object>>) => {
+    const answers: object[] = [];
+    for (const method of METHODS) {
+      const request = requests[method] ?? {};
+      const isStream = method === 'session' || method === 'upload';
+      const call = isStream ? orders[method](from([request, request])) : orders[method](request);
+      answers.push(...(await lastValueFrom(call.pipe(toArray()))));
+    }
+    return answers;
+  };
+  return {
+    client,
+    server,
+    orders,
+    callAll,
+    clientWarnings: () => warnings('ResilientGrpc:orders'),
+    serverWarnings: () => warnings('ResilientGrpcServer'),
+  };
+}
+
+const KEEP_CASE = ' To use the names of the .proto file, set loader: { keepCase: true }';
+
+describe('unsent fields', () => {
+  it('logs misspelled fields of requests once per method and field, for each kind of method, and sends the same message as without the check', async () => {
+    const { callAll, clientWarnings, serverWarnings } = await start();
+    const requests = {
+      create: { request_id: 'r', item: 'tea', quantitty: 3 },
+      watch: { FROM: 7 },
+      session: { message_id: 5, Order: { item: 'tea' } },
+      upload: { request_id: 'u' },
+    };
+    await callAll(requests);
+    await callAll(requests);
+    const path = (method: string) => `/orders.v1.Orders/${method}`;
+    expect(clientWarnings()).toEqual([
+      `${path('Create')}: the request contains 'request_id', but CreateOrderRequest has no such field, so the value is not sent; did you mean 'requestId'?${KEEP_CASE}`,
+      `${path('Create')}: the request contains 'quantitty', but CreateOrderRequest has no such field, so the value is not sent; did you mean 'quantity'?`,
+      `${path('Watch')}: the request contains 'FROM', but WatchRequest has no such field, so the value is not sent; did you mean 'from'?`,
+      `${path('Session')}: the request contains 'message_id', but SessionRequest has no such field, so the value is not sent; did you mean 'messageId'?${KEEP_CASE}`,
+      `${path('Session')}: the request contains 'Order', but SessionRequest has no such field, so the value is not sent; did you mean 'order'?`,
+      `${path('Upload')}: the request contains 'request_id', but CreateOrderRequest has no such field, so the value is not sent; did you mean 'requestId'?${KEEP_CASE}`,
+    ]);
+    expect(serverWarnings()).toEqual([]);
+    // Session receives both messages of each call. Upload reads both and records the last one.
+    const arrived = (['create', 'watch', 'session', 'session', 'upload'] as const).map((name) =>
+      arrivedRequest(name, requests[name]),
+    );
+    expect(received).toEqual([...arrived, ...arrived]);
+  });
+
+  it('logs misspelled fields of responses once per method and field, for each kind of method, and sends the same message as without the check', async () => {
+    const { callAll, clientWarnings, serverWarnings } = await start();
+    responses = {
+      create: { id: '1', request_id: 'r', quanttiy: 3 },
+      watch: { sequence: 4, ORDER: { id: '1' } },
+      session: { message_id: 5, sequence: 6 },
+      upload: { count: 2, last_sequence: 7 },
+    };
+    const answers = await callAll({});
+    expect(await callAll({})).toEqual(answers);
+    const path = (method: string) => `/orders.v1.Orders/${method}`;
+    expect(serverWarnings()).toEqual([
+      `${path('Create')}: the response contains 'request_id', but Order has no such field, so the value is not sent; did you mean 'requestId'?${KEEP_CASE}`,
+      `${path('Create')}: the response contains 'quanttiy', but Order has no such field, so the value is not sent; did you mean 'quantity'?`,
+      `${path('Watch')}: the response contains 'ORDER', but OrderEvent has no such field, so the value is not sent; did you mean 'order'?`,
+      `${path('Session')}: the response contains 'message_id', but SessionReply has no such field, so the value is not sent; did you mean 'messageId'?${KEEP_CASE}`,
+      `${path('Upload')}: the response contains 'last_sequence', but UploadReply has no such field, so the value is not sent; did you mean 'lastSequence'?${KEEP_CASE}`,
+    ]);
+    expect(clientWarnings()).toEqual([]);
+    const arrived = (['create', 'watch', 'session', 'session', 'upload'] as const).map((name) =>
+      arrivedResponse(name, responses[name]),
+    );
+    expect(answers).toEqual(arrived);
+  });
+
+  it('logs wrong values of number and string fields on both sides, with the value that is sent instead', async () => {
+    const { orders, clientWarnings, serverWarnings } = await start();
+    responses.create = { id: { value: '1' }, quantity: 'few' };
+    const answer = await firstValueFrom(orders.create({ item: { name: 'tea' }, quantity: 'many' }));
+    expect(clientWarnings()).toEqual([
+      '/orders.v1.Orders/Create: field \'item\' of the request (CreateOrderRequest): expected a string, got an object with name; the serializer sends "[object Object]" instead',
+      '/orders.v1.Orders/Create: field \'quantity\' of the request (CreateOrderRequest): expected a number, got "many"; the serializer sends 0 instead',
+    ]);
+    expect(serverWarnings()).toEqual([
+      '/orders.v1.Orders/Create: field \'id\' of the response (Order): expected a string, got an object with value; the serializer sends "[object Object]" instead',
+      '/orders.v1.Orders/Create: field \'quantity\' of the response (Order): expected a number, got "few"; the serializer sends 0 instead',
+    ]);
+    expect(received).toEqual([{ item: '[object Object]', quantity: 0 }]);
+    expect(answer).toMatchObject({ id: '[object Object]', quantity: 0 });
+  });
+
+  it('logs nothing for other columns of a database row, or for a class instance', async () => {
+    class Row {
+      id = '1';
+      request_id = 'r';
+    }
+    const { callAll, clientWarnings, serverWarnings } = await start();
+    const row = {
+      id: '1',
+      requestId: 'r',
+      request_id: 'r',
+      item: 'tea',
+      tenant_id: 4,
+      updated_at: new Date(0),
+      price: 2,
+    };
+    responses.create = row;
+    responses.session = new Row();
+    await callAll({ create: row, watch: new Row(), upload: { ...row, quantity: '3' } });
+    expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
+    expect(received[0]).toMatchObject({ requestId: 'r', item: 'tea' });
+  });
+
+  it('logs nothing for fields in snake case if the loader option keepCase is set', async () => {
+    const { orders, clientWarnings, serverWarnings } = await start({
+      protoPath: ORDERS_PROTO,
+      loader: { keepCase: true },
+    });
+    responses.create = { id: '1', request_id: 'r' };
+    expect(await firstValueFrom(orders.create({ request_id: 'r' }))).toMatchObject({ request_id: 'r' });
+    expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
+  });
+
+  it('logs nothing for misspelled fields and wrong values if NODE_ENV is production', async () => {
+    vi.stubEnv('NODE_ENV', 'production');
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+    });
+    const { orders, clientWarnings, serverWarnings } = await start();
+    responses.create = { request_id: 'r', quantity: 'many' };
+    await firstValueFrom(orders.create({ request_id: 'r', quantity: 'many' }));
+    expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
+  });
+
+  it('emits the events of a client and of a server, also for calls of a grpc-js client', async () => {
+    const { client, server, clientWarnings } = await start();
+    const events: unknown[] = [];
+    const isUnsent = ({ type }: { type: string }) => type === 'unsent-field';
+    const subscriptions = [
+      client.events$.subscribe((event: GrpcClientEvent) => isUnsent(event) && events.push(event)),
+      server.events$.subscribe((event) => isUnsent(event) && events.push(event)),
+    ];
+    onTestFinished(() => {
+      for (const subscription of subscriptions) subscription.unsubscribe();
+    });
+    responses.create = { quantity: 'few' };
+    const plain = client.getClientByServiceName<{ create(request: object, done: () => void): void }>('Orders');
+    await new Promise<void>((resolve) => {
+      plain.create({ request_id: 'r' }, resolve);
+    });
+    await waitFor(() => events.length === 2, { timeoutMs: 20_000 });
+    const common = { type: 'unsent-field', path: '/orders.v1.Orders/Create', at: expect.any(Number) as number };
+    expect(events).toEqual([
+      { ...common, client: 'orders', messageType: 'CreateOrderRequest', field: 'request_id', suggestion: 'requestId' },
+      { ...common, messageType: 'Order', field: 'quantity', problem: 'expected a number, got "few"', sent: '0' },
+    ]);
+    expect(clientWarnings()).toHaveLength(1);
+  });
+
+  it('leaves a contract with its own serializers, as other generators create it, unchanged', async () => {
+    const toJson = (message: object) => Buffer.from(JSON.stringify(message));
+    const fromJson = (bytes: Buffer) => JSON.parse(String(bytes)) as object;
+    const loaded = loadSync(ORDERS_PROTO)['orders.v1.Orders'] as ServiceDefinition;
+    const codecs = {
+      requestSerialize: toJson,
+      requestDeserialize: fromJson,
+      responseSerialize: toJson,
+      responseDeserialize: fromJson,
+    };
+    const methods = Object.entries(loaded).map(([name, { path, requestStream, responseStream }]) => [
+      name,
+      Object.freeze({ path, requestStream, responseStream, ...codecs }),
+    ]);
+    const definition = Object.freeze({ 'orders.v1.Orders': Object.freeze(Object.fromEntries(methods)) });
+    const { orders, clientWarnings, serverWarnings } = await start({
+      packageDefinition: definition as unknown as PackageDefinition,
+    });
+    responses.create = { request_id: 'r', quantity: 'few' };
+    expect(await firstValueFrom(orders.create({ request_id: 'r', quantity: 'many' }))).toEqual(responses.create);
+    expect(received).toEqual([{ request_id: 'r', quantity: 'many' }]);
+    expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
+  });
+
+  it('does not change the definition that the application passes', async () => {
+    const packageDefinition = loadSync(ORDERS_PROTO);
+    const service = packageDefinition['orders.v1.Orders'] as ServiceDefinition;
+    const before = Object.values(service).map((method) => ({ ...method }));
+    const { orders, clientWarnings } = await start({ packageDefinition });
+    await firstValueFrom(orders.create({ request_id: 'r' }));
+    expect(clientWarnings()).toHaveLength(1);
+    for (const [index, method] of Object.values(service).entries()) {
+      expect(method.requestSerialize).toBe(before[index]!.requestSerialize);
+      expect(method.responseSerialize).toBe(before[index]!.responseSerialize);
+    }
+  });
+});

@@ -102,7 +102,7 @@ describe('a unary call', () => {
   ])(
     'runs a unary call on $carrier through no more functions and files than docs/architecture.md states',
     async ({ setting, limits }) => {
-      const env = { ...process.env, NODE_ENV: 'development', NESTJS_RESILIENT_GRPC_DIRECT_CALLS: setting };
+      const env = { ...process.env, NODE_ENV: 'production', NESTJS_RESILIENT_GRPC_DIRECT_CALLS: setting };
       const { stdout } = await promisify(execFile)(process.execPath, ['tools/call-path.mjs'], { cwd: ROOT, env });
       const [, files, functions] = /passes through (\d+) files and (\d+) functions/.exec(stdout) ?? [];
       expect(Number(functions)).toBeLessThanOrEqual(Number(limits?.[1]));

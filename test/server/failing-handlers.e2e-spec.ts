@@ -110,6 +110,22 @@ describe('failing handler', () => {
     expect(log.lines.filter(({ text }) => text.includes('handler failed'))).toEqual([]);
   });
 
+  it('logs the message of an exception whose message is too long, and that the caller received only its start', async () => {
+    const error = new GrpcException('NOT_FOUND', 'no order '.repeat(12_000));
+    const { unary, stream, log } = await serveFailing(throwing(error));
+    for (const status of [await unary(), await stream()]) {
+      expect(status).toMatchObject({ code: 5, details: expect.stringMatching(/^no order .*\.\.\.$/) });
+    }
+    const note =
+      '; the status message exceeds 60 KiB, so the caller received only its first 512 characters and no trailers; shorten the message';
+    const failed = log.lines.filter(({ text }) => text.includes('handler failed')).map(({ text }) => text);
+    expect(failed).toEqual([
+      expect.stringMatching(/^\/orders\.v1\.Orders\/Get: handler failed: NOT_FOUND: no order /),
+      expect.stringMatching(/^\/orders\.v1\.Orders\/Watch: handler failed: GrpcException: no order /),
+    ]);
+    for (const text of failed) expect(text).toContain(note);
+  });
+
   it('keeps the status of a generator’s error and does not pass the error to a filter', async () => {
     const { unary, stream } = await serveFailing(throwing(new Error('oh')), new OwnFilter());
     expect(await unary()).toMatchObject({ code: 9, details: 'from the filter: oh' });

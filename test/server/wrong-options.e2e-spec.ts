@@ -24,7 +24,7 @@ import {
   type ResilientGrpcServerOptions,
 } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
 import { ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, startServers } from './served-orders.js';
@@ -145,6 +145,18 @@ describe('server that is not connected', () => {
     expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
       `the server for ${url} is not connected to this application and serves no calls; call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) before app.listen(), or ignore this line if another application starts the server`,
     ]);
+  });
+
+  it('logs a warning if the server is connected but has not started 5 s after the application', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { app, log, url } = await serveOrders();
+    await app.init();
+    vi.advanceTimersByTime(5_000);
+    expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
+      `the server for ${url} has not started 5 s after the application and serves no calls; call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), or ignore this line if the application starts the server later`,
+    ]);
+    vi.useRealTimers();
   });
 
   it('logs no warning if the server is connected before the application starts', async () => {

@@ -60,6 +60,18 @@ describe('unary handler', () => {
     ['an Observable', ({ id }) => of({ id })],
     ['a promise of an Observable', ({ id }) => Promise.resolve(of({ id }))],
     ['an Observable of a promise', ({ id }) => of(Promise.resolve({ id }))],
+    [
+      'an async generator',
+      async function* ({ id }) {
+        yield { id };
+      },
+    ],
+    [
+      'a generator',
+      function* ({ id }) {
+        yield { id };
+      },
+    ],
   ])('sends the response of a unary handler that returns %s', async (_what, answer) => {
     handler = answer;
     expect(await get()).toMatchObject({ id: '7' });
@@ -93,6 +105,25 @@ describe('unary handler', () => {
     });
     await waitFor(() => seen.unsubscribed >= seen.subscribed);
     expect(seen.unsubscribed).toBe(seen.subscribed);
+  });
+
+  it('closes the generator of a unary handler when the client cancels', async () => {
+    let [started, ended] = [0, 0];
+    handler = async function* (_request, signal) {
+      try {
+        started += 1;
+        await new Promise((resolve) => {
+          signal.addEventListener('abort', resolve);
+        });
+        yield {};
+      } finally {
+        ended += 1;
+      }
+    };
+    const call = orders.client.get({ id: '7' }, {}, () => undefined);
+    await waitFor(() => started === 1);
+    call.cancel();
+    await waitFor(() => ended === 1 && orders.server.lingeringHandlers === 0);
   });
 
   it('does not subscribe to an Observable that a unary handler returns after the client cancels', async () => {
@@ -143,6 +174,21 @@ describe('unary handler', () => {
     [
       'emits two values synchronously',
       () => of({ id: '1' }, { id: '2' }),
+      'The handler of /orders.v1.Orders/Get emitted a second response',
+    ],
+    [
+      'is a generator that yields nothing',
+      async function* () {
+        // Yields nothing.
+      },
+      'The handler of /orders.v1.Orders/Get completed without a response',
+    ],
+    [
+      'is a generator that yields two values',
+      async function* () {
+        yield { id: '1' };
+        yield { id: '2' };
+      },
       'The handler of /orders.v1.Orders/Get emitted a second response',
     ],
   ])('fails a call with INTERNAL and the cause if a unary handler %s', async (_what, answer, details) => {

@@ -334,6 +334,24 @@ describe('request stream', () => {
     });
   });
 
+  it('sends the response that the generator of a client-streaming handler yields, with and without an interceptor', async () => {
+    handlers.upload = async function* (requests) {
+      let count = 0;
+      for await (const _request of requests) count += 1;
+      yield { count };
+    };
+    for (const { client } of [orders, intercepted]) {
+      const answer = await new Promise((resolve) => {
+        const call = client.upload({}, (_error, value) => {
+          resolve(value);
+        });
+        for (const requestId of ['a', 'b']) call.write({ requestId });
+        call.end();
+      });
+      expect(answer).toEqual({ count: 2 });
+    }
+  });
+
   it('logs no error if the client cancels an upload and the handler does not catch the resulting error', async () => {
     let began = false;
     let ended = false;

@@ -65,8 +65,17 @@ export type GrpcServerEvent = {
    * (`NODE_ENV` is not 'production').
    */
   | ({ readonly type: 'unsent-field' } & UnsentField)
-  /** A handler or its teardown failed with an error that the caller does not receive in full, or a response could not be serialized. */
-  | { readonly type: 'handler-failed'; readonly path: string; readonly error: unknown }
+  /**
+   * A handler or its teardown failed with an error that the caller does not receive in full, or a response could not be serialized.
+   * `omitted` is present if the error's status was not sent in full: 'message' if the message alone exceeds 60 KiB, so that its end and all
+   * trailers were omitted, or 'trailers' if only trailers were omitted.
+   */
+  | {
+      readonly type: 'handler-failed';
+      readonly path: string;
+      readonly error: unknown;
+      readonly omitted?: 'message' | 'trailers';
+    }
 );
 
 /** Final result of a call on the server. */

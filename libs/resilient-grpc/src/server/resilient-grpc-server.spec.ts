@@ -13,8 +13,8 @@ import { ResilientGrpcServer } from './resilient-grpc-server.js';
 
 const ORDERS_PROTO = join(import.meta.dirname, '../../../../protos/orders.proto');
 
-/** Starts a server in virtual time, and records its log lines and telemetry events. */
-async function startServer() {
+/** Creates a server in virtual time that is connected to its application, and records its log lines and telemetry events. */
+function connectServer() {
   const clock = new VirtualClock();
   const lines: string[] = [];
   const write = (line: unknown): void => void lines.push(String(line));
@@ -31,16 +31,25 @@ async function startServer() {
     observe: () => stopObserving,
   };
   const options = { package: 'orders.v1', protoPath: ORDERS_PROTO, url: '127.0.0.1:0' };
+  const modules = new ModulesContainer();
   const server = new ResilientGrpcServer(resolveServerOptions(options, 'forRoot'), {
     clock,
     random: () => 0.5,
     captures: () => false,
-    modules: new ModulesContainer(),
+    modules,
     telemetry: { forServer: () => recorder, forClient: () => undefined },
   });
-  const failure = await new Promise((resolve) => void server.listen(resolve));
-  expect(failure).toBeUndefined();
-  return { server, clock, lines, stopObserving, recorded };
+  modules.addRpcTarget(server);
+  const listen = async () => {
+    expect(await new Promise((resolve) => void server.listen(resolve))).toBeUndefined();
+  };
+  return { server, listen, clock, lines, stopObserving, recorded };
+}
+
+async function startServer() {
+  const connected = connectServer();
+  await connected.listen();
+  return connected;
 }
 
 describe('ResilientGrpcServer', () => {
@@ -62,5 +71,49 @@ describe('ResilientGrpcServer', () => {
     expect(recorded).toHaveLength(before);
     // Nest closes a strategy again if the application is closed again.
     await expect(server.close()).resolves.toBeUndefined();
+  });
+
+  it('logs a warning once if a connected server has not started 5 s after the application', () => {
+    const { server, clock, lines } = connectServer();
+    server.markBootstrapped();
+    clock.advance(4_999);
+    expect(lines).toEqual([]);
+    clock.advance(60_000);
+    expect(lines).toEqual([
+      'the server for 127.0.0.1:0 has not started 5 s after the application and serves no calls; ' +
+        'call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), ' +
+        'or ignore this line if the application starts the server later',
+    ]);
+  });
+
+  it('logs no warning about a missing start if a connected server starts after the application', async () => {
+    const { server, listen, clock, lines } = connectServer();
+    server.markBootstrapped();
+    await listen();
+    clock.advance(60_000);
+    expect(lines).toEqual([expect.stringMatching(/^listening on/)]);
+    await server.close();
+  });
+
+  it('logs no warning about a missing start if the application shuts down, and clears its timer', async () => {
+    const { server, clock, lines } = connectServer();
+    server.markBootstrapped();
+    server.drain.begin();
+    clock.advance(5_000);
+    expect(lines).toEqual([]);
+    const closed = connectServer();
+    closed.server.markBootstrapped();
+    await closed.server.close();
+    expect(closed.clock.pending).toBe(0);
+  });
+
+  it('rejects a server that the application creates directly, and names the module', () => {
+    const create = () => new ResilientGrpcServer({ url: '127.0.0.1:0' } as never, undefined as never);
+    expect(create).toThrow(
+      new TypeError(
+        'ResilientGrpcServer: expected an instance from ResilientGrpcServerModule, got new ResilientGrpcServer(options); ' +
+          'write imports: [ResilientGrpcServerModule.forRoot(options)] in a module, and strategy: app.get(ResilientGrpcServer)',
+      ),
+    );
   });
 });

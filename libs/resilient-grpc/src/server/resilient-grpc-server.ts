@@ -24,7 +24,7 @@ import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
-import type { Clock } from '../time/clock.js';
+import type { Clock, Timer } from '../time/clock.js';
 import { eventLoopIdleMs, measureProcess } from '../time/process-load.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler, ServedMethod } from './calls/served-call.js';
@@ -63,7 +63,7 @@ import type { ServerOverload } from '../call/server-overload.js';
 import { ServerLog } from './server-log.js';
 import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
-import { listed } from '../telemetry/log/log-text.js';
+import { duration, listed } from '../telemetry/log/log-text.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
 
@@ -84,6 +84,15 @@ export interface ServerDependencies {
 /** Maximum number of methods in the log line that lists methods without a handler. */
 const MAX_LISTED_METHODS = 20;
 
+/**
+ * Time after the start of the application at which a connected server must have started. The check is delayed, because
+ * `startAllMicroservices()` can follow `listen()`.
+ */
+const START_CHECK_DELAY_MS = 5_000;
+
+const CREATED_DIRECTLY_MESSAGE =
+  'ResilientGrpcServer: expected an instance from ResilientGrpcServerModule, got new ResilientGrpcServer(options); ' +
+  'write imports: [ResilientGrpcServerModule.forRoot(options)] in a module, and strategy: app.get(ResilientGrpcServer)';
 const CLOSED_MESSAGE =
   'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
 const ALREADY_LISTENING_MESSAGE =
@@ -122,6 +131,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly ownLogger = new LibraryLogger('ResilientGrpcServer');
   private readonly log: ServerLog;
   private closed = false;
+  /** Timer of the check for a start that was forgotten; `undefined` if the check is not needed. */
+  private startCheck: Timer | undefined;
   private hasStartHook = false;
   private hasEndHook = false;
   /** Stops the telemetry of the latest start. Also called at the next start, because a failed start can be repeated. */
@@ -129,11 +140,16 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Functions, by call, that resolve the promise of Nest's start hook at the end of the handler. */
   private readonly startedByHook = new WeakMap<WireCall, () => void>();
 
-  /** @internal Created by `ResilientGrpcServerModule`. */
+  /**
+   * @internal Created by `ResilientGrpcServerModule`.
+   * @throws TypeError if there are no `dependencies`
+   */
   constructor(
     private readonly resolved: ResolvedServerOptions,
     private readonly dependencies: ServerDependencies,
   ) {
+    // Applications without types might create the server like any other strategy.
+    if ((dependencies as ServerDependencies | undefined) === undefined) throw new TypeError(CREATED_DIRECTLY_MESSAGE);
     const { clock, random } = dependencies;
     super(resolved.nest);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
@@ -227,6 +243,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       callback(new Error(this.closed ? CLOSED_MESSAGE : ALREADY_LISTENING_MESSAGE));
       return;
     }
+    this.startCheck?.clear();
     this.listening = this.open();
     try {
       await this.listening;
@@ -242,12 +259,18 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   /**
-   * Sets the health to SERVING once the server is listening. Logs a warning if the server is not connected to the application.
+   * Sets the health to SERVING once the server is listening. Logs a warning if the server is not connected to the application, or if it
+   * does not start within 5 s.
    * @internal Called by the module.
    */
   markBootstrapped(): void {
     this.health.markBootstrapped();
-    if (this.listening !== undefined || connectedServers(this.dependencies.modules).includes(this)) return;
+    if (this.listening !== undefined || this.closed) return;
+    const { clock, modules } = this.dependencies;
+    if (connectedServers(modules).includes(this)) {
+      this.startCheck ??= clock.setTimer(this.warnNotStarted, START_CHECK_DELAY_MS);
+      return;
+    }
     const text =
       `the server for ${this.url} is not connected to this application and serves no calls; ` +
       'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) before app.listen(), ' +
@@ -255,9 +278,19 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.ownLogger.warn(new LogLine('warn', text, { event: 'not-connected', address: this.url }));
   }
 
+  private readonly warnNotStarted = (): void => {
+    if (this.drain.draining) return;
+    const text =
+      `the server for ${this.url} has not started ${duration(START_CHECK_DELAY_MS)} after the application and serves no calls; ` +
+      'call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), ' +
+      'or ignore this line if the application starts the server later';
+    this.ownLogger.warn(new LogLine('warn', text, { event: 'not-started', address: this.url }));
+  };
+
   /** Waits for a pending `listen()`, starts the drain if Nest's hooks have not, and resolves when the drain is over. */
   override async close(): Promise<void> {
     this.closed = true;
+    this.startCheck?.clear();
     await this.listening?.catch(() => undefined);
     // The cast is safe: `listen` assigns this property.
     const server = this.grpcClient as Server | null | undefined;

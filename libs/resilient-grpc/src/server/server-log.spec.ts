@@ -202,10 +202,31 @@ describe('ServerLog', () => {
       { code: 404, message: 'no order 7' },
       'no order 7 (404 is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)',
     ],
+    [
+      'the error of a GrpcException, with the name of its code',
+      { code: 5, message: 'no order 7', details: 'no order 7' },
+      'NOT_FOUND: no order 7',
+    ],
   ])('logs a thrown value that is not an error: %s', (_what, error, shown) => {
     const { lines, take } = make();
     take({ type: 'handler-failed', path, error });
     expect(lines).toEqual([`error ${path}: handler failed: ${shown}`]);
+  });
+
+  it.each([
+    [
+      'message',
+      'the status message exceeds 60 KiB, so the caller received only its first 512 characters and no trailers; shorten the message',
+    ],
+    [
+      'trailers',
+      'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them',
+    ],
+  ] as const)('logs which part of a status the caller did not receive: %s', (omitted, note) => {
+    const { kept, lines, take } = make();
+    take({ type: 'handler-failed', path, error: { code: 5, message: 'no order 7' }, omitted });
+    expect(lines).toEqual([`error ${path}: handler failed: NOT_FOUND: no order 7; ${note}`]);
+    expect(kept[0]!.fields).toMatchObject({ error: 'NOT_FOUND: no order 7', omitted });
   });
 
   it('truncates a long error message in a log line', () => {

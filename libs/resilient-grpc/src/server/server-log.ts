@@ -1,7 +1,7 @@
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { describeValue } from '../policy/options/describe-value.js';
 import { isObject } from '../policy/options/option-schemas.js';
-import { isStatusCode, StatusCode } from '../status/status-code.js';
+import { isStatusCode, statusName, StatusCode } from '../status/status-code.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
 import { LogLimiter, withRepeats } from '../telemetry/log/log-limiter.js';
@@ -128,11 +128,13 @@ function overloadLine(event: EventOf<'overload'>): LogLine {
 function describe(event: MethodEvent): readonly [level: LogLevel, text: string, fields?: LogFields] {
   switch (event.type) {
     case 'handler-failed': {
-      const { error } = event;
+      const { error, omitted } = event;
       const failure = isError(error) ? `${error.name}: ${error.message}` : thrownText(error);
       const stack =
         isError(error) && error.stack !== undefined ? stackOf(failure, error.message, error.stack) : undefined;
-      return ['error', `handler failed: ${oneLine(failure)}`, { error: oneLine(failure), stack }];
+      const shown = oneLine(failure);
+      const note = omitted === undefined ? '' : `; ${OMITTED_TEXTS[omitted]}`;
+      return ['error', `handler failed: ${shown}${note}`, { error: shown, stack, ...(omitted && { omitted }) }];
     }
     case 'handler-leak':
       return [
@@ -160,10 +162,7 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
         'unary handler emitted another value after its response; the value was dropped; emit only one value',
       ];
     case 'trailers-omitted':
-      return [
-        'warn',
-        'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them',
-      ];
+      return ['warn', OMITTED_TEXTS.trailers];
     case 'stream-idle':
       return [
         'log',
@@ -173,6 +172,13 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
   }
 }
 
+const OMITTED_TEXTS = {
+  message:
+    'the status message exceeds 60 KiB, so the caller received only its first 512 characters and no trailers; shorten the message',
+  trailers:
+    'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them',
+};
+
 const END_TEXTS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
   age: 'maximum age reached (maxConnectionAgeMs)',
   'age-grace': 'calls still open after maxConnectionAgeGraceMs',
@@ -181,15 +187,16 @@ const END_TEXTS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> =
 };
 
 /**
- * Describes a thrown value that is not an Error. A string is returned as is. An object is described only by its keys, because its values
- * may be secrets, except for the message of an object whose `code` is not a gRPC error code.
+ * Describes a thrown value that is not an Error. A string is returned as is. An object with an integer `code` is described by its message,
+ * which is meant for the caller. Any other object is described only by its keys, because its values may be secrets.
  */
 function thrownText(thrown: unknown): string {
   if (typeof thrown === 'string') return thrown;
-  // The error of an RpcException. The caller also receives its message.
+  // The error of an RpcException or a GrpcException.
   if (isObject(thrown) && 'message' in thrown && typeof thrown.message === 'string' && 'code' in thrown) {
     const { code, message } = thrown;
-    if (Number.isInteger(code) && (code === StatusCode.OK || !isStatusCode(code))) {
+    if (isStatusCode(code) && code !== StatusCode.OK) return `${statusName(code)}: ${message}`;
+    if (Number.isInteger(code)) {
       return `${message} (${String(code)} is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)`;
     }
   }

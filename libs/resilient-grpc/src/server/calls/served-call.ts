@@ -186,9 +186,9 @@ export abstract class ServedCall {
     if (this.handlerTrailers === undefined) return status;
     const metadata = this.handlerTrailers.clone();
     if (status.metadata !== undefined) metadata.merge(status.metadata);
-    const { unexpected, ...sendable } = truncateStatus({ ...status, metadata });
+    const { omitted, ...sendable } = truncateStatus({ ...status, metadata });
     const { events } = this.host;
-    if (unexpected === true && events.wanted) events.emit({ type: 'trailers-omitted', path: this.method.path });
+    if (omitted !== undefined && events.wanted) events.emit({ type: 'trailers-omitted', path: this.method.path });
     return sendable;
   }
 
@@ -285,9 +285,11 @@ export abstract class ServedCall {
    * @param filtered true if the error has passed Nest's exception filters
    */
   protected failureStatus(error: unknown, filtered: boolean): StatusLike {
-    const { unexpected, ...status } = serverStatusOf(error, filtered);
+    const { unexpected, omitted, ...status } = serverStatusOf(error, filtered);
     const { events } = this.host;
-    if (unexpected === true && events.wanted) events.emit({ type: 'handler-failed', path: this.method.path, error });
+    if ((unexpected === true || omitted !== undefined) && events.wanted) {
+      events.emit({ type: 'handler-failed', path: this.method.path, error, ...(omitted && { omitted }) });
+    }
     return status;
   }
 

@@ -438,3 +438,124 @@ describe('unary handler', () => {
     expect([answers, emitted]).toEqual([[[null, { id: '7' }]], [[null, { id: '7' }]]]);
   });
 });
+
+describe.each<MethodKind>(['unary', 'client-stream'])('generator of a %s handler', (kind) => {
+  const path = '/a.B/M';
+
+  it.each<[string, ServedHandler, unknown]>([
+    [
+      'an async generator',
+      async function* () {
+        yield { id: '7' };
+      },
+      [null, { id: '7' }],
+    ],
+    [
+      'a sync generator',
+      function* () {
+        yield { id: '7' };
+      },
+      [null, { id: '7' }],
+    ],
+    [
+      'a generator that an interceptor emits',
+      () =>
+        of(
+          (async function* () {
+            yield { id: '7' };
+          })(),
+        ),
+      [null, { id: '7' }],
+    ],
+    ['an iterable message', () => ({ id: '7', [Symbol.iterator]: () => [1, 2].values() }), [null, { id: '7' }]],
+    [
+      'a generator without a value',
+      async function* () {
+        // Yields nothing.
+      },
+      [{ code: StatusCode.INTERNAL, details: `The handler of ${path} completed without a response` }],
+    ],
+    [
+      'a generator with two values',
+      async function* () {
+        yield { id: '1' };
+        yield { id: '2' };
+      },
+      [{ code: StatusCode.INTERNAL, details: `The handler of ${path} emitted a second response` }],
+    ],
+    [
+      'a generator that fails after its value',
+      async function* () {
+        yield { id: '1' };
+        throw new Error('secret');
+      },
+      [{ code: StatusCode.UNKNOWN, details: 'Internal server error' }],
+    ],
+    [
+      'a generator of a rejected promise',
+      function* () {
+        yield Promise.reject(new Error('secret'));
+      },
+      [{ code: StatusCode.UNKNOWN, details: 'Internal server error' }],
+    ],
+  ])('ends the call once and reports no leak if the handler returns %s', async (_what, handler, answer) => {
+    const { clock, calls, serve } = makeServer();
+    let ended = 0;
+    const { answers } = serve(kind, handler, RX, () => (ended += 1));
+    await turn();
+    expect(answers).toMatchObject([answer]);
+    // A closed generator ends after its call, so a check for handler leaks is pending.
+    await clock.advanceAsync(2_000);
+    expect([ended, calls.size, calls.lingeringHandlers, clock.pending]).toEqual([1, 0, 0, 0]);
+  });
+
+  it('closes the generator when the caller cancels, and counts the handler as running until the generator ends', async () => {
+    const { calls, serve } = makeServer();
+    let resume: () => void = () => undefined;
+    let closed = 0;
+    const { wire, answers } = serve(kind, async function* () {
+      try {
+        await new Promise<void>((resolve) => (resume = resolve));
+        yield {};
+      } finally {
+        closed += 1;
+      }
+    });
+    await turn();
+    wire.disconnect();
+    await turn();
+    expect([closed, calls.size, calls.lingeringHandlers]).toEqual([0, 0, 1]);
+    resume();
+    await turn();
+    expect([closed, calls.lingeringHandlers, answers]).toEqual([1, 0, []]);
+  });
+
+  it('closes the generator of a handler that yields a second value', async () => {
+    const { serve } = makeServer();
+    let closed = 0;
+    serve(kind, function* () {
+      try {
+        for (;;) yield {};
+      } finally {
+        closed += 1;
+      }
+    });
+    await turn();
+    expect(closed).toBe(1);
+  });
+
+  it('closes a generator that the handler returns after its call ended', async () => {
+    const { calls, serve } = makeServer();
+    let resolveResult: (value: unknown) => void = () => undefined;
+    let returned = 0;
+    const { wire } = serve(kind, () => new Promise((resolve) => (resolveResult = resolve)));
+    wire.disconnect();
+    resolveResult({
+      [Symbol.asyncIterator]: () => undefined,
+      next: () => new Promise(() => undefined),
+      return: () => Promise.resolve({ done: true, value: (returned += 1) }),
+    });
+    await turn();
+    expect([returned, calls.lingeringHandlers]).toEqual([1, 0]);
+  });
+});

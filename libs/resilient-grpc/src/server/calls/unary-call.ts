@@ -1,12 +1,13 @@
 import { isObservable, type Observable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
-import { isThenable } from '../../call/iterator-source.js';
+import { IteratorSource, isAsyncIterable, isIterable, isThenable } from '../../call/iterator-source.js';
 import { ServedCall, type CallHost, type ServedMethod } from './served-call.js';
 import type { AnswerCallback, StatusLike, WireCall } from './wire-call.js';
 
 /**
  * Unary or client-streaming call. If its handler returns an Observable, a unary call responds with the first value without waiting for
- * completion, as in Nest; a client-streaming call responds with the last value on completion.
+ * completion, as in Nest; a client-streaming call responds with the last value on completion. A generator is pulled until it ends, and must
+ * yield exactly one value. An interceptor can make an Observable emit the generator of the handler.
  */
 export class UnaryCall extends ServedCall {
   private subscription: Subscription | undefined;
@@ -14,6 +15,10 @@ export class UnaryCall extends ServedCall {
   private hasValue = false;
   private value: unknown;
   private responded = false;
+  /** The running generator that provides the response; `undefined` if absent, closed, or ended. */
+  private generator: IteratorSource<unknown> | undefined;
+  /** True until the generator has ended. A closed generator runs until its next `yield`. */
+  private isGenerating = false;
 
   constructor(
     wire: WireCall,
@@ -27,6 +32,25 @@ export class UnaryCall extends ServedCall {
 
   protected override releaseHandler(): void {
     this.subscription?.unsubscribe();
+    const { generator } = this;
+    if (generator === undefined) return;
+    this.generator = undefined;
+    const closing = generator.close();
+    if (closing === undefined) this.releaseGenerator();
+    else {
+      void closing.then(() => {
+        this.releaseGenerator();
+      });
+    }
+  }
+
+  private releaseGenerator(): void {
+    this.isGenerating = false;
+    this.release();
+  }
+
+  protected override release(): void {
+    if (!this.isGenerating) super.release();
   }
 
   protected override send(status: StatusLike): void {
@@ -36,15 +60,16 @@ export class UnaryCall extends ServedCall {
   }
 
   protected override readonly onResult = (result: unknown): void => {
-    if (!isObservable(result)) {
+    if (isObservable(result)) {
+      if (this.over) this.release();
+      else this.follow(result);
+    } else if (isGenerator(result)) {
+      this.pull(result);
+    } else {
       // Set before the response, because the handler would otherwise count as outliving its call.
       this.done = true;
       this.respond(result);
       this.notifyDone();
-    } else if (this.over) {
-      this.release();
-    } else {
-      this.follow(result);
     }
   };
 
@@ -77,8 +102,7 @@ export class UnaryCall extends ServedCall {
       const { events } = this.host;
       if (events.wanted) events.emit({ type: 'extra-response', path: this.method.path });
     } else if (this.hasValue) {
-      this.send({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted a second response` });
-      this.releaseHandlerQuietly();
+      this.refuseSecond();
     } else {
       this.hasValue = true;
       this.value = value;
@@ -87,27 +111,84 @@ export class UnaryCall extends ServedCall {
     }
   }
 
+  private refuseSecond(): void {
+    this.send({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted a second response` });
+    this.releaseHandlerQuietly();
+  }
+
   private complete(): void {
+    if (isGenerator(this.value)) {
+      // The handler ends with its generator.
+      this.respond(this.value);
+      return;
+    }
     // Set before the response; see `onResult`.
     this.done = true;
     if (this.hasValue) this.respond(this.value);
-    else if (!this.over) {
-      const details = `The handler of ${this.method.path} completed without a response`;
-      this.send({ code: StatusCode.INTERNAL, details });
-    }
+    else this.refuseNone();
     this.notifyDone();
+  }
+
+  private refuseNone(): void {
+    if (this.over) return;
+    const details = `The handler of ${this.method.path} completed without a response`;
+    this.send({ code: StatusCode.INTERNAL, details });
   }
 
   private respond(value: unknown): void {
     if (this.responded || this.over) return;
     this.responded = true;
-    if (!isThenable(value)) {
-      this.answer(value);
-      return;
-    }
-    value.then((settled) => {
-      this.answer(settled);
-    }, this.onError);
+    this.settle(value, this.onError);
+  }
+
+  private settle(value: unknown, onRejected: (error: unknown) => void): void {
+    if (isThenable(value)) {
+      value.then((settled) => {
+        this.settle(settled, onRejected);
+      }, onRejected);
+    } else if (isGenerator(value)) this.pull(value);
+    else this.answer(value);
+  }
+
+  /** Pulls the response, then the end of the generator, so that code after the `yield` runs and can fail the call. */
+  private pull(generator: Generated): void {
+    let response: { readonly value: unknown } | undefined;
+    const onError = (error: unknown): void => {
+      this.generatorEnded(() => {
+        // Nest's filters do not receive errors of generators.
+        if (!this.over) this.send(this.failureStatus(error, false));
+      });
+    };
+    const source = new IteratorSource(generator, {
+      onMessage: (value) => {
+        if (response === undefined) {
+          response = { value };
+          source.pull();
+        } else this.refuseSecond();
+      },
+      onMessagesEnd: () => {
+        this.generatorEnded(() => {
+          if (response === undefined) this.refuseNone();
+          else this.settle(response.value, onError);
+        });
+      },
+      onMessagesError: onError,
+    });
+    this.responded = true;
+    this.generator = source;
+    this.isGenerating = true;
+    if (this.over) this.releaseHandlerQuietly();
+    else source.pull();
+  }
+
+  /** Marks the handler as ended before `respond` sends the response; see `onResult`. */
+  private generatorEnded(respond: () => void): void {
+    const ends = !this.done;
+    this.generator = undefined;
+    this.isGenerating = false;
+    this.done = true;
+    respond();
+    if (ends) this.notifyDone();
   }
 
   private answer(value: unknown): void {
@@ -124,5 +205,18 @@ export class UnaryCall extends ServedCall {
     this.done = true;
     if (!this.over) this.send(this.failureStatus(error, true));
     if (ends) this.notifyDone();
+    // An Observable can fail after it has emitted a generator.
+    if (this.generator !== undefined) this.releaseHandlerQuietly();
   };
+}
+
+type Generated = AsyncIterator<unknown> | Iterator<unknown>;
+
+/**
+ * True if the value is a generator, possibly a compiled one, or another iterable iterator that can be closed. Messages can be iterable, but
+ * have no such methods.
+ */
+function isGenerator(value: unknown): value is Generated {
+  if (!isAsyncIterable(value) && !isIterable(value)) return false;
+  return 'next' in value && typeof value.next === 'function' && 'return' in value && typeof value.return === 'function';
 }

@@ -83,6 +83,16 @@ describe('GrpcException', () => {
       `${expected} "toString"`,
     ],
     ['the code OK', () => new GrpcException('OK' as 'ABORTED', ''), `${expected} "OK"`],
+    [
+      'an object with code and message, as for RpcException',
+      () => new GrpcException({ code: 5, message: 'no order 7' } as never, undefined as never),
+      `${expected} an object with code, message; write new GrpcException(code, message)`,
+    ],
+    [
+      'no message',
+      () => new GrpcException('NOT_FOUND', undefined as never),
+      "message: expected a string, got nothing; write new GrpcException('NOT_FOUND', 'no order 7')",
+    ],
     ['the code 0', () => new GrpcException(0, ''), `${expected} 0`],
     ['an HTTP status as the code', () => new GrpcException(404, ''), `${expected} 404`],
     [

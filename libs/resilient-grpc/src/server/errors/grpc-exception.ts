@@ -7,6 +7,7 @@ import { RETRY_INFO } from '../../errors/error-detail-types.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { problemMessage } from '../../policy/options/describe-value.js';
+import { isObject } from '../../policy/options/option-schemas.js';
 import { choiceRemedy } from '../../policy/options/value-rules.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
@@ -52,11 +53,15 @@ export class GrpcException extends RpcException {
   /** Trailing metadata. Not enumerable, because errors are logged and metadata may contain secrets. */
   declare readonly metadata: Metadata;
 
-  /** @throws TypeError if `code` is not an error code, or if details, metadata, or `retryAfterMs` cannot be sent */
+  /**
+   * @throws TypeError if `code` is not an error code, if `message` is not a string, or if details, metadata, or `retryAfterMs` cannot be
+   * sent
+   */
   constructor(code: Exclude<StatusName, 'OK'> | number, message: string, options: GrpcExceptionOptions = {}) {
-    const text = wellFormed(message);
+    const checkedCode = errorCodeOf(code);
+    const text = wellFormed(checkedMessage(message));
     super(text);
-    this.code = errorCodeOf(code);
+    this.code = checkedCode;
     this.details = text;
     const { details = [], retryAfterMs } = options;
     this.statusDetails = retryAfterMs === undefined ? details : [...details, retryInfo(retryAfterMs)];
@@ -74,12 +79,20 @@ export class GrpcException extends RpcException {
   }
 }
 
-function errorCodeOf(code: string | number): StatusCode {
-  const found: unknown = typeof code === 'number' ? code : Reflect.get(StatusCode, code);
+function errorCodeOf(code: unknown): StatusCode {
+  const found: unknown = typeof code === 'string' ? Reflect.get(StatusCode, code) : code;
   if (isStatusCode(found) && found !== StatusCode.OK) return found;
   const names = STATUS_NAMES.filter((name) => name !== 'OK');
   const expected = "a status name such as 'NOT_FOUND', or a number from 1 to 16";
-  throw new TypeError(`code: ${problemMessage(expected, code, choiceRemedy(code, names))}`);
+  // The form of RpcException.
+  const remedy = isObject(code) ? 'write new GrpcException(code, message)' : choiceRemedy(code, names);
+  throw new TypeError(`code: ${problemMessage(expected, code, remedy)}`);
+}
+
+function checkedMessage(message: unknown): string {
+  if (typeof message === 'string') return message;
+  const remedy = "write new GrpcException('NOT_FOUND', 'no order 7')";
+  throw new TypeError(`message: ${problemMessage('a string', message, remedy)}`);
 }
 
 function retryInfo(retryAfterMs: number): StatusDetail {

@@ -201,10 +201,10 @@ describe('trailers that cannot be sent', () => {
     'content-length',
     'grpc-status',
     'grpc-message',
-  ])('drops the trailer %s and marks the error as unexpected', (key) => {
+  ])('drops the trailer %s and reports the omission', (key) => {
     const metadata = Metadata.fromHttp2Headers({ [key]: '0', 'x-shard': ['a', 'b'] });
     const { metadata: sent, ...status } = serverStatusOf({ code: 5, details: 'no order 7', metadata }, false);
-    expect(status).toEqual({ code: 5, details: 'no order 7', unexpected: true });
+    expect(status).toEqual({ code: 5, details: 'no order 7', omitted: 'trailers' });
     expect(sent!.toJSON()).toEqual({ 'x-shard': ['a', 'b'] });
     expect(metadata.get(key)).toEqual(['0']);
   });
@@ -220,19 +220,19 @@ describe('trailers that cannot be sent', () => {
 
 describe('status that is too long for trailers', () => {
   // A field of more than 64 KiB breaks the connection; see `MAX_BYTES` in truncate-status.ts.
-  it('drops the metadata of a status that is too long for trailers, and marks the error as unexpected', () => {
+  it('drops the metadata of a status that is too long for trailers, and reports the omission', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
     expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }), false)).toEqual({
       code: 5,
       details: 'no order 7',
-      unexpected: true,
+      omitted: 'trailers',
     });
     const many = new Metadata();
     for (let at = 0; at < 1_000; at++) many.add('x-order', `no order ${at}, nor any other like it`);
     expect(serverStatusOf({ code: 5, details: 'x', metadata: many }, false)).toEqual({
       code: 5,
       details: 'x',
-      unexpected: true,
+      omitted: 'trailers',
     });
   });
 
@@ -240,7 +240,7 @@ describe('status that is too long for trailers', () => {
     expect(serverStatusOf({ code: 5, details: 'é'.repeat(20_000) }, false)).toEqual({
       code: 5,
       details: `${'é'.repeat(512)}...`,
-      unexpected: true,
+      omitted: 'message',
     });
   });
 

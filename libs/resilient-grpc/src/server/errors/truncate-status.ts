@@ -1,7 +1,10 @@
 import { constants } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { StatusCode } from '../../status/status-code.js';
 import { joinMessages } from './status-text.js';
+
+type OmittedPart = NonNullable<Extract<GrpcServerEvent, { readonly type: 'handler-failed' }>['omitted']>;
 
 /** Final status of a call. */
 export interface ServerStatus<Code extends number = StatusCode> {
@@ -9,8 +12,13 @@ export interface ServerStatus<Code extends number = StatusCode> {
   readonly details: string;
   /** Trailing metadata. */
   readonly metadata?: Metadata | undefined;
-  /** Present if the error must be logged, because the caller does not receive all of it. */
+  /** Present if the error must be logged, because the caller does not receive its message. */
   readonly unexpected?: true;
+  /**
+   * The part of the status that is not sent: 'message' for the end of the message and all trailers. Present if something is omitted. The
+   * error must then be logged.
+   */
+  readonly omitted?: OmittedPart;
 }
 
 /**
@@ -57,11 +65,17 @@ export function truncateStatus<Code extends number>(status: ServerStatus<Code>):
   const textBytes = encodeURI(details).length;
   const bytes = sendable.metadata === undefined ? 0 : sizeOf(sendable.metadata.toHttp2Headers());
   if (textBytes + bytes <= MAX_BYTES) return sendable;
-  return { code, details: textBytes > MAX_BYTES ? joinMessages([details]) : details, unexpected: true };
+  const isTooLong = textBytes > MAX_BYTES;
+  return {
+    code,
+    details: isTooLong ? joinMessages([details]) : details,
+    ...(status.unexpected && { unexpected: true }),
+    omitted: isTooLong ? 'message' : 'trailers',
+  };
 }
 
 /** Returns `given`, or a copy without fields that cannot be sent; repeated standard fields are joined into a comma-separated list. */
-function sendableTrailers(given: Metadata): Pick<ServerStatus, 'metadata' | 'unexpected'> {
+function sendableTrailers(given: Metadata): Pick<ServerStatus, 'metadata' | 'omitted'> {
   const headers = Object.entries(given.toHttp2Headers());
   const refused = headers.filter(([key]) => REFUSED_KEYS.has(key));
   const repeated = headers.filter(
@@ -71,7 +85,7 @@ function sendableTrailers(given: Metadata): Pick<ServerStatus, 'metadata' | 'une
   const metadata = given.clone();
   for (const [key] of refused) metadata.remove(key);
   for (const [key, values] of repeated) metadata.set(key, [values].flat().join(', '));
-  return { metadata, ...(refused.length > 0 && { unexpected: true }) };
+  return { metadata, ...(refused.length > 0 && { omitted: 'trailers' }) };
 }
 
 function sizeOf(headers: Readonly<Record<string, unknown>>): number {

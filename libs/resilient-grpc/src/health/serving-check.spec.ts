@@ -33,6 +33,17 @@ describe('servingHealth', () => {
     });
   });
 
+  it('names a remedy if the server does not know its overall health', () => {
+    const answer = { kind: 'status', status: 'SERVICE_UNKNOWN' } as const;
+    expect(servingHealth(channel, '', answer, undefined)).toMatchObject({
+      status: 'down',
+      details: {
+        message:
+          "the server does not report its overall health (service ''); write a full name such as 'orders.v1.Orders'",
+      },
+    });
+  });
+
   it.each(['refused', 'connection-lost'] as const)(
     'reports an idle channel as degraded after the health check answer %s',
     (kind) => {

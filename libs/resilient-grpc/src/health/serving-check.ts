@@ -77,9 +77,10 @@ export function endpointsHealth(
 }
 
 function reasonOf(status: Exclude<ServingStatus, 'SERVING'>, service: string): string {
-  if (status === 'SERVICE_UNKNOWN')
-    return `the server has no service '${service}'; write a full name such as 'orders.v1.Orders'`;
-  return 'the server is not serving';
+  if (status !== 'SERVICE_UNKNOWN') return 'the server is not serving';
+  return service === ''
+    ? "the server does not report its overall health (service ''); write a full name such as 'orders.v1.Orders'"
+    : `the server has no service '${service}'; write a full name such as 'orders.v1.Orders'`;
 }
 
 function nameOf(code: number): string {

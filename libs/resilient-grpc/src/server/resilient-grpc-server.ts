@@ -273,7 +273,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     }
     const text =
       `the server for ${this.url} is not connected to this application and serves no calls; ` +
-      'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) before app.listen(), ' +
+      'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(), ' +
       'or ignore this line if another application starts the server';
     this.ownLogger.warn(new LogLine('warn', text, { event: 'not-connected', address: this.url }));
   }

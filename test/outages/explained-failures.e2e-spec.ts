@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer as createHttp1Server } from 'node:http';
+import { createSecureServer } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
@@ -72,6 +73,8 @@ interface Case {
 }
 
 const ca = certificate('ca');
+const UNTRUSTED = certificate('untrusted');
+const UNTRUSTED_KEY = certificate('untrusted-key');
 const at = (port: number, tls?: GrpcClientSettings['tls']): FailingConnection['settings'] => ({
   url: `localhost:${port}`,
   ...(tls && { tls }),
@@ -145,6 +148,11 @@ const CASES: Readonly<Record<string, Case>> = {
     kind: 'closed',
     start: async () => at(await listening(createServer((socket) => socket.resume().end()))),
   },
+  'a peer that closes connections before the TLS handshake': {
+    kind: 'closed',
+    start: async () => at(await listening(createServer((socket) => socket.once('data', () => socket.end()))), {}),
+    options: ['--tls'],
+  },
   'an expired certificate': {
     kind: 'certificate-expired',
     start: async () => at(await grpcServer('expired'), { ca: certificate('expired') }),
@@ -185,6 +193,20 @@ const CASES: Readonly<Record<string, Case>> = {
     kind: 'client-certificate',
     start: async () => at(await grpcServer('server', 'ca'), { ca }),
     options: ['--ca', ca],
+  },
+  'a server that closes the connection because of the client certificate': {
+    kind: 'closed-in-tls',
+    start: async () => at(await grpcServer('server', 'ca'), { ca, cert: UNTRUSTED, key: UNTRUSTED_KEY }),
+    options: ['--ca', ca, '--cert', UNTRUSTED, '--key', UNTRUSTED_KEY],
+  },
+  'a server that closes the connection because of the client certificate, with TLS 1.2': {
+    kind: 'closed-in-tls',
+    start: async () => {
+      const options = { key: pem('server-key'), cert: pem('server'), ca: pem('ca'), requestCert: true };
+      const server = createSecureServer({ ...options, rejectUnauthorized: true, maxVersion: 'TLSv1.2' });
+      return at(await listening(server), { ca, cert: UNTRUSTED, key: UNTRUSTED_KEY });
+    },
+    options: ['--ca', ca, '--cert', UNTRUSTED, '--key', UNTRUSTED_KEY],
   },
 };
 

@@ -21,6 +21,8 @@ export interface ConnectionProbeResult {
   readonly readyMs?: number;
   readonly tls?: ProbedTls;
   readonly failure?: ConnectionFailure;
+  /** Bytes that the peer sent before a failure; after a TLS handshake, only the bytes that followed it, decrypted. */
+  readonly receivedBytes?: number;
 }
 
 /** The result of a TLS handshake. */
@@ -76,9 +78,10 @@ async function probeConnection(address: TargetAddress, parameters: ConnectParame
   try {
     const tls = opened.failure === undefined ? tlsFacts(socket) : undefined;
     const soFar = { ...opened, ...(tls && { tls }) };
-    if (opened.failure !== undefined || tls?.refused !== undefined) return soFar;
+    if (opened.failure !== undefined) return { ...soFar, receivedBytes: socket.bytesRead };
+    if (tls?.refused !== undefined) return soFar;
     const settings = await step(parameters, 'http2', awaitSettings(socket));
-    if ('failure' in settings) return { ...soFar, failure: settings.failure };
+    if ('failure' in settings) return { ...soFar, failure: settings.failure, receivedBytes: socket.bytesRead };
     return { ...soFar, readyMs: systemClock.now() - startedAt };
   } finally {
     socket.destroy();

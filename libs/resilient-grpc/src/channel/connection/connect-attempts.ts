@@ -168,8 +168,14 @@ export class ConnectAttempt {
     if (this.timedOut !== undefined) return this.timedOut;
     if (this.step === 'tcp') return connectFailureOf(text, this.key);
     const { code, detail } = this.error ?? { code: codeIn(text) };
-    const receivedBytes = this.socket?.bytesRead ?? 0;
-    const failure = readConnectFailure({ phase: this.step, code, receivedBytes }, this.key, text);
+    const facts = {
+      phase: this.step,
+      code,
+      // Without TLS, the handshake ends immediately.
+      isSecure: this.step === 'tls' || this.secured !== undefined,
+      receivedBytes: (this.secured ?? this.socket)?.bytesRead ?? 0,
+    };
+    const failure = readConnectFailure(facts, this.key, text);
     return detail === undefined ? failure : connectFailure(failure.kind, this.key, detail);
   }
 

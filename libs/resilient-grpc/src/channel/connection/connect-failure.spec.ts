@@ -43,7 +43,7 @@ describe('connectFailureOf', () => {
 
 describe('readConnectFailure', () => {
   it('replaces an OpenSSL error message, which ends with a line break, with an explanation', () => {
-    const facts = { phase: 'tls', code: 'ERR_SSL_WRONG_VERSION_NUMBER', receivedBytes: 47 } as const;
+    const facts = { phase: 'tls', code: 'ERR_SSL_WRONG_VERSION_NUMBER', isSecure: true, receivedBytes: 47 } as const;
     expect(readConnectFailure(facts, '10.0.0.7:50051', WRONG_VERSION)).toEqual({
       kind: 'server-without-tls',
       message: '10.0.0.7:50051 responds without TLS, but the client uses TLS (ERR_SSL_WRONG_VERSION_NUMBER)',

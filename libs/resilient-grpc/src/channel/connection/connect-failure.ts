@@ -44,7 +44,7 @@ export function readConnectFailure(
 export function connectFailureOf(text: string, subject?: string): ConnectFailure {
   const plain = plainError(text);
   if (CLOSED_BY_PEER.test(plain)) return connectFailure('closed', subject, undefined);
-  return readConnectFailure({ phase: 'tcp', code: codeIn(plain), receivedBytes: 0 }, subject, plain);
+  return readConnectFailure({ phase: 'tcp', code: codeIn(plain), isSecure: false, receivedBytes: 0 }, subject, plain);
 }
 
 // Messages from grpc-js and Node about a connection that the peer closed during a handshake.

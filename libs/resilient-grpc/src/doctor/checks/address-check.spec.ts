@@ -55,6 +55,15 @@ describe('unusable address', () => {
     expect(result.remedy).toMatch(/\w{3}/);
   });
 
+  it('names the client certificate for a TLS connection that the server closes only if the server may have verified it', () => {
+    const certificate = 'check for a missing or rejected client certificate';
+    const closed = (phase: 'tls' | 'http2', receivedBytes: number) =>
+      check(true, { tcpMs: 1, failure: failure(phase, 'closed'), receivedBytes }).remedy;
+    expect(closed('http2', 0)).toContain(certificate);
+    expect(closed('tls', 1_200)).toContain(certificate);
+    expect(closed('tls', 0)).not.toContain(certificate);
+  });
+
   it('uses a second probe with TLS toggled to detect a server that uses TLS, no TLS, or HTTP/1.1', () => {
     const closed = { tcpMs: 1, failure: failure('http2', 'closed') };
     expect(check(false, closed, { tcpMs: 1, tlsMs: 2 }).message).toContain('uses TLS');

@@ -42,30 +42,33 @@ function failureFinding(probed: ProbedAddress, failure: ConnectionFailure): Find
   const { phase, code, message } = failure;
   if (phase === 'tcp') {
     if (code === 'timeout') return findingOf('no-response', message);
-    const kind = connectFailureKind({ phase, code, receivedBytes: 0 });
+    const kind = connectFailureKind({ phase, code, isSecure: secure, receivedBytes: 0 });
     return findingOf(kind, kind === 'other' ? message : code);
   }
   if (secure && toggledTlsProbe?.readyMs !== undefined) return findingOf('server-without-tls', code);
   if (!secure && (code === 'tls' || toggledTlsProbe?.tlsMs !== undefined)) return findingOf('server-uses-tls');
   const http1 = [probe, toggledTlsProbe].find((one) => one?.failure?.code === 'http1')?.failure;
   if (http1 !== undefined) return findingOf('not-http2', `'${http1.message}'`);
-  return otherFinding(probe, failure);
+  return otherFinding(secure, probe, failure);
 }
 
-function otherFinding(probe: ConnectionProbeResult, { phase, code, message }: ConnectionFailure): Finding {
+function otherFinding(
+  isSecure: boolean,
+  probe: ConnectionProbeResult,
+  { phase, code, message }: ConnectionFailure,
+): Finding {
   const awaited = phase === 'tls' ? 'the TLS handshake' : 'HTTP/2 SETTINGS';
   switch (code) {
     case 'timeout':
       return findingOf('silent', `${message}, waiting for ${awaited}${steps(probe)}`);
-    case 'closed':
-    case 'EPIPE':
-      return findingOf('closed', `before ${awaited}`);
     case 'goaway':
       return ['sends GOAWAY immediately', 'the server is shutting down or overloaded; clients reconnect automatically'];
     case 'unknown':
       return findingOf('not-http2', `'${message}'`);
     default: {
-      const kind = connectFailureKind({ phase, code, receivedBytes: 0 });
+      const { receivedBytes = 0 } = probe;
+      const kind = connectFailureKind({ phase, code: code === 'closed' ? undefined : code, isSecure, receivedBytes });
+      if (kind === 'closed' || kind === 'closed-in-tls') return findingOf(kind, `before ${awaited}`);
       return findingOf(kind, kind === 'other' ? oneLine(message) : code);
     }
   }

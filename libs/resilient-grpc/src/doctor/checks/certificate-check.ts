@@ -53,7 +53,7 @@ function timeSpan(ms: number): string {
 }
 
 function refusal(code: string, name: string, names: readonly string[]): Finding {
-  const kind = connectFailureKind({ phase: 'tls', code, receivedBytes: 0 });
+  const kind = connectFailureKind({ phase: 'tls', code, isSecure: true, receivedBytes: 0 });
   if (kind !== 'certificate-name') return findingOf(kind === 'other' ? 'certificate-rejected' : kind, code);
   const [first] = names;
   const [why, remedy] = findingOf(kind, `${code}: expected ${name}`);

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { connectFailureKind } from './connect-failure-kind.js';
 import { CONNECT_FAILURES } from './connect-failures.js';
 
-const classify = (phase: 'tcp' | 'tls' | 'http2', code?: string, receivedBytes = 0) =>
-  connectFailureKind({ phase, code, receivedBytes });
+const classify = (phase: 'tcp' | 'tls' | 'http2', code?: string, receivedBytes = 0, isSecure = phase === 'tls') =>
+  connectFailureKind({ phase, code, isSecure, receivedBytes });
 
 describe('connectFailureKind', () => {
   it.each([
@@ -46,7 +46,20 @@ describe('connectFailureKind', () => {
   it('recognizes a TLS server by its alert, which is shorter than any HTTP/2 frame', () => {
     expect(classify('http2', undefined, 7)).toBe('server-uses-tls');
     expect(classify('http2', undefined, 9)).toBe('closed');
+    expect(classify('http2', undefined, 7, true)).toBe('closed');
   });
+
+  it.each([undefined, 'EPIPE', 'ECONNRESET'])(
+    'attributes a close (%s) to the client certificate only if the server began its TLS handshake and sent no HTTP/2 frame',
+    (code) => {
+      expect(classify('tls', code, 1_200)).toBe('closed-in-tls');
+      expect(classify('http2', code, 0, true)).toBe('closed-in-tls');
+      const otherwise = code === 'ECONNRESET' ? 'reset' : 'closed';
+      expect(classify('tls', code, 0)).toBe(otherwise);
+      expect(classify('http2', code, 9, true)).toBe(otherwise);
+      expect(classify('http2', code, 0, false)).toBe(otherwise);
+    },
+  );
 });
 
 describe('CONNECT_FAILURES', () => {

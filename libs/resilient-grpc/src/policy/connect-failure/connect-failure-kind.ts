@@ -6,7 +6,9 @@ export interface ConnectFailureFacts {
   readonly phase: 'tcp' | 'tls' | 'http2';
   /** Error code from Node or OpenSSL; `undefined` if the code is unknown, or if the peer closed the connection without an error. */
   readonly code: string | undefined;
-  /** Number of bytes that the peer sent. */
+  /** True if the connection uses TLS. */
+  readonly isSecure: boolean;
+  /** Number of bytes that the peer sent. After a TLS handshake, only the bytes that followed it, decrypted. */
   readonly receivedBytes: number;
 }
 
@@ -52,14 +54,29 @@ const BY_PATTERN: readonly (readonly [RegExp, ConnectFailureKind])[] = [
 /** Length of a TLS alert: a record header of 5 bytes, and an alert of 2 bytes. The shortest HTTP/2 frame has 9 bytes. */
 const TLS_ALERT_BYTES = 7;
 
+/** Codes of a connection that the peer closed. `undefined`: it closed the connection without an error. */
+const CLOSED: ReadonlySet<string | undefined> = new Set([undefined, 'EPIPE', 'ECONNRESET']);
+
 /**
- * Classifies a failed connection attempt by its error code, or, without a code, by the phase and the number of received bytes. The messages
- * of Node and OpenSSL are ignored.
+ * Classifies a failed connection attempt by its error code, or, if the peer closed the connection, by the phase and the number of received
+ * bytes. The messages of Node and OpenSSL are ignored.
  */
-export function connectFailureKind({ phase, code, receivedBytes }: ConnectFailureFacts): ConnectFailureKind {
+export function connectFailureKind(facts: ConnectFailureFacts): ConnectFailureKind {
+  const { phase, code, isSecure, receivedBytes } = facts;
+  if (CLOSED.has(code) && mayRejectClientCertificate(facts)) return 'closed-in-tls';
   if (code !== undefined) {
     return BY_CODE[code] ?? BY_PATTERN.find(([pattern]) => pattern.test(code))?.[1] ?? 'other';
   }
-  if (phase === 'http2' && receivedBytes === TLS_ALERT_BYTES) return 'server-uses-tls';
+  if (phase === 'http2' && !isSecure && receivedBytes === TLS_ALERT_BYTES) return 'server-uses-tls';
   return phase === 'tcp' ? 'other' : 'closed';
+}
+
+/**
+ * True if the server may have closed the connection because of the client certificate. A server requests the certificate after it has sent
+ * the start of its handshake, and sends no HTTP/2 frame before it has verified the certificate. With TLS 1.3, the client's handshake ends
+ * before this verification. Node and grpcio then close the connection without an alert.
+ */
+function mayRejectClientCertificate({ phase, isSecure, receivedBytes }: ConnectFailureFacts): boolean {
+  if (!isSecure || phase === 'tcp') return false;
+  return phase === 'tls' ? receivedBytes > 0 : receivedBytes === 0;
 }

@@ -24,6 +24,8 @@ export type ConnectFailureKind =
   | 'silent'
   /** The peer closed the connection without an HTTP/2 response. */
   | 'closed'
+  /** The peer closed the connection in or after the TLS handshake, without an HTTP/2 response. It may have rejected the client certificate. */
+  | 'closed-in-tls'
   /** Only the server uses TLS. */
   | 'server-uses-tls'
   /** Only the client uses TLS. */
@@ -129,7 +131,14 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   closed: {
     cause: 'accepts the connection and closes it without a response',
     remedy:
-      'check for a server that requires TLS, a proxy that cannot reach the server, a server that is shutting down, or another service on the port',
+      'check for TLS on one side only, a proxy that cannot reach the server, a server that is shutting down, or another service on the port',
+    reconnect: 'not-http2',
+  },
+  'closed-in-tls': {
+    cause: 'closes the TLS connection without a response',
+    remedy:
+      'check for a missing or rejected client certificate (tls: { cert, key }), a proxy that cannot reach the server, or a server that is shutting down',
+    doctorOption: '--cert and --key',
     reconnect: 'not-http2',
   },
   'server-uses-tls': {

@@ -52,6 +52,8 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly connection: object | undefined;
   /** Observation by the transport, with a remedy, for the error message; absent if the transport has observed nothing. */
   readonly remedy?: string | undefined;
+  /** Like `unsentBecause` of `Attempt`, if this side ended the attempt; otherwise absent. */
+  readonly unsentBecause?: string | undefined;
   /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;
 }
@@ -75,6 +77,11 @@ export interface Attempt {
   abandon(because?: 'deadline'): void;
   /** 'ip:port' of the connection; `undefined` until one is picked. */
   readonly peer: string | undefined;
+  /**
+   * Reason why nothing of the attempt has been sent, such as 'waiting for an interceptor'. Nothing is sent later if the attempt is
+   * abandoned before the next microtask. `undefined` if something may have been sent.
+   */
+  readonly unsentBecause?: string | undefined;
 }
 
 /** Starts an attempt on the transport, either directly or through stages. */

@@ -307,7 +307,8 @@ class GrpcClient implements ResilientGrpcClient {
   }: Pick<MethodDescriptor, 'service' | 'method' | 'path' | 'kind'>): Promise<Metadata> {
     const { metadata = NO_METADATA, metadataSource } = this.settings;
     const call = { client: this.name, service, method, path, kind, metadata };
-    return await prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
+    const prepared = prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
+    return 'waitsFor' in prepared ? await prepared.metadata : prepared;
   }
 
   /**

@@ -24,6 +24,7 @@ import type { ConnectionRecord } from '../quirks/connection-record.js';
 import {
   cancelWithEvidence,
   connectionAddress,
+  isWithoutStream,
   readConnectionCall,
   readWire,
   type WireFacts,
@@ -59,6 +60,8 @@ const GOAWAY_LAG_MS = 20;
 const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const UNSUPPORTED_ENCODING =
   'Compression method not supported: the "grpc-encoding" of the response is neither gzip nor deflate';
+const AWAITS_CREDENTIALS = 'waiting for call credentials';
+const CREDENTIALS_REMEDY = 'the call credentials did not respond; check their metadata generator';
 const NO_CONTEXT = {};
 const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
@@ -338,7 +341,18 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   get remedy(): string | undefined {
     // The headers of a response stream that waits for a message prove that the server responded.
     if (this.headersReceived || !TIMEOUT_ENDS.has(this.endedHere)) return undefined;
+    if (this.unsentBecause === AWAITS_CREDENTIALS) return CREDENTIALS_REMEDY;
     return this.wireChannel.silenceRemedy(this.address, this.startedAt);
+  }
+
+  get unsentBecause(): string | undefined {
+    const { direct, channelCall } = this;
+    if (this.ended && this.endedHere === 'no') return undefined;
+    // An interceptor of grpc-js may ignore a cancellation and send the call later.
+    if (direct !== undefined || this.intercepted || channelCall === undefined) return undefined;
+    if (!isWithoutStream(channelCall)) return undefined;
+    // On a READY channel, grpc-js has picked a connection and waits for the credentials of the call.
+    return this.wireChannel.ready ? AWAITS_CREDENTIALS : 'waiting for call credentials or a connection';
   }
 
   get contentType(): string | undefined {

@@ -58,6 +58,16 @@ export function peerOf(channelCall: object): string | undefined {
 }
 
 /**
+ * True if grpc-js has created the first attempt of `channelCall`, but no stream. It then sends nothing after a cancellation. False if this
+ * is not known.
+ */
+export function isWithoutStream(channelCall: object): boolean {
+  // Safe for the supported releases of grpc-js. Other releases may lack these fields, hence the optional chaining.
+  const attempts = (channelCall as ChannelCall).child?.underlyingCalls;
+  return attempts?.length === 1 && attempts[0]?.call?.child === null;
+}
+
+/**
  * Reads the evidence from the stream that carried `channelCall`, an ended call of grpc-js. Returns `undefined` if no stream was created, or
  * if the installed grpc-js lacks the private fields. The status that grpc-js reports contains neither the reset code nor the progress.
  */

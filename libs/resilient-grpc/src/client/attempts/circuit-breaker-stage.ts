@@ -57,8 +57,9 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   override abandon(because?: 'deadline'): void {
-    // A cancellation is no evidence about the server. An expired deadline is evidence only if this process was not paused.
-    const counts = because === 'deadline' && !this.wasPaused;
+    // A cancellation is no evidence about the server. An expired deadline is evidence only if the attempt was sent and this process was
+    // not paused.
+    const counts = because === 'deadline' && !this.wasPaused && this.unsentBecause === undefined;
     this.record(counts ? outcomeOfDeadline(this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
@@ -71,7 +72,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
 
   override onEnd(end: AttemptEnd): void {
     const verdict = classify(end);
-    if (verdict.kind === 'deadline' && this.wasPaused) this.record('ignored');
+    if (end.unsentBecause !== undefined || (verdict.kind === 'deadline' && this.wasPaused)) this.record('ignored');
     else
       this.record(
         attemptOutcome(verdict, this.breaker.policy),

@@ -87,7 +87,18 @@ export class HedgedAttempt implements Attempt {
   /** `reachedServer` of the attempts that have not been reported to the listener, if the call ends now. */
   get reached(): Verdict['reachedServer'] {
     if (this.winner !== undefined) return 'yes';
-    return this.hedges.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
+    return this.isSent ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
+  }
+
+  get unsentBecause(): string | undefined {
+    const [first] = this.hedges;
+    return this.winner === undefined && !this.isSent ? first?.attempt?.unsentBecause : undefined;
+  }
+
+  /** True if an attempt in flight may have been sent. */
+  private get isSent(): boolean {
+    for (const { attempt } of this.hedges) if (attempt?.unsentBecause === undefined) return true;
+    return false;
   }
 
   /** True if the call has ended. Callers and listeners may end it during any callback. */
@@ -336,7 +347,7 @@ export class HedgedAttempt implements Attempt {
 
   private finish(hedge: HedgeAttempt, end: AttemptEnd): void {
     this.ended = true;
-    this.cutOthersOff = this.winner === undefined && this.hedges.size > 0;
+    this.cutOthersOff = this.winner === undefined && this.isSent;
     this.number = hedge.number;
     this.startedAt = hedge.startedAt;
     this.stopTimer();

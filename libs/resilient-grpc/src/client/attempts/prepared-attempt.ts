@@ -6,7 +6,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Waiter } from '../../call/call-transport.js';
 import type { ClientContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
-import { prepareAttempt, type AttemptInterceptors } from '../interceptors/prepare-attempt.js';
+import { prepareAttempt, type AttemptInterceptors, type PendingMetadata } from '../interceptors/prepare-attempt.js';
 import { preparationFailure } from '../call/call-failure.js';
 
 const LOST = 'The connection was lost before the call was sent';
@@ -33,10 +33,10 @@ export function withPreparation(
   return (request, listener) => {
     const metadata = metadataOf(request, call, interceptors);
     if (!owner.isOpen()) {
-      if (metadata instanceof Promise) metadata.catch(() => undefined);
+      if ('waitsFor' in metadata) metadata.metadata.catch(() => undefined);
       return UNSENT_ATTEMPT;
     }
-    if (metadata instanceof Promise) return new PreparedAttempt(start, request, listener, metadata, client);
+    if ('waitsFor' in metadata) return new PreparedAttempt(start, request, listener, metadata, client);
     return start(requestWith(request, metadata), listener);
   };
 }
@@ -45,13 +45,13 @@ function metadataOf(
   request: AttemptRequest,
   call: OutgoingCall,
   interceptors: AttemptInterceptors,
-): Metadata | Promise<Metadata> {
+): Metadata | PendingMetadata {
   try {
     return prepareAttempt(call, request.number, request.deadline, interceptors);
   } catch (error) {
     // The caller of `start` does not have its attempt yet, so a thrown error is reported like a rejection.
     // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- forwarded unchanged
-    return Promise.reject(error);
+    return { metadata: Promise.reject(error), waitsFor: 'an interceptor' };
   }
 }
 
@@ -76,10 +76,10 @@ class PreparedAttempt implements Attempt {
     start: StartAttempt,
     request: AttemptRequest,
     private readonly listener: AttemptListener,
-    metadata: Promise<Metadata>,
+    private readonly pending: PendingMetadata,
     private readonly client: ClientContext,
   ) {
-    metadata.then(
+    pending.metadata.then(
       (ready) => {
         if (this.over) return;
         if (this.client.transport.ready) this.begin(start, requestWith(request, ready));
@@ -94,6 +94,12 @@ class PreparedAttempt implements Attempt {
 
   get peer(): string | undefined {
     return this.inner?.peer;
+  }
+
+  get unsentBecause(): string | undefined {
+    if (this.inner !== undefined) return this.inner.unsentBecause;
+    const { transport } = this.client;
+    return this.waiter === undefined ? `waiting for ${this.pending.waitsFor}` : `waiting: ${transport.whyNotReady()}`;
   }
 
   startRead(): void {

@@ -1,3 +1,4 @@
+import type { Attempt } from '../../call/attempt.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { ReleasedCallResult, Waiter, WaitRefusal } from '../../call/call-transport.js';
 import type { PermitOutcome } from '../../policy/concurrency/permit-outcome.js';
@@ -11,6 +12,8 @@ import type { PreparedCall } from './prepare-call.js';
 
 /** Callbacks of a gate. */
 export interface CallGateCallbacks {
+  /** Reason why nothing of the running attempt has been sent; `undefined` if none is running, or if something may have been sent. */
+  readonly unsentBecause: string | undefined;
   /** Called when the call may send its next attempt. */
   admitted(): void;
   /** Called when the call must not continue. */
@@ -224,6 +227,15 @@ export class CallGate implements Waiter, PermitWaiter {
     this.latencyMs = latencyMs;
   }
 
+  /** Records that the call ends before `attempt`, its running attempt, which started at `startedAt` (monotonic milliseconds). */
+  attemptInterrupted({ unsentBecause }: Attempt, startedAt: number, because: 'deadline' | undefined): void {
+    // The end of an unsent attempt is no evidence about the server.
+    if (unsentBecause !== undefined) return;
+    const isDeadline = because === 'deadline';
+    this.attemptEnded(isDeadline ? 'timed-out' : 'cancelled', this.context.client.clock.now() - startedAt);
+    this.reportReleased(isDeadline ? 'failed' : 'cancelled');
+  }
+
   /** Reports the result of a call that the channel released. The pace of later releases depends on it. */
   reportReleased(result: ReleasedCallResult): void {
     if (!this.released) return;
@@ -247,7 +259,9 @@ export class CallGate implements Waiter, PermitWaiter {
   private deadlinePassed(): void {
     const { clock, transport } = this.context.client;
     const waitsForChannel = this.hold === 'channel';
-    const heldFor = waitsForChannel ? `, waiting: ${transport.whyNotReady()}` : (HOLD_DETAILS[this.hold] ?? '');
+    const { unsentBecause } = this.callbacks;
+    const ofAttempt = unsentBecause === undefined ? '' : `, ${unsentBecause}`;
+    const heldFor = waitsForChannel ? `, waiting: ${transport.whyNotReady()}` : (HOLD_DETAILS[this.hold] ?? ofAttempt);
     const remedy = waitsForChannel ? transport.remedy : undefined;
     this.callbacks.end({ ...deadlineFailure(clock.now() - this.prepared.startedAt, heldFor), remedy });
   }

@@ -207,6 +207,17 @@ describe('endStreams', () => {
     expect(resets).toBe(1_000);
   });
 
+  it('abandons an unsent attempt immediately even after 900 resets, because it would be sent before close()', () => {
+    const { registry } = make(1);
+    void registry.endStreams();
+    let abandoned = 0;
+    const sent = { abandon: () => undefined } as unknown as Attempt;
+    const unsent = { unsentBecause: 'waiting for an interceptor', abandon: () => (abandoned += 1) };
+    for (let stream = 0; stream < 900; stream++) registry.abandon(sent);
+    registry.abandon(unsent as unknown as Attempt);
+    expect(abandoned).toBe(1);
+  });
+
   it("passes the reason 'deadline' to abandon() of an attempt even if its reset was postponed until close()", () => {
     const { registry } = make(1);
     const reasons: (string | undefined)[] = [];

@@ -122,10 +122,11 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   /**
    * Abandons an attempt that no longer has a listener. After `MAX_RESETS` resets since endStreams(), further resets wait until close(), so
-   * that they affect no other call.
+   * that they affect no other call. An unsent attempt needs no reset, and must not be sent while it waits.
    */
   abandon(attempt: Attempt, because?: 'deadline'): void {
-    if (this.areStreamsEnding && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) {
+    const resets = this.areStreamsEnding && this.accepting !== 'closed' && attempt.unsentBecause === undefined;
+    if (resets && this.resets++ >= MAX_RESETS) {
       this.toReset.push({ attempt, because });
     } else attempt.abandon(because);
   }

@@ -98,6 +98,7 @@ it('does not hold a call for the channel if the call is ended while its permit p
   if ('reason' in prepared) throw new Error(prepared.details);
   let admitted = 0;
   const gate = new CallGate(limited, prepared, {
+    unsentBecause: undefined,
     admitted: () => void (admitted += 1),
     end: () => undefined,
     waited: () => undefined,

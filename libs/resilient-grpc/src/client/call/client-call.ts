@@ -391,7 +391,9 @@ export class ClientCall
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
     const latencyMs = clock.now() - this.attemptStartedAt;
     this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
-    this.gate?.reportReleased('failed');
+    // A timeout of an unsent attempt is no evidence about the server.
+    if (end.unsentBecause !== undefined) this.phase = 'held';
+    this.gate?.reportReleased(end.unsentBecause === undefined ? 'failed' : 'cancelled');
     const { decision, retryAfterMs } =
       hedged === undefined
         ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
@@ -439,9 +441,7 @@ export class ClientCall
 
   /** Makes the next attempt avoid the endpoint at `peer`. The picker may have added the endpoint already. */
   private noteTried(peer: string | undefined): void {
-    if (peer === undefined) return;
-    this.tried ??= [];
-    if (!this.tried.includes(peer)) this.tried.push(peer);
+    if (peer !== undefined && this.tried?.includes(peer) !== true) (this.tried ??= []).push(peer);
   }
 
   private factsOf(end: AttemptEnd, { reachedServer }: Verdict): CallFacts {
@@ -520,11 +520,11 @@ export class ClientCall
     const { clock, budget } = this.context.client;
     const now = clock.now();
     const failure = { ...reason, peer: reason.peer ?? attempt?.peer };
-    if (attempt !== undefined && this.hedged === undefined) {
+    if (attempt !== undefined && this.hedged === undefined && attempt.unsentBecause === undefined) {
       report.history.add(this.number, failure, failure, now - this.attemptStartedAt);
     }
     const isDeadline = failure.reason === 'deadline';
-    if (isDeadline && this.phase === 'running' && !this.hasHeaders)
+    if (isDeadline && this.phase === 'running' && !this.hasHeaders && this.unsentBecause === undefined)
       budget.current.onDeadline(now, this.attemptStartedAt);
     const error = report.errorOf(failure, this.interruptedReach());
     const stream = this.streamInterruptedBy(failure);
@@ -548,10 +548,10 @@ export class ClientCall
     return outermost(this.part?.scope, undefined);
   }
 
-  /** `reachedServer` of the attempt that is interrupted; 'no' if none is running. */
+  /** `reachedServer` of the attempt that is interrupted; 'no' if none is running, or if nothing of it has been sent. */
   private interruptedReach(): Verdict['reachedServer'] {
     if (this.hedged !== undefined) return this.hedged.reached;
-    if (this.attempt === undefined) return 'no';
+    if (this.attempt === undefined || this.unsentBecause !== undefined) return 'no';
     return this.hasHeaders ? 'yes' : 'maybe';
   }
 
@@ -596,12 +596,8 @@ export class ClientCall
     this.gate?.dequeue();
     this.attempt = undefined;
     if (attempt !== undefined) {
-      const { clock, registry } = this.context.client;
-      const startedAt = this.hedged?.decisiveStartedAt ?? this.attemptStartedAt;
-      const isDeadline = because === 'deadline';
-      this.gate?.attemptEnded(isDeadline ? 'timed-out' : 'cancelled', clock.now() - startedAt);
-      this.gate?.reportReleased(isDeadline ? 'failed' : 'cancelled');
-      registry.abandon(attempt, because);
+      this.gate?.attemptInterrupted(attempt, this.hedged?.decisiveStartedAt ?? this.attemptStartedAt, because);
+      this.context.client.registry.abandon(attempt, because);
     }
     this.gate?.reportReleased('cancelled');
     this.releaseResources(outcome);
@@ -663,6 +659,10 @@ export class ClientCall
 
   get peer(): string | undefined {
     return this.attempt?.peer;
+  }
+
+  get unsentBecause(): string | undefined {
+    return this.attempt?.unsentBecause;
   }
 
   /** Number of request messages sent. */

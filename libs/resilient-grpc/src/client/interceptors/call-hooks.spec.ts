@@ -5,7 +5,7 @@ import type { CapturedCall } from '../../call/inbound-call.js';
 import { currentInbound, runInbound } from '../call/caller-context.js';
 import { CallHooks } from './call-hooks.js';
 import type { GrpcClientInterceptor, OutgoingCall } from './outgoing-call.js';
-import { prepareAttempt } from './prepare-attempt.js';
+import { prepareAttempt, type PendingMetadata } from './prepare-attempt.js';
 
 const throwNoContainer = (): never => {
   throw new Error('no container');
@@ -122,8 +122,13 @@ describe('prepareAttempt', () => {
       return given;
     };
     const outgoing = call({ metadata });
-    const made = await prepareAttempt(outgoing, 2, 7_000, { hooks, metadataSource });
-    expect(made.getMap()).toEqual({ a: 'call', b: 'attempt 2 7000', c: 'function', 'grpc-previous-rpc-attempts': '1' });
+    const pending = prepareAttempt(outgoing, 2, 7_000, { hooks, metadataSource }) as PendingMetadata;
+    expect((await pending.metadata).getMap()).toEqual({
+      a: 'call',
+      b: 'attempt 2 7000',
+      c: 'function',
+      'grpc-previous-rpc-attempts': '1',
+    });
     expect(metadata.getMap()).toEqual({ a: 'call', b: 'call' });
     const alone = prepareAttempt(outgoing, 1, Infinity, { hooks, metadataSource: undefined });
     expect((alone as Metadata).getMap()).toEqual({ a: 'call', b: 'attempt 1 undefined' });

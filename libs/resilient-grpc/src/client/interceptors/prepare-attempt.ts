@@ -12,6 +12,13 @@ export interface AttemptInterceptors {
   readonly metadataSource: MetadataSource | undefined;
 }
 
+/** Metadata that a promise provides. */
+export interface PendingMetadata {
+  readonly metadata: Promise<Metadata>;
+  /** Function whose promise is pending. */
+  waitsFor: 'the metadata function' | 'an interceptor';
+}
+
 /**
  * Returns the metadata of attempt `number`. It is created for each attempt, because tokens expire. The call's metadata overrides that of
  * the client's function; `onAttempt` runs last.
@@ -23,11 +30,20 @@ export function prepareAttempt(
   number: number,
   deadline: number,
   { hooks, metadataSource }: AttemptInterceptors,
-): Metadata | Promise<Metadata> {
+): Metadata | PendingMetadata {
   const base = metadataSource && inContextOf(inboundOf(call), () => metadataSource(call));
-  return base instanceof Promise
-    ? base.then((metadata) => runOnAttempt(call, number, deadline, metadata, hooks))
-    : runOnAttempt(call, number, deadline, base, hooks);
+  if (!(base instanceof Promise)) {
+    const metadata = runOnAttempt(call, number, deadline, base, hooks);
+    return metadata instanceof Promise ? { metadata, waitsFor: 'an interceptor' } : metadata;
+  }
+  const pending: PendingMetadata = {
+    metadata: base.then((metadata) => {
+      pending.waitsFor = 'an interceptor';
+      return runOnAttempt(call, number, deadline, metadata, hooks);
+    }),
+    waitsFor: 'the metadata function',
+  };
+  return pending;
 }
 
 function runOnAttempt(

@@ -1,5 +1,5 @@
 import type { Metadata } from '@grpc/grpc-js';
-import type { CallEnd } from 'nestjs-resilient-grpc';
+import type { CallEnd, GrpcCallOptions } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { EMPTY, firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
@@ -72,23 +72,30 @@ describe('onHeaders and onEnd', () => {
     expect(ends[0]?.durationMs).toBeGreaterThan(0);
   });
 
-  it('completes a call if its onEnd throws, and reports the error as an uncaught exception', async () => {
+  const bug = new Error('a bug in the listener');
+  const throws = () => {
+    throw bug;
+  };
+  const rejects = (): unknown => Promise.reject(bug);
+
+  it.each<[string, 'uncaughtException' | 'unhandledRejection', GrpcCallOptions]>([
+    ['onEnd throws', 'uncaughtException', { onEnd: throws }],
+    ['onHeaders throws', 'uncaughtException', { onHeaders: throws }],
+    ['onEnd returns a promise that rejects', 'unhandledRejection', { onEnd: rejects }],
+    ['onHeaders returns a promise that rejects', 'unhandledRejection', { onHeaders: rejects }],
+  ])('completes a call if its %s, and reports the error as %s', async (_what, event, options) => {
     const thrown: unknown[] = [];
-    const uncaught = (error: unknown) => void thrown.push(error);
-    const before = process.listeners('uncaughtException');
-    process.removeAllListeners('uncaughtException').on('uncaughtException', uncaught);
+    const note = (error: unknown) => void thrown.push(error);
+    const before = process.listeners(event as 'uncaughtException');
+    process.removeAllListeners(event).on(event, note);
     try {
       const { echo } = await scene();
-      const bug = new Error('a bug in the listener');
-      const onEnd = () => {
-        throw bug;
-      };
-      expect(await firstValueFrom(echo.unary({ text: 'tea' }, { onEnd }))).toMatchObject({ text: 'tea' });
+      expect(await firstValueFrom(echo.unary({ text: 'tea' }, options))).toMatchObject({ text: 'tea' });
       await waitFor(() => thrown.length > 0);
       expect(thrown).toEqual([bug]);
     } finally {
-      process.off('uncaughtException', uncaught);
-      for (const listener of before) process.on('uncaughtException', listener);
+      process.off(event, note);
+      for (const listener of before) process.on(event, listener);
     }
   });
 });

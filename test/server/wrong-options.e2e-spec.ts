@@ -1,5 +1,6 @@
 import 'reflect-metadata';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createPrivateKey } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,7 +15,7 @@ import {
   Transport,
   type MicroserviceOptions,
 } from '@nestjs/microservices';
-import { connectivityState, loadPackageDefinition } from '@grpc/grpc-js';
+import { ServerCredentials, connectivityState, loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import type { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import { isGrpcConfigurationError } from 'nestjs-resilient-grpc';
@@ -130,6 +131,75 @@ describe('start without usable protos or address', () => {
     const { app } = await serveOrders({ url });
     expect((await failureOf(app.startAllMicroservices())).message).toMatch(
       /\.url: expected a free address, got 'unix:[^']*' \(listen EADDRINUSE: .*\); stop the process that is listening there/,
+    );
+  });
+});
+
+const tlsFile = (name: string) => readFileSync(join(import.meta.dirname, '../fixtures/tls', `${name}.pem`));
+
+describe('start with invalid TLS credentials', () => {
+  const [cert, key] = [tlsFile('server'), tlsFile('server-key')];
+  const encrypted = createPrivateKey(key).export({
+    type: 'pkcs8',
+    format: 'pem',
+    cipher: 'aes-256-cbc',
+    passphrase: 'x',
+  });
+  const [wrongCert, wrongKey] = [
+    /\.credentials: expected PEM certificates in `cert_chain`, got data that node:crypto cannot read \(ERR_OSSL_PEM_.*; write a certificate in `cert_chain` and its key in `private_key`; convert DER with 'openssl x509 -inform der'$/,
+    /\.credentials: expected a PEM private key in `private_key`, got data that node:crypto cannot read \(ERR_OSSL_UNSUPPORTED\); write a key in `private_key`; convert DER with 'openssl pkey -inform der'$/,
+  ];
+
+  it.each<[string, Buffer, Buffer | string, RegExp]>([
+    [
+      'the key of another certificate',
+      cert,
+      tlsFile('next-key'),
+      /\.credentials: expected the private key of the first certificate in `cert_chain`, got another key; write a matching pair$/,
+    ],
+    ['swapped files', key, cert, wrongCert],
+    ['a certificate that is not PEM', Buffer.from([0x30, 0x82]), key, wrongCert],
+    ['an empty certificate', Buffer.alloc(0), key, wrongCert],
+    [
+      'a truncated certificate',
+      Buffer.from(cert.toString().replace(/\n[^-\n]+\n---/, '\n---')),
+      key,
+      /\.credentials: expected PEM certificates in `cert_chain`, got data .* \(ERR_OSSL_ASN1_/,
+    ],
+    ['a certificate as the key', cert, cert, wrongKey],
+    ['an empty key', cert, Buffer.alloc(0), wrongKey],
+    [
+      'an encrypted key',
+      cert,
+      encrypted,
+      /\.credentials: expected an unencrypted private key, got an encrypted one; decrypt it with 'openssl pkey -in key\.pem -out plain\.pem'$/,
+    ],
+  ])(
+    'makes startup fail with an error about the server credentials, not the address, for %s',
+    async (_what, chain, privateKey, message) => {
+      const pair = { cert_chain: chain, private_key: Buffer.from(privateKey) };
+      const { app } = await serveOrders({ url: 'localhost:0', credentials: ServerCredentials.createSsl(null, [pair]) });
+      const failure = await failureOf(app.startAllMicroservices());
+      expect(failure.message).toMatch(message);
+      expect(failure.message).toMatch(/^ResilientGrpcServerModule\.forRoot\.credentials: [^\n]*$/);
+    },
+  );
+
+  it('makes startup fail with the code of the TLS error for a cipher list that node:tls rejects', async () => {
+    const credentials = ServerCredentials.createSsl(null, [{ cert_chain: cert, private_key: key }]);
+    // grpc-js reads GRPC_SSL_CIPHER_SUITES once, when it is loaded.
+    Object.assign(credentials._getConstructorOptions() ?? {}, { ciphers: 'nope' });
+    const { app } = await serveOrders({ url: 'localhost:0', credentials });
+    expect((await failureOf(app.startAllMicroservices())).message).toMatch(
+      /\.credentials: expected TLS material that node:tls accepts, got an error \(ERR_SSL_NO_CIPHER_MATCH\)$/,
+    );
+  });
+
+  it('reports an address of another host as a problem of the server url, even with TLS', async () => {
+    const credentials = ServerCredentials.createSsl(null, [{ cert_chain: cert, private_key: key }]);
+    const { app } = await serveOrders({ url: '192.0.2.1:50051', credentials });
+    expect((await failureOf(app.startAllMicroservices())).message).toMatch(
+      /\.url: expected an address of this host, got/,
     );
   });
 });

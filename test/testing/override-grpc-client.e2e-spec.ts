@@ -142,6 +142,25 @@ describe('overrideGrpcClient', () => {
     );
   });
 
+  it.each([
+    [
+      'a compiled testing module',
+      async () => (app = await Test.createTestingModule({}).compile()),
+      'a compiled module',
+    ],
+    ['the promise of a testing module', () => Test.createTestingModule({}).compile(), 'a Promise'],
+    ['nothing', () => undefined, 'nothing'],
+  ])('rejects a client override of %s and shows the builder to write', async (_what, make, got) => {
+    const given: unknown = make();
+    const builder = got === 'a Promise' ? given : await given;
+    expect(() => overrideGrpcClient(builder as never, 'orders', { url: server.url })).toThrow(
+      new TypeError(
+        `overrideGrpcClient: expected the builder that Test.createTestingModule() returns, got ${got}; write overrideGrpcClient(builder, 'orders', settings) before builder.compile()`,
+      ),
+    );
+    await given;
+  });
+
   it('rejects a client override in an application without clients', async () => {
     const builder = overrideGrpcClient(Test.createTestingModule({}), 'orders', { url: server.url });
     await expect(builder.compile()).rejects.toThrow(

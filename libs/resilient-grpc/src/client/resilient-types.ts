@@ -62,11 +62,17 @@ export interface GrpcCallOptions extends CallOptions {
   readonly retry?: false | undefined;
   /** `false` detaches this call from the inbound call being served, for work that continues after that call. */
   readonly propagate?: false | undefined;
-  /** Receives the response headers of the final attempt. */
+  /**
+   * Receives the response headers of the final attempt. An error that the callback throws does not change the call. It is rethrown as an
+   * uncaught exception, like an error of an RxJS subscriber, which ends a process without a handler. The same applies to a promise that
+   * the callback returns and that rejects.
+   */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;
   /**
    * Called at the end of the call, on success or failure. Not called if the call was rejected before it started, if the caller
-   * unsubscribed, or if the request source failed.
+   * unsubscribed, or if the request source failed. An error that the callback throws does not change the call. It is rethrown as an
+   * uncaught exception, like an error of an RxJS subscriber, which ends a process without a handler. The same applies to a promise that
+   * the callback returns and that rejects.
    */
   readonly onEnd?: ((end: CallEnd) => void) | undefined;
 }

@@ -1,5 +1,13 @@
 import { isIPv6 } from 'node:net';
+import { serverCredentialsProblem } from '../channel/tls/tls-material.js';
 import { errorMessage } from '../errors/error-message.js';
+
+/** Problem of the server option `key` that prevents a server from listening. */
+export interface ListenProblem {
+  readonly key: 'url' | 'credentials';
+  /** Expected and actual value, cause (from grpc-js or Node), and remedy. */
+  readonly message: string;
+}
 
 /**
  * Returns `url` with the port on which the server listens. A `unix:` address is returned unchanged. A `url` without a port means port 443
@@ -11,13 +19,15 @@ export function listenAddress(url: string, port: number | undefined): string {
   return `${host}:${String(port)}`;
 }
 
-/** Returns the error text for a server that could not listen on `url`: expected and actual value, cause (from grpc-js), and remedy. */
-export function listenProblem(url: string, error: unknown): string {
+/** Returns the problem of a server that could not listen on `url`. */
+export function listenProblem(url: string, error: unknown): ListenProblem {
+  const credentialsProblem = serverCredentialsProblem(error);
+  if (credentialsProblem !== undefined) return { key: 'credentials', message: credentialsProblem };
   const text = errorMessage(error);
   // grpc-js lists the errors of all addresses to which the name resolves.
   const reason = /errors: \[(.*)\]$/.exec(text)?.[1] ?? text;
   const [expected, remedy] = explain(url, reason);
-  return `expected ${expected}, got '${url}' (${reason}); ${remedy}`;
+  return { key: 'url', message: `expected ${expected}, got '${url}' (${reason}); ${remedy}` };
 }
 
 function explain(url: string, reason: string): readonly [expected: string, remedy: string] {

@@ -531,9 +531,12 @@ export class ResilientGrpcServer extends ServerGrpc {
     const credentials = nest.credentials as ServerCredentials | undefined;
     return new Promise((resolve, reject) => {
       server.bindAsync(this.url, credentials ?? ServerCredentials.createInsecure(), (error, port) => {
-        if (error === null) resolve(port);
-        else
-          reject(new GrpcConfigurationError([{ path: pathOf(path, 'url'), message: listenProblem(this.url, error) }]));
+        if (error === null) {
+          resolve(port);
+          return;
+        }
+        const { key, message } = listenProblem(this.url, error);
+        reject(new GrpcConfigurationError([{ path: pathOf(path, key), message }]));
       });
     });
   }

@@ -3,6 +3,7 @@ import type { GrpcClientDefaults, GrpcClientSettings } from '../client/settings/
 import { joinSettings } from '../client/settings/join-settings.js';
 import { GrpcClients } from '../nest/grpc-clients.js';
 import { clientLabel, getGrpcClientSettingsToken, givenSettingsToken } from '../nest/grpc-tokens.js';
+import { describeValue } from '../policy/options/describe-value.js';
 
 type Settings = Partial<GrpcClientSettings>;
 type Overrides = Map<string | symbol, readonly Settings[]>;
@@ -13,14 +14,21 @@ const overridesByBuilder = new WeakMap<TestingModuleBuilder, Overrides>();
  * Overrides settings of a gRPC client in a Nest testing module, for example `{ url: server.url }`. The overrides are merged into the
  * application's settings in the same way as those settings are merged into the defaults of forRoot: key by key, ignoring `undefined`. In
  * addition, `methods` is merged by pattern. `compile()` fails if no forFeature or forFeatureAsync defines the client. Returns the builder.
- * @throws TypeError if `settings` is not an object
+ * @throws TypeError if `builder` is not a builder, for example because it is already compiled, or if `settings` is not an object
  */
 export function overrideGrpcClient(
   builder: TestingModuleBuilder,
   client: string | symbol,
   settings: Partial<GrpcClientSettings>,
 ): TestingModuleBuilder {
-  // Checked, because JavaScript callers can pass anything, such as `undefined` instead of an object.
+  // Checked, because JavaScript callers can pass anything, such as a compiled module, or `undefined` instead of an object.
+  if (!isBuilder(builder)) {
+    const got = isCompiled(builder) ? 'a compiled module' : describeValue(builder);
+    const remedy = `write overrideGrpcClient(builder, '${clientLabel(client)}', settings) before builder.compile()`;
+    throw new TypeError(
+      `overrideGrpcClient: expected the builder that Test.createTestingModule() returns, got ${got}; ${remedy}`,
+    );
+  }
   const given: unknown = settings;
   if (typeof given !== 'object' || given === null) {
     const name = clientLabel(client);
@@ -33,6 +41,14 @@ export function overrideGrpcClient(
     inject: [givenSettingsToken(client)],
     factory: (configured: unknown) => all.reduce(joined, configured),
   });
+}
+
+function isBuilder(value: unknown): boolean {
+  return typeof (value as Partial<TestingModuleBuilder> | undefined)?.overrideProvider === 'function';
+}
+
+function isCompiled(value: unknown): boolean {
+  return typeof (value as Partial<TestingModule> | undefined)?.resolve === 'function';
 }
 
 function overridesOf(builder: TestingModuleBuilder): Overrides {

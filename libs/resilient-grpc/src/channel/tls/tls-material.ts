@@ -35,6 +35,23 @@ export type TlsPart = (typeof TLS_PARTS)[number];
 /** Contents of the TLS options that are set. */
 export type TlsMaterial = { [K in TlsPart]?: Buffer };
 
+const CONVERT_CERTIFICATE = "convert DER with 'openssl x509 -inform der'";
+const CONVERT_KEY = "convert DER with 'openssl pkey -inform der'";
+const ENCRYPTED_KEY =
+  "expected an unencrypted private key, got an encrypted one; decrypt it with 'openssl pkey -in key.pem -out plain.pem'";
+
+function otherKey(chain: string): string {
+  return `expected the private key of the first certificate in \`${chain}\`, got another key; write a matching pair`;
+}
+
+function unreadable(expected: string, error: unknown): string {
+  return `expected ${expected}, got data that node:crypto cannot read (${errorCode(error)})`;
+}
+
+function rejected(error: unknown): string {
+  return `expected TLS material that node:tls accepts, got an error (${errorCode(error)})`;
+}
+
 function isPem(text: string): boolean {
   return text.includes('-----BEGIN');
 }
@@ -72,8 +89,8 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
     }
   }
   if (!isPem(bytes.toString('latin1'))) {
-    const tool = part === 'key' ? 'openssl pkey' : 'openssl x509';
-    return `expected PEM ('-----BEGIN'), got ${String(bytes.length)} bytes in another format; convert DER with '${tool} -inform der'`;
+    const remedy = part === 'key' ? CONVERT_KEY : CONVERT_CERTIFICATE;
+    return `expected PEM ('-----BEGIN'), got ${String(bytes.length)} bytes in another format; ${remedy}`;
   }
   return bytes;
 }
@@ -91,17 +108,12 @@ export function materialProblems({ ca, cert, key }: TlsMaterial): TlsProblem[] {
       const encrypted = key.includes('ENCRYPTED');
       problems.push({
         key: 'key',
-        message: encrypted
-          ? "expected an unencrypted private key, got an encrypted one; decrypt it with 'openssl pkey -in key.pem -out plain.pem'"
-          : `expected a PEM private key, got data that node:crypto cannot read (${errorCode(error)})`,
+        message: encrypted ? ENCRYPTED_KEY : unreadable('a PEM private key', error),
       });
     }
   }
   if (own !== undefined && privateKey !== undefined && !own.checkPrivateKey(privateKey)) {
-    problems.push({
-      key: 'key',
-      message: 'expected the private key of the first certificate in `cert`, got another key; write a matching pair',
-    });
+    problems.push({ key: 'key', message: otherKey('cert') });
   }
   if (problems.length === 0) {
     try {
@@ -109,11 +121,31 @@ export function materialProblems({ ca, cert, key }: TlsMaterial): TlsProblem[] {
     } catch (error) {
       problems.push({
         key: cert === undefined ? 'ca' : 'cert',
-        message: `expected TLS material that node:tls accepts, got an error (${errorCode(error)})`,
+        message: rejected(error),
       });
     }
   }
   return problems;
+}
+
+/**
+ * Returns the problem of `ServerCredentials` that node:tls rejected with `error`; `undefined` if `error` has another cause. Decides by the
+ * error code, because grpc-js has no public API for the contents of credentials.
+ */
+export function serverCredentialsProblem(error: unknown): string | undefined {
+  const code = errorCode(error);
+  if (!/^ERR_(?:OSSL|SSL|TLS|CRYPTO)_/.test(code)) return undefined;
+  if (code.endsWith('_MISMATCH') && code.includes('_KEY_')) return otherKey('cert_chain');
+  if (/_(?:BAD_DECRYPT|INTERRUPTED_OR_CANCELLED|BAD_PASSWORD_READ)$/.test(code)) return ENCRYPTED_KEY;
+  // OpenSSL 3 reports unreadable keys only with this code, and unreadable certificates only with the codes below.
+  if (code === 'ERR_OSSL_UNSUPPORTED') {
+    return `${unreadable('a PEM private key in `private_key`', error)}; write a key in \`private_key\`; ${CONVERT_KEY}`;
+  }
+  if (/^ERR_OSSL_(?:PEM|ASN1|EVP)_/.test(code)) {
+    const remedy = `write a certificate in \`cert_chain\` and its key in \`private_key\`; ${CONVERT_CERTIFICATE}`;
+    return `${unreadable('PEM certificates in `cert_chain`', error)}; ${remedy}`;
+  }
+  return rejected(error);
 }
 
 function certificate(part: TlsPart, pem: Buffer, problems: TlsProblem[]): X509Certificate | undefined {
@@ -124,7 +156,7 @@ function certificate(part: TlsPart, pem: Buffer, problems: TlsProblem[]): X509Ce
     const remedy = pem.includes('PRIVATE KEY') ? `this is a private key; ${forKey}` : 'write a certificate';
     problems.push({
       key: part,
-      message: `expected a PEM certificate, got data that node:crypto cannot read (${errorCode(error)}); ${remedy}`,
+      message: `${unreadable('a PEM certificate', error)}; ${remedy}`,
     });
     return undefined;
   }

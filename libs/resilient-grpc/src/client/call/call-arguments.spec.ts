@@ -149,4 +149,35 @@ describe('call deadline', () => {
     expect(make).toThrow(text);
     expect(make).toThrow('orders/orders.v1.Orders/Get: options.');
   });
+
+  const foreign = Object.assign(Object.create({ getMap: () => ({}) }) as object, { internalRepr: new Map() });
+  it.each<[string, unknown, unknown]>([
+    ['after the options', { timeoutMs: 5 }, new Metadata()],
+    ['after undefined', undefined, new Metadata()],
+    ['twice', new Metadata(), metadataOf({ 'x-token': 'hush' })],
+    ['of another copy of grpc-js after the options', { timeoutMs: 5 }, foreign],
+  ])('rejects Metadata %s with an error that shows the order of the arguments', (_what, first, second) => {
+    const { options } = callArguments(first as never, second as never);
+    expect(() => callDeadline(context(), options, NOW)).toThrow(
+      new GrpcConfigurationError([
+        {
+          path: 'orders/orders.v1.Orders/Get: options',
+          message:
+            "expected an object such as { timeoutMs: 500 }, got grpc-js's Metadata; write the arguments in the order (request, metadata, options)",
+        },
+      ]),
+    );
+  });
+
+  it.each<[string, unknown, unknown]>([
+    ['alone', new Map([['timeoutMs', 5]]), undefined],
+    ['before options', new Map(), { timeoutMs: 5 }],
+    ['after options', { timeoutMs: 5 }, new Map()],
+    ['after metadata', new Metadata(), new Map()],
+  ])('rejects a Map as call options: %s', (_what, first, second) => {
+    const { options } = callArguments(first as never, second as never);
+    expect(() => callDeadline(context(), options, NOW)).toThrow(
+      'orders/orders.v1.Orders/Get: options: expected an object such as { timeoutMs: 500 }, got a Map',
+    );
+  });
 });

@@ -12,7 +12,7 @@ import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { describeSecret, pathOf } from '../../policy/options/describe-value.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
-import { areCallOptionsValid, callOptionsSchema } from '../settings/method-options.js';
+import { areCallOptionsValid, CALL_OPTIONS, callOptionsSchema } from '../settings/method-options.js';
 
 /** grpc-js's bits of `propagate_flags`. If a call specifies no flags, all of them are set. */
 const PROPAGATE_DEADLINE = 1;
@@ -33,7 +33,10 @@ export function callArguments(
 ): CallArguments {
   if (first === undefined || first === null) return { metadata: undefined, options: second };
   if (isMetadataLike(first)) return { metadata: first, options: second };
-  return { metadata: undefined, options: second === undefined ? first : { ...first, ...second } };
+  if (second === undefined || first instanceof Map) return { metadata: undefined, options: first };
+  // callDeadline() rejects a Map and Metadata. Merged options would not show what they are.
+  if (second instanceof Map || isMetadataLike(second)) return { metadata: undefined, options: second };
+  return { metadata: undefined, options: { ...first, ...second } };
 }
 
 /**
@@ -109,6 +112,10 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
 
 /** Returns all problems of invalid call options together, so that the caller can correct them in one pass. */
 function callOptionProblems(context: MethodContext, options: GrpcCallOptions): ConfigurationProblem[] {
+  if (isMetadataLike(options)) {
+    const remedy = 'write the arguments in the order (request, metadata, options)';
+    return [{ path: optionsPath(context), message: `expected ${CALL_OPTIONS}, got grpc-js's Metadata; ${remedy}` }];
+  }
   const { deadline, metadata } = options;
   const problems = optionProblems(callOptionsSchema, options, optionsPath(context));
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);

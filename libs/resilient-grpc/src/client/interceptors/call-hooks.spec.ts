@@ -80,21 +80,24 @@ describe('CallHooks', () => {
     expect(seen[0]).toBe(inbound);
   });
 
-  it('calls onEnd of every interceptor, even if one throws', async () => {
+  const bug = new Error('a bug in the interceptor');
+  const throws = (): never => {
+    throw bug;
+  };
+  it.each<[string, 'uncaughtException' | 'unhandledRejection', () => void]>([
+    ['throws', 'uncaughtException', throws],
+    ['returns a promise that rejects', 'unhandledRejection', async () => throws()],
+  ])('calls onEnd of every interceptor, even if one %s, and reports the error as %s', async (_what, event, onEnd) => {
     const ended: string[] = [];
     const thrown = new Promise<unknown>((resolve) => {
-      const before = process.listeners('uncaughtException');
-      process.removeAllListeners('uncaughtException');
-      process.once('uncaughtException', (error) => {
-        for (const listener of before) process.on('uncaughtException', listener);
+      const before = process.listeners(event as 'uncaughtException');
+      process.removeAllListeners(event);
+      process.once(event, (error: unknown) => {
+        for (const listener of before) process.on(event, listener);
         resolve(error);
       });
     });
-    const bug = new Error('a bug in the interceptor');
-    const throws = (): never => {
-      throw bug;
-    };
-    new CallHooks([{ onEnd: throws }, { onEnd: () => void ended.push('b') }], throwNoContainer).onEnd(call(), end);
+    new CallHooks([{ onEnd }, { onEnd: () => void ended.push('b') }], throwNoContainer).onEnd(call(), end);
     expect(ended).toEqual(['b']);
     await expect(thrown).resolves.toBe(bug);
   });

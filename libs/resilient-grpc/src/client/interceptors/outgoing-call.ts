@@ -44,7 +44,8 @@ export interface GrpcClientInterceptor {
   onAttempt?(attempt: OutgoingAttempt): void | Promise<void>;
   /**
    * Called at the end of the call, on success or failure. Not called if the call was rejected before `onCall`, if the caller unsubscribed,
-   * or if the request source failed.
+   * or if the request source failed. An error that it throws does not change the call. It is rethrown as an uncaught exception, like an
+   * error of an RxJS subscriber, which ends a process without a handler. The same applies to a promise that it returns and that rejects.
    */
   onEnd?(call: OutgoingCall, end: CallEnd): void;
 }

@@ -37,6 +37,8 @@ describe('options of a call', () => {
     [{ credentials: 'token' }, "options.credentials: expected grpc-js's CallCredentials, got a string of 5 characters"],
     [{ parent: {} }, "options.parent: expected the inbound call that grpc-js's server passes to its handler, got"],
     [500, 'options: expected an object such as { timeoutMs: 500 }, got 500'],
+    [new Map(), 'options: expected an object such as { timeoutMs: 500 }, got a Map'],
+    [new Map([['timeoutMs', 500]]), 'options: expected an object such as { timeoutMs: 500 }, got a Map'],
   ])('rejects the call options %o', (options, message) => {
     expect(problemOf(options)).toContain(message);
   });

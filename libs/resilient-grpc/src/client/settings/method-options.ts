@@ -14,7 +14,7 @@ import { POSITIVE, sameRemedy } from '../../policy/options/value-rules.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
 
-const CALL_OPTIONS = 'an object such as { timeoutMs: 500 }';
+export const CALL_OPTIONS = 'an object such as { timeoutMs: 500 }';
 
 interface MethodOption {
   readonly schema: Schema<unknown>;
@@ -83,7 +83,8 @@ function isDuration(value: unknown): boolean {
  */
 function areOtherOptionsValid(call: GrpcCallOptions): boolean {
   if (typeof call !== 'object') return false;
-  for (const key in call) {
+  let key: string | undefined;
+  for (key in call) {
     const value: unknown = call[key as keyof GrpcCallOptions];
     if (value === undefined) continue;
     switch (key) {
@@ -130,7 +131,12 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
         return false;
     }
   }
-  return true;
+  // The entries of a Map are not keys, so options with a key need no check.
+  return key !== undefined || isNotMap(call);
+}
+
+function isNotMap(value: unknown): boolean {
+  return !(value instanceof Map);
 }
 
 /** True if `value` is an AbortSignal, including one from a polyfill or another realm. */
@@ -154,7 +160,7 @@ const methodOnly = sameRemedy(
  * be null, as in grpc-js itself.
  */
 export const callOptionsSchema = v.pipe(
-  v.unknown(),
+  v.custom<unknown>(isNotMap, CALL_OPTIONS),
   v.transform(withoutUndefined),
   object(
     {

@@ -14,6 +14,7 @@ export function describeValue(value: unknown): string {
   if (ArrayBuffer.isView(value)) return `a Buffer of ${String(value.byteLength)} bytes`;
   if (Array.isArray(value)) return `an array of length ${String(value.length)}`;
   if (value instanceof Promise) return 'a Promise';
+  if (value instanceof Map) return 'a Map';
   const keys = Object.keys(value).slice(0, MAX_VALUE_LENGTH).join(', ');
   return keys === '' ? 'an empty object' : `an object with ${maskAndTruncate(keys)}`;
 }

@@ -295,7 +295,7 @@ describe('failed upstream call on other transports', () => {
     ]);
   });
 
-  it('reveals no upstream message over HTTP if the application created the RPC filter itself', async () => {
+  it('reveals no message of an upstream fault over HTTP if the application created the RPC filter itself', async () => {
     const { app } = await serve('nest', [filter()]);
     await app.listen(0, '127.0.0.1');
     upstream.script('Create', { status: 'INTERNAL', details: SECRET });

@@ -118,7 +118,8 @@ function rewriteRegistration(call: CallExpression, isAsync: boolean): Found {
     const name = labelOf(element);
     const isLiteral = Node.isObjectLiteralExpression(element);
     if (transport === 'unknown' || (!isLiteral && (isAsync || propertyOf(element, 'options') === undefined))) {
-      const because = 'the client is not an object literal with a constant transport; write it in this form';
+      const because =
+        'the client, or the return value of its factory, is not an object literal with a constant transport; write it as one';
       steps.push({ node: element, text: `${name}: ${because}` });
       continue;
     }

@@ -21,8 +21,8 @@ export interface ClientDefinition {
   /** Settings as given; `undefined` for a client of forFeatureAsync(). */
   readonly settings: Readonly<Record<string, unknown>> | undefined;
   /**
-   * The options object as given. Modules that share this object share the definition, even if its factory returns different settings for
-   * each module.
+   * The options object as given. Definitions from the same object count as equal, even if its factory returns different settings for each
+   * module.
    */
   readonly source: object;
   /** 'file:line' of the call that defined the client. */
@@ -56,7 +56,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: stri
   }
   const problems: ConfigurationProblem[] = [];
   const definitions: ClientDefinition[] = [];
-  // Problems in settings alone are reported at startup, because a test may still override the settings.
+  // If only settings are invalid, the problems are reported at startup, because a test may still override the settings.
   const deferredProblems: ConfigurationProblem[] = [];
   const names = new Set<string | symbol>();
   for (const [index, client] of (clients as readonly unknown[]).entries()) {

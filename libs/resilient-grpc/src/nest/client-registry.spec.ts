@@ -171,9 +171,9 @@ describe('startup', () => {
     [
       { Get: { waitForReady: true }, Put: { waitForReady: false }, Create: { waitForReady: false } },
       5_000,
-      'calls wait up to 5.0 s during an outage (until their deadline: Orders/Get; not at all: Orders/Put, Orders/Create)',
+      'calls wait up to 5.0 s during an outage (wait until their deadline: Orders/Get; do not wait: Orders/Put, Orders/Create)',
     ],
-    [{ Get: { waitForReady: true } }, 0, 'calls do not wait during an outage (until their deadline: Orders/Get)'],
+    [{ Get: { waitForReady: true } }, 0, 'calls do not wait during an outage (wait until their deadline: Orders/Get)'],
   ])(
     'logs how long calls wait with the methods %j and a grace period of %d ms',
     async (methods, outageGraceMs, wait) => {

@@ -36,7 +36,8 @@ function describeSafeMethods(settings: ResolvedClientSettings): string {
 }
 
 /**
- * Describes how long calls wait during an outage. If the methods differ, lists those whose calls wait until their deadline or not at all.
+ * Describes how long calls wait during an outage. If the methods differ, lists those whose calls wait until their deadline, and those whose
+ * calls do not wait.
  */
 function describeWait(settings: ResolvedClientSettings): string {
   const { outageGraceMs } = settings.channel;
@@ -46,8 +47,8 @@ function describeWait(settings: ResolvedClientSettings): string {
   if (only === 'true') return 'calls wait until their deadline during an outage';
   if (only === 'false') return none;
   const exceptions = [
-    ['until their deadline', byWait.get('true')],
-    ['not at all', byWait.get('false')],
+    ['wait until their deadline', byWait.get('true')],
+    ['do not wait', byWait.get('false')],
   ] as const;
   const listed = exceptions.flatMap(([how, names]) => (names === undefined ? [] : [`${how}: ${formatNames(names)}`]));
   const usual = outageGraceMs > 0 ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s during an outage` : none;

@@ -282,7 +282,11 @@ class ReplayIds {
 
   /** Validates the id in an acknowledgment. @throws TypeError if its type is not supported, or is not the type of any message's id. */
   ofAcknowledgment<Id extends ReplayId>(id: Id): Id {
-    const type = typeOf(id, 'acknowledges', 'a string, number, bigint, or symbol, or undefined if there is none');
+    const type = typeOf(
+      id,
+      'acknowledges',
+      'a string, number, bigint, or symbol, or undefined if the message acknowledges none',
+    );
     if (this.types.size > 0 && !this.types.has(type)) {
       const types = [...this.types].join(' or ');
       const found = `the ${type} ${describeData(id)}, which matches none of them`;

@@ -387,7 +387,7 @@ describe('end of a replay session', () => {
       'acknowledges returns an invalid id',
       { acknowledges: () => null },
       [{}],
-      /^replayUnacknowledged\.acknowledges: .*or undefined if there is none, got null$/,
+      /^replayUnacknowledged\.acknowledges: .*or undefined if the message acknowledges none, got null$/,
     ],
     [
       'acknowledges returns an id of another type',

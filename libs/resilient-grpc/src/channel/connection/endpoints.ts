@@ -388,7 +388,7 @@ export class Endpoints {
     return false;
   }
 
-  /** Includes ejected endpoints again if their ejection time has passed, or if too few other endpoints are usable. */
+  /** Includes ejected endpoints again if their ejection time has passed, or if too few other endpoints are usable and not ejected. */
   private decideReturns(): void {
     const { policy, clock } = this;
     if (policy === undefined || this.isClosed || !this.hasEjected) return;

@@ -11,7 +11,7 @@ import type { GrpcCallOptions } from '../resilient-types.js';
 export interface InboundBinding extends Omit<Propagated, 'entries'> {
   readonly inbound: CapturedCall;
   /**
-   * Metadata propagated from the inbound call; `undefined` if there is none. Overrides the metadata of the client, but not that of
+   * Metadata propagated from the inbound call; `undefined` if absent. Overrides the metadata of the client, but not that of
    * the call.
    */
   readonly metadata: Readonly<Record<string, string | readonly Buffer[]>> | undefined;

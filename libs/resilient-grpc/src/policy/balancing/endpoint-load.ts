@@ -11,7 +11,7 @@ export type MeasuredOutcome = 'succeeded' | 'failed' | 'cancelled';
 const DECAY_MS = 2_000;
 /**
  * Factor by which a failure raises the average. An endpoint that fails fast must not attract calls through its low latency. If no attempt
- * follows, the average returns to its previous value after 2.8 s, and the next attempt tests the endpoint.
+ * follows, the average returns to its previous value after 2.8 s, so that the endpoint is tested again.
  */
 const FAILURE_FACTOR = 4;
 /** Minimum recorded latency in milliseconds. `FAILURE_FACTOR` would not raise an average of 0. */

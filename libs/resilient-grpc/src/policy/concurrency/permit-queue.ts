@@ -31,7 +31,7 @@ const EVIDENCE: Readonly<Record<PermitOutcome, LoadEvidence | undefined>> = {
 export interface LimitChange {
   readonly from: number;
   readonly to: number;
-  /** Mean latency of the last measurement in milliseconds; `undefined` if the server refused all calls. */
+  /** Mean latency of the last measurement in milliseconds; `undefined` if the server refused all measured calls. */
   readonly latencyMs: number | undefined;
   /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   readonly unloadedLatencyMs: number | undefined;

@@ -65,7 +65,7 @@ export interface ConnectFailureRow {
   readonly cause: string;
   /** Remedy, as an imperative. */
   readonly remedy: string;
-  /** Doctor option equivalent to the client option in `remedy`. */
+  /** Doctor options equivalent to the client option in `remedy`, such as '--cert and --key'. */
   readonly doctorOption?: string;
   /** Class that determines how soon the client reconnects. */
   readonly reconnect: ReconnectClass;
@@ -120,7 +120,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'target-not-resolved': {
     cause: 'cannot be resolved',
     remedy:
-      'check the target and the resolver of its scheme, and that the service has ready endpoints, which this process may read',
+      'check the target and the resolver of its scheme, that the service has ready endpoints, and that this process may read them',
     reconnect: 'refused',
   },
   silent: {
@@ -215,7 +215,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   },
   'certificate-rejected': {
     cause: 'sends a certificate that the client rejects',
-    remedy: 'check the certificate and its authority: tls: { ca } in the client',
+    remedy: 'check the certificate, and the authority that tls: { ca } sets in the client',
     doctorOption: CA_OPTION,
     reconnect: 'other',
   },

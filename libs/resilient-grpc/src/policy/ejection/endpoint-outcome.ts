@@ -47,7 +47,7 @@ export function endpointOutcome(
     case 'stream-idle':
       return 'none';
     case 'refused':
-      // Calls that a GOAWAY rejected are not a failure of the endpoint.
+      // Calls that a GOAWAY rejected do not count against the endpoint.
       return verdict.reachedServer === 'no' ? 'none' : 'failure';
     case 'connection-lost':
       return lost(wire);

@@ -62,7 +62,7 @@ export type EjectionDecision =
   | {
       readonly kind: 'return';
       readonly address: string;
-      /** 'panic': too few other endpoints are usable. */
+      /** 'panic': too few other endpoints are usable and not ejected. */
       readonly reason: 'expired' | 'panic';
       readonly state: Extract<EjectionState, { kind: 'included' }>;
     }
@@ -274,7 +274,7 @@ function rateEvidence(
 ): EjectionEvidence | undefined {
   const { successes, failures } = endpoint.record;
   const attempts = successes + failures;
-  // The minimum may be 0.
+  // `minimumAttempts` may be 0, but an endpoint without attempts has no rate.
   if (attempts === 0) return undefined;
   if (successRate !== undefined && minSuccessRate !== undefined && attempts >= successRate.minimumAttempts) {
     if (successes / attempts < minSuccessRate)

@@ -18,7 +18,7 @@ export interface OutlierDetection {
    */
   readonly baseEjectionTime?: string | undefined;
   /**
-   * Maximum duration of an ejection before jitter; less than `baseEjectionTime` counts as `baseEjectionTime`.
+   * Maximum duration of an ejection before jitter. A value below `baseEjectionTime` is raised to it.
    * @defaultValue '300s'
    */
   readonly maxEjectionTime?: string | undefined;

@@ -7,7 +7,7 @@ export interface WireEvidence {
   readonly unprocessed: 'never-sent' | 'rejected' | undefined;
   /** `:status` of the response; `undefined` if neither headers nor trailers arrived. */
   readonly httpStatus: number | undefined;
-  /** HTTP/2 error code with which the stream closed before a status; `undefined` if a status arrived or if this side closed the stream. */
+  /** HTTP/2 error code of a stream that closed without a gRPC status; `undefined` if one arrived or if this side closed the stream. */
   readonly resetCode: number | undefined;
   /** True if this side reset the stream before the server ended it. */
   readonly closedHere: boolean;
@@ -47,6 +47,6 @@ export interface AttemptEvidence {
   /** True if response headers arrived; a trailers-only response has none. */
   readonly headersReceived: boolean;
   readonly messagesReceived: number;
-  /** First `content-type` of the headers, or else of the trailers; 'application/grpc…' comes from a gRPC server. */
+  /** First `content-type` of the headers, or else of the trailers. A response with 'application/grpc…' is attributed to the server. */
   readonly contentType: string | undefined;
 }

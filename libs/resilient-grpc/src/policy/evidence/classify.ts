@@ -115,7 +115,7 @@ function responded(e: AttemptEvidence): boolean {
   return e.wire?.httpStatus !== undefined || e.contentType !== undefined;
 }
 
-/** True if the stream closed without a status, and with a code that servers and proxies send when they close a connection. */
+/** True if the stream closed without a gRPC status, and with a code that servers and proxies send when they close a connection. */
 function wasReset(e: AttemptEvidence): boolean {
   const { resetCode, goawayCode } = e.wire ?? {};
   // A GOAWAY with an error ends all streams with its code.
@@ -197,7 +197,7 @@ function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], event:
   return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }
 
-/** Formats the code and message that grpc-js reported, and adds that the connection timed out, which grpc-js does not report. */
+/** Formats the code and message that grpc-js reported. Mentions a timeout of the connection, because grpc-js does not report it. */
 function formatStatus(e: AttemptEvidence): string {
   const cause = e.wire?.timedOut === true ? ': the server no longer responded' : '';
   return `(${statusName(e.code)}: ${e.details}${cause})`;

@@ -56,7 +56,10 @@ export interface Verdict {
    * `overloaded` is true.
    */
   readonly connectionLost: boolean;
-  /** Valid code that grpc-js reported for a lost connection or stream, for which `code` is always UNAVAILABLE; otherwise absent. */
+  /**
+   * Code that grpc-js reported for an attempt that lost its connection or stream; absent if that code is invalid. `code` is UNAVAILABLE for
+   * such an attempt.
+   */
   readonly originalCode?: StatusCode;
   /** True if the server requested less load: it reset the stream with ENHANCE_YOUR_CALM and kept the connection. */
   readonly overloaded?: boolean;

@@ -236,7 +236,7 @@ export class OverloadQueue<T extends WaitingCall> {
 
   /**
    * Ends the overload if no call is waiting, and none was refused or expired within the last second; calls may still be running. Returns
-   * true if this call ended the overload. Only this method ends an overload.
+   * true if the overload ended. Only this method ends an overload.
    */
   settle(now: number): boolean {
     if (!this.isOverloadedNow || this.size > 0 || now - this.lastEvidenceAt < OVERLOAD_STAY_MS) return false;

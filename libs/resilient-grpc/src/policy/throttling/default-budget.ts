@@ -13,8 +13,8 @@ export const DEFAULT_BUDGET_POLICY = {
   /** Tokens returned per second, so that a client with few calls can retry again. */
   perSecond: 0.05,
   /**
-   * Share of the available tokens that remains after each detection of a stall. A stall is detected when the deadline of a call passes, if,
-   * since the start of the call's last attempt, another deadline has passed and no call has succeeded. A server that resumes after a stall
+   * Share of the available tokens that remains after each detection of a stall. A stall is detected when the deadline of a call passes, if
+   * another deadline has passed and no call has succeeded since the start of the call's last attempt. A server that resumes after a stall
    * rejects the accumulated calls, and all its clients would retry them at once. Sequential calls do not accumulate. Retries of calls lost
    * with a connection may use all tokens, because the channel sends these retries at a limited rate.
    */

@@ -110,7 +110,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   onOverflow(bytes: number): void {
     const { path } = this.method;
     if (this.host.events.wanted) this.host.events.emit({ type: 'responses-overflow', path, bytes });
-    const remedy = 'use an async generator, which is pulled';
+    const remedy = 'return an async generator, which is pulled as the client reads';
     const details = `The response Observable is ${String(bytes)} bytes ahead of its client (maxQueuedResponseBytes); ${remedy}`;
     this.cut({ code: StatusCode.RESOURCE_EXHAUSTED, details });
   }

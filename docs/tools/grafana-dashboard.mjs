@@ -202,7 +202,7 @@ const ROWS = [
             '{{resilient_grpc_client}} {{resilient_grpc_condition}}',
           ],
         ],
-        description: 'Clients with kubernetes: targets only.',
+        description: 'Only clients with a kubernetes: target.',
       },
       {
         title: 'Duration of the endpoint watch failure',
@@ -213,7 +213,7 @@ const ROWS = [
             '{{resilient_grpc_client}}',
           ],
         ],
-        description: 'Clients with kubernetes: targets only. While the watch fails, new and moved pods are not found.',
+        description: 'Only clients with a kubernetes: target. While the watch fails, new and moved pods are not found.',
       },
     ],
   },

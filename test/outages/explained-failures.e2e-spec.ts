@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createServer as createHttp1Server } from 'node:http';
 import { createSecureServer } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, FaultProxy, freePort, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/http-response.js';
 import { CONNECT_FAILURES } from '../../libs/resilient-grpc/dist/policy/connect-failure/connect-failures.js';
 import { failureOf } from '../calls/support.js';
@@ -60,6 +60,25 @@ const https = () =>
     response.end('hello'),
   );
 
+/** Sets the HTTP proxy of the environment for this test. */
+function useProxy(port: number): void {
+  const env = { grpc_proxy: `http://127.0.0.1:${port}`, no_grpc_proxy: '', no_proxy: '' };
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  onTestFinished(() => void vi.unstubAllEnvs());
+}
+
+/** Starts an HTTP proxy, which calls `connected` with the socket of each CONNECT request, and returns its port. */
+async function startProxy(connected: (socket: Socket, target: string) => void): Promise<number> {
+  const proxy = createHttp1Server().on('connect', ({ url = '' }, socket: Socket) => connected(socket.resume(), url));
+  return listening(proxy);
+}
+
+/** Returns the settings of a client whose environment sets this proxy. */
+async function throughProxy(connected: Parameters<typeof startProxy>[0]): Promise<FailingConnection['settings']> {
+  useProxy(await startProxy(connected));
+  return at(await freePort());
+}
+
 interface Case {
   readonly kind: keyof typeof CONNECT_FAILURES;
   /** Starts the peer and returns the settings of the client. */
@@ -69,7 +88,7 @@ interface Case {
   /** Doctor options that correspond to the client settings. The command that the client suggests contains them. */
   readonly options?: readonly string[];
   /** The doctor check that explains the failure. @defaultValue 'address' */
-  readonly check?: 'address' | 'certificate' | 'target';
+  readonly check?: 'address' | 'certificate' | 'client' | 'target';
 }
 
 const ca = certificate('ca');
@@ -208,7 +227,90 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     options: ['--ca', ca, '--cert', UNTRUSTED, '--key', UNTRUSTED_KEY],
   },
+  'a proxy port without a listener': {
+    kind: 'proxy-failed',
+    start: async () => {
+      useProxy(await freePort());
+      return at(await freePort());
+    },
+    check: 'client',
+  },
+  'a proxy that refuses the CONNECT request': {
+    kind: 'proxy-failed',
+    start: () => throughProxy((socket) => socket.write('HTTP/1.1 403 Forbidden\r\n\r\n')),
+    check: 'client',
+  },
+  'a proxy that closes connections': {
+    kind: 'proxy-failed',
+    start: () => throughProxy((socket) => socket.destroy()),
+    check: 'client',
+  },
 };
+
+describe('HTTP proxy of the environment', () => {
+  it.each([
+    ['HTTP status 407', (socket: Socket) => socket.write('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n')],
+    ['the proxy closed the connection', (socket: Socket) => socket.destroy()],
+  ])('is named, with the reason, in the error of a call that the proxy makes fail: %s', async (reason, connected) => {
+    const proxy = await startProxy(connected);
+    useProxy(proxy);
+    const url = `localhost:${await freePort()}`;
+    const app = await startOrdersApp({ url, outageGraceMs: 300 });
+    onTestFinished(() => app.close());
+    const { details, reachedServer } = await failureOf(app.orders.get({ id: '7' }));
+    const sentence = `the HTTP proxy 127.0.0.1:${proxy} (grpc_proxy) did not open a connection to the server (CONNECT ${url}: ${reason})`;
+    expect(details).toContain(sentence);
+    expect(reachedServer).toBe('no');
+  });
+
+  it('fails a call without a deadline after the connect timeout and the grace period if the proxy does not respond, and closes the connection to the proxy', async () => {
+    const sockets: Socket[] = [];
+    const proxy = await startProxy((socket) => sockets.push(socket));
+    useProxy(proxy);
+    const url = `localhost:${await freePort()}`;
+    const app = await startOrdersApp({ url, connectTimeoutMs: 300, outageGraceMs: 300 });
+    onTestFinished(() => app.close());
+    const { details, reachedServer } = await failureOf(app.orders.get({ id: '7' }));
+    expect(details).toContain(`the HTTP proxy 127.0.0.1:${proxy} (grpc_proxy) does not respond to the CONNECT request`);
+    expect(reachedServer).toBe('no');
+    await waitFor(() => sockets[0]?.readableEnded === true);
+    await app.close();
+    await waitFor(() => sockets.every(({ readableEnded }) => readableEnded));
+  });
+
+  it('carries calls to the server, and is named together with the server if the server closes the connection', async () => {
+    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {} } });
+    onTestFinished(() => server.close());
+    const targets: string[] = [];
+    const proxy = await startProxy((socket, target) => {
+      targets.push(target);
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      if (targets.length > 1) socket.end();
+      else {
+        const upstream = connect(server.port, '127.0.0.1');
+        upstream.on('error', () => socket.destroy()).pipe(socket);
+        socket.pipe(upstream);
+      }
+    });
+    useProxy(proxy);
+    const url = `localhost:${server.port}`;
+    const app = await startOrdersApp({ url, outageGraceMs: 300 });
+    onTestFinished(() => app.close());
+    await firstValueFrom(app.orders.get({ id: '7' }));
+    expect(targets).toEqual([url]);
+    await server.close();
+    const { details } = await failureOf(app.orders.get({ id: '7' }));
+    expect(details).toContain(
+      `${url} through the HTTP proxy 127.0.0.1:${proxy} (grpc_proxy) accepts the connection and`,
+    );
+  });
+
+  it("is named in the doctor's client check while the proxy does not respond", async () => {
+    const { url } = await throughProxy(() => undefined);
+    const { of } = await doctor([url, '--connect-timeout', '0.3s']);
+    expect(of('client').message).toMatch(/the HTTP proxy \S+ \(grpc_proxy\) has not opened a connection to localhost/);
+  });
+});
 
 describe('HTTP response instead of gRPC', () => {
   it.each([

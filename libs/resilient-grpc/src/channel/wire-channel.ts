@@ -23,6 +23,7 @@ import {
   type ConnectFailure,
 } from './connection/connect-failure.js';
 import { ConnectAttempts } from './connection/connect-attempts.js';
+import { httpProxy } from './connection/http-proxy.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
@@ -96,6 +97,7 @@ export class WireChannel {
   private streams: readonly ConnectionStream[] = [];
   private readonly hasKeepalive: boolean;
   private readonly doctorCommand: string | undefined;
+  private readonly target: string;
   /** True if a server limits the streams of a READY connection. */
   private isLimited = false;
   /** Number of calls whose streams grpc-js's channel creates later in this turn. */
@@ -127,6 +129,7 @@ export class WireChannel {
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.doctorCommand = settings.doctorCommand;
+    this.target = settings.target;
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     const { dnsRefreshMs } = settings;
     this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
@@ -490,7 +493,9 @@ export class WireChannel {
     if (name === undefined) {
       return otherFailure('target-not-resolved', `${target} cannot be resolved${reason === '' ? '' : ` (${reason})`}`);
     }
-    return connectFailure('name-not-resolved', `the name ${name}`, reason);
+    // If the environment sets an HTTP proxy, grpc-js resolves the name of the proxy.
+    const owner = dnsNameOf(this.target)?.host === name ? '' : ` of ${httpProxy()}`;
+    return connectFailure('name-not-resolved', `the name ${name}${owner}`, reason);
   }
 
   /**

@@ -178,7 +178,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     const interceptors = [...(serverOptions.interceptors ?? [])];
     this.loadReports = resolved.loadReports ? new LoadReports(clock, measureProcess()) : undefined;
-    // Closer to the wire than the application's interceptors, so that it receives each status that they send.
+    // This interceptor is closer to the wire than the application's interceptors, so that it receives each status that they send.
     if (this.loadReports !== undefined) interceptors.unshift(this.loadReports.interceptor);
     this.grpcOptions = { ...serverOptions, interceptors };
     this.connections = new ServerConnections(

@@ -40,9 +40,10 @@ export interface ServerMethodOptions {
   readonly overloadProtection?: boolean | undefined;
   /**
    * Maximum number of unary calls whose handlers run at the same time, 1 or more. The option limits the server as a whole; in `methods`, it
-   * limits each method. Use it for handlers that wait, for example for a database, with a value slightly above the number of requests that
-   * this resource serves at once. Calls beyond the limit wait. If the option is 'adaptive', the limit adapts, between 4 and 1,000, to the
-   * duration of the handlers. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such as long polls.
+   * limits each method. Use it for handlers that wait for a resource, such as a database, with a value slightly above the number of
+   * requests that the resource serves at once. Calls beyond the limit wait. If the option is 'adaptive', the limit adapts, between 4 and
+   * 1,000, to the duration of the handlers. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such
+   * as long polls.
    * @defaultValue none
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;

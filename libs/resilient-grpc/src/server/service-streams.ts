@@ -5,8 +5,8 @@ import { isError } from '../errors/error-message.js';
 
 /**
  * Status that ends service streams. UNAVAILABLE makes all watchers continue on another server. gRPC's health watchers (Go, Java, C++)
- * restart after any status except UNIMPLEMENTED, after which they consider the backend healthy forever (gRFC A17). By
- * default, OK would complete a resumable stream of this library's client.
+ * restart after any status except UNIMPLEMENTED, after which they consider the backend healthy forever (gRFC A17). With OK, a resumable
+ * stream of this library's client would complete by default.
  */
 const SHUTDOWN_STATUS: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
 

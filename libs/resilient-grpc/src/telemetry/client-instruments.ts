@@ -179,12 +179,11 @@ export function clientInstruments(meter: Meter) {
       unit: '{address}',
     }),
     endpoints: meter.createObservableGauge('resilient_grpc.client.endpoints', {
-      description: 'Number of endpoints of the service in Kubernetes, by condition; kubernetes: targets only.',
+      description: 'Number of endpoints of a kubernetes: target, by condition.',
       unit: '{endpoint}',
     }),
     watchFailing: meter.createObservableGauge('resilient_grpc.client.watch_failing', {
-      description:
-        'Time for which the watch of the endpoints has been failing; 0 while it works; kubernetes: targets only.',
+      description: 'Time for which the endpoint watch of a kubernetes: target has been failing; 0 while it works.',
       unit: 's',
     }),
     oldestStream: meter.createObservableGauge('resilient_grpc.client.oldest_stream', {

@@ -3,13 +3,16 @@ import type { experimental } from '@grpc/grpc-js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { ConnectFailureFacts } from '../../policy/connect-failure/connect-failure-kind.js';
+import { maskAddress } from '../../errors/mask-credentials.js';
 import {
   codeIn,
   connectFailure,
   connectFailureOf,
+  plainError,
   readConnectFailure,
   type ConnectFailure,
 } from './connect-failure.js';
+import { httpProxy } from './http-proxy.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
@@ -46,10 +49,14 @@ export class ConnectAttempts {
     return Object.defineProperty({ ...address }, 'signal', { enumerable: true, get: signalOf });
   }
 
-  /** Registers the start of an attempt to connect to `key`. */
-  begin(key: string): ConnectAttempt {
+  /**
+   * Registers the start of an attempt to connect to `key`.
+   *
+   * @param server `host:port` of the server if `key` is the address of an HTTP proxy
+   */
+  begin(key: string, server?: string): ConnectAttempt {
     this.running.get(key)?.end();
-    const attempt = new ConnectAttempt(key, this.timeoutMs(), this.clock);
+    const attempt = new ConnectAttempt(key, this.timeoutMs(), this.clock, server);
     this.running.set(key, attempt);
     // grpc-js starts an attempt one turn after the request, and the channel may have been closed in between. Without this abort, grpc-js
     // would keep the connection until it cleans up its pool.
@@ -127,6 +134,8 @@ export class ConnectAttempt {
   /** The step that has not completed. */
   private step: ConnectFailureFacts['phase'] = 'tcp';
   readonly startedAt: number;
+  /** The HTTP proxy and the server that the proxy connects to; `undefined` if the connection uses no proxy. */
+  private readonly tunnel: { readonly proxy: string; readonly server: string } | undefined;
   /** The TCP socket; `undefined` until TCP is connected. With TLS, it is the underlying socket. */
   socket: Socket | undefined;
   /** TLS socket on top of `socket`; `undefined` without TLS, and until the TLS handshake ends. */
@@ -140,8 +149,10 @@ export class ConnectAttempt {
     readonly key: string,
     timeoutMs: number,
     clock: Clock,
+    server?: string,
   ) {
     this.startedAt = clock.now();
+    this.tunnel = server === undefined ? undefined : { proxy: httpProxy(key), server: maskAddress(server) };
     this.timer = new PeerTimer(clock, timeoutMs, () => {
       this.timedOut = this.unanswered(`timed out after ${seconds(timeoutMs)}`);
       this.abort(this.timedOut.message);
@@ -154,19 +165,38 @@ export class ConnectAttempt {
 
   /** The incomplete step, for messages. */
   get phase(): string {
+    const { tunnel } = this;
+    if (this.step === 'tcp' && tunnel !== undefined)
+      return `${tunnel.proxy} has not opened a connection to ${tunnel.server}`;
     if (this.step === 'tcp') return 'the peer has not accepted the TCP connection';
     return 'the peer accepted the TCP connection but has not responded';
   }
 
+  /** Subject of messages about the server. */
+  private get subject(): string {
+    const { tunnel } = this;
+    return tunnel === undefined ? this.key : `${tunnel.server} through ${tunnel.proxy}`;
+  }
+
   /** Describes an attempt to which the peer does not respond. */
   unanswered(detail: string): ConnectFailure {
-    return connectFailure(this.step === 'tcp' ? 'no-response' : 'silent', this.key, detail);
+    if (this.step !== 'tcp') return connectFailure('silent', this.subject, detail);
+    return this.proxyFailure('proxy-no-response', detail) ?? connectFailure('no-response', this.key, detail);
+  }
+
+  /** Describes the failure of the HTTP proxy to open a connection to the server; `undefined` if the connection uses no proxy. */
+  private proxyFailure(kind: 'proxy-failed' | 'proxy-no-response', detail: string): ConnectFailure | undefined {
+    const { tunnel } = this;
+    if (tunnel === undefined) return undefined;
+    return connectFailure(kind, tunnel.proxy, `CONNECT ${tunnel.server}${detail === '' ? '' : `: ${detail}`}`);
   }
 
   /** Describes the failure of the attempt. `text` is grpc-js's error message, which may lack the error code. */
   failure(text: string): ConnectFailure {
     if (this.timedOut !== undefined) return this.timedOut;
-    if (this.step === 'tcp') return connectFailureOf(text, this.key);
+    if (this.step === 'tcp') {
+      return this.proxyFailure('proxy-failed', plainError(text)) ?? connectFailureOf(text, this.key);
+    }
     const { code, detail } = this.error ?? { code: codeIn(text) };
     const facts = {
       phase: this.step,
@@ -175,8 +205,8 @@ export class ConnectAttempt {
       isSecure: this.step === 'tls' || this.secured !== undefined,
       receivedBytes: (this.secured ?? this.socket)?.bytesRead ?? 0,
     };
-    const failure = readConnectFailure(facts, this.key, text);
-    return detail === undefined ? failure : connectFailure(failure.kind, this.key, detail);
+    const failure = readConnectFailure(facts, this.subject, text);
+    return detail === undefined ? failure : connectFailure(failure.kind, this.subject, detail);
   }
 
   /** Waits for the credentials, before TCP connects. Rejects if the attempt is aborted before they are available. */

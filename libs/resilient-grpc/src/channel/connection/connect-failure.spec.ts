@@ -57,4 +57,9 @@ describe('plainError', () => {
       'No connection established. Last error: Error: it failed:\n (2026-01-01T00:00:00.000Z). Resolution note: ';
     expect(plainError(text)).toBe('it failed:');
   });
+
+  it("removes 'undefined', which grpc-js reports for an error without a message", () => {
+    expect(plainError('No connection established. Last error: undefined. Resolution note: ')).toBe('');
+    expect(connectFailureOf('undefined', '10.0.0.7:50051').message).toBe('10.0.0.7:50051 cannot be reached');
+  });
 });

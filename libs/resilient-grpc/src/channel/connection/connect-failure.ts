@@ -58,14 +58,18 @@ export function codeIn(message: string): string | undefined {
   return /^(?:Error: )*(?:\w+ )?(E[A-Z]{2,}(?:_[A-Z]+)*)\b/.exec(message)?.[1];
 }
 
-/** Removes fixed phrases and the timestamp from grpc-js's error message for a failed connection, and masks credentials. */
+/**
+ * Removes fixed phrases and the timestamp from grpc-js's error message for a failed connection, and masks credentials. Returns '' for an
+ * error without a message, which grpc-js reports as 'undefined'.
+ */
 export function plainError(error: string): string {
   return plainText(
     maskCredentials(error)
       .replace(/^No connection established\. Last error: /, '')
       .replace(/\. Resolution note: $/, '')
       .replace(/^(?:Error: )+/, '')
-      .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, ''),
+      .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, '')
+      .replace(/^undefined$/, ''),
   );
 }
 

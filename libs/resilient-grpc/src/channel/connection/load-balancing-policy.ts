@@ -15,7 +15,7 @@ import { HealthWatch, type HealthWatchDependencies } from './health-watch.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
 import { SlowStartPicker } from './slow-start-picker.js';
-import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
+import { ADDRESS_ARGUMENT, withAbortableTunnel } from '../quirks/connector.js';
 import { experimental as grpcJs, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
 import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
@@ -371,7 +371,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     // grpc-js pools connections by their arguments, so each key results in its own connection.
     const options = { ...args, [ADDRESS_ARGUMENT]: key };
     const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), options);
-    const real = realSubchannel(subchannel);
+    const real = withAbortableTunnel(realSubchannel(subchannel), options);
     let connection = this.known.get(real);
     if (connection === undefined) {
       const handleAndReconsider = (event: PolicyEvent): void => {

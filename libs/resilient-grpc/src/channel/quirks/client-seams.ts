@@ -103,6 +103,11 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   },
   {
     on: 'connection',
+    needs: ['connector.tcpConnect()'],
+    lostWithout: 'connect timeout while an HTTP proxy does not respond, and the reason why a proxy failed',
+  },
+  {
+    on: 'connection',
     needs: ['transport.session', 'transport.activeCalls', 'transport.addDisconnectListener()'],
     lostWithout:
       'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection, stream limits), and long calls on removed addresses (they fail after one keepalive interval)',

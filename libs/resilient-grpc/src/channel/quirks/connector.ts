@@ -1,8 +1,11 @@
 import type { Socket } from 'node:net';
 import { ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import { CONNECTOR_SEAM, SOCKET_SEAM } from './client-seams.js';
+import { connectTarget } from './proxy-tunnel.js';
 import { isPresent, type SeamReport } from './seam.js';
 import type { ConnectAttempt, ConnectAttempts } from '../connection/connect-attempts.js';
+
+export { withAbortableTunnel } from './proxy-tunnel.js';
 
 type SecureConnector = experimental.SecureConnector;
 type Target = Parameters<ChannelCredentials['_createSecureConnector']>[0];
@@ -60,7 +63,8 @@ class ObservedCredentials extends ChannelCredentials {
     this.seams.check('connector', connector);
     if (!isPresent(SOCKET_SEAM, connector)) return connector;
     const address: unknown = options[ADDRESS_ARGUMENT];
-    return new ObservedConnector(connector, this.attempts, typeof address === 'string' ? address : undefined);
+    const server = connectTarget(options);
+    return new ObservedConnector(connector, this.attempts, typeof address === 'string' ? address : undefined, server);
   }
 }
 
@@ -74,11 +78,13 @@ class ObservedConnector implements SecureConnector {
     private readonly attempts: ConnectAttempts,
     /** `undefined` if the library's load-balancing policy is not used (xds:). The sockets then get only TCP keepalive. */
     private readonly address: string | undefined,
+    /** The `host:port` of the server; `undefined` if the connection uses no HTTP proxy. */
+    private readonly server: string | undefined,
   ) {}
 
   waitForReady(): Promise<void> {
     if (this.address === undefined) return this.inner.waitForReady();
-    const attempt = this.attempts.begin(this.address);
+    const attempt = this.attempts.begin(this.address, this.server);
     this.attempt = attempt;
     // When the backoff of a subchannel ends, grpc-js may reconnect even if it has destroyed the connector. If the attempt were not
     // released, the unused connection would stay open until the peer closes it.

@@ -1,4 +1,5 @@
-import type { experimental } from '@grpc/grpc-js';
+import type { Socket } from 'node:net';
+import type { ChannelOptions, experimental } from '@grpc/grpc-js';
 import type { WatchedSession } from '../connection/disconnect-reason-watch.js';
 import { connectionRecord, observeTransport, type ConnectionTransport } from './connection-record.js';
 import { streamSlotsOf, type StreamSlots } from './stream-slots.js';
@@ -12,6 +13,9 @@ type SubchannelSession = NonNullable<ConnectionTransport['session']> & WatchedSe
 export interface RealSubchannel {
   readonly transport?: (ConnectionTransport & { readonly session?: SubchannelSession }) | null;
   readonly backoffTimeout?: { getEndTime?(): Date };
+  readonly connector?: {
+    tcpConnect?: (address: experimental.SubchannelAddress, options: ChannelOptions) => Promise<Socket>;
+  };
   resetBackoff?(): void;
 }
 

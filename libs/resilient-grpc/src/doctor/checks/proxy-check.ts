@@ -1,8 +1,7 @@
+import { proxyVariable } from '../../channel/connection/http-proxy.js';
 import { resultsOf, type CheckResult } from '../check-result.js';
 import type { Env } from '../doctor-options.js';
 import { targetUri } from '../resolve-target.js';
-
-const PROXY_VARIABLES = ['grpc_proxy', 'https_proxy', 'http_proxy'] as const;
 
 /**
  * Reports the HTTP proxy that grpc-js reads from the environment. Compares the target with the one that grpc-js derived, so
@@ -11,7 +10,7 @@ const PROXY_VARIABLES = ['grpc_proxy', 'https_proxy', 'http_proxy'] as const;
 export function proxyCheck(target: string, canonicalTarget: string, env: Env): CheckResult | undefined {
   const proxy = targetUri(canonicalTarget).path;
   if (proxy === targetUri(target).path || canonicalTarget.endsWith(target)) return undefined;
-  const variable = PROXY_VARIABLES.find((name) => (env[name] ?? '') !== '');
+  const variable = proxyVariable(env);
   const message = `connections go through the proxy ${proxy}, set by ${variable ?? 'the environment'}`;
   const remedy =
     'add the host to no_proxy if the server is on your own network; otherwise check that the proxy allows CONNECT';

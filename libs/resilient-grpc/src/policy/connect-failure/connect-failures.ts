@@ -20,6 +20,10 @@ export type ConnectFailureKind =
   | 'name-not-resolved'
   /** The resolver of a target other than a DNS name (for example, a `kubernetes:` target) found no endpoints. */
   | 'target-not-resolved'
+  /** The HTTP proxy refused the CONNECT request, closed its connection, or is unreachable. */
+  | 'proxy-failed'
+  /** The HTTP proxy did not respond to the CONNECT request within the connect timeout. */
+  | 'proxy-no-response'
   /** The peer accepted the TCP connection, but did not respond within the connect timeout. */
   | 'silent'
   /** The peer closed the connection without an HTTP/2 response. */
@@ -122,6 +126,18 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
     remedy:
       'check the target and the resolver of its scheme, that the service has ready endpoints, and that this process may read them',
     reconnect: 'refused',
+  },
+  'proxy-failed': {
+    cause: 'did not open a connection to the server',
+    remedy:
+      'check that the proxy runs and permits CONNECT to the server; to bypass the proxy, set no_proxy, or grpc.enable_http_proxy: 0 in channelOptions',
+    reconnect: 'other',
+  },
+  'proxy-no-response': {
+    cause: 'does not respond to the CONNECT request',
+    remedy:
+      'check that the proxy and the server respond; to bypass the proxy, set no_proxy, or grpc.enable_http_proxy: 0 in channelOptions',
+    reconnect: 'timeout',
   },
   silent: {
     cause: 'accepts the connection but does not respond',

@@ -10,8 +10,8 @@ import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './wire-call.js';
 
 /**
- * An open inbound stream. The messages of a `@GrpcStreamCall` are not observed, because its handler reads and writes them itself: its
- * `sent` and `received` are 0, and its `lastActivityAt` is the start.
+ * An open inbound stream. The handler of a `@GrpcStreamCall` reads and writes the messages itself, so they are not observed: `sent`
+ * and `received` are 0, and `lastActivityAt` equals `startedAt`.
  */
 export interface ActiveServerStream {
   /** Path of the method, such as '/orders.v1.Orders/Watch'. */
@@ -143,7 +143,7 @@ export class ServerCalls implements CallHost {
     }));
   }
 
-  /** Ends response streams that need not finish, in batches, and rejects new ones. */
+  /** Ends, in batches, the response streams whose `onDrain` is not 'finish', and rejects new ones. */
   notifyStreams(): Promise<void> {
     this.notifiesStreams = true;
     const notified = [...this.streams].filter((call) => this.drainStatusOf(call) !== undefined);

@@ -34,8 +34,8 @@ const AGE_JITTER = 0.1;
 /** Time to send the statuses of calls that are ended because of their connection's age. */
 const STATUS_FLUSH_MS = 100;
 /**
- * Time after which a peer is assumed to have nothing to send: without data after the server has closed its side, or without an
- * acknowledgment of a ping. Also the time that a shutdown allows for unfinished TLS handshakes.
+ * Time in milliseconds after which a peer is assumed to have nothing more to send: it has sent no data since the server closed its side, or
+ * has not acknowledged a ping. Also the time that a shutdown allows for unfinished TLS handshakes.
  */
 export const PEER_QUIET_MS = 2_000;
 

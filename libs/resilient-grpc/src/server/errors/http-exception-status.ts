@@ -17,12 +17,12 @@ const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   401: StatusCode.UNAUTHENTICATED,
   403: StatusCode.PERMISSION_DENIED,
   404: StatusCode.NOT_FOUND,
-  // Not in the table: thrown by the timeout interceptor in Nest's documentation.
+  // Not in the table, but thrown by the timeout interceptor in Nest's documentation.
   408: StatusCode.DEADLINE_EXCEEDED,
   409: StatusCode.ABORTED,
   // Not in the table, which maps OUT_OF_RANGE to 400.
   416: StatusCode.OUT_OF_RANGE,
-  // Not in the table: a common `errorHttpStatusCode` of ValidationPipe.
+  // Not in the table, but a common `errorHttpStatusCode` of ValidationPipe.
   422: StatusCode.INVALID_ARGUMENT,
   429: StatusCode.RESOURCE_EXHAUSTED,
   499: StatusCode.CANCELLED,

@@ -27,7 +27,7 @@ export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus 
 function statusOf(error: unknown, filtered: boolean): ServerStatus {
   if (typeof error !== 'object' || error === null) return UNEXPECTED;
   if (hasGetError(error)) {
-    // As in Nest's own filter, an object becomes the error of the call, and any other value becomes its message.
+    // As in Nest's own filter, an object becomes the error of the call, and any other value becomes the status message.
     const given: unknown = error.getError();
     if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: readableText(given) };
     return given === error || hasGetError(given) ? grpcJsStatusOf(given) : statusOf(given, filtered);

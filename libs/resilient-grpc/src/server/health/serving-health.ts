@@ -81,8 +81,8 @@ export class GrpcServerHealth {
    * Sets a service to SERVING. The service is still reported as NOT_SERVING before the application has started, during an overload if
    * `notServingInOverload` is true, and during shutdown.
    *
-   * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which health
-   * probes check
+   * @param service full name of a service in the contract, such as 'orders.v1.Orders', or a custom name; defaults to the server as a whole,
+   * which health probes check
    */
   setServing(service: string = OVERALL_SERVICE): void {
     this.set(service, 'SERVING');
@@ -91,8 +91,8 @@ export class GrpcServerHealth {
   /**
    * Sets a service to NOT_SERVING until `setServing` is called, for example while its database is unreachable. Calls are not rejected.
    *
-   * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which health
-   * probes check
+   * @param service full name of a service in the contract, such as 'orders.v1.Orders', or a custom name; defaults to the server as a whole,
+   * which health probes check
    */
   setNotServing(service: string = OVERALL_SERVICE): void {
     this.set(service, 'NOT_SERVING');

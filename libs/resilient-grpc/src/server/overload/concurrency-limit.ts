@@ -42,8 +42,8 @@ export class ConcurrencyLimit {
   private runningCount = 0;
   private isDispatching = false;
   /**
-   * End of the time during which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if the turn has
-   * started none.
+   * Time until which this turn of the event loop may start queued calls, in monotonic milliseconds; `undefined` if this turn has started
+   * none.
    */
   private sliceEndsAt: number | undefined;
 

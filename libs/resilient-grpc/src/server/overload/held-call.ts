@@ -23,7 +23,7 @@ export class HeldCall extends AsyncResource implements WaitingCall {
     super('GrpcHeldCall');
   }
 
-  /** Starts the handler. */
+  /** Starts the handler, or passes the call to the next limit or the gate. */
   serve(): void {
     this.runInAsyncScope(this.start);
   }

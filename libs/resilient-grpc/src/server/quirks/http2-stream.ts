@@ -11,8 +11,8 @@ export interface SentStatus {
 const replacedStatuses = new WeakMap<object, SentStatus>();
 
 /**
- * Resets the HTTP/2 stream of a grpc-js server call. A client that is not reading can be reached only by a reset, because a status would
- * wait forever for the unread messages before it. grpc-js has no API for this. Returns false if no stream was found.
+ * Resets the HTTP/2 stream of a grpc-js server call. A client that is not reading can be reached only by a reset, because a status would be
+ * sent only after the client has read the earlier messages. grpc-js has no API for this. Returns false if no stream was found.
  * @param status the status that the call would have ended with
  */
 export function resetStream(serverCall: object, status?: { readonly code: number; readonly details: string }): boolean {
@@ -56,8 +56,8 @@ export function observeData(serverCall: object, onBytes: (bytes: number) => void
 }
 
 /**
- * True if the HTTP/2 stream of a grpc-js server call is closed, even before grpc-js emits 'cancelled': a reset first looks like the end
- * of the requests. False if no stream was found.
+ * True if the HTTP/2 stream of a grpc-js server call is closed, even before grpc-js emits 'cancelled', because a reset first looks like the
+ * end of the requests. False if no stream was found.
  */
 export function isStreamClosed(serverCall: object): boolean {
   return streamOf(serverCall)?.closed === true;
@@ -94,9 +94,9 @@ function detailsOf(message: unknown): string {
 }
 
 /**
- * Returns the HTTP/2 stream of a server call. In the call that handlers receive, `call.call` is grpc-js's internal call, possibly wrapped
- * by interceptors (`nextCall`). The internal call has the `stream`. `serverCall` can also be an internal call. Returns `undefined` if no
- * stream was found.
+ * Returns the HTTP/2 stream of a server call. If `serverCall` is the call that handlers receive, `serverCall.call` is the internal call of
+ * grpc-js, possibly wrapped by interceptors (`nextCall`). The internal call has the `stream`. `serverCall` can also be an internal call.
+ * Returns `undefined` if no stream was found.
  */
 export function streamOf(serverCall: object): Http2StreamPart | undefined {
   let call: unknown = Reflect.get(serverCall, 'call') ?? serverCall;

@@ -194,8 +194,8 @@ describe('slow-connect event', () => {
     take({ type: 'slow-connect', cause, waiting: 4, ...times });
     expect(aboveDebug()).toEqual([
       `warn no connection to 10.0.0.7:50051 yet: ${cause} (3 calls waiting); a connection attempt times out after 20 s (connectTimeoutMs), ` +
-        'and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server and the TLS settings of both sides: ' +
-        'npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+        'and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides; ' +
+        'to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
     ]);
     expect(kept[0]?.fields).toMatchObject({
       event: 'slow-connect',

@@ -210,12 +210,12 @@ export class ClientLog {
 
   private slowConnect({ type, cause, waiting, connectTimeoutMs, graceMs }: EventOf<'slow-connect'>): void {
     const { target, doctorCommand } = this.client;
-    const how = doctorCommand === undefined ? '' : `: ${oneLine(doctorCommand)}`;
+    const how = doctorCommand === undefined ? '' : `; to diagnose, run: ${oneLine(doctorCommand)}`;
     this.repeated(
       target,
       `no connection to ${target} yet: ${oneLine(cause)} (${counted(waiting, 'call')} waiting); a connection attempt times out after ` +
         `${duration(connectTimeoutMs)} (connectTimeoutMs), and calls then wait up to ${duration(graceMs)} (outageGraceMs), or until ` +
-        `their deadline; check the server and the TLS settings of both sides${how}`,
+        `their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides${how}`,
       { event: type, target, cause: oneLine(cause), waiting, connectTimeoutMs, graceMs },
     );
   }

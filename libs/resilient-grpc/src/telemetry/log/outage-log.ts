@@ -8,8 +8,8 @@ import { counted, duration, oneLine } from './log-text.js';
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
 /**
- * Minimum age of an outage that gets its own warning. Shorter outages are usually ordinary restarts: if a server was down for one second
- * and a call is waiting, the client reconnects within 0.4 s after the server accepts connections again.
+ * Minimum age of an outage that gets its own warning. Outages during ordinary restarts are usually shorter. For example, if connections
+ * were refused for one second and a call is waiting, the client reconnects within 0.4 s after the server accepts connections again.
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';
@@ -57,7 +57,7 @@ interface CurrentOutage {
  * 1.5 s old and a call is waiting or has failed. The second is a warning when the grace period is over and calls fail. The third reports
  * the end of the outage. An outage that starts within a minute of an outage warning gets only the second and third lines. A flapping server
  * gets one line a minute. An outage of a flapping server gets its own second and third lines only if the outage outlasts the grace period.
- * These lines follow the first flapping line, and the lines of an earlier outage, by at least a minute.
+ * They are written at least a minute after the first flapping line, and after the lines of an earlier outage.
  */
 export class OutageLog {
   private outage: CurrentOutage | undefined;

@@ -76,7 +76,7 @@ describe('chaos', () => {
       }),
     );
     expect(error.message).toBe(
-      'chaos failed; replay with seed 7: an order was lost\nafter 2 of 2 faults:\n  at 100 ms: cut\n  at 300 ms: hold for 200 ms',
+      'chaos failed (replay with seed 7): an order was lost\nafter 2 of 2 faults:\n  at 100 ms: cut\n  at 300 ms: hold for 200 ms',
     );
     expect(error.cause).toBe(cause);
     expect(log.at(-1)).toBe('350 release');
@@ -121,7 +121,7 @@ describe('chaos', () => {
       }),
     );
     expect(ran).toBe(false);
-    expect(error.message).toBe('chaos failed; replay with seed 7: no\nbefore its first fault');
+    expect(error.message).toBe('chaos failed (replay with seed 7): no\nbefore its first fault');
     expect(log).toEqual([]);
   });
 

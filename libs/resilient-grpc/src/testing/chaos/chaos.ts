@@ -69,7 +69,7 @@ export class ChaosError extends Error {
     );
     const until =
       steps.length === 0 ? 'before its first fault' : `after ${steps.length} of ${plan.steps.length} faults:`;
-    super(`chaos failed; replay with seed ${plan.seed}: ${why.join('; ')}\n${until}${steps.join('')}`, {
+    super(`chaos failed (replay with seed ${plan.seed}): ${why.join('; ')}\n${until}${steps.join('')}`, {
       cause: causes[0],
     });
     this.plan = plan;

@@ -45,7 +45,7 @@ export type CallFault = ResetFault | MissingTrailersFault | GoawayFault;
 
 /** Selects the calls that a fault affects. */
 export interface CallFilter {
-  /** 'Get', 'Orders/Get', or a full path. @defaultValue every method */
+  /** Name of the method ('Get' or 'Orders/Get'), or its full path. @defaultValue every method */
   readonly method?: string | undefined;
   /** Number of calls, 1 or more, starting with the next one. `Infinity` means until the fault is removed. @defaultValue 1 */
   readonly times?: number | undefined;

@@ -35,8 +35,8 @@ export function openHandles() {
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {
     /**
-     * Returns the number of handles of a type that were opened since the call to `openHandles` and are still open. Closing an older handle
-     * does not reduce this number.
+     * Returns the number of handles of a type that were opened since the call to `openHandles` and keep this process alive. Closing an
+     * older handle does not reduce this number.
      */
     count: (type: Resource) => newOf(type).length,
     /** Describes the handles that `count` includes, if Node provides details. */

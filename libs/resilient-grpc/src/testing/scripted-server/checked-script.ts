@@ -84,8 +84,8 @@ export function checkedScript(method: LoadedMethod, script: Script): Script {
 }
 
 /**
- * Returns a function that checks a message of `reply` just before the message is sent, because the messages of a generator, for example,
- * are not known earlier; `undefined` if all messages are known. The function throws an error with the status for the client.
+ * Returns a function that checks a message of `reply` just before the message is sent; `undefined` if all messages are already known. The
+ * messages of a generator, for example, are not known earlier. The function throws an error with the status for the client.
  */
 export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((message: unknown) => void) | undefined {
   if (reply.messages === undefined || Array.isArray(reply.messages)) return undefined;

@@ -3,7 +3,8 @@ import { VirtualClock } from '../virtual-clock.js';
 
 /**
  * A virtual clock of a process whose event loop can be blocked. Timers run in the order in which they are due, before the tasks that they
- * defer. A timer set to the arrival time of data therefore models a socket that is read after the earlier timers of the same turn.
+ * defer. A timer set to the arrival time of data therefore models the read of a socket: it runs after the earlier timers of the same turn
+ * and before the tasks that they defer.
  */
 export class BusyClock extends VirtualClock {
   private blockedUntil = -Infinity;

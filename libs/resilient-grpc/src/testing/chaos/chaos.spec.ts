@@ -106,7 +106,7 @@ describe('chaos', () => {
       const failed = failure(result);
       await clock.advanceAsync(at);
       controller.abort(new Error('time is up'));
-      expect((await failed).message).toContain('seed 7: time is up');
+      expect((await failed).message).toContain('seed 7): time is up');
       expect(aborted).toBe(true);
       expect(log.at(-1)).toBe(at === 100 ? '100 cut' : '400 release');
       expect(clock.pending).toBe(0);
@@ -146,8 +146,8 @@ describe('chaos', () => {
       const { message } = await failed;
       expect(message).toContain(
         part === 'begin'
-          ? 'seed 7: time is up\nafter 1 of 2 faults:\n  at 100 ms: cut'
-          : "seed 7: time is up; fault 'cut' was not healed within 3000 ms\nafter 1 of 2",
+          ? 'seed 7): time is up\nafter 1 of 2 faults:\n  at 100 ms: cut'
+          : "seed 7): time is up; fault 'cut' was not healed within 3000 ms\nafter 1 of 2",
       );
       expect(log.slice(0, 3)).toEqual([
         `100 ${part} hangs`,
@@ -173,7 +173,7 @@ describe('chaos', () => {
       );
       void failed.then(() => (failedAt = clock.now()));
       await clock.advanceAsync(10_000);
-      expect((await failed).message).toContain(`seed 7: ${why}\n`);
+      expect((await failed).message).toContain(`seed 7): ${why}\n`);
       expect(failedAt).toBeDefined();
       expect(clock.pending).toBe(0);
       expect(log).toContain(atMs === 4_000 ? '500 release' : `${atMs} over`);
@@ -225,7 +225,7 @@ describe('chaos', () => {
     for (const part of ['begin', 'end'] as const) {
       const failed = failure(chaos({ plan: PLAN, faults: [broken(part), faults[1]!], clock }, untilOver));
       await clock.advanceAsync(1_000);
-      expect((await failed).message).toContain(`seed 7: no ${part}`);
+      expect((await failed).message).toContain(`seed 7): no ${part}`);
     }
   });
 

@@ -238,7 +238,7 @@ describe.each<[name: string, kind: Kind]>([
     }
     const logged = log.lines.filter(({ level }) => level === 'warn' || level === 'error');
     expect(logged.map(({ level, text }) => `${level} ${text.replace(/at \S+/, 'at …')}`)).toEqual([
-      'error upstream /orders.v1.Orders/Create at … rejected this process as its caller: ' +
+      'error upstream /orders.v1.Orders/Create at … rejected the credential of the call: ' +
         'PERMISSION_DENIED: not for you (server, reached the server: yes); the caller received INTERNAL',
     ]);
     for (const close of closing.splice(0).reverse()) await close();

@@ -97,10 +97,10 @@ describe('FailureLog', () => {
     expect(lines.map(({ fields }) => fields['repeats'])).toEqual([undefined, 999]);
   });
 
-  it.each([16, 7] as const)('logs that the server rejected this process as its caller if the code is %i', (code) => {
+  it.each([16, 7] as const)('logs that the server rejected the credential of the call if the code is %i', (code) => {
     const { lines, log } = make();
     log.log(makeFailure({ code }), '401', false);
-    expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 rejected this process as its caller: ');
+    expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 rejected the credential of the call: ');
   });
 
   it('logs a call as failed, not as rejected, if its credentials could not be obtained', () => {

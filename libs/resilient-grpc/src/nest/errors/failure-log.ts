@@ -60,7 +60,7 @@ export class FailureLog {
     const where = peer === undefined ? path : `${path} at ${peer}`;
     const failed =
       CALLER_FAULT_CODES.has(codeName) && (reason === 'server' || reason === 'http')
-        ? 'rejected this process as its caller'
+        ? 'rejected the credential of the call'
         : 'failed';
     const line = new LogLine(
       isFault ? 'error' : 'warn',

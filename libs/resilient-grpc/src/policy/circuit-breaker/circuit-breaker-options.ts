@@ -28,7 +28,7 @@ const KEY_REMEDIES = {
   breakDuration: 'write breakDurationMs',
   halfOpenAfter: 'write breakDurationMs',
   resetTimeout: 'write breakDurationMs',
-  timeout: 'write attemptTimeoutMs in the method options',
+  timeout: 'write attemptTimeoutMs in the method options, or use the deadline operator',
 };
 
 const MIN_SAMPLING_MS = 100;

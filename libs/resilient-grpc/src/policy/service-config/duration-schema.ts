@@ -44,15 +44,20 @@ function toMs(seconds: string): number {
 /** Returns the duration to write, in quotes, instead of a number, a string with another unit, or grpc-js's object form. */
 export function suggestDuration(value: unknown): string | undefined {
   if (typeof value === 'number' && value > 0 && Number.isFinite(value)) {
-    return `"${value}s" if it is in seconds, "${value / 1_000}s" if it is in milliseconds`;
+    return `"${seconds(value)}" if it is in seconds, "${seconds(value / 1_000)}" if it is in milliseconds`;
   }
   if (typeof value === 'object' && value !== null && 'seconds' in value) {
     const nanos = 'nanos' in value ? Number(value.nanos) : 0;
-    const seconds = Number(value.seconds) + nanos / 1e9;
-    return Number.isFinite(seconds) && seconds > 0 ? `"${seconds}s"` : undefined;
+    const total = Number(value.seconds) + nanos / 1e9;
+    return Number.isFinite(total) && total > 0 ? `"${seconds(total)}"` : undefined;
   }
   const match = typeof value === 'string' ? WITH_UNIT.exec(value.trim()) : null;
   const amount = Number(match?.[1]);
   if (!(amount > 0)) return undefined;
-  return `"${amount * (SECONDS_PER[match?.[2]?.toLowerCase() ?? 's'] ?? 1)}s"`;
+  return `"${seconds(amount * (SECONDS_PER[match?.[2]?.toLowerCase() ?? 's'] ?? 1))}"`;
+}
+
+// A product such as 9 × 0.001 has more decimals than a Duration permits.
+function seconds(amount: number): string {
+  return `${amount.toFixed(9).replace(/\.?0+$/, '')}s`;
 }

@@ -314,6 +314,11 @@ describe('invalid service config', () => {
       'hedgingDelay: expected a duration of 0 or more, in seconds as a string, got "50ms"; write "0.05s"',
     ],
     [
+      'a hedging delay of 9 ms, which is not exact in seconds',
+      withMethod({ hedgingPolicy: { maxAttempts: 2, hedgingDelay: '9ms' } }),
+      'got "9ms"; write "0.009s"',
+    ],
+    [
       'a load balancing config that is not a list',
       { loadBalancingConfig: { round_robin: {} } },
       '$.loadBalancingConfig: expected a list of policies, such as [{ "round_robin": {} }], got an object with round_robin',

@@ -268,6 +268,11 @@ describe('failed upstream call', () => {
     });
   });
 
+  it('hides details that may come from a proxy in front of the upstream', () => {
+    const error = upstream('NOT_FOUND', { reachedServer: 'maybe', details: 'no route to 10.0.0.7:5000' });
+    expect(serverStatusOf(error, false)).toEqual({ code: 5, details: 'A call to another server failed: NOT_FOUND' });
+  });
+
   it('hides the upstream addresses that the client tried', () => {
     const error = upstream('UNAVAILABLE', { reason: 'outage', details: 'connect ECONNREFUSED 10.0.0.7:5000' });
     expect(serverStatusOf(error, false)).toEqual({ code: 14, details: 'A call to another server failed: UNAVAILABLE' });

@@ -41,12 +41,12 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
 }
 
 /**
- * Returns the status for a failed outgoing call. Details are forwarded only for reason 'server', and only if the code is neither INTERNAL
- * nor UNKNOWN. Details that the client added may contain addresses.
+ * Returns the status for a failed outgoing call. Details are forwarded only if they come from the server's application, and only if the
+ * code is neither INTERNAL nor UNKNOWN. Details from the client or a proxy may contain addresses.
  */
-function statusOfCallError({ code, codeName, details, reason }: GrpcCallError): ServerStatus {
+function statusOfCallError({ code, codeName, details, reason, reachedServer }: GrpcCallError): ServerStatus {
   const isFault = code === StatusCode.INTERNAL || code === StatusCode.UNKNOWN;
-  if (!isFault && reason === 'server') return { code, details: wellFormed(details) };
+  if (!isFault && reason === 'server' && reachedServer === 'yes') return { code, details: wellFormed(details) };
   return { code, details: `A call to another server failed: ${codeName}`, ...(isFault && { unexpected: true }) };
 }
 

@@ -33,14 +33,14 @@ describe('target that grpc-js accepts but cannot use', () => {
     expect(targetProblem(target)).toBe(`expected a target without a path, got '${target}'; write '${expected}'`);
   });
 
-  it('rejects a target with a port and no host, and suggests a host for a client and one for a server', () => {
+  it('rejects a target with a port and no host, and suggests localhost for a client and 0.0.0.0 for a server', () => {
     expect(targetProblem(':41001')).toBe("expected a host before the port, got ':41001'; write 'localhost:41001'");
     expect(targetProblem(':41001', 0)).toBe("expected a host before the port, got ':41001'; write '0.0.0.0:41001'");
     expect(targetProblem('dns:///:41001')).toContain("write 'localhost:41001'");
   });
 });
 
-describe('target that grpc-js would look up as one DNS name', () => {
+describe('syntax of a target', () => {
   it.each([
     ['10.0.0.1:50051,10.0.0.2:50051', "write 'ipv4:10.0.0.1:50051,10.0.0.2:50051'"],
     ['[::1]:50051,[::2]:50051', "write 'ipv6:[::1]:50051,[::2]:50051'"],
@@ -154,7 +154,7 @@ describe('policyNameOf', () => {
   });
 
   it.each([[within({ pick_first: {} })], [within({ unknown: {} }, { pick_first: {} })]])(
-    'rejects outlier detection of pick_first, and uses the next load-balancing policy of the list: %j',
+    'rejects outlier detection of pick_first (%j), and uses the next load-balancing policy of the list',
     (policy) => {
       expect(loadBalancingProblem([policy])).toContain('outlier detection has no effect on pick_first');
       expect(policyNameOf([policy, { round_robin: {} }])).toBe('round_robin');

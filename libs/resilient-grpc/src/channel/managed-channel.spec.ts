@@ -297,7 +297,7 @@ it('reconnects during an outage even if no call is waiting, and ends the outage'
   expect(channel.connectivity.outage).toBeUndefined();
 });
 
-/** Opens a channel to a socket that does not exist yet. Its backoff after a failed attempt is longer than the test. */
+/** Opens a channel to a socket that does not exist yet. The channel's backoff after a failed attempt is longer than the test. */
 function openWithoutServer(clock: VirtualClock): { readonly channel: ManagedChannel; readonly path: string } {
   const directory = mkdtempSync(join(tmpdir(), 'channel-'));
   onTestFinished(() => {

@@ -536,7 +536,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(remedies).toEqual(['nothing received', undefined, undefined]);
     });
 
-    it('reports how long a timed-out attempt waited: 0 ms for a stream that received headers', () => {
+    it('reports how long a timed-out attempt waited, or 0 ms for a response stream that received headers', () => {
       const withoutHeaders = make({ method: STREAM });
       withoutHeaders.clock.advance(30_000);
       cancelWith('stream-idle', 1)(withoutHeaders);

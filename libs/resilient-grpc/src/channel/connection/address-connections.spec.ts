@@ -358,7 +358,7 @@ describe('further connections', () => {
   });
 });
 
-describe('the limit of a connection', () => {
+describe('stream limit of a connection', () => {
   it('starts waiting calls if the server raises the stream limit, and starts no call if it lowers the limit to 0', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach } = await open(peer, { maxConnectionsPerEndpoint: 1 });
@@ -377,7 +377,7 @@ describe('the limit of a connection', () => {
   });
 });
 
-/** Starts a call that HTTP/2 queues, because the server lowers its limit to 1, and the client still uses the previous limit. */
+/** Starts a call that HTTP/2 queues, because the server lowers its stream limit to 1, and the client still uses the previous limit. */
 async function startQueuedCall() {
   const peer = await startPeer(3);
   const opened = await open(peer, { maxConnectionsPerEndpoint: 1 });

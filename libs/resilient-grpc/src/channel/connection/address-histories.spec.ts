@@ -61,7 +61,7 @@ describe('released connection', () => {
     expect(closed).toEqual([500]);
   });
 
-  it('reports a released connection as closed immediately if its socket is unknown', () => {
+  it('reports immediately that a released connection is closed if its socket is unknown', () => {
     const { closed, histories } = make();
     histories.connected(ADDRESS, undefined);
     histories.release(ADDRESS, false);

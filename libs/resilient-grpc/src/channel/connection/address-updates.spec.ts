@@ -253,7 +253,7 @@ describe('unchanged addresses', () => {
 });
 
 describe('address updates of an idle channel', () => {
-  it('keeps the latest addresses until the channel connects', () => {
+  it('keeps the latest addresses of an idle channel until the channel connects', () => {
     let isIdle = false;
     const { clock, applied, updates, report, fail } = make(undefined, { policy: 'pick_first', isIdle: () => isIdle });
     report('a');

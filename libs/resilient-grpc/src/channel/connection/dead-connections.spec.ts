@@ -135,7 +135,7 @@ async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {})
     expect(call.end).toMatchObject({ code: 0 });
     return call.end!;
   };
-  /** Starts calls. Cancels those without a response after a second. Returns the peer of each cancelled call; `undefined` for the others. */
+  /** Starts calls. After 1 s, cancels the calls without a response. Returns the peer of each cancelled call; `undefined` for the others. */
   const timeOut = async (count = 3, path = ANSWERED): Promise<readonly (string | undefined)[]> => {
     const calls = Array.from({ length: count }, () => start(path));
     await passTurns();

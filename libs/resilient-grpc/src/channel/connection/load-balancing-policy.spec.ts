@@ -446,7 +446,7 @@ describe('probe', () => {
     expect(seen.states.at(-1)).toBe('READY');
   });
 
-  it('sends the PING of a probe even if the server allows no more streams and calls are delayed', async () => {
+  it('sends the PING of a probe even if no stream is free and the health check of the probe is queued', async () => {
     const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
     const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
@@ -549,7 +549,7 @@ describe('child policy', () => {
   });
 });
 
-describe('several channels', () => {
+describe('connections of a channel', () => {
   it('reports connection events only to the observer of their own channel', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
     const [first, second] = [openWatched(a.address), openWatched(b.address)];

@@ -41,7 +41,7 @@ export type PolicyEvent =
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
   /** The channel uses an existing connection to `address`. `state` is READY or CONNECTING. */
   | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }
-  /** The number of available streams changed, because a connection was opened or lost, or the limit of a connection changed. */
+  /** The number of available streams changed, because a connection was opened or lost, or the stream limit of a connection changed. */
   | { readonly type: 'streams' }
   /** A further connection was idle and is no longer used. */
   | { readonly type: 'unused' }

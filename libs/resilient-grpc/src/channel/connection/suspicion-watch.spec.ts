@@ -150,7 +150,7 @@ describe('SuspicionWatch', () => {
 });
 
 describe('silent connection', () => {
-  it('probes a silent connection with a call, then with a PING, and creates a replacement channel if no byte arrives', () => {
+  it('probes a silent connection with a health check, then with a PING, and creates a replacement channel if no byte arrives', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(7_499);

@@ -306,7 +306,7 @@ describe('invalid source', () => {
   });
 });
 
-it('queries the authority of the target if no name server is configured', async () => {
+it('queries the authority of the target for the TXT record if dnsServiceConfig() has no name servers', async () => {
   const server = await TxtServer.start();
   const source = dnsServiceConfig();
   if (!needsTarget(source)) throw new Error('expected a source that needs a target');

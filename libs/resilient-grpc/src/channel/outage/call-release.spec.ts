@@ -183,7 +183,7 @@ describe('CallRelease', () => {
     expect(released.map(({ number }) => number)).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
   });
 
-  it('orders waiting calls by their deadlines, and calls without a deadline by the release bound', () => {
+  it('orders waiting calls by their deadlines or the release bound, whichever is earlier', () => {
     const deadlines = [Infinity, 30_000, 9_000, 3_000, Infinity];
     const { clock, release, released } = make(5, (number) => ({
       deadline: Date.UTC(2026, 0, 1) + (deadlines[number - 1] ?? NaN),

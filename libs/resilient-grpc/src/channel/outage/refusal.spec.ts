@@ -31,7 +31,7 @@ it.each([
   [51, 'next in 0.1 s', 51],
   [2_100, 'next in 2.1 s', 2_100],
 ])(
-  'states in the refusal of a call when the next attempt to connect begins (in ms: %s): %j',
+  'describes an attempt to connect that begins in %s ms as %j in the refusal of a call',
   (nextTryInMs, expected, retryAfterMs) => {
     expect(outageRefusal({ ...OUTAGE, nextTryInMs })).toMatchObject({
       details: `orders:50051 has been unreachable for 7.3 s (1 connection attempt, ${expected}): refused`,

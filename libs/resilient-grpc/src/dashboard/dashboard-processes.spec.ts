@@ -4,7 +4,7 @@ import type { DashboardFeed } from './dashboard-feed.js';
 import { DashboardProcesses } from './dashboard-processes.js';
 import type { EventStream } from './event-stream.js';
 
-/** Creates a blocked stream, which `close` closes. `pushed` lists the events pushed to it. */
+/** Creates a blocked stream. `close` closes the stream, and `pushed` lists the events pushed to it. */
 function makeBlockedStream() {
   const listeners: (() => void)[] = [];
   const pushed: string[] = [];

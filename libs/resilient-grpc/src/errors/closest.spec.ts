@@ -11,7 +11,7 @@ describe('closest', () => {
     ['get', ['GetOrder'], 'GetOrder'],
     ['ge', ['getOrder'], undefined],
     ['url', ['protoPath', 'package'], undefined],
-  ])('finds the name closest to %s in %j: %s', (word, known, expected) => {
+  ])('finds the name closest to %s in %j, if any is close: %s', (word, known, expected) => {
     expect(closest(word, known)).toBe(expected);
   });
 });
@@ -28,7 +28,7 @@ describe('misspelled', () => {
     ['address2', ['address1'], undefined],
     ['emails', ['email'], undefined],
     ['order', ['orderId'], undefined],
-  ])('finds the name that %s misspells in %j: %s', (word, known, expected) => {
+  ])('finds the name, if any, that %s misspells in %j: %s', (word, known, expected) => {
     expect(misspelled(word, known)).toBe(expected);
   });
 });

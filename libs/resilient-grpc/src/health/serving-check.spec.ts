@@ -33,7 +33,7 @@ describe('servingHealth', () => {
     });
   });
 
-  it('names a remedy if the server does not know its overall health', () => {
+  it('names a remedy if the server does not report its overall health', () => {
     const answer = { kind: 'status', status: 'SERVICE_UNKNOWN' } as const;
     expect(servingHealth(channel, '', answer, undefined)).toMatchObject({
       status: 'down',

@@ -14,7 +14,7 @@ export function missingEndpoints(
     case 'no-endpoints':
       return `${name} has no pods; check its selector, and that its pods are running: kubectl -n ${namespace} describe service ${service}`;
     case 'port': {
-      const expected = port === undefined ? "a single port, or a port named 'grpc'" : `port ${String(port)}`;
+      const expected = port === undefined ? "a single TCP port, or one named 'grpc'" : `port ${String(port)}`;
       if (ports.length === 0) return `${name} defines no ports; write a port number in the target`;
       return `${name}: expected ${expected}, got ${ports.join(', ')}; write one of these numbers or names as the port in the target`;
     }

@@ -48,7 +48,7 @@ it.each<[string, (transport: MemoryTransport) => void]>([
       transport.ready = true;
     },
   ],
-])('replaces a failed attempt if the last allowed attempt %s', (_, drop) => {
+])('replaces a failed attempt of a hedged call if the last allowed attempt %s', (_, drop) => {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
   const policy = { safeToRepeat: true, safeBecause: 'test', hedging: { ...HEDGING, maxAttempts: 2 } };
@@ -148,7 +148,7 @@ describe('hedging delay that follows latency', () => {
     else expect(delayMs()).toBeLessThan(21);
   });
 
-  it('keeps the measured latencies if the policy of the method changes', () => {
+  it('keeps the latencies measured for the hedging delay if the policy of the method changes', () => {
     const { runtime, makeCalls, delayMs } = setUp();
     makeCalls(100, 20);
     const policy = { safeToRepeat: true, hedging: { ...HEDGING, maxAttempts: 3 }, hedgingDelay: 'p95' };

@@ -154,7 +154,7 @@ describe('call deadline', () => {
   it.each<[string, unknown, unknown]>([
     ['after the options', { timeoutMs: 5 }, new Metadata()],
     ['after undefined', undefined, new Metadata()],
-    ['twice', new Metadata(), metadataOf({ 'x-token': 'hush' })],
+    ['given twice', new Metadata(), metadataOf({ 'x-token': 'hush' })],
     ['of another copy of grpc-js after the options', { timeoutMs: 5 }, foreign],
   ])('rejects Metadata %s with an error that shows the order of the arguments', (_what, first, second) => {
     const { options } = callArguments(first as never, second as never);

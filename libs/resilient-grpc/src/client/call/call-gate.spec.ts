@@ -71,7 +71,7 @@ describe('permits of a call', () => {
   it.each<[string, GrpcCallOptions]>([
     ['the deadline ends the attempt', {}],
     [
-      'the deadline passes while interceptors hold the attempt',
+      'the deadline passes during an attempt with interceptors',
       { interceptors: [(options, next) => new InterceptingCall(next(options))] },
     ],
   ])('releases the permit of a call as timed out if %s', (_, options) => {

@@ -49,7 +49,7 @@ interface WorldPlan {
   readonly maxConcurrentCalls: number | undefined;
   readonly maxQueuedCalls: number;
   readonly breaker: boolean;
-  /** Milliseconds until each attempt receives its token. If negative (-300), the token fails (after 300 ms). `undefined`: no tokens. */
+  /** Milliseconds until each attempt receives its token; `undefined`: no tokens. With -300, the token fails after 300 ms. */
   readonly tokenMs: number | undefined;
   /** True if the channel was idle. Each call then waits until pending data has been read. */
   readonly quiet: boolean;
@@ -654,7 +654,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports a successful unary call to the channel with its latency, and the response headers of a stream without one', async () => {
+  it('reports the success of a unary call to the channel with the latency, and the response headers of a stream without a latency', async () => {
     const world = new World();
     const { transport } = world;
     const answers: (number | undefined)[] = [];
@@ -670,7 +670,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports a released stream as answered once, when its headers arrive', async () => {
+  it('reports a released stream to the channel once, when its headers arrive', async () => {
     const world = new World();
     const { transport } = world;
     const reported: (number | undefined)[] = [];

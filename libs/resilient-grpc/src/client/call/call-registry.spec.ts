@@ -207,7 +207,7 @@ describe('endStreams', () => {
     expect(resets).toBe(1_000);
   });
 
-  it('abandons an unsent attempt immediately even after 900 resets, because it would be sent before close()', () => {
+  it('abandons an unsent attempt immediately even after 900 resets, because it could otherwise be sent before close()', () => {
     const { registry } = make(1);
     void registry.endStreams();
     let abandoned = 0;

@@ -57,7 +57,7 @@ describe('call policy settings', () => {
     });
   });
 
-  it('applies the attempts and the status codes of the retry policy to a safe method with a hedgingDelay', () => {
+  it('hedges a safe method with a hedgingDelay, and takes maxAttempts and the status codes from its retry policy', () => {
     const methods = { '*': { hedgingDelay: 'p95' } };
     const config = {
       methodConfig: [

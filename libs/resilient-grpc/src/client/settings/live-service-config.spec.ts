@@ -62,12 +62,12 @@ async function outcomeOf(subject: LiveServiceConfig): Promise<unknown> {
 }
 
 describe('start', () => {
-  it('throws the problem of a first service config that has already arrived and is invalid', () => {
+  it('throws the problem on start() if an invalid first service config has already arrived', () => {
     const { live: subject } = live(of(WRONG));
     expect(() => subject.start()).toThrow('clients.shop.serviceConfig.methodConfig[0].timeout: ');
   });
 
-  it('logs an invalid first service config that arrives later, and uses a valid one', async () => {
+  it('logs an invalid first service config that arrives after start(), and applies a valid one that follows', async () => {
     const source = new Subject<unknown>();
     const { live: subject, warnings, timeoutMs, clock } = live(source);
     subject.start();
@@ -86,7 +86,7 @@ describe('start', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('logs that the source failed, and warns if no service config arrives within 5 s', () => {
+  it('logs that the service config source failed after start(), and warns if no service config arrives within 5 s', () => {
     const source = new Subject<unknown>();
     const failing = live(source);
     failing.live.start();
@@ -312,7 +312,7 @@ describe('service config update', () => {
     expect(notified).toHaveLength(2);
   });
 
-  it('provides the load balancing of the current service config, or of the options if it has none', () => {
+  it('provides the load balancing of the current service config, or that of the options if the service config has none', () => {
     const balanced = (name: string) => config('1s', { loadBalancingConfig: [{ [name]: {} }] });
     const source = new BehaviorSubject<unknown>(balanced('round_robin'));
     const { live: subject, warnings } = live(source);

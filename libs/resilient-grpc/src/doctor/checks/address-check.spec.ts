@@ -55,7 +55,7 @@ describe('unusable address', () => {
     expect(result.remedy).toMatch(/\w{3}/);
   });
 
-  it('names the client certificate for a TLS connection that the server closes only if the server may have verified it', () => {
+  it('mentions the client certificate in the remedy for a closed TLS connection only if the server may have rejected that certificate', () => {
     const certificate = 'check for a missing or rejected client certificate';
     const closed = (phase: 'tls' | 'http2', receivedBytes: number) =>
       check(true, { tcpMs: 1, failure: failure(phase, 'closed'), receivedBytes }).remedy;

@@ -11,7 +11,7 @@ const DAY_MS = 86_400_000;
 const epochMsBeforeExpiry = (days: number) => Date.parse(certificate.validTo) - days * DAY_MS;
 
 describe('certificateCheck', () => {
-  it('reports the subject, the issuer, the names, and the days until the certificate expires', () => {
+  it('reports the subject, the issuer, and the names of a certificate, and the days until it expires', () => {
     expect(certificateCheck(tls, 'localhost', epochMsBeforeExpiry(90))).toMatchObject({
       status: 'ok',
       message: "CN=server, issued by CN=ca, for localhost, 127.0.0.1; matches 'localhost'; expires in 90 days",
@@ -35,7 +35,7 @@ describe('certificateCheck', () => {
     [-1 / 24, 'expired 1 hour ago'],
     [-1, 'expired 1 day ago'],
   ])(
-    'formats the time until or since certificate expiry in days, hours, or minutes, in the singular or the plural: %s',
+    'formats the time until or since certificate expiry in days, hours, or minutes, in the singular or the plural (days until expiry: %s)',
     (days, text) => {
       expect(certificateCheck(tls, 'localhost', epochMsBeforeExpiry(days)).message).toMatch(new RegExp(`; ${text}$`));
     },

@@ -92,7 +92,7 @@ describe('idleCheck', () => {
     },
   );
 
-  it('reports the recommended settings and times of the idle check in whole milliseconds as facts', () => {
+  it('reports the times of the idle check and the recommended settings as facts, in whole milliseconds', () => {
     expect(idleCheck(dropped(106_000.4, 150_000.6), 600_000).facts).toEqual({
       limitMs: 600_000,
       outcome: { kind: 'dropped', answeredMs: 106_000, lostMs: 150_001, how: 'silent' },

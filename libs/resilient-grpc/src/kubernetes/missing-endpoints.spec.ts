@@ -5,7 +5,11 @@ const counts = { ready: 0, notReady: 0, terminating: 0 };
 
 describe('missingEndpoints', () => {
   it.each([
-    [undefined, ['80 (http)'], "expected a single TCP port, or one named 'grpc', got 80 (http); write one of these"],
+    [
+      undefined,
+      ['80 (http)', '81 (admin)'],
+      "expected a single TCP port, or one named 'grpc', got 80 (http), 81 (admin); write one of these",
+    ],
     ['grpc', ['80 (http)', '53/UDP (dns)'], 'expected port grpc, got 80 (http), 53/UDP (dns); write one of these'],
     ['grpc', [], 'defines no ports; write a port number in the target'],
   ])(

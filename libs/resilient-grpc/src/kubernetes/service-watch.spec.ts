@@ -153,7 +153,7 @@ describe('ServiceWatch', () => {
     expect(namesOf(getNewestState())).toEqual(['a']);
   });
 
-  it('lists the EndpointSlices again after 410 Gone without reporting a failure, and waits longer each time the watch fails with 410 again', async () => {
+  it('lists the EndpointSlices again after 410 Gone without reporting a failure, and backs off if 410 Gone repeats', async () => {
     server.watchError = new ApiServerError(410, 'too old resource version');
     watch.subscribe(listener);
     await clock.advanceAsync(10 * MINUTE_MS);

@@ -439,7 +439,7 @@ describe('shutdown', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('rejects clients that are created after the shutdown has begun', async () => {
+  it('rejects clients that are created after the second shutdown hook has begun', async () => {
     await makeLifecycle().hooks.beforeApplicationShutdown();
     expect(() => registry.create(shop)).toThrow('the application is shutting down');
   });
@@ -501,7 +501,7 @@ describe('service config that arrives later', () => {
     made[0]?.settings.live?.close();
   });
 
-  it('waits once for the service config of identical client definitions', async () => {
+  it('creates one client for identical definitions that wait for their service config, and rejects a different definition meanwhile', async () => {
     const serviceConfig = makeConfigSource();
     const both = [obtain({ ...shop, serviceConfig }), obtain({ ...shop, serviceConfig }, 'b.ts:2')];
     const differs = problemsOf(obtain({ ...shop, serviceConfig, timeoutMs: 5 }, 'c.ts:3'));

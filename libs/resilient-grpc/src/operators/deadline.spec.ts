@@ -62,7 +62,7 @@ describe('deadline', () => {
     });
   });
 
-  it('fails exactly on time if the deadline is longer than the maximum timer duration', () => {
+  it('fails exactly on time even if the deadline is longer than the maximum timer duration', () => {
     const scheduler = new VirtualTimeScheduler();
     let failedAt: number | undefined;
     NEVER.pipe(deadline(5 * MAX_TIMER_MS + 7, { scheduler })).subscribe({

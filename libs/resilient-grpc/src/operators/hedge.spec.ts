@@ -177,7 +177,7 @@ describe('hedge', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('unsubscribes from all hedged attempts if the subscriber unsubscribes while another one starts', () => {
+  it('unsubscribes from all hedged attempts if the subscriber unsubscribes while another attempt starts', () => {
     const scheduler = makeTestScheduler();
     const begun: Subject<number>[] = [];
     const subscription = new Subscription();

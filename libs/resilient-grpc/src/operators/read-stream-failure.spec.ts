@@ -69,7 +69,7 @@ describe('readStreamFailure', () => {
     ['an error without trailers', undefined, { kind: 'none' }],
     ['metadata of another type', { get: 'a text' }, { kind: 'none' }],
     ['fetch headers', new Map([['grpc-retry-pushback-ms', '7']]), { kind: 'none' }],
-  ])('reads the pushback of an error only from grpc-js trailers (source: %s)', (_, metadata, pushback) => {
+  ])('reads the pushback of an error only from metadata like that of grpc-js (source: %s)', (_, metadata, pushback) => {
     expect(readStreamFailure(makeGrpcJsError(14, 'busy', { metadata })).pushback).toEqual(pushback);
   });
 });

@@ -151,10 +151,10 @@ describe('replay session after a call', () => {
 
   it.each<[string, unknown]>([
     ['lost', lost],
-    ['ended with UNAVAILABLE by the server', unavailable],
-    ['ended with INTERNAL by the server', internal],
+    ['ended with UNAVAILABLE', unavailable],
+    ['ended with INTERNAL', internal],
   ])(
-    'makes the next call of a replay session within the initial backoff whenever a call is %s after 6 s without messages',
+    'makes the next call of a replay session within the initial backoff whenever a call is %s after 6 s without a message from the server',
     async (_, error) => {
       const server = new MemorySessions();
       const { ends } = start(server, new NumberedSource());
@@ -406,7 +406,7 @@ describe('scope of a replay session', () => {
     },
   );
 
-  it('completes a replay session without unacknowledged messages at once if its host completes it', async () => {
+  it('completes a replay session at once if its host completes it while all messages are acknowledged', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, NEVER);
     server.call.scope!.complete();

@@ -79,7 +79,7 @@ describe('replay session', () => {
     expect(server.calls).toHaveLength(1);
   });
 
-  it('sends the hello, then the unacknowledged messages in order, then new messages on the next call of a replay session', async () => {
+  it('starts the next call of a replay session with the hello, then sends the unacknowledged messages in order, then new messages', async () => {
     const server = new MemorySessions();
     let hellos = 0;
     const hello = (): Numbered => ({ id: -++hellos });
@@ -271,7 +271,7 @@ describe('buffer limits', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails the replay session if another message follows one that exceeds the limit in bytes', async () => {
+  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails the replay session if another message follows one that exceeds maxUnacknowledgedBytes', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });

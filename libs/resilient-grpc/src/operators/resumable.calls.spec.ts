@@ -349,7 +349,7 @@ describe('scope of a resumable stream', () => {
     ],
     ['is completed by its host', 'succeeded', ({ calls }) => calls[0]!.scope!.complete()],
     ['is failed by its host', 'failed', ({ calls }) => calls[0]!.scope!.fail(lost)],
-  ])('notifies the host of a resumable stream once if the stream %s: %s', (_, outcome, end) => {
+  ])('notifies the host of a resumable stream once if the stream %s (outcome: %s)', (_, outcome, end) => {
     const outcomes: string[] = [];
     const made = make({}, makeHostRegistration(outcomes));
     const subscription = made.stream.subscribe({ error: () => undefined });

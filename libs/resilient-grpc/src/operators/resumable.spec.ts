@@ -494,7 +494,7 @@ describe('subscriber of a resumable stream', () => {
     expect(emitted).toBe(3);
   });
 
-  it('does not subscribe to the call that the factory of a resumable stream returns if the subscriber unsubscribes while the factory runs', () => {
+  it('does not subscribe to a call of a resumable stream if the subscriber unsubscribes while the factory creates the call', () => {
     let subscribed = 0;
     const subscription = new Subscription();
     const scheduler = makeVirtualScheduler();
@@ -510,7 +510,7 @@ describe('subscriber of a resumable stream', () => {
     expect(subscribed).toBe(1);
   });
 
-  it('delivers messages of a resumable stream in order if the subscriber makes the source emit during a delivery', () => {
+  it('delivers messages of a resumable stream in order even if the subscriber makes the source emit during a delivery', () => {
     const source = new Subject<number>();
     const seen: number[] = [];
     makeStream(makeVirtualScheduler(), [source]).stream.subscribe((message) => {

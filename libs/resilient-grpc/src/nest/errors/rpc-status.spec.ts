@@ -65,7 +65,7 @@ describe('rpcStatusOf', () => {
     ['does not relay a status that the client produced', { reason: 'deadline', reachedServer: 'maybe' }, false, false],
     ['does not relay a fault, even if its code is listed', { code: 15 }, false, true],
     ['relays a status only if its code is listed', { code: 7 }, false, true],
-    ['forwards the code RESOURCE_EXHAUSTED without its details', { code: 8 }, false, false],
+    ['forwards RESOURCE_EXHAUSTED without its details if the code is not listed', { code: 8 }, false, false],
   ])('%s', (_what, change, isRelayed, isFault) => {
     expect(rpcStatusOf(makeFailure(change), new Set(['NOT_FOUND', 'DATA_LOSS']))).toMatchObject({ isRelayed, isFault });
   });

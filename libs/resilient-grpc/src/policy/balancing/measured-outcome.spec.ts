@@ -13,7 +13,7 @@ describe('measuredOutcome', () => {
     ['a lost connection as a failure', 'connection-lost', UNAVAILABLE, 'maybe', 'failed'],
     ['an exceeded deadline as a failure', 'deadline', DEADLINE_EXCEEDED, 'maybe', 'failed'],
     ['an attempt timeout as a failure', 'attempt-timeout', DEADLINE_EXCEEDED, 'maybe', 'failed'],
-    ['an overloaded server as a failure', 'server', RESOURCE_EXHAUSTED, 'yes', 'failed'],
+    ['RESOURCE_EXHAUSTED from the server as a failure', 'server', RESOURCE_EXHAUSTED, 'yes', 'failed'],
     ['a response that exceeds a client-side limit as a success', 'protocol', RESOURCE_EXHAUSTED, 'yes', 'succeeded'],
     ['a losing hedge as cancelled', 'cancelled', CANCELLED, 'maybe', 'cancelled'],
   ])('counts %s for the endpoint load', (_, kind, code, reachedServer, expected) => {

@@ -37,7 +37,7 @@ describe('AttemptSample', () => {
     }
   });
 
-  it('counts sampled attempts if the clock goes back or starts below 0', () => {
+  it('counts sampled attempts even if the clock goes back or starts below 0', () => {
     const sample = new AttemptSample(10_000);
     sample.add(true, -4_500);
     sample.add(true, 3_000);

@@ -89,7 +89,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('counts attempts lost with one open connection within 250 ms as one failure, and counts later losses and other connections separately', () => {
+  it('counts attempts lost on one open connection within 250 ms as one failure, and counts later losses and other connections separately', () => {
     const { breaker, transitions } = make({ minimumThroughput: 3 });
     const tokens = Array.from({ length: 512 }, () => acquire(breaker, 0));
     const [a, b] = [makeOpenConnection(), makeOpenConnection()];
@@ -123,7 +123,7 @@ describe('open circuit', () => {
     [0, 4_000],
     [0.5, 5_000],
     [1, 6_000],
-  ])('keeps the circuit open for 5 s ±1 s (random %d: %d ms)', (chance, ms) => {
+  ])('keeps the circuit open for 5 s ±1 s (random number: %d, duration: %d ms)', (chance, ms) => {
     const { breaker, transitions } = make({}, () => chance);
     attempt(breaker, 'failure', 0, 20);
     expect(transitions[0]?.breakMs).toBeCloseTo(ms);

@@ -101,13 +101,13 @@ const POOL_OF_10: Server = {
 };
 
 const SERVERS: readonly (readonly [name: string, server: Server])[] = [
-  ['a pool of 10', { ...POOL_OF_10, serviceMs: () => 50 }],
-  ['a pool of 10 with exponential service times', POOL_OF_10],
+  ['a pool of 10 workers', { ...POOL_OF_10, serviceMs: () => 50 }],
+  ['a pool of 10 workers with exponential service times', POOL_OF_10],
   [
-    'a pool of 10 in which a tenth of the calls take 16 times as long',
+    'a pool of 10 workers in which a tenth of the calls take 16 times as long',
     { ...POOL_OF_10, serviceMs: (random) => (random() < 0.9 ? 20 : 320) },
   ],
-  ['a pool of 3', { ...POOL_OF_10, workers: () => 3, serviceMs: makeExponential(20), callsPerSecond: 400 }],
+  ['a pool of 3 workers', { ...POOL_OF_10, workers: () => 3, serviceMs: makeExponential(20), callsPerSecond: 400 }],
   ['a pool that halves and doubles', { ...POOL_OF_10, workers: (second) => (isChanged(second) ? 5 : 10) }],
   ['a pool that doubles and halves', { ...POOL_OF_10, workers: (second) => (isChanged(second) ? 20 : 10) }],
   [
@@ -115,7 +115,10 @@ const SERVERS: readonly (readonly [name: string, server: Server])[] = [
     { ...POOL_OF_10, serviceMs: (random, second) => makeExponential(isChanged(second) ? 100 : 50)(random) },
   ],
   ['a timeout of six service times', { ...POOL_OF_10, workers: (s) => (isChanged(s) ? 5 : 10), timeoutMs: 300 }],
-  ['8 clients and a pool of 40', { ...POOL_OF_10, workers: () => 40, callsPerSecond: 2_400, clients: 8, seconds: 40 }],
+  [
+    '8 clients and a pool of 40 workers',
+    { ...POOL_OF_10, workers: () => 40, callsPerSecond: 2_400, clients: 8, seconds: 40 },
+  ],
   ['less load than capacity', { ...POOL_OF_10, callsPerSecond: 120 }],
 ];
 

@@ -88,7 +88,7 @@ describe('AdaptiveLimit', () => {
 
   it('does not accept a latency as the service time if it falls with the load', () => {
     const limit = makeLearned();
-    // A pool of 5: latency is proportional to the number of concurrent calls.
+    // A pool of 5 workers: latency is proportional to the number of concurrent calls.
     for (let i = 0; i < 3_000; i++) limit.record(10 * limit.current, limit.current, 'served');
     expect(limit.unloadedLatencyMs).toBe(50);
     expect(limit.current).toBeGreaterThanOrEqual(7);

@@ -113,7 +113,7 @@ describe('PermitQueue', () => {
       }
     };
 
-    it('grants all permits that a growing limit adds', () => {
+    it('grants all permits that a growing adaptive limit adds', () => {
       const log: string[] = [];
       const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 100 });
       for (let i = 0; i < 20; i++) queue.acquire(makeWaiter(log, 'running'));

@@ -50,7 +50,7 @@ describe('connectFailureKind', () => {
   });
 
   it.each([undefined, 'EPIPE', 'ECONNRESET'])(
-    'attributes a close (%s) to the client certificate only if the server began its TLS handshake and sent no HTTP/2 frame',
+    'classifies a close (error code: %s) as closed-in-tls only if the server began its TLS handshake and sent no HTTP/2 frame',
     (code) => {
       expect(classify('tls', code, 1_200)).toBe('closed-in-tls');
       expect(classify('http2', code, 0, true)).toBe('closed-in-tls');
@@ -64,7 +64,7 @@ describe('connectFailureKind', () => {
 
 describe('CONNECT_FAILURES', () => {
   it.each(Object.entries(CONNECT_FAILURES))(
-    'provides a cause and a remedy that fit on a log line for the connect failure kind %s',
+    'gives the connect failure kind %s a cause and a remedy that fit on a log line',
     (_kind, row) => {
       expect(row.cause).toMatch(/^[a-z].*[^.]$/);
       expect(row.remedy).toMatch(/^[a-z].*[^.]$/);

@@ -42,7 +42,7 @@ describe('silenceMs', () => {
       1_000,
       undefined,
     ],
-    ['reports no silence of a peer below 250 ms', runChecks(7, 7), 7, 300, 549, undefined],
+    ['reports no silence of a peer if it lasted less than 250 ms', runChecks(7, 7), 7, 300, 549, undefined],
     ['reports no silence of a peer before the first check', runChecks(), 7, 0, 200, undefined],
     [
       'reports no silence of a peer if the checks were delayed, because data may be unread',

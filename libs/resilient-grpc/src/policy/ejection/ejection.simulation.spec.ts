@@ -146,9 +146,9 @@ describe('unhealthy endpoint', () => {
   const FAULT_AT_MS = 60_000;
 
   it.each([
-    ['25 times as slow', (latency: number) => latency * 25],
+    ['25 times as slow as the others', (latency: number) => latency * 25],
     ['frozen', () => Infinity],
-  ])('ejects one endpoint of three within 2 s at 100 calls per second if it is %s', (_, slowDown) => {
+  ])('ejects one of three endpoints within 2 s at 100 calls per second if that endpoint is %s', (_, slowDown) => {
     for (let seed = 1; seed <= 10; seed++) {
       const fleet: Fleet = {
         endpoints: 3,

@@ -47,9 +47,12 @@ it.each([1, 5, 13])('counts a stream reset with RST_STREAM %i without a response
   expect(outcomeOf({ code: INTERNAL, contentType: undefined, wire: { ...NOTHING_SEEN, resetCode } })).toBe('failure');
 });
 
-it.each(['deadline', 'attempt-timeout'] as const)('counts a %s without a response as a failure', (endedHere) => {
-  expect(outcomeOf({ code: DEADLINE_EXCEEDED, endedHere }, 100)).toBe('failure');
-});
+it.each(['deadline', 'attempt-timeout'] as const)(
+  'counts an attempt that exceeds its %s without a response as a failure',
+  (endedHere) => {
+    expect(outcomeOf({ code: DEADLINE_EXCEEDED, endedHere }, 100)).toBe('failure');
+  },
+);
 
 it('counts a status from the server as a failure if the status arrives when the deadline passes', () => {
   const evidence = { code: DEADLINE_EXCEEDED, endedHere: 'deadline', contentType: 'application/grpc' } as const;

@@ -186,11 +186,11 @@ describe('decideEjections', () => {
   });
 
   it.each([
-    ['first', NEVER_EJECTED, 30_000],
-    ['second', { kind: 'included', since: NOW - 1_000, ejections: 1 }, 60_000],
-    ['eleventh', { kind: 'included', since: NOW - 1_000, ejections: 10 }, 300_000],
+    ['first ejection', NEVER_EJECTED, 30_000],
+    ['second ejection', { kind: 'included', since: NOW - 1_000, ejections: 1 }, 60_000],
+    ['eleventh ejection', { kind: 'included', since: NOW - 1_000, ejections: 10 }, 300_000],
     [
-      'third, if two minutes have passed since the end of the second one',
+      'third ejection, two minutes after the end of the second one',
       { kind: 'included', since: NOW - 120_000, ejections: 2 },
       30_000,
     ],
@@ -199,7 +199,7 @@ describe('decideEjections', () => {
     expect(decision).toMatchObject({ kind: 'eject', state: { since: NOW, until: NOW + ms } });
   });
 
-  it('extends the ejections of an endpoint that flaps, and shortens them by a step per minute without an ejection', () => {
+  it('extends the ejections of an endpoint that flaps, and shortens them by 30 s for each minute without an ejection', () => {
     let state: EjectionState = NEVER_EJECTED;
     let now = NOW;
     const next = (waitMs: number): number => {

@@ -217,14 +217,14 @@ describe('server that is not connected', () => {
     ]);
   });
 
-  it('logs a warning if the server is connected but has not started 5 s after the application', async () => {
+  it('logs a warning if the server is connected but has not started 5 s after the application started', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     onTestFinished(() => void vi.useRealTimers());
     const { app, log, url } = await serveOrders();
     await app.init();
     vi.advanceTimersByTime(5_000);
     expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
-      `the server for ${url} has not started 5 s after the application and serves no calls; call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), or ignore this line if the application starts the server later`,
+      `the server for ${url} has not started 5 s after the application started, so it serves no calls; call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), or ignore this line if the application starts the server later`,
     ]);
     vi.useRealTimers();
   });

@@ -14,7 +14,7 @@ import { observedServer } from './observed-server.js';
 
 const plain = (bytes: Buffer): Buffer => bytes;
 
-/** Creates telemetry that records the sequence of its calls. */
+/** Creates telemetry that records the sequence in which its methods are called. */
 function makeTelemetry(more: Partial<ServedCallTelemetry> = {}) {
   const recorded: string[] = [];
   const telemetry: ServerTelemetry = {

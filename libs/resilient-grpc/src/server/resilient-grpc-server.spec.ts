@@ -13,7 +13,7 @@ import { ResilientGrpcServer } from './resilient-grpc-server.js';
 
 const ORDERS_PROTO = join(import.meta.dirname, '../../../../protos/orders.proto');
 
-/** Creates a server in virtual time that is connected to its application, and records its log lines and telemetry events. */
+/** Connects a server to an application, in virtual time, and records the log lines and telemetry events of the server. */
 function connectServer() {
   const clock = new VirtualClock();
   const lines: string[] = [];
@@ -73,14 +73,14 @@ describe('ResilientGrpcServer', () => {
     await expect(server.close()).resolves.toBeUndefined();
   });
 
-  it('logs a warning once if a connected server has not started 5 s after the application', () => {
+  it('logs a warning once if a connected server has not started 5 s after the application started', () => {
     const { server, clock, lines } = connectServer();
     server.markBootstrapped();
     clock.advance(4_999);
     expect(lines).toEqual([]);
     clock.advance(60_000);
     expect(lines).toEqual([
-      'the server for 127.0.0.1:0 has not started 5 s after the application and serves no calls; ' +
+      'the server for 127.0.0.1:0 has not started 5 s after the application started, so it serves no calls; ' +
         'call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), ' +
         'or ignore this line if the application starts the server later',
     ]);
@@ -95,7 +95,7 @@ describe('ResilientGrpcServer', () => {
     await server.close();
   });
 
-  it('logs no warning about a missing start if the application shuts down, and clears its timer', async () => {
+  it('logs no warning about a missing start if the application shuts down, and clears the timer of the warning', async () => {
     const { server, clock, lines } = connectServer();
     server.markBootstrapped();
     server.drain.begin();

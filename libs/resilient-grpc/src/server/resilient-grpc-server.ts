@@ -281,7 +281,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly warnNotStarted = (): void => {
     if (this.drain.draining) return;
     const text =
-      `the server for ${this.url} has not started ${duration(START_CHECK_DELAY_MS)} after the application and serves no calls; ` +
+      `the server for ${this.url} has not started ${duration(START_CHECK_DELAY_MS)} after the application started, so it serves no calls; ` +
       'call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), ' +
       'or ignore this line if the application starts the server later';
     this.ownLogger.warn(new LogLine('warn', text, { event: 'not-started', address: this.url }));

@@ -127,7 +127,7 @@ describe('resolveServerOptions', () => {
     expect(unlimited.connectionIdleTimeoutMs).toBeUndefined();
   });
 
-  it('warns about server options that have no effect or conflict with each other', () => {
+  it('warns about server options that have no effect, conflict with each other, or rely on the default port', () => {
     const { warnings } = resolve({
       url: '0.0.0.0',
       maxMetadataSize: 8_192,

@@ -161,7 +161,7 @@ describe('ServerLog', () => {
     expect(stacks).toEqual([error.stack, undefined]);
   });
 
-  it('logs the stack of an error that differs from the previous error of the method', () => {
+  it('logs the stack of the latest repeat if its error differs from the last logged error of the method', () => {
     const { clock, kept, stacks, take } = make();
     const [first, second, third] = [new Error('no table'), new Error('no row'), new TypeError('no column')];
     for (const error of [first, second, third]) take({ type: 'handler-failed', path, error });
@@ -198,16 +198,16 @@ describe('ServerLog', () => {
     ['a string with its line break escaped', 'a\nFAKE', 'a\\u000aFAKE'],
     ['an object by its keys only', { token: 'hush' }, 'an object with token'],
     [
-      'the error of an RpcException whose code is invalid, with a remedy',
+      'the object inside an RpcException whose code is invalid, with a remedy',
       { code: 404, message: 'no order 7' },
       'no order 7 (404 is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)',
     ],
     [
-      'the error of a GrpcException, with the name of its code',
+      'the object inside a GrpcException, with the name of its code',
       { code: 5, message: 'no order 7', details: 'no order 7' },
       'NOT_FOUND: no order 7',
     ],
-  ])('logs a thrown value that is not an error: %s', (_what, error, shown) => {
+  ])('logs a handler failure that is not an Error object: %s', (_what, error, shown) => {
     const { lines, take } = make();
     take({ type: 'handler-failed', path, error });
     expect(lines).toEqual([`error ${path}: handler failed: ${shown}`]);

@@ -45,7 +45,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
   ['the tls option of clients', { tls: { key: 'k' } }, 'tls', /ServerCredentials\.createSsl/],
   ['an option of clients', { serviceConfig: {} }, 'serviceConfig', /a client option of ResilientGrpcModule/],
   [
-    'the propagate option of the module',
+    'the propagate option of ResilientGrpcModule',
     { propagate: {} },
     'propagate',
     /ResilientGrpcModule\.forRoot\(\{ propagate \}\)/,

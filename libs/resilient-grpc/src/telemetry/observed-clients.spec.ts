@@ -20,18 +20,18 @@ function make() {
     addBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.add(callback),
     removeBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.delete(callback),
   } as unknown as Meter;
-  const waitingCalls = { addCallback: () => undefined, removeCallback: () => undefined };
+  const instrument = { addCallback: () => undefined, removeCallback: () => undefined };
   const others = {
-    oldestWait: waitingCalls,
-    retryBudget: waitingCalls,
-    addresses: waitingCalls,
-    endpoints: waitingCalls,
-    watchFailing: waitingCalls,
-    oldestStream: waitingCalls,
-    concurrencyLimit: waitingCalls,
-    hedgingDelay: waitingCalls,
+    oldestWait: instrument,
+    retryBudget: instrument,
+    addresses: instrument,
+    endpoints: instrument,
+    watchFailing: instrument,
+    oldestStream: instrument,
+    concurrencyLimit: instrument,
+    hedgingDelay: instrument,
   };
-  const clients = new ObservedClients({ ...others, waitingCalls: { ...waitingCalls } }, meter);
+  const clients = new ObservedClients({ ...others, waitingCalls: { ...instrument } }, meter);
   const add = (name: string) => {
     const attributes: Attributes = { 'resilient_grpc.client': name };
     const client = { figures: () => ({ ...figures, retryBudget: { tokens: 5, maxTokens: 10 } }) };

@@ -52,7 +52,7 @@ describe('PeerTimer', () => {
     expect(firedAt).toEqual([]);
   });
 
-  it('starts the time of a PeerTimer one turn of the event loop later, when written data has been sent', () => {
+  it('starts the time of a PeerTimer one turn of the event loop after its creation, when written data has been sent', () => {
     const { clock, firedAt } = make(100);
     clock.block(400);
     clock.advance(499);

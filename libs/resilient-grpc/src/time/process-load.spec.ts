@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { eventLoopIdleMs } from './process-load.js';
 
-it('counts time in which the event loop waits as idle, and no time in which it runs code', async () => {
+it('counts as idle only the time in which the event loop waits, not the time in which the event loop runs code', async () => {
   await wait(5);
   const before = eventLoopIdleMs();
   for (const until = performance.now() + 20; performance.now() < until;);

@@ -43,7 +43,7 @@ async function startServer({
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   const reported: GrpcServerEvent[] = [];
   events.listen((event) => reported.push(event), false);
-  const endedCalls: string[] = [];
+  const peersOfEndedCalls: string[] = [];
   const connections = new ServerConnections(
     {
       backlog,
@@ -58,7 +58,7 @@ async function startServer({
       clock,
       random: () => 0.5,
       events,
-      endCallsOf: (peer) => endedCalls.push(peer),
+      endCallsOf: (peer) => peersOfEndedCalls.push(peer),
     },
     { check: () => undefined },
   );
@@ -99,7 +99,7 @@ async function startServer({
     connections.destroyAll();
     server.forceShutdown();
   });
-  return { clock, connections, port, reported, endedCalls, calls, http2Servers, listened };
+  return { clock, connections, port, reported, peersOfEndedCalls, calls, http2Servers, listened };
 }
 
 function openSocket(port: number | string): Socket {
@@ -165,7 +165,7 @@ describe('ServerConnections', () => {
     },
   );
 
-  it('stops listening without http2Server.close(), which would close the sessions in Node 24', async () => {
+  it('stops listening without http2Server.close(), which would close the sessions in Node 24 and later', async () => {
     const { connections, port, http2Servers } = await startServer();
     openSession(port);
     await waitFor(() => connections.size === 1);
@@ -260,8 +260,8 @@ describe('ServerConnections', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('closes each connection when it reaches its own maximum age, and ends only the calls of its peer', async () => {
-    const { connections, port, clock, reported, endedCalls, calls } = await startServer({
+  it('closes each connection after its own maximum age and grace period, and ends only the calls of that connection', async () => {
+    const { connections, port, clock, reported, peersOfEndedCalls, calls } = await startServer({
       maxConnectionAgeMs: 10_000,
       maxConnectionAgeGraceMs: 1_000,
     });
@@ -276,7 +276,7 @@ describe('ServerConnections', () => {
     await clock.advanceAsync(5_000);
     await waitForReports(clock, reported, 1);
     await clock.advanceAsync(1_100);
-    expect(endedCalls).toEqual([firstPeer]);
+    expect(peersOfEndedCalls).toEqual([firstPeer]);
     expect(reported.map((event) => event.type === 'connection-end' && event.reason)).toEqual(['age', 'age-grace']);
     await waitFor(() => connections.size === 1);
     expect(second.closed).toBe(false);

@@ -92,7 +92,7 @@ describe('given status', () => {
     expect(metadata?.getMap()).toEqual({ 'x-shard': 'a' });
     expect(serverStatusOf(new RpcException('no order 7'), false)).toEqual({ code: 2, details: 'no order 7' });
     expect(serverStatusOf(new KafkaRetriableException('again'), false)).toEqual({ code: 2, details: 'again' });
-    // Nest 12's own exception is not an RpcException.
+    // The GrpcException of Nest 12 is not an RpcException.
     const nestException = Object.assign(new Error('no'), { getError: () => ({ code: 5, message: 'no' }) });
     expect(serverStatusOf(nestException, false)).toEqual({ code: 5, details: 'no' });
   });

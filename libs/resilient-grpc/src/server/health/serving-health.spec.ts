@@ -200,7 +200,7 @@ describe('Watch', () => {
     expect(serviceStreams.size).toBe(0);
   });
 
-  it('completes a graceful shutdown with open Watch streams after endWatches()', async () => {
+  it('ends open Watch streams on endWatches(), so that a graceful shutdown completes', async () => {
     const { health, server, watch, serve } = await make();
     serve();
     const streams = Array.from({ length: 20 }, () => watch());

@@ -132,7 +132,7 @@ describe('ConcurrencyLimit', () => {
     expect([...running.keys()]).toEqual([1]);
   });
 
-  it('estimates the wait for a server permit from the run times of handlers, excluding their waits for that permit', async () => {
+  it('estimates the wait for a server permit from the run times of handlers, excluding the time for which calls wait for that permit', async () => {
     const { clock, call, codes, finish, running } = makeServer({ max: 50, serverMax: 1 });
     const serveOne = async () => {
       clock.advance(10);

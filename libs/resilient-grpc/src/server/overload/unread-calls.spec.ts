@@ -157,7 +157,7 @@ describe('refuseUnreadCalls', () => {
     expect(limited).toBeLessThanOrEqual(60_000);
   });
 
-  it('serves a method that bypasses the overload gate, and every method if the server is not overloaded', async () => {
+  it('serves calls to a method that the filter for unread calls does not cover, and calls to every method if the server is not overloaded', async () => {
     const client = new GrpcClient();
     await client.call(OTHER_PATH);
     gate.isRefusing = false;

@@ -35,7 +35,7 @@ describe('observeHttp2Servers', () => {
 });
 
 describe('filterStreams', () => {
-  it('calls the stream filter once per stream, and the stream listeners added before it only for streams that it has not ended', () => {
+  it('calls the stream filter once per stream, and the listeners added before the filter only for streams that the filter has not ended', () => {
     const http2Server: NodeHttp2Server = createServer();
     const received: string[] = [];
     http2Server.on('stream', (_, headers) => received.push(`one ${String(headers[':path'])}`));

@@ -263,7 +263,7 @@ describe('connection-replaced event', () => {
 });
 
 describe('ordinary events', () => {
-  it('logs connectivity changes, planned replacements, and complete drains at debug', () => {
+  it('writes only debug lines about connectivity changes, planned connection replacements, and drains without cut-off calls', () => {
     const { take, lines, aboveDebug } = make();
     take({ type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'the connection to a ended after 3.0 s' });
     take({ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' });
@@ -680,7 +680,7 @@ describe('events', () => {
     expect(kept).toEqual([]);
   });
 
-  it('keeps line breaks, terminal colors, and secrets in peer text out of the log', () => {
+  it('escapes control characters and masks secrets in logged text from peers', () => {
     const { clock, calls, kept, take } = make();
     const evil = 'denied\u001b[31m\nFAKE LINE, authorization: Bearer hush-hush and {"token":"hush"}';
     calls.waiting = 1;

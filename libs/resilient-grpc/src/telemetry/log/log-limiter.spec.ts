@@ -51,7 +51,7 @@ describe('LogLimiter', () => {
     expect(written).toEqual(['of a', 'of b']);
   });
 
-  it('limits log entries of all kinds beyond the maximum as one kind', () => {
+  it('limits log entries of all kinds beyond maxKinds as one kind', () => {
     const { clock, written, add } = make(2);
     for (const kind of ['a', 'b', 'c', 'd', 'e', 'a']) add(kind, `of ${kind}`);
     expect(written).toEqual(['of a', 'of b', 'of c']);

@@ -93,7 +93,7 @@ describe('outage', () => {
     expect(aboveDebug().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn outage has las']);
   });
 
-  it('logs the grace period warning only after a call has failed if the channel is READY when the grace period ends', () => {
+  it('delays the grace period warning until a call fails, if the channel is READY when the grace period ends', () => {
     const { clock, calls, outages, take, aboveDebug } = make();
     calls.waiting = 12;
     take(OUTAGE);
@@ -125,7 +125,7 @@ describe('outage', () => {
     expect(aboveDebug()).toHaveLength(1);
   });
 
-  it('logs once that the grace period is over, as soon as a call fails for this reason, even if no call is counted yet', () => {
+  it('logs once that the grace period is over, as soon as a call fails for this reason, even if the counts of waiting and failed calls are still 0', () => {
     const { clock, calls, outages, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(7_000);

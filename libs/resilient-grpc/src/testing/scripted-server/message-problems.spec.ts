@@ -85,7 +85,7 @@ describe('messageProblems', () => {
     expect(problems(copy, 'Get', loader)).toEqual([]);
   });
 
-  it('accepts scripted responses with maps, wrappers, Any, keys of other generators, absent values, or methods, and class instances', () => {
+  it('accepts scripted responses that are class instances, or that contain maps, wrappers, Any, keys of other code generators, absent values, or methods', () => {
     const message = {
       byName: { any: { shapeId: '7' } },
       note: { value: 'x' },

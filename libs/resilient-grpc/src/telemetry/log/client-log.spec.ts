@@ -255,10 +255,10 @@ describe('connection-replaced event', () => {
     timeouts: 14,
   } as const;
 
-  it('logs that calls use the other backends after a connection was replaced, if other connections are available', () => {
+  it('logs that calls use the other endpoints after a connection was replaced, if other connections are available', () => {
     const { take, aboveDebug } = make();
     take({ ...DEAD_CONNECTION, by: 'other-connections' });
-    expect(aboveDebug()[0]).toMatch(/; calls use the other backends until the client reconnects to 10\.0\.0\.7:50051$/);
+    expect(aboveDebug()[0]).toMatch(/; calls use the other endpoints until the client reconnects to 10\.0\.0\.7:50051$/);
   });
 });
 

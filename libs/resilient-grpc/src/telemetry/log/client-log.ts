@@ -291,7 +291,7 @@ export class ClientLog {
     const consequence =
       by === 'new-channel'
         ? 'calls use a new connection that is READY'
-        : `calls use the other backends until the client reconnects to ${address}`;
+        : `calls use the other endpoints until the client reconnects to ${address}`;
     this.warn(
       `dead connection to ${address} closed: no bytes received for ${duration(silentMs)}, ${counted(timeouts, 'call')} timed ` +
         `out, and a probe was not answered; ${consequence}`,

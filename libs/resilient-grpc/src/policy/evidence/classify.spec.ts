@@ -39,7 +39,7 @@ describe('successful attempt', () => {
   it('returns the shared SUCCESS verdict for a successful attempt', () => {
     expect(classify({ ...BEGUN, code: OK, messagesReceived: 1 })).toBe(SUCCESS);
   });
-  it('returns SUCCESS even if the client was about to end the attempt', () => {
+  it('returns SUCCESS for the status OK even if the client ended the attempt at the deadline', () => {
     expect(classify({ ...BEGUN, code: OK, endedHere: 'deadline' })).toBe(SUCCESS);
   });
 });
@@ -146,7 +146,7 @@ describe('attempt without a picked connection', () => {
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
     ],
     [
-      'reports reachedServer maybe if the call was cancelled with the message of a reset',
+      'reports reachedServer maybe for a cancelled call whose status message is that of a reset stream',
       { ...UNPICKED, code: CANCELLED, details: 'Call cancelled' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
     ],
@@ -279,7 +279,7 @@ describe('connection lost after sending', () => {
   });
 
   it.each(LOSS_STATUSES)(
-    'reports a server status if the server sends the status of a lost connection: %s',
+    'reports a server status if the server itself sends the status that grpc-js reports for %s',
     (_, code, details) => {
       expect(classify({ ...TRAILERS_ONLY, code, details })).toEqual({
         kind: 'server',
@@ -293,7 +293,7 @@ describe('connection lost after sending', () => {
   );
 
   it.each(LOSS_STATUSES)(
-    'reports a server status if the server sends the status of a lost connection without a content-type: %s',
+    'reports a server status if a response without a content-type has the status that grpc-js reports for %s',
     (_, code, details) => {
       expect(classify({ ...UNTYPED, code, details })).toMatchObject({
         kind: 'server',
@@ -305,7 +305,7 @@ describe('connection lost after sending', () => {
   );
 
   it.each(LOSS_STATUSES)(
-    'reports committed if the server sends the status of a lost connection after its headers: %s',
+    'reports committed if, after its headers, the server sends the status that grpc-js reports for %s',
     (_, code, details) => {
       const wire = { ...NOTHING_SEEN, httpStatus: 200 };
       expect(classify({ ...BEGUN, code, details, wire })).toMatchObject({
@@ -317,7 +317,7 @@ describe('connection lost after sending', () => {
   );
 
   it.each(LOSS_STATUSES)(
-    'reports committed with UNAVAILABLE if the connection is lost after headers: %s',
+    'reports committed with UNAVAILABLE if the connection is lost after headers (cause: %s)',
     (_, code, details, resetCode) => {
       const verdict = classify({ ...BEGUN, code, details, wire: { ...NO_MORE_STREAMS, httpStatus: 200, resetCode } });
       expect(verdict).toMatchObject({
@@ -691,17 +691,17 @@ describe('attempt that the client ended', () => {
       { kind: 'serialize', reachedServer: 'maybe', code: INTERNAL },
     ],
     [
-      'reports reachedServer maybe for a later request that cannot be serialized',
+      'reports reachedServer maybe if a later message of a request stream cannot be serialized',
       { ...SENT, endedHere: 'serialize', code: INTERNAL },
       { kind: 'serialize', reachedServer: 'maybe' },
     ],
     [
-      'reports reachedServer maybe for a later request that an interceptor cannot serialize',
+      'reports reachedServer maybe if an interceptor cannot serialize a later message of a request stream',
       { ...SENT, code: INTERNAL, details: 'Request message serialization failure: boom' },
       { kind: 'serialize', reachedServer: 'maybe', code: INTERNAL },
     ],
     [
-      'reports reachedServer maybe for a later request that is too large',
+      'reports reachedServer maybe if a later message of a request stream is too large',
       { ...SENT, code: RESOURCE_EXHAUSTED, details: 'Attempted to send message with a size larger than 1024' },
       { kind: 'local', reachedServer: 'maybe', code: RESOURCE_EXHAUSTED },
     ],

@@ -58,7 +58,8 @@ describe('installed grpc-js', () => {
   });
 });
 
-// The status message of a server may contain a message of grpc-js. Each pattern therefore matches only a whole message, or its start.
+// The status message of a server may contain a message of grpc-js. Each pattern therefore matches only from the start of a message; some
+// match only a whole message.
 describe('text pattern', () => {
   it.each<[other: string, known: RegExp]>([
     ['Order 7: Connection dropped', text.DROPPED],

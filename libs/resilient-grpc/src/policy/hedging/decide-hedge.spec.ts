@@ -372,7 +372,7 @@ describe('cost of hedges', () => {
     expect(decideHedge(decision.state, { type: 'due', at: 200 }, gates())).toMatchObject({ because: 'throttled' });
   });
 
-  it('debits a retry token of a hedged call for listed codes and for pushbacks that forbid retries, but not for fatal codes, overload refusals, or unsent attempts', () => {
+  it('debits one retry token if an attempt of a hedged call ends with a listed code or a pushback that forbids retries, but none for a fatal code, an overload refusal, or an unsent attempt', () => {
     const cost = (event: Ended): number => {
       const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
       last(gates({ retries }), event);

@@ -66,38 +66,63 @@ describe('selectEndpoints', () => {
   it.each<
     [string, NonNullable<EndpointSlice['ports']> | null, number | string | undefined, readonly string[] | string]
   >([
-    ['a number that the slice has', GRPC, 50_051, ['10.0.0.1:50051']],
-    ['a number that the slice lacks', GRPC, 80, 'port'],
-    ['a number, if the slice has no port', [], 80, ['10.0.0.1:80']],
-    ['a number, if the port list of the slice is null', null, 80, ['10.0.0.1:80']],
-    ['a number, if the slice has a port for all numbers', [{ port: null }], 80, ['10.0.0.1:80']],
-    ['a name that the slice has', [{ name: 'http', port: 80 }, ...GRPC], 'grpc', ['10.0.0.1:50051']],
-    ['a name that the slice lacks', GRPC, 'http', 'port'],
-    ['a name whose port is null', [{ name: 'grpc', port: null }], 'grpc', 'port'],
-    ['no port, if the slice has one port', [{ name: 'web', port: 80 }], undefined, ['10.0.0.1:80']],
+    ['resolves a port number that the EndpointSlice has', GRPC, 50_051, ['10.0.0.1:50051']],
+    ['rejects a port number that the EndpointSlice lacks', GRPC, 80, 'port'],
+    ['resolves a port number if the port list of the EndpointSlice is empty', [], 80, ['10.0.0.1:80']],
+    ['resolves a port number if the port list of the EndpointSlice is null', null, 80, ['10.0.0.1:80']],
+    ['resolves a port number if the EndpointSlice has a port without a number', [{ port: null }], 80, ['10.0.0.1:80']],
     [
-      "no port, if the slice has a port named 'grpc'",
+      'resolves a port name that the EndpointSlice has',
+      [{ name: 'http', port: 80 }, ...GRPC],
+      'grpc',
+      ['10.0.0.1:50051'],
+    ],
+    ['rejects a port name that the EndpointSlice lacks', GRPC, 'http', 'port'],
+    ['rejects a port name whose number is null', [{ name: 'grpc', port: null }], 'grpc', 'port'],
+    [
+      'resolves a target without a port if the EndpointSlice has one port',
+      [{ name: 'web', port: 80 }],
+      undefined,
+      ['10.0.0.1:80'],
+    ],
+    [
+      "resolves a target without a port if the EndpointSlice has a port named 'grpc'",
       [{ name: 'http', port: 80 }, ...GRPC],
       undefined,
       ['10.0.0.1:50051'],
     ],
-    ['no port, if the slice has no port', [], undefined, 'port'],
-    ['a number that the slice has only for UDP', [{ protocol: 'UDP', port: 80 }], 80, 'port'],
-    ['a number, if the slice has a UDP port for all numbers', [{ protocol: 'UDP', port: null }], 80, 'port'],
+    ['rejects a target without a port if the EndpointSlice has no port', [], undefined, 'port'],
+    ['rejects a port number that the EndpointSlice has only for UDP', [{ protocol: 'UDP', port: 80 }], 80, 'port'],
     [
-      'no port, if the slice has one TCP port',
+      'rejects a port number if the EndpointSlice has only a UDP port without a number',
+      [{ protocol: 'UDP', port: null }],
+      80,
+      'port',
+    ],
+    [
+      'resolves a target without a port if the EndpointSlice has one TCP port',
       [{ protocol: 'UDP', port: 53 }, { port: 80 }],
       undefined,
       ['10.0.0.1:80'],
     ],
-    ['no port, if the slice has only a UDP port', [{ protocol: 'UDP', port: 53 }], undefined, 'port'],
-    ['a name whose port is 0', [{ name: 'grpc', port: 0 }], 'grpc', 'port'],
-    ['no port, if the slice has only a port above 65535', [{ port: 70_000 }], undefined, 'port'],
-  ])('resolves or rejects the port of a target with %s', (_, ports, port, expected) => {
+    [
+      'rejects a target without a port if the EndpointSlice has only a UDP port',
+      [{ protocol: 'UDP', port: 53 }],
+      undefined,
+      'port',
+    ],
+    ['rejects a port name whose number is 0', [{ name: 'grpc', port: 0 }], 'grpc', 'port'],
+    [
+      'rejects a target without a port if the EndpointSlice has only a port above 65535',
+      [{ port: 70_000 }],
+      undefined,
+      'port',
+    ],
+  ])('%s', (_, ports, port, expected) => {
     expect(hosts(selectEndpoints([slice([pod('10.0.0.1')], { ports })], port, undefined))).toEqual(expected);
   });
 
-  it('lists the ports of a service if the requested port is missing or invalid', () => {
+  it('lists the ports of a service if the requested port is invalid', () => {
     const ports = [
       { name: 'http', port: 80 },
       { name: '', port: null },
@@ -169,7 +194,7 @@ describe('selectEndpoints', () => {
     expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', 'a'))).toEqual(['10.0.0.2:50051']);
   });
 
-  it('selects the same endpoints in the same order, whatever the order of the EndpointSlices', () => {
+  it('selects the same endpoints in the same order, whatever the order of the EndpointSlices and of their endpoints', () => {
     const anyPod = fc.record({
       address: fc.integer({ min: 1, max: 20 }).map((last) => `10.0.0.${String(last)}`),
       ready: fc.boolean(),

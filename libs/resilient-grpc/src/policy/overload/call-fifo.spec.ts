@@ -6,7 +6,7 @@ interface Numbered extends FifoEntry {
 }
 
 const entry = (id: number): Numbered => ({ id, weight: 1, isRemoved: false });
-/** Returns the length of the private array: the only sign of a leak, because consumed slots hold no entry. */
+/** Returns the length of the private array. Only this length reveals a leak of slots, because consumed slots hold no entry. */
 const slotsOf = (queue: CallFifo<Numbered>): number => (Reflect.get(queue, 'entries') as unknown[]).length;
 
 describe('queue with removal from the middle', () => {

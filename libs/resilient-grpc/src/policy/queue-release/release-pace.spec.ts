@@ -65,7 +65,7 @@ describe('ReleasePace with streams', () => {
     expect(runStreams(pace, 1_500, { oneOf: 10, afterMs })).toBeGreaterThan(600);
   });
 
-  it('does not count a failed stream of a release as accepted, in the step of its failure or in a later step', () => {
+  it('never counts a failed stream of a release as accepted, whether the stream fails in the step of its release or in a later step', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 400 });
     const open = (now: number): void => {
       for (let taken = pace.take(now); taken > 0; taken--) pace.opened();

@@ -121,7 +121,7 @@ describe('release simulation', { timeout: 300_000 }, () => {
   });
 
   it.each([3_000, 8_000, 60_000])(
-    'does not overload a server with 20% spare capacity after an outage of %i ms',
+    'limits the load after an outage of %i ms to 1.6 times the usual load, and fails at most 0.1% of new calls to a server with 20% spare capacity',
     (outageMs) => {
       const result = simulate({
         clients: 50,

@@ -39,12 +39,12 @@ describe('earlyReconnectMs', () => {
     ['if no call is waiting', { waiting: false }],
     ['if the last connection closed immediately', { lastClosedImmediately: true }],
     ['if the failure is of another class, such as a failed TLS handshake', { failure: 'other' }],
-    ['if no attempt has failed', { failure: undefined }],
+    ['if the last error does not describe a failed connection attempt', { failure: undefined }],
   ])('does not reconnect early %s', (_, change) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeUndefined();
   });
 
-  it('makes six to nine connection attempts within the shortest default grace period if the peer does not use HTTP/2', () => {
+  it('makes at least six connection attempts within 4.5 s (the shortest default grace period) and at most nine within 5 s if the peer does not use HTTP/2', () => {
     const failure = 'not-http2';
     const waitMs = (random: number, connectAttempts: number) =>
       earlyReconnectMs({ ...RESTART, failure, connectAttempts }, () => random) ?? 0;
@@ -114,7 +114,7 @@ describe('connectTimeoutMs', () => {
     [1_000, 5_000, false, 2_560],
     [5_000, 5_000, true, 12_800],
   ])(
-    'maps a base connect timeout of %i ms and a grace period of %i ms (inside the grace period: %s) to a connect timeout of %i ms',
+    'maps 2 timeouts, a base connect timeout of %i ms, and a grace period of %i ms (inside the grace period: %s) to a connect timeout of %i ms',
     (baseMs, graceMs, insideGrace, ms) => {
       expect(connectTimeoutMs({ baseMs, timeouts: 2, graceMs, insideGrace })).toBeCloseTo(ms);
     },
@@ -126,7 +126,7 @@ describe('connectionAgeMs', () => {
     [0, 54_000],
     [0.5, 60_000],
     [1, 66_000],
-  ])('varies the maximum age of a connection by ±10% (random %d: %i ms)', (random, expected) => {
+  ])('varies the maximum age of a connection by ±10% (random number %d: age of %i ms)', (random, expected) => {
     expect(connectionAgeMs(60_000, () => random)).toBeCloseTo(expected);
   });
 });
@@ -138,7 +138,7 @@ describe('firstBackoffMs', () => {
     [1, 5_000, 1_500],
     [1, 800, 800],
   ])(
-    'varies the first reconnect backoff of 1 s by ±50%, up to the maximum (random %d, maximum %i ms: %i ms)',
+    'varies the first reconnect backoff of 1 s by ±50%, up to the maximum (random number %d, maximum of %i ms: backoff of %i ms)',
     (random, maxMs, expected) => {
       expect(firstBackoffMs(maxMs, () => random)).toBe(expected);
     },

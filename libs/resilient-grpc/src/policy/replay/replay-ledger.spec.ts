@@ -71,7 +71,7 @@ describe('ReplayLedger', () => {
   it.each<[Acknowledgment, number[]]>([
     ['single', [1, 2, 4, 5]],
     ['cumulative', [4, 5]],
-  ])('does not resend a message that was acknowledged after the call started (%s)', (kind, left) => {
+  ])('does not resend a message that was acknowledged after the call started (%s acknowledgment)', (kind, left) => {
     const ledger = ledgerOf(5, 4);
     ledger.startCall();
     expect(ledger.acknowledge(3, kind)).toBe(5 - left.length);

@@ -79,7 +79,7 @@ describe('CursorTrack.take', () => {
     expect(takeAll(seed, ['call', ...steps])).toEqual(expected);
   });
 
-  it('compares cursors that are 64-bit ids in strings with the compare function', () => {
+  it('uses the compare function for cursors that are 64-bit ids in strings', () => {
     const steps = ['call', '9', '10', 'call', '9', '10', '18446744073709551615'];
     expect(takeAll('0', steps, byId)).toEqual([
       'newer',
@@ -91,7 +91,7 @@ describe('CursorTrack.take', () => {
     ]);
   });
 
-  it('compares cursors that are numbers beyond 2^53 with the compare function', () => {
+  it('uses the compare function for cursors that are numbers beyond 2^53', () => {
     expect(takeAll(0, ['call', 2 ** 60], (a, b) => Number(a) - Number(b))).toEqual(['newer', 2 ** 60]);
   });
 

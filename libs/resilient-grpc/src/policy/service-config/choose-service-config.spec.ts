@@ -121,7 +121,7 @@ describe('chooseServiceConfig', () => {
       'txt[0].clientHostname[1]: expected',
     ],
     ['an invalid choice after the one that matches', [config('a'), { percentage: 7.5, ...config('b') }], 'txt[1].perc'],
-  ])('rejects a whole list of service config choices because of %s', (_title, choices, problem) => {
+  ])('rejects the whole list of service config choices because of %s', (_title, choices, problem) => {
     expect(choose(choices)).toEqual([expect.stringContaining(problem)]);
   });
 

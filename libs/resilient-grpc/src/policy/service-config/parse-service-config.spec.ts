@@ -31,7 +31,7 @@ function configOf(value: unknown) {
 }
 
 describe('valid service config', () => {
-  it('parses all fields of a service config, and converts durations to milliseconds and codes to numbers', () => {
+  it('parses the fields of a service config, and converts durations to milliseconds and codes to numbers', () => {
     const config = configOf({
       loadBalancingConfig: [{ round_robin: {} }],
       methodConfig: [
@@ -412,7 +412,7 @@ describe('nearly valid service config', () => {
       ['$.loadBalancingPolicy: expected the name of a policy, got ""; write "round_robin"'],
     ],
     [
-      'all methods named twice',
+      'a second method config for all methods',
       { methodConfig: [{ name: [{}] }, { name: [{}] }] },
       [
         '$.methodConfig[1].name[0]: expected a unique name, got all methods again (first at $.methodConfig[0].name[0]); keep one',

@@ -105,12 +105,12 @@ describe('probe start', () => {
 });
 
 describe('probe', () => {
-  it('sends a PING after half of the probe time', () => {
+  it('sends a PING after half of the probe timeout', () => {
     expect(after(...PROBED, checked(9_999)).kind).toBe('probed');
     expect(after(...PROBED, checked(10_000)).kind).toBe('pinged');
   });
 
-  it('declares a connection dead if no byte arrives within half of the probe time after the PING', () => {
+  it('declares a connection dead if no byte arrives within half of the probe timeout after the PING', () => {
     expect(after(...PROBED, checked(10_000), checked(12_499)).kind).toBe('pinged');
     expect(after(...DEAD).kind).toBe('dead');
     expect(after(...PROBED, checked(11_000), checked(13_499)).kind).toBe('pinged');

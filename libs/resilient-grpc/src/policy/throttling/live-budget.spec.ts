@@ -34,7 +34,7 @@ describe('LiveBudget', () => {
   it.each<[title: string, failures: number, maxTokens: number, tokens: number]>([
     ['a full budget stays full', 0, 100, 100],
     ['a half-full budget stays half-full', 5, 100, 50],
-    ['60% stays 60%', 4, 5, 3],
+    ['a budget at 60% stays at 60%', 4, 5, 3],
     ['an empty budget stays empty', 10, 1_000, 0],
   ])('keeps the share of retry tokens if maxTokens changes: %s', (_title, failures, maxTokens, tokens) => {
     const budget = new LiveBudget(SAMPLE);

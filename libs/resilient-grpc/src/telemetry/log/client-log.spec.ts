@@ -258,7 +258,9 @@ describe('connection-replaced event', () => {
   it('logs that calls use the other endpoints after a connection was replaced, if other connections are available', () => {
     const { take, aboveDebug } = make();
     take({ ...DEAD_CONNECTION, by: 'other-connections' });
-    expect(aboveDebug()[0]).toMatch(/; calls use the other endpoints until the client reconnects to 10\.0\.0\.7:50051$/);
+    expect(aboveDebug()[0]).toMatch(
+      /; calls use the other endpoints until the client reconnects to 10\.0\.0\.7:50051$/,
+    );
   });
 });
 

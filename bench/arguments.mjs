@@ -29,9 +29,11 @@ const TABLE_BENCHES = /** @type {const} */ ([
 
 /** Printed with each usage error. */
 export const USAGE = `Usage: npm run bench -- [name] [options]
-Runs all contenders and prints one table (about 45 minutes), or runs one of
+Without a name, runs all of these benchmarks and prints one table (about 45 minutes). With a name, runs only that benchmark:
   ${TABLE_BENCHES.join(', ')}
-or a benchmark of this library: telemetry, memory, many-streams; server, overload: its server compared with others
+or one that is not in the table:
+  telemetry, memory, many-streams   this library alone
+  server, overload                  this library's server compared with others
   --rounds N          measured rounds (60; unary: 120; open-streams: 15; slow-readers: 3;
                       first-call: 11, in the overall table: 7; overload: 5)
   --seconds S         unary, stream, upload, bidi, telemetry, server: duration per contender, workload, and round (0.2);
@@ -43,12 +45,12 @@ or a benchmark of this library: telemetry, memory, many-streams; server, overloa
   --factors A,B       overload: loads as multiples of the capacity (3,10)
   --work A,B          overload: handlers (${OVERLOAD_WORK.join(',')}); see bench/overload/server-process.mjs
   --restarts N        recovery: number of restarts (50)
-  --only A,B          only these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
+  --only A,B          run only these contenders and ${BASELINE}; names: ${CONTENDERS.map(({ name }) => name).join(', ')}
   --channel           add ${CHANNEL.name}: grpc-js's channel without a client
   --classic           add ${CLASSIC.name}: ${String(CLASSIC.about)}
   --policies          add contenders with call policies (default for unary in the overall table):
 ${POLICIES.map(({ name, about }) => `                      ${name}: ${String(about)}`).join('\n')}
-  --retry-buffers     add this library with other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
+  --retry-buffers     add this library with several sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
   --profile NAME      run one contender alone, for --seconds (10) at --in-flight (32) or --size (100), for example:
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
                       telemetry: one of ${TELEMETRY.map(({ name }) => name).join(', ')}

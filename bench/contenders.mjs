@@ -114,8 +114,8 @@ export const CLASSIC = {
 };
 
 /**
- * This library with other sizes of grpc-js's retry buffer, which limits the requests that are buffered ahead of the wire. Included on
- * demand.
+ * This library with several sizes of grpc-js's retry buffer, which limits the requests that are buffered ahead of the wire if a call passes
+ * through grpc-js's channel. Included on demand.
  *
  * @type {readonly Entry[]}
  */

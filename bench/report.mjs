@@ -36,7 +36,7 @@
  * @property {string} name Key in a row.
  * @property {string} title
  * @property {number} digits Decimal places in tables.
- * @property {boolean} [alone] True to omit it from the overall table.
+ * @property {boolean} [alone] True to omit the figure from the overall table.
  */
 
 /** Decimal places in JSON. */
@@ -103,7 +103,7 @@ export function machineLines(machine) {
 
 /**
  * @param {readonly string[]} head
- * @param {readonly (readonly string[])[]} rows The first cell of each is its name.
+ * @param {readonly (readonly string[])[]} rows The first cell of each row is the name of the row.
  * @returns {string[]}
  */
 export function tableLines(head, rows) {

@@ -33,7 +33,7 @@ export async function measureAllEndings({ bench, streams, json }) {
     QUESTION,
     ...machineLines(machine),
     '',
-    `${String(streams)} streams. Memory: growth while all are open, in MiB.`,
+    `${String(streams)} streams. Ended by: the server (end) or the client (cancel, drain, close). Open ms: time until each stream has received its first message. End ms: time until neither side has open calls. Memory: growth while all streams are open, in MiB.`,
     ...tableLines(
       ['ended by', 'open ms', 'end ms', 'client heap KiB/stream', ...MEMORY_HEAD],
       results.map((row) => [
@@ -45,7 +45,7 @@ export async function measureAllEndings({ bench, streams, json }) {
       ]),
     ),
     '',
-    'After the end. Active: open calls of the client. Cancelled: calls that were cancelled on the server. Memory: remaining growth in MiB. Left open: handles that keep the client process alive after the client was closed.',
+    'After the end of the streams. Active: open calls of the client. Cancelled: calls that were cancelled on the server. Memory: remaining growth in MiB. Left open: handles that keep the client process alive after the client is closed.',
     ...tableLines(
       ['ended by', 'active', 'completed', 'failed', 'cancelled', ...MEMORY_HEAD, 'left open'],
       results.map((row) => [

@@ -94,8 +94,8 @@ export function measureStoppedReader(stream, channelOptions = {}) {
  * @property {number} active Open calls of the client when all streams are open.
  * @property {Memories} growth Memory growth when all streams are open.
  * @property {number} endMs Time until neither side has open calls.
- * @property {{ received: number, completed: number, failed: number, open: number }} left Total messages and ends, and the open
- *   calls of the client.
+ * @property {{ received: number, completed: number, failed: number, open: number }} left Numbers of received messages, and of
+ *   completed, failed, and open streams of the client.
  * @property {ServerCalls} server Calls of the server at the end.
  * @property {Memories} kept Remaining memory growth at the end.
  * @property {string[]} open Node's names of the handles that keep the process alive after the client was closed.

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Shorter waits are skipped, because their timers are inaccurate. */
+/** Minimum wait. Shorter waits are skipped, because their timers are inaccurate. */
 const MIN_WAIT_MS = 5;
 
 /**

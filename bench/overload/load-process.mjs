@@ -147,8 +147,8 @@ async function load({ perSecond, seconds, deadlineMs, noDeadlinePerSecond = 0, h
     openLoop(noDeadlinePerSecond, seconds, Infinity),
   ]);
   const endedAt = performance.now();
-  // Does not wait for calls without a deadline, which may be answered much later.
   const goodAgainMs = await awaitRecovery(endedAt);
+  // Waits for the calls with a deadline, but not for those without one, which may be answered much later.
   await wait(Math.max(0, endedAt + deadlineMs + 200 - performance.now()));
   const others = await side();
   const served = results.filter(({ code }) => code === Code.OK);
@@ -183,7 +183,7 @@ async function load({ perSecond, seconds, deadlineMs, noDeadlinePerSecond = 0, h
  * @param {number} perSecond
  * @param {number} seconds
  * @param {number} deadlineMs
- * @returns {Promise<Result[]>} The results so far, which grow until all calls have ended.
+ * @returns {Promise<Result[]>} The results so far. The array grows until all calls have ended.
  */
 async function openLoop(perSecond, seconds, deadlineMs) {
   /** @type {Result[]} */

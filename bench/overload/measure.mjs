@@ -70,9 +70,10 @@ export function outlineOfOverload({ bench, rounds, seconds }) {
     how: [
       `medians of ${String(rounds)} runs of ${String(seconds)} s, deadline ${String(DEADLINE_MS)} ms, open loop from another process;`,
       'goodput: calls answered in time, as a share of the capacity measured in the same run; ran late: handlers that started after the deadline of their call;',
-      'p99 of served calls sent after the first second; refused: RESOURCE_EXHAUSTED, after refusal ms (median); expired: not answered before the deadline;',
-      'lost: UNAVAILABLE or CANCELLED; health p99: duration of health checks; stream gap: longest time between two messages of a response stream;',
-      'serves calls again: from the end of the load to the first of five consecutive successful responses that each take at most 200 ms',
+      'p99: duration of the served calls that were sent after the first second; refused: calls that failed with RESOURCE_EXHAUSTED; refusal: median time until such a call failed;',
+      'expired: calls that were not answered before their deadline;',
+      'lost: calls that failed with UNAVAILABLE or CANCELLED; health p99: duration of health checks; stream gap: longest time between two messages of a response stream;',
+      'serves again: time from the end of the load to the first of five consecutive successful responses that each take at most 200 ms',
     ].join(' '),
     varied: { name: 'load', title: 'load', label: String },
     figures: [

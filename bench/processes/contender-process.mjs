@@ -27,7 +27,7 @@ function firstCall() {
     contender.get(ORDER_ID, (error, order) => {
       const callMs = performance.now() - calledAt;
       if (order?.id !== ORDER_ID) reject(asError(error));
-      // The process started at 0. The time until its parent sent the command is not counted.
+      // `performance.now()` was 0 at the start of the process. The time until the parent sent the command is not counted.
       else resolve({ importMs: importedAt - beganAt, callMs, startMs: openedAt + callMs });
     });
   });

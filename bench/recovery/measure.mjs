@@ -40,11 +40,11 @@ const PATIENCE_MS = 20_000;
 export function outlineOfRecovery({ bench, restarts }) {
   return {
     bench,
-    question: 'How soon after a server restart do calls succeed again, and what share of them fails?',
+    question: 'How soon after a server restart do calls succeed again, and what share of calls fails?',
     how: [
       `${String(restarts)} restarts, the server killed and down for ${String(MIN_DOWN_MS)} to ${String(MAX_DOWN_MS)} ms;`,
       `new clients each time, all concurrently, each in a separate process, ${String(CALLS_PER_SECOND)} calls/s each;`,
-      'measured from when the new server listens until the first response; p99 is the nearest rank, so with fewer than 100 restarts it is the maximum;',
+      'measured from when the new server listens until the first success; p99 is the nearest rank, so with fewer than 100 restarts it is the maximum;',
       'plain: default options; tuned: with retries, waiting, deadlines, keepalive, and a short backoff, where supported',
     ].join(' '),
     varied: { name: 'setup', title: 'setup', label: String },

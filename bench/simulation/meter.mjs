@@ -24,7 +24,7 @@ export class Meter {
   /** Longest time from READY, or from the start of the wait if later, until a waiting call is sent. */
   longestWaitMs = 0;
   #freshAt = -Infinity;
-  /** @type {Map<number, boolean>} True if the client was connected. */
+  /** @type {Map<number, boolean>} New calls after the last fault; true if the client was connected. */
   #freshCalls = new Map();
 
   /**

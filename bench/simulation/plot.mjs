@@ -3,7 +3,7 @@ import { SAMPLE_MS } from './meter.mjs';
 
 /** @typedef {{ readonly from: number, readonly to: number }} Shaded Start and end of a fault in milliseconds. */
 /**
- * A curve: the value of the samples from `from` until `to`.
+ * A panel with one curve per policy. `curve` returns the value of a curve for the samples from `from` until `to`.
  *
  * @template M
  * @typedef {{ readonly title: string, readonly curve: (meter: M, from: number, to: number) => number }} Panel

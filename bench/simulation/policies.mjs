@@ -54,7 +54,8 @@ export const POLICIES = [
   },
   {
     name: 'retry-without-budget',
-    title: 'same attempts and backoff, 0.5 s per attempt, no budget; fails fast; reconnects after 0.1 to 1 s',
+    title:
+      'same maximum number of attempts and same backoff as this library; 0.5 s per attempt; no budget; fails fast; reconnects after 0.1 to 1 s',
     open: (fleet) => new PlainClient(fleet, { backoff: SHORT_BACKOFF, retries: true, attemptTimeoutMs: 500 }),
   },
   {

@@ -45,7 +45,7 @@ export function toTable(
     'peak load',
     'goodput',
     'new calls failed',
-    'of connected clients',
+    'new calls of connected clients failed',
     'time to recover',
     'last waiting call',
   ];

@@ -97,7 +97,7 @@ class SimulatedWireChannel {
     this.timeoutMs = timeoutMs;
     const none = () => undefined;
     this.#histories = new AddressHistories(none, clock, random, none);
-    // A response also counts as bytes of the connection.
+    // A response also counts as bytes received on the connection.
     this.histories = {
       answered: () => {
         this.#histories.answered();

@@ -50,8 +50,8 @@ export const SCENARIOS = {
   },
   rolling: {
     title: 'ten servers are killed and restarted in turn, each down for 5 s',
-    // Twice the capacity, because connections are distributed randomly, and some servers have 50% more connections than others. In
-    // addition, one server at a time is down.
+    // The capacity is twice the usual load, because connections are distributed randomly, and some servers have 50% more connections than
+    // others. In addition, one server at a time is down.
     world: { servers: 10, capacity: 2 },
     faults: (seconds) =>
       Array.from({ length: 10 }, (_, index) => {

@@ -144,7 +144,7 @@ export class GatedQueue {
     }
     for (let held = queue.take(); held !== undefined; held = queue.take()) {
       const turn = queue.turnOf(held, now);
-      // The client of an expired call does not wait for its status.
+      // An expired call receives no status, because its client no longer waits for one.
       if (turn === 'refuse') this.#refuse(held);
       else this.#held.delete(held.call);
       if (turn === 'run') return held;

@@ -150,5 +150,5 @@ function helperOf(client) {
 }
 
 function doNothing() {
-  // Leaves are simulated, and the fleet reports every change to the addresses.
+  // Leaves are simulated, and the fleet reports every address change.
 }

@@ -13,7 +13,7 @@ export const ENDPOINT_USAGE = `With several endpoints: npm run simulate -- ${Obj
   --rate R         calls per second of each client (${String(CALLS_PER_SECOND)} / clients; endpoint-flaps: 100)
   --endpoints N    number of endpoints, 2 or more (${String(DEFAULT_ENDPOINT_WORLD.endpoints)})
   --seconds S      simulated time; faults start at fixed times
-  --policy NAME    simulate only this policy: ${ENDPOINT_POLICIES.map(({ name }) => name).join('; ')}
+  --policy NAME    simulate only this policy, one of: ${ENDPOINT_POLICIES.map(({ name }) => name).join('; ')}
   --seed N, --svg FILE, --json as above`;
 
 /** @param {string | undefined} name */

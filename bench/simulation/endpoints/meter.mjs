@@ -72,7 +72,7 @@ export class EndpointMeter {
     second.latencies[step] = (second.latencies[step] ?? 0) + 1;
   }
 
-  /** Records that a client excluded a replica and still uses `count` replicas. @param {number} count */
+  /** Records that a client ejected a replica and still uses `count` replicas. @param {number} count */
   excluded(count) {
     this.minInUse = Math.min(this.minInUse, count);
   }

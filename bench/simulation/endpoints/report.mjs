@@ -8,7 +8,7 @@ const COLUMNS = [
   { title: 'failed at once', cell: ({ failedAtOnce }) => percent(failedAtOnce) },
   { title: 'failed later', cell: ({ failed }) => percent(failed) },
   { title: 'p99', cell: ({ p99 }) => (p99 === 0 ? '-' : `${p99.toFixed(0)} ms`) },
-  { title: 'attempts on faulty', cell: ({ unhealthyAttempts }) => percent(unhealthyAttempts) },
+  { title: 'attempts on faulty endpoints', cell: ({ unhealthyAttempts }) => percent(unhealthyAttempts) },
   { title: 'ejected', cell: ({ ejected }) => percent(ejected) },
   {
     title: 'ejected after',
@@ -18,9 +18,9 @@ const COLUMNS = [
     title: 'returned after',
     cell: ({ returned }) => (returned === undefined ? '-' : `${returned.map((at) => at.toFixed(0)).join('–')} s`),
   },
-  { title: 'share after 2 s', cell: ({ shareAfter }) => `${shareAfter.toFixed(2)}x` },
-  { title: 'peak', cell: ({ peak }) => `${peak.toFixed(2)}x` },
-  { title: 'fewest in use', cell: ({ minInUse }) => String(minInUse) },
+  { title: 'load after 2 s', cell: ({ shareAfter }) => `${shareAfter.toFixed(2)}x` },
+  { title: 'peak load', cell: ({ peak }) => `${peak.toFixed(2)}x` },
+  { title: 'fewest endpoints in use', cell: ({ minInUse }) => String(minInUse) },
   { title: 'false ejections', cell: ({ falseEjections }) => String(falseEjections) },
 ];
 
@@ -62,11 +62,12 @@ export function toTable(
     '',
     ...tableLines(['policy', ...COLUMNS.map((column) => column.title)], rows),
     '',
-    'failed at once: calls that start in the first 2 s of the fault; failed later, p99: calls that start later in the fault',
-    'attempts on faulty: share of all attempts that endpoints received during their fault; ejected: share of pairs of a client and a watched endpoint with an ejection during the fault',
-    'ejected after: median of the first ejections; returned after: 5th to 95th percentile of the first returns; both from the start of the fault',
-    'share after 2 s: maximum load on the watched endpoints from 1 to 2 s after the fault; peak: maximum load on them after both the fault and their first return; both relative to their fair share',
-    'fewest in use: minimum number of endpoints that any client used; false ejections: ejections of other endpoints',
+    'watched endpoints: the faulty endpoints, or the added one',
+    'failed at once: share of failures among the calls that start in the first 2 s of the fault; failed later: the same for the calls that start later in the fault; p99: duration of these later calls',
+    'attempts on faulty endpoints: attempts that an endpoint receives during its fault, as a share of all attempts; ejected: share of pairs of a client and a watched endpoint in which the client ejects the endpoint during the fault',
+    'ejected after: median time of the first ejections; returned after: 5th to 95th percentile of the times of the first returns; both are measured from the start of the fault',
+    'load after 2 s: maximum load on the watched endpoints from 1 to 2 s after the fault; peak load: maximum load on them after both the fault and their first return; both are relative to their fair share',
+    'fewest endpoints in use: minimum number of endpoints that any client used; false ejections: ejections of endpoints that are not watched',
     '',
     ...results.flatMap(({ policy, figures }) => ejectionLine(policy.name, figures)),
     ...results.map(({ policy }) => `${policy.name}: ${policy.title}`),
@@ -80,9 +81,11 @@ export function toTable(
 function ejectionLine(name, { ejections }) {
   if (ejections.length < 2) return [];
   const list = ejections.map(
-    ({ number, count, seconds }) => `${String(number)}: ${String(count)} (mean ${seconds.toFixed(0)} s)`,
+    ({ number, count, seconds }) => `${String(count)} at ${String(number)} (mean ${seconds.toFixed(0)} s)`,
   );
-  return [`${name}: ejections by number of ejections that still count: ${list.join(', ')}`];
+  return [
+    `${name}: ejections by the number of ejections that still count, including the ejection itself: ${list.join(', ')}`,
+  ];
 }
 
 /** @param {number} share */

@@ -20,7 +20,7 @@ const LATER = { from: 930, to: 950 };
 const APPEARS_AT = 20;
 /** Share of the replicas that fail in `endpoints-fail`. */
 const FAILING_SHARE = 0.6;
-/** Maximum time until a client receives a change to the addresses, as with a watch of EndpointSlices. */
+/** Maximum time until a client receives an address change, as with a watch of EndpointSlices. */
 const RESOLVED_WITHIN_MS = 100;
 
 /** @type {Readonly<Record<string, EndpointScenario>>} */

@@ -28,8 +28,7 @@ export function outlineOfPackages({ bench }) {
   return {
     bench,
     question: 'How much does a client add to node_modules?',
-    how:
-      "unpacked size; alone: the client's own package; installed: all packages it adds, including required peer dependencies",
+    how: "unpacked size; alone: the client's own package; installed: all packages it adds, including required peer dependencies",
     figures: [
       { name: 'ownKib', title: 'KiB, alone', digits: 0 },
       { name: 'installedKib', title: 'KiB, installed', digits: 0 },

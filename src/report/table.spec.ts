@@ -65,7 +65,7 @@ describe('table', () => {
     expect(table([result('plain', { lostWrites: 1 })], OUTAGE)).toMatch(/^writes {2}lost +1$/m);
   });
 
-  it('prints only the figures of the scenario, and its title for the tuned client as the heading', () => {
+  it("prints only the scenario's figures, below the scenario's title for the tuned client", () => {
     const text = table([result('tuned', { attempts: 1_015, latencyMs: { p50: 50.2, p90: 54.4, p99: 127 } })], {
       figures: callFigures(['attemptsPerCall', 'p50', 'p99']),
       tunedTitle: '+ hedgingPolicy',

@@ -3,7 +3,7 @@ import type { ContenderName } from '../contenders/contender.js';
 const LABEL_WIDTH = 26;
 const GAP = 3;
 
-/** Figures of a contender. */
+/** A result with the name of its contender. */
 export interface Named {
   readonly name: ContenderName;
 }

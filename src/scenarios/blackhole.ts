@@ -13,8 +13,8 @@ const IN_FLIGHT_MS = 100;
  */
 export const blackhole = callScenario({
   proxied: true,
-  // Our client suspects a connection after 5 to 10 s of silence. The client then probes the connection, and opens a new one before it
-  // closes the old one.
+  // Our client probes a connection that has been silent for 5 to 10 s since the first timeout of a call. If no byte arrives, the client
+  // opens a new connection before it closes the old one.
   minSeconds: 20,
   defaultSeconds: 25,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },

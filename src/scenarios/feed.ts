@@ -22,9 +22,9 @@ const FROZEN_MS = 700;
 const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
- * Each contender follows the log with a reader that pauses occasionally, and sends orders over a session. Meanwhile, streams end for
- * several reasons: connections reach their maximum age, and the server is killed every 3 s. Before the kills, graceful restarts alternate
- * with freezes. At the end, the results are compared with the log on disk.
+ * Each contender follows the log with a reader that pauses occasionally, and sends orders over a session. Meanwhile, streams end because
+ * connections reach their maximum age, and because the server is killed every 3 s, alternately after a graceful restart and after a freeze.
+ * At the end, the results are compared with the log on disk.
  */
 export const feed: Scenario = {
   minSeconds: 7,

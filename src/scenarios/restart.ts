@@ -7,7 +7,9 @@ const DOWN_MS = 3_000;
 // Avoids three outages within a minute, because our client would treat the server as flapping and behave differently.
 const RESTART_INTERVAL_SECONDS = 30;
 
-/** The only server is killed under load and listens again after 3 s: once for each full 30 s of the run, and at least once. */
+/**
+ * The only server is killed under load and listens again after 3 s. This happens once for each full 30 s of the run, and at least once.
+ */
 export const restart = callScenario({
   proxied: false,
   minSeconds: 6,

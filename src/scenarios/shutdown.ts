@@ -20,9 +20,9 @@ const LONG_EXPORT_MS = 60_000;
 const POLL_MS = 5;
 
 /**
- * A busy gateway receives SIGTERM. If it is still running, it receives a second SIGTERM after 100 ms, and is killed after `--seconds`. It
- * has reads in flight (one of which hangs), a feed in the background, a call in backoff, a short export, and a long export. Then an idle
- * gateway receives the same signals.
+ * A busy gateway has reads in flight (one of which hangs), a feed in the background, a call in backoff, a short export, and a long export.
+ * It receives SIGTERM, a second SIGTERM if it is still running after 100 ms, and SIGKILL if it is still running after `--seconds`. Then an
+ * idle gateway receives the same signals.
  */
 export const shutdown: Scenario = {
   minSeconds: 4,

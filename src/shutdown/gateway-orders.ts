@@ -23,7 +23,7 @@ export interface GatewayOrders {
 /** Interval between two checks for an order that does not exist yet. */
 export const ORDER_POLL_INTERVAL_MS = 30_000;
 
-/** The method config that checks again for an order that does not exist yet. */
+/** The method config with which a client checks again for an order that does not exist yet. */
 export const ORDER_POLL_CONFIG: readonly MethodConfig[] = [
   {
     name: [{ service: 'orders.v1.Orders', method: 'Get' }],

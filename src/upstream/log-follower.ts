@@ -25,12 +25,12 @@ export class LogFollower {
     this.position = from === 'start' ? 0 : fstatSync(this.file).size;
   }
 
-  /** Reads all existing lines, then appended ones. */
+  /** Returns a follower that reads all existing lines, then appended ones. */
   static fromStart(path: string): LogFollower {
     return new LogFollower(path, 'start');
   }
 
-  /** Reads only lines that are appended from now on. */
+  /** Returns a follower that reads only lines that are appended from now on. */
   static fromNow(path: string): LogFollower {
     return new LogFollower(path, 'end');
   }

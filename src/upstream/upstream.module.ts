@@ -25,7 +25,7 @@ export interface UpstreamSetup {
   readonly port: number;
   /** Path of the log, which other processes may share. */
   readonly logPath: string;
-  /** Path prefix of the files with the counts of requests, connections, and repeats, which are not shared. */
+  /** Path prefix of the files with the counts of requests, connections, and repeats. Replicas do not share these files. */
   readonly countsPath: string;
   readonly connectionAgeMs: number | undefined;
 }

@@ -79,7 +79,7 @@ describe('resolver', () => {
     expect(source.requests).toBeLessThan(30);
   });
 
-  it('uses the latest addresses if the resolver reports faster than they can be applied', async () => {
+  it('uses the latest addresses if the resolver reports addresses faster than the client can apply them', async () => {
     const old = new ManyListeners();
     const next = new ManyListeners();
     const [former, latter] = [await old.move(3), await next.move(3)];

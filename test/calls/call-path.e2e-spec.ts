@@ -48,7 +48,7 @@ describe('path of calls', () => {
     expect(client.snapshot().calls).toEqual({ direct: false, reason });
   });
 
-  it('sends calls through grpc-js’s channel if a custom resolver resolves the target, because it may return a service config', async () => {
+  it('sends calls through grpc-js’s channel if a custom resolver, which may return a service config, resolves the target', async () => {
     const server = await startServer();
     const source = new AddressSource();
     source.resolve([server.url]);
@@ -57,7 +57,7 @@ describe('path of calls', () => {
     expect(client.snapshot().calls).toEqual({ direct: false, reason: 'resolver' });
   });
 
-  it.each(EACH_METHOD)('sends the metadata of call credentials with each %s call on a connection', async (method) => {
+  it.each(EACH_METHOD)('sends the metadata of call credentials with a %s call on a connection', async (method) => {
     const { client, echo, server } = await scene();
     await toList(callOnce(echo, method));
     const token = credentials.createFromMetadataGenerator((_, callback) => {
@@ -97,7 +97,7 @@ describe('path of calls', () => {
     expect(client.snapshot().calls).toEqual({ direct: false, reason: 'call-credentials' });
   });
 
-  it('immediately fails a call with metadata that HTTP/2 forbids, and loses one connection', async () => {
+  it('fails a call immediately if HTTP/2 forbids its metadata, and loses one connection', async () => {
     const { echo, server } = await scene();
     await firstValueFrom(echo.unary({}));
     const metadata = { connection: 'close' };

@@ -43,7 +43,7 @@ describe('close()', () => {
     }
   });
 
-  it('ends calls that wait to be retried when the client closes', async () => {
+  it('ends calls that are between two attempts when the client closes', async () => {
     const { echo, client } = await scene({}, { scripts: { Unary: { status: 'UNAVAILABLE', pushback: 60_000 } } });
     let failedAttempts = 0;
     client.events$.subscribe(({ type }) => (failedAttempts += type === 'attempt-end' ? 1 : 0));

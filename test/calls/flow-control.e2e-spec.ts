@@ -162,7 +162,7 @@ describe('iterator', () => {
     await waitFor(() => server.counts().cancelled === 1);
   });
 
-  it('settles concurrent next() calls of an iterator in sequence, and those after the last message with `done`', async () => {
+  it('resolves concurrent next() calls of an iterator in sequence, and resolves those after the last message to `done`', async () => {
     const { echo } = await scene();
     const reader = echo.serverStream({ number: 3 })[Symbol.asyncIterator]();
     const results = await Promise.all(Array.from({ length: 5 }, () => reader.next()));

@@ -337,7 +337,7 @@ describe('parent option', () => {
     return { ...upstream, caller, failures };
   }
 
-  it('propagates the deadline of the inbound call in the parent option', async () => {
+  it('propagates the deadline of the inbound call given as the parent option', async () => {
     const { server, caller, failures } = await startGateway();
     const seen: { deadline: number; at: number }[] = [];
     server.script('UnsafeUnary', (call) => {
@@ -359,7 +359,7 @@ describe('parent option', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('propagates the cancellation of the inbound call in the parent option', async () => {
+  it('propagates the cancellation of the inbound call given as the parent option', async () => {
     const { server, caller, client, failures } = await startGateway();
     const call = caller.client.makeUnaryRequest(
       '/testing.v1.Echo/Unary',
@@ -376,7 +376,7 @@ describe('parent option', () => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('does not propagate the deadline of the inbound call in the parent option if propagate_flags is 0', async () => {
+  it('does not propagate the deadline of the inbound call given as the parent option if propagate_flags is 0', async () => {
     const { server, caller, failures } = await startGateway({ propagate_flags: 0 });
     server.script('UnsafeUnary', { hold: 'everything' });
     await repeatUntil('the call passes the gateway before its deadline', async () => {

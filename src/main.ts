@@ -1,5 +1,5 @@
-// Serves the demo page: node dist/main.js, then http://localhost:3000 (set PORT and HOST for another address;
-// --server nest runs the upstream with Nest's own server).
+// Serves the demo page: run node dist/main.js and open http://localhost:3000. Set PORT and HOST for another address.
+// With --server nest, the upstream runs with Nest's own server.
 import 'reflect-metadata';
 import './contenders/outlier-trace.js';
 import { join } from 'node:path';

@@ -16,7 +16,7 @@ const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [o
   --rate R         calls per second of each client (10000 / clients)
   --seconds S      simulated time, 60 or more; faults are defined for 600 s and scaled (600)
   --deadline MS    deadline of every call (${String(DEFAULT_WORLD.patienceMs)})
-  --handshake C    cost of a connection in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
+  --handshake C    cost of a connection, as a multiple of a call (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
   --server KIND    bounded: rejects calls that would wait for more than ${String(DEFAULT_WORLD.queueMs / 1_000)} s; plain: processes all calls, as Nest's server does;
                    gate: has this library's protection against overload (default: bounded)
   --seed N         random seed (${String(DEFAULT_WORLD.seed)})

@@ -27,8 +27,8 @@ export const ANSWER = {
  * @property {number} callsPerSecond Capacity in calls per second.
  * @property {ServerKind} kind
  * @property {number} queueMs Maximum queued work of a bounded server.
- * @property {number} shedCost Cost of a refused call in calls.
- * @property {number} handshakeCost Cost of a new connection in calls.
+ * @property {number} shedCost Cost of a refused call, as a multiple of a served one.
+ * @property {number} handshakeCost Cost of a new connection, as a multiple of a served call.
  */
 
 /**

@@ -43,7 +43,7 @@ export default defineConfig({
   },
 });
 
-/** Returns the search weight of a page. Problem pages rank higher; benchmarks rank lower, because their figures match numbers in errors. */
+/** Returns the search weight of a page. Benchmarks rank lower, because their figures match the numbers in an error that a reader pastes. */
 function weightOf(page) {
   if (page.startsWith('/performance.html')) return 0.1;
   return page.startsWith('/problems/') ? 3 : 1;

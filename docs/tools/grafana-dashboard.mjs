@@ -33,7 +33,7 @@ const ROWS = [
             '{{grpc_target}} {{grpc_status}}',
           ],
         ],
-        description: 'Ended calls per second, counted after waits and retries.',
+        description: 'Ended calls per second. A call with several attempts counts once.',
       },
       {
         title: 'Failed calls',
@@ -50,13 +50,13 @@ const ROWS = [
         title: 'Duration of calls',
         unit: 's',
         queries: latency('grpc_client_call_duration', 'grpc_target', TARGET),
-        description: 'From the subscription to the end of the call, including waits and retries.',
+        description: 'Time from the subscription to the end of the call, including waits and retries.',
       },
       {
         title: 'Duration of attempts',
         unit: 's',
         queries: latency('grpc_client_attempt_duration', 'grpc_target', TARGET),
-        description: 'One attempt on a connection. If calls take long but attempts do not, calls wait or are retried.',
+        description: 'Duration of one attempt on a connection. If only calls take long, they wait or are retried.',
       },
       {
         title: 'Attempts per call',
@@ -202,7 +202,7 @@ const ROWS = [
             '{{resilient_grpc_client}} {{resilient_grpc_condition}}',
           ],
         ],
-        description: 'Only clients with a kubernetes: target.',
+        description: 'Endpoints by condition, for clients with a kubernetes: target.',
       },
       {
         title: 'Duration of the endpoint watch failure',
@@ -213,7 +213,7 @@ const ROWS = [
             '{{resilient_grpc_client}}',
           ],
         ],
-        description: 'Only clients with a kubernetes: target. While the watch fails, new and moved pods are not found.',
+        description: 'For clients with a kubernetes: target. While the watch fails, new and moved pods are not found.',
       },
     ],
   },
@@ -308,7 +308,7 @@ const ROWS = [
         title: 'Duration of served calls',
         unit: 's',
         queries: latency('grpc_server_call_duration', 'job', JOB),
-        description: 'From the headers of the request to the trailers or the reset.',
+        description: 'Time from the headers of the request to the trailers or the reset.',
       },
       {
         title: 'Overload',

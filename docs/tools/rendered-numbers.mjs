@@ -94,7 +94,7 @@ const NUMBERS = [
     CLIENT,
     'DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs',
   ],
-  ['TCP keepalive', ms, 'channel/quirks/connector.ts', 'TCP_KEEPALIVE_MS'],
+  ['idle time before TCP keepalive probes', ms, 'channel/quirks/connector.ts', 'TCP_KEEPALIVE_MS'],
   ['minimum interval between HTTP/2 pings', ms, CLIENT, 'MIN_KEEPALIVE_TIME_MS'],
   ['interval between checks of TLS files', ms, 'channel/tls/tls-credentials.ts', 'TLS_RELOAD_CHECK_MS'],
   ['Dead connections'],
@@ -199,12 +199,12 @@ const NUMBERS = [
   ['`resumable`: longest backoff', ms, RESUME, 'DEFAULT_RESUME_POLICY.maxBackoffMs'],
   ['`resumable`: growth of the backoff', times, RESUME, 'DEFAULT_RESUME_POLICY.backoffMultiplier'],
   [
-    '`resumable`: minimum lifetime of a call that resets the backoff without progress',
+    '`resumable`: minimum lifetime of a call without progress that resets the backoff',
     ms,
     RESUME,
     'DEFAULT_RESUME_POLICY.minHealthyMs',
   ],
-  ['`resumable`: server failures at one cursor that end the stream', plain, RESUME, 'MAX_SERVER_FAILURES'],
+  ['`resumable`: server failures at one cursor after which the stream fails', plain, RESUME, 'MAX_SERVER_FAILURES'],
   [
     '`resumable`: maximum repeated messages at the start of a call',
     plain,

@@ -1,6 +1,6 @@
 import { NOTES, PROJECTS, RESOLUTIONS, TOOLS, TYPESCRIPTS } from '../../test/consumers/projects/matrix.mjs';
 
-/** Renders the table of the TypeScript versions (`what` is 'types') or of the tools that work in each kind of project. */
+/** Renders the table of TypeScript versions if `what` is 'types', otherwise the table of tools by kind of project. */
 export function projectTable(what) {
   return what === 'types' ? typesTable() : toolsTable();
 }

@@ -7,5 +7,5 @@ export function seamTable(half) {
     .map(
       ({ on, needs, lostWithout }) => `| ${on} | ${needs.map((name) => `\`${name}\``).join(', ')} | ${lostWithout} |`,
     );
-  return ['| Object | Private names | Disabled without them |', '| --- | --- | --- |', ...rows].join('\n');
+  return ['| Object | Private names | Disabled if a name is missing |', '| --- | --- | --- |', ...rows].join('\n');
 }

@@ -155,9 +155,9 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   /**
-   * Overrides the normal work until the next `workAs` or `slowDown`, or until the process is replaced, or resumes after a freeze.
-   * `workAs({})` restores normal work. Does nothing if the process is not in normal operation. Resolves when the override is in effect,
-   * because commands and requests arrive on different paths, in any order.
+   * Overrides the normal work until the next `workAs` or `slowDown`, the end of a freeze, or a replacement of the process. `workAs({})`
+   * restores normal work. Does nothing if the process is not in normal operation. Resolves when the override is in effect. Without this
+   * wait, a later request could overtake the command, because the command is sent over IPC.
    */
   async workAs(work: Partial<Work>): Promise<void> {
     const child = this.serving;
@@ -183,8 +183,8 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /**
    * Restarts as in a rolling deploy. Sends SIGTERM, so that the old process finishes its calls. The new process listens `gapMs` after the
-   * old one has exited or was killed at the end of its grace period. Resolves to the time until the old process exited, in milliseconds, or
-   * to `undefined` if the current state allows no restart.
+   * old one has exited or was killed at the end of its grace period. Resolves to the milliseconds from SIGTERM to the exit of the old
+   * process, or to `undefined` if the current state allows no restart.
    */
   async restartGracefully(gapMs = GRACEFUL_GAP_MS): Promise<number | undefined> {
     const child = this.serving;

@@ -18,7 +18,7 @@ setLogger({
   error: (...message: unknown[]) => console.error('E', ...message),
 });
 
-/** Returns the number of ejections by grpc-js's outlier detection in this process. */
+/** Returns the number of ejections that grpc-js has traced in this process, including further ejections of an ejected endpoint. */
 export function tracedEjections(): number {
   return count;
 }

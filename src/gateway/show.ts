@@ -35,8 +35,8 @@ interface LiveState {
   readonly server: ServerKind;
   /**
    * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
-   * `replicas`: the load calls three replicas instead and, once they have started, ends in `phaseEndsInMs`. `overload`: three servers
-   * are overloaded instead, one after another.
+   * `replicas`: the load calls three replicas instead, and ends in `phaseEndsInMs`, which is `undefined` until they have started.
+   * `overload`: three servers are overloaded instead, one after another.
    */
   readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'replicas' | 'overload';
   readonly phaseEndsInMs: number | undefined;

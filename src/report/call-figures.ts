@@ -27,7 +27,7 @@ const FIGURES = {
     label: 'attempts per call',
     cell: ({ attempts, calls }) => (calls === 0 ? '-' : (attempts / calls).toFixed(3)),
   },
-  triedAgain: { label: 'retries to tried replica', cell: ({ triedAgain }) => String(triedAgain) },
+  triedAgain: { label: 'retries on same replica', cell: ({ triedAgain }) => String(triedAgain) },
   ejections: { label: 'ejections', cell: ({ ejections }) => String(ejections ?? 0) },
   p50: { label: 'half of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p50) },
   p90: { label: '90% of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p90) },

@@ -3,7 +3,7 @@ import { type Figure, milliseconds } from './table.js';
 
 /** The rows for shutdowns. */
 export const SHUTDOWN_FIGURES: readonly Figure<ShutdownResult>[] = [
-  { label: 'process ended', cell: ({ exitMs, killed }) => (killed ? 'killed' : milliseconds(exitMs)) },
+  { label: 'time to exit', cell: ({ exitMs, killed }) => (killed ? 'killed' : milliseconds(exitMs)) },
   { label: '  when idle', cell: ({ idleExitMs }) => milliseconds(idleExitMs) },
   { label: 'reads   in flight', cell: ({ unaryInFlight }) => String(unaryInFlight) },
   { label: 'reads   failed', cell: ({ unaryFailed }) => String(unaryFailed) },
@@ -11,7 +11,7 @@ export const SHUTDOWN_FIGURES: readonly Figure<ShutdownResult>[] = [
   { label: 'exports failed', cell: ({ exportsFailed }) => String(exportsFailed) },
   { label: 'exports truncated', cell: ({ exportsTruncated }) => String(exportsTruncated) },
   { label: 'feed', cell: ({ feed }) => feed },
-  { label: 'sockets, timers open', cell: ({ openHandles }) => String(openHandles.length) },
+  { label: 'open handles', cell: ({ openHandles }) => String(openHandles.length) },
 ];
 
 /** The figures of one contender's shutdown in the output of `--json`. */

@@ -220,7 +220,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         expect(rows).toEqual([
           'calls',
           'failed',
-          'retries on a tried replica',
+          'retries on the same replica',
           '99% of calls within',
           'ejections of a replica',
         ]);

@@ -1,7 +1,10 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
-/** Starts a name server on 127.0.0.1. While `resolves` of its state is true, every name resolves to 127.0.0.1; otherwise, none exists. */
+/**
+ * Starts a name server on 127.0.0.1. While `resolves` of the returned state is true, every name resolves to 127.0.0.1; otherwise, no name
+ * exists.
+ */
 export async function startNameServer() {
   const socket = createSocket('udp4');
   const state = { resolves: false, queries: 0, target: '' };

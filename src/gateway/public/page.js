@@ -31,7 +31,7 @@ const REPLICA_FIGURES = [
   { label: 'calls', cell: ({ calls }) => number.format(calls) },
   { label: 'failed', cell: ({ failed }) => number.format(failed), tone: ({ failed }) => (failed > 0 ? 'bad' : 'ok') },
   {
-    label: 'retries on a tried replica',
+    label: 'retries on the same replica',
     cell: ({ triedAgain }) => number.format(triedAgain),
   },
   { label: '99% of calls within', cell: ({ p99Ms }) => duration(p99Ms) },

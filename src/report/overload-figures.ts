@@ -9,7 +9,7 @@ export const OVERLOAD_FIGURES: readonly Figure<OverloadResult>[] = [
   { label: 'calls   refused', cell: ({ refused }) => String(refused) },
   { label: 'handlers started too late', cell: ({ ranExpired }) => String(ranExpired) },
   { label: 'p99 of answered calls', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : milliseconds(p99Ms)) },
-  { label: 'serves calls again after', cell: ({ goodAgainMs }) => milliseconds(goodAgainMs) },
+  { label: 'recovery after overload', cell: ({ goodAgainMs }) => milliseconds(goodAgainMs) },
 ];
 
 /** The figures of one overloaded server in the output of `--json`. */

@@ -16,7 +16,7 @@ export const FEED_FIGURES: readonly Figure<StreamResult>[] = [
 export const SESSION_FIGURES: readonly Figure<StreamResult>[] = [
   { label: 'session messages sent', cell: ({ sessionMessages }) => String(sessionMessages) },
   { label: 'session messages lost', cell: ({ sessionLost }) => String(sessionLost) },
-  { label: 'session messages applied twice', cell: ({ sessionRepeated }) => String(sessionRepeated) },
+  { label: 'session messages repeated', cell: ({ sessionRepeated }) => String(sessionRepeated) },
 ];
 
 /** Returns the figures of one contender's feed for the output of `--json`. */

@@ -52,7 +52,7 @@ function expectLost(error: GrpcCallError): void {
   expect(error.cause).toMatchObject({ code: expect.any(Number), details: expect.any(String) });
 }
 
-/** Ways to lose a connection with a call that the server has received but not answered. */
+/** Ways to lose the connection of a call that the server has received but not answered. */
 const LOSSES: Readonly<Record<string, (server: ScriptedGrpcServer, proxy: FaultProxy) => unknown>> = {
   'a TCP reset': (_, proxy) => proxy.resetAll(),
   'a TCP FIN': (_, proxy) => proxy.closeAll(),
@@ -226,7 +226,7 @@ describe('stream reset', () => {
       ['', {}, {}],
       [' with `retry: false`', {}, { retry: false as const }],
       [" with grpc-js's interceptors", { channelOptions: { interceptors: [passing] } }, {}],
-    ])('resends many large calls after a trusted REFUSED_STREAM%s', async (_, settings, options) => {
+    ])('resends many large calls%s after a trusted REFUSED_STREAM', async (_, settings, options) => {
       const large = { payload: Buffer.alloc(100 * 1024) };
       const refused = new Set<string>();
       const server = await startHttp2Server((stream, _number, { 'x-call': call }) => {
@@ -405,7 +405,7 @@ describe('GOAWAY', () => {
       },
     );
 
-    it(`resends many large calls after a GOAWAY with ${code} and ${code === 'NO_ERROR' ? 'completes' : 'fails'} the earlier call`, async () => {
+    it(`resends many large calls after a GOAWAY with ${code}, and ${code === 'NO_ERROR' ? 'completes' : 'fails'} the earlier call`, async () => {
       const server = await startServer({
         scripts: {
           ...ECHOES,

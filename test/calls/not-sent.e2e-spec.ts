@@ -148,7 +148,7 @@ describe.each([
   ['without interceptors', []],
   ['with an interceptor', [passThrough]],
 ])('codecs %s', (how, interceptors) => {
-  it.each(EACH_METHOD)(`fails a %s call as not-sent if its request cannot be serialized, ${how}`, async (method) => {
+  it.each(EACH_METHOD)(`fails a %s call ${how} as not-sent if its request cannot be serialized`, async (method) => {
     const { echo, server, client } = await scene(
       contractWith({
         requestSerialize: () => {
@@ -165,7 +165,7 @@ describe.each([
   });
 
   it.each(EACH_METHOD)(
-    `fails a %s call as a protocol error if its response cannot be deserialized, ${how}`,
+    `fails a %s call ${how} as a protocol error if its response cannot be deserialized`,
     async (method) => {
       const { echo, server } = await scene(
         contractWith({

@@ -113,8 +113,8 @@ describe('requests', () => {
 
 it.each([
   ['', {}],
-  [', with interceptors', { interceptors: [unchanged] }],
-])('completes a client-streaming call that the server answers before the requests end%s', async (_, options) => {
+  [' with an interceptor', { interceptors: [unchanged] }],
+])('completes a client-streaming call%s if the server answers before the requests end', async (_, options) => {
   const { echo, server } = await scene();
   server.script('ClientStream', { requests: 'read', message: { number: 7 } });
   expect(await toList(echo.clientStream(upTo(200), options))).toMatchObject([{ number: 7 }]);
@@ -204,8 +204,8 @@ describe.each(STREAMS)('failing request source of %s', (method) => {
   ];
 
   describe.each([
-    ['on a channel that is READY', true],
-    ['on a channel that is idle', false],
+    ['on a READY channel', true],
+    ['on an IDLE channel', false],
   ])('%s', (when, connected) => {
     it.each(failing)(`ends a ${method} call ${when} with the error of %s`, async (_what, make) => {
       const { echo, server, client } = await scene();

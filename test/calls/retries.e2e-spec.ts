@@ -85,7 +85,7 @@ describe('call that is safe to repeat', () => {
     const error = await failureOf(echo.unary({}, { timeoutMs: 60_000 }));
     recordTiming(
       task,
-      'time until a call that cannot be retried before its deadline fails, ms',
+      'time until failure of a call that cannot be retried before its deadline, ms',
       performance.now() - beganAt,
       {
         atMost: 2_000,

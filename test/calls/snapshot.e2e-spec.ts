@@ -54,7 +54,7 @@ describe('client snapshot', () => {
     expect(serializableSnapshot()).toMatchObject({ connectivity: { state: 'SHUTDOWN' }, drain: { state: 'closed' } });
   });
 
-  it.each(EACH_METHOD)('counts calls, attempts, and latencies of a %s method in the snapshot', async (name) => {
+  it.each(EACH_METHOD)('reports calls, attempts, and latencies of a %s method in the snapshot', async (name) => {
     const { server, client, echo } = await scene();
     const beganAt = performance.now();
     for (let i = 0; i < 3; i++) await toList(callOnce(echo, name));

@@ -146,9 +146,9 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await server.stop('kill-connections');
     const waiting = firstValueFrom(orders('orders').get({ id: '2' }));
     await waitFor(() => events.client('orders').connectivity.outage !== undefined);
-    recordTiming(task, 'time until the page shows an outage, ms', performance.now() - stoppedAt, { atMost: 1_000 });
+    recordTiming(task, 'time until an event reports an outage, ms', performance.now() - stoppedAt, { atMost: 1_000 });
     await recordTimeUntil(
-      'time until the page shows a waiting call, ms',
+      'time until an event reports a waiting call, ms',
       1_000,
       () => events.client('orders').waiting === 1,
     );
@@ -159,13 +159,13 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     // The events also cover clients that are created and closed at run time.
     clients.create({ name: 'tenant-7', protoPath: ORDERS_PROTO, url: server.url });
     await recordTimeUntil(
-      'time until the page shows a created client, ms',
+      'time until an event reports a created client, ms',
       1_500,
       () => events.client('tenant-7').name === 'tenant-7',
     );
     await clients.get('tenant-7').close();
     const isRemoved = () => events.received.some(({ data }) => data.gone?.includes('tenant-7'));
-    await recordTimeUntil('time until the page removes a closed client, ms', 1_500, isRemoved);
+    await recordTimeUntil('time until an event reports a closed client, ms', 1_500, isRemoved);
     // The accumulated changes equal the whole state.
     const fresh = await Events.open(`${url}/grpc/events?client=orders`);
     const [expected] = (await waitFor(() => fresh.last('whole'))).clients;

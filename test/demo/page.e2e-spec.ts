@@ -65,7 +65,7 @@ describe('demo page', { timeout: 120_000 }, () => {
   });
 
   it(
-    'starts load on all contenders and a countdown for a visitor, and shuts down even if the page stays open',
+    'starts the calls of all clients and the countdown to the kill when a visitor opens the demo page, and shuts down even if the page stays open',
     { tags: ['timed'] },
     async ({ task }) => {
       const answer = await fetch(`${url}/live`);
@@ -173,7 +173,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         'refused',
         'handlers run after the deadline',
         '99% of the answers within',
-        'serves calls again after',
+        'recovery after overload',
       ]);
       expect(
         await region

@@ -115,7 +115,7 @@ describe('code in the README and the docs', () => {
     expect(logged.map(anyNumbers)).toEqual(shown.split('\n').map(anyNumbers));
   });
 
-  // The runners start as they do for users. They compile the sources with the configuration that the page shows.
+  // Each runner is started as a user would start it. It compiles the sources with the configuration that the page shows.
   describe.concurrent('tests of docs/testing.md', () => {
     it.each([
       [
@@ -162,7 +162,7 @@ describe('code in the README and the docs', () => {
       '[NestMicroservice]',
       /\[ResilientGrpcServer\] server drained [\d.]+ m?s after the shutdown started: 0 calls finished/,
     ],
-  ])('shuts down on SIGTERM as the tour describes: %s', async (program, started, drained) => {
+  ])('shuts down the program %s on SIGTERM as the tour describes', async (program, started, drained) => {
     const main = spawn(process.execPath, [compiled(`blocks/readme/${program}`)], {
       cwd: application.folder,
       env: { ...process.env, PORT: '0', GRPC_URL: '127.0.0.1:0', NODE_ENV: 'production', NO_COLOR: '1' },

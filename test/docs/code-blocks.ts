@@ -13,8 +13,8 @@ export const RUNNER = 'test/docs/run-programs.mjs';
 const UNSHARED = /\bprocess\.(env\[[^\]]*\] = |chdir|exit|kill|on)|'node:test'|\b(setGlobal|overrideLogger)/;
 
 /**
- * Number of processes for all other programs. Loading Nest and grpc-js takes most of the time, and a failure skips the remaining programs
- * of its process.
+ * Number of processes that all other programs share. Each process loads Nest and grpc-js, which takes most of the time. With fewer
+ * processes, a failure would skip more programs, because it ends its process.
  */
 const PROCESSES = 6;
 

@@ -17,8 +17,8 @@ export interface Response {
 }
 
 /**
- * Creates a CommonJS project with the schematics of Nest 12 and the packages of Nest 11, adds the blocks of the README unchanged except for
- * the address of the server, builds the project, and requests an order with and without the server.
+ * Creates a CommonJS project with the schematics of Nest 12 and the packages of Nest 11. Adds the blocks of the README, replacing
+ * only the address of the server, and builds the project. Requests an order while the gRPC server runs, and again after it has closed.
  */
 export async function followReadme(packed: PackedLibrary): Promise<readonly Response[]> {
   const application = consumerOf(packed, { copied: [], nest: 11 });

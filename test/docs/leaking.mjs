@@ -24,7 +24,7 @@ for (const trace of [false, true]) {
     test('passes if a timer has fired before the test ends', () => new Promise((resolve) => setTimeout(resolve, 5)));
     test('leaks a timer', leakTimer);
     test('leaks a second timer', leakTimer);
-    test('passes after tests that leaked, if it closes its server', async () => (await listen()).close());
+    test('passes if the test closes its server, even after tests that leaked', async () => (await listen()).close());
 
     describe('with its own hooks', () => {
       let own;

@@ -19,7 +19,7 @@ describe('llms.txt', () => {
 });
 
 describe('llms-full.txt', () => {
-  it('contains every page for users in full in llms-full.txt, and no page for maintainers', () => {
+  it('includes every page for users in full in llms-full.txt, but no page for maintainers', () => {
     const text = files['llms-full.txt']!;
     const contained = pages.filter((page) => text.includes(pageText(`docs/${page}`).trim()));
     const missing = pages.filter((page) => !contained.includes(page));

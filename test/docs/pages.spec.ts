@@ -9,7 +9,7 @@ import { PAGES, ROOT, brokenLinks, linksOf, pageText, programsBySection } from '
 const SHARED = 'Shared setup';
 
 describe.each(PAGES)('%s', (page) => {
-  it(`contains no broken relative links in ${page}`, () => {
+  it(`finds no broken relative links in ${page}`, () => {
     expect(brokenLinks(page)).toEqual([]);
   });
 });
@@ -71,7 +71,7 @@ describe.each([
   ['docs/policies.md', 10],
   ['docs/streams.md', 6],
 ])('%s', (page, atLeast) => {
-  it(`contains a program in every section of ${page} and the pages of its folder, except for the shared setup`, () => {
+  it(`shows a program in every section of ${page} and the pages of its folder, except for the shared setup`, () => {
     const pages = PAGES.filter((one) => one === page || one.startsWith(page.replace(/\.md$/, '/')));
     const sections = pages.flatMap((one) => [...programsBySection(one)]).filter(([heading]) => heading !== SHARED);
     expect(sections.length).toBeGreaterThanOrEqual(atLeast);
@@ -80,7 +80,7 @@ describe.each([
 });
 
 describe('docs/operators.md', () => {
-  it('contains a program for every operator in docs/operators.md or docs/operators/streams.md', () => {
+  it('shows a program for every operator in docs/operators.md or docs/operators/streams.md', () => {
     const sections = new Map(
       ['docs/operators.md', 'docs/operators/streams.md'].flatMap((page) => [...programsBySection(page)]),
     );

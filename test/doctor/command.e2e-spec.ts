@@ -227,7 +227,7 @@ describe('service config file', () => {
 });
 
 describe('migrate without ts-morph', () => {
-  it('prints one command that installs the packages that migrate requires and runs migrate again', async () => {
+  it('prints one command line that installs the missing ts-morph and runs migrate again', async () => {
     const cwd = mkdtempSync(join(tmpdir(), 'migrate-'));
     onTestFinished(() => rmSync(cwd, { recursive: true }));
     writeFileSync(join(cwd, 'tsconfig.json'), '{}');

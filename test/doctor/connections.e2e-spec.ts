@@ -112,7 +112,7 @@ describe('unresponsive target', () => {
   });
 
   it.each([[[]], [['--tls']]])(
-    "fails the doctor's address check if the server responds with HTTP/1 (%j)",
+    "fails the doctor's address check if the server responds with HTTP/1 (additional arguments: %j)",
     async (args) => {
       const port = await listen(createHttp1Server((_request, response) => response.end('hello')));
       const { code, of } = await doctor([`127.0.0.1:${port}`, ...args]);

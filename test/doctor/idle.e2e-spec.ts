@@ -138,7 +138,7 @@ describe('a peer that ends idle connections', () => {
 });
 
 describe('a peer that drops idle connections silently', () => {
-  it("reports in the doctor's idle check the bounds of the idle timeout of a proxy that drops connections silently, and recommends a connectionIdleTimeoutMs below them", async () => {
+  it("reports the bounds of the idle timeout in the doctor's idle check if a proxy drops idle connections silently, and recommends a smaller connectionIdleTimeoutMs", async () => {
     const proxy = await startProxy();
     proxy.cutIdleAfter(TIMEOUT_MS * 3, 'silent');
     const { code, status, message, remedy, facts, outcome } = await runIdleCheck(
@@ -181,7 +181,7 @@ describe('a peer that does not end idle connections', () => {
     expect(outcome).toEqual({ kind: 'kept', idleMs: 500 });
   });
 
-  it("distinguishes an idle timeout in the doctor's idle check from a maximum connection age, which also ends connections in use", async () => {
+  it("warns in the doctor's idle check that a maximum connection age, not an idle timeout, ended a connection in use", async () => {
     const { status, outcome, remedy } = await runIdleCheck(
       await startGrpcJsServer({ 'grpc.max_connection_age_ms': 2_000 }),
     );

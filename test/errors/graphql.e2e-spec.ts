@@ -40,7 +40,7 @@ describe.each([
   ['GrpcToHttpExceptionFilter', GrpcToHttpExceptionFilter],
   ['GrpcToRpcExceptionFilter', GrpcToRpcExceptionFilter],
 ])('failed call under GraphQL with %s', (name, filter) => {
-  it(`passes the error of a failed call unchanged to GraphQL’s error handling with ${name}`, async () => {
+  it(`passes the error of a failed call unchanged to GraphQL's error handling, even if ${name} is bound`, async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
     server.script('Create', { status: 'NOT_FOUND', details: 'no order' });
     const seen: unknown[] = [];

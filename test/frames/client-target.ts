@@ -106,7 +106,7 @@ export class ClientTarget implements FuzzTarget {
   }
 }
 
-/** Resolves 50 ms and then `TURNS_TO_SETTLE` event-loop turns after the deadline of calls that start now. */
+/** Waits for the deadline of calls that start now, then for 50 ms, and then for `TURNS_TO_SETTLE` event-loop turns. */
 async function afterDeadline(): Promise<void> {
   // Timers run in the order of their due times, however late they are.
   await new Promise((resolve) => setTimeout(resolve, CALL_TIMEOUT_MS + 50));

@@ -1,6 +1,6 @@
 import { codeBlocks } from '../docs/markdown.js';
 
-/** Replacements, by the text on a page that each replaces. */
+/** Replacement texts. Each key is the text on a page that its value replaces. */
 export type Changes = Readonly<Record<string, string>>;
 
 /**

@@ -69,7 +69,7 @@ it('makes calls to every endpoint without checking its health if grpc-js does no
   expect([...healthOf(app).values()]).toEqual([undefined, undefined]);
 });
 
-describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
+describe.each(PATHS)('health of each endpoint with calls %s', (_, direct) => {
   it('makes no calls to an endpoint while it is NOT_SERVING', { tags: ['timed'] }, async ({ task }) => {
     vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
     const servers = await startServers(3);
@@ -112,7 +112,7 @@ describe('health of each endpoint', () => {
     expect([...healthOf(app).values()]).toEqual(['unimplemented', 'unimplemented']);
   });
 
-  it('reopens a health Watch that the server ends, and keeps the status of the endpoint until then', async () => {
+  it('reopens a health Watch that the server ends after a second, and keeps the health status of the endpoint until the new Watch responds', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': [
         { messages: [{ status: 'SERVING' }], delayMs: 1_100, status: 'UNAVAILABLE' },

@@ -50,7 +50,7 @@ describe('health', () => {
     const refused = await outcomeOf(get());
     expect([refused.error?.reason, refused.isImmediate]).toEqual(['outage', true]);
     await proxy.forward();
-    await repeatUntil('the client connects once the path is free', async () => {
+    await repeatUntil('the client connects after the proxy forwards connections again', async () => {
       await advance(1_000);
       await until(() => app.client.connectivity.state !== 'CONNECTING');
       return (await channelOf(app)).status === 'up';

@@ -59,7 +59,7 @@ class EarlyCheck implements OnModuleInit {
 }
 
 /**
- * Closes the application as SIGTERM does, because Terminus delays only a `close` that receives a signal. The type of `close` declares no
+ * Closes the application as SIGTERM does, because Terminus delays only a `close` that receives 'SIGTERM'. The type of `close` declares no
  * argument.
  */
 const closeBySignal = (app: INestApplication) => (app as { close(signal?: string): Promise<void> }).close('SIGTERM');
@@ -253,7 +253,7 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
   });
 
   it(
-    'runs the delay of Terminus concurrently with that of clients or of a server on real timers',
+    'runs the delay of Terminus concurrently with the readiness delay of clients or of a server, with real timers',
     { tags: ['timed'] },
     async ({ task }) => {
       const [delayMs, time] = [300, { timeoutMs: 5_000 }];

@@ -174,7 +174,7 @@ describe.concurrent.each(MODES)('outage, mode %s', (mode) => {
       expect(Date.now()).toBeGreaterThan(graceEndsAt.getTime() - 5);
       const beganAt = performance.now();
       expect(await servingOf(app, { mode })).toMatchObject({ status: 'down', message: 'outage; calls fail' });
-      recordTiming(task, `time until the response of ${mode} during an outage, ms`, performance.now() - beganAt, {
+      recordTiming(task, `duration of a serving check in an outage, mode ${mode}, ms`, performance.now() - beganAt, {
         atMost: 100,
       });
       expect([server.counts('Check').calls, server.counts('Health/Watch').calls]).toEqual([0, 0]);
@@ -288,7 +288,7 @@ describe('Check', () => {
         expect(isEarly).toBe(false);
       }
       const slowestMs = Math.max(...answers.map(({ afterMs }) => afterMs));
-      recordTiming(task, 'time until an unanswered Check with a timeout of 200 ms is reported as down, ms', slowestMs, {
+      recordTiming(task, 'time until an unanswered Check reports a server as down, timeout 200 ms, ms', slowestMs, {
         atMost: 500,
       });
       expect(app.client.activeCalls()).toEqual([]);
@@ -332,7 +332,7 @@ describe('Check', () => {
       expect(statusOf(await servingOf(app))).toBe('degraded');
       recordTiming(
         task,
-        'time until a Check without a server is reported as degraded, ms',
+        'time until a Check reports an unreachable server as degraded, ms',
         performance.now() - beganAt,
         {
           atMost: 1_000,

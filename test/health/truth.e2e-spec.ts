@@ -71,7 +71,7 @@ function contradictions(samples: readonly Sample[]): readonly Sample[] {
   return samples.filter(({ status, outcome: { error, isImmediate, endedAt } }) =>
     status === 'down'
       ? error?.reason !== 'outage' || !isImmediate
-      : // The call succeeds or waits until the end of the grace period.
+      : // If the channel is not down, the call must succeed or wait until the end of the grace period.
         error !== undefined && endedAt < graceEndsAt - 5,
   );
 }
@@ -120,7 +120,7 @@ describe.concurrent('health of a channel', () => {
       expect(contradictions(samples)).toEqual([]);
       expect(statuses(samples).slice(-2)).toEqual(['degraded', 'down']);
       const degradedAt = samples.find(({ status }) => status === 'degraded')!.at;
-      recordTiming(task, 'time from the end of the server until the health is degraded, ms', degradedAt - stoppedAt, {
+      recordTiming(task, 'time from the server stop until the channel is degraded, ms', degradedAt - stoppedAt, {
         atMost: 250,
       });
       const { graceEndsAt } = samples.find(({ status }) => status === 'down')!;
@@ -130,7 +130,7 @@ describe.concurrent('health of a channel', () => {
       expect(statuses(samples.slice(firstDown))).toEqual(['down']);
       recordTiming(
         task,
-        'time from the end of the grace period until the health is down, ms',
+        'time from the end of the grace period until the channel is down, ms',
         samples[firstDown]!.at - graceEndsAt,
         {
           atMost: 100,

@@ -28,7 +28,7 @@ describe.concurrent('Watch', () => {
     expect([app.client.activeCalls(), app.client.snapshot().counters['started']]).toEqual([[], 1]);
   });
 
-  it('does not connect an idle channel for a health Watch, does not prevent idleness, and starts a new Watch with the next connection', async ({
+  it('does not connect an idle channel for a health Watch, lets a channel with an open Watch become idle, and starts a new Watch with the next connection', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
@@ -89,7 +89,7 @@ describe.concurrent('Watch', () => {
       });
       const afterMs = performance.now() - beganAt;
       expect(afterMs).toBeGreaterThan(190);
-      recordTiming(task, 'time until an unanswered Watch with a timeout of 200 ms is reported as down, ms', afterMs, {
+      recordTiming(task, 'time until an unanswered Watch reports a server as down, timeout 200 ms, ms', afterMs, {
         atMost: 500,
       });
       expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });

@@ -34,8 +34,12 @@ describe('propagation on Fastify', () => {
   it.each([
     ['a handler', 'operators:1', {}],
     ['a guard', 'guarded/plain:1', {}],
-    ['a request with a body', 'awaited:1', { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(100_000) }) }],
-  ])('propagates the deadline and headers of an HTTP request with Fastify: %s', async (_, path, init) => {
+    [
+      'a handler of a request with a body',
+      'awaited:1',
+      { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(100_000) }) },
+    ],
+  ])('propagates the deadline and headers of a Fastify request to the calls of %s', async (_, path, init) => {
     const headers = { 'grpc-timeout': '20000m', 'x-request-id': 'r-1', 'content-type': 'application/json' };
     expect(await send(hop, path, { ...init, headers })).toBeLessThan(300);
     expect(seen).toHaveLength(2);

@@ -46,7 +46,7 @@ const remaining = (call: ScriptedCall | undefined) => (call?.deadline ?? NaN) - 
 const WAYS: readonly Way[] = ['plain', 'operators', 'awaited', 'retried', 'shared'];
 
 describe('inbound gRPC call', () => {
-  it.each(WAYS)('propagates the inbound deadline to outbound calls: %s', async (way) => {
+  it.each(WAYS)('propagates the inbound deadline to outbound calls (form of the call: %s)', async (way) => {
     const before = Date.now();
     await get(`${way}:1`, { timeoutMs: TIMEOUT_MS });
     expect(seen.length).toBeGreaterThan(0);
@@ -163,7 +163,7 @@ describe('inbound gRPC call', () => {
   });
 
   it.each(['plain', 'background'])(
-    'does not cancel outbound calls when the inbound call completes: %s',
+    'does not cancel outbound calls when the inbound call completes (form of the call: %s)',
     async (way) => {
       server.script<{ id: string }>('Get', ({ request }) => ({ message: request, delayMs: 30 }));
       await get(`${way}:1`);
@@ -176,10 +176,14 @@ describe('inbound gRPC call', () => {
 describe('inbound HTTP request', () => {
   it.each([
     ['a handler', 'plain:1', undefined],
-    ['operators', 'operators:1', undefined],
+    ['a handler with RxJS operators', 'operators:1', undefined],
     ['a guard', 'guarded/plain:1', undefined],
-    ['a request with a body', 'awaited:1', { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(50_000) }) }],
-  ] as const)('propagates the deadline and headers of an HTTP request: %s', async (_, path, init) => {
+    [
+      'a handler of a request with a body',
+      'awaited:1',
+      { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(50_000) }) },
+    ],
+  ] as const)('propagates the deadline and headers of an HTTP request to the calls of %s', async (_, path, init) => {
     const headers = { 'grpc-timeout': `${TIMEOUT_MS}m`, 'x-request-id': 'r-2', 'content-type': 'application/json' };
     expect(await send(hop, path, { ...init, headers })).toBeLessThan(300);
     expect(seen.length).toBeGreaterThan(path.startsWith('guarded') || path.startsWith('awaited') ? 1 : 0);

@@ -85,7 +85,7 @@ describe('credentials of a kubernetes target', () => {
     expect(api.requests.map(({ token }) => token)).toEqual([undefined, undefined]);
   });
 
-  it("fails calls with an error that names the API server's 401 until the kubeconfig contains a valid token", async () => {
+  it("fails calls with an error that contains the API server's status 401 until the kubeconfig contains a valid token", async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     api.token = 'another-token';

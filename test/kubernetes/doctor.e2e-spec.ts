@@ -21,7 +21,7 @@ const shape = (line: string): string =>
 const diagnose = (api: ApiServerStub, target = TARGET) => doctor([target], { env: { KUBECONFIG: api.kubeconfig } });
 
 describe('doctor for a kubernetes target', () => {
-  it("lists the endpoints from the Kubernetes watch in the doctor's kubernetes check, and checks each ready pod", async () => {
+  it("counts the pods by condition in the doctor's kubernetes check, and checks the address of each ready pod", async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     api.set({ name: 'c', port: 50_051, ready: false });
@@ -84,7 +84,7 @@ describe('doctor for a kubernetes target', () => {
     });
   });
 
-  it("fails the doctor's kubernetes check if the API server rejects the account or the Kubernetes configuration is missing", async () => {
+  it("fails the doctor's kubernetes check if the API server rejects the credentials or the Kubernetes configuration is missing", async () => {
     const api = await startApiServer();
     const { kubeconfig } = api;
     api.token = 'another-token';

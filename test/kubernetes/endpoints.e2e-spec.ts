@@ -30,7 +30,7 @@ describe('kubernetes target', () => {
     const startedAt = performance.now();
     api.set({ name: 'c', port: third.server.port });
     await callUntil(caller, namesEqual('a', 'b', 'c'));
-    recordTiming(task, 'longest time until a new pod receives a call, ms', performance.now() - startedAt, {
+    recordTiming(task, 'time until a new pod receives a call, ms', performance.now() - startedAt, {
       atMost: 2_000,
     });
     expect(pods.map(({ server }) => server.connections)).toEqual(sockets);
@@ -258,7 +258,7 @@ describe('EndpointSlices of a service', () => {
     await startPods(api, 'c');
     await waitFor(async () => (await caller.call().catch(() => '')) === 'c');
     expect(caller.client.snapshot().resolution).toMatchObject({ addresses: 1, failing: false });
-    // A lookup that returns no endpoints is not a failed lookup. The channel keeps no addresses.
+    // A lookup that returns no endpoints has not failed, so the channel does not keep its earlier addresses.
     expect(events).not.toContain('lookup-failed');
   });
 

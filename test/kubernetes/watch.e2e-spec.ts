@@ -9,7 +9,7 @@ import { callOnce, EACH_METHOD, failureOf, rejection, startClient } from '../cal
 import { callUntil, namesEqual, startApiServer, startPod, startPodClient, startPods } from './support.js';
 
 describe('watch', () => {
-  it('shares one list and one watch, which starts at the version of the list, among all clients of a Kubernetes service', async () => {
+  it('shares one list, and one watch that starts at the version of the list, among all clients of a Kubernetes service', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const callers = [await startPodClient(), await startPodClient(), await startPodClient({ connection: 'warm' })];
@@ -59,7 +59,7 @@ describe('watch', () => {
     await waitFor(() => api.openWatches === 1);
     const version = api.bookmark();
     const { name, server } = await startPod('b');
-    // The event after the bookmark shows that the bookmark was received.
+    // The event after the first bookmark shows that the first bookmark was received.
     api.set({ name, port: server.port });
     await callUntil(caller, namesEqual('a', 'b'));
     const bookmark = api.bookmark();

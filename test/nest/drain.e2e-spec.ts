@@ -145,7 +145,7 @@ function collect(stream: Observable<unknown>) {
 const aboutDrain = (): string[] => lines.filter((line) => line.includes('[ResilientGrpc]'));
 
 describe('first phase of a shutdown', () => {
-  it('ends streams that set onDrain at the start of a shutdown, while requests in progress continue and start new calls', async () => {
+  it('ends streams with onDrain at the start of a shutdown, while requests in progress continue and start new calls', async () => {
     const { app, client, orders, hung, get } = await startGateway();
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
     const failing = collect(orders.watch({ from: '0' }, { onDrain: 'fail' }));

@@ -242,7 +242,7 @@ describe('interceptors', () => {
     ['a class that injects a request-scoped provider', InjectsRequest, /InjectsRequest is request-scoped/],
     ['a transient class', Transient, /Transient is transient/],
     ['a class that no module provides', Unprovided, /no module provides Unprovided; add it to the providers/],
-  ])('rejects client interceptors when the application starts: %s', async (_, type, message) => {
+  ])('rejects %s as a client interceptor when the application starts', async (_, type, message) => {
     const provided = type === Unprovided ? [] : [type];
     const error: unknown = await start({ interceptors: [type] }, {}, provided).catch((reason: unknown) => reason);
     if (!(error instanceof GrpcConfigurationError)) throw error;

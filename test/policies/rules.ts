@@ -285,7 +285,7 @@ export const RULES: readonly Rule[] = [
       const call = scene.client.unary(40_000);
       if (await endsAtOnce(scene, call)) {
         const { status, ms } = await call.ended;
-        scene.record('time until a call that cannot be retried before its deadline fails, ms', ms, 400);
+        scene.record('time until failure of a call that cannot be retried before its deadline, ms', ms, 400);
         return `${status}, at once`;
       }
       call.cancel();

@@ -57,7 +57,7 @@ const OVERLOAD_FIGURES = [
     tone: ({ ranExpired, offered }) => (ranExpired > offered / 10 ? 'bad' : 'ok'),
   },
   { label: '99% of the answers within', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : duration(p99Ms)) },
-  { label: 'serves calls again after', cell: ({ goodAgainMs }) => duration(goodAgainMs) },
+  { label: 'recovery after overload', cell: ({ goodAgainMs }) => duration(goodAgainMs) },
 ];
 const SHOWN_SECONDS = 30;
 /** Minimum and maximum of the charts' y-axis limit, in calls per second. The load is 200; spikes above the maximum are clipped. */

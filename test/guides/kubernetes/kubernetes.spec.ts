@@ -86,7 +86,7 @@ describe('orders', () => {
     expect(container!.livenessProbe?.tcpSocket).toEqual({ port: 'grpc' });
   });
 
-  it('addresses the orders service in the gateway manifest by its fully qualified name and service port', () => {
+  it('addresses the orders service in the gateway module of docs/guides/kubernetes.md by its fully qualified name and service port', () => {
     const { name, namespace } = Service.metadata!;
     const { port } = Service.spec!.ports![0]!;
     expect(code.gateway).toContain(`url: 'dns:///${name}.${namespace}.svc.cluster.local.:${port}'`);
@@ -134,7 +134,7 @@ describe('sums on the page', () => {
   });
 
   it.each(MANIFESTS)(
-    'shows the times of the %s manifest in the first table row of docs/guides/kubernetes.md',
+    'shows the drain timeout, readiness delay, and grace period of %s in the first table row of docs/guides/kubernetes.md',
     (name) => {
       const [, drain, delay, , , grace] = rows[0]!;
       const { terminationGracePeriodSeconds } = manifests[name].Deployment.spec!.template.spec!;

@@ -32,7 +32,7 @@ const clientTwiceWith = (first: object, second: object) => () => [
   forFeature([{ ...orders, ...second }]),
 ];
 
-/** Invalid configurations: a description, the imports of an application, the path of the problem, and the remedy in the message. */
+/** Invalid configurations, each with a description, the imports of an application, the path of the problem, and a pattern of the remedy. */
 const WRONG: readonly [what: string, imports: () => DynamicModule[], path: string, remedy: RegExp][] = [
   // contract
   ['clients that are not an array', () => [forFeature(orders)], 'clients', /write \[\{ name/],
@@ -88,13 +88,13 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /write \{ url, package, protoPath \}/,
   ],
   [
-    'another transport',
+    'a transport other than gRPC',
     clientWith({ transport: 0 }),
     'clients.orders.transport',
     /expected Transport\.GRPC, got .*; write Transport\.GRPC, or use Nest directly for that transport/,
   ],
   [
-    'another proto-loader',
+    'a proto-loader other than @grpc/proto-loader',
     clientWith({ protoLoader: 'mine' }),
     'clients.orders.protoLoader',
     /write `packageDefinition`/,
@@ -107,7 +107,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
   ['a missing url', clientWith({ url: undefined }), 'clients.orders.url', /as 'orders:50051'/],
   ['a url of null', clientWith({ url: null }), 'clients.orders.url', /as 'orders:50051', got null$/],
   [
-    'a misspelled policy',
+    'a misspelled load balancing policy',
     clientWith({ loadBalancing: 'round-robin' }),
     'clients.orders.loadBalancing',
     /did you mean 'round_robin'\?$/,
@@ -381,7 +381,7 @@ describe('invalid configuration', () => {
     ]);
   });
 
-  it('throws one error from forFeature that lists a missing .proto file and the invalid settings of the same call', () => {
+  it('makes forFeature throw one error that lists a missing .proto file and an invalid setting of another client', () => {
     try {
       forFeature([
         { ...orders, protoPath: 'nowhere.proto' },

@@ -19,7 +19,7 @@ afterAll(() => leaks.settled());
 
 /**
  * The rules of docs/operations in time lapse: a minute takes 1 s, and an hour 4 s. No rule uses both units, so the durations of a rule keep
- * their ratios. The threshold of the failing watch is in seconds, so it is divided by 60.
+ * their ratios. The threshold of GrpcEndpointWatchFailing is in seconds, so it is divided by 60.
  */
 const TIME_LAPSE = RULES_TEXT.replaceAll(/\b(\d+)m\b/g, '$1s')
   .replaceAll(/\b(\d+)h\b/g, (_, hours) => `${String(4 * Number(hours))}s`)
@@ -29,7 +29,7 @@ const LAPSE = { interval: '250ms', lookback: '5s' };
 
 /** Panels with a query for a feature that these applications do not use. */
 const UNUSED = [
-  'Ended waits', // its query for the server's stream limit
+  'Ended waits', // The query without data is the one for the server's stream limit.
   'Replaced connections',
   'Adaptive limits and delays',
   'Resumed streams',

@@ -13,7 +13,7 @@ const QUERIES = [
 ];
 
 describe('the tables of docs/telemetry/', () => {
-  it('lists exactly the instruments in docs/telemetry/ that the Prometheus exporter writes', async () => {
+  it('lists in docs/telemetry/ exactly the metrics that the Prometheus exporter writes', async () => {
     expect([...METRICS.keys()].sort()).toEqual(await collectedNames());
   });
 });
@@ -59,7 +59,7 @@ describe('the dashboard for Grafana', () => {
 });
 
 describe('docs/operations', () => {
-  it('describes every alert in docs/operations', () => {
+  it('describes each alert rule under its own heading in docs/operations', () => {
     const headings = [...pageText('docs/operations/README.md').matchAll(/^### `(\w+)`$/gm)].map(([, name]) => name);
     expect(headings).toEqual(RULES.map(({ alert }) => alert));
   });

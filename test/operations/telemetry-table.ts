@@ -21,7 +21,7 @@ const ROW = /^\| `(\S+)` +\| ([\w-]+), `\S+` +\|(.*)$/;
 
 const underscored = (name: string): string => name.replaceAll('.', '_');
 
-/** The metrics that docs/telemetry/ lists, by their names in Prometheus, with their labels. */
+/** The labels of each metric that docs/telemetry/ lists, by the metric's name in Prometheus. */
 export const METRICS: ReadonlyMap<string, readonly string[]> = new Map(
   ['client-metrics', 'server-metrics']
     .map((name) => pageText(`docs/telemetry/${name}.md`))
@@ -44,7 +44,7 @@ function namesOf(name: string, kind: string): readonly string[] {
   return [kind === 'counter' && !name.endsWith('_total') ? `${name}_total` : name];
 }
 
-/** Starts a client and a server, records a value with each of their instruments, and returns the names in the exporter's text. */
+/** Starts a client and a server, records a value with each of their instruments, and returns the metric names in the exporter's text. */
 export async function collectedNames(): Promise<readonly string[]> {
   const exporter = new PrometheusExporter({ preventServerStart: true });
   const meters = new MeterProvider({ readers: [exporter] });

@@ -104,7 +104,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
   it('sends hello on each call of a replayed session, which resumes after a forced server stop and after lost connections', async () => {
     const { server, echo } = await startBehindProxy();
     const stops = ['force', 'kill-connections', 'force'] as const;
-    // Each call except the last acknowledges ten messages, then only reads until its server stops.
+    // In each call except the last, the server acknowledges ten messages and then only reads until it stops.
     server.script('Bidi', (call) => ({
       messages: acknowledge(call as ScriptedCall<Echo>, call.number > stops.length ? Infinity : 10),
     }));

@@ -73,7 +73,7 @@ async function startProxy(connected: (socket: Socket, target: string) => void): 
   return listening(proxy);
 }
 
-/** Returns the settings of a client whose environment sets this proxy. */
+/** Starts an HTTP proxy, sets it in the environment, and returns the settings of a client whose server port has no listener. */
 async function throughProxy(connected: Parameters<typeof startProxy>[0]): Promise<FailingConnection['settings']> {
   useProxy(await startProxy(connected));
   return at(await freePort());
@@ -251,7 +251,7 @@ describe('HTTP proxy of the environment', () => {
   it.each([
     ['HTTP status 407', (socket: Socket) => socket.write('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n')],
     ['the proxy closed the connection', (socket: Socket) => socket.destroy()],
-  ])('is named, with the reason, in the error of a call that the proxy makes fail: %s', async (reason, connected) => {
+  ])('names the HTTP proxy and the reason in the error if the proxy fails a call: %s', async (reason, connected) => {
     const proxy = await startProxy(connected);
     useProxy(proxy);
     const url = `localhost:${await freePort()}`;
@@ -263,7 +263,7 @@ describe('HTTP proxy of the environment', () => {
     expect(reachedServer).toBe('no');
   });
 
-  it('fails a call without a deadline after the connect timeout and the grace period if the proxy does not respond, and closes the connection to the proxy', async () => {
+  it('fails a call without a deadline after the connect timeout and the grace period if the HTTP proxy does not respond, and closes the connection to the proxy', async () => {
     const sockets: Socket[] = [];
     const proxy = await startProxy((socket) => sockets.push(socket));
     useProxy(proxy);
@@ -278,7 +278,7 @@ describe('HTTP proxy of the environment', () => {
     await waitFor(() => sockets.every(({ readableEnded }) => readableEnded));
   });
 
-  it('carries calls to the server, and is named together with the server if the server closes the connection', async () => {
+  it('sends calls through the HTTP proxy, and names the proxy and the server in the error if the connection closes after CONNECT succeeds', async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {} } });
     onTestFinished(() => server.close());
     const targets: string[] = [];
@@ -305,7 +305,7 @@ describe('HTTP proxy of the environment', () => {
     );
   });
 
-  it("is named in the doctor's client check while the proxy does not respond", async () => {
+  it("names the HTTP proxy in the doctor's client check if the proxy does not respond", async () => {
     const { url } = await throughProxy(() => undefined);
     const { of } = await doctor([url, '--connect-timeout', '0.3s']);
     expect(of('client').message).toMatch(/the HTTP proxy \S+ \(grpc_proxy\) has not opened a connection to localhost/);

@@ -120,7 +120,7 @@ afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
 describe.concurrent('server that stays down', () => {
   it(
-    'makes calls wait for the outage grace period, and fails later calls immediately with the cause',
+    'makes calls wait until the outage grace period ends, and fails later calls immediately with the cause',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const graceMs = 2_000;
@@ -292,7 +292,7 @@ describe('server that stays down', () => {
     ]);
   });
 
-  it('does not log that the grace period is over if the channel is READY when it ends', async ({ onTestFinished }) => {
+  it('does not log the end of the grace period if the channel is READY at that time', async ({ onTestFinished }) => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { never: true } } });
     onTestFinished(() => server.close());
     await server.stop('force');
@@ -336,7 +336,7 @@ describe.concurrent('peer that does not use HTTP/2', () => {
     ['TLS', 'HTTP/1', (socket: Socket) => socket.write(HTTP_1)],
     ['TLS', 'a closed connection', (socket: Socket) => socket.end()],
   ] as const)(
-    'lets waiting calls succeed after five attempts to connect to a peer without HTTP/2, long before the backoff of grpc-js ends (%s, %s)',
+    'lets waiting calls succeed after five connection attempts that the peer does not answer with HTTP/2, long before the backoff of grpc-js ends (%s, %s)',
     async ([kind, , answer], { onTestFinished }) => {
       const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
       const peer = await answeringPeer(5, answer, proxy.url);
@@ -353,7 +353,7 @@ describe.concurrent('peer that does not use HTTP/2', () => {
   );
 });
 
-describe.concurrent('peer that accepts and stays silent', () => {
+describe.concurrent('peer that accepts connections and stays silent', () => {
   describe.each([
     ['plain', {}],
     ['TLS', { tls: { serverName: 'localhost' } }],
@@ -408,7 +408,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
       },
     );
 
-    it('opens one connection after another to a silent peer, each for the full connect timeout', async ({
+    it('opens one connection after another to a silent peer, and keeps each open for the full connect timeout', async ({
       onTestFinished,
     }) => {
       const proxy = await startProxy(onTestFinished);
@@ -502,7 +502,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
       expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
       recordTiming(
         task,
-        'time from the first valid response of the peer until the waiting calls are answered, ms',
+        'time until the waiting calls are answered after the peer starts to respond, ms',
         performance.now() - goodAt,
         { atMost: 1_500 },
       );

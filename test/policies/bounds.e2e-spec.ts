@@ -52,7 +52,7 @@ describe('attemptTimeoutMs', () => {
     expect(timeouts).toEqual([60_000, 60_000, 60_000, 60_000]);
   });
 
-  it('omits attemptTimeoutMs from the grpc-timeout of a response stream, and sends a deadline that is shorter than attemptTimeoutMs', async () => {
+  it('sends no grpc-timeout for the attemptTimeoutMs of a response stream, and sends a deadline that is shorter than attemptTimeoutMs', async () => {
     const timeouts: number[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
       timeouts.push(timeoutOf(headers));
@@ -78,7 +78,7 @@ describe('attemptTimeoutMs', () => {
   it('reports the peer and reachedServer of an attempt whose timeout the server detects first', async () => {
     const server = await startHttp2Server((stream) => {
       stream.resume();
-      // A server that forwards the deadline fails the call slightly before the deadline.
+      // A server that forwards the deadline to other servers fails the call slightly before the deadline.
       setTimeout(() => fail(stream, 4), 920);
     });
     const client = await startClient({ url: server.url, methods: { '*': { attemptTimeoutMs: 1_000 } } });

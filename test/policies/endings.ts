@@ -152,7 +152,7 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
     },
   ]),
   {
-    ending: "GOAWAY above all and CANCELLED 'CANCELLED' in one write",
+    ending: "GOAWAY above all requests and CANCELLED 'CANCELLED' in one write",
     action: writing(
       () => goaway(ALL, NO_ERROR),
       (request) => request.status({ ...GRPC, 'grpc-status': '1', 'grpc-message': 'CANCELLED' }),
@@ -218,16 +218,16 @@ const GOAWAYS: readonly Ending[] = [
   ...[PROTOCOL, INTERNAL, CANCEL, CALM].flatMap((code): Ending[] => [
     { ending: `GOAWAY with code ${code} below the request`, action: goawayBelow(code), ...UNPROCESSED_ONCE },
     { ending: `GOAWAY with code ${code} at the request`, action: goawayAt(code), outcome: LOST },
-    { ending: `GOAWAY with code ${code} above all`, action: goawayAboveAll(code), outcome: LOST },
+    { ending: `GOAWAY with code ${code} above all requests`, action: goawayAboveAll(code), outcome: LOST },
   ]),
   { ending: 'GOAWAY at the request, then success', action: inSequence(goawayAt(), succeed), outcome: 'OK' },
-  { ending: 'GOAWAY above all, then success', action: inSequence(goawayAboveAll(), succeed), outcome: 'OK' },
+  { ending: 'GOAWAY above all requests, then success', action: inSequence(goawayAboveAll(), succeed), outcome: 'OK' },
   ...[
     { how: 'FIN', end: fin },
     { how: 'RST', end: rst },
   ].flatMap(({ how, end }): Ending[] => [
     { ending: `GOAWAY at the request, then ${how}`, action: inSequence(goawayAt(), end), outcome: LOST },
-    { ending: `GOAWAY above all, then ${how}`, action: inSequence(goawayAboveAll(), end), outcome: LOST },
+    { ending: `GOAWAY above all requests, then ${how}`, action: inSequence(goawayAboveAll(), end), outcome: LOST },
     {
       ending: `GOAWAY below the request, then ${how}`,
       action: inSequence(goawayBelow(), end),
@@ -242,13 +242,13 @@ const GOAWAYS: readonly Ending[] = [
     sentByGrpcJs: 2,
   },
   {
-    ending: 'GOAWAY above all, then RST_STREAM 7 (REFUSED_STREAM)',
+    ending: 'GOAWAY above all requests, then RST_STREAM 7 (REFUSED_STREAM)',
     action: inSequence(goawayAboveAll(), reset(REFUSED)),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
   },
   {
-    ending: 'GOAWAY above all, then RST_STREAM 8 (CANCEL)',
+    ending: 'GOAWAY above all requests, then RST_STREAM 8 (CANCEL)',
     action: inSequence(goawayAboveAll(), reset(CANCEL)),
     outcome: LOST,
   },
@@ -256,23 +256,23 @@ const GOAWAYS: readonly Ending[] = [
 
 const SEQUENCES: readonly Ending[] = [
   {
-    ending: 'GOAWAY above all, then below the request',
+    ending: 'GOAWAY above all requests, then GOAWAY below the request',
     action: inSequence(goawayAboveAll(), goawayBelow()),
     ...UNPROCESSED_ONCE,
     sentByGrpcJs: 2,
   },
   {
-    ending: 'GOAWAY above all, then at the request, then success',
+    ending: 'GOAWAY above all requests, then GOAWAY at the request, then success',
     action: inSequence(goawayAboveAll(), goawayAt(), succeed),
     outcome: 'OK',
   },
   {
-    ending: 'GOAWAY above all, then at the request, then FIN',
+    ending: 'GOAWAY above all requests, then GOAWAY at the request, then FIN',
     action: inSequence(goawayAboveAll(), goawayAt(), fin),
     outcome: LOST,
   },
   {
-    ending: 'GOAWAY at the request, then with INTERNAL_ERROR below the request',
+    ending: 'GOAWAY at the request, then GOAWAY with code 2 below the request',
     action: inSequence(goawayAt(), goawayBelow(INTERNAL)),
     ...UNPROCESSED_ONCE,
   },
@@ -443,13 +443,16 @@ export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'action'>[] =
   { ending: 'GOAWAY at the other request', action: goawayAt() },
   { ending: 'GOAWAY at the other request, then FIN', action: inSequence(goawayAt(), fin) },
   { ending: 'GOAWAY at the other request, then success', action: inSequence(goawayAt(), succeed) },
-  { ending: 'GOAWAY above all', action: goawayAboveAll() },
-  { ending: 'GOAWAY above all, then success', action: inSequence(goawayAboveAll(), succeed) },
-  { ending: 'GOAWAY above all, then FIN', action: inSequence(goawayAboveAll(), fin) },
-  { ending: 'GOAWAY above all, then at the other request', action: inSequence(goawayAboveAll(), goawayAt()) },
-  { ending: 'GOAWAY above all, then RST_STREAM 8', action: inSequence(goawayAboveAll(), reset(CANCEL)) },
+  { ending: 'GOAWAY above all requests', action: goawayAboveAll() },
+  { ending: 'GOAWAY above all requests, then success', action: inSequence(goawayAboveAll(), succeed) },
+  { ending: 'GOAWAY above all requests, then FIN', action: inSequence(goawayAboveAll(), fin) },
   {
-    ending: 'GOAWAY above all, then at the other request, then success',
+    ending: 'GOAWAY above all requests, then GOAWAY at the other request',
+    action: inSequence(goawayAboveAll(), goawayAt()),
+  },
+  { ending: 'GOAWAY above all requests, then RST_STREAM 8', action: inSequence(goawayAboveAll(), reset(CANCEL)) },
+  {
+    ending: 'GOAWAY above all requests, then GOAWAY at the other request, then success',
     action: inSequence(goawayAboveAll(), goawayAt(), succeed),
   },
   { ending: 'GOAWAY below the other request', action: goawayBelow() },

@@ -72,7 +72,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     async observe({ server, client, record }) {
       server.script('Unary', [UNAVAILABLE, OK]);
       const { status, ms } = await client.unary().ended;
-      record('time until a hedge answers a call whose first attempt fails, ms', ms, 500);
+      record('time until a call succeeds with a hedge after its first attempt fails, ms', ms, 500);
       return status === 'OK' ? 'OK, at once' : status;
     },
     right: 'OK, at once',

@@ -49,7 +49,7 @@ function table(rules: readonly Rule[]): string {
   const rows = rules.map(
     ({ rule, from, right, grpcJs: seen }) => `| ${rule} | ${from} | ${right} | ${seen ? `**${seen}**` : 'the same'} |`,
   );
-  return [`| Rule | From | This library | grpc-js ${version} |`, '| --- | --- | --- | --- |', ...rows].join('\n');
+  return [`| Rule | Source | This library | grpc-js ${version} |`, '| --- | --- | --- | --- |', ...rows].join('\n');
 }
 
 describe('docs/call-lifecycle/grpc-js-comparison.md', () => {

@@ -1,5 +1,6 @@
-// Memory of calls that wait while the channel connects: node --expose-gc waiting-memory.mjs resilient-grpc|nest [SETTINGS AS JSON]
-// Prints { waiting, bytes }: the number of waiting calls, and the heap bytes of each. The peer accepts the connection and stays silent.
+// Measures the memory of calls that wait while the channel connects:
+//   node --expose-gc waiting-memory.mjs resilient-grpc|nest [SETTINGS AS JSON]
+// It prints { waiting, bytes }: the number of waiting calls, and the heap bytes of each. The peer accepts the connection and stays silent.
 import { createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { readMemory } from '../../../bench/memory/memory.mjs';

@@ -15,9 +15,9 @@ type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
 
 /**
  * Returns a class of subchannels that do not connect before their hold-off ends. grpc-js resets its backoff when a connection is READY.
- * Without the hold-off, grpc-js would connect 150 times a second to a server that closes each connection after its SETTINGS. A subchannel
- * is unhealthy while its endpoint is ejected or not serving, so that load-balancing policies do not pick it. A subchannel stays READY if
- * its connection ends while a further connection to the address is READY (gRFC A105).
+ * Without the hold-off, grpc-js would connect 150 times a second to a server that closes each connection after it sends SETTINGS. A
+ * subchannel is unhealthy while its endpoint is ejected or not serving, so that load-balancing policies do not pick it. A subchannel stays
+ * READY if its connection ends while a further connection to the address is READY (gRFC A105).
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,

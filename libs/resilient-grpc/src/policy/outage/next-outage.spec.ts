@@ -91,7 +91,7 @@ describe('outage', () => {
     expect(after(failed(0), ready(500), ended(600, 100), ready(1_400), lasted(1_500)).current).toBeDefined();
   });
 
-  it('continues the outage while the server closes each connection right after its SETTINGS', () => {
+  it('continues the outage while the server closes each connection right after it sends SETTINGS', () => {
     const events = Array.from({ length: 12 }, (_, i) => [ready(i * 5_000), ended(i * 5_000 + 5, 5)]).flat();
     expect(after(...events).current).toMatchObject({ startedAt: 5, connectAttempts: 12, graceEndsAt: 5_005 });
   });

@@ -82,8 +82,8 @@ export function nextOutage(state: OutageState, event: OutageEvent, policy: Outag
       return since !== undefined && event.at - since >= policy.confirmMs ? endOutage(state, event.at) : state;
     }
     case 'connection-ended':
-      // A server that closes each connection right after its SETTINGS makes the channel READY briefly. Without this rule, every connection
-      // would reset the backoff, which would allow 150 connections per second.
+      // A server that closes each connection right after it sends SETTINGS makes the channel READY briefly. Without this rule, every
+      // connection would reset the backoff, which would allow 150 connections per second.
       if (!event.answered && event.livedMs < policy.shortLivedMs) return afterFailedAttempt(state, event.at, policy);
       if (event.answered || event.livedMs >= policy.confirmMs) return endOutage(state, event.at);
       return state;

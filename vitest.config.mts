@@ -5,10 +5,10 @@ import { LongestFirst } from './test/support/longest-first.js';
 const inRoot = (path: string) => new URL(path, import.meta.url).pathname;
 const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
 
-/** Specs of single modules, in virtual time. */
+/** Specs of single modules, next to the sources. */
 const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
 
-/** Tests that change grpc-js for their whole process: each file has a process of its own. */
+/** Tests that change grpc-js for their whole process, so that each file needs its own process. */
 const ISOLATED = ['test/telemetry/*-beside-others.e2e-spec.ts'];
 
 /** Tests of features that can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, server, Terminus, HTTP. */
@@ -28,8 +28,8 @@ const NEST_11 = [
 ];
 
 /**
- * Tests of calls that also run with all calls passing through grpc-js's channel. The unit specs of attempts run on both paths themselves,
- * and `npm run pack:check` runs the tests of outages, policies, scenarios, and streams on this path.
+ * Tests that also run with all calls passing through grpc-js's channel. The unit specs of attempts cover this path themselves, and
+ * `npm run pack:check` runs the tests of outages, policies, scenarios, and streams on this path.
  */
 const CHANNEL_PATH = [
   'test/{calls,operators}/**/*.e2e-spec.ts',
@@ -78,7 +78,7 @@ export const SHIPPING = [
 /** `npm run promises` runs the tests with this tag one at a time and judges the figures that they record. */
 export const TAGS = [{ name: 'timed', description: 'Records wall-clock figures, which "npm run promises" judges.' }];
 
-/** File in which CI counts the tests. */
+/** File for the JSON report, from which CI counts the tests. */
 const RESULTS_FILE = process.env['TEST_RESULTS_FILE'];
 
 /** Prints one line per file, and failures in full; `--reporter verbose` shows each test. */

@@ -133,7 +133,7 @@ function forgottenBy(config, compilerState) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { reports, forgotten } = apiReports(join(REPORTS, '..'));
   const problems = forgotten.map(
-    (label) => `${label}: used by the public API but not exported; export it, or mark its users @internal`,
+    (label) => `${label}: used by the public API but not exported; export it, or mark members that use it @internal`,
   );
   if (process.argv.includes('--check')) {
     const kept = Object.fromEntries(

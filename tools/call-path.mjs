@@ -25,7 +25,7 @@ for (let call = 0; call < MEASURED_CALLS; call++) {
   await get();
   const { result } = await session.post('Profiler.takePreciseCoverage');
   const passed = filesOf(result);
-  // The shortest path counts, because occasional work, such as a timer, is not part of a call.
+  // Keeps the shortest path, because occasional work, such as a timer, is not part of a call.
   if (call === 0 || functionsOf(passed).length < functionsOf(files).length) files = passed;
 }
 session.disconnect();

@@ -1,6 +1,6 @@
-// node tools/packed-dist.mjs: npm runs it before packing. It reduces dist/ to the files that the package needs: modules without comments,
-// and the declarations that the entries import. Then it adds dist/cjs, which contains the same modules, bundled as CommonJS. The next
-// `tsc -b` restores dist/.
+// node tools/packed-dist.mjs: npm runs it before packing. Reduces dist/ to the files that the package needs: modules without comments, and
+// the declarations that the entries import. Then adds dist/cjs, which contains the modules that the entries import, bundled as CommonJS,
+// and a copy of the declarations. The next `tsc -b` restores dist/.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative } from 'node:path';
@@ -50,8 +50,8 @@ for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
 const record = join(DIST, '.tsbuildinfo');
 if (existsSync(record)) rmSync(record);
 
-// A few CommonJS files load faster than one per module. All are in one folder, at the same depth as the bundled ES modules that compute
-// paths from their own location.
+// A few CommonJS files load faster than one per module. All are in one folder directly in dist/, because the bundled modules that compute
+// paths from their own location expect this depth.
 const bundle = await rolldown({
   input: Object.fromEntries(
     entries.map((entry) => [basename(entry.require.default, '.js'), join(LIBRARY, entry.import.default)]),

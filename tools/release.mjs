@@ -1,5 +1,5 @@
 // npm run release: checks the repository, runs `pack:check`, `test:fast`, and `build`, and publishes as a dry run.
-// `npm run release -- --publish` uploads the package; it must run in a CI system for which npm supports signed provenance.
+// `npm run release -- --publish` uploads the package. This command must run in a CI system for which npm supports signed provenance.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 
@@ -58,7 +58,7 @@ function problemsOf({ version, repository }) {
     problems.push(`${tag} is the tag of another commit, ${tagged.slice(0, 7)}; use the next version`);
   if (isDryRun) return problems;
   // The links in the packed pages point to this tag of the repository.
-  if (tagged === undefined) problems.push(`this commit has no tag; run git tag ${tag}, and push it`);
+  if (tagged === undefined) problems.push(`the tag ${tag} does not exist; run git tag ${tag}, and push it`);
   if (repository === undefined)
     problems.push(
       `${LIBRARY}/package.json has no "repository", which provenance requires; write { "url": "git+https://…" }`,

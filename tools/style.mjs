@@ -1,5 +1,6 @@
 // npm run check:style: finds wording that `RULES` forbids, in sources, tests, and docs. `tools/style-allowed.json` lists how many hits are
-// allowed, by file and rule. With --write, the list shrinks to the hits that remain; it never grows. With --start, it allows all hits.
+// allowed, by file and rule. With --write, the list shrinks to the hits that remain; it never grows. With --start, the list is rewritten to
+// allow all current hits.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

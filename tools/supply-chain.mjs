@@ -1,5 +1,5 @@
-// Checks the packages that an application installs with the library and the demo: each license must be in `LICENSES`, and only packages in
-// `SCRIPTS` may have an install script. Reads npm's SBOM and the lock file. `npm run check` runs it.
+// npm run check:supply-chain: checks the packages that an application installs with the library and the demo. Each license must be in
+// `LICENSES`, and only packages in `SCRIPTS` may have an install script. Reads npm's SBOM and the lock file.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

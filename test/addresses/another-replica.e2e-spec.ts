@@ -14,7 +14,7 @@ import {
 } from '../calls/support.js';
 
 const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
-const PATHS = ['on a connection', 'through grpc-js’s channel'] as const;
+const PATHS = ['direct calls', 'calls through grpc-js’s channel'] as const;
 const POLICIES = ['round_robin', 'least_request', 'weighted_round_robin'] as const;
 const EACH = PATHS.flatMap((path) => POLICIES.map((policy) => [policy, path] as const));
 
@@ -60,7 +60,7 @@ async function startReplicas(
   path: (typeof PATHS)[number],
   settings: ClientSettings,
 ): Promise<Replicas> {
-  if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
+  if (path !== 'direct calls') vi.stubEnv(SWITCH, 'off');
   const servers = await Promise.all(Array.from({ length: count }, () => startServer()));
   const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
   const client = await startClient({

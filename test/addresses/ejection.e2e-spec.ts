@@ -7,7 +7,7 @@ import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../sup
 
 const OK = { message: { id: '1' } };
 const FAILED = { status: 'UNAVAILABLE', details: 'no database' } as const;
-const PATHS = [['on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
+const PATHS = [['directly on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
 
 type EndpointEvent = Extract<GrpcClientEvent, { type: 'endpoint' }>;
 

@@ -7,7 +7,7 @@ import { AddressSource } from './address-source.js';
 import { ManyListeners } from './many-listeners.js';
 
 const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
-const PATHS = ['on a connection', 'through grpc-js’s channel'] as const;
+const PATHS = ['direct calls', 'calls through grpc-js’s channel'] as const;
 
 interface Pair {
   readonly servers: readonly [ScriptedGrpcServer, ScriptedGrpcServer];
@@ -17,7 +17,7 @@ interface Pair {
 
 /** Starts two servers and a client, and waits for the connections to both. */
 async function startPair(path: (typeof PATHS)[number], settings: ClientSettings = {}): Promise<Pair> {
-  if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
+  if (path !== 'direct calls') vi.stubEnv(SWITCH, 'off');
   const servers = [await startServer(), await startServer()] as const;
   const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
   const client = await startClient({ url, loadBalancing: 'least_request', ...settings });
@@ -86,7 +86,7 @@ describe('least_request', () => {
 
   it('replaces least_request_experimental in a service config with the least_request of this library', async () => {
     const loadBalancingConfig = [{ unknown_policy: {} }, { least_request_experimental: { choiceCount: 3 } }];
-    const { client } = await startPair('on a connection', {
+    const { client } = await startPair('direct calls', {
       loadBalancing: undefined,
       serviceConfig: { loadBalancingConfig },
     });

@@ -105,17 +105,17 @@ describe('name whose addresses change', () => {
     expect(ended(events)).toEqual([]);
   });
 
-  it.each(['on a connection', "through grpc-js's channel"])(
+  it.each(['direct calls', "calls through grpc-js's channel"])(
     'lets calls of each kind finish on a removed server, despite keepalive pings (%s)',
     async (path) => {
-      if (path !== 'on a connection') {
+      if (path !== 'direct calls') {
         process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'] = 'off';
         onTestFinished(() => {
           delete process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'];
         });
       }
       const { replicas, app, events } = await setUp(3, { channelOptions: { 'grpc.keepalive_time_ms': 300 } });
-      expect(app.client.snapshot().calls.direct).toBe(path === 'on a connection');
+      expect(app.client.snapshot().calls.direct).toBe(path === 'direct calls');
       await waitFor(() => isReady(app, 3), HANG);
       const requests = new Subject<{ messageId: string; order: undefined }>();
       const uploads = new Subject<{ requestId: string; item: string; quantity: number }>();

@@ -450,9 +450,9 @@ function agree(onConnection: ReadonlySet<string>, onChannel: ReadonlySet<string>
   return [...onConnection].some((one) => [...onChannel].some((other) => isSame(one, other)));
 }
 
-describe('calls on a connection and on grpc-js’s channel', () => {
+describe('calls directly on a connection and through grpc-js’s channel', () => {
   it(
-    'ends the calls of random scripts with the same outcome on a connection and on grpc-js’s channel',
+    'ends the calls of random scripts with the same outcome directly on a connection and through grpc-js’s channel',
     { timeout: 600_000 },
     async () => {
       const pairs = [];

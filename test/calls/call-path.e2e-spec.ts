@@ -57,7 +57,7 @@ describe('path of calls', () => {
     expect(client.snapshot().calls).toEqual({ direct: false, reason: 'resolver' });
   });
 
-  it.each(EACH_METHOD)('sends the metadata of call credentials with a %s call on a connection', async (method) => {
+  it.each(EACH_METHOD)('sends the metadata of call credentials with a direct %s call', async (method) => {
     const { client, echo, server } = await scene();
     await toList(callOnce(echo, method));
     const token = credentials.createFromMetadataGenerator((_, callback) => {

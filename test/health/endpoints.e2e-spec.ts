@@ -13,7 +13,7 @@ import { servingOf, startApp, startScripted, statusOf } from './support.js';
 
 const UNCLOSED_CLIENT = bundled(new URL('../support/unclosed-client.mjs', import.meta.url));
 const ORDERS = 'orders.v1.Orders';
-const PATHS = [['on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
+const PATHS = [['directly on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
 
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {

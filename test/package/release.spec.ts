@@ -83,9 +83,9 @@ describe('npm run release', () => {
     expect(status).toBe(1);
   });
 
-  it('publishes nothing if the commit has no tag and package.json names no repository', () => {
+  it('publishes nothing if the version has no tag and package.json names no repository', () => {
     const { status, printed } = release('--publish');
-    expect(printed).toMatch(/^- this commit has no tag; run git tag v/m);
+    expect(printed).toMatch(/^- the tag v\S+ does not exist; run git tag v/m);
     expect(printed).toMatch(/has no "repository", which provenance requires/);
     expect(printed).not.toContain('packed');
     expect(status).toBe(1);

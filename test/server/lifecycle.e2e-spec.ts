@@ -31,7 +31,7 @@ describe('ResilientGrpcServer', () => {
     expect(await ordersOf(served.url).unary('get', { id: '7' })).toMatch(/^14 /);
   });
 
-  it('lets a server listen on the second attempt if the first one fails, and then close', async () => {
+  it('lets a server listen and close after its first listen() has failed', async () => {
     const inUse = createServer();
     await new Promise<void>((resolve) => inUse.listen(0, '127.0.0.1', resolve));
     const url = `127.0.0.1:${String((inUse.address() as AddressInfo).port)}`;

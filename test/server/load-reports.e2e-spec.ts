@@ -60,11 +60,11 @@ describe('loadReports', () => {
     }
   });
 
-  it.each(['on a connection', 'through grpc-js’s channel'])(
+  it.each(['direct calls', 'calls through grpc-js’s channel'])(
     'moves calls from a busy server to an idle one under weighted_round_robin (%s)',
     { timeout: 120_000 },
     async (path) => {
-      if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
+      if (path !== 'direct calls') vi.stubEnv(SWITCH, 'off');
       const busy = await start({ loadReports: true }, ['--busy=8']);
       const idle = await start({ loadReports: true });
       const config = { blackout_period: '0.1s', weight_update_period: '0.1s' };

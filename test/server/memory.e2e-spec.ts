@@ -75,8 +75,8 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
 
 describe('client that stops reading', () => {
   it.each([
-    // The status cannot overtake the unread messages, so the server resets the stream: with CANCEL after the idle timeout, and with
-    // ENHANCE_YOUR_CALM, which clients map to RESOURCE_EXHAUSTED, if the response queue overflows.
+    // The status cannot overtake the unread messages, so the server resets the stream. It uses CANCEL after the idle timeout, and
+    // ENHANCE_YOUR_CALM if the response queue overflows. Clients map ENHANCE_YOUR_CALM to RESOURCE_EXHAUSTED.
     ['generator', status.CANCELLED, IDLE_MS],
     ['observable', status.RESOURCE_EXHAUSTED, 60_000],
   ] as const)(

@@ -31,7 +31,7 @@ it(
     await waitFor(async () => (await server.counts()).streams === 1, PATIENTLY);
     const writtenAt = performance.now();
     socket.write(frame(FRAME.settings, 0, 0, Buffer.alloc(5)));
-    // Keepalive would also close the connection, because this client answers no pings, but not within 60 s.
+    // This client answers no pings, so keepalive would also close the connection, but only after more than 60 s.
     await waitFor(() => socket.closed, PATIENTLY);
     recordTiming(task, 'time from a protocol error until the connection is closed, ms', performance.now() - writtenAt, {
       atMost: 1_500,

@@ -63,7 +63,7 @@ describe.concurrent('SIGTERM', () => {
       const server = await startServer(onTestFinished, LONG_DRAIN);
       const clients = [1, 2].map(() => new PlainClient(server.url, { onTestFinished }));
       await Promise.all(clients.map((client) => client.get()));
-      recordTiming(task, 'time until an idle server ends, ms', await server.terminate(), { atMost: 500 });
+      recordTiming(task, 'time until an idle server exits, ms', await server.terminate(), { atMost: 500 });
       expect(server.output).toMatch(
         /server drained [\d.]+ m?s after the shutdown started: 0 calls finished, 0 streams ended, 0 cut off/,
       );
@@ -77,7 +77,7 @@ describe.concurrent('SIGTERM', () => {
     const server = await startServer(onTestFinished, LONG_DRAIN, [`--upstream=${upstream.url}`]);
     const client = new PlainClient(server.url, { onTestFinished });
     const slow = client.get('held');
-    // The response to this later call shows that both have arrived.
+    // The response to this later call shows that both calls have arrived.
     await client.get();
     server.signal();
     await waitFor(() => server.output.includes('SIGTERM'), PATIENTLY);
@@ -113,7 +113,7 @@ describe.concurrent('SIGTERM', () => {
 
   // test/health/readiness.e2e-spec.ts proves with fake timers that both delays run concurrently.
   it(
-    'exits after SIGTERM and the readiness delays of the server and of the upstream clients',
+    'exits after SIGTERM when the readiness delays of the server and of the upstream clients have passed',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const delay = { timeoutMs: TEST_TIMEOUT_MS, readinessDelayMs: 1_000 };
@@ -146,7 +146,7 @@ describe.concurrent('SIGTERM', () => {
       const session = client.session();
       const streams = [...watches, session, health];
       await waitFor(() => streams.every(({ messages }) => messages.length === 1), PATIENTLY);
-      recordTiming(task, 'time until a server with open streams ends, ms', await server.terminate(), { atMost: 500 });
+      recordTiming(task, 'time until a server with open streams exits, ms', await server.terminate(), { atMost: 500 });
       await waitFor(() => streams.every((stream) => stream.status !== undefined), PATIENTLY);
       expect(watches.map((stream) => stream.status?.code)).toEqual([14, 14, 14]);
       expect(watches[0]?.status?.details).toBe('The server is shutting down');
@@ -183,7 +183,7 @@ describe.concurrent('SIGTERM', () => {
       await waitFor(() => watch.messages.length === 1, PATIENTLY);
       const endedAfterMs = await server.terminate();
       expect(endedAfterMs).toBeGreaterThanOrEqual(800);
-      recordTiming(task, 'time until a server with a readiness delay of 800 ms ends, ms', endedAfterMs, {
+      recordTiming(task, 'time until a server with a readiness delay of 800 ms exits, ms', endedAfterMs, {
         atMost: 800 + 500,
       });
     },
@@ -204,7 +204,7 @@ describe.concurrent('SIGTERM', () => {
       await new Promise((resolve) => session.ping(resolve));
       const endedAfterMs = await server.terminate();
       expect(endedAfterMs).toBeGreaterThan(DRAIN_MS * 0.9 - 5);
-      recordTiming(task, 'time until a server with an incomplete request ends, ms', endedAfterMs, {
+      recordTiming(task, 'time until a server with an incomplete request exits, ms', endedAfterMs, {
         atMost: DRAIN_MS + EXIT_MS,
       });
       expect(server.output).toMatch(/WARN.*0 calls finished, 0 streams ended, 0 cut off, 1 connection cut off/);
@@ -251,7 +251,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       stuck.call.pause();
       const endedAfterMs = await server.terminate();
       expect(endedAfterMs).toBeGreaterThan(DRAIN_MS * 0.9 - 5);
-      recordTiming(task, 'time until a server with streams that do not finish ends, ms', endedAfterMs, {
+      recordTiming(task, 'time until a server with streams that do not finish exits, ms', endedAfterMs, {
         atMost: DRAIN_MS + EXIT_MS,
       });
       stuck.call.resume();
@@ -277,7 +277,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
     frozen.freeze();
     // From now on, the endless stream fills the socket buffers of the system.
     await waitFor(async () => (await server.counts()).streams === 2, PATIENTLY);
-    recordTiming(task, 'time until a server with a frozen client ends, ms', await server.terminate(), {
+    recordTiming(task, 'time until a server with a frozen client exits, ms', await server.terminate(), {
       atMost: DRAIN_MS + EXIT_MS,
     });
   });
@@ -292,7 +292,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       const client = new PlainClient(`localhost:${String(server.port)}`, { tls: true, onTestFinished });
       await client.get();
       await waitFor(async () => (await server.counts()).sockets === 2, PATIENTLY);
-      recordTiming(task, 'time until a server with a hanging TLS handshake ends, ms', await server.terminate(), {
+      recordTiming(task, 'time until a server with a hanging TLS handshake exits, ms', await server.terminate(), {
         atMost: DRAIN_MS + EXIT_MS,
       });
     },

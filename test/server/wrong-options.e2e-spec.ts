@@ -116,7 +116,7 @@ describe('start without usable protos or address', () => {
       /\.url: expected an address of this host with a port, got 'no\.such\.host\.invalid:50051' \(Name resolution failed/,
     ],
   ])(
-    'makes startup fail with one line that names the server option and its expected value for %s',
+    'makes startup fail for %s, with one line that names the server option and its expected value',
     async (_what, options, message) => {
       const { app, log } = await serveOrders(options);
       const failure = await failureOf(app.startAllMicroservices());
@@ -175,7 +175,7 @@ describe('start with invalid TLS credentials', () => {
       /\.credentials: expected an unencrypted private key, got an encrypted one; decrypt it with 'openssl pkey -in key\.pem -out plain\.pem'$/,
     ],
   ])(
-    'makes startup fail with an error about the server credentials, not the address, for %s',
+    'makes startup fail for %s, with an error about the server credentials, not the address',
     async (_what, chain, privateKey, message) => {
       const pair = { cert_chain: chain, private_key: Buffer.from(privateKey) };
       const { app } = await serveOrders({ url: 'localhost:0', credentials: ServerCredentials.createSsl(null, [pair]) });
@@ -185,7 +185,7 @@ describe('start with invalid TLS credentials', () => {
     },
   );
 
-  it('makes startup fail with the code of the TLS error for a cipher list that node:tls rejects', async () => {
+  it('makes startup fail with the code of the TLS error if node:tls rejects the cipher list', async () => {
     const credentials = ServerCredentials.createSsl(null, [{ cert_chain: cert, private_key: key }]);
     // grpc-js reads GRPC_SSL_CIPHER_SUITES once, when it is loaded.
     Object.assign(credentials._getConstructorOptions() ?? {}, { ciphers: 'nope' });
@@ -224,7 +224,7 @@ describe('server that is not connected', () => {
     await app.init();
     vi.advanceTimersByTime(5_000);
     expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
-      `the server for ${url} has not started 5 s after the application started, so it serves no calls; call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), or ignore this line if the application starts the server later`,
+      `the server for ${url} has not started 5 s after the application started, so it serves no calls; call app.startAllMicroservices() after app.connectMicroservice(), or app.listen() after NestFactory.createMicroservice(); ignore this line if the application starts the server later`,
     ]);
     vi.useRealTimers();
   });

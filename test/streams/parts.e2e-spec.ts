@@ -39,7 +39,7 @@ const counters = ({ client }: Side) => client.snapshot().counters;
 const quick = { backoff: { initialBackoffMs: 10, maxBackoffMs: 10 } };
 
 describe('stream of several calls', () => {
-  it('counts the call that the factory makes as part of a replayed session, but not a call that is the source of the session', async () => {
+  it('treats the call of the factory as part of a replayed session, but not the call that is the source of the session', async () => {
     const [a, b] = [await startSide(), await startSide()];
     const session = replayUnacknowledged((out) => a.echo.bidi(out), b.echo.serverStream({}, { timeoutMs: 60_000 }), {
       id: ({ number }) => number,
@@ -58,7 +58,7 @@ describe('stream of several calls', () => {
     await waitFor(() => counters(b).cancelled === 1);
   });
 
-  it('keeps a call that is the request source of an inner call separate from the resumable stream', async () => {
+  it('does not treat a call as part of a resumable stream if the call is the request source of another call', async () => {
     const one = await startSide();
     one.server.script('ClientStream', { requests: 'leave', message: {} });
     await one.client.waitForReady();
@@ -74,7 +74,7 @@ describe('stream of several calls', () => {
     expect(one.client.activeCalls()).toMatchObject([{ path: '/testing.v1.Echo/Bidi', sent: 0 }]);
   });
 
-  it('keeps a call to which the factory itself subscribes separate from the resumable stream', async () => {
+  it('does not treat a call as part of a resumable stream if the factory itself subscribes to the call', async () => {
     const one = await startSide();
     const separate: { received: number; end: string }[] = [];
     const seen = watch(
@@ -139,7 +139,7 @@ describe('stream of several calls', () => {
   it.each([
     ['the response of another call', ({ echo }: Side) => echo.unary({}).pipe(switchMap(() => echo.serverStream({})))],
     ['defer()', ({ echo }: Side) => defer(() => echo.serverStream({})).pipe(map((message) => message))],
-  ])('includes a call that is started by %s in a resumable stream', async (_, stream) => {
+  ])('treats a call as part of a resumable stream if the call is started by %s', async (_, stream) => {
     const one = await startSide();
     const seen = watch(resumable(() => stream(one), { ...BY_NUMBER, ...quick }));
     await waitFor(() => seen.received === 1);

@@ -22,9 +22,9 @@ function sendOnce(call: ScriptedCall) {
   return { messages: Number(from) > 0 ? [] : [{ sequence: '1' }], never: true };
 }
 
-describe('feeds without messages', () => {
+describe('quiet feeds', () => {
   it(
-    'reopens feeds soon after their server restarts, but not all at once',
+    'reopens quiet feeds soon after their server restarts, but not all at once',
     { timeout: 60_000, tags: ['timed'] },
     async ({ task }) => {
       const { orders, client, close } = await startOrdersApp({ url: server.url });

@@ -130,7 +130,7 @@ describe('resumed stream', () => {
     await waitFor(() => feed.end !== 'open');
     const { counters, recent, methods, errors } = app.client.snapshot();
     expect([counters.failed, recent.failed, methods[0]?.failed]).toEqual([1, 1, 1]);
-    // On a busy machine, a second call may start after the deadline. It is rejected, and has an error of its own.
+    // On a busy machine, a second call may start after the deadline. It is rejected, and its error is listed separately.
     expect(new Set(errors.map(({ path, count }) => `${path} ${String(count)}`))).toEqual(
       new Set(['/orders.v1.Orders/Watch 1']),
     );

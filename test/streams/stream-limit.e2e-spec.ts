@@ -20,7 +20,7 @@ const FEED = { messages: [{}], never: true };
 const interceptor: Interceptor = (options, next) => new InterceptingCall(next(options));
 /** Client settings for each of the two paths that a call can take. Calls with interceptors use grpc-js's channel. */
 const PATHS: readonly (readonly [string, ClientSettings])[] = [
-  ['on a connection', {}],
+  ['directly on a connection', {}],
   ["through grpc-js's channel", { channelOptions: { interceptors: [interceptor] } }],
 ];
 
@@ -138,7 +138,7 @@ describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) =>
       .calls('ServerStream')
       .map(({ requests: [request] }) => Number((request as { number?: unknown } | undefined)?.number));
     for (const number of numbers) feeds.subscriptions[number]!.unsubscribe();
-    // Connections are listed in the order in which they became READY.
+    // Connections are listed in the order of their first attempts to connect, and round_robin starts with a random address.
     const emptied = () => client.snapshot().connections.find(({ address }) => address === servers[1].url);
     await waitFor(() => emptied()?.streams?.open === 0);
     const next = openFeeds(client, 2);

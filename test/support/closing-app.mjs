@@ -1,6 +1,6 @@
-// An application in its own process. On an IPC message, it closes, and the process must then exit on its own:
+// An application in its own process. It reports the state of its client over IPC, and closes when it receives an IPC message. The process
+// must then exit on its own. Usage:
 //   node closing-app.mjs URL [--tls] [--connect-timeout MS]
-// Reports the state of its client over IPC.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -27,8 +27,8 @@ const WINDOW_INCREMENT_BYTES = 2 ** 31 - 1 - 65_535;
 export const KEY = 'x-call';
 
 /**
- * Metadata whose `KEY` is `key` in braces. Braces take 15 and 14 bits in Huffman coding, so Node's HPACK encoder sends short values in
- * braces without it.
+ * Metadata whose `KEY` is `key` in braces. Braces take 15 and 14 bits in Huffman coding, so Node's HPACK encoder does not apply
+ * Huffman coding to short values in braces.
  */
 export const keyed = (key: string): Readonly<Record<string, string>> => ({ [KEY]: `{${key}}` });
 

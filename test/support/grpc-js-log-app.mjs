@@ -1,4 +1,4 @@
-// An application in its own process, because grpc-js reads GRPC_TRACE when it is imported:
+// An application in its own process, because grpc-js reads GRPC_TRACE when it is imported. Usage:
 //   node grpc-js-log-app.mjs URL OPTIONS TIMEOUT_MS
 // OPTIONS are the options of forRoot, as JSON. Makes a call with the timeout TIMEOUT_MS, closes the application, and then connects with
 // grpc-js alone. Writes each line of Nest's logger to stdout, as JSON, and '--- closed' to stderr after the application has closed.

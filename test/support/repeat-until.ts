@@ -3,8 +3,8 @@ import type { Truthy } from 'nestjs-resilient-grpc/testing';
 const MAX_TRIES = 50;
 
 /**
- * Repeats `run` until it returns a truthy value, and resolves to that value. For events that may not occur on a busy machine, for example
- * that the server receives a call before a short deadline. Unlike `waitFor`, it fails with the first error that `run` throws.
+ * Repeats `run` until it returns a truthy value, and resolves to that value. Use it for events that may not occur on a busy machine,
+ * such as the arrival of a call at the server before a short deadline. Unlike `waitFor`, it fails with the first error that `run` throws.
  *
  * @throws Error that names `event` if 50 runs return no truthy value
  */

@@ -100,7 +100,7 @@ export class Replicas {
     this.nameServer.addresses = replicas.map(({ address }) => address);
   }
 
-  /** Ends the held calls: each Get of 'hold', and each Watch. */
+  /** Ends the held calls: each Get with the ID 'hold', and each Watch. */
   release(): void {
     for (const end of this.held) end();
     this.held.clear();
@@ -140,8 +140,8 @@ export class Replicas {
   }
 
   /**
-   * Handlers of `replica`. Get and Create respond after the latency, except a Get of 'hold', which responds at `release()`. Each Watch
-   * ends at `release()`; Session and Upload end with their requests.
+   * Handlers of `replica`. Get and Create respond after the latency, except a Get with the ID 'hold', which responds at `release()`.
+   * Each Watch ends at `release()`; Session and Upload end with their requests.
    */
   private methods(replica: Replica) {
     const count = (call: { getPeer(): string }): void => {

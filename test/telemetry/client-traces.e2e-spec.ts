@@ -301,7 +301,7 @@ describe('parent span of a call', () => {
     expect(parentOf(spansNamed(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('subscribed')));
   });
 
-  it('starts the span of a call as a child of the span that was active when the call was created if none is active when the caller subscribes', async () => {
+  it('starts the span of a call as a child of the span that was active when the call was created, if no span is active when the caller subscribes', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     let call = echo.unary({});

@@ -41,7 +41,7 @@ class OnDemandReader extends MetricReader {
 
 export type Attributes = Readonly<Record<string, unknown>>;
 
-/** Registers the official SDK for one test; returns access to what it has collected. */
+/** Registers the official SDK for one test; returns functions that read the collected telemetry and create spans. */
 export function collectTelemetry() {
   const reader = new OnDemandReader();
   const meters = new MeterProvider({ readers: [reader] });

@@ -154,7 +154,7 @@ describe('gRPC metrics of a server', () => {
     ['Watch', (client) => read(client.watch({ from: '5' })), 1, 3],
     ['Upload', (client) => sent.upload(client, ['1', '2']), 2, 1],
     ['Session', (client) => sent.session(client, ['1', '2', '3']), 3, 3],
-  ])('sums up the bytes of all messages of %s in both directions', async (method, call, requests, responses) => {
+  ])('sums up the bytes of all messages of %s in each direction', async (method, call, requests, responses) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.watch = () => of(event(1), event(2), event(3));

@@ -46,7 +46,7 @@ it('fails no idempotent call of the resilient client under planned chaos, althou
   });
   const options = { seed: 11, durationMs: 5_500, distanceMs: [200, 500], quietMs: 800, faults, signal } as const;
   const { steps } = planChaos(options);
-  console.log(`chaos of seed 11: ${steps.map(({ fault, forMs }) => `${fault} ${forMs} ms`).join(', ')}`);
+  console.log(`chaos with seed 11: ${steps.map(({ fault, forMs }) => `${fault} ${forMs} ms`).join(', ')}`);
   expect(new Set(steps.map(({ fault }) => fault)).size).toBeGreaterThanOrEqual(5);
   await chaos(options, async ({ signal: over }) => {
     const load = CallLoad.start(20, (number) => echo.unary({ number }));

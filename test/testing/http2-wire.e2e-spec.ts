@@ -94,7 +94,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(Buffer.concat(bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
 
-  it('sends GOAWAY from an Http2FaultProxy with the given last stream ID and debug data', async () => {
+  it('sends GOAWAY from an Http2FaultProxy with the given debug data and last stream ID, by default the ID of the newest call', async () => {
     call();
     await waitFor(() => served.length === 1);
     proxy.goaway({ lastStreamId: 'none', debugData: 'soon' });
@@ -107,7 +107,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     ]);
   });
 
-  it('rejects a call in an Http2FaultProxy by GOAWAY with an error code, which also ends earlier calls', async () => {
+  it('rejects a call by a GOAWAY from an Http2FaultProxy, and ends earlier calls if the GOAWAY has an error code', async () => {
     const before = call();
     await waitFor(() => served.length === 1);
     proxy.failCalls({ kind: 'goaway', code: 'INTERNAL_ERROR', debugData: 'broken' });
@@ -146,7 +146,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
       { upstreamTls: { key: 'x', cert: 'y' } },
       'Http2FaultProxy.upstreamTls: expected key, cert, and ca in PEM format',
     ],
-  ])('rejects the Http2FaultProxy upstream %s with the options %j', async (upstream, options, why) => {
+  ])('rejects Http2FaultProxy.start() with the upstream %s and the options %j', async (upstream, options, why) => {
     await expect(Http2FaultProxy.start(upstream, options)).rejects.toThrow(why);
   });
 

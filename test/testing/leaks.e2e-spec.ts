@@ -20,7 +20,7 @@ async function reportOf(leaks: ReturnType<typeof captureLeaks>): Promise<string>
 }
 
 describe('captureLeaks', () => {
-  it('reports an open call and a client that was not closed as leaks', async () => {
+  it('reports an open call, an unclosed client, and its socket as leaks', async () => {
     const leaks = captureLeaks();
     const server = await ScriptedGrpcServer.start({
       protoPath: PROTO,
@@ -104,7 +104,7 @@ describe('captureLeaks', () => {
     unread.accepted.destroy();
     await leaks.settled();
 
-    // Node never closes such a socket; unref() on its handle lets the process exit.
+    // Node never closes a socket that is reset in the same turn as end(); unref() on its handle lets the process exit.
     const lost = await connected();
     const { _handle: handle } = lost.socket as unknown as { readonly _handle: { unref(): void } };
     lost.socket.on('error', () => undefined);
@@ -126,7 +126,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('reports where each leaked resource was created if trace is true, including accepted sockets', async () => {
+  it('reports where each leaked resource, including an accepted socket, was created if trace is true', async () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');

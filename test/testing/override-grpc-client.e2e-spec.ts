@@ -111,7 +111,7 @@ describe('overrideGrpcClient', () => {
     expect(server.calls('Get')[0]?.metadata.get('x-tenant')).toEqual(['one']);
   });
 
-  it('overrides a client url that is undefined outside production', async () => {
+  it('overrides a client url that is undefined in the application', async () => {
     const nowhere = { url: undefined as never };
     app = await overrideGrpcClient(createBuilder(nowhere), 'orders', { url: server.url }).compile();
     await expect(app.get(Shop).item('7')).resolves.toBe('tea');
@@ -127,7 +127,7 @@ describe('overrideGrpcClient', () => {
     ['a misspelled name', 'ordres', "No gRPC client 'ordres'; did you mean 'orders'?"],
     ['an unknown symbol', Symbol('stock'), "No gRPC client 'stock'; known clients: 'orders'"],
   ])('rejects a client override for %s', async (_what, name, message) => {
-    // A warm client connects at startup. Its connection would leak if compile() did not close the rejected application.
+    // A warm client connects when it is created. Its connection would leak if compile() did not close the rejected application.
     const newLeaks = captureLeaks();
     const warm = createBuilder({ url: server.url, connection: 'warm' });
     const builder = overrideGrpcClient(warm, name, { url: server.url });
@@ -150,7 +150,7 @@ describe('overrideGrpcClient', () => {
     ],
     ['the promise of a testing module', () => Test.createTestingModule({}).compile(), 'a Promise'],
     ['nothing', () => undefined, 'nothing'],
-  ])('rejects a client override of %s and shows the builder to write', async (_what, make, got) => {
+  ])('rejects a client override of %s with an error that shows the correct call', async (_what, make, got) => {
     const given: unknown = make();
     const builder = got === 'a Promise' ? given : await given;
     expect(() => overrideGrpcClient(builder as never, 'orders', { url: server.url })).toThrow(

@@ -364,7 +364,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(async () => (await client.unary({})).error === undefined);
     });
 
-    it('serves new connections after a restart while a graceful stop of a ScriptedGrpcServer still waits', async () => {
+    it('serves new connections after a restart while a graceful stop of a ScriptedGrpcServer still waits for calls', async () => {
       const { answer } = await held();
       const stopped = server.stop('graceful');
       await server.restart();
@@ -383,7 +383,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => server.counts('UnsafeUnary').disconnected === 1);
     });
 
-    it('ends the calls that an earlier graceful stop of a ScriptedGrpcServer is still awaiting when a forced stop follows a restart', async () => {
+    it('ends the calls that a graceful stop of a ScriptedGrpcServer still awaits, if the server is restarted and then stopped by force', async () => {
       const { answer } = await held();
       const stopped = server.stop('graceful');
       await server.restart();
@@ -403,8 +403,8 @@ describe('ScriptedGrpcServer', () => {
       expect(server.connections).toEqual({ accepted: 2, open: 1 });
     });
 
-    it.each(['before', 'while'])(
-      'does not restart a ScriptedGrpcServer that is closed %s it restarts',
+    it.each(['before', 'during'])(
+      'rejects restart() if the ScriptedGrpcServer is closed %s the restart',
       async (when) => {
         if (when === 'before') await server.close();
         const refused = expect(server.restart()).rejects.toThrow(

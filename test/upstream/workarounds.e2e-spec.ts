@@ -26,7 +26,7 @@ describe('installed version of the dependency', () => {
       const version = /\((.+)\)\s*$/.exec(stdout)?.[1];
       const outcome = stdout.startsWith('shown ')
         ? 'shown'
-        : `${version} no longer shows: ${defect}. If the whole peer range has the fix, remove its row from ${PAGE} and the code, if any, in its third column: ${removableCode}`;
+        : `${version} no longer has this defect: ${defect}. If every version in the peer range has the fix, remove the row of the defect from ${PAGE}, and the code, if any, that its third column lists: ${removableCode}`;
       expect(outcome).toBe('shown');
     },
     180_000,

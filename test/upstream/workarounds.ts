@@ -32,7 +32,7 @@ export const PROGRAMS: readonly string[] = readdirSync(join(ROOT, 'docs/upstream
 
 const [WORKED_AROUND = '', OPEN = ''] = pageText(PAGE).split('\n## Without a workaround\n');
 
-/** The rows of the page's tables, except those without a workaround. */
+/** The rows of the page's tables, except the table under 'Without a workaround'. */
 export const WORKAROUNDS: readonly Workaround[] = rowsOf(WORKED_AROUND);
 
 /** The defects without a workaround. */

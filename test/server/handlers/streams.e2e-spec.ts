@@ -159,7 +159,7 @@ describe('response stream', () => {
     await waitFor(() => orders.server.lingeringHandlers === 0 && orders.server.activeStreams().length === 0);
   });
 
-  it('ends a response stream and logs its method if its Observable exceeds maxQueuedResponseBytes', async () => {
+  it('ends a response stream and logs its method if the queued messages of its Observable exceed maxQueuedResponseBytes', async () => {
     const source = new Subject<unknown>();
     handlers.watch = () => source;
     const client = orders.newClient();

@@ -12,10 +12,11 @@ import { PlainClient } from '../support/plain-client.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** CPU time of each call in milliseconds. Long calls, so that few are needed: a busy machine may lack the time to send and read many. */
+/** CPU time of each call in milliseconds. Calls are long, so that few are needed. A busy machine may lack the time for many calls. */
 const BUSY_MS = 100;
-/** Number of calls, which take 20 s in total. The deadlines leave time for a busy machine. */
+/** Number of calls in the burst, which take 20 s in total. */
 const CALLS = 200;
+/** Timeout of each call, which leaves time for a busy machine. */
 const TIMEOUT_MS = 4_000;
 /** Number of sequential calls before the burst, from which the server measures how long the method takes. */
 const WARM_UP = 12;

@@ -101,7 +101,8 @@ export class ParityClient {
     });
     const ended = new Promise<Answer>((resolve) => {
       call.on('status', (status: StatusObject) => {
-        // A response stream that ends with OK emits its remaining messages before 'end'. Any other call has emitted all messages by now.
+        // A response stream that ends with OK emits its remaining messages before 'end'. Any other call emits its last message before
+        // the next event-loop turn.
         if ('readable' in call && status.code === 0) call.on('end', () => resolve({ messages, headers, status }));
         else setImmediate(() => resolve({ messages, headers, status }));
       });

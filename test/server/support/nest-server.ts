@@ -98,13 +98,13 @@ export class NestServer {
     if (pid !== undefined) process.kill(pid, 'SIGTERM');
   }
 
-  /** Sends SIGTERM, waits until the process exits, and resolves to the duration in milliseconds that the process reports. */
+  /** Sends SIGTERM, waits until the process exits, and resolves to the time since SIGTERM, in milliseconds, that the process reports. */
   async terminate(): Promise<number> {
     await this.child.terminate(HANG_MS);
     return this.endedAfterMs;
   }
 
-  /** Waits until the process exits after an earlier signal, and resolves to the duration in milliseconds that it reports. */
+  /** Like `terminate`, but for a SIGTERM that was sent earlier. */
   async ended(): Promise<number> {
     await this.exited();
     return this.endedAfterMs;

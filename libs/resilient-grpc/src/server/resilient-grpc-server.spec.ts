@@ -81,8 +81,8 @@ describe('ResilientGrpcServer', () => {
     clock.advance(60_000);
     expect(lines).toEqual([
       'the server for 127.0.0.1:0 has not started 5 s after the application started, so it serves no calls; ' +
-        'call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), ' +
-        'or ignore this line if the application starts the server later',
+        'call app.startAllMicroservices() after app.connectMicroservice(), or app.listen() after NestFactory.createMicroservice(); ' +
+        'ignore this line if the application starts the server later',
     ]);
   });
 

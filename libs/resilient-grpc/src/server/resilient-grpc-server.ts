@@ -282,8 +282,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     if (this.drain.draining) return;
     const text =
       `the server for ${this.url} has not started ${duration(START_CHECK_DELAY_MS)} after the application started, so it serves no calls; ` +
-      'call app.startAllMicroservices() after app.connectMicroservice() (app.listen() after NestFactory.createMicroservice()), ' +
-      'or ignore this line if the application starts the server later';
+      'call app.startAllMicroservices() after app.connectMicroservice(), or app.listen() after NestFactory.createMicroservice(); ' +
+      'ignore this line if the application starts the server later';
     this.ownLogger.warn(new LogLine('warn', text, { event: 'not-started', address: this.url }));
   };
 

@@ -4,7 +4,10 @@ import process from 'node:process';
 
 const STEP_MS = 10;
 const SAMPLE_MS = 1_000;
-/** Unit in which Linux reports CPU time; fixed for user space (https://man7.org/linux/man-pages/man5/proc_stat.5.html). */
+/**
+ * Number of ticks per second, constant for user space. Linux reports CPU times in ticks
+ * (https://man7.org/linux/man-pages/man5/proc_stat.5.html).
+ */
 const TICKS_PER_SECOND = 100;
 
 /**

@@ -42,8 +42,8 @@ export class Sentinel {
   }
 
   /**
-   * Returns the worst load in the samples that end later than one second before `from`, up to the first sample that ends at or after
-   * `until`. Both times are in milliseconds since 1970.
+   * Returns the worst load in the samples that end after `from - 1_000`, up to the first sample that ends at or after `until`. Both times
+   * are in milliseconds since 1970.
    */
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // Waits for the sample that covers the end of the period.

@@ -19,7 +19,7 @@ const PLAY_MS = { short: 10_000, full: 180_000 };
 /** Calls per second. */
 const RATES = { counts: { reads: 40, writes: 20 }, all: { reads: 100, writes: 50 } };
 
-/** Every connection is reset one second after it was opened, with calls in flight: three times, for 10 s, or for 3 minutes. */
+/** Each connection is reset one second after it became READY, with calls in flight. A run lasts for three resets, 10 s, or 3 minutes. */
 export const droppedEachSecond: Scenario = {
   name: 'dropped-each-second',
   promise:
@@ -30,7 +30,7 @@ export const droppedEachSecond: Scenario = {
     // Measured at the proxy. Includes the current period without a connection.
     'longest time without a connection, ms': { atMost: 1_000, timed: true },
     'reads failed': { atMost: 0 },
-    'writes failed that were not on the wire': { atMost: 0 },
+    'failed writes that were not on the wire': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
   },
   measure: (run) => againstEach(run, (kind) => drop(run, kind)),

@@ -27,7 +27,7 @@ export const flappingServer: Scenario = {
     // The client makes one connection at first, or two if no call started on the first one. Then it makes one after each backoff.
     'connections sooner than the backoff': { atMost: 0, timed: true },
     // Even if accepts are delayed, the average time between connections is no shorter than the shortest backoff.
-    'connections above one per 0.8 s': { atMost: 0 },
+    'connections in excess of one per 0.8 s': { atMost: 0 },
     'health states other than down after the grace period': { atMost: 0 },
     'log lines': { atLeast: 1, atMost: 4 },
     'recoveries of the server': { atLeast: MIN_RECOVERIES },
@@ -85,7 +85,7 @@ async function measureShortLivedConnections(run: Run, lengthMs: number) {
     seconds,
     connections: acceptedAt.length,
     'connections sooner than the backoff': acceptedAt.filter((at, index) => at - first < minMsUntil(index)).length,
-    'connections above one per 0.8 s': Math.max(0, acceptedAt.length - 3 - seconds / 0.8),
+    'connections in excess of one per 0.8 s': Math.max(0, acceptedAt.length - 3 - seconds / 0.8),
     'health states other than down after the grace period': other,
     'log lines': aboveDebug(app).length,
     'calls failed': calls.failed.length,

@@ -53,7 +53,7 @@ async function follow(run: Run): Promise<Measured> {
   await reach(() => before.calls.length >= half, { intervalMs: 100 });
   await stop(before);
   usualMs = 3 * USUAL_MS;
-  // The delay follows within seconds, because all latencies exceed it.
+  // The hedging delay adapts within seconds, because all new latencies exceed it.
   const between = reads(run, app, PER_SECOND);
   await reach(() => between.calls.length >= half / 2, { intervalMs: 100 });
   await stop(between);
@@ -69,6 +69,6 @@ async function follow(run: Run): Promise<Measured> {
     hedges: hedged,
     'p99 relative to the usual latency': quantile(latenciesOf(before), 0.99) / USUAL_MS,
     'p99 relative to the usual latency, after it tripled': quantile(latenciesOf(after), 0.99) / usualMs,
-    'delay at the end, ms': app.client.snapshot().hedgingDelays[0]?.delayMs ?? NaN,
+    'hedging delay at the end, ms': app.client.snapshot().hedgingDelays[0]?.delayMs ?? NaN,
   };
 }

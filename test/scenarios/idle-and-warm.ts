@@ -53,7 +53,7 @@ async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
   await firstValueFrom(idle.orders.get({ id: '2' }));
   return {
     'connections without a call': beforeFirstCall + again,
-    'next call of the idle channel, ms': performance.now() - calledAt,
+    'latency of the next call of the idle channel, ms': performance.now() - calledAt,
     'warm connections': warmProxy.counters.accepted,
     'longest time until a warm connection is ready, ms': Math.max(...afterMs),
     'calls failed': idle.client.snapshot().counters.failed + warm.client.snapshot().counters.failed,

@@ -20,8 +20,8 @@ export const idleTimes: Scenario = {
     'No call fails or is sent twice if servers close idle connections, if the client closes connections before a load balancer silently drops them, or if pings keep connections open. The exception is a call that is in transit when the server closes its connection.',
   bounds: {
     calls: { atLeast: CALLERS * ROUNDS.short },
-    failed: { atMost: 0 },
-    'sent twice': { atMost: 0 },
+    'calls failed': { atMost: 0 },
+    'calls sent twice': { atMost: 0 },
     'slowest call, ms': { atMost: 2_000, timed: true },
     'connections that the server closed': { atLeast: CALLERS },
     'connections dropped silently': { atMost: 0 },
@@ -65,16 +65,19 @@ async function measureIdleTimes(run: Run, kind: UpstreamKind): Promise<Measured>
   const latenciesMs = [...atServer.latenciesMs, ...behindBalancer.latenciesMs, ...last.latenciesMs];
   return {
     calls: latenciesMs.length,
-    failed: failures.length,
+    'calls failed': failures.length,
     ...(failures.length > 0 && { 'first failure': String(failures[0]) }),
-    'sent twice': sentTwice(closing) + sentTwice(patient),
+    'calls sent twice': sentTwice(closing) + sentTwice(patient),
     'slowest call, ms': Math.max(...latenciesMs),
     'connections that the server closed': closed(),
     'connections dropped silently': dropped,
   };
 }
 
-/** Makes both kinds of calls from each caller, with pauses: first for a number of rounds, then until `until` returns true. */
+/**
+ * Alternates writes and reads from each caller, with a pause after each call. Each caller ends after at least `ROUNDS` rounds, when `until`
+ * returns true.
+ */
 async function makeCallsWithPauses(
   run: Run,
   callers: readonly OrdersOf[],

@@ -9,7 +9,7 @@ const DOWN_MS = 1_000;
 /** At most two, because three or more outages within a minute share one grace period (policy/outage). */
 const KILLS = { short: 1, full: 2 };
 
-/** A server is killed with many reads in flight. The scenario retry-budget-during-an-outage covers calls that all fail. */
+/** A server is killed with many reads in flight. The scenario retry-budget-during-an-outage covers an outage in which all calls fail. */
 export const killUnderConcurrency: Scenario = {
   name: 'kill-under-concurrency',
   promise:
@@ -17,7 +17,7 @@ export const killUnderConcurrency: Scenario = {
   bounds: {
     'reads failed': { atMost: 0 },
     'retries refused': { atMost: 0 },
-    'calls in flight that were retried, %': { atLeast: 100 },
+    'retries relative to calls in flight, %': { atLeast: 100 },
     // The tolerance of 10 ms covers the rounding of two processes, which report times in whole milliseconds.
     'shortest downtime, ms': { atLeast: DOWN_MS - 10 },
     'time from first to last arrival, ms': { atMost: 600, timed: true },
@@ -64,7 +64,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
     calls: rounds * IN_FLIGHT,
     'reads failed': failures.length,
     'retries refused': refused,
-    'calls in flight that were retried, %': (100 * client.snapshot().counters.retried) / (rounds * IN_FLIGHT),
+    'retries relative to calls in flight, %': (100 * client.snapshot().counters.retried) / (rounds * IN_FLIGHT),
     'shortest downtime, ms': Math.min(...downMs),
     'longest downtime, ms': Math.max(...downMs),
     'time from first to last arrival, ms': arrivedWithinMs,

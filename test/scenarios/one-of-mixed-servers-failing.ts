@@ -60,7 +60,7 @@ export const oneOfMixedServersFailing: Scenario = {
       [`time until the ejection, ${name}, ms`, { atMost: MAX_EJECTION_DELAY_MS, timed: true }],
       [`reads after the ejection, ${name}`, { atLeast: 100 }],
       [`reads that failed after the ejection, ${name}`, { atMost: 0 }],
-      [`reads that failed from 2 s on, ${name}, %`, { atMost: 0.1, timed: true }],
+      [`reads failed after the first 2 s, ${name}, %`, { atMost: 0.1, timed: true }],
       [`reads that reached a server twice, ${name}`, { atMost: 0 }],
       [`healthy servers ejected, ${name}`, { atMost: 0 }],
     ]),
@@ -104,7 +104,7 @@ async function measure(
     [`reads that failed, ${name}`]: reads.failed.length,
     ...(reads.failed[0] && { [`first failure, ${name}`]: String(reads.failed[0].error) }),
     [`reads that failed after the ejection, ${name}`]: failedFrom(ejectedAt),
-    [`reads that failed from 2 s on, ${name}, %`]: (failedFrom(adaptedFrom) / from(adaptedFrom).length) * 100,
+    [`reads failed after the first 2 s, ${name}, %`]: (failedFrom(adaptedFrom) / from(adaptedFrom).length) * 100,
     [`reads that reached a server twice, ${name}`]: servers.all.reduce((sum, one) => sum + one.duplicates('Get'), 0),
     [`healthy servers ejected, ${name}`]: ejected.filter(({ address }) => address !== unhealthy.url).length,
   };

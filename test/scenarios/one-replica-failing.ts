@@ -95,7 +95,10 @@ function settings(run: Run): Partial<GrpcClientSettings> {
   };
 }
 
-/** Settings for round_robin, under which half of the first attempts fail; the default budget permits retries of a tenth of the calls. */
+/**
+ * Settings for round_robin, under which half of the first attempts fail. They enlarge the retry budget, because the default budget permits
+ * retries of only about a tenth of the calls.
+ */
 function withBudget(run: Run): Partial<GrpcClientSettings> {
   return {
     ...settings(run),

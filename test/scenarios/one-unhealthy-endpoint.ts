@@ -9,7 +9,7 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const ENDPOINTS = 3;
-/** The default panic threshold is half of the endpoints. */
+/** Minimum number of endpoints in use: the default panic threshold, which is half of the endpoints, rounded up. */
 const MIN_ENDPOINTS = 2;
 const LATENCY_MS = 20;
 const SLOWDOWN_FACTOR = 25;
@@ -18,7 +18,7 @@ const CALLS_PER_SECOND = { counts: 60, all: 200 };
 const MAX_EJECTION_DELAY_MS = 2_000;
 const MEASURED_MS = { short: 4_000, full: 20_000 };
 
-/** A fault of the first endpoints. */
+/** A fault of one or more endpoints. */
 interface Fault {
   readonly name: string;
   readonly urls: readonly string[];
@@ -37,7 +37,7 @@ export const oneUnhealthyEndpoint: Scenario = {
     'calls failed, failing': { atMost: 0, timed: true },
     'calls failed after the ejection, failing': { atMost: 0 },
     'calls failed, slow': { atMost: 0 },
-    'calls failed from 2 s on, frozen': { atMost: 0, timed: true },
+    'calls failed after the first 2 s, frozen': { atMost: 0, timed: true },
     'calls failed, flapping': { atMost: 0 },
     'endpoints ejected, failing': { atLeast: 1, atMost: 1 },
     'endpoints ejected, slow': { atLeast: 1, atMost: 1 },
@@ -110,7 +110,7 @@ async function measure(run: Run, fault: Fault): Promise<Measured> {
       [`calls, ${fault.name}`]: calls.calls.length,
       [`calls failed, ${fault.name}`]: failed.length,
       [`calls failed after the ejection, ${fault.name}`]: failed.filter((at) => at > ejectedAt).length,
-      [`calls failed from 2 s on, ${fault.name}`]: failed.filter((at) => at >= from).length,
+      [`calls failed after the first 2 s, ${fault.name}`]: failed.filter((at) => at >= from).length,
       ...(calls.failed[0] && { [`first failure, ${fault.name}`]: String(calls.failed[0].error) }),
       [`endpoints ejected, ${fault.name}`]: new Set(ejected).size,
       [`p99 ms of healthy endpoints, ${fault.name}`]: healthy,

@@ -21,7 +21,7 @@ const PLAY_MS = { short: 1_000, full: 20_000 };
 const MIN_CALLS = 10;
 const MIN_ATTEMPTS = 3;
 
-/** Calls that would outlast their deadlines: retries, hanging attempts, waits for a channel, streams, and resumed streams. */
+/** Calls that would outlast their deadlines: retried, hanging, and waiting calls, streams, and resumed streams. */
 export const overallTimeouts: Scenario = {
   name: 'overall-timeouts',
   promise:

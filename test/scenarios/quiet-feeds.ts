@@ -26,7 +26,7 @@ export const quietFeeds: Scenario = {
     'If the call of a silent feed or session is ended every 6 s by an idle timeout, a maximum connection age, or a proxy, the next call starts within 500 ms each time. The feed or session never fails, and no warning about it is logged.',
   bounds: {
     'feeds and sessions that ended for their subscriber': { atMost: 0 },
-    'log warnings that a stream was not retried': { atMost: 0 },
+    'warnings that a stream was not retried': { atMost: 0 },
     'resumes of the least resumed stream': { atLeast: RESUMES.short },
     'longest time until the next call starts, ms': { atMost: 500, timed: true },
   },
@@ -92,7 +92,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   await reach(() => streams.every(({ gapsMs, ends }) => gapsMs.length >= enough || ends.length > 0));
   const figures = {
     'feeds and sessions that ended for their subscriber': streams.flatMap(({ ends }) => ends).length,
-    'log warnings that a stream was not retried': app.clients.flatMap(({ lines }) => lines.filter(isUnretried)).length,
+    'warnings that a stream was not retried': app.clients.flatMap(({ lines }) => lines.filter(isUnretried)).length,
     'resumes of the least resumed stream': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
     'longest time until the next call starts, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),
   };

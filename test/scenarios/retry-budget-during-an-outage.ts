@@ -53,7 +53,7 @@ async function measureOutage(run: Run, kind: UpstreamKind): Promise<Measured> {
   return {
     'calls while all fail': failing.calls.length - from,
     'requests per call while all fail': requests,
-    ...figuresOf(killed, 'calls through a kill'),
+    ...figuresOf(killed, 'calls during a kill'),
     'requests per call during a kill': requestsPerCall(upstream, 'k', killed, 0),
     'calls failed afterward': well.failed.length,
   };

@@ -30,7 +30,7 @@ export const serverDrains: Scenario = {
     'reads sent twice': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
     'events missed or repeated': { atMost: 0 },
-    'servers or connections': { atLeast: GOAWAYS.short + 1 },
+    connections: { atLeast: GOAWAYS.short + 1 },
     'log lines above debug': { atMost: 0 },
     'log lines about slow connections': { atMost: 0, timed: true },
   },
@@ -82,7 +82,7 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
     await reach(() => connections() > goaways, {
       intervalMs: 50,
       describe: () =>
-        `more than ${goaways} servers or connections of ${kind.implementation}; ${gets.open.length} reads and ${creates.open.length} writes are open, and ${events.length} events have arrived`,
+        `more than ${goaways} connections to ${kind.implementation}; ${gets.open.length} reads and ${creates.open.length} writes are open, and ${events.length} events have arrived`,
     });
   }
   await Promise.all([stop(gets), stop(creates)]);
@@ -91,7 +91,7 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
     ...figuresOf(creates, 'writes'),
     'reads sent twice': sentTwice('Get'),
     'writes sent twice': sentTwice('Create'),
-    'servers or connections': connections(),
+    connections: connections(),
     events: events.length,
     'events missed or repeated': events.filter((sequence, index) => sequence !== index + 1).length,
     'log lines above debug': otherThanSlow(app).length,

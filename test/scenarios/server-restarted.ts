@@ -17,7 +17,7 @@ export const serverRestarted: Scenario = {
     'If the only server is killed and restarted, no read fails, only writes on the wire fail, and no write is sent twice.',
   bounds: {
     'reads failed': { atMost: 0 },
-    'writes failed that were not on the wire': { atMost: 0 },
+    'failed writes that were not on the wire': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
     'calls that waited': { atLeast: 50 },
@@ -38,7 +38,7 @@ export const serverRestarted: Scenario = {
   },
 };
 
-/** Adds one value per restart to `firstResponsesMs`: the time between the moment the server starts to listen and its first response. */
+/** Adds one value per restart to `firstResponsesMs`: the time from when the server starts to listen until its first response. */
 async function restarts(run: Run, kind: UpstreamKind, firstResponsesMs: number[]): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 40 });
   const app = await startClientOf(run, upstream, outageGrace(run));

@@ -31,7 +31,7 @@ export const strictKeepalive: Scenario = {
     // The number of reductions depends on the server: two for the proxy, and one for a grpcio server that accepts pings sent every 20 s.
     'connections lost per reduction of the ping rate': { atLeast: 1, atMost: 1 },
     'reads failed': { atMost: 0 },
-    'writes failed that were not on the wire': { atMost: 0 },
+    'failed writes that were not on the wire': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
   },
   measure: async (run) => {
@@ -77,7 +77,7 @@ async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
   return {
     ...figuresOf(gets, 'reads'),
     ...figuresOf(creates, 'writes'),
-    'writes failed that were not on the wire': otherFailures.length,
+    'failed writes that were not on the wire': otherFailures.length,
     'writes sent twice': upstream.duplicates('Create'),
     'final ping interval compared with the first, times': (throttled.at(-1) ?? KEEPALIVE_TIME_MS) / KEEPALIVE_TIME_MS,
     pings: proxy.counters.pings,

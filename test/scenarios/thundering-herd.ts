@@ -127,8 +127,8 @@ interface Arrivals {
 }
 
 /**
- * Maximum number of requests in any window after the server listens, relative to the usual number per window. Bursts that the callers
- * make after this process was suspended are excluded, because the client does not cause them.
+ * Maximum number of requests in any window after the server starts to listen, relative to the usual number per window. Bursts that the
+ * callers make after this process was suspended are excluded, because the client does not cause them.
  */
 function peakOf({ upstream, calls, usualPerSecond }: Arrivals, from: number, until: number): number {
   const usual = usualPerSecond * (WINDOW_MS / 1_000);

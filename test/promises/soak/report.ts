@@ -24,7 +24,7 @@ export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[
   ]);
   return [
     table(['scenario', 'runs', 'failures', 'seconds', 'calls'], rows),
-    table(['after gc', 'RSS, MB', 'heap, MB', 'handles'], memory),
+    table(['sample, after GC', 'RSS, MB', 'heap, MB', 'handles'], memory),
     ...(missed.length > 0 ? [`Not run before the soak ended: ${missed.join(', ')}`] : []),
     ...(leakedHandles(held) > 0 ? [`Leaked handles: ${leakedHandles(held)}`] : []),
     ...[...tallies].flatMap(([name, { failures }]) => failures.map((failure) => `${name}: ${failure}`)),

@@ -17,7 +17,7 @@ interface CheckedServer {
 /** Bounds of the figures of `stopServing`. */
 export const STOP_SERVING_BOUNDS = {
   'calls before NOT_SERVING': { atLeast: 1 },
-  'calls from 100 ms after NOT_SERVING': { atMost: 0, timed: true },
+  'calls later than 100 ms after NOT_SERVING': { atMost: 0, timed: true },
   'calls after the client received NOT_SERVING': { atMost: 0 },
   'calls after SERVING': { atLeast: 1 },
 } as const;
@@ -43,7 +43,7 @@ export async function stopServing(run: Run, app: OrdersOf, server: CheckedServer
   await reach(() => started().some((at) => at > until));
   return {
     'calls before NOT_SERVING': before,
-    'calls from 100 ms after NOT_SERVING': during.filter((at) => at >= from).length,
+    'calls later than 100 ms after NOT_SERVING': during.filter((at) => at >= from).length,
     'calls after the client received NOT_SERVING': during.filter((at) => at > reportedAt).length,
     'calls after SERVING': started().length - during.length,
   };

@@ -1,6 +1,7 @@
-// A gateway in its own process, in front of an upstream. It serves three health routes, GET /orders/:id, GET /peer/:id (calls another
-// gateway), and the feed (server-sent events) over HTTP, and Get of orders.v1.Orders over gRPC:
+// A gateway in its own process, in front of an upstream:
 //   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
+// Over HTTP, it serves three health routes, GET /orders/:id, GET /peer/:id (calls another gateway), and the feed (server-sent events). Over
+// gRPC, it serves Get of orders.v1.Orders.
 // It sends three kinds of messages over IPC: { grpc } with its gRPC address, { retried: code } when an attempt to the upstream has failed
 // and will be retried, and { checks } when it has accepted a peer. It accepts { peer }, the gRPC address of the other gateway, to call the
 // other gateway and to check its health.

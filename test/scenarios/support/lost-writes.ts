@@ -27,8 +27,8 @@ export function failedWrites({ calls, failed }: CallLoad, lostAt: readonly numbe
   const otherFailures = failed.filter((call) => !wasOnTheWire(call));
   return {
     writes: calls.length,
-    'writes failed on the wire': failed.filter(wasOnTheWire).length,
-    'writes failed that were not on the wire': otherFailures.length,
+    'failed writes that were on the wire': failed.filter(wasOnTheWire).length,
+    'failed writes that were not on the wire': otherFailures.length,
     ...(otherFailures[0] && { 'first such failure': String(otherFailures[0].error) }),
   };
 }

@@ -16,9 +16,9 @@ export interface RunResult {
 }
 
 /**
- * Runs `scenario` once, runs its cleanups, and checks that they leave no handle open.
+ * Runs `scenario` once, runs its cleanups, and checks that they leave no resource or call open.
  * @throws the error of the run or the reason of the aborted signal; otherwise, the error of the first cleanup that failed; otherwise, an
- * error that lists the open handles
+ * error that lists the open resources and calls
  */
 export async function runScenario(
   scenario: Scenario,

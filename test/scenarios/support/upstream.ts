@@ -83,9 +83,9 @@ const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => st
 
 /**
  * A server of `orders.v1.Orders` in its own process that logs each request before it responds and keeps its port across restarts. An id or
- * requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each attempt; 'any/NEVER' gets no response,
- * 'any/NEVER/1' none in its first attempt. The `item` of an order is the pid of its server. A feed continues until its server shuts down
- * cleanly. The grpc-go server does not serve Session and Upload; the server of this library serves only Get and Create.
+ * requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each attempt. 'any/NEVER' gets no response, and
+ * 'any/NEVER/1' gets no response to its first attempt. The `item` of an order is the pid of its server. A feed continues until its server
+ * shuts down cleanly. The grpc-go server does not serve Session and Upload; the server of this library serves only Get and Create.
  */
 export class Upstream {
   private readonly folder = mkdtempSync(join(tmpdir(), 'upstream-'));

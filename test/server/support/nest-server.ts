@@ -104,7 +104,7 @@ export class NestServer {
     return this.endedAfterMs;
   }
 
-  /** Like `terminate`, but for a SIGTERM that was sent earlier. */
+  /** Like `terminate`, for a SIGTERM that was sent earlier. */
   async ended(): Promise<number> {
     await this.exited();
     return this.endedAfterMs;

@@ -3,7 +3,14 @@ import { constants } from 'node:http2';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
-import { Catch, Controller, NotFoundException, UseFilters, type ExceptionFilter } from '@nestjs/common';
+import {
+  Catch,
+  Controller,
+  NotFoundException,
+  UseFilters,
+  type ArgumentsHost,
+  type ExceptionFilter,
+} from '@nestjs/common';
 import { GrpcMethod, GrpcStreamCall, GrpcStreamMethod, RpcException } from '@nestjs/microservices';
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
@@ -26,6 +33,14 @@ const withTrailers = (...trailers: [key: string, value: string][]): RpcException
 class OwnFilter implements ExceptionFilter {
   catch(exception: Error): Observable<never> {
     return throwError(() => ({ code: 9, message: `from the filter: ${exception.message}` }));
+  }
+}
+
+/** A filter for HTTP that also receives the errors of gRPC handlers, for example in a hybrid application. */
+@Catch()
+class HttpFilter implements ExceptionFilter {
+  catch(_: unknown, host: ArgumentsHost): void {
+    host.switchToHttp().getResponse<{ status(code: number): void }>().status(500);
   }
 }
 
@@ -65,6 +80,26 @@ describe('failing handler', () => {
     }
     const failed = '/orders.v1.Orders/Watch: handler failed: Error: Command failed: ';
     expect(log.lines.map(({ text }) => text)).toContainEqual(expect.stringContaining(failed));
+  });
+
+  it.each([
+    ['throws', () => Promise.reject(new Error('secret'))],
+    ['returns an Observable that fails', () => throwError(() => new Error('secret'))],
+  ])('hides and logs the error of an exception filter for HTTP if a unary handler %s', async (_, fail) => {
+    @Controller()
+    @UseFilters(new HttpFilter())
+    class FilteredController {
+      @GrpcMethod('Orders', 'Get')
+      getOrder(): unknown {
+        return fail();
+      }
+    }
+    const { client, log, close } = await serveOrders(FilteredController);
+    onTestFinished(close);
+    expect(await unaryStatus(client)).toMatchObject({ code: 2, details: 'Internal server error' });
+    expect(log.lines.filter(({ level }) => level === 'error').map(({ text }) => text)).toContain(
+      '/orders.v1.Orders/Get: handler failed: TypeError: host.switchToHttp(...).getResponse(...).status is not a function',
+    );
   });
 
   it('joins the messages of an RpcException that contains a list of messages, as Nest does', async () => {

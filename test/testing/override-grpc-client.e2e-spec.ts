@@ -16,8 +16,8 @@ import {
   grpcError,
   overrideGrpcClient,
 } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { firstValueFrom, of } from 'rxjs';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 
 const PROTO = join(import.meta.dirname, '../../protos/orders.proto');
@@ -65,6 +65,15 @@ afterEach(async () => {
 });
 
 describe('overrideGrpcClient', () => {
+  it('lets a test spy on the methods of an injected service', async () => {
+    app = await createBuilder({ url: server.url }).compile();
+    const { orders } = app.get(Shop);
+    const spy = vi.spyOn(orders, 'get').mockReturnValue(of({ item: 'spied' }) as never);
+    expect(await app.get(Shop).item('7')).toBe('spied');
+    spy.mockRestore();
+    expect(await app.get(Shop).item('7')).toBe('tea');
+  });
+
   it('redirects a client with overrideGrpcClient() and keeps all other settings of the application', async () => {
     const builder = createBuilder({
       url: 'orders.invalid:1',

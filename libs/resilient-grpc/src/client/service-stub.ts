@@ -39,7 +39,7 @@ export function serviceStub(
     stub[lowerFirst(name)] ??= call;
     if (method.alias !== undefined) stub[method.alias] ??= call;
   }
-  return Object.freeze(stub);
+  return stub;
 }
 
 /** Creates the function that calls one method. `awaited` reports calls that are awaited but not subscribed to; absent in production. */

@@ -75,7 +75,7 @@ const SERVER_KEY_REMEDIES: KeyRemedies = {
   strategy: 'pass it to Nest: connectMicroservice({ strategy: app.get(ResilientGrpcServer) })',
   isGlobal: 'remove it',
   ...sameRemedy(['host', 'hostname', 'port'], "write `url`: '0.0.0.0:50051'"),
-  tls: 'write credentials: ServerCredentials.createSsl(...)',
+  ...sameRemedy(['tls', 'ssl', 'secure'], 'write credentials: ServerCredentials.createSsl(...)'),
   insecure: 'remove it; without `credentials`, the server uses no TLS',
   interceptors:
     'write channelOptions: { interceptors } for grpc-js interceptors; bind Nest interceptors to their handlers',

@@ -43,6 +43,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
   ['a port option', { port: 50051 }, 'port', /write `url`: '0\.0\.0\.0:50051'/],
   ['the drain timeout at the top level', { drainTimeoutMs: 5_000 }, 'drainTimeoutMs', /write drain: \{ timeoutMs \}/],
   ['the tls option of clients', { tls: { key: 'k' } }, 'tls', /ServerCredentials\.createSsl/],
+  ['an ssl option', { ssl: true }, 'ssl', /ServerCredentials\.createSsl/],
   ['an option of clients', { serviceConfig: {} }, 'serviceConfig', /a client option of ResilientGrpcModule/],
   [
     'the propagate option of ResilientGrpcModule',

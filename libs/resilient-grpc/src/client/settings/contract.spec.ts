@@ -64,6 +64,11 @@ describe('loadContract', () => {
   });
 
   it.each([
+    [
+      'a file URL as protoPath',
+      { protoPath: 'file:///app/shop.proto' },
+      /protoPath: expected a path, got the URL "file:\/\/\/app\/shop\.proto"; write fileURLToPath\('file:\/\/\/app\/shop\.proto'\) of node:url/,
+    ],
     ['a missing definition', {}, /clients\.shop\.protoPath: expected a \.proto file, got nothing; write protoPath/],
     [
       'protoPath together with packageDefinition',

@@ -452,14 +452,18 @@ describe('startup warnings', () => {
     expect(warnings({ serviceConfig: config })).toEqual([expect.stringContaining('shop.v1.Orders/Gett')]);
   });
 
-  it('warns about a service config that names a service by its short name', () => {
+  it('warns about a service config that names a service without its package, or without the version in it', () => {
     const config = (service: string) => ({
       methodConfig: [{ name: [{ service, method: 'Get' }, { service }], timeout: '1s' }],
     });
     expect(warnings({ serviceConfig: config('Orders') })).toEqual([
       'serviceConfig names Orders, which the contract defines as shop.v1.Orders; write the full name',
     ]);
+    expect(warnings({ serviceConfig: config('shop.Orders') })).toEqual([
+      'serviceConfig names shop.Orders, which the contract defines as shop.v1.Orders; write the full name',
+    ]);
     expect(warnings({ serviceConfig: config('other.Orders') })).toEqual([]);
+    expect(warnings({ serviceConfig: config('shop.v2.Orders') })).toEqual([]);
   });
 
   it('warns about a url without a port', () => {

@@ -110,8 +110,8 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
   for (const { hedging, names } of config?.methodConfig ?? []) {
     for (const { service, method } of names) {
       const methods = services.get(service);
-      // A service config may contain services of other clients, but the short name of a service of this client is a mistake.
-      const meant = methods === undefined && [...services.keys()].find((full) => shortName(full) === service);
+      // A service config may contain services of other clients, but a service of this client without its package or version is a mistake.
+      const meant = methods === undefined && [...services.keys()].find((full) => isShortened(service, full));
       if (meant)
         warnings.push(`serviceConfig names ${service}, which the contract defines as ${meant}; write the full name`);
       if (methods === undefined || method === '') continue;
@@ -126,4 +126,9 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
   const distinct = [...new Set(warnings)];
   const more = distinct.length - MAX_WARNINGS;
   return more > 0 ? [...distinct.slice(0, MAX_WARNINGS), `further warnings like these: ${String(more)}`] : distinct;
+}
+
+/** True if `name` is the name of the service `full` without its package, or without the version in its package. */
+function isShortened(name: string, full: string): boolean {
+  return name === shortName(full) || name === full.replace(/\.v\d+\w*(?=\.)/, '');
 }

@@ -348,6 +348,22 @@ describe('connection lost after sending', () => {
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, connectionLost: false, overloaded: true },
     ],
     [
+      'reports a reset stream if ENHANCE_YOUR_CALM ended only the stream after the response had started',
+      {
+        ...BEGUN,
+        code: RESOURCE_EXHAUSTED,
+        details: 'Bandwidth exhausted or memory limit exceeded',
+        wire: { ...NOTHING_SEEN, httpStatus: 200, resetCode: 11 },
+      },
+      {
+        kind: 'committed',
+        reachedServer: 'yes',
+        code: UNAVAILABLE,
+        details:
+          'Stream reset after the response had started (RESOURCE_EXHAUSTED: Bandwidth exhausted or memory limit exceeded)',
+      },
+    ],
+    [
       'reports a lost connection if the reset code equals the code of the GOAWAY',
       {
         ...SENT,

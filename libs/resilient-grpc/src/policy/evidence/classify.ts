@@ -14,6 +14,8 @@ const TRANSIENT_HTTP_STATUSES: ReadonlySet<number> = new Set([429, 502, 503, 504
 
 /** Start of the details if the connection was lost during the response. */
 export const LOST_IN_RESPONSE = 'Connection lost after the response had started';
+/** Like `LOST_IN_RESPONSE`, if the connection continues. */
+export const RESET_IN_RESPONSE = 'Stream reset after the response had started';
 
 /** Verdict of every successful attempt. */
 export const SUCCESS: Verdict = {
@@ -73,7 +75,8 @@ function classifyNotPicked(e: AttemptEvidence): Verdict {
 /** Classifies an attempt that had a connection and received headers or messages. */
 function classifyWithResponse(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
-  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', LOST_IN_RESPONSE, e);
+  if (wasReset(e) || isDropped(e))
+    return lost('committed', 'yes', isCalmed(e) ? RESET_IN_RESPONSE : LOST_IN_RESPONSE, e);
   if (isResponseTooLarge(e)) {
     const details = `${e.details}; raise maxReceiveMessageLength to accept it`;
     return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, details);
@@ -94,7 +97,7 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
     return isHttp(e) ? http(e) : reportedVerdict('server', 'maybe', e);
   }
   if (e.wire?.resetCode === REFUSED_STREAM) return verdict('refused', 'maybe', StatusCode.UNAVAILABLE, e.details);
-  if (e.wire?.resetCode === ENHANCE_YOUR_CALM && !e.wire.acceptsNoStreams) {
+  if (isCalmed(e)) {
     return { ...lost('connection-lost', 'maybe', 'Stream reset', e), connectionLost: false, overloaded: true };
   }
   // An UNAVAILABLE status without a response comes from the transport.
@@ -120,6 +123,11 @@ function wasReset(e: AttemptEvidence): boolean {
   const { resetCode, goawayCode } = e.wire ?? {};
   // A GOAWAY with an error ends all streams with its code.
   return resetCode !== undefined && (CONNECTION_LOSS_CODES.has(resetCode) || resetCode === goawayCode);
+}
+
+/** True if the peer reset the stream with ENHANCE_YOUR_CALM, but not its connection. */
+function isCalmed({ wire }: AttemptEvidence): boolean {
+  return wire?.resetCode === ENHANCE_YOUR_CALM && !wire.acceptsNoStreams;
 }
 
 /** True if the connection closed and grpc-js reported it without a reset code. */

@@ -389,4 +389,15 @@ describe('error that passed exception filters', () => {
     expect(serverStatusOf(new Error('out of tea'), true)).toEqual({ code: 2, details: 'out of tea' });
     expect(serverStatusOf(new RpcException(error), true)).toEqual({ code: 9, details: 'out of tea' });
   });
+
+  it.each([TypeError, ReferenceError, RangeError, SyntaxError])(
+    'hides the message of a %o, which an exception filter threw by mistake',
+    (type) => {
+      expect(serverStatusOf(new type('response.status is not a function'), true)).toEqual({
+        code: 2,
+        details: 'Internal server error',
+        unexpected: true,
+      });
+    },
+  );
 });

@@ -348,7 +348,7 @@ describe('events', () => {
         attempt: { ...ATTEMPT, details: 'Connection lost after the response had started (UNAVAILABLE: dropped)' },
       },
       'warn',
-      /^\/orders\.v1\.Orders\/Get at a:1: UNAVAILABLE: Connection lost after .*; neither retried nor resumed; to continue a stream after a lost connection, use resumable\(\) from nestjs-resilient-grpc\/operators$/,
+      /^\/orders\.v1\.Orders\/Get at a:1: UNAVAILABLE: Connection lost after .*; neither retried nor resumed; to continue a stream after a lost connection or a reset, use resumable\(\) from nestjs-resilient-grpc\/operators$/,
       {
         path,
         code: 'UNAVAILABLE',

@@ -1,5 +1,5 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
-import { LOST_IN_RESPONSE } from '../../policy/evidence/classify.js';
+import { LOST_IN_RESPONSE, RESET_IN_RESPONSE } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { CombinedLines } from './combined-lines.js';
@@ -277,7 +277,8 @@ export class ClientLog {
     }
     if (reason === 'cancelled' || reason === 'deadline') return;
     // Outages are logged separately, and callers handle error statuses that a server returns.
-    if (reachedServer === 'maybe' || attempt.details.startsWith(LOST_IN_RESPONSE)) this.unretried.failed(event);
+    const wasInterrupted = [LOST_IN_RESPONSE, RESET_IN_RESPONSE].some((text) => attempt.details.startsWith(text));
+    if (reachedServer === 'maybe' || wasInterrupted) this.unretried.failed(event);
   }
 
   private replaced(event: EventOf<'connection-replaced'>): void {

@@ -94,7 +94,7 @@ const kindOf = ({ path, reason }: AttemptEndEvent): string => `${path} (${reason
 
 function unretriedText(event: AttemptEndEvent): string {
   if (event.reachedServer === 'yes')
-    return `${attemptText(event)}; neither retried nor resumed; to continue a stream after a lost connection, use resumable() from nestjs-resilient-grpc/operators`;
+    return `${attemptText(event)}; neither retried nor resumed; to continue a stream after a lost connection or a reset, use resumable() from nestjs-resilient-grpc/operators`;
   const remedy =
     event.reason === 'not-safe-to-repeat'
       ? '; check whether it took effect, or declare the method idempotent if calls may be sent twice'

@@ -95,7 +95,7 @@ export const POLICIES = [
   },
   {
     name: 'grpc-js-deadline',
-    about: 'the peer, grpc-js with the same deadline',
+    about: 'grpc-js with the same deadline, the peer of resilient-grpc-policies',
     packages: GRPC_JS,
     load: async () => (await import('./contenders/grpc-js.mjs')).withDeadline,
   },

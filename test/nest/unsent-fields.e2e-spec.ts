@@ -189,12 +189,12 @@ describe('unsent fields', () => {
     responses.create = { id: { value: '1' }, quantity: 'few' };
     const answer = await firstValueFrom(orders.create({ item: { name: 'tea' }, quantity: 'many' }));
     expect(clientWarnings()).toEqual([
-      '/orders.v1.Orders/Create: field \'item\' of the request (CreateOrderRequest): expected a string, got an object with name; the serializer sends "[object Object]" instead',
-      '/orders.v1.Orders/Create: field \'quantity\' of the request (CreateOrderRequest): expected a number, got "many"; the serializer sends 0 instead',
+      '/orders.v1.Orders/Create: field \'item\' of the request (CreateOrderRequest): expected a string, got an object; the serializer sends "[object Object]" instead',
+      "/orders.v1.Orders/Create: field 'quantity' of the request (CreateOrderRequest): expected a number, got a string of 4 characters; the serializer sends 0 instead",
     ]);
     expect(serverWarnings()).toEqual([
-      '/orders.v1.Orders/Create: field \'id\' of the response (Order): expected a string, got an object with value; the serializer sends "[object Object]" instead',
-      '/orders.v1.Orders/Create: field \'quantity\' of the response (Order): expected a number, got "few"; the serializer sends 0 instead',
+      '/orders.v1.Orders/Create: field \'id\' of the response (Order): expected a string, got an object; the serializer sends "[object Object]" instead',
+      "/orders.v1.Orders/Create: field 'quantity' of the response (Order): expected a number, got a string of 3 characters; the serializer sends 0 instead",
     ]);
     expect(received).toEqual([{ item: '[object Object]', quantity: 0 }]);
     expect(answer).toMatchObject({ id: '[object Object]', quantity: 0 });
@@ -263,7 +263,13 @@ describe('unsent fields', () => {
     const common = { type: 'unsent-field', path: '/orders.v1.Orders/Create', at: expect.any(Number) as number };
     expect(events).toEqual([
       { ...common, client: 'orders', messageType: 'CreateOrderRequest', field: 'request_id', suggestion: 'requestId' },
-      { ...common, messageType: 'Order', field: 'quantity', problem: 'expected a number, got "few"', sent: '0' },
+      {
+        ...common,
+        messageType: 'Order',
+        field: 'quantity',
+        problem: 'expected a number, got a string of 3 characters',
+        sent: '0',
+      },
     ]);
     expect(clientWarnings()).toHaveLength(1);
   });

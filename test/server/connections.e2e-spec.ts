@@ -102,8 +102,8 @@ describe.concurrent('maxConnectionAgeMs', () => {
     session.on('goaway', () => (goAways += 1));
     session.on('remoteSettings', () => (probes += goAways));
     await waitFor(() => goAways === 1, PATIENTLY);
-    // The server sends the next probe after the previous one is acknowledged. After GOAWAY, Node sends no pings, so grpc-js's own keepalive
-    // would close the connection.
+    // The server sends the next probe after the previous one is acknowledged. Probes are SETTINGS frames, because Node
+    // sends no pings after GOAWAY. grpc-js's own keepalive, which relies on pings, would close the connection.
     await waitFor(() => probes >= 4, PATIENTLY);
     const before = received;
     // An empty message.

@@ -84,7 +84,12 @@ describe('failing handler', () => {
 
   it.each([
     ['throws', () => Promise.reject(new Error('secret'))],
-    ['returns an Observable that fails', () => throwError(() => new Error('secret'))],
+    [
+      'throws synchronously',
+      () => {
+        throw new Error('secret');
+      },
+    ],
   ])('hides and logs the error of an exception filter for HTTP if a unary handler %s', async (_, fail) => {
     @Controller()
     @UseFilters(new HttpFilter())
@@ -100,6 +105,14 @@ describe('failing handler', () => {
     expect(log.lines.filter(({ level }) => level === 'error').map(({ text }) => text)).toContain(
       '/orders.v1.Orders/Get: handler failed: TypeError: host.switchToHttp(...).getResponse(...).status is not a function',
     );
+  });
+
+  it.each([
+    [new RangeError('page_size must be at most 100'), 2],
+    [Object.assign(new RangeError('page_size must be at most 100'), { code: 11 }), 11],
+  ])('sends the message of %o in an RpcException, as Nest does', async (error, code) => {
+    const { unary } = await serveFailing(throwing(new RpcException(error)));
+    expect(await unary()).toMatchObject({ code, details: 'page_size must be at most 100' });
   });
 
   it('joins the messages of an RpcException that contains a list of messages, as Nest does', async () => {

@@ -354,7 +354,7 @@ describe('FaultProxy', () => {
 
   it('rejects an invalid upstream of a FaultProxy with an error that shows the expected format', async () => {
     await expect(FaultProxy.start('localhost')).rejects.toThrow(
-      "expected an upstream in the form 'host:port', got 'localhost'",
+      `expected an upstream in the form 'host:port', got "localhost"`,
     );
   });
 });

@@ -138,7 +138,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     [
       'http://127.0.0.1:5',
       {},
-      "Http2FaultProxy: expected an upstream in the form 'host:port', got 'http://127.0.0.1:5'",
+      `Http2FaultProxy: expected an upstream in the form 'host:port', got "http://127.0.0.1:5"`,
     ],
     ['127.0.0.1:5', { tls: { key: 'x', cert: 'y' } }, 'Http2FaultProxy.tls: expected key, cert, and ca in PEM format'],
     [

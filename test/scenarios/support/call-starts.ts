@@ -19,7 +19,7 @@ export class CallStarts {
     return this.times.get(url) ?? [];
   }
 
-  /** Share of the server at `url` in the ended calls that started between `from` (inclusive) and `until`. */
+  /** Fraction, 0 to 1, of the calls started from `from` (inclusive) to `until` (exclusive) that ended on the server at `url`. */
   share(url: string, from: number, until: number): number {
     const within = (times: readonly number[]) => times.filter((at) => at >= from && at < until).length;
     const all = [...this.times.values()].reduce((sum, times) => sum + within(times), 0);

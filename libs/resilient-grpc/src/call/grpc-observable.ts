@@ -7,7 +7,7 @@ import type { StreamFactory } from './stream-source.js';
  * `for await` starts one call that is read with flow control; `break` cancels it. `pipe()` returns a plain Observable.
  */
 export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T> {
-  /** Creates a run that the reader can pause. Operators use it to preserve flow control. @internal */
+  /** Opens a stream that the reader can pause. Operators use it to preserve flow control. @internal */
   readonly openStream: StreamFactory<T>;
 
   /** @internal Created by the methods of a client. */

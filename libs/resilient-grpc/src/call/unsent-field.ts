@@ -12,7 +12,7 @@ export type UnsentField = {
       readonly suggestion: string;
     }
   | {
-      /** Reason why the value does not fit the field: 'expected a number, got "many"'. */
+      /** Reason why the value does not fit the field: 'expected a number, got a string of 4 characters'. */
       readonly problem: string;
       /** Value that is sent instead: '0', 'NaN', or '"[object Object]"'. */
       readonly sent: string;

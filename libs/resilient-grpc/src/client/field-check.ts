@@ -1,7 +1,7 @@
 import type { EventHub } from '../call/event-hub.js';
 import type { UnsentField } from '../call/unsent-field.js';
 import { misspelled } from '../errors/closest.js';
-import { describeValue } from '../policy/options/describe-value.js';
+import { describeSecret, describeValue } from '../policy/options/describe-value.js';
 import {
   isAbsent,
   isCheckable,
@@ -87,8 +87,9 @@ class FieldCheck<M> {
   }
 
   private checkScalar(message: Message<M>, key: string, kind: FieldKind, type: MessageType): void {
-    const value = message[key];
-    const problem = scalarProblem(value, kind);
+    // A getter might return another value each time.
+    const value: unknown = Object.getOwnPropertyDescriptor(message, key)?.value;
+    const problem = scalarProblem(value, kind, describeSecret);
     if (problem === undefined || isAbsent(value)) return;
     const sent = kind === 'string' ? String(value) : kind === 'integer' ? 0 : NaN;
     // Objects such as dates and database ids have a meaningful string.
@@ -99,7 +100,7 @@ class FieldCheck<M> {
   /** Reports a field, if the serializer really produces the same bytes for the value `sent`. Other serializers may support the value. */
   private report(message: Message<M>, field: string, sent: unknown, details: Details): void {
     this.reported.add(field);
-    // Inherits the other fields, so that no getter of the message runs that the serializer does not use.
+    // Inherits the other fields instead of copying them, so that only the getters that the serializer uses run.
     const replaced = Object.create(message, { [field]: { value: sent, enumerable: true } }) as M;
     if (Buffer.compare(this.serialize(message), this.serialize(replaced)) !== 0) return;
     this.events.emit({ type: 'unsent-field', path: this.path, field, ...details });

@@ -1,4 +1,4 @@
-import { problemMessage } from '../policy/options/describe-value.js';
+import { describeValue, problemMessage } from '../policy/options/describe-value.js';
 import { isPlainObject } from './settings/copy-options.js';
 
 /** The names in a message type, as the serializer reads them: in camel case, or unchanged if the loader option `keepCase` is set. */
@@ -64,11 +64,19 @@ export function isUnknownField(key: string, type: MessageType): boolean {
   return !type.fields.has(key) && !type.oneofs.has(key) && /^[a-z]\w*$/i.test(key);
 }
 
-/** Returns the message for an object in a string field or a non-numeric value in a number field; `undefined` for any other value. */
-export function scalarProblem(value: unknown, kind: FieldKind | undefined): string | undefined {
-  if (kind === 'string') return typeof value === 'object' ? problemMessage('a string', value) : undefined;
+/**
+ * Returns the message for an object in a string field or a non-numeric value in a number field; `undefined` for any other value.
+ * @param describe describes the value in the message
+ */
+export function scalarProblem(
+  value: unknown,
+  kind: FieldKind | undefined,
+  describe = describeValue,
+): string | undefined {
+  if (kind === 'string')
+    return typeof value === 'object' ? problemMessage('a string', value, undefined, describe) : undefined;
   const isNumber = kind === 'integer' || kind === 'float';
   return isNumber && typeof value !== 'number' && value !== 'NaN' && Number.isNaN(Number(value))
-    ? problemMessage('a number', value)
+    ? problemMessage('a number', value, undefined, describe)
     : undefined;
 }

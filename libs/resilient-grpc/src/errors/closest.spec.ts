@@ -28,6 +28,9 @@ describe('misspelled', () => {
     ['address2', ['address1'], undefined],
     ['emails', ['email'], undefined],
     ['order', ['orderId'], undefined],
+    ['nameEn', ['nameEs'], undefined],
+    ['maxAgee', ['maxAge'], 'maxAge'],
+    ['quantities', ['quantity'], undefined],
   ])('finds the name, if any, that %s misspells in %j: %s', (word, known, expected) => {
     expect(misspelled(word, known)).toBe(expected);
   });

@@ -36,15 +36,32 @@ export function closest(
 }
 
 /**
- * Returns the name in `known` that `word` misspells almost certainly: they differ only in case and separators, or in one letter. Returns
- * `undefined` for a name that differs in a digit or a plural 's', which is probably another name.
+ * Returns the name in `known` that `word` misspells almost certainly: they differ only in case and separators, or one has an additional
+ * letter or two swapped letters. Returns `undefined` for a name that differs in another letter, a digit, or a plural 's', which is probably
+ * another name.
  */
 export function misspelled(word: string, known: Iterable<string>): string | undefined {
   const plain = simplify(word);
-  const meant = closest(word, known, plain.length < MIN_MISSPELLED_LENGTH ? 1 : ABBREVIATION_DISTANCE);
-  if (meant === undefined) return undefined;
-  const other = simplify(meant);
-  return plain === other || stem(plain) !== stem(other) ? meant : undefined;
+  let best: string | undefined;
+  for (const candidate of known) {
+    const other = simplify(candidate);
+    if (plain === other) return candidate;
+    if (plain.length >= MIN_MISSPELLED_LENGTH && isTypo(plain, other) && stem(plain) !== stem(other))
+      best ??= candidate;
+  }
+  return best;
+}
+
+/** True if one of two different words has an additional letter or two swapped letters. */
+function isTypo(a: string, b: string): boolean {
+  if (Math.abs(a.length - b.length) > 1) return false;
+  let start = 0;
+  while (start < a.length && a[start] === b[start]) start += 1;
+  if (a.length !== b.length) {
+    const [long, short] = a.length > b.length ? [a, b] : [b, a];
+    return long.slice(start + 1) === short.slice(start);
+  }
+  return a[start] === b[start + 1] && a[start + 1] === b[start] && a.slice(start + 2) === b.slice(start + 2);
 }
 
 function stem(word: string): string {

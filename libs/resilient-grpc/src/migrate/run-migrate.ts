@@ -20,8 +20,8 @@ const HELP = `Usage: nestjs-resilient-grpc migrate [paths] [options]
 
 Rewrites the gRPC clients of ClientsModule.register() and registerAsync() to ResilientGrpcModule.forFeature() and forFeatureAsync().
 [paths] are files or folders with TypeScript; the default is the current folder. Each file is compiled with its nearest tsconfig.json. A
-call is rewritten only if this causes no new compiler error. Clients with other transports are not changed. Prints the changes as a diff,
-and lists what you must change by hand.
+registration is rewritten only if that causes no new compiler error. Clients with other transports are not changed. Prints the changes
+as a diff, and lists what you must change by hand.
 
   --write                  write the changes
   --help                   print this help

@@ -118,7 +118,7 @@ describe('hedge', () => {
     });
   });
 
-  it('fails at once with the final status of a hedged attempt, and unsubscribes from all other attempts', () => {
+  it('fails at once if a hedged attempt fails with a fatal status, and unsubscribes from all other attempts', () => {
     const scheduler = makeTestScheduler();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const slow = cold('-');

@@ -77,12 +77,12 @@ describe('ServerLog', () => {
     [
       'the start of an overload caused by handlers that use the CPU',
       { type: 'overload', phase: 'begin', queued: 1 },
-      /^warn overloaded: 1 unary call waiting for a handler; calls that cannot be served in time are refused \(RESOURCE_EXHAUSTED\)/,
+      /^warn server overloaded: 1 unary call waiting for a handler; calls that cannot be served in time are refused \(RESOURCE_EXHAUSTED\)/,
     ],
     [
       'the start of an overload caused by the concurrency limit of a method',
       { type: 'overload', phase: 'begin', queued: 35, limit: { path, maxConcurrent: 16, maxQueued: 20 } },
-      /^warn overloaded: maxConcurrentCalls of \/orders\.v1\.Orders\/Watch \(16\) reached, 35 unary calls waiting for a handler; calls beyond maxQueuedCalls \(20\) and calls that cannot be served in time are refused /,
+      /^warn server overloaded: maxConcurrentCalls of \/orders\.v1\.Orders\/Watch \(16\) reached, 35 unary calls waiting for a handler; calls beyond maxQueuedCalls \(20\) and calls that cannot be served in time are refused /,
     ],
     [
       'the start of an overload caused by the concurrency limit of the server',
@@ -92,7 +92,7 @@ describe('ServerLog', () => {
         queued: 35,
         limit: { path: undefined, maxConcurrent: 200, maxQueued: 1_000 },
       },
-      /^warn overloaded: maxConcurrentCalls \(200\) reached, 35 unary calls waiting for a handler; /,
+      /^warn server overloaded: maxConcurrentCalls \(200\) reached, 35 unary calls waiting for a handler; /,
     ],
     [
       'an unexpected error of a handler',

@@ -112,7 +112,7 @@ function overloadLine(event: EventOf<'overload'>): LogLine {
     const reached = limit && `maxConcurrentCalls${ofMethod} (${String(limit.maxConcurrent)}) reached, `;
     const beyond = limit && `calls beyond maxQueuedCalls (${String(limit.maxQueued)}) and `;
     const text =
-      `overloaded: ${reached ?? ''}${counted(queued, 'unary call')} waiting for a handler; ` +
+      `server overloaded: ${reached ?? ''}${counted(queued, 'unary call')} waiting for a handler; ` +
       `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see docs/overload.md`;
     return new LogLine('warn', text, { event: type, phase, queued, ...(limit && { limit: limit.maxConcurrent }) });
   }

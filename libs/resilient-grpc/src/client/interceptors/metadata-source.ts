@@ -11,7 +11,7 @@ import type { OutgoingCall } from './outgoing-call.js';
  */
 export type MetadataFunction = (call: OutgoingCall) => MetadataInput | Promise<MetadataInput>;
 
-/** Returns the metadata that a client sends with an attempt, if a function determines it. */
+/** Returns the metadata that a client sends with an attempt. Used only if a `metadata` option is a function. */
 export type MetadataSource = (call: OutgoingCall) => Metadata | Promise<Metadata>;
 
 /** Merges `base` (from the defaults) and `over` (from the client); at least one is a function. `over` overrides `base` key by key. */

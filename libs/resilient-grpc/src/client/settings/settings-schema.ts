@@ -139,9 +139,10 @@ const NOT_NESTED =
 /** Remedies for keys of other libraries, and for misplaced keys. */
 const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   options: NOT_NESTED,
-  transport: `the transport is always gRPC; remove it (for \`options\`: ${NOT_NESTED})`,
-  customClass: 'this library provides the client; remove it',
-  protoLoader: '@grpc/proto-loader is always used; remove it, or load the files yourself and write `packageDefinition`',
+  transport: `the transport is always gRPC; remove \`transport\` (\`options\` is Nest's nested form: write its keys next to \`name\`)`,
+  customClass: 'this library provides the client class; remove `customClass`',
+  protoLoader:
+    '@grpc/proto-loader is always used; remove `protoLoader`, or load the files yourself and write `packageDefinition`',
   maxMetadataSize: 'grpc-js ignores this setting; remove it',
   gracefulShutdown: "it is an option of Nest's server; remove it",
   drain: 'it applies to all clients; move it to forRoot()',

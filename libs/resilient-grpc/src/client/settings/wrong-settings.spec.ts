@@ -136,7 +136,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.options',
     /Nest's nested form; write its keys next to `name`/,
   ],
-  ["Nest's transport", { url, transport: 4 }, 'clients.shop.transport', /always gRPC; remove it/],
+  ["Nest's transport", { url, transport: 4 }, 'clients.shop.transport', /always gRPC; remove `transport`/],
   [
     'a Nest option that grpc-js ignores',
     { url, maxMetadataSize: 1 },

@@ -64,8 +64,8 @@ export class PassThroughCall extends ServedCall {
     });
   };
 
-  protected override readonly onError = (error: unknown): void => {
-    if (!this.over && !this.wire.writableEnded) this.send(this.failureStatus(error, true));
+  protected override readonly onError = (error: unknown, filtered = true): void => {
+    if (!this.over && !this.wire.writableEnded) this.send(this.failureStatus(error, filtered));
     this.release();
   };
 }

@@ -104,7 +104,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
 
   onMessagesError(error: unknown): void {
     // Nest's filters receive errors of Observables, but not of iterables.
-    this.fail(error, this.sources.length === 1 && this.sources[0]?.pushes === true);
+    this.onError(error, this.sources.length === 1 && this.sources[0]?.pushes === true);
   }
 
   onOverflow(bytes: number): void {
@@ -177,18 +177,14 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     this.pull(isMessageStream(result) || isObservable(result) ? result : [result]);
   };
 
-  protected override readonly onError = (error: unknown): void => {
-    this.fail(error, true);
-  };
-
-  private fail(error: unknown, filtered: boolean): void {
+  protected override readonly onError = (error: unknown, filtered = true): void => {
     this.answered = true;
     if (!this.over && !this.ending) {
       this.send(this.failureStatus(error, filtered));
       this.releaseHandlerQuietly();
     }
     this.release();
-  }
+  };
 
   private pull(messages: unknown): void {
     let source: RequestSource;
@@ -196,7 +192,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       // A locked web stream cannot be iterated and throws here.
       source = messageSource(messages, this);
     } catch (error) {
-      this.fail(error, false);
+      this.onError(error, false);
       return;
     }
     // The Observable might have ended the call during the subscription.

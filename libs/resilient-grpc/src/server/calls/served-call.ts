@@ -129,11 +129,14 @@ export abstract class ServedCall {
     try {
       result = this.callHandler(request);
     } catch (error) {
-      this.onError(error);
+      this.onError(error, false);
       return;
     }
-    if (isThenable(result)) result.then(this.onResult, this.onError);
-    else this.onResult(result);
+    if (isThenable(result)) {
+      result.then(this.onResult, (error: unknown) => {
+        this.onError(error, false);
+      });
+    } else this.onResult(result);
   }
 
   protected callHandler(request: unknown): unknown {
@@ -144,8 +147,11 @@ export abstract class ServedCall {
 
   /** Receives the handler's result; if the result is a promise, the value to which it resolves. */
   protected abstract readonly onResult: (result: unknown) => void;
-  /** Receives the error of the handler. */
-  protected abstract readonly onError: (error: unknown) => void;
+  /**
+   * Receives the error of the handler.
+   * @param filtered false if an exception filter threw the error. Nest returns the result of a filter as an Observable. @defaultValue true
+   */
+  protected abstract readonly onError: (error: unknown, filtered?: boolean) => void;
 
   /** Ends the call, and returns true, if its caller cancelled or its deadline passed before its handler started. */
   endIfOver(): boolean {

@@ -31,7 +31,14 @@ export class UnaryCall extends ServedCall {
   }
 
   protected override releaseHandler(): void {
-    this.subscription?.unsubscribe();
+    try {
+      this.subscription?.unsubscribe();
+    } finally {
+      this.closeGenerator();
+    }
+  }
+
+  private closeGenerator(): void {
     const { generator } = this;
     if (generator === undefined) return;
     this.generator = undefined;
@@ -112,6 +119,7 @@ export class UnaryCall extends ServedCall {
   }
 
   private refuseSecond(): void {
+    if (this.over) return;
     this.send({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted a second response` });
     this.releaseHandlerQuietly();
   }
@@ -144,7 +152,7 @@ export class UnaryCall extends ServedCall {
   private settle(value: unknown, onRejected: (error: unknown) => void): void {
     if (isThenable(value)) {
       value.then((settled) => {
-        this.settle(settled, onRejected);
+        this.answer(settled);
       }, onRejected);
     } else if (isGenerator(value)) this.pull(value);
     else this.answer(value);
@@ -200,10 +208,10 @@ export class UnaryCall extends ServedCall {
     this.end(StatusCode.OK);
   }
 
-  protected override readonly onError = (error: unknown): void => {
+  protected override readonly onError = (error: unknown, filtered = true): void => {
     const ends = !this.done;
     this.done = true;
-    if (!this.over) this.send(this.failureStatus(error, true));
+    if (!this.over) this.send(this.failureStatus(error, filtered));
     if (ends) this.notifyDone();
     // An Observable can fail after it has emitted a generator.
     if (this.generator !== undefined) this.releaseHandlerQuietly();

@@ -3,7 +3,7 @@ import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { BaseRpcExceptionFilter } from '@nestjs/microservices';
 import { throwError } from 'rxjs';
 import { serverCallOf } from '../../nest/inbound/grpc-inbound-call.js';
-import { serverStatusOf } from './server-status.js';
+import { statusOfHttpException } from './http-exception-status.js';
 
 /**
  * Maps an HttpException of a gRPC handler to the matching gRPC status; Nest's own filter maps each HttpException to UNKNOWN. Register it
@@ -25,7 +25,7 @@ export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException>
     const kind = host.getType<string>();
     if (kind === 'rpc') {
       if (serverCallOf(host.getArgs()) === undefined) return this.rpc.catch(exception, host);
-      const { code, details, metadata } = serverStatusOf(exception, false);
+      const { code, details, metadata } = statusOfHttpException(exception);
       return throwError(() => ({ code, details, message: details, ...(metadata && { metadata }) }));
     }
     // An exception thrown by a filter would bypass Nest and reach the underlying framework.

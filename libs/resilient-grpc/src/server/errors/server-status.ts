@@ -10,13 +10,11 @@ import { isError } from '../../errors/error-message.js';
 
 const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal server error', unexpected: true };
 
-const PROGRAMMING_ERRORS = [TypeError, ReferenceError, RangeError, SyntaxError];
-
 /**
  * Returns the status for any error that a handler throws. Never throws.
- * @param filtered true if the error has passed Nest's exception filters and is therefore intended for the caller, unless it is a TypeError
- * or another error of JavaScript, which a filter threw by mistake. If false, for example because a generator threw, the message of an Error
- * is sent only if the Error is a gRPC error, an RpcException, or an HttpException
+ * @param filtered true if one of Nest's exception filters returned the error, which is therefore intended for the caller. If false, for
+ * example because a generator or an exception filter threw, the message of an Error is sent only if the Error is a gRPC error, an
+ * RpcException, or an HttpException
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
   try {
@@ -39,7 +37,7 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
   const failedCall = callErrorOf(error);
   if (failedCall !== undefined) return statusOfCallError(failedCall);
   if (error instanceof HttpException) return statusOfHttpException(error);
-  if (isError(error) && !isGrpcError(error) && (!filtered || isProgrammingError(error))) return UNEXPECTED;
+  if (!filtered && isError(error) && !isGrpcError(error)) return UNEXPECTED;
   return grpcJsStatusOf(error);
 }
 
@@ -75,11 +73,6 @@ function isGrpcError(error: Error): boolean {
   if (!('code' in error && Number.isInteger(error.code))) return false;
   const hasDetails = 'details' in error && typeof error.details === 'string';
   return hasDetails || ('metadata' in error && isMetadataLike(error.metadata)) || isLibraryError(error);
-}
-
-/** True for an error that JavaScript itself throws, for example if an exception filter for HTTP handles the error of a gRPC handler. */
-function isProgrammingError(error: Error): boolean {
-  return PROGRAMMING_ERRORS.some((type) => error instanceof type);
 }
 
 /** True if this library created the error. The brand is the same in other copies of the package. */

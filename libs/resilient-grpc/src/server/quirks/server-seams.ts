@@ -13,7 +13,8 @@ export const SERVER_SEAMS: readonly Seam[] = [
   {
     on: 'server session',
     needs: ['[kHandle].hasPendingData()', '[state].streams'],
-    lostWithout: 'detection of connections stopped by a client protocol error (keepalive ends them later)',
+    lostWithout:
+      'detection of connections that stall after a protocol error of the client (without it, keepalive closes them later)',
   },
   {
     // The internal call: `call.call` of the call that a handler receives, without the wrappers of interceptors (`nextCall`).

@@ -35,7 +35,7 @@ describe('UnretriedCalls', () => {
     take(failed({ path: '/orders.v1.Orders/Watch' }));
     expect(written()).toEqual([
       'warn /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; the call may have reached the server and was not ' +
-        'retried (not-safe-to-repeat); check whether it took effect, or declare the method idempotent if calls may be sent twice',
+        'retried (not-safe-to-repeat); check whether it took effect, or declare the method idempotent if it is safe to repeat',
     ]);
     take(failed({ reason: 'throttled' }));
     clock.advance(60_000);
@@ -76,7 +76,7 @@ describe('UnretriedCalls', () => {
     clock.advance(60_000);
     for (let i = 0; i < 3; i++) take(failed());
     clock.advance(60_000);
-    expect(written().map((line) => line.replace(/: UNAVAILABLE.*twice/, ''))).toEqual([
+    expect(written().map((line) => line.replace(/: UNAVAILABLE.*repeat/, ''))).toEqual([
       'warn /orders.v1.Orders/Create',
       'warn /orders.v1.Orders/Watch (60 s ago)',
       'warn /orders.v1.Orders/Watch (2 more in the last minute, the last one 60 s ago)',

@@ -97,7 +97,7 @@ function unretriedText(event: AttemptEndEvent): string {
     return `${attemptText(event)}; neither retried nor resumed; to continue a stream after a lost connection or a reset, use resumable() from nestjs-resilient-grpc/operators`;
   const remedy =
     event.reason === 'not-safe-to-repeat'
-      ? '; check whether it took effect, or declare the method idempotent if calls may be sent twice'
+      ? '; check whether it took effect, or declare the method idempotent if it is safe to repeat'
       : '';
   return `${attemptText(event)}; the call may have reached the server and was not retried (${event.reason})${remedy}`;
 }

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createServer as createHttp1Server } from 'node:http';
+import { createServer as createHttp1Server, globalAgent, request } from 'node:http';
 import { createSecureServer } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
@@ -276,6 +276,27 @@ describe('HTTP proxy of the environment', () => {
     await waitFor(() => sockets[0]?.readableEnded === true);
     await app.close();
     await waitFor(() => sockets.every(({ readableEnded }) => readableEnded));
+  });
+
+  it('ends a connection attempt after the connect timeout even if the global agent has no free socket for the HTTP proxy', async () => {
+    const proxy = await startProxy(() => undefined);
+    useProxy(proxy);
+    const { maxSockets } = globalAgent;
+    globalAgent.maxSockets = 1;
+    // The proxy does not respond, so this request keeps the only socket.
+    const holding = request({ host: '127.0.0.1', port: proxy, method: 'CONNECT', path: 'other:1' });
+    holding.on('error', () => undefined).end();
+    onTestFinished(() => {
+      globalAgent.maxSockets = maxSockets;
+      holding.destroy();
+    });
+    const app = await startOrdersApp({
+      url: `localhost:${await freePort()}`,
+      connectTimeoutMs: 300,
+      outageGraceMs: 300,
+    });
+    onTestFinished(() => app.close());
+    expect((await failureOf(app.orders.get({ id: '7' }))).details).toContain(`the HTTP proxy 127.0.0.1:${proxy}`);
   });
 
   it('sends calls through the HTTP proxy, and names the proxy and the server in the error if the connection closes after CONNECT succeeds', async () => {

@@ -70,6 +70,8 @@ describe('overrideGrpcClient', () => {
     const { orders } = app.get(Shop);
     const spy = vi.spyOn(orders, 'get').mockReturnValue(of({ item: 'spied' }) as never);
     expect(await app.get(Shop).item('7')).toBe('spied');
+    const other = app.get<ClientGrpc>('orders').getService<OrdersClient>('Orders');
+    expect(await firstValueFrom(other.get({ id: '7' }))).toMatchObject({ item: 'tea' });
     spy.mockRestore();
     expect(await app.get(Shop).item('7')).toBe('tea');
   });

@@ -249,8 +249,9 @@ class GrpcClient implements ResilientGrpcClient {
       stub = serviceStub(this.methodsOf(name), this.settings.traceStreams, this.awaitedCalls);
       this.stubs.set(name, stub);
     }
-    // The stub is created from the service definition. The caller must provide an interface that matches it.
-    return stub as Resilient<T> & T;
+    // A copy, so that a method that one caller replaces does not affect the others. The stub is created from the service definition. The
+    // caller must provide an interface that matches it.
+    return { ...stub } as unknown as Resilient<T> & T;
   }
 
   getClientByServiceName<T = unknown>(service: string): T {

@@ -88,6 +88,14 @@ describe('ConnectAttempts', () => {
     await expect(attempts.begin(KEY).secure(new Socket(), Promise.reject(failure))).rejects.toBe(failure);
   });
 
+  it('describes an error without a code by its message, and not as a closed connection', async () => {
+    const { attempts } = make();
+    const attempt = attempts.begin(KEY);
+    await attempt.secure(new Socket(), Promise.reject(new Error('pinning failed'))).catch(() => undefined);
+    const message = `${KEY} cannot be reached (pinning failed)`;
+    expect(attempts.settle(KEY, false)?.failure('pinning failed')).toEqual({ kind: 'other', message });
+  });
+
   it('clears the timer of an attempt to connect when the attempt settles', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);

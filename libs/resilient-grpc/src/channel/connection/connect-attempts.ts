@@ -5,6 +5,7 @@ import { PeerTimer } from '../../time/peer-timer.js';
 import type { ConnectFailureFacts } from '../../policy/connect-failure/connect-failure-kind.js';
 import { maskAddress } from '../../errors/mask-credentials.js';
 import {
+  CLOSED_BY_PEER,
   codeIn,
   connectFailure,
   connectFailureOf,
@@ -12,6 +13,7 @@ import {
   readConnectFailure,
   type ConnectFailure,
 } from './connect-failure.js';
+import { errorMessage } from '../../errors/error-message.js';
 import { httpProxy } from './http-proxy.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
@@ -289,7 +291,13 @@ function connectErrorOf(error: unknown): ConnectError {
     readonly host?: unknown;
     readonly cert?: { readonly subjectaltname?: unknown };
   };
-  if (typeof code !== 'string') return { code: undefined };
+  if (typeof code !== 'string') {
+    // For example, an error of the application's checkServerIdentity().
+    const text = errorMessage(error);
+    if (CLOSED_BY_PEER.test(text)) return { code: undefined };
+    const known = codeIn(text);
+    return known === undefined ? { code: 'other', detail: text } : { code: known };
+  }
   // Node reports ECONNRESET without a system call if the peer closed the connection during the handshake.
   if (code === 'ECONNRESET' && syscall === undefined) return { code: undefined };
   if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return { code };

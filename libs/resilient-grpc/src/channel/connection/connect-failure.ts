@@ -48,7 +48,7 @@ export function connectFailureOf(text: string, subject?: string): ConnectFailure
 }
 
 // Messages from grpc-js and Node about a connection that the peer closed during a handshake.
-const CLOSED_BY_PEER = /^Failed to connect\b|disconnected before secure TLS/;
+export const CLOSED_BY_PEER = /^Failed to connect\b|disconnected before secure TLS/;
 
 /** Returns the error code that a message from Node, OpenSSL, or grpc-js describes; `undefined` if the code is unknown. */
 export function codeIn(message: string): string | undefined {

@@ -462,6 +462,10 @@ describe('startup warnings', () => {
     expect(warnings({ serviceConfig: config('shop.Orders') })).toEqual([
       'serviceConfig names shop.Orders, which the contract defines as shop.v1.Orders; write the full name',
     ]);
+    const both = {
+      methodConfig: [...config('shop.Orders').methodConfig, { name: [{ service: 'shop.v1.Orders' }], timeout: '1s' }],
+    };
+    expect(warnings({ serviceConfig: both })).toEqual([]);
     expect(warnings({ serviceConfig: config('other.Orders') })).toEqual([]);
     expect(warnings({ serviceConfig: config('shop.v2.Orders') })).toEqual([]);
   });

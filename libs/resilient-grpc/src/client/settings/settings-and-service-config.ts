@@ -107,11 +107,13 @@ function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): str
 /** Returns warnings about unknown methods and short service names in a service config, and about hedging policies that are not applied. */
 export function methodWarnings(services: Services, config: ParsedServiceConfig | undefined): string[] {
   const warnings: string[] = [];
+  const named = new Set(config?.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
   for (const { hedging, names } of config?.methodConfig ?? []) {
     for (const { service, method } of names) {
       const methods = services.get(service);
       // A service config may contain services of other clients, but a service of this client without its package or version is a mistake.
-      const meant = methods === undefined && [...services.keys()].find((full) => isShortened(service, full));
+      const meant =
+        methods === undefined && [...services.keys()].find((full) => isShortened(service, full) && !named.has(full));
       if (meant)
         warnings.push(`serviceConfig names ${service}, which the contract defines as ${meant}; write the full name`);
       if (methods === undefined || method === '') continue;

@@ -131,6 +131,10 @@ async function start(contract: Contract = { protoPath: ORDERS_PROTO, loader: { l
 
 const KEEP_CASE = ' To use the names of the .proto file, set loader: { keepCase: true }';
 
+/** Returns the warning about a misspelled `field` of `type`. A field in snake case has one more remedy. */
+const misspelled = (method: string, message: 'request' | 'response', field: string, type: string, meant: string) =>
+  `/orders.v1.Orders/${method}: the ${message} contains '${field}', but ${type} has no such field, so the value is not sent; did you mean '${meant}'?${field.includes('_') ? KEEP_CASE : ''}`;
+
 describe('unsent fields', () => {
   it('logs misspelled fields of requests once per method and field, for each kind of method, and sends the same message as without the check', async () => {
     const { callAll, clientWarnings, serverWarnings } = await start();
@@ -142,14 +146,13 @@ describe('unsent fields', () => {
     };
     await callAll(requests);
     await callAll(requests);
-    const path = (method: string) => `/orders.v1.Orders/${method}`;
     expect(clientWarnings()).toEqual([
-      `${path('Create')}: the request contains 'request_id', but CreateOrderRequest has no such field, so the value is not sent; did you mean 'requestId'?${KEEP_CASE}`,
-      `${path('Create')}: the request contains 'quantitty', but CreateOrderRequest has no such field, so the value is not sent; did you mean 'quantity'?`,
-      `${path('Watch')}: the request contains 'FROM', but WatchRequest has no such field, so the value is not sent; did you mean 'from'?`,
-      `${path('Session')}: the request contains 'message_id', but SessionRequest has no such field, so the value is not sent; did you mean 'messageId'?${KEEP_CASE}`,
-      `${path('Session')}: the request contains 'Order', but SessionRequest has no such field, so the value is not sent; did you mean 'order'?`,
-      `${path('Upload')}: the request contains 'request_id', but CreateOrderRequest has no such field, so the value is not sent; did you mean 'requestId'?${KEEP_CASE}`,
+      misspelled('Create', 'request', 'request_id', 'CreateOrderRequest', 'requestId'),
+      misspelled('Create', 'request', 'quantitty', 'CreateOrderRequest', 'quantity'),
+      misspelled('Watch', 'request', 'FROM', 'WatchRequest', 'from'),
+      misspelled('Session', 'request', 'message_id', 'SessionRequest', 'messageId'),
+      misspelled('Session', 'request', 'Order', 'SessionRequest', 'order'),
+      misspelled('Upload', 'request', 'request_id', 'CreateOrderRequest', 'requestId'),
     ]);
     expect(serverWarnings()).toEqual([]);
     // Session receives both messages of each call. Upload reads both and records the last one.
@@ -169,13 +172,12 @@ describe('unsent fields', () => {
     };
     const answers = await callAll({});
     expect(await callAll({})).toEqual(answers);
-    const path = (method: string) => `/orders.v1.Orders/${method}`;
     expect(serverWarnings()).toEqual([
-      `${path('Create')}: the response contains 'request_id', but Order has no such field, so the value is not sent; did you mean 'requestId'?${KEEP_CASE}`,
-      `${path('Create')}: the response contains 'quanttiy', but Order has no such field, so the value is not sent; did you mean 'quantity'?`,
-      `${path('Watch')}: the response contains 'ORDER', but OrderEvent has no such field, so the value is not sent; did you mean 'order'?`,
-      `${path('Session')}: the response contains 'message_id', but SessionReply has no such field, so the value is not sent; did you mean 'messageId'?${KEEP_CASE}`,
-      `${path('Upload')}: the response contains 'last_sequence', but UploadReply has no such field, so the value is not sent; did you mean 'lastSequence'?${KEEP_CASE}`,
+      misspelled('Create', 'response', 'request_id', 'Order', 'requestId'),
+      misspelled('Create', 'response', 'quanttiy', 'Order', 'quantity'),
+      misspelled('Watch', 'response', 'ORDER', 'OrderEvent', 'order'),
+      misspelled('Session', 'response', 'message_id', 'SessionReply', 'messageId'),
+      misspelled('Upload', 'response', 'last_sequence', 'UploadReply', 'lastSequence'),
     ]);
     expect(clientWarnings()).toEqual([]);
     const arrived = (['create', 'watch', 'session', 'session', 'upload'] as const).map((name) =>

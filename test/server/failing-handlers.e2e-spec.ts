@@ -12,7 +12,7 @@ import {
   type ExceptionFilter,
 } from '@nestjs/common';
 import { GrpcMethod, GrpcStreamCall, GrpcStreamMethod, RpcException } from '@nestjs/microservices';
-import { GrpcException } from 'nestjs-resilient-grpc/server';
+import { GrpcException, GrpcServerExceptionFilter } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { map, throwError, type Observable } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -113,6 +113,15 @@ describe('failing handler', () => {
   ])('sends the message of %o in an RpcException, as Nest does', async (error, code) => {
     const { unary } = await serveFailing(throwing(new RpcException(error)));
     expect(await unary()).toMatchObject({ code, details: 'page_size must be at most 100' });
+  });
+
+  it('logs that GrpcServerExceptionFilter shortened the message of an HttpException', async () => {
+    const filter = new GrpcServerExceptionFilter();
+    const { log, unary } = await serveFailing(throwing(new NotFoundException('no order '.repeat(8_000))), filter);
+    expect(await unary()).toMatchObject({ code: 5, details: expect.stringMatching(/^no order /) });
+    expect(log.lines.map(({ text }) => text)).toContainEqual(
+      expect.stringContaining('the caller received only its first 512 characters'),
+    );
   });
 
   it('joins the messages of an RpcException that contains a list of messages, as Nest does', async () => {

@@ -201,6 +201,19 @@ describe('withFieldCheck', () => {
     expect(() => checked({ labels: 'x', parcel_id: '7' })).toThrow('array expected');
   });
 
+  it('runs the getter of a field only as often as the serializer, so that the message is the same', () => {
+    const counting = () => {
+      let reads = 0;
+      return {
+        get parcelId() {
+          return String(++reads);
+        },
+      };
+    };
+    const { checked, serialize } = make();
+    expect(checked(counting())).toEqual(serialize(counting()));
+  });
+
   it('does not run the getter of an unknown key that is not misspelled', () => {
     let runs = 0;
     const { checked } = make();

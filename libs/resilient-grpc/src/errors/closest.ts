@@ -6,19 +6,12 @@ const ABBREVIATION_DISTANCE = 1.5;
 /** Minimum length of a word that can be misspelled by a wrong letter. Shorter words are often other words, such as 'state' and 'stage'. */
 const MIN_MISSPELLED_LENGTH = 6;
 
-/**
- * Returns the name in `known` that is closest to the misspelled `word`; `undefined` if none is close.
- * @param bound exclusive upper bound of the distance
- */
-export function closest(
-  word: string,
-  known: Iterable<string>,
-  bound = Math.min(word.length, Math.max(3, Math.floor(word.length / 3) + 1)),
-): string | undefined {
+/** Returns the name in `known` that is closest to the misspelled `word`; `undefined` if none is close. */
+export function closest(word: string, known: Iterable<string>): string | undefined {
   if (word.length > MAX_WORD_LENGTH) return undefined;
   const plain = simplify(word);
   let best: string | undefined;
-  let bestDistance = bound;
+  let bestDistance = Math.min(word.length, Math.max(3, Math.floor(word.length / 3) + 1));
   for (const candidate of known) {
     const other = simplify(candidate);
     if (plain.length >= MIN_ABBREVIATION_LENGTH && other.startsWith(plain) && bestDistance > ABBREVIATION_DISTANCE) {

@@ -133,12 +133,9 @@ function isInterceptor(value: unknown): boolean {
   return ['onCall', 'onAttempt', 'onEnd'].some((hook) => typeof Reflect.get(value, hook) === 'function');
 }
 
-const NOT_NESTED =
-  "it is Nest's nested form; write its keys next to `name`: { name: 'orders', url, protoPath, package }";
-
 /** Remedies for keys of other libraries, and for misplaced keys. */
 const SETTINGS_KEY_REMEDIES: KeyRemedies = {
-  options: NOT_NESTED,
+  options: "it is Nest's nested form; write its keys next to `name`: { name: 'orders', url, protoPath, package }",
   transport: `the transport is always gRPC; remove \`transport\` (\`options\` is Nest's nested form: write its keys next to \`name\`)`,
   customClass: 'this library provides the client class; remove `customClass`',
   protoLoader:

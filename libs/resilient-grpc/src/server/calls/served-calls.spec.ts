@@ -439,6 +439,29 @@ describe('unary handler', () => {
   });
 });
 
+it('closes the generator that an Observable of a unary handler emits even if the teardown of the Observable throws', async () => {
+  const { calls, serve } = makeServer();
+  let returned = 0;
+  const generator = {
+    [Symbol.asyncIterator]: () => undefined,
+    next: () => new Promise(() => undefined),
+    return: () => Promise.resolve({ done: true, value: (returned += 1) }),
+  };
+  const { wire } = serve(
+    'unary',
+    () =>
+      new Observable((subscriber) => {
+        subscriber.next(generator);
+        return () => {
+          throw new Error('teardown');
+        };
+      }),
+  );
+  wire.disconnect();
+  await turn();
+  expect([returned, calls.lingeringHandlers]).toEqual([1, 0]);
+});
+
 describe.each<MethodKind>(['unary', 'client-stream'])('generator of a %s handler', (kind) => {
   const path = '/a.B/M';
 

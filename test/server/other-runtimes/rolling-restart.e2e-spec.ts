@@ -22,7 +22,8 @@ interface LoadClient {
 }
 
 interface Ended {
-  readonly calls: number;
+  /** Pids of the servers that responded. */
+  readonly serverPids: readonly string[];
   readonly failed: readonly string[];
 }
 
@@ -79,9 +80,10 @@ describe('rolling restart of two servers', () => {
 
   function expectNoneFailed(begin: typeof startGrpcJs): void {
     expect(ended.get(begin)).toHaveLength(POLICIES.length);
-    for (const { calls, failed } of ended.get(begin) ?? []) {
+    for (const { serverPids, failed } of ended.get(begin) ?? []) {
       expect(failed).toEqual([]);
-      expect(calls).toBeGreaterThan(50);
+      // The client made calls before and after a restart.
+      expect(serverPids.length).toBeGreaterThan(1);
     }
   }
 
@@ -126,7 +128,7 @@ function startGrpcJs(target: string, policy: Policy, perSecond: number): LoadCli
     serverPids,
     stop: async () => {
       await end();
-      return { calls: load.calls.length, failed: load.failed.map(({ error }) => String(error)) };
+      return { serverPids, failed: load.failed.map(({ error }) => String(error)) };
     },
   };
 }
@@ -144,7 +146,7 @@ function startGrpcio(target: string, policy: Policy, perSecond: number): LoadCli
       else output = line;
     }
   });
-  const summary = once(child, 'close').then(() => JSON.parse(output));
+  const summary = once(child, 'close').then(() => ({ serverPids, ...JSON.parse(output) }));
   return {
     serverPids,
     stop: () => {

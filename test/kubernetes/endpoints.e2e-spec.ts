@@ -132,9 +132,8 @@ describe('kubernetes target', () => {
     const pods = await startPods(api, 'a1', 'b1', 'c1');
     const { echo } = await startPodClient();
     let isOver = false;
-    let calls = 0;
     const callers = EACH_METHOD.map(async (method) => {
-      for (; !isOver; calls++) await lastValueFrom(callOnce(echo, method).pipe(toArray()));
+      while (!isOver) await lastValueFrom(callOnce(echo, method).pipe(toArray()));
     });
     for (const old of pods) {
       const [replacement] = await startPods(api, old.name.replace('1', '2'));
@@ -146,7 +145,6 @@ describe('kubernetes target', () => {
     }
     isOver = true;
     await Promise.all(callers);
-    expect(calls).toBeGreaterThan(100);
   });
 });
 

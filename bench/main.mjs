@@ -7,6 +7,10 @@ import { overallJson, overallTable } from './overall.mjs';
 import { toJson, toTable } from './report.mjs';
 import { measure } from './sections.mjs';
 
+// As users run it: without the checks for development. Nest and the other clients do not read this variable per call. Separate processes
+// inherit it.
+process.env['NODE_ENV'] ??= 'production';
+
 try {
   await run(parsePlan(process.argv.slice(2)));
 } catch (error) {

@@ -37,8 +37,7 @@ const bareBuiltins = builtinModules
 
 /**
  * In the library, only time/ accesses timers, clocks, and random numbers; testing/ and specs are exempt. setImmediate is allowed, because
- * it has no duration, and because nothing else works for a call that is cancelled in the tick in which it started.
- * test/architecture.spec.ts checks that these rules detect violations.
+ * it has no duration. test/architecture.spec.ts checks that these rules detect violations.
  *
  * @type {import('eslint').Linter.Config}
  */

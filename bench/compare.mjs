@@ -23,7 +23,7 @@ import { rehearse } from './workloads.mjs';
  * @property {number} rounds
  * @property {number} seconds
  * @property {boolean} json
- * @property {boolean} profile True to run the only entry without rounds.
+ * @property {boolean} profile True to run one entry for a CPU profile, without rounds.
  */
 
 /** Number of process sets. The rounds are distributed over them. */

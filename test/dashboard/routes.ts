@@ -265,7 +265,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('rejects dashboard pages but still serves dashboard snapshots during the shutdown', async () => {
+  it('rejects event streams of the dashboard but still serves its snapshots during the shutdown', async () => {
     let finish = (): void => undefined;
     const finished = new Promise<void>((resolve) => (finish = resolve));
     const { url, app } = await start({ beforeClosed: () => finished });
@@ -296,7 +296,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect(clients.accepting).toBe(false);
     await waitFor(() => events.ended);
     expect(events.received.at(-1)).toMatchObject({ event: 'end' });
-    // The last change contains the reason.
+    // The last change reports that the application accepts no more calls.
     expect(events.last('change')).toMatchObject({ accepting: false });
   });
 }

@@ -76,7 +76,7 @@ describe('option types', () => {
     expectTypeOf(accepts).toBeFunction();
   });
 
-  it("accepts a url next to a constant of Nest's types, in any order, in the types of forFeature()", () => {
+  it('lets a client of forFeature() combine a url with a spread ClientOptions or GrpcOptions constant in any order', () => {
     const accepts = (shared: ClientOptions, grpc: GrpcOptions, url: string) =>
       ResilientGrpcModule.forFeature([
         { name: 'x', url: 'localhost:5000', ...shared },

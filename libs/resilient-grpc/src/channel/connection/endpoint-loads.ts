@@ -2,7 +2,8 @@ import { EndpointLoad, type MeasuredOutcome } from '../../policy/balancing/endpo
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
-/** Loads of the endpoints of one channel, by address. The loads are kept when grpc-js recreates the policy after an idle period. */
+/** Loads of the endpoints of one channel, by address. The loads are kept when grpc-js recreates the load-balancing policy after
+ * an idle period. */
 export class EndpointLoads {
   private readonly loads = new Map<string, EndpointLoad>();
 

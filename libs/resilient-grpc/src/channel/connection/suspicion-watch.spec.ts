@@ -178,7 +178,7 @@ describe('silent connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('creates no replacement channel if a byte is read after the timers of the turn in which the probe ends', () => {
+  it('creates no replacement channel if a byte is read in the event-loop turn in which the probe times out', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(12_499);

@@ -227,7 +227,7 @@ export class CallGate implements Waiter, PermitWaiter {
     this.latencyMs = latencyMs;
   }
 
-  /** Records that the call ends before `attempt`, its running attempt, which started at `startedAt` (monotonic milliseconds). */
+  /** Records that the call ends while `attempt` is running. `startedAt` is the start of the attempt, in monotonic milliseconds. */
   attemptInterrupted({ unsentBecause }: Attempt, startedAt: number, because: 'deadline' | undefined): void {
     // The end of an unsent attempt is no evidence about the server.
     if (unsentBecause !== undefined) return;

@@ -37,7 +37,7 @@ export class CallReport {
 
   // ── before the first attempt ──
 
-  /** Reports that the call must not start. Returns the error for its caller. */
+  /** Reports that the call was rejected before its first attempt. Returns the error for its caller. */
   rejected(failure: CallFailure): GrpcCallError {
     if (!isCancelled(failure)) this.context.statistics.refused(failure);
     this.telemetry?.end(failure.code, failure.details);

@@ -54,7 +54,7 @@ function boundLines(bounds: Readonly<Record<string, Bound>>): readonly string[] 
 
 /** All bounds. The bounds of full runs are marked. */
 function allBounds({ bounds, fullBounds = {} }: Pick<Scenario, 'bounds' | 'fullBounds'>): readonly string[] {
-  return [...boundLines(bounds), ...boundLines(fullBounds).map((line) => `in full: ${line}`)];
+  return [...boundLines(bounds), ...boundLines(fullBounds).map((line) => `in a full run: ${line}`)];
 }
 
 describe('docs/guarantees', () => {

@@ -67,7 +67,7 @@ describe('ChildServer', () => {
     const other = await ChildServer.start({ script, args: () => ['--port', '0'] });
     const { port } = other;
     await expect(other.restart()).rejects.toThrow(
-      new RegExp(`to listen on port ${port} again, got \\d+; write args: \\(port\\) =>`),
+      new RegExp(`to listen on port ${port} again, got \\d+; pass the port to the script with args`),
     );
     expect(other.running).toBe(false);
     expect(other.port).toBe(port);

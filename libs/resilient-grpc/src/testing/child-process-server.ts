@@ -238,7 +238,7 @@ export class ChildServer {
       await this.kill();
       throw new Error(
         `ChildServer: expected ${String(script)} to listen on port ${this.boundPort} again, got ${port}; ` +
-          "write args: (port) => ['--port', String(port)], in the form that the script reads",
+          "pass the port to the script with args, for example args: (port) => ['--port', String(port)]",
       );
     }
     this.boundPort = port;

@@ -321,7 +321,7 @@ describe('release bound', () => {
     }
   });
 
-  it('extends the release bound to three times the longest wait if this time is longer than the bound', () => {
+  it('extends the release bound to three times the longest wait if the configured bound is shorter', () => {
     const held = hold(true);
     held.clock.advance(60_000);
     held.load.thaw(held.clock.now());

@@ -60,7 +60,7 @@ export async function readSnapshot({ url, headers }: Dashboard): Promise<Snapsho
 const UNREACHABLE = 'check the host and the port, and that the application is running';
 const CREDENTIALS = "pass what its guard requires, such as --header 'authorization: Bearer …'";
 const WRONG_PATH =
-  'write the path of ResilientGrpcDashboardModule after the global prefix, such as http://127.0.0.1:3000/grpc';
+  'write the URL of the dashboard page, including the global prefix if the application has one, such as http://127.0.0.1:3000/grpc';
 
 function snapshotUrl({ origin, pathname }: URL): URL {
   return new URL(`${origin}${pathname.replace(/\/+$/, '')}/snapshot`);

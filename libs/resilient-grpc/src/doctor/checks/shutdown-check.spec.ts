@@ -16,7 +16,7 @@ describe('shutdownCheck', () => {
     expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 10_000 })).toMatchObject({
       status: 'failed',
       message:
-        'SIGKILL arrives before the drain ends: preStop 10 s + drain 20 s (including a readiness delay of 5 s) = 30 s; SIGKILL after 30 s',
+        'the drain does not end before SIGKILL: preStop 10 s + drain 20 s (including a readiness delay of 5 s) = 30 s; SIGKILL after 30 s',
       remedy: 'set terminationGracePeriodSeconds to 32 or more, or reduce drain.timeoutMs',
     });
     expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 5_000 }).status).toBe('ok');

@@ -31,7 +31,7 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
   if (totalMs >= gracePeriodMs) {
     const minSeconds = Math.ceil((totalMs + MIN_SPARE_MS) / 1_000);
     const remedy = `set terminationGracePeriodSeconds to ${String(minSeconds)} or more, or reduce drain.timeoutMs`;
-    return result('failed', `SIGKILL arrives before the drain ends: ${message}`, remedy);
+    return result('failed', `the drain does not end before SIGKILL: ${message}`, remedy);
   }
   if (readinessDelayMs >= drainMs) {
     const remedy = 'set drain.timeoutMs to more than readinessDelayMs plus the duration of the longest request';

@@ -5,7 +5,7 @@ import type { SuspicionPolicy } from './suspicion-policy.js';
 export interface SuspicionEvidence {
   /** Time at which the first call timed out; the connection was not observed before that. */
   readonly since: number;
-  /** Number of bytes that the connection had received at that time. */
+  /** Number of bytes that the connection had received at `since`. */
   readonly bytesRead: number;
   /** Number of timed-out calls. */
   readonly timeouts: number;

@@ -21,7 +21,7 @@ const QUEUE_FULL = overloadRefusal('The server has reached maxQueuedCalls and re
 export interface ConcurrencyLimitPolicy {
   /** Path of the method; `undefined` for the limit of the server. */
   readonly path: string | undefined;
-  /** Maximum number of handlers that run at the same time; 'adaptive' for a limit that follows their duration. */
+  /** Maximum number of handlers that run at the same time; 'adaptive' for a limit that adapts to their durations. */
   readonly maxConcurrent: number | 'adaptive';
   /** Maximum number of waiting calls, counted separately for calls with a deadline and calls without one. */
   readonly maxQueued: number;
@@ -37,7 +37,7 @@ export type ServeNext = (call: ServedCall, request: unknown) => void;
  */
 export class ConcurrencyLimit {
   private readonly queue: OverloadQueue<HeldCall>;
-  /** Present if the limit follows the duration of the handlers. */
+  /** Present if `maxConcurrent` is 'adaptive'. */
   private readonly adaptive: AdaptiveLimit | undefined;
   private runningCount = 0;
   private isDispatching = false;
@@ -160,7 +160,8 @@ export class ConcurrencyLimit {
 
   /**
    * True if waiting calls must not start before the next turn of the event loop. If handlers wait for timers and then use the CPU, the
-   * timers of newly started calls expire soon. Without slices, Node would run timers, and read no sockets, until the queue is empty.
+   * timers of newly started calls expire while Node is still running other timers. Without slices, Node would run timers, and read no
+   * sockets, until the queue is empty.
    */
   private isSliceOver(): boolean {
     if (this.queue.size === 0) return false;

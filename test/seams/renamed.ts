@@ -63,7 +63,14 @@ const TLS_NAMES = new Set(['node:getpeername', '_createSecureConnector', '_equal
  * Names that cannot be renamed alone, because grpc-js calls them on objects of the library, because they are also in the public API of
  * grpc-js, or because Node fails without them.
  */
-const EXCLUDED_NAMES = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials', 'hasPendingData']);
+const EXCLUDED_NAMES = new Set([
+  'connect',
+  'waitForReady',
+  'destroy',
+  'getCallCredentials',
+  'hasPendingData',
+  '_parent',
+]);
 
 /** Names that lead to the stream of a server call. The path of the seam starts at the stream. */
 const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];

@@ -5,7 +5,7 @@ import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Controller, type DynamicModule } from '@nestjs/common';
+import { Controller, type DynamicModule, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import {
   EventPattern,
@@ -232,6 +232,92 @@ describe('server that is not connected', () => {
   it('logs no warning if the server is connected before the application starts', async () => {
     const { log } = await startServers(await serveOrders());
     expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
+  });
+});
+
+describe('several handlers for one method', () => {
+  /** Starts an application with `controllers`, calls `Get`, and returns the ID of the response and the warnings. */
+  async function run(...controllers: Type[]): Promise<{ id: string; warnings: string[] }> {
+    const url = ownUrl();
+    const log = new CapturedLog();
+    const module = {
+      module: class AppModule {},
+      imports: [ResilientGrpcServerModule.forRoot(ordersOptions(url))],
+      controllers,
+    };
+    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
+    onTestFinished(() => app.close());
+    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
+    await app.startAllMicroservices();
+    const { id } = (await ordersOf(url).unary('Get', { id: '7' })) as { id: string };
+    return { id, warnings: log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text) };
+  }
+
+  @Controller()
+  class OrdersController {
+    @GrpcMethod('Orders', 'Get')
+    get(): object {
+      return { id: 'orders' };
+    }
+  }
+  @Controller()
+  class LegacyController {
+    @GrpcMethod('Orders', 'Get')
+    find(): object {
+      return { id: 'legacy' };
+    }
+  }
+
+  it.each([
+    [[OrdersController, LegacyController], 'legacy', 'OrdersController.get', 'LegacyController.find'],
+    [[LegacyController, OrdersController], 'orders', 'LegacyController.find', 'OrdersController.get'],
+  ])(
+    'logs the handlers that receive no calls, and the handler that does (%o)',
+    async (controllers, id, unused, used) => {
+      expect(await run(...controllers)).toEqual({
+        id,
+        warnings: [
+          `@GrpcMethod('Orders', 'Get') of ${unused} receives no calls: Nest uses the last handler that it registers for a method, ${used}; remove one of them`,
+        ],
+      });
+    },
+  );
+
+  it('logs all handlers of one class for one method in one line', async () => {
+    @Controller()
+    class TwiceController extends OrdersController {
+      @GrpcMethod('Orders', 'Get')
+      second(): object {
+        return { id: 'second' };
+      }
+      @GrpcMethod('Orders', 'Get')
+      third(): object {
+        return { id: 'third' };
+      }
+    }
+    const { id, warnings } = await run(TwiceController);
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /of TwiceController\.\w+, TwiceController\.\w+ receives no calls: .* registers for a method, TwiceController\.\w+; /,
+      ),
+    ]);
+    expect(warnings[0]).toContain(`for a method, TwiceController.${id === 'orders' ? 'get' : id};`);
+  });
+
+  it('logs no warning about a handler with two decorators, or about an inherited handler', async () => {
+    @Controller()
+    class DecoratedController {
+      @GrpcMethod('Orders', 'Get')
+      @GrpcMethod('Orders', 'Create')
+      get(): object {
+        return { id: 'decorated' };
+      }
+    }
+    @Controller()
+    class DerivedController extends OrdersController {}
+    expect(await run(DecoratedController)).toEqual({ id: 'decorated', warnings: [] });
+    expect(await run(DerivedController)).toEqual({ id: 'orders', warnings: [] });
+    expect(await run(OrdersController, DerivedController)).toEqual({ id: 'orders', warnings: [] });
   });
 });
 

@@ -61,6 +61,17 @@ describe('unary handler', () => {
     ['a promise of an Observable', ({ id }) => Promise.resolve(of({ id }))],
     ['an Observable of a promise', ({ id }) => of(Promise.resolve({ id }))],
     [
+      'an Observable of a promise of a generator',
+      ({ id }) =>
+        of(
+          Promise.resolve(
+            (function* () {
+              yield { id };
+            })(),
+          ),
+        ),
+    ],
+    [
       'an async generator',
       async function* ({ id }) {
         yield { id };

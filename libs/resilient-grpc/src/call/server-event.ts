@@ -22,6 +22,17 @@ export type GrpcServerEvent = {
       readonly peer: string;
       readonly reason: 'age' | 'age-grace' | 'idle' | 'keepalive';
     }
+  /**
+   * A TLS handshake failed, for example because the server rejected the certificate of the client. `code` is the error code of Node or
+   * OpenSSL, and `peer` is 'unknown' if the address is unavailable. Not emitted if the client closed the connection during the handshake,
+   * as a TCP health check does.
+   */
+  | {
+      readonly type: 'handshake-failed';
+      readonly peer: string;
+      readonly reason: HandshakeFailureReason;
+      readonly code: string;
+    }
   /** The server ended a stream that was idle in both directions. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
   /** A handler is still running after its call has ended. */
@@ -77,6 +88,18 @@ export type GrpcServerEvent = {
       readonly omitted?: 'message' | 'trailers';
     }
 );
+
+/** Cause of a failed TLS handshake. Reasons that start with 'client-certificate' describe the certificate that the server rejected. */
+export type HandshakeFailureReason =
+  | 'client-certificate-missing'
+  | 'client-certificate-expired'
+  | 'client-certificate-not-yet-valid'
+  | 'client-certificate-untrusted'
+  | 'client-certificate-invalid'
+  | 'server-certificate-rejected'
+  | 'no-tls'
+  | 'no-http2'
+  | 'other';
 
 /** Final result of a call on the server. */
 export interface ServerCallEnd {

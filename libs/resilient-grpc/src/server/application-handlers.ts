@@ -19,9 +19,15 @@ export function connectedServers(modules: ModulesContainer): readonly ServerGrpc
   return servers;
 }
 
-/** Returns the class and method of each gRPC handler of the application, such as 'OrdersController.get', by pattern. */
-export function handlerNames(modules: ModulesContainer): ReadonlyMap<string, string> {
-  const names = new Map<string, string>();
+/**
+ * Names of the handlers of each pattern, such as 'OrdersController.get', in the sequence in which Nest registers them. Nest keeps only the
+ * last handler of a pattern.
+ */
+export type HandlerNames = ReadonlyMap<string, readonly string[]>;
+
+/** Returns the names of the gRPC handlers of the application. A handler that several controllers inherit or share has one name. */
+export function handlerNames(modules: ModulesContainer): HandlerNames {
+  const named = new Map<string, Map<object, string>>();
   const scanner = new MetadataScanner();
   for (const { controllers } of modules.values()) {
     for (const { metatype } of controllers.values()) {
@@ -34,10 +40,15 @@ export function handlerNames(modules: ModulesContainer): ReadonlyMap<string, str
         if (!Array.isArray(patterns)) continue;
         // Patterns of other decorators can be values that JSON does not support.
         for (const pattern of patterns.filter(isHandlerPattern)) {
-          names.set(JSON.stringify(pattern), `${metatype.name}.${method}`);
+          const route = JSON.stringify(pattern);
+          const names = named.get(route) ?? new Map<object, string>();
+          named.set(route, names);
+          // A handler that is registered again moves to the end.
+          names.delete(handler);
+          names.set(handler, `${metatype.name}.${method}`);
         }
       }
     }
   }
-  return names;
+  return new Map([...named].map(([route, names]) => [route, [...names.values()]]));
 }

@@ -1,4 +1,9 @@
-export type { GrpcServerEvent, ServerCallEnd, ServerDrainReport } from '../call/server-event.js';
+export type {
+  GrpcServerEvent,
+  HandshakeFailureReason,
+  ServerCallEnd,
+  ServerDrainReport,
+} from '../call/server-event.js';
 export { CallSignal } from './calls/call-signal.decorator.js';
 export { CallTrailers } from './calls/call-trailers.decorator.js';
 export { GrpcRequestStream } from './calls/request-stream.js';

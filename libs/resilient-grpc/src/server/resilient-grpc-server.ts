@@ -40,13 +40,13 @@ import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { LoadReports } from './load-reports.js';
-import { connectedServers, handlerNames } from './application-handlers.js';
+import { connectedServers, handlerNames, type HandlerNames } from './application-handlers.js';
 import { listenAddress, listenProblem } from './listen-address.js';
 import { requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
 import { ReportingServer, type SerializerWrapper } from './reporting-server.js';
 import { ServedHandlers } from './served-handlers.js';
-import { unmatchedHandlerLines } from './unmatched-handlers.js';
+import { unusedHandlerLines } from './unused-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import {
   implementationOf,
@@ -123,7 +123,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly grpcOptions: ServerOptions;
   private readonly loadReports: LoadReports | undefined;
   private readonly servedHandlers = new ServedHandlers(this.getHandlers());
-  private knownHandlerNames: ReadonlyMap<string, string> | undefined;
+  private knownHandlerNames: HandlerNames | undefined;
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
   /** Set when the server starts to listen; `undefined` before that, and after a failed start. */
@@ -433,7 +433,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   /**
-   * Logs the methods without a handler, at debug level, and the handlers that serve no method of any server of the application. Only the
+   * Logs the methods without a handler, at debug level, and the handlers that receive no calls of any server of the application. Only the
    * last server to start logs these handlers, because they may serve methods of a server that starts later.
    */
   private reportHandlers(): void {
@@ -452,20 +452,20 @@ export class ResilientGrpcServer extends ServerGrpc {
     );
     if (servers.some(({ isComplete }) => !isComplete)) return;
     const hasOtherServers = servers.length < connected.length;
-    for (const line of unmatchedHandlerLines({ servers, hasOtherServers, names: this.handlerNames })) {
+    for (const line of unusedHandlerLines({ servers, hasOtherServers, names: this.handlerNames })) {
       ownLogger.warn(line);
     }
   }
 
-  /** Class and method of each handler. Cached: each search reads all controllers, and handlers do not change after startup. */
-  private get handlerNames(): ReadonlyMap<string, string> {
+  /** Names of the handlers. Cached: each search reads all controllers, and handlers do not change after startup. */
+  private get handlerNames(): HandlerNames {
     return (this.knownHandlerNames ??= handlerNames(this.dependencies.modules));
   }
 
   private readonly onUnserializable = (path: string, reason: string, cause: unknown): void => {
     if (!this.events.wanted) return;
     const route = this.servedHandlers.routeOf(path);
-    const handler = route === undefined ? undefined : this.handlerNames.get(route);
+    const handler = route === undefined ? undefined : this.handlerNames.get(route)?.at(-1);
     const source = handler === undefined ? '' : ` of ${handler}`;
     const text = `the response${source} does not match the proto: ${reason}; the caller received INTERNAL`;
     const failure = new TypeError(text, { cause });

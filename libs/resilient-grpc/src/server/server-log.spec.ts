@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../call/event-hub.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
-import type { GrpcServerEvent } from '../call/server-event.js';
+import type { GrpcServerEvent, HandshakeFailureReason } from '../call/server-event.js';
 import type { LogLevel, LogLine } from '../telemetry/log/log-line.js';
 import { ServerLog } from './server-log.js';
 
@@ -161,25 +161,99 @@ describe('ServerLog', () => {
     expect(stacks).toEqual([error.stack, undefined]);
   });
 
-  it('logs the stack of the latest repeat if its error differs from the last logged error of the method', () => {
+  it('logs the stack of the latest repeat if its message differs from the last logged message of its cause', () => {
     const { clock, kept, stacks, take } = make();
-    const [first, second, third] = [new Error('no table'), new Error('no row'), new TypeError('no column')];
+    const [first, second, third] = [new Error('no row 1'), new Error('no row 2'), new Error('no row 3')];
     for (const error of [first, second, third]) take({ type: 'handler-failed', path, error });
     clock.advance(60_000);
     expect(stacks).toEqual([first.stack, third.stack]);
-    expect(kept[1]!.msg).toMatch(/handler failed: TypeError: no column \(the latest of 2 more in the last minute/);
+    expect(kept[1]!.msg).toMatch(/handler failed: Error: no row 3 \(the latest of 2 more in the last minute/);
   });
 
-  it('reads the message of an error only when the log line is written', () => {
-    const { clock, kept, take } = make();
-    take({ type: 'handler-failed', path, error: new Error('no table') });
-    const error = new Error('one more');
-    let read = 0;
-    Object.defineProperty(error, 'message', { get: () => `one more, ${(read += 1)}` });
-    for (let i = 0; i < 1_000; i++) take({ type: 'handler-failed', path, error });
-    expect(read).toBe(0);
+  it('logs each cause of handler failures of a method immediately, and its repeats once a minute', () => {
+    const { clock, lines, take } = make();
+    const fail = (error: unknown) => {
+      take({ type: 'handler-failed', path, error });
+    };
+    for (let i = 0; i < 3; i++) {
+      fail(new Error('no table'));
+      fail(new TypeError('no table'));
+      fail(new Error('no row'));
+      fail({ code: 5, message: 'no order' });
+    }
+    const causes = ['Error: no table', 'TypeError: no table', 'Error: no row', 'NOT_FOUND: no order'];
+    expect(lines).toEqual(causes.map((cause) => `error ${path}: handler failed: ${cause}`));
     clock.advance(60_000);
-    expect(kept[1]!.msg).toMatch(/handler failed: Error: one more, 1 \(the latest of 1000 more/);
+    expect(lines.slice(4)).toEqual(
+      causes.map(
+        (cause) => `error ${path}: handler failed: ${cause} (2 more in the last minute, the last one 60 s ago)`,
+      ),
+    );
+  });
+
+  it('treats messages of handler failures that differ only in IDs as one cause', () => {
+    const { lines, take } = make();
+    for (let i = 0; i < 100; i++) {
+      const id = `3f2a${String(i)}b1-77aa-4c1e-9d10-0a5b6c7d8e9f`;
+      take({ type: 'handler-failed', path, error: new Error(`order ${id} of customer ${String(i)} is locked`) });
+    }
+    expect(lines).toHaveLength(1);
+  });
+
+  it('combines the causes of handler failures beyond 10 per method into one line, without effect on other methods', () => {
+    const { clock, lines, stacks, take } = make();
+    const names = 'abcdefghijklmnopqrstuvwxyz'.split('');
+    for (const name of names) take({ type: 'handler-failed', path, error: new Error(`no ${name}`) });
+    expect(lines).toHaveLength(11);
+    take({ type: 'handler-failed', path: '/orders.v1.Orders/Get', error: new Error('no z') });
+    expect(lines[11]).toBe('error /orders.v1.Orders/Get: handler failed: Error: no z');
+    clock.advance(60_000);
+    expect(lines.slice(12)).toEqual([
+      `error ${path}: handler failed: Error: no z (the latest of 15 more in the last minute, the last one 60 s ago, including other causes)`,
+    ]);
+    expect(stacks[12]).toMatch(/^Error: no z\n {4}at /);
+  });
+
+  it('reads the stack of an error only when the log line is written', () => {
+    const { clock, take } = make();
+    const error = new Error('no table');
+    let read = 0;
+    Object.defineProperty(error, 'stack', {
+      get: () => {
+        read += 1;
+        return 'Error: no table';
+      },
+    });
+    take({ type: 'handler-failed', path, error });
+    const readOnce = read;
+    for (let i = 0; i < 1_000; i++) take({ type: 'handler-failed', path, error });
+    expect(read).toBe(readOnce);
+    clock.advance(60_000);
+    expect(read).toBeLessThanOrEqual(2 * readOnce);
+  });
+
+  it('logs a failed TLS handshake at most once a minute per reason, with the cause, the code, and a remedy', () => {
+    const { clock, kept, lines, take } = make();
+    const fail = (reason: HandshakeFailureReason, code: string, peer: string) => {
+      take({ type: 'handshake-failed', reason, code, peer });
+    };
+    for (let i = 0; i < 1_000; i++) {
+      fail('client-certificate-expired', 'CERT_HAS_EXPIRED', `10.0.0.7:${String(i)}`);
+      fail('no-tls', 'ERR_SSL_HTTP_REQUEST', 'unknown');
+    }
+    expect(lines).toEqual([
+      'warn connection from 10.0.0.7:0 rejected in the TLS handshake: the certificate of the client, or of its authority, has expired ' +
+        '(CERT_HAS_EXPIRED); renew it, and make sure that the client reads the new one (tls: { reload: true })',
+      expect.stringMatching(/^warn connection rejected in the TLS handshake: the client does not use TLS /),
+    ]);
+    const reason = 'client-certificate-expired';
+    const fields = { event: 'handshake-failed', peer: '10.0.0.7:0', reason, code: 'CERT_HAS_EXPIRED' };
+    expect(kept[0]!.fields).toEqual(fields);
+    clock.advance(60_000);
+    expect(lines[2]).toMatch(
+      /^warn connection from 10\.0\.0\.7:999 .*\(999 more in the last minute, the last one 60 s ago\)$/,
+    );
+    expect(lines).toHaveLength(4);
   });
 
   it('escapes and truncates client input in logged errors', () => {

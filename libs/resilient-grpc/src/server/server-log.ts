@@ -9,10 +9,14 @@ import { unsentFieldLine } from '../telemetry/log/unsent-field-line.js';
 import { untestedVersionLine } from '../telemetry/log/untested-version-line.js';
 import type { Clock } from '../time/clock.js';
 import { isError } from '../errors/error-message.js';
+import { UNKNOWN_PEER } from './connections/server-connection.js';
+import { HANDSHAKE_FAILURES } from './connections/handshake-failures.js';
 
 type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { readonly type: T }>;
 
-/** An event that is logged at most once a minute per method. */
+type HandlerFailed = EventOf<'handler-failed'>;
+
+/** An event that is logged at most once a minute per method; `handler-failed`, per method and cause. */
 type MethodEvent = EventOf<
   | 'handler-failed'
   | 'handler-leak'
@@ -24,39 +28,45 @@ type MethodEvent = EventOf<
 >;
 
 /** An event that is logged at most once a minute. */
-type LimitedEvent = MethodEvent | EventOf<'overload'>;
+type LimitedEvent = MethodEvent | EventOf<'overload' | 'handshake-failed'>;
+
+/** Maximum number of causes per method whose failures are limited separately. */
+const MAX_CAUSES = 10;
+/** Maximum length of the part of a message that distinguishes causes. */
+const MAX_CAUSE_LENGTH = 100;
 
 const PULL_REMEDY = 'return an async generator, which is pulled as the client reads';
 
 /**
  * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. The start of an overload is a
  * warning. The end of an overload and the effect of an option, such as a stream idle timeout, have the level `log`. Each of these events is
- * logged at most once a minute, per method if it has one, with the number of repeats. A connection that the server ends because of its
- * age, its idleness, or an unanswered ping is logged at debug level. `ServerLifecycle` logs the drain.
+ * logged at most once a minute, per method if it has one, with the number of repeats. Handler faults are limited per method and cause, and
+ * failed TLS handshakes per reason. A connection that the server ends because of its age, its idleness, or an unanswered ping is logged at
+ * debug level. `ServerLifecycle` logs the drain.
  */
 export class ServerLog {
   private readonly repeats: LogLimiter<LimitedEvent>;
-  /** Text of the last logged failure of each method. A line with repeats includes a stack only if the latest failure has a new text. */
-  private readonly failures = new Map<string, string>();
+  /** Limiters of handler faults by method, so that the causes of one method cannot suppress lines of another. */
+  private readonly failures = new Map<string, LogLimiter<HandlerFailed>>();
 
   /** @param isDebugEnabled returns true if the debug level is enabled */
   constructor(
     private readonly sink: LogSink,
-    clock: Clock,
+    private readonly clock: Clock,
     private readonly isDebugEnabled: () => boolean,
   ) {
     // Lines are built only if they are written, because there may be thousands of failures per second.
     this.repeats = new LogLimiter(clock, (event, repeats, _isOfOthers, ageMs) => {
       const line = lineOf(event);
-      const isOther = event.type === 'handler-failed' && this.failures.get(event.path) !== line.msg;
-      if (isOther) this.failures.set(event.path, line.msg);
-      sink[line.level](withRepeats(line, repeats, ageMs, '', isOther));
+      sink[line.level](withRepeats(line, repeats, ageMs));
     });
   }
 
   take(event: GrpcServerEvent): void {
     switch (event.type) {
       case 'handler-failed':
+        this.failuresOf(event.path).log(causeOf(event.error), event);
+        return;
       case 'handler-leak':
       case 'responses-overflow':
       case 'responses-burst':
@@ -64,6 +74,9 @@ export class ServerLog {
       case 'trailers-omitted':
       case 'stream-idle':
         this.repeats.log(`${event.path} ${event.type}`, event);
+        return;
+      case 'handshake-failed':
+        this.repeats.log(`handshake ${event.reason}`, event);
         return;
       case 'overload':
         this.repeats.log(`overload ${event.phase}`, event);
@@ -94,11 +107,52 @@ export class ServerLog {
   /** Writes pending summary lines and clears the timers. */
   close(): void {
     this.repeats.close();
+    for (const limiter of this.failures.values()) limiter.close();
   }
+
+  private failuresOf(path: string): LogLimiter<HandlerFailed> {
+    const known = this.failures.get(path);
+    if (known !== undefined) return known;
+    // A line with repeats includes a stack only if its text differs from the last line of its cause.
+    const logged = new Map<string, string>();
+    const limiter = new LogLimiter<HandlerFailed>(
+      this.clock,
+      (event, repeats, isOfOthers, ageMs) => {
+        const line = lineOf(event);
+        const cause = causeOf(event.error);
+        const isOther = isOfOthers || logged.get(cause) !== line.msg;
+        if (!isOfOthers) {
+          // Causes are not bounded over time.
+          if (logged.size >= MAX_CAUSES) logged.clear();
+          logged.set(cause, line.msg);
+        }
+        const scope = isOfOthers ? ', including other causes' : '';
+        this.sink[line.level](withRepeats(line, repeats, ageMs, scope, isOther));
+      },
+      { maxKinds: MAX_CAUSES },
+    );
+    this.failures.set(path, limiter);
+    return limiter;
+  }
+}
+
+/**
+ * Identifies the cause of a failure: the class and the start of the message, in which words with digits, such as IDs, are equal. The
+ * stack is not used, because formatting it is expensive and there may be thousands of failures per second.
+ */
+function causeOf(error: unknown): string {
+  return failureText(error)
+    .slice(0, MAX_CAUSE_LENGTH)
+    .replace(/[\w-]*\d[\w-]*/g, '#');
+}
+
+function failureText(error: unknown): string {
+  return isError(error) ? `${error.name}: ${error.message}` : thrownText(error);
 }
 
 function lineOf(event: LimitedEvent): LogLine {
   if (event.type === 'overload') return overloadLine(event);
+  if (event.type === 'handshake-failed') return handshakeLine(event);
   const { type, path } = event;
   const [level, text, fields] = describe(event);
   return new LogLine(level, `${path}: ${text}`, { event: type, path, ...fields });
@@ -125,11 +179,18 @@ function overloadLine(event: EventOf<'overload'>): LogLine {
   });
 }
 
+function handshakeLine({ type, reason, code, peer }: EventOf<'handshake-failed'>): LogLine {
+  const { cause, remedy } = HANDSHAKE_FAILURES[reason];
+  const from = peer === UNKNOWN_PEER ? '' : ` from ${peer}`;
+  const text = `connection${from} rejected in the TLS handshake: ${cause} (${oneLine(code)}); ${remedy}`;
+  return new LogLine('warn', text, { event: type, peer, reason, code });
+}
+
 function describe(event: MethodEvent): readonly [level: LogLevel, text: string, fields?: LogFields] {
   switch (event.type) {
     case 'handler-failed': {
       const { error, omitted } = event;
-      const failure = isError(error) ? `${error.name}: ${error.message}` : thrownText(error);
+      const failure = failureText(error);
       const stack =
         isError(error) && error.stack !== undefined ? stackOf(failure, error.message, error.stack) : undefined;
       const shown = oneLine(failure);

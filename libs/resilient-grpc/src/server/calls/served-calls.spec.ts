@@ -490,6 +490,18 @@ describe.each<MethodKind>(['unary', 'client-stream'])('generator of a %s handler
         ),
       [null, { id: '7' }],
     ],
+    [
+      'an Observable of a promise of a generator',
+      () =>
+        of(
+          Promise.resolve(
+            (async function* () {
+              yield { id: '7' };
+            })(),
+          ),
+        ),
+      [null, { id: '7' }],
+    ],
     ['an iterable message', () => ({ id: '7', [Symbol.iterator]: () => [1, 2].values() }), [null, { id: '7' }]],
     [
       'a generator without a value',

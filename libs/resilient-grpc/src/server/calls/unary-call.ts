@@ -7,7 +7,7 @@ import type { AnswerCallback, StatusLike, WireCall } from './wire-call.js';
 /**
  * Unary or client-streaming call. If its handler returns an Observable, a unary call responds with the first value without waiting for
  * completion, as in Nest; a client-streaming call responds with the last value on completion. A generator is pulled until it ends, and must
- * yield exactly one value. An interceptor can make an Observable emit the generator of the handler.
+ * yield exactly one value. An interceptor can make an Observable emit the generator of the handler, or a promise of it.
  */
 export class UnaryCall extends ServedCall {
   private subscription: Subscription | undefined;
@@ -152,7 +152,8 @@ export class UnaryCall extends ServedCall {
   private settle(value: unknown, onRejected: (error: unknown) => void): void {
     if (isThenable(value)) {
       value.then((settled) => {
-        this.answer(settled);
+        if (isGenerator(settled)) this.pull(settled);
+        else this.answer(settled);
       }, onRejected);
     } else if (isGenerator(value)) this.pull(value);
     else this.answer(value);

@@ -4,12 +4,12 @@ import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Strea
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
-import type { GrpcServerEvent } from '../../call/server-event.js';
+import type { GrpcServerEvent, HandshakeFailureReason } from '../../call/server-event.js';
 import { observeHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';
 import { PEER_QUIET_MS, type ConnectionLifetime } from './server-connection.js';
 import { ServerConnections } from './server-connections.js';
@@ -35,10 +35,16 @@ async function waitForReports(clock: VirtualClock, reported: readonly GrpcServer
 /** Starts a grpc-js server on a free port or at `address`, with one method that never responds. */
 async function startServer({
   tls = false,
+  checkClientCertificate = false,
   backlog = 511,
   address = '127.0.0.1:0',
   ...limits
-}: Partial<ConnectionLifetime> & { tls?: boolean; backlog?: number; address?: string } = {}) {
+}: Partial<ConnectionLifetime> & {
+  tls?: boolean;
+  checkClientCertificate?: boolean;
+  backlog?: number;
+  address?: string;
+} = {}) {
   const clock = new VirtualClock();
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   const reported: GrpcServerEvent[] = [];
@@ -88,7 +94,9 @@ async function startServer({
   connections.attach(server);
   expect(connections.isAttached).toBe(true);
   const pair = { private_key: pem('server-key'), cert_chain: pem('server') };
-  const security = tls ? ServerCredentials.createSsl(null, [pair]) : ServerCredentials.createInsecure();
+  const security = tls
+    ? ServerCredentials.createSsl(checkClientCertificate ? pem('ca') : null, [pair], checkClientCertificate)
+    : ServerCredentials.createInsecure();
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(address, security, (error, found) => {
       if (error === null) resolve(found);
@@ -316,5 +324,81 @@ describe('ServerConnections', () => {
     }
     expect(reported).toEqual([]);
     expect(connections.size).toBe(1);
+  });
+
+  describe.each(['TLSv1.2', 'TLSv1.3'] as const)('failed %s handshake', (version) => {
+    const startTls = () => startServer({ tls: true, checkClientCertificate: true });
+    const connectWith = (port: number, options: ConnectionOptions): TLSSocket => {
+      const limits = { minVersion: version, maxVersion: version };
+      const base = { host: '127.0.0.1', port, servername: 'localhost', ca: pem('ca'), ALPNProtocols: ['h2'] };
+      const socket = connectTls({ ...base, ...limits, ...options }).on('error', () => undefined);
+      closing.push(() => socket.destroy());
+      return socket;
+    };
+    const certificate = (name: string) => ({ cert: pem(name), key: pem(`${name}-key`) });
+
+    it.each<[string, ConnectionOptions, HandshakeFailureReason, string]>([
+      ['no certificate', {}, 'client-certificate-missing', 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE'],
+      ['an expired certificate', certificate('expired'), 'client-certificate-expired', 'CERT_HAS_EXPIRED'],
+      [
+        'a certificate that is not yet valid',
+        certificate('not-yet-valid'),
+        'client-certificate-not-yet-valid',
+        'CERT_NOT_YET_VALID',
+      ],
+      [
+        'a certificate of an unknown authority',
+        certificate('untrusted'),
+        'client-certificate-untrusted',
+        'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+      ],
+      [
+        'a self-signed certificate',
+        certificate('self-signed'),
+        'client-certificate-untrusted',
+        'DEPTH_ZERO_SELF_SIGNED_CERT',
+      ],
+      [
+        'no HTTP/2',
+        { ...certificate('client'), ALPNProtocols: ['http/1.1'] },
+        'no-http2',
+        'ERR_SSL_NO_APPLICATION_PROTOCOL',
+      ],
+    ])('reports the address of a client with %s, the reason, and the code', async (_, options, reason, code) => {
+      const { port, reported, connections } = await startTls();
+      const socket = connectWith(port, options);
+      await new Promise((resolve) => socket.once('connect', resolve));
+      const peer = `127.0.0.1:${String(socket.localPort)}`;
+      await waitFor(() => reported.length === 1);
+      expect(reported).toMatchObject([{ type: 'handshake-failed', peer, reason, code }]);
+      await connections.closed();
+    });
+
+    it('does not report a client with a valid certificate', async () => {
+      const { port, reported, connections } = await startTls();
+      const socket = connectWith(port, certificate('client'));
+      await new Promise((resolve) => socket.once('secureConnect', resolve));
+      socket.end();
+      await connections.closed();
+      expect(reported).toEqual([]);
+    });
+  });
+
+  it('reports a client without TLS', async () => {
+    const { port, reported } = await startServer({ tls: true });
+    openSession(port);
+    await waitFor(() => reported.length === 1);
+    expect(reported).toMatchObject([{ reason: 'no-tls', peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/) }]);
+  });
+
+  it('does not report a client that connects and sends nothing, as port scans and TCP health checks do', async () => {
+    const { port, reported, connections } = await startServer({ tls: true });
+    for (const close of [(socket: Socket) => socket.end(), (socket: Socket) => socket.resetAndDestroy()]) {
+      const socket = openSocket(port);
+      await waitFor(() => connections.size === 1);
+      close(socket);
+      await connections.closed();
+    }
+    expect(reported).toEqual([]);
   });
 });

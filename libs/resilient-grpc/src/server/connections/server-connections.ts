@@ -2,11 +2,14 @@ import type { Server } from '@grpc/grpc-js';
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import type { SeamReport } from '../../channel/quirks/seam.js';
 import { isStopped } from '../../channel/quirks/stopped-session.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { observeHttp2Servers, setBacklog, type NodeHttp2Server } from '../quirks/http2-servers.js';
+import { tcpSocketOf } from '../quirks/tls-socket.js';
+import { handshakeFailure } from './handshake-failures.js';
 import {
   PEER_QUIET_MS,
   ServerConnection,
@@ -93,6 +96,7 @@ export class ServerConnections {
     http2Server.prependListener('secureConnection', (socket: Duplex) => {
       latest = socket;
     });
+    http2Server.on('tlsClientError', this.reportHandshake);
     http2Server.on('session', (session: ServerHttp2Session) => {
       if (latest !== undefined) this.begin(session, latest);
     });
@@ -102,8 +106,19 @@ export class ServerConnections {
     });
   }
 
+  private readonly reportHandshake = (error: NodeJS.ErrnoException, socket: TLSSocket): void => {
+    // Node types `authorizationError` as an Error, but its value is the result code of the verification, or null.
+    const failure = handshakeFailure(error.code, socket.authorizationError);
+    if (failure === undefined) return;
+    this.seamReport.check('rejected TLS socket', socket);
+    const { events } = this.dependencies;
+    if (events.wanted) events.emit({ type: 'handshake-failed', peer: peerOf(tcpSocketOf(socket)), ...failure });
+  };
+
   private add(socket: Duplex): void {
     this.sockets.add(socket);
+    // Node keeps the address of a closed socket only if it was read before.
+    peerOf(socket);
     socket.once('close', () => {
       this.sockets.delete(socket);
       if (this.sockets.size > 0) return;

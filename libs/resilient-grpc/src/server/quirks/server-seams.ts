@@ -7,7 +7,7 @@ export const SERVER_SEAMS: readonly Seam[] = [
     on: 'server',
     needs: ['createHttp2Server()'],
     lostWithout:
-      'management of server connections (age, idle timeout, backlog, closing during a drain), keepalive after GOAWAY (without it, connections with open calls are dropped), refusal of unread calls during an overload, and metrics of calls to unknown methods',
+      'management of server connections (age, idle timeout, backlog, closing during a drain), keepalive after GOAWAY (without it, connections with open calls are dropped), reports of failed TLS handshakes, refusal of unread calls during an overload, and metrics of calls to unknown methods',
   },
   // Probed at the first connection, and at the first call.
   {
@@ -15,6 +15,12 @@ export const SERVER_SEAMS: readonly Seam[] = [
     needs: ['[kHandle].hasPendingData()', '[state].streams'],
     lostWithout:
       'detection of connections that stall after a protocol error of the client (without it, keepalive closes them later)',
+  },
+  {
+    // Probed at the first failed handshake.
+    on: 'rejected TLS socket',
+    needs: ['_parent'],
+    lostWithout: 'addresses of clients whose certificates were rejected, in the log',
   },
   {
     // The internal call: `call.call` of the call that a handler receives, without the wrappers of interceptors (`nextCall`).

@@ -4,6 +4,7 @@ import { packageOf, shortName } from '../client/settings/contract.js';
 import { closest } from '../errors/closest.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import { counted, listed } from '../telemetry/log/log-text.js';
+import type { HandlerNames } from './application-handlers.js';
 import type { HandlerPattern, ServedHandlers } from './served-handlers.js';
 
 /** Maximum number of names in a line. */
@@ -20,27 +21,32 @@ interface ApplicationHandlers {
   readonly servers: readonly ServedHandlers[];
   /** True if the application has a `Transport.GRPC` server, whose services are unknown. */
   readonly hasOtherServers: boolean;
-  /** Class and method of each handler, such as 'OrdersController.get', by the pattern of the handler. */
-  readonly names: ReadonlyMap<string, string>;
+  readonly names: HandlerNames;
 }
 
 /**
- * Returns a line for each gRPC handler that serves no method of `servers`. Nest silently ignores such a handler. If the application has a
- * `Transport.GRPC` server, handlers for services that none of `servers` serves are omitted, because that server may serve these services.
+ * Returns a line for each gRPC handler that serves no method of `servers`, and for each pattern with several handlers. Nest silently ignores
+ * the former, and all but the last of the latter. If the application has a `Transport.GRPC` server, handlers for services that none of
+ * `servers` serves are omitted, because that server may serve these services.
  */
-export function unmatchedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {
+export function unusedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {
   const unmatched = new Map<string, HandlerPattern>();
-  const matched = new Set<string>();
+  const matched = new Map<string, HandlerPattern>();
   for (const server of servers) {
     for (const [route, { pattern, isServing }] of server.patterns()) {
-      if (isServing) matched.add(route);
+      if (isServing) matched.set(route, pattern);
       else unmatched.set(route, pattern);
     }
   }
   const lines: LogLine[] = [];
+  for (const [route, pattern] of matched) {
+    const replaced = [...(names.get(route) ?? [])];
+    const handler = replaced.pop();
+    if (replaced.length > 0) lines.push(duplicateLine(pattern, handler, listNames(replaced, String)));
+  }
   for (const [route, pattern] of unmatched) {
     if (matched.has(route)) continue;
-    const name = names.get(route);
+    const name = names.get(route)?.at(-1);
     const problem =
       methodProblem(pattern, servers) ?? (hasOtherServers ? undefined : serviceProblem(pattern, servers, name));
     if (problem === undefined) continue;
@@ -50,6 +56,15 @@ export function unmatchedHandlerLines({ servers, hasOtherServers, names }: Appli
     lines.push(new LogLine('warn', text, { event: 'handler-unmatched', handler: name, service, method }));
   }
   return lines;
+}
+
+/** Returns the line of a pattern with several handlers, of which `handler` receives the calls. */
+function duplicateLine(pattern: HandlerPattern, handler: string | undefined, unused: string): LogLine {
+  const { service, rpc: method } = pattern;
+  const text =
+    `${decorator(pattern)} of ${unused} receives no calls: Nest uses the last handler that it registers for a method, ` +
+    `${String(handler)}; remove one of them`;
+  return new LogLine('warn', text, { event: 'handler-duplicate', handler, unused, service, method });
 }
 
 /** Returns the problem of a handler whose service is served; `undefined` if the service is not served. */
@@ -147,9 +162,9 @@ function decoratorOf(
   return decorator({ service, rpc: method, streaming: requestStream ? fitting : NO_STREAMING });
 }
 
-function listNames(known: readonly string[]): string {
+function listNames(known: readonly string[], format = (name: string) => `'${name}'`): string {
   return listed(
-    known.map((name) => `'${name}'`),
+    known.map((name) => format(name)),
     MAX_LISTED,
     (count) => `and ${counted(count, 'other')}`,
   );

@@ -1,0 +1,59 @@
+import { Client, ServerCredentials, credentials } from '@grpc/grpc-js';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { serveOrders, startServers } from './served-orders.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+const pem = (name: string) => readFileSync(join(import.meta.dirname, `../fixtures/tls/${name}.pem`));
+
+describe('server that requires client certificates', () => {
+  it('logs one line per reason with the address, the cause, and the remedy, and none for an accepted client', async () => {
+    const pair = { private_key: pem('server-key'), cert_chain: pem('server') };
+    const security = ServerCredentials.createSsl(pem('ca'), [pair], true);
+    const { log, server } = await startServers(await serveOrders({ url: '127.0.0.1:0', credentials: security }));
+    const connect = (certificate?: string): Client => {
+      const pairOfClient = certificate === undefined ? [] : [pem(`${certificate}-key`), pem(certificate)];
+      const client = new Client(
+        `localhost:${String(server.port)}`,
+        credentials.createSsl(pem('ca'), ...pairOfClient),
+        // Each client needs its own connections.
+        { 'grpc.use_local_subchannel_pool': 1, 'grpc.initial_reconnect_backoff_ms': 100 },
+      );
+      onTestFinished(() => {
+        client.close();
+      });
+      client.getChannel().getConnectivityState(true);
+      return client;
+    };
+    await new Promise<void>((resolve, reject) => {
+      connect('client').waitForReady(Date.now() + 20_000, (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
+    const warnings = () => log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+    expect(warnings()).toEqual([]);
+    // Each of these clients reconnects until it is closed.
+    for (const certificate of [undefined, 'expired', 'untrusted']) {
+      const before = warnings().length;
+      connect(certificate);
+      await waitFor(() => warnings().length > before);
+    }
+    const from = String.raw`^connection from (127\.0\.0\.1|::1|::ffff:127\.0\.0\.1):\d+ rejected in the TLS handshake: `;
+    expect(warnings()).toEqual([
+      expect.stringMatching(
+        new RegExp(`${from}the client sent no certificate .*; set a certificate and a key in the client`),
+      ),
+      expect.stringMatching(
+        new RegExp(`${from}the certificate of the client, or of its authority, has expired .*; renew it`),
+      ),
+      expect.stringMatching(
+        new RegExp(`${from}the certificate of the client is from an unknown authority .*; add the authority`),
+      ),
+    ]);
+  });
+});

@@ -1,7 +1,7 @@
 import type { GrpcCallError, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { resumable, type ResumeOptions } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
+import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { holdTimers } from '../server/support/held-timers.js';
 import { recordTiming } from '../support/timing.js';
@@ -368,6 +368,50 @@ describe('resumed stream at shutdown', () => {
     expect(feed.end).toBe('failed: draining');
     expect(server.counts('Watch').calls).toBe(calls);
     await closing;
+  });
+
+  it('fails a resumed stream with onDrain: finish when a drain begins if the retry of its call is due after the drain', async () => {
+    server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
+    const app = await start();
+    let errors = 0;
+    const feed = follow(app, { call: { onDrain: 'finish' }, onError: () => void (errors += 1) });
+    await waitFor(() => server.counts('Watch').answered === 1);
+    const report = await app.client.drain({ timeoutMs: 3_000 });
+    expect(feed.error).toMatchObject({ reason: 'server', details: 'busy', notRetriedBecause: 'draining' });
+    expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
+    expect(errors).toBe(0);
+  });
+
+  it('fails a resumed stream with onDrain: finish when a drain begins if its next call is due after the drain', async () => {
+    const app = await start();
+    const feed = follow(app, { call: { onDrain: 'finish' }, backoff: LONG_BACKOFF });
+    await waitFor(() => feed.events.length === 3);
+    await server.restart('kill-connections');
+    await waitFor(() => app.client.activeCalls()[0]?.waiting);
+    const report = await app.client.drain({ timeoutMs: 3_000 });
+    expect(feed.end).toBe('failed: draining');
+    expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
+  });
+
+  it('fails a resumed stream with onDrain: finish during a drain if its call fails and the next one is due after the drain', async () => {
+    const app = await start();
+    const feed = follow(app, { call: { onDrain: 'finish' }, backoff: LONG_BACKOFF });
+    await waitFor(() => feed.events.length === 3);
+    const draining = app.client.drain({ timeoutMs: 3_000 });
+    await server.stop('kill-connections');
+    expect(await draining).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
+    expect(feed.end).toBe('failed: draining');
+  });
+
+  it('completes a stream with onDrain: complete when a drain begins, even if its retry is due after the drain', async () => {
+    server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
+    const app = await start();
+    const feed = follow(app);
+    const plain = lastValueFrom(app.orders.watch({ from: '0' }, { onDrain: 'complete' }), { defaultValue: 'none' });
+    await waitFor(() => server.counts('Watch').answered === 2);
+    expect(await app.client.drain({ timeoutMs: 3_000 })).toMatchObject({ completed: 2, cancelled: 0 });
+    expect(feed.end).toBe('completed');
+    expect(await plain).toBe('none');
   });
 
   it('fails a resumed stream if its client is closed', async () => {

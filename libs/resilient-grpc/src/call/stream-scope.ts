@@ -41,6 +41,8 @@ export interface StreamScope {
 
 /** A client's record of a stream. */
 export interface StreamHost {
+  /** Reports that the next call of the stream starts after `delayMs`. */
+  resumesIn(delayMs: number): void;
   /** Reports the end of the stream. */
   ended(outcome: StreamOutcome): void;
 }

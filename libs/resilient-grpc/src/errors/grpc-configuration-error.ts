@@ -6,6 +6,17 @@ export interface ConfigurationProblem {
   readonly message: string;
 }
 
+/** Entry for problems that are not listed one by one. */
+export interface UnlistedProblems extends ConfigurationProblem {
+  /** Number of the problems. */
+  readonly unlisted: number;
+}
+
+/** Returns the number of `problems`, including those that are not listed one by one. */
+export function problemCount(problems: readonly (ConfigurationProblem | UnlistedProblems)[]): number {
+  return problems.reduce((sum, problem) => sum + ('unlisted' in problem ? problem.unlisted : 1), 0);
+}
+
 const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcConfigurationError');
 
 /** Error thrown if a configuration is invalid. Contains every problem, not only the first one. */
@@ -33,6 +44,7 @@ function summary(problems: readonly ConfigurationProblem[]): string {
   const [only] = problems;
   if (only !== undefined && problems.length === 1) return `${only.path}: ${only.message}`;
   const shown = problems.slice(0, MAX_SHOWN).map(({ path, message }) => `\n  - ${path}: ${message}`);
-  const more = problems.length > MAX_SHOWN ? `\n  and ${String(problems.length - MAX_SHOWN)} more` : '';
-  return `${String(problems.length)} problems in the gRPC configuration:${shown.join('')}${more}`;
+  const count = problemCount(problems);
+  const more = problems.length > MAX_SHOWN ? `\n  and ${String(count - shown.length)} more` : '';
+  return `${String(count)} problems in the gRPC configuration:${shown.join('')}${more}`;
 }

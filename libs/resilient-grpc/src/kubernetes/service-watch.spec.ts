@@ -93,6 +93,35 @@ describe('ServiceWatch', () => {
     expect(getNewestState()).toMatchObject({ state: 'watching', changedAt: clock.epoch(), failure: undefined });
   });
 
+  it('ignores an EndpointSlice list that arrives after its watch was stopped and a new watch was started', async () => {
+    const lists: ((list: object) => void)[] = [];
+    server.get = () => new Promise((resolve) => lists.push(resolve));
+    watch.subscribe(listener)();
+    watch.subscribe(listener);
+    lists[0]!({ metadata: { resourceVersion: '3' }, items: [makeSlice('old', '3')] });
+    await clock.advanceAsync(0);
+    expect(states).toEqual([]);
+    expect(watch.describe()).toMatchObject({ state: 'listing', slices: undefined, changedAt: undefined });
+    lists[1]!({ metadata: { resourceVersion: '9' }, items: [makeSlice('new', '9')] });
+    await clock.advanceAsync(0);
+    expect(namesOf(getNewestState())).toEqual(['new']);
+  });
+
+  it('does not report an EndpointSlice watch as open if the watch was stopped before its response was read', async () => {
+    const opened: (() => void)[] = [];
+    server.watch = (_path, _signal, _silentMs, onOpen) => {
+      opened.push(onOpen);
+      return new Promise(() => undefined);
+    };
+    const stop = watch.subscribe(listener);
+    await clock.advanceAsync(0);
+    stop();
+    server.get = () => new Promise(() => undefined);
+    watch.subscribe(listener);
+    opened[0]!();
+    expect(watch.describe()).toMatchObject({ state: 'listing', slices: undefined });
+  });
+
   it('reports no failure for a whole day if each EndpointSlice watch ends or is reset after 5 minutes', async () => {
     watch.subscribe(listener);
     for (let minutes = 0; minutes < 24 * 60; minutes += 5) {

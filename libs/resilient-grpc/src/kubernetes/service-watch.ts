@@ -158,6 +158,8 @@ export class ServiceWatch {
     // A list of version 0 comes from the API server's cache, which may be as outdated as an expired watch.
     const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
+    // The response may have been received before the watch was stopped. A new watch may be running.
+    signal.throwIfAborted();
     this.slices = new Map((items ?? []).map((slice) => [slice.metadata?.name ?? '', slice]));
     this.resourceVersion = metadata?.resourceVersion ?? '';
     this.isExpired = false;
@@ -173,8 +175,11 @@ export class ServiceWatch {
       resourceVersion: this.resourceVersion ?? '',
       timeoutSeconds: String(seconds),
     });
-    return server.watch(url, signal, SILENT_WATCH_MS, this.opened, (event) => {
-      // Lines that were received earlier may be delivered after the watch was stopped.
+    // Headers and lines that were received earlier may be delivered after the watch was stopped.
+    const opened = (): void => {
+      if (!signal.aborted) this.opened();
+    };
+    return server.watch(url, signal, SILENT_WATCH_MS, opened, (event) => {
       if (!signal.aborted) this.apply(event as WatchEvent);
     });
   }
@@ -198,13 +203,13 @@ export class ServiceWatch {
     for (const listener of [...this.listeners]) listener.onChange(state);
   }
 
-  private readonly opened = (): void => {
+  private opened(): void {
     this.openedAt = this.dependencies.clock.now();
     if (this.state === 'watching') return;
     this.failure = undefined;
     this.enter('watching');
     this.report();
-  };
+  }
 
   private failed(error: unknown): void {
     this.failure = requestFailure(error, this.dependencies.server, this.name.namespace);

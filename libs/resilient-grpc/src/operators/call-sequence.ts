@@ -310,6 +310,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     const waitMs = remainingMs > 0 ? Math.min(delayMs, remainingMs) : delayMs;
     // Scheduled even if the delay is 0, because a server that ends each call immediately must not keep this turn of the event loop running.
     this.backoff = this.clock.setTimer(this.open, waitMs);
+    for (const host of this.hosts) host.resumesIn(waitMs);
   }
 
   /** Creates the error for a server that failed repeatedly at one position; `error` is the last failure. */

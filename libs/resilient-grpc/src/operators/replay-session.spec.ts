@@ -355,7 +355,7 @@ describe('scope of a replay session', () => {
     const { ends } = start(server, new NumberedSource());
     const scope = server.call.scope!;
     const outcomes: string[] = [];
-    scope.hosts.add({ ended: (how) => void outcomes.push(how) });
+    scope.hosts.add({ resumesIn: () => undefined, ended: (how) => void outcomes.push(how) });
     await turn();
     server.call.ack(1, 2);
     expect(scope).toMatchObject({ delivered: 2, resumes: 0 });

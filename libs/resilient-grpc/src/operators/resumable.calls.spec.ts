@@ -307,7 +307,7 @@ describe('scope of a resumable stream', () => {
   const makeHostRegistration =
     (outcomes: string[]) =>
     ({ scope }: ManualCall) => {
-      if (scope!.hosts.size === 0) scope!.hosts.add({ ended: (how) => outcomes.push(how) });
+      if (scope!.hosts.size === 0) scope!.hosts.add({ resumesIn: () => undefined, ended: (how) => outcomes.push(how) });
     };
 
   it('shares one stream scope among all calls of a resumable stream, and counts delivered messages', () => {

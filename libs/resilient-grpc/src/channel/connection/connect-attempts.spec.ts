@@ -1,5 +1,5 @@
 import { Socket, connect, type TcpNetConnectOpts } from 'node:net';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { ConnectAttempts } from './connect-attempts.js';
 
@@ -47,6 +47,32 @@ describe('ConnectAttempts', () => {
     await expect(handshake).rejects.toThrow('over');
     attempts.abortAll();
   });
+
+  it.each([undefined, 'orders:50051'])(
+    'names the channel credentials, not the peer or its HTTP proxy, as the cause while the credentials are not ready (server behind a proxy: %s)',
+    async (server) => {
+      vi.stubEnv('grpc_proxy', 'http://127.0.0.1:1');
+      onTestFinished(() => void vi.unstubAllEnvs());
+      const { clock, attempts } = make(() => 2_000);
+      const attempt = attempts.begin(KEY, server);
+      const prepared = attempt.prepare(new Promise(() => undefined));
+      clock.advance(1_500);
+      const message = `${server ?? KEY} cannot be contacted until the channel credentials are ready`;
+      const kind = 'credentials-not-ready';
+      expect(attempts.progress).toBe('connecting for 1.5 s: the channel credentials are not ready');
+      expect(attempts.slow).toEqual({ kind, message: `${message} (connecting for 1.5 s)` });
+      clock.advance(500);
+      await expect(prepared).rejects.toThrow(message);
+      expect(attempts.settle(KEY, false)?.failure('')).toEqual({ kind, message: `${message} (timed out after 2.0 s)` });
+      const failing = attempts.begin(KEY, server);
+      await expect(failing.prepare(Promise.reject(new Error('no certificate')))).rejects.toThrow('no certificate');
+      expect(failing.failure('Error: no certificate')).toEqual({ kind, message: `${message} (no certificate)` });
+      const next = attempts.begin(KEY, server);
+      await next.prepare(Promise.resolve());
+      expect(next.failure('x').kind).toBe(server === undefined ? 'other' : 'proxy-failed');
+      attempts.abortAll();
+    },
+  );
 
   it('does not count a pause of the process toward the connect timeout', () => {
     const { clock, attempts } = make();

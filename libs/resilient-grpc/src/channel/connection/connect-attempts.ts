@@ -134,7 +134,7 @@ export class ConnectAttempt {
   /** True if the channel needs the connection. grpc-js completes an attempt even if the channel no longer needs the connection. */
   isUsed = true;
   /** The step that has not completed. */
-  private step: ConnectFailureFacts['phase'] = 'tcp';
+  private step: 'credentials' | ConnectFailureFacts['phase'] = 'tcp';
   readonly startedAt: number;
   /** The HTTP proxy and the server that the proxy connects to; `undefined` if the connection uses no proxy. */
   private readonly tunnel: { readonly proxy: string; readonly server: string } | undefined;
@@ -168,6 +168,7 @@ export class ConnectAttempt {
   /** The incomplete step, for messages. */
   get phase(): string {
     const { tunnel } = this;
+    if (this.step === 'credentials') return 'the channel credentials are not ready';
     if (this.step === 'tcp' && tunnel !== undefined)
       return `${tunnel.proxy} has not opened a connection to ${tunnel.server}`;
     if (this.step === 'tcp') return 'the peer has not accepted the TCP connection';
@@ -182,8 +183,14 @@ export class ConnectAttempt {
 
   /** Describes an attempt to which the peer does not respond. */
   unanswered(detail: string): ConnectFailure {
+    if (this.step === 'credentials') return this.credentialsFailure(detail);
     if (this.step !== 'tcp') return connectFailure('silent', this.subject, detail);
     return this.proxyFailure('proxy-no-response', detail) ?? connectFailure('no-response', this.key, detail);
+  }
+
+  /** Describes credentials that fail or are not ready. Neither the server nor an HTTP proxy has been contacted. */
+  private credentialsFailure(detail: string): ConnectFailure {
+    return connectFailure('credentials-not-ready', this.tunnel?.server ?? this.key, detail);
   }
 
   /** Describes the failure of the HTTP proxy to open a connection to the server; `undefined` if the connection uses no proxy. */
@@ -196,6 +203,7 @@ export class ConnectAttempt {
   /** Describes the failure of the attempt. `text` is grpc-js's error message, which may lack the error code. */
   failure(text: string): ConnectFailure {
     if (this.timedOut !== undefined) return this.timedOut;
+    if (this.step === 'credentials') return this.credentialsFailure(plainError(text));
     if (this.step === 'tcp') {
       return this.proxyFailure('proxy-failed', plainError(text)) ?? connectFailureOf(text, this.key);
     }
@@ -213,8 +221,10 @@ export class ConnectAttempt {
 
   /** Waits for the credentials, before TCP connects. Rejects if the attempt is aborted before they are available. */
   async prepare(credentials: Promise<void>): Promise<void> {
+    this.step = 'credentials';
     await this.rejectOnAbort(credentials);
     this.controller.signal.throwIfAborted();
+    this.step = 'tcp';
   }
 
   /** Waits for the handshake on `socket`, which is connected. From now on, an abort destroys the socket. */

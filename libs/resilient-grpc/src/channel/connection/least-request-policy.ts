@@ -3,7 +3,7 @@ import type { EndpointLoad } from '../../policy/balancing/endpoint-load.js';
 import { chooseLeastLoaded } from '../../policy/balancing/least-request.js';
 import { parseChoiceCount } from '../../policy/balancing/least-request-config.js';
 import { COMPLETE, type LeafParts } from '../quirks/experimental.js';
-import { addressKey } from './address-key.js';
+import { endpointKeys } from './address-key.js';
 import type { AddressUpdate } from './address-updates.js';
 import { EndpointLoads } from './endpoint-loads.js';
 import { triedEndpoints } from './endpoint-picker.js';
@@ -99,7 +99,7 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
       const former = new Map(this.children.map((child) => [child.addresses.join(), child]));
       const children = new Map<string, Child>();
       for (const endpoint of endpoints) {
-        const addresses = endpoint.addresses.map(addressKey);
+        const addresses = endpointKeys(endpoint);
         const key = addresses.join();
         // An endpoint that is reported twice is used once.
         if (children.has(key)) continue;

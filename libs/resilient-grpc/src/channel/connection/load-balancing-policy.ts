@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import { AddressConnections, furtherAddress, isFurther, type CreatedConnection } from './address-connections.js';
-import { addressKey } from './address-key.js';
+import { addressKey, endpointKeys } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ConnectAttempts } from './connect-attempts.js';
@@ -15,13 +15,14 @@ import { HealthWatch, type HealthWatchDependencies } from './health-watch.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
 import { SlowStartPicker } from './slow-start-picker.js';
-import { ADDRESS_ARGUMENT, withAbortableTunnel } from '../quirks/connector.js';
+import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
 import { experimental as grpcJs, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
 import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
 import { RemovedConnections } from './removed-connections.js';
 import type { SeamReport } from '../quirks/seam.js';
 import { withDecodedReports } from '../quirks/load-report.js';
+import { withAbortableTunnel } from '../quirks/proxy-tunnel.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
@@ -538,7 +539,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   private createUpdates(clock: Clock, handle: PolicyDependencies['handle']): AddressUpdates {
     const isUsable = (endpoint: EndpointList[number]): boolean => {
-      const keys = keysOf(endpoint);
+      const keys = endpointKeys(endpoint);
       const health = this.owner?.dependencies.endpoints;
       // Ejections are ignored, because ejected endpoints are used again if too few others are usable.
       const isServing = (address: string): boolean => health?.isServingAt(address) !== false;
@@ -551,7 +552,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const apply = (...update: AddressUpdate): boolean => {
       const [endpoints] = update;
       const accepted = handover.take(...update);
-      if (endpoints.ok) handle({ type: 'addresses', addresses: endpoints.value.flatMap(keysOf) });
+      if (endpoints.ok) handle({ type: 'addresses', addresses: endpoints.value.flatMap(endpointKeys) });
       return accepted;
     };
     const limited = (reported: number, used: number): void => handle({ type: 'addresses-limited', reported, used });
@@ -569,7 +570,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const [endpoints, child, , note] = update;
     if (endpoints.ok) {
       this.prepare(endpoints.value, child.getLoadBalancerName());
-      if (this.isBalancing) this.owner?.dependencies.endpoints?.group(endpoints.value.map(keysOf));
+      if (this.isBalancing) this.owner?.dependencies.endpoints?.group(endpoints.value.map(endpointKeys));
     }
     // After an error, the child policy keeps the previous addresses. Without any address, it reports a failure that no connection caused.
     if (!endpoints.ok) this.unresolved = endpoints.error.details;
@@ -692,8 +693,4 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     }
     return undefined;
   }
-}
-
-function keysOf({ addresses }: EndpointList[number]): readonly string[] {
-  return addresses.map(addressKey);
 }

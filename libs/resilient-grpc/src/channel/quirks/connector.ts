@@ -5,8 +5,6 @@ import { connectTarget } from './proxy-tunnel.js';
 import { isPresent, type SeamReport } from './seam.js';
 import type { ConnectAttempt, ConnectAttempts } from '../connection/connect-attempts.js';
 
-export { withAbortableTunnel } from './proxy-tunnel.js';
-
 type SecureConnector = experimental.SecureConnector;
 type Target = Parameters<ChannelCredentials['_createSecureConnector']>[0];
 type CallCredentials = NonNullable<Parameters<ChannelCredentials['_createSecureConnector']>[2]>;

@@ -25,7 +25,7 @@ export interface RegisteredCall {
   terminate(reason: 'draining' | 'closed', details: string): void;
   /** Completes the stream of the call, as if the server had ended the stream. */
   complete(): void;
-  /** Fails the call now if its retry is due at `until` (monotonic milliseconds) or later. Returns true if so. */
+  /** Fails the call or the stream now if its next attempt is due at `until` (monotonic milliseconds) or later. Returns true if so. */
   failBackoff(until: number): boolean;
 }
 
@@ -248,6 +248,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   /** Fails calls whose retry is due after the drain. They cannot finish in time, and waiting would only delay their failure. */
   private failBackoffs(): void {
     for (const call of [...this.calls]) {
+      // endStreams() completes these streams.
+      if (call.onDrain === 'complete') continue;
       // A call with `onDrain: 'fail'` is counted in `ended`, like all such calls that a drain fails. Other calls are counted as failed.
       this.isTerminating = call.onDrain === 'fail';
       if (call.failBackoff(this.drainUntil) && this.isTerminating) this.ended += 1;

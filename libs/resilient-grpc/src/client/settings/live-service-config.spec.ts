@@ -277,7 +277,7 @@ describe('service config update', () => {
     const { warnings } = live(source);
     source.next({ methodConfig: Array.from({ length: 1_000 }, () => ({ name: [{}], timeout: 1 })) });
     expect(warnings).toEqual([
-      expect.stringMatching(/methodConfig\[0\]\.timeout: .+ \(100 more\); the current service config stays/),
+      expect.stringMatching(/methodConfig\[0\]\.timeout: .+ \(1998 more\); the current service config stays/),
     ]);
     expect(warnings[0]?.length).toBeLessThan(500);
   });

@@ -2,7 +2,14 @@ import type { MethodKind } from '../../call/method.js';
 import type { StreamHost, StreamOutcome, StreamScope } from '../../call/stream-scope.js';
 import type { Endable } from '../call/call-bindings.js';
 import type { MethodContext } from '../call-context.js';
-import { callError, cancelled, deadlineFailure, isCancelled, type CallFailure } from '../call/call-failure.js';
+import {
+  callError,
+  cancelled,
+  deadlineFailure,
+  draining,
+  isCancelled,
+  type CallFailure,
+} from '../call/call-failure.js';
 import type { CallPlace, OnDrain, RegisteredCall } from '../call/call-registry.js';
 import { reportUnread } from '../call/call-report.js';
 import { DeadlineTimer } from '../call/deadline-timer.js';
@@ -46,6 +53,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private sent = 0;
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;
+  /** Start of the next call, in monotonic milliseconds. Valid between two calls. */
+  private resumesAt = 0;
   /**
    * Failure of the last call, if that call was counted as interrupted. A stream that then fails without another call is counted as failed.
    */
@@ -170,9 +179,21 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     if (running.length === 0) this.end({ code: StatusCode.UNAVAILABLE, details, reason });
   }
 
-  /** Returns false, because the stream resumes when its call fails. A drain ends the stream according to `onDrain`. */
-  failBackoff(): boolean {
-    return false;
+  resumesIn(delayMs: number): void {
+    const { clock, registry } = this.context.client;
+    this.resumesAt = clock.now() + delayMs;
+    if (this.onDrain !== 'complete') this.failBackoff(registry.drainUntil);
+  }
+
+  /**
+   * Fails the stream if the retry of its call, or its next call, is due at `until` or later. Returns true if so. Does nothing if several
+   * calls run in parallel, because attempts of the others may finish.
+   */
+  failBackoff(until: number): boolean {
+    const [call, other] = this.calls;
+    if (other === undefined) call?.failBackoff(until);
+    if (call === undefined && this.resumesAt >= until) this.end(draining());
+    return this.scope.isOver;
   }
 
   complete(): void {

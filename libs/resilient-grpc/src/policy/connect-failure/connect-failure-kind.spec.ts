@@ -63,6 +63,13 @@ describe('connectFailureKind', () => {
 });
 
 describe('CONNECT_FAILURES', () => {
+  it('reconnects at the same pace after a reset and after a close in TLS, and sooner after a reset before the server sent a byte', () => {
+    const paceAfter = (code: string | undefined, bytes: number) =>
+      CONNECT_FAILURES[classify('tls', code, bytes)].reconnect;
+    expect([paceAfter('ECONNRESET', 1_200), paceAfter(undefined, 1_200)]).toEqual(['not-http2', 'not-http2']);
+    expect(paceAfter('ECONNRESET', 0)).toBe('refused');
+  });
+
   it.each(Object.entries(CONNECT_FAILURES))(
     'gives the connect failure kind %s a cause and a remedy that fit on a log line',
     (_kind, row) => {

@@ -20,6 +20,8 @@ export type ConnectFailureKind =
   | 'name-not-resolved'
   /** The resolver of a target other than a DNS name (for example, a `kubernetes:` target) found no endpoints. */
   | 'target-not-resolved'
+  /** The channel credentials failed, or were not ready within the connect timeout, so that no connection was attempted. */
+  | 'credentials-not-ready'
   /** The HTTP proxy refused the CONNECT request, closed its connection, or is unreachable. */
   | 'proxy-failed'
   /** The HTTP proxy did not respond to the CONNECT request within the connect timeout. */
@@ -127,6 +129,11 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
       'check the target and the resolver of its scheme, that the service has ready endpoints, and that this process may read them',
     reconnect: 'refused',
   },
+  'credentials-not-ready': {
+    cause: 'cannot be contacted until the channel credentials are ready',
+    remedy: 'check the source of the channel credentials, such as a certificate provider',
+    reconnect: 'timeout',
+  },
   'proxy-failed': {
     cause: 'did not open a connection to the server',
     remedy:
@@ -155,6 +162,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
     remedy:
       'check for a missing or rejected client certificate (tls: { cert, key }), a proxy that cannot reach the server, or a server that is shutting down',
     doctorOption: '--cert and --key',
+    // Also after a reset: a server that closes a connection with unread data resets it, and its part of the handshake is expensive.
     reconnect: 'not-http2',
   },
   'server-uses-tls': {

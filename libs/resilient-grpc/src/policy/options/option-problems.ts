@@ -1,5 +1,9 @@
 import * as v from 'valibot';
-import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import {
+  GrpcConfigurationError,
+  type ConfigurationProblem,
+  type UnlistedProblems,
+} from '../../errors/grpc-configuration-error.js';
 import { describeSecret, describeValue, pathOf, problemMessage } from './describe-value.js';
 import { isObject, isUnknownKey } from './option-schemas.js';
 import { numberRemedy } from './value-rules.js';
@@ -35,10 +39,9 @@ export function parseOptions<S extends v.GenericSchema>(
     .map((entry) => ('kind' in entry ? problemOf(entry, path, isOptional) : entry));
   const next = problems[MAX_PROBLEMS];
   if (next === undefined) return { ok: false, problems };
-  const more = {
-    path: next.path,
-    message: `problems not listed: ${String(found.length - MAX_PROBLEMS)}; the first of them is at this path`,
-  };
+  const unlisted = found.length - MAX_PROBLEMS;
+  const message = `problems not listed: ${String(unlisted)}; the first of them is at this path`;
+  const more: UnlistedProblems = { path: next.path, message, unlisted };
   return { ok: false, problems: [...problems.slice(0, MAX_PROBLEMS), more] };
 }
 

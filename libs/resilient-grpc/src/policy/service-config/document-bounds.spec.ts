@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import { chooseServiceConfig } from './choose-service-config.js';
 import { exceededBound, MAX_CONFIG_CHARACTERS, MAX_CONFIG_DEPTH, MAX_CONFIG_VALUES } from './document-bounds.js';
 import { parseServiceConfig } from './parse-service-config.js';
@@ -58,6 +59,8 @@ describe('service config problems', () => {
     expect(parsed.problems).toHaveLength(101);
     // Every method config has an invalid timeout, and all except the first repeat the name of the first.
     expect(parsed.problems.at(-1)?.message).toBe('problems not listed: 1899; the first of them is at this path');
+    const { message } = new GrpcConfigurationError(parsed.problems);
+    expect(message).toMatch(/^1999 problems in the gRPC configuration:[^]*\n {2}and 1949 more$/);
   });
 
   it.each([

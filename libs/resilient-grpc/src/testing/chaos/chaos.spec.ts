@@ -67,7 +67,7 @@ describe('chaos', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('heals the active fault and reports the seed, the faults so far, and the cause if the chaos run fails', async () => {
+  it('heals the active fault and reports the faults so far and the cause, but no seed, if a chaos run with a given plan fails', async () => {
     const cause = new Error('an order was lost');
     const error = await failure(
       chaos({ plan: PLAN, faults, clock }, async () => {
@@ -76,7 +76,7 @@ describe('chaos', () => {
       }),
     );
     expect(error.message).toBe(
-      'chaos failed (replay with seed 7): an order was lost\nafter 2 of 2 faults:\n  at 100 ms: cut\n  at 300 ms: hold for 200 ms',
+      'chaos failed (replay with the same plan): an order was lost\nafter 2 of 2 faults:\n  at 100 ms: cut\n  at 300 ms: hold for 200 ms',
     );
     expect(error.cause).toBe(cause);
     expect(log.at(-1)).toBe('350 release');
@@ -85,7 +85,8 @@ describe('chaos', () => {
 
   it('replays a random chaos plan from the seed that a ChaosError contains', async () => {
     const options = { durationMs: 60_000, faults, clock };
-    const { plan } = await failure(chaos(options, () => Promise.reject(new Error('x'))));
+    const { plan, message } = await failure(chaos(options, () => Promise.reject(new Error('x'))));
+    expect(message).toContain(`(replay with seed ${plan.seed})`);
     let replayed: unknown;
     await chaos({ ...options, seed: plan.seed }, async (run) => {
       replayed = run.plan;
@@ -106,7 +107,7 @@ describe('chaos', () => {
       const failed = failure(result);
       await clock.advanceAsync(at);
       controller.abort(new Error('time is up'));
-      expect((await failed).message).toContain('seed 7): time is up');
+      expect((await failed).message).toContain('the same plan): time is up');
       expect(aborted).toBe(true);
       expect(log.at(-1)).toBe(at === 100 ? '100 cut' : '400 release');
       expect(clock.pending).toBe(0);
@@ -121,7 +122,7 @@ describe('chaos', () => {
       }),
     );
     expect(ran).toBe(false);
-    expect(error.message).toBe('chaos failed (replay with seed 7): no\nbefore its first fault');
+    expect(error.message).toBe('chaos failed (replay with the same plan): no\nbefore its first fault');
     expect(log).toEqual([]);
   });
 
@@ -146,8 +147,8 @@ describe('chaos', () => {
       const { message } = await failed;
       expect(message).toContain(
         part === 'begin'
-          ? 'seed 7): time is up\nafter 1 of 2 faults:\n  at 100 ms: cut'
-          : "seed 7): time is up; fault 'cut' was not healed within 3000 ms\nafter 1 of 2",
+          ? 'the same plan): time is up\nafter 1 of 2 faults:\n  at 100 ms: cut'
+          : "the same plan): time is up; fault 'cut' was not healed within 3000 ms\nafter 1 of 2",
       );
       expect(log.slice(0, 3)).toEqual([
         `100 ${part} hangs`,
@@ -162,7 +163,7 @@ describe('chaos', () => {
     ['a fault that is not healed', { end: true }, "fault 'cut' was not healed within 3000 ms", 3_100],
     ['a run that does not end', {}, 'run did not end within 3000 ms after its signal was aborted', 4_000],
   ])(
-    'reports the seed of the chaos plan and %s',
+    'asks to replay the given chaos plan, and reports %s',
     async (_, hangs: { readonly begin?: boolean; readonly end?: boolean }, why, atMs) => {
       const forever = () => new Promise(() => undefined);
       const cut = { name: 'cut', begin: hangs.begin ? forever : () => undefined, end: hangs.end ? forever : undefined };
@@ -173,7 +174,7 @@ describe('chaos', () => {
       );
       void failed.then(() => (failedAt = clock.now()));
       await clock.advanceAsync(10_000);
-      expect((await failed).message).toContain(`seed 7): ${why}\n`);
+      expect((await failed).message).toContain(`the same plan): ${why}\n`);
       expect(failedAt).toBeDefined();
       expect(clock.pending).toBe(0);
       expect(log).toContain(atMs === 4_000 ? '500 release' : `${atMs} over`);
@@ -225,7 +226,7 @@ describe('chaos', () => {
     for (const part of ['begin', 'end'] as const) {
       const failed = failure(chaos({ plan: PLAN, faults: [broken(part), faults[1]!], clock }, untilOver));
       await clock.advanceAsync(1_000);
-      expect((await failed).message).toContain(`seed 7): no ${part}`);
+      expect((await failed).message).toContain(`the same plan): no ${part}`);
     }
   });
 

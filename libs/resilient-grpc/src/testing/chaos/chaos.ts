@@ -61,15 +61,19 @@ export class ChaosError extends Error {
   /** The steps that had started. */
   readonly played: readonly ChaosStep[];
 
-  /** @param causes the errors of the run: first the error that ended it, then the error of a fault that also failed or hung, if any */
-  constructor(plan: ChaosPlan, played: readonly ChaosStep[], causes: readonly unknown[]) {
+  /**
+   * @param causes the errors of the run: first the error that ended it, then the error of a fault that also failed or hung, if any
+   * @param isDrawn true if the plan was drawn from its seed, so that the seed reproduces it
+   */
+  constructor(plan: ChaosPlan, played: readonly ChaosStep[], causes: readonly unknown[], isDrawn = true) {
     const why = [...new Set(causes.map((cause) => errorMessage(cause)))];
     const steps = played.map(
       ({ atMs, fault, forMs }) => `\n  at ${atMs} ms: ${fault}${forMs > 0 ? ` for ${forMs} ms` : ''}`,
     );
     const until =
       steps.length === 0 ? 'before its first fault' : `after ${steps.length} of ${plan.steps.length} faults:`;
-    super(`chaos failed (replay with seed ${plan.seed}): ${why.join('; ')}\n${until}${steps.join('')}`, {
+    const replay = isDrawn ? `seed ${plan.seed}` : 'the same plan';
+    super(`chaos failed (replay with ${replay}): ${why.join('; ')}\n${until}${steps.join('')}`, {
       cause: causes[0],
     });
     this.plan = plan;
@@ -104,7 +108,7 @@ function drawnPlan({ seed, durationMs, faults, distanceMs, quietMs }: SeededChao
  * healed, except a fault that hung, a fault whose `end` failed, and a fault whose `begin` was still running when the `signal` of the
  * options was aborted. A fault may take longer than planned, for example to start a server. Later faults are then delayed, so that the
  * interval between faults never shrinks.
- * @throws ChaosError with the seed and the faults so far, if `run` fails or does not end in time, if `begin` or `end` of a fault fails or
+ * @throws ChaosError with the seed (without `plan`) and the faults so far, if `run` fails or does not end in time, if `begin` or `end` of a fault fails or
  * hangs, or if the `signal` of the options is aborted
  * @throws GrpcConfigurationError if an option is unknown
  * @throws RangeError if `graceMs` is not above 0, if no plan can be drawn, or if the plan names an unknown fault
@@ -114,7 +118,8 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   const { faults, clock = systemClock, signal: aborted, graceMs = DEFAULT_GRACE_MS } = options;
   if (!(graceMs > 0)) throw new RangeError(`chaos: expected graceMs to be greater than 0, got ${graceMs}`);
   const plan = options.plan ?? drawnPlan(options);
-  if (aborted?.aborted === true) throw new ChaosError(plan, [], [aborted.reason]);
+  const isDrawn = options.plan === undefined;
+  if (aborted?.aborted === true) throw new ChaosError(plan, [], [aborted.reason], isDrawn);
   const end = new AbortController();
   const over = new AbortController();
 
@@ -134,7 +139,7 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   over.abort();
   const [healed] = await Promise.allSettled([finished]);
   const causes = [ended, healed].flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
-  if (causes.length > 0 || ended.status === 'rejected') throw new ChaosError(plan, played, causes);
+  if (causes.length > 0 || ended.status === 'rejected') throw new ChaosError(plan, played, causes, isDrawn);
   return ended.value;
 }
 

@@ -38,6 +38,11 @@ export const FOLDERS = {
     packages: ['@grpc/grpc-js', 'rxjs'],
     node: true,
   },
+  messages: {
+    is: 'types of messages, and checks of their fields',
+    level: 4,
+    packages: [],
+  },
   telemetry: {
     is: 'logs, metrics, and traces',
     level: 4,

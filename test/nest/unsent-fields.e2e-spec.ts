@@ -10,6 +10,9 @@ import {
 } from 'nestjs-resilient-grpc';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { firstValueFrom, from, lastValueFrom, map, of, toArray, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ownUrl } from '../server/served-orders.js';
@@ -200,6 +203,54 @@ describe('unsent fields', () => {
     ]);
     expect(received).toEqual([{ item: '[object Object]', quantity: 0 }]);
     expect(answer).toMatchObject({ id: '[object Object]', quantity: 0 });
+  });
+
+  it('logs values of nested messages, lists, maps, enums, and well-known types on both sides, each field once, and sends the same message as without the check', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nested-'));
+    onTestFinished(() => {
+      rmSync(folder, { recursive: true });
+    });
+    const protoPath = join(folder, 'orders.proto');
+    const nested =
+      ' repeated Line lines = 10; map<string, Line> by_shop = 11; State state = 12; google.protobuf.Timestamp at = 13;';
+    const proto = readFileSync(ORDERS_PROTO, 'utf8')
+      .replace('package orders.v1;', 'package orders.v1; import "google/protobuf/timestamp.proto";')
+      .replace(/message (CreateOrderRequest|Order) \{/g, `$&${nested}`);
+    const types =
+      'message Line { uint32 unit_price = 1; bool is_gift = 2; bytes image = 3; } enum State { OPEN = 0; SHIPPED = 1; }';
+    writeFileSync(protoPath, `${proto}\n${types}`);
+    const { callAll, clientWarnings, serverWarnings } = await start({ protoPath });
+    const message = {
+      lines: [{ unitPrice: 1 }, { unit_price: 2 }, { unit_price: 3, isGift: 'false' }],
+      byShop: { 'secret shop': { unitPrice: 'many', image: Buffer.of(1).toJSON() } },
+      state: 'SHIPED',
+      at: new Date(),
+    };
+    responses = { create: message, watch: { order: message }, session: {}, upload: {} };
+    const requests = { create: message, watch: {}, session: { order: message }, upload: message };
+    const answers = await callAll(requests);
+    expect(await callAll(requests)).toEqual(answers);
+    const warnings = (method: string, side: 'request' | 'response', type: string, at = '') => [
+      misspelled(method, side, `${at}lines.unit_price`, 'Line', 'unitPrice'),
+      `/orders.v1.Orders/${method}: field '${at}lines.isGift' of the ${side} (Line): expected a boolean, got a string of 5 characters; the serializer sends true instead`,
+      `/orders.v1.Orders/${method}: field '${at}byShop.unitPrice' of the ${side} (Line): expected a number, got a string of 4 characters; the serializer sends 0 instead`,
+      `/orders.v1.Orders/${method}: field '${at}byShop.image' of the ${side} (Line): expected a Buffer, got an object; the serializer sends nothing instead`,
+      `/orders.v1.Orders/${method}: field '${at}state' of the ${side} (${type}): expected a value of State, got a string of 6 characters; write 'SHIPPED'; the serializer sends nothing instead`,
+      `/orders.v1.Orders/${method}: field '${at}at' of the ${side} (${type}): expected an object with 'seconds', 'nanos', got a Date; the serializer sends an empty object instead`,
+    ];
+    expect(clientWarnings()).toEqual([
+      ...warnings('Create', 'request', 'CreateOrderRequest'),
+      ...warnings('Session', 'request', 'CreateOrderRequest', 'order.'),
+      ...warnings('Upload', 'request', 'CreateOrderRequest'),
+    ]);
+    expect(serverWarnings()).toEqual([
+      ...warnings('Create', 'response', 'Order'),
+      ...warnings('Watch', 'response', 'Order', 'order.'),
+    ]);
+    const plain = loadSync(protoPath)['orders.v1.Orders'] as ServiceDefinition;
+    const create = plain['Create']!;
+    expect(received[0]).toEqual(create.requestDeserialize(create.requestSerialize(message)));
+    expect(answers[0]).toEqual(create.responseDeserialize(create.responseSerialize(message)));
   });
 
   it('logs nothing for other columns of a database row, or for a class instance', async () => {

@@ -1,4 +1,5 @@
-import { withFieldCheck, type FieldCheckEvents } from './field-check.js';
+import { withFieldCheck, type FieldCheckEvents } from '../messages/field-check.js';
+import { messageTypeOf } from '../messages/message-type.js';
 import type { Services } from './settings/contract.js';
 
 /** Returns copies of the methods in `services` that check their requests. */
@@ -6,7 +7,7 @@ export function withCheckedRequests(services: Services, events: FieldCheckEvents
   const copies = [...services].map(([service, methods]) => {
     const checked = [...methods].map(([name, method]) => {
       const { path, requestSerialize, definition } = method;
-      const typeOf = () => definition && (Reflect.get(definition, 'requestType') as unknown);
+      const typeOf = () => messageTypeOf(definition, 'request');
       return [name, { ...method, requestSerialize: withFieldCheck(requestSerialize, path, typeOf, events) }] as const;
     });
     return [service, new Map(checked)] as const;

@@ -1,6 +1,6 @@
 import { describeSecret, describeValue, pathOf } from '../policy/options/describe-value.js';
+import { isPlainObject } from '../policy/options/plain-object.js';
 import type { Services } from '../client/settings/contract.js';
-import { isPlainObject } from '../client/settings/copy-options.js';
 
 /** Definition of a client, with its settings as given. */
 export interface DefinedClient {

@@ -19,9 +19,9 @@ import {
   unknownPackageMessage,
   type Services,
 } from '../client/settings/contract.js';
-import { withFieldCheck } from '../client/field-check.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { withFieldCheck } from '../messages/field-check.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock, Timer } from '../time/clock.js';

@@ -1,5 +1,6 @@
 import { GrpcMethodStreamingType } from '@nestjs/microservices';
 import type { Services } from '../client/settings/contract.js';
+import { messageTypeOf, type MessageType } from '../messages/message-type.js';
 
 /** Pattern of a handler, as the gRPC decorators of Nest create it. */
 export interface HandlerPattern {
@@ -55,11 +56,11 @@ export class ServedHandlers {
     return undefined;
   }
 
-  /** Returns the definition of the response type of the method with `path`; `undefined` if unknown. */
-  responseTypeOf(path: string): unknown {
+  /** Returns the response type of the method with `path`; `undefined` if unknown. */
+  responseTypeOf(path: string): MessageType | undefined {
     for (const methods of this.defined.values()) {
       const method = [...methods.values()].find((one) => one.path === path);
-      if (method?.definition !== undefined) return Reflect.get(method.definition, 'responseType');
+      if (method?.definition !== undefined) return messageTypeOf(method.definition, 'response');
     }
     return undefined;
   }

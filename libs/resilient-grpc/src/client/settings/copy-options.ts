@@ -1,6 +1,7 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskCredentials } from '../../errors/mask-credentials.js';
 import { pathOf } from '../../policy/options/describe-value.js';
+import { isPlainObject } from '../../policy/options/plain-object.js';
 import { MAX_ENTRIES } from '../../policy/options/value-rules.js';
 import { errorMessage } from '../../errors/error-message.js';
 
@@ -113,13 +114,6 @@ class OptionsCopier {
     this.problems.push({ path, message });
     return undefined;
   }
-}
-
-/** True if `value` is an object literal, from any realm. */
-export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** Returns the own and inherited keys of an instance, including getters of its classes and those methods that `METHODS` contains. */

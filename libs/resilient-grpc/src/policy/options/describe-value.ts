@@ -15,6 +15,8 @@ export function describeValue(value: unknown): string {
   if (Array.isArray(value)) return `an array of length ${String(value.length)}`;
   if (value instanceof Promise) return 'a Promise';
   if (value instanceof Map) return 'a Map';
+  if (value instanceof Set) return 'a Set';
+  if (value instanceof Date) return 'a Date';
   const keys = Object.keys(value).slice(0, MAX_VALUE_LENGTH).join(', ');
   return keys === '' ? 'an empty object' : `an object with ${maskAndTruncate(keys)}`;
 }
@@ -37,9 +39,10 @@ export function describeData(value: unknown): string {
 /** Describes `value` without the contents of strings and objects, which may be secrets. */
 export function describeSecret(value: unknown): string {
   if (typeof value === 'string') return `a string of ${String(value.length)} characters`;
-  return typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !Array.isArray(value)
-    ? 'an object'
-    : describeValue(value);
+  // Descriptions of other objects contain their keys.
+  const hasKeys = typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !Array.isArray(value);
+  const isBuiltIn = value instanceof Map || value instanceof Set || value instanceof Date;
+  return hasKeys && !isBuiltIn ? 'an object' : describeValue(value);
 }
 
 /** Truncates `text` to `maxLength` characters, and marks the cut with an ellipsis. */

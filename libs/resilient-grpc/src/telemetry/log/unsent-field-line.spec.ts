@@ -7,6 +7,8 @@ describe('unsentFieldLine', () => {
   it.each([
     ['request_id', 'requestId', true],
     ['requestID', 'requestId', false],
+    ['my_lines.requestID', 'requestId', false],
+    ['lines.request_id', 'requestId', true],
     ['requestId', 'request_id', false],
     ['reqest_id', 'request_id', false],
   ])('suggests for %s the field %s, and keepCase only for snake case (%s)', (field, suggestion, suggestsKeepCase) => {

@@ -8,7 +8,8 @@ export function unsentFieldLine(event: UnsentField, message: 'request' | 'respon
   const common = { ...fields, event: 'unsent-field', path, field, messageType };
   if ('suggestion' in event) {
     const { suggestion } = event;
-    const isSnakeCase = field.includes('_') && !suggestion.includes('_');
+    const key = field.slice(field.lastIndexOf('.') + 1);
+    const isSnakeCase = key.includes('_') && !suggestion.includes('_');
     const alternative = isSnakeCase ? ' To use the names of the .proto file, set loader: { keepCase: true }' : '';
     const text =
       `${path}: the ${message} contains '${field}', but ${messageType} has no such field, so the value is not sent; ` +

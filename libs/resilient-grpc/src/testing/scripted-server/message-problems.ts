@@ -1,13 +1,14 @@
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { closest } from '../../errors/closest.js';
 import {
+  expectedScalar,
   isAbsent,
   isCheckable,
   isUnknownField,
   messageTypeOf,
-  scalarProblem,
+  type Field,
   type MessageType,
-} from '../../client/message-type.js';
-import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { closest } from '../../errors/closest.js';
+} from '../../messages/message-type.js';
 import { pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
 import { isObject } from '../../policy/options/option-schemas.js';
 import type { LoadedMethod } from './service-methods.js';
@@ -16,9 +17,9 @@ import type { LoadedMethod } from './service-methods.js';
 const MAX_LIST_LENGTH = 300;
 
 /** Returns the response type of `method`. */
-export function responseTypeOf({ path, responseType }: LoadedMethod): MessageType {
-  const type = messageTypeOf(responseType);
-  if (type === undefined) throw new TypeError(`The response type of ${path} has no descriptor`);
+export function responseTypeOf(method: LoadedMethod): MessageType {
+  const type = messageTypeOf(method, 'response');
+  if (type === undefined) throw new TypeError(`The response type of ${method.path} has no descriptor`);
   return type;
 }
 
@@ -40,6 +41,11 @@ export function messageProblems(message: unknown, type: MessageType, path: strin
     if (problem !== undefined) problems.push({ path: pathOf(path, key), message: problem });
   }
   return problems;
+}
+
+function scalarProblem(value: unknown, field: Field | undefined): string | undefined {
+  const expected = field?.holds === 'single' ? expectedScalar(value, field.kind) : undefined;
+  return expected === undefined ? undefined : problemMessage(expected, value);
 }
 
 function unknownFieldMessage(key: string, { name, fields }: MessageType): string {

@@ -1,0 +1,75 @@
+import { readFields, type WireField } from '../errors/protobuf-fields.js';
+
+/** The types and methods of one call of proto-loader's `loadSync()`. */
+export interface Contract {
+  /** Descriptors of messages, map entries, and enums, by full name such as 'orders.v1.Order.Status'. */
+  readonly types: ReadonlyMap<string, Descriptor>;
+  /** Descriptors of methods, by path such as '/orders.v1.Orders/Create'. */
+  readonly methods: ReadonlyMap<string, Descriptor>;
+}
+
+/** An encoded message of `google/protobuf/descriptor.proto`. Its numbers are those of the fields in that file. */
+export class Descriptor {
+  private readonly fields: readonly WireField[];
+
+  constructor(bytes: Uint8Array) {
+    this.fields = readFields(bytes);
+  }
+
+  /** Returns the messages in the field `number`. */
+  children(number: number): Descriptor[] {
+    return this.values(number).map((value) => new Descriptor(value as Uint8Array));
+  }
+
+  /** Returns the string in the field `number`; '' if absent. */
+  text(number: number): string {
+    return new TextDecoder().decode(this.values(number)[0] as Uint8Array | undefined);
+  }
+
+  /** Returns the integer, enum, or boolean in the field `number`; 0 if absent. */
+  integer(number: number): number {
+    return Number(this.values(number)[0] ?? 0);
+  }
+
+  private values(number: number): WireField['value'][] {
+    return this.fields.filter((field) => field.number === number).map(({ value }) => value);
+  }
+}
+
+/** Decoded contracts, by the array of files that all definitions of one contract share. */
+const contracts = new WeakMap<object, Contract>();
+
+/**
+ * Returns the contract of a message definition of proto-loader; `undefined` for definitions of other generators, which have no files.
+ * @throws Error if the files are not valid descriptors
+ */
+export function contractOf(definition: unknown): Contract | undefined {
+  const { fileDescriptorProtos: files } = (definition ?? {}) as { readonly fileDescriptorProtos?: unknown };
+  if (!Array.isArray(files)) return undefined;
+  let contract = contracts.get(files);
+  // Safe cast: proto-loader documents an array of Buffers.
+  if (contract === undefined) contracts.set(files, (contract = read(files as readonly Uint8Array[])));
+  return contract;
+}
+
+function read(files: readonly Uint8Array[]): Contract {
+  const types = new Map<string, Descriptor>();
+  const methods = new Map<string, Descriptor>();
+  /** Adds messages and enums, and the types in these messages. */
+  function addTypes(scope: string, messages: readonly Descriptor[], enums: readonly Descriptor[]): void {
+    for (const type of [...messages, ...enums]) types.set(join(scope, type.text(1)), type);
+    for (const message of messages) addTypes(join(scope, message.text(1)), message.children(3), message.children(4));
+  }
+  for (const file of files.map((bytes) => new Descriptor(bytes))) {
+    const scope = file.text(2);
+    addTypes(scope, file.children(4), file.children(5));
+    for (const service of file.children(6))
+      for (const method of service.children(2))
+        methods.set(`/${join(scope, service.text(1))}/${method.text(1)}`, method);
+  }
+  return { types, methods };
+}
+
+function join(scope: string, name: string): string {
+  return scope === '' ? name : `${scope}.${name}`;
+}

@@ -1,0 +1,89 @@
+import { closest } from '../errors/closest.js';
+import { truncate } from '../policy/options/describe-value.js';
+import { isPlainObject } from '../policy/options/plain-object.js';
+import { expectedScalar, type Field, type MessageType } from './message-type.js';
+
+/** A value that proto-loader's serializer replaces without an error. */
+export interface ReplacedValue {
+  /** Type that the field expects, such as 'a number'. */
+  readonly expected: string;
+  /** Correction, such as "write 'SHIPPED'", if known. */
+  readonly remedy?: string | undefined;
+  /** The value that has the same bytes; `undefined` if the field is omitted. */
+  readonly sent: unknown;
+}
+
+const MAX_LIST_LENGTH = 100;
+
+/** Returns the replacement of one value of `field`; `undefined` if the serializer sends the value, or rejects it with an error. */
+export function replacedValue(value: unknown, field: Field): ReplacedValue | undefined {
+  const { kind } = field;
+  switch (kind) {
+    case 'string': {
+      if (expectedScalar(value, kind) === undefined) return undefined;
+      // Objects such as dates and database ids have a meaningful string.
+      const sent = String(value);
+      return sent.startsWith('[object ') ? { expected: 'a string', sent } : undefined;
+    }
+    case 'integer':
+    case 'float':
+      if (expectedScalar(value, kind) === undefined) return undefined;
+      return { expected: 'a number', sent: kind === 'integer' ? 0 : NaN };
+    case 'long':
+      return isLong(value) ? undefined : { expected: 'an integer', sent: 0 };
+    case 'boolean': {
+      // Other strings, such as 'yes', are sent as true, as intended. A database column of type BIT(1) is a Buffer.
+      const isFalse =
+        typeof value === 'string'
+          ? /^(false|no|off|0)$/i.test(value)
+          : value instanceof Uint8Array && !value.some(Boolean);
+      return isFalse ? { expected: 'a boolean', sent: true } : undefined;
+    }
+    case 'bytes':
+      // Strings are decoded as base64.
+      if ((value as ArrayLike<unknown>).length >= 0) return undefined;
+      return { expected: 'a Buffer', sent: undefined };
+    case 'enum':
+      return replacedEnumValue(value, field);
+    case 'message':
+      return isLostMessage(value, field.type)
+        ? { expected: `an object with ${listed([...field.type.fields.keys()])}`, sent: {} }
+        : undefined;
+    case 'other':
+      return undefined;
+  }
+}
+
+function isLong(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return 'low' in value || 'high' in value;
+  return typeof value !== 'string' || !Number.isNaN(Number(value));
+}
+
+function replacedEnumValue(value: unknown, field: Field & { kind: 'enum' }): ReplacedValue | undefined {
+  const { name, values, holds } = field;
+  if (typeof value === 'number' || (typeof value === 'string' && values.includes(value))) return undefined;
+  const meant = typeof value === 'string' ? closest(value, values) : undefined;
+  const remedy = meant === undefined ? `its values are ${listed(values)}` : `write '${meant}'`;
+  return { expected: `a value of ${name}`, remedy, sent: holds === 'list' ? 0 : undefined };
+}
+
+/**
+ * True if `value` is an object that the serializer reads as an empty message of `type`. Custom messages may be empty instances of a class.
+ * A well-known type such as Timestamp, wrapper, or Struct that has other keys only is a mistake.
+ */
+function isLostMessage(value: unknown, type: MessageType): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const isPlain = isPlainObject(value);
+  const isWellKnown = type.fullName.startsWith('google.protobuf.') && !(isPlain && Object.keys(value).length === 0);
+  if (!isWellKnown && (isPlain || !isBuiltIn(value))) return false;
+  const fields = [...type.fields.keys()];
+  return fields.length > 0 && !fields.some((field) => field in value);
+}
+
+function isBuiltIn(value: object): boolean {
+  return [Array, Map, Set, Date].some((type) => value instanceof type) || ArrayBuffer.isView(value);
+}
+
+function listed(names: readonly string[]): string {
+  return truncate(names.map((name) => `'${name}'`).join(', '), MAX_LIST_LENGTH);
+}

@@ -1,7 +1,7 @@
 import type { GrpcCallError, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { resumable, type ResumeOptions } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, lastValueFrom } from 'rxjs';
+import { firstValueFrom, lastValueFrom, merge } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { holdTimers } from '../server/support/held-timers.js';
 import { recordTiming } from '../support/timing.js';
@@ -50,7 +50,7 @@ function follow({ orders }: OrdersApp, { call, ...options }: FeedOptions = {}) {
     cursor: ({ sequence }: OrderEvent) => sequence,
     seed: '0',
     compare: bySequence,
-    backoff: { maxAttempts: 1_000, initialBackoffMs: 20, maxBackoffMs: 200 },
+    backoff: SHORT_BACKOFF,
     ...options,
   });
   const subscription = stream.subscribe({
@@ -70,6 +70,7 @@ function follow({ orders }: OrdersApp, { call, ...options }: FeedOptions = {}) {
   return feed;
 }
 
+const SHORT_BACKOFF = { maxAttempts: 1_000, initialBackoffMs: 20, maxBackoffMs: 200 };
 /** Backoff longer than any test. */
 const LONG_BACKOFF = { maxAttempts: 1_000, initialBackoffMs: 60_000, maxBackoffMs: 60_000 };
 const upTo = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1));
@@ -373,13 +374,11 @@ describe('resumed stream at shutdown', () => {
   it('fails a resumed stream with onDrain: finish when a drain begins if the retry of its call is due after the drain', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
     const app = await start();
-    let errors = 0;
-    const feed = follow(app, { call: { onDrain: 'finish' }, onError: () => void (errors += 1) });
+    const feed = follow(app, { call: { onDrain: 'finish' } });
     await waitFor(() => server.counts('Watch').answered === 1);
     const report = await app.client.drain({ timeoutMs: 3_000 });
-    expect(feed.error).toMatchObject({ reason: 'server', details: 'busy', notRetriedBecause: 'draining' });
+    expect(feed.end).toBe('failed: draining');
     expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
-    expect(errors).toBe(0);
   });
 
   it('fails a resumed stream with onDrain: finish when a drain begins if its next call is due after the drain', async () => {
@@ -401,6 +400,54 @@ describe('resumed stream at shutdown', () => {
     await server.stop('kill-connections');
     expect(await draining).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
     expect(feed.end).toBe('failed: draining');
+  });
+
+  it('resumes a stream on another client if a drain of the first client fails the retry of its call', async () => {
+    server.script('Watch', { status: 'UNAVAILABLE', details: 'busy' });
+    const retryPolicy = {
+      maxAttempts: 3,
+      initialBackoff: '60s',
+      maxBackoff: '60s',
+      backoffMultiplier: 1,
+      retryableStatusCodes: ['UNAVAILABLE'],
+    };
+    const name = [{ service: 'orders.v1.Orders' }];
+    let current = await start({ serviceConfig: { methodConfig: [{ name, retryPolicy }] } });
+    const first = current;
+    const other = await start();
+    const events: string[] = [];
+    const feed = resumable((from: string) => current.orders.watch({ from }, { onDrain: 'finish' }), {
+      cursor: ({ sequence }) => sequence,
+      seed: '0',
+      compare: bySequence,
+      backoff: SHORT_BACKOFF,
+    }).subscribe(({ sequence }) => events.push(sequence));
+    onTestFinished(() => feed.unsubscribe());
+    await waitFor(() => server.counts('Watch').answered === 1);
+    server.script('Watch', sendThreeMore);
+    current = other;
+    await first.client.drain({ timeoutMs: 3_000 });
+    await waitFor(() => events.length === 3);
+    expect(other.client.activeCalls()).toHaveLength(1);
+  });
+
+  it('counts only the streams that a drain ended if their reader ends the others', async () => {
+    const app = await start();
+    const feeds = [1, 2, 3].map(() =>
+      resumable((from: string) => app.orders.watch({ from }, { onDrain: 'fail' }), {
+        cursor: ({ sequence }) => sequence,
+        seed: '0',
+        compare: bySequence,
+        backoff: LONG_BACKOFF,
+      }),
+    );
+    let received = 0;
+    const ended = new Promise((resolve) => merge(...feeds).subscribe({ next: () => (received += 1), error: resolve }));
+    await waitFor(() => received === 9);
+    await server.restart('kill-connections');
+    await waitFor(() => app.client.activeCalls().every(({ waiting }) => waiting));
+    expect(await app.client.drain({ timeoutMs: 3_000 })).toMatchObject({ ended: 1, cancelled: 0 });
+    expect(await ended).toMatchObject({ reason: 'draining' });
   });
 
   it('completes a stream with onDrain: complete when a drain begins, even if its retry is due after the drain', async () => {

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import { maskAddress } from '../errors/mask-credentials.js';
 import { counted, oneLine } from '../telemetry/log/log-text.js';
-import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { problemCount, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import type { CheckResult } from './check-result.js';
 
 /** Colors text, or returns it unchanged. */
@@ -38,7 +38,7 @@ export function renderCheck(result: CheckResult, paint: Paint): string {
   const lines = [`${paint(color, label.padEnd(LABEL_WIDTH))}  ${check.padEnd(NAME_WIDTH)}  ${found}`];
   for (const problem of problems.slice(0, MAX_LISTED))
     lines.push(`${INDENT}${oneLine(problem.path)}: ${oneLine(problem.message)}`);
-  if (problems.length > MAX_LISTED) lines.push(`${INDENT}and ${String(problems.length - MAX_LISTED)} more`);
+  if (problems.length > MAX_LISTED) lines.push(`${INDENT}and ${String(problemCount(problems) - MAX_LISTED)} more`);
   if (remedy !== undefined) lines.push(`${INDENT}-> ${oneLine(remedy, MAX_CHARACTERS)}`);
   return `${lines.join('\n')}\n`;
 }

@@ -7,12 +7,10 @@ export function readStreamFailure(error: unknown): StreamFailure {
   // The cast is safe: every value is checked before use.
   const properties = (typeof error === 'object' && error !== null ? error : {}) as Readonly<Record<string, unknown>>;
   const code = statusOf(error);
-  const { retryAfterMs, details, metadata, notRetriedBecause } = properties;
+  const { retryAfterMs, details, metadata } = properties;
   const byText = code === undefined ? undefined : reasonByText(code, typeof details === 'string' ? details : '');
   const afterMs = typeof retryAfterMs === 'number' && retryAfterMs >= 0 ? retryAfterMs : undefined;
-  // The client refused a retry because it is draining, so the next call would not start either.
-  const reason = notRetriedBecause === 'draining' ? 'draining' : (failureReason(error) ?? byText);
-  return { reason, code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
+  return { reason: failureReason(error) ?? byText, code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
 }
 
 /**

@@ -4,7 +4,7 @@ import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
 import { errorMessage } from '../../errors/error-message.js';
-import { isGrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { isGrpcConfigurationError, problemCount, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { GrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
 import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
@@ -178,8 +178,9 @@ function describeProblems(problems: readonly ConfigurationProblem[]): string {
   const texts = problems.slice(0, MAX_SHOWN_PROBLEMS).map(({ path, message }) => `${path}: ${message}`);
   if (problems.length === 1) return texts.join('');
   const numbered = texts.map((text, index) => `(${String(index + 1)}) ${text}`).join(' ');
-  const more = problems.length - texts.length;
-  return `${String(problems.length)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
+  const count = problemCount(problems);
+  const more = count - texts.length;
+  return `${String(count)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
 }
 
 /** Failure of a call that a concurrency limit refuses, because the queue of the limit is full. */

@@ -248,8 +248,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   /** Fails calls whose retry is due after the drain. They cannot finish in time, and waiting would only delay their failure. */
   private failBackoffs(): void {
     for (const call of [...this.calls]) {
-      // endStreams() completes these streams.
-      if (call.onDrain === 'complete') continue;
+      // A reader may end other calls when one fails. endStreams() completes streams with `onDrain: 'complete'`.
+      if (!this.calls.has(call) || call.onDrain === 'complete') continue;
       // A call with `onDrain: 'fail'` is counted in `ended`, like all such calls that a drain fails. Other calls are counted as failed.
       this.isTerminating = call.onDrain === 'fail';
       if (call.failBackoff(this.drainUntil) && this.isTerminating) this.ended += 1;

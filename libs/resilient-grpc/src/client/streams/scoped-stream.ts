@@ -53,7 +53,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private sent = 0;
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;
-  /** Start of the next call, in monotonic milliseconds. Valid between two calls. */
+  /** Start of the next call, in monotonic milliseconds; 0 if none is scheduled. */
   private resumesAt = 0;
   /**
    * Failure of the last call, if that call was counted as interrupted. A stream that then fails without another call is counted as failed.
@@ -104,6 +104,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   add(call: PartOfStream): void {
     this.calls.add(call);
+    this.resumesAt = 0;
     this.context = call.createdBy;
     this.onDrain = call.onDrain;
     this.stopWatching();

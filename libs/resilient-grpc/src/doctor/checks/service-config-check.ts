@@ -3,7 +3,7 @@ import { readBoundedFile } from '../../channel/read-bounded-file.js';
 import { errorCode } from '../../channel/tls/tls-material.js';
 import { loadContract, type Services } from '../../client/settings/contract.js';
 import { methodWarnings } from '../../client/settings/settings-and-service-config.js';
-import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { problemCount, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
 import { pathOf } from '../../policy/options/describe-value.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
@@ -59,7 +59,7 @@ export function serviceConfigCheck(
   const problems = serviceConfigProblems(text, '').map((problem) => ({ ...problem, path: problem.path || file }));
   if (problems.length > 0) {
     const remedy = 'fix the problems; a client with this service config does not start';
-    return result('failed', `${file} has ${counted(problems.length, 'problem')}`, remedy, problems);
+    return result('failed', `${file} has ${counted(problemCount(problems), 'problem')}`, remedy, problems);
   }
   const parsed = parseServiceConfig(text, '');
   const unknown = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];

@@ -132,7 +132,8 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'credentials-not-ready': {
     cause: 'cannot be contacted until the channel credentials are ready',
     remedy: 'check the source of the channel credentials, such as a certificate provider',
-    reconnect: 'timeout',
+    // An early attempt would only ask the source of the credentials again.
+    reconnect: 'other',
   },
   'proxy-failed': {
     cause: 'did not open a connection to the server',

@@ -1,9 +1,9 @@
 import { jitter, type Random } from '../../time/random.js';
 
 /**
- * Class of a failed connection attempt. 'refused': no listener, a reset, or a target that does not resolve. 'timeout': no response, or
- * credentials that are not ready. 'not-http2': the peer closed the connection, reset it after its TLS handshake had begun, or does not use
- * the expected protocol (HTTP/2, with or without TLS). 'other': any other failure, for example a failed TLS handshake.
+ * Class of a failed connection attempt. 'refused': no listener, a reset, or a target that does not resolve. 'timeout': no response.
+ * 'not-http2': the peer closed the connection, reset it after its TLS handshake had begun, or does not use the expected protocol (HTTP/2,
+ * with or without TLS). 'other': any other failure, for example a failed TLS handshake, or credentials that are not ready.
  */
 export type ReconnectClass = 'refused' | 'timeout' | 'not-http2' | 'other';
 

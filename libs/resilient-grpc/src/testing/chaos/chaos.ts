@@ -117,8 +117,9 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   requireOptions(optionsSchema, options, 'chaos');
   const { faults, clock = systemClock, signal: aborted, graceMs = DEFAULT_GRACE_MS } = options;
   if (!(graceMs > 0)) throw new RangeError(`chaos: expected graceMs to be greater than 0, got ${graceMs}`);
-  const plan = options.plan ?? drawnPlan(options);
-  const isDrawn = options.plan === undefined;
+  const { plan: given } = options;
+  const plan = given ?? drawnPlan(options);
+  const isDrawn = plan !== given;
   if (aborted?.aborted === true) throw new ChaosError(plan, [], [aborted.reason], isDrawn);
   const end = new AbortController();
   const over = new AbortController();

@@ -246,6 +246,13 @@ describe('withFieldCheck', () => {
       'createdAt: expected an integer, got a string of 3 characters, sends 0',
     ],
     ['a Date in a 64-bit field', { createdAt: new Date() }, 'createdAt: expected an integer, got a Date, sends 0'],
+    ['a boolean in a 64-bit field', { createdAt: true }, 'createdAt: expected an integer, got true, sends 0'],
+    ['NaN in a 64-bit field', { createdAt: NaN }, 'createdAt: expected an integer, got NaN, sends 0'],
+    [
+      'a string that starts with a number in a 64-bit field',
+      { createdAt: '12 kg' },
+      'createdAt: expected an integer, got a string of 5 characters, sends 12',
+    ],
     [
       'a field of an object without a prototype',
       { parentParcel: Object.assign(Object.create(null), { parcel_id: '6' }) as object },
@@ -307,7 +314,8 @@ describe('withFieldCheck', () => {
     ['a Long of 0', { createdAt: Long.ZERO }],
     ['the parts of a Long', { createdAt: { low: 5, high: 0, unsigned: false } }],
     ['a string in a 64-bit field', { createdAt: '1.5' }],
-    ['a text with a number at its start in a 64-bit field', { createdAt: '12 kg' }],
+    ['a string with spaces in a 64-bit field', { createdAt: ' 7 ' }],
+    ['a large number in a 64-bit field', { createdAt: 1e21 }],
     ['values of bytes fields', { photo: Buffer.of(1) }],
     ['an array in a bytes field', { photo: [1, 2] }],
     ['a base64 string in a bytes field', { photo: 'aGk=' }],
@@ -472,6 +480,19 @@ describe('withFieldCheck', () => {
     expect(problems()).toEqual([]);
     checked(nest({ parcel_id: '7' }, 5));
     expect(problems()).toEqual([`${'parentParcel.'.repeat(5)}parcel_id → parcelId`]);
+  });
+
+  it('examines 50 messages, including nested ones', () => {
+    const { checked, problems } = make();
+    const byName = { a: {}, b: {}, c: {} };
+    const time = { nanos: 1 };
+    const filled = { items: [{}, {}, {}], itemByName: byName, scans: [time, time, time], stop: {}, onlyItem: {} };
+    const nest = (message: object, levels: number): object =>
+      levels === 0 ? message : { ...filled, parentParcel: nest(message, levels - 1) };
+    checked(nest({ parcel_id: '7' }, 5));
+    expect(problems()).toEqual([]);
+    checked(nest({ parcel_id: '7' }, 4));
+    expect(problems()).toEqual([`${'parentParcel.'.repeat(4)}parcel_id → parcelId`]);
   });
 
   it('leaves the error for a message that contains itself to the serializer', () => {

@@ -11,6 +11,8 @@ const MAX_UNKNOWN_KEYS = 100;
 const MAX_DEPTH = 5;
 /** Maximum number of elements of a list or a map that are examined. */
 const MAX_ELEMENTS = 3;
+/** Maximum number of messages that are examined, including nested ones, per message of a call. */
+const MAX_MESSAGES = 50;
 
 /** Receives the fields that are not sent. */
 export interface FieldCheckEvents extends Pick<EventHub, 'wanted'> {
@@ -65,6 +67,8 @@ class FieldCheck<M> {
   /** Unknown keys by message type, each with the field that it misspells. */
   private readonly unknownKeys = new Map<MessageType, Map<string, string | undefined>>();
   private readonly reported = new Set<string>();
+  /** Number of messages that may still be examined in the message of the current call. */
+  private budget = 0;
 
   constructor(
     private readonly serialize: Serialize<M>,
@@ -78,10 +82,13 @@ class FieldCheck<M> {
   run(message: M): void {
     const { type } = this;
     if (type === undefined || !isCheckable(message)) return;
+    this.budget = MAX_MESSAGES;
     this.checkMessage({ value: message, type, holds: 'fields', path: '', depth: 0, parent: undefined, key: '' });
   }
 
   private checkMessage(container: Container): void {
+    if (this.budget === 0) return;
+    this.budget -= 1;
     const message = container.value as Message;
     for (const key of Object.keys(message)) {
       const field = container.type.fields.get(key);

@@ -30,7 +30,7 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
       if (expectedScalar(value, kind) === undefined) return undefined;
       return { expected: 'a number', sent: kind === 'integer' ? 0 : NaN };
     case 'long':
-      return isLong(value) ? undefined : { expected: 'an integer', sent: 0 };
+      return replacedLong(value);
     case 'boolean': {
       // Other strings, such as 'yes', are sent as true, as intended. A database column of type BIT(1) is a Buffer.
       const isFalse =
@@ -54,9 +54,14 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
   }
 }
 
-function isLong(value: unknown): boolean {
-  if (typeof value === 'object' && value !== null) return 'low' in value || 'high' in value;
-  return typeof value !== 'string' || !Number.isNaN(Number(value));
+function replacedLong(value: unknown): ReplacedValue | undefined {
+  const isLong =
+    typeof value === 'object' && value !== null
+      ? 'low' in value || 'high' in value
+      : typeof value === 'bigint' || /^-?\d+(\.\d+)?$/.test(String(value).trim());
+  if (isLong) return undefined;
+  // Numbers in strings are read up to the first other character.
+  return { expected: 'an integer', sent: typeof value === 'string' ? parseInt(value, 10) || 0 : 0 };
 }
 
 function replacedEnumValue(value: unknown, field: Field & { kind: 'enum' }): ReplacedValue | undefined {

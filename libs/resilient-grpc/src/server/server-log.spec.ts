@@ -175,16 +175,19 @@ describe('ServerLog', () => {
     const fail = (error: unknown) => {
       take({ type: 'handler-failed', path, error });
     };
+    const others = ['u', 'v', 'w', 'x', 'y', 'z'];
     for (let i = 0; i < 3; i++) {
       fail(new Error('no table'));
       fail(new TypeError('no table'));
       fail(new Error('no row'));
       fail({ code: 5, message: 'no order' });
+      for (const name of others) fail(new Error(`no ${name}`));
     }
     const causes = ['Error: no table', 'TypeError: no table', 'Error: no row', 'NOT_FOUND: no order'];
+    causes.push(...others.map((name) => `Error: no ${name}`));
     expect(lines).toEqual(causes.map((cause) => `error ${path}: handler failed: ${cause}`));
     clock.advance(60_000);
-    expect(lines.slice(4)).toEqual(
+    expect(lines.slice(10)).toEqual(
       causes.map(
         (cause) => `error ${path}: handler failed: ${cause} (2 more in the last minute, the last one 60 s ago)`,
       ),

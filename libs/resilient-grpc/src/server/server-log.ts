@@ -123,7 +123,7 @@ export class ServerLog {
         const isOther = isOfOthers || logged.get(cause) !== line.msg;
         if (!isOfOthers) {
           // Causes are not bounded over time.
-          if (logged.size >= MAX_CAUSES) logged.clear();
+          if (!logged.has(cause) && logged.size >= MAX_CAUSES) logged.clear();
           logged.set(cause, line.msg);
         }
         const scope = isOfOthers ? ', including other causes' : '';
@@ -141,9 +141,8 @@ export class ServerLog {
  * stack is not used, because formatting it is expensive and there may be thousands of failures per second.
  */
 function causeOf(error: unknown): string {
-  return failureText(error)
-    .slice(0, MAX_CAUSE_LENGTH)
-    .replace(/[\w-]*\d[\w-]*/g, '#');
+  const text = isError(error) ? `${error.name}: ${error.message.slice(0, MAX_CAUSE_LENGTH)}` : thrownText(error);
+  return text.slice(0, MAX_CAUSE_LENGTH).replace(/[\w-]+/g, (word) => (/\d/.test(word) ? '#' : word));
 }
 
 function failureText(error: unknown): string {

@@ -1,4 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { realClock } from './real-clock.js';
+import { VirtualClock } from './virtual-clock.js';
 import { waitFor } from './wait-for.js';
 
 describe('waitFor', () => {
@@ -13,6 +15,14 @@ describe('waitFor', () => {
     let checks = 0;
     const never = waitFor(() => ++checks < 0, { timeoutMs: 0, describe: () => `checks to be negative (${checks})` });
     await expect(never).rejects.toThrow('Waited 0 ms for: checks to be negative (1)');
+  });
+
+  it('polls and times out in real time while a test uses fake timers', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'Date', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    let checks = 0;
+    expect(await waitFor(() => ++checks === 3)).toBe(true);
+    await expect(waitFor(() => false, { timeoutMs: 20 })).rejects.toThrow('Waited 20 ms for: the condition');
   });
 
   it('counts an awaited condition as unmet if it throws, and keeps its last error as the cause', async () => {
@@ -30,13 +40,15 @@ describe('waitFor', () => {
   });
 
   it('fails waitFor() after 4 s by default, before the default test timeout of Jest and Vitest', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'clearImmediate', 'performance'] });
-    onTestFinished(() => void vi.useRealTimers());
+    const clock = new VirtualClock();
+    for (const name of ['now', 'setTimer', 'defer'] as const)
+      vi.spyOn(realClock, name).mockImplementation(clock[name].bind(clock) as never);
+    onTestFinished(() => void vi.restoreAllMocks());
     const seen: { error?: unknown } = {};
     void waitFor(() => false, { intervalMs: 1_000 }).catch((error: unknown) => (seen.error = error));
-    await vi.advanceTimersByTimeAsync(3_000);
+    await clock.advanceAsync(3_000);
     expect(seen.error).toBeUndefined();
-    await vi.advanceTimersByTimeAsync(1_000);
+    await clock.advanceAsync(1_000);
     expect(String(seen.error)).toBe('Error: Waited 4000 ms for: the condition');
   });
 

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { errorMessage } from '../errors/error-message.js';
 import { requireOptions } from '../policy/options/option-problems.js';
 import { millisecondsOrNever, object } from '../policy/options/option-schemas.js';
-import { systemClock } from '../time/clock.js';
+import { realClock } from './real-clock.js';
 import { Wait } from '../time/wait.js';
 
 /** Options of `waitFor`. */
@@ -41,14 +41,14 @@ const optionsSchema = object(
 /**
  * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time during which
  * this process was stopped or blocked between polls extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger. The timeout
- * does not interrupt a promise that `condition` has returned.
+ * does not interrupt a promise that `condition` has returned. Fake timers that are installed after this module is loaded have no effect.
  * @throws GrpcConfigurationError if an option is unknown or invalid
  * @throws Error after `timeoutMs`, with `describe` in its message, and with the error that the last poll threw, if any, as its cause
  */
 export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitForOptions = {}): Promise<Truthy<T>> {
   requireOptions(optionsSchema, options, 'waitFor');
   const { timeoutMs = 4_000, describe = 'the condition', intervalMs = 5 } = options;
-  let endsAt = systemClock.now() + timeoutMs;
+  let endsAt = realClock.now() + timeoutMs;
   const endsAtLatest = endsAt + Math.max(timeoutMs, MIN_EXTENSION_MS);
   for (;;) {
     let cause: unknown;
@@ -59,15 +59,15 @@ export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitF
     } catch (error) {
       cause = error;
     }
-    if (systemClock.now() >= endsAt) {
+    if (realClock.now() >= endsAt) {
       const what = typeof describe === 'string' ? describe : describe();
       if (cause === undefined) throw new Error(`Waited ${timeoutMs} ms for: ${what}`);
       throw new Error(`Waited ${timeoutMs} ms for: ${what}; the last poll failed: ${errorMessage(cause)}`, { cause });
     }
-    const pausedAt = systemClock.now();
+    const pausedAt = realClock.now();
     // The wait ends in a later turn of the event loop, so that its timer is no longer active when `condition` runs.
-    await new Wait(systemClock, intervalMs, true).over;
-    const stoppedMs = Math.max(0, systemClock.now() - pausedAt - intervalMs - MAX_LAG_MS);
+    await new Wait(realClock, intervalMs, true).over;
+    const stoppedMs = Math.max(0, realClock.now() - pausedAt - intervalMs - MAX_LAG_MS);
     endsAt = Math.min(endsAt + stoppedMs, endsAtLatest);
   }
 }

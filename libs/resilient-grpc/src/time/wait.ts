@@ -12,7 +12,7 @@ export class Wait {
    * this process was suspended or blocked would otherwise count as late.
    */
   constructor(
-    private readonly clock: Clock,
+    private readonly clock: Pick<Clock, 'setTimer' | 'defer'>,
     ms: number,
     private readonly readsFirst = false,
   ) {

@@ -67,7 +67,7 @@ describe('TLS options', () => {
     }
   });
 
-  const wrong: readonly [what: string, options: TlsOptions, expected: RegExp][] = [
+  const wrong: readonly [what: string, options: TlsOptions, expected: RegExp | string][] = [
     [
       'a missing file',
       { ca: '/nowhere/ca.pem' },
@@ -78,6 +78,21 @@ describe('TLS options', () => {
       'PEM with an invalid certificate',
       { ca: '-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----' },
       /^ca: expected a PEM certificate/,
+    ],
+    [
+      'PEM with spaces instead of line breaks',
+      { ca: pem('ca').replaceAll('\n', ' ') },
+      /^ca: expected PEM text with line breaks, got PEM text without them .*; keep its line breaks, or write the path of a file$/,
+    ],
+    [
+      'PEM without line breaks',
+      { cert: pem('client'), key: Buffer.from(pem('client-key').replaceAll('\n', '')) },
+      /^key: expected PEM text with line breaks, got PEM text without them/,
+    ],
+    [
+      'PEM in base64',
+      { ca: Buffer.from(pem('ca')).toString('base64') },
+      "ca: expected PEM text, got PEM text in base64; write Buffer.from(value, 'base64')",
     ],
     ['PEM with a literal \\n', { ca: '-----BEGIN CERTIFICATE-----\\nMII' }, /^ca: .*line breaks.*\.replace/],
     [

@@ -37,6 +37,10 @@ export type TlsMaterial = { [K in TlsPart]?: Buffer };
 
 const CONVERT_CERTIFICATE = "convert DER with 'openssl x509 -inform der'";
 const CONVERT_KEY = "convert DER with 'openssl pkey -inform der'";
+const ESCAPED_LINE_BREAKS =
+  "expected PEM text with line breaks, got escaped '\\n' (from an environment variable?); append .replace(/\\\\n/g, '\\n') to the value";
+const NO_LINE_BREAKS =
+  'expected PEM text with line breaks, got PEM text without them (from an environment variable or a YAML file?); keep its line breaks, or write the path of a file';
 const ENCRYPTED_KEY =
   "expected an unencrypted private key, got an encrypted one; decrypt it with 'openssl pkey -in key.pem -out plain.pem'";
 
@@ -73,12 +77,11 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
   if (Buffer.isBuffer(value)) bytes = value;
   else if (typeof value !== 'string')
     return `expected a path, PEM text, or a Buffer, got ${value === null ? 'null' : typeof value}`;
-  else if (isPem(value)) {
-    if (/-----\\n/.test(value)) {
-      return "expected PEM text with line breaks, got escaped '\\n' (from an environment variable?); append .replace(/\\\\n/g, '\\n') to the value";
-    }
-    bytes = Buffer.from(value);
-  } else {
+  else if (isPem(value)) bytes = Buffer.from(value);
+  // '-----BEGIN' in base64, as in a Kubernetes Secret.
+  else if (value.startsWith('LS0tLS1CRUdJT'))
+    return "expected PEM text, got PEM text in base64; write Buffer.from(value, 'base64')";
+  else {
     try {
       bytes = readBoundedFile(value);
     } catch (error) {
@@ -88,10 +91,13 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
       return `expected a readable file or PEM text with '-----BEGIN', got ${shown} (${errorCode(error)}); write a path that this process can read`;
     }
   }
-  if (!isPem(bytes.toString('latin1'))) {
+  const text = bytes.toString('latin1');
+  if (!isPem(text)) {
     const remedy = part === 'key' ? CONVERT_KEY : CONVERT_CERTIFICATE;
     return `expected PEM ('-----BEGIN'), got ${String(bytes.length)} bytes in another format; ${remedy}`;
   }
+  if (/-----\\n/.test(text)) return ESCAPED_LINE_BREAKS;
+  if (/-----BEGIN [^-\n]*-----(?![ \t]*\r?\n)/.test(text)) return NO_LINE_BREAKS;
   return bytes;
 }
 

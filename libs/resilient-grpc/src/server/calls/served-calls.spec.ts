@@ -565,6 +565,26 @@ describe.each<MethodKind>(['unary', 'client-stream'])('generator of a %s handler
     expect([closed, calls.lingeringHandlers, answers]).toEqual([1, 0, []]);
   });
 
+  it.each([
+    ['a message', { id: '7' }],
+    [
+      'a generator',
+      (function* () {
+        yield { id: '7' };
+      })(),
+    ],
+  ])('counts the handler as running until the promise of %s that its Observable emits is settled', async (_, value) => {
+    const { calls, serve } = makeServer();
+    let settle: (value: unknown) => void = () => undefined;
+    const { wire, answers } = serve(kind, () => of(new Promise((resolve) => (settle = resolve))));
+    wire.disconnect();
+    await turn();
+    expect([calls.size, calls.lingeringHandlers]).toEqual([0, 1]);
+    settle(value);
+    await turn();
+    expect([calls.lingeringHandlers, answers]).toEqual([0, []]);
+  });
+
   it('closes the generator of a handler that yields a second value', async () => {
     const { serve } = makeServer();
     let closed = 0;

@@ -17,8 +17,8 @@ export class UnaryCall extends ServedCall {
   private responded = false;
   /** The running generator that provides the response; `undefined` if absent, closed, or ended. */
   private generator: IteratorSource<unknown> | undefined;
-  /** True until the generator has ended. A closed generator runs until its next `yield`. */
-  private isGenerating = false;
+  /** True until the generator or promise that provides the response has ended. A closed generator runs until its next `yield`. */
+  private isPending = false;
 
   constructor(
     wire: WireCall,
@@ -52,12 +52,12 @@ export class UnaryCall extends ServedCall {
   }
 
   private releaseGenerator(): void {
-    this.isGenerating = false;
+    this.isPending = false;
     this.release();
   }
 
   protected override release(): void {
-    if (!this.isGenerating) super.release();
+    if (!this.isPending) super.release();
   }
 
   protected override send(status: StatusLike): void {
@@ -125,8 +125,8 @@ export class UnaryCall extends ServedCall {
   }
 
   private complete(): void {
-    if (isGenerator(this.value)) {
-      // The handler ends with its generator.
+    if (isGenerator(this.value) || isThenable(this.value)) {
+      // The handler ends with its generator or promise.
       this.respond(this.value);
       return;
     }
@@ -151,19 +151,32 @@ export class UnaryCall extends ServedCall {
 
   private settle(value: unknown, onRejected: (error: unknown) => void): void {
     if (isThenable(value)) {
+      this.isPending = true;
       value.then((settled) => {
         if (isGenerator(settled)) this.pull(settled);
-        else this.answer(settled);
+        else this.settled(settled);
       }, onRejected);
     } else if (isGenerator(value)) this.pull(value);
     else this.answer(value);
+  }
+
+  /** Sends the value of a promise. The handler ends with the promise, unless it is an Observable that has not completed. */
+  private settled(value: unknown): void {
+    if (this.subscription?.closed === true) {
+      this.endHandler(() => {
+        this.answer(value);
+      });
+      return;
+    }
+    this.isPending = false;
+    this.answer(value);
   }
 
   /** Pulls the response, then the end of the generator, so that code after the `yield` runs and can fail the call. */
   private pull(generator: Generated): void {
     let response: { readonly value: unknown } | undefined;
     const onError = (error: unknown): void => {
-      this.generatorEnded(() => {
+      this.endHandler(() => {
         // Nest's filters do not receive errors of generators.
         if (!this.over) this.send(this.failureStatus(error, false));
       });
@@ -176,7 +189,7 @@ export class UnaryCall extends ServedCall {
         } else this.refuseSecond();
       },
       onMessagesEnd: () => {
-        this.generatorEnded(() => {
+        this.endHandler(() => {
           if (response === undefined) this.refuseNone();
           else this.settle(response.value, onError);
         });
@@ -185,16 +198,16 @@ export class UnaryCall extends ServedCall {
     });
     this.responded = true;
     this.generator = source;
-    this.isGenerating = true;
+    this.isPending = true;
     if (this.over) this.releaseHandlerQuietly();
     else source.pull();
   }
 
   /** Marks the handler as ended before `respond` sends the response; see `onResult`. */
-  private generatorEnded(respond: () => void): void {
+  private endHandler(respond: () => void): void {
     const ends = !this.done;
     this.generator = undefined;
-    this.isGenerating = false;
+    this.isPending = false;
     this.done = true;
     respond();
     if (ends) this.notifyDone();

@@ -52,7 +52,7 @@ export const HANDSHAKE_FAILURES: Readonly<
     remedy: 'set tls: {} in the client, or configure the health check or proxy that sent the bytes for TLS',
   },
   'no-http2': {
-    cause: 'the client does not offer HTTP/2 (ALPN)',
+    cause: 'the client offers other protocols than HTTP/2 (ALPN)',
     remedy: 'connect with a gRPC client, or configure HTTP/2 or TCP passthrough in the proxy',
   },
   other: {

@@ -1,0 +1,22 @@
+import type { Clock } from '../time/clock.js';
+import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
+
+// Read when this module is loaded, before a test installs fake timers.
+const { setTimeout, clearTimeout, setImmediate } = globalThis;
+const now = performance.now.bind(performance);
+
+/** The system clock, even while a test uses fake timers. */
+export const realClock: Pick<Clock, 'now' | 'setTimer' | 'defer'> = {
+  now,
+  setTimer(task, ms) {
+    const id = setTimeout(task, Math.min(ms, MAX_TIMER_MS));
+    return {
+      clear() {
+        clearTimeout(id);
+      },
+    };
+  },
+  defer(task) {
+    setImmediate(task);
+  },
+};

@@ -42,7 +42,7 @@ describe('waitFor', () => {
   it('fails waitFor() after 4 s by default, before the default test timeout of Jest and Vitest', async () => {
     const clock = new VirtualClock();
     for (const name of ['now', 'setTimer', 'defer'] as const)
-      vi.spyOn(realClock, name).mockImplementation(clock[name].bind(clock) as never);
+      vi.spyOn(realClock, name).mockImplementation(clock[name].bind(clock));
     onTestFinished(() => void vi.restoreAllMocks());
     const seen: { error?: unknown } = {};
     void waitFor(() => false, { intervalMs: 1_000 }).catch((error: unknown) => (seen.error = error));

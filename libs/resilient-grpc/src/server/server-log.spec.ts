@@ -280,6 +280,11 @@ describe('ServerLog', () => {
       'no order 7 (404 is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)',
     ],
     [
+      'the object inside an RpcException whose code is a name, with a remedy',
+      { code: 'NOT_FOUND', message: 'no order 7' },
+      'no order 7 ("NOT_FOUND" is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)',
+    ],
+    [
       'the object inside a GrpcException, with the name of its code',
       { code: 5, message: 'no order 7', details: 'no order 7' },
       'NOT_FOUND: no order 7',

@@ -1,6 +1,7 @@
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { describeValue } from '../policy/options/describe-value.js';
 import { isObject } from '../policy/options/option-schemas.js';
+import { suggestStatusCode } from '../status/parse-status-code.js';
 import { isStatusCode, statusName, StatusCode } from '../status/status-code.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
@@ -256,8 +257,8 @@ function thrownText(thrown: unknown): string {
   if (isObject(thrown) && 'message' in thrown && typeof thrown.message === 'string' && 'code' in thrown) {
     const { code, message } = thrown;
     if (isStatusCode(code) && code !== StatusCode.OK) return `${statusName(code)}: ${message}`;
-    if (Number.isInteger(code)) {
-      return `${message} (${String(code)} is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)`;
+    if (Number.isInteger(code) || suggestStatusCode(code) !== undefined) {
+      return `${message} (${describeValue(code)} is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)`;
     }
   }
   return describeValue(thrown);

@@ -68,7 +68,6 @@ describe('given status', () => {
     ['a message alone', { message: 'no order 7' }],
     ['details without a code', { details: 'no order 7' }],
     ['a numeric message', { code: 3, message: 7 }],
-    ['the name of a code', { code: 'NOT_FOUND', message: 'no order 7' }],
     ['a fractional code', { code: 4.5, message: 'no order 7' }],
     ['an error of grpc-js', Object.assign(new Error('5 NOT_FOUND: x'), { code: 5, details: 'x', metadata: trailers })],
     ['an error with code and details', Object.assign(new Error('oh'), { code: 5, details: 'no order 7' })],
@@ -95,6 +94,13 @@ describe('given status', () => {
     // The GrpcException of Nest 12 is not an RpcException.
     const nestException = Object.assign(new Error('no'), { getError: () => ({ code: 5, message: 'no' }) });
     expect(serverStatusOf(nestException, false)).toEqual({ code: 5, details: 'no' });
+  });
+
+  it('returns UNKNOWN with the message for an error whose code is a string, and marks the name or text of a gRPC code as unexpected', () => {
+    const thrown = (code: unknown) => serverStatusOf(new RpcException({ code, message: 'no order 7' }), true);
+    const status = { code: 2, details: 'no order 7' };
+    for (const code of ['NOT_FOUND', '5']) expect(thrown(code)).toEqual({ ...status, unexpected: true });
+    for (const code of ['23505', 'ECONNREFUSED', undefined]) expect(thrown(code)).toEqual(status);
   });
 
   it('returns UNKNOWN for an error whose code is OK or an integer that is not a gRPC code, and marks the error as unexpected', () => {

@@ -2,6 +2,7 @@ import { HttpException } from '@nestjs/common';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { callErrorOf } from '../../nest/errors/call-error-of.js';
+import { suggestStatusCode } from '../../status/parse-status-code.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import { truncateStatus, type ServerStatus } from './truncate-status.js';
 import { statusOfHttpException } from './http-exception-status.js';
@@ -58,7 +59,9 @@ function grpcJsStatusOf(error: object): ServerStatus {
   const trailers = isMetadataLike(given) ? { metadata: joinMetadata(NO_METADATA, given) } : {};
   const code = 'code' in error ? error.code : undefined;
   if (typeof code !== 'number' || !Number.isInteger(code)) {
-    return { code: StatusCode.UNKNOWN, details: message, ...trailers };
+    // Sent as in Nest, but reported, because the name or text of a code, such as 'NOT_FOUND' or '5', is a mistake.
+    const isMistake = suggestStatusCode(code) !== undefined;
+    return { code: StatusCode.UNKNOWN, details: message, ...trailers, ...(isMistake && { unexpected: true }) };
   }
   const details = 'details' in error && typeof error.details === 'string' ? wellFormed(error.details) : message;
   if (isStatusCode(code) && code !== StatusCode.OK) return { code, details, ...trailers };

@@ -268,6 +268,50 @@ describe('response that does not match its proto', () => {
   });
 });
 
+describe('unreadable requests', () => {
+  it('logs each method that receives a request which does not match its proto, with the reason', async () => {
+    @Controller()
+    class EchoController {
+      @GrpcMethod('Orders', 'Get')
+      get(): object {
+        return {};
+      }
+
+      @GrpcStreamMethod('Orders', 'Session')
+      session(requests: Observable<object>): Observable<object> {
+        return requests;
+      }
+    }
+    const service = await serveOrders(EchoController);
+    onTestFinished(() => service.close());
+    const { client, log } = service;
+    log.lines.length = 0;
+    const unchanged = (bytes: Buffer) => bytes;
+    // Field 15, with the invalid wire type 7.
+    const bytes = Buffer.from([0x7f]);
+    const path = (method: string) => `/orders.v1.Orders/${method}`;
+    const calls = [
+      client.makeUnaryRequest(path('Get'), unchanged, unchanged, bytes, deadline(), () => undefined),
+      client.makeBidiStreamRequest(path('Session'), unchanged, unchanged, deadline()).end(bytes),
+    ];
+    const statuses = calls.map((call) => {
+      call.on('data', () => undefined).on('error', () => undefined);
+      return new Promise((resolve) => call.on('status', resolve));
+    });
+    for (const status of statuses) expect(await status).toMatchObject({ code: 13 });
+    const text = (method: string) =>
+      expect.stringMatching(
+        `^${path(method)}: a request cannot be deserialized: invalid wire type 7 .*; the caller received`,
+      );
+    const logged = ['Get', 'Session'].map((method) => ({
+      level: 'warn',
+      context: 'ResilientGrpcServer',
+      text: text(method) as string,
+    }));
+    expect(log.lines).toEqual(logged);
+  });
+});
+
 function unaryStatus(client: PlainOrders): Promise<StatusObject> {
   return new Promise((resolve) => {
     client.get({ id: '7' }, deadline(), () => undefined).on('status', resolve);

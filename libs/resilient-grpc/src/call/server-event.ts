@@ -51,6 +51,8 @@ export type GrpcServerEvent = {
   | { readonly type: 'extra-response'; readonly path: string }
   /** Trailers of a handler were omitted: those that HTTP/2 or gRPC forbids, or all if they and the status message exceed 60 KiB. */
   | { readonly type: 'trailers-omitted'; readonly path: string }
+  /** A request could not be deserialized, so its handler did not receive it. The caller received INTERNAL. */
+  | { readonly type: 'request-unreadable'; readonly path: string; readonly error: unknown }
   /**
    * An overload began or ended. During an overload, the server refuses calls that it cannot start in time. `limit` is the
    * `maxConcurrentCalls` limit that calls wait for; absent if calls wait because handlers use the CPU without a pause.

@@ -12,6 +12,8 @@ import type { ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-tel
 import { systemClock } from '../time/clock.js';
 import { observedServer } from './observed-server.js';
 
+const IGNORED = { onUnserializable: () => undefined, onUnreadable: () => undefined };
+
 const plain = (bytes: Buffer): Buffer => bytes;
 
 /** Creates telemetry that records the sequence in which its methods are called. */
@@ -66,7 +68,7 @@ function callMethod(client: Client, path: string): Promise<status> {
 
 it('does not report a call as refused if it is answered in the event-loop turn in which it arrived', async () => {
   const { recorded, telemetry } = makeTelemetry();
-  const server = observedServer({}, telemetry, systemClock, () => undefined);
+  const server = observedServer({}, telemetry, systemClock, IGNORED);
   const refuse = (call: { emit(event: string, status: object): void }): void => {
     call.emit('error', { code: status.UNAVAILABLE, details: 'not now' });
   };
@@ -78,7 +80,7 @@ it('does not report a call as refused if it is answered in the event-loop turn i
 
 it('reports a call of an unknown method only as refused', async () => {
   const { recorded, telemetry } = makeTelemetry();
-  const client = await listen(observedServer({}, telemetry, systemClock, () => undefined));
+  const client = await listen(observedServer({}, telemetry, systemClock, IGNORED));
   expect(await callMethod(client, '/a.B/D')).toBe(status.UNIMPLEMENTED);
   expect(recorded).toEqual(['refused 12']);
 });
@@ -104,7 +106,7 @@ it('runs the given server interceptors in the telemetry context of the call', as
         });
       },
     });
-  const server = observedServer({ interceptors: [given] }, telemetry, systemClock, () => undefined);
+  const server = observedServer({ interceptors: [given] }, telemetry, systemClock, IGNORED);
   server.register('/a.B/C', (call: { end(): void }) => call.end(), plain, plain, 'bidi');
   await callMethod(await listen(server), '/a.B/C');
   expect(seen).toEqual([true]);

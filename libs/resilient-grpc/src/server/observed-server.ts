@@ -13,7 +13,7 @@ import { kindOf } from '../call/method.js';
 import { StatusCode } from '../status/status-code.js';
 import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
-import { ReportingServer, type SerializerWrapper, type UnserializableListener } from './reporting-server.js';
+import { ReportingServer, type ConversionListener, type SerializerWrapper } from './reporting-server.js';
 import { observeHttp2Servers } from './quirks/http2-servers.js';
 import { observeData, sentStatusOf, statusSentBy } from './quirks/http2-stream.js';
 
@@ -145,11 +145,11 @@ class MeasuredServer extends ReportingServer {
 
   constructor(
     options: ServerOptions,
-    onUnserializable: UnserializableListener,
+    listener: ConversionListener,
     wrapSerializer: SerializerWrapper | undefined,
     private readonly sizes: MessageSizes,
   ) {
-    super(options, onUnserializable, wrapSerializer);
+    super(options, listener, wrapSerializer);
   }
 
   override register<Q, R>(
@@ -169,7 +169,7 @@ export function observedServer(
   options: ServerOptions,
   telemetry: ServerTelemetry,
   clock: Clock,
-  onUnserializable: UnserializableListener,
+  listener: ConversionListener,
   wrapSerializer?: SerializerWrapper,
 ): Server {
   const sizes = new MessageSizes();
@@ -177,7 +177,7 @@ export function observedServer(
   // The first interceptor is closest to the wire, so it also observes the effects of other interceptors.
   const observe: ServerInterceptor = (method, call) => new ObservedCall(method, call, observer);
   const interceptors = [observe, ...(options.interceptors ?? [])];
-  const server = new MeasuredServer({ ...options, interceptors }, onUnserializable, wrapSerializer, sizes);
+  const server = new MeasuredServer({ ...options, interceptors }, listener, wrapSerializer, sizes);
   observeHttp2Servers(server, (http2Server) => {
     http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
       if (server.paths.has(headers[':path'] ?? '')) return;

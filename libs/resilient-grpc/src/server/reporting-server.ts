@@ -1,20 +1,25 @@
 import { errorMessage } from '../errors/error-message.js';
 import { Server, type deserialize, type serialize, type ServerOptions, type UntypedHandleCall } from '@grpc/grpc-js';
 
-/** Receives the path of the method whose response cannot be serialized, with the reason and the error. */
-export type UnserializableListener = (path: string, reason: string, error: unknown) => void;
+/** Receives the paths of methods whose messages cannot be converted, with the error. */
+export interface ConversionListener {
+  /** Called if a response cannot be serialized. */
+  onUnserializable(path: string, reason: string, error: unknown): void;
+  /** Called if a request cannot be deserialized. */
+  onUnreadable(path: string, error: unknown): void;
+}
 
 /** Returns the serializer to use for the responses of the method at `path`. */
 export type SerializerWrapper = <R>(path: string, write: serialize<R>) => serialize<R>;
 
 /**
- * A grpc-js server that reports each response that cannot be serialized. grpc-js sends INTERNAL without a cause for such a response, and
- * neither logs nor returns the error.
+ * A grpc-js server that reports each response that cannot be serialized, and each request that cannot be deserialized. grpc-js sends
+ * INTERNAL without a cause in both cases, and neither logs nor returns the error.
  */
 export class ReportingServer extends Server {
   constructor(
     options: ServerOptions,
-    private readonly onUnserializable: UnserializableListener,
+    private readonly listener: ConversionListener,
     private readonly wrapSerializer: SerializerWrapper | undefined,
   ) {
     super(options);
@@ -32,11 +37,19 @@ export class ReportingServer extends Server {
       try {
         return serialize(message);
       } catch (error) {
-        this.onUnserializable(path, reasonOf(error, message), error);
+        this.listener.onUnserializable(path, reasonOf(error, message), error);
         throw error;
       }
     };
-    return super.register(path, handler, serializeOrReport, read, type);
+    const deserializeOrReport = (bytes: Buffer) => {
+      try {
+        return read(bytes);
+      } catch (error) {
+        this.listener.onUnreadable(path, error);
+        throw error;
+      }
+    };
+    return super.register(path, handler, serializeOrReport, deserializeOrReport, type);
   }
 }
 

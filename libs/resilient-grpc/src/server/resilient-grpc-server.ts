@@ -44,7 +44,7 @@ import { connectedServers, handlerNames, type HandlerNames } from './application
 import { listenAddress, listenProblem } from './listen-address.js';
 import { requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
-import { ReportingServer, type SerializerWrapper } from './reporting-server.js';
+import { ReportingServer, type ConversionListener, type SerializerWrapper } from './reporting-server.js';
 import { ServedHandlers } from './served-handlers.js';
 import { unusedHandlerLines } from './unused-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
@@ -462,16 +462,21 @@ export class ResilientGrpcServer extends ServerGrpc {
     return (this.knownHandlerNames ??= handlerNames(this.dependencies.modules));
   }
 
-  private readonly onUnserializable = (path: string, reason: string, cause: unknown): void => {
-    if (!this.events.wanted) return;
-    const route = this.servedHandlers.routeOf(path);
-    const handler = route === undefined ? undefined : this.handlerNames.get(route)?.at(-1);
-    const source = handler === undefined ? '' : ` of ${handler}`;
-    const text = `the response${source} does not match the proto: ${reason}; the caller received INTERNAL`;
-    const failure = new TypeError(text, { cause });
-    // The stack contains frames of grpc-js and this library only, none of the handler.
-    delete failure.stack;
-    this.events.emit({ type: 'handler-failed', path, error: failure });
+  private readonly conversionListener: ConversionListener = {
+    onUnserializable: (path, reason, cause) => {
+      if (!this.events.wanted) return;
+      const route = this.servedHandlers.routeOf(path);
+      const handler = route === undefined ? undefined : this.handlerNames.get(route)?.at(-1);
+      const source = handler === undefined ? '' : ` of ${handler}`;
+      const text = `the response${source} does not match the proto: ${reason}; the caller received INTERNAL`;
+      const failure = new TypeError(text, { cause });
+      // The stack contains frames of grpc-js and this library only, none of the handler.
+      delete failure.stack;
+      this.events.emit({ type: 'handler-failed', path, error: failure });
+    },
+    onUnreadable: (path, error) => {
+      if (this.events.wanted) this.events.emit({ type: 'request-unreadable', path, error });
+    },
   };
 
   private readonly checkResponses: SerializerWrapper = (path, write) =>
@@ -481,7 +486,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const { telemetry, clock } = this.dependencies;
     const check = process.env['NODE_ENV'] === 'production' ? undefined : this.checkResponses;
     if (telemetry === undefined)
-      return this.installFilter(new ReportingServer(this.grpcOptions, this.onUnserializable, check));
+      return this.installFilter(new ReportingServer(this.grpcOptions, this.conversionListener, check));
     this.stopTelemetry?.();
     const recorder = telemetry.forServer(isTracedByOthers());
     const unsubscribe = this.events.listen((event) => {
@@ -493,7 +498,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       stopObserving();
     };
     return this.installFilter(
-      observedServer(this.grpcOptions, recorder, clock, this.onUnserializable, check),
+      observedServer(this.grpcOptions, recorder, clock, this.conversionListener, check),
       recorder,
     );
   }

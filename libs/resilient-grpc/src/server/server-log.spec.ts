@@ -60,6 +60,11 @@ describe('ServerLog', () => {
       /^warn .*trailers were omitted: HTTP\/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them/,
     ],
     [
+      'a request that cannot be deserialized',
+      { type: 'request-unreadable', path, error: new RangeError('index out of range: 11 + 1 > 11') },
+      /^warn .*: a request cannot be deserialized: index out of range: 11 \+ 1 > 11; the caller received INTERNAL; compare the \.proto files of the client and this server/,
+    ],
+    [
       'an idle stream',
       { type: 'stream-idle', path, peer: '10.0.0.7:4711', idleMs: 30_000 },
       /^log .*stream from 10\.0\.0\.7:4711 ended: no message for 30 s \(streamIdleTimeoutMs\)/,

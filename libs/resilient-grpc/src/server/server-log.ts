@@ -9,7 +9,7 @@ import { LogLimiter, withRepeats } from '../telemetry/log/log-limiter.js';
 import { unsentFieldLine } from '../telemetry/log/unsent-field-line.js';
 import { untestedVersionLine } from '../telemetry/log/untested-version-line.js';
 import type { Clock } from '../time/clock.js';
-import { isError } from '../errors/error-message.js';
+import { errorMessage, isError } from '../errors/error-message.js';
 import { UNKNOWN_PEER } from './connections/server-connection.js';
 import { HANDSHAKE_FAILURES } from './connections/handshake-failures.js';
 
@@ -25,6 +25,7 @@ type MethodEvent = EventOf<
   | 'responses-burst'
   | 'extra-response'
   | 'trailers-omitted'
+  | 'request-unreadable'
   | 'stream-idle'
 >;
 
@@ -73,6 +74,7 @@ export class ServerLog {
       case 'responses-burst':
       case 'extra-response':
       case 'trailers-omitted':
+      case 'request-unreadable':
       case 'stream-idle':
         this.repeats.log(`${event.path} ${event.type}`, event);
         return;
@@ -224,6 +226,14 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
       ];
     case 'trailers-omitted':
       return ['warn', OMITTED_TEXTS.trailers];
+    case 'request-unreadable': {
+      const error = oneLine(errorMessage(event.error));
+      return [
+        'warn',
+        `a request cannot be deserialized: ${error}; the caller received INTERNAL; compare the .proto files of the client and this server`,
+        { error },
+      ];
+    }
     case 'stream-idle':
       return [
         'log',

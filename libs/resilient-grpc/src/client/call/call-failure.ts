@@ -4,7 +4,11 @@ import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
 import { errorMessage } from '../../errors/error-message.js';
-import { isGrpcConfigurationError, problemCount, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import {
+  isGrpcConfigurationError,
+  problemCount,
+  type ConfigurationProblem,
+} from '../../errors/grpc-configuration-error.js';
 import { GrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
 import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';

@@ -12,6 +12,8 @@ import { filterStreams, observeHttp2Servers } from '../quirks/http2-servers.js';
 import type { OverloadGate } from './overload-gate.js';
 import { refuseUnreadCalls } from './unread-calls.js';
 
+const IGNORED = { onUnserializable: () => undefined, onUnreadable: () => undefined };
+
 const PATH = '/a.B/Get';
 const OTHER_PATH = '/a.B/Other';
 const plain = (bytes: Buffer): Buffer => bytes;
@@ -55,7 +57,7 @@ beforeEach(async () => {
     observe: () => () => undefined,
   };
   const methods = new Map([[PATH, { path: PATH, kind: 'unary' } as ServedMethod]]);
-  const server = observedServer({}, telemetry, clock, () => undefined);
+  const server = observedServer({}, telemetry, clock, IGNORED);
   for (const path of [PATH, OTHER_PATH]) {
     const handler = (call: { request: Buffer }, callback: (error: null, response: Buffer) => void) => {
       handled.push(path);

@@ -235,6 +235,98 @@ describe('server that is not connected', () => {
   });
 });
 
+describe('several calls of forRoot()', () => {
+  @Controller()
+  class ArchiveController {
+    @GrpcMethod('Index', 'Find')
+    find(): object {
+      return {};
+    }
+  }
+  const archive = { package: 'archive.v1', protoPath: ARCHIVE_PROTO };
+
+  /** The root module of two feature modules that each call forRoot(). The second one is the server that `app.get()` returns. */
+  function rootModule(url: string, secondUrl: string): DynamicModule {
+    const first = ResilientGrpcServerModule.forRoot(ordersOptions(url, archive));
+    const second = ResilientGrpcServerModule.forRoot(ordersOptions(secondUrl));
+    const imports = [
+      { module: class ArchiveModule {}, imports: [first], controllers: [ArchiveController] },
+      ordersModule(second),
+    ];
+    return { module: class AppModule {}, imports };
+  }
+
+  const warningOf = (url: string) =>
+    `the server for ${url} is not connected to this application and serves no calls; the application has 2 servers, one per forRoot() of ResilientGrpcServerModule, and app.get(ResilientGrpcServer) returns only one of them; write one forRoot() with lists of \`package\` and \`protoPath\`, or connect each server by its own token (useExisting: ResilientGrpcServer) if their addresses differ`;
+
+  const warningsOf = (log: CapturedLog) => log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+
+  it.each(['one address', 'two addresses'])(
+    'logs only that the other server is not connected, and how to serve both contracts, in a hybrid application (%s)',
+    async (addresses) => {
+      const log = new CapturedLog();
+      const url = ownUrl();
+      const module = rootModule(url, addresses === 'one address' ? url : ownUrl());
+      const app = await NestFactory.create(module, { logger: log, abortOnError: false });
+      onTestFinished(() => app.close());
+      app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
+      await app.startAllMicroservices();
+      await app.init();
+      expect(warningsOf(log)).toEqual([warningOf(`${url} (archive.v1)`)]);
+    },
+  );
+
+  it('logs only that the other server is not connected, and how to serve both contracts, in a microservice', async () => {
+    const log = new CapturedLog();
+    const url = ownUrl();
+    const app = await NestFactory.createMicroservice(rootModule(url, url), {
+      inject: [ResilientGrpcServer],
+      useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
+      logger: log,
+      abortOnError: false,
+    });
+    onTestFinished(() => app.close());
+    await app.listen();
+    expect(warningsOf(log)).toEqual([warningOf(`${url} (archive.v1)`)]);
+  });
+
+  it('logs each server if the application connects none', async () => {
+    const log = new CapturedLog();
+    const urls = [ownUrl(), ownUrl()] as const;
+    const app = await NestFactory.create(rootModule(...urls), { logger: log, abortOnError: false });
+    onTestFinished(() => app.close());
+    await app.init();
+    const names = [`${urls[0]} (archive.v1)`, `${urls[1]} (orders.v1)`];
+    expect(warningsOf(log).toSorted()).toEqual(names.map(warningOf).toSorted());
+  });
+
+  it('makes startup fail with the remedy if one of two servers is connected twice', async () => {
+    const app = await NestFactory.create(rootModule(ownUrl(), ownUrl()), { logger: false, abortOnError: false });
+    onTestFinished(() => app.close());
+    for (let count = 0; count < 2; count++) app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
+    await expect(app.startAllMicroservices()).rejects.toThrow(
+      'This ResilientGrpcServer is already listening; start its microservice once; for a second address, call forRoot() again and connect its server by its own token (useExisting: ResilientGrpcServer)',
+    );
+  });
+
+  it('logs no warning if one dynamic module is imported twice, and serves lists of packages', async () => {
+    const log = new CapturedLog();
+    const url = ownUrl();
+    const grpc = ResilientGrpcServerModule.forRoot(
+      ordersOptions(url, { package: ['orders.v1', 'archive.v1'], protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }),
+    );
+    const archiveModule = { module: class ArchiveModule {}, imports: [grpc], controllers: [ArchiveController] };
+    const module = { module: class AppModule {}, imports: [archiveModule, ordersModule(grpc)] };
+    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
+    onTestFinished(() => app.close());
+    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
+    await app.startAllMicroservices();
+    await app.init();
+    expect(warningsOf(log)).toEqual([]);
+    expect(await ordersOf(url).unary('Get', { id: '7' })).toMatchObject({ id: '7' });
+  });
+});
+
 describe('several handlers for one method', () => {
   /** Starts an application with `controllers`, calls `Get`, and returns the ID of the response and the warnings. */
   async function run(...controllers: Type[]): Promise<{ id: string; warnings: string[] }> {

@@ -1,3 +1,4 @@
+import type { Type } from '@nestjs/common';
 import { MetadataScanner, type ModulesContainer } from '@nestjs/core';
 import { ServerGrpc } from '@nestjs/microservices';
 import 'reflect-metadata';
@@ -17,6 +18,16 @@ export function connectedServers(modules: ModulesContainer): readonly ServerGrpc
     })
     .unsubscribe();
   return servers;
+}
+
+/** Returns the servers of class `type` that the application created, connected or not: one per `forRoot()`. */
+export function createdServers<T extends ServerGrpc>(modules: ModulesContainer, type: Type<T>): readonly T[] {
+  const servers = new Set<T>();
+  for (const { providers } of modules.values()) {
+    const instance: unknown = providers.get(type)?.instance;
+    if (instance instanceof type) servers.add(instance);
+  }
+  return [...servers];
 }
 
 /**

@@ -23,12 +23,12 @@ const GIVEN_OPTIONS = Symbol('ResilientGrpcServerModule options');
 const FOR_ROOT = 'ResilientGrpcServerModule.forRoot';
 const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 
-/** Provides {@link ResilientGrpcServer}, its health service, and its shutdown hooks. Import it once per server. */
+/** Provides {@link ResilientGrpcServer}, its health service, and its shutdown hooks. Each call of `forRoot()` creates a server. */
 @Module({})
 export class ResilientGrpcServerModule {
   /**
-   * Creates a server with `options`; Nest's `GrpcOptions` are accepted unchanged. Startup fails with a `GrpcConfigurationError` that lists
-   * all problems if `options` are invalid.
+   * Creates a server with `options`; Nest's `GrpcOptions` are accepted unchanged. Call it once per address: for several contracts, write
+   * lists in `package` and `protoPath`. Startup fails with a `GrpcConfigurationError` that lists all problems if `options` are invalid.
    */
   static forRoot(options: ResilientGrpcServerOptions | GrpcOptions): DynamicModule {
     return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined, FOR_ROOT);

@@ -40,7 +40,7 @@ import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { LoadReports } from './load-reports.js';
-import { connectedServers, handlerNames, type HandlerNames } from './application-handlers.js';
+import { connectedServers, createdServers, handlerNames, type HandlerNames } from './application-handlers.js';
 import { listenAddress, listenProblem } from './listen-address.js';
 import { requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
@@ -96,7 +96,8 @@ const CREATED_DIRECTLY_MESSAGE =
 const CLOSED_MESSAGE =
   'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
 const ALREADY_LISTENING_MESSAGE =
-  'This ResilientGrpcServer is already listening; start its microservice once, and import the module again for a second address';
+  'This ResilientGrpcServer is already listening; start its microservice once; ' +
+  'for a second address, call forRoot() again and connect its server by its own token (useExisting: ResilientGrpcServer)';
 
 /**
  * Transport strategy that replaces `Transport.GRPC`, created by {@link ResilientGrpcServerModule}. It drains at shutdown, emits events, and
@@ -271,10 +272,17 @@ export class ResilientGrpcServer extends ServerGrpc {
       this.startCheck ??= clock.setTimer(this.warnNotStarted, START_CHECK_DELAY_MS);
       return;
     }
+    const created = createdServers(modules, ResilientGrpcServer).length;
+    const packages = [this.resolved.nest.package].flat().filter(Boolean).join(', ');
+    const name = created > 1 && packages !== '' ? `${this.url} (${packages})` : this.url;
     const text =
-      `the server for ${this.url} is not connected to this application and serves no calls; ` +
-      'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(), ' +
-      'or ignore this line if another application starts the server';
+      `the server for ${name} is not connected to this application and serves no calls; ` +
+      (created > 1
+        ? `the application has ${String(created)} servers, one per forRoot() of ResilientGrpcServerModule, and app.get(ResilientGrpcServer) returns only one of them; ` +
+          'write one forRoot() with lists of `package` and `protoPath`, ' +
+          'or connect each server by its own token (useExisting: ResilientGrpcServer) if their addresses differ'
+        : 'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(), ' +
+          'or ignore this line if another application starts the server');
     this.ownLogger.warn(new LogLine('warn', text, { event: 'not-connected', address: this.url }));
   }
 
@@ -451,7 +459,9 @@ export class ResilientGrpcServer extends ServerGrpc {
       server instanceof ResilientGrpcServer ? [server.servedHandlers] : [],
     );
     if (servers.some(({ isComplete }) => !isComplete)) return;
-    const hasOtherServers = servers.length < connected.length;
+    const isUnknown = (server: ResilientGrpcServer) => !connected.includes(server);
+    const hasOtherServers =
+      servers.length < connected.length || createdServers(modules, ResilientGrpcServer).some(isUnknown);
     for (const line of unusedHandlerLines({ servers, hasOtherServers, names: this.handlerNames })) {
       ownLogger.warn(line);
     }

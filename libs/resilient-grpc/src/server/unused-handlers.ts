@@ -19,15 +19,15 @@ const DECORATORS: Readonly<Record<GrpcMethodStreamingType, string>> = {
 /** Servers of an application, and the names of its handlers. */
 interface ApplicationHandlers {
   readonly servers: readonly ServedHandlers[];
-  /** True if the application has a `Transport.GRPC` server, whose services are unknown. */
+  /** True if the application has a server whose services are unknown: one of `Transport.GRPC`, or one that is not connected. */
   readonly hasOtherServers: boolean;
   readonly names: HandlerNames;
 }
 
 /**
  * Returns a line for each gRPC handler that serves no method of `servers`, and for each pattern with several handlers. Nest silently ignores
- * the former, and all but the last of the latter. If the application has a `Transport.GRPC` server, handlers for services that none of
- * `servers` serves are omitted, because that server may serve these services.
+ * the former, and all but the last of the latter. If the application has other servers, handlers for services that none of `servers` serves
+ * are omitted, because the other servers may define these services.
  */
 export function unusedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {
   const unmatched = new Map<string, HandlerPattern>();

@@ -183,6 +183,7 @@ describe.each([
         notRetriedBecause: 'protocol',
       });
       expect(error.details).toBe('Response message parsing error: index out of range');
+      expect(error.message).toContain('index out of range (compare the .proto files of the client and the server)');
       expect(server.counts().calls).toBe(1);
     },
   );

@@ -105,14 +105,24 @@ export function callError(
     reachedServer: maxReach(reached, cutOff),
     attempts: history?.records ?? [],
     notRetriedBecause,
-    remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause) ?? missingPath(failure, context.method.path),
+    remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause) ?? contractRemedy(failure, context.method.path),
     retryAfterMs: failure.retryAfterMs,
     cause: failure.cause ?? history?.lastStatus,
   });
 }
 
-/** Returns `path` if the server does not implement the method and its status does not name the path, as in grpcio's "Method not found!". */
-function missingPath({ code, reason, details }: CallFailure, path: string): string | undefined {
+/** Start of the details of INTERNAL if a message cannot be deserialized: by this client, grpc-js, grpcio, or grpc-go. */
+const UNREADABLE =
+  /^(Response message parsing error|Error deserializing request|Exception deserializing request|grpc: error unmarshalling request)/;
+
+/**
+ * Returns what to do about a failure that a different contract can cause. Returns `path` if the server does not implement the method and its
+ * status does not name the path, as in grpcio's "Method not found!".
+ */
+function contractRemedy({ code, reason, details }: CallFailure, path: string): string | undefined {
+  if (code === StatusCode.INTERNAL && UNREADABLE.test(details)) {
+    return 'compare the .proto files of the client and the server';
+  }
   return code === StatusCode.UNIMPLEMENTED && reason === 'server' && !details.includes(path) ? path : undefined;
 }
 

@@ -18,7 +18,7 @@ import {
 } from 'nestjs-resilient-grpc';
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, map, toArray, type Observable } from 'rxjs';
+import { firstValueFrom, lastValueFrom, map, tap, toArray, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { recordTiming } from '../support/timing.js';
 import type { OrdersClient } from './orders-client.js';
@@ -337,9 +337,9 @@ describe('application that does not close', () => {
         'LOG [ResilientGrpc] shutdown started with 1 call to /orders.v1.Orders/Watch running; ' +
           'calls that do not end within 300 ms (drain.timeoutMs of ResilientGrpcModule) are cut off',
         'WARN [ResilientGrpc] the application did not close within 300 ms (1 open HTTP connection, 1 call to /orders.v1.Orders/Watch); ' +
-          'closing gRPC clients now',
+          "closing gRPC clients now; for relayed streams, set onDrain: 'complete' (the default in resumable) or 'fail'",
         expect.stringMatching(
-          /^WARN \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 0 calls finished, 0 streams completed, 1 cut off \(at/,
+          /^WARN \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 0 calls finished, 0 streams completed, 1 cut off \(at .*\/Watch\); for streams without an end, set onDrain: 'complete' \(the default in resumable\) or 'fail'; to give other calls more time, raise drain.timeoutMs \(300 ms\)/,
         ),
       ]);
       hung.answer();
@@ -366,6 +366,25 @@ describe('call that is cut off at shutdown', () => {
       details:
         'The client was shut down: the call did not finish within 300 ms; ' +
         'to give calls more time, raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
+    });
+  });
+});
+
+describe('stream that is cut off at shutdown', () => {
+  it('suggests onDrain in the error of a cut-off stream', async () => {
+    const { app, orders } = await startGateway({ timeoutMs: 50 });
+    let received = 0;
+    const ended = lastValueFrom(orders.watch({ from: '0' }).pipe(tap(() => (received += 1)))).catch(
+      (error: unknown) => error,
+    );
+    await waitFor(() => received === 3);
+    await app.close();
+    expect(await ended).toMatchObject({
+      reason: 'draining',
+      details:
+        'The client was shut down: the call did not finish within 50 ms; ' +
+        "if the stream has no end, set onDrain: 'complete' (the default in resumable) or 'fail'; " +
+        'otherwise, raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
     });
   });
 });

@@ -261,7 +261,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       expect(stuck.status?.code).toBe(status.UNAVAILABLE);
       // The client that reads may not have closed its connection yet.
       expect(server.output).toMatch(
-        /WARN.*0 calls finished, 0 streams ended, 2 cut off \(2 calls to \/orders.v1.Orders\/Watch\), [12] connections? cut off; to give calls more time, raise drain.timeoutMs \(1 s\)/,
+        /WARN.*0 calls finished, 0 streams ended, 2 cut off \(2 calls to \/orders.v1.Orders\/Watch\), [12] connections? cut off; for streams without an end, set onDrain: 'fail' or 'complete'; to give other calls more time, raise drain.timeoutMs \(1 s\)/,
       );
     },
   );

@@ -34,6 +34,7 @@ function makeFakeClient(settings: ResolvedClientSettings) {
       methodCalls.push('end streams');
     },
     noteShutdown: () => undefined,
+    registry: { hasFinishingStream: false, hasCutOffStream: false },
     activeCalls: () => [{ path: '/shop.v1.Shop/Buy' }],
     close: async () => {
       methodCalls.push('close');
@@ -363,6 +364,53 @@ describe('shutdown', () => {
     expect(made[0]?.methodCalls).toHaveLength(2);
     expect(clock.pending).toBe(0);
   });
+
+  it.each([
+    [
+      'if the application has an HTTP server',
+      2,
+      "; for relayed streams, set onDrain: 'complete' (the default in resumable) or 'fail'",
+    ],
+    ['except if the application has no HTTP server', undefined, ''],
+  ])(
+    'suggests onDrain for response streams that are open when the application does not close, %s',
+    async (_when, connections, remedy) => {
+      await obtain(shop);
+      made[0]!.registry.hasFinishingStream = true;
+      lines = [];
+      const { hooks, clock } = makeLifecycle({ connections: async () => connections });
+      await hooks.beforeApplicationShutdown();
+      await clock.advanceAsync(10_000);
+      expect(lines[1]?.split('; closing')[1]).toBe(` gRPC clients now${remedy}`);
+    },
+  );
+
+  it.each([
+    [false, 'to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcModule.forRoot()'],
+    [
+      true,
+      "for streams without an end, set onDrain: 'complete' (the default in resumable) or 'fail'; " +
+        'to give other calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcModule.forRoot()',
+    ],
+  ])(
+    'suggests a remedy in the line at the end if a client cut off calls; response streams among them: %s',
+    async (hasCutOffStream, remedy) => {
+      await obtain(shop);
+      // This client leaves the registry when it closes.
+      registry.create({ ...shop, name: 'tenant' });
+      const [, tenant] = made;
+      const report = { finished: 0, completed: 0, cancelled: 1, cutOff: { '/shop.v1.Shop/Watch': 1 }, durationMs: 5 };
+      tenant!.drain = async () => {
+        tenant!.registry.hasCutOffStream = hasCutOffStream;
+        tenant!.connectivity$.complete();
+        return report;
+      };
+      const { hooks } = makeLifecycle();
+      await hooks.onApplicationShutdown();
+      expect(lines.at(-1)).toMatch(/^WARN .* 1 cut off \(at the timeout: 1 call to \/shop.v1.Shop\/Watch\); /);
+      expect(lines.at(-1)).toContain(`Watch); ${remedy}`);
+    },
+  );
 
   it.each([
     ['has no HTTP server', async () => undefined],

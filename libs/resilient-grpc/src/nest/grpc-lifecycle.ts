@@ -8,12 +8,19 @@ import {
 import type { DrainReport } from '../client/drain-report.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
-import { callsByPath, counted, duration, endedCalls, finishedCalls } from '../telemetry/log/log-text.js';
+import {
+  COMPLETE_STREAMS,
+  callsByPath,
+  counted,
+  duration,
+  endedCalls,
+  finishedCalls,
+} from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
 import { ShutdownHooksCheck, type SignalHandling } from './shutdown-hooks-check.js';
-import { moreTime, shutdownLine } from './shutdown-lines.js';
+import { cutOffRemedy, shutdownLine } from './shutdown-lines.js';
 
 /** External dependencies of the lifecycle. */
 export interface LifecycleDependencies {
@@ -156,7 +163,10 @@ export class GrpcLifecycle
     const http = connections === undefined || connections === 0 ? '' : counted(connections, 'open HTTP connection');
     const open = [http, this.openCalls()].filter((text) => text !== '').join(', ');
     const cause = open === '' ? '' : ` (${open})`;
-    const text = `the application did not close within ${duration(timeoutMs)}${cause}; closing gRPC clients now`;
+    // Without a server, no stream is relayed.
+    const relays = connections !== undefined && [...this.registry].some(({ registry }) => registry.hasFinishingStream);
+    const remedy = relays ? `; for relayed streams, ${COMPLETE_STREAMS}` : '';
+    const text = `the application did not close within ${duration(timeoutMs)}${cause}; closing gRPC clients now${remedy}`;
     this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open }));
     await this.onApplicationShutdown();
   }
@@ -178,14 +188,18 @@ export class GrpcLifecycle
     if (this.registry.size === 0) return;
     // The timeout covers the whole shutdown, including the time that Nest took to close its servers.
     const remainingMs = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
-    this.logReports(await this.registry.drainAll(Math.max(remainingMs, 0)), clock.now() - beganAt);
+    // Clients that create() created leave the registry when they close.
+    const clients = [...this.registry];
+    const reports = await this.registry.drainAll(Math.max(remainingMs, 0));
+    const hasCutOffStream = clients.some(({ registry }) => registry.hasCutOffStream);
+    this.logReports(reports, hasCutOffStream, clock.now() - beganAt);
   }
 
   private async drainServers(): Promise<void> {
     await Promise.allSettled(this.servers.map((server) => server.run()));
   }
 
-  private logReports(reports: readonly DrainReport[], ms: number): void {
+  private logReports(reports: readonly DrainReport[], hasCutOffStream: boolean, ms: number): void {
     const sum = (key: 'finished' | 'failed' | 'completed' | 'ended' | 'cancelled') =>
       reports.reduce((total, report) => total + (report[key] ?? 0), 0);
     const counts = {
@@ -203,7 +217,7 @@ export class GrpcLifecycle
       `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ` +
       `${finishedCalls(finished, failed)}, ${counted(completed, 'stream')} completed${endedCalls(ended)}, ${String(cancelled)} cut off` +
       (cutOff
-        ? ` (at the timeout: ${callsByPath(sumsByPath(reports))})${moreTime(timeoutMs, 'ResilientGrpcModule')}`
+        ? ` (at the timeout: ${callsByPath(sumsByPath(reports))})${cutOffRemedy(timeoutMs, 'ResilientGrpcModule', hasCutOffStream)}`
         : '');
     const level = cutOff ? 'warn' : 'log';
     const fields = { event: 'drain', clients: reports.length, ...counts, durationMs };

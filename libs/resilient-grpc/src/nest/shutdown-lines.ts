@@ -1,5 +1,5 @@
 import { LogLine } from '../telemetry/log/log-line.js';
-import { duration } from '../telemetry/log/log-text.js';
+import { COMPLETE_STREAMS, duration } from '../telemetry/log/log-text.js';
 import type { ResolvedDrain } from './module-options.js';
 
 /** Module with the `drain` options of a server or of the clients. */
@@ -23,7 +23,18 @@ export function shutdownLine(
   return new LogLine('log', text, { event: 'drain-start', open, timeoutMs, readinessDelayMs });
 }
 
-/** Returns the remedy for calls that were cut off at the timeout. */
-export function moreTime(timeoutMs: number, module: DrainedModule): string {
-  return `; to give calls more time, raise drain.timeoutMs (${duration(timeoutMs)}) of ${module}.forRoot()`;
+const STREAM_REMEDIES: Readonly<Record<DrainedModule, string>> = {
+  ResilientGrpcModule: COMPLETE_STREAMS,
+  ResilientGrpcServerModule: "set onDrain: 'fail' or 'complete'",
+};
+
+/**
+ * Returns the remedy for calls that were cut off at the timeout.
+ *
+ * @param hasStream true if a response stream with `onDrain: 'finish'` was cut off, because more time does not help if it has no end
+ */
+export function cutOffRemedy(timeoutMs: number, module: DrainedModule, hasStream: boolean): string {
+  const streams = hasStream ? `for streams without an end, ${STREAM_REMEDIES[module]}; ` : '';
+  const others = hasStream ? 'other calls' : 'calls';
+  return `; ${streams}to give ${others} more time, raise drain.timeoutMs (${duration(timeoutMs)}) of ${module}.forRoot()`;
 }

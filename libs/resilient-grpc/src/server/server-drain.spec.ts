@@ -14,6 +14,7 @@ class FakeServer {
   stubborn = 0;
   sockets = 1;
   isAttached = true;
+  hasFinishingStream = false;
   /** True if `tryShutdown()` of grpc-js does not call back. */
   hangsOnShutdown = false;
   cutOff = 0;
@@ -283,6 +284,20 @@ describe('ServerDrain', () => {
     await expect(drain.run()).rejects.toThrow('broken');
     expect(clock.pending).toBe(0);
   });
+
+  it.each([true, false])(
+    "reports to onEnd() listeners whether a drain cut off a response stream with onDrain: 'finish': %s",
+    async (hasFinishingStream) => {
+      const { clock, server, drain } = drainOf({});
+      server.addEndlessCalls(1);
+      server.hasFinishingStream = hasFinishingStream;
+      const reported: boolean[] = [];
+      drain.onEnd((_report, _cutOff, hasCutOffStream) => reported.push(hasCutOffStream));
+      drain.runInBackground();
+      await clock.advanceAsync(10_000);
+      expect(reported).toEqual([hasFinishingStream]);
+    },
+  );
 
   it('notifies all onEnd() listeners of a drain even if one of them throws', async () => {
     const { clock, drain, reports } = drainOf({});

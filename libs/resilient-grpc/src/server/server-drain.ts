@@ -13,7 +13,15 @@ export interface ServerDrainDependencies {
   readonly events: EventHub<GrpcServerEvent>;
   readonly calls: Pick<
     ServerCalls,
-    'size' | 'ended' | 'endedByDrain' | 'completedByDrain' | 'openPaths' | 'notifyStreams' | 'endAll' | 'whenOver'
+    | 'size'
+    | 'ended'
+    | 'endedByDrain'
+    | 'completedByDrain'
+    | 'openPaths'
+    | 'hasFinishingStream'
+    | 'notifyStreams'
+    | 'endAll'
+    | 'whenOver'
   >;
   readonly connections: Pick<ServerConnections, 'announceEnd' | 'destroyAll' | 'closed' | 'cutOff' | 'isAttached'>;
   readonly health: { turnNotServing(): void; endWatches(): void };
@@ -22,8 +30,15 @@ export interface ServerDrainDependencies {
 /** Shutdown API of grpc-js's server. */
 export type DrainedServer = Pick<Server, 'tryShutdown' | 'forceShutdown'>;
 
-/** Called at the end of a drain with its report and the number of calls ended by force, by path. */
-export type DrainListener = (report: ServerDrainReport, cutOff: ReadonlyMap<string, number>) => void;
+/**
+ * Called at the end of a drain with its report, the number of calls ended by force, by path, and whether one of these calls was a response
+ * stream with `onDrain: 'finish'`.
+ */
+export type DrainListener = (
+  report: ServerDrainReport,
+  cutOff: ReadonlyMap<string, number>,
+  hasCutOffStream: boolean,
+) => void;
 
 /**
  * Time before the drain timeout at which open calls are ended, so that their statuses can be sent. At most
@@ -128,11 +143,13 @@ export class ServerDrain {
     const endedBefore = calls.ended;
     await this.ready;
     let cutOff: ReadonlyMap<string, number> = new Map();
+    let hasCutOffStream = false;
     let ends = { finished: 0, completed: 0, ended: 0, cutOff: 0 };
     try {
       const over = this.drain(server);
       await this.within(over, beganAt + this.cutAfterMs - clock.now());
       if (calls.size > 0) cutOff = calls.openPaths();
+      hasCutOffStream = calls.hasFinishingStream;
       const { endedByDrain: ended, completedByDrain: completed } = calls;
       const finished = calls.ended - endedBefore - ended - completed;
       ends = { finished, completed, ended, cutOff: calls.endAll() };
@@ -145,7 +162,7 @@ export class ServerDrain {
       this.watchdog?.clear();
     }
     const report = { ...ends, connectionsCutOff: connections.cutOff, durationMs: clock.now() - beganAt };
-    this.publishReport(report, cutOff);
+    this.publishReport(report, cutOff, hasCutOffStream);
     return report;
   }
 
@@ -166,11 +183,15 @@ export class ServerDrain {
     await Promise.all([calls.whenOver(), connections.closed()]);
   }
 
-  private publishReport(report: ServerDrainReport, cutOff: ReadonlyMap<string, number>): void {
+  private publishReport(
+    report: ServerDrainReport,
+    cutOff: ReadonlyMap<string, number>,
+    hasCutOffStream: boolean,
+  ): void {
     const { events } = this.dependencies;
     if (events.wanted) events.emit({ type: 'drain', phase: 'end', ...report });
     notify(this.listeners, (listener) => {
-      listener(report, cutOff);
+      listener(report, cutOff, hasCutOffStream);
     });
   }
 

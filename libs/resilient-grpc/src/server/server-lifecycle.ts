@@ -4,7 +4,7 @@ import { LogLine } from '../telemetry/log/log-line.js';
 import { callsByPath, counted, duration } from '../telemetry/log/log-text.js';
 import type { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
 import { ShutdownHooksCheck, type SignalHandling } from '../nest/shutdown-hooks-check.js';
-import { moreTime, shutdownLine } from '../nest/shutdown-lines.js';
+import { cutOffRemedy, shutdownLine } from '../nest/shutdown-lines.js';
 import { systemClock, type Clock } from '../time/clock.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';
@@ -49,8 +49,8 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
       const open = drain.openPaths();
       if (open.size > 0) logger.log(shutdownLine(callsByPath(open), drain.options, 'ResilientGrpcServerModule'));
     });
-    drain.onEnd((report, cutOff) => {
-      this.logDrain(report, cutOff);
+    drain.onEnd((report, cutOff, hasCutOffStream) => {
+      this.logDrain(report, cutOff, hasCutOffStream);
     });
   }
 
@@ -73,6 +73,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
   private logDrain(
     { finished, completed, ended, cutOff, connectionsCutOff, durationMs }: ServerDrainReport,
     paths: ReadonlyMap<string, number>,
+    hasCutOffStream: boolean,
   ): void {
     const parts = [
       `${counted(finished, 'call')} finished`,
@@ -81,7 +82,8 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
       `${String(cutOff)} cut off${cutOff > 0 ? ` (${callsByPath(paths)})` : ''}`,
       ...(connectionsCutOff > 0 ? [`${counted(connectionsCutOff, 'connection')} cut off`] : []),
     ];
-    const remedy = cutOff > 0 ? moreTime(this.server.drain.options.timeoutMs, 'ResilientGrpcServerModule') : '';
+    const { timeoutMs } = this.server.drain.options;
+    const remedy = cutOff > 0 ? cutOffRemedy(timeoutMs, 'ResilientGrpcServerModule', hasCutOffStream) : '';
     const text = `server drained ${duration(durationMs)} after the shutdown started: ${parts.join(', ')}${remedy}`;
     const level = cutOff + connectionsCutOff === 0 ? 'log' : 'warn';
     this.logger[level](

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { Attempt } from '../../call/attempt.js';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
-import { CallRegistry, type RegisteredCall } from './call-registry.js';
+import type { MethodKind } from '../../call/method.js';
+import { CallRegistry, type OnDrain, type RegisteredCall } from './call-registry.js';
+
+const MORE_TIME = 'to give calls more time, raise';
+const END_STREAM =
+  "if the stream has no end, set onDrain: 'complete' (the default in resumable) or 'fail'; otherwise, raise";
 
 type Changeable = { -readonly [K in keyof RegisteredCall]: RegisteredCall[K] };
 
@@ -97,6 +102,29 @@ describe('drain', () => {
     expect(ended).toEqual([`1 draining: ${details}`, `2 draining: ${details}`]);
     expect(registry.size).toBe(0);
   });
+
+  it.each<[kind: MethodKind, onDrain: OnDrain, remedy: string, hasCutOffStream: boolean]>([
+    ['unary', 'finish', MORE_TIME, false],
+    ['client-stream', 'finish', MORE_TIME, false],
+    ['server-stream', 'finish', END_STREAM, true],
+    ['bidi', 'finish', END_STREAM, true],
+    // A session that is still waiting for acknowledgments needs more time.
+    ['bidi', 'complete', MORE_TIME, false],
+  ])(
+    "suggests in the error of a cut-off %s call with onDrain: '%s' what ends such calls in time",
+    async (kind, onDrain, remedy, hasCutOffStream) => {
+      const { registry, clock, calls, ended } = make(1);
+      Object.assign(calls[0]!, { kind, onDrain, complete: () => undefined });
+      expect(registry.hasFinishingStream).toBe(hasCutOffStream);
+      const report = registry.drain(10_000);
+      await clock.advanceAsync(10_000);
+      await report;
+      expect(ended).toEqual([
+        `0 draining: The client was shut down: the call did not finish within 10 s; ${remedy} timeoutMs of drain()`,
+      ]);
+      expect([registry.hasFinishingStream, registry.hasCutOffStream]).toEqual([false, hasCutOffStream]);
+    },
+  );
 
   it('returns the same report if drain() is called twice', async () => {
     const { registry, clock, calls } = make(1);

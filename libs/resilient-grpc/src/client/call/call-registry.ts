@@ -2,7 +2,7 @@ import type { Attempt } from '../../call/attempt.js';
 import type { MethodKind } from '../../call/method.js';
 import { StreamBatches } from '../../call/stream-batches.js';
 import type { StreamOutcome } from '../../call/stream-scope.js';
-import { duration } from '../../telemetry/log/log-text.js';
+import { COMPLETE_STREAMS, duration } from '../../telemetry/log/log-text.js';
 import type { Clock } from '../../time/clock.js';
 import { Wait } from '../../time/wait.js';
 import type { ActiveCall } from '../active-call.js';
@@ -66,8 +66,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   areStreamsEnding = false;
   /** End of the drain's timeout, in monotonic milliseconds; `Infinity` before a drain. The drain cuts off the remaining calls by then. */
   drainUntil = Infinity;
-  /** Details of the errors of the calls that are cut off at `drainUntil`. */
-  private cutOffDetails = 'The client was shut down';
+  /** Limit that the errors of the calls that are cut off at `drainUntil` name. */
+  private limit: DrainLimit | undefined;
   /** The drain's wait for the running calls. */
   private wait: Wait | undefined;
   /** Abandoned attempts that exceeded `MAX_RESETS`, to be reset on close(). */
@@ -87,6 +87,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private ended = 0;
   /** Number of calls that a drain cut off at its timeout, or that close() ended. */
   private cutOff = 0;
+  /** True if the drain cut off a response stream with `onDrain: 'finish'` at its timeout. Such a stream may have no end. */
+  hasCutOffStream = false;
   private isTerminating = false;
   accepting: Accepting = 'yes';
   started = 0;
@@ -136,6 +138,11 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     // Calls are in the order of their start.
     for (const { kind, startedAt } of this.calls) if (kind !== 'unary') return this.clock.now() - startedAt;
     return 0;
+  }
+
+  /** True if a response stream with `onDrain: 'finish'` is open. If it has no end, a drain waits for it until the timeout. */
+  get hasFinishingStream(): boolean {
+    return [...this.calls].some(isFinishingStream);
   }
 
   list(): ActiveCall[] {
@@ -203,9 +210,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     const until = this.clock.now() + timeoutMs;
     if (until < this.drainUntil) {
       this.drainUntil = until;
-      this.cutOffDetails =
-        `The client was shut down: the call did not finish within ${duration(limit.timeoutMs)}; ` +
-        `to give calls more time, raise ${limit.option}`;
+      this.limit = limit;
       this.wait?.restart(this.waitMs());
     }
     if (this.accepting === 'yes') this.accepting = 'draining';
@@ -219,7 +224,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   close(): void {
     this.accepting = 'closed';
     this.unanswered?.close();
-    this.terminateAll('closed', 'The client was closed');
+    this.terminateAll('closed', () => 'The client was closed');
     for (const { attempt, because } of this.toReset.splice(0)) attempt.abandon(because);
   }
 
@@ -232,7 +237,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
       this.wait = undefined;
     }
     const open = this.calls.size > 0 ? { cutOff: this.countByPath() } : {};
-    this.terminateAll('draining', this.cutOffDetails);
+    this.hasCutOffStream = this.hasFinishingStream;
+    this.terminateAll('draining', (call) => this.cutOffDetails(call));
     const { finished, completed, ended, cutOff, failedInDrain: failed } = this;
     return {
       finished,
@@ -263,10 +269,20 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     return this.drainUntil - this.clock.now() - Math.floor(CUT_OFF_MS * perhapsCutOff);
   }
 
-  private terminateAll(reason: 'draining' | 'closed', details: string): void {
+  /** Returns the details of the error of a call that the drain cuts off. */
+  private cutOffDetails(call: RegisteredCall): string {
+    const { limit } = this;
+    if (limit === undefined) return 'The client was shut down';
+    const remedy = isFinishingStream(call)
+      ? `if the stream has no end, ${COMPLETE_STREAMS}; otherwise, raise ${limit.option}`
+      : `to give calls more time, raise ${limit.option}`;
+    return `The client was shut down: the call did not finish within ${duration(limit.timeoutMs)}; ${remedy}`;
+  }
+
+  private terminateAll(reason: 'draining' | 'closed', detailsOf: (call: RegisteredCall) => string): void {
     this.streamBatches.stop();
     this.cutOff += this.calls.size;
-    for (const call of [...this.calls]) this.terminate(call, reason, details);
+    for (const call of [...this.calls]) this.terminate(call, reason, detailsOf(call));
   }
 
   private terminate(call: RegisteredCall, reason: 'draining' | 'closed', details: string): void {
@@ -274,4 +290,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     call.terminate(reason, details);
     this.isTerminating = false;
   }
+}
+
+function isFinishingStream({ kind, onDrain }: RegisteredCall): boolean {
+  return onDrain === 'finish' && (kind === 'server-stream' || kind === 'bidi');
 }

@@ -152,6 +152,13 @@ export class ServerCalls implements CallHost {
     });
   }
 
+  /** True if a handler still produces a response stream with `onDrain: 'finish'`. */
+  get hasFinishingStream(): boolean {
+    return [...this.streams].some(
+      (call) => call.streamsResponses && call.method.options.onDrain === 'finish' && !call.isEnding,
+    );
+  }
+
   /** Returns the number of open calls by path. */
   openPaths(): ReadonlyMap<string, number> {
     const counts = new Map<string, number>();

@@ -60,6 +60,9 @@ export function endedCalls(ended = 0): string {
   return ended === 0 ? '' : `, ${String(ended)} ended by onDrain`;
 }
 
+/** Remedy for response streams of a client that delay a shutdown. */
+export const COMPLETE_STREAMS = "set onDrain: 'complete' (the default in resumable) or 'fail'";
+
 /** Maximum number of method paths in a list of calls. */
 const MAX_LISTED_PATHS = 5;
 

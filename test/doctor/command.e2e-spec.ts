@@ -1,10 +1,12 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
 import { ORDERS_PROTO } from '../nest/places.js';
-import { command, doctor, createFile } from './support.js';
+import { COMMAND, command, doctor, createFile } from './support.js';
 
 describe('command', () => {
   it('lists every option of the doctor with --help', async () => {
@@ -35,6 +37,14 @@ describe('command', () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ ok: true, checks: [{ check: 'shutdown', status: 'warning' }] });
     const text = await command(['doctor', '--drain', '10s']);
     expect(text.stdout).not.toMatch(/\u001b/);
+  });
+
+  it('exits with the code of its checks if the reader of its output closes the pipe', async () => {
+    const child = spawn(process.execPath, [COMMAND, 'doctor', '--drain', '10s'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.destroy();
+    let stderr = '';
+    child.stderr.on('data', (bytes) => (stderr += String(bytes)));
+    expect([await once(child, 'close'), stderr]).toEqual([[0, null], '']);
   });
 
   it("fails the doctor's shutdown check if no time remains in the termination grace period after the drain", async () => {

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { captureLeaks, freePort, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, FaultProxy, freePort, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ORDERS_PROTO, certificate } from '../nest/places.js';
 import { resettingPeer } from '../support/peers.js';
@@ -173,6 +173,15 @@ describe('TLS', () => {
     expect(without.of('address').message).toContain('requires a client certificate');
     const pair = ['--cert', certificate('client'), '--key', certificate('client-key')];
     expect((await doctor([`localhost:${port}`, '--ca', ca, ...pair])).code).toBe(0);
+  });
+
+  it('does not connect without TLS to a server that rejects the certificate of the doctor', async () => {
+    const port = await startServer('server', 'ca');
+    const proxy = await FaultProxy.start(`localhost:${port}`);
+    onTestFinished(() => proxy.close());
+    const pair = ['--cert', certificate('untrusted'), '--key', certificate('untrusted-key')];
+    const { code } = await doctor([`localhost:${proxy.port}`, '--ca', ca, ...pair]);
+    expect([code, proxy.counters.accepted]).toEqual([1, 1]);
   });
 
   it("reports unreadable TLS files in the doctor's target check", async () => {

@@ -6,7 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
 
-const COMMAND = fileURLToPath(new URL('../../libs/resilient-grpc/bin/nestjs-resilient-grpc.js', import.meta.url));
+/** Path of the built `nestjs-resilient-grpc` command. */
+export const COMMAND = fileURLToPath(
+  new URL('../../libs/resilient-grpc/bin/nestjs-resilient-grpc.js', import.meta.url),
+);
 
 /** Exit code and output of the command. */
 export interface DoctorRun {

@@ -1,6 +1,10 @@
 #!/usr/bin/env node
 const [command, ...args] = process.argv.slice(2);
 let code;
+// A reader such as `head` or `grep -q` may close the pipe early. The exit code is still that of the command.
+process.stdout.on('error', (error) => {
+  if (error.code !== 'EPIPE') throw error;
+});
 if (command === 'migrate') {
   const { runMigrate } = await import('../dist/migrate/run-migrate.js');
   code = await runMigrate(args, process);

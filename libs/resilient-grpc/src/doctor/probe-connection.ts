@@ -49,7 +49,8 @@ export interface ProbedAddress {
 
 /**
  * Connects to all addresses in parallel. If TLS or HTTP/2 fails at an address for a reason other than GOAWAY, toggles TLS and tries that
- * address again with half the connect timeout.
+ * address again with half the connect timeout. A server that has completed a TLS handshake or sent a TLS alert is not tried without TLS,
+ * because it would log this attempt as another fault.
  */
 export function probeAddresses(
   addresses: readonly TargetAddress[],
@@ -64,8 +65,10 @@ export function probeAddresses(
   return Promise.all(
     addresses.map(async (address) => {
       const probe = await probeConnection(address, parameters);
-      const { phase = 'tcp', code } = probe.failure ?? {};
-      const toggledTlsProbe = phase === 'tcp' || code === 'goaway' ? undefined : await probeConnection(address, other);
+      const { phase = 'tcp', code = '' } = probe.failure ?? {};
+      const usesTls = secure && (probe.tlsMs !== undefined || code.includes('_ALERT_'));
+      const isExplained = phase === 'tcp' || code === 'goaway' || usesTls;
+      const toggledTlsProbe = isExplained ? undefined : await probeConnection(address, other);
       return { address, secure, probe, toggledTlsProbe };
     }),
   );

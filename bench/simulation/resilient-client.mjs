@@ -6,6 +6,9 @@ import { DefaultBudget } from '../../libs/resilient-grpc/dist/policy/throttling/
 import { PHASE } from './calls.mjs';
 import { SimulatedChannel } from './resilient-channel.mjs';
 
+/** Path of the method that all calls of the simulation use. */
+const PATH = '/orders.v1.Orders/Get';
+
 /** @typedef {import('./fleet.mjs').Fleet} Fleet */
 
 const EVIDENCE = {
@@ -142,7 +145,7 @@ export class ResilientClient {
     const { clock, calls } = this.fleet;
     const latencyMs = clock.time - calls.sentAt(call);
     this.channel.attemptEnds();
-    this.channel.answered(latencyMs);
+    this.channel.answered(latencyMs, PATH);
     this.#reportReleased(call, latencyMs);
     this.#budget.current.onSuccess(clock.time);
     if (this.#histories.size > 0) this.#histories.delete(call);
@@ -152,14 +155,14 @@ export class ResilientClient {
   /** @param {number} call */
   refused(call) {
     this.channel.attemptEnds();
-    this.channel.answered(undefined);
+    this.channel.answered(undefined, PATH);
     this.#attemptFailed(call, REFUSED, undefined);
   }
 
   /** @param {number} call */
   refusedForGood(call) {
     this.channel.attemptEnds();
-    this.channel.answered(undefined);
+    this.channel.answered(undefined, PATH);
     this.#attemptFailed(call, OVERLOADED, undefined, OVERLOAD_METADATA);
   }
 
@@ -258,6 +261,7 @@ class Waiter {
   waitForReady = undefined;
   bytes = 100;
   expectsPromptResponse = true;
+  path = PATH;
 
   /**
    * @param {ResilientClient} client

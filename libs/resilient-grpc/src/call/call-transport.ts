@@ -24,11 +24,11 @@ export interface CallTransport {
   dequeue(waiter: Waiter): void;
   /**
    * Reports that the server itself sent a status, or the headers of a response stream. `latencyMs` is set if a unary or client-streaming
-   * call succeeded.
+   * call succeeded. `path` is that of the method.
    */
-  answered(latencyMs: number | undefined): void;
+  answered(latencyMs: number | undefined, path: string): void;
   /** Reports the end of a call that had waited. */
-  releasedCallEnded(result: ReleasedCallResult, waiter: Pick<Waiter, 'expectsPromptResponse'>): void;
+  releasedCallEnded(result: ReleasedCallResult, call: ReleasedCall): void;
   /** Reason why calls wait for the channel, for the error of a call that ended while it waited. */
   whyNotReady(): string;
   /** The shell command that examines the target; `undefined` if the doctor does not support it. */
@@ -66,9 +66,14 @@ export interface Waiter {
   readonly rateLimited: boolean;
   /** True if a response should follow soon after the release. A response stream may stay silent for any length of time. */
   readonly expectsPromptResponse: boolean;
+  /** Path of the method; `undefined` for `waitForReady()`. */
+  readonly path: string | undefined;
   release(): void;
   refuse(refusal: WaitRefusal): void;
 }
+
+/** A call that the channel released. */
+export type ReleasedCall = Pick<Waiter, 'expectsPromptResponse' | 'path'>;
 
 /** Reason why a wait ended without a usable channel. */
 export interface WaitRefusal {

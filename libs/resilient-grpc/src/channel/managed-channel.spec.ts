@@ -129,6 +129,7 @@ function wait(channel: ManagedChannel, clock: VirtualClock, waiter: Partial<Wait
     bytes: 0,
     rateLimited: false,
     expectsPromptResponse: true,
+    path: '/orders.v1.Orders/Get',
     release: () => undefined,
     refuse: () => undefined,
     ...waiter,
@@ -217,6 +218,7 @@ async function countReleased(
       bytes: 0,
       rateLimited: false,
       expectsPromptResponse: true,
+      path: '/orders.v1.Orders/Get',
       release: () => {
         released += 1;
         onRelease(waiter);

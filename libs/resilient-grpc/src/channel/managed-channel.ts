@@ -246,16 +246,16 @@ export class ManagedChannel implements CallTransport {
     return new CallbackCall(() => this.current, args, options, this.dependencies.clock);
   }
 
-  answered(latencyMs: number | undefined): void {
-    if (latencyMs !== undefined) this.load.answered(latencyMs);
+  answered(latencyMs: number | undefined, path: string): void {
+    if (latencyMs !== undefined) this.load.answered(latencyMs, path);
     // A response on a closing connection is no evidence about the next connection.
     if (!this.isConnected) return;
     this.current.histories.answered();
     this.outage.answered();
   }
 
-  releasedCallEnded(result: ReleasedCallResult, waiter: Pick<Waiter, 'expectsPromptResponse'>): void {
-    this.release.ended(waiter, result);
+  releasedCallEnded(result: ReleasedCallResult, call: Pick<Waiter, 'expectsPromptResponse' | 'path'>): void {
+    this.release.ended(call, result);
   }
 
   wait(waiter: Waiter): void {

@@ -39,6 +39,7 @@ export function waitForReady(
       rateLimited: false,
       // This waiter sends no request.
       expectsPromptResponse: false,
+      path: undefined,
       release: () => {
         stopWaiting();
         resolve();

@@ -162,6 +162,7 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
       bytes: 0,
       rateLimited: false,
       expectsPromptResponse: false,
+      path: '/orders.v1.Orders/Get',
       // A call's gate checks the channel in the same way.
       release: () => {
         if (channel.ready) begin(feed);
@@ -441,6 +442,7 @@ describe('a connection whose streams are all in use', () => {
         bytes: 0,
         rateLimited: false,
         expectsPromptResponse: true,
+        path: '/orders.v1.Orders/Get',
         release: () => undefined,
         refuse: () => undefined,
       };

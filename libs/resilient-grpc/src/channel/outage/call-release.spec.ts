@@ -27,6 +27,7 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
       bytes: 0,
       rateLimited: false,
       expectsPromptResponse: true,
+      path: '/orders.v1.Orders/Get',
       release: () => {
         channel.freeStreams -= 1;
         released.push({ number, at: clock.now() });
@@ -39,8 +40,9 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
   return { clock, waiting, load, channel, release, released, push, streamWaits };
 }
 
-const UNARY = { expectsPromptResponse: true };
-const STREAM = { expectsPromptResponse: false };
+const PATH = '/orders.v1.Orders/Get';
+const UNARY = { expectsPromptResponse: true, path: PATH };
+const STREAM = { expectsPromptResponse: false, path: PATH };
 
 describe('CallRelease', () => {
   it('sends waiting calls in a separate turn, oldest first', () => {
@@ -72,7 +74,7 @@ describe('CallRelease', () => {
 
   it('paces waiting calls after an outage, and sends them faster while the sent ones receive responses', () => {
     const { clock, release, released, load } = make(1_000);
-    load.answered(5);
+    load.answered(5, PATH);
     release.begin(true);
     let answered = 0;
     const answer = () => {
@@ -160,7 +162,7 @@ describe('CallRelease', () => {
     const { clock, release, released, waiting, load } = make(4, (number) =>
       number % 2 === 0 ? { deadline: Date.UTC(2026, 0, 1) + 30 } : { deadline: Date.UTC(2026, 0, 1) + 100 },
     );
-    load.answered(50);
+    load.answered(50, PATH);
     release.begin(false);
     clock.advance(0);
     expect(released.map(({ number }) => number)).toEqual([1, 3]);
@@ -224,7 +226,7 @@ describe('release bound', () => {
       for (; held.clock.now() < 10_000;) {
         held.clock.advance(2);
         held.load.callStarted(held.clock.now());
-        held.load.answered(FAST_MS);
+        held.load.answered(FAST_MS, PATH);
       }
       held.load.freeze(held.clock.now());
     }
@@ -342,7 +344,7 @@ describe('release pace', () => {
   it('increases the release pace faster for early deadlines while response times are normal', () => {
     const sentIn = (deadlineMs: number): number => {
       const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + deadlineMs }));
-      load.answered(5);
+      load.answered(5, PATH);
       release.begin(true);
       for (let answered = 0; clock.now() < 1_000;) {
         clock.advance(10);
@@ -355,7 +357,7 @@ describe('release pace', () => {
 
   it('does not increase the release pace for early deadlines while responses are slow', () => {
     const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + 2_000 }));
-    load.answered(5);
+    load.answered(5, PATH);
     release.begin(true);
     for (let answered = 0; clock.now() < 1_000;) {
       clock.advance(10);

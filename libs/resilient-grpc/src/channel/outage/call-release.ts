@@ -1,6 +1,6 @@
 import type { StreamWait } from './stream-wait.js';
 import type { WaitingCalls } from './waiting-calls.js';
-import type { ReleasedCallResult, Waiter } from '../../call/call-transport.js';
+import type { ReleasedCall, ReleasedCallResult, Waiter } from '../../call/call-transport.js';
 import { inSendOrder, spareMs, type ReleaseTimes, releaseDemand } from '../../policy/queue-release/release-demand.js';
 import { ReleasePace } from '../../policy/queue-release/release-pace.js';
 import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-release/release-policy.js';
@@ -97,10 +97,11 @@ export class CallRelease {
   }
 
   /** Reports the end of a released call. */
-  ended({ expectsPromptResponse }: Pick<Waiter, 'expectsPromptResponse'>, result: ReleasedCallResult): void {
-    const now = this.dependencies.clock.now();
+  ended({ expectsPromptResponse, path }: ReleasedCall, result: ReleasedCallResult): void {
+    const { clock, load } = this.dependencies;
+    const now = clock.now();
     const kind = expectsPromptResponse ? 'unary' : 'stream';
-    if (typeof result === 'number') this.pace?.answered(result, now, kind);
+    if (typeof result === 'number') this.pace?.answered(result, now, kind, load.medianOf(path));
     else this.pace?.[result](now, kind);
   }
 

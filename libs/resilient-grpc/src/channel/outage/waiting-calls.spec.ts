@@ -12,6 +12,7 @@ function waiter(bytes = 0, change: Partial<Waiter> = {}): Waiter {
     bytes,
     rateLimited: false,
     expectsPromptResponse: true,
+    path: '/orders.v1.Orders/Get',
     release: () => undefined,
     refuse: () => undefined,
     ...change,

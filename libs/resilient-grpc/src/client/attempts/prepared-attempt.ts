@@ -139,6 +139,7 @@ class PreparedAttempt implements Attempt {
       bytes: 0,
       rateLimited: false,
       expectsPromptResponse: !request.method.responseStream,
+      path: request.method.path,
       release: () => {
         this.waiter = undefined;
         this.begin(start, request);

@@ -89,6 +89,10 @@ export class CallGate implements Waiter, PermitWaiter {
     return !this.context.method.responseStream;
   }
 
+  get path(): string {
+    return this.context.method.path;
+  }
+
   get isWaiting(): boolean {
     return this.hold === 'channel';
   }

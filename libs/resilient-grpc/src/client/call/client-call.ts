@@ -338,7 +338,7 @@ export class ClientCall
       this.dropRequest();
       // The duration of a stream does not show the health of a server, but the time to its headers does.
       const now = clock.now();
-      transport.answered(undefined);
+      transport.answered(undefined, this.method.path);
       this.gate?.reportReleased(now - this.attemptStartedAt);
       this.context.statistics.answered(now - this.prepared.startedAt, now);
     }
@@ -388,7 +388,7 @@ export class ClientCall
     this.requests?.attemptEnded();
     this.hasResult = false;
     this.result = undefined;
-    if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
+    if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined, this.method.path);
     const latencyMs = clock.now() - this.attemptStartedAt;
     this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
     // A timeout of an unsent attempt is no evidence about the server.
@@ -493,11 +493,11 @@ export class ClientCall
 
   private succeeded(end: AttemptEnd): void {
     const { transport, budget, clock } = this.context.client;
-    const { responseStream } = this.method;
+    const { responseStream, path } = this.method;
     const now = clock.now();
     if (this.hedged !== undefined) this.adoptHedged(this.hedged);
     const latencyMs = now - this.attemptStartedAt;
-    transport.answered(responseStream ? undefined : latencyMs);
+    transport.answered(responseStream ? undefined : latencyMs, path);
     this.gate?.attemptEnded('succeeded', latencyMs);
     this.gate?.reportReleased(latencyMs);
     budget.current.onSuccess(now);

@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LoadBaseline } from './load-baseline.js';
 
+const PATH = '/orders.v1.Orders/Get';
+
 /** Starts `perSecond` calls a second from `from` to `until`. */
 function call(load: LoadBaseline, perSecond: number, from: number, until: number): void {
   for (let now = from; now < until; now += 1_000 / perSecond) load.callStarted(now);
@@ -72,8 +74,8 @@ describe('LoadBaseline', () => {
   ])('estimates the median latency of %s responses', (_, median) => {
     const load = new LoadBaseline(0);
     const random = fc.sample(fc.integer({ min: 0, max: 99 }), { numRuns: 3_000, seed: 1 });
-    load.answered(30);
-    for (const n of random) load.answered(median * (n < 50 ? 0.7 : n < 95 ? 1.3 : 20));
+    load.answered(30, PATH);
+    for (const n of random) load.answered(median * (n < 50 ? 0.7 : n < 95 ? 1.3 : 20), PATH);
     expect(load.medianMs).toBeGreaterThan(median * 0.65);
     expect(load.medianMs).toBeLessThan(median * 1.4);
   });
@@ -91,7 +93,7 @@ describe('LoadBaseline', () => {
         for (const { elapsed, kind, latency } of steps) {
           now += elapsed;
           if (kind === 'call') load.callStarted(now);
-          else if (kind === 'answer') load.answered(latency);
+          else if (kind === 'answer') load.answered(latency, PATH);
           else if (kind === 'freeze') load.freeze(now);
           else load.thaw(now);
         }
@@ -138,28 +140,42 @@ describe('LoadBaseline with a clock that does not start at 0', () => {
 describe('LoadBaseline.medianMs', () => {
   it('starts the median latency at the first latency, then raises or lowers it by 5% for each of the next 99 latencies', () => {
     const load = new LoadBaseline(0);
-    load.answered(100);
+    load.answered(100, PATH);
     expect(load.medianMs).toBe(100);
-    load.answered(1_000);
+    load.answered(1_000, PATH);
     expect(load.medianMs).toBeCloseTo(105);
-    load.answered(1);
+    load.answered(1, PATH);
     expect(load.medianMs).toBeCloseTo(100);
-    load.answered(load.medianMs);
+    load.answered(load.medianMs, PATH);
     expect(load.medianMs).toBeCloseTo(100);
   });
 
   it('moves the median latency by only 1% per response after a hundred responses', () => {
     const load = new LoadBaseline(0);
-    for (let i = 0; i < 100; i++) load.answered(100);
-    load.answered(1_000);
+    for (let i = 0; i < 100; i++) load.answered(100, PATH);
+    load.answered(1_000, PATH);
     expect(load.medianMs).toBeCloseTo(101);
   });
 
   it('raises the median latency again after a latency of 0', () => {
     const load = new LoadBaseline(0);
-    load.answered(0);
+    load.answered(0, PATH);
     expect(load.medianMs).toBeGreaterThan(0);
-    for (let i = 0; i < 1_000; i++) load.answered(5);
+    for (let i = 0; i < 1_000; i++) load.answered(5, PATH);
     expect(load.medianMs).toBeCloseTo(5, 0);
+  });
+});
+
+describe('LoadBaseline.medianOf()', () => {
+  it('measures each method separately, and returns 0 for a method without samples', () => {
+    const load = new LoadBaseline(0);
+    for (let i = 0; i < 300; i++) {
+      load.answered(1, '/a.B/Fast');
+      load.answered(300, '/a.B/Slow');
+      load.answered(1, '/a.B/Other');
+    }
+    expect([load.medianOf('/a.B/Fast'), load.medianOf('/a.B/Slow')]).toEqual([1, 300]);
+    expect([load.medianOf('/a.B/Never'), load.medianOf(undefined)]).toEqual([0, 0]);
+    expect(load.medianMs).toBe(1);
   });
 });

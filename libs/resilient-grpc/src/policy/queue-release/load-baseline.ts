@@ -4,9 +4,16 @@ const COARSE_STEP = 1.05;
 const FINE_STEP = 1.01;
 const COARSE_SAMPLES = 100;
 
+/** Latency of the successful unary and client-streaming calls of a method. */
+interface MethodLatency {
+  /** Estimate of the median in milliseconds, accurate to a few percent. */
+  medianMs: number;
+  samples: number;
+}
+
 /**
- * Measures a client's normal load: calls per second over the last ten seconds, and the median latency. Runs on every call, so it is cheap
- * and allocates nothing. Times are monotonic milliseconds.
+ * Measures a client's normal load: calls per second over the last ten seconds, and the median latency of each method. Runs on every call,
+ * so it is cheap, and allocates only for the first call of a method. Times are monotonic milliseconds.
  */
 export class LoadBaseline {
   private readonly buckets = new Float64Array(BUCKETS);
@@ -15,11 +22,8 @@ export class LoadBaseline {
   private bucketEndsAt: number;
   private startedAt: number;
   private frozenAt: number | undefined;
-  /**
-   * Median latency of successful unary and client-streaming calls in milliseconds, accurate to a few percent; 0 before the first sample.
-   */
-  medianMs = 0;
-  private samples = 0;
+  /** Latencies by method path. */
+  private readonly latencies = new Map<string, MethodLatency>();
 
   constructor(now: number) {
     this.startedAt = now;
@@ -34,15 +38,31 @@ export class LoadBaseline {
   }
 
   /**
-   * Moves the median estimate one step toward the sample ("frugal" median). Steps are factors, so that the estimate converges both at 0.2
-   * ms and at 20 s. The first steps are large, and later steps are small.
+   * Moves the median estimate of a method one step toward the sample ("frugal" median). Steps are factors, so that the estimate converges
+   * both at 0.2 ms and at 20 s. The first steps are large, and later steps are small.
    */
-  answered(latencyMs: number): void {
-    if (this.samples === 0) this.medianMs = Math.max(latencyMs, 0.01);
-    const step = this.samples < COARSE_SAMPLES ? COARSE_STEP : FINE_STEP;
-    this.samples++;
-    if (latencyMs > this.medianMs) this.medianMs *= step;
-    else if (latencyMs < this.medianMs) this.medianMs /= step;
+  answered(latencyMs: number, path: string): void {
+    let latency = this.latencies.get(path);
+    if (latency === undefined) {
+      latency = { medianMs: Math.max(latencyMs, 0.01), samples: 0 };
+      this.latencies.set(path, latency);
+    }
+    const step = latency.samples < COARSE_SAMPLES ? COARSE_STEP : FINE_STEP;
+    latency.samples++;
+    if (latencyMs > latency.medianMs) latency.medianMs *= step;
+    else if (latencyMs < latency.medianMs) latency.medianMs /= step;
+  }
+
+  /** Returns the median latency of a method in milliseconds; 0 before its first sample. */
+  medianOf(path: string | undefined): number {
+    return (path === undefined ? undefined : this.latencies.get(path))?.medianMs ?? 0;
+  }
+
+  /** Median latency in milliseconds: that of the method with the median call; 0 before the first sample. */
+  get medianMs(): number {
+    const latencies = [...this.latencies.values()].sort((a, b) => a.medianMs - b.medianMs);
+    let left = latencies.reduce((sum, { samples }) => sum + samples, 0) / 2;
+    return latencies.find(({ samples }) => (left -= samples) <= 0)?.medianMs ?? 0;
   }
 
   /** Returns the calls per second over the last ten seconds, excluding frozen time, averaged over at least one second. */

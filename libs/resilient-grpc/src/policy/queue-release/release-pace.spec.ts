@@ -195,6 +195,22 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeCloseTo(67.5 * 1.25);
   });
 
+  it('counts the response of a slow method as slow only if the method was faster before the outage', () => {
+    const pace = new ReleasePace({ ...USUAL, usualLatencyMs: 1 });
+    const start = pace.callsPerSecond;
+    for (let now = 10; now <= 300; now += 10) {
+      const taken = pace.take(now);
+      for (let i = 0; i < taken; i++) pace.answered(310, now, 'unary', 300);
+    }
+    expect(pace.callsPerSecond).toBeGreaterThan(start);
+    const slowed = pace.callsPerSecond;
+    for (let now = 310; now <= 500; now += 10) {
+      const taken = pace.take(now);
+      for (let i = 0; i < taken; i++) pace.answered(310, now, 'unary', 10);
+    }
+    expect(pace.callsPerSecond).toBeLessThan(slowed);
+  });
+
   it('averages the latency of released calls', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.latencyMs).toBe(10);

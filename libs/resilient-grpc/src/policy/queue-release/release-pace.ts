@@ -12,7 +12,8 @@ export interface ReleasePaceInput {
   /** Calls per second of this client before the outage; 0 if it made no calls. */
   readonly usualCallsPerSecond: number;
   /**
-   * Median latency before the outage in milliseconds; 0 if unknown, in which case the first response determines which later ones are slow.
+   * Median latency before the outage in milliseconds, for methods whose own latency is unknown; 0 if unknown, in which case the first
+   * response determines which later ones are slow.
    */
   readonly usualLatencyMs: number;
   /** Demand of the held calls. */
@@ -97,13 +98,13 @@ export class ReleasePace {
     this.openedCount++;
   }
 
-  /** Records that a released call was answered. */
-  answered(latencyMs: number, now: number, kind: ReleasedKind = 'unary'): void {
+  /** Records that a released call was answered. `usualMs` is the usual latency of its method in milliseconds; 0 if unknown. */
+  answered(latencyMs: number, now: number, kind: ReleasedKind = 'unary', usualMs = 0): void {
     this.advance(now);
-    this.slowAboveMs ??= slowAbove(latencyMs);
+    const slowAboveMs = usualMs > 0 ? slowAbove(usualMs) : (this.slowAboveMs ??= slowAbove(latencyMs));
     this.settle(kind);
     if (now >= this.excusedUntil) this.latencyMs += (latencyMs - this.latencyMs) * LATENCY_WEIGHT;
-    if (latencyMs <= this.slowAboveMs) this.good++;
+    if (latencyMs <= slowAboveMs) this.good++;
     else if (now >= this.excusedUntil) this.slow++;
   }
 

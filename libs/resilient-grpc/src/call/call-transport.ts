@@ -45,7 +45,7 @@ export type ReleasedCallResult = number | 'failed' | 'cancelled';
 
 /**
  * A call, or the client's `waitForReady()`, that waits for the channel. At most one of `release` and `refuse` is called, never
- * synchronously in `wait`. Neither is called if too little time is left before the deadline.
+ * synchronously in `wait`. Neither is called if the deadline has passed, or if the release is paced and too little time is left.
  */
 export interface Waiter {
   /**
@@ -53,7 +53,7 @@ export interface Waiter {
    * `true`: no limit.
    */
   readonly waitForReady: boolean | undefined;
-  /** Milliseconds since 1970, or Infinity. A call with less time left than calls usually take is not released. */
+  /** Milliseconds since 1970, or Infinity. A paced release skips calls with less time left than calls usually take. */
   readonly deadline: number;
   /** Monotonic milliseconds. */
   readonly waitingSince: number;

@@ -5,9 +5,11 @@ import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { CallRelease } from './call-release.js';
 import { WaitingCalls } from './waiting-calls.js';
 
+const PATH = '/orders.v1.Orders/Get';
+
 const BOUND_MS = 15_000;
 
-/** Creates a release of `count` waiting calls. `released` records the number and the time of each released call. */
+/** Creates a release of `count` waiting calls. `released` records the number, the time, and the waiter of each released call. */
 function make(count: number, change: (number: number) => Partial<Waiter> = () => ({})) {
   const clock = new BusyClock();
   const waiting = new WaitingCalls(new BusyClock());
@@ -18,31 +20,30 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
   const streamWaits: boolean[] = [];
   const streamWait = { continues: () => void streamWaits.push(true), ended: () => void streamWaits.push(false) };
   const release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs: BOUND_MS });
-  const released: { readonly number: number; readonly at: number }[] = [];
+  const released: { readonly number: number; readonly at: number; readonly waiter: Waiter }[] = [];
   const push = (number: number) => {
-    waiting.push({
+    const waiter: Waiter = {
       waitForReady: undefined,
       waitingSince: clock.now(),
       deadline: Infinity,
       bytes: 0,
       rateLimited: false,
       expectsPromptResponse: true,
-      path: '/orders.v1.Orders/Get',
+      path: PATH,
       release: () => {
         channel.freeStreams -= 1;
-        released.push({ number, at: clock.now() });
+        released.push({ number, at: clock.now(), waiter });
       },
       refuse: () => undefined,
       ...change(number),
-    });
+    };
+    waiting.push(waiter);
   };
   for (let number = 1; number <= count; number++) push(number);
   return { clock, waiting, load, channel, release, released, push, streamWaits };
 }
 
-const PATH = '/orders.v1.Orders/Get';
-const UNARY = { expectsPromptResponse: true, path: PATH };
-const STREAM = { expectsPromptResponse: false, path: PATH };
+const STREAM = { expectsPromptResponse: false };
 
 describe('CallRelease', () => {
   it('sends waiting calls in a separate turn, oldest first', () => {
@@ -78,7 +79,7 @@ describe('CallRelease', () => {
     release.begin(true);
     let answered = 0;
     const answer = () => {
-      for (; answered < released.length; answered++) release.ended(UNARY, 5);
+      for (; answered < released.length; answered++) release.ended(released[answered]!.waiter, 5);
     };
     const inSecond: number[] = [];
     for (let second = 0; second < 4; second++) {
@@ -105,8 +106,7 @@ describe('CallRelease', () => {
       for (let i = 0; i < 200; i++) {
         clock.advance(10);
         for (; ended < released.length; ended++) {
-          if (release === good.release) release.ended(UNARY, 5);
-          else release.ended(UNARY, 'failed');
+          release.ended(released[ended]!.waiter, release === good.release ? 5 : 'failed');
         }
       }
     }
@@ -128,7 +128,7 @@ describe('CallRelease', () => {
     let ended = 0;
     for (let i = 0; i < 300; i++) {
       clock.advance(10);
-      for (; ended < released.length; ended++) release.ended(STREAM, 'failed');
+      for (; ended < released.length; ended++) release.ended(released[ended]!.waiter, 'failed');
     }
     // At the slowest pace, the 300 calls take 14.25 s (the bound less its 5% margin), so about 63 calls are sent in 3 s.
     expect(released.length).toBeLessThanOrEqual(65);
@@ -158,13 +158,48 @@ describe('CallRelease', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('skips waiting calls with less time left than a call usually takes', () => {
-    const { clock, release, released, waiting, load } = make(4, (number) =>
-      number % 2 === 0 ? { deadline: Date.UTC(2026, 0, 1) + 30 } : { deadline: Date.UTC(2026, 0, 1) + 100 },
-    );
+  it('sends only the lost calls at a limited pace if there was no outage, and the other waiting calls at once', () => {
+    const { clock, release, released } = make(600, (number) => ({ rateLimited: number % 2 === 0 }));
+    release.begin(false);
+    clock.advance(0);
+    const numbers = released.map(({ number }) => number);
+    expect(numbers.filter((number) => number % 2 === 1)).toEqual(Array.from({ length: 300 }, (_, i) => 2 * i + 1));
+    expect(numbers.filter((number) => number % 2 === 0)).toEqual([2]);
+    clock.advance(BOUND_MS);
+    expect(released).toHaveLength(600);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('does not change the pace of lost calls after results of calls without a pace', () => {
+    const { clock, release, released } = make(600, (number) => ({ rateLimited: number > 300 }));
+    const withoutAnswers = make(300, () => ({ rateLimited: true }));
+    for (const one of [release, withoutAnswers.release]) one.begin(false);
+    clock.advance(0);
+    for (const { number, waiter } of released) if (number <= 300) release.ended(waiter, 5);
+    withoutAnswers.clock.advance(2_000);
+    clock.advance(2_000);
+    expect(released).toHaveLength(300 + withoutAnswers.released.length);
+  });
+
+  it('sends waiting calls without an outage even if they have less time left than a call usually takes', () => {
+    const { clock, release, released, waiting, load } = make(4, (number) => ({
+      deadline: Date.UTC(2026, 0, 1) + (number === 3 ? 0 : 30),
+    }));
     load.answered(50, PATH);
     release.begin(false);
     clock.advance(0);
+    // The deadline of call 3 has passed.
+    expect(released.map(({ number }) => number)).toEqual([1, 2, 4]);
+    expect(waiting.size).toBe(0);
+  });
+
+  it('skips waiting calls with less time left than a call usually takes after an outage', () => {
+    const { clock, release, released, waiting, load } = make(4, (number) =>
+      number % 2 === 0 ? { deadline: Date.UTC(2026, 0, 1) + 30 } : { deadline: Date.UTC(2026, 0, 1) + 1_000 },
+    );
+    load.answered(50, PATH);
+    release.begin(true);
+    clock.advance(200);
     expect(released.map(({ number }) => number)).toEqual([1, 3]);
     expect(waiting.size).toBe(0);
   });
@@ -197,7 +232,7 @@ describe('CallRelease', () => {
 });
 
 /** Ends one released call, or leaves it open. */
-type Answer = (held: ReturnType<typeof make>) => void;
+type Answer = (held: ReturnType<typeof make>, waiter: Waiter) => void;
 
 describe('release bound', () => {
   const FAST_MS = 5;
@@ -214,7 +249,7 @@ describe('release bound', () => {
     while (clock.now() < readyAt + 3 * BOUND_MS && held.waiting.size > 0) {
       clock.advance(10);
       perTick();
-      for (; answered < released.length; answered++) answer(held);
+      for (; answered < released.length; answered++) answer(held, released[answered]!.waiter);
     }
     expect(held.waiting.size).toBe(0);
     return released.at(-1)!.at - readyAt;
@@ -237,14 +272,14 @@ describe('release bound', () => {
   it.each<[string, Answer]>([
     [
       'responds slowly',
-      ({ release }) => {
-        release.ended(UNARY, 5_000);
+      ({ release }, waiter) => {
+        release.ended(waiter, 5_000);
       },
     ],
     [
       'fails every call',
-      ({ release }) => {
-        release.ended(UNARY, 'failed');
+      ({ release }, waiter) => {
+        release.ended(waiter, 'failed');
       },
     ],
     ['never responds', () => undefined],
@@ -263,8 +298,8 @@ describe('release bound', () => {
   );
 
   it('sends all waiting calls within the release bound while the server responds more and more slowly', () => {
-    const answer: Answer = ({ release, clock }) => {
-      release.ended(UNARY, (clock.now() - 10_000) / 10);
+    const answer: Answer = ({ release, clock }, waiter) => {
+      release.ended(waiter, (clock.now() - 10_000) / 10);
     };
     expect(drain(hold(true), answer)).toBeLessThanOrEqual(BOUND_MS);
   });
@@ -277,8 +312,8 @@ describe('release bound', () => {
       let nextBlockAt = clock.now() + 300;
       const lastMs = drain(
         held,
-        ({ release }) => {
-          release.ended(UNARY, 5_000);
+        ({ release }, waiter) => {
+          release.ended(waiter, 5_000);
         },
         () => {
           if (clock.now() < nextBlockAt) return;
@@ -293,8 +328,8 @@ describe('release bound', () => {
   it('sends 20,000 waiting calls within the release bound, without delaying the first ones, in a client without load history', () => {
     const held = hold(false, 20_000);
     expect(
-      drain(held, ({ release }) => {
-        release.ended(UNARY, 5_000);
+      drain(held, ({ release }, waiter) => {
+        release.ended(waiter, 5_000);
       }),
     ).toBeLessThanOrEqual(BOUND_MS);
     const { released } = held;
@@ -308,8 +343,8 @@ describe('release bound', () => {
     let number = 10_000;
     drain(
       held,
-      ({ release }) => {
-        release.ended(UNARY, 5_000);
+      ({ release }, waiter) => {
+        release.ended(waiter, 5_000);
       },
       () => {
         if (clock.now() > 20_000 || clock.now() % 100 !== 0) return;
@@ -332,7 +367,7 @@ describe('release bound', () => {
     let answered = 0;
     for (; held.waiting.size > 0;) {
       held.clock.advance(10);
-      for (; answered < held.released.length; answered++) held.release.ended(UNARY, 5_000);
+      for (; answered < held.released.length; answered++) held.release.ended(held.released[answered]!.waiter, 5_000);
     }
     const lastMs = held.released.at(-1)!.at - readyAt;
     expect(lastMs).toBeGreaterThan(BOUND_MS);
@@ -348,7 +383,7 @@ describe('release pace', () => {
       release.begin(true);
       for (let answered = 0; clock.now() < 1_000;) {
         clock.advance(10);
-        for (; answered < released.length; answered++) release.ended(UNARY, 5);
+        for (; answered < released.length; answered++) release.ended(released[answered]!.waiter, 5);
       }
       return released.length;
     };
@@ -361,7 +396,7 @@ describe('release pace', () => {
     release.begin(true);
     for (let answered = 0; clock.now() < 1_000;) {
       clock.advance(10);
-      for (; answered < released.length; answered++) release.ended(UNARY, 500);
+      for (; answered < released.length; answered++) release.ended(released[answered]!.waiter, 500);
     }
     // At the slowest pace, the 2,000 calls take 14.25 s (the bound less its 5% margin), so about 140 calls are sent in 1 s.
     expect(released.length).toBeLessThanOrEqual(145);
@@ -412,5 +447,64 @@ describe('release without free streams', () => {
     expect(released.length).toBeLessThan(200);
     clock.advance(BOUND_MS);
     expect(released).toHaveLength(1_000);
+  });
+
+  it('keeps the release pace while the stream limit stops the release, and sends no burst after the limit is raised', () => {
+    const { clock, channel, release, released, load } = make(5_000);
+    load.answered(5, PATH);
+    channel.freeStreams = 1;
+    release.begin(true);
+    let answered = 0;
+    const answer = () => {
+      for (; answered < released.length; answered++) release.ended(released[answered]!.waiter, 5);
+    };
+    // 50 calls per second; the release bound alone requires 350.
+    while (clock.now() < 5_000) {
+      clock.advance(20);
+      answer();
+      channel.freeStreams = 1;
+      release.begin(true);
+    }
+    const before = released.length;
+    expect(before).toBeLessThanOrEqual(251);
+    channel.freeStreams = Infinity;
+    release.begin(true);
+    clock.advance(100);
+    // A third of the bound is the least time over which the calls are spread: 1,000 calls per second.
+    expect(released.length - before).toBeLessThan(250);
+  });
+
+  it('sends lost calls at their pace while calls without a pace take every other free stream', () => {
+    const { clock, channel, release, released, push } = make(100, (number) => ({ rateLimited: number <= 100 }));
+    for (let number = 101; number <= 400; number++) push(number);
+    channel.freeStreams = 0;
+    release.begin(false);
+    let next = 401;
+    while (clock.now() < 1_000) {
+      clock.advance(20);
+      channel.freeStreams = 1;
+      push(next++);
+      release.begin(false);
+    }
+    clock.advance(0);
+    const lost = released.filter(({ number }) => number <= 100).length;
+    expect(released).toHaveLength(50);
+    expect(lost).toBeGreaterThan(5);
+    expect(lost).toBeLessThan(25);
+  });
+
+  it('sends a waiting call without a pace as soon as a stream is free, while lost calls wait for their turn', () => {
+    const { clock, channel, release, released, push } = make(10, (number) => ({ rateLimited: number <= 10 }));
+    release.begin(false);
+    clock.advance(10);
+    const before = released.length;
+    channel.freeStreams = 0;
+    push(11);
+    release.begin(false);
+    clock.advance(0);
+    channel.freeStreams = 1;
+    release.begin(false);
+    clock.advance(0);
+    expect(released.slice(before).map(({ number }) => number)).toEqual([11]);
   });
 });

@@ -7,12 +7,13 @@ import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-r
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
-/** Maximum number of calls released per event-loop turn if no pace applies. More would block the loop. */
+/** Maximum number of calls without a pace that are released per event-loop turn. More would block the loop. */
 const RELEASE_BATCH_SIZE = 256;
 /** Maximum delay of a tick. A longer delay shows that the process was busy. Equals the fixed part of the tolerance for slow responses. */
 const MAX_TICK_DELAY_MS = 20;
 /** Interval of the checks for a free stream. The end of a call starts a check immediately, but the end of a health Watch does not. */
 const STREAM_POLL_MS = 250;
+const NO_CALLS: ReadonlySet<Waiter> = new Set();
 
 /** Dependencies of a release. */
 export interface ReleaseDependencies {
@@ -31,16 +32,20 @@ export interface ReleaseDependencies {
 }
 
 /**
- * Sends waiting calls when the channel is usable. After an outage, or if a waiting call must be sent at a limited rate
- * (`Waiter.rateLimited`), calls are ordered by their deadlines and the release bound, and paced by the server's responses. Otherwise, the
- * oldest call is sent first. In the fleet simulation, a recovering server receives 8 times its usual load if all waiting calls are sent at
- * once.
+ * Sends waiting calls when the channel is usable. All calls are paced after an outage; otherwise, only those that must be sent at a limited
+ * rate (`Waiter.rateLimited`). Paced calls are ordered by their deadlines and the release bound, and their pace follows the server's
+ * responses. The other calls are sent at once, oldest first. In the fleet simulation, a recovering server receives 8 times its usual load
+ * if all waiting calls are sent at once.
  */
 export class CallRelease {
   private readonly policy: ReleasePolicy;
   private pace: ReleasePace | undefined;
   private timer: Timer | undefined;
   private running = false;
+  /** True after an outage: all calls are paced. */
+  private pacesAll = false;
+  /** Calls that `pace` released and that have not ended. The results of other calls must not change its counters. */
+  private readonly released = new Set<object>();
   /** True while waiting calls need only a free stream. New calls then join the end of the queue. */
   awaitsStream = false;
   /** Like `awaitsStream`, but stays true when a stream becomes free for only some of the calls. */
@@ -48,9 +53,9 @@ export class CallRelease {
   /** Due time of the next tick. */
   private dueAt = Infinity;
   private readyAt = 0;
-  /** Time after READY within which every waiting call is sent; 0 if no pace applies. */
+  /** Time after READY within which every paced call is sent. */
   private boundMs = 0;
-  /** Send order, as of `surveyedAt`. Calls that have been cancelled since then are skipped. */
+  /** Send order of the paced calls, as of `surveyedAt`. Calls that have been cancelled since then are skipped. */
   private order: readonly Waiter[] = [];
   private next = 0;
   private surveyedAt = 0;
@@ -70,17 +75,8 @@ export class CallRelease {
       return;
     }
     this.running = true;
-    const { load, clock, withinMs } = this.dependencies;
-    const now = clock.now();
-    this.readyAt = now;
-    const isPaced = afterOutage || this.waiting.hasRateLimited;
-    // The bound grows with the longest wait, because more calls are waiting after a long outage, for example with a long grace period
-    // or `waitForReady: true`.
-    this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * this.policy.boundGraces) : 0;
-    if (isPaced) {
-      const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };
-      this.pace = new ReleasePace({ ...usual, demand: this.survey(now) }, this.policy);
-    }
+    this.pacesAll = afterOutage;
+    this.readyAt = this.dependencies.clock.now();
     // In a separate turn, because the caller is in the middle of a state change.
     this.tickNext();
   }
@@ -90,6 +86,7 @@ export class CallRelease {
     this.running = false;
     this.streamWaitEnded();
     this.pace = undefined;
+    this.released.clear();
     this.order = [];
     this.next = 0;
     this.timer?.clear();
@@ -97,11 +94,12 @@ export class CallRelease {
   }
 
   /** Reports the end of a released call. */
-  ended({ expectsPromptResponse, path }: ReleasedCall, result: ReleasedCallResult): void {
+  ended(call: ReleasedCall, result: ReleasedCallResult): void {
+    if (!this.released.delete(call)) return;
     const { clock, load } = this.dependencies;
     const now = clock.now();
-    const kind = expectsPromptResponse ? 'unary' : 'stream';
-    if (typeof result === 'number') this.pace?.answered(result, now, kind, load.medianOf(path));
+    const kind = call.expectsPromptResponse ? 'unary' : 'stream';
+    if (typeof result === 'number') this.pace?.answered(result, now, kind, load.medianOf(call.path));
     else this.pace?.[result](now, kind);
   }
 
@@ -115,24 +113,48 @@ export class CallRelease {
       this.stop();
       return;
     }
+    if (this.pacedCount > 0) this.pace ??= this.startPace(now);
     if (now - this.surveyedAt >= this.policy.stepMs) this.pace?.require(this.survey(now));
     const { hasFreeStream } = this.dependencies;
     this.awaitsStream = !hasFreeStream();
     if (!this.awaitsStream) {
-      this.releaseSome(this.pace === undefined ? RELEASE_BATCH_SIZE : this.pace.take(now, this.waiting.size));
+      // First, because unpaced calls that keep arriving at the stream limit would otherwise take every free stream.
+      if (this.pace !== undefined) this.releasePaced(this.pace, now);
+      this.releaseUnpaced();
     }
     if (this.waiting.size === 0) this.stop();
     else if (hasFreeStream()) this.tickAgain(now);
     else this.awaitStream();
   };
 
+  /** Number of waiting calls that are paced. */
+  private get pacedCount(): number {
+    return this.waiting.size - this.unpaced.size;
+  }
+
+  /** Waiting calls that are not paced, oldest first. */
+  private get unpaced(): ReadonlySet<Waiter> {
+    return this.pacesAll ? NO_CALLS : this.waiting.unlimited;
+  }
+
+  private startPace(now: number): ReleasePace {
+    const { load, withinMs } = this.dependencies;
+    // The bound grows with the longest wait, because more calls are waiting after a long outage, for example with a long grace period
+    // or `waitForReady: true`.
+    this.boundMs = Math.max(withinMs, this.waiting.oldestMs(now) * this.policy.boundGraces);
+    const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };
+    return new ReleasePace({ ...usual, demand: this.survey(now) }, this.policy);
+  }
+
   private tickAgain(now: number): void {
     this.streamWaitEnded();
-    if (this.pace === undefined) this.tickNext();
+    if (this.pace !== undefined) this.pace.isStreamLimited = false;
+    if (this.pace === undefined || this.unpaced.size > 0) this.tickNext();
     else this.tickIn(this.pace.msUntilNext(now));
   }
 
   private awaitStream(): void {
+    if (this.pace !== undefined) this.pace.isStreamLimited = true;
     this.awaitsStream = true;
     this.isStreamWait = true;
     this.dependencies.streamWait.continues();
@@ -148,7 +170,7 @@ export class CallRelease {
 
   /** Continues in the next turn, because a stream may be free. Further reports in this turn have no effect. */
   private streamFreed(): void {
-    if (!this.awaitsStream || this.timer === undefined) return;
+    if (this.timer === undefined || !(this.awaitsStream || this.unpaced.size > 0)) return;
     this.timer.clear();
     this.timer = undefined;
     this.tickNext();
@@ -164,22 +186,38 @@ export class CallRelease {
     this.timer = this.dependencies.clock.setTimer(this.tick, ms, true);
   }
 
-  private releaseSome(allowed: number): void {
-    const times = this.times(this.dependencies.clock.now());
-    let remaining = allowed;
+  private releasePaced(pace: ReleasePace, now: number): void {
+    const times = this.times(now);
+    let remaining = pace.take(now, this.pacedCount);
     while (remaining > 0 && this.dependencies.hasFreeStream()) {
       const waiter = this.shift();
-      if (waiter === undefined) return;
+      if (waiter === undefined) break;
       // A call with less time left than calls usually take would only add load to the server. Its own deadline ends it.
       if (spareMs(waiter, times) <= 0) continue;
       remaining -= 1;
-      if (!waiter.expectsPromptResponse) this.pace?.opened();
+      this.released.add(waiter);
+      if (!waiter.expectsPromptResponse) pace.opened();
+      waiter.release();
+    }
+    pace.putBack(remaining);
+  }
+
+  private releaseUnpaced(): void {
+    const { clock, hasFreeStream } = this.dependencies;
+    const epoch = clock.epoch();
+    let remaining = RELEASE_BATCH_SIZE;
+    for (const waiter of this.unpaced) {
+      if (remaining === 0 || !hasFreeStream()) return;
+      this.waiting.remove(waiter);
+      // Its deadline timer, which is due, ends it.
+      if (waiter.deadline <= epoch) continue;
+      remaining -= 1;
       waiter.release();
     }
   }
 
   private shift(): Waiter | undefined {
-    while (this.waiting.size > 0) {
+    while (this.pacedCount > 0) {
       const waiter = this.order[this.next];
       if (waiter === undefined) this.sort(this.dependencies.clock.now());
       else {
@@ -190,7 +228,7 @@ export class CallRelease {
     return undefined;
   }
 
-  /** Sorts the waiting calls, and returns the paces that they require. */
+  /** Sorts the paced calls, and returns the paces that they require. */
   private survey(now: number): ReturnType<typeof releaseDemand> {
     this.sort(now);
     return releaseDemand(this.order, this.times(now), this.policy);
@@ -198,7 +236,9 @@ export class CallRelease {
 
   private sort(now: number): void {
     this.surveyedAt = now;
-    this.order = this.boundMs === 0 ? [...this.waiting] : inSendOrder(this.waiting, this.times(now));
+    const { unpaced } = this;
+    const paced = [...this.waiting].filter((waiter) => !unpaced.has(waiter));
+    this.order = inSendOrder(paced, this.times(now));
     this.next = 0;
   }
 

@@ -92,14 +92,15 @@ describe('WaitingCalls', () => {
     );
   });
 
-  it('reports whether a waiting call must be sent at a limited rate', () => {
+  it('lists the waiting calls that need not be sent at a limited rate', () => {
     const calls = new WaitingCalls(new VirtualClock());
-    const rateLimited = waiter(0, { rateLimited: true });
-    calls.push(waiter());
-    expect(calls.hasRateLimited).toBe(false);
-    calls.push(rateLimited);
-    expect(calls.hasRateLimited).toBe(true);
-    calls.remove(rateLimited);
-    expect(calls.hasRateLimited).toBe(false);
+    const [limited, a, b] = [waiter(0, { rateLimited: true }), waiter(), waiter()];
+    for (const one of [a, limited, b]) calls.push(one);
+    expect([...calls.unlimited]).toEqual([a, b]);
+    calls.remove(a);
+    calls.remove(limited);
+    expect([...calls.unlimited]).toEqual([b]);
+    expect(calls.takeWhere(() => true, 1)).toEqual([b]);
+    expect(calls.unlimited.size).toBe(0);
   });
 });

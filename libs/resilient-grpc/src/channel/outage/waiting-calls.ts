@@ -9,8 +9,7 @@ export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();
   /** Bytes of the waiting requests. */
   bytes = 0;
-  private rateLimited = 0;
-
+  private readonly withoutLimit = new Set<Waiter>();
   private keepAlive: Timer | undefined;
 
   constructor(private readonly clock: Clock) {}
@@ -29,23 +28,23 @@ export class WaitingCalls implements Iterable<Waiter> {
     return oldest === undefined ? 0 : now - oldest.waitingSince;
   }
 
-  /** True if at least one waiting call must be sent at a limited rate (`Waiter.rateLimited`). */
-  get hasRateLimited(): boolean {
-    return this.rateLimited > 0;
+  /** Waiting calls that need not be sent at a limited rate (`Waiter.rateLimited`), oldest first. */
+  get unlimited(): ReadonlySet<Waiter> {
+    return this.withoutLimit;
   }
 
   push(waiter: Waiter): void {
     this.keepAlive ??= this.clock.setTimer(() => undefined, Infinity, true);
     this.present.add(waiter);
     this.bytes += waiter.bytes;
-    if (waiter.rateLimited) this.rateLimited += 1;
+    if (!waiter.rateLimited) this.withoutLimit.add(waiter);
   }
 
   /** Removes `waiter` from the queue. Returns true if it was queued. */
   remove(waiter: Waiter): boolean {
     if (!this.present.delete(waiter)) return false;
     this.bytes -= waiter.bytes;
-    if (waiter.rateLimited) this.rateLimited -= 1;
+    this.withoutLimit.delete(waiter);
     if (this.present.size === 0) {
       this.keepAlive?.clear();
       this.keepAlive = undefined;

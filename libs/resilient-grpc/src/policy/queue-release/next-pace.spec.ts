@@ -15,6 +15,7 @@ const STEP: ReleaseStep = {
   outstanding: 0,
   outstandingBefore: 0,
   sinceSlowedMs: Infinity,
+  isStreamLimited: false,
 };
 
 const decide = (step: Partial<ReleaseStep>) => nextPace({ ...STEP, ...step }, DEFAULT_RELEASE_POLICY);
@@ -24,6 +25,24 @@ describe('nextPace', () => {
     ['increases the release pace after usual responses', { good: 1, outstanding: 9 }, 125, 'answered'],
     ['increases the release pace if no call is in flight', {}, 125, 'answered'],
     ['keeps the release pace if no response arrived', { outstanding: 1 }, 100, 'no-answer'],
+    [
+      'keeps the release pace while calls wait for a free stream, even if deadlines require more',
+      { good: 1, deadlinePacePerSecond: 900, isStreamLimited: true },
+      100,
+      'stream-limit',
+    ],
+    [
+      'raises the release pace to the floor while calls wait for a free stream',
+      { good: 1, floorPerSecond: 200, isStreamLimited: true },
+      200,
+      'stream-limit',
+    ],
+    [
+      'reduces the release pace after slow responses while calls wait for a free stream',
+      { slow: 1, isStreamLimited: true },
+      60,
+      'too-slow',
+    ],
     [
       'increases the release pace faster if deadlines require it',
       { good: 1, deadlinePacePerSecond: 1_000 },

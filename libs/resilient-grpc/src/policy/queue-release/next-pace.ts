@@ -23,6 +23,8 @@ export interface ReleaseStep {
   readonly outstandingBefore: number;
   /** Time since the pace was last reduced. */
   readonly sinceSlowedMs: number;
+  /** True if calls waited for a free stream at the end of the step. */
+  readonly isStreamLimited: boolean;
 }
 
 /** Pace of the next step. */
@@ -31,9 +33,10 @@ export interface PaceDecision {
   readonly perSecond: number;
   /**
    * 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to be reduced again.
-   * 'catching-up': responses are slow, but the server already answers more calls than it receives.
+   * 'catching-up': responses are slow, but the server already answers more calls than it receives. 'stream-limit': the server's stream
+   * limit, not the pace, stopped the release.
    */
-  readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed' | 'catching-up';
+  readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed' | 'catching-up' | 'stream-limit';
 }
 
 /** Decides the pace of the next step from the results of this one. */
@@ -50,6 +53,7 @@ export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision
     return { perSecond: atLeastFloor(slower), because: 'too-slow' };
   }
   if (step.good === 0 && step.outstanding > 0) return { perSecond: atLeastFloor(perSecond), because: 'no-answer' };
+  if (step.isStreamLimited) return { perSecond: atLeastFloor(perSecond), because: 'stream-limit' };
   const urgentPerSecond = Math.min(deadlinePacePerSecond, perSecond * policy.urgentGrowth);
   return { perSecond: atLeastFloor(Math.max(perSecond * policy.growth, urgentPerSecond)), because: 'answered' };
 }

@@ -362,6 +362,25 @@ describe('ReleasePace', () => {
     expect(pace.take(1_100, 0)).toBe(0);
   });
 
+  it('counts neither credit nor calls in flight for calls that were taken but not sent', () => {
+    const pace = new ReleasePace(USUAL);
+    expect(pace.take(99)).toBe(5);
+    pace.putBack(5);
+    pace.take(100, 0);
+    expect(pace.callsPerSecond).toBe(62.5);
+    expect(pace.take(100)).toBe(5);
+  });
+
+  it('does not increase the release pace while the stream limit stops the release', () => {
+    const pace = new ReleasePace(USUAL);
+    pace.isStreamLimited = true;
+    run(pace, 0, 1_001, 10);
+    expect(pace.callsPerSecond).toBe(50);
+    pace.isStreamLimited = false;
+    run(pace, 1_010, 1_101, 10);
+    expect(pace.callsPerSecond).toBe(62.5);
+  });
+
   it('releases at most the calls of one step after the process was suspended', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(0)).toBe(1);

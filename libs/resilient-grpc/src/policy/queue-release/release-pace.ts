@@ -49,6 +49,8 @@ export class ReleasePace {
   private slow = 0;
   private failedCount = 0;
   private excusedUntil = -Infinity;
+  /** True while the server's stream limit stops the release. The pace does not grow, because it has no effect. */
+  isStreamLimited = false;
   private outstanding = 0;
   /** `outstanding` at the end of the last step. */
   private outstandingBefore = 0;
@@ -90,6 +92,12 @@ export class ReleasePace {
     this.credit -= released;
     this.outstanding += released;
     return released;
+  }
+
+  /** Takes back `count` calls that `take` counted as released but that were not sent. */
+  putBack(count: number): void {
+    this.credit += count;
+    this.outstanding -= count;
   }
 
   /** Records that one of the calls just released is a stream, from which no prompt response is expected. */
@@ -170,6 +178,7 @@ export class ReleasePace {
       outstanding: this.outstanding,
       outstandingBefore: this.outstandingBefore,
       sinceSlowedMs: at - this.slowedAt,
+      isStreamLimited: this.isStreamLimited,
     };
     const { perSecond, because } = nextPace(step, this.policy);
     this.callsPerSecond = perSecond;

@@ -1,17 +1,28 @@
-import { credentials, makeGenericClientConstructor, status, type ServiceError } from '@grpc/grpc-js';
+import {
+  InterceptingCall,
+  Metadata,
+  credentials,
+  makeGenericClientConstructor,
+  status,
+  type CallOptions,
+  type ChannelOptions,
+  type Interceptor,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
+import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 import { reset, startHttp2Server } from './raw-http2-server.js';
-import { scene, startClient, startServer, toList, upTo } from './support.js';
+import { EACH_METHOD, callOnce, scene, startClient, startServer, toList, upTo } from './support.js';
 
 type Done = (error: ServiceError | null, value?: Echo) => void;
 
 /** grpc-js's generated client of the service. */
 interface Callbacks {
   unary(request: EchoRequest, done: Done): { cancel(): void };
+  unary(request: EchoRequest, options: CallOptions, done: Done): { cancel(): void };
   unsafeUnary(request: EchoRequest, done: Done): { cancel(): void };
   Unary(request: EchoRequest, done: Done): unknown;
   clientStream(done: Done): Requests;
@@ -179,5 +190,133 @@ describe('callback client of getClientByServiceName()', () => {
     const larger = { payload: Buffer.alloc(1_100_000) };
     await expect(answer((done) => client.unary(larger, done))).rejects.toMatchObject({ code: status.UNAVAILABLE });
     expect(server.counts().calls).toBe(21);
+  });
+});
+
+describe('call that a grpc-js interceptor starts after its channel was replaced', () => {
+  /** A client whose grpc-js interceptor, once `hold()` was called, starts calls only when `release()` is called. */
+  async function startHeld() {
+    const waiting: (() => void)[] = [];
+    let isHolding = false;
+    const interceptor: Interceptor = (options, next) =>
+      new InterceptingCall(next(options), {
+        start: (metadata, listener, start) => {
+          if (isHolding) waiting.push(() => start(metadata, listener));
+          else start(metadata, listener);
+        },
+      });
+    const serviceConfig = new BehaviorSubject<object>({ loadBalancingConfig: [{ pick_first: {} }] });
+    const channelOptions = { interceptors: [interceptor] } as unknown as ChannelOptions;
+    const { server, client, echo } = await scene({ serviceConfig, channelOptions });
+    await firstValueFrom(echo.unary({}));
+    isHolding = true;
+    /** Replaces the channel. The previous one closes, because no attempt runs on it. */
+    const replace = async (): Promise<void> => {
+      await waitFor(() => waiting.length > 0);
+      serviceConfig.next({ loadBalancingConfig: [{ round_robin: {} }] });
+      await waitFor(() => client.snapshot().counters.replaced === 1);
+    };
+    const release = (): void => {
+      isHolding = false;
+      for (const start of waiting) start();
+    };
+    return { server, client, echo, callbacks: client.getClientByServiceName<Callbacks>('Echo'), replace, release };
+  }
+
+  it.each(Object.entries(KINDS))(
+    'makes a %s call of a callback client on the new channel if an interceptor starts it after the channel was replaced',
+    async (kind, call) => {
+      const { server, callbacks, replace, release } = await startHeld();
+      const outcome = call(callbacks);
+      await replace();
+      release();
+      expect(await outcome).toEqual(ANSWERS[kind]);
+      expect(server.counts().calls).toBe(2);
+      await waitFor(() => server.connections.open === 1);
+    },
+  );
+
+  it.each(EACH_METHOD)(
+    'completes a %s call of the client if a grpc-js interceptor starts it after the channel was replaced',
+    async (method) => {
+      const { server, echo, replace, release } = await startHeld();
+      const outcome = toList(callOnce(echo, method));
+      await replace();
+      release();
+      await outcome;
+      expect(server.counts().calls).toBe(2);
+      await waitFor(() => server.connections.open === 1);
+    },
+  );
+
+  it('sends the call credentials of a callback client if an interceptor starts the call after the channel was replaced', async () => {
+    const { server, callbacks, replace, release } = await startHeld();
+    const metadata = new Metadata();
+    metadata.set('authorization', 'token-1');
+    const perCall = credentials.createFromMetadataGenerator((_, done) => done(null, metadata));
+    const outcome = answer((done) => callbacks.unary({ number: 7 }, { credentials: perCall }, done));
+    await replace();
+    release();
+    expect(await outcome).toMatchObject({ number: 7 });
+    expect(server.calls().at(-1)?.metadata.get('authorization')).toEqual(['token-1']);
+  });
+
+  describe.each([
+    ['on the channel on which it was created', false],
+    ['after the channel was replaced', true],
+  ])('%s', (when, isReplaced) => {
+    it(`ends a callback-client call with CANCELLED, unsent, if it was cancelled before its interceptor starts it ${when}`, async () => {
+      const { server, callbacks, replace, release } = await startHeld();
+      let cancel: (() => void) | undefined;
+      const outcome = answer((done) => {
+        const call = callbacks.unary({}, done);
+        cancel = () => call.cancel();
+      });
+      if (isReplaced) await replace();
+      cancel?.();
+      release();
+      await expect(outcome).rejects.toMatchObject({ code: status.CANCELLED, details: 'Cancelled on client' });
+      expect(server.counts().calls).toBe(1);
+    });
+
+    it(`ends a callback-client call with DEADLINE_EXCEEDED, unsent, if its deadline passed before its interceptor starts it ${when}`, async () => {
+      const { server, callbacks, replace, release } = await startHeld();
+      const deadline = Date.now() + 5;
+      const outcome = answer((done) => callbacks.unary({}, { deadline }, done));
+      if (isReplaced) await replace();
+      await waitFor(() => Date.now() > deadline);
+      release();
+      await expect(outcome).rejects.toMatchObject({
+        code: status.DEADLINE_EXCEEDED,
+        details: 'Deadline exceeded before the attempt was sent',
+      });
+      expect(server.counts().calls).toBe(1);
+    });
+
+    it(`ends a callback-client call with UNAVAILABLE if the client was closed before its interceptor starts it ${when}`, async () => {
+      const { client, callbacks, replace, release } = await startHeld();
+      const outcome = answer((done) => callbacks.unary({}, done));
+      if (isReplaced) await replace();
+      await client.close();
+      release();
+      await expect(outcome).rejects.toMatchObject({
+        code: status.UNAVAILABLE,
+        details: 'Channel closed before call started',
+      });
+    });
+  });
+
+  it('closes a replaced channel on which a callback-client call was cancelled before its interceptor started it', async () => {
+    const { server, callbacks, replace, release } = await startHeld();
+    const outcome = answer((done) => {
+      const call = callbacks.unary({}, done);
+      call.cancel();
+    });
+    const other = answer((done) => callbacks.unary({}, done));
+    release();
+    await expect(outcome).rejects.toMatchObject({ code: status.CANCELLED });
+    await other;
+    await replace();
+    await waitFor(() => server.connections.open === 1);
   });
 });

@@ -148,6 +148,10 @@ const CASES: Readonly<Record<string, Case>> = {
     kind: 'no-such-socket',
     start: async () => ({ url: `unix:${join(tmpdir(), `no-such-${process.pid}.sock`)}` }),
   },
+  'a missing Unix socket whose path ends with # and a number': {
+    kind: 'no-such-socket',
+    start: async () => ({ url: `unix:${join(tmpdir(), `no-such-${process.pid}#2`)}` }),
+  },
   'a TLS server, called without TLS': {
     kind: 'server-uses-tls',
     start: async () => at(await grpcServer('server')),

@@ -1,5 +1,5 @@
 import { constants } from 'node:http2';
-import type { CallCredentials, Channel, Metadata } from '@grpc/grpc-js';
+import { Metadata, propagate, type CallCredentials, type Channel } from '@grpc/grpc-js';
 import { NOT_STARTED } from '../policy/evidence/grpc-js-texts.js';
 import { MESSAGE_OVERHEAD_BYTES, type ReplayLimits } from '../policy/replay/replay-limits.js';
 import { MAX_UNSENT } from '../policy/retry/decide-retry.js';
@@ -7,7 +7,7 @@ import { StatusCode } from '../status/status-code.js';
 import type { AttemptEvidence } from '../policy/evidence/attempt-evidence.js';
 import type { Clock } from '../time/clock.js';
 import { CallbackAttempt } from './attempt/callback-attempt.js';
-import { EARLY_MS, pickedPeer } from './attempt/grpc-js-call.js';
+import { EARLY_MS, EXPIRED, pickedPeer } from './attempt/grpc-js-call.js';
 import { withTried } from './connection/endpoint-picker.js';
 import { readWire } from './quirks/wire-evidence.js';
 import type { WireChannel } from './wire-channel.js';
@@ -29,6 +29,13 @@ export interface CallbackCallOptions extends ResendBounds {
   readonly isUnary: boolean;
 }
 
+type End = Pick<Status, 'code' | 'details'>;
+
+/** The status of grpc-js for calls that wait when their channel closes. */
+const CHANNEL_CLOSED: End = { code: StatusCode.UNAVAILABLE, details: 'Channel closed before call started' };
+/** The status of grpc-js for calls whose parent call is cancelled. */
+const BY_PARENT: End = { code: StatusCode.CANCELLED, details: 'Cancelled by parent call' };
+
 interface Message {
   /** Present until grpc-js has accepted the message once. */
   context: MessageContext | undefined;
@@ -40,6 +47,9 @@ interface Message {
  * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class starts the call again if no server
  * application received it. The call is resent up to ten times if its request was never sent. If a GOAWAY, or a trusted REFUSED_STREAM,
  * rejected the stream of the call, the call is resent once, as in a plain channel.
+ *
+ * An interceptor may start the call later than grpc-js creates it, for example when it has fetched a token. The call starts on the channel
+ * that is current at that time, because a channel that was replaced may have closed.
  */
 export class CallbackCall implements Call, Listener {
   private wire: WireChannel;
@@ -61,7 +71,9 @@ export class CallbackCall implements Call, Listener {
   private isSending = false;
   private isHalfClosed = false;
   private isReading = false;
-  private isCancelled = false;
+  private isStarted = false;
+  /** Status of the first cancellation; `undefined` if the call was not cancelled. */
+  private cancelled: End | undefined;
   private isResent = false;
   private unsent = 0;
 
@@ -79,7 +91,21 @@ export class CallbackCall implements Call, Listener {
   start(metadata: Metadata, listener: Listener): void {
     this.metadata = metadata;
     this.listener = listener;
-    this.begin();
+    this.isStarted = true;
+    const end = this.endBeforeStart();
+    const isMoved = this.wire !== this.current();
+    // A call of grpc-js that is not started keeps its deadline timer until it ends.
+    if (end !== undefined || isMoved) this.call.cancelWithStatus(StatusCode.CANCELLED, '');
+    if (end === undefined) {
+      if (isMoved) this.recreate();
+      this.begin();
+      return;
+    }
+    this.forget();
+    // grpc-js reports no status for a call that ended before its start.
+    process.nextTick(() => {
+      listener.onReceiveStatus({ ...end, metadata: new Metadata() });
+    });
   }
 
   sendMessageWithContext(context: MessageContext, bytes: Buffer): void {
@@ -97,11 +123,11 @@ export class CallbackCall implements Call, Listener {
 
   startRead(): void {
     this.isReading = true;
-    this.call.startRead();
+    if (this.isStarted) this.call.startRead();
   }
 
   cancelWithStatus(code: StatusCode, details: string): void {
-    this.isCancelled = true;
+    this.cancelled ??= { code, details };
     this.call.cancelWithStatus(code, details);
   }
 
@@ -151,17 +177,35 @@ export class CallbackCall implements Call, Listener {
     this.attempt = CallbackAttempt.start(this.call, this.wire, this.options.isUnary, this.clock);
     this.wire.callCreated(this.call);
     this.call.start(this.tried.length === 0 ? this.metadata : withTried(this.metadata, this.tried), this);
+    this.sendNext();
+    if (this.isReading) this.call.startRead();
+  }
+
+  /** Returns the status of a call that must not be started; `undefined` if it may start. */
+  private endBeforeStart(): End | undefined {
+    const [, deadline, , parent, flags] = this.args;
+    if (this.cancelled !== undefined) return this.cancelled;
+    if (parent?.cancelled === true && ((flags ?? propagate.DEFAULTS) & propagate.CANCELLATION) !== 0) return BY_PARENT;
+    if (this.clock.epoch() >= Number(deadline) - EARLY_MS) return EXPIRED;
+    return this.current().state === 'SHUTDOWN' ? CHANNEL_CLOSED : undefined;
+  }
+
+  /** Replaces grpc-js's call, which has ended, with a call on the current channel. */
+  private recreate(): void {
+    this.wire = this.current();
+    this.call = this.wire.channel.createCall(...this.args);
+    if (this.credentials !== undefined) this.call.setCredentials(this.credentials);
   }
 
   private endedHere(code: StatusCode): AttemptEvidence['endedHere'] {
     const [, deadline, , parent] = this.args;
-    if (this.isCancelled || (code === StatusCode.CANCELLED && parent?.cancelled === true)) return 'cancel';
+    if (this.cancelled !== undefined || (code === StatusCode.CANCELLED && parent?.cancelled === true)) return 'cancel';
     const isOver = code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= Number(deadline) - EARLY_MS;
     return isOver ? 'deadline' : 'no';
   }
 
   private mayResend({ code, details }: Status): boolean {
-    if (!this.isReplayable || this.isCancelled || code === StatusCode.DEADLINE_EXCEEDED) return false;
+    if (!this.isReplayable || this.cancelled !== undefined || code === StatusCode.DEADLINE_EXCEEDED) return false;
     const [, , , parent] = this.args;
     if (parent?.cancelled === true || this.current().state === 'SHUTDOWN') return false;
     const evidence = readWire(this.call)?.evidence;
@@ -184,18 +228,15 @@ export class CallbackCall implements Call, Listener {
   private resend(): void {
     const peer = pickedPeer(this.call, this.wire.channel);
     if (peer !== undefined) this.tried.push(peer);
-    this.wire = this.current();
-    this.call = this.wire.channel.createCall(...this.args);
-    if (this.credentials !== undefined) this.call.setCredentials(this.credentials);
+    this.recreate();
     this.next = 0;
     this.isSending = false;
     this.begin();
-    this.sendNext();
-    if (this.isReading) this.call.startRead();
   }
 
   /** Sends the next message if none is being sent. grpc-js loses a message that is sent before it has accepted the previous one. */
   private sendNext(): void {
+    if (!this.isStarted) return;
     if (this.isSending) {
       this.endRequests();
       return;

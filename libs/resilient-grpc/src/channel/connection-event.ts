@@ -11,9 +11,14 @@ export type ConnectionEvent =
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
   /**
    * An attempt to connect failed. `address` is `undefined` if the name could not be resolved, if no endpoint is serving, or if the
-   * connection is not observed.
+   * connection is not observed. `isFurther` is true for a further connection to `address`.
    */
-  | { readonly type: 'connect-failed'; readonly address: string | undefined; readonly failure: ConnectFailure }
+  | {
+      readonly type: 'connect-failed';
+      readonly address: string | undefined;
+      readonly isFurther: boolean;
+      readonly failure: ConnectFailure;
+    }
   | { readonly type: 'connected'; readonly address: string; readonly calls: CallPath }
   /** A READY connection ended. */
   | { readonly type: 'ended'; readonly ended: EndedConnection }

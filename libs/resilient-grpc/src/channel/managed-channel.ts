@@ -26,7 +26,6 @@ import { CallbackCall, type CallbackCallOptions } from './callback-call.js';
 import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
-import { isFurther } from './connection/address-connections.js';
 import { StreamWait } from './outage/stream-wait.js';
 import { WaitingCalls } from './outage/waiting-calls.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
@@ -373,7 +372,7 @@ export class ManagedChannel implements CallTransport {
         const at = address === undefined ? {} : { address };
         if (events.wanted) events.emit({ type: 'connection', change: 'failed', ...at, cause: failure.message });
         // The failure of a further connection does not affect the state of the channel.
-        if (address !== undefined && isFurther(address)) break;
+        if (event.isFurther) break;
         this.timeouts = CONNECT_FAILURES[failure.kind].reconnect === 'timeout' ? this.timeouts + 1 : 0;
         if (!isCurrent) break;
         this.failures += 1;

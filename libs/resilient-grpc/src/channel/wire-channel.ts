@@ -13,7 +13,6 @@ import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
 import type { BalancingSettings } from './channel-settings.js';
 import type { ConnectionEvent } from './connection-event.js';
-import { isFurther } from './connection/address-connections.js';
 import { AddressHistories } from './connection/address-histories.js';
 import {
   connectFailure,
@@ -424,15 +423,15 @@ export class WireChannel {
     });
   }
 
-  private connectionChanged({ address, from, to, error }: PolicyEventOf<'connection'>): void {
+  private connectionChanged({ address, isFurther, from, to, error }: PolicyEventOf<'connection'>): void {
     const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
     this.histories.entered(address, to);
     // The health of an endpoint is that of its first connection.
-    const endpoints = isFurther(address) ? undefined : this.endpoints;
+    const endpoints = isFurther ? undefined : this.endpoints;
     if (to === 'READY' || from === 'READY') endpoints?.connectionChanged(address, to === 'READY');
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
       const text = error ?? 'the connection failed';
-      this.connectFailed(attempt?.failure(text) ?? connectFailureOf(text, address), address);
+      this.connectFailed(attempt?.failure(text) ?? connectFailureOf(text, address), address, isFurther);
     }
     if (to === 'READY') {
       this.connected(address, attempt?.socket);
@@ -455,10 +454,10 @@ export class WireChannel {
     if (state === 'CONNECTING') this.attempts.use(address, false);
   }
 
-  private connectionReused({ address, state }: PolicyEventOf<'reused'>): void {
+  private connectionReused({ address, isFurther, state }: PolicyEventOf<'reused'>): void {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
-    if (!isFurther(address)) this.endpoints?.connectionReused(address);
+    if (!isFurther) this.endpoints?.connectionReused(address);
     // An attempt to connect may have succeeded while the channel was not using the connection.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
@@ -480,8 +479,8 @@ export class WireChannel {
     this.handle(this, { type: 'connected', address, calls: this.callPath });
   }
 
-  private connectFailed(failure: ConnectFailure, address?: string): void {
-    this.handle(this, { type: 'connect-failed', address, failure });
+  private connectFailed(failure: ConnectFailure, address?: string, isFurther = false): void {
+    this.handle(this, { type: 'connect-failed', address, isFurther, failure });
   }
 
   /** Failure of a name lookup. `reason` is empty if it is unknown. */

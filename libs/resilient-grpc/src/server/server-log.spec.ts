@@ -110,6 +110,44 @@ describe('ServerLog', () => {
     expect(lines).toEqual([expect.stringMatching(line)]);
   });
 
+  const unreadable = (key: 'name' | 'message' | 'stack'): Error =>
+    Object.defineProperty(new Error('no table'), key, {
+      get: () => {
+        throw new Error('not readable');
+      },
+    });
+  const hiding = new Proxy(
+    {},
+    {
+      has: () => {
+        throw new Error('not readable');
+      },
+    },
+  );
+
+  it.each<[what: string, type: 'handler-failed' | 'request-unreadable', error: unknown, text: RegExp]>([
+    ['a handler error whose name', 'handler-failed', unreadable('name'), /an error whose message cannot be read$/],
+    [
+      'a handler error whose message',
+      'handler-failed',
+      unreadable('message'),
+      /an error whose message cannot be read$/,
+    ],
+    ['a handler error whose stack', 'handler-failed', unreadable('stack'), /handler failed: Error: no table$/],
+    ['a thrown proxy whose message', 'handler-failed', hiding, /an error whose message cannot be read$/],
+    [
+      'a request error whose message',
+      'request-unreadable',
+      unreadable('message'),
+      /cannot be deserialized: an error whose message cannot be read; the caller received INTERNAL/,
+    ],
+  ])('logs %s cannot be read', (_what, type, error, text) => {
+    const { lines, stacks, take } = make();
+    take({ type, path, error });
+    expect(lines).toEqual([expect.stringMatching(text)]);
+    expect(stacks.join('')).toBe('');
+  });
+
   it('writes no log line about a call or the start of a server drain', () => {
     const { lines, take, log } = make();
     take({ type: 'call-start', path, kind: 'unary' });

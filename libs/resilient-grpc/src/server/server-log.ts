@@ -37,6 +37,9 @@ const MAX_CAUSES = 10;
 /** Maximum length of the part of a message that distinguishes causes. */
 const MAX_CAUSE_LENGTH = 100;
 
+/** Describes a thrown value whose message cannot be read. */
+const UNREADABLE = 'an error whose message cannot be read';
+
 const PULL_REMEDY = 'return an async generator, which is pulled as the client reads';
 
 /**
@@ -144,12 +147,30 @@ export class ServerLog {
  * stack is not used, because formatting it is expensive and there may be thousands of failures per second.
  */
 function causeOf(error: unknown): string {
-  const text = isError(error) ? `${error.name}: ${error.message.slice(0, MAX_CAUSE_LENGTH)}` : thrownText(error);
-  return text.slice(0, MAX_CAUSE_LENGTH).replace(/[\w-]+/g, (word) => (/\d/.test(word) ? '#' : word));
+  return failureText(error)
+    .slice(0, MAX_CAUSE_LENGTH)
+    .replace(/[\w-]+/g, (word) => (/\d/.test(word) ? '#' : word));
 }
 
 function failureText(error: unknown): string {
-  return isError(error) ? `${error.name}: ${error.message}` : thrownText(error);
+  return readSafely(() => (isError(error) ? `${error.name}: ${error.message}` : thrownText(error)), UNREADABLE);
+}
+
+/** Returns the frames of an error's stack under `title`; `undefined` if the error has no stack, or if it cannot be read. */
+function failureStack(title: string, error: unknown): string | undefined {
+  return readSafely(
+    () => (isError(error) && error.stack !== undefined ? stackOf(title, error.message, error.stack) : undefined),
+    undefined,
+  );
+}
+
+/** Returns the result of `read`, or `fallback` if it throws. Getters and proxies of a thrown value may throw. */
+function readSafely<T>(read: () => T, fallback: T): T {
+  try {
+    return read();
+  } catch {
+    return fallback;
+  }
 }
 
 function lineOf(event: LimitedEvent): LogLine {
@@ -193,8 +214,7 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
     case 'handler-failed': {
       const { error, omitted } = event;
       const failure = failureText(error);
-      const stack =
-        isError(error) && error.stack !== undefined ? stackOf(failure, error.message, error.stack) : undefined;
+      const stack = failureStack(failure, error);
       const shown = oneLine(failure);
       const note = omitted === undefined ? '' : `; ${OMITTED_TEXTS[omitted]}`;
       return ['error', `handler failed: ${shown}${note}`, { error: shown, stack, ...(omitted && { omitted }) }];
@@ -227,7 +247,7 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
     case 'trailers-omitted':
       return ['warn', OMITTED_TEXTS.trailers];
     case 'request-unreadable': {
-      const error = oneLine(errorMessage(event.error));
+      const error = oneLine(readSafely(() => errorMessage(event.error), UNREADABLE));
       return [
         'warn',
         `a request cannot be deserialized: ${error}; the caller received INTERNAL; compare the .proto files of the client and this server`,

@@ -17,6 +17,12 @@ type CallStreamListener = Parameters<CallStream['start']>[1];
 /** Maximum time in milliseconds by which Node's timers, and therefore grpc-js's deadlines, may fire early. */
 export const EARLY_MS = 1;
 
+/** Status of a call whose deadline passed before it was sent. */
+export const EXPIRED = {
+  code: StatusCode.DEADLINE_EXCEEDED,
+  details: 'Deadline exceeded before the attempt was sent',
+} as const;
+
 /** Receives facts that the interceptors of a call may hide. */
 export interface InterceptedCallCallbacks {
   /** Receives the sizes of messages below the interceptors. */
@@ -141,8 +147,7 @@ export function startUnlessExpired(
     call.start(metadata, listener);
     return;
   }
-  const code = StatusCode.DEADLINE_EXCEEDED;
-  const details = 'Deadline exceeded before the attempt was sent';
+  const { code, details } = EXPIRED;
   // Releases what grpc-js keeps for the call. A call that was never started does not report its status.
   call.cancelWithStatus(code, details);
   // Reports the status before any timer fires. A deadline timer would report that the call may have reached the server.

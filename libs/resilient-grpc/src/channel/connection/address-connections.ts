@@ -14,11 +14,6 @@ export function furtherAddress(address: string, number: number): string {
   return `${address}#${String(number)}`;
 }
 
-/** True if `address` belongs to a further connection, which the load-balancing policy does not select. */
-export function isFurther(address: string): boolean {
-  return /#\d+$/.test(address);
-}
-
 /** A connection that was created, and the subchannel that connects it. */
 export interface CreatedConnection {
   readonly subchannel: SubchannelInterface;

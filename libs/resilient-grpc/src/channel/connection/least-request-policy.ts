@@ -82,8 +82,11 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
         return true;
       }
       this.isUpdating = true;
-      this.use(endpoints.value, options, note, loads);
-      this.isUpdating = false;
+      try {
+        this.use(endpoints.value, options, note, loads);
+      } finally {
+        this.isUpdating = false;
+      }
       if (this.children.length > 0) this.report();
       else this.fail(`No addresses resolved. Resolution note: ${note}`);
       return this.children.length > 0;

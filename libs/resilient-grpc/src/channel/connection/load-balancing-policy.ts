@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
-import { AddressConnections, furtherAddress, isFurther, type CreatedConnection } from './address-connections.js';
+import { AddressConnections, furtherAddress, type CreatedConnection } from './address-connections.js';
 import { addressKey, endpointKeys } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
@@ -368,7 +368,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   ): CreatedConnection {
     const { attempts, histories, seams, handle, endpoints } = owner.dependencies;
     // The health of an endpoint is that of its first connection, which the child policy selects.
-    const isFirst = !isFurther(key);
+    const isFirst = connections !== undefined;
     // grpc-js pools connections by their arguments, so each key results in its own connection.
     const options = { ...args, [ADDRESS_ARGUMENT]: key };
     const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), options);
@@ -380,7 +380,15 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
         if (event.type === 'connection') this.handover?.endpointChanged();
       };
       const watch = isFirst ? this.healthWatch(owner) : undefined;
-      connection = new ObservedConnection(subchannel, handleAndReconsider, seams, this.useChanged, watch, key);
+      connection = new ObservedConnection(
+        subchannel,
+        handleAndReconsider,
+        seams,
+        this.useChanged,
+        watch,
+        key,
+        !isFirst,
+      );
       this.known.set(real, connection);
     }
     const gate = isFirst && this.isBalancing ? endpoints : undefined;
@@ -433,8 +441,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     let free = 0;
     let isKnown = false;
     for (const connection of this.connections) {
-      const { address, streams } = connection;
-      if (isFurther(address) || !this.isSelectable(connection)) continue;
+      const { address, streams, isFurther } = connection;
+      if (isFurther || !this.isSelectable(connection)) continue;
       const further = this.further.get(address);
       if (streams === undefined && further?.hasReady !== true) continue;
       free += (streams?.free ?? 0) + (further?.free ?? 0);
@@ -453,8 +461,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     let best: ObservedConnection | undefined;
     let most = 0;
     for (const connection of this.connections) {
-      const { address, streams } = connection;
-      if (isFurther(address) || !this.isSelectable(connection)) continue;
+      const { address, streams, isFurther } = connection;
+      if (isFurther || !this.isSelectable(connection)) continue;
       const free = (streams?.free ?? 0) + (this.further.get(address)?.free ?? 0);
       if (free <= most) continue;
       most = free;
@@ -474,7 +482,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     let limit = 0;
     let isGrowing = false;
     for (const one of this.connections) {
-      if (one.streams === undefined) isGrowing ||= isFurther(one.address);
+      if (one.streams === undefined) isGrowing ||= one.isFurther;
       else {
         connections += 1;
         limit += one.streams.limit;
@@ -499,8 +507,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   openAnother(): void {
     let fewest: AddressConnections | undefined;
     for (const one of this.connections) {
-      const connections =
-        one.streams === undefined || isFurther(one.address) ? undefined : this.further.get(one.address);
+      const connections = one.streams === undefined || one.isFurther ? undefined : this.further.get(one.address);
       if (connections === undefined || !this.isSelectable(one)) continue;
       if (fewest === undefined || connections.count < fewest.count) fewest = connections;
     }
@@ -617,7 +624,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   pickable(): SubchannelInterface[] {
     // A further connection belongs to the endpoint of the first one.
-    const firsts = [...this.connections].filter(({ address }) => !isFurther(address));
+    const firsts = [...this.connections].filter(({ isFurther }) => !isFurther);
     return firsts.flatMap(({ pickable }) => pickable ?? []);
   }
 
@@ -687,7 +694,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.connections) {
       // A stream that stays open would keep a further connection from closing.
-      if (isFurther(connection.address)) continue;
+      if (connection.isFurther) continue;
       const stream = connection.openStream(opening);
       if (stream !== undefined) return stream;
     }

@@ -38,6 +38,8 @@ export class ObservedConnection {
     private readonly watchHealth: ((connection: ObservedConnection) => HealthWatch) | undefined,
     /** Address of the connection. Further connections to one address have a number, as in '10.0.0.7:50051#2'. */
     readonly address: string = subchannel.getAddress(),
+    /** True for a further connection to its address. The load-balancing policy does not select it. */
+    readonly isFurther = false,
   ) {
     this.listener = (_, from, to, keepaliveTimeMs, error) => {
       // A listener that is added while grpc-js reports a change receives that change, too.
@@ -49,7 +51,7 @@ export class ObservedConnection {
       }
       this.keepaliveTimeMs = keepaliveTimeMs;
       if (stateName(from) === 'READY') this.setStreams(undefined);
-      handle({ type: 'connection', address, from: stateName(from), to: stateName(to), error });
+      handle({ type: 'connection', address, isFurther, from: stateName(from), to: stateName(to), error });
       if (stateName(to) === 'READY') this.reportSession();
     };
   }
@@ -75,7 +77,8 @@ export class ObservedConnection {
     this.isWatching = true;
     this.state = this.subchannel.getConnectivityState();
     const state = stateName(this.state);
-    if (state === 'READY' || state === 'CONNECTING') this.handle({ type: 'reused', address: this.address, state });
+    const { address, isFurther } = this;
+    if (state === 'READY' || state === 'CONNECTING') this.handle({ type: 'reused', address, isFurther, state });
     // The connection may have become READY while the channel was not using it.
     if (state === 'READY') this.reportSession();
     // Added first, so that the policies' listeners run after this one.

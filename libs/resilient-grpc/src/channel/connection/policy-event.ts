@@ -21,10 +21,11 @@ export type PolicyEvent =
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   /** grpc-js destroyed the policy, because the channel is idle or closed, or because a service config selected another policy. */
   | { readonly type: 'destroyed' }
-  /** The connection to `address` changed its state. */
+  /** The connection to `address` changed its state. `isFurther` is true for a further connection to its address. */
   | {
       readonly type: 'connection';
       readonly address: string;
+      readonly isFurther: boolean;
       readonly from: ConnectivityState;
       readonly to: ConnectivityState;
       readonly error: string | undefined;
@@ -40,7 +41,12 @@ export type PolicyEvent =
    */
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
   /** The channel uses an existing connection to `address`. `state` is READY or CONNECTING. */
-  | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }
+  | {
+      readonly type: 'reused';
+      readonly address: string;
+      readonly isFurther: boolean;
+      readonly state: ConnectivityState;
+    }
   /** The number of available streams changed, because a connection was opened or lost, or the stream limit of a connection changed. */
   | { readonly type: 'streams' }
   /** A further connection was idle and is no longer used. */

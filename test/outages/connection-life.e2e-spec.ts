@@ -173,6 +173,68 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
+  it('replaces the connection after maxConnectionAgeMs if the server refused connections for longer than the idle timeout', async ({
+    onTestFinished,
+  }) => {
+    const scripts = { Watch: { messages: [{ sequence: '1' }], never: true } };
+    const proxy = await startProxy(onTestFinished, await startServer(onTestFinished, { scripts }));
+    const settings = { url: proxy.url, maxConnectionAgeMs: 5_000, connectionIdleTimeoutMs: 1_000 };
+    const app = await startApp(onTestFinished, settings);
+    const failedAt: number[] = [];
+    let replaced = 0;
+    app.client.events$.subscribe((event) => {
+      if (event.type === 'connection' && event.change === 'failed') failedAt.push(performance.now());
+      if (event.type === 'connection-replaced') replaced += 1;
+    });
+    // The open stream keeps the current connection from becoming idle.
+    let received = 0;
+    const stream = app.orders.watch({ from: '0' }).subscribe(() => (received += 1));
+    onTestFinished(() => {
+      stream.unsubscribe();
+    });
+    await waitFor(() => received > 0, WAIT_LIMITS);
+    proxy.refuse();
+    // Without calls, the channel of the new connection becomes idle after one to two idle timeouts.
+    await waitFor(() => failedAt.length > 0 && failedAt.at(-1)! - failedAt[0]! > 3_000, WAIT_LIMITS);
+    expect(replaced).toBe(0);
+    await proxy.forward();
+    await waitFor(() => replaced > 0, WAIT_LIMITS);
+    expect(aboveDebug(app)).toEqual([]);
+  });
+
+  it.for([
+    ['connects immediately', true],
+    ['starts an outage with early reconnects', false],
+  ] as const)(
+    '%s if the connection ends while its replacement is in backoff (server reachable: %s)',
+    async ([, reachable], { onTestFinished }) => {
+      const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
+      const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
+      const settings = { url: proxy.url, maxConnectionAgeMs: 1_000, outageGraceMs: 60_000, channelOptions };
+      const app = await startApp(onTestFinished, settings);
+      let failed = 0;
+      app.client.events$.subscribe((event) => {
+        if (event.type === 'connection' && event.change === 'failed') failed += 1;
+      });
+      await firstValueFrom(create(app));
+      proxy.refuse();
+      await waitFor(() => failed > 0, WAIT_LIMITS);
+      expect(app.client.connectivity.state).toBe('READY');
+      if (reachable) await proxy.forward();
+      const ended = becomes(app.client, 'IDLE');
+      proxy.closeAll();
+      await ended;
+      const call = firstValueFrom(
+        app.orders.create({ requestId: '2', item: 'tea', quantity: 1 }, { timeoutMs: 30_000 }),
+      );
+      if (!reachable) {
+        await waitFor(() => app.client.connectivity.outage !== undefined, WAIT_LIMITS);
+        await proxy.forward();
+      }
+      await call;
+    },
+  );
+
   it('replaces the connection after a certificate rotation under load without a failed or resent call', async ({
     onTestFinished,
   }) => {

@@ -3,6 +3,7 @@ import type { ConnectivityState } from '../call/connectivity.js';
 import { EventHub } from '../call/event-hub.js';
 import { channelSettings } from '../testing/spec-support/channel-settings.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
+import { connectFailureOf } from './connection/connect-failure.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
 import { ManagedChannel } from './managed-channel.js';
 import type { WireChannel } from './wire-channel.js';
@@ -12,6 +13,7 @@ const AGE_MS = 60_000;
 class FakeWireChannel {
   state: ConnectivityState = 'IDLE';
   connects = 0;
+  endedBackoffs = 0;
   closed = false;
   retired = false;
   get ready(): boolean {
@@ -19,6 +21,9 @@ class FakeWireChannel {
   }
   connect(): void {
     this.connects += 1;
+  }
+  endBackoff(): void {
+    this.endedBackoffs += 1;
   }
   nextAttemptAt(): undefined {
     return undefined;
@@ -67,6 +72,15 @@ function make(state: ConnectivityState = 'READY') {
     made[index]!.state = next;
     channel.handle(made[index] as unknown as WireChannel, { type: 'state', state: next, error: undefined });
   };
+  /** Reports a failed connection attempt. */
+  const fail = (index: number) => {
+    const failure = connectFailureOf('connect ECONNREFUSED 10.0.0.7:50051');
+    channel.handle(made[index] as unknown as WireChannel, {
+      type: 'connect-failed',
+      address: '10.0.0.7:50051',
+      failure,
+    });
+  };
   enter(0, state);
   const begin = {
     credentials: rotate,
@@ -85,7 +99,7 @@ function make(state: ConnectivityState = 'READY') {
   };
   /** Index of the channel that carries new calls. */
   const current = () => made.indexOf(channel.current as unknown as FakeWireChannel);
-  return { clock, made, promoted, channel, enter, begin, suspect, current };
+  return { clock, made, promoted, channel, enter, fail, begin, suspect, current };
 }
 
 describe('channel replacement', () => {
@@ -107,6 +121,45 @@ describe('channel replacement', () => {
     begin.credentials();
     expect([promoted, current()]).toEqual([['credentials'], 1]);
     expect(made[1]?.connects).toBe(0);
+  });
+
+  it('connects a pending replacement channel again when it becomes idle, in a later event-loop turn', () => {
+    const { clock, made, promoted, enter, begin, current } = make();
+    begin.credentials();
+    enter(1, 'TRANSIENT_FAILURE');
+    enter(1, 'IDLE');
+    expect(made[1]?.connects).toBe(1);
+    clock.advance(0);
+    expect(made.map(({ connects }) => connects)).toEqual([0, 2]);
+    enter(1, 'READY');
+    expect([promoted, current()]).toEqual([['credentials'], 1]);
+  });
+
+  it.each(['READY', 'CONNECTING'] as const)(
+    'connects an idle replacement channel only if it is still idle in the next event-loop turn (%s)',
+    (state) => {
+      const { clock, made, enter, begin } = make();
+      begin.credentials();
+      enter(1, 'IDLE');
+      enter(1, state);
+      clock.advance(0);
+      expect(made[1]?.connects).toBe(1);
+    },
+  );
+
+  it('ends the backoff of a replacement channel once when the current connection ends, and starts an outage if that attempt fails', () => {
+    const { made, promoted, channel, enter, fail, begin, current } = make();
+    begin.credentials();
+    fail(1);
+    enter(1, 'TRANSIENT_FAILURE');
+    expect([channel.connectivity.outage, made[1]?.endedBackoffs]).toEqual([undefined, 0]);
+    enter(0, 'IDLE');
+    expect([promoted, current(), made[1]?.endedBackoffs]).toEqual([['credentials'], 1, 1]);
+    expect(channel.connectivity.outage).toBeUndefined();
+    fail(1);
+    enter(1, 'TRANSIENT_FAILURE');
+    expect(channel.connectivity.outage?.attempts).toBe(1);
+    expect(made[1]?.endedBackoffs).toBe(1);
   });
 
   it('uses the addresses that a pending replacement channel resolved, and ignores later addresses of the previous channel', () => {

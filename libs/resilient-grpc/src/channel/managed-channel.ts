@@ -123,17 +123,15 @@ export class ManagedChannel implements CallTransport {
       slowAttempt: () => (this.isConnected ? undefined : this.current.slowAttempt),
       changed: dependencies.changed,
     });
-    const { load, waiting } = this;
+    const { load, waiting, maxConnectionsPerEndpoint } = this;
+    const { releaseWithinMs: withinMs, outageGraceMs, connectTimeoutMs } = settings;
     const usable = (): boolean => this.isConnected;
     const hasFreeStream = (): boolean => this.current.hasFreeStream;
-    const { releaseWithinMs: withinMs } = settings;
-    const { maxConnectionsPerEndpoint } = this;
     const current = (): WireChannel => this.current;
     const size = (): number => waiting.size;
     const streamWait = new StreamWait({ clock, events, maxConnectionsPerEndpoint, current, waiting: size });
     this.release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs });
     const connecting = (): string | undefined => this.connecting;
-    const { outageGraceMs, connectTimeoutMs } = settings;
     this.outage = new OutageWatch(
       outageGraceMs,
       { load, clock, events, waiting, connecting, connectTimeoutMs },
@@ -215,7 +213,8 @@ export class ManagedChannel implements CallTransport {
     const capacity = this.isConnected ? this.current.streamCapacity : undefined;
     if (capacity !== undefined) {
       const { connections, limit } = capacity;
-      const streams = `the server allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}`;
+      const on = connections === 1 ? '1 connection' : `${String(connections)} connections`;
+      const streams = `the server allows ${String(limit)} concurrent streams on ${on}`;
       return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
     }
     if (this.isConnected) return `${this.target} is READY, and waiting calls are being released at a limited rate`;
@@ -304,10 +303,14 @@ export class ManagedChannel implements CallTransport {
 
   // ── connecting ──
 
-  /** Starts to connect in a later event-loop turn, because a channel that has just become idle has not completed that change. */
+  /**
+   * Connects the pending replacement, or else the current wire channel, if it is IDLE. Runs in a later event-loop turn, because a channel
+   * that has just become idle has not completed that change.
+   */
   private connect(): void {
     this.dependencies.clock.defer(() => {
-      if (!this.isClosed && this.state === 'IDLE') this.current.connect();
+      const channel = this.replacement?.channel ?? this.current;
+      if (!this.isClosed && channel.state === 'IDLE') channel.connect();
     });
   }
 
@@ -441,9 +444,11 @@ export class ManagedChannel implements CallTransport {
 
   private stateChanged(from: WireChannel, state: ConnectivityState, error: string | undefined): void {
     if (this.isClosed) return;
-    const { replacement } = this;
-    if (from === replacement?.channel && state === 'READY' && replacement.reason !== 'suspicion') this.takeOver();
-    else if (from === this.current) this.currentStateChanged(state, error);
+    if (from === this.current) this.currentStateChanged(state, error);
+    else if (from !== this.replacement?.channel) return;
+    else if (state === 'READY' && this.replacement.reason !== 'suspicion') this.takeOver();
+    // A replacement has no calls, so it becomes idle if it cannot connect within the idle timeout.
+    else if (state === 'IDLE') this.connect();
   }
 
   private currentStateChanged(state: ConnectivityState, error?: string): void {
@@ -619,6 +624,8 @@ export class ManagedChannel implements CallTransport {
     old.retire();
     this.stopAge();
     this.stateChanged(channel, channel.state, undefined);
+    // No outage has begun, so no early reconnect is scheduled: the failures of a pending replacement are not counted.
+    if (channel.state === 'TRANSIENT_FAILURE') channel.endBackoff();
     this.suspicion.replaced();
   }
 
@@ -687,9 +694,4 @@ export class ManagedChannel implements CallTransport {
     this.current.endpoints?.close();
     this.endpoints?.close();
   }
-}
-
-/** Formats a count with its noun: '1 connection', '2 connections'. */
-function counted(count: number, noun: string): string {
-  return `${String(count)} ${noun}${count === 1 ? '' : 's'}`;
 }

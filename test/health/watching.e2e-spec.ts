@@ -75,6 +75,28 @@ describe.concurrent('Watch', () => {
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
   });
 
+  it('starts a health Watch on a different connection if the first server did not implement the Watch and shuts down', async ({
+    onTestFinished,
+  }) => {
+    const scripts = { 'Health/Watch': { status: 'UNIMPLEMENTED' as const } };
+    const servers = await Promise.all([0, 1].map(() => startScripted(onTestFinished, scripts)));
+    const url = `ipv4:${servers.map(({ url }) => url).join(',')}`;
+    const app = await startApp(onTestFinished, { url, loadBalancing: 'round_robin' });
+    await waitFor(async () => {
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      return servers.every((server) => server.counts('Get').calls > 0);
+    });
+    const watches = (server: (typeof servers)[number]): number => server.counts('Health/Watch').calls;
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+    const [watched, other] = servers.sort((a, b) => watches(b) - watches(a));
+    expect(servers.map(watches)).toEqual([1, 0]);
+    other!.script('Health/Watch', { messages: [{ status: 'NOT_SERVING' }], never: true });
+    await watched!.stop('graceful');
+    await waitFor(() => other!.counts('Health/Watch').open === 1);
+    expect(await servingOf(app, { mode: 'watch' })).toMatchObject({ status: 'down', serving: 'NOT_SERVING' });
+    expect(servers.map(watches)).toEqual([1, 1]);
+  });
+
   it(
     'reports a server as down after the timeout of the serving check if the health Watch receives no response',
     { tags: ['timed'] },
@@ -165,5 +187,35 @@ describe('Watch and connection age', () => {
     expect(server.calls('Orders/Watch').map(({ peer }) => peer)).toEqual([peers[0]]);
     expect(new Set(peers).size).toBe(2);
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+  });
+
+  it('starts one health Watch on the connection that replaces a connection whose server did not implement the Watch', async ({
+    onTestFinished,
+  }) => {
+    const answers = [{ status: 'UNIMPLEMENTED' as const }, { messages: [{ status: 'NOT_SERVING' }], never: true }];
+    const server = await startScripted(onTestFinished, { 'Health/Watch': answers });
+    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
+    const states = new Set<string>();
+    const { advance, until } = holdTimers();
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    const observed = app.client.connectivity$.subscribe(({ state }) => states.add(state));
+    onTestFinished(() => {
+      observed.unsubscribe();
+    });
+    expect(await servingOf(app, { mode: 'watch' })).toMatchObject({
+      status: 'up',
+      message: 'the server does not implement grpc.health.v1.Health',
+    });
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+    expect(server.counts('Health/Watch').calls).toBe(1);
+    // The maximum age varies by ±10%.
+    await advance(1_100);
+    await until(() => app.client.snapshot().counters['replaced'] === 1);
+    // The next Watch starts within 100 ms.
+    await advance(100);
+    await until(() => server.counts('Health/Watch').open === 1);
+    expect(await servingOf(app, { mode: 'watch' })).toMatchObject({ status: 'down', serving: 'NOT_SERVING' });
+    expect([...states]).toEqual(['READY']);
+    expect(server.counts('Health/Watch').calls).toBe(2);
   });
 });

@@ -289,6 +289,30 @@ describe('stream without onDrain during a shutdown', () => {
     expect(aboutDrain().at(-1)).toContain('1 call finished, 0 streams completed, 0 cut off');
   });
 
+  it('lets requests in progress finish their calls and make new ones, as with plain Nest, if the drain timeout is 0', async () => {
+    const { app, client, orders, hung, get } = await startGateway({ timeoutMs: 0 });
+    server.script('Get', { message: { id: '1' }, hold: 'everything' });
+    const request = get('/relay');
+    await waitFor(() => hung.count === 1);
+    const call = firstValueFrom(orders.get({ id: '1' }));
+    await waitFor(() => server.heldCount('Get') === 1);
+    const closing = app.close();
+    await waitFor(() => !(app.getHttpServer() as Server).listening);
+    // A timer of 0 ms that started earlier has expired, and the callbacks that follow it have run.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    expect(client.connectivity.state).toBe('READY');
+    server.release('Get');
+    expect(await call).toMatchObject({ id: '1' });
+    hung.answer();
+    await waitFor(() => server.heldCount('Get') === 1);
+    server.release('Get');
+    expect(await request).toBe(200);
+    await closing;
+    expect(client.connectivity.state).toBe('SHUTDOWN');
+    expect(aboutDrain().filter((line) => line.startsWith('WARN'))).toEqual([]);
+  });
+
   it(
     'fails a stream without onDrain, and does not complete it, if the drain timeout cuts it off',
     { tags: ['timed'] },

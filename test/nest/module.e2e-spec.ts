@@ -17,7 +17,7 @@ import {
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, of } from 'rxjs';
+import { Subject, firstValueFrom, of } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { FinderClient, OrdersClient } from './orders-client.js';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from './places.js';
@@ -306,6 +306,22 @@ describe('lazily loaded module', () => {
     const closing = context.close();
     await closing;
     expect(client.connectivity.state).toBe('SHUTDOWN');
+  });
+
+  it('opens no connection for a client whose factory resolves after startup has failed', async () => {
+    const leaks = captureLeaks();
+    const factories = new Subject<GrpcClientSettings>();
+    let settled = false;
+    const failing = { name: 'bad', protoPath: ORDERS_PROTO, useFactory: () => ({ url: server.url, timeoutMs: -1 }) };
+    const useFactory = () => firstValueFrom(factories).finally(() => setImmediate(() => (settled = true)));
+    const slow = { name: 'orders', protoPath: ORDERS_PROTO, useFactory };
+    const starting = start(ResilientGrpcModule.forFeatureAsync([failing]), ResilientGrpcModule.forFeatureAsync([slow]));
+    await expect(starting).rejects.toThrow('clients.bad.timeoutMs');
+    const { accepted } = server.connections;
+    factories.next({ url: server.url, connection: 'warm' });
+    await waitFor(() => settled);
+    await leaks.settled();
+    expect(server.connections.accepted).toBe(accepted);
   });
 
   it('does not affect existing clients if a lazily loaded module fails to load', async () => {

@@ -67,7 +67,7 @@ const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 export type InternalGrpcClient = Pick<GrpcClient, keyof GrpcClient>;
 
 /** Listener of an auxiliary stream. */
-export interface AuxiliaryStreamListener extends Pick<StreamOpening, 'onEnd'> {
+export interface AuxiliaryStreamListener extends Required<Pick<StreamOpening, 'onEnd' | 'onConnectionEnd'>> {
   onMessage(message: unknown): void;
 }
 
@@ -344,6 +344,9 @@ class GrpcClient implements ResilientGrpcClient {
       },
       onEnd: (end) => {
         listener.onEnd(end);
+      },
+      onConnectionEnd: () => {
+        listener.onConnectionEnd();
       },
     });
     return stream;

@@ -48,6 +48,7 @@ function makeWatch(initial: Connectivity['state'] = 'READY', random: Random = ()
     },
     respond: (status: string) => listener?.onMessage({ status }),
     end: (status?: AuxiliaryStreamEnd) => listener?.onEnd(status),
+    endConnection: () => listener?.onConnectionEnd(),
     disconnect: () => (connected = false),
     breakMetadata: () => (broken = true),
     closeClient: () => {
@@ -172,16 +173,45 @@ describe('ServingWatch', () => {
   });
 
   it('reports an unimplemented health Watch and does not restart it on the same connection', async () => {
-    const { enter, end, begunAt, clock, readAnswer } = makeWatch();
+    const { enter, end, begunAt, cancelled, clock, readAnswer } = makeWatch();
     await clock.advanceAsync(1);
     end(UNIMPLEMENTED);
     expect(await readAnswer()).toEqual({ kind: 'unimplemented' });
     enter('READY');
     await clock.advanceAsync(600_000);
-    expect([begunAt.length, clock.pending]).toEqual([1, 0]);
+    expect([begunAt.length, cancelled, clock.pending]).toEqual([1, [], 0]);
     enter('IDLE');
+    expect(cancelled).toEqual([1]);
     enter('READY');
     expect(begunAt).toHaveLength(2);
+  });
+
+  it('restarts an unimplemented health Watch once when its connection ends while the channel is READY', async () => {
+    const { enter, end, endConnection, respond, begunAt, clock, readAnswer } = makeWatch();
+    await clock.advanceAsync(1);
+    end(UNIMPLEMENTED);
+    await clock.advanceAsync(600_000);
+    endConnection();
+    enter('READY');
+    expect(await readAnswer()).toEqual({ kind: 'unanswered', afterMs: 0 });
+    await clock.advanceAsync(60);
+    expect(begunAt).toEqual([0, 600_051]);
+    respond('NOT_SERVING');
+    expect(await readAnswer()).toEqual({ kind: 'status', status: 'NOT_SERVING' });
+    await clock.advanceAsync(600_000);
+    expect([begunAt.length, clock.pending]).toEqual([2, 0]);
+  });
+
+  it('releases the stream of a failed health Watch, so that the end of its connection restarts no Watch', async () => {
+    const { end, endConnection, begunAt, cancelled, clock } = makeWatch();
+    await clock.advanceAsync(1);
+    end(UNAVAILABLE);
+    expect(cancelled).toEqual([1]);
+    endConnection();
+    await clock.advanceAsync(999);
+    expect(begunAt).toEqual([0]);
+    await clock.advanceAsync(1);
+    expect(begunAt).toEqual([0, 1_001]);
   });
 
   it('reports that an intermediary answered a health Watch with an HTTP response, and describes the response', async () => {

@@ -12,7 +12,7 @@ import type { ServingAnswer } from './serving-check.js';
 /** Part of a client that a watch needs. */
 export type WatchedClient = Pick<InternalGrpcClient, 'connectivity' | 'connectivity$' | 'openStream'>;
 
-/** One Watch call, from start to end. */
+/** One Watch call, from its start to its end, or after UNIMPLEMENTED to the end of its connection. */
 interface WatchCall {
   readonly startedAt: number;
   answered: boolean;
@@ -21,8 +21,8 @@ interface WatchCall {
 
 /**
  * Maintains one Watch of grpc.health.v1 while the channel is READY, as gRFC A17 specifies. The stream is bound to a connection. It does not
- * wake an idle channel or keep a channel from going idle. It ends when its connection accepts no more calls, and restarts on the next
- * connection.
+ * wake an idle channel or keep a channel from going idle. It ends when its connection accepts no more calls or is replaced, and restarts on
+ * the next connection. After UNIMPLEMENTED, Watch is called again only on the next connection.
  */
 export class ServingWatch {
   private subscription: Subscription | undefined;
@@ -76,19 +76,22 @@ export class ServingWatch {
 
   private stateChanged(state: Connectivity['state']): void {
     if (state !== 'READY') this.reset();
-    // If there is an answer but no Watch, the answer is UNIMPLEMENTED, and Watch is not called again on this connection.
-    else if (this.call === undefined && this.restart === undefined && this.answer === undefined) this.start();
+    else if (this.call === undefined && this.restart === undefined) this.start();
   }
 
   /** Discards the state of a lost connection. */
   private reset(): void {
-    const { call } = this;
-    this.call = undefined;
-    call?.stream?.cancel();
+    this.discardCall();
     this.restart?.clear();
     this.restart = undefined;
     this.failures = 0;
     this.setAnswer(undefined);
+  }
+
+  private discardCall(): void {
+    const { call } = this;
+    this.call = undefined;
+    call?.stream?.cancel();
   }
 
   private start(): void {
@@ -108,6 +111,9 @@ export class ServingWatch {
             if (this.call !== call) return;
             if (end === undefined) this.startAfter(restartDelayMs(this.random));
             else this.ended(call, end);
+          },
+          onConnectionEnd: () => {
+            if (this.call === call) this.startAfter(restartDelayMs(this.random));
           },
         },
       )
@@ -130,7 +136,7 @@ export class ServingWatch {
     const livedMs = this.clock.now() - startedAt;
     const next = nextWatch({ answered, livedMs, failures: this.failures, end }, this.random);
     if (next.kind === 'unimplemented') {
-      this.call = undefined;
+      // The call is kept, because its stream reports the end of the connection.
       this.setAnswer({ kind: 'unimplemented' });
       return;
     }
@@ -141,7 +147,7 @@ export class ServingWatch {
   }
 
   private startAfter(delayMs: number, answer?: ServingAnswer): void {
-    this.call = undefined;
+    this.discardCall();
     this.setAnswer(answer);
     if (!this.isReady) return;
     this.restart = this.clock.setTimer(() => {

@@ -487,6 +487,30 @@ describe('shutdown', () => {
     expect(clock.pending).toBe(0);
   });
 
+  it('drains clients only in the last shutdown hook, after the readiness delay and without a warning, if the drain timeout is 0', async () => {
+    registry.configure({ drain: { timeoutMs: 0, readinessDelayMs: 5_000 } }, 'a.ts:1');
+    await obtain(shop);
+    lines = [];
+    const { hooks, clock } = makeLifecycle();
+    hooks.onModuleDestroy();
+    expect(clock.pending).toBe(0);
+    const first = hooks.beforeApplicationShutdown();
+    await clock.advanceAsync(4_999);
+    expect(made[0]?.methodCalls).toEqual([]);
+    await clock.advanceAsync(1);
+    await first;
+    expect(clock.pending).toBe(0);
+    await clock.advanceAsync(56_000);
+    expect(made[0]?.methodCalls).toEqual(['end streams']);
+    await hooks.onApplicationShutdown();
+    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
+    expect(lines).toEqual([
+      'LOG [ResilientGrpc] shutdown started with 1 call to /shop.v1.Shop/Buy running; calls that do not end before Nest has closed its ' +
+        'servers (drain.timeoutMs of ResilientGrpcModule is 0) are cut off; new calls are accepted for 5 s (readinessDelayMs)',
+      expect.stringContaining('1 client drained 61 s after the shutdown started'),
+    ]);
+  });
+
   it('rejects clients that are created after the second shutdown hook has begun', async () => {
     await makeLifecycle().hooks.beforeApplicationShutdown();
     expect(() => registry.create(shop)).toThrow('the application is shutting down');
@@ -580,6 +604,23 @@ describe('service config that arrives later', () => {
     await failed;
     expect(made).toEqual([]);
     expect(serviceConfig.observed).toBe(false);
+  });
+
+  it('creates no client if its factory resolves after startup has failed', async () => {
+    await problemsOf(obtain({ ...shop, name: 'other', timeoutMs: -1 }));
+    const serviceConfig = new BehaviorSubject<object>({});
+    for (const definition of [shop, { ...shop, serviceConfig }]) {
+      await expect(obtain(definition)).rejects.toThrow(/'shop': the application failed to start or is shutting down/);
+    }
+    expect([made, [...registry]]).toEqual([[], []]);
+    expect(serviceConfig.observed).toBe(false);
+  });
+
+  it('closes a client that is created while startup collects the problems of other clients', async () => {
+    const problems = problemsOf(obtain({ ...shop, name: 'other', timeoutMs: -1 }));
+    await obtain(shop);
+    await problems;
+    expect(made[0]?.methodCalls).toEqual(['close']);
   });
 
   it('rejects a client created at run time whose name belongs to a client that waits for its first service config', async () => {

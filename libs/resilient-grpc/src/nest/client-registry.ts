@@ -177,6 +177,10 @@ export class ClientRegistry extends GrpcClients {
       release(resolved.settings);
       return this.verdict;
     }
+    if (this.hasFailed) {
+      release(resolved.settings);
+      throw notCreated(definition);
+    }
     if (resolved.settings.live === undefined) return this.register(defined, resolved);
     const client = this.createWhenConfigured(defined, resolved);
     this.waiting.set(name, { ...defined, client });
@@ -282,6 +286,14 @@ export class ClientRegistry extends GrpcClients {
     return Promise.all([...this].map((client) => client.drain({ timeoutMs }, limit)));
   }
 
+  /**
+   * True if startup failed and has closed all clients; Nest still runs the asynchronous factories of other modules. False while `fail`
+   * collects problems, because it then closes the new clients, too.
+   */
+  private get hasFailed(): boolean {
+    return this.failed && !this.hasStarted && this.pending === undefined;
+  }
+
   private resolve({ definition, settings, interceptorOf }: Defined): SettingsResolution {
     const { label, path, services } = definition;
     const { clock, random } = this.dependencies;
@@ -332,7 +344,7 @@ export class ClientRegistry extends GrpcClients {
    * Creates a client once its first service config has arrived or the wait has timed out, because a client creates its channel only once.
    */
   private async createWhenConfigured(defined: Defined, resolution: Resolution): Promise<ResilientGrpcClient> {
-    const { name, path, label } = defined.definition;
+    const { name, path } = defined.definition;
     try {
       await resolution.settings.live?.first;
     } catch (error) {
@@ -342,10 +354,10 @@ export class ClientRegistry extends GrpcClients {
       return this.fail(isGrpcConfigurationError(error) ? error.problems : [problem]);
     }
     this.waiting.delete(name);
-    if ((!this.failed || this.hasStarted) && this.open) return this.register(defined, resolution);
+    if (!this.hasFailed && this.open) return this.register(defined, resolution);
     // During the wait, startup failed or the shutdown began.
     release(resolution.settings);
-    throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
+    throw notCreated(defined.definition);
   }
 
   /** Rejects with the problems of all failures that occur in one turn of the event loop, so that a failed startup reports all of them. */
@@ -388,6 +400,10 @@ function differenceProblems(known: Defined, { definition, settings }: Defined): 
 
 function loggerOf(label: string): LibraryLogger {
   return new LibraryLogger(`ResilientGrpc:${label}`);
+}
+
+function notCreated({ label }: ClientDefinition): Error {
+  return new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
 }
 
 /** Releases settings that no client uses. */

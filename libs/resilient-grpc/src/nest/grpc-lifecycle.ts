@@ -44,7 +44,8 @@ export interface ServerDrainHandle {
  * Ties the clients to the application's shutdown, which has two steps. Before Nest closes its servers, readiness turns off and streams end
  * according to their `onDrain`, because a request that relays an open stream would keep the server open. Calls of requests that are still
  * being served continue. After Nest has closed its servers, calls finish and channels close. The drain timeout covers both steps. It starts
- * with the first hook that Nest calls, and includes the time that Nest takes to close its servers.
+ * with the first hook that Nest calls, and includes the time that Nest takes to close its servers. With a timeout of 0, the clients close
+ * immediately after Nest has closed its servers, as Nest's own clients do.
  */
 export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
@@ -122,7 +123,8 @@ export class GrpcLifecycle
   }
 
   private watch(ms: number): void {
-    if (this.registry.size === 0) return;
+    // Requests in progress need the clients until Nest has closed its servers.
+    if (this.registry.size === 0 || this.registry.drainOptions.timeoutMs === 0) return;
     this.watchdog ??= this.dependencies.clock.setTimer(() => void this.onTimeout(), ms, true);
   }
 

@@ -25,7 +25,11 @@ export interface ResilientGrpcModuleOptions {
 
 /** Timing of the shutdown of all clients, or of a server. */
 export interface DrainOptions {
-  /** Maximum duration of the whole shutdown in milliseconds, 0 or more; calls that last longer are cut off. @defaultValue 10000 */
+  /**
+   * Maximum duration of the whole shutdown in milliseconds, 0 or more; calls that last longer are cut off. With 0, a server cuts off calls
+   * when the shutdown starts, and clients cut off calls after Nest has closed its servers, however long that takes.
+   * @defaultValue 10000
+   */
   readonly timeoutMs?: number | undefined;
   /**
    * Delay in milliseconds between turning readiness off and the rest of the shutdown, 0 or more; part of `timeoutMs`. Terminus's

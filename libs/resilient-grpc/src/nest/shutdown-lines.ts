@@ -17,7 +17,11 @@ export function shutdownLine(
 ): LogLine {
   const delay =
     readinessDelayMs === 0 ? '' : `; new calls are accepted for ${duration(readinessDelayMs)} (readinessDelayMs)`;
-  const limit = `calls that do not end within ${duration(timeoutMs)} (drain.timeoutMs of ${module}) are cut off`;
+  const end =
+    timeoutMs === 0 && module === 'ResilientGrpcModule'
+      ? 'before Nest has closed its servers'
+      : `within ${duration(timeoutMs)}`;
+  const limit = `calls that do not end ${end} (drain.timeoutMs of ${module}${timeoutMs === 0 ? ' is 0' : ''}) are cut off`;
   const streams = module === 'ResilientGrpcServerModule' ? "; streams end earlier unless onDrain is 'finish'" : '';
   const text = `shutdown started with ${open} running; ${limit}${streams}${delay}`;
   return new LogLine('log', text, { event: 'drain-start', open, timeoutMs, readinessDelayMs });

@@ -39,7 +39,7 @@ function connection({ start = () => Promise.resolve() }: { start?: () => Promise
   const messages: number[] = [];
   const metadata = new Metadata();
   metadata.set('x-tenant', 'shop');
-  const open = (authority?: string) =>
+  const open = (authority?: string, more?: { onConnectionEnd: () => void }) =>
     ConnectionStream.open(subchannel, {
       path: '/grpc.health.v1.Health/Watch',
       metadata,
@@ -47,6 +47,7 @@ function connection({ start = () => Promise.resolve() }: { start?: () => Promise
       authority,
       onMessage: (bytes) => messages.push(bytes.length),
       onEnd: (end) => ends.push(end),
+      ...more,
     })!;
   return {
     open,
@@ -106,6 +107,34 @@ describe('ConnectionStream', () => {
     changeState();
     receive(2);
     expect([ends, messages, actions.at(-1)]).toEqual([[undefined], [], 'cancel 1']);
+  });
+
+  it('reports the end of the connection once if the stream has ended with a status, and does not cancel the ended call', async () => {
+    const { open, actions, ends, finish, changeState, listeners } = connection();
+    let connectionEnds = 0;
+    const stream = open(undefined, { onConnectionEnd: () => (connectionEnds += 1) });
+    await settled();
+    finish(StatusCode.UNIMPLEMENTED);
+    finish(StatusCode.OK);
+    expect([ends.length, connectionEnds, stream.isOver]).toEqual([1, 0, false]);
+    changeState();
+    changeState();
+    stream.cancel();
+    expect([ends.length, connectionEnds, stream.isOver, listeners.size]).toEqual([1, 1, true, 0]);
+    expect(actions.filter((action) => action.startsWith('cancel'))).toEqual([]);
+  });
+
+  it('does not report the end of the connection if the stream was cancelled, or if the connection ended it', async () => {
+    for (const end of ['finish and cancel', 'cancel', 'end the connection'] as const) {
+      const { open, finish, changeState, listeners } = connection();
+      let connectionEnds = 0;
+      const stream = open(undefined, { onConnectionEnd: () => (connectionEnds += 1) });
+      await settled();
+      if (end === 'finish and cancel') finish(StatusCode.UNIMPLEMENTED);
+      if (end !== 'end the connection') stream.cancel();
+      changeState();
+      expect([connectionEnds, listeners.size]).toEqual([0, 0]);
+    }
   });
 
   it('reports nothing after a stream is cancelled, even if grpc-js has not created the stream yet', async () => {

@@ -30,6 +30,11 @@ export interface StreamOpening {
    * no more calls, or because the channel was replaced or no longer uses the connection.
    */
   onEnd(end: StreamEnd | undefined): void;
+  /**
+   * Called once if the connection ends, for the reasons above, after the stream has ended with a status; not called after `cancel`. With
+   * this callback, the stream observes its connection until then, so its owner must call `cancel` when it no longer needs the callback.
+   */
+  onConnectionEnd?(): void;
 }
 
 /**
@@ -40,6 +45,8 @@ export interface StreamOpening {
 export class ConnectionStream {
   /** True if no callback follows. */
   isOver = false;
+  /** True if the stream has ended with a status. */
+  private hasStatus = false;
 
   private constructor(
     private readonly subchannel: SubchannelInterface,
@@ -58,12 +65,16 @@ export class ConnectionStream {
   }
 
   cancel(): void {
-    if (this.markOver()) this.cancelCall();
+    if (this.markOver() && !this.hasStatus) this.cancelCall();
   }
 
-  /** Ends the stream without a status; `StreamOpening.onEnd` lists the reasons. */
+  /** Ends the stream without a status, or reports the end of its connection; `StreamOpening.onEnd` lists the reasons. */
   readonly endWithConnection = (): void => {
     if (!this.markOver()) return;
+    if (this.hasStatus) {
+      this.opening.onConnectionEnd?.();
+      return;
+    }
     this.cancelCall();
     this.opening.onEnd(undefined);
   };
@@ -96,7 +107,7 @@ export class ConnectionStream {
     };
     Promise.resolve(begun.start(opening.metadata.clone(), listener)).then(() => {
       // grpc-js creates the stream even if the call has already been cancelled.
-      if (this.isOver) this.cancelCall();
+      if (this.isOver || this.hasStatus) this.cancelCall();
       else runInBackground(call);
     }, failed);
     Promise.resolve(begun.sendMessageWithContext({}, request)).catch(failed);
@@ -105,7 +116,10 @@ export class ConnectionStream {
   }
 
   private end(end: StreamEnd): void {
-    if (this.markOver()) this.opening.onEnd(end);
+    if (this.isOver || this.hasStatus) return;
+    this.hasStatus = true;
+    if (this.opening.onConnectionEnd === undefined) this.markOver();
+    this.opening.onEnd(end);
   }
 
   private markOver(): boolean {

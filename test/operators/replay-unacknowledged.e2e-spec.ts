@@ -17,7 +17,7 @@ import {
   type ScriptedGrpcServer,
   waitFor,
 } from 'nestjs-resilient-grpc/testing';
-import { from, lastValueFrom, tap, toArray, type Observable } from 'rxjs';
+import { from, lastValueFrom, Subject, tap, toArray, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { SessionRequest } from '../../src/gen/orders.pb.js';
 import {
@@ -238,6 +238,37 @@ describe('end of a session', () => {
     expect(await result).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
     expect(source).toMatchObject({ taken: 50, returned: true });
     expect(server.counts('Bidi').calls).toBe(1);
+  });
+
+  /** Starts a session whose Observable has pushed 150 messages, of which the server has read 50. */
+  async function startPushedSession() {
+    const server = await startServer();
+    const client = await startClient({ url: server.url });
+    let acknowledgeAll = (): void => undefined;
+    const allowed = new Promise<void>((resolve) => (acknowledgeAll = resolve));
+    server.script('Bidi', (call) => ({ messages: later(call as ScriptedCall<Echo>, 50, allowed) }));
+    const pushed = new Subject<EchoRequest>();
+    const result = toList(sessionOf(client.getService<EchoService>('Echo'), pushed)).catch((error: unknown) => error);
+    for (const number of numbers(150)) pushed.next({ number });
+    await waitFor(() => server.calls('Bidi')[0]?.requests.length === 50);
+    return { server, client, pushed, result, acknowledgeAll: () => acknowledgeAll() };
+  }
+
+  it('sends all messages that an Observable has pushed to a replayed session before a drain of the client', async () => {
+    const { server, client, pushed, result, acknowledgeAll } = await startPushedSession();
+    const drained = client.drain({ timeoutMs: 25_000 });
+    await waitFor(() => !pushed.observed);
+    acknowledgeAll();
+    expect(await drained).toMatchObject({ completed: 1, cancelled: 0 });
+    expect(await result).toHaveLength(150);
+    expect(arrivedAt(server)).toEqual(numbers(150));
+  });
+
+  it('fails a replayed session if the timeout of a drain ends before all messages that an Observable has pushed are acknowledged', async () => {
+    const { server, client, result } = await startPushedSession();
+    expect(await client.drain({ timeoutMs: 50 })).toMatchObject({ completed: 0, cancelled: 1 });
+    expect(await result).toMatchObject({ reason: 'draining' });
+    expect(arrivedAt(server)).toEqual(numbers(50));
   });
 
   it('fails a replayed session if the client closes', async () => {

@@ -45,7 +45,11 @@ export class CancellableRun<T> {
     if (this.subscription === undefined || this.end === undefined) return;
     const end = this.end;
     this.end = undefined;
-    this.subscription.unsubscribe();
-    end();
+    try {
+      this.subscription.unsubscribe();
+    } finally {
+      // A finalizer may throw. RxJS then emits the end, too, and reports the error.
+      end();
+    }
   }
 }

@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs';
+import { LinkedQueue } from '../call/linked-queue.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ResumeError } from '../errors/resume-error.js';
 import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
@@ -15,6 +16,14 @@ export const PLAIN_PREFETCH = 16;
 export interface HeldLimits<T> extends LedgerLimits {
   /** Size of a message in bytes. */
   readonly bytesOf: (message: T) => number;
+  /** Requests buffered messages while the sink has room for them. Called when a message exceeds a limit, before `overflow`. */
+  readonly makeRoom?: () => void;
+}
+
+interface HeldMessage<T> {
+  readonly message: T;
+  readonly bytes: number;
+  next: HeldMessage<T> | undefined;
 }
 
 const DEFAULT_LIMITS: HeldLimits<unknown> = { messages: MAX_HELD_MESSAGES, bytes: Infinity, bytesOf: () => 0 };
@@ -27,7 +36,7 @@ export class PlainSource<T> implements StreamSource {
   readonly prefetch = PLAIN_PREFETCH;
 
   private readonly run = new CancellableRun<T>();
-  private readonly buffer: T[] = [];
+  private readonly buffer = new LinkedQueue<HeldMessage<T>>();
   private bufferedBytes = 0;
   private end: (() => void) | undefined;
   private isDelivering = false;
@@ -40,6 +49,11 @@ export class PlainSource<T> implements StreamSource {
     private readonly limits: HeldLimits<T> = DEFAULT_LIMITS,
     private isSinkReady = true,
   ) {}
+
+  /** Number of buffered messages. */
+  get queued(): number {
+    return this.buffer.size;
+  }
 
   begin(): void {
     this.run.start(this.observable, {
@@ -54,8 +68,15 @@ export class PlainSource<T> implements StreamSource {
     this.deliver();
   }
 
+  /** Unsubscribes from the Observable, which must not have ended. Buffered messages are still delivered, then the completion. */
+  finish(): void {
+    this.run.stop();
+    this.endWith(this.end ?? (() => this.sink.complete()));
+  }
+
   unsubscribe(): void {
-    this.buffer.length = 0;
+    this.buffer.clear();
+    this.bufferedBytes = 0;
     this.end = undefined;
     this.run.stop();
   }
@@ -63,15 +84,21 @@ export class PlainSource<T> implements StreamSource {
   private take(message: T): void {
     const { buffer, limits } = this;
     const bytes = limits.bytesOf(message);
-    buffer.push(message);
+    buffer.push({ message, bytes, next: undefined });
     this.bufferedBytes += bytes;
     this.deliver();
-    const { length } = buffer;
-    // A single message may have any size, as in `ReplayLedger`.
-    if (length <= 1 || (length <= limits.messages && this.bufferedBytes <= limits.bytes)) return;
-    const held = { messages: length - 1, bytes: this.bufferedBytes - bytes };
+    if (!this.exceedsLimits()) return;
+    limits.makeRoom?.();
+    if (!this.exceedsLimits()) return;
+    const held = { messages: buffer.size - 1, bytes: this.bufferedBytes - bytes };
     this.unsubscribe();
     this.overflow(held);
+  }
+
+  /** A single message may have any size, as in `ReplayLedger`. */
+  private exceedsLimits(): boolean {
+    const { buffer, limits } = this;
+    return buffer.size > 1 && (buffer.size > limits.messages || this.bufferedBytes > limits.bytes);
   }
 
   private endWith(end: () => void): void {
@@ -86,14 +113,14 @@ export class PlainSource<T> implements StreamSource {
   private deliver(): void {
     if (this.isDelivering) return;
     this.isDelivering = true;
-    while (this.isSinkReady && this.buffer.length > 0) {
-      // The cast is safe: `buffer` is not empty.
-      const message = this.buffer.shift() as T;
-      this.bufferedBytes -= this.limits.bytesOf(message);
-      this.isSinkReady = this.sink.next(message) !== false;
+    while (this.isSinkReady) {
+      const held = this.buffer.shift();
+      if (held === undefined) break;
+      this.bufferedBytes -= held.bytes;
+      this.isSinkReady = this.sink.next(held.message) !== false;
     }
     this.isDelivering = false;
-    if (this.buffer.length > 0) return;
+    if (this.buffer.size > 0) return;
     const { end } = this;
     this.end = undefined;
     end?.();

@@ -1,5 +1,5 @@
 import { StreamIterator } from '../call/stream-iterator.js';
-import type { StreamSink, StreamSource } from '../call/stream-source.js';
+import type { StreamSink } from '../call/stream-source.js';
 import { ReplayError } from '../errors/replay-error.js';
 import {
   bufferLimits,
@@ -9,7 +9,7 @@ import {
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
 import { describeData } from '../policy/options/describe-value.js';
-import { replaySource, type SourceInput } from './replay-source.js';
+import { replaySource, type ReplaySource, type SourceInput } from './replay-source.js';
 
 /** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
 export type ReplayId = PropertyKey | bigint;
@@ -39,7 +39,7 @@ export interface OutgoingCallbacks {
  */
 export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<LedgerEntry<Id, Out>> {
   private readonly ledger: ReplayLedger<Id, Out>;
-  private readonly source: StreamSource;
+  private readonly source: ReplaySource;
   private readonly ids = new ReplayIds();
   /** Messages of the current call. */
   private messages: AsyncIterable<Out> | undefined;
@@ -65,7 +65,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
       input,
       (message) => this.entryOf(message),
       this,
-      bufferLimits(rules.limits),
+      { ...bufferLimits(rules.limits), makeRoom: () => this.fillLedger() },
       (held) => this.sourceOverflowed(held),
     );
   }
@@ -73,6 +73,11 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
   /** Number of unacknowledged messages. */
   get unacknowledged(): number {
     return this.ledger.size;
+  }
+
+  /** Number of messages that were read from the source and are neither sent nor unacknowledged yet. */
+  get queued(): number {
+    return this.source.queued + (this.waiting === undefined ? 0 : 1);
   }
 
   /** Number of unacknowledged messages that were sent on the current call. */
@@ -143,9 +148,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
 
   /** Stops reading from the source. Messages already read are still sent. */
   finish(): void {
-    this.source.unsubscribe();
-    this.hasEnded = true;
-    this.serve();
+    if (!this.hasEnded) this.source.finish();
   }
 
   /** Closes the source and ends the messages of the current call. */
@@ -178,6 +181,11 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
 
   error(error: unknown): void {
     this.callbacks.onOutgoingError(error);
+  }
+
+  /** Moves buffered messages into the ledger while there is room, because an idle or slow call has not read them yet. */
+  private fillLedger(): void {
+    while (this.lookAhead());
   }
 
   private sourceOverflowed(held: LedgerLimits): void {

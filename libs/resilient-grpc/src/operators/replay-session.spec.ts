@@ -1,4 +1,4 @@
-import { NEVER } from 'rxjs';
+import { NEVER, Subject } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ReplayError } from '../errors/replay-error.js';
 import { ResumeError } from '../errors/resume-error.js';
@@ -9,6 +9,7 @@ import {
   sessionOptions,
   sessionStarter,
   type MemoryCall,
+  type Numbered,
 } from '../testing/spec-support/memory-session.js';
 import { turn } from '../testing/virtual-clock.js';
 import { VirtualScheduler } from '../testing/virtual-scheduler.js';
@@ -208,6 +209,76 @@ describe('replay session after a call', () => {
     await time.pass(100);
     server.call.sink.error(lost);
     expect(ends).toEqual([lost]);
+  });
+});
+
+describe('replay session at shutdown', () => {
+  /** Starts a session whose Observable has pushed six messages, of which the server has read two. */
+  async function startPushed() {
+    const server = new MemorySessions();
+    const pushed = new Subject<Numbered>();
+    const { ends } = start(server, pushed, { maxUnacknowledged: 2 });
+    for (let id = 1; id <= 6; id++) pushed.next({ id });
+    await turn();
+    expect(server.call.received).toEqual([1, 2]);
+    server.call.scope?.complete();
+    return { server, pushed, ends };
+  }
+
+  it('sends the messages that an Observable pushed before the shutdown, and completes once all are acknowledged', async () => {
+    const { server, pushed, ends } = await startPushed();
+    expect(pushed.observed).toBe(false);
+    for (let id = 1; id <= 6; id++) {
+      expect(ends).toEqual([]);
+      server.call.ack(id);
+      await turn();
+    }
+    expect(server.call).toMatchObject({ received: [1, 2, 3, 4, 5, 6] });
+    expect(ends).toEqual(['complete']);
+    expect(time.pending).toBe(0);
+  });
+
+  it('fails a replay session if its call ends during the shutdown before all messages that an Observable pushed are sent', async () => {
+    const { server, ends } = await startPushed();
+    server.call.ack(1, 2);
+    await turn();
+    server.call.ack(3, 4);
+    server.call.sink.error(lost);
+    expect(ends).toEqual([lost]);
+    const other = await startPushed();
+    other.server.call.ack(1);
+    other.server.call.sink.complete();
+    expect(other.ends).toMatchObject([
+      {
+        reason: 'unacknowledged',
+        message: 'The server ended the call cleanly, but did not acknowledge 2 messages sent to it',
+      },
+    ]);
+  });
+
+  it('fails a replay session if the shutdown starts during a backoff and messages that an Observable pushed are not sent', async () => {
+    const server = new MemorySessions();
+    const pushed = new Subject<Numbered>();
+    const { ends } = start(server, pushed);
+    const { scope } = server.call;
+    server.call.sink.error(lost);
+    pushed.next({ id: 1 });
+    scope?.complete();
+    expect(ends).toEqual([lost]);
+    expect(server.calls).toHaveLength(1);
+  });
+
+  it('counts the messages that are not sent in the error of a replay session that ends between two calls', async () => {
+    const server = new MemorySessions();
+    const pushed = new Subject<Numbered>();
+    const { ends } = start(server, pushed);
+    const { scope } = server.call;
+    server.call.sink.complete();
+    for (let id = 1; id <= 3; id++) pushed.next({ id });
+    scope?.complete();
+    expect(ends).toMatchObject([
+      { reason: 'unacknowledged', message: 'The session ended with 1 message unacknowledged, 2 messages queued' },
+    ]);
   });
 });
 

@@ -133,7 +133,9 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
       calls.succeed();
       return;
     }
-    const message = `The session ended with ${messageCount(outgoing.unacknowledged)} unacknowledged`;
+    const { unacknowledged, queued } = outgoing;
+    const unsent = queued === 0 ? '' : `, ${messageCount(queued)} queued`;
+    const message = `The session ended with ${messageCount(unacknowledged)} unacknowledged${unsent}`;
     calls.fail(failure?.error ?? this.errorOf('unacknowledged', message));
   }
 

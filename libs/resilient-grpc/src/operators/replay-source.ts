@@ -2,7 +2,7 @@ import { from, map, tap, type Observable, type ObservableInput } from 'rxjs';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
 import { IteratorSource, isAsyncIterable, isIterable } from '../call/iterator-source.js';
-import { PlainSource } from './plain-source.js';
+import { PlainSource, type HeldLimits } from './plain-source.js';
 
 /** Input from which messages are read. */
 export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
@@ -17,6 +17,14 @@ export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | un
   }
 }
 
+/** Source of a session's outgoing messages. */
+export interface ReplaySource extends StreamSource {
+  /** Number of messages that were read and not delivered yet. */
+  readonly queued: number;
+  /** Stops reading, if the source has not ended. Messages already read are still delivered, then the completion. */
+  finish(): void;
+}
+
 /**
  * Creates a source, paused at first, that converts each message of `input` to an item. An iterable is pulled; this includes gRPC calls,
  * which are AsyncIterables. An Observable pushes at its own speed, even while the source is paused. `begin` therefore subscribes to it and
@@ -27,16 +35,17 @@ export function replaySource<M, T extends { readonly bytes: number }>(
   input: SourceInput<M>,
   itemOf: (message: M) => T,
   sink: StreamSink<T>,
-  room: LedgerLimits,
+  room: Omit<HeldLimits<T>, 'bytesOf'>,
   overflow: (held: LedgerLimits) => void,
-): StreamSource {
+): ReplaySource {
   if (isPulled(input)) return new IterableReplaySource(input, itemOf, sink);
   const items = input.pipe(map(itemOf), tap({ error: (error: unknown) => sink.error(error) }));
   return new PlainSource(items, sink, overflow, { ...room, bytesOf: ({ bytes }) => bytes }, false);
 }
 
-class IterableReplaySource<M, T> implements StreamSource {
+class IterableReplaySource<M, T> implements ReplaySource {
   readonly prefetch = 1;
+  readonly queued = 0;
   private source: IteratorSource<M> | undefined;
 
   constructor(
@@ -65,6 +74,11 @@ class IterableReplaySource<M, T> implements StreamSource {
       return;
     }
     this.source.pull();
+  }
+
+  finish(): void {
+    this.unsubscribe();
+    this.sink.complete();
   }
 
   unsubscribe(): void {

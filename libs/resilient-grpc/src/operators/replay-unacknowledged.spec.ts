@@ -271,31 +271,57 @@ describe('buffer limits', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails the replay session if another message follows one that exceeds maxUnacknowledgedBytes', async () => {
+  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails the replay session if more than 1 MiB follows a message that exceeds maxUnacknowledgedBytes', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
-    for (const id of upTo(2_000)) pushed.next({ id });
+    for (const id of upTo(4_000)) pushed.next({ id });
     expect(many.ends).toEqual([]);
+    pushed.next({ id: 4_001 });
+    expect(many.ends).toMatchObject([{ reason: 'source-too-fast' }]);
     const other = new Subject<Numbered>();
     const { ends } = start(new MemorySessions(false), other, { maxUnacknowledgedBytes: 10, size });
     other.next({ id: 1, bytes: 5_000_000 });
     expect(ends).toEqual([]);
-    other.next({ id: 2, bytes: 1 });
+    other.next({ id: 2, bytes: 2 ** 20 });
+    expect(ends).toEqual([]);
+    other.next({ id: 3, bytes: 1 });
     expect(ends).toMatchObject([{ reason: 'source-too-fast' }]);
   });
 
-  it('fails a replay session if the source is an infinite synchronous Observable', () => {
-    let pushed = 0;
-    const endless = new Observable<Numbered>((subscriber) => {
-      while (!subscriber.closed) subscriber.next({ id: ++pushed });
-    });
-    const server = new MemorySessions();
-    const { ends } = start(server, endless);
-    expect(ends).toMatchObject([{ reason: 'source-too-fast' }]);
-    expect(pushed).toBe(1_001);
-    expect(server.calls).toEqual([]);
+  it('accepts a burst of maxUnacknowledged messages and a full buffer from an Observable before the call reads', async () => {
+    const server = new MemorySessions(false);
+    const pushed = new Subject<Numbered>();
+    const { ends } = start(server, pushed);
+    for (const id of upTo(1_004)) pushed.next({ id });
+    expect(ends).toEqual([]);
+    void server.call.readAll();
+    await turn();
+    expect(server.call.received).toEqual(upTo(4));
+    for (const id of upTo(1_004)) {
+      server.call.ack(id);
+      await turn();
+    }
+    expect(server.call.received).toEqual(upTo(1_004));
   });
+
+  it.each([
+    [4, 1_005],
+    [1_000, 2_001],
+  ])(
+    'fails a replay session if the source is an infinite synchronous Observable (maxUnacknowledged: %d)',
+    (maxUnacknowledged, limit) => {
+      let pushed = 0;
+      const endless = new Observable<Numbered>((subscriber) => {
+        while (!subscriber.closed) subscriber.next({ id: ++pushed });
+      });
+      const server = new MemorySessions();
+      const { ends } = start(server, endless, { maxUnacknowledged });
+      expect(ends).toMatchObject([{ reason: 'source-too-fast' }]);
+      expect(pushed).toBe(limit);
+      expect(server.calls).toEqual([]);
+    },
+  );
 });
 
 describe('end of a replay session', () => {

@@ -106,7 +106,8 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * A call is half-closed when `outgoing` has ended and every unacknowledged message has been sent on the call. The session completes once
  * everything is acknowledged and the call has ended cleanly. If a call ends cleanly before that, for example because the server is
  * draining, another call follows. An error from `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing`
- * and completes once the messages already read are acknowledged.
+ * and completes once the messages already read are acknowledged, including those that an Observable has pushed. If its call ends before
+ * that, the session fails.
  *
  * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
  * `replayUnacknowledged`. If the reader stops reading, no acknowledgments arrive, so the session stops sending at its limits.

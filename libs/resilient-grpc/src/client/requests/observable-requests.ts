@@ -1,4 +1,5 @@
 import type { Unsubscribable } from 'rxjs';
+import { LinkedQueue } from '../../call/linked-queue.js';
 import { MESSAGE_OVERHEAD_BYTES } from '../../policy/replay/replay-limits.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer, type UnlimitedConsumer } from './message-consumer.js';
 
@@ -7,7 +8,7 @@ export interface Subscribable {
   subscribe(observer: { next(value: unknown): void; error(error: unknown): void; complete(): void }): Unsubscribable;
 }
 
-/** A buffered item in a linked list. Shifting each item off a long array would take quadratic time. */
+/** A buffered item. */
 interface Item {
   readonly kind: 'message' | 'encoded' | 'error' | 'end';
   readonly value: unknown;
@@ -29,9 +30,7 @@ const ASSUMED_MESSAGE_BYTES = 1_024;
  */
 export class ObservableRequests implements RequestSource {
   readonly pushes = true;
-  private first: Item | undefined;
-  private last: Item | undefined;
-  private bufferedItems = 0;
+  private readonly buffer = new LinkedQueue<Item>();
   /** Number of items at the front of the buffer that were pushed before this turn. */
   private earlierItems = 0;
   private queuedBytes = 0;
@@ -68,17 +67,12 @@ export class ObservableRequests implements RequestSource {
   }
 
   pull(): void {
-    const item = this.first;
+    const item = this.buffer.shift();
     if (item === undefined) {
       this.isPullPending = true;
       return;
     }
     this.bytesSinceTaken = this.messagesSinceTaken = 0;
-    this.first = item.next;
-    if (this.first === undefined) this.last = undefined;
-    // If `next` were kept, an item in the old generation would keep all later items from being collected with the young generation.
-    item.next = undefined;
-    this.bufferedItems -= 1;
     if (this.earlierItems > 0) this.earlierItems -= 1;
     this.queuedBytes -= item.bytes;
     this.give(item.kind, item.value);
@@ -91,7 +85,7 @@ export class ObservableRequests implements RequestSource {
 
   close(): undefined {
     this.closed = true;
-    this.first = this.last = undefined;
+    this.buffer.clear();
     this.release();
   }
 
@@ -128,7 +122,9 @@ export class ObservableRequests implements RequestSource {
   private exceedsLimit(limits: MessageConsumer, bytes: number): boolean {
     const { bytesSinceTaken, messagesSinceTaken } = this;
     if (bytes <= limits.maxQueuedBytes) return false;
-    return limits.exceedsLimit?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.first?.at }) ?? true;
+    return (
+      limits.exceedsLimit?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.buffer.first?.at }) ?? true
+    );
   }
 
   private push(kind: Item['kind'], value: unknown, bytes: number): void {
@@ -138,11 +134,7 @@ export class ObservableRequests implements RequestSource {
       this.give(kind, value);
       return;
     }
-    const item: Item = { kind, value, bytes, at: this.limits?.now?.(), next: undefined };
-    if (this.last === undefined) this.first = item;
-    else this.last.next = item;
-    this.last = item;
-    this.bufferedItems += 1;
+    this.buffer.push({ kind, value, bytes, at: this.limits?.now?.(), next: undefined });
     this.queuedBytes += bytes;
     if (kind === 'message') this.burstMessages += 1;
     if (this.hasItemsInTurn || kind === 'end' || kind === 'error') return;
@@ -153,7 +145,7 @@ export class ObservableRequests implements RequestSource {
   private readonly endTurn = (): void => {
     const { burstMessages, limits } = this;
     this.hasItemsInTurn = false;
-    this.earlierItems = this.bufferedItems;
+    this.earlierItems = this.buffer.size;
     this.burstMessages = 0;
     if (this.closed || limits === undefined) return;
     if (burstMessages * ASSUMED_MESSAGE_BYTES > limits.maxQueuedBytes) limits.onBurst(burstMessages);

@@ -78,6 +78,7 @@ function make(state: ConnectivityState = 'READY') {
     channel.handle(made[index] as unknown as WireChannel, {
       type: 'connect-failed',
       address: '10.0.0.7:50051',
+      isFurther: false,
       failure,
     });
   };

@@ -375,20 +375,12 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const real = withAbortableTunnel(realSubchannel(subchannel), options);
     let connection = this.known.get(real);
     if (connection === undefined) {
-      const handleAndReconsider = (event: PolicyEvent): void => {
+      const onEvent = (event: PolicyEvent): void => {
         handle(event);
         if (event.type === 'connection') this.handover?.endpointChanged();
       };
       const watch = isFirst ? this.healthWatch(owner) : undefined;
-      connection = new ObservedConnection(
-        subchannel,
-        handleAndReconsider,
-        seams,
-        this.useChanged,
-        watch,
-        key,
-        !isFirst,
-      );
+      connection = new ObservedConnection(subchannel, onEvent, seams, this.useChanged, watch, key, !isFirst);
       this.known.set(real, connection);
     }
     const gate = isFirst && this.isBalancing ? endpoints : undefined;

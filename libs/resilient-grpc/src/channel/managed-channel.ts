@@ -624,7 +624,7 @@ export class ManagedChannel implements CallTransport {
     old.retire();
     this.stopAge();
     this.stateChanged(channel, channel.state, undefined);
-    // No outage has begun, so no early reconnect is scheduled: the failures of a pending replacement are not counted.
+    // The failures of a pending replacement start no outage, so no early reconnect would end its backoff.
     if (channel.state === 'TRANSIENT_FAILURE') channel.endBackoff();
     this.suspicion.replaced();
   }

@@ -257,7 +257,7 @@ describe('replay session at shutdown', () => {
   });
 
   it('fails a replay session if the shutdown starts during a backoff and messages that an Observable pushed are not sent', async () => {
-    const server = new MemorySessions();
+    const server = new MemorySessions(false);
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);
     const { scope } = server.call;

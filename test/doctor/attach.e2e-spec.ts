@@ -254,7 +254,7 @@ describe('attach to an unusable URL', () => {
     const { code, stderr } = await attachOnce(`${url}${path}`);
     expect(code).toBe(1);
     expect(stderr).toContain(message);
-    expect(stderr).toContain('write the path of ResilientGrpcDashboardModule');
+    expect(stderr).toContain('write the URL of the dashboard page');
   });
 
   it.each<[string, RequestListener, string]>([

@@ -474,6 +474,20 @@ describe('release without free streams', () => {
     expect(released.length - before).toBeLessThan(250);
   });
 
+  it('sends the calls that the pace allowed but the stream limit stopped as soon as streams are free', () => {
+    const { clock, channel, release, released } = make(5_000);
+    channel.freeStreams = 0;
+    release.begin(true);
+    clock.advance(100);
+    for (const freeStreams of [1, Infinity]) {
+      channel.freeStreams = freeStreams;
+      release.begin(true);
+      clock.advance(0);
+    }
+    // The release bound requires 350 calls per second: 35 per step.
+    expect(released).toHaveLength(35);
+  });
+
   it('sends lost calls at their pace while calls without a pace take every other free stream', () => {
     const { clock, channel, release, released, push } = make(100, (number) => ({ rateLimited: number <= 100 }));
     for (let number = 101; number <= 400; number++) push(number);

@@ -68,7 +68,7 @@ export class PlainSource<T> implements StreamSource {
     this.deliver();
   }
 
-  /** Unsubscribes from the Observable, which must not have ended. Buffered messages are still delivered, then the completion. */
+  /** Unsubscribes from the Observable, whose end is not delivered yet. Buffered messages are still delivered, then the completion. */
   finish(): void {
     this.run.stop();
     this.endWith(this.end ?? (() => this.sink.complete()));

@@ -193,6 +193,25 @@ describe('CallRelease', () => {
     expect(waiting.size).toBe(0);
   });
 
+  it('compares the latency of each released call with that of its own method, and not with that of a faster one', () => {
+    const slow = '/orders.v1.Orders/Create';
+    const pathOf = (number: number) => (number % 2 === 0 ? slow : PATH);
+    const { clock, release, released, load } = make(400, (number) => ({ path: pathOf(number) }));
+    for (let i = 0; i < 500; i++) {
+      load.callStarted(clock.now());
+      load.answered(5, PATH);
+      if (i % 2 === 0) load.answered(300, slow);
+    }
+    release.begin(true);
+    let answered = 0;
+    for (let ms = 0; ms < 3_000; ms += 10) {
+      clock.advance(10);
+      for (const { waiter } of released.slice(answered)) release.ended(waiter, waiter.path === slow ? 310 : 5);
+      answered = released.length;
+    }
+    expect(released).toHaveLength(400);
+  });
+
   it('skips waiting calls with less time left than a call usually takes after an outage', () => {
     const { clock, release, released, waiting, load } = make(4, (number) =>
       number % 2 === 0 ? { deadline: Date.UTC(2026, 0, 1) + 30 } : { deadline: Date.UTC(2026, 0, 1) + 1_000 },

@@ -46,6 +46,8 @@ export class CallRelease {
   private pacesAll = false;
   /** Calls that `pace` released and that have not ended. The results of other calls must not change its counters. */
   private readonly released = new Set<object>();
+  /** Median latencies at the start of the release, by method path. During the release, slow responses raise the medians. */
+  private usualMs: ReadonlyMap<string | undefined, number> = new Map();
   /** True while waiting calls need only a free stream. New calls then join the end of the queue. */
   awaitsStream = false;
   /** Like `awaitsStream`, but stays true when a stream becomes free for only some of the calls. */
@@ -96,10 +98,9 @@ export class CallRelease {
   /** Reports the end of a released call. */
   ended(call: ReleasedCall, result: ReleasedCallResult): void {
     if (!this.released.delete(call)) return;
-    const { clock, load } = this.dependencies;
-    const now = clock.now();
+    const now = this.dependencies.clock.now();
     const kind = call.expectsPromptResponse ? 'unary' : 'stream';
-    if (typeof result === 'number') this.pace?.answered(result, now, kind, load.medianOf(call.path));
+    if (typeof result === 'number') this.pace?.answered(result, now, kind, this.usualMs.get(call.path));
     else this.pace?.[result](now, kind);
   }
 
@@ -142,6 +143,7 @@ export class CallRelease {
     // The bound grows with the longest wait, because more calls are waiting after a long outage, for example with a long grace period
     // or `waitForReady: true`.
     this.boundMs = Math.max(withinMs, this.waiting.oldestMs(now) * this.policy.boundGraces);
+    this.usualMs = load.medians();
     const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };
     return new ReleasePace({ ...usual, demand: this.survey(now) }, this.policy);
   }

@@ -53,9 +53,9 @@ export class LoadBaseline {
     else if (latencyMs < latency.medianMs) latency.medianMs /= step;
   }
 
-  /** Returns the median latency of a method in milliseconds; 0 before its first sample. */
-  medianOf(path: string | undefined): number {
-    return (path === undefined ? undefined : this.latencies.get(path))?.medianMs ?? 0;
+  /** Returns the current median latencies in milliseconds, by method path. */
+  medians(): ReadonlyMap<string | undefined, number> {
+    return new Map([...this.latencies].map(([path, { medianMs }]) => [path, medianMs]));
   }
 
   /** Median latency in milliseconds: that of the method with the median call; 0 before the first sample. */

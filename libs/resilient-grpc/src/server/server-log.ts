@@ -147,13 +147,17 @@ export class ServerLog {
  * stack is not used, because formatting it is expensive and there may be thousands of failures per second.
  */
 function causeOf(error: unknown): string {
-  return failureText(error)
+  return failureText(error, MAX_CAUSE_LENGTH)
     .slice(0, MAX_CAUSE_LENGTH)
     .replace(/[\w-]+/g, (word) => (/\d/.test(word) ? '#' : word));
 }
 
-function failureText(error: unknown): string {
-  return readSafely(() => (isError(error) ? `${error.name}: ${error.message}` : thrownText(error)), UNREADABLE);
+/** Describes a failure by at most `maxLength` characters of the message of an Error. */
+function failureText(error: unknown, maxLength = Infinity): string {
+  return readSafely(
+    () => (isError(error) ? `${error.name}: ${error.message.slice(0, maxLength)}` : thrownText(error)),
+    UNREADABLE,
+  );
 }
 
 /** Returns the frames of an error's stack under `title`; `undefined` if the error has no stack, or if it cannot be read. */

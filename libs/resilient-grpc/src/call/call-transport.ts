@@ -53,7 +53,7 @@ export interface Waiter {
    * `true`: no limit.
    */
   readonly waitForReady: boolean | undefined;
-  /** Milliseconds since 1970, or Infinity. A paced release skips calls with less time left than calls usually take. */
+  /** Milliseconds since 1970, or Infinity. A paced release skips calls with less time left than their responses take. */
   readonly deadline: number;
   /** Monotonic milliseconds. */
   readonly waitingSince: number;

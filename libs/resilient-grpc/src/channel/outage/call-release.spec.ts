@@ -223,6 +223,34 @@ describe('CallRelease', () => {
     expect(waiting.size).toBe(0);
   });
 
+  it('compares the time left of each waiting call with the latency of its own method', () => {
+    const slow = '/orders.v1.Orders/Create';
+    const { clock, release, released, load } = make(4, (number) => ({
+      path: number % 2 === 0 ? slow : PATH,
+      deadline: Date.UTC(2026, 0, 1) + (number <= 2 ? 100 : 1_000),
+    }));
+    load.answered(5, PATH);
+    load.answered(300, slow);
+    release.begin(true);
+    clock.advance(500);
+    expect(released.map(({ number }) => number).sort()).toEqual([1, 3, 4]);
+  });
+
+  it('skips a waiting call if its response would be late because responses are slower than usual', () => {
+    const timeLeftMs = [Infinity, 150, 160];
+    const { clock, release, released, push, load } = make(2, (number) => ({
+      deadline: Date.UTC(2026, 0, 1) + (timeLeftMs[number - 1] ?? Infinity),
+    }));
+    load.answered(5, PATH);
+    release.begin(true);
+    clock.advance(0);
+    push(3);
+    // The first released call was 600 ms slower than usual, so the average delay becomes 60 ms.
+    release.ended(released[0]!.waiter, 605);
+    clock.advance(1_000);
+    expect(released.map(({ number }) => number)).toEqual([2, 1]);
+  });
+
   it('sets no release timer if no call is waiting', () => {
     const { clock, release } = make(0);
     release.begin(true);

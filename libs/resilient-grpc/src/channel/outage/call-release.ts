@@ -4,7 +4,7 @@ import type { ReleasedCall, ReleasedCallResult, Waiter } from '../../call/call-t
 import { inSendOrder, spareMs, type ReleaseTimes, releaseDemand } from '../../policy/queue-release/release-demand.js';
 import { ReleasePace } from '../../policy/queue-release/release-pace.js';
 import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-release/release-policy.js';
-import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
+import type { LoadBaseline, UsualLatency } from '../../policy/queue-release/load-baseline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
 /** Maximum number of calls without a pace that are released per event-loop turn. More would block the loop. */
@@ -46,8 +46,8 @@ export class CallRelease {
   private pacesAll = false;
   /** Calls that `pace` released and that have not ended. The results of other calls must not change its counters. */
   private readonly released = new Set<object>();
-  /** Median latencies at the start of the release, by method path. During the release, slow responses raise the medians. */
-  private usualMs: ReadonlyMap<string | undefined, number> = new Map();
+  /** Latencies at the start of the release. During the release, slow responses raise the medians. */
+  private usualLatency: UsualLatency = () => 0;
   /** True while waiting calls need only a free stream. New calls then join the end of the queue. */
   awaitsStream = false;
   /** Like `awaitsStream`, but stays true when a stream becomes free for only some of the calls. */
@@ -100,7 +100,7 @@ export class CallRelease {
     if (!this.released.delete(call)) return;
     const now = this.dependencies.clock.now();
     const kind = call.expectsPromptResponse ? 'unary' : 'stream';
-    if (typeof result === 'number') this.pace?.answered(result, now, kind, this.usualMs.get(call.path));
+    if (typeof result === 'number') this.pace?.answered(result, this.usualLatency(call.path), now, kind);
     else this.pace?.[result](now, kind);
   }
 
@@ -143,9 +143,9 @@ export class CallRelease {
     // The bound grows with the longest wait, because more calls are waiting after a long outage, for example with a long grace period
     // or `waitForReady: true`.
     this.boundMs = Math.max(withinMs, this.waiting.oldestMs(now) * this.policy.boundGraces);
-    this.usualMs = load.medians();
-    const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };
-    return new ReleasePace({ ...usual, demand: this.survey(now) }, this.policy);
+    this.usualLatency = load.usualLatency();
+    const usualCallsPerSecond = load.callsPerSecond(now);
+    return new ReleasePace({ now, usualCallsPerSecond, demand: this.survey(now) }, this.policy);
   }
 
   private tickAgain(now: number): void {
@@ -194,7 +194,7 @@ export class CallRelease {
     while (remaining > 0 && this.dependencies.hasFreeStream()) {
       const waiter = this.shift();
       if (waiter === undefined) break;
-      // A call with less time left than calls usually take would only add load to the server. Its own deadline ends it.
+      // A call with less time left than its response takes would only add load to the server. Its own deadline ends it.
       if (spareMs(waiter, times) <= 0) continue;
       remaining -= 1;
       this.released.add(waiter);
@@ -245,8 +245,8 @@ export class CallRelease {
   }
 
   private times(now: number): ReleaseTimes {
-    const { readyAt, boundMs, dependencies, pace } = this;
-    const latencyMs = Math.max(dependencies.load.medianMs, pace?.latencyMs ?? 0);
-    return { now, epoch: dependencies.clock.epoch(), readyAt, boundMs, latencyMs };
+    const { readyAt, boundMs, usualLatency } = this;
+    const delayMs = this.pace?.delayMs ?? 0;
+    return { now, epoch: this.dependencies.clock.epoch(), readyAt, boundMs, usualLatency, delayMs };
   }
 }

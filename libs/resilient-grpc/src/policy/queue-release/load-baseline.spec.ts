@@ -13,7 +13,7 @@ describe('LoadBaseline', () => {
   it('returns a call rate and a median latency of 0 before the first call', () => {
     const load = new LoadBaseline(0);
     expect(load.callsPerSecond(500)).toBe(0);
-    expect(load.medianMs).toBe(0);
+    expect(load.usualLatency()(PATH)).toBe(0);
   });
 
   it('averages the call rate over ten seconds', () => {
@@ -76,8 +76,8 @@ describe('LoadBaseline', () => {
     const random = fc.sample(fc.integer({ min: 0, max: 99 }), { numRuns: 3_000, seed: 1 });
     load.answered(30, PATH);
     for (const n of random) load.answered(median * (n < 50 ? 0.7 : n < 95 ? 1.3 : 20), PATH);
-    expect(load.medianMs).toBeGreaterThan(median * 0.65);
-    expect(load.medianMs).toBeLessThan(median * 1.4);
+    expect(load.usualLatency()(PATH)).toBeGreaterThan(median * 0.65);
+    expect(load.usualLatency()(PATH)).toBeLessThan(median * 1.4);
   });
 
   it('returns a finite call rate and median latency of 0 or more for any sequence of events', () => {
@@ -99,8 +99,8 @@ describe('LoadBaseline', () => {
         }
         expect(load.callsPerSecond(now)).toBeGreaterThanOrEqual(0);
         expect(load.callsPerSecond(now)).toBeLessThanOrEqual(steps.length);
-        expect(load.medianMs).toBeGreaterThanOrEqual(0);
-        expect(Number.isFinite(load.medianMs)).toBe(true);
+        expect(load.usualLatency()(PATH)).toBeGreaterThanOrEqual(0);
+        expect(Number.isFinite(load.usualLatency()(PATH))).toBe(true);
       }),
     );
   });
@@ -137,50 +137,54 @@ describe('LoadBaseline with a clock that does not start at 0', () => {
   });
 });
 
-describe('LoadBaseline.medianMs', () => {
+describe('LoadBaseline.usualLatency()', () => {
   it('starts the median latency at the first latency, then raises or lowers it by 5% for each of the next 99 latencies', () => {
     const load = new LoadBaseline(0);
     load.answered(100, PATH);
-    expect(load.medianMs).toBe(100);
+    expect(load.usualLatency()(PATH)).toBe(100);
     load.answered(1_000, PATH);
-    expect(load.medianMs).toBeCloseTo(105);
+    expect(load.usualLatency()(PATH)).toBeCloseTo(105);
     load.answered(1, PATH);
-    expect(load.medianMs).toBeCloseTo(100);
-    load.answered(load.medianMs, PATH);
-    expect(load.medianMs).toBeCloseTo(100);
+    expect(load.usualLatency()(PATH)).toBeCloseTo(100);
+    load.answered(load.usualLatency()(PATH), PATH);
+    expect(load.usualLatency()(PATH)).toBeCloseTo(100);
   });
 
   it('moves the median latency by only 1% per response after a hundred responses', () => {
     const load = new LoadBaseline(0);
     for (let i = 0; i < 100; i++) load.answered(100, PATH);
     load.answered(1_000, PATH);
-    expect(load.medianMs).toBeCloseTo(101);
+    expect(load.usualLatency()(PATH)).toBeCloseTo(101);
   });
 
   it('raises the median latency again after a latency of 0', () => {
     const load = new LoadBaseline(0);
     load.answered(0, PATH);
-    expect(load.medianMs).toBeGreaterThan(0);
+    expect(load.usualLatency()(PATH)).toBeGreaterThan(0);
     for (let i = 0; i < 1_000; i++) load.answered(5, PATH);
-    expect(load.medianMs).toBeCloseTo(5, 0);
+    expect(load.usualLatency()(PATH)).toBeCloseTo(5, 0);
   });
 });
 
-describe('LoadBaseline.medians()', () => {
-  it('measures each method separately, and returns the medians of the time of the call', () => {
+describe('LoadBaseline.usualLatency() of several methods', () => {
+  it('measures each method separately, and returns the latencies of the time of its call', () => {
     const load = new LoadBaseline(0);
     for (let i = 0; i < 300; i++) {
       load.answered(1, '/a.B/Fast');
       load.answered(300, '/a.B/Slow');
-      load.answered(1, '/a.B/Other');
+      load.answered(2, '/a.B/Other');
     }
-    const medians = load.medians();
+    const usualLatency = load.usualLatency();
     load.answered(900, '/a.B/Slow');
-    expect([...medians]).toEqual([
-      ['/a.B/Fast', 1],
-      ['/a.B/Slow', 300],
-      ['/a.B/Other', 1],
-    ]);
-    expect(load.medianMs).toBe(1);
+    expect(['/a.B/Fast', '/a.B/Slow', '/a.B/Other'].map(usualLatency)).toEqual([1, 300, 2]);
+  });
+
+  it('returns the latency of the method with the median call for a method without responses', () => {
+    const load = new LoadBaseline(0);
+    load.answered(1, '/a.B/Fast');
+    for (let i = 0; i < 3; i++) load.answered(40, '/a.B/Usual');
+    load.answered(300, '/a.B/Slow');
+    expect(load.usualLatency()('/a.B/New')).toBe(40);
+    expect(load.usualLatency()(undefined)).toBe(40);
   });
 });

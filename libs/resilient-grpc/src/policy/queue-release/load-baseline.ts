@@ -4,6 +4,9 @@ const COARSE_STEP = 1.05;
 const FINE_STEP = 1.01;
 const COARSE_SAMPLES = 100;
 
+/** Returns the usual latency of a method in milliseconds, by its path; 0 if it is unknown. */
+export type UsualLatency = (path: string | undefined) => number;
+
 /** Latency of the successful unary and client-streaming calls of a method. */
 interface MethodLatency {
   /** Estimate of the median in milliseconds, accurate to a few percent. */
@@ -53,16 +56,17 @@ export class LoadBaseline {
     else if (latencyMs < latency.medianMs) latency.medianMs /= step;
   }
 
-  /** Returns the current median latencies in milliseconds, by method path. */
-  medians(): ReadonlyMap<string | undefined, number> {
-    return new Map([...this.latencies].map(([path, { medianMs }]) => [path, medianMs]));
-  }
-
-  /** Median latency in milliseconds: that of the method with the median call; 0 before the first sample. */
-  get medianMs(): number {
-    const latencies = [...this.latencies.values()].sort((a, b) => a.medianMs - b.medianMs);
-    let left = latencies.reduce((sum, { samples }) => sum + samples, 0) / 2;
-    return latencies.find(({ samples }) => (left -= samples) <= 0)?.medianMs ?? 0;
+  /**
+   * Returns the current median latencies; later responses do not change them. A method without a successful response has the latency of
+   * the method with the median call.
+   */
+  usualLatency(): UsualLatency {
+    const methods = [...this.latencies].map(([path, { medianMs, samples }]) => ({ path, medianMs, samples }));
+    methods.sort((a, b) => a.medianMs - b.medianMs);
+    let left = methods.reduce((sum, { samples }) => sum + samples, 0) / 2;
+    const ofMedianCall = methods.find(({ samples }) => (left -= samples) <= 0)?.medianMs ?? 0;
+    const medians = new Map<string | undefined, number>(methods.map(({ path, medianMs }) => [path, medianMs]));
+    return (path) => medians.get(path) ?? ofMedianCall;
   }
 
   /** Returns the calls per second over the last ten seconds, excluding frozen time, averaged over at least one second. */

@@ -4,13 +4,22 @@ import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
 
 const EPOCH = Date.UTC(2026, 0, 1);
 const NOW = 1_000_000;
+const PATH = '/orders.v1.Orders/Get';
 /** Times of a channel that has just become READY. */
-const TIMES: ReleaseTimes = { now: NOW, epoch: EPOCH, readyAt: NOW, boundMs: 10_000, latencyMs: 0 };
+const TIMES: ReleaseTimes = {
+  now: NOW,
+  epoch: EPOCH,
+  readyAt: NOW,
+  boundMs: 10_000,
+  usualLatency: () => 0,
+  delayMs: 0,
+};
 const WITHOUT_MARGIN = { ...DEFAULT_RELEASE_POLICY, boundMargin: 0 };
 
 const call = (deadlineInMs = Infinity, waitedMs = 2_000): HeldCall => ({
   deadline: EPOCH + deadlineInMs,
   waitingSince: NOW - waitedMs,
+  path: PATH,
 });
 const calls = (count: number, deadlineInMs?: number, waitedMs?: number): readonly HeldCall[] =>
   Array.from({ length: count }, () => call(deadlineInMs, waitedMs));
@@ -23,7 +32,7 @@ describe('releaseDemand', () => {
     [
       'a higher rate if the latency shortens the time to the deadlines',
       calls(100, 2_000),
-      { latencyMs: 1_000 },
+      { usualLatency: () => 600, delayMs: 400 },
       10,
       100,
     ],
@@ -51,7 +60,7 @@ describe('releaseDemand', () => {
       10,
       50,
     ],
-    ['no release rate for calls that cannot meet their deadline', calls(100, 50), { latencyMs: 50 }, 0, 0],
+    ['no release rate for calls that cannot meet their deadline', calls(100, 50), { usualLatency: () => 50 }, 0, 0],
     ['a rate of one call per step for a call that can barely meet its deadline', calls(1, 1), {}, 0.1, 10],
   ])('demands %s (release bound of 10 s)', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {
     const demand = releaseDemand(held, { ...TIMES, ...times }, WITHOUT_MARGIN);
@@ -67,10 +76,16 @@ describe('releaseDemand', () => {
 describe('inSendOrder', () => {
   it('orders held calls by the earlier of deadline and release bound, and keeps the order of calls with equal times', () => {
     const [old, soon, late, young] = [call(), call(500), call(20_000), call(Infinity, 1_000)];
-    const joined = { deadline: Infinity, waitingSince: NOW + 3_000 };
-    const urgent = { deadline: EPOCH + 4_000, waitingSince: NOW + 3_000 };
+    const joined = { deadline: Infinity, waitingSince: NOW + 3_000, path: PATH };
+    const urgent = { deadline: EPOCH + 4_000, waitingSince: NOW + 3_000, path: PATH };
     const held = [old, late, soon, young, joined, urgent];
     const times = { ...TIMES, now: NOW + 3_000, epoch: EPOCH + 3_000 };
     expect(inSendOrder(held, times)).toEqual([soon, urgent, old, late, young, joined]);
+  });
+
+  it('sends a call of a slow method before a call of a fast method with the same deadline', () => {
+    const [fast, slow] = [call(1_000), { ...call(1_000), path: '/orders.v1.Orders/Export' }];
+    const usualLatency = (path: string | undefined) => (path === PATH ? 1 : 300);
+    expect(inSendOrder([fast, slow], { ...TIMES, usualLatency })).toEqual([slow, fast]);
   });
 });

@@ -1,3 +1,4 @@
+import type { UsualLatency } from './load-baseline.js';
 import type { ReleasePolicy } from './release-policy.js';
 
 /** A queued call that is waiting to be released. */
@@ -6,6 +7,8 @@ export interface HeldCall {
   readonly deadline: number;
   /** Time at which the call was queued, in monotonic milliseconds. */
   readonly waitingSince: number;
+  /** Path of the method; `undefined` if the call is none. */
+  readonly path: string | undefined;
 }
 
 /** Times of a release, in milliseconds. */
@@ -18,8 +21,10 @@ export interface ReleaseTimes {
   readonly readyAt: number;
   /** Maximum delay of a call after READY, or after it was queued if that is later. */
   readonly boundMs: number;
-  /** Expected time from a request to its response. */
-  readonly latencyMs: number;
+  /** Latencies before the outage. */
+  readonly usualLatency: UsualLatency;
+  /** Expected delay of a response beyond its usual latency. A recovering server may be slower than before the outage. */
+  readonly delayMs: number;
 }
 
 /** Returns the monotonic time by which `call` must be sent. */
@@ -28,8 +33,8 @@ function boundAt(call: HeldCall, { readyAt, boundMs }: ReleaseTimes): number {
 }
 
 /** Returns the milliseconds for which `call` can wait and still receive its response before its deadline; 0 or less if it is too late. */
-export function spareMs(call: HeldCall, { epoch, latencyMs }: ReleaseTimes): number {
-  return call.deadline - epoch - latencyMs;
+export function spareMs(call: HeldCall, { epoch, usualLatency, delayMs }: ReleaseTimes): number {
+  return call.deadline - epoch - usualLatency(call.path) - delayMs;
 }
 
 /**
@@ -37,8 +42,10 @@ export function spareMs(call: HeldCall, { epoch, latencyMs }: ReleaseTimes): num
  * call starves. Calls with equal times keep their order.
  */
 export function inSendOrder<Call extends HeldCall>(calls: Iterable<Call>, times: ReleaseTimes): readonly Call[] {
-  const dueInMs = (call: Call): number => Math.min(spareMs(call, times), boundAt(call, times) - times.now);
-  return [...calls].sort((a, b) => dueInMs(a) - dueInMs(b));
+  const due = Array.from(calls, (call) => {
+    return { call, inMs: Math.min(spareMs(call, times), boundAt(call, times) - times.now) };
+  });
+  return due.sort((a, b) => a.inMs - b.inMs).map(({ call }) => call);
 }
 
 /** Paces that the held calls require, in calls per second. */

@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { ReleasePace } from './release-pace.js';
 
 const DEMAND = { floorPerSecond: 0, deadlinePacePerSecond: 0 };
-const USUAL = { now: 0, usualCallsPerSecond: 200, usualLatencyMs: 10, demand: DEMAND };
+const USUAL = { now: 0, usualCallsPerSecond: 200, demand: DEMAND };
+/** Usual latency of each call. */
+const USUAL_MS = 10;
 
 /**
  * Takes calls every 10 ms. Immediately reports a response with the latency `latencyMs` to each call; reports none if `latencyMs` is
@@ -13,7 +15,7 @@ function run(pace: ReleasePace, from: number, until: number, latencyMs: number |
   for (let now = from; now < until; now += 10) {
     const taken = pace.take(now);
     released += taken;
-    if (latencyMs !== undefined) for (let i = 0; i < taken; i++) pace.answered(latencyMs, now);
+    if (latencyMs !== undefined) for (let i = 0; i < taken; i++) pace.answered(latencyMs, USUAL_MS, now);
   }
   return released;
 }
@@ -41,7 +43,7 @@ function runStreams(
 }
 
 describe('ReleasePace with streams', () => {
-  const FEEDS_ONLY = { ...USUAL, usualCallsPerSecond: 40, usualLatencyMs: 0 };
+  const FEEDS_ONLY = { ...USUAL, usualCallsPerSecond: 40 };
 
   it('increases the release pace while released streams are quiet and do not fail', () => {
     const pace = new ReleasePace(FEEDS_ONLY);
@@ -90,7 +92,7 @@ describe('ReleasePace with streams', () => {
     for (let now = 0; now < 400; now += 10) {
       for (let taken = pace.take(now); taken > 0; taken--) {
         pace.opened();
-        pace.answered(41, now, 'stream');
+        pace.answered(41, USUAL_MS, now, 'stream');
       }
     }
     expect(pace.callsPerSecond).toBe(50);
@@ -102,7 +104,7 @@ describe('ReleasePace with streams', () => {
     pace.take(200, 0);
     const before = pace.callsPerSecond;
     // 2 of 8 are slow: exactly a quarter.
-    for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, 250, 'stream');
+    for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, USUAL_MS, 250, 'stream');
     pace.take(300, 0);
     expect(pace.callsPerSecond).toBe(before * 1.25);
   });
@@ -111,7 +113,7 @@ describe('ReleasePace with streams', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 800 });
     for (let now = 0; now <= 300; now += 10) {
       for (let taken = pace.take(now); taken > 0; taken--) {
-        if (taken % 4 === 0) pace.answered(41, now);
+        if (taken % 4 === 0) pace.answered(41, USUAL_MS, now);
         else pace.opened();
       }
     }
@@ -131,7 +133,7 @@ describe('ReleasePace with streams', () => {
       for (let taken = pace.take(now); taken > 0; taken--) if (now > 0) pace.opened();
     }
     expect(pace.callsPerSecond).toBe(50);
-    pace.answered(5, 1_000);
+    pace.answered(5, USUAL_MS, 1_000);
     pace.take(1_100);
     expect(pace.callsPerSecond).toBeCloseTo(62.5);
   });
@@ -196,30 +198,38 @@ describe('ReleasePace', () => {
   });
 
   it('counts the response of a slow method as slow only if the method was faster before the outage', () => {
-    const pace = new ReleasePace({ ...USUAL, usualLatencyMs: 1 });
+    const pace = new ReleasePace(USUAL);
     const start = pace.callsPerSecond;
     for (let now = 10; now <= 300; now += 10) {
       const taken = pace.take(now);
-      for (let i = 0; i < taken; i++) pace.answered(310, now, 'unary', 300);
+      for (let i = 0; i < taken; i++) pace.answered(310, 300, now);
     }
     expect(pace.callsPerSecond).toBeGreaterThan(start);
     const slowed = pace.callsPerSecond;
     for (let now = 310; now <= 500; now += 10) {
       const taken = pace.take(now);
-      for (let i = 0; i < taken; i++) pace.answered(310, now, 'unary', 10);
+      for (let i = 0; i < taken; i++) pace.answered(310, USUAL_MS, now);
     }
     expect(pace.callsPerSecond).toBeLessThan(slowed);
   });
 
-  it('averages the latency of released calls', () => {
+  it('averages how much slower than usual the responses are', () => {
     const pace = new ReleasePace(USUAL);
-    expect(pace.latencyMs).toBe(10);
-    pace.answered(60, 1);
-    expect(pace.latencyMs).toBe(15);
+    expect(pace.delayMs).toBe(0);
+    pace.answered(60, USUAL_MS, 1);
+    expect(pace.delayMs).toBe(5);
+    pace.answered(350, 300, 1);
+    expect(pace.delayMs).toBe(9.5);
     // This process was delayed, not the server.
     pace.excuse(2);
-    pace.answered(1_000, 3);
-    expect(pace.latencyMs).toBe(15);
+    pace.answered(1_000, USUAL_MS, 3);
+    expect(pace.delayMs).toBe(9.5);
+  });
+
+  it('expects no negative delay if the responses are faster than usual', () => {
+    const pace = new ReleasePace(USUAL);
+    pace.answered(1, 300, 1);
+    expect(pace.delayMs).toBe(0);
   });
 
   it('increases the release pace by a quarter per 100 ms while calls are answered as usual', () => {
@@ -242,7 +252,7 @@ describe('ReleasePace', () => {
   });
 
   it.each<[string, number, (pace: ReleasePace) => void]>([
-    ['a response to', 62.5, (pace) => pace.answered(10, 50)],
+    ['a response to', 62.5, (pace) => pace.answered(10, USUAL_MS, 50)],
     ['a failure of', 30, (pace) => pace.failed(50)],
   ])('increases the release pace in the step that follows %s the only call in flight', (_, perSecond, end) => {
     const pace = new ReleasePace(USUAL);
@@ -257,7 +267,7 @@ describe('ReleasePace', () => {
   it('increases the release pace after one usual response while other calls are in flight', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(99)).toBe(5);
-    pace.answered(10, 99);
+    pace.answered(10, USUAL_MS, 99);
     pace.take(100, 0);
     expect(pace.callsPerSecond).toBe(62.5);
   });
@@ -291,7 +301,7 @@ describe('ReleasePace', () => {
     pace.take(800, 0);
     const grown = pace.callsPerSecond;
     const paces = [900, 1_000, 1_100].map((end) => {
-      for (let i = 0; i < 4; i++) pace.answered(50, end - 50);
+      for (let i = 0; i < 4; i++) pace.answered(50, USUAL_MS, end - 50);
       // In the last step, as many calls are sent as are answered.
       pace.take(end - 50, end === 1_100 ? 4 : 0);
       pace.take(end, 0);
@@ -322,7 +332,7 @@ describe('ReleasePace', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     pace.excuse(0);
-    pace.answered(500, 100);
+    pace.answered(500, USUAL_MS, 100);
     pace.take(200, 0);
     expect(pace.callsPerSecond).toBe(50);
   });
@@ -344,14 +354,16 @@ describe('ReleasePace', () => {
   it('does not reduce the release pace if a quarter of the responses are slow', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
-    for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, 50);
+    for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, USUAL_MS, 50);
     pace.take(100);
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
   it('uses the latency of the first answered call of a release as the usual latency if no latency is known', () => {
-    const pace = new ReleasePace({ ...USUAL, usualLatencyMs: 0 });
-    run(pace, 0, 101, 400);
+    const pace = new ReleasePace(USUAL);
+    for (let now = 0; now < 101; now += 10) {
+      for (let taken = pace.take(now); taken > 0; taken--) pace.answered(400, 0, now);
+    }
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 

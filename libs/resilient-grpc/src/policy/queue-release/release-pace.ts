@@ -11,11 +11,6 @@ export interface ReleasePaceInput {
   readonly now: number;
   /** Calls per second of this client before the outage; 0 if it made no calls. */
   readonly usualCallsPerSecond: number;
-  /**
-   * Median latency before the outage in milliseconds, for methods whose own latency is unknown; 0 if unknown, in which case the first
-   * response determines which later ones are slow.
-   */
-  readonly usualLatencyMs: number;
   /** Demand of the held calls. */
   readonly demand: ReleaseDemand;
 }
@@ -37,9 +32,10 @@ export class ReleasePace {
   callsPerSecond: number;
   private floorPerSecond: number;
   private deadlinePacePerSecond: number;
-  /** Moving average of the latency of released calls, in milliseconds. A recovering server may be slower than before the outage. */
-  latencyMs: number;
-  private slowAboveMs: number | undefined;
+  /** Moving average of the delays of responses beyond their usual latencies, in milliseconds. Negative if they are faster than usual. */
+  private meanDelayMs = 0;
+  /** Latency of the first response without a usual latency. Determines which later ones are slow. */
+  private firstLatencyMs: number | undefined;
   /** Calls that may be sent now; the fractional part accumulates toward the next one. */
   private credit = 1;
   private creditedAt: number;
@@ -72,8 +68,6 @@ export class ReleasePace {
       this.floorPerSecond,
     );
     this.callsPerSecond = this.startPerSecond;
-    this.latencyMs = input.usualLatencyMs;
-    this.slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
     this.creditedAt = input.now;
     this.stepEndsAt = input.now + policy.stepMs;
   }
@@ -106,13 +100,17 @@ export class ReleasePace {
     this.openedCount++;
   }
 
+  /** Expected delay of a response beyond its usual latency, in milliseconds. */
+  get delayMs(): number {
+    return Math.max(this.meanDelayMs, 0);
+  }
+
   /** Records that a released call was answered. `usualMs` is the usual latency of its method in milliseconds; 0 if unknown. */
-  answered(latencyMs: number, now: number, kind: ReleasedKind = 'unary', usualMs = 0): void {
+  answered(latencyMs: number, usualMs: number, now: number, kind: ReleasedKind = 'unary'): void {
     this.advance(now);
-    const slowAboveMs = usualMs > 0 ? slowAbove(usualMs) : (this.slowAboveMs ??= slowAbove(latencyMs));
     this.settle(kind);
-    if (now >= this.excusedUntil) this.latencyMs += (latencyMs - this.latencyMs) * LATENCY_WEIGHT;
-    if (latencyMs <= slowAboveMs) this.good++;
+    if (now >= this.excusedUntil) this.meanDelayMs += (latencyMs - usualMs - this.meanDelayMs) * LATENCY_WEIGHT;
+    if (latencyMs <= slowAbove(usualMs || (this.firstLatencyMs ??= latencyMs))) this.good++;
     else if (now >= this.excusedUntil) this.slow++;
   }
 

@@ -41,14 +41,20 @@ function simulate(scenario: Scenario) {
   // Clients do not become READY in the same millisecond, because their connection attempts have jitter.
   const readyAt = waiting.map(() => Math.floor(random() * 250));
   const heldCalls = (own: readonly number[]) =>
-    own.map((at) => ({ deadline: at + timeoutMs, waitingSince: Math.min(at, 0) }));
+    own.map((at) => ({ deadline: at + timeoutMs, waitingSince: Math.min(at, 0), path: undefined }));
   const demandOf = (own: readonly number[], now: number, readySince: number) => {
-    const times = { now, epoch: now, readyAt: readySince, boundMs: BOUND_MS, latencyMs: serviceMs };
+    const times = {
+      now,
+      epoch: now,
+      readyAt: readySince,
+      boundMs: BOUND_MS,
+      usualLatency: () => serviceMs,
+      delayMs: 0,
+    };
     return releaseDemand(heldCalls(own), times, DEFAULT_RELEASE_POLICY);
   };
   const paces = readyAt.map((now, client) => {
-    const usual = { usualCallsPerSecond: callsPerSecond, usualLatencyMs: serviceMs };
-    return new ReleasePace({ now, ...usual, demand: demandOf(waiting[client]!, now, now) });
+    return new ReleasePace({ now, usualCallsPerSecond: callsPerSecond, demand: demandOf(waiting[client]!, now, now) });
   });
   const queue: Call[] = [];
   const result = { held, released: 0, abandoned: 0, heldFailed: 0, lastSentAt: 0, newCalls: 0, newFailed: 0, peak: 0 };
@@ -92,7 +98,7 @@ function simulate(scenario: Scenario) {
       const isLate = now - call.at > timeoutMs;
       if (call.released) {
         if (isLate) paces[call.client]!.failed(now);
-        else paces[call.client]!.answered(latency, now);
+        else paces[call.client]!.answered(latency, serviceMs, now);
       }
       if (isLate && call.released) result.heldFailed++;
       else if (isLate) result.newFailed++;

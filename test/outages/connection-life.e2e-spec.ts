@@ -1,6 +1,7 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Metadata, credentials } from '@grpc/grpc-js';
 import { Module } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import {
@@ -170,6 +171,81 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     // An old connection is closed after its last call has ended.
     await waitFor(() => server.connections.open === 1, WAIT_LIMITS);
     expect(app.client.connectivity.state).toBe('READY');
+    expect(aboveDebug(app)).toEqual([]);
+  });
+
+  it.for([
+    ['round_robin', 3 + 1],
+    ['pick_first', 1 + 1],
+  ] as const)(
+    'closes the connections without calls after maxConnectionAgeMs while a stream continues (%s)',
+    async ([loadBalancing, open], { onTestFinished }) => {
+      const scripts = { Get: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
+      const servers = await Promise.all(Array.from({ length: 3 }, () => startServer(onTestFinished, { scripts })));
+      const app = await startApp(onTestFinished, {
+        url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
+        loadBalancing,
+        maxConnectionAgeMs: 3_000,
+        // Pings would end the calls on a connection that grpc-js has begun to close.
+        channelOptions: { 'grpc.keepalive_time_ms': 500, 'grpc.keepalive_timeout_ms': 20_000 },
+      });
+      let received = 0;
+      let ended = 0;
+      const stream = app.orders.watch({ from: '0' }).subscribe({
+        next: () => (received += 1),
+        error: () => (ended += 1),
+        complete: () => (ended += 1),
+      });
+      onTestFinished(() => {
+        stream.unsubscribe();
+      });
+      await waitFor(() => received === 1, WAIT_LIMITS);
+      const connections = (count: 'open' | 'accepted') =>
+        servers.reduce((sum, server) => sum + server.connections[count], 0);
+      await waitFor(() => connections('accepted') >= 3 * (open - 1), WAIT_LIMITS);
+      await waitFor(() => connections('open') === open, WAIT_LIMITS);
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      expect(ended).toBe(0);
+      expect(aboveDebug(app)).toEqual([]);
+    },
+  );
+
+  it('sends a call whose credentials arrive after its channel was replaced', async ({ onTestFinished }) => {
+    const tls = {
+      ca: readFileSync(certificate('ca')),
+      cert: readFileSync(certificate('server')),
+      key: readFileSync(certificate('server-key')),
+    };
+    const scripts = { Get: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
+    const servers = await Promise.all(Array.from({ length: 2 }, () => startServer(onTestFinished, { scripts, tls })));
+    const app = await startApp(onTestFinished, {
+      url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
+      loadBalancing: 'round_robin',
+      maxConnectionAgeMs: 1_000,
+      tls: {
+        ca: certificate('ca'),
+        cert: certificate('client'),
+        key: certificate('client-key'),
+        serverName: 'localhost',
+      },
+    });
+    const replaced: string[] = [];
+    app.client.events$.subscribe((event) => {
+      if (event.type === 'connection-replaced') replaced.push(event.reason);
+    });
+    let deliver: (() => void) | undefined;
+    const token = credentials.createFromMetadataGenerator((_, callback) => {
+      deliver = () => {
+        callback(null, new Metadata());
+      };
+    });
+    const stream = app.orders.watch({ from: '0' }).subscribe();
+    const call = firstValueFrom(app.orders.get({ id: '1' }, { credentials: token, timeoutMs: 60_000 }));
+    await waitFor(() => deliver !== undefined && replaced.length >= 4, WAIT_LIMITS);
+    deliver?.();
+    await call;
+    expect(stream.closed).toBe(false);
+    stream.unsubscribe();
     expect(aboveDebug(app)).toEqual([]);
   });
 

@@ -5,7 +5,7 @@ import type { ConnectionSnapshot, ConnectivityState } from '../call/connectivity
 import { maskAddress } from '../errors/mask-credentials.js';
 import { withDoctor } from '../policy/connect-failure/doctor-command.js';
 import { silenceRemedy } from '../policy/deadline/silent-peer.js';
-import type { Clock } from '../time/clock.js';
+import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
 import { CLIENT_SEAMS, ENDPOINT_SEAM } from './quirks/client-seams.js';
@@ -38,10 +38,10 @@ import {
   supported,
   type ConnectionHealth,
   type PolicyOwner,
-  type StreamCapacity,
 } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import { MissedResetDetector } from './connection/missed-reset-detector.js';
+import type { StreamCapacity } from './connection/policy-connections.js';
 import type { PolicyEvent } from './connection/policy-event.js';
 import { isPresent, SeamReport } from './quirks/seam.js';
 import { stateName } from './state-name.js';
@@ -65,6 +65,8 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
 
 /** grpc-js's default for `grpc.max_receive_message_length`. */
 const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
+/** Interval at which a retired channel checks whether each call has a stream. */
+const REST_INTERVAL_MS = 1_000;
 /** Created once, because the event may follow the end of each call. */
 const STREAMS: ConnectionEvent = { type: 'streams' };
 
@@ -104,6 +106,7 @@ export class WireChannel {
   private active = 0;
   private closed = false;
   private retired = false;
+  private restTimer: Timer | undefined;
 
   constructor(
     settings: WireChannelSettings,
@@ -112,7 +115,8 @@ export class WireChannel {
     private readonly random: Random,
   ) {
     this.endpoints = isPresent(ENDPOINT_SEAM, experimental) ? settings.endpoints : undefined;
-    const probe = (address: string): LivenessProbe | undefined => this.policy?.control?.at(address)?.probe();
+    const probe = (address: string): LivenessProbe | undefined =>
+      this.policy?.control?.connections.at(address)?.probe();
     this.histories = new AddressHistories(probe, clock, random, (event) => {
       handle(this, event);
     });
@@ -198,23 +202,23 @@ export class WireChannel {
 
   /** True if an attempt finds a free stream: streams are not limited, an unreserved one is free, or the number of free ones is unknown. */
   get hasFreeStream(): boolean {
-    return !this.isLimited || (this.policy?.control?.hasFreeStream(this.unplaced) ?? true);
+    return !this.isLimited || (this.policy?.control?.connections.hasFreeStream(this.unplaced) ?? true);
   }
 
   /** Streams of the READY connections; `undefined` if no server limits them. */
   get streamCapacity(): StreamCapacity | undefined {
-    return this.isLimited ? this.policy?.control?.streamCapacity : undefined;
+    return this.isLimited ? this.policy?.control?.connections.streamCapacity : undefined;
   }
 
   /** Opens another connection for calls that are waiting for a stream, if the maximum allows another one. */
   openAnother(): void {
-    this.policy?.control?.openAnother();
+    this.policy?.control?.connections.openAnother();
   }
 
   /** The addresses and their connections. */
   get connections(): readonly ConnectionSnapshot[] {
     return this.histories.known.map((connection) => {
-      const streams = this.policy?.control?.at(connection.address)?.streams;
+      const streams = this.policy?.control?.connections.at(connection.address)?.streams;
       if (streams === undefined) return connection;
       const { used: open, limit } = streams;
       return { ...connection, streams: limit < Infinity ? { open, limit } : { open } };
@@ -257,7 +261,7 @@ export class WireChannel {
 
   /** Ends all running backoffs. */
   endBackoff(): void {
-    this.policy?.control?.endBackoff();
+    this.policy?.control?.connections.endBackoff();
   }
 
   /** Start of the next connection attempt in milliseconds since 1970; `undefined` if none is scheduled. */
@@ -265,7 +269,7 @@ export class WireChannel {
     const { clock, histories } = this;
     const held = histories.holdOffUntil;
     const holdOffUntil = held === undefined ? Infinity : clock.epoch() + (held - clock.now());
-    const next = Math.min(this.policy?.control?.backoffEndsAt() ?? Infinity, holdOffUntil);
+    const next = Math.min(this.policy?.control?.connections.backoffEndsAt() ?? Infinity, holdOffUntil);
     return next === Infinity ? undefined : next;
   }
 
@@ -332,7 +336,7 @@ export class WireChannel {
    * installed grpc-js cannot bind a call to one connection.
    */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    return this.track(this.policy?.control?.openStream({ ...opening, authority: this.authority }));
+    return this.track(this.policy?.control?.connections.openStream({ ...opening, authority: this.authority }));
   }
 
   /** Stores a stream that is not a call, so that `retire()` can end it. */
@@ -341,12 +345,29 @@ export class WireChannel {
     return stream;
   }
 
-  /** Retires the channel, which closes when its last call has ended. grpc-js's `close()` would end running calls if keepalive is on. */
+  /**
+   * Retires the channel. Its connections close when the last calls on them have ended, and the channel closes with the last connection.
+   * grpc-js's `close()` would end running calls if keepalive is on.
+   */
   retire(): void {
     this.retired = true;
     this.refresh?.close();
     for (const stream of this.streams) stream.endWithConnection();
     if (this.active === 0) this.close();
+    else this.restLater();
+  }
+
+  /** Closes the connections without calls as soon as each call has a stream. Until then, a call may start on any connection. */
+  private restLater(): void {
+    this.restTimer = this.clock.setTimer(() => {
+      const control = this.policy?.control;
+      if (control !== undefined && control.runningCalls < this.active) {
+        this.restLater();
+        return;
+      }
+      control?.rest();
+      closeUnused(this.channel);
+    }, REST_INTERVAL_MS);
   }
 
   close(): void {
@@ -354,6 +375,7 @@ export class WireChannel {
     this.closed = true;
     this.state = 'SHUTDOWN';
     this.missedResets.stop();
+    this.restTimer?.clear();
     this.policy?.release();
     this.refresh?.close();
     this.attempts.abortAll();
@@ -384,7 +406,7 @@ export class WireChannel {
         this.connectionReused(event);
         break;
       case 'streams':
-        this.isLimited = this.policy?.control?.isLimited ?? false;
+        this.isLimited = this.policy?.control?.connections.isLimited ?? false;
         this.handle(this, STREAMS);
         break;
       case 'unused':

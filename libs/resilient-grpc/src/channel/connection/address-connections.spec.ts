@@ -390,9 +390,9 @@ async function startQueuedCall() {
   // Restores the limit that was in effect before the SETTINGS frame, because Node reports the frame in the turn in which nghttp2 applies
   // it.
   const { policy } = channel.current as unknown as {
-    policy: { control: { connections: Set<{ streams: StreamSlots }> } };
+    policy: { control: { connections: { all: Set<{ streams: StreamSlots }> } } };
   };
-  for (const { streams } of policy.control.connections) streams.limit = 3;
+  for (const { streams } of policy.control.connections.all) streams.limit = 3;
   const late = start();
   expect(late.state).toBe('started');
   await new Promise(setImmediate);

@@ -272,4 +272,19 @@ describe('address updates of an idle channel', () => {
     expect(applied).toEqual([['a'], ['d']]);
     expect(clock.pending).toBe(0);
   });
+
+  it.each<[string, readonly string[] | undefined, readonly string[]]>([
+    ['the last applied addresses', undefined, ['a']],
+    ['pending addresses', ['b'], ['b']],
+    ['the last applied addresses instead of a pending empty result', [], ['a']],
+  ])('applies %s again after rest()', (_, pending, expected) => {
+    let isIdle = false;
+    const { applied, updates, report } = make(undefined, { isIdle: () => isIdle });
+    report('a');
+    if (pending !== undefined) report(...pending);
+    updates.rest();
+    isIdle = true;
+    updates.resume();
+    expect(applied).toEqual([['a'], expected]);
+  });
 });

@@ -29,6 +29,8 @@ export const MAX_ADDRESSES = 1_000;
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;
+  /** The last update with addresses that was passed. */
+  private latest: AddressUpdate | undefined;
   private timer: Timer | undefined;
   private isPassing = false;
   /** Earliest time of the next update, in monotonic milliseconds. */
@@ -70,6 +72,12 @@ export class AddressUpdates {
     return true;
   }
 
+  /** Reports that the policy no longer uses the addresses. The next `resume()` passes the latest ones. */
+  rest(): void {
+    if (this.held === undefined || !hasAddresses(this.held[0])) this.held = this.latest;
+    this.applied = undefined;
+  }
+
   /** Passes the addresses that were kept while the channel was idle. */
   resume(): void {
     if (this.held !== undefined && hasAddresses(this.held[0])) this.pass(this.held);
@@ -91,6 +99,7 @@ export class AddressUpdates {
       this.empty = 0;
       return true;
     }
+    if (hasAddresses(endpoints)) this.latest = update;
     const startedAt = this.clock.now();
     this.empty = hasAddresses(endpoints) ? 0 : this.empty + 1;
     this.dueAt = startedAt + updateIntervalMs(this.empty);

@@ -20,6 +20,7 @@ import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
 import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
+import { closeUnused } from '../quirks/close-unused.js';
 import { observeConnections, type PolicyDependencies, type PolicyOwner } from './load-balancing-policy.js';
 import type { PolicyEvent } from './policy-event.js';
 
@@ -346,11 +347,11 @@ describe('endBackoff()', () => {
     const failed = (times: number) => waitFor(() => seen.count('CONNECTING>TRANSIENT_FAILURE') === times);
     for (let attempts = 1; attempts <= 5; attempts++) {
       await failed(attempts);
-      policy.control?.endBackoff();
+      policy.control?.connections.endBackoff();
     }
     await failed(6);
     await peer.listen();
-    policy.control?.endBackoff();
+    policy.control?.connections.endBackoff();
     await waitFor(() => seen.states.at(-1) === 'READY');
   });
 
@@ -358,9 +359,9 @@ describe('endBackoff()', () => {
     const peer = await startPeer();
     const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
-    policy.control?.endBackoff();
+    policy.control?.connections.endBackoff();
     await waitFor(() => seen.states.at(-1) === 'READY');
-    policy.control?.endBackoff();
+    policy.control?.connections.endBackoff();
     await passTurns();
     expect(seen.connections).toEqual([`${peer.address} IDLE>CONNECTING`, `${peer.address} CONNECTING>READY`]);
   });
@@ -374,14 +375,14 @@ describe('backoffEndsAt()', () => {
     const beganAt = Date.now();
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
-    const endsAt = policy.control?.backoffEndsAt() ?? NaN;
+    const endsAt = policy.control?.connections.backoffEndsAt() ?? NaN;
     // The backoff is measured from the start of the attempt, which is after `beganAt` and before now. Both bounds hold on slow machines.
     expect(endsAt - beganAt).toBeGreaterThan(30_000 * 0.8 - 10);
     expect(endsAt - Date.now()).toBeLessThan(30_000 * 1.2 + 10);
     await peer.listen();
-    policy.control?.endBackoff();
+    policy.control?.connections.endBackoff();
     await waitFor(() => seen.states.at(-1) === 'READY');
-    expect(policy.control?.backoffEndsAt()).toBeUndefined();
+    expect(policy.control?.connections.backoffEndsAt()).toBeUndefined();
   });
 });
 
@@ -405,11 +406,11 @@ describe('probe', () => {
     const { channel, seen, policy } = openWatched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
     channel.getConnectivityState(true);
     await waitFor(() => seen.count('CONNECTING>READY') === 2);
-    for (let i = 0; i < 3; i++) policy.control?.at(b.address)?.probe()?.check(5_000);
+    for (let i = 0; i < 3; i++) policy.control?.connections.at(b.address)?.probe()?.check(5_000);
     await waitFor(() => b.calls.length === 3);
     expect(b.calls[0]).toBe(`${HEALTH_CHECK} 5000m`);
     expect(a.calls).toEqual([]);
-    policy.control?.at(a.address)?.probe()?.ping();
+    policy.control?.connections.at(a.address)?.probe()?.ping();
     await waitFor(() => a.pings === 1);
     expect(b.pings).toBe(0);
   });
@@ -419,11 +420,11 @@ describe('probe', () => {
     const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
-    expect(policy.control?.at(peer.address)?.probe()).toBeDefined();
-    expect(policy.control?.at('127.0.0.1:1')?.probe()).toBeUndefined();
+    expect(policy.control?.connections.at(peer.address)?.probe()).toBeDefined();
+    expect(policy.control?.connections.at('127.0.0.1:1')?.probe()).toBeUndefined();
     for (const session of peer.sessions) session.destroy();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
-    expect(policy.control?.at(peer.address)?.probe()).toBeUndefined();
+    expect(policy.control?.connections.at(peer.address)?.probe()).toBeUndefined();
   });
 
   it('cancels the health check of a probe on end() and keeps the connection', async () => {
@@ -434,7 +435,7 @@ describe('probe', () => {
     // The only stream is in use, so further calls wait in the client.
     const first = begin(channel, '/a/First');
     await waitFor(() => peer.calls.length === 1);
-    const probe = policy.control?.at(peer.address)?.probe();
+    const probe = policy.control?.connections.at(peer.address)?.probe();
     probe?.check(5_000);
     begin(channel, '/a/Second');
     await passTurns();
@@ -453,7 +454,7 @@ describe('probe', () => {
     await waitFor(() => seen.states.at(-1) === 'READY');
     begin(channel, '/a/First');
     await waitFor(() => peer.calls.length === 1);
-    const probe = policy.control?.at(peer.address)?.probe();
+    const probe = policy.control?.connections.at(peer.address)?.probe();
     probe?.check(5_000);
     await passTurns();
     probe?.ping();
@@ -467,7 +468,7 @@ describe('probe', () => {
     const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
-    const probe = policy.control!.at(peer.address)!.probe()!;
+    const probe = policy.control!.connections.at(peer.address)!.probe()!;
     (probe as unknown as { readonly session: ClientHttp2Session }).session.destroy();
     // Vitest fails the run if a rejection is unhandled.
     probe.check(5_000);
@@ -546,6 +547,49 @@ describe('child policy', () => {
     onTestFinished(() => channel.close());
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
+  });
+});
+
+describe('rest()', () => {
+  /** Starts a call that receives no response. `ended` is set when it ends. */
+  function startCall(channel: Channel): { ended: boolean } {
+    const result = { ended: false };
+    const call = channel.createCall('/a.B/Watch', Infinity, null, null, 0);
+    call.start(new Metadata(), {
+      onReceiveMetadata: () => undefined,
+      onReceiveMessage: () => undefined,
+      onReceiveStatus: () => {
+        result.ended = true;
+      },
+    });
+    call.halfClose();
+    return result;
+  }
+
+  it('closes the connections without calls, keeps the running call, and connects again for the next call', async () => {
+    const peers = [await startPeer(), await startPeer(), await startPeer()];
+    const target = `ipv4:${peers.map(({ address }) => address).join(',')}`;
+    const { channel, seen, policy } = openWatched(target, { round_robin: {} });
+    const calls = () => peers.reduce((sum, peer) => sum + peer.calls.length, 0);
+    const sessions = () => peers.reduce((sum, peer) => sum + peer.sessions.size, 0);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.count('CONNECTING>READY') === 3);
+    const call = startCall(channel);
+    await waitFor(() => calls() === 1);
+    expect(policy.control?.runningCalls).toBe(1);
+    policy.control?.rest();
+    expect(state(channel)).toBe('IDLE');
+    expect(policy.control?.runningCalls).toBe(1);
+    closeUnused(channel);
+    await waitFor(() => sessions() === 1);
+    policy.control?.rest();
+    await passTurns();
+    expect(sessions()).toBe(1);
+    expect(call.ended).toBe(false);
+    const next = startCall(channel);
+    await waitFor(() => calls() === 2);
+    expect(state(channel)).toBe('READY');
+    expect(call.ended || next.ended).toBe(false);
   });
 });
 

@@ -5,6 +5,7 @@ import { addressKey, endpointKeys } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ConnectAttempts } from './connect-attempts.js';
+import { PolicyConnections } from './policy-connections.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { EndpointLoads } from './endpoint-loads.js';
 import { EndpointPicker, type PickableEndpoints } from './endpoint-picker.js';
@@ -23,7 +24,7 @@ import { RemovedConnections } from './removed-connections.js';
 import type { SeamReport } from '../quirks/seam.js';
 import { withDecodedReports } from '../quirks/load-report.js';
 import { withAbortableTunnel } from '../quirks/proxy-tunnel.js';
-import { realSubchannel } from '../quirks/subchannel.js';
+import { realSubchannel, runningCalls } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
@@ -63,16 +64,6 @@ export interface PolicyDependencies {
   readonly endpoints?: Endpoints | undefined;
   /** Present if the health of the endpoints is checked. */
   readonly health?: ConnectionHealth | undefined;
-}
-
-/** Streams of the READY connections of a channel. */
-export interface StreamCapacity {
-  /** Number of READY connections. */
-  readonly connections: number;
-  /** Sum of the connections' stream limits; Infinity if a connection has no limit. */
-  readonly limit: number;
-  /** True if a further connection is being opened. */
-  readonly isGrowing: boolean;
 }
 
 /** Opens the health Watches of the connections. */
@@ -244,12 +235,10 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private owner: PolicyOwner | undefined;
   /** All connections, keyed by grpc-js's subchannel. */
   private readonly known = new WeakMap<object, ObservedConnection>();
-  /** Connections in use: those of the child policy, and the further connections. */
-  private readonly connections = new Set<ObservedConnection>();
+  readonly connections = new PolicyConnections(() => this.isBalancing);
   private readonly removed = new RemovedConnections();
   /** Connections that an update has released. The update may use them again, because round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
-  private readonly further = new Map<string, AddressConnections>();
   /** The resolver's reason for an update without addresses, while the child policy handles the update. */
   private unresolved: string | undefined;
   private updates: AddressUpdates | undefined;
@@ -345,15 +334,15 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const { maxConnectionsPerEndpoint: maximum, clock } = dependencies;
     const create = (number: number): CreatedConnection =>
       this.createConnection(owner, address, args, furtherAddress(key, number), undefined);
-    let connections = this.further.get(key);
-    if (connections === undefined) {
-      const dropped = (wasIdle: boolean): void => {
-        this.prune(key);
-        dependencies.handle({ type: wasIdle ? 'unused' : 'streams' });
-      };
-      connections = new AddressConnections({ maximum, clock, create, dropped, spare: this.spare });
-      this.further.set(key, connections);
-    }
+    const dropped = (wasIdle: boolean): void => {
+      this.connections.prune(key);
+      dependencies.handle({ type: wasIdle ? 'unused' : 'streams' });
+    };
+    const { spare } = this.connections;
+    const connections = this.connections.to(
+      key,
+      () => new AddressConnections({ maximum, clock, create, dropped, spare }),
+    );
     const first = this.createConnection(owner, address, args, key, connections);
     connections.first = first.connection;
     return first.subchannel;
@@ -387,13 +376,6 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return { subchannel: new GatedSubchannel(subchannel, connection, histories, gate, connections), connection };
   }
 
-  /** Removes `address` from `further` if it has no further connections and the child policy does not use it. */
-  private prune(address: string): void {
-    if (this.further.get(address)?.isEmpty !== true) return;
-    for (const connection of this.connections) if (connection.address === address) return;
-    this.further.delete(address);
-  }
-
   /** Returns the function that watches the health of a connection; `undefined` if health is not checked, or is ignored (pick_first). */
   private healthWatch({ dependencies }: PolicyOwner): ((connection: ObservedConnection) => HealthWatch) | undefined {
     const { health, endpoints } = dependencies;
@@ -419,91 +401,6 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.connections.delete(connection);
     connection.stop();
     if (this.owner !== undefined) this.removed.keep(connection.subchannel, this.owner.dependencies.clock);
-    this.prune(connection.address);
-  }
-
-  /** True if the server of a READY connection limits its streams. */
-  get isLimited(): boolean {
-    for (const { streams } of this.connections) if (streams !== undefined && streams.limit < Infinity) return true;
-    return false;
-  }
-
-  /** True if more than `reserved` streams can start without waiting for others to end, or if that is unknown. */
-  hasFreeStream(reserved: number): boolean {
-    let free = 0;
-    let isKnown = false;
-    for (const connection of this.connections) {
-      const { address, streams, isFurther } = connection;
-      if (isFurther || !this.isSelectable(connection)) continue;
-      const further = this.further.get(address);
-      if (streams === undefined && further?.hasReady !== true) continue;
-      free += (streams?.free ?? 0) + (further?.free ?? 0);
-      if (free > reserved) return true;
-      isKnown = true;
-    }
-    return !isKnown;
-  }
-
-  /**
-   * Returns a connection to the selectable address with the most free streams, for a call whose selected endpoint has no free stream.
-   * Returns `undefined` if no selectable address has a free stream, or if the child policy is pick_first.
-   */
-  private readonly spare = (): SubchannelInterface | undefined => {
-    if (!this.isBalancing) return undefined;
-    let best: ObservedConnection | undefined;
-    let most = 0;
-    for (const connection of this.connections) {
-      const { address, streams, isFurther } = connection;
-      if (isFurther || !this.isSelectable(connection)) continue;
-      const free = (streams?.free ?? 0) + (this.further.get(address)?.free ?? 0);
-      if (free <= most) continue;
-      most = free;
-      best = connection;
-    }
-    if (best === undefined || (best.streams?.free ?? 0) > 0) return best?.subchannel;
-    return this.further.get(best.address)?.takeFree();
-  };
-
-  /** True if the child policy may select `connection`, because it is healthy, or because the policy ignores its health (pick_first). */
-  private isSelectable(connection: ObservedConnection): boolean {
-    return !this.isBalancing || connection.isHealthy;
-  }
-
-  get streamCapacity(): StreamCapacity {
-    let connections = 0;
-    let limit = 0;
-    let isGrowing = false;
-    for (const one of this.connections) {
-      if (one.streams === undefined) isGrowing ||= one.isFurther;
-      else {
-        connections += 1;
-        limit += one.streams.limit;
-      }
-    }
-    return { connections, limit, isGrowing };
-  }
-
-  /** Returns the connection to `address`, preferably a READY one; `undefined` if none is in use. */
-  at(address: string): ObservedConnection | undefined {
-    let found: ObservedConnection | undefined;
-    for (const connection of this.connections) {
-      if (connection.address === address && found?.isReady !== true) found = connection;
-    }
-    return found;
-  }
-
-  /**
-   * Opens another connection to the address with the fewest connections. Ignores addresses whose first connection is not READY or not
-   * selectable. Does nothing if the address has the maximum number of connections, or if a further connection to it is being opened.
-   */
-  openAnother(): void {
-    let fewest: AddressConnections | undefined;
-    for (const one of this.connections) {
-      const connections = one.streams === undefined || one.isFurther ? undefined : this.further.get(one.address);
-      if (connections === undefined || !this.isSelectable(one)) continue;
-      if (fewest === undefined || connections.count < fewest.count) fewest = connections;
-    }
-    fewest?.open();
   }
 
   /** Runs `change`, then stops observing the connections that it released and did not use again. */
@@ -542,7 +439,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       const health = this.owner?.dependencies.endpoints;
       // Ejections are ignored, because ejected endpoints are used again if too few others are usable.
       const isServing = (address: string): boolean => health?.isServingAt(address) !== false;
-      return [...this.connections].some(
+      return [...this.connections.all].some(
         ({ isReady, address }) => isReady && keys.includes(address) && isServing(address),
       );
     };
@@ -615,9 +512,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   pickable(): SubchannelInterface[] {
-    // A further connection belongs to the endpoint of the first one.
-    const firsts = [...this.connections].filter(({ isFurther }) => !isFurther);
-    return firsts.flatMap(({ pickable }) => pickable ?? []);
+    return this.connections.firsts.flatMap(({ pickable }) => pickable ?? []);
   }
 
   /**
@@ -640,6 +535,34 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.child.exitIdle();
   }
 
+  /** Number of calls that are running on connections, including removed ones. */
+  get runningCalls(): number {
+    const inUse = [...this.connections.all].reduce((sum, { subchannel }) => sum + runningCalls(subchannel), 0);
+    return inUse + this.removed.runningCalls;
+  }
+
+  /**
+   * Makes the policy idle: releases all connections, so that those without calls close. A later pick uses the latest addresses again. Does
+   * nothing if the installed grpc-js lacks the picker that is required for a later pick.
+   */
+  rest(): void {
+    const { QueuePicker } = grpcJs;
+    if (this.isDormant || QueuePicker === undefined) return;
+    this.updates?.rest();
+    this.handover?.stop();
+    this.releaseConnections();
+    this.childState = undefined;
+    this.picker = new QueuePicker(this);
+    this.forward(connectivityState.IDLE, this.picker, null);
+  }
+
+  private releaseConnections(): void {
+    this.updating(() => {
+      this.child.destroy();
+      this.connections.releaseFurther();
+    });
+  }
+
   resetBackoff(): void {
     this.child.resetBackoff();
   }
@@ -651,10 +574,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.updates = undefined;
     this.handover?.stop();
     this.owner?.dependencies.refresh?.stop();
-    this.updating(() => {
-      this.child.destroy();
-      for (const connections of this.further.values()) connections.release();
-    });
+    this.releaseConnections();
     // Calls of an idle or closed channel have ended. After a change to another policy, calls on these connections may still run. grpc-js
     // lets them finish only if keepalive is off.
     this.removed.release();
@@ -666,30 +586,5 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   getTypeName(): string {
     return policyName;
-  }
-
-  /** Ends all running backoffs, so that the next attempts to connect start immediately. */
-  endBackoff(): void {
-    for (const connection of this.connections) connection.endBackoff();
-  }
-
-  /** End of the earliest backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
-  backoffEndsAt(): number | undefined {
-    const ends = [...this.connections].flatMap((connection) => connection.backoffEndsAt() ?? []);
-    return ends.length === 0 ? undefined : Math.min(...ends);
-  }
-
-  /**
-   * Opens a stream on a READY connection that is the first one to its address; returns `undefined` if no such connection exists, or if the
-   * installed grpc-js cannot bind a call to one connection.
-   */
-  openStream(opening: StreamOpening): ConnectionStream | undefined {
-    for (const connection of this.connections) {
-      // A stream that stays open would keep a further connection from closing.
-      if (connection.isFurther) continue;
-      const stream = connection.openStream(opening);
-      if (stream !== undefined) return stream;
-    }
-    return undefined;
   }
 }

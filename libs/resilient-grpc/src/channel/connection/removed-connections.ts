@@ -16,6 +16,11 @@ export class RemovedConnections {
   private readonly held = new Set<SubchannelInterface>();
   private timer: Timer | undefined;
 
+  /** Number of calls that are running on the connections. */
+  get runningCalls(): number {
+    return [...this.held].reduce((sum, subchannel) => sum + runningCalls(subchannel), 0);
+  }
+
   /** Keeps the connection of `subchannel` open if calls run on it. */
   keep(subchannel: SubchannelInterface, clock: Clock): void {
     if (this.held.has(subchannel) || runningCalls(subchannel) === 0) return;

@@ -7,7 +7,7 @@ export interface HeldCall {
   readonly deadline: number;
   /** Time at which the call was queued, in monotonic milliseconds. */
   readonly waitingSince: number;
-  /** Path of the method; `undefined` if the call is none. */
+  /** Path of the method; `undefined` for `waitForReady()`, which calls no method. */
   readonly path: string | undefined;
 }
 

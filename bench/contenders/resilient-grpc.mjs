@@ -5,7 +5,7 @@ import { overService } from './observable-service.mjs';
 import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * This library in a Nest application, with the contract, the address, and `settings`.
+ * Opens this library's client for `address` in a Nest application, with the benchmark's contract and `settings`.
  *
  * @param {string} address
  * @param {Partial<import('nestjs-resilient-grpc').GrpcClientSettings>} [settings]

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { PAGES, ROOT, codeBlocks, type CodeBlock } from './markdown.js';
 
-/** Copied as ./name-server.mjs to the folder of each page that has TypeScript blocks. */
+/** Path of a module that is copied as ./name-server.mjs to the folder of each page that has TypeScript blocks. */
 export const HELPER = 'test/docs/name-server.mjs';
 
 /** Runs programs sequentially; also copied to the application. */

@@ -45,7 +45,7 @@ export type FuzzEvent =
 export class CountedLog implements LoggerService {
   lines = 0;
   longest = 0;
-  /** Lines with control characters other than tab and line feed. A terminal could display such a line as other lines. */
+  /** Lines with control characters other than tab and line feed. In a terminal, such a line could overwrite other lines, or look like additional ones. */
   forged = 0;
 
   private readonly take = (...parts: readonly unknown[]): void => {

@@ -50,7 +50,7 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly peer: string | undefined;
   /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
   readonly connection: object | undefined;
-  /** Observation by the transport, with a remedy, for the error message; absent if the transport has observed nothing. */
+  /** Text for the error message: what the transport observed, and the remedy. Absent if the transport observed nothing. */
   readonly remedy?: string | undefined;
   /** Like `unsentBecause` of `Attempt`, if this side ended the attempt; otherwise absent. */
   readonly unsentBecause?: string | undefined;

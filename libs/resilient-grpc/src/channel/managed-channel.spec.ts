@@ -281,7 +281,7 @@ it('explains in the refusal of a call on a READY channel that waiting calls are 
   await waitFor(() => outage.channel.ready);
   expect(outage.channel.connectivity.outage).toBeDefined();
   expect(refusalOf(outage, 2_000)?.details).toMatch(
-    /^127\.0\.0\.1:\d+ is READY, and waiting calls are being released at a limited rate; \d+ calls with \d+ request bytes are already waiting/,
+    /^127\.0\.0\.1:\d+ is READY \(waiting calls are being released at a limited rate\); \d+ calls with \d+ request bytes are already waiting/,
   );
 });
 

@@ -217,8 +217,9 @@ export class ManagedChannel implements CallTransport {
       const streams = `the server allows ${String(limit)} concurrent streams on ${on}`;
       return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
     }
-    if (this.isConnected) return `${this.target} is READY, and waiting calls are being released at a limited rate`;
-    const reason = this.connecting ?? this.diagnosis.cause;
+    let reason = this.connecting ?? this.diagnosis.cause;
+    if (this.isConnected)
+      reason = this.release.isPaced ? 'waiting calls are being released at a limited rate' : undefined;
     return `${this.target} is ${this.state}${reason === undefined ? '' : ` (${reason})`}`;
   }
 

@@ -128,6 +128,11 @@ export class CallRelease {
     else this.awaitStream();
   };
 
+  /** True while waiting calls are released at a limited rate. */
+  get isPaced(): boolean {
+    return this.pace !== undefined;
+  }
+
   /** Number of waiting calls that are paced. */
   private get pacedCount(): number {
     return this.waiting.size - this.unpaced.size;

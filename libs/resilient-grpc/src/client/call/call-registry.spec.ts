@@ -126,6 +126,16 @@ describe('drain', () => {
     },
   );
 
+  it('suggests in the error of a cut-off call to set the drain timeout if it is 0', async () => {
+    const { registry, clock, ended } = make(1);
+    const report = registry.drain(0);
+    await clock.advanceAsync(0);
+    expect(await report).toMatchObject({ cancelled: 1 });
+    expect(ended).toEqual([
+      '0 draining: The client was shut down; to let calls finish first, set timeoutMs of drain()',
+    ]);
+  });
+
   it('returns the same report if drain() is called twice', async () => {
     const { registry, clock, calls } = make(1);
     const first = registry.drain(10_000);

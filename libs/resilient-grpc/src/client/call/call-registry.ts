@@ -273,6 +273,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private cutOffDetails(call: RegisteredCall): string {
     const { limit } = this;
     if (limit === undefined) return 'The client was shut down';
+    if (limit.timeoutMs === 0) return `The client was shut down; to let calls finish first, set ${limit.option}`;
     const remedy = isFinishingStream(call)
       ? `if the stream has no end, ${COMPLETE_STREAMS}; otherwise, raise ${limit.option}`
       : `to give calls more time, raise ${limit.option}`;

@@ -45,7 +45,7 @@ export type ReleasedCallResult = number | 'failed' | 'cancelled';
 
 /**
  * A call, or the client's `waitForReady()`, that waits for the channel. At most one of `release` and `refuse` is called, never
- * synchronously in `wait`. Neither is called if the deadline has passed, or if the release is paced and too little time is left.
+ * synchronously in `wait`. Neither is called if a paced release skips the call.
  */
 export interface Waiter {
   /**
@@ -53,7 +53,7 @@ export interface Waiter {
    * `true`: no limit.
    */
   readonly waitForReady: boolean | undefined;
-  /** Milliseconds since 1970, or Infinity. A paced release skips calls with less time left than their responses take. */
+  /** Milliseconds since 1970, or Infinity. While responses are slow, a paced release skips calls whose responses would be late. */
   readonly deadline: number;
   /** Monotonic milliseconds. */
   readonly waitingSince: number;

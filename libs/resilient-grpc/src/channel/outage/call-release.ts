@@ -1,7 +1,7 @@
 import type { StreamWait } from './stream-wait.js';
 import type { WaitingCalls } from './waiting-calls.js';
 import type { ReleasedCall, ReleasedCallResult, Waiter } from '../../call/call-transport.js';
-import { inSendOrder, spareMs, type ReleaseTimes, releaseDemand } from '../../policy/queue-release/release-demand.js';
+import { inSendOrder, isTooLate, type ReleaseTimes, releaseDemand } from '../../policy/queue-release/release-demand.js';
 import { ReleasePace } from '../../policy/queue-release/release-pace.js';
 import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-release/release-policy.js';
 import type { LoadBaseline, UsualLatency } from '../../policy/queue-release/load-baseline.js';
@@ -199,8 +199,13 @@ export class CallRelease {
     while (remaining > 0 && this.dependencies.hasFreeStream()) {
       const waiter = this.shift();
       if (waiter === undefined) break;
-      // A call with less time left than its response takes would only add load to the server. Its own deadline ends it.
-      if (spareMs(waiter, times) <= 0) continue;
+      if (waiter.deadline <= times.epoch) {
+        // The call sends nothing, and ends.
+        waiter.release();
+        continue;
+      }
+      // Its own deadline ends it.
+      if (isTooLate(waiter, times)) continue;
       remaining -= 1;
       this.released.add(waiter);
       if (!waiter.expectsPromptResponse) pace.opened();
@@ -210,14 +215,11 @@ export class CallRelease {
   }
 
   private releaseUnpaced(): void {
-    const { clock, hasFreeStream } = this.dependencies;
-    const epoch = clock.epoch();
+    const { hasFreeStream } = this.dependencies;
     let remaining = RELEASE_BATCH_SIZE;
     for (const waiter of this.unpaced) {
       if (remaining === 0 || !hasFreeStream()) return;
       this.waiting.remove(waiter);
-      // Its deadline timer, which is due, ends it.
-      if (waiter.deadline <= epoch) continue;
       remaining -= 1;
       waiter.release();
     }
@@ -251,7 +253,7 @@ export class CallRelease {
 
   private times(now: number): ReleaseTimes {
     const { readyAt, boundMs, usualLatency } = this;
-    const delayMs = this.pace?.delayMs ?? 0;
-    return { now, epoch: this.dependencies.clock.epoch(), readyAt, boundMs, usualLatency, delayMs };
+    const { delayMs = 0, isSlow = false } = this.pace ?? {};
+    return { now, epoch: this.dependencies.clock.epoch(), readyAt, boundMs, usualLatency, delayMs, isSlow };
   }
 }

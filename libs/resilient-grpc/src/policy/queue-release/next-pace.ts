@@ -62,7 +62,12 @@ export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision
 function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: ReleasePolicy): boolean {
   const bad = slow + failed;
   // A quiet stream shows that the server accepted it, but not how fast the server is.
-  return bad > (good + quiet + bad) * badShare || slow > (good + slow) * badShare;
+  return bad > (good + quiet + bad) * badShare || isSlow(good, slow, badShare);
+}
+
+/** True if more than `badShare` of the responses are slow. */
+export function isSlow(good: number, slow: number, badShare: number): boolean {
+  return slow > (good + slow) * badShare;
 }
 
 /**

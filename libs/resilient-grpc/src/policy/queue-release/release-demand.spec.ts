@@ -13,6 +13,7 @@ const TIMES: ReleaseTimes = {
   boundMs: 10_000,
   usualLatency: () => 0,
   delayMs: 0,
+  isSlow: false,
 };
 const WITHOUT_MARGIN = { ...DEFAULT_RELEASE_POLICY, boundMargin: 0 };
 
@@ -60,7 +61,20 @@ describe('releaseDemand', () => {
       10,
       50,
     ],
-    ['no release rate for calls that cannot meet their deadline', calls(100, 50), { usualLatency: () => 50 }, 0, 0],
+    [
+      'no release rate for calls that cannot meet their deadlines while responses are slow',
+      calls(100, 50),
+      { usualLatency: () => 50, isSlow: true },
+      0,
+      0,
+    ],
+    [
+      'a rate of all calls per step if responses are not slow and the usual latency exceeds the time left',
+      calls(100, 50),
+      { usualLatency: () => 50 },
+      10,
+      1_000,
+    ],
     ['a rate of one call per step for a call that can barely meet its deadline', calls(1, 1), {}, 0.1, 10],
   ])('demands %s (release bound of 10 s)', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {
     const demand = releaseDemand(held, { ...TIMES, ...times }, WITHOUT_MARGIN);

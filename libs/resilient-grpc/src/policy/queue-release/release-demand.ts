@@ -25,6 +25,8 @@ export interface ReleaseTimes {
   readonly usualLatency: UsualLatency;
   /** Expected delay of a response beyond its usual latency. A recovering server may be slower than before the outage. */
   readonly delayMs: number;
+  /** True while the server responds more slowly than before the outage. */
+  readonly isSlow: boolean;
 }
 
 /** Returns the monotonic time by which `call` must be sent. */
@@ -32,8 +34,16 @@ function boundAt(call: HeldCall, { readyAt, boundMs }: ReleaseTimes): number {
   return Math.max(readyAt, call.waitingSince) + boundMs;
 }
 
-/** Returns the milliseconds for which `call` can wait and still receive its response before its deadline; 0 or less if it is too late. */
-export function spareMs(call: HeldCall, { epoch, usualLatency, delayMs }: ReleaseTimes): number {
+/**
+ * True if the response to `call` is expected after its deadline, and the server responds slowly. Such a call would only add load. If the
+ * server responds normally, every call is sent, because the latency before the outage may be wrong now.
+ */
+export function isTooLate(call: HeldCall, times: ReleaseTimes): boolean {
+  return times.isSlow && spareMs(call, times) <= 0;
+}
+
+/** Returns the milliseconds for which `call` can wait if its response is to arrive before its deadline; 0 or less if it cannot. */
+function spareMs(call: HeldCall, { epoch, usualLatency, delayMs }: ReleaseTimes): number {
   return call.deadline - epoch - usualLatency(call.path) - delayMs;
 }
 
@@ -67,14 +77,12 @@ export function releaseDemand(
   let floorPerMs = 0;
   let deadlinePacePerMs = 0;
   for (const call of calls) {
-    const spare = spareMs(call, times);
-    // Too late for a response, so the call is not sent.
-    if (spare <= 0) continue;
+    if (isTooLate(call, times)) continue;
     count += 1;
     const leftMs = boundAt(call, times) - marginMs - times.now;
     // After a suspend or a blocked event loop, calls are spread over a third of the bound instead of being sent in one burst.
     floorPerMs = Math.max(floorPerMs, count / Math.max(leftMs, times.boundMs / 3));
-    deadlinePacePerMs = Math.max(deadlinePacePerMs, count / Math.max(spare, stepMs));
+    deadlinePacePerMs = Math.max(deadlinePacePerMs, count / Math.max(spareMs(call, times), stepMs));
   }
   return { floorPerSecond: floorPerMs * 1_000, deadlinePacePerSecond: deadlinePacePerMs * 1_000 };
 }

@@ -226,6 +226,22 @@ describe('ReleasePace', () => {
     expect(pace.delayMs).toBe(9.5);
   });
 
+  it('ignores the latencies of streams in the average delay, because a stream may be silent', () => {
+    const pace = new ReleasePace(USUAL);
+    pace.answered(5_000, USUAL_MS, 1, 'stream');
+    expect(pace.delayMs).toBe(0);
+  });
+
+  it('reports slow responses after each step with responses', () => {
+    const pace = new ReleasePace(USUAL);
+    const after = (latencyMs: number | undefined, step: number): boolean => {
+      if (latencyMs !== undefined) pace.answered(latencyMs, USUAL_MS, step * 100 - 50);
+      pace.take(step * 100);
+      return pace.isSlow;
+    };
+    expect([after(41, 1), after(undefined, 2), after(40, 3), after(undefined, 4)]).toEqual([true, true, false, false]);
+  });
+
   it('expects no negative delay if the responses are faster than usual', () => {
     const pace = new ReleasePace(USUAL);
     pace.answered(1, 300, 1);

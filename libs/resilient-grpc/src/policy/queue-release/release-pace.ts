@@ -1,4 +1,4 @@
-import { nextPace } from './next-pace.js';
+import { isSlow, nextPace } from './next-pace.js';
 import type { ReleaseDemand } from './release-demand.js';
 import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from './release-policy.js';
 
@@ -32,8 +32,10 @@ export class ReleasePace {
   callsPerSecond: number;
   private floorPerSecond: number;
   private deadlinePacePerSecond: number;
-  /** Moving average of the delays of responses beyond their usual latencies, in milliseconds. Negative if they are faster than usual. */
+  /** Moving average of the delays of unary responses beyond their usual latencies, in milliseconds; negative if they are faster. */
   private meanDelayMs = 0;
+  /** True if the responses of the last step with responses were slow. */
+  isSlow = false;
   /** Latency of the first response without a usual latency. Determines which later ones are slow. */
   private firstLatencyMs: number | undefined;
   /** Calls that may be sent now; the fractional part accumulates toward the next one. */
@@ -109,7 +111,9 @@ export class ReleasePace {
   answered(latencyMs: number, usualMs: number, now: number, kind: ReleasedKind = 'unary'): void {
     this.advance(now);
     this.settle(kind);
-    if (now >= this.excusedUntil) this.meanDelayMs += (latencyMs - usualMs - this.meanDelayMs) * LATENCY_WEIGHT;
+    if (now >= this.excusedUntil && kind === 'unary') {
+      this.meanDelayMs += (latencyMs - usualMs - this.meanDelayMs) * LATENCY_WEIGHT;
+    }
     if (latencyMs <= slowAbove(usualMs || (this.firstLatencyMs ??= latencyMs))) this.good++;
     else if (now >= this.excusedUntil) this.slow++;
   }
@@ -182,6 +186,7 @@ export class ReleasePace {
     this.callsPerSecond = perSecond;
     if (because === 'too-slow') this.slowedAt = at;
     this.outstandingBefore = this.outstanding;
+    if (this.good + this.slow > 0) this.isSlow = isSlow(this.good, this.slow, this.policy.badShare);
     this.good = 0;
     this.slow = 0;
     this.failedCount = 0;

@@ -50,6 +50,7 @@ function simulate(scenario: Scenario) {
       boundMs: BOUND_MS,
       usualLatency: () => serviceMs,
       delayMs: 0,
+      isSlow: false,
     };
     return releaseDemand(heldCalls(own), times, DEFAULT_RELEASE_POLICY);
   };

@@ -57,6 +57,30 @@ const MAX_OPEN = 50;
 const create = ({ orders }: Pick<OrdersApp, 'orders'>) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
 const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Error).message);
 
+/** Starts `count` servers whose streams send one message and stay open. */
+function startFeeds(onTestFinished: Cleanup, count: number): Promise<ScriptedGrpcServer[]> {
+  const scripts = { Get: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
+  return Promise.all(Array.from({ length: count }, () => startServer(onTestFinished, { scripts })));
+}
+
+function connections(servers: readonly ScriptedGrpcServer[], count: 'open' | 'accepted'): number {
+  return servers.reduce((sum, server) => sum + server.connections[count], 0);
+}
+
+/** Subscribes to a stream until the end of the test. */
+function follow(onTestFinished: Cleanup, { orders }: OrdersApp): { received: number; ended: unknown } {
+  const feed: { received: number; ended: unknown } = { received: 0, ended: undefined };
+  const stream = orders.watch({ from: '0' }).subscribe({
+    next: () => (feed.received += 1),
+    error: (error: unknown) => (feed.ended = error),
+    complete: () => (feed.ended = 'completed'),
+  });
+  onTestFinished(() => {
+    stream.unsubscribe();
+  });
+  return feed;
+}
+
 /** Resolves in the turn of the event loop in which the channel enters `state`. */
 const becomes = (client: ResilientGrpcClient, state: ConnectivityState): Promise<unknown> =>
   firstValueFrom(client.events$.pipe(filter((event) => event.type === 'connectivity' && event.to === state)));
@@ -175,40 +199,54 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
   });
 
   it.for([
-    ['round_robin', 3 + 1],
-    ['pick_first', 1 + 1],
+    ['round_robin', 3, false],
+    ['round_robin', 3, true],
+    ['pick_first', 1, false],
   ] as const)(
-    'closes the connections without calls after maxConnectionAgeMs while a stream continues (%s)',
-    async ([loadBalancing, open], { onTestFinished }) => {
-      const scripts = { Get: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
-      const servers = await Promise.all(Array.from({ length: 3 }, () => startServer(onTestFinished, { scripts })));
+    'closes the connections without calls after maxConnectionAgeMs while a stream continues (%s with %i endpoints, GOAWAY: %s)',
+    async ([loadBalancing, used, hasGoaway], { onTestFinished }) => {
+      const servers = await startFeeds(onTestFinished, 3);
       const app = await startApp(onTestFinished, {
         url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
         loadBalancing,
         maxConnectionAgeMs: 3_000,
-        // Pings would end the calls on a connection that grpc-js has begun to close.
-        channelOptions: { 'grpc.keepalive_time_ms': 500, 'grpc.keepalive_timeout_ms': 20_000 },
+        // A ping would end the calls on a connection that grpc-js has begun to close, and those on a connection that received GOAWAY.
+        channelOptions: hasGoaway ? {} : { 'grpc.keepalive_time_ms': 500, 'grpc.keepalive_timeout_ms': 20_000 },
       });
-      let received = 0;
-      let ended = 0;
-      const stream = app.orders.watch({ from: '0' }).subscribe({
-        next: () => (received += 1),
-        error: () => (ended += 1),
-        complete: () => (ended += 1),
-      });
-      onTestFinished(() => {
-        stream.unsubscribe();
-      });
-      await waitFor(() => received === 1, WAIT_LIMITS);
-      const connections = (count: 'open' | 'accepted') =>
-        servers.reduce((sum, server) => sum + server.connections[count], 0);
-      await waitFor(() => connections('accepted') >= 3 * (open - 1), WAIT_LIMITS);
-      await waitFor(() => connections('open') === open, WAIT_LIMITS);
+      const feed = follow(onTestFinished, app);
+      await waitFor(() => feed.received === 1, WAIT_LIMITS);
+      // The stream then runs on a connection that grpc-js no longer knows.
+      if (hasGoaway) for (const server of servers) server.drainConnections(80_000);
+      await waitFor(() => connections(servers, 'accepted') >= 3 * used, WAIT_LIMITS);
+      await waitFor(() => connections(servers, 'open') === used + 1, WAIT_LIMITS);
       await firstValueFrom(app.orders.get({ id: '1' }));
-      expect(ended).toBe(0);
+      expect(feed.ended).toBeUndefined();
       expect(aboveDebug(app)).toEqual([]);
     },
   );
+
+  it('reports why the connection of a stream was lost after its channel was replaced', async ({ onTestFinished }) => {
+    const servers = await startFeeds(onTestFinished, 2);
+    const proxies = await Promise.all(servers.map((server) => startProxy(onTestFinished, server)));
+    const app = await startApp(onTestFinished, {
+      url: `ipv4:${proxies.map(({ url }) => url).join(',')}`,
+      loadBalancing: 'round_robin',
+      maxConnectionAgeMs: 3_000,
+      channelOptions: { 'grpc.keepalive_time_ms': 1_000, 'grpc.keepalive_timeout_ms': 1_000 },
+    });
+    const feed = follow(onTestFinished, app);
+    await waitFor(() => connections(servers, 'accepted') >= 4, WAIT_LIMITS);
+    await waitFor(() => connections(servers, 'open') === 3, WAIT_LIMITS);
+    const ends: (string | undefined)[] = [];
+    app.client.events$.subscribe((event) => {
+      if (event.type === 'connection' && event.change === 'ended') ends.push(event.reason);
+    });
+    for (const proxy of proxies) proxy.holdBytes();
+    await waitFor(() => feed.ended !== undefined && ends.length > 0, WAIT_LIMITS);
+    expect((feed.ended as Error).message).toMatch(/the server no longer responded/);
+    // The other connections send no pings, because they carry no calls.
+    expect(ends).toEqual(['connection timed out']);
+  });
 
   it('sends a call whose credentials arrive after its channel was replaced', async ({ onTestFinished }) => {
     const tls = {

@@ -161,14 +161,14 @@ export class CallbackCall implements Call, Listener {
   onReceiveStatus(status: Status): void {
     this.attempt?.ended(status, this.endedHere(status.code));
     if (status.code !== StatusCode.OK && this.mayResend(status)) {
-      const ended = this.wire;
+      const { wire, call } = this;
       this.resend();
       // Last, because a retired channel closes with its last call.
-      ended.attemptEnded();
+      wire.attemptEnded(call);
       return;
     }
     this.forget();
-    this.wire.attemptEnded();
+    this.wire.attemptEnded(this.call);
     this.listener.onReceiveStatus(status);
   }
 

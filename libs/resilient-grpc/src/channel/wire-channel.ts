@@ -10,7 +10,7 @@ import type { Random } from '../time/random.js';
 import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
 import { CLIENT_SEAMS, ENDPOINT_SEAM } from './quirks/client-seams.js';
 import { closeUnused } from './quirks/close-unused.js';
-import { observeConnectionOf } from './quirks/wire-evidence.js';
+import { isWithoutStream, observeConnectionOf } from './quirks/wire-evidence.js';
 import type { BalancingSettings } from './channel-settings.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { AddressHistories } from './connection/address-histories.js';
@@ -65,8 +65,8 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
 
 /** grpc-js's default for `grpc.max_receive_message_length`. */
 const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
-/** Interval at which a retired channel checks whether each call has a stream. */
-const REST_INTERVAL_MS = 1_000;
+/** Interval at which a retired channel releases its connections. */
+const RELEASE_INTERVAL_MS = 1_000;
 /** Created once, because the event may follow the end of each call. */
 const STREAMS: ConnectionEvent = { type: 'streams' };
 
@@ -104,9 +104,11 @@ export class WireChannel {
   /** Number of calls whose streams grpc-js's channel creates later in this turn. */
   private unplaced = 0;
   private active = 0;
+  /** Running calls of grpc-js's channel, which may not have a stream yet. Other calls start with their stream. */
+  private readonly channelCalls = new Set<object>();
   private closed = false;
   private retired = false;
-  private restTimer: Timer | undefined;
+  private releaseTimer: Timer | undefined;
 
   constructor(
     settings: WireChannelSettings,
@@ -287,8 +289,12 @@ export class WireChannel {
   /**
    * Reserves a stream for `call` if streams are limited, and observes its connection if the policy is not active (for example, for
    * an `xds:` target). The stream of the call exists in the next turn.
+   *
+   * @param previous earlier call of the same attempt, if an interceptor creates another one
    */
-  callCreated(call: object): void {
+  callCreated(call: object, previous?: object): void {
+    this.channelCalls.add(call);
+    if (previous !== undefined) this.channelCalls.delete(previous);
     if (this.isLimited) this.reserveStream();
     if (this.policy?.control !== undefined) return;
     this.clock.defer(() => {
@@ -303,8 +309,10 @@ export class WireChannel {
     });
   }
 
-  attemptEnded(): void {
+  /** @param call the attempt's call of grpc-js's channel; `undefined` if it had none */
+  attemptEnded(call?: object): void {
     this.active -= 1;
+    if (call !== undefined) this.channelCalls.delete(call);
     this.readBarrier.used();
     if (this.isLimited) this.handle(this, STREAMS);
     if (this.retired && this.active === 0) this.close();
@@ -354,20 +362,19 @@ export class WireChannel {
     this.refresh?.close();
     for (const stream of this.streams) stream.endWithConnection();
     if (this.active === 0) this.close();
-    else this.restLater();
+    else this.releaseConnectionsLater();
   }
 
-  /** Closes the connections without calls as soon as each call has a stream. Until then, a call may start on any connection. */
-  private restLater(): void {
-    this.restTimer = this.clock.setTimer(() => {
-      const control = this.policy?.control;
-      if (control !== undefined && control.runningCalls < this.active) {
-        this.restLater();
-        return;
-      }
-      control?.rest();
+  /**
+   * Closes the connections without calls, unless a call may still start on one of them. Repeated, because such a call may also be created
+   * later, for example by an interceptor. It then makes the channel connect again.
+   */
+  private releaseConnectionsLater(): void {
+    this.releaseTimer = this.clock.setTimer(() => {
+      if (![...this.channelCalls].some(isWithoutStream)) this.policy?.control?.enterIdle();
       closeUnused(this.channel);
-    }, REST_INTERVAL_MS);
+      this.releaseConnectionsLater();
+    }, RELEASE_INTERVAL_MS);
   }
 
   close(): void {
@@ -375,7 +382,7 @@ export class WireChannel {
     this.closed = true;
     this.state = 'SHUTDOWN';
     this.missedResets.stop();
-    this.restTimer?.clear();
+    this.releaseTimer?.clear();
     this.policy?.release();
     this.refresh?.close();
     this.attempts.abortAll();

@@ -128,7 +128,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       }
     } catch (error) {
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
-      wireChannel.attemptEnded();
+      wireChannel.attemptEnded(this.channelCall);
       throw error;
     }
     // An interceptor may have ended the attempt already.
@@ -140,8 +140,9 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   onCreated(call: CallStream): void {
+    const previous = this.channelCall;
     this.channelCall = call;
-    this.wireChannel.callCreated(call);
+    if (!this.ended) this.wireChannel.callCreated(call, previous);
   }
 
   onUnreadable(): void {
@@ -265,7 +266,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     const { loads } = this.wireChannel;
     if (loads !== undefined) this.reportLatency(loads);
     this.wireChannel.endpoints?.ended(this);
-    this.wireChannel.attemptEnded();
+    this.wireChannel.attemptEnded(this.direct === undefined ? this.channelCall : undefined);
     this.listener.onEnd(this);
   }
 

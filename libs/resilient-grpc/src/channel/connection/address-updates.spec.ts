@@ -277,12 +277,12 @@ describe('address updates of an idle channel', () => {
     ['the last applied addresses', undefined, ['a']],
     ['pending addresses', ['b'], ['b']],
     ['the last applied addresses instead of a pending empty result', [], ['a']],
-  ])('applies %s again after rest()', (_, pending, expected) => {
+  ])('applies %s again after released()', (_, pending, expected) => {
     let isIdle = false;
     const { applied, updates, report } = make(undefined, { isIdle: () => isIdle });
     report('a');
     if (pending !== undefined) report(...pending);
-    updates.rest();
+    updates.released();
     isIdle = true;
     updates.resume();
     expect(applied).toEqual([['a'], expected]);

@@ -73,7 +73,7 @@ export class AddressUpdates {
   }
 
   /** Reports that the policy no longer uses the addresses. The next `resume()` passes the latest ones. */
-  rest(): void {
+  released(): void {
     if (this.held === undefined || !hasAddresses(this.held[0])) this.held = this.latest;
     this.applied = undefined;
   }

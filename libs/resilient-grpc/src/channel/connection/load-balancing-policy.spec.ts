@@ -550,7 +550,7 @@ describe('child policy', () => {
   });
 });
 
-describe('rest()', () => {
+describe('enterIdle()', () => {
   /** Starts a call that receives no response. `ended` is set when it ends. */
   function startCall(channel: Channel): { ended: boolean } {
     const result = { ended: false };
@@ -576,13 +576,11 @@ describe('rest()', () => {
     await waitFor(() => seen.count('CONNECTING>READY') === 3);
     const call = startCall(channel);
     await waitFor(() => calls() === 1);
-    expect(policy.control?.runningCalls).toBe(1);
-    policy.control?.rest();
+    policy.control?.enterIdle();
     expect(state(channel)).toBe('IDLE');
-    expect(policy.control?.runningCalls).toBe(1);
     closeUnused(channel);
     await waitFor(() => sessions() === 1);
-    policy.control?.rest();
+    policy.control?.enterIdle();
     await passTurns();
     expect(sessions()).toBe(1);
     expect(call.ended).toBe(false);

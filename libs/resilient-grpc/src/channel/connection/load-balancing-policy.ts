@@ -24,7 +24,7 @@ import { RemovedConnections } from './removed-connections.js';
 import type { SeamReport } from '../quirks/seam.js';
 import { withDecodedReports } from '../quirks/load-report.js';
 import { withAbortableTunnel } from '../quirks/proxy-tunnel.js';
-import { realSubchannel, runningCalls } from '../quirks/subchannel.js';
+import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
@@ -400,7 +400,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private drop(connection: ObservedConnection): void {
     this.connections.delete(connection);
     connection.stop();
-    if (this.owner !== undefined) this.removed.keep(connection.subchannel, this.owner.dependencies.clock);
+    if (this.owner !== undefined) this.removed.keep(connection, this.owner.dependencies.clock);
   }
 
   /** Runs `change`, then stops observing the connections that it released and did not use again. */
@@ -535,20 +535,14 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.child.exitIdle();
   }
 
-  /** Number of calls that are running on connections, including removed ones. */
-  get runningCalls(): number {
-    const inUse = [...this.connections.all].reduce((sum, { subchannel }) => sum + runningCalls(subchannel), 0);
-    return inUse + this.removed.runningCalls;
-  }
-
   /**
    * Makes the policy idle: releases all connections, so that those without calls close. A later pick uses the latest addresses again. Does
    * nothing if the installed grpc-js lacks the picker that is required for a later pick.
    */
-  rest(): void {
+  enterIdle(): void {
     const { QueuePicker } = grpcJs;
     if (this.isDormant || QueuePicker === undefined) return;
-    this.updates?.rest();
+    this.updates?.released();
     this.handover?.stop();
     this.releaseConnections();
     this.childState = undefined;

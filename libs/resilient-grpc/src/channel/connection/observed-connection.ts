@@ -156,6 +156,15 @@ export class ObservedConnection {
     for (const stream of this.ownStreams) stream.endWithConnection();
   }
 
+  /** Reports the end of a READY connection after `stop()`, because calls are running on it. */
+  watchEnd(): void {
+    this.subchannel.addConnectivityStateListener(this.listener);
+  }
+
+  unwatchEnd(): void {
+    if (!this.isWatching) this.subchannel.removeConnectivityStateListener(this.listener);
+  }
+
   private isIn(state: ConnectivityState): boolean {
     return stateName(this.subchannel.getConnectivityState()) === state;
   }

@@ -1,31 +1,25 @@
-import type { experimental } from '@grpc/grpc-js';
 import { runningCalls } from '../quirks/subchannel.js';
 import type { Clock, Timer } from '../../time/clock.js';
-
-type SubchannelInterface = experimental.SubchannelInterface;
+import type { ObservedConnection } from './observed-connection.js';
 
 /** Interval between two checks for calls on removed connections. */
 const CHECK_INTERVAL_MS = 1_000;
 
 /**
- * Keeps connections to removed addresses open until their last call has ended. grpc-js itself would begin to close them within 10 s.
- * Running calls could then finish, but if keepalive is on, the next ping would fail, and grpc-js would end all calls on the connection
- * (grpc-node#3068).
+ * Keeps connections that the policy no longer uses open until their last call has ended, and observes them until then. grpc-js itself would
+ * begin to close them within 10 s. Running calls could then finish, but if keepalive is on, the next ping would fail, and grpc-js would end
+ * all calls on the connection (grpc-node#3068).
  */
 export class RemovedConnections {
-  private readonly held = new Set<SubchannelInterface>();
+  private readonly held = new Set<ObservedConnection>();
   private timer: Timer | undefined;
 
-  /** Number of calls that are running on the connections. */
-  get runningCalls(): number {
-    return [...this.held].reduce((sum, subchannel) => sum + runningCalls(subchannel), 0);
-  }
-
-  /** Keeps the connection of `subchannel` open if calls run on it. */
-  keep(subchannel: SubchannelInterface, clock: Clock): void {
-    if (this.held.has(subchannel) || runningCalls(subchannel) === 0) return;
-    subchannel.ref();
-    this.held.add(subchannel);
+  /** Keeps `connection` open if calls run on it. */
+  keep(connection: ObservedConnection, clock: Clock): void {
+    if (runningCalls(connection.subchannel) === 0) return;
+    if (!this.held.has(connection)) connection.subchannel.ref();
+    this.held.add(connection);
+    connection.watchEnd();
     this.checkLater(clock);
   }
 
@@ -33,18 +27,19 @@ export class RemovedConnections {
   release(): void {
     this.timer?.clear();
     this.timer = undefined;
-    for (const subchannel of this.held) subchannel.unref();
-    this.held.clear();
+    for (const connection of this.held) this.letGo(connection);
   }
 
   private check(clock: Clock): void {
     this.timer = undefined;
-    for (const subchannel of [...this.held]) {
-      if (runningCalls(subchannel) > 0) continue;
-      this.held.delete(subchannel);
-      subchannel.unref();
-    }
+    for (const connection of this.held) if (runningCalls(connection.subchannel) === 0) this.letGo(connection);
     if (this.held.size > 0) this.checkLater(clock);
+  }
+
+  private letGo(connection: ObservedConnection): void {
+    this.held.delete(connection);
+    connection.unwatchEnd();
+    connection.subchannel.unref();
   }
 
   private checkLater(clock: Clock): void {

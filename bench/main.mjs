@@ -7,7 +7,7 @@ import { overallJson, overallTable } from './overall.mjs';
 import { toJson, toTable } from './report.mjs';
 import { measure } from './sections.mjs';
 
-// As users run it: without the checks for development. Nest and the other clients do not read this variable per call. Separate processes
+// Runs as in production, without development checks. Nest and the other clients do not read this variable per call. Separate processes
 // inherit it.
 process.env['NODE_ENV'] ??= 'production';
 

@@ -56,7 +56,8 @@ const ROWS = [
         title: 'Duration of attempts',
         unit: 's',
         queries: latency('grpc_client_attempt_duration', 'grpc_target', TARGET),
-        description: 'Duration of one attempt on a connection. If only calls take long, they wait or are retried.',
+        description:
+          'Duration of one attempt on a connection. If calls are slow but attempts are not, calls wait or are retried.',
       },
       {
         title: 'Attempts per call',

@@ -199,7 +199,7 @@ const NUMBERS = [
   ['`resumable`: longest backoff', ms, RESUME, 'DEFAULT_RESUME_POLICY.maxBackoffMs'],
   ['`resumable`: growth of the backoff', times, RESUME, 'DEFAULT_RESUME_POLICY.backoffMultiplier'],
   [
-    '`resumable`: minimum lifetime of a call without progress that resets the backoff',
+    '`resumable`: lifetime after which a call without progress resets the backoff',
     ms,
     RESUME,
     'DEFAULT_RESUME_POLICY.minHealthyMs',

@@ -452,7 +452,7 @@ function agree(onConnection: ReadonlySet<string>, onChannel: ReadonlySet<string>
 
 describe('calls directly on a connection and through grpc-js’s channel', () => {
   it(
-    'ends the calls of random scripts with the same outcome directly on a connection and through grpc-js’s channel',
+    'ends the calls of random scripts with the same outcome whether they run directly on a connection or through grpc-js’s channel',
     { timeout: 600_000 },
     async () => {
       const pairs = [];

@@ -195,7 +195,7 @@ describe('callback client of getClientByServiceName()', () => {
 });
 
 describe('call that a grpc-js interceptor starts after its channel was replaced', () => {
-  /** A client whose grpc-js interceptor, once `hold()` was called, starts calls only when `release()` is called. */
+  /** Starts a client whose grpc-js interceptor starts every call after the first only when `release()` is called. */
   async function startHeld() {
     const waiting: (() => void)[] = [];
     let isHolding = false;
@@ -266,7 +266,7 @@ describe('call that a grpc-js interceptor starts after its channel was replaced'
     ['on the channel on which it was created', false],
     ['after the channel was replaced', true],
   ])('%s', (when, isReplaced) => {
-    it(`ends a callback-client call with CANCELLED, unsent, if it was cancelled before its interceptor starts it ${when}`, async () => {
+    it(`ends a callback-client call with CANCELLED, unsent, if it is cancelled before its interceptor starts it ${when}`, async () => {
       const { server, callbacks, replace, release } = await startHeld();
       let cancel: (() => void) | undefined;
       const outcome = answer((done) => {
@@ -282,7 +282,7 @@ describe('call that a grpc-js interceptor starts after its channel was replaced'
       expect(server.counts().calls).toBe(1);
     });
 
-    it(`ends a callback-client call with DEADLINE_EXCEEDED, unsent, if its deadline passed before its interceptor starts it ${when}`, async () => {
+    it(`ends a callback-client call with DEADLINE_EXCEEDED, unsent, if its deadline passes before its interceptor starts it ${when}`, async () => {
       const { server, callbacks, replace, release } = await startHeld();
       const deadline = Date.now() + 5;
       const outcome = answer((done) => callbacks.unary({}, { deadline }, done));
@@ -296,7 +296,7 @@ describe('call that a grpc-js interceptor starts after its channel was replaced'
       expect(server.counts().calls).toBe(1);
     });
 
-    it(`ends a callback-client call with UNAVAILABLE if the client was closed before its interceptor starts it ${when}`, async () => {
+    it(`ends a callback-client call with UNAVAILABLE if the client is closed before the interceptor starts the call ${when}`, async () => {
       const { client, callbacks, replace, release } = await startHeld();
       const outcome = answer((done) => callbacks.unary({}, done));
       if (isReplaced) await replace();

@@ -57,7 +57,7 @@ const SLOW: readonly [string, (opened: Promise<void>) => ClientSettings][] = [
 
 describe.each(HANGING)('a call that waits for %s', (_, settings, name) => {
   it.each(EACH_METHOD)(
-    `names ${name} and reports reachedServer no if the deadline of a %s call passes`,
+    `names ${name} that a %s call waits for, and reports reachedServer no, if the deadline of the call passes`,
     async (method) => {
       const { echo, server, client } = await scene(settings);
       await client.waitForReady();
@@ -72,28 +72,31 @@ describe.each(HANGING)('a call that waits for %s', (_, settings, name) => {
 describe.each(SLOW)('a call that waits for %s', (_, settings) => {
   const ENDS: readonly [string, (client: ResilientGrpcClient, abort: AbortController) => void][] = [
     ['its signal aborts', (_client, abort) => abort.abort()],
-    ['the snapshot cancels it', (client) => client.activeCalls()[0]?.cancel()],
+    ['activeCalls() cancels it', (client) => client.activeCalls()[0]?.cancel()],
     ['the client drains', (client) => void client.drain({ timeoutMs: 1 })],
     ['the client closes', (client) => client.close()],
   ];
 
-  it.each(ENDS)('reports reachedServer no and never sends the attempt if %s', async (_end, end) => {
-    const { opened, open } = gate();
-    const { echo, server, client } = await scene(settings(opened));
-    await client.waitForReady();
-    const abort = new AbortController();
-    const failure = failureOf(callOnce(echo, 'unary', { signal: abort.signal }));
-    await turns();
-    end(client, abort);
-    expect(await failure).toMatchObject({ reachedServer: 'no', attempts: [] });
-    open();
-    await turns();
-    expect(server.counts().calls).toBe(0);
-  });
+  it.each(ENDS)(
+    'reports reachedServer no and never sends an attempt that waits for its metadata if %s',
+    async (_end, end) => {
+      const { opened, open } = gate();
+      const { echo, server, client } = await scene(settings(opened));
+      await client.waitForReady();
+      const abort = new AbortController();
+      const failure = failureOf(callOnce(echo, 'unary', { signal: abort.signal }));
+      await turns();
+      end(client, abort);
+      expect(await failure).toMatchObject({ reachedServer: 'no', attempts: [] });
+      open();
+      await turns();
+      expect(server.counts().calls).toBe(0);
+    },
+  );
 });
 
 describe('a call that waits for the metadata of a further attempt', () => {
-  it('keeps the reachedServer and the record of an attempt that failed before', async () => {
+  it('keeps reachedServer and the record of a failed attempt if the call ends while it waits for the metadata of the next one', async () => {
     let calls = 0;
     const { echo, server } = await scene({ metadata: () => ((calls += 1) === 1 ? TOKEN() : forever()) });
     server.script('Unary', { status: 'UNAVAILABLE' });
@@ -102,7 +105,7 @@ describe('a call that waits for the metadata of a further attempt', () => {
     expect(error.details).toMatch(/, waiting for the metadata function$/);
   });
 
-  it('reports reachedServer maybe if a hedged attempt is in flight', async () => {
+  it('reports reachedServer maybe if a call is cancelled while one hedged attempt is in flight and another waits for its metadata', async () => {
     let calls = 0;
     const { echo, server } = await scene({
       metadata: () => ((calls += 1) === 1 ? TOKEN() : forever()),
@@ -133,43 +136,52 @@ describe('a call that waits for the metadata of a further attempt', () => {
 });
 
 describe('a call that waits for call credentials', () => {
-  it.each(EACH_METHOD)('reports reachedServer no and the cause if the deadline of a %s call passes', async (method) => {
-    const { echo, server, client } = await scene();
-    await client.waitForReady();
-    const { plugin, respond, requested } = slowCredentials();
-    const error = await failureOf(callOnce(echo, method, { credentials: plugin, timeoutMs: 200 }));
-    expect(requested.times).toBe(1);
-    expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no' });
-    expect(error.message).toContain(NO_CREDENTIALS);
-    respond();
-    await turns();
-    expect(server.counts().calls).toBe(0);
-  });
+  it.each(EACH_METHOD)(
+    'reports reachedServer no and the cause if the deadline of a %s call passes while it waits for call credentials',
+    async (method) => {
+      const { echo, server, client } = await scene();
+      await client.waitForReady();
+      const { plugin, respond, requested } = slowCredentials();
+      const error = await failureOf(callOnce(echo, method, { credentials: plugin, timeoutMs: 200 }));
+      expect(requested.times).toBe(1);
+      expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no' });
+      expect(error.message).toContain(NO_CREDENTIALS);
+      respond();
+      await turns();
+      expect(server.counts().calls).toBe(0);
+    },
+  );
 
-  it.each(EACH_METHOD)('names them if the deadline of a %s call with interceptors passes', async (method) => {
-    const { echo, client } = await scene({ interceptors: [{ onAttempt: () => undefined }] });
-    await client.waitForReady();
-    const { plugin } = slowCredentials();
-    const error = await failureOf(callOnce(echo, method, { credentials: plugin, timeoutMs: 200 }));
-    expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no' });
-    expect(error.message).toMatch(/, waiting for call credentials$|the call credentials did not respond/);
-  });
+  it.each(EACH_METHOD)(
+    'names the call credentials that a %s call with interceptors waits for if the deadline passes',
+    async (method) => {
+      const { echo, client } = await scene({ interceptors: [{ onAttempt: () => undefined }] });
+      await client.waitForReady();
+      const { plugin } = slowCredentials();
+      const error = await failureOf(callOnce(echo, method, { credentials: plugin, timeoutMs: 200 }));
+      expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no' });
+      expect(error.message).toMatch(/, waiting for call credentials$|the call credentials did not respond/);
+    },
+  );
 
-  it.each(EACH_METHOD)('reports reachedServer no and never sends a %s call that is cancelled', async (method) => {
-    const { echo, server, client } = await scene();
-    await client.waitForReady();
-    const { plugin, respond, requested } = slowCredentials();
-    const abort = new AbortController();
-    const failure = failureOf(callOnce(echo, method, { credentials: plugin, signal: abort.signal }));
-    await waitFor(() => requested.times === 1);
-    abort.abort();
-    expect(await failure).toMatchObject({ code: 1, reachedServer: 'no', attempts: [] });
-    respond();
-    await turns();
-    expect(server.counts().calls).toBe(0);
-  });
+  it.each(EACH_METHOD)(
+    'reports reachedServer no and never sends a %s call that is cancelled while it waits for call credentials',
+    async (method) => {
+      const { echo, server, client } = await scene();
+      await client.waitForReady();
+      const { plugin, respond, requested } = slowCredentials();
+      const abort = new AbortController();
+      const failure = failureOf(callOnce(echo, method, { credentials: plugin, signal: abort.signal }));
+      await waitFor(() => requested.times === 1);
+      abort.abort();
+      expect(await failure).toMatchObject({ code: 1, reachedServer: 'no', attempts: [] });
+      respond();
+      await turns();
+      expect(server.counts().calls).toBe(0);
+    },
+  );
 
-  it('reports reachedServer no and the cause if attemptTimeoutMs passes, and keeps the circuit closed', async () => {
+  it('reports reachedServer no and the cause if attemptTimeoutMs passes before call credentials respond, and keeps the circuit closed', async () => {
     const { echo, client, server } = await scene({
       methods: {
         '*': {

@@ -39,7 +39,7 @@ describe('command', () => {
     expect(text.stdout).not.toMatch(/\u001b/);
   });
 
-  it('exits with the code of its checks if the reader of its output closes the pipe', async () => {
+  it('keeps the exit code of the doctor if the reader of its output closes the pipe', async () => {
     const child = spawn(process.execPath, [COMMAND, 'doctor', '--drain', '10s'], { stdio: ['ignore', 'pipe', 'pipe'] });
     child.stdout.destroy();
     let stderr = '';

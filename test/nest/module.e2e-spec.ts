@@ -314,7 +314,7 @@ describe('lazily loaded module', () => {
     let resolved = false;
     const useFactory = (injected: GrpcClients) => {
       clients = injected;
-      // The client is created in the same turn, before the callback of setImmediate() runs.
+      // The client would be created in the same turn, before the callback of setImmediate() runs.
       return firstValueFrom(settings).finally(() => setImmediate(() => (resolved = true)));
     };
     const slow = { name: 'orders', protoPath: ORDERS_PROTO, inject: [GrpcClients], useFactory };

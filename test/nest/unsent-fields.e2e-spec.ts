@@ -195,11 +195,11 @@ describe('unsent fields', () => {
     const answer = await firstValueFrom(orders.create({ item: { name: 'tea' }, quantity: 'many' }));
     expect(clientWarnings()).toEqual([
       '/orders.v1.Orders/Create: field \'item\' of the request (CreateOrderRequest): expected a string, got an object; the serializer sends "[object Object]" instead',
-      "/orders.v1.Orders/Create: field 'quantity' of the request (CreateOrderRequest): expected a number, got a string of 4 characters; the serializer sends 0 instead",
+      "/orders.v1.Orders/Create: field 'quantity' of the request (CreateOrderRequest): expected a number, got a string of length 4; the serializer sends 0 instead",
     ]);
     expect(serverWarnings()).toEqual([
       '/orders.v1.Orders/Create: field \'id\' of the response (Order): expected a string, got an object; the serializer sends "[object Object]" instead',
-      "/orders.v1.Orders/Create: field 'quantity' of the response (Order): expected a number, got a string of 3 characters; the serializer sends 0 instead",
+      "/orders.v1.Orders/Create: field 'quantity' of the response (Order): expected a number, got a string of length 3; the serializer sends 0 instead",
     ]);
     expect(received).toEqual([{ item: '[object Object]', quantity: 0 }]);
     expect(answer).toMatchObject({ id: '[object Object]', quantity: 0 });
@@ -232,10 +232,10 @@ describe('unsent fields', () => {
     expect(await callAll(requests)).toEqual(answers);
     const warnings = (method: string, side: 'request' | 'response', type: string, at = '') => [
       misspelled(method, side, `${at}lines.unit_price`, 'Line', 'unitPrice'),
-      `/orders.v1.Orders/${method}: field '${at}lines.isGift' of the ${side} (Line): expected a boolean, got a string of 5 characters; the serializer sends true instead`,
-      `/orders.v1.Orders/${method}: field '${at}byShop.unitPrice' of the ${side} (Line): expected a number, got a string of 4 characters; the serializer sends 0 instead`,
+      `/orders.v1.Orders/${method}: field '${at}lines.isGift' of the ${side} (Line): expected a boolean, got a string of length 5; the serializer sends true instead`,
+      `/orders.v1.Orders/${method}: field '${at}byShop.unitPrice' of the ${side} (Line): expected a number, got a string of length 4; the serializer sends 0 instead`,
       `/orders.v1.Orders/${method}: field '${at}byShop.image' of the ${side} (Line): expected a Buffer, got an object; the serializer sends nothing instead`,
-      `/orders.v1.Orders/${method}: field '${at}state' of the ${side} (${type}): expected a value of State, got a string of 6 characters; write 'SHIPPED'; the serializer sends nothing instead`,
+      `/orders.v1.Orders/${method}: field '${at}state' of the ${side} (${type}): expected a value of State, got a string of length 6; write 'SHIPPED'; the serializer sends nothing instead`,
       `/orders.v1.Orders/${method}: field '${at}at' of the ${side} (${type}): expected an object with 'seconds', 'nanos', got a Date; the serializer sends an empty object instead`,
     ];
     expect(clientWarnings()).toEqual([
@@ -296,7 +296,7 @@ describe('unsent fields', () => {
     expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
   });
 
-  it('emits the events of a client and of a server, also for calls of a grpc-js client', async () => {
+  it('emits unsent-field events from the client and the server, including for calls of a callback client', async () => {
     const { client, server, clientWarnings } = await start();
     const events: unknown[] = [];
     const isUnsent = ({ type }: { type: string }) => type === 'unsent-field';
@@ -320,14 +320,14 @@ describe('unsent fields', () => {
         ...common,
         messageType: 'Order',
         field: 'quantity',
-        problem: 'expected a number, got a string of 3 characters',
+        problem: 'expected a number, got a string of length 3',
         sent: '0',
       },
     ]);
     expect(clientWarnings()).toHaveLength(1);
   });
 
-  it('leaves a contract with its own serializers, as other generators create it, unchanged', async () => {
+  it('does not change a contract with its own serializers, such as the output of another code generator', async () => {
     const toJson = (message: object) => Buffer.from(JSON.stringify(message));
     const fromJson = (bytes: Buffer) => JSON.parse(String(bytes)) as object;
     const loaded = loadSync(ORDERS_PROTO)['orders.v1.Orders'] as ServiceDefinition;

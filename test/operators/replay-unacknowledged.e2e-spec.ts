@@ -254,7 +254,7 @@ describe('end of a session', () => {
     return { server, client, pushed, result, acknowledgeAll: () => acknowledgeAll() };
   }
 
-  it('sends all messages that an Observable has pushed to a replayed session before a drain of the client', async () => {
+  it('sends all messages that an Observable pushed to a replayed session, even if a drain of the client starts before they are sent', async () => {
     const { server, client, pushed, result, acknowledgeAll } = await startPushedSession();
     const drained = client.drain({ timeoutMs: 25_000 });
     await waitFor(() => !pushed.observed);

@@ -167,7 +167,7 @@ describe('failing handler', () => {
     expect(log.lines.filter(({ text }) => text.includes('handler failed'))).toEqual([]);
   });
 
-  it('logs the message of an exception whose message is too long, and that the caller received only its start', async () => {
+  it('logs an exception message that is too long to send, and notes that the caller received only the start of the message', async () => {
     const error = new GrpcException('NOT_FOUND', 'no order '.repeat(12_000));
     const { unary, stream, log } = await serveFailing(throwing(error));
     for (const status of [await unary(), await stream()]) {

@@ -245,7 +245,7 @@ describe('several calls of forRoot()', () => {
   }
   const archive = { package: 'archive.v1', protoPath: ARCHIVE_PROTO };
 
-  /** The root module of two feature modules that each call forRoot(). The second one is the server that `app.get()` returns. */
+  /** Returns a root module with two feature modules that each call forRoot(). `app.get()` returns the server of the second one. */
   function rootModule(url: string, secondUrl: string): DynamicModule {
     const first = ResilientGrpcServerModule.forRoot(ordersOptions(url, archive));
     const second = ResilientGrpcServerModule.forRoot(ordersOptions(secondUrl));
@@ -262,7 +262,7 @@ describe('several calls of forRoot()', () => {
   const warningsOf = (log: CapturedLog) => log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
 
   it.each(['one address', 'two addresses'])(
-    'logs only that the other server is not connected, and how to serve both contracts, in a hybrid application (%s)',
+    'warns only about the unconnected server of two forRoot() calls, with how to serve both contracts, in a hybrid application (%s)',
     async (addresses) => {
       const log = new CapturedLog();
       const url = ownUrl();
@@ -276,7 +276,7 @@ describe('several calls of forRoot()', () => {
     },
   );
 
-  it('logs only that the other server is not connected, and how to serve both contracts, in a microservice', async () => {
+  it('warns only about the unconnected server of two forRoot() calls, with how to serve both contracts, in a microservice', async () => {
     const log = new CapturedLog();
     const url = ownUrl();
     const app = await NestFactory.createMicroservice(rootModule(url, url), {
@@ -290,7 +290,7 @@ describe('several calls of forRoot()', () => {
     expect(warningsOf(log)).toEqual([warningOf(`${url} (archive.v1)`)]);
   });
 
-  it('logs each server if the application connects none', async () => {
+  it('warns about each server of two forRoot() calls if the application connects none', async () => {
     const log = new CapturedLog();
     const urls = [ownUrl(), ownUrl()] as const;
     const app = await NestFactory.create(rootModule(...urls), { logger: log, abortOnError: false });

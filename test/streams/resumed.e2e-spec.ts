@@ -402,7 +402,7 @@ describe('resumed stream at shutdown', () => {
     expect(feed.end).toBe('failed: draining');
   });
 
-  it('resumes a stream on another client if a drain of the first client fails the retry of its call', async () => {
+  it('resumes a stream on another client if a drain of the first client fails its call instead of retrying it', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy' });
     const retryPolicy = {
       maxAttempts: 3,
@@ -431,7 +431,7 @@ describe('resumed stream at shutdown', () => {
     expect(other.client.activeCalls()).toHaveLength(1);
   });
 
-  it('counts only the streams that a drain ended if their reader ends the others', async () => {
+  it('counts only the stream that a drain ended if the reader then unsubscribes from the other streams', async () => {
     const app = await start();
     const feeds = [1, 2, 3].map(() =>
       resumable((from: string) => app.orders.watch({ from }, { onDrain: 'fail' }), {

@@ -150,5 +150,5 @@ function helperOf(client) {
 }
 
 function doNothing() {
-  // Leaves are simulated, and the fleet reports every address change.
+  // The leaf policies are simulated, and the fleet reports every address change.
 }

@@ -4,7 +4,7 @@ export type UnsentField = {
   readonly path: string;
   /** Name of the message type that should have the field, without its package, such as 'CreateOrderRequest'. */
   readonly messageType: string;
-  /** Key of the value in the message, after the fields that contain it: 'items.price', without indexes and keys of maps. */
+  /** Names of the containing fields and the key of the value, joined by dots: 'items.price'. List indexes and map keys are omitted. */
   readonly field: string;
 } & (
   | {
@@ -12,7 +12,7 @@ export type UnsentField = {
       readonly suggestion: string;
     }
   | {
-      /** Reason why the value does not fit the field: 'expected a number, got a string of 4 characters'. */
+      /** Reason why the value does not fit the field: 'expected a number, got a string of length 4'. */
       readonly problem: string;
       /** Value that is sent instead: '0', 'NaN', 'true', '"[object Object]"', 'an empty object', or 'nothing' if the field is omitted. */
       readonly sent: string;

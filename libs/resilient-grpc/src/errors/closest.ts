@@ -29,7 +29,7 @@ export function closest(word: string, known: Iterable<string>): string | undefin
 }
 
 /**
- * Returns the name in `known` that `word` misspells almost certainly: they differ only in case and separators, or one has an additional
+ * Returns the name in `known` that `word` almost certainly misspells: they differ only in case and separators, or one has an additional
  * letter or two swapped letters. Returns `undefined` for a name that differs in another letter, a digit, or a plural 's', which is probably
  * another name.
  */

@@ -12,7 +12,7 @@ import type { ServingAnswer } from './serving-check.js';
 /** Part of a client that a watch needs. */
 export type WatchedClient = Pick<InternalGrpcClient, 'connectivity' | 'connectivity$' | 'openStream'>;
 
-/** One Watch call, from its start to its end, or after UNIMPLEMENTED to the end of its connection. */
+/** One Watch call, from its start to its end or, after UNIMPLEMENTED, to the end of its connection. */
 interface WatchCall {
   readonly startedAt: number;
   answered: boolean;

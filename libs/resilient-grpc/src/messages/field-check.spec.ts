@@ -111,19 +111,11 @@ describe('withFieldCheck', () => {
     ['a name in another case', { ParcelID: '7' }, 'ParcelID → parcelId'],
     ['an extra letter', { parcellId: '7' }, 'parcellId → parcelId'],
     ['swapped letters', { parecl_id: '7' }, 'parecl_id → parcelId'],
-    ['an additional letter', { parccel_id: '7' }, 'parccel_id → parcelId'],
+    ['an extra letter in snake case', { parccel_id: '7' }, 'parccel_id → parcelId'],
     ['a name of a nested message', { parent_parcel: { parcelId: '6' } }, 'parent_parcel → parentParcel'],
     ['a name of a repeated field', { lables: ['x'] }, 'lables → labels'],
-    [
-      'a text in an integer field',
-      { count: 'many' },
-      'count: expected a number, got a string of 4 characters, sends 0',
-    ],
-    [
-      'a text in a float field',
-      { weight: '5 kg' },
-      'weight: expected a number, got a string of 4 characters, sends NaN',
-    ],
+    ['a string in an integer field', { count: 'many' }, 'count: expected a number, got a string of length 4, sends 0'],
+    ['a string in a float field', { weight: '5 kg' }, 'weight: expected a number, got a string of length 4, sends NaN'],
     ['an object in a number field', { count: { value: 5 } }, 'count: expected a number, got an object, sends 0'],
     [
       'an object in a string field',
@@ -139,7 +131,7 @@ describe('withFieldCheck', () => {
     [
       'a field of a value of a map, without its key',
       { itemByName: { tea: { unitPrice: 'cheap' }, milk: { unitPrice: 'cheap' } } },
-      'itemByName.unitPrice: expected a number, got a string of 5 characters, sends NaN',
+      'itemByName.unitPrice: expected a number, got a string of length 5, sends NaN',
     ],
     ['a field of a member of a oneof', { onlySize: { width_mm: 4 } }, 'onlySize.width_mm → widthMm'],
     [
@@ -155,7 +147,7 @@ describe('withFieldCheck', () => {
     [
       'a value of a map of numbers',
       { stock: { tea: 'many' } },
-      'stock: expected a number, got a string of 4 characters, sends 0',
+      'stock: expected a number, got a string of length 4, sends 0',
     ],
     [
       'a Map in a map field',
@@ -165,27 +157,27 @@ describe('withFieldCheck', () => {
     [
       'a misspelled enum value',
       { status: 'DELIVRED' },
-      "status: expected a value of Status, got a string of 8 characters; write 'DELIVERED', sends nothing",
+      "status: expected a value of Status, got a string of length 8; write 'DELIVERED', sends nothing",
     ],
     [
       'an enum value in another case',
       { history: ['in_transit'] },
-      "history: expected a value of Status, got a string of 10 characters; write 'IN_TRANSIT', sends 0",
+      "history: expected a value of Status, got a string of length 10; write 'IN_TRANSIT', sends 0",
     ],
     [
       'an unknown enum value',
       { statusByCity: { Rome: 'x' } },
-      "statusByCity: expected a value of Status, got a string of 1 characters; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends nothing",
+      "statusByCity: expected a value of Status, got a string of length 1; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends nothing",
     ],
     [
       'the number of an enum value as a string',
       { status: '2' },
-      "status: expected a value of Status, got a string of 1 characters; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends nothing",
+      "status: expected a value of Status, got a string of length 1; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends nothing",
     ],
     [
       'a value of another enum with the same name',
       { items: [{ status: 'DELIVERED' }] },
-      "items.status: expected a value of Status, got a string of 9 characters; its values are 'NEW', 'USED', sends nothing",
+      "items.status: expected a value of Status, got a string of length 9; its values are 'NEW', 'USED', sends nothing",
     ],
     [
       'a Date in a Timestamp field',
@@ -227,11 +219,15 @@ describe('withFieldCheck', () => {
       { detail: { '@type': 'shop.v1/Unknown', text: 'x' } },
       "detail: expected an object with 'type_url', 'value', got an object, sends an empty object",
     ],
-    ['a text for false', { isGift: 'false' }, 'isGift: expected a boolean, got a string of 5 characters, sends true'],
+    [
+      'the string false in a boolean field',
+      { isGift: 'false' },
+      'isGift: expected a boolean, got a string of length 5, sends true',
+    ],
     [
       'a Buffer in a list of booleans',
       { flags: [Buffer.of(0)] },
-      'flags: expected a boolean, got a Buffer of 1 bytes, sends true',
+      'flags: expected a boolean, got a Buffer of length 1, sends true',
     ],
     [
       'a Buffer that was sent as JSON',
@@ -241,9 +237,9 @@ describe('withFieldCheck', () => {
     ['an ArrayBuffer', { photo: new ArrayBuffer(2) }, 'photo: expected a Buffer, got an object, sends nothing'],
     ['a number in a bytes field', { photo: 5 }, 'photo: expected a Buffer, got 5, sends nothing'],
     [
-      'a text in a 64-bit field',
+      'a string without a number in a 64-bit field',
       { createdAt: 'now' },
-      'createdAt: expected an integer, got a string of 3 characters, sends 0',
+      'createdAt: expected an integer, got a string of length 3, sends 0',
     ],
     ['a Date in a 64-bit field', { createdAt: new Date() }, 'createdAt: expected an integer, got a Date, sends 0'],
     ['a boolean in a 64-bit field', { createdAt: true }, 'createdAt: expected an integer, got true, sends 0'],
@@ -251,7 +247,7 @@ describe('withFieldCheck', () => {
     [
       'a string that starts with a number in a 64-bit field',
       { createdAt: '12 kg' },
-      'createdAt: expected an integer, got a string of 5 characters, sends 12',
+      'createdAt: expected an integer, got a string of length 5, sends 12',
     ],
     [
       'a field of an object without a prototype',
@@ -275,7 +271,7 @@ describe('withFieldCheck', () => {
     ['columns of a database', { parcelId: '7', tenant_id: 1, updated_at: 'x', deletedAt: 'x', stage: 'x', _count: 1 }],
     ['a column next to the field with a similar name', { parcel_id: '7', parcelId: '7', count: 1, parcelIds: ['7'] }],
     ['a column next to an empty field with a similar name', { parcel_id: '7', parcelId: undefined }],
-    ['another number', { address2: 'x' }],
+    ['a name that differs from a field only in its number', { address2: 'x' }],
     ['the singular of a repeated field', { label: 'x' }],
     ['absent values of unknown keys', { parcel_id: undefined, created_at: null, parent_parcel: () => 1 }],
     ['absent values and functions in fields', { parcelId: null, count: () => 1, weight: undefined, state: undefined }],
@@ -544,10 +540,7 @@ describe('withFieldCheck', () => {
     checked({ parcel_id: '7' });
     expect(problems()).toHaveLength(1);
     checked({ parcellId: '7', parent_parcel: {}, count: 'many' });
-    expect(problems()).toEqual([
-      'parcel_id → parcelId',
-      'count: expected a number, got a string of 4 characters, sends 0',
-    ]);
+    expect(problems()).toEqual(['parcel_id → parcelId', 'count: expected a number, got a string of length 4, sends 0']);
   });
 
   it('reports a field later if the events are not wanted yet', () => {

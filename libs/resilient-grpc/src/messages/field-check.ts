@@ -27,19 +27,19 @@ type DistributedOmit<T, K extends string> = T extends unknown ? Omit<T, K> : nev
 /** A message, list, or map in the message of a call. */
 interface Container {
   readonly value: object;
-  /** The message type, which for a list or a map is that of its message. */
+  /** The message type; for a list or a map, the type of the message that contains it. */
   readonly type: MessageType;
   readonly holds: 'fields' | 'list' | 'map';
   /** Names of the fields that lead to it, joined by dots; without indexes and map keys. */
   readonly path: string;
   readonly depth: number;
-  /** The container that has it as the value of `key`; `undefined` for the message of the call. */
+  /** The enclosing container, in which this one is the value of `key`; `undefined` for the message of the call. */
   readonly parent: Container | undefined;
   readonly key: string | number;
 }
 
 /**
- * Returns a serializer that also reports values that `serialize` omits or replaces: misspelled fields, and values of a wrong type. Not used
+ * Returns a serializer that also reports values that `serialize` omits or replaces: misspelled fields and wrongly typed values. Not used
  * if NODE_ENV is 'production', because of its cost per message.
  * @param typeOf returns the message type; called at the first message
  */
@@ -148,7 +148,7 @@ class FieldCheck<M> {
 
   /**
    * Reports a field once, if the serializer really produces the same bytes for the value `sent`. Other serializers may support the value.
-   * A field is not examined again.
+   * After that, the field is not examined again, even if it was not reported.
    */
   private report(container: Container, key: string | number, sent: unknown, details: Details): void {
     if (this.isReported(container, key)) return;

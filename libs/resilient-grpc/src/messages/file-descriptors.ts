@@ -1,6 +1,6 @@
 import { readFields, type WireField } from '../errors/protobuf-fields.js';
 
-/** The types and methods of one call of proto-loader's `loadSync()`. */
+/** The types and methods that one call to proto-loader's `loadSync()` loads. */
 export interface Contract {
   /** Descriptors of messages, map entries, and enums, by full name such as 'orders.v1.Order.Status'. */
   readonly types: ReadonlyMap<string, Descriptor>;
@@ -8,7 +8,7 @@ export interface Contract {
   readonly methods: ReadonlyMap<string, Descriptor>;
 }
 
-/** An encoded message of `google/protobuf/descriptor.proto`. Its numbers are those of the fields in that file. */
+/** An encoded message of `google/protobuf/descriptor.proto`. The `number` parameters are the field numbers in that file. */
 export class Descriptor {
   private readonly fields: readonly WireField[];
 

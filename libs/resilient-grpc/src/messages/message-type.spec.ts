@@ -19,7 +19,7 @@ function requestTypeOf(proto: string, service: string) {
 }
 
 describe('messageTypeOf', () => {
-  it('finds the message of its package if another package has a message with the same name', () => {
+  it('finds the message type in the package of the service if another package has a type with the same name', () => {
     writeFileSync(join(folder, 'v2.proto'), 'syntax = "proto3"; package a.v2; message Order { string v2 = 1; }');
     const proto = `package a.v1; import "${join(folder, 'v2.proto')}";
       service S { rpc M(Order) returns (a.v2.Order); }
@@ -46,7 +46,7 @@ describe('messageTypeOf', () => {
     expect(type.fields.get('raw')).toEqual({ kind: 'bytes', holds: 'map' });
   });
 
-  it('finds the type of the values of a map if their message contains a type with the same name', () => {
+  it('finds the value type of a map if the message that contains the map also contains a type with the same name', () => {
     const proto = `service S { rpc M(A) returns (A); }
       message A { enum Color { NONE = 0; } map<string, .Color> colors = 1; }
       enum Color { RED = 0; }`;

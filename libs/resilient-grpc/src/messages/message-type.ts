@@ -92,7 +92,7 @@ function typeNamed(name: string, descriptor: Descriptor, contract: Contract): Me
 
 /**
  * Returns the full name of a type that proto-loader's descriptors name relative to `scope`; `undefined` if the name fits several types,
- * because proto-loader omits the part that the two names have in common.
+ * because proto-loader omits the prefix that the name shares with `scope`.
  */
 function resolve(name: string, scope: string, { types }: Contract): string | undefined {
   const found: string[] = [];

@@ -9,7 +9,7 @@ export interface ReplacedValue {
   readonly expected: string;
   /** Correction, such as "write 'SHIPPED'", if known. */
   readonly remedy?: string | undefined;
-  /** The value that has the same bytes; `undefined` if the field is omitted. */
+  /** The value that is sent instead; `undefined` if the field is omitted. */
   readonly sent: unknown;
 }
 
@@ -21,7 +21,7 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
   switch (kind) {
     case 'string': {
       if (expectedScalar(value, kind) === undefined) return undefined;
-      // Objects such as dates and database ids have a meaningful string.
+      // Objects such as dates and database ids have a meaningful string form.
       const sent = String(value);
       return sent.startsWith('[object ') ? { expected: 'a string', sent } : undefined;
     }
@@ -60,7 +60,7 @@ function replacedLong(value: unknown): ReplacedValue | undefined {
       ? 'low' in value || 'high' in value
       : typeof value === 'bigint' || /^-?\d+(\.\d+)?$/.test(String(value).trim());
   if (isLong) return undefined;
-  // Numbers in strings are read up to the first other character.
+  // The serializer parses a string up to the first character that is not part of an integer.
   return { expected: 'an integer', sent: typeof value === 'string' ? parseInt(value, 10) || 0 : 0 };
 }
 
@@ -74,7 +74,7 @@ function replacedEnumValue(value: unknown, field: Field & { kind: 'enum' }): Rep
 
 /**
  * True if `value` is an object that the serializer reads as an empty message of `type`. Custom messages may be empty instances of a class.
- * A well-known type such as Timestamp, wrapper, or Struct that has other keys only is a mistake.
+ * A value for a well-known type (Timestamp, a wrapper, Struct) is a mistake if it has none of the fields of the type.
  */
 function isLostMessage(value: unknown, type: MessageType): boolean {
   if (typeof value !== 'object' || value === null) return false;

@@ -367,23 +367,20 @@ describe('shutdown', () => {
 
   it.each([
     [
-      'if the application has an HTTP server',
+      'suggests onDrain if the application has an HTTP server',
       2,
       "; for relayed streams, set onDrain: 'complete' (the default in resumable) or 'fail'",
     ],
-    ['except if the application has no HTTP server', undefined, ''],
-  ])(
-    'suggests onDrain for response streams that are open when the application does not close, %s',
-    async (_when, connections, remedy) => {
-      await obtain(shop);
-      made[0]!.registry.hasFinishingStream = true;
-      lines = [];
-      const { hooks, clock } = makeLifecycle({ connections: async () => connections });
-      await hooks.beforeApplicationShutdown();
-      await clock.advanceAsync(10_000);
-      expect(lines[1]?.split('; closing')[1]).toBe(` gRPC clients now${remedy}`);
-    },
-  );
+    ['does not suggest onDrain if the application has no HTTP server', undefined, ''],
+  ])('%s and does not close in time while response streams are open', async (_when, connections, remedy) => {
+    await obtain(shop);
+    made[0]!.registry.hasFinishingStream = true;
+    lines = [];
+    const { hooks, clock } = makeLifecycle({ connections: async () => connections });
+    await hooks.beforeApplicationShutdown();
+    await clock.advanceAsync(10_000);
+    expect(lines[1]?.split('; closing')[1]).toBe(` gRPC clients now${remedy}`);
+  });
 
   it.each([
     [false, 'to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcModule.forRoot()'],
@@ -393,10 +390,10 @@ describe('shutdown', () => {
         'to give other calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcModule.forRoot()',
     ],
   ])(
-    'suggests a remedy in the line at the end if a client cut off calls; response streams among them: %s',
+    'suggests a remedy in the last log line of the shutdown if a client cut off calls (including response streams: %s)',
     async (hasCutOffStream, remedy) => {
       await obtain(shop);
-      // This client leaves the registry when it closes.
+      // The registry removes this client when the client closes.
       registry.create({ ...shop, name: 'tenant' });
       const [, tenant] = made;
       const report = { finished: 0, completed: 0, cancelled: 1, cutOff: { '/shop.v1.Shop/Watch': 1 }, durationMs: 5 };

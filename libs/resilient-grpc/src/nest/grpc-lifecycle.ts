@@ -190,7 +190,7 @@ export class GrpcLifecycle
     if (this.registry.size === 0) return;
     // The timeout covers the whole shutdown, including the time that Nest took to close its servers.
     const remainingMs = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
-    // Clients that create() created leave the registry when they close.
+    // Clients from create() are removed from the registry when they close.
     const clients = [...this.registry];
     const reports = await this.registry.drainAll(Math.max(remainingMs, 0));
     const hasCutOffStream = clients.some(({ registry }) => registry.hasCutOffStream);

@@ -35,7 +35,7 @@ const STREAM_REMEDIES: Readonly<Record<DrainedModule, string>> = {
 /**
  * Returns the remedy for calls that were cut off at the timeout.
  *
- * @param hasStream true if a response stream with `onDrain: 'finish'` was cut off, because more time does not help if it has no end
+ * @param hasStream true if a response stream with `onDrain: 'finish'` was cut off; more time does not help a stream without an end
  */
 export function cutOffRemedy(timeoutMs: number, module: DrainedModule, hasStream: boolean): string {
   const streams = hasStream ? `for streams without an end, ${STREAM_REMEDIES[module]}; ` : '';

@@ -16,7 +16,7 @@ export const PLAIN_PREFETCH = 16;
 export interface HeldLimits<T> extends LedgerLimits {
   /** Size of a message in bytes. */
   readonly bytesOf: (message: T) => number;
-  /** Requests buffered messages while the sink has room for them. Called when a message exceeds a limit, before `overflow`. */
+  /** Moves buffered messages to the sink while it has room. Called when a message exceeds a limit, before `overflow`. */
   readonly makeRoom?: () => void;
 }
 

@@ -75,7 +75,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     return this.ledger.size;
   }
 
-  /** Number of messages that were read from the source and are neither sent nor unacknowledged yet. */
+  /** Number of messages that were read from the source but are not in the ledger yet. */
   get queued(): number {
     return this.source.queued + (this.waiting === undefined ? 0 : 1);
   }

@@ -268,7 +268,7 @@ describe('replay session at shutdown', () => {
     expect(server.calls).toHaveLength(1);
   });
 
-  it('counts the messages that are not sent in the error of a replay session that ends between two calls', async () => {
+  it('reports the number of unsent messages in the error of a replay session that ends between two calls', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);

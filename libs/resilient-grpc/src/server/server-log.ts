@@ -128,7 +128,7 @@ export class ServerLog {
         const cause = causeOf(event.error);
         const isOther = isOfOthers || logged.get(cause) !== line.msg;
         if (!isOfOthers) {
-          // Causes are not bounded over time.
+          // The number of causes over time is unlimited.
           if (!logged.has(cause) && logged.size >= MAX_CAUSES) logged.clear();
           logged.set(cause, line.msg);
         }
@@ -143,7 +143,7 @@ export class ServerLog {
 }
 
 /**
- * Identifies the cause of a failure: the class and the start of the message, in which words with digits, such as IDs, are equal. The
+ * Identifies the cause of a failure: the class and the start of the message, in which words with digits, such as IDs, count as equal. The
  * stack is not used, because formatting it is expensive and there may be thousands of failures per second.
  */
 function causeOf(error: unknown): string {
@@ -152,7 +152,7 @@ function causeOf(error: unknown): string {
     .replace(/[\w-]+/g, (word) => (/\d/.test(word) ? '#' : word));
 }
 
-/** Describes a failure by at most `maxLength` characters of the message of an Error. */
+/** Describes a failure. Of the message of an Error, at most `maxLength` characters are used. */
 function failureText(error: unknown, maxLength = Infinity): string {
   return readSafely(
     () => (isError(error) ? `${error.name}: ${error.message.slice(0, maxLength)}` : thrownText(error)),

@@ -19,7 +19,7 @@ const DECORATORS: Readonly<Record<GrpcMethodStreamingType, string>> = {
 /** Servers of an application, and the names of its handlers. */
 interface ApplicationHandlers {
   readonly servers: readonly ServedHandlers[];
-  /** True if the application has a server whose services are unknown: one of `Transport.GRPC`, or one that is not connected. */
+  /** True if the application has a server whose services are unknown: a `Transport.GRPC` server, or one that is not connected. */
   readonly hasOtherServers: boolean;
   readonly names: HandlerNames;
 }

@@ -36,7 +36,7 @@ export class ConnectDiagnosis {
     this.tlsDetection = new TlsDetection(dependencies.clock);
   }
 
-  /** `lastError`, or the description of a running attempt to connect that is slow. `undefined` if there is no error. */
+  /** Description of a running attempt to connect that is slow, or else `lastError`; `undefined` if there is no error. */
   get cause(): string | undefined {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.message ?? this.lastError);
   }

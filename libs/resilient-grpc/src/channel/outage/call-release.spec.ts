@@ -170,7 +170,7 @@ describe('CallRelease', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('does not change the pace of lost calls after results of calls without a pace', () => {
+  it('does not change the pace of lost calls when calls that are not paced end', () => {
     const { clock, release, released } = make(600, (number) => ({ rateLimited: number > 300 }));
     const withoutAnswers = make(300, () => ({ rateLimited: true }));
     for (const one of [release, withoutAnswers.release]) one.begin(false);
@@ -181,7 +181,7 @@ describe('CallRelease', () => {
     expect(released).toHaveLength(300 + withoutAnswers.released.length);
   });
 
-  it('sends waiting calls without an outage even if they have less time left than a call usually takes', () => {
+  it('sends waiting calls that have less time left than a call usually takes if there was no outage', () => {
     const { clock, release, released, waiting, load } = make(4, (number) => ({
       deadline: Date.UTC(2026, 0, 1) + (number === 3 ? 0 : 30),
     }));
@@ -527,11 +527,11 @@ describe('release without free streams', () => {
     channel.freeStreams = Infinity;
     release.begin(true);
     clock.advance(100);
-    // A third of the bound is the least time over which the calls are spread: 1,000 calls per second.
+    // The calls are spread over at least a third of the bound, so at most 1,000 are sent per second.
     expect(released.length - before).toBeLessThan(250);
   });
 
-  it('sends the calls that the pace allowed but the stream limit stopped as soon as streams are free', () => {
+  it('sends calls that the pace allowed but the stream limit delayed, as soon as streams are free', () => {
     const { clock, channel, release, released } = make(5_000);
     channel.freeStreams = 0;
     release.begin(true);
@@ -545,7 +545,7 @@ describe('release without free streams', () => {
     expect(released).toHaveLength(35);
   });
 
-  it('sends lost calls at their pace while calls without a pace take every other free stream', () => {
+  it('sends lost calls at their pace while calls that are not paced use the remaining free streams', () => {
     const { clock, channel, release, released, push } = make(100, (number) => ({ rateLimited: number <= 100 }));
     for (let number = 101; number <= 400; number++) push(number);
     channel.freeStreams = 0;
@@ -564,7 +564,7 @@ describe('release without free streams', () => {
     expect(lost).toBeLessThan(25);
   });
 
-  it('sends a waiting call without a pace as soon as a stream is free, while lost calls wait for their turn', () => {
+  it('sends a waiting call that is not paced as soon as a stream is free, while lost calls wait for their turn', () => {
     const { clock, channel, release, released, push } = make(10, (number) => ({ rateLimited: number <= 10 }));
     release.begin(false);
     clock.advance(10);

@@ -7,7 +7,7 @@ import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-r
 import type { LoadBaseline, UsualLatency } from '../../policy/queue-release/load-baseline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
-/** Maximum number of calls without a pace that are released per event-loop turn. More would block the loop. */
+/** Maximum number of unpaced calls that are released per event-loop turn. More would block the loop. */
 const RELEASE_BATCH_SIZE = 256;
 /** Maximum delay of a tick. A longer delay shows that the process was busy. Equals the fixed part of the tolerance for slow responses. */
 const MAX_TICK_DELAY_MS = 20;
@@ -119,7 +119,7 @@ export class CallRelease {
     const { hasFreeStream } = this.dependencies;
     this.awaitsStream = !hasFreeStream();
     if (!this.awaitsStream) {
-      // First, because unpaced calls that keep arriving at the stream limit would otherwise take every free stream.
+      // Paced calls first: at the stream limit, a steady flow of unpaced calls would otherwise take every free stream.
       if (this.pace !== undefined) this.releasePaced(this.pace, now);
       this.releaseUnpaced();
     }

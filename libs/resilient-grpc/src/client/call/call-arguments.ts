@@ -34,7 +34,7 @@ export function callArguments(
   if (first === undefined || first === null) return { metadata: undefined, options: second };
   if (isMetadataLike(first)) return { metadata: first, options: second };
   if (second === undefined || first instanceof Map) return { metadata: undefined, options: first };
-  // callDeadline() rejects a Map and Metadata. Merged options would not show what they are.
+  // callDeadline() rejects a Map and Metadata. Merging would turn them into plain options, which would hide the mistake.
   if (second instanceof Map || isMetadataLike(second)) return { metadata: undefined, options: second };
   return { metadata: undefined, options: { ...first, ...second } };
 }

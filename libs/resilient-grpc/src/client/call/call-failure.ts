@@ -111,12 +111,12 @@ export function callError(
   });
 }
 
-/** Start of the details of INTERNAL if a message cannot be deserialized: by this client, grpc-js, grpcio, or grpc-go. */
+/** Start of the details with which this client, grpc-js, grpcio, and grpc-go report a message that cannot be deserialized (INTERNAL). */
 const UNREADABLE =
   /^(Response message parsing error|Error deserializing request|Exception deserializing request|grpc: error unmarshalling request)/;
 
 /**
- * Returns what to do about a failure that a different contract can cause. Returns `path` if the server does not implement the method and its
+ * Returns the remedy for a failure that a contract mismatch can cause. Returns `path` if the server does not implement the method and its
  * status does not name the path, as in grpcio's "Method not found!".
  */
 function contractRemedy({ code, reason, details }: CallFailure, path: string): string | undefined {

@@ -654,7 +654,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports the success of a unary call to the channel with the latency, and the response headers of a stream without a latency', async () => {
+  it('reports to the channel that a unary call succeeded, with its latency, and that a stream received headers, with no latency', async () => {
     const world = new World();
     const { transport } = world;
     const answers: (number | undefined)[] = [];

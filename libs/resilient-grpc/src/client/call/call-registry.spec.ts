@@ -111,7 +111,7 @@ describe('drain', () => {
     // A session that is still waiting for acknowledgments needs more time.
     ['bidi', 'complete', MORE_TIME, false],
   ])(
-    "suggests in the error of a cut-off %s call with onDrain: '%s' what ends such calls in time",
+    "suggests the matching remedy in the error of a cut-off %s call with onDrain: '%s'",
     async (kind, onDrain, remedy, hasCutOffStream) => {
       const { registry, clock, calls, ended } = make(1);
       Object.assign(calls[0]!, { kind, onDrain, complete: () => undefined });
@@ -126,7 +126,7 @@ describe('drain', () => {
     },
   );
 
-  it('suggests in the error of a cut-off call to set the drain timeout if it is 0', async () => {
+  it('suggests setting the drain timeout in the error of a cut-off call if the timeout is 0', async () => {
     const { registry, clock, ended } = make(1);
     const report = registry.drain(0);
     await clock.advanceAsync(0);

@@ -66,7 +66,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   areStreamsEnding = false;
   /** End of the drain's timeout, in monotonic milliseconds; `Infinity` before a drain. The drain cuts off the remaining calls by then. */
   drainUntil = Infinity;
-  /** Limit that the errors of the calls that are cut off at `drainUntil` name. */
+  /** Limit that is named in the errors of calls that are cut off at `drainUntil`. */
   private limit: DrainLimit | undefined;
   /** The drain's wait for the running calls. */
   private wait: Wait | undefined;

@@ -45,7 +45,7 @@ export interface GrpcClientInterceptor {
   /**
    * Called at the end of the call, on success or failure. Not called if the call was rejected before `onCall`, if the caller unsubscribed,
    * or if the request source failed. An error that it throws does not change the call. It is rethrown as an uncaught exception, like an
-   * error of an RxJS subscriber, which ends a process without a handler. The same applies to a promise that it returns and that rejects.
+   * error of an RxJS subscriber, and ends the process if no 'uncaughtException' handler is set. A rejected promise has the same effect.
    */
   onEnd?(call: OutgoingCall, end: CallEnd): void;
 }

@@ -34,7 +34,7 @@ describe('options of a call', () => {
     [{ propagate_flags: '1' }, 'options.propagate_flags: expected a number, got "1"'],
     [{ interceptors: () => undefined }, 'options.interceptors: expected an array of interceptors, got a function'],
     [{ interceptor_providers: {} }, 'options.interceptor_providers: expected an array of interceptor providers, got'],
-    [{ credentials: 'token' }, "options.credentials: expected grpc-js's CallCredentials, got a string of 5 characters"],
+    [{ credentials: 'token' }, "options.credentials: expected grpc-js's CallCredentials, got a string of length 5"],
     [{ parent: {} }, "options.parent: expected the inbound call that grpc-js's server passes to its handler, got"],
     [500, 'options: expected an object such as { timeoutMs: 500 }, got 500'],
     [new Map(), 'options: expected an object such as { timeoutMs: 500 }, got a Map'],

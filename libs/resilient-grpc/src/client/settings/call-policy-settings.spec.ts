@@ -172,7 +172,7 @@ describe('metadata settings', () => {
       /^the metadata function returned an invalid 'x-a': expected printable/,
     );
     await expect(resolveWith('hush')).rejects.toThrow(
-      /^expected the metadata function to return an object such as .*, got a string of 4 characters$/,
+      /^expected the metadata function to return an object such as .*, got a string of length 4$/,
     );
   });
 });

@@ -25,7 +25,7 @@ export interface GrpcClientDefaults {
   readonly timeoutMs?: number | undefined;
   /**
    * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. Time
-   * spent waiting for the channel does not count. When it expires, the stream fails with UNAVAILABLE and `reason: 'stream-idle'`;
+   * spent waiting for the channel does not count. When the limit expires, the stream fails with UNAVAILABLE and `reason: 'stream-idle'`;
    * `resumable` resumes it with another call.
    * @defaultValue none
    */

@@ -452,7 +452,7 @@ describe('startup warnings', () => {
     expect(warnings({ serviceConfig: config })).toEqual([expect.stringContaining('shop.v1.Orders/Gett')]);
   });
 
-  it('warns about a service config that names a service without its package, or without the version in it', () => {
+  it('warns about a service config that names a service without its package or without the version of the package', () => {
     const config = (service: string) => ({
       methodConfig: [{ name: [{ service, method: 'Get' }, { service }], timeout: '1s' }],
     });

@@ -140,7 +140,7 @@ export class MethodStatistics {
     this.previous = this.current;
     this.current = previous;
     previous.clear(now - (age % SLICE_MS));
-    // The calls in the former current slice ended before the new previous slice began, so they are also too old.
+    // The slice that was current until now is also too old if at least two slice lengths have passed.
     if (age >= 2 * SLICE_MS) this.previous.clear(previous.beganAt - SLICE_MS);
     return previous;
   }

@@ -47,7 +47,7 @@ const optionsSchema = object(
 /**
  * Maps the failure of a call to the status that the caller of a microservice receives, over gRPC or another transport. Register it with
  * `{ provide: APP_FILTER, useFactory: () => new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }) }`, or `@UseFilters` on a controller.
- * Outside microservices, Nest's default handling applies. Over HTTP, a filter that the application created itself throws the exception of
+ * Outside microservices, Nest's default handling applies. Over HTTP, a filter that was created with `new` throws the exception from
  * `toHttpException` instead.
  */
 @Injectable()

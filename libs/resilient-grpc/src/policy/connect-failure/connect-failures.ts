@@ -132,7 +132,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'credentials-not-ready': {
     cause: 'cannot be contacted until the channel credentials are ready',
     remedy: 'check the source of the channel credentials, such as a certificate provider',
-    // An early attempt would only ask the source of the credentials again.
+    // An early attempt would only query the source of the credentials again.
     reconnect: 'other',
   },
   'proxy-failed': {
@@ -163,7 +163,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
     remedy:
       'check for a missing or rejected client certificate (tls: { cert, key }), a proxy that cannot reach the server, or a server that is shutting down',
     doctorOption: '--cert and --key',
-    // Also after a reset: a server that closes a connection with unread data resets it, and its part of the handshake is expensive.
+    // Also after a reset, which may be an ordinary close with unread data: early attempts would repeat the server's expensive handshake.
     reconnect: 'not-http2',
   },
   'server-uses-tls': {

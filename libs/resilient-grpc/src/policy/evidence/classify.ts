@@ -14,7 +14,7 @@ const TRANSIENT_HTTP_STATUSES: ReadonlySet<number> = new Set([429, 502, 503, 504
 
 /** Start of the details if the connection was lost during the response. */
 export const LOST_IN_RESPONSE = 'Connection lost after the response had started';
-/** Like `LOST_IN_RESPONSE`, if the connection continues. */
+/** Start of the details if the stream was reset during the response, and the connection stayed open. */
 export const RESET_IN_RESPONSE = 'Stream reset after the response had started';
 
 /** Verdict of every successful attempt. */
@@ -76,7 +76,7 @@ function classifyNotPicked(e: AttemptEvidence): Verdict {
 function classifyWithResponse(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
   if (wasReset(e) || isDropped(e))
-    return lost('committed', 'yes', isCalmed(e) ? RESET_IN_RESPONSE : LOST_IN_RESPONSE, e);
+    return lost('committed', 'yes', isEnhanceYourCalm(e) ? RESET_IN_RESPONSE : LOST_IN_RESPONSE, e);
   if (isResponseTooLarge(e)) {
     const details = `${e.details}; raise maxReceiveMessageLength to accept it`;
     return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, details);
@@ -97,7 +97,7 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
     return isHttp(e) ? http(e) : reportedVerdict('server', 'maybe', e);
   }
   if (e.wire?.resetCode === REFUSED_STREAM) return verdict('refused', 'maybe', StatusCode.UNAVAILABLE, e.details);
-  if (isCalmed(e)) {
+  if (isEnhanceYourCalm(e)) {
     return { ...lost('connection-lost', 'maybe', 'Stream reset', e), connectionLost: false, overloaded: true };
   }
   // An UNAVAILABLE status without a response comes from the transport.
@@ -126,7 +126,7 @@ function wasReset(e: AttemptEvidence): boolean {
 }
 
 /** True if the peer reset the stream with ENHANCE_YOUR_CALM, but not its connection. */
-function isCalmed({ wire }: AttemptEvidence): boolean {
+function isEnhanceYourCalm({ wire }: AttemptEvidence): boolean {
   return wire?.resetCode === ENHANCE_YOUR_CALM && !wire.acceptsNoStreams;
 }
 

@@ -11,7 +11,7 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'bigint') return `${String(value)}n`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'symbol') return 'a symbol';
-  if (ArrayBuffer.isView(value)) return `a Buffer of ${String(value.byteLength)} bytes`;
+  if (ArrayBuffer.isView(value)) return `a Buffer of length ${String(value.byteLength)}`;
   if (Array.isArray(value)) return `an array of length ${String(value.length)}`;
   if (value instanceof Promise) return 'a Promise';
   if (value instanceof Map) return 'a Map';
@@ -38,7 +38,7 @@ export function describeData(value: unknown): string {
 
 /** Describes `value` without the contents of strings and objects, which may be secrets. */
 export function describeSecret(value: unknown): string {
-  if (typeof value === 'string') return `a string of ${String(value.length)} characters`;
+  if (typeof value === 'string') return `a string of length ${String(value.length)}`;
   // Descriptions of other objects contain their keys.
   const hasKeys = typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !Array.isArray(value);
   const isBuiltIn = value instanceof Map || value instanceof Set || value instanceof Date;

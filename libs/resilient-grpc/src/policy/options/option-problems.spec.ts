@@ -35,7 +35,7 @@ it('lists unknown option keys first, then the problem of each invalid option', (
 it('omits a possible secret from the problem of an option', () => {
   const schema = object({ metadata: object({ token: v.number('a number') }, 'an object') }, 'an object');
   expect(optionProblems(schema, { metadata: { token: 'hush' } }, 'orders')).toEqual([
-    { path: 'orders.metadata.token', message: 'expected a number, got a string of 4 characters' },
+    { path: 'orders.metadata.token', message: 'expected a number, got a string of length 4' },
   ]);
 });
 

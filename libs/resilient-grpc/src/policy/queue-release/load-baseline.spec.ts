@@ -167,7 +167,7 @@ describe('LoadBaseline.usualLatency()', () => {
 });
 
 describe('LoadBaseline.usualLatency() of several methods', () => {
-  it('measures each method separately, and returns the latencies of the time of its call', () => {
+  it('measures each method separately, and returns the latencies at the time of the usualLatency() call', () => {
     const load = new LoadBaseline(0);
     for (let i = 0; i < 300; i++) {
       load.answered(1, '/a.B/Fast');
@@ -179,7 +179,7 @@ describe('LoadBaseline.usualLatency() of several methods', () => {
     expect(['/a.B/Fast', '/a.B/Slow', '/a.B/Other'].map(usualLatency)).toEqual([1, 300, 2]);
   });
 
-  it('returns the latency of the method with the median call for a method without responses', () => {
+  it('uses the latency of the method to which the median call belongs if a method has no responses', () => {
     const load = new LoadBaseline(0);
     load.answered(1, '/a.B/Fast');
     for (let i = 0; i < 3; i++) load.answered(40, '/a.B/Usual');

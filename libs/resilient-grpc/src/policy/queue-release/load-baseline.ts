@@ -57,8 +57,8 @@ export class LoadBaseline {
   }
 
   /**
-   * Returns the current median latencies; later responses do not change them. A method without a successful response has the latency of
-   * the method with the median call.
+   * Returns the current median latencies; later responses do not change them. A method without a successful response gets the
+   * call-weighted median of all methods.
    */
   usualLatency(): UsualLatency {
     const methods = [...this.latencies].map(([path, { medianMs, samples }]) => ({ path, medianMs, samples }));

@@ -242,7 +242,7 @@ describe('ReleasePace', () => {
     expect([after(41, 1), after(undefined, 2), after(40, 3), after(undefined, 4)]).toEqual([true, true, false, false]);
   });
 
-  it('expects no negative delay if the responses are faster than usual', () => {
+  it('keeps the delay at 0 if the responses are faster than usual', () => {
     const pace = new ReleasePace(USUAL);
     pace.answered(1, 300, 1);
     expect(pace.delayMs).toBe(0);
@@ -390,7 +390,7 @@ describe('ReleasePace', () => {
     expect(pace.take(1_100, 0)).toBe(0);
   });
 
-  it('counts neither credit nor calls in flight for calls that were taken but not sent', () => {
+  it('returns the credit of calls that were taken but not sent, and does not count them as in flight', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(99)).toBe(5);
     pace.putBack(5);

@@ -36,7 +36,7 @@ export class ReleasePace {
   private meanDelayMs = 0;
   /** True if the responses of the last step with responses were slow. */
   isSlow = false;
-  /** Latency of the first response without a usual latency. Determines which later ones are slow. */
+  /** Latency of the first response whose method has no usual latency. Determines which later ones are slow. */
   private firstLatencyMs: number | undefined;
   /** Calls that may be sent now; the fractional part accumulates toward the next one. */
   private credit = 1;

@@ -114,7 +114,7 @@ describe('connectTimeoutMs', () => {
     [1_000, 5_000, false, 2_560],
     [5_000, 5_000, true, 12_800],
   ])(
-    'maps 2 timeouts, a base connect timeout of %i ms, and a grace period of %i ms (inside the grace period: %s) to a connect timeout of %i ms',
+    'maps a base connect timeout of %i ms after 2 timeouts and a grace period of %i ms (inside the grace period: %s) to a connect timeout of %i ms',
     (baseMs, graceMs, insideGrace, ms) => {
       expect(connectTimeoutMs({ baseMs, timeouts: 2, graceMs, insideGrace })).toBeCloseTo(ms);
     },

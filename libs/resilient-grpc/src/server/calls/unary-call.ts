@@ -17,7 +17,7 @@ export class UnaryCall extends ServedCall {
   private responded = false;
   /** The running generator that provides the response; `undefined` if absent, closed, or ended. */
   private generator: IteratorSource<unknown> | undefined;
-  /** True until the generator or promise that provides the response has ended. A closed generator runs until its next `yield`. */
+  /** True while the generator or promise that provides the response runs. A closed generator still runs until its next `yield`. */
   private isPending = false;
 
   constructor(
@@ -133,11 +133,11 @@ export class UnaryCall extends ServedCall {
     // Set before the response; see `onResult`.
     this.done = true;
     if (this.hasValue) this.respond(this.value);
-    else this.refuseNone();
+    else this.failWithoutResponse();
     this.notifyDone();
   }
 
-  private refuseNone(): void {
+  private failWithoutResponse(): void {
     if (this.over) return;
     const details = `The handler of ${this.method.path} completed without a response`;
     this.send({ code: StatusCode.INTERNAL, details });
@@ -160,7 +160,7 @@ export class UnaryCall extends ServedCall {
     else this.answer(value);
   }
 
-  /** Sends the value of a promise. The handler ends with the promise, unless it is an Observable that has not completed. */
+  /** Sends the value of a promise. The handler ends with the promise, unless an Observable emitted the promise and has not completed. */
   private settled(value: unknown): void {
     if (this.subscription?.closed === true) {
       this.endHandler(() => {
@@ -190,7 +190,7 @@ export class UnaryCall extends ServedCall {
       },
       onMessagesEnd: () => {
         this.endHandler(() => {
-          if (response === undefined) this.refuseNone();
+          if (response === undefined) this.failWithoutResponse();
           else this.settle(response.value, onError);
         });
       },

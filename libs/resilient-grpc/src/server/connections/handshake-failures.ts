@@ -1,6 +1,6 @@
 import type { HandshakeFailureReason } from '../../call/server-event.js';
 
-/** Patterns of codes of Node and OpenSSL. */
+/** Patterns of error codes from Node and OpenSSL. */
 const PATTERNS: readonly (readonly [pattern: RegExp, reason: HandshakeFailureReason])[] = [
   [/^CERT_HAS_EXPIRED$/, 'client-certificate-expired'],
   [/^CERT_NOT_YET_VALID$/, 'client-certificate-not-yet-valid'],
@@ -68,7 +68,7 @@ export interface HandshakeFailure {
 }
 
 /**
- * Returns the reason of a failed TLS handshake; `undefined` if the client closed the connection or sent nothing, as port scans and TCP
+ * Returns the reason for a failed TLS handshake; `undefined` if the client closed the connection or sent nothing, as port scans and TCP
  * health checks do.
  * @param code code of the error that Node reports
  * @param verification result of the verification of the client certificate; `undefined` if it was not verified or is valid

@@ -364,17 +364,20 @@ describe('ServerConnections', () => {
         'no-http2',
         'ERR_SSL_NO_APPLICATION_PROTOCOL',
       ],
-    ])('reports the address of a client with %s, the reason, and the code', async (_, options, reason, code) => {
-      const { port, reported, connections } = await startTls();
-      const socket = connectWith(port, options);
-      await new Promise((resolve) => socket.once('connect', resolve));
-      const peer = `127.0.0.1:${String(socket.localPort)}`;
-      await waitFor(() => reported.length === 1);
-      expect(reported).toMatchObject([{ type: 'handshake-failed', peer, reason, code }]);
-      await connections.closed();
-    });
+    ])(
+      'reports the address, the reason, and the code of a failed handshake if a client connects with %s',
+      async (_, options, reason, code) => {
+        const { port, reported, connections } = await startTls();
+        const socket = connectWith(port, options);
+        await new Promise((resolve) => socket.once('connect', resolve));
+        const peer = `127.0.0.1:${String(socket.localPort)}`;
+        await waitFor(() => reported.length === 1);
+        expect(reported).toMatchObject([{ type: 'handshake-failed', peer, reason, code }]);
+        await connections.closed();
+      },
+    );
 
-    it('does not report a client with a valid certificate', async () => {
+    it('reports no failed handshake for a client with a valid certificate', async () => {
       const { port, reported, connections } = await startTls();
       const socket = connectWith(port, certificate('client'));
       await new Promise((resolve) => socket.once('secureConnect', resolve));
@@ -384,14 +387,14 @@ describe('ServerConnections', () => {
     });
   });
 
-  it('reports a client without TLS', async () => {
+  it('reports a failed handshake for a client without TLS', async () => {
     const { port, reported } = await startServer({ tls: true });
     openSession(port);
     await waitFor(() => reported.length === 1);
     expect(reported).toMatchObject([{ reason: 'no-tls', peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/) }]);
   });
 
-  it('does not report a client that connects and sends nothing, as port scans and TCP health checks do', async () => {
+  it('reports no failed handshake for a client that connects and sends nothing, as port scans and TCP health checks do', async () => {
     const { port, reported, connections } = await startServer({ tls: true });
     for (const close of [(socket: Socket) => socket.end(), (socket: Socket) => socket.resetAndDestroy()]) {
       const socket = openSocket(port);

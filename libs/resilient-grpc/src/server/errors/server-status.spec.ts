@@ -96,7 +96,7 @@ describe('given status', () => {
     expect(serverStatusOf(nestException, false)).toEqual({ code: 5, details: 'no' });
   });
 
-  it('returns UNKNOWN with the message for an error whose code is a string, and marks the name or text of a gRPC code as unexpected', () => {
+  it('returns UNKNOWN with the message for an error whose code is a string, and marks the error as unexpected if the string is the name or number of a gRPC code', () => {
     const thrown = (code: unknown) => serverStatusOf(new RpcException({ code, message: 'no order 7' }), true);
     const status = { code: 2, details: 'no order 7' };
     for (const code of ['NOT_FOUND', '5']) expect(thrown(code)).toEqual({ ...status, unexpected: true });

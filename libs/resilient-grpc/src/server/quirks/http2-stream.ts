@@ -56,7 +56,7 @@ export function observeData(serverCall: object, onBytes: (bytes: number) => void
 }
 
 /**
- * True if the HTTP/2 stream of a grpc-js server call is closed, even before grpc-js emits 'cancelled', because a reset first looks like the
+ * True if the HTTP/2 stream of a grpc-js server call is closed. grpc-js may emit 'cancelled' later, because a reset first looks like the
  * end of the requests. False if no stream was found.
  */
 export function isStreamClosed(serverCall: object): boolean {

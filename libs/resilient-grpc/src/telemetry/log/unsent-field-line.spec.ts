@@ -11,13 +11,13 @@ describe('unsentFieldLine', () => {
     ['lines.request_id', 'requestId', true],
     ['requestId', 'request_id', false],
     ['reqest_id', 'request_id', false],
-  ])('suggests for %s the field %s, and keepCase only for snake case (%s)', (field, suggestion, suggestsKeepCase) => {
+  ])('corrects %s to %s, and suggests keepCase only for snake case (%s)', (field, suggestion, suggestsKeepCase) => {
     const text = String(unsentFieldLine({ ...event, field, suggestion }, 'request'));
     expect(text).toContain(`did you mean '${suggestion}'?`);
     expect(text.includes('keepCase')).toBe(suggestsKeepCase);
   });
 
-  it('writes a problem with line breaks in one line, with its parts as fields', () => {
+  it('writes a problem text that contains line breaks on one line, with its parts as fields', () => {
     const line = unsentFieldLine({ ...event, problem: 'expected a\nnumber', sent: '0' }, 'response', {
       client: 'orders',
     });

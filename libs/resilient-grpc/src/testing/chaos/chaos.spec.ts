@@ -163,7 +163,7 @@ describe('chaos', () => {
     ['a fault that is not healed', { end: true }, "fault 'cut' was not healed within 3000 ms", 3_100],
     ['a run that does not end', {}, 'run did not end within 3000 ms after its signal was aborted', 4_000],
   ])(
-    'asks to replay the given chaos plan, and reports %s',
+    'suggests replaying the given chaos plan, and reports %s',
     async (_, hangs: { readonly begin?: boolean; readonly end?: boolean }, why, atMs) => {
       const forever = () => new Promise(() => undefined);
       const cut = { name: 'cut', begin: hangs.begin ? forever : () => undefined, end: hangs.end ? forever : undefined };

@@ -108,8 +108,8 @@ function drawnPlan({ seed, durationMs, faults, distanceMs, quietMs }: SeededChao
  * healed, except a fault that hung, a fault whose `end` failed, and a fault whose `begin` was still running when the `signal` of the
  * options was aborted. A fault may take longer than planned, for example to start a server. Later faults are then delayed, so that the
  * interval between faults never shrinks.
- * @throws ChaosError with the faults so far, and with the seed if no `plan` is given, if `run` fails or does not end in time, if `begin`
- * or `end` of a fault fails or hangs, or if the `signal` of the options is aborted
+ * @throws ChaosError if `run` fails or does not end in time, if `begin`
+ * or `end` of a fault fails or hangs, or if the `signal` of the options is aborted; contains the faults so far and a drawn plan's seed
  * @throws GrpcConfigurationError if an option is unknown
  * @throws RangeError if `graceMs` is not above 0, if no plan can be drawn, or if the plan names an unknown fault
  */

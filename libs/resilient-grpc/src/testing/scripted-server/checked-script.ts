@@ -85,7 +85,7 @@ export function checkedScript(method: LoadedMethod, script: Script): Script {
 
 /**
  * Returns a function that checks a message of `reply` just before the message is sent; `undefined` if all messages are already known. The
- * messages of a generator, for example, are not known earlier. The function throws an error with the status for the client.
+ * messages of a generator, for example, are not known in advance. The function throws an error with the status for the client.
  */
 export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((message: unknown) => void) | undefined {
   if (reply.messages === undefined || Array.isArray(reply.messages)) return undefined;

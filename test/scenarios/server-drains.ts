@@ -23,7 +23,7 @@ const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 export const serverDrains: Scenario = {
   name: 'server-drains',
   promise:
-    'If a grpc-js server drains, or a connection to a grpcio server reaches its maximum age, calls in flight finish, later calls use another connection, no call fails or is sent twice, and a resumed feed misses no event.',
+    'No call fails or is sent twice, and a resumed feed misses no event, if a grpc-js server drains, or a connection to a grpcio server reaches its maximum age. Calls in flight finish, and later calls use another connection.',
   bounds: {
     'reads failed': { atMost: 0 },
     'writes failed': { atMost: 0 },

@@ -32,7 +32,7 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
     case 'long':
       return replacedLong(value);
     case 'boolean': {
-      // Other strings, such as 'yes', are sent as true, as intended. A database column of type BIT(1) is a Buffer.
+      // Other strings, such as 'yes', are sent as true, as intended. Database drivers return a column of type BIT(1) as a Buffer.
       const isFalse =
         typeof value === 'string'
           ? /^(false|no|off|0)$/i.test(value)
@@ -74,7 +74,7 @@ function replacedEnumValue(value: unknown, field: Field & { kind: 'enum' }): Rep
 
 /**
  * True if `value` is an object that the serializer reads as an empty message of `type`. Custom messages may be empty instances of a class.
- * A value for a well-known type (Timestamp, a wrapper, Struct) is a mistake if it has none of the fields of the type.
+ * For a well-known type (Timestamp, a wrapper, Struct), any object except `{}` is a mistake if it has none of the fields of the type.
  */
 function isLostMessage(value: unknown, type: MessageType): boolean {
   if (typeof value !== 'object' || value === null) return false;

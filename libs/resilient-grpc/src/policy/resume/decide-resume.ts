@@ -105,8 +105,8 @@ function minWaitMs(failure: StreamFailure | undefined): number {
   return Math.max(pushback.kind === 'delay' ? pushback.ms : 0, retryAfterMs);
 }
 
-// Protocol violations count, because the server repeats them with the same message. UNAVAILABLE does not, because the same call may succeed
-// later, and a proxy returns it while its upstream is unreachable.
+// Protocol violations count, because a message that causes one causes it again when the stream resumes. UNAVAILABLE does not, because the
+// same call may succeed later, and a proxy returns it while its upstream is unreachable.
 function isServerFailure({ reason, code }: StreamFailure): boolean {
   return reason === 'protocol' || (reason === 'server' && code !== StatusCode.UNAVAILABLE);
 }

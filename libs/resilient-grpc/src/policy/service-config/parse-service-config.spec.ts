@@ -314,7 +314,7 @@ describe('invalid service config', () => {
       'hedgingDelay: expected a duration of 0 or more, in seconds as a string, got "50ms"; write "0.05s"',
     ],
     [
-      'a hedging delay of 9 ms, which is not exact in seconds',
+      'a hedging delay of 9 ms, which has no exact binary value in seconds',
       withMethod({ hedgingPolicy: { maxAttempts: 2, hedgingDelay: '9ms' } }),
       'got "9ms"; write "0.009s"',
     ],

@@ -14,7 +14,7 @@ export const rollingStops: Scenario = {
   name: 'rolling-stops',
   needs: ['grpcio'],
   promise:
-    'If two grpcio servers (Python) are stopped in turn, one gracefully and one immediately, no read fails, even though the servers end calls with their own statuses.',
+    'If two grpcio servers (Python) are stopped in turn, one gracefully and one immediately, no read fails, even though the servers end some calls with statuses such as CANCELLED.',
   bounds: {
     stops: { atLeast: STOPS.short },
     reads: { atLeast: CALLS.counts },

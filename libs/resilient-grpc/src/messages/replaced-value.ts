@@ -73,7 +73,7 @@ function replacedEnumValue(value: unknown, field: Field & { kind: 'enum' }): Rep
 }
 
 /**
- * True if `value` is an object that the serializer reads as an empty message of `type`. Custom messages may be empty instances of a class.
+ * True if `value` is an object that the serializer reads as an empty message of `type`. For other types, an empty object may be intended, also an instance of a class.
  * For a well-known type (Timestamp, a wrapper, Struct), any object except `{}` is a mistake if it has none of the fields of the type.
  */
 function isLostMessage(value: unknown, type: MessageType): boolean {

@@ -63,9 +63,9 @@ export interface GrpcCallOptions extends CallOptions {
   /** `false` detaches this call from the inbound call being served, for work that continues after that call. */
   readonly propagate?: false | undefined;
   /**
-   * Receives the response headers of the final attempt. An error that the callback throws does not change the call. It is rethrown as an
-   * uncaught exception, like an error of an RxJS subscriber, which ends a process without a handler. The same applies to a promise that
-   * the callback returns and that rejects.
+   * Receives the response headers of the final attempt; empty headers if a grpc-js interceptor forwards messages without headers. An error
+   * that the callback throws does not change the call. It is rethrown as an uncaught exception, like an error of an RxJS subscriber, which
+   * ends a process without a handler. The same applies to a promise that the callback returns and that rejects.
    */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;
   /**

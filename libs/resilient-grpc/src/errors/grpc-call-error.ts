@@ -12,7 +12,7 @@ export type FailureReason =
   | 'http'
   /** The server refused the call because of an overload, before the handler ran. The call is not retried. */
   | 'overloaded'
-  /** The connection or the stream of the call was lost before the server sent a status. */
+  /** The connection or the stream of the call was lost before the server sent a status. `reachedServer` is 'no' if nothing was sent. */
   | 'connection-lost'
   /** The server's transport rejected the stream. `reachedServer` is 'no' after a GOAWAY, 'maybe' after REFUSED_STREAM. */
   | 'refused'

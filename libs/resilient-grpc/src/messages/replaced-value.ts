@@ -73,8 +73,9 @@ function replacedEnumValue(value: unknown, field: Field & { kind: 'enum' }): Rep
 }
 
 /**
- * True if `value` is an object that the serializer reads as an empty message of `type`. For other types, an empty object may be intended, also an instance of a class.
- * For a well-known type (Timestamp, a wrapper, Struct), any object except `{}` is a mistake if it has none of the fields of the type.
+ * True if the serializer reads the object `value` as an empty message of `type` by mistake. For a well-known type (Timestamp, a wrapper,
+ * Struct), this is any object except `{}` without a field of the type. For another type, only a built-in object such as a Map is a mistake,
+ * because an empty plain object or class instance may be intended.
  */
 function isLostMessage(value: unknown, type: MessageType): boolean {
   if (typeof value !== 'object' || value === null) return false;

@@ -1,6 +1,11 @@
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { GrpcCallError, type FailureReason, type NotRetriedReason } from '../errors/grpc-call-error.js';
+import {
+  GrpcCallError,
+  type FailureReason,
+  type NotRetriedReason,
+  type ReachedServer,
+} from '../errors/grpc-call-error.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { StatusCode } from '../status/status-code.js';
 import { isTransient, outcomeOf } from './error-status.js';
@@ -9,6 +14,7 @@ function makeCallError(
   reason: string,
   code: StatusCode = 14,
   notRetriedBecause: NotRetriedReason = 'attempts-exhausted',
+  reachedServer: ReachedServer = 'maybe',
 ) {
   return new GrpcCallError({
     code,
@@ -19,7 +25,7 @@ function makeCallError(
     peer: undefined,
     // The cast is safe: all reasons in this file are valid. `it.each` infers some of them as strings.
     reason: reason as FailureReason,
-    reachedServer: 'maybe',
+    reachedServer,
     attempts: [],
     notRetriedBecause,
     retryAfterMs: undefined,
@@ -44,6 +50,11 @@ describe('isTransient and outcomeOf', () => {
       expect(outcomeOf(makeCallError(reason), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
     },
   );
+
+  it('ignores a call in a circuit breaker if its connection closed before it sent the call', () => {
+    const error = makeCallError('connection-lost', 14, 'draining', 'no');
+    expect(outcomeOf(error, DEFAULT_CIRCUIT_BREAKER)).toBe('ignored');
+  });
 
   it.each([
     ['a web API', new DOMException('This operation was aborted', 'AbortError')],

@@ -54,7 +54,9 @@ export function isTransient(error: unknown): boolean {
 /** Returns the outcome of an error for a circuit breaker. An error with neither a reason nor a gRPC status code is a failure. */
 export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): AttemptOutcome {
   const reason = failureReason(error);
-  if (INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
+  // A connection that closed before it sent the call is no evidence either.
+  const isUnsent = reason === 'connection-lost' && isGrpcCallError(error) && error.reachedServer === 'no';
+  if (isUnsent || INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
   if (FAILURE_REASONS.has(reason)) return 'failure';
   if (reason === 'deadline') return outcomeOfDeadline(policy);
   const code = statusOf(error);

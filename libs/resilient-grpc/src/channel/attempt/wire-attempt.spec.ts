@@ -1,5 +1,6 @@
 import { InterceptingCall, Metadata, status as Status, type Channel, type Interceptor } from '@grpc/grpc-js';
 import { EventEmitter } from 'node:events';
+import { constants } from 'node:http2';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
@@ -638,7 +639,46 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       attempt.startRead();
       expect(call.did).toEqual(['start', 'read', 'send {"number":1}']);
       call.listener?.onReceiveMessage(Buffer.from('{"number":2}'));
-      expect(reported).toEqual(['message {"number":2}']);
+      expect(reported).toEqual(['headers', 'message {"number":2}']);
+    });
+
+    it('starts the response at the first message if an interceptor forwards no headers', () => {
+      const { call, ends, reported } = make({ interceptors: [through] });
+      call.listener?.onReceiveMessage(Buffer.from('{"number":1}'));
+      call.listener?.onReceiveMessage(Buffer.from('{"number":2}'));
+      call.end(14, 'Connection dropped');
+      expect(reported).toEqual(['headers', 'message {"number":1}', 'message {"number":2}', 'end']);
+      expect(ends[0]).toMatchObject({ headersReceived: true, messagesReceived: 2 });
+    });
+
+    it.each([
+      ['the latest call had no connection', undefined, undefined],
+      [
+        'the server refused the latest call',
+        { id: 3, rstCode: constants.NGHTTP2_REFUSED_STREAM },
+        constants.NGHTTP2_REFUSED_STREAM,
+      ],
+    ])('does not report an attempt with several calls as unprocessed if %s', (_which, http2Stream, rstCode) => {
+      const twice: Interceptor = (options, next) => {
+        next(options);
+        return new InterceptingCall(next(options));
+      };
+      const { call, owner, ends } = make({ interceptors: [twice] });
+      if (http2Stream === undefined) call.peer = 'dns:orders:50051';
+      else {
+        const child = {
+          http2Stream,
+          finalStatus: { rstCode },
+          transport: { session: { closed: false, destroyed: false } },
+        };
+        call.child = { underlyingCalls: [{ call: { child } }] };
+      }
+      owner.ready = false;
+      call.end(14, http2Stream === undefined ? 'No connection established' : 'Stream refused by server');
+      expect(ends[0]?.picked).toBe(true);
+      expect(ends[0]?.wire?.unprocessed).toBeUndefined();
+      expect(ends[0]?.wire?.resetCode).toBeUndefined();
+      expect(classify(ends[0]!)).toMatchObject({ kind: 'connection-lost', reachedServer: 'maybe' });
     });
 
     it('reads a response stream on demand if there are interceptors', () => {

@@ -1,3 +1,4 @@
+import { constants } from 'node:http2';
 import { Metadata, type CallOptions, type experimental, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
@@ -86,6 +87,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private readonly direct: DirectCall | undefined;
   /** The direct call, or the channel's call. With interceptors, `undefined` until they create it, which may never happen. */
   private channelCall: Pick<CallStream, 'getPeer'> | undefined;
+  /** True if the interceptors created several calls, for example to retry. The evidence of the attempt describes only the latest one. */
+  private hasSeveralCalls = false;
   private headers: Metadata | undefined;
   private ended = false;
   /** True if there are interceptors and a response could not be deserialized. */
@@ -141,6 +144,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   onCreated(call: CallStream): void {
     const previous = this.channelCall;
+    this.hasSeveralCalls = previous !== undefined;
     this.channelCall = call;
     if (!this.ended) this.wireChannel.callCreated(call, previous);
   }
@@ -213,6 +217,12 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** Receives bytes. With interceptors: a message, or `null` if the call ended without one. */
   onReceiveMessage(received: unknown): void {
     if (this.ended || this.endedHere !== 'no' || received === null) return;
+    if (this.intercepted && !this.headersReceived) {
+      // An interceptor may forward a message without headers. The listener of the empty headers may end the attempt.
+      this.onReceiveMetadata(new Metadata());
+      this.onReceiveMessage(received);
+      return;
+    }
     let message: unknown = received;
     if (!this.intercepted) {
       // Safe: without interceptors, grpc-js delivers bytes.
@@ -320,7 +330,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   get picked(): boolean {
-    return this.peer !== undefined;
+    // An earlier call of the interceptors may have reached the server.
+    return this.hasSeveralCalls || this.peer !== undefined;
   }
 
   /** Address of the connection that was picked; `undefined` if none was picked. */
@@ -336,7 +347,11 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   get wire(): WireEvidence | undefined {
-    return this.wireFacts?.evidence;
+    const evidence = this.wireFacts?.evidence;
+    if (evidence === undefined || !this.hasSeveralCalls) return evidence;
+    // The server may have processed an earlier call, even if it did not process the latest one.
+    const resetCode = evidence.resetCode === constants.NGHTTP2_REFUSED_STREAM ? undefined : evidence.resetCode;
+    return { ...evidence, unprocessed: undefined, resetCode };
   }
 
   get remedy(): string | undefined {

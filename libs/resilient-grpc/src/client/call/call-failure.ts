@@ -12,10 +12,13 @@ import {
 import { GrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
 import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
+import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
+import { HTTP_RESPONSE_REMEDY } from '../../policy/evidence/http-response.js';
+import { NOT_STARTED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
-import { maxReach, type AttemptHistory } from './attempt-history.js';
+import { maxReach, type AttemptHistory, type Judgment } from './attempt-history.js';
 
 /** Failure of a call. */
 export interface CallFailure {
@@ -80,9 +83,22 @@ const REQUEST_CODES: ReadonlySet<number> = new Set([
   StatusCode.DATA_LOSS,
 ]);
 
-/** Returns the reason that a caller receives for the verdict on the last attempt. */
-export function failureReason(verdict: Verdict): FailureReason {
-  return verdict.connectionLost ? 'connection-lost' : REASONS[verdict.kind];
+/** Returns the reason that a caller receives for the verdict on the last attempt. `picked` is true if a connection was picked for it. */
+export function failureReason(verdict: Verdict, picked = false): FailureReason {
+  // A connection that closed before it sent the stream was available, so there is no outage.
+  const hadConnection = verdict.kind === 'unsent' && (picked || NOT_STARTED.test(verdict.details));
+  return verdict.connectionLost || hadConnection ? 'connection-lost' : REASONS[verdict.kind];
+}
+
+/** Returns the remedy for the verdict on the last attempt; `undefined` if the verdict implies none. */
+export function failureRemedy(
+  { kind }: Verdict,
+  because: Judgment['decision']['because'],
+  doctorCommand: string | undefined,
+  requests: { readonly remedy: string | undefined } | undefined,
+): string | undefined {
+  if (kind === 'http') return withDoctor(HTTP_RESPONSE_REMEDY, doctorCommand);
+  return because === 'request-not-replayable' ? requests?.remedy : undefined;
 }
 
 /** Creates the error of a call. `cutOff` is `reachedServer` of the attempt that the failure interrupts, or 'no'. */

@@ -7,8 +7,6 @@ import type { StreamSink, StreamSource } from '../../call/stream-source.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { notifyListener } from '../../errors/notify-listener.js';
-import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
-import { HTTP_RESPONSE_REMEDY } from '../../policy/evidence/http-response.js';
 import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -29,6 +27,7 @@ import {
   deadlineDetails,
   draining,
   failureReason,
+  failureRemedy,
   isCancelled,
   preparationFailure,
   startFailure,
@@ -417,8 +416,8 @@ export class ClientCall
     const failure: CallFailure = {
       code: verdict.code,
       details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
-      reason: failureReason(verdict),
-      remedy: verdict.kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, transport.doctorCommand) : end.remedy,
+      reason: failureReason(verdict, end.picked),
+      remedy: failureRemedy(verdict, decision.because, transport.doctorCommand, this.requests) ?? end.remedy,
       // Absent for a failure that is retried, because a later result replaces it. A failed attempt never has the reason 'success'.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
       metadata: end.metadata,

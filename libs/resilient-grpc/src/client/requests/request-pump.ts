@@ -9,6 +9,16 @@ import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-
 
 /** Assumed size of a message that becomes serializable only in a grpc-js interceptor. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
+const CHANGED = 'a request message was changed after it was sent';
+const CHANGED_REMEDY =
+  'yield a new object for each message, and copy messages in grpc-js interceptors before changing them';
+const RESEND_FAILURE: CallFailure = {
+  code: StatusCode.INTERNAL,
+  details: `The call could not be resent: ${CHANGED}`,
+  reason: 'not-sent',
+  notRetriedBecause: 'local',
+  remedy: CHANGED_REMEDY,
+};
 
 /** Callbacks of the call whose requests are pumped. */
 export interface PumpCallbacks {
@@ -46,13 +56,19 @@ export class RequestPump implements MessageConsumer {
     /** False if the call has grpc-js interceptors, because they receive unserialized messages. */
     private readonly asBytes: boolean,
   ) {
-    this.buffer = new RequestBuffer(context.client.replayLimits);
+    const serialize = asBytes ? undefined : (message: unknown): Uint8Array | undefined => this.serialize(message);
+    this.buffer = new RequestBuffer(context.client.replayLimits, serialize);
     this.source = messageSource(input, this);
   }
 
   /** True if another attempt can send all previous messages again. */
   get replayable(): boolean {
-    return this.buffer.complete;
+    return this.buffer.complete && this.buffer.isUnchanged();
+  }
+
+  /** Remedy if `replayable` is false although all messages are buffered; `undefined` if they did not fit. */
+  get remedy(): string | undefined {
+    return this.buffer.complete ? `not retried: ${CHANGED}; ${CHANGED_REMEDY}` : undefined;
   }
 
   attemptBegan(attempt: Attempt): void {
@@ -94,12 +110,20 @@ export class RequestPump implements MessageConsumer {
   }
 
   bytesOf(payload: unknown): number {
-    if (payload instanceof Uint8Array) return payload.length;
-    // If there are grpc-js interceptors, the message is serialized after they have run. Here, it is serialized only to determine its size.
+    return this.serialize(payload)?.length ?? UNKNOWN_MESSAGE_BYTES;
+  }
+
+  /**
+   * Returns the bytes of a payload from `encode`; `undefined` if it becomes serializable only in a grpc-js interceptor. If there are such
+   * interceptors, messages are serialized after they have run, so these bytes only measure the payload, and detect changes to it.
+   */
+  private serialize(payload: unknown): Uint8Array | undefined {
+    // Safe: without interceptors, payloads are bytes.
+    if (this.asBytes) return payload as Uint8Array;
     try {
-      return this.context.method.requestSerialize(payload).length;
+      return this.context.method.requestSerialize(payload);
     } catch {
-      return UNKNOWN_MESSAGE_BYTES;
+      return undefined;
     }
   }
 
@@ -150,10 +174,14 @@ export class RequestPump implements MessageConsumer {
   private pump(): void {
     const { attempt, pending } = this;
     if (attempt === undefined) return;
-    const again = this.buffer.at(this.replayed);
-    if (again !== undefined) {
+    if (this.replayed < this.buffer.length) {
+      // The source may have changed the message since the previous attempt ended.
+      if (!this.buffer.isUnchanged(this.replayed, this.replayed + 1)) {
+        this.callbacks.end(RESEND_FAILURE);
+        return;
+      }
       this.replayed += 1;
-      this.send(attempt, again);
+      this.send(attempt, this.buffer.at(this.replayed - 1));
       return;
     }
     if (this.committed) this.buffer.drop();
@@ -195,30 +223,48 @@ export class RequestPump implements MessageConsumer {
  * resent (gRFC A6, "Memory Management (Buffering)").
  */
 class RequestBuffer {
-  private readonly messages: Uint8Array[] = [];
+  private readonly messages: unknown[] = [];
+  /** Bytes of `messages` when they were added; empty if messages are bytes. */
+  private readonly serialized: Uint8Array[] = [];
   private bytes = 0;
   /** True if the buffer contains all messages that were sent. */
   complete = true;
 
-  constructor(private readonly limits: ReplayLimits) {}
+  constructor(
+    private readonly limits: ReplayLimits,
+    /** `undefined` if messages are bytes. */
+    private readonly serialize: ((message: unknown) => Uint8Array | undefined) | undefined,
+  ) {}
 
   get length(): number {
     return this.messages.length;
   }
 
-  at(index: number): Uint8Array | undefined {
+  at(index: number): unknown {
     return this.messages[index];
   }
 
-  /** Adds a payload that is being sent. If there are grpc-js interceptors, the payload is not serialized, and cannot be buffered. */
-  add(payload: unknown): void {
+  /** Adds a message that is being sent. A message that is not serializable yet cannot be buffered, because its size is unknown. */
+  add(message: unknown): void {
     if (!this.complete) return;
-    if (!(payload instanceof Uint8Array) || !this.limits.take(payload.length + MESSAGE_OVERHEAD_BYTES, this.bytes)) {
+    const { serialize } = this;
+    // Safe: messages are bytes if there is no serializer.
+    const serialized = serialize === undefined ? (message as Uint8Array) : serialize(message);
+    if (serialized === undefined || !this.limits.take(serialized.length + MESSAGE_OVERHEAD_BYTES, this.bytes)) {
       this.drop();
       return;
     }
-    this.messages.push(payload);
-    this.bytes += payload.length + MESSAGE_OVERHEAD_BYTES;
+    this.messages.push(message);
+    if (serialize !== undefined) this.serialized.push(serialized);
+    this.bytes += serialized.length + MESSAGE_OVERHEAD_BYTES;
+  }
+
+  /** True if the messages at `start` up to `end` (exclusive) have the same bytes as when they were added. */
+  isUnchanged(start = 0, end = this.length): boolean {
+    return this.serialized.slice(start, end).every((bytes, index) => {
+      const now = this.serialize?.(this.messages[start + index]);
+      return now !== undefined && Buffer.compare(bytes, now) === 0;
+    });
   }
 
   /** Releases all messages, because the call is committed or has ended, or because a message did not fit. */
@@ -227,5 +273,6 @@ class RequestBuffer {
     this.limits.release(this.bytes);
     this.bytes = 0;
     this.messages.length = 0;
+    this.serialized.length = 0;
   }
 }

@@ -25,8 +25,8 @@ export class CallbackAttempt implements EndpointAttempt {
   private constructor(
     private readonly call: ReturnType<Channel['createCall']>,
     private readonly wireChannel: EndpointChannel,
-    /** True if the call is unary and starts immediately. Only the response times of these calls measure the endpoint's latency. */
-    readonly isUnary: boolean,
+    /** True if the call is unary and starts immediately. */
+    readonly measuresLatency: boolean,
     private readonly clock: Clock,
   ) {
     this.startedAt = clock.now();
@@ -72,7 +72,7 @@ export class CallbackAttempt implements EndpointAttempt {
     this.endedHere = endedHere;
     this.channelReady = wireChannel.ready;
     if (!this.headersReceived) this.readContentType(metadata);
-    if (this.isUnary && peer !== undefined && wireChannel.loads !== undefined) {
+    if (this.measuresLatency && peer !== undefined && wireChannel.loads !== undefined) {
       const outcome = measuredOutcome(classify(this));
       if (outcome !== undefined) wireChannel.loads.measured(peer, this.clock.now() - this.startedAt, outcome);
     }

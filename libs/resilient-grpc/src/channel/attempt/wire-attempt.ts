@@ -138,7 +138,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (!this.ended) wireChannel.endpoints?.started(this);
   }
 
-  get isUnary(): boolean {
+  get measuresLatency(): boolean {
     return this.request.method.kind === 'unary';
   }
 

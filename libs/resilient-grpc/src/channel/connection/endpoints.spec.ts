@@ -40,7 +40,7 @@ function make(policy: EjectionPolicy | undefined, healthService?: string) {
       code,
       details: '',
       startedAt: clock.now(),
-      isUnary: true,
+      measuresLatency: true,
       endedHere: 'no',
       headersReceived: true,
       messagesReceived: 0,

@@ -33,7 +33,8 @@ export interface EndpointAttempt extends AttemptEvidence {
   readonly peer: string | undefined;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
-  readonly isUnary: boolean;
+  /** True if the time until the response measures the latency of the endpoint. */
+  readonly measuresLatency: boolean;
 }
 
 /** A load-balancing policy whose picks depend on weights and health. */
@@ -295,7 +296,7 @@ export class Endpoints {
   started(attempt: EndpointAttempt): void {
     if (this.policy === undefined) return;
     this.isActive = true;
-    if (attempt.isUnary) this.unanswered.add(attempt);
+    if (attempt.measuresLatency) this.unanswered.add(attempt);
     this.sweepLater();
   }
 

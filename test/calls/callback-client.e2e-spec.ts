@@ -1,3 +1,4 @@
+import type { ServerHttp2Stream } from 'node:http2';
 import { setImmediate } from 'node:timers/promises';
 import {
   InterceptingCall,
@@ -15,7 +16,7 @@ import { Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
-import { reset, startHttp2Server } from './raw-http2-server.js';
+import { fail, reset, startHttp2Server, succeed } from './raw-http2-server.js';
 import { EACH_METHOD, callOnce, scene, startClient, startServer, toList, upTo } from './support.js';
 
 type Done = (error: ServiceError | null, value?: Echo) => void;
@@ -63,6 +64,20 @@ function send<T extends Requests>(call: T): T {
   for (const request of upTo(3)) call.write(request);
   call.end();
   return call;
+}
+
+/** Sends GOAWAY without an error after the response. */
+function closeAfter(stream: ServerHttp2Stream): void {
+  const { session } = stream;
+  stream.once('close', () => session?.close());
+}
+
+/** Sends GOAWAY without an error, and responds when the client has received it. */
+function respondAfterGoaway(stream: ServerHttp2Stream): void {
+  stream.session?.close();
+  stream.session?.ping(() => {
+    succeed(stream);
+  });
 }
 
 /** Functions that make one call of each kind and resolve to the numbers in the responses. */
@@ -158,6 +173,27 @@ describe('callback client of getClientByServiceName()', () => {
     );
     await expect(answer((done) => client.unsafeUnary({}, done))).rejects.toMatchObject({ code: status.UNAVAILABLE });
     expect(server.streams).toHaveLength(trustRefusedStreams ? 2 : 1);
+  });
+
+  it.each<[string, (stream: ServerHttp2Stream) => void, (stream: ServerHttp2Stream) => void]>([
+    ['after a response', succeed, closeAfter],
+    ['after an error without headers', (stream) => fail(stream, status.NOT_FOUND), closeAfter],
+    ['before its response', () => undefined, respondAfterGoaway],
+  ])('counts no outage if a server closes each connection of a callback client %s', async (_, respond, close) => {
+    const server = await startHttp2Server((stream) => {
+      respond(stream);
+      close(stream);
+    });
+    const client = await startClient({ url: server.url });
+    const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+    for (let call = 0; call < 4; call += 1) {
+      await answer((done) => callbacks.unsafeUnary({}, done)).catch((error: unknown) => {
+        expect(error).toMatchObject({ code: status.NOT_FOUND });
+      });
+      await waitFor(() => client.connectivity.state !== 'READY');
+    }
+    expect(server.streams).toHaveLength(4);
+    expect(client.snapshot().outages).toMatchObject({ total: 0 });
   });
 
   it('ends a cancelled call of a callback client with CANCELLED even if a GOAWAY rejects it', async () => {

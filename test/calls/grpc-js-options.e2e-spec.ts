@@ -1,3 +1,4 @@
+import { promisify } from 'node:util';
 import {
   InterceptingCall,
   Metadata,
@@ -29,6 +30,10 @@ import {
   type EchoService,
 } from './support.js';
 import { startHttp2Server } from './raw-http2-server.js';
+
+interface Callbacks {
+  unary(request: EchoRequest, options: object, done: (error: Error | null) => void): unknown;
+}
 
 const tagging =
   (tag: string): Interceptor =>
@@ -133,6 +138,39 @@ describe("grpc-js's interceptors", () => {
     expect(client.activeCalls()).toEqual([]);
     expect(server.counts().calls).toBe(0);
   });
+
+  it.each(EACH_METHOD)(
+    'lets an interceptor set a default deadline for a %s call without a deadline',
+    async (method) => {
+      const defaulting: Interceptor = (options, next) =>
+        new InterceptingCall(next(options.deadline ? options : { ...options, deadline: Date.now() + 50 }));
+      const { echo, server } = await scene({ channelOptions: { interceptors: [defaulting] } });
+      server.script(protoName(method), { never: true });
+      expect(await failureOf(callOnce(echo, method))).toMatchObject({ code: 4, reason: 'deadline' });
+    },
+  );
+
+  it.each(['the client', 'a callback client'])(
+    'passes a Date as the deadline of a call of %s to interceptors',
+    async (caller) => {
+      const seen: unknown[] = [];
+      const reading: Interceptor = (options, next) => {
+        seen.push(options.deadline);
+        return new InterceptingCall(next(options));
+      };
+      const { echo, client } = await scene({ channelOptions: { interceptors: [reading] } });
+      const deadline = new Date(Date.now() + 27_000);
+      const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+      const unary = (options: GrpcCallOptions) => {
+        if (caller === 'the client') return firstValueFrom(echo.unary({}, options));
+        return promisify((done: (error: Error | null) => void) => callbacks.unary({}, options, done))();
+      };
+      await unary({ deadline });
+      await unary({});
+      expect(seen).toEqual([deadline, undefined]);
+      expect(seen[0]).toBe(deadline);
+    },
+  );
 
   it('runs interceptors for each attempt of a call', async () => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
@@ -374,6 +412,22 @@ describe('parent option', () => {
     await waitFor(() => failures.length === 1);
     expect(failures[0]).toMatchObject({ code: 1, reason: 'cancelled', notRetriedBecause: 'cancelled' });
     expect(client.activeCalls()).toEqual([]);
+  });
+
+  it('causes no warning about listeners if a handler makes 10 concurrent calls with its inbound call as the parent option', async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', onWarning);
+    onTestFinished(() => void process.off('warning', onWarning));
+    const { echo } = await scene();
+    const url = await startPlainServer((call, callback) => {
+      const calls = upTo(10).map(({ number }) => firstValueFrom(echo.unary({ number }, { parent: call })));
+      Promise.all(calls).then(() => callback(null, call.request), callback);
+    });
+    const caller = new EchoClient(url);
+    onTestFinished(() => caller.close());
+    expect((await caller.unary({})).error).toBeUndefined();
+    expect(warnings).toEqual([]);
   });
 
   it('does not propagate the deadline of the inbound call given as the parent option if propagate_flags is 0', async () => {

@@ -29,6 +29,14 @@ export interface CallbackCallOptions extends ResendBounds {
   readonly isUnary: boolean;
 }
 
+/** Members of the managed channel that callback calls use. */
+export interface CallbackChannel {
+  /** Carries new calls. */
+  readonly current: WireChannel;
+  /** Reports that the server responded to a call to `path` on the current channel. */
+  answered(latencyMs: undefined, path: string): void;
+}
+
 type End = Pick<Status, 'code' | 'details'>;
 
 /** The status of grpc-js for calls that wait when their channel closes. */
@@ -59,7 +67,7 @@ export class CallbackCall implements Call, Listener {
   private credentials: CallCredentials | undefined;
   /** Messages that may have to be sent or resent. */
   private readonly messages: Message[] = [];
-  /** The current attempt; `undefined` if no policy uses its evidence. */
+  /** The current attempt; `undefined` before the call starts. */
   private attempt: CallbackAttempt | undefined;
   /** Endpoints that the call has tried. */
   private readonly tried: string[] = [];
@@ -78,13 +86,12 @@ export class CallbackCall implements Call, Listener {
   private unsent = 0;
 
   constructor(
-    /** Returns the channel that new calls use. */
-    private readonly current: () => WireChannel,
+    private readonly managed: CallbackChannel,
     private readonly args: Parameters<Channel['createCall']>,
     private readonly options: CallbackCallOptions,
     private readonly clock: Clock,
   ) {
-    this.wire = current();
+    this.wire = managed.current;
     this.call = this.wire.channel.createCall(...args);
   }
 
@@ -93,7 +100,7 @@ export class CallbackCall implements Call, Listener {
     this.listener = listener;
     this.isStarted = true;
     const end = this.endBeforeStart();
-    const isMoved = this.wire !== this.current();
+    const isMoved = this.wire !== this.managed.current;
     // A call of grpc-js that is not started keeps its deadline timer until it ends.
     if (end !== undefined || isMoved) this.call.cancelWithStatus(StatusCode.CANCELLED, '');
     if (end === undefined) {
@@ -174,12 +181,17 @@ export class CallbackCall implements Call, Listener {
 
   private begin(): void {
     this.wire.attemptStarted();
-    this.attempt = CallbackAttempt.start(this.call, this.wire, this.options.isUnary, this.clock);
+    this.attempt = new CallbackAttempt(this.call, this.wire, this.options.isUnary, this.clock, this.onAnswered);
     this.wire.callCreated(this.call);
     this.call.start(this.tried.length === 0 ? this.metadata : withTried(this.metadata, this.tried), this);
     this.sendNext();
     if (this.isReading) this.call.startRead();
   }
+
+  /** Reports a response, unless a closing connection of a replaced channel received it. */
+  private readonly onAnswered = (): void => {
+    if (this.wire === this.managed.current) this.managed.answered(undefined, this.args[0]);
+  };
 
   /** Returns the status of a call that must not be started; `undefined` if it may start. */
   private endBeforeStart(): End | undefined {
@@ -187,12 +199,12 @@ export class CallbackCall implements Call, Listener {
     if (this.cancelled !== undefined) return this.cancelled;
     if (parent?.cancelled === true && ((flags ?? propagate.DEFAULTS) & propagate.CANCELLATION) !== 0) return BY_PARENT;
     if (this.clock.epoch() >= Number(deadline) - EARLY_MS) return EXPIRED;
-    return this.current().state === 'SHUTDOWN' ? CHANNEL_CLOSED : undefined;
+    return this.managed.current.state === 'SHUTDOWN' ? CHANNEL_CLOSED : undefined;
   }
 
   /** Replaces grpc-js's call, which has ended, with a call on the current channel. */
   private recreate(): void {
-    this.wire = this.current();
+    this.wire = this.managed.current;
     this.call = this.wire.channel.createCall(...this.args);
     if (this.credentials !== undefined) this.call.setCredentials(this.credentials);
   }
@@ -207,7 +219,7 @@ export class CallbackCall implements Call, Listener {
   private mayResend({ code, details }: Status): boolean {
     if (!this.isReplayable || this.cancelled !== undefined || code === StatusCode.DEADLINE_EXCEEDED) return false;
     const [, , , parent] = this.args;
-    if (parent?.cancelled === true || this.current().state === 'SHUTDOWN') return false;
+    if (parent?.cancelled === true || this.managed.current.state === 'SHUTDOWN') return false;
     const evidence = readWire(this.call)?.evidence;
     if (evidence?.unprocessed === 'never-sent' || this.hasNotStarted(details)) {
       this.unsent += 1;

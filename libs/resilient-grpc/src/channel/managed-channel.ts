@@ -242,7 +242,7 @@ export class ManagedChannel implements CallTransport {
     options: CallbackCallOptions,
     args: Parameters<Channel['createCall']>,
   ): ReturnType<Channel['createCall']> {
-    return new CallbackCall(() => this.current, args, options, this.dependencies.clock);
+    return new CallbackCall(this, args, options, this.dependencies.clock);
   }
 
   answered(latencyMs: number | undefined, path: string): void {

@@ -36,7 +36,7 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
           },
         });
       };
-      const waiter = { deadline: Infinity, permitted };
+      const waiter = { permitted };
       // Registered before `acquire`, because a synchronous source may cause the subscriber to unsubscribe inside `permitted`.
       subscriber.add(() => {
         permits.remove(waiter);

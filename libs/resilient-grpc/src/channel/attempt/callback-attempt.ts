@@ -3,15 +3,16 @@ import type { EndpointAttempt } from '../connection/endpoints.js';
 import { measuredOutcome } from '../../policy/balancing/measured-outcome.js';
 import type { AttemptEvidence, WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { classify } from '../../policy/evidence/classify.js';
+import { isGrpcContentType } from '../../policy/evidence/http-response.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { readWire } from '../quirks/wire-evidence.js';
+import { connectionAddress, readWire } from '../quirks/wire-evidence.js';
 import type { WireChannel } from '../wire-channel.js';
 import { pickedPeer } from './grpc-js-call.js';
 
-type EndpointChannel = Pick<WireChannel, 'channel' | 'endpoints' | 'loads' | 'ready' | 'hasFreeStream'>;
+type EndpointChannel = Pick<WireChannel, 'channel' | 'endpoints' | 'loads' | 'ready' | 'hasFreeStream' | 'histories'>;
 
-/** Reports one attempt of a call from grpc-js's own client, as evidence about the attempt's endpoint. */
+/** Reports one attempt of a call from grpc-js's own client, as evidence about the attempt's endpoint and connection. */
 export class CallbackAttempt implements EndpointAttempt {
   readonly startedAt: number;
   code: number = StatusCode.OK;
@@ -21,29 +22,26 @@ export class CallbackAttempt implements EndpointAttempt {
   messagesReceived = 0;
   channelReady = true;
   contentType: string | undefined;
+  /** True if the call is unary and starts immediately. */
+  readonly measuresLatency: boolean;
+  /** True if the call waits in grpc-js for a connection, and therefore runs on one that becomes READY after `startedAt`. */
+  private readonly isEarly: boolean;
+  private isAnswered = false;
 
-  private constructor(
+  /** Reports the start of an attempt. */
+  constructor(
     private readonly call: ReturnType<Channel['createCall']>,
     private readonly wireChannel: EndpointChannel,
-    /** True if the call is unary and starts immediately. */
-    readonly measuresLatency: boolean,
+    isUnary: boolean,
     private readonly clock: Clock,
+    /** Called once, when the server begins to respond. */
+    private readonly onAnswered: () => void,
   ) {
     this.startedAt = clock.now();
-    wireChannel.endpoints?.started(this);
-  }
-
-  /** Reports the start of an attempt. Returns `undefined` if no policy uses the evidence. */
-  static start(
-    call: ReturnType<Channel['createCall']>,
-    wireChannel: EndpointChannel,
-    isUnary: boolean,
-    clock: Clock,
-  ): CallbackAttempt | undefined {
-    if (wireChannel.endpoints === undefined && wireChannel.loads === undefined) return undefined;
+    this.isEarly = !wireChannel.ready;
     // A call that cannot start immediately waits for a connection (in grpc-js) or for a stream (in Node).
-    const startsNow = wireChannel.ready && wireChannel.hasFreeStream;
-    return new CallbackAttempt(call, wireChannel, isUnary && startsNow, clock);
+    this.measuresLatency = isUnary && !this.isEarly && wireChannel.hasFreeStream;
+    wireChannel.endpoints?.started(this);
   }
 
   get peer(): string | undefined {
@@ -62,6 +60,8 @@ export class CallbackAttempt implements EndpointAttempt {
     this.headersReceived = true;
     this.readContentType(headers);
     this.wireChannel.endpoints?.answered(this);
+    // Other responses come from a proxy or a web server.
+    if (this.contentType !== undefined && isGrpcContentType(this.contentType)) this.reportResponse();
   }
 
   /** @param endedHere reason why this side ended the attempt; 'no' if it did not */
@@ -72,11 +72,26 @@ export class CallbackAttempt implements EndpointAttempt {
     this.endedHere = endedHere;
     this.channelReady = wireChannel.ready;
     if (!this.headersReceived) this.readContentType(metadata);
+    // A trailers-only response has no headers.
+    if (!this.isAnswered) {
+      const { reachedServer, connectionLost } = classify(this);
+      if (reachedServer === 'yes' && !connectionLost) this.reportResponse();
+    }
     if (this.measuresLatency && peer !== undefined && wireChannel.loads !== undefined) {
       const outcome = measuredOutcome(classify(this));
       if (outcome !== undefined) wireChannel.loads.measured(peer, this.clock.now() - this.startedAt, outcome);
     }
     wireChannel.endpoints?.ended(this);
+  }
+
+  private reportResponse(): void {
+    this.isAnswered = true;
+    const { histories } = this.wireChannel;
+    if (histories.isUndecided) {
+      const address = connectionAddress(this.call, false) ?? this.peer;
+      histories.answeredTo(address, this.isEarly ? Infinity : this.startedAt);
+    }
+    this.onAnswered();
   }
 
   private readContentType(headers: Metadata): void {

@@ -167,14 +167,28 @@ export function interceptedCall(
   clock: Clock,
 ): InterceptingCallInterface {
   const bottom: NextCall = (final) => {
-    const call = createCall(channel, method.path, final.deadline, final);
+    // An interceptor may remove the deadline.
+    const finalDeadline = final.deadline ?? Infinity;
+    const call = createCall(channel, method.path, finalDeadline, final);
     callbacks.onCreated(call);
-    return new BottomCall(call, method, callbacks, final.deadline, clock);
+    return new BottomCall(call, method, callbacks, finalDeadline, clock);
   };
   const first = interceptors.reduceRight<NextCall>((next, interceptor) => (given) => interceptor(given, next), bottom);
   // Safe: interceptors read the path, the kind, and the two codecs of the definition, which a MethodDescriptor has.
   const definition = method as unknown as InterceptorOptions['method_definition'];
-  return first({ ...options, deadline, method_definition: definition });
+  return first({ ...withDeadline(options, deadline), method_definition: definition });
+}
+
+/**
+ * Returns `options` for interceptors, which may set a default deadline or read a `Date`. As from grpc-js's own client, `deadline` is the
+ * caller's value, or absent. It is replaced only if another deadline of the call is earlier, or if grpc-js cannot send it. grpc-js itself
+ * applies the deadline of `parent`.
+ */
+function withDeadline(options: CallOptions | undefined, deadline: number): CallOptions | undefined {
+  const given = options?.deadline;
+  if (Number(given ?? Infinity) === deadline) return options;
+  if (deadline !== Infinity && Number(options?.parent?.getDeadline()) === deadline) return options;
+  return { ...options, deadline: given instanceof Date && deadline !== Infinity ? new Date(deadline) : deadline };
 }
 
 /** Returns the address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was picked. */

@@ -132,7 +132,7 @@ class PreparedAttempt implements Attempt {
   /** Waits for a free stream, because other calls are using all streams. The call enforces its deadline during the wait. */
   private awaitStream(start: StartAttempt, request: AttemptRequest): void {
     const { transport, clock } = this.client;
-    this.waiter = {
+    const waiter: Waiter = {
       waitForReady: undefined,
       deadline: request.deadline,
       waitingSince: clock.now(),
@@ -142,6 +142,8 @@ class PreparedAttempt implements Attempt {
       path: request.method.path,
       release: () => {
         this.waiter = undefined;
+        // The result of the call is reported for the wait before its interceptors, if there was one.
+        transport.releasedCallEnded('cancelled', waiter);
         this.begin(start, request);
       },
       refuse: ({ details }) => {
@@ -149,7 +151,8 @@ class PreparedAttempt implements Attempt {
         this.end(StatusCode.UNAVAILABLE, details, false);
       },
     };
-    transport.wait(this.waiter);
+    this.waiter = waiter;
+    transport.wait(waiter);
   }
 
   private dequeue(): void {

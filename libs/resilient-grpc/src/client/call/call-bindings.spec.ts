@@ -1,6 +1,8 @@
-import { getEventListeners } from 'node:events';
+import { EventEmitter, getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { onAborted } from './call-bindings.js';
+import type { GrpcCallOptions } from '../resilient-types.js';
+import type { CallFailure } from './call-failure.js';
+import { bindCall, onAborted } from './call-bindings.js';
 
 describe('onAborted', () => {
   it('calls each remaining abort listener once when the signal aborts', () => {
@@ -32,5 +34,42 @@ describe('onAborted', () => {
     const stopSecond = onAborted(controller.signal, () => called.push('second'));
     controller.abort();
     expect(called).toEqual(['first']);
+  });
+});
+
+describe('parent of a call', () => {
+  /** Binds a call to `parent`. Returns its failures, and the function that unbinds it. */
+  function bind(parent: EventEmitter, onEnd: () => void = () => undefined) {
+    const failures: CallFailure[] = [];
+    const end = (failure: CallFailure): void => {
+      failures.push(failure);
+      onEnd();
+    };
+    // Safe: only the events of the parent are used.
+    const options = { parent } as unknown as GrpcCallOptions;
+    return { failures, unbind: bindCall(options, undefined, { end }) };
+  }
+
+  it("adds one listener to a parent, and raises the limit of Node's leak warning by one", () => {
+    const parent = new EventEmitter();
+    for (let call = 0; call < 50; call += 1) bind(parent).unbind?.();
+    for (let call = 0; call < 50; call += 1) bind(parent);
+    expect(parent.listenerCount('cancelled')).toBe(1);
+    expect(parent.getMaxListeners()).toBe(EventEmitter.defaultMaxListeners + 1);
+  });
+
+  it("does not limit the listeners of a parent without Node's leak warning", () => {
+    const parent = new EventEmitter().setMaxListeners(0);
+    bind(parent);
+    expect(parent.getMaxListeners()).toBe(0);
+  });
+
+  it('ends the calls that are bound to a parent when it is cancelled, except those that another call ends first', () => {
+    const parent = new EventEmitter();
+    const calls = [bind(parent), bind(parent, () => calls[2]?.unbind?.()), bind(parent), bind(parent)];
+    calls[0]?.unbind?.();
+    parent.emit('cancelled');
+    const failure = { code: 1, reason: 'cancelled', details: 'Cancelled by parent call' };
+    expect(calls.map(({ failures }) => failures)).toMatchObject([[], [failure], [], [failure]]);
   });
 });

@@ -18,14 +18,23 @@ import { ClientCall } from './client-call.js';
 class RecordingLimit extends PermitQueue {
   readonly released: [PermitOutcome, number][] = [];
 
-  override release(outcome: PermitOutcome, latencyMs: number, now?: number): void {
+  override release(outcome: PermitOutcome, latencyMs: number): void {
     this.released.push([outcome, latencyMs]);
-    super.release(outcome, latencyMs, now);
+    super.release(outcome, latencyMs);
+  }
+}
+
+/** A clock whose wall clock can be set. */
+class SettableClock extends VirtualClock {
+  stepMs = 0;
+
+  override epoch(): number {
+    return super.epoch() + this.stepMs;
   }
 }
 
 function setUp(policy: Partial<ResolvedMethodPolicy> = {}) {
-  const clock = new VirtualClock();
+  const clock = new SettableClock();
   const transport = new MemoryTransport(clock, () => undefined);
   const registry = new CallRegistry(clock);
   const runtime = memoryRuntime(transport, { registry });
@@ -34,17 +43,18 @@ function setUp(policy: Partial<ResolvedMethodPolicy> = {}) {
     ...runtime.contextOf(MEMORY_METHOD, { safeToRepeat: true, safeBecause: 'test', ...policy } as ResolvedMethodPolicy),
     limits: [limit],
   };
+  const failures: unknown[] = [];
   const begin = (options?: GrpcCallOptions): ClientCall => {
     const input = { request: 'x', given: { metadata: undefined, options }, createdIn: undefined };
     const call = new ClientCall(context, input, {
       next: () => true,
-      error: () => undefined,
+      error: (error) => void failures.push(error),
       complete: () => undefined,
     });
     call.begin();
     return call;
   };
-  return { clock, transport, registry, limit, begin };
+  return { clock, transport, registry, limit, begin, failures };
 }
 
 const RETRY = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2 };
@@ -119,7 +129,7 @@ describe('permits of a call', () => {
     clock.advance(40);
     expect(reported).toEqual(['cancelled', 'failed']);
     // A released call that still waits for a permit has no attempt, so its deadline counts as a cancellation.
-    expect(limit.acquire({ deadline: Infinity, permitted: () => undefined })).toBe('permitted');
+    expect(limit.acquire({ permitted: () => undefined })).toBe('permitted');
     transport.disconnect();
     begin({ timeoutMs: 40 });
     transport.release();
@@ -202,5 +212,20 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['failed', 5]]);
     expect(limit.running).toBe(0);
     expect(transport.waiters.size).toBe(1);
+  });
+
+  it('fails queued calls at their turn, and passes the permit on, if the wall clock was set forward past their deadlines', () => {
+    const { clock, transport, limit, begin, failures } = setUp();
+    const first = begin();
+    begin({ timeoutMs: 1_000 });
+    begin({ timeoutMs: 1_000 });
+    begin({ timeoutMs: 60_000 });
+    clock.stepMs = 20_000;
+    first.unsubscribe();
+    const details = 'Deadline exceeded after 0.000s, queued for a permit (maxConcurrentCalls)';
+    const failure = { code: 4, details, reason: 'deadline', reachedServer: 'no' };
+    expect(failures).toMatchObject([failure, failure]);
+    expect(transport.attempts).toHaveLength(2);
+    expect([limit.running, limit.queued]).toEqual([1, 0]);
   });
 });

@@ -194,6 +194,11 @@ export class CallGate implements Waiter, PermitWaiter {
   permitted(): void {
     this.queuedFor = undefined;
     this.permits += 1;
+    // The deadline timer may be late, or the wall clock was set forward. The end of the call returns the permit.
+    if (this.deadline <= this.context.client.clock.epoch()) {
+      this.deadlinePassed();
+      return;
+    }
     // A call that the limit of its method admitted may still be rejected by the client's limit.
     this.acquirePermits();
   }
@@ -300,7 +305,7 @@ export class CallGate implements Waiter, PermitWaiter {
     while (this.permits > 0) {
       // Decremented first, because `release` runs the next waiter synchronously.
       this.permits -= 1;
-      this.context.limits[this.permits]?.release(outcome, latencyMs, this.context.client.clock.epoch());
+      this.context.limits[this.permits]?.release(outcome, latencyMs);
     }
   }
 }

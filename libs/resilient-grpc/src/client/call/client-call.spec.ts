@@ -106,7 +106,6 @@ it('does not hold a call for the channel if the call is ended while its permit p
   gate.pass();
   expect(admitted).toBe(1);
   const successor = {
-    deadline: Infinity,
     permitted: () => {
       gate.dequeue();
       gate.close();

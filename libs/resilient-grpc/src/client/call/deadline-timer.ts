@@ -7,26 +7,31 @@ import type { Clock, Timer } from '../../time/clock.js';
  * caller is waiting for the call.
  */
 export class DeadlineTimer implements Timer {
+  /** Monotonic milliseconds. A change of the wall clock does not move the end of the call, as in grpc-js. */
+  private readonly dueAt: number;
   private timer: Timer;
 
   constructor(
-    private readonly deadline: number,
+    deadline: number,
     private readonly clock: Clock,
     private readonly passed: () => void,
   ) {
-    this.timer = this.arm();
+    const leftMs = remainingMs(deadline, clock.epoch());
+    this.dueAt = clock.now() + leftMs;
+    this.timer = this.arm(leftMs);
   }
 
   clear(): void {
     this.timer.clear();
   }
 
-  private arm(): Timer {
+  private arm(ms: number): Timer {
     const fired = (): void => {
       // A timer lasts 24 days at most, and may fire slightly early.
-      if (this.clock.epoch() < this.deadline) this.timer = this.arm();
+      const leftMs = this.dueAt - this.clock.now();
+      if (leftMs > 0) this.timer = this.arm(leftMs);
       else this.passed();
     };
-    return this.clock.setTimer(fired, remainingMs(this.deadline, this.clock.epoch()), true);
+    return this.clock.setTimer(fired, ms, true);
   }
 }

@@ -52,19 +52,23 @@ function simulate(server: Server, maxConcurrent: number | 'adaptive'): Outcome {
     const deadline = clock.now() + timeoutMs;
     const send = (): void => {
       const startedAt = clock.now();
+      if (startedAt >= deadline) {
+        queue.release('not-sent', 0);
+        return;
+      }
       let isOver = false;
       const end = (outcome: 'succeeded' | 'timed-out'): void => {
         if (isOver) return;
         isOver = true;
         timer.clear();
         if (outcome === 'succeeded') good++;
-        queue.release(outcome, clock.now() - startedAt, clock.now());
+        queue.release(outcome, clock.now() - startedAt);
       };
       const timer = clock.setTimer(() => end('timed-out'), deadline - startedAt);
       arrived.push(() => end('succeeded'));
       work();
     };
-    const waiter = { deadline, permitted: send };
+    const waiter = { permitted: send };
     const result = queue.acquire(waiter);
     if (result === 'permitted') send();
     if (result === 'queued') clock.setTimer(() => queue.remove(waiter), timeoutMs);

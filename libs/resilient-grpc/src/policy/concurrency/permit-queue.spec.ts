@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { PermitOutcome } from './permit-outcome.js';
 import { PermitQueue, type LimitChange, type PermitWaiter } from './permit-queue.js';
 
-function makeWaiter(log: string[], name: string, deadline = Infinity): PermitWaiter {
-  return { deadline, permitted: () => log.push(name) };
+function makeWaiter(log: string[], name: string): PermitWaiter {
+  return { permitted: () => log.push(name) };
 }
 
 describe('PermitQueue', () => {
@@ -40,26 +40,6 @@ describe('PermitQueue', () => {
     expect(log).toEqual(['last']);
   });
 
-  it('grants no permit to a waiter whose deadline has passed', () => {
-    const log: string[] = [];
-    const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
-    queue.acquire(makeWaiter(log, 'first'));
-    queue.acquire(makeWaiter(log, 'late', 999));
-    queue.acquire(makeWaiter(log, 'now', 1_000));
-    queue.acquire(makeWaiter(log, 'long', 1_001));
-    queue.release('succeeded', 5, 1_000);
-    expect(log).toEqual(['long']);
-    expect(queue.queued).toBe(0);
-  });
-
-  it('releases the permit if no waiter has time left', () => {
-    const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
-    queue.acquire(makeWaiter([], ''));
-    queue.acquire(makeWaiter([], '', 5));
-    queue.release('succeeded', 5, 10);
-    expect([queue.running, queue.queued]).toEqual([0, 0]);
-  });
-
   it('queues a waiter that had a permit before, even if the permit queue is full', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 0 });
     expect(queue.acquire(makeWaiter([], ''))).toBe('permitted');
@@ -73,7 +53,6 @@ describe('PermitQueue', () => {
     queue.acquire(makeWaiter([], 'first'));
     for (let i = 0; i < 100_000; i++) {
       queue.acquire({
-        deadline: Infinity,
         permitted: () => {
           served++;
           queue.release('succeeded', 5);
@@ -90,7 +69,6 @@ describe('PermitQueue', () => {
     queue.acquire(makeWaiter(log, '1'));
     queue.acquire(makeWaiter(log, '2'));
     queue.acquire({
-      deadline: Infinity,
       permitted: () => {
         log.push('a');
         queue.release('succeeded', 5);
@@ -176,7 +154,6 @@ describe('PermitQueue', () => {
             if (removed) queue.remove(removed);
           } else {
             const added: PermitWaiter = {
-              deadline: Infinity,
               permitted: () => {
                 waiting.splice(waiting.indexOf(added), 1);
                 held++;

@@ -39,19 +39,11 @@ export interface LimitChange {
 
 /** Waiter for a permit. */
 export interface PermitWaiter {
-  /**
-   * Deadline in milliseconds, on the clock of `now` in `PermitQueue.release`; Infinity if there is none. A waiter whose deadline has passed
-   * receives no permit.
-   */
-  readonly deadline: number;
   /** Called when the waiter receives a permit, which it must return with `release`. Never called inside `acquire`. */
   permitted(): void;
 }
 
-/**
- * Permits with a bounded FIFO queue. The queue sets no timers: a waiter that times out must be removed with `remove`. A waiter whose
- * deadline has passed is skipped if its turn comes before its removal.
- */
+/** Permits with a bounded FIFO queue. The queue sets no timers: a waiter that times out must be removed with `remove`. */
 export class PermitQueue {
   // A Set keeps insertion order and removes any waiter without a search.
   private readonly waiting = new Set<PermitWaiter>();
@@ -106,11 +98,11 @@ export class PermitQueue {
 
   /**
    * Returns one permit with the result of the last attempt that was sent under it, and passes free permits to the next waiters. Only an
-   * adaptive limit uses the result. Drops waiters whose deadline is not after `now`, because they fail at their deadline.
+   * adaptive limit uses the result.
    *
    * @param latencyMs monotonic time from the start of the attempt to its end; 0 if none was sent
    */
-  release(outcome: PermitOutcome, latencyMs: number, now = 0): void {
+  release(outcome: PermitOutcome, latencyMs: number): void {
     if (this.adaptive !== undefined) this.adapt(this.adaptive, EVIDENCE[outcome], latencyMs);
     this.runningCount -= 1;
     // A waiter may complete and call `release` inside `permitted`. The outer loop then continues, because recursion could overflow
@@ -121,7 +113,6 @@ export class PermitQueue {
       for (const waiter of this.waiting) {
         if (this.runningCount >= this.maxConcurrent) return;
         this.waiting.delete(waiter);
-        if (waiter.deadline <= now) continue;
         this.runningCount += 1;
         waiter.permitted();
       }

@@ -44,6 +44,21 @@ describe('ResilientGrpcServer', () => {
     expect(await ordersOf(url).unary('get', { id: '7' })).toMatch(/^14 /);
   });
 
+  it('lists each concurrency limit once if listen() is repeated after it has failed', async () => {
+    const inUse = createServer();
+    await new Promise<void>((resolve) => inUse.listen(0, '127.0.0.1', resolve));
+    const url = `127.0.0.1:${String((inUse.address() as AddressInfo).port)}`;
+    const served = await serveOrders({ url, maxConcurrentCalls: 5, methods: { Get: { maxConcurrentCalls: 2 } } });
+    expect(await listen(served)).toMatchObject({ message: expect.stringContaining('EADDRINUSE') });
+    await new Promise((resolve) => inUse.close(resolve));
+    await startServers(served);
+    const limits = served.server.overload().limits.map(({ path, maxConcurrent }) => [path, maxConcurrent]);
+    expect(limits).toEqual([
+      [undefined, 5],
+      ['/orders.v1.Orders/Get', 2],
+    ]);
+  });
+
   it.each([
     ['the application', 'app'],
     ['the server', 'server'],

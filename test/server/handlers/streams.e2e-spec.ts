@@ -5,8 +5,9 @@ import { GrpcMethod, GrpcStreamMethod, Payload, RpcException } from '@nestjs/mic
 import { CallSignal, type GrpcRequestStream } from 'nestjs-resilient-grpc/server';
 import { FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { Observable, Subject, concat, firstValueFrom, lastValueFrom, map, of, skip, throwError, toArray } from 'rxjs';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { turns } from '../../calls/support.js';
+import { holdTimers, releaseTimers } from '../support/held-timers.js';
 import { serveOrders, type OrdersService } from './orders-service.js';
 
 const leaks = captureLeaks();
@@ -332,6 +333,40 @@ describe('request stream', () => {
       expect(failure).toMatchObject({ name: 'CallerGoneError', code: status.CANCELLED });
       await proxy.close();
     });
+  });
+
+  it('completes an upload and a response stream before their deadlines if the wall clock steps forward past them', async () => {
+    const timers = holdTimers();
+    const service = await serveOrders(OrdersController);
+    onTestFinished(() => {
+      releaseTimers();
+      return service.close();
+    });
+    const source = new Subject<unknown>();
+    handlers.watch = () => source;
+    handlers.upload = async (requests) => {
+      let count = 0;
+      for await (const request of requests) count += request.requestId.length;
+      return { count };
+    };
+    const deadline = Date.now() + 60_000;
+    const watched = read(service.client.watch({ from: '0' }, { deadline }));
+    let answer: unknown;
+    const call = service.client.upload({ deadline }, (error, value) => (answer = error ?? value));
+    call.write({ requestId: '1' });
+    await timers.until(() =>
+      service.server.activeStreams().some(({ received, sent }) => received + sent > 0 && source.observed),
+    );
+    vi.setSystemTime(Date.now() + 61_000);
+    // The server checks the deadlines of open streams once a second.
+    await timers.advance(3_000);
+    source.next(event(1));
+    source.complete();
+    call.write({ requestId: '2' });
+    call.end();
+    expect(await watched).toEqual({ got: ['1'], code: status.OK });
+    await timers.until(() => answer);
+    expect(answer).toMatchObject({ count: 2 });
   });
 
   it('sends the response that the generator of a client-streaming handler yields, with and without an interceptor', async () => {

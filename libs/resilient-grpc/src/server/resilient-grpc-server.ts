@@ -120,6 +120,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Methods whose calls are subject to the gate and to no other limit, by path. */
   private readonly gatedMethods = new Map<string, ServedMethod>();
   private readonly serverLimit: ConcurrencyLimit | undefined;
+  /** Limits of methods, by path. Kept after a failed start, because Nest creates the methods again at the next start. */
+  private readonly methodLimits = new Map<string, ConcurrencyLimit>();
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
   private readonly loadReports: LoadReports | undefined;
@@ -385,7 +387,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
     this.servedHandlers.add(handler, method.path);
     const { calls, gate, onCall } = this;
-    const limits = [this.limitOf(method.options, method.path), this.serverLimit].filter((limit) => limit !== undefined);
+    const limits = [this.methodLimit(method), this.serverLimit].filter((limit) => limit !== undefined);
     if (limits.length === 0 && isGated(method, streaming)) this.gatedMethods.set(method.path, method);
     const serve = implementationOf(method, streaming, { calls, gate, limits, onCall });
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
@@ -416,6 +418,12 @@ export class ResilientGrpcServer extends ServerGrpc {
       this.startedByHook.get(wire)?.();
     };
   };
+
+  private methodLimit({ options, path }: ServedMethod): ConcurrencyLimit | undefined {
+    const limit = this.methodLimits.get(path) ?? this.limitOf(options, path);
+    if (limit !== undefined) this.methodLimits.set(path, limit);
+    return limit;
+  }
 
   private limitOf(
     { maxConcurrentCalls: maxConcurrent, maxQueuedCalls: maxQueued }: ConcurrencyOptions,

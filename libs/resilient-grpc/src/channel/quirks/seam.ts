@@ -32,9 +32,14 @@ export function reach(subject: unknown, path: string): unknown {
     if (typeof at !== 'object' && typeof at !== 'function') return undefined;
     const symbol = /^\[(.+)\]$/.exec(name)?.[1];
     if (symbol === undefined) return Reflect.get(at, name);
-    const key = Object.getOwnPropertySymbols(at).find(({ description }) => description === symbol);
+    const key = symbolOf(at, symbol);
     return key === undefined ? undefined : Reflect.get(at, key);
   }, subject);
+}
+
+/** Returns the symbol of the own property of `subject` with this description; `undefined` if it has none. */
+export function symbolOf(subject: object, description: string): symbol | undefined {
+  return Object.getOwnPropertySymbols(subject).find((symbol) => symbol.description === description);
 }
 
 /** The names of one seam that an object lacks. */

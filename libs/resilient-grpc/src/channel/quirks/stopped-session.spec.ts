@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type ClientHttp2Session } from 'node:http2';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
 import { isStopped } from './stopped-session.js';
 
@@ -67,6 +67,21 @@ describe('isStopped()', () => {
     expect(isStopped(session)).toBe(false);
     stream.resume();
     await once(session, 'close');
+  });
+
+  it('does not search the symbols of an HTTP/2 session if it has checked another session', async () => {
+    const server = createServer();
+    onTestFinished(() => void server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const [first, second] = [sessionWith(server), sessionWith(server)];
+    await Promise.all([once(first, 'remoteSettings'), once(second, 'remoteSettings')]);
+    isStopped(first);
+    const search = vi.spyOn(Object, 'getOwnPropertySymbols');
+    onTestFinished(() => {
+      search.mockRestore();
+    });
+    expect(isStopped(second)).toBe(false);
+    expect(search).not.toHaveBeenCalledWith(second);
   });
 
   it('does not treat an HTTP/2 session as stopped while it is connecting, idle, in use, or closing', async () => {

@@ -1,6 +1,6 @@
 import { constants, type Http2Stream } from 'node:http2';
 import { types } from 'node:util';
-import { reach } from './seam.js';
+import { reach, symbolOf } from './seam.js';
 
 /** The public fields of a `node:http2` session that `isStopped` reads. */
 export interface StoppableSession {
@@ -12,6 +12,9 @@ export interface StoppableSession {
 interface SessionHandle {
   hasPendingData?(): boolean;
 }
+
+/** Key of the handle of each session in this process; `undefined` until a session has a handle. Cached, because the search is slow. */
+let handleKey: symbol | undefined;
 
 /** States of a stream that nghttp2 still processes. */
 const OPEN_STATES: readonly unknown[] = [
@@ -28,8 +31,10 @@ const OPEN_STATES: readonly unknown[] = [
  */
 export function isStopped(session: StoppableSession): boolean {
   if (session.destroyed) return false;
+  handleKey ??= symbolOf(session, 'kHandle');
+  if (handleKey === undefined) return false;
   // Safe for the supported releases of Node.
-  const handle = reach(session, '[kHandle]') as SessionHandle | null | undefined;
+  const handle = Reflect.get(session, handleKey) as SessionHandle | null | undefined;
   if (handle?.hasPendingData?.() !== false) return false;
   // A closed session has no pending reads or writes after its last stream ended. Node destroys it when the application has read that
   // stream.

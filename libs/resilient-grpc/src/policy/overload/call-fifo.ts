@@ -1,18 +1,20 @@
 /** An entry of a {@link CallFifo}. */
-export interface FifoEntry {
+export interface FifoEntry<T> {
   /** Expected work of the call, in the unit of its queue. */
   weight: number;
-  /** True if the entry was removed and must be skipped. */
+  /** True if the entry is no longer in the queue. Set by the queue, like its neighbors. */
   isRemoved: boolean;
+  previous: T | undefined;
+  next: T | undefined;
 }
 
-/** Consumed entries are dropped in chunks of at least this size, because shifting each one would copy the whole array. */
-const CHUNK = 1_024;
-
-/** A first-in, first-out queue with removal from the middle. Maintains the number and the total weight of its entries. */
-export class CallFifo<T extends FifoEntry> {
-  private entries: (T | undefined)[] = [];
-  private head = 0;
+/**
+ * A first-in, first-out queue with removal from the middle. Maintains the number and the total weight of its entries. A linked list, so
+ * that the queue keeps no removed call and its request.
+ */
+export class CallFifo<T extends FifoEntry<T>> {
+  private first: T | undefined;
+  private last: T | undefined;
   private count = 0;
   private total = 0;
 
@@ -26,43 +28,34 @@ export class CallFifo<T extends FifoEntry> {
   }
 
   push(entry: T): void {
-    this.entries.push(entry);
+    const { last } = this;
+    entry.previous = last;
+    if (last === undefined) this.first = entry;
+    else last.next = entry;
+    this.last = entry;
     this.count += 1;
     this.total += entry.weight;
   }
 
   /** Returns the oldest entry. */
   peek(): T | undefined {
-    for (; this.head < this.entries.length; this.head++) {
-      const entry = this.entries[this.head];
-      if (entry !== undefined && !entry.isRemoved) return entry;
-      this.entries[this.head] = undefined;
-    }
-    this.entries = [];
-    this.head = 0;
-    return undefined;
+    return this.first;
   }
 
   /** Removes and returns the oldest entry. */
   shift(): T | undefined {
-    const entry = this.peek();
-    if (entry === undefined) return undefined;
-    this.entries[this.head] = undefined;
-    this.head += 1;
-    // `peek` may have moved the head past the end of a chunk.
-    if (this.head >= CHUNK) {
-      this.entries.splice(0, this.head);
-      this.head = 0;
-    }
-    this.subtract(entry);
-    return entry;
+    const { first } = this;
+    if (first !== undefined) this.remove(first);
+    return first;
   }
 
-  /** Iterates over the entries, oldest first. Entries may be removed during the iteration. */
+  /** Iterates over the entries, oldest first. The current entry may be removed during the iteration. */
   *[Symbol.iterator](): IterableIterator<T> {
-    for (let index = this.head; index < this.entries.length; index++) {
-      const entry = this.entries[index];
-      if (entry !== undefined && !entry.isRemoved) yield entry;
+    let entry = this.first;
+    while (entry !== undefined) {
+      const { next } = entry;
+      yield entry;
+      entry = next;
     }
   }
 
@@ -77,11 +70,13 @@ export class CallFifo<T extends FifoEntry> {
 
   /** Removes an entry that is in the queue. */
   remove(entry: T): void {
+    const { previous, next } = entry;
+    if (previous === undefined) this.first = next;
+    else previous.next = next;
+    if (next === undefined) this.last = previous;
+    else next.previous = previous;
+    entry.previous = entry.next = undefined;
     entry.isRemoved = true;
-    this.subtract(entry);
-  }
-
-  private subtract(entry: T): void {
     this.count -= 1;
     // Reset to 0 when the queue is empty, because rounding errors would otherwise accumulate.
     this.total = this.count === 0 ? 0 : this.total - entry.weight;

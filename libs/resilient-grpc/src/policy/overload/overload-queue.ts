@@ -29,7 +29,7 @@ const DEVIATIONS = 6;
 const MAX_UNSEEN_MS = 30;
 
 /** A call that can wait in an {@link OverloadQueue}. */
-export interface WaitingCall extends FifoEntry {
+export interface WaitingCall<T> extends FifoEntry<T> {
   /** Deadline in monotonic milliseconds; Infinity if the call has no deadline. */
   readonly deadline: number;
   readonly arrivedAt: number;
@@ -65,7 +65,7 @@ export interface OverloadQueueLimits {
  * Calls without a deadline are refused only if `maxQueued` such calls are waiting. During an overload, they share the server equally with
  * calls that have a deadline, but never overtake an older call.
  */
-export class OverloadQueue<T extends WaitingCall> {
+export class OverloadQueue<T extends WaitingCall<T>> {
   private readonly limited = new CallFifo<T>();
   private readonly unlimited = new CallFifo<T>();
   private arrivals = 0;
@@ -144,7 +144,7 @@ export class OverloadQueue<T extends WaitingCall> {
    * overload, a call with a deadline counts as waiting until it is added, or until the next `takeHopeless`, because the headers of many
    * calls arrive before the first of their requests.
    */
-  refuses({ deadline, serviceTime }: Pick<WaitingCall, 'deadline' | 'serviceTime'>, now: number): boolean {
+  refuses({ deadline, serviceTime }: Pick<T, 'deadline' | 'serviceTime'>, now: number): boolean {
     if (!this.isOverloadedNow || this.size === 0) return false;
     const { meanMs, variance } = serviceTime;
     this.plainBacklog += meanMs;
@@ -170,10 +170,7 @@ export class OverloadQueue<T extends WaitingCall> {
 
   /** Removes and returns the next call. */
   take(): T | undefined {
-    const call = this.next().shift();
-    if (call === undefined) return undefined;
-    call.isRemoved = true;
-    return call;
+    return this.next().shift();
   }
 
   /** Decides what happens to a call that `take` returned. If the decision is 'run', `served` must be called. */
@@ -369,7 +366,7 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 }
 
-function weigh(call: WaitingCall): void {
+function weigh(call: Pick<WaitingCall<never>, 'weight' | 'variance' | 'serviceTime'>): void {
   call.weight = call.serviceTime.meanMs;
   call.variance = call.serviceTime.variance;
 }

@@ -13,9 +13,11 @@ interface Arrival {
 
 type Result = 'in-time' | 'late' | 'refused' | 'expired';
 
-class SimulatedCall implements WaitingCall {
+class SimulatedCall implements WaitingCall<SimulatedCall> {
   order = 0;
   isRemoved = false;
+  previous: SimulatedCall | undefined;
+  next: SimulatedCall | undefined;
   weight = 0;
   variance = 0;
 

@@ -7,6 +7,7 @@ import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import type { ServiceTime } from '../../policy/overload/service-time.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
+import type { RunningTime } from '../../time/running-time.js';
 import { serverStatusOf } from '../errors/server-status.js';
 import { truncateStatus } from '../errors/truncate-status.js';
 import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
@@ -34,6 +35,8 @@ export type ServedHandler = (...args: unknown[]) => unknown;
 /** Server-side dependencies of a call. */
 export interface CallHost {
   readonly clock: Clock;
+  /** Passes while a stream is open. */
+  readonly runningTime: Pick<RunningTime, 'now'>;
   readonly events: EventHub<GrpcServerEvent>;
   /** True if outgoing calls can be bound to inbound calls. Each handler then runs in the context of its call. */
   readonly captures: boolean;
@@ -45,6 +48,9 @@ export interface CallHost {
 
 const OK: StatusLike = { code: StatusCode.OK, details: 'OK' };
 
+/** Rounding error of `ServedCall.deadline` in milliseconds, because the epoch time of a clock has no fractions. */
+const DEADLINE_ERROR_MS = 1;
+
 /** Key of the `ServedCall` on its grpc-js call. */
 const SERVED = Symbol('served call');
 type Served = WireCall & { [SERVED]?: ServedCall };
@@ -53,6 +59,10 @@ type Served = WireCall & { [SERVED]?: ServedCall };
 export abstract class ServedCall {
   /** Start in monotonic milliseconds; 0 for a unary call if no consumer needs it. */
   readonly startedAt: number;
+  /**
+   * Deadline in monotonic milliseconds, as grpc-js enforces it; `Infinity` if the call has none. Steps of the wall clock do not affect it.
+   */
+  readonly deadline: number;
   /** Time of the latest message of a stream, in either direction, in monotonic milliseconds; `startedAt` before the first message. */
   lastActivityAt: number;
   sent = 0;
@@ -84,10 +94,15 @@ export abstract class ServedCall {
     /** Called when the handler has ended, or will not run. */
     private readonly onDone: (() => void) | undefined,
   ) {
-    const { everyCallWanted } = host.events;
+    const { clock, events } = host;
+    const { everyCallWanted } = events;
     // Most unary calls end before these values are needed.
     const isObserved = everyCallWanted || host.captures || method.kind !== 'unary';
-    this.startedAt = this.lastActivityAt = isObserved ? host.clock.now() : 0;
+    const deadline = Number(wire.getDeadline());
+    const isLimited = Number.isFinite(deadline);
+    const now = isObserved || isLimited ? clock.now() : 0;
+    this.startedAt = this.lastActivityAt = isObserved ? now : 0;
+    this.deadline = isLimited ? now + deadline - clock.epoch() : Infinity;
     this.peerAtBegin = isObserved ? wire.getPeer() : undefined;
     // The cast is safe: the key is private to this module.
     (wire as Served)[SERVED] = this;
@@ -100,7 +115,7 @@ export abstract class ServedCall {
       }
       if (everyCallWanted) this.reportEnd();
     });
-    if (everyCallWanted) host.events.emit({ type: 'call-start', path: method.path, kind: method.kind });
+    if (everyCallWanted) events.emit({ type: 'call-start', path: method.path, kind: method.kind });
   }
 
   /** The call in the form that handlers and outgoing calls use. */
@@ -219,7 +234,7 @@ export abstract class ServedCall {
   }
 
   private get deadlinePassed(): boolean {
-    return this.host.clock.epoch() >= Number(this.wire.getDeadline());
+    return this.host.clock.now() >= this.deadline - DEADLINE_ERROR_MS;
   }
 
   /** Code of a call that ended without a status from the server. */

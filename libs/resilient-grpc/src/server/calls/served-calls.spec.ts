@@ -181,6 +181,32 @@ describe('deadline', () => {
     await clock.advanceAsync(2_000);
     expect(wire.resets).toHaveLength(1);
   });
+
+  it('ends a stream at its deadline, which steps of the wall clock do not move', async () => {
+    const { clock, serve } = makeServer();
+    const { wire, call } = serve('server-stream', () => NEVER, RX, undefined, { deadline: clock.epoch() + 60_000 });
+    await clock.advanceAsync(500);
+    clock.step(61_000);
+    await clock.advanceAsync(3_000);
+    expect([call.isCallerGone, wire.status]).toEqual([false, undefined]);
+    clock.step(-122_000);
+    await clock.advanceAsync(58_500);
+    expect(call.isCallerGone).toBe(true);
+    expect(wire.status).toMatchObject({ code: StatusCode.DEADLINE_EXCEEDED });
+  });
+});
+
+describe('epoch time without fractions', () => {
+  it('ends a call with DEADLINE_EXCEEDED if grpc-js ends it up to 1 ms before its deadline on the monotonic clock', () => {
+    const { clock, serve } = makeServer();
+    clock.advance(0.75);
+    const epoch = clock.epoch.bind(clock);
+    clock.epoch = () => Math.floor(epoch());
+    const { wire, call } = serve('unary', () => NEVER, RX, undefined, { deadline: clock.epoch() + 200 });
+    clock.advance(199.5);
+    wire.disconnect();
+    expect(call.endCode).toBe(StatusCode.DEADLINE_EXCEEDED);
+  });
 });
 
 describe('stopped call', () => {
@@ -239,10 +265,11 @@ describe('stopped call', () => {
 
   it('schedules no further batch of draining streams after all calls have ended', async () => {
     const { clock, calls, serve } = makeServer();
-    for (let i = 0; i < 250; i++) serve('server-stream', () => NEVER);
+    const wires = Array.from({ length: 250 }, () => serve('server-stream', () => NEVER).wire);
     const notified = calls.notifyStreams();
     expect(calls.endAll()).toBe(250);
     await notified;
+    for (const wire of wires) wire.disconnect();
     expect(clock.pending).toBe(0);
   });
 });
@@ -371,6 +398,28 @@ describe('Observable that outruns its client', () => {
     const { count } = await pushMessages(100, 100);
     expect(count * 100).toBeGreaterThan(30_000);
     expect(count).toBeLessThan(500);
+  });
+
+  it('does not count time during which the process was blocked toward the age of a queued response', async () => {
+    const { clock, serve, types } = makeServer();
+    const source = new Subject<unknown>();
+    const { wire } = serve('server-stream', () => source);
+    wire.writableHighWaterMark = 1;
+    wire.reads = false;
+    const push = async (count: number, reads: boolean) => {
+      for (let index = 0; index < count; index++) {
+        source.next(index);
+        await clock.advanceAsync(100);
+        if (reads) wire.readOne();
+      }
+    };
+    // These responses stay queued and exceed maxQueuedResponseBytes.
+    await push(20, false);
+    await push(20, true);
+    clock.block(40_000);
+    await clock.advanceAsync(40_000);
+    await push(20, true);
+    expect([source.observed, types()]).toEqual([true, []]);
   });
 });
 

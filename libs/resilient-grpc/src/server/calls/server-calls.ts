@@ -3,6 +3,7 @@ import type { SeamReport } from '../../channel/quirks/seam.js';
 import { StreamBatches } from '../../call/stream-batches.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
+import { RunningTime } from '../../time/running-time.js';
 import { setPollTimer } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { streamOf } from '../quirks/http2-stream.js';
@@ -53,6 +54,7 @@ export class ServerCalls implements CallHost {
   endedByDrain = 0;
   /** Number of streams that a drain ended with OK. */
   completedByDrain = 0;
+  readonly runningTime: RunningTime;
   private readonly open = new Set<ServedCall>();
   private readonly streams = new Set<ServedCall>();
   private readonly lingering = new Set<ServedCall>();
@@ -72,6 +74,7 @@ export class ServerCalls implements CallHost {
     private readonly seamReport: Pick<SeamReport, 'check'>,
   ) {
     this.batches = new StreamBatches(clock);
+    this.runningTime = new RunningTime(clock);
   }
 
   /** Number of open calls. */
@@ -106,15 +109,15 @@ export class ServerCalls implements CallHost {
     }
     if (call.method.kind === 'unary') return;
     this.streams.add(call);
+    this.runningTime.start();
     if (this.drainStatusOf(call) !== undefined) this.notified.set(call, 'endedByDrain');
-    const { streamIdleTimeoutMs } = call.method.options;
-    if (streamIdleTimeoutMs !== undefined || Number.isFinite(Number(call.wire.getDeadline()))) this.sweepLater();
+    if (call.method.options.streamIdleTimeoutMs !== undefined || call.deadline !== Infinity) this.sweepLater();
   }
 
   callOver(call: ServedCall): void {
     this.open.delete(call);
     call.limitTimer?.clear();
-    if (call.method.kind !== 'unary') this.streams.delete(call);
+    if (this.streams.delete(call) && this.streams.size === 0) this.runningTime.stop();
     this.ended += 1;
     if (this.notified.size > 0) this.countNotified(call);
     if (!call.done) {
@@ -188,8 +191,9 @@ export class ServerCalls implements CallHost {
     return new Promise((resolve) => this.waiting.push(resolve));
   }
 
-  /** Clears the sweep timer. */
+  /** Clears the timers. */
   close(): void {
+    this.runningTime.stop();
     this.sweepTimer?.clear();
     this.sweepTimer = undefined;
   }
@@ -244,17 +248,15 @@ export class ServerCalls implements CallHost {
 
   private sweep(): void {
     const now = this.clock.now();
-    const epoch = this.clock.epoch();
     let again = false;
     for (const call of [...this.streams]) {
       const { streamIdleTimeoutMs } = call.method.options;
-      const deadline = Number(call.wire.getDeadline());
       if (call.isStopped) continue;
-      again ||= streamIdleTimeoutMs !== undefined || Number.isFinite(deadline);
+      again ||= streamIdleTimeoutMs !== undefined || call.deadline !== Infinity;
       const idleMs = now - call.lastActivityAt;
       if (streamIdleTimeoutMs !== undefined && idleMs - this.excludedMs(call) >= streamIdleTimeoutMs) {
         this.endIdle(call, idleMs, streamIdleTimeoutMs);
-      } else if (epoch - deadline >= DEADLINE_GRACE_MS) {
+      } else if (now - call.deadline >= DEADLINE_GRACE_MS) {
         call.cut({ code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded' });
       }
     }

@@ -1,6 +1,11 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import {
+  connect as connectHttp2,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type ServerHttp2Session,
+} from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -172,6 +177,29 @@ describe('ServerConnections', () => {
       expect(ended).toBe(true);
     },
   );
+
+  it('checks at most 200 connections for protocol errors in one event-loop turn', async () => {
+    const { clock, connections, port, http2Servers } = await startServer();
+    let checked = 0;
+    http2Servers[0]!.on('session', (session: ServerHttp2Session) => {
+      Object.defineProperty(session, 'destroyed', {
+        get: () => {
+          checked += 1;
+          return true;
+        },
+      });
+    });
+    let open = 0;
+    for (let index = 0; index < 250; index++) openSession(port).once('remoteSettings', () => (open += 1));
+    await waitFor(() => open === 250 && connections.size === 250, { timeoutMs: 30_000 });
+    const deferred: (() => void)[] = [];
+    clock.defer = (task) => deferred.push(task);
+    checked = 0;
+    clock.advance(1_000);
+    const first = checked;
+    for (const task of deferred.splice(0)) task();
+    expect([first, checked, deferred]).toEqual([200, 250, []]);
+  });
 
   it('stops listening without http2Server.close(), which would close the sessions in Node 24 and later', async () => {
     const { connections, port, http2Servers } = await startServer();

@@ -22,6 +22,9 @@ import {
 /** Interval of the search for connections on which HTTP/2 has stopped. */
 const POLL_INTERVAL_MS = 1_000;
 
+/** Maximum number of connections that are searched in one event-loop turn. Thousands would block the event loop for milliseconds. */
+const MAX_POLLED = 200;
+
 /** All connections of a server; enforces their lifetime limits and closes them. */
 export class ServerConnections {
   /** Number of connections that a drain closed by force. */
@@ -144,8 +147,20 @@ export class ServerConnections {
   /** Closes connections whose clients have violated the protocol. Node no longer reads from such a connection. */
   private readonly endStopped = (): void => {
     this.pollTimer = this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
-    for (const [session, connection] of this.connections) if (isStopped(session)) connection.destroy();
+    this.endStoppedIn(this.connections.entries());
   };
+
+  private endStoppedIn(connections: Iterator<[ServerHttp2Session, ServerConnection], undefined>): void {
+    for (let polled = 0; polled < MAX_POLLED; polled++) {
+      const { done, value } = connections.next();
+      if (done === true) return;
+      const [session, connection] = value;
+      if (isStopped(session)) connection.destroy();
+    }
+    this.dependencies.clock.defer(() => {
+      this.endStoppedIn(connections);
+    });
+  }
 
   /**
    * Closes sockets that have had enough time to start an HTTP/2 session but have none. Only TLS servers have such sockets. The session of a

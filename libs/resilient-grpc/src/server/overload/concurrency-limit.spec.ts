@@ -19,9 +19,15 @@ const PATH = '/a.B/M';
 /** A clock whose time also advances while a handler uses the CPU, without running timers or deferred tasks. */
 class CpuClock extends VirtualClock {
   usedMs = 0;
+  /** Sum of the steps of the wall clock, in milliseconds. */
+  steppedMs = 0;
 
   override now(): number {
     return super.now() + this.usedMs;
+  }
+
+  override epoch(): number {
+    return super.epoch() + this.steppedMs;
   }
 }
 
@@ -130,6 +136,17 @@ describe('ConcurrencyLimit', () => {
     expect([...running.keys()]).toEqual([0]);
     await finish(0);
     expect([...running.keys()]).toEqual([1]);
+  });
+
+  it('serves a call that waits for both limits before its deadline, even if the wall clock steps forward between them', async () => {
+    const { clock, call, codes, finish, running } = makeServer({ max: 2, serverMax: 1 });
+    for (let index = 0; index < 4; index++) call(10_000);
+    clock.steppedMs = 61_000;
+    for (let id = 0; id < 4; id++) {
+      expect([...running.keys()]).toEqual([id]);
+      await finish(id);
+    }
+    expect(codes()).toEqual(Array(4).fill(StatusCode.OK));
   });
 
   it('estimates the wait for a server permit from the run times of handlers, excluding the time for which calls wait for that permit', async () => {

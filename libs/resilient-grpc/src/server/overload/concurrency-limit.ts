@@ -103,13 +103,12 @@ export class ConcurrencyLimit {
     }
     const { clock, queue } = this;
     const now = clock.now();
-    const deadline = now + Number(call.wire.getDeadline()) - clock.epoch();
-    const held = new HeldCall(call, permitTime, now, deadline, () => {
+    const held = new HeldCall(call, permitTime, now, () => {
       this.lend(call, held, permitTime);
       next(call, request);
     });
     if (!queue.add(held, now)) {
-      const waiting = deadline === Infinity ? queue.unlimitedSize : queue.size - queue.unlimitedSize;
+      const waiting = call.deadline === Infinity ? queue.unlimitedSize : queue.size - queue.unlimitedSize;
       this.overload.refuse(call, waiting < this.maxQueued ? REFUSED : QUEUE_FULL, queue);
       return;
     }

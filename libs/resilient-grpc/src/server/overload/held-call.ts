@@ -7,9 +7,11 @@ import type { ServedCall } from '../calls/served-call.js';
  * A call whose handler has not started. The handler starts in the async context in which the call arrived, because tracing and request
  * scopes use this context.
  */
-export class HeldCall extends AsyncResource implements WaitingCall {
+export class HeldCall extends AsyncResource implements WaitingCall<HeldCall> {
   order = 0;
   isRemoved = false;
+  previous: HeldCall | undefined;
+  next: HeldCall | undefined;
   weight = 0;
   variance = 0;
 
@@ -17,10 +19,13 @@ export class HeldCall extends AsyncResource implements WaitingCall {
     readonly call: ServedCall,
     readonly serviceTime: ServiceTime,
     readonly arrivedAt: number,
-    readonly deadline: number,
     private readonly start: () => void,
   ) {
     super('GrpcHeldCall');
+  }
+
+  get deadline(): number {
+    return this.call.deadline;
   }
 
   /** Starts the handler, or passes the call to the next limit or the gate. */

@@ -93,8 +93,7 @@ export class OverloadGate {
   }
 
   private hold(call: ServedCall, request: unknown, now: number): void {
-    const deadline = now + Number(call.wire.getDeadline()) - this.clock.epoch();
-    const held = new HeldCall(call, call.method.serviceTime, now, deadline, () => {
+    const held = new HeldCall(call, call.method.serviceTime, now, () => {
       call.serve(request);
     });
     if (!this.queue.add(held, now)) {

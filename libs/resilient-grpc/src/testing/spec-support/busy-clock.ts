@@ -8,10 +8,20 @@ import { VirtualClock } from '../virtual-clock.js';
  */
 export class BusyClock extends VirtualClock {
   private blockedUntil = -Infinity;
+  private steppedMs = 0;
 
   /** Blocks the event loop for `ms`, starting now. Timers that become due during this time run when it ends. */
   block(ms: number): void {
     this.blockedUntil = this.now() + ms;
+  }
+
+  /** Steps the wall clock by `ms`, as a time synchronization does. Timers and `now()` are unaffected. */
+  step(ms: number): void {
+    this.steppedMs += ms;
+  }
+
+  override epoch(): number {
+    return super.epoch() + this.steppedMs;
   }
 
   override setTimer(task: () => void, ms: number): Timer {

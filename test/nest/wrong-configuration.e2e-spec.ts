@@ -329,6 +329,30 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /return it from the factory/,
   ],
   [
+    'a contract that only the factory returns',
+    () => [
+      forFeatureAsync([
+        { name: 'orders', useFactory: () => ({ transport: 4, options: { url: 'orders:1', protoPath: ORDERS_PROTO } }) },
+      ]),
+    ],
+    'clients.orders.protoPath',
+    /next to `name`, got nothing; write \{ name: 'orders', protoPath: 'orders\.proto', useFactory \}; .* the factory returns `url` and the other settings, without Nest's `transport` and `options`$/,
+  ],
+  [
+    "a factory that returns Nest's nested form",
+    () => [
+      forFeatureAsync([
+        {
+          name: 'orders',
+          protoPath: ORDERS_PROTO,
+          useFactory: () => ({ transport: 4, options: { url: 'orders:1', protoPath: ORDERS_PROTO } }),
+        },
+      ]),
+    ],
+    'clients.orders.options',
+    /move `protoPath`, .* next to `name`, and the other keys, such as `url`, out of `options`$/,
+  ],
+  [
     'a factory that returns undefined',
     () => [forFeatureAsync([{ name: 'orders', protoPath: ORDERS_PROTO, useFactory: () => undefined }])],
     'clients.orders',

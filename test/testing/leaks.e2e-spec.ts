@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { Test } from '@nestjs/testing';
+import { Test, type TestingModule } from '@nestjs/testing';
 import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, failOnLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it, vi } from 'vitest';
@@ -43,6 +43,36 @@ describe('captureLeaks', () => {
     await app.close();
     await server.close();
     await leaks.settled();
+  });
+
+  it.each([
+    ['starts to drain', false],
+    ['waits for another hook of the shutdown', true],
+  ])('reports that the client of a leaked call is closing if its application %s', async (_state, isHeld) => {
+    const leaks = captureLeaks();
+    const server = await ScriptedGrpcServer.start({ protoPath: PROTO, scripts: { Watch: { never: true } } });
+    const feature = ResilientGrpcModule.forFeature([{ name: 'orders', url: server.url, protoPath: PROTO }]);
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const hook = { beforeApplicationShutdown: () => (isHeld ? held : undefined) };
+    const providers = [{ provide: 'hook', useValue: hook }];
+    const app = await Test.createTestingModule({ imports: [feature], providers }).compile();
+    const token = getGrpcServiceToken('orders', 'Orders');
+    const open = app
+      .get<Resilient<OrdersClient>>(token, { strict: false })
+      .watch({ from: '0' })
+      .subscribe({ error: () => undefined });
+    await waitFor(() => server.counts('Watch').open === 1);
+    const closed = app.close();
+    const message = await reportOf(leaks);
+    expect(message).toContain("call /orders.v1.Orders/Watch of client 'orders' is still open, 0 messages received");
+    expect(message).toContain(`client 'orders' (${server.url}) is closing\n`);
+    open.unsubscribe();
+    release();
+    await closed;
+    await server.close();
   });
 
   it('distinguishes a leaked call from an earlier open call that started in the same millisecond', async () => {
@@ -149,6 +179,51 @@ describe('captureLeaks', () => {
 });
 
 describe('failOnLeaks', () => {
+  it('fails the hook after a test whose open call was cut off when the application closed', async () => {
+    const hooks: (() => Promise<void>)[] = [];
+    failOnLeaks(
+      (run) => hooks.push(run),
+      (run) => hooks.push(run),
+    );
+    const [before, after] = hooks;
+    const server = await ScriptedGrpcServer.start({
+      protoPath: PROTO,
+      scripts: { Watch: { message: {}, never: true } },
+    });
+    const startApp = () =>
+      Test.createTestingModule({
+        imports: [
+          ResilientGrpcModule.forRoot({ drain: { timeoutMs: 1 } }),
+          ResilientGrpcModule.forFeature([{ name: 'orders', url: server.url, protoPath: PROTO }]),
+        ],
+      }).compile();
+    const watch = async (app: TestingModule) => {
+      let received = 0;
+      const orders = app.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', 'Orders'), { strict: false });
+      orders.watch({ from: '0' }).subscribe({ next: () => (received += 1), error: () => undefined });
+      await waitFor(() => received === 1);
+    };
+
+    const shared = await startApp();
+    await watch(shared);
+    await before!();
+    const app = await startApp();
+    await watch(app);
+    // The call of the other application was open before the check, so it is not a leak of this test.
+    await Promise.all([app.close(), shared.close()]);
+    await expect(after!()).rejects.toThrow(
+      new Error(
+        'expected all calls to end before their client closes, got calls that the client cut off; unsubscribe in the test:\n' +
+          "  call /orders.v1.Orders/Watch of client 'orders' was cut off when the client closed, 1 message received",
+      ),
+    );
+
+    await before!();
+    await (await startApp()).close();
+    await after!();
+    await server.close();
+  });
+
   it('fails the hook after a test only if the test leaves a resource open', async () => {
     const hooks: (() => Promise<void>)[] = [];
     failOnLeaks(

@@ -15,6 +15,7 @@ import {
   fakeGrpcService,
   grpcError,
   overrideGrpcClient,
+  waitFor,
 } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, of } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -120,6 +121,22 @@ describe('overrideGrpcClient', () => {
     app = await overrideGrpcClient(builder, 'orders', { url: server.url }).compile();
     await expect(app.get(Shop).item('7')).resolves.toBe('tea');
     expect(server.calls('Get')[0]?.metadata.get('x-tenant')).toEqual(['one']);
+  });
+
+  it('gives open calls at most 1 s when the application closes, and names the limit in their errors', async () => {
+    server.script('Watch', { message: { sequence: 1 }, never: true });
+    app = await overrideGrpcClient(createBuilder({ url: 'orders.invalid:1' }), 'orders', { url: server.url }).compile();
+    const ended = new Promise<unknown>((resolve) => {
+      app!.get(Shop).orders.watch({ from: '0' }).subscribe({ error: resolve });
+    });
+    await waitFor(() => server.counts('Watch').open === 1);
+    await app.close();
+    expect(await ended).toMatchObject({
+      reason: 'draining',
+      details: expect.stringMatching(
+        /did not finish within 1 s; .*, raise drain\.timeoutMs, which overrideGrpcClient\(\) limits to 1 s$/,
+      ) as string,
+    });
   });
 
   it('overrides a client url that is undefined in the application', async () => {

@@ -14,7 +14,7 @@ export function applicationCallSite(): string {
 
 /** Returns the application frame of a stack that was captured elsewhere; `undefined` if it has none. */
 export function applicationCallSiteOf(holder: Stack): string | undefined {
-  return places(holder).find((place) => !place.startsWith(LIBRARY) && !PACKAGE.test(place));
+  return places(holder).find((place) => (LIBRARY === undefined || !place.startsWith(LIBRARY)) && !PACKAGE.test(place));
 }
 
 /** Returns 'file:line' of the nearest frame that is not in Node itself; `undefined` if there is none. */
@@ -24,13 +24,17 @@ export function nearestCallSiteOf(holder: Stack): string | undefined {
 
 /**
  * Folder of this library. Evaluated when the module loads, because the CommonJS build calls `require()` for `import.meta.url`, which Jest
- * rejects in a timer that runs after the end of the test file.
+ * rejects in a timer that runs after the end of the test file. `undefined` in a CommonJS bundle of esbuild, which has no `import.meta.url`.
  */
-const LIBRARY = dirname(dirname(fileURLToPath(import.meta.url)));
+const LIBRARY = folderOf(import.meta.url);
 const UNKNOWN = 'an unknown location';
 const PACKAGE = /[\\/]node_modules[\\/]|^node:/;
 // Matches absolute paths only, because node:internal/timers contains a slash, too.
 const FRAME = /(?:\(|\s)((?:file:\/\/|[A-Za-z]:\\|\/)[^()]*?):(\d+):\d+\)?$/;
+
+function folderOf(url: string | undefined): string | undefined {
+  return url === undefined ? undefined : dirname(dirname(fileURLToPath(url)));
+}
 
 /** A captured stack. V8 formats its text only when it is read. */
 export interface Stack {

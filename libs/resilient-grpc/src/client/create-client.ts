@@ -28,7 +28,7 @@ import type { BudgetSnapshot, GrpcClientSnapshot, RecentCalls, Serialized } from
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
 import { prepareAttempt } from './interceptors/prepare-attempt.js';
-import { markClosed, markOpen, type OpenClient } from './open-clients.js';
+import { markClosed, markOpen, reportCutOff, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { ResilientGrpcClient } from './resilient-grpc-client.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
@@ -140,6 +140,9 @@ class GrpcClient implements ResilientGrpcClient {
       this.hub,
       clock,
     );
+    this.registry.onCutOff = (calls) => {
+      reportCutOff(settings.name, calls);
+    };
     this.states = new BehaviorSubject(this.channel.connectivity);
     this.connectivity$ = this.states.asObservable();
     this.events$ = new Observable<GrpcClientEvent>((subscriber) =>

@@ -4,7 +4,11 @@ import { describe, expect, it } from 'vitest';
 import { waitFor } from '../testing/wait-for.js';
 import { markClosed, markOpen, openClients, type OpenClient } from './open-clients.js';
 
-const client = (name: string): OpenClient => ({ name, target: 'here:1', registry: [] });
+const client = (name: string): OpenClient => ({
+  name,
+  target: 'here:1',
+  registry: Object.assign([], { isClosing: false }),
+});
 const names = () => openClients().map(({ name }) => name);
 
 describe('open clients', () => {

@@ -5,8 +5,11 @@ export interface OpenClient {
   readonly name: string;
   readonly target: string;
   /** Open calls of the client. */
-  readonly registry: Iterable<RegisteredCall>;
+  readonly registry: Iterable<RegisteredCall> & { readonly isClosing: boolean };
 }
+
+/** Receives a call that a drain is about to cut off at its timeout. */
+export type CutOffListener = (client: string, call: RegisteredCall) => void;
 
 // Weak references, so that an unclosed client can still be garbage-collected. Only tests use this list.
 const OPEN_CLIENTS = new Set<WeakRef<OpenClient>>();
@@ -23,6 +26,19 @@ export function markOpen(client: OpenClient): WeakRef<OpenClient> {
 /** Removes a closed client. */
 export function markClosed(mark: WeakRef<OpenClient>): void {
   OPEN_CLIENTS.delete(mark);
+}
+
+const CUT_OFF_LISTENERS = new Set<CutOffListener>();
+
+/** Notifies `listener` of each call that a drain cuts off in this process. Returns a function that removes the listener. */
+export function onCutOff(listener: CutOffListener): () => void {
+  CUT_OFF_LISTENERS.add(listener);
+  return () => CUT_OFF_LISTENERS.delete(listener);
+}
+
+/** Notifies the listeners of `calls`, which a drain of `client` is about to cut off. */
+export function reportCutOff(client: string, calls: Iterable<RegisteredCall>): void {
+  for (const listener of CUT_OFF_LISTENERS) for (const call of calls) listener(client, call);
 }
 
 /** Returns the open clients of this process, so that a test can find those it did not close. */

@@ -32,6 +32,10 @@ export interface ClientDefinition {
 /** Maximum length of a client name in characters; the name is part of each log line. */
 const MAX_NAME_LENGTH = 200;
 
+const MISSING_BESIDE_FACTORY =
+  "expected a .proto file next to `name`, got nothing; write { name: 'orders', protoPath: 'orders.proto', useFactory }; " +
+  "`packageDefinition`, `package`, and `loader` also belong next to `name`; the factory returns `url` and the other settings, without Nest's `transport` and `options`";
+
 type Defined =
   | { readonly ok: true; readonly definitions: readonly ClientDefinition[] }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
@@ -74,6 +78,10 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: stri
     const { contract, settings } = splitOptions(options);
     if (kind === 'async') problems.push(...sourceProblems(options, settings, path));
     else deferredProblems.push(...settingsProblems(settings, path));
+    if (kind === 'async' && contract['protoPath'] === undefined && contract['packageDefinition'] === undefined) {
+      problems.push({ path: `${path}.protoPath`, message: MISSING_BESIDE_FACTORY });
+      continue;
+    }
     const loaded = loadContract(contract, path);
     if (!loaded.ok) {
       problems.push(...loaded.problems);

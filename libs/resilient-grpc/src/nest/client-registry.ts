@@ -19,6 +19,7 @@ import type { Random } from '../time/random.js';
 import { callSite } from '../client/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
+import { duration } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';
@@ -76,6 +77,8 @@ interface Root {
 export class ClientRegistry extends GrpcClients {
   /** True if the application has started. From then on, a client that fails in a lazily loaded module does not affect other clients. */
   hasStarted = false;
+  /** Upper limit of `drain.timeoutMs`, which `overrideGrpcClient` sets in tests. */
+  maxDrainMs = Infinity;
   /** Servers of the application. */
   readonly servers = new Set<ObservableServer>();
   private readonly entries = new Map<string | symbol, Entry>();
@@ -113,9 +116,10 @@ export class ClientRegistry extends GrpcClients {
     return this.entries.size;
   }
 
-  /** Drain options of forRoot, with defaults applied. */
+  /** Drain options of forRoot, with defaults and `maxDrainMs` applied. */
   get drainOptions(): ResolvedDrain {
-    return resolveDrain(this.root?.options.drain);
+    const drain = resolveDrain(this.root?.options.drain);
+    return { ...drain, timeoutMs: Math.min(drain.timeoutMs, this.maxDrainMs) };
   }
 
   /**
@@ -279,10 +283,12 @@ export class ClientRegistry extends GrpcClients {
   /** Drains and closes all clients concurrently. `timeoutMs` is the remaining part of `drain.timeoutMs`. */
   async drainAll(timeoutMs: number): Promise<readonly DrainReport[]> {
     this.open = false;
-    const limit = {
-      timeoutMs: this.drainOptions.timeoutMs,
-      option: 'drain.timeoutMs of ResilientGrpcModule.forRoot()',
-    };
+    const { timeoutMs: drainMs } = this.drainOptions;
+    const option =
+      drainMs === this.maxDrainMs
+        ? `drain.timeoutMs, which overrideGrpcClient() limits to ${duration(drainMs)}`
+        : 'drain.timeoutMs of ResilientGrpcModule.forRoot()';
+    const limit = { timeoutMs: drainMs, option };
     return Promise.all([...this].map((client) => client.drain({ timeoutMs }, limit)));
   }
 

@@ -1,5 +1,6 @@
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { problemMessage } from '../policy/options/describe-value.js';
+import { unknownKeyMessage } from '../policy/options/value-rules.js';
 
 /**
  * Checks the options of an operator. `messages` maps each path to its message, or to `undefined` if the value is valid.
@@ -15,6 +16,14 @@ export function checkOptions(messages: Readonly<Record<string, string | undefine
 /** Returns the message for `options` that are not an object; `example` shows some of the possible keys. */
 export function objectProblem(options: unknown, example: string): string | undefined {
   return isObject(options) ? undefined : problemMessage(`an options object, such as ${example}`, options);
+}
+
+/** Returns the message of each key of `options` that is not in `known`, for options at `path`. A key that is `undefined` is ignored. */
+export function unknownKeyMessages(options: object, known: object, path: string): Readonly<Record<string, string>> {
+  const unknown = Object.entries(options).filter(([key, value]) => value !== undefined && !Object.hasOwn(known, key));
+  return Object.fromEntries(
+    unknown.map(([key]) => [`${path}.${key}`, unknownKeyMessage(key, Object.keys(known), {})] as const),
+  );
 }
 
 /** Returns `options`, or an empty object if `options` is invalid, so that keys can be read before `checkOptions` reports the problem. */

@@ -510,6 +510,14 @@ describe('options of replayUnacknowledged', () => {
     replayUnacknowledged(factory, [], { ...options, acknowledges: ({ ack }) => ack });
   });
 
+  it('rejects unknown options of replayUnacknowledged and of its backoff', () => {
+    const options = { ...optionsOf(), maxAge: 5, color: undefined, backoff: { maxBackoff: 5 } };
+    expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toEqual([
+      'replayUnacknowledged.maxAge',
+      'replayUnacknowledged.backoff.maxBackoff',
+    ]);
+  });
+
   it('requires `size` together with maxUnacknowledgedBytes', () => {
     const options = { ...optionsOf(), maxUnacknowledgedBytes: 5 };
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toEqual(['replayUnacknowledged.size']);

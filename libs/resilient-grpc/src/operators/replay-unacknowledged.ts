@@ -12,7 +12,7 @@ import {
   POSITIVE_RULE,
 } from '../policy/options/value-rules.js';
 import { streamOf } from './call-sequence.js';
-import { checkOptions, objectProblem, readableOptions } from './options.js';
+import { checkOptions, objectProblem, readableOptions, unknownKeyMessages } from './options.js';
 import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
 import { toSourceInput } from './replay-source.js';
@@ -128,6 +128,23 @@ export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
   return streamOf(settings, (calls) => new ReplaySession(settings, calls));
 }
 
+const KNOWN_KEYS: Readonly<Record<keyof ReplayOptions<never, never>, true>> = {
+  id: true,
+  acknowledges: true,
+  acknowledgment: true,
+  maxUnacknowledged: true,
+  maxUnacknowledgedBytes: true,
+  size: true,
+  hello: true,
+  ackTimeoutMs: true,
+  onError: true,
+  maxAgeMs: true,
+  backoff: true,
+  minHealthyMs: true,
+  scheduler: true,
+  random: true,
+};
+
 function readSettings<Out, In, Id extends ReplayId>(
   factory: ReplaySettings<Out, In, Id>['factory'],
   outgoing: ObservableInput<Out>,
@@ -143,6 +160,7 @@ function readSettings<Out, In, Id extends ReplayId>(
   const pace = completeResumePace(known);
   checkOptions({
     [path]: objectProblem(options, '{ id, acknowledges }'),
+    ...unknownKeyMessages(known, KNOWN_KEYS, path),
     [`${path}.factory`]: functionProblem(factory),
     [`${path}.id`]: functionProblem(id),
     [`${path}.acknowledges`]: functionProblem(acknowledges),
@@ -158,7 +176,7 @@ function readSettings<Out, In, Id extends ReplayId>(
         : undefined,
     [`${path}.ackTimeoutMs`]: numberProblem(ackTimeoutMs, millisecondsRule(POSITIVE)),
     [`${path}.maxAgeMs`]: numberProblem(maxAgeMs, millisecondsRule(POSITIVE)),
-    ...resumePaceMessages(pace, path),
+    ...resumePaceMessages(pace, known.backoff, path),
   });
   return {
     factory,

@@ -28,7 +28,7 @@ import {
   type SequenceSettings,
   type StreamOperator,
 } from './call-sequence.js';
-import { checkOptions, objectProblem, readableOptions } from './options.js';
+import { checkOptions, objectProblem, readableOptions, unknownKeyMessages } from './options.js';
 import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
@@ -116,6 +116,20 @@ const REMEDY =
 
 type ReadableOptions<T, C> = BaseResumeOptions<T, C> & { readonly compare?: CompareCursors<C> | undefined };
 
+const KNOWN_KEYS: Readonly<Record<keyof ReadableOptions<never, never>, true>> = {
+  cursor: true,
+  seed: true,
+  compare: true,
+  onComplete: true,
+  heartbeat: true,
+  onError: true,
+  maxAgeMs: true,
+  backoff: true,
+  minHealthyMs: true,
+  scheduler: true,
+  random: true,
+};
+
 function readSettings<T, C>(
   factory: ResumeSettings<T, C>['factory'],
   given: ReadableOptions<T, C>,
@@ -126,6 +140,7 @@ function readSettings<T, C>(
   const pace = completeResumePace(options);
   checkOptions({
     resumable: objectProblem(given, '{ cursor, seed }'),
+    ...unknownKeyMessages(options, KNOWN_KEYS, 'resumable'),
     'resumable.factory': functionProblem(factory),
     'resumable.cursor': functionProblem(cursor),
     'resumable.compare': compare === undefined ? undefined : functionProblem(compare),
@@ -137,7 +152,7 @@ function readSettings<T, C>(
         : problemMessage('a number up to 2^53 - 1 or a bigint', seed, REMEDY),
     'resumable.onComplete': choiceProblem(onComplete, ['complete', 'resume']),
     'resumable.maxAgeMs': numberProblem(maxAgeMs, millisecondsRule(POSITIVE)),
-    ...resumePaceMessages(pace, 'resumable'),
+    ...resumePaceMessages(pace, options.backoff, 'resumable'),
   });
   return {
     factory,

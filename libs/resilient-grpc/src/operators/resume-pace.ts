@@ -1,5 +1,6 @@
 import { DEFAULT_RESUME_POLICY, type ResumePolicy } from '../policy/resume/resume-policy.js';
 import { millisecondsRule, numberProblem } from '../policy/options/value-rules.js';
+import { readableOptions, unknownKeyMessages } from './options.js';
 import { backoffMessages, type Backoff } from './retry-backoff.js';
 
 /** Backoff between the calls of one stream, and the duration of a healthy call. */
@@ -33,11 +34,24 @@ export function completeResumePace(options: ResumeBackoffOptions): ResumePolicy 
   };
 }
 
-/** Returns the message of each invalid option in `pace`, for an operator at `path`. */
-export function resumePaceMessages(pace: ResumePolicy, path: string): Readonly<Record<string, string | undefined>> {
+const BACKOFF_KEYS: Readonly<Record<keyof Backoff, true>> = {
+  maxAttempts: true,
+  initialBackoffMs: true,
+  maxBackoffMs: true,
+  backoffMultiplier: true,
+  jitter: true,
+};
+
+/** Returns the message of each invalid option in `pace`, and of each unknown key of `backoff`, for an operator at `path`. */
+export function resumePaceMessages(
+  pace: ResumePolicy,
+  backoff: ResumeBackoffOptions['backoff'],
+  path: string,
+): Readonly<Record<string, string | undefined>> {
   // Infinity is valid here, but it is not an integer.
   const maxAttempts = pace.maxAttempts === Infinity ? 1 : pace.maxAttempts;
   return {
+    ...unknownKeyMessages(readableOptions(backoff ?? {}), BACKOFF_KEYS, `${path}.backoff`),
     [`${path}.minHealthyMs`]: numberProblem(pace.minHealthyMs, millisecondsRule(0)),
     ...backoffMessages({ ...pace, maxAttempts }, `${path}.backoff`),
   };

@@ -1,8 +1,40 @@
 import { createRequire } from 'node:module';
+import * as grpcJs from '@grpc/grpc-js';
+import * as protoLoader from '@grpc/proto-loader';
 
-const require = createRequire(import.meta.url);
+/** URL or path from which packages are resolved. A CommonJS bundle of esbuild has no `import.meta.url`. */
+export const RESOLVE_FROM = locationOf(import.meta.url);
 
-/** Loads a proto-loader package as Nest does: resolved from the folder of `@nestjs/microservices`. */
+/** Packages that Nest's server loads by name. Bundlers may leave them out for Nest, but include these static imports. */
+const BUNDLED: ReadonlyMap<string, unknown> = new Map<string, unknown>([
+  ['@grpc/grpc-js', grpcJs],
+  ['@grpc/proto-loader', protoLoader],
+]);
+
+/** Loads a proto-loader package: the default as clients do, any other from the folder of `@nestjs/microservices`, as Nest does. */
 export function requireProtoLoader(name = '@grpc/proto-loader'): unknown {
-  return createRequire(require.resolve('@nestjs/microservices'))(name);
+  return BUNDLED.get(name) ?? requireFromNest()(name);
+}
+
+/** Loads a package for Nest's server with Nest's own `load`. If it fails, as in a bundle, loads the package as this library does. */
+export function loadForNest(name: string, load: () => unknown): unknown {
+  try {
+    return load();
+  } catch {
+    return requireProtoLoader(name);
+  }
+}
+
+function requireFromNest(): NodeJS.Require {
+  const own = createRequire(RESOLVE_FROM);
+  try {
+    return createRequire(own.resolve('@nestjs/microservices'));
+  } catch {
+    // A bundle contains Nest. Packages are then resolved from the folder of the bundle.
+    return own;
+  }
+}
+
+function locationOf(url: string | undefined): string {
+  return url ?? process.argv[1] ?? process.execPath;
 }

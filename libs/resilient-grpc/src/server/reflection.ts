@@ -6,6 +6,7 @@ import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../client/health-contract.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { WireCall } from './calls/wire-call.js';
+import { RESOLVE_FROM } from './proto-loader.js';
 import { addStandardService, type ServiceHost, type ServiceStreams } from './service-streams.js';
 import { isError } from '../errors/error-message.js';
 
@@ -28,7 +29,7 @@ export interface ReflectionInput {
  * @param requireFrom URL or path of the module from which the package is resolved
  * @throws GrpcConfigurationError if the package is not installed, or if the definition contains no file descriptors
  */
-export function addReflection(server: ServiceHost, input: ReflectionInput, requireFrom = import.meta.url): void {
+export function addReflection(server: ServiceHost, input: ReflectionInput, requireFrom = RESOLVE_FROM): void {
   const path = pathOf(input.path, 'reflection');
   const { ReflectionService } = reflectionPackage(requireFrom, path);
   if (!Object.values(input.definition).some(isDescribed)) {
@@ -54,7 +55,8 @@ function reflectionPackage(from: string, path: string): typeof Reflection {
   } catch (error) {
     const missing = isError(error) && 'code' in error && error.code === 'MODULE_NOT_FOUND';
     if (!missing || !error.message.includes("'@grpc/reflection'")) throw error;
-    const message = 'expected the package @grpc/reflection to be installed, got none; run npm install @grpc/reflection';
+    const message =
+      'expected the package @grpc/reflection to be installed, got none; run npm install @grpc/reflection (also next to a bundle)';
     throw new GrpcConfigurationError([{ path, message }]);
   }
 }

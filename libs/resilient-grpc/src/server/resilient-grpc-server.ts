@@ -42,7 +42,7 @@ import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { LoadReports } from './load-reports.js';
 import { connectedServers, createdServers, handlerNames, type HandlerNames } from './application-handlers.js';
 import { listenAddress, listenProblem } from './listen-address.js';
-import { requireProtoLoader } from './proto-loader.js';
+import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
 import { ReportingServer, type ConversionListener, type SerializerWrapper } from './reporting-server.js';
 import { ServedHandlers } from './served-handlers.js';
@@ -330,13 +330,24 @@ export class ResilientGrpcServer extends ServerGrpc {
     super.setOnProcessingEndHook(hook);
   }
 
+  /** @internal Called by the constructor of Nest 11, whose own method exits the process in a bundle that lacks the package. */
+  protected override loadPackage<T>(name: string, _context: string, load: () => T): T {
+    // The cast is safe: both packages are the ones that Nest loads.
+    return loadForNest(name, load) as T;
+  }
+
+  /** @internal Called by the constructor of Nest 12, as {@link loadPackage}. */
+  protected override loadPackageSynchronously<T>(name: string, context: string, load: () => T): T {
+    return this.loadPackage(name, context, load);
+  }
+
   /** @internal Called by Nest. The errors of Nest's own method name neither the option nor the remedy. */
   override loadProto(): GrpcObject {
     const { nest, path } = this.resolved;
     // The casts are safe: the options were validated, and the loader has `loadSync`.
     const given = nest.packageDefinition as PackageDefinition | undefined;
-    const loader = requireProtoLoader(nest.protoLoader) as { readonly loadSync: typeof loadSync };
-    const load: typeof loadSync = (files, options) => loader.loadSync(files, options);
+    const load: typeof loadSync = (files, options) =>
+      (requireProtoLoader(nest.protoLoader) as { readonly loadSync: typeof loadSync }).loadSync(files, options);
     const definition = given ?? loadDefinition(nest, path, load);
     this.packageDefinition = definition;
     nest.onLoadPackageDefinition?.(definition, this.grpcClient);

@@ -127,7 +127,7 @@ function protoLoaderProblems(
     return [{ path: pathOf(path, 'protoLoader'), message }];
   } catch (error) {
     const [text] = errorMessage(error).split('\n');
-    const message = `expected a loadable package, got ${describeValue(protoLoader)} (${text ?? ''}); install the package, or leave the option out to use @grpc/proto-loader`;
+    const message = `expected a loadable package, got ${describeValue(protoLoader)} (${text ?? ''}); install the package (also next to a bundle), or leave the option out to use @grpc/proto-loader`;
     return [{ path: pathOf(path, 'protoLoader'), message }];
   }
 }

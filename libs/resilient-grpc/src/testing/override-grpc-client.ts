@@ -1,6 +1,7 @@
 import type { TestingModule, TestingModuleBuilder } from '@nestjs/testing';
 import type { GrpcClientDefaults, GrpcClientSettings } from '../client/settings/client-options.js';
 import { joinSettings } from '../client/settings/join-settings.js';
+import type { ClientRegistry } from '../nest/client-registry.js';
 import { GrpcClients } from '../nest/grpc-clients.js';
 import { clientLabel, getGrpcClientSettingsToken, givenSettingsToken } from '../nest/grpc-tokens.js';
 import { describeValue } from '../policy/options/describe-value.js';
@@ -8,12 +9,18 @@ import { describeValue } from '../policy/options/describe-value.js';
 type Settings = Partial<GrpcClientSettings>;
 type Overrides = Map<string | symbol, readonly Settings[]>;
 
+/** Time that the drain of the application gives to open calls. The hooks of test runners have timeouts of 5 s or 10 s. */
+const MAX_DRAIN_MS = 1_000;
+
 const overridesByBuilder = new WeakMap<TestingModuleBuilder, Overrides>();
 
 /**
  * Overrides settings of a gRPC client in a Nest testing module, for example `{ url: server.url }`. The overrides are merged into the
  * application's settings in the same way as those settings are merged into the defaults of forRoot: key by key, ignoring `undefined`. In
  * addition, `methods` is merged by pattern. `compile()` fails if no forFeature or forFeatureAsync defines the client. Returns the builder.
+ *
+ * When the application closes, its clients give open calls at most 1 s, so that a call that a test leaves open does not block the hook that
+ * closes the application. `failOnLeaks` reports the calls that are cut off.
  * @throws TypeError if `builder` is not a builder, for example because it is already compiled, or if `settings` is not an object
  */
 export function overrideGrpcClient(
@@ -61,7 +68,7 @@ function overridesOf(builder: TestingModuleBuilder): Overrides {
   builder.compile = async (options) => {
     const compiled = await compile(options);
     try {
-      for (const client of overrides.keys()) checkDefined(compiled, client);
+      for (const client of overrides.keys()) registryOf(compiled, client).maxDrainMs = MAX_DRAIN_MS;
     } catch (error) {
       await compiled.close();
       throw error;
@@ -71,7 +78,8 @@ function overridesOf(builder: TestingModuleBuilder): Overrides {
   return overrides;
 }
 
-function checkDefined(compiled: TestingModule, client: string | symbol): void {
+/** Returns the clients of the application. @throws Error if it does not define `client` */
+function registryOf(compiled: TestingModule, client: string | symbol): ClientRegistry {
   let clients: GrpcClients;
   try {
     clients = compiled.get(GrpcClients, { strict: false });
@@ -80,6 +88,8 @@ function checkDefined(compiled: TestingModule, client: string | symbol): void {
     throw new Error(`overrideGrpcClient: no gRPC client '${clientLabel(client)}'; ${remedy}`);
   }
   clients.get(client);
+  // Safe cast: this is the only implementation.
+  return clients as ClientRegistry;
 }
 
 /** Merges the override `over` into `given`. `given` may come from a factory; if it is not an object, client creation reports it. */

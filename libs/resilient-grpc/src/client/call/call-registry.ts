@@ -101,6 +101,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   /** Reports unary calls that may never end; `undefined` if such calls are not reported. */
   unanswered: UnansweredCalls | undefined;
 
+  /** Receives the calls that a drain is about to cut off at its timeout. */
+  onCutOff: ((calls: Iterable<RegisteredCall>) => void) | undefined;
+
   constructor(private readonly clock: Clock) {
     this.streamBatches = new StreamBatches(clock);
   }
@@ -131,6 +134,11 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     if (resets && this.resets++ >= MAX_RESETS) {
       this.toReset.push({ attempt, because });
     } else attempt.abandon(because);
+  }
+
+  /** True if the client or its application has started to shut down. */
+  get isClosing(): boolean {
+    return this.isShuttingDown || this.accepting !== 'yes';
   }
 
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
@@ -238,6 +246,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     }
     const open = this.calls.size > 0 ? { cutOff: this.countByPath() } : {};
     this.hasCutOffStream = this.hasFinishingStream;
+    this.onCutOff?.(this.calls);
     this.terminateAll('draining', (call) => this.cutOffDetails(call));
     const { finished, completed, ended, cutOff, failedInDrain: failed } = this;
     return {

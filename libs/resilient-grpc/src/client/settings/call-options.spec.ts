@@ -18,6 +18,13 @@ describe('options of a call', () => {
     [{ timeout: 1 }, "options.timeout: unknown key; did you mean 'timeoutMs'?"],
     [{ timeoutMS: 1 }, "options.timeoutMS: unknown key; did you mean 'timeoutMs'?"],
     [{ deadlin: new Date() }, "options.deadlin: unknown key; did you mean 'deadline'?"],
+    [{ headers: {} }, "options.headers: unknown key; write `metadata`: { 'x-tenant': 'shop' }"],
+    [{ header: {} }, "options.header: unknown key; write `metadata`: { 'x-tenant': 'shop' }"],
+    [{ authorization: 'x' }, 'options.authorization: unknown key; write it in `metadata`: { authorization }'],
+    [
+      { retries: 3 },
+      'options.retries: unknown key; write `idempotent`: true if the call is safe to repeat, or a retryPolicy',
+    ],
     [{ 'x-tenant': 'shop' }, 'options.x-tenant: unknown key; known keys: timeoutMs'],
     [{ hedgingDelay: 5 }, 'options.hedgingDelay: unknown key; not an option of a call; set it in `methods`'],
     [{ timeoutMs: '500' }, 'options.timeoutMs: expected a number of milliseconds above 0, got "500"; write 500'],

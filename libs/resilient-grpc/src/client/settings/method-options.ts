@@ -10,7 +10,7 @@ import {
   object,
   type Schema,
 } from '../../policy/options/option-schemas.js';
-import { POSITIVE, sameRemedy } from '../../policy/options/value-rules.js';
+import { POSITIVE, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
 
@@ -150,10 +150,18 @@ function isServerCall(value: unknown): boolean {
 
 const onlyFalse = v.optional(v.literal(false, 'false'));
 const listener = v.optional(v.function('a function'));
-const methodOnly = sameRemedy(
-  ['circuitBreaker', 'hedgingDelay', 'maxConcurrentCalls', 'maxQueuedRequestBytes'],
-  "not an option of a call; set it in `methods` of the client's options",
-);
+const CALL_KEY_REMEDIES: KeyRemedies = {
+  ...sameRemedy(
+    ['circuitBreaker', 'hedgingDelay', 'maxConcurrentCalls', 'maxQueuedRequestBytes'],
+    "not an option of a call; set it in `methods` of the client's options",
+  ),
+  ...sameRemedy(['headers', 'header'], "write `metadata`: { 'x-tenant': 'shop' }"),
+  ...sameRemedy(['authorization', 'Authorization'], 'write it in `metadata`: { authorization }'),
+  ...sameRemedy(
+    ['retries', 'maxRetries', 'maxAttempts', 'retryPolicy'],
+    "write `idempotent`: true if the call is safe to repeat, or a retryPolicy in `serviceConfig` of the client's options",
+  ),
+};
 
 /**
  * Schema of the options of a call. Another check follows for `deadline` and `metadata`. The options of grpc-js except `deadline` may
@@ -186,7 +194,7 @@ export const callOptionsSchema = v.pipe(
       interceptor_providers: v.nullish(v.custom(Array.isArray, 'an array of interceptor providers')),
     } satisfies Readonly<Record<keyof GrpcCallOptions, unknown>>,
     CALL_OPTIONS,
-    methodOnly,
+    CALL_KEY_REMEDIES,
   ),
 );
 

@@ -135,8 +135,9 @@ function isInterceptor(value: unknown): boolean {
 
 /** Remedies for keys of other libraries, and for misplaced keys. */
 const SETTINGS_KEY_REMEDIES: KeyRemedies = {
-  options: "it is Nest's nested form; write its keys next to `name`: { name: 'orders', url, protoPath, package }",
-  transport: `the transport is always gRPC; remove \`transport\` (\`options\` is Nest's nested form: write its keys next to \`name\`)`,
+  options:
+    "it is Nest's nested form; move `protoPath`, `packageDefinition`, `package`, and `loader` next to `name`, and the other keys, such as `url`, out of `options`",
+  transport: 'the transport is always gRPC; remove `transport`',
   customClass: 'this library provides the client class; remove `customClass`',
   protoLoader:
     '@grpc/proto-loader is always used; remove `protoLoader`, or load the files yourself and write `packageDefinition`',

@@ -134,9 +134,9 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     "Nest's nested form",
     { transport: 4, options: { url } },
     'clients.shop.options',
-    /Nest's nested form; write its keys next to `name`/,
+    /Nest's nested form; move `protoPath`, .* next to `name`, and the other keys, such as `url`, out of `options`$/,
   ],
-  ["Nest's transport", { url, transport: 4 }, 'clients.shop.transport', /always gRPC; remove `transport`/],
+  ["Nest's transport", { url, transport: 4 }, 'clients.shop.transport', /always gRPC; remove `transport`$/],
   [
     'a Nest option that grpc-js ignores',
     { url, maxMetadataSize: 1 },

@@ -240,7 +240,8 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   },
   'certificate-rejected': {
     cause: 'sends a certificate that the client rejects',
-    remedy: 'check the certificate, and the authority that tls: { ca } sets in the client',
+    remedy:
+      'check the purpose, the signature, and the revocation list of the certificate, and the authority that tls: { ca } sets in the client',
     doctorOption: CA_OPTION,
     reconnect: 'other',
   },

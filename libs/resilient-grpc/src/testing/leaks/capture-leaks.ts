@@ -1,4 +1,5 @@
-import { openClients } from '../../client/open-clients.js';
+import type { RegisteredCall } from '../../client/call/call-registry.js';
+import { onCutOff, openClients } from '../../client/open-clients.js';
 import { counted } from '../../telemetry/log/log-text.js';
 import { waitFor } from '../wait-for.js';
 import { openHandles, RESOURCE_NAMES, RESOURCES, type Resource } from './open-handles.js';
@@ -28,14 +29,20 @@ export interface LeakCheck {
  * Records the resources that keep this process alive now, and the open calls. Call `settled()` at the end of a test to detect resources and
  * calls that the test left open.
  */
-export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
-  const before = new Baseline(trace);
+export function captureLeaks(options: LeakOptions = {}): LeakCheck {
+  return startCheck(options);
+}
+
+/** @param countsCutOff true if calls that a closing client cuts off are leaks, too */
+function startCheck({ trace = false }: LeakOptions, countsCutOff = false): LeakCheck {
+  const before = new Baseline(trace, countsCutOff);
   return {
     async settled({ timeoutMs = 2_000 } = {}) {
       try {
         await waitFor(() => before.isSettled, { timeoutMs, describe: () => before.describeOpen() });
+        before.checkCutOff();
       } finally {
-        before.trace.stop();
+        before.stop();
       }
     },
   };
@@ -46,7 +53,8 @@ export type TestHook = (run: () => Promise<void>) => unknown;
 
 /**
  * Fails each test that leaves a resource or call open: `failOnLeaks(beforeEach, afterEach)`, with the hooks of Vitest, Jest, or node:test.
- * If tests run concurrently, pass `beforeAll` and `afterAll`, or `before` and `after`, to check all tests of a file together.
+ * Also fails a test if a closing client has cut off a call that did not end within the timeout of the drain. If tests run concurrently,
+ * pass `beforeAll` and `afterAll`, or `before` and `after`, to check all tests of a file together.
  */
 export function failOnLeaks(
   before: TestHook,
@@ -55,7 +63,7 @@ export function failOnLeaks(
 ): void {
   let leaks: LeakCheck | undefined;
   before(async () => {
-    leaks = captureLeaks(options);
+    leaks = startCheck(options, true);
   });
   after(async () => {
     await leaks?.settled(timeoutMs === undefined ? {} : { timeoutMs });
@@ -71,10 +79,36 @@ class Baseline {
   private readonly handles = openHandles();
   private readonly clients = new WeakSet(openClients());
   private readonly calls = new WeakSet(openClients().flatMap(({ registry }) => [...registry]));
+  /** Descriptions of the new calls that a closing client has cut off. */
+  private readonly cutOff: string[] = [];
+  private readonly stopListening: (() => void) | undefined;
 
-  /** @param traced true to record creation sites */
-  constructor(private readonly traced: boolean) {
+  /**
+   * @param traced true to record creation sites
+   * @param countsCutOff true to record calls that are cut off
+   */
+  constructor(
+    private readonly traced: boolean,
+    countsCutOff: boolean,
+  ) {
     this.trace = traceResources(traced);
+    if (!countsCutOff) return;
+    this.stopListening = onCutOff((client, call) => {
+      if (!this.calls.has(call)) this.cutOff.push(describeCall(client, call, 'was cut off when the client closed'));
+    });
+  }
+
+  stop(): void {
+    this.trace.stop();
+    this.stopListening?.();
+  }
+
+  /** @throws Error that lists the calls that were cut off */
+  checkCutOff(): void {
+    if (this.cutOff.length === 0) return;
+    throw new Error(
+      `expected all calls to end before their client closes, got calls that the client cut off; unsubscribe in the test:\n  ${this.cutOff.join('\n  ')}`,
+    );
   }
 
   get isSettled(): boolean {
@@ -89,11 +123,14 @@ class Baseline {
     // Open clients explain open sockets and calls. A client without a connection keeps nothing alive and is not a leak.
     const clients = openClients()
       .filter((client) => !this.clients.has(client))
-      .map(({ name, target }) => `client '${name}' (${target}) was not closed; write await app.close()`);
+      .map(({ name, target, registry }) => {
+        const state = registry.isClosing ? 'is closing' : 'was not closed; write await app.close()';
+        return `client '${name}' (${target}) ${state}`;
+      });
     const hint = this.traced
       ? []
       : ['pass { trace: true } to failOnLeaks() or captureLeaks() to see where they were created'];
-    return `all resources to be closed; still open: ${[...resources, ...this.newCalls(), ...clients, ...hint].join('\n  ')}`;
+    return `all resources to be closed; still open: ${[...resources, ...this.newCalls(), ...this.cutOff, ...clients, ...hint].join('\n  ')}`;
   }
 
   private newResources(): readonly { readonly type: Resource; readonly count: number }[] {
@@ -107,13 +144,13 @@ class Baseline {
   /** Describes the open calls that are new. */
   private newCalls(): readonly string[] {
     return openClients().flatMap(({ name, registry }) =>
-      [...registry]
-        .filter((call) => !this.calls.has(call))
-        .map((call) => {
-          const { path, received, openedAt } = call.describe();
-          const where = openedAt === undefined ? '' : `, opened at ${openedAt}`;
-          return `call ${path} of client '${name}' is still open, ${counted(received, 'message')} received${where}`;
-        }),
+      [...registry].filter((call) => !this.calls.has(call)).map((call) => describeCall(name, call, 'is still open')),
     );
   }
+}
+
+function describeCall(client: string, call: RegisteredCall, state: string): string {
+  const { path, received, openedAt } = call.describe();
+  const where = openedAt === undefined ? '' : `, opened at ${openedAt}`;
+  return `call ${path} of client '${client}' ${state}, ${counted(received, 'message')} received${where}`;
 }

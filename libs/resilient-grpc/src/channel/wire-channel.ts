@@ -10,7 +10,7 @@ import type { Random } from '../time/random.js';
 import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
 import { CLIENT_SEAMS, ENDPOINT_SEAM } from './quirks/client-seams.js';
 import { closeUnused } from './quirks/close-unused.js';
-import { isWithoutStream, observeConnectionOf } from './quirks/wire-evidence.js';
+import { mayCreateStream, observeConnectionOf } from './quirks/wire-evidence.js';
 import type { BalancingSettings } from './channel-settings.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { AddressHistories } from './connection/address-histories.js';
@@ -371,7 +371,7 @@ export class WireChannel {
    */
   private releaseConnectionsLater(): void {
     this.releaseTimer = this.clock.setTimer(() => {
-      if (![...this.channelCalls].some(isWithoutStream)) this.policy?.control?.enterIdle();
+      if (![...this.channelCalls].some(mayCreateStream)) this.policy?.control?.enterIdle();
       closeUnused(this.channel);
       this.releaseConnectionsLater();
     }, RELEASE_INTERVAL_MS);

@@ -1,4 +1,4 @@
-import { InterceptingCall, type CallOptions, type Channel, type Interceptor } from '@grpc/grpc-js';
+import { InterceptingCall, Metadata, propagate, type CallOptions, type Channel, type Interceptor } from '@grpc/grpc-js';
 import { expect, it } from 'vitest';
 import type { MethodDescriptor } from '../../call/method.js';
 import { MEMORY_METHOD } from '../../testing/spec-support/memory-runtime.js';
@@ -82,4 +82,29 @@ it.each([null, undefined])('creates a call without a deadline if an interceptor 
     () => ({ deadline: removed }) as unknown as CallOptions,
   );
   expect(created).toBe(Infinity);
+});
+
+it.each<[string, number, CallOptions, boolean]>([
+  ['its own deadline has passed', NOW, { deadline: NOW }, false],
+  ['the deadline of its parent has passed', NOW, { parent: parentUntil(NOW) }, false],
+  ['both deadlines are later', NOW + 1, { deadline: NOW + 9, parent: parentUntil(NOW + 1) }, true],
+  [
+    'the deadline of its parent has passed and is not propagated',
+    Infinity,
+    { parent: parentUntil(NOW), propagate_flags: propagate.CANCELLATION },
+    true,
+  ],
+])('starts the call of its interceptors only before both deadlines: %s', async (_, deadline, options, isStarted) => {
+  let started = false;
+  const channelCall = { start: () => (started = true), startRead: () => undefined, cancelWithStatus: () => undefined };
+  const channel = { createCall: () => channelCall } as unknown as Channel;
+  const callbacks = { telemetry: undefined, onCreated: () => undefined, onUnreadable: () => undefined };
+  const interceptor: Interceptor = (given, next) => new InterceptingCall(next(given));
+  const clock = new VirtualClock(NOW);
+  const call = interceptedCall(channel, MEMORY_METHOD, deadline, options, [interceptor], callbacks, clock);
+  const codes: number[] = [];
+  call.start(new Metadata(), { onReceiveStatus: ({ code }) => void codes.push(code) });
+  await new Promise(setImmediate);
+  expect(started).toBe(isStarted);
+  expect(codes).toEqual(isStarted ? [] : [4]);
 });

@@ -1,4 +1,11 @@
-import { Metadata, type CallOptions, type Channel, type Interceptor, type experimental } from '@grpc/grpc-js';
+import {
+  Metadata,
+  propagate,
+  type CallOptions,
+  type Channel,
+  type Interceptor,
+  type experimental,
+} from '@grpc/grpc-js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { errorMessage } from '../../errors/error-message.js';
@@ -168,10 +175,9 @@ export function interceptedCall(
 ): InterceptingCallInterface {
   const bottom: NextCall = (final) => {
     // An interceptor may remove the deadline.
-    const finalDeadline = final.deadline ?? Infinity;
-    const call = createCall(channel, method.path, finalDeadline, final);
+    const call = createCall(channel, method.path, final.deadline ?? Infinity, final);
     callbacks.onCreated(call);
-    return new BottomCall(call, method, callbacks, finalDeadline, clock);
+    return new BottomCall(call, method, callbacks, effectiveDeadline(final), clock);
   };
   const first = interceptors.reduceRight<NextCall>((next, interceptor) => (given) => interceptor(given, next), bottom);
   // Safe: interceptors read the path, the kind, and the two codecs of the definition, which a MethodDescriptor has.
@@ -189,6 +195,13 @@ function withDeadline(options: CallOptions | undefined, deadline: number): CallO
   if (Number(given ?? Infinity) === deadline) return options;
   if (deadline !== Infinity && Number(options?.parent?.getDeadline()) === deadline) return options;
   return { ...options, deadline: given instanceof Date && deadline !== Infinity ? new Date(deadline) : deadline };
+}
+
+/** Returns the deadline that grpc-js applies to a call with these options: the earlier one of `deadline` and of that of `parent`. */
+function effectiveDeadline({ deadline, parent, propagate_flags: flags }: CallOptions): number {
+  const own = Number(deadline ?? Infinity);
+  const isPropagated = ((flags ?? propagate.DEFAULTS) & propagate.DEADLINE) !== 0;
+  return isPropagated ? Math.min(own, Number(parent?.getDeadline() ?? Infinity)) : own;
 }
 
 /** Returns the address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was picked. */

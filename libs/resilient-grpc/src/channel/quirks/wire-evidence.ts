@@ -67,6 +67,12 @@ export function isWithoutStream(channelCall: object): boolean {
   return attempts?.length === 1 && attempts[0]?.call?.child === null;
 }
 
+/** True if `channelCall`, a call that has not ended, may still create its first stream. False if this is not known. */
+export function mayCreateStream(channelCall: object): boolean {
+  // `child` is null before an interceptor has started the call.
+  return (channelCall as ChannelCall).child === null || isWithoutStream(channelCall);
+}
+
 /**
  * Reads the evidence from the stream that carried `channelCall`, an ended call of grpc-js. Returns `undefined` if no stream was created, or
  * if the installed grpc-js lacks the private fields. The status that grpc-js reports contains neither the reset code nor the progress.

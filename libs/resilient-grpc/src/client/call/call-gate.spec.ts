@@ -214,6 +214,18 @@ describe('permits of a call', () => {
     expect(transport.waiters.size).toBe(1);
   });
 
+  it('fails a call that the channel releases after its deadline, without an attempt', () => {
+    const { clock, transport, limit, begin, failures } = setUp();
+    transport.ready = false;
+    begin({ timeoutMs: 1_000 });
+    clock.stepMs = 20_000;
+    transport.ready = true;
+    transport.release();
+    expect(failures).toMatchObject([{ code: 4, reason: 'deadline', reachedServer: 'no' }]);
+    expect(transport.attempts).toHaveLength(0);
+    expect(limit.running).toBe(0);
+  });
+
   it('fails queued calls at their turn, and passes the permit on, if the wall clock was set forward past their deadlines', () => {
     const { clock, transport, limit, begin, failures } = setUp();
     const first = begin();

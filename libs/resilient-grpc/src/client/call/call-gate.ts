@@ -152,6 +152,11 @@ export class CallGate implements Waiter, PermitWaiter {
 
   release(): void {
     if (this.hold !== 'channel') return;
+    // The deadline timer may be late, or the wall clock was set forward.
+    if (this.deadline <= this.context.client.clock.epoch()) {
+      this.deadlinePassed();
+      return;
+    }
     this.released = true;
     this.rateLimited = false;
     this.endWait('released');

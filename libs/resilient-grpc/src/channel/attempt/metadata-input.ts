@@ -18,6 +18,8 @@ export function toMetadata(input: Metadata | Values): Metadata {
   return metadata;
 }
 
+const PRINTABLE = /^[ -~]*$/;
+
 /** Returns the problem with one entry; `undefined` if the entry is valid. The result contains no values, because they may be secrets. */
 export function metadataEntryProblem(key: string, value: unknown): string | undefined {
   if (/^grpc-/i.test(key)) return "expected a key that does not start with 'grpc-', which gRPC reserves";
@@ -36,8 +38,11 @@ export function sentMetadataProblem(key: string, value: unknown): string | undef
     if (Buffer.isBuffer(entry))
       return `expected a string, got a Buffer; write a key that ends in '-bin' for binary values`;
     if (typeof entry !== 'string') return `expected a string or an array of strings, got ${kind(entry)}`;
-    if (!/^[ -~]*$/.test(entry))
-      return "expected printable ASCII; write a key that ends in '-bin' and a Buffer for other values";
+    if (PRINTABLE.test(entry)) continue;
+    // For example, a token from a file that ends with a line break.
+    return PRINTABLE.test(entry.trim())
+      ? 'expected printable ASCII, got a value that begins or ends with a line break or a tab; trim the value'
+      : "expected printable ASCII; write a key that ends in '-bin' and a Buffer for other values";
   }
   return undefined;
 }

@@ -169,7 +169,10 @@ describe('metadata settings', () => {
   it('omits values from errors about metadata that a function returns', async () => {
     const resolveWith = (value: unknown) => map({ metadata: () => value }, {});
     await expect(resolveWith({ 'x-a': 'hush\n' })).rejects.toThrow(
-      /^the metadata function returned an invalid 'x-a': expected printable/,
+      /^the metadata function returned an invalid 'x-a': expected printable ASCII, got a value that begins or ends with a line break or a tab; trim the value$/,
+    );
+    await expect(resolveWith({ 'x-a': 'h\nush' })).rejects.toThrow(
+      /^the metadata function returned an invalid 'x-a': expected printable ASCII; write a key that ends in '-bin'/,
     );
     await expect(resolveWith('hush')).rejects.toThrow(
       /^expected the metadata function to return an object such as .*, got a string of length 4$/,

@@ -74,6 +74,8 @@ describe('maskSecrets', () => {
     'No connection established. Last error: null. Resolution note: https://host:443/a?b=c',
     'Received RST_STREAM with code 2 (Internal server error)',
     'maxTokens: 150, tokenized: yes, at file:///app/@a/token.js:1:2',
+    "the metadata function returned an invalid 'authorization': expected printable ASCII; write a key that ends in '-bin'",
+    'options.metadata.x-api-key: expected a string or an array of strings, got number',
   ])('keeps text without a secret unchanged: %s', (text) => expect(maskSecrets(text)).toBe(text));
 
   it.each([

@@ -10,6 +10,8 @@ const NAMED_VALUE = /(?<![\w-])([\w-]+)(?:\\*["'])?\s*[:=]\s*/g;
 /** Matches a header value: an optional scheme, a value, and further parts, as in cookies and Digest credentials. */
 const HEADER_VALUE =
   /(?:[^\s,;"]|"[^"]*(?:"|$))+(?: +(?:[^\s,;"]|"[^"]*(?:"|$))+)?(?:[,;]\s*[\w.-]+=(?:[^\s,;"]|"[^"]*(?:"|$))*)*/y;
+/** Matches the start of this library's description of an invalid metadata value, which stands in place of the value. */
+const PROBLEM = /expected (?:printable ASCII|a (?:Buffer|string|key)\b)/y;
 const PLAIN_VALUE = /[^\s,;]+/y;
 /**
  * Matches a quoted value up to the same quote or the end of the text. An escaped quote ends the value only if the opening quote is escaped,
@@ -49,6 +51,8 @@ function maskNamedValues(text: string): string {
     const name = named[1] ?? '';
     if (!SECRET_NAME.test(name)) continue;
     const at = NAMED_VALUE.lastIndex;
+    PROBLEM.lastIndex = at;
+    if (PROBLEM.test(text)) continue;
     const [begin, end] = valueAt(text, at, HEADER_NAME.test(name));
     if (end === begin) continue;
     shown += `${text.slice(from, begin)}***`;

@@ -19,6 +19,9 @@ export function listenAddress(url: string, port: number | undefined): string {
   return `${host}:${String(port)}`;
 }
 
+const STOP_OTHER =
+  "if this application listens there, too, for example with Nest's Transport.GRPC or another forRoot(), remove that server; otherwise, stop the process that is listening there";
+
 /** Returns the problem of a server that could not listen on `url`. */
 export function listenProblem(url: string, error: unknown): ListenProblem {
   const credentialsProblem = serverCredentialsProblem(error);
@@ -33,12 +36,8 @@ export function listenProblem(url: string, error: unknown): ListenProblem {
 function explain(url: string, reason: string): readonly [expected: string, remedy: string] {
   const isSocket = url.startsWith('unix:');
   if (reason.includes('EADDRINUSE')) {
-    if (isSocket)
-      return [
-        'a free address',
-        'stop the process that is listening there, or remove the file if no process is listening',
-      ];
-    return ['a free address', 'stop the process that is listening there, or write another port'];
+    const otherwise = isSocket ? 'remove the file if no process is listening' : 'write another port';
+    return ['a free address', `${STOP_OTHER}, or ${otherwise}`];
   }
   if (isSocket)
     return ['a path that can be created', 'write a path in an existing folder that this process may write to'];

@@ -1,9 +1,21 @@
 import { InterceptingCall, Metadata, type Interceptor } from '@grpc/grpc-js';
-import { FaultProxy, Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { FaultProxy, Http2FaultProxy, waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, tap, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Echo, EchoRequest } from '../testing/echo-client.js';
-import { failureOf, scene, startClient, startServer, toList, upTo, type EchoService } from './support.js';
+import {
+  EACH_METHOD,
+  failureOf,
+  protoName,
+  scene,
+  startClient,
+  startServer,
+  toList,
+  upTo,
+  type EchoService,
+  type EchoStub,
+  type MethodName,
+} from './support.js';
 
 /** Forwards everything unchanged. */
 const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
@@ -104,37 +116,82 @@ describe('request stream with interceptors of grpc-js', () => {
     expect(failure.message).toContain('grpc.per_rpc_retry_buffer_size');
     expect(server.counts().calls).toBe(1);
   });
+});
 
-  it('does not retry a request stream if an interceptor changed its messages in place', async () => {
-    const changing: Interceptor = (options, next) =>
+describe('interceptor of grpc-js that changes messages in place', () => {
+  const doubling: Interceptor = (options, next) =>
+    new InterceptingCall(next(options), {
+      sendMessage: (message: { number: number }, send) => {
+        message.number *= 2;
+        send(message);
+      },
+    });
+  const isSingle = (method: MethodName) => method !== 'clientStream' && method !== 'bidi';
+  const callOf = (echo: EchoStub, method: MethodName) =>
+    isSingle(method) ? echo[method as 'unary']({ number: 1 }) : echo[method as 'bidi'](upTo(3));
+  const doubled = (method: MethodName) => (isSingle(method) ? [2] : [2, 4, 6]);
+  const received = (server: ScriptedGrpcServer) =>
+    server.calls().map(({ requests }) => requests.map((request) => (request as Echo).number));
+
+  it.each(EACH_METHOD)('does not change the data of a %s call that is resent after a GOAWAY', async (method) => {
+    const server = await startServer();
+    const proxy = await Http2FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const client = await startClient({ url: proxy.url, channelOptions: { interceptors: [doubling] } });
+    await client.waitForReady();
+    proxy.failCalls({ kind: 'goaway' });
+    await toList(callOf(client.getService<EchoService>('Echo'), method));
+    expect(proxy.counters).toMatchObject({ failed: 1, forwarded: 1 });
+    expect(received(server)).toEqual([doubled(method)]);
+  });
+
+  it.each(EACH_METHOD)('does not change the data of a %s call that is retried', async (method) => {
+    const { echo, server } = await scene({
+      methods: { [protoName(method)]: { idempotent: true } },
+      channelOptions: { interceptors: [doubling] },
+    });
+    server.script(protoName(method), async ({ requests, previousAttempts }) => {
+      await toList(requests);
+      return previousAttempts < 2 ? { status: 'UNAVAILABLE' } : { messages: [{}] };
+    });
+    await toList(callOf(echo, method));
+    expect(received(server)).toEqual([doubled(method), doubled(method), doubled(method)]);
+  });
+
+  it.each(EACH_METHOD)('converts the same values for each attempt of a %s call that is retried', async (method) => {
+    const converting: Interceptor = (options, next) =>
       new InterceptingCall(next(options), {
-        sendMessage: (message: { number: number }, send) => {
-          message.number += 10;
+        sendMessage: (message: { number: { value: number } | number }, send) => {
+          // Without the interceptor, the serializer sends 0 for an object.
+          if (typeof message.number === 'object') message.number = message.number.value;
           send(message);
         },
       });
-    const { echo, server } = await startFailingOnce({}, changing);
-    const failure = await failureOf(echo.clientStream(upTo(3)));
-    expect(failure).toMatchObject({ code: 14, notRetriedBecause: 'request-not-replayable' });
-    expect(failure.message).toMatch(/\(not retried: a request message was changed after it was sent; .+\)$/);
-    expect(server.counts().calls).toBe(1);
+    const { echo, server, client } = await scene({
+      methods: { [protoName(method)]: { idempotent: true } },
+      channelOptions: { interceptors: [converting] },
+    });
+    await client.waitForReady();
+    server.script(protoName(method), async ({ requests, previousAttempts }) => {
+      await toList(requests);
+      return previousAttempts < 1 ? { status: 'UNAVAILABLE' } : { messages: [{}] };
+    });
+    const message = { number: { value: 7 } } as unknown as EchoRequest;
+    await toList(isSingle(method) ? echo[method as 'unary'](message) : echo[method as 'bidi']([message] as never));
+    expect(received(server)).toEqual([[7], [7]]);
   });
 
-  it('fails a request stream if a message is changed when the retry has already started', async () => {
-    const message = { number: 1 };
-    let attempts = 0;
-    const { echo } = await startFailingOnce({}, (options, next) => {
-      attempts += 1;
-      if (attempts === 2) message.number = 2;
-      return new InterceptingCall(next(options));
+  it.each(['unary', 'serverStream'] as const)('does not change the data of a hedged %s call', async (method) => {
+    const hedgingPolicy = { maxAttempts: 3, hedgingDelay: '0.05s' } as const;
+    const { echo, server } = await scene({
+      serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
+      channelOptions: { interceptors: [doubling] },
     });
-    expect(await failureOf(echo.clientStream([message]))).toMatchObject({
-      code: 13,
-      reason: 'not-sent',
-      notRetriedBecause: 'local',
-      details: 'The call could not be resent: a request message was changed after it was sent',
-    });
-    expect(attempts).toBe(2);
+    server.script(protoName(method), ({ previousAttempts }) =>
+      previousAttempts < 2 ? { never: true } : { messages: [{}] },
+    );
+    await toList(callOf(echo, method));
+    expect(received(server)).toEqual([[2], [2], [2]]);
   });
 });
 

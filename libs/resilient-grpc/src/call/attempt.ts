@@ -63,7 +63,7 @@ export interface Attempt {
   /** Requests the next message. At most one request may be pending. */
   startRead(): void;
   /**
-   * Sends one message: bytes, or the message itself if there are interceptors. `written` is called when the next message may be sent.
+   * Sends one message: bytes, or an `InterceptedMessage` if there are interceptors. `written` is called when the next message may be sent.
    * grpc-js silently drops a message that is sent earlier.
    */
   send(message: unknown, written?: () => void): void;

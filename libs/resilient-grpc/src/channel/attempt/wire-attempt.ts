@@ -2,6 +2,7 @@ import { constants } from 'node:http2';
 import { Metadata, type CallOptions, type experimental, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
+import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { measuredOutcome } from '../../policy/balancing/measured-outcome.js';
@@ -162,9 +163,11 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   send(message: unknown, written?: () => void): void {
+    let payload = message;
     // Safe: without interceptors, messages are sent as bytes.
     if (!this.intercepted) this.telemetry?.sent((message as Uint8Array).length);
-    this.call.sendMessageWithContext(written === undefined ? NO_CONTEXT : { callback: written }, message);
+    else if (message instanceof InterceptedMessage) payload = message.take();
+    this.call.sendMessageWithContext(written === undefined ? NO_CONTEXT : { callback: written }, payload);
   }
 
   halfClose(): void {

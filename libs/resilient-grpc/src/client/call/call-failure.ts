@@ -18,7 +18,7 @@ import { NOT_STARTED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
-import { maxReach, type AttemptHistory, type Judgment } from './attempt-history.js';
+import { maxReach, type AttemptHistory } from './attempt-history.js';
 
 /** Failure of a call. */
 export interface CallFailure {
@@ -91,14 +91,8 @@ export function failureReason(verdict: Verdict, picked = false): FailureReason {
 }
 
 /** Returns the remedy for the verdict on the last attempt; `undefined` if the verdict implies none. */
-export function failureRemedy(
-  { kind }: Verdict,
-  because: Judgment['decision']['because'],
-  doctorCommand: string | undefined,
-  requests: { readonly remedy: string | undefined } | undefined,
-): string | undefined {
-  if (kind === 'http') return withDoctor(HTTP_RESPONSE_REMEDY, doctorCommand);
-  return because === 'request-not-replayable' ? requests?.remedy : undefined;
+export function failureRemedy({ kind }: Verdict, doctorCommand: string | undefined): string | undefined {
+  return kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, doctorCommand) : undefined;
 }
 
 /** Creates the error of a call. `cutOff` is `reachedServer` of the attempt that the failure interrupts, or 'no'. */

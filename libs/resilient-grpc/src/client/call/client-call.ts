@@ -417,7 +417,7 @@ export class ClientCall
       code: verdict.code,
       details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
       reason: failureReason(verdict, end.picked),
-      remedy: failureRemedy(verdict, decision.because, transport.doctorCommand, this.requests) ?? end.remedy,
+      remedy: failureRemedy(verdict, transport.doctorCommand) ?? end.remedy,
       // Absent for a failure that is retried, because a later result replaces it. A failed attempt never has the reason 'success'.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
       metadata: end.metadata,

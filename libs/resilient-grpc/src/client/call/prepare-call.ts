@@ -1,4 +1,5 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
+import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { StreamScope } from '../../call/stream-scope.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { errorMessage } from '../../errors/error-message.js';
@@ -31,7 +32,7 @@ export interface PreparedCall {
   readonly waitForReady: boolean | undefined;
   /** grpc-js's interceptors, outermost first; `undefined` if there are none. */
   readonly interceptors: readonly Interceptor[] | undefined;
-  /** The single request message, serialized unless grpc-js's interceptors receive it; `undefined` for a request stream. */
+  /** The single request message: bytes, or an `InterceptedMessage` for grpc-js's interceptors; `undefined` for a request stream. */
   readonly payload: unknown;
   /** Size of `payload` in bytes; 0 if it is absent or not serialized yet. */
   readonly bytes: number;
@@ -97,13 +98,14 @@ export function prepareCall(
   let payload: unknown;
   let bytes = 0;
   if (!context.method.requestStream) {
-    payload = request;
-    // Serialized once for all attempts. grpc-js's interceptors receive the message itself.
+    // Serialized once for all attempts. grpc-js's interceptors receive objects.
     if (interceptors === undefined) {
       const encoded = encodeRequest(context, request);
       if (!(encoded instanceof Uint8Array)) return encoded;
       payload = encoded;
       bytes = encoded.length;
+    } else {
+      payload = new InterceptedMessage(request);
     }
   }
   return { startedAt, deadline, metadata, waitForReady, interceptors, payload, bytes, binding, outgoing };

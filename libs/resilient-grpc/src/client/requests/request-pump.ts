@@ -1,4 +1,5 @@
 import type { Attempt } from '../../call/attempt.js';
+import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { MethodContext } from '../call-context.js';
 import type { CallFailure } from '../call/call-failure.js';
 import { encodeRequest } from '../call/prepare-call.js';
@@ -9,16 +10,6 @@ import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-
 
 /** Assumed size of a message that becomes serializable only in a grpc-js interceptor. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
-const CHANGED = 'a request message was changed after it was sent';
-const CHANGED_REMEDY =
-  'yield a new object for each message, and copy messages in grpc-js interceptors before changing them';
-const RESEND_FAILURE: CallFailure = {
-  code: StatusCode.INTERNAL,
-  details: `The call could not be resent: ${CHANGED}`,
-  reason: 'not-sent',
-  notRetriedBecause: 'local',
-  remedy: CHANGED_REMEDY,
-};
 
 /** Callbacks of the call whose requests are pumped. */
 export interface PumpCallbacks {
@@ -56,19 +47,13 @@ export class RequestPump implements MessageConsumer {
     /** False if the call has grpc-js interceptors, because they receive unserialized messages. */
     private readonly asBytes: boolean,
   ) {
-    const serialize = asBytes ? undefined : (message: unknown): Uint8Array | undefined => this.serialize(message);
-    this.buffer = new RequestBuffer(context.client.replayLimits, serialize);
+    this.buffer = new RequestBuffer(context.client.replayLimits);
     this.source = messageSource(input, this);
   }
 
   /** True if another attempt can send all previous messages again. */
   get replayable(): boolean {
-    return this.buffer.complete && this.buffer.isUnchanged();
-  }
-
-  /** Remedy if `replayable` is false although all messages are buffered; `undefined` if they did not fit. */
-  get remedy(): string | undefined {
-    return this.buffer.complete ? `not retried: ${CHANGED}; ${CHANGED_REMEDY}` : undefined;
+    return this.buffer.complete;
   }
 
   attemptBegan(attempt: Attempt): void {
@@ -110,18 +95,18 @@ export class RequestPump implements MessageConsumer {
   }
 
   bytesOf(payload: unknown): number {
-    return this.serialize(payload)?.length ?? UNKNOWN_MESSAGE_BYTES;
+    // Safe: without interceptors, payloads are bytes.
+    if (this.asBytes) return (payload as Uint8Array).length;
+    return this.measure(payload) ?? UNKNOWN_MESSAGE_BYTES;
   }
 
   /**
-   * Returns the bytes of a payload from `encode`; `undefined` if it becomes serializable only in a grpc-js interceptor. If there are such
-   * interceptors, messages are serialized after they have run, so these bytes only measure the payload, and detect changes to it.
+   * Returns the serialized size of a message for grpc-js interceptors; `undefined` if it becomes serializable only in an interceptor. The
+   * message that is sent is serialized after the interceptors have run, so this serialization only measures it.
    */
-  private serialize(payload: unknown): Uint8Array | undefined {
-    // Safe: without interceptors, payloads are bytes.
-    if (this.asBytes) return payload as Uint8Array;
+  private measure(message: unknown): number | undefined {
     try {
-      return this.context.method.requestSerialize(payload);
+      return this.context.method.requestSerialize(message).length;
     } catch {
       return undefined;
     }
@@ -175,11 +160,6 @@ export class RequestPump implements MessageConsumer {
     const { attempt, pending } = this;
     if (attempt === undefined) return;
     if (this.replayed < this.buffer.length) {
-      // The source may have changed the message since the previous attempt ended.
-      if (!this.buffer.isUnchanged(this.replayed, this.replayed + 1)) {
-        this.callbacks.end(RESEND_FAILURE);
-        return;
-      }
       this.replayed += 1;
       this.send(attempt, this.buffer.at(this.replayed - 1));
       return;
@@ -206,9 +186,16 @@ export class RequestPump implements MessageConsumer {
     const { attempt } = this;
     if (attempt === undefined) return;
     this.sent += 1;
-    this.buffer.add(payload);
+    let message = payload;
+    // Safe: without interceptors, payloads are bytes.
+    if (this.asBytes) this.buffer.add(payload, (payload as Uint8Array).length);
+    else if (this.buffer.complete) {
+      const bytes = this.measure(payload);
+      message = new InterceptedMessage(payload);
+      this.buffer.add(message, bytes);
+    }
     this.replayed = this.buffer.length;
-    this.send(attempt, payload);
+    this.send(attempt, message);
   }
 
   private send(attempt: Attempt, payload: unknown): void {
@@ -224,17 +211,11 @@ export class RequestPump implements MessageConsumer {
  */
 class RequestBuffer {
   private readonly messages: unknown[] = [];
-  /** Bytes of `messages` when they were added; empty if messages are bytes. */
-  private readonly serialized: Uint8Array[] = [];
   private bytes = 0;
   /** True if the buffer contains all messages that were sent. */
   complete = true;
 
-  constructor(
-    private readonly limits: ReplayLimits,
-    /** `undefined` if messages are bytes. */
-    private readonly serialize: ((message: unknown) => Uint8Array | undefined) | undefined,
-  ) {}
+  constructor(private readonly limits: ReplayLimits) {}
 
   get length(): number {
     return this.messages.length;
@@ -245,26 +226,14 @@ class RequestBuffer {
   }
 
   /** Adds a message that is being sent. A message that is not serializable yet cannot be buffered, because its size is unknown. */
-  add(message: unknown): void {
+  add(message: unknown, bytes: number | undefined): void {
     if (!this.complete) return;
-    const { serialize } = this;
-    // Safe: messages are bytes if there is no serializer.
-    const serialized = serialize === undefined ? (message as Uint8Array) : serialize(message);
-    if (serialized === undefined || !this.limits.take(serialized.length + MESSAGE_OVERHEAD_BYTES, this.bytes)) {
+    if (bytes === undefined || !this.limits.take(bytes + MESSAGE_OVERHEAD_BYTES, this.bytes)) {
       this.drop();
       return;
     }
     this.messages.push(message);
-    if (serialize !== undefined) this.serialized.push(serialized);
-    this.bytes += serialized.length + MESSAGE_OVERHEAD_BYTES;
-  }
-
-  /** True if the messages at `start` up to `end` (exclusive) have the same bytes as when they were added. */
-  isUnchanged(start = 0, end = this.length): boolean {
-    return this.serialized.slice(start, end).every((bytes, index) => {
-      const now = this.serialize?.(this.messages[start + index]);
-      return now !== undefined && Buffer.compare(bytes, now) === 0;
-    });
+    this.bytes += bytes + MESSAGE_OVERHEAD_BYTES;
   }
 
   /** Releases all messages, because the call is committed or has ended, or because a message did not fit. */
@@ -273,6 +242,5 @@ class RequestBuffer {
     this.limits.release(this.bytes);
     this.bytes = 0;
     this.messages.length = 0;
-    this.serialized.length = 0;
   }
 }

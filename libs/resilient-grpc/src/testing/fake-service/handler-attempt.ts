@@ -1,6 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import { isObservable } from 'rxjs';
 import type { Attempt, AttemptEnd, AttemptListener } from '../../call/attempt.js';
+import { InterceptedMessage } from '../../call/intercepted-message.js';
 import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
 import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, UnlimitedConsumer } from '../../client/requests/message-consumer.js';
@@ -48,7 +49,8 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
 
   // ── operations of the client ──
 
-  send(message: unknown, written?: () => void): void {
+  send(sent: unknown, written?: () => void): void {
+    const message = sent instanceof InterceptedMessage ? sent.take() : sent;
     if (this.requests === undefined) {
       this.record.request = message;
       queueMicrotask(() => void this.run(message));

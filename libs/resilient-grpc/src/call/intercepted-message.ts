@@ -1,0 +1,66 @@
+/**
+ * A request message of a call with grpc-js interceptors. Interceptors may change the object that they receive, so each attempt after the
+ * first passes a copy to them. The message is not serialized for this: interceptors may convert values that the serializer would lose.
+ */
+export class InterceptedMessage {
+  private readonly copy: unknown;
+  private isSent = false;
+
+  constructor(private original: unknown) {
+    this.copy = copyOf(original);
+  }
+
+  /** Returns the object for the next attempt: the original object first, and then copies of it as it was when this was created. */
+  take(): unknown {
+    if (this.isSent) return copyOf(this.copy);
+    this.isSent = true;
+    const { original } = this;
+    // No longer needed.
+    this.original = undefined;
+    return original;
+  }
+}
+
+/** Returns a deep copy of `message`, or `message` if it cannot be copied. */
+function copyOf(message: unknown): unknown {
+  try {
+    return deepCopy(message, new Map());
+  } catch {
+    // A getter threw, or the message is nested too deeply.
+    return message;
+  }
+}
+
+/** Copies objects, arrays, maps, and bytes. Other values with internal state, such as a `Date`, are not copied. */
+function deepCopy(value: unknown, copies: Map<object, unknown>): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const known = copies.get(value);
+  if (known !== undefined) return known;
+  if (value instanceof Uint8Array) return Buffer.isBuffer(value) ? Buffer.from(value) : value.slice();
+  if (Array.isArray(value)) {
+    const copy: unknown[] = [];
+    copies.set(value, copy);
+    for (const item of value) copy.push(deepCopy(item, copies));
+    return copy;
+  }
+  if (value instanceof Map) {
+    const copy = new Map<unknown, unknown>();
+    copies.set(value, copy);
+    for (const [key, item] of value) copy.set(key, deepCopy(item, copies));
+    return copy;
+  }
+  if (Object.prototype.toString.call(value) !== '[object Object]') return value;
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  const copy = Object.create(prototype) as Record<string, unknown>;
+  copies.set(value, copy);
+  if (prototype === Object.prototype || prototype === null) {
+    for (const [key, item] of Object.entries(value)) copy[key] = deepCopy(item, copies);
+    return copy;
+  }
+  // Instances of classes may have setters and hidden properties.
+  const properties: PropertyDescriptorMap = Object.getOwnPropertyDescriptors(value);
+  for (const property of Object.values(properties)) {
+    if ('value' in property) property.value = deepCopy(property.value, copies);
+  }
+  return Object.defineProperties(copy, properties);
+}

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { Channel, Metadata, credentials } from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
@@ -9,15 +9,17 @@ import { isWithoutStream, mayCreateStream } from './wire-evidence.js';
 // Runs on the installed grpc-js. It must fail on a version without the private names.
 
 it('distinguishes a call of a channel that has a stream from one that may still create its stream', async () => {
-  const server = createServer();
-  server.on('stream', (stream) => stream.on('error', () => undefined));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => void server.close());
+  const http2 = createServer();
+  const accepted: Socket[] = [];
+  const tcp = createTcpServer((socket) => accepted.push(socket.on('error', () => undefined)));
+  tcp.listen(0, '127.0.0.1');
+  await once(tcp, 'listening');
   // Safe: the server listens on TCP.
-  const channel = new Channel(`127.0.0.1:${(server.address() as AddressInfo).port}`, credentials.createInsecure(), {});
-  onTestFinished(() => {
+  const channel = new Channel(`127.0.0.1:${(tcp.address() as AddressInfo).port}`, credentials.createInsecure(), {});
+  onTestFinished(async () => {
     channel.close();
+    for (const socket of accepted) socket.destroy();
+    await new Promise((resolve) => tcp.close(resolve));
   });
   const call = channel.createCall('/a.B/C', Infinity, null, null, null);
   const judge = () => [mayCreateStream(call), isWithoutStream(call)];
@@ -29,11 +31,14 @@ it('distinguishes a call of a channel that has a stream from one that may still 
       onReceiveStatus: resolve,
     });
   });
-  await waitFor(() => isWithoutStream(call));
-  expect(judge()).toEqual([true, true]);
-  const streamed = once(server, 'stream');
   call.halfClose();
-  await streamed;
+  // The server sends no SETTINGS yet, so the call waits.
+  await waitFor(() => accepted.length === 1 && isWithoutStream(call));
+  expect(judge()).toEqual([true, true]);
+  const streamed = once(http2, 'stream');
+  http2.emit('connection', accepted[0]);
+  const [stream] = (await streamed) as [NodeJS.EventEmitter];
+  stream.on('error', () => undefined);
   expect(judge()).toEqual([false, false]);
   call.cancelWithStatus(1, 'the test has ended');
   await ended;

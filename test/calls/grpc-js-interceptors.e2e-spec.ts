@@ -65,16 +65,22 @@ describe('interceptor of grpc-js that calls nextCall twice', () => {
   });
 });
 
+/** Starts a server, and a client with `interceptor` whose first call is rejected by a GOAWAY. */
+async function rejectedByGoaway(interceptor: Interceptor) {
+  const server = await startServer();
+  const proxy = await Http2FaultProxy.start(server.url);
+  onTestFinished(() => proxy.close());
+  const client = await startClient({ url: proxy.url, channelOptions: { interceptors: [interceptor] } });
+  await client.waitForReady();
+  proxy.failCalls({ kind: 'goaway' });
+  return { server, proxy, client };
+}
+
 describe('request stream with interceptors of grpc-js', () => {
   it.each(['clientStream', 'bidi'] as const)(
     'resends the messages of a %s call that a GOAWAY rejects',
     async (method) => {
-      const server = await startServer();
-      const proxy = await Http2FaultProxy.start(server.url);
-      onTestFinished(() => proxy.close());
-      const client = await startClient({ url: proxy.url, channelOptions: { interceptors: [passing] } });
-      await client.waitForReady();
-      proxy.failCalls({ kind: 'goaway' });
+      const { proxy, client } = await rejectedByGoaway(passing);
       const numbers = (await toList(client.getService<EchoService>('Echo')[method](upTo(3)))).map(
         ({ number }) => number,
       );
@@ -134,12 +140,7 @@ describe('interceptor of grpc-js that changes messages in place', () => {
     server.calls().map(({ requests }) => requests.map((request) => (request as Echo).number));
 
   it.each(EACH_METHOD)('does not change the data of a %s call that is resent after a GOAWAY', async (method) => {
-    const server = await startServer();
-    const proxy = await Http2FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const client = await startClient({ url: proxy.url, channelOptions: { interceptors: [doubling] } });
-    await client.waitForReady();
-    proxy.failCalls({ kind: 'goaway' });
+    const { server, proxy, client } = await rejectedByGoaway(doubling);
     await toList(callOf(client.getService<EchoService>('Echo'), method));
     expect(proxy.counters).toMatchObject({ failed: 1, forwarded: 1 });
     expect(received(server)).toEqual([doubled(method)]);

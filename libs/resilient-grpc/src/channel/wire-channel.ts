@@ -354,7 +354,7 @@ export class WireChannel {
   }
 
   /**
-   * Retires the channel. Its connections close when the last calls on them have ended, and the channel closes with the last connection.
+   * Retires the channel. Its connections close when the last calls on them have ended, and the channel closes when its last call has ended.
    * grpc-js's `close()` would end running calls if keepalive is on.
    */
   retire(): void {

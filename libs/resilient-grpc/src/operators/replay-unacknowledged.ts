@@ -16,7 +16,7 @@ import { checkOptions, objectProblem, readableOptions, unknownKeyMessages } from
 import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
 import { toSourceInput } from './replay-source.js';
-import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
+import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
 /** Default of `maxUnacknowledged`. */
@@ -137,12 +137,7 @@ const KNOWN_KEYS: Readonly<Record<keyof ReplayOptions<never, never>, true>> = {
   size: true,
   hello: true,
   ackTimeoutMs: true,
-  onError: true,
-  maxAgeMs: true,
-  backoff: true,
-  minHealthyMs: true,
-  scheduler: true,
-  random: true,
+  ...SESSION_KEYS,
 };
 
 function readSettings<Out, In, Id extends ReplayId>(

@@ -29,7 +29,7 @@ import {
   type StreamOperator,
 } from './call-sequence.js';
 import { checkOptions, objectProblem, readableOptions, unknownKeyMessages } from './options.js';
-import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
+import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
 /** Options of `resumable` except `compare`. */
@@ -122,12 +122,7 @@ const KNOWN_KEYS: Readonly<Record<keyof ReadableOptions<never, never>, true>> = 
   compare: true,
   onComplete: true,
   heartbeat: true,
-  onError: true,
-  maxAgeMs: true,
-  backoff: true,
-  minHealthyMs: true,
-  scheduler: true,
-  random: true,
+  ...SESSION_KEYS,
 };
 
 function readSettings<T, C>(

@@ -34,6 +34,16 @@ export function completeResumePace(options: ResumeBackoffOptions): ResumePolicy 
   };
 }
 
+/** Keys that `resumable()` and `replayUnacknowledged()` have in common, besides their own options. */
+export const SESSION_KEYS = {
+  onError: true,
+  maxAgeMs: true,
+  backoff: true,
+  minHealthyMs: true,
+  scheduler: true,
+  random: true,
+} as const;
+
 const BACKOFF_KEYS: Readonly<Record<keyof Backoff, true>> = {
   maxAttempts: true,
   initialBackoffMs: true,

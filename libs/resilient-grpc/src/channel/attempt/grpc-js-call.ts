@@ -11,7 +11,7 @@ import type { MethodDescriptor } from '../../call/method.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { peerOf } from '../quirks/wire-evidence.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { Clock } from '../../time/clock.js';
+import { moment, type Clock } from '../../time/clock.js';
 
 type CallStream = experimental.CallStream;
 type NextCall = Parameters<Interceptor>[1];
@@ -194,7 +194,7 @@ function withDeadline(options: CallOptions | undefined, deadline: number): CallO
   const given = options?.deadline;
   if (Number(given ?? Infinity) === deadline) return options;
   if (deadline !== Infinity && Number(options?.parent?.getDeadline()) === deadline) return options;
-  return { ...options, deadline: given instanceof Date && deadline !== Infinity ? new Date(deadline) : deadline };
+  return { ...options, deadline: given instanceof Date && deadline !== Infinity ? moment(deadline) : deadline };
 }
 
 /** Returns the deadline that grpc-js applies to a call with these options: the earlier one of `deadline` and of that of `parent`. */

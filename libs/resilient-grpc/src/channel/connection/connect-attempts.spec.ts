@@ -49,7 +49,7 @@ describe('ConnectAttempts', () => {
   });
 
   it.each([undefined, 'orders:50051'])(
-    'reports credentials-not-ready if an attempt fails before its channel credentials are ready (server behind a proxy: %s)',
+    'reports credentials-not-ready if an attempt fails before its channel credentials are ready (target of the proxy: %s)',
     async (server) => {
       vi.stubEnv('grpc_proxy', 'http://127.0.0.1:1');
       onTestFinished(() => void vi.unstubAllEnvs());

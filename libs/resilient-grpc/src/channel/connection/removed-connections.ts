@@ -27,16 +27,16 @@ export class RemovedConnections {
   release(): void {
     this.timer?.clear();
     this.timer = undefined;
-    for (const connection of this.held) this.letGo(connection);
+    for (const connection of this.held) this.releaseOne(connection);
   }
 
   private check(clock: Clock): void {
     this.timer = undefined;
-    for (const connection of this.held) if (runningCalls(connection.subchannel) === 0) this.letGo(connection);
+    for (const connection of this.held) if (runningCalls(connection.subchannel) === 0) this.releaseOne(connection);
     if (this.held.size > 0) this.checkLater(clock);
   }
 
-  private letGo(connection: ObservedConnection): void {
+  private releaseOne(connection: ObservedConnection): void {
     this.held.delete(connection);
     connection.unwatchEnd();
     connection.subchannel.unref();

@@ -60,7 +60,7 @@ export function overallTable(sections, { command, minutes }) {
   return [
     ...machineLines(machineOf(sections)),
     `${command}, which took ${minutes.toFixed(0)} minutes`,
-    ...hows(sections),
+    ...methodsOf(sections),
     '',
     ...head.map(text),
     text({ title: '-'.repeat(titleWidth), cells: widths.map((width) => '-'.repeat(width)) }),
@@ -72,7 +72,7 @@ export function overallTable(sections, { command, minutes }) {
  * @param {readonly Section[]} sections
  * @returns {string[]} Methods of measurement, with benchmarks of the same method on one line.
  */
-function hows(sections) {
+function methodsOf(sections) {
   return [...new Set(sections.map(({ how }) => how))].map((how) => {
     const alike = sections.filter((section) => section.how === how).map(({ bench }) => bench);
     return `${alike.join(', ')}: ${how}`;

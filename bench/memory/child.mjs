@@ -85,7 +85,7 @@ export function executeCommands(commands) {
     if (process.connected) process.send?.(message);
   };
   process.on('message', (/** @type {{ id: number, command: string, given: object }} */ { id, command, given }) => {
-    answer(commands[command], given).then(
+    answer(commands, command, given).then(
       (value) => {
         reply({ id, value });
       },
@@ -97,10 +97,12 @@ export function executeCommands(commands) {
 }
 
 /**
- * @param {Command | undefined} command
+ * @param {Readonly<Record<string, Command>>} commands
+ * @param {string} name
  * @param {object} given
  */
-async function answer(command, given) {
-  if (command === undefined) throw new Error('unknown command');
+async function answer(commands, name, given) {
+  const command = commands[name];
+  if (command === undefined) throw new Error(`expected one of ${Object.keys(commands).join(', ')}, got ${name}`);
   return command(given);
 }

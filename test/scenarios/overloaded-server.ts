@@ -16,7 +16,7 @@ const COUNTED_LOAD = '5 ms of CPU ×10';
 const LOADS = {
   '5 ms of CPU ×3': { work: 'sync:5', factor: 3 },
   '5 ms of CPU ×10': { work: 'sync:5', factor: 10 },
-  // With shorter handlers, the share depends mainly on how fast the machine refuses calls.
+  // With handlers shorter than 2 ms, goodput depends mainly on how fast the machine refuses calls.
   '2 ms of CPU ×10': { work: 'sync:2', factor: 10 },
   'pool of 10, limit 16': { work: 'pool:10:50', factor: 10, options: { maxConcurrentCalls: 16 } },
   'pool of 10, adaptive limit': { work: 'pool:10:50', factor: 10, options: { maxConcurrentCalls: 'adaptive' } },

@@ -10,7 +10,7 @@ class Money {
 }
 
 describe('InterceptedMessage', () => {
-  it('returns the original object first, and then copies that no change of an earlier object affects', () => {
+  it('returns the original object on the first take(), and then a copy that changes to earlier objects do not affect', () => {
     const at = new Date(0);
     const create = () => ({
       list: [{ number: 1 }],

@@ -148,7 +148,7 @@ describe('channel replacement', () => {
     },
   );
 
-  it('ends the backoff of a replacement channel once when the current connection ends, and starts an outage if the resulting connection attempt fails', () => {
+  it('ends the backoff of a replacement channel only once, when the current connection ends, and starts an outage if the resulting connection attempt fails', () => {
     const { made, promoted, channel, enter, fail, begin, current } = make();
     begin.credentials();
     fail(1);

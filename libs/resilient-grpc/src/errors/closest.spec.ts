@@ -31,7 +31,7 @@ describe('misspelled', () => {
     ['nameEn', ['nameEs'], undefined],
     ['maxAgee', ['maxAge'], 'maxAge'],
     ['quantities', ['quantity'], undefined],
-  ])('finds the name, if any, that %s misspells in %j: %s', (word, known, expected) => {
+  ])('returns the correct spelling of %s from the list %j, or undefined if there is none: %s', (word, known, expected) => {
     expect(misspelled(word, known)).toBe(expected);
   });
 });

@@ -39,7 +39,7 @@ describe('channelHealth', () => {
 
   it.each([
     ['up within the grace period', 5_000, 1, 1, 'up', undefined],
-    ['up beyond the grace period if no call needs it', 60_000, 0, 0, 'up', undefined],
+    ['up beyond the grace period if no call is waiting and none has failed', 60_000, 0, 0, 'up', undefined],
     ['degraded beyond the grace period if a call is waiting', 5_001, 1, 0, 'degraded', 'not connected yet; calls wait'],
     [
       'degraded beyond the grace period if calls have failed',

@@ -186,7 +186,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(2);
   });
 
-  it('restarts an unimplemented health Watch once when its connection ends while the channel is READY', async () => {
+  it('restarts an unimplemented health Watch only once if its connection ends while the channel is READY', async () => {
     const { enter, end, endConnection, respond, begunAt, clock, readAnswer } = makeWatch();
     await clock.advanceAsync(1);
     end(UNIMPLEMENTED);

@@ -112,8 +112,8 @@ describe('withFieldCheck', () => {
     ['an extra letter', { parcellId: '7' }, 'parcellId → parcelId'],
     ['swapped letters', { parecl_id: '7' }, 'parecl_id → parcelId'],
     ['an extra letter in snake case', { parccel_id: '7' }, 'parccel_id → parcelId'],
-    ['a name of a nested message', { parent_parcel: { parcelId: '6' } }, 'parent_parcel → parentParcel'],
-    ['a name of a repeated field', { lables: ['x'] }, 'lables → labels'],
+    ['a snake-case name of a message field', { parent_parcel: { parcelId: '6' } }, 'parent_parcel → parentParcel'],
+    ['a misspelled name of a repeated field', { lables: ['x'] }, 'lables → labels'],
     ['a string in an integer field', { count: 'many' }, 'count: expected a number, got a string of length 4, sends 0'],
     ['a string in a float field', { weight: '5 kg' }, 'weight: expected a number, got a string of length 4, sends NaN'],
     ['an object in a number field', { count: { value: 5 } }, 'count: expected a number, got an object, sends 0'],
@@ -277,7 +277,7 @@ describe('withFieldCheck', () => {
     ['absent values and functions in fields', { parcelId: null, count: () => 1, weight: undefined, state: undefined }],
     ['a class instance', new Entity()],
     ['an Any', { '@type': 'shop.v1/Parcel', parcel_id: '7' }],
-    ['names of other generators', { $typeName: 'x', _unknownFields: [] }],
+    ['keys that other code generators add', { $typeName: 'x', _unknownFields: [] }],
     [
       'correct nested values',
       {
@@ -365,7 +365,7 @@ describe('withFieldCheck', () => {
     ]);
   });
 
-  it('reports nothing for a serializer that sends the unknown key or the wrong value', () => {
+  it('reports nothing for a serializer that sends unknown keys and values of the wrong type', () => {
     const serialize = (message: object) => Buffer.from(JSON.stringify(message));
     const { checked, problems } = make({ serialize });
     expect(String(checked({ parcel_id: '7', count: 'many' }))).toBe('{"parcel_id":"7","count":"many"}');
@@ -373,7 +373,7 @@ describe('withFieldCheck', () => {
   });
 
   it.each([undefined, null, {}, { type: { name: 'Parcel' } }, { fileDescriptorProtos: [] }, class GeneratedMessage {}])(
-    'only serializes if the definition of the message type is %s, which has no descriptor',
+    'serializes without a field check if the definition of the message type is %s, which has no descriptor',
     (requestType) => {
       const { checked, problems, serialize } = make({
         typeOf: () => messageTypeOf({ path: '/shop.v1.Parcels/Send', requestType }, 'request'),
@@ -478,7 +478,7 @@ describe('withFieldCheck', () => {
     expect(problems()).toEqual([`${'parentParcel.'.repeat(5)}parcel_id → parcelId`]);
   });
 
-  it('examines 50 messages, including nested ones', () => {
+  it('examines at most 50 messages, including nested ones, per message of a call', () => {
     const { checked, problems } = make();
     const byName = { a: {}, b: {}, c: {} };
     const time = { nanos: 1 };
@@ -491,7 +491,7 @@ describe('withFieldCheck', () => {
     expect(problems()).toEqual([`${'parentParcel.'.repeat(4)}parcel_id → parcelId`]);
   });
 
-  it('leaves the error for a message that contains itself to the serializer', () => {
+  it('lets the serializer throw its own error if a message contains itself', () => {
     const { checked, problems } = make();
     const message: Record<string, unknown> = {};
     message['parentParcel'] = message;
@@ -499,7 +499,7 @@ describe('withFieldCheck', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('throws the error of the serializer', () => {
+  it('throws the error of the serializer if the serializer rejects the message', () => {
     const { checked, problems } = make();
     for (const value of ['2026-01-01', 5, true])
       expect(() => checked({ sentAt: value })).toThrow('sentAt: object expected');
@@ -509,7 +509,7 @@ describe('withFieldCheck', () => {
     expect(() => checked({ labels: 'x', parcel_id: '7' })).toThrow('array expected');
   });
 
-  it('runs the getter of a field only as often as the serializer, so that the message is the same', () => {
+  it('runs the getter of a field no more often than the serializer alone does, so that the sent bytes are the same', () => {
     const counting = () => {
       let reads = 0;
       return {
@@ -543,7 +543,7 @@ describe('withFieldCheck', () => {
     expect(problems()).toEqual(['parcel_id → parcelId', 'count: expected a number, got a string of length 4, sends 0']);
   });
 
-  it('reports a field later if the events are not wanted yet', () => {
+  it('reports a field in the first message after events are enabled, even if earlier messages contained the field', () => {
     const { checked, events, problems } = make();
     events.wanted = false;
     checked({ parcel_id: '7' });

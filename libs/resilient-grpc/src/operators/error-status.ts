@@ -71,7 +71,7 @@ export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): Attempt
  */
 export function failureReason(error: unknown): FailureReason | undefined {
   if (isGrpcCallError(error)) return error.reason;
-  // A `deadline` or `idleTimeout` inside a factory or `retryBackoff` bounds one of several calls.
+  // If `deadline` or `idleTimeout` is applied inside an operator that repeats calls, its timeout ends one call of several.
   if (isDeadlineError(error)) return 'attempt-timeout';
   if (isIdleTimeoutError(error)) return 'stream-idle';
   if (isCircuitOpenError(error)) return 'circuit-open';

@@ -238,7 +238,7 @@ describe('replay session at shutdown', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('fails a replay session if its call ends during the shutdown before all messages that an Observable pushed are sent', async () => {
+  it('fails a replay session if its call ends during the shutdown while messages from an Observable are unsent', async () => {
     const { server, ends } = await startPushed();
     server.call.ack(1, 2);
     await turn();
@@ -256,7 +256,7 @@ describe('replay session at shutdown', () => {
     ]);
   });
 
-  it('fails a replay session if the shutdown starts during a backoff and messages that an Observable pushed are not sent', async () => {
+  it('fails a replay session if the shutdown starts during a backoff while messages from an Observable are unsent', async () => {
     const server = new MemorySessions(false);
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);
@@ -500,7 +500,7 @@ describe('scope of a replay session', () => {
     },
   );
 
-  it('fails a replay session that its host completes during a backoff if messages are unacknowledged, and completes the session if none are', async () => {
+  it('fails a replay session with unacknowledged messages if its host completes it during a backoff, and completes a session without unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -514,7 +514,7 @@ describe('scope of a replay session', () => {
     expect(other.ends).toEqual(['complete']);
   });
 
-  it('fails a replay session that its host completes at the start of a call if messages are unacknowledged, and completes the session if none are', async () => {
+  it('fails a replay session with unacknowledged messages if its host completes it at the start of a call, and completes a session without unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();

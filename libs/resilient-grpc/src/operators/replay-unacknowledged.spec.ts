@@ -271,7 +271,7 @@ describe('buffer limits', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails the replay session if more than 1 MiB follows a message that exceeds maxUnacknowledgedBytes', async () => {
+  it('queues up to maxUnacknowledged messages from an Observable if maxUnacknowledged exceeds 1,000, and fails the replay session if more than 1 MiB is queued after a message that exceeds maxUnacknowledgedBytes', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
@@ -289,7 +289,7 @@ describe('buffer limits', () => {
     expect(ends).toMatchObject([{ reason: 'source-too-fast' }]);
   });
 
-  it('accepts a burst of maxUnacknowledged messages and a full buffer from an Observable before the call reads', async () => {
+  it('accepts maxUnacknowledged messages plus a full buffer of 1,000 messages from an Observable before the server reads', async () => {
     const server = new MemorySessions(false);
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);

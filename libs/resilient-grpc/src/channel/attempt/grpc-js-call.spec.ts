@@ -67,7 +67,7 @@ it.each<[string, CallOptions['deadline'], unknown]>([
   ['a Date instead of a later Date', new Date(NOW + 900), new Date(NOW + 500)],
   ['a number instead of a later number', NOW + 900, NOW + 500],
   ['a number if the caller gave none', undefined, NOW + 500],
-])('passes the earlier deadline of a timeout to interceptors as %s', (_, given, expected) => {
+])('passes the deadline that results from a timeout to interceptors as %s', (_, given, expected) => {
   expect(create(NOW + 500, given === undefined ? undefined : { deadline: given }).seen.deadline).toEqual(expected);
 });
 
@@ -94,7 +94,7 @@ it.each<[string, number, CallOptions, boolean]>([
     { parent: parentUntil(NOW), propagate_flags: propagate.CANCELLATION },
     true,
   ],
-])('starts the call of its interceptors only before both deadlines: %s', async (_, deadline, options, isStarted) => {
+])('starts a call with interceptors only before its own deadline and the propagated deadline of its parent: %s', async (_, deadline, options, isStarted) => {
   let started = false;
   const channelCall = { start: () => (started = true), startRead: () => undefined, cancelWithStatus: () => undefined };
   const channel = { createCall: () => channelCall } as unknown as Channel;

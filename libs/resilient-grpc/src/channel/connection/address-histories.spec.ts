@@ -81,7 +81,7 @@ describe('released connection', () => {
 describe('connection with a GOAWAY before the first response', () => {
   function goAway(made: ReturnType<typeof make>, code = 0) {
     const { clock, histories } = made;
-    // Safe: the code under test only listens for their events.
+    // Safe: the code under test only listens for the events of the socket and the session.
     const socket = new EventEmitter() as unknown as Socket;
     const session = new EventEmitter() as unknown as WatchedSession & EventEmitter;
     histories.connected(ADDRESS, socket);

@@ -277,7 +277,7 @@ describe('address updates of an idle channel', () => {
     ['the last applied addresses', undefined, ['a']],
     ['pending addresses', ['b'], ['b']],
     ['the last applied addresses instead of a pending empty result', [], ['a']],
-  ])('applies %s again after released()', (_, pending, expected) => {
+  ])('applies %s on resume() after released()', (_, pending, expected) => {
     let isIdle = false;
     const { applied, updates, report } = make(undefined, { isIdle: () => isIdle });
     report('a');

@@ -368,7 +368,7 @@ describe('endBackoff()', () => {
 });
 
 describe('backoffEndsAt()', () => {
-  it('backoffEndsAt() returns the start time of the next attempt to connect, or undefined if no connection is in backoff', async () => {
+  it('returns the start time of the next attempt to connect from backoffEndsAt(), or undefined if no connection is in backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = openWatched(peer.address);
@@ -566,7 +566,7 @@ describe('enterIdle()', () => {
     return result;
   }
 
-  it('closes the connections without calls, keeps the running call, and connects again for the next call', async () => {
+  it('closes the connections without calls after enterIdle(), keeps the running call, and connects again for the next call', async () => {
     const peers = [await startPeer(), await startPeer(), await startPeer()];
     const target = `ipv4:${peers.map(({ address }) => address).join(',')}`;
     const { channel, seen, policy } = openWatched(target, { round_robin: {} });
@@ -670,7 +670,7 @@ describe('connections of a channel', () => {
 });
 
 describe('external service config', () => {
-  // The name has a number if the process has registered the policy of another copy of this library.
+  // The policy name has a numeric suffix if the process has registered the policy of another copy of this library.
   const INTERNAL = /load-balancing policy nestjs_resilient_grpc(_\d+)? is internal to nestjs-resilient-grpc/;
 
   /** Opens another channel to `peer` in the same process. */

@@ -178,7 +178,7 @@ export function supported(policy: Policies[number]): Policies[number] {
   return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[LEAST_REQUEST_POLICY_NAME] };
 }
 
-/** True if `name` starts like the names of the policies that this library registers for internal use. */
+/** True if `name` has the prefix of the policies that this library registers for internal use. */
 export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }
@@ -569,8 +569,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.handover?.stop();
     this.owner?.dependencies.refresh?.stop();
     this.releaseConnections();
-    // Calls of an idle or closed channel have ended. After a change to another policy, calls on these connections may still run. grpc-js
-    // lets them finish only if keepalive is off.
+    // An idle or closed channel has no running calls. After a change to another policy, calls may still run on the removed connections.
+    // When these connections are released, grpc-js lets the calls finish only if keepalive is off.
     this.removed.release();
     const { owner } = this;
     this.owner = undefined;

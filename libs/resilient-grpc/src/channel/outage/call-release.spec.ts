@@ -158,7 +158,7 @@ describe('CallRelease', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('sends only the lost calls at a limited pace if there was no outage, and the other waiting calls at once', () => {
+  it('sends lost calls at a limited pace and all other waiting calls immediately if there was no outage', () => {
     const { clock, release, released } = make(600, (number) => ({ rateLimited: number % 2 === 0 }));
     release.begin(false);
     clock.advance(0);
@@ -170,7 +170,7 @@ describe('CallRelease', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('does not change the pace of lost calls when calls that are not paced end', () => {
+  it('does not change the pace of lost calls when unpaced calls end', () => {
     const { clock, release, released } = make(600, (number) => ({ rateLimited: number > 300 }));
     const withoutAnswers = make(300, () => ({ rateLimited: true }));
     for (const one of [release, withoutAnswers.release]) one.begin(false);
@@ -181,7 +181,7 @@ describe('CallRelease', () => {
     expect(released).toHaveLength(300 + withoutAnswers.released.length);
   });
 
-  it('sends waiting calls that have less time left than a call usually takes if there was no outage', () => {
+  it('sends waiting calls without an outage, even if they have less time left than a call usually takes', () => {
     const { clock, release, released, waiting, load } = make(4, (number) => ({
       deadline: Date.UTC(2026, 0, 1) + (number === 3 ? 0 : 30),
     }));
@@ -212,12 +212,12 @@ describe('CallRelease', () => {
     expect(released).toHaveLength(400);
   });
 
-  describe('of calls with little time left after an outage', () => {
+  describe('calls with little time left after an outage', () => {
     const slow = '/orders.v1.Orders/Export';
     const epoch = Date.UTC(2026, 0, 1);
 
     /**
-     * Releases calls without a deadline for 200 ms; each is answered after `latencyMs`. Then releases a call of each method with 250 ms
+     * For 200 ms, releases calls that have no deadline; each is answered after `latencyMs`. Then releases a call of each method with 250 ms
      * left, and returns which of them were sent within 240 ms. Before the outage, the fast method took 5 ms, and the slow one 300 ms.
      */
     function sentWith(latencyMs: number): readonly (string | undefined)[] {
@@ -242,11 +242,11 @@ describe('CallRelease', () => {
       return released.filter(({ number }) => number > 40).map(({ waiter }) => waiter.path);
     }
 
-    it('sends the calls of slow and fast methods while responses take as long as before', () => {
+    it('sends calls with little time left, of slow and fast methods, if responses are as fast as before the outage', () => {
       expect(sentWith(5)).toEqual([slow, PATH]);
     });
 
-    it('skips the calls whose responses would be late while responses are slower than before', () => {
+    it('skips calls that would miss their deadlines if responses are slower than before the outage', () => {
       expect(sentWith(40)).toEqual([PATH]);
       expect(sentWith(1_000)).toEqual([]);
     });
@@ -506,7 +506,7 @@ describe('release without free streams', () => {
     expect(released).toHaveLength(1_000);
   });
 
-  it('keeps the release pace while the stream limit stops the release, and sends no burst after the limit is raised', () => {
+  it('keeps the release paced while the stream limit slows it, and sends no burst after the limit is raised', () => {
     const { clock, channel, release, released, load } = make(5_000);
     load.answered(5, PATH);
     channel.freeStreams = 1;
@@ -545,7 +545,7 @@ describe('release without free streams', () => {
     expect(released).toHaveLength(35);
   });
 
-  it('sends lost calls at their pace while calls that are not paced use the remaining free streams', () => {
+  it('sends lost calls at their pace while unpaced calls use the remaining free streams', () => {
     const { clock, channel, release, released, push } = make(100, (number) => ({ rateLimited: number <= 100 }));
     for (let number = 101; number <= 400; number++) push(number);
     channel.freeStreams = 0;
@@ -564,7 +564,7 @@ describe('release without free streams', () => {
     expect(lost).toBeLessThan(25);
   });
 
-  it('sends a waiting call that is not paced as soon as a stream is free, while lost calls wait for their turn', () => {
+  it('sends an unpaced call as soon as a stream is free, while lost calls wait for their turn', () => {
     const { clock, channel, release, released, push } = make(10, (number) => ({ rateLimited: number <= 10 }));
     release.begin(false);
     clock.advance(10);

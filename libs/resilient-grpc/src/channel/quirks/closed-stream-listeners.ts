@@ -20,7 +20,7 @@ export function removeClosedStreamListeners(session: Partial<Pick<ClientHttp2Ses
 
 /** Removes all listeners. The other listeners of this 'close' event still run. */
 function forget(this: ClientHttp2Stream): void {
-  // A 'removeListener' listener would be called for each other listener, which is slow. The stream's own `removeAllListeners` is slow, too,
+  // A 'removeListener' listener would be called for every other listener that is removed, which is slow. The stream's own `removeAllListeners` is slow, too,
   // because it checks whether the stream is still being read.
   EventEmitter.prototype.removeAllListeners.call(this, 'removeListener');
   EventEmitter.prototype.removeAllListeners.call(this);

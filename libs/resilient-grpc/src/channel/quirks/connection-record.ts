@@ -71,8 +71,8 @@ export function isQueued(stream: StreamState): boolean {
 /**
  * Records `stream` as never sent if a reset removed it from the queue. Must be called immediately after this side reset the stream,
  * and only if the stream was queued before the reset. Before a reset, Node sends all data that can be sent. nghttp2 then drops a request
- * that is still queued; otherwise, it tracks the stream until the reset is sent. Inside an event of the same session, Node postpones the
- * reset, so the state of the stream proves nothing.
+ * that is still queued; otherwise, it tracks the stream until the reset is sent. Must not be called inside an
+ * event of the same session: Node then postpones the reset, so the state of the stream does not show whether the request was sent.
  */
 export function recordResetInQueue(stream: StreamState): void {
   if (stream.closed && !stream.destroyed && stream.state.state === IDLE) unprocessedStreams.set(stream, 'never-sent');

@@ -15,7 +15,7 @@ function makeReport(): { readonly report: SeamReport; readonly reports: Untested
 }
 
 describe('SeamReport', () => {
-  it('reports missing private names only for the first object of a kind per process, and reports no path that reaches null', () => {
+  it('reports missing private names only for the first object of a kind per process, and does not report a name whose path contains null', () => {
     const { report, reports } = makeReport();
     report.check('spec channel', { inner: { pool: { empty: 1 }, name: null }, gone: { socket: null }, [STATE]: {} });
     report.check('spec channel', {});

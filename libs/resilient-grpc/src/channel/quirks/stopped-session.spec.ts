@@ -69,7 +69,7 @@ describe('isStopped()', () => {
     await once(session, 'close');
   });
 
-  it('does not search the symbols of an HTTP/2 session if it has checked another session', async () => {
+  it('does not search the symbols of an HTTP/2 session if isStopped() has already checked another session', async () => {
     const server = createServer();
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');

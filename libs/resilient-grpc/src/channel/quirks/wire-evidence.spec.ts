@@ -6,9 +6,9 @@ import { expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
 import { isWithoutStream, mayCreateStream } from './wire-evidence.js';
 
-// Runs on the installed grpc-js. It must fail on a version without the private names.
+// This test uses the installed grpc-js. It must fail on a version without the private names that wire-evidence.ts reads.
 
-it('distinguishes a call of a channel that has a stream from one that may still create its stream', async () => {
+it('distinguishes a channel call that has a stream from a channel call that may still create its stream', async () => {
   const http2 = createServer();
   const accepted: Socket[] = [];
   const tcp = createTcpServer((socket) => accepted.push(socket.on('error', () => undefined)));

@@ -66,7 +66,7 @@ async function startAttempt(client: ClientContext, sent: AttemptRequest[]) {
   return attempt;
 }
 
-it('reports the wait for a stream as ended when the attempt starts, so that a paced release does not count it as a call without a response', async () => {
+it('reports the wait for a stream as ended when the attempt starts, so that a paced release does not count the wait as a call without a response', async () => {
   const clock = new VirtualClock();
   const { streams, ended, client } = startRelease(clock);
   const sent: AttemptRequest[] = [];

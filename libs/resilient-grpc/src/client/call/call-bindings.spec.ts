@@ -58,13 +58,13 @@ describe('parent of a call', () => {
     expect(parent.getMaxListeners()).toBe(EventEmitter.defaultMaxListeners + 1);
   });
 
-  it("does not limit the listeners of a parent without Node's leak warning", () => {
+  it("does not change the listener limit of a parent if Node's leak warning is disabled", () => {
     const parent = new EventEmitter().setMaxListeners(0);
     bind(parent);
     expect(parent.getMaxListeners()).toBe(0);
   });
 
-  it('ends the calls that are bound to a parent when it is cancelled, except those that another call ends first', () => {
+  it('ends the calls of a cancelled parent, except calls that were unbound before or are unbound by the end of another call', () => {
     const parent = new EventEmitter();
     const calls = [bind(parent), bind(parent, () => calls[2]?.unbind?.()), bind(parent), bind(parent)];
     calls[0]?.unbind?.();

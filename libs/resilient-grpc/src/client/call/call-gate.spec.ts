@@ -214,7 +214,7 @@ describe('permits of a call', () => {
     expect(transport.waiters.size).toBe(1);
   });
 
-  it('fails a call that the channel releases after its deadline, without an attempt', () => {
+  it('fails a call that the channel releases after its deadline, and makes no attempt', () => {
     const { clock, transport, limit, begin, failures } = setUp();
     transport.ready = false;
     begin({ timeoutMs: 1_000 });

@@ -581,7 +581,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedged attempt', { hedgingDelayMs: 60_000 }],
-  ])('fails a call when a drain begins if the call waits for %s that is due after the drain', async (_what, plan) => {
+  ])('fails a call at the start of a drain if the call waits for %s that is due after the drain', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
@@ -629,7 +629,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await report).toMatchObject({ finished: 1, cancelled: 0, durationMs: 2_000 });
   });
 
-  it('fails a call when a second, shorter drain begins if its retry is due after that drain', async () => {
+  it('fails a call at the start of a second, shorter drain if the retry of the call is due after that drain', async () => {
     const world = new World();
     world.begin({ ...UNARY, safe: true });
     world.transport.open[0]!.end(ENDS['busy, retry in 2 s']);

@@ -171,7 +171,7 @@ describe('drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('counts a call whose retry is due after the drain as failed, or as ended if its onDrain is fail', async () => {
+  it("counts a call as failed if its retry is due after the drain, but as ended if its onDrain is 'fail'", async () => {
     const { registry, calls } = make(2);
     for (const call of calls) {
       call.failBackoff = () => {
@@ -194,7 +194,7 @@ describe('drain', () => {
 });
 
 describe('endStreams', () => {
-  it('completes the streams with onDrain complete on endStreams(), keeps other calls running, and counts the completed streams in the report of the next drain', async () => {
+  it("completes streams (onDrain: 'complete') on endStreams(), keeps other calls running, and counts the completed streams in the report of the next drain", async () => {
     const { registry, clock, calls, ended } = make(3);
     calls[0]!.onDrain = 'complete';
     expect(registry.areStreamsEnding).toBe(false);

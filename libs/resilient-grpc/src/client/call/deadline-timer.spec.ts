@@ -4,7 +4,7 @@ import type { Timer } from '../../time/clock.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { DeadlineTimer } from './deadline-timer.js';
 
-/** A clock whose wall clock can be set, and whose timers last 24 days at most and fire `earlyMs` early, as Node's. */
+/** A clock whose wall clock can be set, and whose timers last 24 days at most and fire `earlyMs` early, like Node's timers. */
 class SettableClock extends VirtualClock {
   stepMs = 0;
   earlyMs = 0;
@@ -30,7 +30,7 @@ function start(ms: number, earlyMs = 0) {
 it.each([
   ['back', -20_000],
   ['forward', 20_000],
-])('ends a call after its time even if the wall clock is set %s', (_, stepMs) => {
+])('ends a call when its time has elapsed on the monotonic clock, even if the wall clock is set %s', (_, stepMs) => {
   const { clock, passed } = start(1_000);
   clock.advance(300);
   clock.stepMs = stepMs;

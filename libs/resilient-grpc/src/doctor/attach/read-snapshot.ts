@@ -30,13 +30,14 @@ export async function readSnapshot({ url, headers }: Dashboard): Promise<Snapsho
     finding: [`${url.href} ${message}`, remedy],
   });
   let response: IncomingMessage;
-  let body: string;
+  let body: string | undefined;
   try {
     response = await get(snapshotUrl(url), headers);
     body = await textOf(response);
   } catch (error) {
     return failed(`is unreachable: ${oneLine(causeOf(error))}`, UNREACHABLE);
   }
+  if (body === undefined) return failed(`sends more than ${String(MAX_BYTES)} bytes, the maximum of a snapshot`, WRONG_PATH);
   const { statusCode: status = 0 } = response;
   const { location, 'content-type': type = 'no content type' } = response.headers;
   if (status === 401 || status === 403) return failed(`requires credentials (${String(status)})`, CREDENTIALS);
@@ -79,12 +80,13 @@ function get(url: URL, headers: Dashboard['headers']): Promise<IncomingMessage> 
   });
 }
 
-async function textOf(response: IncomingMessage): Promise<string> {
+/** Returns the body of `response`; `undefined` if it exceeds the maximum. */
+async function textOf(response: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > MAX_BYTES) throw new Error(`the response has more than ${String(MAX_BYTES)} bytes`);
+    if (bytes > MAX_BYTES) return undefined;
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

@@ -51,7 +51,7 @@ describe('AdaptiveLimit', () => {
   it.each([
     [2, 21],
     [3, 18],
-  ])('counts %i refused calls out of 20, and sets the adaptive limit to %i', (refused, expected) => {
+  ])('adjusts the adaptive limit after %i of 20 calls are refused (new limit: %i)', (refused, expected) => {
     const limit = makeLearned();
     recordCalls(limit, refused, 0, 'refused');
     expect(recordCalls(limit, 20 - refused, 50)).toBe(expected);
@@ -86,7 +86,7 @@ describe('AdaptiveLimit', () => {
     expect(recordCalls(limit, 2_000, 150)).toBeGreaterThan(20);
   });
 
-  it('does not accept a latency as the service time if it falls with the load', () => {
+  it('does not accept a latency as the service time if the latency falls with the load', () => {
     const limit = makeLearned();
     // A pool of 5 workers: latency is proportional to the number of concurrent calls.
     for (let i = 0; i < 3_000; i++) limit.record(10 * limit.current, limit.current, 'served');

@@ -545,7 +545,7 @@ describe('call aborted by a server shutdown', () => {
   );
 
   it.each(STATUSES)(
-    'reports a server status for the status of a shutdown if the server sent no GOAWAY: %s %s',
+    'reports a server status, not a lost connection, if the status of a server shutdown arrives without a GOAWAY: %s %s',
     (code, details) => {
       expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goawayCode: undefined } })).toMatchObject({
         kind: 'server',

@@ -214,7 +214,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('replaces only hedged attempts that reached no server if the inbound call is a retry', () => {
+  it('replaces a failed hedged attempt that serves an inbound retry only if the attempt reached no server', () => {
     const inChain = gates({ inRetryChain: true });
     expect(last(inChain, ended(10, 'server'))).toMatchObject({ action: 'fail', because: 'retry-chain' });
     expect(last(inChain, 100, ended(110, 'connection-lost'))).toMatchObject({ action: 'wait', because: 'retry-chain' });

@@ -153,12 +153,12 @@ describe('OverloadQueue in a simulated process', () => {
       }
     }
     expect(wronglyFailed).toBe(0);
-    // Bursts exceed the capacity briefly. The time of calls that cannot be served in time is used for other calls.
+    // Bursts exceed the capacity briefly. The queue refuses calls that cannot be served in time, and uses their time for other calls.
     expect(failed.with).toBeLessThan(0.8 * failed.without);
   });
 
   it.each([0.9, 1.2, 3])(
-    'refuses the same calls whether the overload queue decides before or after their requests are read, at %s times the capacity',
+    'refuses the same calls whether the overload queue decides before or after their requests are read (load: %s times the capacity)',
     (factor) => {
       for (let seed = 1; seed <= 100; seed++) {
         const load = randomLoad(seededRandom(seed), factor);
@@ -194,7 +194,7 @@ describe('OverloadQueue in a simulated process', () => {
     expect(late).toBeLessThan(0.0025 * CAPACITY);
   });
 
-  it('limits the latency of calls served in time to 130 ms after 2.5 s of overload', () => {
+  it('keeps the latency of calls that are served in time below 130 ms after 2.5 s of overload', () => {
     const load = steadyLoad(3);
     const ends = new Map<Arrival, number>();
     const results = serveWithQueue(load, (arrival, now) => ends.set(arrival, now));

@@ -69,7 +69,7 @@ describe('releaseDemand', () => {
       0,
     ],
     [
-      'a rate of all calls per step if responses are not slow and the usual latency exceeds the time left',
+      'the rate that sends all calls in one step if responses are not slow and the usual latency exceeds the time left',
       calls(100, 50),
       { usualLatency: () => 50 },
       10,

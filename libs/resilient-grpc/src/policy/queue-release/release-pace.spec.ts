@@ -232,7 +232,7 @@ describe('ReleasePace', () => {
     expect(pace.delayMs).toBe(0);
   });
 
-  it('reports slow responses after each step with responses', () => {
+  it('reports whether responses were slow in the last step that had responses', () => {
     const pace = new ReleasePace(USUAL);
     const after = (latencyMs: number | undefined, step: number): boolean => {
       if (latencyMs !== undefined) pace.answered(latencyMs, USUAL_MS, step * 100 - 50);
@@ -270,7 +270,7 @@ describe('ReleasePace', () => {
   it.each<[string, number, (pace: ReleasePace) => void]>([
     ['a response to', 62.5, (pace) => pace.answered(10, USUAL_MS, 50)],
     ['a failure of', 30, (pace) => pace.failed(50)],
-  ])('increases the release pace in the step that follows %s the only call in flight', (_, perSecond, end) => {
+  ])('increases the release pace in the second step after %s the only call in flight', (_, perSecond, end) => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     end(pace);

@@ -175,7 +175,7 @@ describe('resume backoff', () => {
     ]);
   });
 
-  it('delays a resume after a call that reached its maximum age only if the call was short', () => {
+  it('delays a resume after the maximum age of a call only if the call was short', () => {
     const aged = { failure: undefined, aged: true };
     expect(decide(ended({ ...aged, livedMs: 5_000 }))).toMatchObject({ delayMs: 0 });
     expect(decide(ended({ ...aged, livedMs: 4_999 }))).toMatchObject({ delayMs: 100 });
@@ -255,7 +255,7 @@ describe('resume limits', () => {
     expect(decideAll([...calls, ended({ failure: INTERNAL })]).at(-1)).toBe('poison');
   });
 
-  it('counts calls that failed without progress against the maxAttempts of a resumable stream', () => {
+  it('ends a resumable stream after maxAttempts consecutive calls that failed without progress', () => {
     const progress = ended({ progressed: true });
     const maxAttempts = 3;
     expect(decideAll([ended(), ended(), ended()], { maxAttempts })).toEqual([100, 200, 'attempts-exhausted']);
@@ -269,7 +269,7 @@ describe('resume limits', () => {
     ]);
   });
 
-  it('does not count a call that ended cleanly without progress against the maxAttempts of a resumable stream, and resets the count only if the call was long', () => {
+  it('keeps the attempt count of a resumable stream after a short call that ended cleanly without progress, and resets the count after a long one', () => {
     const clean = ended({ failure: undefined });
     expect(decideAll([ended(), clean, clean, ended()], { maxAttempts: 2 })).toEqual([
       100,

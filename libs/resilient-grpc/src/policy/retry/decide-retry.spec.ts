@@ -241,7 +241,7 @@ describe('final attempt', () => {
       'committed',
     ],
     [
-      'a call whose response was cut off if the method is not safe',
+      'a cut-off response of a method that is not safe',
       { verdict: verdict('committed', { connectionLost: true }), policy: undefined },
       'not-safe-to-repeat',
     ],
@@ -266,7 +266,7 @@ describe('final attempt', () => {
       'local',
     ],
     [
-      'a call whose credentials failed if the method is not safe',
+      'a credentials failure of a method that is not safe',
       { verdict: verdict('local', { details: 'Getting metadata from plugin failed with error: no' }), ...unsafe },
       'local',
     ],

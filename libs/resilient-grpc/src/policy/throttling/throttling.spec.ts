@@ -82,7 +82,7 @@ describe('DefaultBudget', () => {
       expect(budget.tokens(20_000)).toBe(10);
     });
 
-    it('allows only two retries of attempts that failed with a server status if two concurrent calls exceeded their deadlines', () => {
+    it('allows only two retries of attempts with a server status after two concurrent calls exceeded their deadlines', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(900);
       stall(budget, 2);

@@ -139,7 +139,7 @@ describe('streamIdleTimeoutMs', () => {
     expect(wire.status).toMatchObject({ code: StatusCode.UNAVAILABLE });
   });
 
-  it('does not count time during which the process was blocked toward the idle time of a stream', async () => {
+  it('measures the idle time of a stream without the time in which the process was blocked', async () => {
     const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
     serve('server-stream', () => NEVER);
     await clock.advanceAsync(500);
@@ -197,7 +197,7 @@ describe('deadline', () => {
 });
 
 describe('epoch time without fractions', () => {
-  it('ends a call with DEADLINE_EXCEEDED if grpc-js ends it up to 1 ms before its deadline on the monotonic clock', () => {
+  it('reports DEADLINE_EXCEEDED for a call that grpc-js cancels at most 1 ms before the deadline of the call on the monotonic clock', () => {
     const { clock, serve } = makeServer();
     clock.advance(0.75);
     const epoch = clock.epoch.bind(clock);
@@ -323,7 +323,7 @@ describe('handler that outlives its call', () => {
     expect(types()).toEqual(['handler-leak']);
   });
 
-  it('does not count time during which the process was blocked toward the age of a handler leak', async () => {
+  it('measures the age of a handler leak without the time in which the process was blocked', async () => {
     const { clock, serve, types } = makeServer({}, 5_000);
     const { wire } = serve('unary', () => new Promise(() => undefined));
     wire.disconnect();
@@ -387,7 +387,7 @@ describe('Observable that outruns its client', () => {
     return { count, reported };
   }
 
-  it('ends a stream whose responses come from an Observable if the client reads none of more than 128 messages', async () => {
+  it('ends the stream of an Observable after more than 128 messages if the client reads none of them', async () => {
     const { count, reported } = await pushMessages(0, 0);
     expect(count).toBeLessThan(140);
     expect(reported.map(({ type }) => type)).toContain('responses-overflow');
@@ -400,7 +400,7 @@ describe('Observable that outruns its client', () => {
     expect(count).toBeLessThan(500);
   });
 
-  it('does not count time during which the process was blocked toward the age of a queued response', async () => {
+  it('measures the age of a queued response without the time in which the process was blocked', async () => {
     const { clock, serve, types } = makeServer();
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);

@@ -138,7 +138,7 @@ describe('ConcurrencyLimit', () => {
     expect([...running.keys()]).toEqual([1]);
   });
 
-  it('serves a call that waits for both limits before its deadline, even if the wall clock steps forward between them', async () => {
+  it('serves a call before its deadline even if the wall clock steps forward while the call waits for the permits of both limits', async () => {
     const { clock, call, codes, finish, running } = makeServer({ max: 2, serverMax: 1 });
     for (let index = 0; index < 4; index++) call(10_000);
     clock.steppedMs = 61_000;

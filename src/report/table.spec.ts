@@ -50,12 +50,12 @@ describe('table', () => {
     ]);
   });
 
-  it('notes that the failed writes were cut off in flight if all were', () => {
+  it('prints "cut off in flight" without a number if all failed writes were cut off in flight', () => {
     const text = table([result('plain'), result('resilient', { unsafeInFlightFailed: 2 })], OUTAGE);
     expect(text).toMatch(/^writes {2}failed .* 2 {2}cut off in flight$/m);
   });
 
-  it('notes how many failed writes were cut off in flight if not all were', () => {
+  it('prints "cut off in flight" with a number if only some failed writes were cut off in flight', () => {
     const text = table([result('plain'), result('resilient', { failedWrites: 3, unsafeInFlightFailed: 2 })], OUTAGE);
     expect(text).toMatch(/^writes {2}failed .* 5 {2}2 cut off in flight$/m);
   });

@@ -22,7 +22,7 @@ describe('LogFollower', () => {
 
   const keys = (): string[] => [...follower.read()].map((line) => line.key);
 
-  it('returns each log line that is appended after the creation of the follower exactly once', () => {
+  it('returns each log line exactly once if the line is appended after the creation of the follower', () => {
     appendFileSync(path, '{"key":"a"}\n{"key":"b"}\n');
     expect(keys()).toEqual(['a', 'b']);
     expect(keys()).toEqual([]);

@@ -103,7 +103,7 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
         ],
       },
     ],
-  ])('ejects an endpoint that fails, and uses the others: %s', async (_name, settings) => {
+  ])('ejects a failing endpoint and uses the others if the client sets %s', async (_name, settings) => {
     vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, settings);
@@ -245,7 +245,7 @@ describe('ejection of endpoints', () => {
   it.each<[string, Reply]>([
     ['fails', FAILED],
     ['does not respond', { never: true }],
-  ])('ejects an endpoint that %s if a callback client makes the calls', async (_, reply) => {
+  ])('evaluates the calls of a callback client, and ejects an endpoint that %s', async (_, reply) => {
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     const callbacks = callbackClient(app);

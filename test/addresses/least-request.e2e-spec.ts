@@ -71,7 +71,7 @@ describe('least_request', () => {
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
     const client = await startClient({ url, loadBalancing: 'least_request', connection: 'warm' });
     // This test makes no unary calls, because the policy would measure their latencies. On a busy machine, one server may have several
-    // times the latency of the other, and the policy would send it fewer streams.
+    // times the latency of the other, and the policy would send fewer streams to the slower server.
     await waitFor(() => readyOf(client) === 2);
     for (const server of servers) server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const echo = client.getService<EchoService>('Echo');

@@ -72,7 +72,7 @@ describe('name whose addresses change', () => {
     await load.stop(60_000);
     expect(load.failed).toEqual([]);
     const before = replicas.all.map(({ calls }) => calls);
-    // These calls run one at a time, because under a concurrent load, some calls have not yet reached their selected server.
+    // These calls run one at a time, because under a concurrent load, the counts would miss calls that have not reached their server.
     for (let call = 0; call < 150; call += 1) await firstValueFrom(app.orders.get({ id: '7' }));
     expect(replicas.all.map(({ calls }, index) => calls - before[index]!)).toEqual([50, 50, 50]);
     expect(ended(events)).toEqual([]);

@@ -163,7 +163,7 @@ describe('service config of a resolver', () => {
     );
   });
 
-  it('reports the cause of a failed connection, not a lookup that fails later, while earlier addresses are in use', async () => {
+  it('reports the cause of failed connections, not the cause of a later lookup failure, while earlier addresses are in use', async () => {
     const server = new ManyListeners();
     const addresses = await server.move(2);
     await server.move(0);

@@ -302,7 +302,7 @@ describe('call that a grpc-js interceptor starts after its channel was replaced'
     ['on the channel on which it was created', false],
     ['after the channel was replaced', true],
   ])('%s', (when, isReplaced) => {
-    it(`ends a callback-client call with CANCELLED, unsent, if it is cancelled before its interceptor starts it ${when}`, async () => {
+    it(`ends a callback-client call with CANCELLED, unsent, if the caller cancels before the interceptor starts the call ${when}`, async () => {
       const { server, callbacks, replace, release } = await startHeld();
       let cancel: (() => void) | undefined;
       const outcome = answer((done) => {
@@ -318,7 +318,7 @@ describe('call that a grpc-js interceptor starts after its channel was replaced'
       expect(server.counts().calls).toBe(1);
     });
 
-    it(`ends a callback-client call with DEADLINE_EXCEEDED, unsent, if its deadline passes before its interceptor starts it ${when}`, async () => {
+    it(`ends a callback-client call with DEADLINE_EXCEEDED, unsent, if the deadline passes before the interceptor starts the call ${when}`, async () => {
       const { server, callbacks, replace, release } = await startHeld();
       const deadline = Date.now() + 5;
       const outcome = answer((done) => callbacks.unary({}, { deadline }, done));

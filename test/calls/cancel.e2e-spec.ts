@@ -170,7 +170,7 @@ describe('abort signal', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  it('ends a call that waits for a connection when its signal aborts', async () => {
+  it('ends a call when its signal aborts while the call waits for a connection', async () => {
     const { server, echo } = await scene();
     await server.stop('kill-connections');
     const controller = new AbortController();

@@ -137,7 +137,7 @@ describe('iterator', () => {
   });
 
   it.each(['serverStream', 'bidi'] as const)(
-    'cancels a %s call on the wire if its `for await` loop breaks',
+    'cancels a %s call on the wire if its `for await` loop exits with `break`',
     async (method) => {
       const { echo, server, client } = await scene();
       server.script(protoName(method), {

@@ -83,7 +83,7 @@ describe('onHeaders and onEnd', () => {
     ['onHeaders throws', 'uncaughtException', { onHeaders: throws }],
     ['onEnd returns a promise that rejects', 'unhandledRejection', { onEnd: rejects }],
     ['onHeaders returns a promise that rejects', 'unhandledRejection', { onHeaders: rejects }],
-  ])('completes a call if its %s, and reports the error as %s', async (_what, event, options) => {
+  ])('completes a call even if its %s, and reports the error as %s', async (_what, event, options) => {
     const thrown: unknown[] = [];
     const note = (error: unknown) => void thrown.push(error);
     const before = process.listeners(event as 'uncaughtException');

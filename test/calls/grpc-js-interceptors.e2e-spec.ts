@@ -21,7 +21,7 @@ import {
 const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
 
 describe('interceptor of grpc-js that calls nextCall twice', () => {
-  it('does not resend a call that the server may have executed if the second call of the interceptor was never sent', async () => {
+  it('does not resend a call that the server may have executed, even though the second call of the interceptor was never sent', async () => {
     const server = await startServer({ scripts: { UnsafeUnary: { never: true } } });
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -115,7 +115,7 @@ describe('request stream with interceptors of grpc-js', () => {
     expect(await toList(echo.clientStream(upTo(3)))).toMatchObject([{ text: '2 4 6' }]);
   });
 
-  it('does not retry a request stream that exceeds the retry buffer if there are interceptors', async () => {
+  it('does not retry a request stream with interceptors if the stream exceeds the retry buffer', async () => {
     const { echo, server } = await startFailingOnce({ 'grpc.per_rpc_retry_buffer_size': 100 }, passing);
     const failure = await failureOf(echo.clientStream(upTo(3)));
     expect(failure).toMatchObject({ code: 14, notRetriedBecause: 'request-not-replayable' });
@@ -139,14 +139,14 @@ describe('interceptor of grpc-js that changes messages in place', () => {
   const received = (server: ScriptedGrpcServer) =>
     server.calls().map(({ requests }) => requests.map((request) => (request as Echo).number));
 
-  it.each(EACH_METHOD)('does not change the data of a %s call that is resent after a GOAWAY', async (method) => {
+  it.each(EACH_METHOD)('applies in-place changes of an interceptor to the original messages of a %s call that is resent after a GOAWAY', async (method) => {
     const { server, proxy, client } = await rejectedByGoaway(doubling);
     await toList(callOf(client.getService<EchoService>('Echo'), method));
     expect(proxy.counters).toMatchObject({ failed: 1, forwarded: 1 });
     expect(received(server)).toEqual([doubled(method)]);
   });
 
-  it.each(EACH_METHOD)('does not change the data of a %s call that is retried', async (method) => {
+  it.each(EACH_METHOD)('applies in-place changes of an interceptor to the original messages in each attempt of a retried %s call', async (method) => {
     const { echo, server } = await scene({
       methods: { [protoName(method)]: { idempotent: true } },
       channelOptions: { interceptors: [doubling] },
@@ -159,7 +159,7 @@ describe('interceptor of grpc-js that changes messages in place', () => {
     expect(received(server)).toEqual([doubled(method), doubled(method), doubled(method)]);
   });
 
-  it.each(EACH_METHOD)('converts the same values for each attempt of a %s call that is retried', async (method) => {
+  it.each(EACH_METHOD)('lets an interceptor convert the original values in each attempt of a retried %s call', async (method) => {
     const converting: Interceptor = (options, next) =>
       new InterceptingCall(next(options), {
         sendMessage: (message: { number: { value: number } | number }, send) => {
@@ -182,7 +182,7 @@ describe('interceptor of grpc-js that changes messages in place', () => {
     expect(received(server)).toEqual([[7], [7]]);
   });
 
-  it.each(['unary', 'serverStream'] as const)('does not change the data of a hedged %s call', async (method) => {
+  it.each(['unary', 'serverStream'] as const)('applies in-place changes of an interceptor to the original messages in each attempt of a hedged %s call', async (method) => {
     const hedgingPolicy = { maxAttempts: 3, hedgingDelay: '0.05s' } as const;
     const { echo, server } = await scene({
       serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
@@ -227,7 +227,7 @@ const caching: Interceptor = (options, next) => {
 };
 
 describe('response without headers from an interceptor of grpc-js', () => {
-  it('does not retry a response stream that has delivered messages', async () => {
+  it('does not retry a response stream that has delivered messages, even if an interceptor forwarded no headers', async () => {
     const server = await startServer({ scripts: { ServerStream: { messages: upTo(2), never: true } } });
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -251,7 +251,7 @@ describe('response without headers from an interceptor of grpc-js', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it.each(['unary', 'serverStream'] as const)('delivers the response of a hedged %s call', async (method) => {
+  it.each(['unary', 'serverStream'] as const)('delivers the response that an interceptor returns without headers for a hedged %s call', async (method) => {
     const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '10s' } as const;
     const { echo, server, client } = await scene({
       serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },

@@ -151,7 +151,7 @@ describe("grpc-js's interceptors", () => {
   );
 
   it.each(['the client', 'a callback client'])(
-    'passes a Date as the deadline of a call of %s to interceptors',
+    'passes a deadline given as a Date unchanged to the interceptors of a call that %s makes',
     async (caller) => {
       const seen: unknown[] = [];
       const reading: Interceptor = (options, next) => {

@@ -447,7 +447,7 @@ describe('GOAWAY', () => {
     expect(server.counts().calls).toBe(last);
   });
 
-  it('reports calls that outlive the grace period of the maximum connection age as connection-lost', async () => {
+  it('reports connection-lost for calls that outlive the grace period of the maximum connection age', async () => {
     const server = await startServer({
       // Long enough for a busy machine to send the call below first.
       serverOptions: { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': 50 },

@@ -22,7 +22,7 @@ function failingCredentials(how: 'synchronously' | 'asynchronously', code?: numb
 describe('credentials that always fail', () => {
   describe.each(['synchronously', 'asynchronously'] as const)('%s', (how) => {
     it.each(EACH_METHOD)(
-      `fails a %s call after all attempts that its policy allows if its credentials fail ${how} with code 14`,
+      `fails a %s call whose credentials fail ${how} with code 14, after all attempts that its policy allows`,
       async (method) => {
         const { echo, server, client } = await scene();
         await client.waitForReady();

@@ -71,14 +71,14 @@ describe.each(HANGING)('a call that waits for %s', (_, settings, name) => {
 
 describe.each(SLOW)('a call that waits for %s', (_, settings) => {
   const ENDS: readonly [string, (client: ResilientGrpcClient, abort: AbortController) => void][] = [
-    ['its signal aborts', (_client, abort) => abort.abort()],
-    ['activeCalls() cancels it', (client) => client.activeCalls()[0]?.cancel()],
+    ['the signal of the call aborts', (_client, abort) => abort.abort()],
+    ['an entry of activeCalls() cancels the call', (client) => client.activeCalls()[0]?.cancel()],
     ['the client drains', (client) => void client.drain({ timeoutMs: 1 })],
     ['the client closes', (client) => client.close()],
   ];
 
   it.each(ENDS)(
-    'reports reachedServer no and never sends an attempt that waits for its metadata if %s',
+    'never sends an attempt that waits for its metadata, and reports reachedServer no, if %s',
     async (_end, end) => {
       const { opened, open } = gate();
       const { echo, server, client } = await scene(settings(opened));
@@ -96,7 +96,7 @@ describe.each(SLOW)('a call that waits for %s', (_, settings) => {
 });
 
 describe('a call that waits for the metadata of a further attempt', () => {
-  it('keeps reachedServer and the record of a failed attempt if the call ends while it waits for the metadata of the next one', async () => {
+  it('keeps reachedServer and the record of a failed attempt if the call ends while it waits for the metadata of the next attempt', async () => {
     let calls = 0;
     const { echo, server } = await scene({ metadata: () => ((calls += 1) === 1 ? TOKEN() : forever()) });
     server.script('Unary', { status: 'UNAVAILABLE' });

@@ -100,7 +100,7 @@ describe('client rates', () => {
     expect(client.column('started').at(-1)).toBe(780);
   });
 
-  it('adds older samples of a client from the server without replacing newer ones', () => {
+  it('adds older samples from the server to a client without replacing newer samples', () => {
     const client = new ClientState('orders', FIELDS);
     client.takeWhole(snapshot());
     client.takeSamples([

@@ -204,7 +204,7 @@ describe('ServerLog', () => {
     expect(stacks).toEqual([error.stack, undefined]);
   });
 
-  it('logs the stack of the latest repeat if its message differs from the last logged message of its cause', () => {
+  it('logs the stack of the latest repeat if the message of the repeat differs from the last logged message of the same cause', () => {
     const { clock, kept, stacks, take } = make();
     const [first, second, third] = [new Error('no row 1'), new Error('no row 2'), new Error('no row 3')];
     for (const error of [first, second, third]) take({ type: 'handler-failed', path, error });

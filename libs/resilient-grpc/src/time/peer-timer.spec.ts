@@ -63,7 +63,7 @@ describe('PeerTimer', () => {
 
   it('does not run the task of a PeerTimer if data that is read in the turn of expiry clears the timer', () => {
     const { clock, firedAt, timer } = make(100);
-    // The last part is running. The timer below fires in the turn in which that part ends, after the timer of the part.
+    // The last part of the time is running. The timer below fires in the turn in which that part ends, after the timer of the part.
     clock.advance(60);
     clock.setTimer(() => timer.clear(), 40);
     clock.advance(1_000);
@@ -90,7 +90,7 @@ describe('PeerTimer', () => {
       clock.block(200);
       clock.advance(200);
     }
-    // Parts of 100 ms take 200 ms each: four are repeated, and four count.
+    // Each part of 100 ms takes 200 ms. The first four parts are measured again, and the next four count toward the time.
     expect(firedAt).toEqual([8 * 200]);
   });
 

@@ -132,6 +132,17 @@ it('neither counts nor sends a stream that starts after endStreams() if the read
   expect([transport.attempts, sink.error.mock.calls, sink.complete.mock.calls]).toEqual([[], [], []]);
 });
 
+it("completes a stream with onDrain 'complete' that starts during a drain after endStreams(), and does not send it", async () => {
+  const { clock, transport, registry, context } = setUp();
+  await registry.endStreams();
+  void registry.drain(1_000);
+  const input = { ...INPUT, given: { metadata: undefined, options: { onDrain: 'complete' as const } } };
+  const sink = { next: () => true, error: vi.fn(), complete: vi.fn() };
+  new ClientCall(context, input, sink).begin();
+  clock.advance(100);
+  expect([transport.attempts, sink.error.mock.calls, sink.complete.mock.calls]).toEqual([[], [], [[]]]);
+});
+
 it("ends a call with CANCELLED and does not send it if a listener of 'call-start' aborts the signal of the call", () => {
   const { clock, transport, events, context } = setUp();
   const abort = new AbortController();

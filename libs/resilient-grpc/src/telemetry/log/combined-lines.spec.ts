@@ -40,7 +40,7 @@ describe('CombinedLines', () => {
     expect(written).toHaveLength(5);
   });
 
-  it('combines excess log lines within a minute into one line with the latest message, its age, and the methods of the others', () => {
+  it('combines excess log lines within a minute into one line with the latest message, the age of that message, and the methods of the other lines', () => {
     const { clock, written, circuit, fill } = make();
     fill();
     for (let i = 1; i <= 20; i++) circuit(`/a.A/M${i}`, 'open');

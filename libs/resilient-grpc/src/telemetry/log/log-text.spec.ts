@@ -36,7 +36,7 @@ describe('stackOf', () => {
   it.each([
     ['message unchanged', (message: string) => message],
     ['message changed after the throw', () => 'other'],
-  ])('excludes forged log lines and terminal colors in an error message from a logged stack (%s)', (_how, now) => {
+  ])('keeps forged log lines and terminal colors of an error message out of the logged stack (%s)', (_how, now) => {
     const message = 'bad name: x\n[Nest] 1 LOG forged\n    at forged\u001b[31m';
     const shown = stackOf(`Error: ${now(message)}`, now(message), `Error: ${message}\n${FRAME}`);
     expect(shown.split('\n').slice(1).join('\n')).toMatch(/^( {4}at [^\u001b]*\n?)+$/);

@@ -125,7 +125,7 @@ describe('outage', () => {
     expect(aboveDebug()).toHaveLength(1);
   });
 
-  it('logs once that the grace period is over, as soon as a call fails for this reason, even if the counts of waiting and failed calls are still 0', () => {
+  it('writes exactly one line about the end of the grace period, when a call fails for this reason, even if the counts of waiting and failed calls are still 0', () => {
     const { clock, calls, outages, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(7_000);
@@ -138,7 +138,7 @@ describe('outage', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('logs an outage without a grace period when it is 1.5 s old', () => {
+  it('logs an outage without a grace period only when the outage is 1.5 s old, even if a call fails earlier', () => {
     const { clock, outages, take, aboveDebug } = make();
     take({ ...OUTAGE, graceMs: 0 });
     outages.graceEnded();

@@ -17,7 +17,7 @@ describe('unsentFieldLine', () => {
     expect(text.includes('keepCase')).toBe(suggestsKeepCase);
   });
 
-  it('writes a problem text that contains line breaks on one line, with its parts as fields', () => {
+  it('writes an unsent field on one line even if its problem contains line breaks, and attaches the client and the event data as fields', () => {
     const line = unsentFieldLine({ ...event, problem: 'expected a\nnumber', sent: '0' }, 'response', {
       client: 'orders',
     });

@@ -27,7 +27,7 @@ describe('CallFaults', () => {
   );
 
   it.each(['get', 'Get', 'Orders/get', 'orders.v1.Orders/get', '/orders.v1.Orders/get', '/orders.v1.Orders/Get'])(
-    'matches a method whose proto name starts with a lowercase letter by the name %s',
+    'matches the name %s in a call fault to a method whose proto name starts with a lowercase letter',
     (method) => {
       const faults = new CallFaults();
       faults.add(refused, { method });

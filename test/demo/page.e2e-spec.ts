@@ -257,7 +257,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         expect(await page.locator('#columns canvas').count()).toBe(3);
         expect(await dashboard.locator('canvas').count()).toBe(3);
         expect((await json('/grpc/snapshot')).clients.map(({ name }: any) => name)).toEqual(['orders']);
-        // Checks the first kill. The third outage within a minute shares the grace period of the first two, so its calls might not wait.
+        // Checks the first kill, because a third outage in a minute shares the grace period of the first two, and its calls might not wait.
         const [down, outage, waiting] = [await sighted('down'), await sighted('outage'), await sighted('waiting')];
         recordTiming(task, 'time from the kill until the page shows an outage, ms', outage - down, { atMost: 1_000 });
         recordTiming(task, 'time from the outage until the page shows waiting calls, ms', waiting - outage, {

@@ -21,7 +21,7 @@ const DRIVER = 'test/docs/drive-readme.mjs';
 /** Tests, some of which leak. The runners run them together with the tests of docs/testing.md. */
 const LEAKING = 'test/docs/leaking.mjs';
 
-// Two tests run at a time. The test timeout exceeds that of a process, so that the process is stopped first.
+// Two tests run at a time. The test timeout exceeds that of a process, so that a hanging process is stopped before its test times out.
 vi.setConfig({ maxConcurrency: 2, testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
 
 let packed: PackedLibrary;

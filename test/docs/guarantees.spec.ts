@@ -11,7 +11,7 @@ const scenarios = await allScenarios();
 /** One guarantee as its page shows it. */
 interface ShownGuarantee {
   readonly promise: string;
-  /** Targets of the explanation and of the test. */
+  /** Targets of the links to the explanation and to the test. */
   readonly links: readonly string[];
   /** Lines such as 'reads failed: 0'. */
   readonly bounds: readonly string[];

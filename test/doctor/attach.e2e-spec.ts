@@ -249,7 +249,7 @@ describe('attach to an unusable URL', () => {
   it.each([
     ['another path of the application', '/grpcs', 'is not a dashboard (404)'],
     ['the path of the snapshot', '/grpc/snapshot', 'is not a dashboard (404)'],
-  ])('suggests the path of the dashboard if attach receives %s', async (_what, path, message) => {
+  ])('suggests writing the URL of the dashboard page if attach receives %s', async (_what, path, message) => {
     const { url } = await startDashboard({});
     const { code, stderr } = await attachOnce(`${url}${path}`);
     expect(code).toBe(1);
@@ -305,7 +305,7 @@ describe('arguments of attach', () => {
     expect(stderr).not.toContain('sesame@');
   });
 
-  it('rejects --json of attach with a JSON document that names the URL of the snapshot', async () => {
+  it('rejects the option --json of attach, and reports the error as a JSON document that names the URL of the snapshot', async () => {
     const { code, stdout, stderr } = await attachOnce('http://127.0.0.1/grpc', '--json');
     expect([code, stderr]).toEqual([2, '']);
     const message = 'has no effect with attach; GET …/snapshot of the dashboard returns JSON';

@@ -175,7 +175,7 @@ describe('TLS', () => {
     expect((await doctor([`localhost:${port}`, '--ca', ca, ...pair])).code).toBe(0);
   });
 
-  it('makes no second connection without TLS if a server rejects the client certificate of the doctor', async () => {
+  it('does not connect again without TLS if a server rejects the client certificate of the doctor', async () => {
     const port = await startServer('server', 'ca');
     const proxy = await FaultProxy.start(`localhost:${port}`);
     onTestFinished(() => proxy.close());

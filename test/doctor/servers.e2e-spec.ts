@@ -130,7 +130,7 @@ describe('other servers', () => {
     expect(withService.of('health').status).toBe('failed');
   });
 
-  it("runs the doctor's keepalive check without a call if the server resets the call", async () => {
+  it("runs the doctor's keepalive check without an open call if the server resets the Watch call of the check", async () => {
     const proxy = await Http2FaultProxy.start(ourServer.url);
     onTestFinished(() => proxy.close());
     proxy.failCalls({ kind: 'reset', code: 'ENHANCE_YOUR_CALM', at: 'headers' }, { method: 'Watch', times: Infinity });

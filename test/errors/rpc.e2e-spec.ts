@@ -150,7 +150,7 @@ describe.each<[name: string, kind: Kind]>([
   ["Nest's gRPC server", 'nest'],
   ['ResilientGrpcServer', 'resilient'],
 ])('failed upstream call on %s', (name, kind) => {
-  it(`hides upstream messages on ${name}, and all upstream codes except three, if relay is not set`, async () => {
+  it(`hides upstream messages on ${name}, and all upstream codes except UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED, if relay is not set`, async () => {
     const { orders } = await serve(kind, [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]);
     const trailers = { ...detailed('NOT_FOUND', SECRET, { retryAfterMs: 9_000 }), 'x-secret': 'hush' };
     for (const code of [...HIDDEN, ...EXPOSED]) {

@@ -65,7 +65,7 @@ function request(dice: Dice, stream: number): readonly Step[] {
     what: `HEADERS ${stream} ${fields[3]?.[1].slice(0, 60)}`,
     bytes: () => headers(stream, fields, isLast ? FLAG.endStream : 0),
   };
-  // Two EchoMessages that set `number`, the number of messages in the response stream, and a third one with a payload of 8 KiB.
+  // One of three EchoMessages. Two set `number`, the number of messages in the response stream; the third has a payload of 8 KiB.
   const bytes = dice.pick([
     Buffer.from([0x10, 3]),
     Buffer.from([0x10, 0xe8, 0x07]),

@@ -56,7 +56,7 @@ async function peersOf({ client, orders }: OrdersApp, count = 30): Promise<Reado
 const healthOf = ({ client }: OrdersApp) =>
   new Map(client.snapshot().connections.map(({ address, health }) => [address, health]));
 
-it('makes calls to every endpoint without checking its health if grpc-js does not support calls on one connection', async () => {
+it('makes calls to every endpoint without checking its health if grpc-js cannot make calls directly on a connection', async () => {
   const { prototype } = experimental.BaseSubchannelWrapper;
   const { getChannel } = prototype;
   onTestFinished(() => {
@@ -112,7 +112,7 @@ describe('health of each endpoint', () => {
     expect([...healthOf(app).values()]).toEqual(['unimplemented', 'unimplemented']);
   });
 
-  it('reopens a health Watch that the server ends after a second, and keeps the health status of the endpoint until the new Watch responds', async () => {
+  it('reopens a health Watch that the server ended more than 1 s after its start, and keeps the health status of the endpoint until the new Watch responds', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': [
         { messages: [{ status: 'SERVING' }], delayMs: 1_100, status: 'UNAVAILABLE' },

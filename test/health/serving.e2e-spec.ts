@@ -273,7 +273,7 @@ describe('Check', () => {
       const app = await startApp(onTestFinished, { url: proxy.url });
       await firstValueFrom(app.orders.get({ id: '1' }));
       proxy.holdBytes();
-      // Node's timers count from the start of the turn that sets them, which on a busy machine is long before `performance.now()`.
+      // Node's timers count from the start of the turn that sets them. On a busy machine, this start is long before `beganAt`.
       let haveAlmost200MsPassed = false;
       const timer = setTimeout(() => (haveAlmost200MsPassed = true), 190);
       onTestFinished(() => clearTimeout(timer));
@@ -319,7 +319,7 @@ describe('Check', () => {
   });
 
   it(
-    'connects an idle channel and reports the server as degraded if no server listens, because calls wait',
+    'connects an idle channel, and reports an unreachable server as degraded, because calls wait',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startScripted(onTestFinished, { Check: SERVING });

@@ -75,7 +75,7 @@ describe.concurrent('Watch', () => {
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
   });
 
-  it('starts a health Watch on a different connection if the first server did not implement the Watch and shuts down', async ({
+  it('starts a health Watch on a different connection when a server that does not implement Watch shuts down', async ({
     onTestFinished,
   }) => {
     const scripts = { 'Health/Watch': { status: 'UNIMPLEMENTED' as const } };
@@ -189,7 +189,7 @@ describe('Watch and connection age', () => {
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
   });
 
-  it('starts one health Watch on the connection that replaces a connection whose server did not implement the Watch', async ({
+  it('starts one health Watch on a replacement connection if the Watch on the replaced connection failed with UNIMPLEMENTED', async ({
     onTestFinished,
   }) => {
     const answers = [{ status: 'UNIMPLEMENTED' as const }, { messages: [{ status: 'NOT_SERVING' }], never: true }];

@@ -155,7 +155,7 @@ describe('inbound gRPC call', () => {
       return [`r-${String(index)}`, [first, first + 1, first + 2].map(String)];
     });
     expect(Object.fromEntries(cursors)).toEqual(Object.fromEntries(expected));
-    // Each stream is cancelled only with its own caller.
+    // Cancelling a caller's call must cancel only the stream that is relayed to this call.
     for (const { controller } of streams.slice(1)) controller.abort();
     await waitFor(() => server.counts('Watch').open === 1);
     streams[0]!.controller.abort();

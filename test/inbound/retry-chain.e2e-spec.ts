@@ -49,7 +49,7 @@ describe('retry chain', () => {
     expect(seen[0]?.metadata.get('x-retry-chain')).toEqual(['1']);
   });
 
-  it('retries a first attempt on both hops, but makes no retries on the last hop for a call that is a retry of the first hop', async () => {
+  it('retries a first attempt on both hops, but makes no retries on the last hop for a call that the first hop sends as a retry', async () => {
     await callWith({});
     // The last hop makes four attempts for the first attempt that it receives, and one for each of the three that follow.
     expect(seen).toHaveLength(7);

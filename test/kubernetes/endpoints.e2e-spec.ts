@@ -90,7 +90,7 @@ describe('kubernetes target', () => {
     ['kubernetes:///orders.other:grpc', 'service orders in namespace other has no EndpointSlices'],
     ['kubernetes:///orders:80', 'expected port 80, got 50051 (grpc)'],
     ['kubernetes:///orders:http', 'expected port http, got 50051 (grpc)'],
-  ])('fails calls to %s with the reason', async (url, reason) => {
+  ])('fails calls to %s with an error message that states the cause', async (url, reason) => {
     const api = await startApiServer();
     api.set({ name: 'a', port: 50_051 });
     const { echo } = await startPodClient({ url, outageGraceMs: 50 });
@@ -207,7 +207,7 @@ describe('EndpointSlices of a service', () => {
     const ready = caller.client.snapshot().connections.filter(({ state }) => state === 'READY');
     expect(ready).toHaveLength(2);
     const counts = [dualStack, other].map(({ server }) => server.counts().calls);
-    // A pod with two addresses receives one share.
+    // A pod with two addresses receives as many calls as a pod with one address.
     expect(Math.abs(counts[0]! - counts[1]!)).toBeLessThanOrEqual(3);
   });
 
@@ -240,7 +240,7 @@ describe('EndpointSlices of a service', () => {
     await callUntil(caller, namesEqual('a'));
   });
 
-  it('fails calls with the reason after the service is deleted, and recovers after the service is recreated', async () => {
+  it('fails calls with the cause in the message after the Kubernetes service is deleted, and recovers after the service is recreated', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     const caller = await startPodClient({ outageGraceMs: 50 });

@@ -298,7 +298,7 @@ describe('stream without onDrain during a shutdown', () => {
     await waitFor(() => server.heldCount('Get') === 1);
     const closing = app.close();
     await waitFor(() => !(app.getHttpServer() as Server).listening);
-    // A timer of 0 ms that started earlier has expired, and the callbacks that follow it have run.
+    // After the next two lines, a drain timer of 0 ms would have expired, and its callbacks would have run.
     await new Promise((resolve) => setTimeout(resolve, 0));
     for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
     expect(client.connectivity.state).toBe('READY');

@@ -15,7 +15,7 @@ import type { OrdersClient } from './orders-client.js';
 
 const orders = { name: 'orders', protoPath: 'orders.proto' };
 
-/** Never called. TypeScript compiles the function and reports each `@ts-expect-error` without an error. */
+/** Never called. TypeScript compiles the function and reports each `@ts-expect-error` whose next line has no error. */
 export function rejectedByTypes() {
   // @ts-expect-error missing url
   ResilientGrpcModule.forFeature([{ ...orders }]);

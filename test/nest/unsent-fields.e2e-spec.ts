@@ -189,7 +189,7 @@ describe('unsent fields', () => {
     expect(answers).toEqual(arrived);
   });
 
-  it('logs wrong values of number and string fields on both sides, with the value that is sent instead', async () => {
+  it('logs wrong values of number and string fields on the client and the server, with the value that is sent instead', async () => {
     const { orders, clientWarnings, serverWarnings } = await start();
     responses.create = { id: { value: '1' }, quantity: 'few' };
     const answer = await firstValueFrom(orders.create({ item: { name: 'tea' }, quantity: 'many' }));
@@ -205,7 +205,7 @@ describe('unsent fields', () => {
     expect(answer).toMatchObject({ id: '[object Object]', quantity: 0 });
   });
 
-  it('logs values of nested messages, lists, maps, enums, and well-known types on both sides, each field once, and sends the same message as without the check', async () => {
+  it('logs misspelled fields and wrong values in nested messages, lists, maps, enums, and well-known types once per method and field on the client and the server, and sends the same message as without the check', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nested-'));
     onTestFinished(() => {
       rmSync(folder, { recursive: true });
@@ -253,7 +253,7 @@ describe('unsent fields', () => {
     expect(answers[0]).toEqual(create.responseDeserialize(create.responseSerialize(message)));
   });
 
-  it('logs nothing for other columns of a database row, or for a class instance', async () => {
+  it('logs nothing for columns of a database row that are not fields of the message, or for a class instance', async () => {
     class Row {
       id = '1';
       request_id = 'r';

@@ -36,7 +36,7 @@ import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.
 import { startBehindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
-/** Short backoff and no minimum healthy time, because these tests break connections many times. */
+/** Short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */
 const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
 
 type Rules = BaseReplayOptions<EchoRequest, Echo, number>;
@@ -334,7 +334,7 @@ describe('source of a session', () => {
     expect(source.returned).toBe(true);
   });
 
-  it('fails a replayed session with a remedy if its source pushes too many messages', async () => {
+  it('fails a replayed session if its source pushes too many messages, and names a remedy in the error', async () => {
     const { server, echo } = await startBehindProxy();
     server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
     const error = await rejection(sessionOf(echo, from(numbered(5_000))));

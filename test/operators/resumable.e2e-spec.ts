@@ -17,7 +17,7 @@ import { ECHO_PROTO, type Echo } from '../testing/echo-client.js';
 import { startBehindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
-/** Short backoff and no minimum healthy time, because these tests break connections many times. */
+/** Short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */
 const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
 
 /** Yields messages numbered `from` + 1 to `to`, like an event log, after up to `overlap` messages that were already delivered. */

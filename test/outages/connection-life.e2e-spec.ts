@@ -203,7 +203,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     ['round_robin', 3, true],
     ['pick_first', 1, false],
   ] as const)(
-    'closes the connections without calls after maxConnectionAgeMs while a stream continues (%s with %i endpoints, GOAWAY: %s)',
+    'replaces connections after maxConnectionAgeMs and keeps only the old connection that carries a stream (%s with %i endpoints, GOAWAY: %s)',
     async ([loadBalancing, used, hasGoaway], { onTestFinished }) => {
       const servers = await startFeeds(onTestFinished, 3);
       const app = await startApp(onTestFinished, {
@@ -215,7 +215,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
       });
       const feed = follow(onTestFinished, app);
       await waitFor(() => feed.received === 1, WAIT_LIMITS);
-      // The stream then runs on a connection that grpc-js no longer knows.
+      // After the GOAWAY, the stream runs on a connection that grpc-js no longer tracks.
       if (hasGoaway) for (const server of servers) server.drainConnections(80_000);
       await waitFor(() => connections(servers, 'accepted') >= 3 * used, WAIT_LIMITS);
       await waitFor(() => connections(servers, 'open') === used + 1, WAIT_LIMITS);
@@ -287,7 +287,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('replaces the connection after maxConnectionAgeMs if the server refused connections for longer than the idle timeout', async ({
+  it('replaces a connection older than maxConnectionAgeMs once the server accepts connections again after refusing them for longer than the idle timeout', async ({
     onTestFinished,
   }) => {
     const scripts = { Watch: { messages: [{ sequence: '1' }], never: true } };

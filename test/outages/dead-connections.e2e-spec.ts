@@ -187,7 +187,7 @@ describe.concurrent('frozen connection', () => {
       recordTiming(task, 'time from the freeze until the connection is replaced, ms', since(hungAt), {
         atMost: 20_000,
       });
-      // Waits until the last calls that picked the frozen connection have ended.
+      // Waits until all calls that started before the replacement have ended.
       await waitFor(() => load.open.every(({ startedAt }) => startedAt > replacements[0]!.at), { timeoutMs: 20_000 });
       recordTiming(task, 'failures of the next 20 calls', await expectCallsToSucceed(app, load), { atMost: 0 });
       expect(replacements).toMatchObject([{ address: orders.url, by: 'other-connections' }]);

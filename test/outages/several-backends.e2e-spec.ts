@@ -5,8 +5,8 @@ import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { startClient, startServer, type EchoService } from '../calls/support.js';
 import { shortLivedPeer } from '../support/peers.js';
 
-describe('round_robin with one healthy backend and one that closes each connection after it sends SETTINGS', () => {
-  it('reports no outage with round_robin if one backend closes each connection after it sends SETTINGS and the other backend serves the calls', async () => {
+describe('round_robin with one healthy backend and one that closes each connection 5 ms after it receives SETTINGS', () => {
+  it('reports no outage with round_robin if one backend closes each connection 5 ms after it receives SETTINGS and the other backend serves the calls', async () => {
     const good = await startServer();
     const bad = await shortLivedPeer(5);
     onTestFinished(() => bad.close());

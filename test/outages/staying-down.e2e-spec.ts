@@ -100,7 +100,7 @@ async function failsAtOnce(call: () => Parameters<typeof firstValueFrom>[0]): Pr
 function atOutage<T>({ client, orders }: OrdersApp, begin: () => T): Promise<T> {
   return new Promise((resolve) => {
     client.events$.subscribe((event) => {
-      // The microtask runs after the call below, which does not wait, has been removed from the queue.
+      // Delays `begin` by a microtask. By then, the call below, which sets `waitForReady: false`, has been removed from the queue.
       if (event.type === 'outage-start') resolve(Promise.resolve().then(begin));
     });
     // Makes the client connect.

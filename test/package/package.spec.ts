@@ -247,7 +247,7 @@ describe('application that loads both builds', () => {
     return consumer.remove;
   });
 
-  it('uses the clients, errors, and filters of each build with those of the other build', () => {
+  it('resolves clients, recognizes errors, and applies filters across the ES module and CommonJS builds', () => {
     const printed = consumer.node('--no-experimental-require-module', 'test/consumers/both-builds.mjs');
     expect(JSON.parse(printed)).toEqual({
       builds: 2,
@@ -260,7 +260,7 @@ describe('application that loads both builds', () => {
   });
 
   // Jest rejects require() in a timer that runs after the end of a test file.
-  it('reports an awaited call in the CommonJS build without another require()', () => {
+  it('logs a call that was awaited but not subscribed to, without another require() in the CommonJS build', () => {
     const code = `
       require('reflect-metadata');
       const Module = require('node:module');

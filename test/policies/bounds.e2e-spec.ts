@@ -52,7 +52,7 @@ describe('attemptTimeoutMs', () => {
     expect(timeouts).toEqual([60_000, 60_000, 60_000, 60_000]);
   });
 
-  it('sends no grpc-timeout for the attemptTimeoutMs of a response stream, and sends a deadline that is shorter than attemptTimeoutMs', async () => {
+  it('sends no grpc-timeout for the attemptTimeoutMs of a response stream, and sends the deadline of a unary call as grpc-timeout if it is shorter than attemptTimeoutMs', async () => {
     const timeouts: number[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
       timeouts.push(timeoutOf(headers));

@@ -172,7 +172,7 @@ describe('hedgingDelay that follows latency', () => {
   });
   const delays = (client: ResilientGrpcClient) => client.snapshot().hedgingDelays;
 
-  it('hedges no call until 100 attempts are measured if hedgingDelay is p95, and then hedges a slow call', async () => {
+  it('starts to hedge slow calls after 100 measured attempts if hedgingDelay is p95', async () => {
     const { echo, server, client } = await scene(measured());
     server.script('Unary', { message: { number: 5 } });
     expect(delays(client)).toContainEqual({ path: '/testing.v1.Echo/Unary', percentile: 'p95' });

@@ -391,7 +391,7 @@ export const RULES: readonly Rule[] = [
     config: throttled(4, 1),
     async observe(scene) {
       const fatal: Reply[] = Array.from({ length: 5 }, () => ({ status: 'INVALID_ARGUMENT' }));
-      // The first fatal codes arrive at a full bucket, to reveal a cost; the others arrive at a half-full bucket, to reveal a return.
+      // The first five fatal codes would reveal a cost (the bucket is full), and the last five would reveal a return (it is half full).
       scene.server.script('Unary', [...fatal, UNAVAILABLE, UNAVAILABLE, ...fatal, UNAVAILABLE]);
       const made = await attemptsOf(scene, 12);
       return `${made[5]}, ${made[11]}`;
@@ -488,7 +488,7 @@ export const RULES: readonly Rule[] = [
       server.script('Unary', OK);
       await server.stop('force');
       const call = client.unary();
-      // This call starts later and does not wait. After its failure, `call` can be pending only if it waits.
+      // This call starts after `call` and does not wait. If `call` is still pending after this call fails, `call` waits for the server.
       await (await grpcJs(server.url, {})).unary().ended;
       await pause(50);
       await server.restart();

@@ -32,7 +32,7 @@ export function timedFiles(): readonly string[] {
 
 /**
  * Runs the tests of `files` that are tagged 'timed' one at a time, and passes the result of each test to `onResult`. Tests that skip
- * themselves are only printed. A file in which no such test ran or skipped itself is an error.
+ * themselves are only printed, but count as results. A file without results is reported as an error.
  */
 export async function runTimedTests(
   files: readonly string[],

@@ -53,7 +53,7 @@ async function replayMessages(run: Run, kind: UpstreamKind): Promise<Measured> {
         id: ({ messageId }) => messageId,
         acknowledges: ({ messageId }: SessionReply) => messageId,
         maxUnacknowledged: WINDOW,
-        // Has the effect of the minimum, 1 s. A longer time would slow this run, which breaks connections many times.
+        // 0 counts as 1000, the minimum. A larger value would slow this run, which breaks connections many times.
         minHealthyMs: 0,
         backoff: { initialBackoffMs: 20, maxBackoffMs: 100 },
       },

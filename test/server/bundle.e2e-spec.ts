@@ -64,7 +64,7 @@ describe.each<[string, InputOptions]>([
       /Cannot find module 'my-loader'\); install the package \(also next to a bundle\)/,
     ],
     ['reflection', '{ "reflection": true }', /run npm install @grpc\/reflection \(also next to a bundle\)/],
-  ])('names the package that must be next to the bundle for the option %s', async (_option, given, message) => {
+  ])('names in the error the package that the option %s requires next to the bundle', async (_option, given, message) => {
     await expect(run(given)).rejects.toThrow(message);
   });
 });

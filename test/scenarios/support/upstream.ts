@@ -126,7 +126,7 @@ export class Upstream {
     return this.kind.security === 'TLS' ? { tls: { ca: certificate('ca'), serverName: 'localhost' } } : {};
   }
 
-  /** Requests and ends of calls that the processes of this upstream have logged; those of the kinds `what`, or all by default. */
+  /** Requests and ends of calls that the processes of this upstream have logged: all by default, or only the kinds in `what`. */
   arrived(...what: readonly ArrivedWhat[]): readonly Arrival[] {
     if (!existsSync(this.log)) return [];
     // Text after the last line break is still being written.

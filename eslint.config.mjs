@@ -85,7 +85,7 @@ export default defineConfig(
         'error',
         { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'all' },
       ],
-      // `async` without `await` turns a thrown error into a rejection. Callers of a function that returns a promise expect that.
+      // `async` without `await` turns a thrown error into a rejection. Callers expect a rejection from a function that returns a promise.
       '@typescript-eslint/require-await': 'off',
       // Nest's own signatures (`getService<T>(name)`) use a type parameter only once.
       '@typescript-eslint/no-unnecessary-type-parameters': 'off',

@@ -46,7 +46,7 @@ import { median, quantile } from './statistics.mjs';
  */
 
 /**
- * Duration of the warm-up round, in rounds. A client costs up to four times as much during its first second, before its code is compiled.
+ * Warm-up duration, in measured rounds. A client costs up to four times as much during its first second, before its code is compiled.
  * Contenders do not warm up each other's code.
  */
 const WARM_UP_ROUNDS = 15;

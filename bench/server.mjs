@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
  */
 export async function startServer() {
   const child = fork(fileURLToPath(new URL('./server-process.mjs', import.meta.url)), {
-    // Flags such as --cpu-prof apply to the client.
+    // Flags such as --cpu-prof must apply only to the client.
     execArgv: [],
     // Keeps standard output for the report.
     stdio: ['ignore', 2, 2, 'ipc'],

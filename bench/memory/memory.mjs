@@ -15,7 +15,7 @@ import { setImmediate as turn } from 'node:timers/promises';
  */
 export async function readMemory() {
   const resident = process.memoryUsage.rss();
-  // The first collection releases buffers, whose memory is freed in the background. The second waits for that.
+  // The first collection releases buffers, whose memory is freed in the background. The second waits until it is freed.
   collect();
   await turn();
   collect();

@@ -11,7 +11,7 @@ const MIN_WAIT_MS = 5;
  * @returns {() => Promise<void> | undefined} To be called after each message. Returns `undefined` if no wait is due.
  */
 export function pace(perSecond) {
-  // If `perSecond` were 0, the wait would be infinite, and Node would wait for only 1 ms.
+  // If `perSecond` were 0, the computed wait would be Infinity, and a Node timer of Infinity ms fires after 1 ms.
   if (!(perSecond > 0)) throw new RangeError(`perSecond: expected a number above 0, got ${String(perSecond)}`);
   const beganAt = performance.now();
   let taken = 0;

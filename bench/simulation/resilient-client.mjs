@@ -26,7 +26,7 @@ const OVERLOADED = classify({ ...EVIDENCE, code: 8, contentType: 'application/gr
 const LOST = classify({ ...EVIDENCE, details: 'Connection dropped', channelReady: false });
 
 const NO_METADATA = { get: () => [] };
-/** Trailers of this library's server, as in server/overload/refusal.ts. */
+/** Trailers of a call that this library's server refuses because of an overload, as in server/overload/refusal.ts. */
 const OVERLOAD_METADATA = {
   /** @param {string} key */
   get: (key) => (key === 'grpc-retry-pushback-ms' ? ['-1'] : key === OVERLOAD_KEY ? [OVERLOAD_VALUE] : []),

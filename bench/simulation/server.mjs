@@ -14,7 +14,7 @@ export const ANSWER = {
 };
 
 /**
- * The way a server treats calls that it cannot process at once:
+ * The way a server treats calls that it cannot process immediately:
  * - 'plain': it processes all of them, as Nest's server does;
  * - 'bounded': it returns UNAVAILABLE for calls that would wait for more than `queueMs`;
  * - 'gate': it has this library's protection against overload.

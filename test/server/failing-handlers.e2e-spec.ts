@@ -83,7 +83,7 @@ describe('failing handler', () => {
   });
 
   it.each([
-    ['throws', () => Promise.reject(new Error('secret'))],
+    ['returns a rejected promise', () => Promise.reject(new Error('secret'))],
     [
       'throws synchronously',
       () => {
@@ -269,7 +269,7 @@ describe('response that does not match its proto', () => {
 });
 
 describe('unreadable requests', () => {
-  it('logs each method that receives a request which does not match its proto, with the reason', async () => {
+  it('logs the method and the reason if a request does not match its proto', async () => {
     @Controller()
     class EchoController {
       @GrpcMethod('Orders', 'Get')

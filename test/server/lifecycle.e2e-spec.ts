@@ -22,7 +22,7 @@ describe('ResilientGrpcServer', () => {
   it.each([
     ['after the server was closed', true],
     ['while the server closes', false],
-  ])('rejects listen() %s and names the remedy', async (_when, wait) => {
+  ])('rejects listen() with an error that names the remedy if listen() is called %s', async (_when, wait) => {
     const served = await startServers(await serveOrders());
     const closing = served.server.close();
     if (wait) await closing;
@@ -44,7 +44,7 @@ describe('ResilientGrpcServer', () => {
     expect(await ordersOf(url).unary('get', { id: '7' })).toMatch(/^14 /);
   });
 
-  it('lists each concurrency limit once if listen() is repeated after it has failed', async () => {
+  it('lists each concurrency limit only once in overload() if a second listen() succeeds after the first one has failed', async () => {
     const inUse = createServer();
     await new Promise<void>((resolve) => inUse.listen(0, '127.0.0.1', resolve));
     const url = `127.0.0.1:${String((inUse.address() as AddressInfo).port)}`;

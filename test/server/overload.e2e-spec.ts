@@ -256,7 +256,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
     countTurns();
     await Promise.all(Array.from({ length: 50 }, () => client.get()));
     const startsPerTurn = startedInTurn.map((turn) => startedInTurn.filter((other) => other === turn).length);
-    // In one turn, queued calls take all free permits. For 10 ms, they also take the permits that are released when handlers end.
+    // In one turn, queued calls take all free permits. Until handlers have run for 10 ms, queued calls also take released permits.
     expect(Math.max(...startsPerTurn)).toBeLessThanOrEqual(2 * maxConcurrentCalls);
   });
 
@@ -276,7 +276,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
 });
 
 describe('a client of an overloaded server', { timeout: 60_000 }, () => {
-  it('reports the overload of the server in the error of a call, which the client does not retry', async () => {
+  it('reports the overload of the server in the error of a refused call, and does not retry the call', async () => {
     const server = await start();
     const retryPolicy = {
       maxAttempts: 4,

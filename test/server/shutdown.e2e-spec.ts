@@ -131,7 +131,7 @@ describe.concurrent('SIGTERM', () => {
   );
 
   it(
-    'ends served streams immediately after SIGTERM with UNAVAILABLE or as `onDrain` requires, and ends a health Watch after NOT_SERVING',
+    'ends served streams with UNAVAILABLE, or as `onDrain` requires, immediately after SIGTERM, and ends a health Watch after NOT_SERVING',
     {
       tags: ['timed'],
     },

@@ -262,7 +262,7 @@ describe('several calls of forRoot()', () => {
   const warningsOf = (log: CapturedLog) => log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
 
   it.each(['one address', 'two addresses'])(
-    'warns only about the unconnected server of two forRoot() calls, with how to serve both contracts, in a hybrid application (%s)',
+    'warns only about the unconnected server of two forRoot() calls in a hybrid application (%s), and explains how to serve both contracts',
     async (addresses) => {
       const log = new CapturedLog();
       const url = ownUrl();
@@ -276,7 +276,7 @@ describe('several calls of forRoot()', () => {
     },
   );
 
-  it('warns only about the unconnected server of two forRoot() calls, with how to serve both contracts, in a microservice', async () => {
+  it('warns only about the unconnected server of two forRoot() calls in a microservice, and explains how to serve both contracts', async () => {
     const log = new CapturedLog();
     const url = ownUrl();
     const app = await NestFactory.createMicroservice(rootModule(url, url), {
@@ -300,7 +300,7 @@ describe('several calls of forRoot()', () => {
     expect(warningsOf(log).toSorted()).toEqual(names.map(warningOf).toSorted());
   });
 
-  it('makes startup fail with the remedy if one of two servers is connected twice', async () => {
+  it('makes startup fail with an error that names the remedy if one of two servers is connected twice', async () => {
     const app = await NestFactory.create(rootModule(ownUrl(), ownUrl()), { logger: false, abortOnError: false });
     onTestFinished(() => app.close());
     for (let count = 0; count < 2; count++) app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
@@ -364,7 +364,7 @@ describe('several handlers for one method', () => {
     [[OrdersController, LegacyController], 'legacy', 'OrdersController.get', 'LegacyController.find'],
     [[LegacyController, OrdersController], 'orders', 'LegacyController.find', 'OrdersController.get'],
   ])(
-    'logs the handlers that receive no calls, and the handler that does (%o)',
+    'logs which handler receives no calls and which handler serves the method instead (%o)',
     async (controllers, id, unused, used) => {
       expect(await run(...controllers)).toEqual({
         id,
@@ -375,7 +375,7 @@ describe('several handlers for one method', () => {
     },
   );
 
-  it('logs all handlers of one class for one method in one line', async () => {
+  it('logs a single line that lists all handlers if one class has several handlers for the same method', async () => {
     @Controller()
     class TwiceController extends OrdersController {
       @GrpcMethod('Orders', 'Get')

@@ -122,7 +122,7 @@ it.each([1, 10, 100, 1_000])(
 );
 
 it(
-  'does not eject a failing simulated endpoint that each client calls 0.02 times per second, and fails no call',
+  'does not eject a failing simulated endpoint that each client calls 0.02 times per second, and fails no call after retries',
   SLOW,
   () => {
     const { figures } = simulate('endpoint-fails', { clients: 200, callsPerSecond: 1, endpoints: 50 });

@@ -73,7 +73,7 @@ describe.concurrent('memory of client and server', () => {
       { timeout },
       async () => {
         const { taken, growth, end, sourceEnded, active, server } = await measureStoppedReader(stream);
-        // The queue of the call, or grpc-js's retry buffer, accepts 64 KiB, and HTTP/2 has as much in flight. The server of grpc-js accepts
+        // The queue of the call, or grpc-js's retry buffer, accepts 64 KiB, and HTTP/2 buffers 64 KiB more. The server of grpc-js accepts
         // 16 unread messages.
         expect(taken * stream.size).toBeLessThanOrEqual(2 * 65_536 + (16 + 2) * stream.size);
         expectBounded(growth);

@@ -371,7 +371,7 @@ describe('resumed stream at shutdown', () => {
     await closing;
   });
 
-  it('fails a resumed stream with onDrain: finish when a drain begins if the retry of its call is due after the drain', async () => {
+  it('fails a resumed stream that has onDrain: finish at the start of a drain if the retry of its call is due after the drain', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
     const app = await start();
     const feed = follow(app, { call: { onDrain: 'finish' } });
@@ -381,7 +381,7 @@ describe('resumed stream at shutdown', () => {
     expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
   });
 
-  it('fails a resumed stream with onDrain: finish when a drain begins if its next call is due after the drain', async () => {
+  it('fails a resumed stream that has onDrain: finish at the start of a drain if its next call is due after the drain', async () => {
     const app = await start();
     const feed = follow(app, { call: { onDrain: 'finish' }, backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
@@ -392,7 +392,7 @@ describe('resumed stream at shutdown', () => {
     expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
   });
 
-  it('fails a resumed stream with onDrain: finish during a drain if its call fails and the next one is due after the drain', async () => {
+  it('fails a resumed stream that has onDrain: finish if its call fails during a drain and the next call is due after the drain', async () => {
     const app = await start();
     const feed = follow(app, { call: { onDrain: 'finish' }, backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
@@ -402,7 +402,7 @@ describe('resumed stream at shutdown', () => {
     expect(feed.end).toBe('failed: draining');
   });
 
-  it('resumes a stream on another client if a drain of the first client fails its call instead of retrying it', async () => {
+  it('resumes a stream on another client if a drain of the first client fails the call of the stream before the retry of the call', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy' });
     const retryPolicy = {
       maxAttempts: 3,
@@ -450,7 +450,7 @@ describe('resumed stream at shutdown', () => {
     expect(await ended).toMatchObject({ reason: 'draining' });
   });
 
-  it('completes a stream with onDrain: complete when a drain begins, even if its retry is due after the drain', async () => {
+  it('completes a stream that has onDrain: complete at the start of a drain, even if the retry of its call is due after the drain', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
     const app = await start();
     const feed = follow(app);

@@ -66,7 +66,7 @@ async function fillConnection(settings: ClientSettings, streams = 2, server?: Sc
 }
 
 describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) => {
-  it('fails calls over the stream limit at their deadline as calls that did not reach the server', async () => {
+  it('fails calls over the stream limit at their deadline, and reports that the calls did not reach the server', async () => {
     const { echo, server } = await fillConnection(settings);
     const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 100 }));
     expect(error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
@@ -74,7 +74,7 @@ describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) =>
     expect(server.counts('UnsafeUnary').calls).toBe(0);
   });
 
-  it('fails cancelled calls over the stream limit as calls that did not reach the server', async () => {
+  it('fails cancelled calls over the stream limit, and reports that the calls did not reach the server', async () => {
     const { echo, client, server } = await fillConnection(settings);
     const controller = new AbortController();
     const failed = failureOf(echo.unsafeUnary({}, { signal: controller.signal }));

@@ -35,7 +35,7 @@ describe('ChildServer', () => {
     expect(server.output).toEqual([`listening on ${server.url}`]);
   });
 
-  it('runs a child server whose script only a --require hook in execArgv can load', async () => {
+  it('runs a child server whose script Node can load only with a --require hook in execArgv', async () => {
     const hook = fileURLToPath(new URL('./fixtures/commonjs/load-txt.cjs', import.meta.url));
     const options = { script: new URL('./fixtures/commonjs/server.txt', import.meta.url), execArgv: ['-r', hook] };
     const other = await ChildServer.start(options);

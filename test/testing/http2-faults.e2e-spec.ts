@@ -140,7 +140,7 @@ describe('Http2FaultProxy', () => {
       expect(server.calls('Bidi')[0]?.requests.length).toBeLessThanOrEqual(2);
     });
 
-    it('removes the status of a trailers-only response with the fault missing-trailers of an Http2FaultProxy', async () => {
+    it('removes the status of a trailers-only response if the fault missing-trailers of an Http2FaultProxy applies', async () => {
       server.script('Unary', { status: 'NOT_FOUND', details: 'sold' });
       proxy.failCalls({ kind: 'missing-trailers' });
       expect((await plain.unary({})).status).toMatchObject({ code: status.UNKNOWN });
@@ -192,7 +192,7 @@ describe('Http2FaultProxy', () => {
     await answer;
   });
 
-  it('sends too_many_pings from an Http2FaultProxy after the given number of pings, which ends calls in flight', async () => {
+  it('sends too_many_pings from an Http2FaultProxy after the given number of pings, and thereby ends calls in flight', async () => {
     const pinging = connect({ 'grpc.keepalive_time_ms': 50, 'grpc.keepalive_permit_without_calls': 1 });
     await pinging.unary({});
     proxy.tooManyPingsAfter(2);

@@ -115,7 +115,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('reports a leaked socket without a peer, and whether the socket was destroyed', async () => {
+  it('reports that a leaked socket has no peer, or that it is destroyed but not closed', async () => {
     const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;

@@ -191,7 +191,7 @@ export type GrpcClientEvent = {
    */
   | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
   /**
-   * A value of a request is not sent, or another value is sent. Emitted at most once per method and field, and only in development
+   * A value of a request is not sent, or is replaced by another. Emitted at most once per method and field, and only in development
    * (`NODE_ENV` is not 'production').
    */
   | ({ readonly type: 'unsent-field' } & UnsentField)

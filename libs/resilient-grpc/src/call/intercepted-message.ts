@@ -1,6 +1,6 @@
 /**
  * A request message of a call with grpc-js interceptors. Interceptors may change the object that they receive, so each attempt after the
- * first passes a copy to them. The message is not serialized for this: interceptors may convert values that the serializer would lose.
+ * first passes a copy to them. The copy is not made by serialization: interceptors may convert values that the serializer would lose.
  */
 export class InterceptedMessage {
   private readonly copy: unknown;
@@ -10,7 +10,7 @@ export class InterceptedMessage {
     this.copy = copyOf(original);
   }
 
-  /** Returns the object for the next attempt: the original object first, and then copies of it as it was when this was created. */
+  /** Returns the object for the next attempt: the original object first, and then copies of it as it was at construction. */
   take(): unknown {
     if (this.isSent) return copyOf(this.copy);
     this.isSent = true;

@@ -74,7 +74,7 @@ export type GrpcServerEvent = {
    */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /**
-   * A value of a response is not sent, or another value is sent. Emitted at most once per method and field, and only in development
+   * A value of a response is not sent, or is replaced by another. Emitted at most once per method and field, and only in development
    * (`NODE_ENV` is not 'production').
    */
   | ({ readonly type: 'unsent-field' } & UnsentField)

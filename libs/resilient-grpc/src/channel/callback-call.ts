@@ -53,10 +53,10 @@ interface Message {
 
 /**
  * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class starts the call again if no server
- * application received it. The call is resent up to ten times if its request was never sent. If a GOAWAY, or a trusted REFUSED_STREAM,
+ * application received it. The call is restarted up to ten times if its request was never sent. If a GOAWAY, or a trusted REFUSED_STREAM,
  * rejected the stream of the call, the call is resent once, as in a plain channel.
  *
- * An interceptor may start the call later than grpc-js creates it, for example when it has fetched a token. The call starts on the channel
+ * An interceptor may delay the start of the call, for example until it has fetched a token. The call starts on the channel
  * that is current at that time, because a channel that was replaced may have closed.
  */
 export class CallbackCall implements Call, Listener {

@@ -202,7 +202,7 @@ export class WireChannel {
     return this.state === 'READY';
   }
 
-  /** True if an attempt finds a free stream: streams are not limited, an unreserved one is free, or the number of free ones is unknown. */
+  /** True if an attempt finds a free stream: streams are not limited, a free one is not reserved, or the number of free ones is unknown. */
   get hasFreeStream(): boolean {
     return !this.isLimited || (this.policy?.control?.connections.hasFreeStream(this.unplaced) ?? true);
   }
@@ -367,7 +367,7 @@ export class WireChannel {
 
   /**
    * Closes the connections without calls, unless a call may still start on one of them. Repeated, because such a call may also be created
-   * later, for example by an interceptor. It then makes the channel connect again.
+   * later, for example by an interceptor. Such a call makes the channel connect again.
    */
   private releaseConnectionsLater(): void {
     this.releaseTimer = this.clock.setTimer(() => {

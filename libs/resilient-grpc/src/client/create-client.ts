@@ -279,7 +279,7 @@ class GrpcClient implements ResilientGrpcClient {
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
-  /** Maximum time that calls wait during an outage if `waitForReady` does not override it, in milliseconds. */
+  /** Maximum time in milliseconds that calls wait during an outage if `waitForReady` does not override it. */
   get outageGraceMs(): number {
     return this.settings.channel.outageGraceMs;
   }

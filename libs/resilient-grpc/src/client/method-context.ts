@@ -108,7 +108,7 @@ export class MethodRuntime {
   }
 
   /**
-   * Composes the stages in Polly's order. The breaker admits each attempt. The timeout is inside the breaker, so that the breaker records
+   * Composes the stages, outermost first: breaker, attempt timeout, stream idle timeout. The breaker is outermost, so that it records
    * attempts that took too long.
    */
   private stagesOf(

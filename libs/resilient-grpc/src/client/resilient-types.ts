@@ -64,15 +64,15 @@ export interface GrpcCallOptions extends CallOptions {
   readonly propagate?: false | undefined;
   /**
    * Receives the response headers of the final attempt; empty headers if a grpc-js interceptor forwards messages without headers. An error
-   * that the callback throws does not change the call. It is rethrown as an uncaught exception, like an error of an RxJS subscriber, which
-   * ends a process without a handler. The same applies to a promise that the callback returns and that rejects.
+   * that the callback throws does not change the call. It is rethrown as an uncaught exception, like an error of an RxJS subscriber, and
+   * ends the process if no 'uncaughtException' handler is set. The same applies to a promise that the callback returns and that rejects.
    */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;
   /**
    * Called at the end of the call, on success or failure. Not called if the call was rejected before it started, if the caller
    * unsubscribed, or if the request source failed. An error that the callback throws does not change the call. It is rethrown as an
-   * uncaught exception, like an error of an RxJS subscriber, which ends a process without a handler. The same applies to a promise that
-   * the callback returns and that rejects.
+   * uncaught exception, like an error of an RxJS subscriber, and ends the process if no 'uncaughtException' handler is set. The same
+   * applies to a promise that the callback returns and that rejects.
    */
   readonly onEnd?: ((end: CallEnd) => void) | undefined;
 }

@@ -80,7 +80,7 @@ export function methodStub(
 /**
  * Creates a call that is subscribed to while `scope`, a stream of several calls, starts or resumes. A response stream becomes part of that
  * stream, even with operators around it. A unary or client-streaming call does not become part of it. The client of such a call registers
- * the stream anyway, because the response stream might start only when this call, for example a token request, has its response.
+ * the stream anyway, because the response stream may start only after this call (for example, a token request) has received its response.
  */
 function callInScope(
   context: MethodContext,

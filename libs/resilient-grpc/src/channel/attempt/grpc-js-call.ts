@@ -186,7 +186,7 @@ export function interceptedCall(
 }
 
 /**
- * Returns `options` for interceptors, which may set a default deadline or read a `Date`. As from grpc-js's own client, `deadline` is the
+ * Returns `options` for interceptors, which may set a default deadline or read a `Date`. As with grpc-js's own client, `deadline` is the
  * caller's value, or absent. It is replaced only if another deadline of the call is earlier, or if grpc-js cannot send it. grpc-js itself
  * applies the deadline of `parent`.
  */
@@ -197,7 +197,7 @@ function withDeadline(options: CallOptions | undefined, deadline: number): CallO
   return { ...options, deadline: given instanceof Date && deadline !== Infinity ? moment(deadline) : deadline };
 }
 
-/** Returns the deadline that grpc-js applies to a call with these options: the earlier one of `deadline` and of that of `parent`. */
+/** Returns the deadline that grpc-js applies to a call with these options: the earlier of `deadline` and the deadline of `parent`. */
 function effectiveDeadline({ deadline, parent, propagate_flags: flags }: CallOptions): number {
   const own = Number(deadline ?? Infinity);
   const isPropagated = ((flags ?? propagate.DEFAULTS) & propagate.DEADLINE) !== 0;

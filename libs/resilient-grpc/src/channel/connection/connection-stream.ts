@@ -31,7 +31,7 @@ export interface StreamOpening {
    */
   onEnd(end: StreamEnd | undefined): void;
   /**
-   * Called once if, after the stream has ended with a status, its connection ends for a reason above; not called after `cancel`. With
+   * Called once if the connection ends for a reason that `onEnd` lists, after a status ended the stream; not called after `cancel`. With
    * this callback, the stream observes its connection until then, so its owner must call `cancel` when it no longer needs the callback.
    */
   onConnectionEnd?(): void;

@@ -20,7 +20,7 @@ export class PolicyConnections {
   readonly all = new Set<ObservedConnection>();
   private readonly byAddress = new Map<string, AddressConnections>();
 
-  /** @param isBalancing true if the child policy uses several connections. pick_first ignores the health of its only one (gRFC A17). */
+  /** @param isBalancing true if the child policy uses several connections. pick_first has one, whose health it ignores (gRFC A17). */
   constructor(private readonly isBalancing: () => boolean) {}
 
   add(connection: ObservedConnection): void {

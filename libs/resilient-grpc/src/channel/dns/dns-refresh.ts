@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
 /**
- * Refreshes whose lookup is due. A process runs at most one of these lookups at a time. If the name server does not respond, a lookup
+ * Queue of the lookups that are due. A process runs at most one of these lookups at a time. If the name server does not respond, a lookup
  * blocks a thread for several seconds. By default, Node has only four such threads, which file access and cryptography also use.
  */
 const due: DnsRefresh[] = [];

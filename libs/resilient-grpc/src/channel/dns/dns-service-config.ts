@@ -176,7 +176,7 @@ class TxtReading {
 
   private lookupFailed(error: unknown): void {
     this.failures += 1;
-    // Further failures are reported only after a lookup has succeeded.
+    // Only the first of consecutive failures is reported.
     if (this.closed || this.failures > 1) return;
     this.dependencies.report(
       `${this.name}: DNS lookup failed (${errorMessage(error)}); the current service config stays in effect, and the lookup is retried`,

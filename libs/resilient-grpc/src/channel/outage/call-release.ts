@@ -46,7 +46,7 @@ export class CallRelease {
   private pacesAll = false;
   /** Calls that `pace` released and that have not ended. The results of other calls must not change its counters. */
   private readonly released = new Set<object>();
-  /** Latencies at the start of the release. During the release, slow responses raise the medians. */
+  /** Usual latencies at the start of the release. Stored, because slow responses during the release raise the medians of `load`. */
   private usualLatency: UsualLatency = () => 0;
   /** True while waiting calls need only a free stream. New calls then join the end of the queue. */
   awaitsStream = false;
@@ -204,7 +204,7 @@ export class CallRelease {
         waiter.release();
         continue;
       }
-      // Its own deadline ends it.
+      // The call is not sent, because its response would be late. Its deadline ends the call.
       if (isTooLate(waiter, times)) continue;
       remaining -= 1;
       this.released.add(waiter);

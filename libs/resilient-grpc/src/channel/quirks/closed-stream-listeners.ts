@@ -4,7 +4,7 @@ import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 const observed = new WeakSet<object>();
 
 /**
- * Removes the listeners of each later stream of `session` when the stream closes. After a stream closes, Node may retain its request until
+ * Removes the listeners of each new stream of `session` when the stream closes. After a stream closes, Node may retain its request until
  * a major garbage collection. The request retains the stream and the caller's AsyncLocalStorage stores. Without the listeners, the stream
  * no longer retains the objects that grpc-js, this library, and the caller created for the call. With one call in flight, these objects
  * made up half of the memory that minor collections copied, and unary calls cost 4% more CPU time. Does nothing if the session is already
@@ -18,7 +18,7 @@ export function removeClosedStreamListeners(session: Partial<Pick<ClientHttp2Ses
   session.request = (headers, options) => request.call(session, headers, options).on('close', forget);
 }
 
-/** Removes all listeners. The other listeners of this 'close' event still run. */
+/** Removes all listeners. The other 'close' listeners still run, because `emit` calls a copy of the list. */
 function forget(this: ClientHttp2Stream): void {
   // A 'removeListener' listener would be called for every other listener that is removed, which is slow. The stream's own `removeAllListeners` is slow, too,
   // because it checks whether the stream is still being read.

@@ -41,7 +41,7 @@ export interface GrpcClientDefaults {
   /**
    * Maximum time in milliseconds, from the start of an outage, that calls wait for the channel; 0 disables waiting. After that time,
    * waiting calls fail, and new calls fail immediately. Each client applies ±10% jitter, so that the clients of a fleet do not fail their
-   * calls at the same moment. `methods[…].waitForReady` overrides it for a method.
+   * calls at the same moment. `methods[…].waitForReady` overrides this limit for a method.
    * @defaultValue 5000
    */
   readonly outageGraceMs?: number | undefined;
@@ -208,7 +208,7 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
 
 /**
  * Data of an inbound call that is propagated to the calls made while the inbound call is being served. If the inbound call is a retry or
- * serves one, these calls also send `x-retry-chain`; if it is a stream, only during its first 10 s. Nothing else is propagated.
+ * serves one, these calls also send `x-retry-chain`; for an inbound stream, only during its first 10 s. Nothing else is propagated.
  */
 export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (from a gRPC call or an HTTP `grpc-timeout` header). @defaultValue false */

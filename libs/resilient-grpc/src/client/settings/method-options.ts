@@ -131,7 +131,7 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
         return false;
     }
   }
-  // The entries of a Map are not keys, so options with a key need no check.
+  // The loop does not visit the entries of a Map, so options without keys may be a Map.
   return key !== undefined || isNotMap(call);
 }
 

@@ -24,7 +24,7 @@ export type RetryRefusal =
   | 'disabled'
   /** The failure occurred in the client and would recur. Its cause is the options, a message, metadata, credentials, or an interceptor. */
   | 'local'
-  /** The request does not fit in the retry buffers, or a message of a request stream needs a grpc-js interceptor to be serializable. */
+  /** The request does not fit in the retry buffers, or a message of a request stream becomes serializable only in a grpc-js interceptor. */
   | 'request-not-replayable'
   /** The response is not valid gRPC, or exceeds `maxReceiveMessageLength`. Another attempt would receive the same response. */
   | 'protocol'

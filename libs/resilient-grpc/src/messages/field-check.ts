@@ -106,7 +106,7 @@ class FieldCheck<M> {
       known.set(key, isUnknownField(key, type) ? misspelled(key, type.fields.keys()) : undefined);
     }
     const suggestion = known.get(key);
-    // If the field is present, even without a value, the unknown key is not a mistake. Its value may be a getter, so it is read last.
+    // If the suggested field is present, even without a value, the key is not a mistake. The key may be a getter, so it is read last.
     if (suggestion === undefined || suggestion in message) return;
     if (!isAbsent(message[key])) this.report(container, key, undefined, { suggestion });
   }
@@ -154,7 +154,7 @@ class FieldCheck<M> {
     if (this.isReported(container, key)) return;
     const field = pathTo(container, key);
     this.reported.add(field);
-    // Safe cast: the message of the call, with one other value.
+    // Safe cast: both are the message of the call; in `replaced`, one value differs.
     const { message, replaced } = messagesOf(container, key, sent) as { message: M; replaced: M };
     if (Buffer.compare(this.serialize(message), this.serialize(replaced)) !== 0) return;
     this.events.emit({ type: 'unsent-field', path: this.path, messageType: container.type.name, field, ...details });

@@ -92,7 +92,7 @@ function typeNamed(name: string, descriptor: Descriptor, contract: Contract): Me
 
 /**
  * Returns the full name of a type that proto-loader's descriptors name relative to `scope`; `undefined` if the name fits several types,
- * because proto-loader omits the prefix that the name shares with `scope`.
+ * which is possible because proto-loader omits the prefix that the name shares with `scope`.
  */
 function resolve(name: string, scope: string, { types }: Contract): string | undefined {
   const found: string[] = [];
@@ -124,7 +124,7 @@ export function messageTypeOf(method: unknown, direction: 'request' | 'response'
   return name === undefined || type === undefined ? undefined : typeNamed(name, type, contract);
 }
 
-/** True if the fields of `message` can be checked. False for a class instance, which may have more properties, and an Any with '@type'. */
+/** True if the fields of `message` can be checked. False for a class instance (it may have more properties) and for an Any with '@type'. */
 export function isCheckable(message: unknown): message is Readonly<Record<string, unknown>> {
   return isPlainObject(message) && !('@type' in message);
 }
@@ -139,7 +139,7 @@ export function isUnknownField(key: string, type: MessageType): boolean {
   return !type.fields.has(key) && !type.oneofs.has(key) && /^[a-z]\w*$/i.test(key);
 }
 
-/** Returns the type that a string or number field expects, if `value` is an object in a string field or not numeric in a number field. */
+/** Returns 'a string' for an object in a string field, and 'a number' for a non-numeric value in a number field; otherwise, `undefined`. */
 export function expectedScalar(value: unknown, kind: Field['kind']): 'a string' | 'a number' | undefined {
   if (kind === 'string') return typeof value === 'object' ? 'a string' : undefined;
   const isNumber = kind === 'integer' || kind === 'float';

@@ -74,7 +74,7 @@ function replacedEnumValue(value: unknown, field: Field & { kind: 'enum' }): Rep
 
 /**
  * True if the serializer reads the object `value` as an empty message of `type` by mistake. For a well-known type (Timestamp, a wrapper,
- * Struct), this is any object except `{}` without a field of the type. For another type, only a built-in object such as a Map is a mistake,
+ * Struct), this is any object without a field of the type, except `{}`. For other types, only a built-in object such as a Map is a mistake,
  * because an empty plain object or class instance may be intended.
  */
 function isLostMessage(value: unknown, type: MessageType): boolean {

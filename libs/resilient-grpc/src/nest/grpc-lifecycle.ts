@@ -123,7 +123,7 @@ export class GrpcLifecycle
   }
 
   private watch(ms: number): void {
-    // Requests in progress need the clients until Nest has closed its servers.
+    // A timeout of 0 starts no timer, because requests in progress need the clients until Nest has closed its servers.
     if (this.registry.size === 0 || this.registry.drainOptions.timeoutMs === 0) return;
     this.watchdog ??= this.dependencies.clock.setTimer(() => void this.onTimeout(), ms, true);
   }

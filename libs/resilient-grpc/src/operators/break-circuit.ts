@@ -9,7 +9,7 @@ import { outcomeOf } from './error-status.js';
  * first value or the completion of a subscription counts as a success. The reason and status of an error before the first value determine
  * whether the error counts as a failure. An unsubscription before the first value, completion, or error is ignored.
  *
- * Place `breakCircuit` inside `retryBackoff` and outside `deadline`, so that each attempt counts, and an attempt that hangs counts as a
+ * In a pipe, place `breakCircuit` after `deadline` and before `retryBackoff`, so that each attempt counts and a hanging attempt counts as a
  * failure.
  */
 export function breakCircuit<T>(breaker: CircuitBreaker): MonoTypeOperatorFunction<T> {

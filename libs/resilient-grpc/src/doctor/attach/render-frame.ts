@@ -254,7 +254,7 @@ function row(cells: readonly Cell[], columns: number, paint: Paint): string {
   return painted.join('');
 }
 
-/** Returns the width of the first column, at least 8, if the others have these widths, each preceded by a space. */
+/** Returns the width that remains for the first column, at least 8. `others` are the widths of the other columns, without separators. */
 function nameWidthOf(columns: number, ...others: readonly number[]): number {
   return Math.max(
     8,

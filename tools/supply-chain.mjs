@@ -39,7 +39,7 @@ const lock = json('package-lock.json');
 
 /**
  * Returns the packages of an application with the dependencies of the demo and the library. The application has no workspaces, because npm
- * omits packages that workspaces share.
+ * omits from its SBOM the packages that workspaces share.
  *
  * @returns {readonly { name: string; licenses?: readonly { license?: { id?: string; name?: string }; expression?: string }[] }[]}
  */

@@ -85,7 +85,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return this.options.logPath ?? join(this.folder, 'orders.log');
   }
 
-  /** Path prefixes of the files with its counts of requests, connections, and repeats. */
+  /** Path prefixes of the files with the upstream's counts of requests, connections, and repeats. */
   get countsPaths(): readonly string[] {
     return [join(this.folder, 'orders')];
   }

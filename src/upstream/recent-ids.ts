@@ -1,4 +1,4 @@
-/** Maximum number of ids. It exceeds the number of calls in ten seconds, which is longer than one call with all its attempts takes. */
+/** Maximum number of ids. It exceeds the number of calls in 10 s, and one call with all its attempts takes less than 10 s. */
 const MAX_IDS = 10_000;
 
 /** A set of the most recently added ids. Its memory is bounded, because an upstream may run for hours. */

@@ -61,9 +61,9 @@ describe.each<[string, InputOptions]>([
     [
       'protoLoader',
       '{ "protoLoader": "my-loader" }',
-      /Cannot find module 'my-loader'\); install the package \(also next to a bundle\)/,
+      /Cannot find module 'my-loader'\); install the package \(for a bundled application, next to the bundle\)/,
     ],
-    ['reflection', '{ "reflection": true }', /run npm install @grpc\/reflection \(also next to a bundle\)/],
+    ['reflection', '{ "reflection": true }', /run npm install @grpc\/reflection \(for a bundled application, next to the bundle\)/],
   ])('names in the error the package that the option %s requires next to the bundle', async (_option, given, message) => {
     await expect(run(given)).rejects.toThrow(message);
   });

@@ -54,7 +54,7 @@ export function isTransient(error: unknown): boolean {
 /** Returns the outcome of an error for a circuit breaker. An error with neither a reason nor a gRPC status code is a failure. */
 export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): AttemptOutcome {
   const reason = failureReason(error);
-  // A connection that closed before it sent the call is no evidence either.
+  // A connection that closed before it sent the call is not evidence about the server.
   const isUnsent = reason === 'connection-lost' && isGrpcCallError(error) && error.reachedServer === 'no';
   if (isUnsent || INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
   if (FAILURE_REASONS.has(reason)) return 'failure';

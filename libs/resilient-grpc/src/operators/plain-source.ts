@@ -68,7 +68,7 @@ export class PlainSource<T> implements StreamSource {
     this.deliver();
   }
 
-  /** Unsubscribes from the Observable, whose end is not delivered yet. Buffered messages are still delivered, then the completion. */
+  /** Unsubscribes. Delivers buffered messages, then the pending end, or else a completion. Must be called before the end is delivered. */
   finish(): void {
     this.run.stop();
     this.endWith(this.end ?? (() => this.sink.complete()));

@@ -183,7 +183,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.callbacks.onOutgoingError(error);
   }
 
-  /** Moves buffered messages into the ledger while there is room, because an idle or slow call has not read them yet. */
+  /** Moves buffered messages into the ledger while there is room. Otherwise, only reads move them, and a call may be idle or slow. */
   private fillLedger(): void {
     while (this.lookAhead());
   }

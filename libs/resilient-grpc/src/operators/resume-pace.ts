@@ -34,7 +34,7 @@ export function completeResumePace(options: ResumeBackoffOptions): ResumePolicy 
   };
 }
 
-/** Keys that `resumable()` and `replayUnacknowledged()` have in common, besides their own options. */
+/** Keys that the options of `resumable()` and `replayUnacknowledged()` have in common. */
 export const SESSION_KEYS = {
   onError: true,
   maxAgeMs: true,

@@ -5,13 +5,13 @@ import * as protoLoader from '@grpc/proto-loader';
 /** URL or path from which packages are resolved. A CommonJS bundle of esbuild has no `import.meta.url`. */
 export const RESOLVE_FROM = locationOf(import.meta.url);
 
-/** Packages that Nest's server loads by name. Bundlers may leave them out for Nest, but include these static imports. */
+/** Packages that Nest's server loads by name. Bundlers may omit packages that are loaded by name, but include static imports. */
 const BUNDLED: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ['@grpc/grpc-js', grpcJs],
   ['@grpc/proto-loader', protoLoader],
 ]);
 
-/** Loads a proto-loader package: the default as clients do, any other from the folder of `@nestjs/microservices`, as Nest does. */
+/** Loads a proto-loader package. The default is the copy that clients use; others are resolved from `@nestjs/microservices`, as in Nest. */
 export function requireProtoLoader(name = '@grpc/proto-loader'): unknown {
   return BUNDLED.get(name) ?? requireFromNest()(name);
 }

@@ -158,7 +158,7 @@ describe('addReflection', () => {
       addReflection(new Server(), { ...input, serviceStreams: new ServiceStreams() }, join(elsewhere, 'index.js'));
     });
     expect(message).toMatch(
-      /^forRoot\.reflection: expected the package @grpc\/reflection.*run npm install @grpc\/reflection \(also next to a bundle\)$/,
+      /^forRoot\.reflection: expected the package @grpc\/reflection.*run npm install @grpc\/reflection \(for a bundled application, next to the bundle\)$/,
     );
   });
 

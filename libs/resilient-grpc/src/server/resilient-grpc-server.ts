@@ -332,11 +332,11 @@ export class ResilientGrpcServer extends ServerGrpc {
 
   /** @internal Called by the constructor of Nest 11, whose own method exits the process in a bundle that lacks the package. */
   protected override loadPackage<T>(name: string, _context: string, load: () => T): T {
-    // The cast is safe: both packages are the ones that Nest loads.
+    // The cast is safe: if `load` fails, `loadForNest` loads the package of the same name.
     return loadForNest(name, load) as T;
   }
 
-  /** @internal Called by the constructor of Nest 12, as {@link loadPackage}. */
+  /** @internal Called by the constructor of Nest 12 in place of {@link loadPackage}. */
   protected override loadPackageSynchronously<T>(name: string, context: string, load: () => T): T {
     return this.loadPackage(name, context, load);
   }

@@ -53,7 +53,7 @@ function resolveReadable(
   nestingProblems: readonly ConfigurationProblem[] = [],
 ): ResolvedServerOptions {
   const problems = [...nestingProblems, ...optionProblems(serverOptionsSchema, options, path)];
-  // The cast holds only for keys without problems. A rule below reads other keys only if it checks their types.
+  // The cast is valid only for keys without problems. A rule below that reads any other key must check the type of its value.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
   const isValid = (key: keyof ResilientGrpcServerOptions) => {
     const own = pathOf(path, key);
@@ -127,7 +127,7 @@ function protoLoaderProblems(
     return [{ path: pathOf(path, 'protoLoader'), message }];
   } catch (error) {
     const [text] = errorMessage(error).split('\n');
-    const message = `expected a loadable package, got ${describeValue(protoLoader)} (${text ?? ''}); install the package (also next to a bundle), or leave the option out to use @grpc/proto-loader`;
+    const message = `expected a loadable package, got ${describeValue(protoLoader)} (${text ?? ''}); install the package (for a bundled application, next to the bundle), or leave the option out to use @grpc/proto-loader`;
     return [{ path: pathOf(path, 'protoLoader'), message }];
   }
 }

@@ -119,7 +119,7 @@ export class ServerLog {
   private failuresOf(path: string): LogLimiter<HandlerFailed> {
     const known = this.failures.get(path);
     if (known !== undefined) return known;
-    // A line with repeats includes a stack only if its text differs from the last line of its cause.
+    // Text of the last line of each cause. A line with repeats omits the stack if its text equals the last text of its cause.
     const logged = new Map<string, string>();
     const limiter = new LogLimiter<HandlerFailed>(
       this.clock,
@@ -160,7 +160,7 @@ function failureText(error: unknown, maxLength = Infinity): string {
   );
 }
 
-/** Returns the frames of an error's stack under `title`; `undefined` if the error has no stack, or if it cannot be read. */
+/** Returns the frames of an error's stack under `title`; `undefined` if the error has no stack, or if the stack cannot be read. */
 function failureStack(title: string, error: unknown): string | undefined {
   return readSafely(
     () => (isError(error) && error.stack !== undefined ? stackOf(title, error.message, error.stack) : undefined),

@@ -56,7 +56,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
     'a proto-loader that is not installed',
     { protoLoader: 'no-such-loader' },
     'protoLoader',
-    /got "no-such-loader" \(Cannot find module 'no-such-loader'\); install the package \(also next to a bundle\), or leave the option out/,
+    /got "no-such-loader" \(Cannot find module 'no-such-loader'\); install the package \(for a bundled application, next to the bundle\), or leave the option out/,
   ],
   ['a proto-loader without loadSync()', { protoLoader: 'node:path' }, 'protoLoader', /a package with loadSync\(\)/],
   [

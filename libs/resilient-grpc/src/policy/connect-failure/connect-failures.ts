@@ -163,7 +163,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
     remedy:
       'check for a missing or rejected client certificate (tls: { cert, key }), a proxy that cannot reach the server, or a server that is shutting down',
     doctorOption: '--cert and --key',
-    // Also after a reset, which may be an ordinary close with unread data: early attempts would repeat the server's expensive handshake.
+    // Not 'refused', even after a reset (which may be a close with unread data): early attempts would repeat the server's costly handshake.
     reconnect: 'not-http2',
   },
   'server-uses-tls': {

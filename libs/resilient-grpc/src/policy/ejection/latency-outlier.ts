@@ -25,7 +25,7 @@ export function latencyOutlier(own: readonly number[], all: Float64Array, factor
   const count = all.length - own.length;
   if (own.length < MIN_LATENCY_SAMPLES || count < MIN_LATENCY_SAMPLES) return undefined;
   const medianMs = median(own);
-  // The median of the others is at least this value, because removing samples moves each rank to a value that is not smaller. The check
+  // The median of the others is at least this value, because removing samples never lowers the value at a given rank. The check
   // avoids the exact comparison for most endpoints.
   if (medianMs < (all[(count - 1) >> 1] ?? 0) * factor) return undefined;
   const others = withoutSorted(all, sortedNumbers(own));

@@ -92,7 +92,7 @@ const MAX_OTHERS_FAILURE_FACTOR = 0.5;
  * failures of an endpoint.
  *
  * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
- * @param failing address of the endpoint that has just failed. Only the consecutive-failures rule is then applied, and only to this
+ * @param failing address of the endpoint that has just failed. If set, only the consecutive-failures rule is applied, and only to this
  * endpoint. The other rules would take too much CPU time while many endpoints are failing.
  */
 export function decideEjections(

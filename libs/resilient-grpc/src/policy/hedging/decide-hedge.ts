@@ -196,7 +196,7 @@ function decideUnsent(before: HedgeState): HedgeDecision {
   return resend(state, 'unsent');
 }
 
-/** Returns the changes to the state after an attempt that was never sent, so that a replacement can be sent if another attempt fails. */
+/** Uncounts an attempt that was never sent, so that another attempt can still be replaced if it fails. Returns the changed fields. */
 export function uncountLast({ sent, stopped }: HedgeState): Pick<HedgeState, 'sent' | 'stopped'> {
   return { sent: sent - 1, stopped: stopped === 'attempts-exhausted' ? undefined : stopped };
 }
@@ -259,7 +259,7 @@ function isListed({ code, originalCode }: EndedEvent['verdict'], { nonFatalStatu
   return nonFatalStatusCodes.has(code) || (originalCode !== undefined && nonFatalStatusCodes.has(originalCode));
 }
 
-/** Returns the reason why no further attempt followed, after the decision `because` ended a hedged call. */
+/** Maps the `because` of the decision that ended a hedged call to the reason why no further attempt followed. */
 export function notHedgedBecause(because: HedgeDecision['because']): NotRetriedReason {
   switch (because) {
     case 'first':

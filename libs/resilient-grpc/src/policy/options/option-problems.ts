@@ -61,7 +61,7 @@ export function requireOptions<S extends v.GenericSchema>(schema: S, value: unkn
   return parsed.options;
 }
 
-/** @param isOptional returns true if the value at these keys may be absent */
+/** @param isOptional returns true if the value at the given keys may be absent */
 function problemOf(
   issue: v.BaseIssue<unknown>,
   root: string,

@@ -176,7 +176,7 @@ export function millisecondsOrNone(min: number): Schema<number> {
   );
 }
 
-/** A duration in milliseconds of `min` or more, or `Infinity`, whose meaning `never` describes, such as 'for no warning'. */
+/** A duration in milliseconds of `min` or more, or `Infinity`. `never` states the meaning of `Infinity`, such as 'for no warning'. */
 export function millisecondsOrNever(min: number, never?: string): Schema<number> {
   const expected = `${millisecondsRule(min).expected}${never === undefined ? '' : `, or Infinity ${never}`}`;
   return v.pipe(v.number(expected), v.minValue(min, expected));

@@ -3,7 +3,7 @@
  * than this value.
  */
 const LATE_AFTER_MS = 10;
-/** Maximum busy time that is counted, in milliseconds, so that even a long busy period ends soon after the load. */
+/** Maximum busy time that is counted, in milliseconds, so that even a long busy period ends soon after the load ends. */
 const MAX_BUSY_MS = 10 * LATE_AFTER_MS;
 /** Idle time between two batches, in milliseconds, that ends a busy period, because the process was waiting for calls. */
 const MAX_IDLE_MS = 0.5;

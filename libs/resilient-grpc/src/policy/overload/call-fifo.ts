@@ -2,7 +2,7 @@
 export interface FifoEntry<T> {
   /** Expected work of the call, in the unit of its queue. */
   weight: number;
-  /** True if the entry is no longer in the queue. Set by the queue, like its neighbors. */
+  /** True if the entry is no longer in the queue. The queue sets this flag, `previous`, and `next`. */
   isRemoved: boolean;
   previous: T | undefined;
   next: T | undefined;
@@ -10,7 +10,7 @@ export interface FifoEntry<T> {
 
 /**
  * A first-in, first-out queue with removal from the middle. Maintains the number and the total weight of its entries. A linked list, so
- * that the queue keeps no removed call and its request.
+ * that the queue retains neither removed calls nor their requests.
  */
 export class CallFifo<T extends FifoEntry<T>> {
   private first: T | undefined;

@@ -73,7 +73,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
   private speed: number;
   private periodStartedAt = 0;
   private periodWork = 0;
-  /** Weight that would be waiting or being served if no call had been refused. */
+  /** Weight of the calls that would be waiting or being served if no call had been refused. */
   private plainBacklog = 0;
   private plainVariance = 0;
   /**

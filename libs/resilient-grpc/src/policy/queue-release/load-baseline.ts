@@ -16,7 +16,7 @@ interface MethodLatency {
 
 /**
  * Measures a client's normal load: calls per second over the last ten seconds, and the median latency of each method. Runs on every call,
- * so it is cheap, and allocates only for the first call of a method. Times are monotonic milliseconds.
+ * so it must be cheap: it allocates only for the first call of a method. Times are monotonic milliseconds.
  */
 export class LoadBaseline {
   private readonly buckets = new Float64Array(BUCKETS);

@@ -47,7 +47,7 @@ export class ReleasePace {
   private slow = 0;
   private failedCount = 0;
   private excusedUntil = -Infinity;
-  /** True while the server's stream limit stops the release. The pace does not grow, because it has no effect. */
+  /** True while the server's stream limit stops the release. The pace then does not grow, because a higher pace would have no effect. */
   isStreamLimited = false;
   private outstanding = 0;
   /** `outstanding` at the end of the last step. */

@@ -108,7 +108,7 @@ export class ReplayLedger<Id, Message> {
   /**
    * Removes the messages that an acknowledgment of `id` covers and returns their number. Includes messages not yet sent on the current
    * call, because the server may have received them on an earlier call. Returns 0 for an unknown id (a repeated acknowledgment) and for a
-   * message that was never sent (the id then belongs to a different message).
+   * message that was never sent (the acknowledgment is then for another message with the same id).
    */
   acknowledge(id: Id, kind: Acknowledgment): number {
     const node = this.nodes.get(id);

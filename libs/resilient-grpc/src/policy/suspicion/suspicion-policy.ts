@@ -30,7 +30,7 @@ export const DEFAULT_SUSPICION_POLICY = {
   /** Maximum number of replacements in `replacementWindowMs`. */
   maxReplacements: 3,
   replacementWindowMs: 600_000,
-  /** Connections that are closed within this time count as one replacement. They have one cause, and cost no more than a new channel. */
+  /** Closures within this time count as one replacement: they have one cause, and the replacements cost no more than a new channel. */
   oneReplacementMs: 10_000,
 };
 

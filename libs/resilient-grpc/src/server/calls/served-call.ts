@@ -23,7 +23,7 @@ export interface ServedMethod {
   readonly options: ResolvedServerMethod;
   /** Nest's handler, with its guards, pipes, interceptors, and filters. */
   readonly handler: ServedHandler;
-  /** CPU time of the handler until it first waits or ends, measured for calls that waited in the gate or ran alone. */
+  /** CPU time of the handler until it first waits or ends, measured for calls that `OverloadGate` queued or that were alone in a batch. */
   readonly serviceTime: ServiceTime;
   /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
@@ -35,7 +35,7 @@ export type ServedHandler = (...args: unknown[]) => unknown;
 /** Server-side dependencies of a call. */
 export interface CallHost {
   readonly clock: Clock;
-  /** Passes while a stream is open. */
+  /** Time that passes only while a stream is open and this process runs. */
   readonly runningTime: Pick<RunningTime, 'now'>;
   readonly events: EventHub<GrpcServerEvent>;
   /** True if outgoing calls can be bound to inbound calls. Each handler then runs in the context of its call. */

@@ -236,7 +236,7 @@ type Generated = AsyncIterator<unknown> | Iterator<unknown>;
 
 /**
  * True if the value is a generator, possibly a compiled one, or another iterable iterator that can be closed. Messages can be iterable, but
- * have no such methods.
+ * have no `next()` and no `return()`.
  */
 function isGenerator(value: unknown): value is Generated {
   if (!isAsyncIterable(value) && !isIterable(value)) return false;

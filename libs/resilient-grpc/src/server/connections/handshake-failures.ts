@@ -31,7 +31,7 @@ export const HANDSHAKE_FAILURES: Readonly<
   },
   'client-certificate-not-yet-valid': {
     cause: 'the certificate of the client, or of its authority, is not yet valid',
-    remedy: 'check the clocks of both hosts and the start of its validity',
+    remedy: 'check the clocks of both hosts and the start of the validity period of the certificate',
   },
   'client-certificate-untrusted': {
     cause: 'the certificate of the client is from an unknown authority',
@@ -52,7 +52,7 @@ export const HANDSHAKE_FAILURES: Readonly<
     remedy: 'set tls: {} in the client, or configure the health check or proxy that sent the bytes for TLS',
   },
   'no-http2': {
-    cause: 'the client offers other protocols than HTTP/2 (ALPN)',
+    cause: 'the client offers only protocols other than HTTP/2 (ALPN)',
     remedy: 'connect with a gRPC client, or configure HTTP/2 or TCP passthrough in the proxy',
   },
   other: {

@@ -59,7 +59,7 @@ function grpcJsStatusOf(error: object): ServerStatus {
   const trailers = isMetadataLike(given) ? { metadata: joinMetadata(NO_METADATA, given) } : {};
   const code = 'code' in error ? error.code : undefined;
   if (typeof code !== 'number' || !Number.isInteger(code)) {
-    // Sent as in Nest, but reported, because the name or text of a code, such as 'NOT_FOUND' or '5', is a mistake.
+    // Sent as in Nest, but reported, because a code given as a string, such as 'NOT_FOUND' or '5', is a mistake.
     const isMistake = suggestStatusCode(code) !== undefined;
     return { code: StatusCode.UNKNOWN, details: message, ...trailers, ...(isMistake && { unexpected: true }) };
   }

@@ -10,7 +10,7 @@ const NAMED_VALUE = /(?<![\w-])([\w-]+)(?:\\*["'])?\s*[:=]\s*/g;
 /** Matches a header value: an optional scheme, a value, and further parts, as in cookies and Digest credentials. */
 const HEADER_VALUE =
   /(?:[^\s,;"]|"[^"]*(?:"|$))+(?: +(?:[^\s,;"]|"[^"]*(?:"|$))+)?(?:[,;]\s*[\w.-]+=(?:[^\s,;"]|"[^"]*(?:"|$))*)*/y;
-/** Matches the start of this library's description of an invalid metadata value, which replaces the value in the text. */
+/** Matches the start of the description with which this library replaces an invalid metadata value in the text. */
 const PROBLEM = /expected (?:printable ASCII|a (?:Buffer|string|key)\b)/y;
 const PLAIN_VALUE = /[^\s,;]+/y;
 /**

@@ -57,7 +57,7 @@ interface CurrentOutage {
  * 1.5 s old and a call is waiting or has failed. The second is a warning when the grace period is over and calls fail. The third reports
  * the end of the outage. An outage that starts within a minute of an outage warning gets only the second and third lines. A flapping server
  * gets one line a minute. An outage of a flapping server gets its own second and third lines only if the outage outlasts the grace period.
- * They are written at least a minute after the first flapping line, and after the lines of an earlier outage.
+ * They are written at least a minute after both the first flapping line and the lines of an earlier outage.
  */
 export class OutageLog {
   private outage: CurrentOutage | undefined;

@@ -19,7 +19,7 @@ export interface PipeEvents {
   /** Called when the source has ended its side or was lost. */
   onSourceEnded(): void;
   /**
-   * Called when the next write uses up `allowance`. Returns how to end the connection after the allowed bytes, or `undefined` to keep the
+   * Called before a write that uses up `allowance`. Returns how to end the connection after the allowed bytes, or `undefined` to keep the
    * connection.
    */
   claimCut(): CloseMode | undefined;

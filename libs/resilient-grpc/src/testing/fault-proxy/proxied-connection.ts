@@ -9,7 +9,7 @@ import { Pipe } from './pipe.js';
 export interface ConnectionEvents {
   onPassed(direction: Direction, count: number): void;
   /**
-   * Called when the next write uses up the allowed bytes. Returns how to end the connection after these bytes, or `undefined` to keep the
+   * Called before a write that uses up the allowed bytes. Returns how to end the connection after these bytes, or `undefined` to keep the
    * connection.
    */
   claimCut(): CloseMode | undefined;

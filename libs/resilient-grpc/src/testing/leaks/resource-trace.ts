@@ -47,7 +47,7 @@ interface MaybeReferenced {
 export interface ResourceTrace {
   /** Returns the number of recorded timers that still keep the process alive, except those of the test runner. */
   timers(): number;
-  /** Returns where the resources of `type` that still keep the process alive were created; empty if creation sites are not recorded. */
+  /** Returns the creation sites of the resources of `type` that still keep the process alive; empty if the sites are not recorded. */
   creationSites(type: Resource): readonly string[];
   stop(): void;
 }
@@ -109,7 +109,7 @@ function isAlive({ resource }: CreatedResource): boolean {
   return one !== undefined && one._destroyed !== true && one.hasRef?.() === true;
 }
 
-/** Removes all entries except those of resources that keep the process alive, and those of the resources that triggered them. */
+/** Keeps only the entries of resources that keep the process alive, and of the resources that triggered them, directly or indirectly. */
 function prune(all: Map<number, CreatedResource>): void {
   const kept = new Map<number, CreatedResource>();
   for (const [id, made] of all) {

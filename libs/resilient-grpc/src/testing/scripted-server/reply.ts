@@ -13,7 +13,7 @@ export interface Reply<Request = unknown> {
   readonly message?: unknown;
   /**
    * Messages of a response stream. A function may read `call.requests` and respond to each. An array for a method with a single response
-   * has at most one message.
+   * must not have more than one message.
    */
   readonly messages?: MessageSource | ((call: ScriptedCall<Request>) => MessageSource) | undefined;
   /** Time in milliseconds, 0 or more, between two messages, and between the last message and the status. @defaultValue 0 */

@@ -1,9 +1,9 @@
-// node tools/packed-dist.mjs: npm runs it before packing. Reduces dist/ to the files that the package needs: modules without comments, and
-// the declarations that the entries import. Then adds dist/cjs, which contains the modules that the entries import, bundled as CommonJS,
-// and a copy of the declarations. The next `tsc -b` restores dist/.
+// node tools/packed-dist.mjs: npm runs it before packing. Replaces the modules in dist/ by two bundles without comments: dist/esm, which the
+// entries export, and dist/cjs, the same as CommonJS. Keeps the declarations that the entries import, and copies them for the CommonJS
+// build. The next `tsc -b` restores dist/.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, dirname, isAbsolute, join, relative } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
@@ -11,6 +11,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 const DIST = join(LIBRARY, 'dist');
 const CJS = join(DIST, 'cjs');
+const ESM = join(DIST, 'esm');
 
 const IMPORT = /(?:from|import\()\s*['"](\.[^'"]+)\.js['"]/g;
 
@@ -29,7 +30,7 @@ const entries = Object.values(manifest.exports).flatMap((entry) => (typeof entry
 const needed = new Set();
 for (const entry of entries) reach(join(LIBRARY, entry.import.types), needed);
 
-rmSync(CJS, { recursive: true, force: true });
+for (const folder of [CJS, ESM]) rmSync(folder, { recursive: true, force: true });
 
 const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
 const flags = [
@@ -50,25 +51,42 @@ for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
 const record = join(DIST, '.tsbuildinfo');
 if (existsSync(record)) rmSync(record);
 
-// A few CommonJS files load faster than one per module. All are in one folder directly in dist/, because the bundled modules that compute
-// paths from their own location expect this depth.
-const bundle = await rolldown({
-  input: Object.fromEntries(
-    entries.map((entry) => [basename(entry.require.default, '.js'), join(LIBRARY, entry.import.default)]),
-  ),
-  platform: 'node',
-  external: (id) => !id.startsWith('.') && !isAbsolute(id),
-  onLog: (_level, { message }) => {
-    throw new Error(message);
-  },
-});
+/** Modules that the command imports. */
+const COMMANDS = ['doctor/run-doctor.js', 'migrate/run-migrate.js'];
+
+/**
+ * Bundles modules of dist/ into a few files, which load faster than one file per module. All are in one folder directly in dist/, because
+ * the bundled modules that compute paths from their own location expect this depth.
+ *
+ * @param {Record<string, string>} input Paths of modules in dist/ by the name of their file in the bundle.
+ * @param {import('rolldown').OutputOptions} output
+ */
+async function bundle(input, output) {
+  const bundled = await rolldown({
+    input: Object.fromEntries(Object.entries(input).map(([name, path]) => [name, join(DIST, path)])),
+    platform: 'node',
+    external: (id) => !id.startsWith('.') && !isAbsolute(id),
+    onLog: (_level, { message }) => {
+      throw new Error(message);
+    },
+  });
+  await bundled.write({ chunkFileNames: '[name].js', keepNames: true, ...output });
+}
+
+const bundledEntries = Object.fromEntries(
+  entries.map((entry) => [basename(entry.require.default, '.js'), relative(DIST, join(LIBRARY, entry.import.default))]),
+);
 // `import()` would fail in Jest.
-await bundle.write({
-  dir: CJS,
-  format: 'cjs',
-  chunkFileNames: '[name].js',
-  dynamicImportInCjs: false,
-  keepNames: true,
-});
+await bundle(bundledEntries, { dir: CJS, format: 'cjs', dynamicImportInCjs: false });
+const modules = { ...bundledEntries, ...Object.fromEntries(COMMANDS.map((path) => [basename(path, '.js'), path])) };
+await bundle(modules, { dir: ESM, format: 'esm' });
+for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
+  const isBundled = name.startsWith(`cjs${sep}`) || name.startsWith(`esm${sep}`);
+  if (name.endsWith('.js') && !isBundled) rmSync(join(DIST, name));
+}
+for (const [name, path] of Object.entries(modules)) {
+  const target = relative(dirname(join(DIST, path)), join(ESM, `${name}.js`)).replaceAll(sep, '/');
+  writeFileSync(join(DIST, path), `export * from './${target}';\n`.replace("'./../", "'../"));
+}
 for (const path of needed) cpSync(path, join(CJS, 'types', relative(DIST, path)));
 writeFileSync(join(CJS, 'package.json'), `${JSON.stringify({ type: 'commonjs' })}\n`);

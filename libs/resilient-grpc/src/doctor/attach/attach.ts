@@ -1,7 +1,7 @@
 import { systemClock } from '../../time/clock.js';
 import { plainPaint, terminalPaint, type Paint } from '../render-results.js';
 import { within } from '../time-budget.js';
-import { loadClientView, type ClientView } from './client-view.js';
+import { loadClientView, type ClientView } from '../client-view.js';
 import { readSnapshot, type Dashboard, type SnapshotRead } from './read-snapshot.js';
 import { renderFrame, type Frame } from './render-frame.js';
 

@@ -4,7 +4,7 @@ import type { DashboardServer } from '../../dashboard/dashboard-feed.js';
 import { counted, duration, oneLine } from '../../telemetry/log/log-text.js';
 import { moment } from '../../time/clock.js';
 import type { Paint } from '../render-results.js';
-import type { Assessment, ClientView } from './client-view.js';
+import type { Assessment, ClientView } from '../client-view.js';
 
 /** Content of one frame. */
 export interface Frame {

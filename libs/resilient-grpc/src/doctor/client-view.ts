@@ -1,4 +1,4 @@
-import type { GrpcClientSnapshot } from '../../client/client-snapshot.js';
+import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 
 /** Assessment of a client, as on the dashboard. */
 export interface Assessment {
@@ -24,7 +24,7 @@ export interface ClientView {
 const FIELDS = ['at', 'started', 'succeeded', 'failed', 'waiting'];
 
 /** The dashboard page's module for the assessment of clients. The terminal uses this module to show the same words as the page. */
-const PAGE_MODULE = new URL('../../../assets/dashboard/client-state.js', import.meta.url);
+const PAGE_MODULE = new URL('../../assets/dashboard/client-state.js', import.meta.url);
 
 /** Loads the function that creates the state of a client. */
 export async function loadClientView(): Promise<(key: string) => ClientView> {

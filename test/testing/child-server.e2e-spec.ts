@@ -114,6 +114,47 @@ describe('ChildServer', () => {
     expect(server.running).toBe(false);
   });
 
+  it('starts no new process if a child server is closed while it restarts', async () => {
+    const restarted = rejection(server.restart());
+    await server.close();
+    expect(String(await restarted)).toContain('ChildServer is closed');
+    expect(server.running).toBe(false);
+  });
+
+  it('keeps a child server that has closed its IPC channel running when messages are sent', async () => {
+    // Without `execPath`, a child server ends with its IPC channel.
+    const other = await ChildServer.start({ script, execPath: process.execPath });
+    const otherClient = new EchoClient(other.url);
+    other.send('disconnect');
+    for (let sent = 0; sent < 5; sent += 1) {
+      await otherClient.unary({ text: 'wait for the server' });
+      other.send('how many?');
+    }
+    expect(other.running).toBe(true);
+    otherClient.close();
+    await other.close();
+  });
+
+  it.each([
+    ['a JSON line with a time', '{"message":"listening on 127.0.0.1:PORT","timestamp":"2026-01-01T10:20:30"}'],
+    ['an IPv6 address', 'listening on [::1]:PORT'],
+    ['an IPv4 address in IPv6 form', 'listening on ::ffff:127.0.0.1:PORT'],
+    ['a URL', 'Listening on http://localhost:PORT/'],
+  ])('reads the port of a child server from %s', async (_what, line) => {
+    const args = vi.fn((port: number) => [line, String(port)]);
+    const other = await ChildServer.start({ script: new URL('./fixtures/print-line.mjs', import.meta.url), args });
+    expect(args).toHaveBeenCalledExactlyOnceWith(other.port);
+    await other.close();
+  });
+
+  it('restarts a child server whose ready pattern has the flag g', async () => {
+    const other = await ChildServer.start({ script, ready: /listening on .*:(\d+)/gi });
+    const { port } = other;
+    await other.restart();
+    expect(other.port).toBe(port);
+    await other.close();
+  });
+
   it('closes a frozen child server', async () => {
     server.freeze();
     await server.close();

@@ -4,6 +4,7 @@ import { connectivityState, status } from '@grpc/grpc-js';
 import { captureLeaks, FaultProxy, ScriptedGrpcServer, VirtualClock, waitFor } from 'nestjs-resilient-grpc/testing';
 import type { LeakCheck } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { rejection } from '../calls/support.js';
 import { ECHO_PROTO, EchoClient } from './echo-client.js';
 
 describe('FaultProxy', () => {
@@ -63,6 +64,13 @@ describe('FaultProxy', () => {
   it('forwards large messages completely through a FaultProxy', async () => {
     const payload = Buffer.alloc(3_000_000, 7);
     expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
+  });
+
+  it('rejects forward() if refuse() stops the listener while it starts', async () => {
+    proxy.refuse();
+    const started = rejection(proxy.forward());
+    proxy.refuse();
+    expect(String(await started)).toMatch(/the listener on 127\.0\.0\.1:\d+ was stopped while it started/);
   });
 
   it('refuses new connections and keeps existing ones after refuse(), and listens on the same port again after forward()', async () => {

@@ -64,6 +64,9 @@ const MAX_KEPT_LINES = 200;
 /** Maximum number of free ports that the first start tries. */
 const MAX_FIRST_PORTS = 3;
 
+/** Matches the first port after 'listening on', which may follow an IPv6 address. JSON log lines contain other numbers after it. */
+const LISTENING = /listening on .*?:(\d+)(?![\d\]:.])/i;
+
 /** Matches the output of Node, Go, and other runtimes for a port on which another process is listening. */
 const PORT_IN_USE = /EADDRINUSE|address already in use/i;
 
@@ -137,9 +140,10 @@ export class ChildServer {
     return this.receivedMessages;
   }
 
-  /** Sends a message to the server over IPC. Does nothing if the server is not running. */
+  /** Sends a message to the server over IPC. Does nothing if the server is not running, or has closed its IPC channel. */
   send(message: Serializable): void {
-    this.child?.send(message);
+    // Node reports a failure to the callback. Without one, it emits 'error' events.
+    if (this.child?.connected === true) this.child.send(message, () => undefined);
   }
 
   /**
@@ -179,8 +183,10 @@ export class ChildServer {
    * @throws Error if the new server listens on another port, or this server is closed
    */
   async restart(): Promise<void> {
-    if (this.isClosed) throw new Error('ChildServer is closed; write await ChildServer.start(options)');
+    this.requireOpen();
     await this.kill();
+    // The server may have been closed meanwhile.
+    this.requireOpen();
     await this.startProcess(this.boundPort);
   }
 
@@ -191,6 +197,10 @@ export class ChildServer {
   async close(): Promise<void> {
     this.isClosed = true;
     await this.kill();
+  }
+
+  private requireOpen(): void {
+    if (this.isClosed) throw new Error('ChildServer is closed; write await ChildServer.start(options)');
   }
 
   private async startProcess(requestedPort: number): Promise<void> {
@@ -209,7 +219,9 @@ export class ChildServer {
       this.childEnded(child);
     });
     let failure: Error | undefined;
-    child.once('error', (error) => {
+    child.on('error', (error) => {
+      // Other errors, such as a failed signal, do not end the process.
+      if (child.pid !== undefined) return;
       failure = error;
       this.ending = error.message;
       this.childEnded(child);
@@ -245,12 +257,14 @@ export class ChildServer {
   }
 
   private readOutput(child: ChildProcess, listening: (port: number) => void): void {
-    const ready = this.options.ready ?? /listening on .*:(\d+)/i;
+    const { source, flags } = this.options.ready ?? LISTENING;
+    // With the flags g and y, a pattern keeps its position between lines and processes.
+    const ready = new RegExp(source, flags.replace(/[gy]/g, ''));
     for (const input of [child.stdout, child.stderr]) {
       if (input === null) continue;
       createInterface({ input }).on('line', (line) => {
-        const port = Number(ready.exec(line)?.[1] ?? 0);
-        if (port > 0) listening(port);
+        const port = Number(ready.exec(line)?.[1]);
+        if (isPort(port)) listening(port);
         this.outputLines.push(line);
         this.outputLines.splice(0, this.outputLines.length - MAX_KEPT_LINES);
       });
@@ -259,8 +273,8 @@ export class ChildServer {
 
   private readMessages(child: ChildProcess, listening: (port: number) => void): void {
     child.on('message', (message: unknown) => {
-      if (typeof message === 'object' && message !== null && 'listening' in message)
-        listening(Number(message.listening));
+      if (typeof message === 'object' && message !== null && 'listening' in message && isPort(message.listening))
+        listening(message.listening);
       else this.receivedMessages.push(message);
     });
   }
@@ -284,6 +298,10 @@ export class ChildServer {
     if (children.size === 0) process.off('exit', killChildren);
     if (this.child === child) this.child = undefined;
   }
+}
+
+function isPort(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) > 0 && Number(value) <= 65_535;
 }
 
 function portArgument(port: number): readonly string[] {

@@ -13,7 +13,7 @@ let nextOffset = Math.trunc(systemRandom() * PORT_COUNT);
  * Returns a port of 127.0.0.1 on which no server is listening. The system does not assign this port to outgoing connections or to servers
  * that listen on port 0, so the port stays free while a server is restarting. Within a process, the function returns a port again only
  * after it has tried all others.
- * @throws Error if servers are listening on all ports from 20,000 to 29,999
+ * @throws Error if servers are listening on all ports from 20,000 to 29,999, or if this process cannot open a socket
  */
 export async function freePort(): Promise<number> {
   for (let tried = 0; tried < PORT_COUNT; tried += 1) {
@@ -30,8 +30,10 @@ async function isFree(port: number): Promise<boolean> {
   const server = createServer().listen(port, '127.0.0.1');
   try {
     await once(server, 'listening');
-  } catch {
-    return false;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE' || code === 'EACCES') return false;
+    throw error;
   }
   server.close();
   await once(server, 'close');

@@ -1,8 +1,11 @@
+import { performance } from 'node:perf_hooks';
+import timers from 'node:timers';
 import type { Clock } from '../time/clock.js';
 import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
 
-// Read when this module is loaded, before a test installs fake timers.
-const { setTimeout, clearTimeout, setImmediate } = globalThis;
+// Read when this module is loaded, before a test installs fake timers. With `fakeTimers: { enableGlobally: true }`, Jest has already
+// replaced the global functions.
+const { setTimeout, clearTimeout, setImmediate } = timers;
 const now = performance.now.bind(performance);
 
 /** The system clock, even while a test uses fake timers. */

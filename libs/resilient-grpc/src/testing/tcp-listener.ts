@@ -40,7 +40,10 @@ export class TcpListener {
     return this.server !== undefined;
   }
 
-  /** Starts listening. After a stop, uses the same port again. Does nothing if the listener is already listening. */
+  /**
+   * Starts listening. After a stop, uses the same port again. Does nothing if the listener is already listening. Rejects if it is
+   * stopped meanwhile.
+   */
   async listen(): Promise<void> {
     if (this.server !== undefined) return;
     if (this.port === 0) this.port = await freePort();
@@ -51,6 +54,10 @@ export class TcpListener {
       server.once('error', (error) => {
         this.server = undefined;
         reject(error);
+      });
+      // A server that is stopped while it starts emits no other event.
+      server.once('close', () => {
+        reject(new Error(`the listener on ${this.url} was stopped while it started`));
       });
       server.listen(this.port, HOST, resolve);
     });

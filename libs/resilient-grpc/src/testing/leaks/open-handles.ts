@@ -31,6 +31,8 @@ interface Handle {
 
 /** Records the handles that keep this process alive, except timers, which Node does not return as handles. */
 export function openHandles() {
+  // Node opens these pipes when they are first read.
+  void [process.stdout, process.stderr];
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {

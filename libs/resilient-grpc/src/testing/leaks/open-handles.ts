@@ -32,7 +32,7 @@ interface Handle {
 /** Records the handles that keep this process alive, except timers, which Node does not return as handles. */
 export function openHandles() {
   // Node opens these pipes when they are first read.
-  void [process.stdout, process.stderr];
+  for (const name of ['stdout', 'stderr'] as const) Reflect.get(process, name);
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {

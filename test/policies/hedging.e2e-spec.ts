@@ -72,7 +72,7 @@ describe('hedged call', () => {
     server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
     const error = await failureOf(echo.unary({}));
     expect(error).toMatchObject({ code: 14, details: 'busy', notRetriedBecause: 'attempts-exhausted' });
-    expect(error.attempts.map(({ hedge, number }) => [number, hedge])).toEqual([
+    expect(error.attempts.map(({ number, superseded }) => [number, superseded])).toEqual([
       [1, true],
       [2, true],
       [3, false],
@@ -191,7 +191,7 @@ describe('hedgingDelay that follows latency', () => {
     server.script('Unary', { status: 'UNAVAILABLE' });
     const error = await failureOf(echo.unary({}));
     // With the delay of the policy, both attempts would start at once.
-    expect(error.attempts.map(({ number, hedge }) => [number, hedge])).toEqual([
+    expect(error.attempts.map(({ number, superseded }) => [number, superseded])).toEqual([
       [1, true],
       [2, false],
     ]);

@@ -49,7 +49,7 @@ const makeAttemptEnd = (change: Partial<Extract<EventBody, { type: 'attempt-end'
   ({
     type: 'attempt-end',
     path: '/orders.v1.Orders/Create',
-    attempt: { number: 1, code: 14, details: 'Connection lost after sending', durationMs: 5, hedge: false },
+    attempt: { number: 1, code: 14, details: 'Connection lost after sending', durationMs: 5, superseded: false },
     reachedServer: 'maybe',
     next: 'none',
     reason: 'not-safe-to-repeat',
@@ -57,9 +57,25 @@ const makeAttemptEnd = (change: Partial<Extract<EventBody, { type: 'attempt-end'
   }) as const;
 
 const path = '/orders.v1.Orders/Get';
-const DRAINED = { running: 0, finished: 1, completed: 2, cancelled: 0, durationMs: 80 };
-const CIRCUIT = { type: 'circuit', path, reason: 'failures', failures: 11, total: 20, breakMs: 5_000 } as const;
-const ATTEMPT = { number: 2, code: 14, details: 'lost', durationMs: 5.4, hedge: false, peer: 'a:1' } as const;
+const DRAINED = {
+  running: 0,
+  finished: 1,
+  failed: 0,
+  completed: 2,
+  ended: 0,
+  cancelled: 0,
+  cutOffByPath: {},
+  durationMs: 80,
+};
+const CIRCUIT = {
+  type: 'circuit',
+  path,
+  reason: 'too-many-failures',
+  failures: 11,
+  total: 20,
+  breakMs: 5_000,
+} as const;
+const ATTEMPT = { number: 2, code: 14, details: 'lost', durationMs: 5.4, superseded: false, peer: 'a:1' } as const;
 
 describe('recurring outages', () => {
   /** Returns the maximum number of lines written within any 60 s. */
@@ -231,16 +247,14 @@ describe('attempt-end event', () => {
 
   it('logs nothing for a successful attempt', () => {
     const { take, lines } = make();
-    take(
-      makeAttemptEnd({ attempt: { number: 1, code: 0, details: '', durationMs: 5, hedge: false }, reason: 'success' }),
-    );
+    take(makeAttemptEnd({ attempt: { number: 1, code: 0, details: '', durationMs: 5, superseded: false } }));
     expect(lines).toEqual([]);
   });
 
   it('logs the status details of the server on one line and truncates them', () => {
     const { take, aboveDebug } = make();
     const details = `evil\n${'x'.repeat(10_000)}`;
-    take(makeAttemptEnd({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));
+    take(makeAttemptEnd({ attempt: { number: 1, code: 14, details, durationMs: 5, superseded: false } }));
     expect(aboveDebug()[0]).not.toContain('\n');
     expect(aboveDebug()[0]?.length).toBeLessThan(600);
   });
@@ -336,7 +350,7 @@ describe('events', () => {
         peer: 'a:1',
         attempt: 2,
         durationMs: 5,
-        hedge: undefined,
+        superseded: undefined,
         reachedServer: 'maybe',
         next: 'none',
         reason: 'throttled',
@@ -356,7 +370,7 @@ describe('events', () => {
         peer: 'a:1',
         attempt: 2,
         durationMs: 5,
-        hedge: undefined,
+        superseded: undefined,
         reachedServer: 'yes',
         next: 'none',
         reason: 'committed',

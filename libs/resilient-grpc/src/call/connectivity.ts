@@ -20,7 +20,7 @@ export interface Connectivity {
     /** Remedy, as an imperative. */
     readonly remedy: string;
     /** The shell command that examines the target; absent if the doctor does not support it. Contains no credentials. */
-    readonly doctor?: string;
+    readonly doctorCommand?: string;
   };
   /** Present from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
   readonly outage?: {
@@ -28,7 +28,7 @@ export interface Connectivity {
     /** End of the outage grace period. Calls without `waitForReady` wait until then; after that, they fail immediately. */
     readonly graceEndsAt: Date;
     /** Number of failed attempts to connect during this outage. */
-    readonly attempts: number;
+    readonly connectAttempts: number;
     readonly nextAttemptAt?: Date;
     /** True if this is at least the third outage within a minute. These outages share one grace period. */
     readonly flapping: boolean;

@@ -43,7 +43,7 @@ export interface GrpcClientSnapshot {
   /** The last 100 state changes, oldest first. */
   readonly history: Serialized<readonly ConnectivityTransition[]>;
   /** Path that calls take: directly on a connection, or through grpc-js's channel for the given reason. */
-  readonly calls: CallPath;
+  readonly callPath: CallPath;
   /**
    * Addresses to which the channel has tried to connect, including those no longer in use: up to 256, or more if more are in use. Empty if
    * the library's load-balancing policy is not in use (`xds:`).

@@ -6,7 +6,7 @@ export type ReplayFailureReason =
   | 'source-too-fast'
   /** Two unacknowledged messages had the same id. */
   | 'duplicate-id'
-  /** No acknowledgment arrived within `ackTimeoutMs`. */
+  /** No acknowledgment arrived within `acknowledgmentTimeoutMs`. */
   | 'acknowledgment-timeout'
   /** Messages were unacknowledged when the server ended the call cleanly, or when a shutdown ended the session. */
   | 'unacknowledged';

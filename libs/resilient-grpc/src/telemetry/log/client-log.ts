@@ -423,9 +423,9 @@ function connection(event: EventOf<'connection'>): readonly [string, EventFields
   const { type, change } = event;
   switch (event.change) {
     case 'connected': {
-      const { address, calls } = event;
-      const text = `connected to ${address}${calls.direct ? '' : `; calls pass through grpc-js's channel (${calls.reason})`}`;
-      return [text, { event: type, change, address, ...calls }];
+      const { address, callPath } = event;
+      const text = `connected to ${address}${callPath.direct ? '' : `; calls pass through grpc-js's channel (${callPath.reason})`}`;
+      return [text, { event: type, change, address, ...callPath }];
     }
     case 'failed': {
       const { address } = event;

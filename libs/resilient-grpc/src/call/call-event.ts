@@ -281,18 +281,18 @@ export type GrpcClientEvent = {
     }
   /**
    * A drain began or ended. `running` is the number of open calls. The other fields have the same meaning as in `DrainReport`; at the
-   * start, they are 0 or absent.
+   * start, they are 0 or empty.
    */
   | {
       readonly type: 'drain';
       readonly phase: 'begin' | 'end';
       readonly running: number;
       readonly finished: number;
-      readonly failed?: number;
+      readonly failed: number;
       readonly completed: number;
-      readonly ended?: number;
+      readonly ended: number;
       readonly cancelled: number;
-      readonly cutOff?: Readonly<Record<string, number>>;
+      readonly cutOffByPath: Readonly<Record<string, number>>;
       readonly durationMs: number;
     }
 );

@@ -285,8 +285,8 @@ describe('ordinary events', () => {
     take({ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' });
     take({ type: 'connection-replaced', reason: 'age' });
     take({ type: 'connection-replaced', reason: 'credentials' });
-    take({ type: 'drain', phase: 'begin', running: 2, finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
-    take({ type: 'drain', phase: 'end', running: 0, finished: 2, completed: 0, cancelled: 0, durationMs: 80 });
+    take({ type: 'drain', phase: 'begin', ...DRAINED, running: 2 });
+    take({ type: 'drain', phase: 'end', ...DRAINED, finished: 2, completed: 0 });
     expect(aboveDebug()).toEqual([]);
     expect(lines).toEqual([
       'debug READY → IDLE: the connection to a ended after 3.0 s',
@@ -544,25 +544,25 @@ describe('events', () => {
       { type: 'drain', phase: 'end', ...DRAINED },
       'debug',
       /drained: 1 call finished, 2 streams completed$/,
-      { phase: 'end', finished: 1, completed: 2, cancelled: 0, durationMs: 80 },
+      { phase: 'end', finished: 1, failed: 0, completed: 2, ended: 0, cancelled: 0, durationMs: 80 },
     ],
     [
       { type: 'drain', phase: 'end', ...DRAINED, finished: 3, failed: 2 },
       'debug',
       /drained: 3 calls finished \(2 failed\), 2 streams completed$/,
-      { phase: 'end', finished: 3, failed: 2, completed: 2, cancelled: 0, durationMs: 80 },
+      { phase: 'end', finished: 3, failed: 2, completed: 2, ended: 0, cancelled: 0, durationMs: 80 },
     ],
     [
       { type: 'drain', phase: 'end', ...DRAINED, ended: 3 },
       'debug',
       /drained: 1 call finished, 2 streams completed, 3 ended by onDrain$/,
-      { phase: 'end', finished: 1, completed: 2, ended: 3, cancelled: 0, durationMs: 80 },
+      { phase: 'end', finished: 1, failed: 0, completed: 2, ended: 3, cancelled: 0, durationMs: 80 },
     ],
     [
-      { type: 'drain', phase: 'end', ...DRAINED, cancelled: 4, cutOff: { '/a.B/M': 1, '/a.B/N': 2 } },
+      { type: 'drain', phase: 'end', ...DRAINED, cancelled: 4, cutOffByPath: { '/a.B/M': 1, '/a.B/N': 2 } },
       'warn',
       /, 4 cut off \(at the timeout: 2 calls to \/a\.B\/N, 1 call to \/a\.B\/M\)$/,
-      { phase: 'end', finished: 1, completed: 2, cancelled: 4, durationMs: 80 },
+      { phase: 'end', finished: 1, failed: 0, completed: 2, ended: 0, cancelled: 4, durationMs: 80 },
     ],
     [
       { type: 'connection', change: 'connected', address: 'a:1', callPath: { direct: true } },

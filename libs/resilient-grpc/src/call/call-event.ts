@@ -7,7 +7,10 @@ import type { ConnectivityState, EndpointSnapshot } from './connectivity.js';
 import type { UnsentField } from './unsent-field.js';
 import type { UntestedVersion } from './untested-version.js';
 
-/** Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). */
+/**
+ * Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). A minor version may add reasons; handle
+ * unknown ones by a default.
+ */
 export type ConnectionEnd =
   | `GOAWAY ${string}`
   | 'subchannel shutdown'
@@ -30,7 +33,8 @@ export interface CallEnd {
 
 /**
  * An event of a client, for logs, the metrics of rare events, and subscribers of `events$`. The traces and metrics of calls come from
- * `ClientTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber.
+ * `ClientTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber. A minor version may add events, and
+ * values of their properties; handle unknown ones by a default.
  */
 export type GrpcClientEvent = {
   readonly client: string;

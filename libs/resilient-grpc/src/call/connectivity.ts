@@ -1,7 +1,9 @@
 import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 
-/** gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). */
+/**
+ * gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). No version adds a state.
+ */
 export type ConnectivityState = 'IDLE' | 'CONNECTING' | 'READY' | 'TRANSIENT_FAILURE' | 'SHUTDOWN';
 
 /** Connectivity of a channel at one moment. */
@@ -45,7 +47,10 @@ export interface ConnectivityTransition {
 
 /** Health of an endpoint, if the client checks or ejects endpoints. */
 export interface EndpointSnapshot {
-  /** Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. */
+  /**
+   * Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. A minor version may add values; handle
+   * unknown ones by a default.
+   */
   readonly health?: 'pending' | 'serving' | 'not-serving' | 'unanswered' | 'failed' | 'unimplemented';
   /** Endpoint's share of the client's attempts in the last 10 to 20 s, from 0 to 1. Absent if the client does not eject endpoints. */
   readonly share?: number;

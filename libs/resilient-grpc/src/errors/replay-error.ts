@@ -1,6 +1,6 @@
 import { StatusCode } from '../status/status-code.js';
 
-/** Reason why a replayed session, or one of its calls, failed. */
+/** Reason why a replayed session, or one of its calls, failed. A minor version may add reasons; handle unknown ones by a default. */
 export type ReplayFailureReason =
   /** An Observable emitted more messages than may be buffered for a slower connection. */
   | 'source-too-fast'

@@ -19,7 +19,7 @@ export const StatusCode = {
   UNAUTHENTICATED: 16,
 } as const;
 
-/** Name of a status code, as in the gRPC specification. */
+/** Name of a status code, as in the gRPC specification. No version adds a name. */
 export type StatusName = keyof typeof StatusCode;
 /** Number of a status code, 0 to 16. */
 export type StatusCode = (typeof StatusCode)[StatusName];

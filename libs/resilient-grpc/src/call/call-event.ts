@@ -41,6 +41,7 @@ export type GrpcClientEvent = {
   /** Milliseconds since 1970. */
   readonly at: number;
 } & (
+  /** Number of the status; `status` of `@grpc/grpc-js` contains the numbers by name. */
   | {
       readonly type: 'connectivity';
       readonly from: ConnectivityState;

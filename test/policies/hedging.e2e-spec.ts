@@ -93,6 +93,21 @@ describe('hedged call', () => {
     ]);
   });
 
+  it("reports 'replaces-failed' for a failed attempt of a hedged call whose replacement waits for a pushback", async () => {
+    const { echo, server, client } = await scene(hedged('60s'));
+    const events: GrpcClientEvent[] = [];
+    client.events$.subscribe((event) => events.push(event));
+    server.script('Unary', ({ previousAttempts }) =>
+      previousAttempts === 0
+        ? { status: 'UNAVAILABLE', trailers: { 'grpc-retry-pushback-ms': '20' } }
+        : { message: { number: 2 } },
+    );
+    expect(await firstValueFrom(echo.unary({}))).toMatchObject({ number: 2 });
+    expect(events.filter(({ type }) => type === 'attempt-end')).toMatchObject([
+      { attempt: { number: 1, code: 14 }, next: 'retry', reason: 'replaces-failed' },
+    ]);
+  });
+
   it('resends a refused hedge under the same attempt number while another attempt is open', async () => {
     const open: ServerHttp2Stream[] = [];
     const previousAttempts: unknown[] = [];

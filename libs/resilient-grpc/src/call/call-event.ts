@@ -1,5 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptRecord } from '../errors/attempt-record.js';
+import type { NotRetriedReason } from '../errors/grpc-call-error.js';
+import type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { CallPath } from './call-path.js';
@@ -20,8 +22,26 @@ export type ConnectionEnd =
   | 'socket error'
   | 'unknown';
 
+/**
+ * Reason for the next step after a failed attempt. If no attempt follows, it is the reason why. If another attempt follows, it is the cause
+ * of the failure ('refused', 'connection-lost', 'attempt-timeout', or 'stream-idle'), or 'pushback' if the server set the delay, or one of
+ * the reasons below. If a hedged call continues with the attempts in flight, it is the reason why the failed attempt is not replaced. A
+ * minor version may add reasons; handle unknown ones by a default.
+ */
+export type AttemptEndReason =
+  | NotRetriedReason
+  /** The retry policy lists the status code. */
+  | 'retryable-status'
+  /** A proxy or web server responded with an HTTP status that can be retried. */
+  | 'retryable-http'
+  /** The call credentials failed with a status code that the retry policy lists. */
+  | 'credentials'
+  /** Another attempt of the hedged call replaces the failed one, if necessary after a pushback or a backoff. */
+  | 'replaces-failed';
+
 /** Final result of a call, after its last attempt. */
 export interface CallEnd {
+  /** Number of the status; `status` of `@grpc/grpc-js` contains the numbers by name. */
   readonly code: StatusCode;
   readonly details: string;
   readonly trailers: Metadata;
@@ -41,15 +61,14 @@ export type GrpcClientEvent = {
   /** Milliseconds since 1970. */
   readonly at: number;
 } & (
-  /** Number of the status; `status` of `@grpc/grpc-js` contains the numbers by name. */
   | {
       readonly type: 'connectivity';
       readonly from: ConnectivityState;
       readonly to: ConnectivityState;
       readonly cause?: string;
     }
-  /** A connection was established. `calls` is the path that calls on it take. */
-  | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string; readonly calls: CallPath }
+  /** A connection was established. `callPath` is the path that calls on it take. */
+  | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string; readonly callPath: CallPath }
   /**
    * An attempt to connect failed. `address` is absent if the name could not be resolved, if no endpoint is serving, or if the connection is
    * not observed (`xds:`).
@@ -106,8 +125,7 @@ export type GrpcClientEvent = {
       readonly reachedServer: 'no' | 'maybe' | 'yes';
       /** Next step after the attempt. 'resume': another call continues the stream. */
       readonly next: 'none' | 'retry' | 'resume';
-      /** Reason for `next`: a `RetryRefusal` if the attempt is not retried. */
-      readonly reason: string;
+      readonly reason: AttemptEndReason;
     }
   /** Calls have been waiting for a connection for 1.5 s, but no attempt to connect has failed, so there is no outage. */
   | {
@@ -160,7 +178,7 @@ export type GrpcClientEvent = {
       readonly path: string;
       readonly from: 'closed' | 'open' | 'half-open';
       readonly to: 'closed' | 'open' | 'half-open';
-      readonly reason: string;
+      readonly reason: CircuitTransition['reason'];
       /** Number of failed attempts within the sampling time before the circuit opened. */
       readonly failures: number;
       /** Number of all attempts within the sampling time before the circuit opened. */

@@ -92,7 +92,10 @@ export type GrpcServerEvent = {
     }
 );
 
-/** Cause of a failed TLS handshake. Reasons that start with 'client-certificate' describe the certificate that the server rejected. */
+/**
+ * Cause of a failed TLS handshake. Reasons that start with 'client-certificate' describe the certificate that the server rejected. A minor
+ * version may add reasons; handle unknown ones by a default.
+ */
 export type HandshakeFailureReason =
   | 'client-certificate-missing'
   | 'client-certificate-expired'

@@ -102,7 +102,8 @@ describe('recurring outages', () => {
     calls.waiting = 3;
     while (clock.now() < 400_000) {
       for (const path of paths)
-        for (const reason of ['not-safe-to-repeat', 'throttled']) record(() => take(makeAttemptEnd({ path, reason })));
+        for (const reason of ['not-safe-to-repeat', 'throttled'] as const)
+          record(() => take(makeAttemptEnd({ path, reason })));
       const flapping = ended.filter((at) => clock.now() - at < 60_000).length >= 2;
       record(() => take({ ...OUTAGE, flapping, graceMs: flapping ? 0 : 5_000 }));
       pass(downMs / 2);
@@ -380,19 +381,19 @@ describe('events', () => {
       { ...CIRCUIT, from: 'closed', to: 'open' },
       'warn',
       /circuit open for 5 s: 11 of 20 attempts failed; calls fail immediately/,
-      { path, from: 'closed', to: 'open', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+      { path, from: 'closed', to: 'open', reason: 'too-many-failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { ...CIRCUIT, from: 'open', to: 'half-open' },
       'debug',
       /circuit half-open; one call is admitted/,
-      { path, from: 'open', to: 'half-open', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+      { path, from: 'open', to: 'half-open', reason: 'too-many-failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { ...CIRCUIT, from: 'half-open', to: 'closed' },
       'log',
       /circuit closed; calls are admitted/,
-      { path, from: 'half-open', to: 'closed', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+      { path, from: 'half-open', to: 'closed', reason: 'too-many-failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { type: 'concurrency-limit', path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },

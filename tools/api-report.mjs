@@ -36,13 +36,14 @@ function apiReports(folder) {
       additionalEntryPoints: others.map((config) => config.mainEntryPointFilePath),
     });
     const unexported = configs.flatMap((config) => forgottenBy(config, compilerState));
+    const texts = configs.map(({ reportFilePath }) => readFileSync(reportFilePath, 'utf8'));
     const reports = Object.fromEntries(
       entries.map(([entry], index) => {
-        const text = readFileSync(configs[index].reportFilePath, 'utf8');
-        return [`${nameOf(entry)}.api.md`, text.replace(/^.*\n/, `## ${join(manifest.name, entry)}\n`)];
+        const text = texts[index].replace(/^.*\n/, `## ${join(manifest.name, entry)}\n`);
+        return [`${nameOf(entry)}.api.md`, withoutTypeOnlyValues(text, configs[index].mainEntryPointFilePath)];
       }),
     );
-    const all = Object.values(reports).join('\n');
+    const all = texts.join('\n');
     const exported = new Set([...all.matchAll(EXPORTED)].map(([, name]) => name));
     // Internal members may use internal types.
     const forUsers = all.replaceAll(INTERNAL_MEMBER, '');
@@ -55,6 +56,21 @@ function apiReports(folder) {
 
 const EXPORTED = /^export (?:abstract )?(?:class|const|function|interface|type) (\w+)/gm;
 const INTERNAL_MEMBER = /^ +\/\/ @internal.*\n[^]*?;\n/gm;
+
+/**
+ * Removes the keyword `export` from the values that an entry exports only as types, because users cannot import them.
+ *
+ * @param {string} report
+ * @param {string} declarations path of the entry's declarations
+ */
+function withoutTypeOnlyValues(report, declarations) {
+  const lists = [...readFileSync(declarations, 'utf8').matchAll(/^export (type )?\{([^}]*)\}/gm)];
+  const types = lists.flatMap(([, type = '', names]) =>
+    names.split(',').flatMap((name) => /^type (\w+)$/.exec(`${type}${name.trim()}`)?.[1] ?? []),
+  );
+  const values = new RegExp(`^export (?=(?:abstract class|class|const|function) (?:${types.join('|')})\\b)`, 'gm');
+  return types.length === 0 ? report : report.replace(values, '');
+}
 
 /** @param {string} entry */
 function nameOf(entry) {

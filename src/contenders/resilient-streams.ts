@@ -47,7 +47,7 @@ export class ResilientStreams implements StreamContender {
         id: ({ messageId }) => messageId,
         acknowledges: ({ messageId }) => messageId,
         maxUnacknowledged: MAX_UNACKNOWLEDGED,
-        ackTimeoutMs: IDLE_MS,
+        acknowledgmentTimeoutMs: IDLE_MS,
       },
     );
     await untilAborted(replies, signal);

@@ -115,7 +115,7 @@ describe('name whose addresses change', () => {
         });
       }
       const { replicas, app, events } = await setUp(3, { channelOptions: { 'grpc.keepalive_time_ms': 300 } });
-      expect(app.client.snapshot().calls.direct).toBe(path === 'direct calls');
+      expect(app.client.snapshot().callPath.direct).toBe(path === 'direct calls');
       await waitFor(() => isReady(app, 3), HANG);
       const requests = new Subject<{ messageId: string; order: undefined }>();
       const uploads = new Subject<{ requestId: string; item: string; quantity: number }>();

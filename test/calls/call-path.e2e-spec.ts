@@ -30,7 +30,7 @@ describe('path of calls', () => {
   it('runs calls directly on a connection by default', async () => {
     const { client, echo } = await scene();
     await firstValueFrom(echo.unary({}));
-    expect(client.snapshot().calls).toEqual({ direct: true });
+    expect(client.snapshot().callPath).toEqual({ direct: true });
   });
 
   it.each([
@@ -45,7 +45,7 @@ describe('path of calls', () => {
     prepare?.();
     const { client, echo } = await scene(settings);
     for (const method of EACH_METHOD) await toList(callOnce(echo, method));
-    expect(client.snapshot().calls).toEqual({ direct: false, reason });
+    expect(client.snapshot().callPath).toEqual({ direct: false, reason });
   });
 
   it('sends calls through grpc-js’s channel if a custom resolver, which may return a service config, resolves the target', async () => {
@@ -54,7 +54,7 @@ describe('path of calls', () => {
     source.resolve([server.url]);
     const client = await startClient({ url: source.target });
     await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
-    expect(client.snapshot().calls).toEqual({ direct: false, reason: 'resolver' });
+    expect(client.snapshot().callPath).toEqual({ direct: false, reason: 'resolver' });
   });
 
   it.each(EACH_METHOD)('sends the metadata of call credentials with a direct %s call', async (method) => {
@@ -67,7 +67,7 @@ describe('path of calls', () => {
     });
     await toList(callOnce(echo, method, { credentials: token }));
     expect(server.calls().map(({ metadata }) => metadata.get('authorization'))).toEqual([[], ['Bearer t']]);
-    expect(client.snapshot().calls).toEqual({ direct: true });
+    expect(client.snapshot().callPath).toEqual({ direct: true });
   });
 
   it('uses the round_robin order of grpc-js’s channel if the channel credentials contain call credentials', async () => {
@@ -94,7 +94,7 @@ describe('path of calls', () => {
     const before = servers.map((server) => server.counts().calls);
     for (let call = 0; call < 20; call++) await firstValueFrom(echo.unary({}));
     expect(servers.map((server, index) => server.counts().calls - before[index]!)).toEqual([10, 10]);
-    expect(client.snapshot().calls).toEqual({ direct: false, reason: 'call-credentials' });
+    expect(client.snapshot().callPath).toEqual({ direct: false, reason: 'call-credentials' });
   });
 
   it('fails a call immediately if HTTP/2 forbids its metadata, and loses one connection', async () => {

@@ -214,7 +214,12 @@ describe('client assessment', () => {
     const { tone, word, sentence } = assess(snapshot(more), T + 60_000, isClean);
     return `${tone} ${word}: ${sentence}`;
   };
-  const outage = { since: MADE_AT, graceEndsAt: new Date(T + 90_000).toISOString(), attempts: 3, flapping: false };
+  const outage = {
+    since: MADE_AT,
+    graceEndsAt: new Date(T + 90_000).toISOString(),
+    connectAttempts: 3,
+    flapping: false,
+  };
   const unreachable = { state: 'TRANSIENT_FAILURE', since: MADE_AT, lastError: 'ECONNREFUSED' };
 
   it.each<[string, Record<string, unknown>]>([

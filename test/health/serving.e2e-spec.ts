@@ -113,7 +113,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
       expect(entry).toMatchObject({
         status: 'down',
         remedy: HTTP_RESPONSE_REMEDY,
-        doctor: `npx nestjs-resilient-grpc doctor ${server.url}`,
+        doctorCommand: `npx nestjs-resilient-grpc doctor ${server.url}`,
       });
       // The error of a Watch does not contain the HTTP status 200.
       const answer = mode === 'watch' && status === 200 ? 'an HTTP response' : `HTTP status code ${status}`;

@@ -21,7 +21,7 @@ try {
   const client = app.get(getGrpcClientToken('echo'));
   const names = [];
   for (let i = 0; i < 5; i++) names.push((await firstValueFrom(client.getService('Echo').unary({}))).text);
-  console.log(JSON.stringify({ names, calls: client.snapshot().calls }));
+  console.log(JSON.stringify({ names, callPath: client.snapshot().callPath }));
 } catch (error) {
   console.log(JSON.stringify({ error: error.message }));
 }

@@ -482,7 +482,7 @@ describe('explicit drain()', () => {
     server.release('Get');
     await call;
     const [first, second] = await Promise.all(reports);
-    expect(first).toMatchObject({ finished: 1, completed: 1, cancelled: 0 });
+    expect(first).toMatchObject({ finished: 1, failed: 0, completed: 1, ended: 0, cancelled: 0, cutOffByPath: {} });
     expect(second).toEqual(first);
     expect(client.connectivity.state).toBe('SHUTDOWN');
     await app.close();

@@ -347,7 +347,7 @@ describe('source of a session', () => {
 });
 
 describe('server that stops acknowledging', () => {
-  it('starts a new call of a replayed session and resends unacknowledged messages after ackTimeoutMs without an acknowledgment', async () => {
+  it('starts a new call of a replayed session and resends unacknowledged messages after acknowledgmentTimeoutMs without an acknowledgment', async () => {
     const { server, echo } = await startBehindProxy();
     server.script('Bidi', (call) => ({
       messages: acknowledge(call as ScriptedCall<Echo>, call.number > 2 ? Infinity : 3),
@@ -357,7 +357,7 @@ describe('server that stops acknowledging', () => {
     const replies: number[] = [];
     const errors: unknown[] = [];
     const onError = (error: unknown) => void errors.push(error);
-    const session = sessionOf(echo, numbered(10), { ackTimeoutMs: 500, onError, scheduler });
+    const session = sessionOf(echo, numbered(10), { acknowledgmentTimeoutMs: 500, onError, scheduler });
     const ended = lastValueFrom(session.pipe(tap(({ number }) => replies.push(number))));
     for (const call of [0, 1]) {
       const before = 3 * call;

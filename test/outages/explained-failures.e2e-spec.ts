@@ -377,9 +377,9 @@ describe('TLS detection', () => {
     const app = await startOrdersApp({ url: peer.url, outageGraceMs: 60_000 });
     onTestFinished(() => app.close());
     const held = failureOf(app.orders.get({ id: '7' }));
-    await waitFor(() => (app.client.connectivity.outage?.attempts ?? 0) >= 3, { timeoutMs: 20_000 });
-    const { attempts } = app.client.connectivity.outage!;
-    expect([attempts + 1, attempts + 2]).toContain(peer.acceptedAt.length);
+    await waitFor(() => (app.client.connectivity.outage?.connectAttempts ?? 0) >= 3, { timeoutMs: 20_000 });
+    const { connectAttempts } = app.client.connectivity.outage!;
+    expect([connectAttempts + 1, connectAttempts + 2]).toContain(peer.acceptedAt.length);
     await app.close();
     await held;
   });
@@ -403,9 +403,9 @@ describe('failed connection', () => {
       expect(line).toContain(cause);
       expect(line.endsWith(`; to diagnose, run: ${command}`)).toBe(true);
       expect(line).not.toMatch(CONTROL_CHARACTERS);
-      expect(health).toMatchObject({ lastError: expect.stringContaining(cause), remedy, doctor: command });
+      expect(health).toMatchObject({ lastError: expect.stringContaining(cause), remedy, doctorCommand: command });
       expect(connectivity.lastError).toContain(cause);
-      expect(connectivity.lastFailure).toEqual({ kind, remedy, doctor: command });
+      expect(connectivity.lastFailure).toEqual({ kind, remedy, doctorCommand: command });
       expect(doctor).toContain(cause);
     },
   );

@@ -308,7 +308,7 @@ describe('server that stays down', () => {
       await turns();
     }
     while (Date.now() < graceEndsAt + 40) await advance(20);
-    expect(app.client.connectivity).toMatchObject({ state: 'READY', outage: { attempts: expect.any(Number) } });
+    expect(app.client.connectivity).toMatchObject({ state: 'READY', outage: { connectAttempts: expect.any(Number) } });
     expect(aboveDebug(app)).toEqual([expect.stringMatching(/^warn: outage: .*; calls wait up to /)]);
     call.unsubscribe();
   });

@@ -37,7 +37,7 @@ describe('name that cannot be resolved', () => {
       expect(await health.checkAll()).toMatchObject({
         [client.name]: { state: 'TRANSIENT_FAILURE', message: 'outage; calls wait' },
       });
-      await waitFor(() => (client.connectivity.outage?.attempts ?? 0) >= 3, { timeoutMs: 20_000 });
+      await waitFor(() => (client.connectivity.outage?.connectAttempts ?? 0) >= 3, { timeoutMs: 20_000 });
       await app.close();
       expect(await held).toMatchObject({ reason: 'draining', reachedServer: 'no' });
     },

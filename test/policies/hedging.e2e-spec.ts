@@ -72,7 +72,7 @@ describe('hedged call', () => {
     server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
     const error = await failureOf(echo.unary({}));
     expect(error).toMatchObject({ code: 14, details: 'busy', notRetriedBecause: 'attempts-exhausted' });
-    expect(error.attempts.map(({ hedge, number }) => [number, hedge])).toEqual([
+    expect(error.attempts.map(({ number, superseded }) => [number, superseded])).toEqual([
       [1, true],
       [2, true],
       [3, false],
@@ -90,6 +90,21 @@ describe('hedged call', () => {
       { attempt: { number: 1, code: 14 }, reachedServer: 'yes', next: 'retry', reason: 'replaces-failed' },
       { attempt: { number: 2, code: 14 }, reachedServer: 'yes', next: 'retry', reason: 'replaces-failed' },
       { attempt: { number: 3, code: 14 }, reachedServer: 'yes', next: 'none', reason: 'attempts-exhausted' },
+    ]);
+  });
+
+  it("reports 'replaces-failed' for a failed attempt of a hedged call whose replacement waits for a pushback", async () => {
+    const { echo, server, client } = await scene(hedged('60s'));
+    const events: GrpcClientEvent[] = [];
+    client.events$.subscribe((event) => events.push(event));
+    server.script('Unary', ({ previousAttempts }) =>
+      previousAttempts === 0
+        ? { status: 'UNAVAILABLE', trailers: { 'grpc-retry-pushback-ms': '20' } }
+        : { message: { number: 2 } },
+    );
+    expect(await firstValueFrom(echo.unary({}))).toMatchObject({ number: 2 });
+    expect(events.filter(({ type }) => type === 'attempt-end')).toMatchObject([
+      { attempt: { number: 1, code: 14 }, next: 'retry', reason: 'replaces-failed' },
     ]);
   });
 
@@ -191,7 +206,7 @@ describe('hedgingDelay that follows latency', () => {
     server.script('Unary', { status: 'UNAVAILABLE' });
     const error = await failureOf(echo.unary({}));
     // With the delay of the policy, both attempts would start at once.
-    expect(error.attempts.map(({ number, hedge }) => [number, hedge])).toEqual([
+    expect(error.attempts.map(({ number, superseded }) => [number, superseded])).toEqual([
       [1, true],
       [2, false],
     ]);

@@ -40,7 +40,7 @@ export {
 } from './client/settings/client-options.js';
 export type { GrpcContract } from './client/settings/contract.js';
 export type { CallPath, ChannelPathReason } from './call/call-path.js';
-export type { CallEnd, GrpcClientEvent, ConnectionEnd } from './call/call-event.js';
+export type { AttemptEndReason, CallEnd, GrpcClientEvent, ConnectionEnd } from './call/call-event.js';
 export type { UnsentField } from './call/unsent-field.js';
 export type { UntestedVersion } from './call/untested-version.js';
 export type { InboundCall } from './call/inbound-call.js';

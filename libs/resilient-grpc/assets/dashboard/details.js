@@ -153,7 +153,7 @@ export class Details {
             : `failing immediately since ${moment(outage.graceEndsAt, now)}`,
           left > 0 ? 'warn' : 'bad',
         ],
-        ['connection attempts', `${count(outage.attempts)} failed`],
+        ['connection attempts', `${count(outage.connectAttempts)} failed`],
         ['next attempt', nextText],
         ...(outage.flapping ? [['flapping', 'three outages in a minute share one grace period', 'bad']] : []),
         ['last error', lastError ?? NONE, '', 'wide'],

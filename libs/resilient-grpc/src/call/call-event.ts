@@ -1,5 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptRecord } from '../errors/attempt-record.js';
+import type { NotRetriedReason } from '../errors/grpc-call-error.js';
+import type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { CallPath } from './call-path.js';
@@ -7,7 +9,10 @@ import type { ConnectivityState, EndpointSnapshot } from './connectivity.js';
 import type { UnsentField } from './unsent-field.js';
 import type { UntestedVersion } from './untested-version.js';
 
-/** Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). */
+/**
+ * Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). A minor version may add reasons; handle
+ * unknown ones by a default.
+ */
 export type ConnectionEnd =
   | `GOAWAY ${string}`
   | 'subchannel shutdown'
@@ -17,8 +22,26 @@ export type ConnectionEnd =
   | 'socket error'
   | 'unknown';
 
+/**
+ * Reason for the next step after a failed attempt. If no attempt follows, it is the reason why. If another attempt follows, it is the cause
+ * of the failure ('refused', 'connection-lost', 'attempt-timeout', or 'stream-idle'), or 'pushback' if the server set the delay, or one of
+ * the reasons below. If a hedged call continues with the attempts in flight, it is the reason why the failed attempt is not replaced. A
+ * minor version may add reasons; handle unknown ones by a default.
+ */
+export type AttemptEndReason =
+  | NotRetriedReason
+  /** The retry policy lists the status code. */
+  | 'retryable-status'
+  /** A proxy or web server responded with an HTTP status that can be retried. */
+  | 'retryable-http'
+  /** The call credentials failed with a status code that the retry policy lists. */
+  | 'credentials'
+  /** Another attempt of the hedged call replaces the failed one, if necessary after a pushback or a backoff. */
+  | 'replaces-failed';
+
 /** Final result of a call, after its last attempt. */
 export interface CallEnd {
+  /** Number of the status; `status` of `@grpc/grpc-js` contains the numbers by name. */
   readonly code: StatusCode;
   readonly details: string;
   readonly trailers: Metadata;
@@ -30,7 +53,8 @@ export interface CallEnd {
 
 /**
  * An event of a client, for logs, the metrics of rare events, and subscribers of `events$`. The traces and metrics of calls come from
- * `ClientTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber.
+ * `ClientTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber. A minor version may add events, and
+ * values of their properties; handle unknown ones by a default.
  */
 export type GrpcClientEvent = {
   readonly client: string;
@@ -43,8 +67,8 @@ export type GrpcClientEvent = {
       readonly to: ConnectivityState;
       readonly cause?: string;
     }
-  /** A connection was established. `calls` is the path that calls on it take. */
-  | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string; readonly calls: CallPath }
+  /** A connection was established. `callPath` is the path that calls on it take. */
+  | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string; readonly callPath: CallPath }
   /**
    * An attempt to connect failed. `address` is absent if the name could not be resolved, if no endpoint is serving, or if the connection is
    * not observed (`xds:`).
@@ -101,8 +125,7 @@ export type GrpcClientEvent = {
       readonly reachedServer: 'no' | 'maybe' | 'yes';
       /** Next step after the attempt. 'resume': another call continues the stream. */
       readonly next: 'none' | 'retry' | 'resume';
-      /** Reason for `next`: a `RetryRefusal` if the attempt is not retried. */
-      readonly reason: string;
+      readonly reason: AttemptEndReason;
     }
   /** Calls have been waiting for a connection for 1.5 s, but no attempt to connect has failed, so there is no outage. */
   | {
@@ -155,7 +178,7 @@ export type GrpcClientEvent = {
       readonly path: string;
       readonly from: 'closed' | 'open' | 'half-open';
       readonly to: 'closed' | 'open' | 'half-open';
-      readonly reason: string;
+      readonly reason: CircuitTransition['reason'];
       /** Number of failed attempts within the sampling time before the circuit opened. */
       readonly failures: number;
       /** Number of all attempts within the sampling time before the circuit opened. */
@@ -281,18 +304,18 @@ export type GrpcClientEvent = {
     }
   /**
    * A drain began or ended. `running` is the number of open calls. The other fields have the same meaning as in `DrainReport`; at the
-   * start, they are 0 or absent.
+   * start, they are 0 or empty.
    */
   | {
       readonly type: 'drain';
       readonly phase: 'begin' | 'end';
       readonly running: number;
       readonly finished: number;
-      readonly failed?: number;
+      readonly failed: number;
       readonly completed: number;
-      readonly ended?: number;
+      readonly ended: number;
       readonly cancelled: number;
-      readonly cutOff?: Readonly<Record<string, number>>;
+      readonly cutOffByPath: Readonly<Record<string, number>>;
       readonly durationMs: number;
     }
 );

@@ -5,6 +5,8 @@
  * - 'send-compression': grpc-js compresses requests in its channel.
  * - 'call-credentials': the channel credentials contain call credentials.
  * - 'grpc-js-release': the installed grpc-js lacks private names that direct calls use.
+ *
+ * A minor version may add reasons; handle unknown ones by a default.
  */
 export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | 'call-credentials' | 'grpc-js-release';
 

@@ -1,7 +1,9 @@
 import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 
-/** gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). */
+/**
+ * gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). No version adds a state.
+ */
 export type ConnectivityState = 'IDLE' | 'CONNECTING' | 'READY' | 'TRANSIENT_FAILURE' | 'SHUTDOWN';
 
 /** Connectivity of a channel at one moment. */
@@ -20,7 +22,7 @@ export interface Connectivity {
     /** Remedy, as an imperative. */
     readonly remedy: string;
     /** The shell command that examines the target; absent if the doctor does not support it. Contains no credentials. */
-    readonly doctor?: string;
+    readonly doctorCommand?: string;
   };
   /** Present from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
   readonly outage?: {
@@ -28,7 +30,7 @@ export interface Connectivity {
     /** End of the outage grace period. Calls without `waitForReady` wait until then; after that, they fail immediately. */
     readonly graceEndsAt: Date;
     /** Number of failed attempts to connect during this outage. */
-    readonly attempts: number;
+    readonly connectAttempts: number;
     readonly nextAttemptAt?: Date;
     /** True if this is at least the third outage within a minute. These outages share one grace period. */
     readonly flapping: boolean;
@@ -45,7 +47,10 @@ export interface ConnectivityTransition {
 
 /** Health of an endpoint, if the client checks or ejects endpoints. */
 export interface EndpointSnapshot {
-  /** Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. */
+  /**
+   * Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. A minor version may add values; handle
+   * unknown ones by a default.
+   */
   readonly health?: 'pending' | 'serving' | 'not-serving' | 'unanswered' | 'failed' | 'unimplemented';
   /** Endpoint's share of the client's attempts in the last 10 to 20 s, from 0 to 1. Absent if the client does not eject endpoints. */
   readonly share?: number;

@@ -159,7 +159,7 @@ describe('channel replacement', () => {
     expect(channel.connectivity.outage).toBeUndefined();
     fail(1);
     enter(1, 'TRANSIENT_FAILURE');
-    expect(channel.connectivity.outage?.attempts).toBe(1);
+    expect(channel.connectivity.outage?.connectAttempts).toBe(1);
     expect(made[1]?.endedBackoffs).toBe(1);
   });
 

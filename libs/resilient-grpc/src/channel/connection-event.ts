@@ -19,7 +19,7 @@ export type ConnectionEvent =
       readonly isFurther: boolean;
       readonly failure: ConnectFailure;
     }
-  | { readonly type: 'connected'; readonly address: string; readonly calls: CallPath }
+  | { readonly type: 'connected'; readonly address: string; readonly callPath: CallPath }
   /** A READY connection ended. */
   | { readonly type: 'ended'; readonly ended: EndedConnection }
   /** The channel no longer uses the READY connection to `address`, for example because the address was removed or the channel is idle. */

@@ -172,7 +172,7 @@ export class ManagedChannel implements CallTransport {
     const { addresses, current, outage, waiting, replaced, suspicion } = this;
     const { connections: known, endpoints } = current;
     return {
-      calls: current.callPath,
+      callPath: current.callPath,
       connections:
         endpoints === undefined ? known : known.map((one) => ({ ...one, ...endpoints.describe(one.address) })),
       outages: { total: outage.total, latest: [...outage.past] },

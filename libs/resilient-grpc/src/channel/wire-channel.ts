@@ -505,7 +505,7 @@ export class WireChannel {
   private connected(address: string, socket: Socket | undefined): void {
     this.histories.connected(address, socket);
     if (socket !== undefined) this.seams.check('socket', socket);
-    this.handle(this, { type: 'connected', address, calls: this.callPath });
+    this.handle(this, { type: 'connected', address, callPath: this.callPath });
   }
 
   private connectFailed(failure: ConnectFailure, address?: string, isFurther = false): void {

@@ -7,7 +7,7 @@ import type {
   ResolutionSnapshot,
 } from '../call/connectivity.js';
 import type { MethodKind } from '../call/method.js';
-import type { FailureReason } from '../errors/grpc-call-error.js';
+import type { FailureReason, NotRetriedReason } from '../errors/grpc-call-error.js';
 import type { HedgingPercentile } from '../policy/hedging/measured-delay.js';
 import type { StatusName } from '../status/status-code.js';
 import type { ActiveCall } from './active-call.js';
@@ -43,7 +43,7 @@ export interface GrpcClientSnapshot {
   /** The last 100 state changes, oldest first. */
   readonly history: Serialized<readonly ConnectivityTransition[]>;
   /** Path that calls take: directly on a connection, or through grpc-js's channel for the given reason. */
-  readonly calls: CallPath;
+  readonly callPath: CallPath;
   /**
    * Addresses to which the channel has tried to connect, including those no longer in use: up to 256, or more if more are in use. Empty if
    * the library's load-balancing policy is not in use (`xds:`).
@@ -77,7 +77,7 @@ export interface GrpcClientSnapshot {
   /** Failed calls by reason, including those rejected before they started, except calls whose request source failed. */
   readonly failures: Readonly<Partial<Record<FailureReason, number>>>;
   /** Calls whose last attempt failed, by the reason why it was not retried. */
-  readonly notRetried: Readonly<Record<string, number>>;
+  readonly notRetried: Readonly<Partial<Record<NotRetriedReason, number>>>;
   /** Recent calls of all methods. */
   readonly recent: RecentCalls;
   /** Methods that were called. */

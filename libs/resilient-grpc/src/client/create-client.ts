@@ -62,6 +62,16 @@ const HEALTH_WATCH = {
 } as const;
 /** Default timeout of a drain in milliseconds. */
 const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
+/** Report of a drain that has just begun. */
+const EMPTY_REPORT: DrainReport = {
+  finished: 0,
+  failed: 0,
+  completed: 0,
+  ended: 0,
+  cancelled: 0,
+  cutOffByPath: {},
+  durationMs: 0,
+};
 
 /** A client as other parts of the library use it: lifecycle, telemetry, and services outside its contract. */
 export type InternalGrpcClient = Pick<GrpcClient, keyof GrpcClient>;
@@ -420,7 +430,7 @@ class GrpcClient implements ResilientGrpcClient {
     const first = this.registry.accepting === 'yes';
     const draining = this.registry.drain(options.timeoutMs ?? DEFAULT_DRAIN_TIMEOUT_MS, limit);
     if (first && this.hub.wanted) {
-      this.hub.emit({ type: 'drain', phase: 'begin', finished: 0, completed: 0, cancelled: 0, durationMs: 0, running });
+      this.hub.emit({ type: 'drain', phase: 'begin', running, ...EMPTY_REPORT });
     }
     const report = await draining;
     this.drained = report;

@@ -9,5 +9,5 @@ export interface AttemptRecord {
   readonly peer?: string;
   readonly durationMs: number;
   /** True if the call was hedged and another attempt determined the result of the call. */
-  readonly hedge: boolean;
+  readonly superseded: boolean;
 }

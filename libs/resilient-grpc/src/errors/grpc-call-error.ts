@@ -4,7 +4,7 @@ import type { AttemptRecord } from './attempt-record.js';
 import type { RetryRefusal } from './not-retried-reason.js';
 import { hasStatusDetails, retryDelayOf, statusDetailsOf, type StatusDetail } from './status-details.js';
 
-/** Reason why a call failed, in addition to its status code. */
+/** Reason why a call failed, in addition to its status code. A minor version may add reasons; handle unknown ones by a default. */
 export type FailureReason =
   /** A status from the server, or from a proxy. */
   | 'server'
@@ -46,11 +46,11 @@ export type FailureReason =
 
 /**
  * Reason why no further attempt was made. Equals the `reason` of the failure if no retry decision was made, for example because an outage
- * outlasted the grace period.
+ * outlasted the grace period. A minor version may add reasons; handle unknown ones by a default.
  */
 export type NotRetriedReason = RetryRefusal | FailureReason;
 
-/** Certainty that the server's application received the request. */
+/** Certainty that the server's application received the request. No version adds a value. */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
 
 /** Constructor argument of a `GrpcCallError`. */

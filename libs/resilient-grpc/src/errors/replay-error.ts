@@ -1,12 +1,12 @@
 import { StatusCode } from '../status/status-code.js';
 
-/** Reason why a replayed session, or one of its calls, failed. */
+/** Reason why a replayed session, or one of its calls, failed. A minor version may add reasons; handle unknown ones by a default. */
 export type ReplayFailureReason =
   /** An Observable emitted more messages than may be buffered for a slower connection. */
   | 'source-too-fast'
   /** Two unacknowledged messages had the same id. */
   | 'duplicate-id'
-  /** No acknowledgment arrived within `ackTimeoutMs`. */
+  /** No acknowledgment arrived within `acknowledgmentTimeoutMs`. */
   | 'acknowledgment-timeout'
   /** Messages were unacknowledged when the server ended the call cleanly, or when a shutdown ended the session. */
   | 'unacknowledged';

@@ -2,7 +2,7 @@ import type { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
 
-/** Reason why a resumed stream cannot continue. */
+/** Reason why a resumed stream cannot continue. A minor version may add reasons; handle unknown ones by a default. */
 export type ResumeFailureReason =
   /** The server failed repeatedly at the same position in the stream. */
   | 'poison'

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Connectivity } from '../call/connectivity.js';
 import { channelHealth } from './channel-health.js';
 
-const outage = { since: new Date(1_000), graceEndsAt: new Date(6_000), attempts: 3, flapping: false };
+const outage = { since: new Date(1_000), graceEndsAt: new Date(6_000), connectAttempts: 3, flapping: false };
 const read = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting = true, waitingCalls = 0, failed = 19) =>
   channelHealth(
     {
@@ -74,7 +74,7 @@ describe('channelHealth', () => {
       outage: {
         since: '1970-01-01T00:00:01.000Z',
         graceEndsAt: '1970-01-01T00:00:06.000Z',
-        attempts: 3,
+        connectAttempts: 3,
         flapping: false,
       },
     });

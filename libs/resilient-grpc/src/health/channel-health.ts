@@ -51,7 +51,7 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean, 
     outage: {
       since: outage.since.toISOString(),
       graceEndsAt: outage.graceEndsAt.toISOString(),
-      attempts: outage.attempts,
+      connectAttempts: outage.connectAttempts,
       flapping: outage.flapping,
       ...(outage.nextAttemptAt === undefined ? {} : { nextAttemptAt: outage.nextAttemptAt.toISOString() }),
     },

@@ -33,7 +33,7 @@ export function servingHealth(
   channel: ChannelHealth,
   service: string,
   answer: ServingAnswer,
-  doctor: string | undefined,
+  doctorCommand: string | undefined,
 ): ChannelHealth {
   const isReady = channel.details['state'] === 'READY';
   const health = (status: ChannelHealth['status'], message: string, more?: object): ChannelHealth => {
@@ -47,7 +47,10 @@ export function servingHealth(
     case 'failed':
       return health('down', `${answer.method} failed: ${nameOf(answer.code)}`);
     case 'http':
-      return health('down', answer.details, { remedy: HTTP_RESPONSE_REMEDY, ...(doctor !== undefined && { doctor }) });
+      return health('down', answer.details, {
+        remedy: HTTP_RESPONSE_REMEDY,
+        ...(doctorCommand !== undefined && { doctorCommand }),
+      });
     case 'refused':
     case 'connection-lost':
       if (isReady) return health('down', READY_MESSAGES[answer.kind]);

@@ -28,7 +28,7 @@ function makeFakeClient(settings: ResolvedClientSettings) {
     drain: async (options?: { timeoutMs?: number }) => {
       methodCalls.push(`drain ${String(options?.timeoutMs)}`);
       connectivity$.complete();
-      return { finished: 2, completed: 1, cancelled: 0, durationMs: 5 };
+      return { finished: 2, failed: 0, completed: 1, ended: 0, cancelled: 0, cutOffByPath: {}, durationMs: 5 };
     },
     endStreams: async () => {
       methodCalls.push('end streams');
@@ -396,7 +396,8 @@ describe('shutdown', () => {
       // The registry removes this client when the client closes.
       registry.create({ ...shop, name: 'tenant' });
       const [, tenant] = made;
-      const report = { finished: 0, completed: 0, cancelled: 1, cutOff: { '/shop.v1.Shop/Watch': 1 }, durationMs: 5 };
+      const counts = { finished: 0, failed: 0, completed: 0, ended: 0, cancelled: 1 };
+      const report = { ...counts, cutOffByPath: { '/shop.v1.Shop/Watch': 1 }, durationMs: 5 };
       tenant!.drain = async () => {
         tenant!.registry.hasCutOffStream = hasCutOffStream;
         tenant!.connectivity$.complete();

@@ -203,7 +203,7 @@ export class GrpcLifecycle
 
   private logReports(reports: readonly DrainReport[], hasCutOffStream: boolean, ms: number): void {
     const sum = (key: 'finished' | 'failed' | 'completed' | 'ended' | 'cancelled') =>
-      reports.reduce((total, report) => total + (report[key] ?? 0), 0);
+      reports.reduce((total, report) => total + report[key], 0);
     const counts = {
       finished: sum('finished'),
       failed: sum('failed'),
@@ -213,13 +213,14 @@ export class GrpcLifecycle
     };
     const { finished, failed, completed, ended, cancelled } = counts;
     const durationMs = Math.round(ms);
-    const cutOff = reports.some((report) => report.cutOff !== undefined);
+    const cutOffByPath = sumsByPath(reports);
+    const cutOff = cutOffByPath.size > 0;
     const { timeoutMs } = this.registry.drainOptions;
     const text =
       `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ` +
       `${finishedCalls(finished, failed)}, ${counted(completed, 'stream')} completed${endedCalls(ended)}, ${String(cancelled)} cut off` +
       (cutOff
-        ? ` (at the timeout: ${callsByPath(sumsByPath(reports))})${cutOffRemedy(timeoutMs, 'ResilientGrpcModule', hasCutOffStream)}`
+        ? ` (at the timeout: ${callsByPath(cutOffByPath)})${cutOffRemedy(timeoutMs, 'ResilientGrpcModule', hasCutOffStream)}`
         : '');
     const level = cutOff ? 'warn' : 'log';
     const fields = { event: 'drain', clients: reports.length, ...counts, durationMs };
@@ -229,7 +230,7 @@ export class GrpcLifecycle
 
 function sumsByPath(reports: readonly DrainReport[]): ReadonlyMap<string, number> {
   const sums = new Map<string, number>();
-  for (const { cutOff = {} } of reports)
-    for (const [path, count] of Object.entries(cutOff)) sums.set(path, (sums.get(path) ?? 0) + count);
+  for (const { cutOffByPath } of reports)
+    for (const [path, count] of Object.entries(cutOffByPath)) sums.set(path, (sums.get(path) ?? 0) + count);
   return sums;
 }

@@ -283,10 +283,13 @@ describe('replay session at shutdown', () => {
 });
 
 describe('acknowledgment timeout', () => {
-  it('closes a replay call that receives no acknowledgment within ackTimeoutMs, and makes another call', async () => {
+  it('closes a replay call that receives no acknowledgment within acknowledgmentTimeoutMs, and makes another call', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
-    start(server, new NumberedSource(), { ackTimeoutMs: 1_000, onError: (error) => void errors.push(error) });
+    start(server, new NumberedSource(), {
+      acknowledgmentTimeoutMs: 1_000,
+      onError: (error) => void errors.push(error),
+    });
     await time.pass(600);
     server.call.ack(1);
     await time.pass(600);
@@ -307,7 +310,7 @@ describe('acknowledgment timeout', () => {
 
   it('runs the acknowledgment timeout of a replay session only while a sent message is unacknowledged', async () => {
     const server = new MemorySessions(false);
-    start(server, new NumberedSource(1), { ackTimeoutMs: 1_000 });
+    start(server, new NumberedSource(1), { acknowledgmentTimeoutMs: 1_000 });
     await time.pass(5_000);
     void server.call.readAll();
     await time.pass(999);
@@ -319,9 +322,9 @@ describe('acknowledgment timeout', () => {
 
   it('counts an acknowledgment timeout of a replay session as a lost connection if the server is silent, and as a server failure otherwise', async () => {
     const silent = new MemorySessions();
-    const { ends } = start(silent, new NumberedSource(), { ackTimeoutMs: 1_000 });
+    const { ends } = start(silent, new NumberedSource(), { acknowledgmentTimeoutMs: 1_000 });
     const responsive = new MemorySessions();
-    const other = start(responsive, new NumberedSource(), { ackTimeoutMs: 1_000 });
+    const other = start(responsive, new NumberedSource(), { acknowledgmentTimeoutMs: 1_000 });
     for (let calls = 1; calls <= 5; calls++) {
       while (responsive.calls.length < calls) await time.pass(50);
       await turn();
@@ -336,7 +339,7 @@ describe('acknowledgment timeout', () => {
 
   it('fails a replay session after five acknowledgment timeouts of a server that sends other messages, even if the timeout exceeds minHealthyMs', async () => {
     const server = new MemorySessions();
-    const { ends } = start(server, new NumberedSource(), { ackTimeoutMs: 30_000 });
+    const { ends } = start(server, new NumberedSource(), { acknowledgmentTimeoutMs: 30_000 });
     for (let calls = 1; calls <= 5; calls++) {
       while (server.calls.length < calls) await time.pass(50);
       await turn();
@@ -348,7 +351,7 @@ describe('acknowledgment timeout', () => {
 
   it('stops the acknowledgment timeout of a replay session while the buffer of the reader is full', async () => {
     const server = new MemorySessions();
-    const options = { ...optionsOf(), ackTimeoutMs: 1_000 };
+    const options = { ...optionsOf(), acknowledgmentTimeoutMs: 1_000 };
     const reader = replayUnacknowledged(server.factory, new NumberedSource(), options)[Symbol.asyncIterator]();
     const first = reader.next();
     await turn();

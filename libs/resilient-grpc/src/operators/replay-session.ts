@@ -23,7 +23,7 @@ export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSe
   readonly acknowledges: (message: In) => Id | undefined;
   readonly onError: ((error: unknown) => EndedCall['requested']) | undefined;
   /** Infinity means no timeout. */
-  readonly ackTimeoutMs: number;
+  readonly acknowledgmentTimeoutMs: number;
 }
 
 // Maximum wait for outstanding acknowledgments after a call has reached `maxAgeMs`.
@@ -187,16 +187,16 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
    * because no acknowledgment can arrive then.
    */
   private awaitAcknowledgment(): void {
-    const { ackTimeoutMs } = this.settings;
+    const { acknowledgmentTimeoutMs } = this.settings;
     this.ackTimer?.clear();
     this.ackTimer = undefined;
-    if (ackTimeoutMs === Infinity || this.calls.isPaused || this.outgoing.awaited === 0) return;
-    this.ackTimer = new PeerTimer(this.calls.clock, ackTimeoutMs, this.onAckTimeout);
+    if (acknowledgmentTimeoutMs === Infinity || this.calls.isPaused || this.outgoing.awaited === 0) return;
+    this.ackTimer = new PeerTimer(this.calls.clock, acknowledgmentTimeoutMs, this.onAckTimeout);
   }
 
   private readonly onAckTimeout = (): void => {
-    const { ackTimeoutMs } = this.settings;
-    const message = `No acknowledgment within ${String(ackTimeoutMs)} ms; ${messageCount(this.outgoing.awaited)} sent and not acknowledged`;
+    const { acknowledgmentTimeoutMs } = this.settings;
+    const message = `No acknowledgment within ${String(acknowledgmentTimeoutMs)} ms; ${messageCount(this.outgoing.awaited)} sent and not acknowledged`;
     const error = this.errorOf('acknowledgment-timeout', message);
     // A server that sent a message is reachable but stuck. If no message arrived, the connection may be broken.
     const reason = this.hasReceived ? 'server' : 'connection-lost';
@@ -204,7 +204,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
       error,
       streamFailure: { reason, code: StatusCode.DEADLINE_EXCEEDED, pushback: NO_PUSHBACK, retryAfterMs: undefined },
       // A call that was stuck from the start was never healthy, however long the timeout is.
-      silentMs: ackTimeoutMs,
+      silentMs: acknowledgmentTimeoutMs,
     });
   };
 

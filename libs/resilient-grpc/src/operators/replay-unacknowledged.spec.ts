@@ -362,7 +362,7 @@ describe('end of a replay session', () => {
   it('releases the call, the source, and all timers if the subscriber of a replay session unsubscribes', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
-    const { subscription } = start(server, source, { ackTimeoutMs: 1_000, maxAgeMs: 60_000 });
+    const { subscription } = start(server, source, { acknowledgmentTimeoutMs: 1_000, maxAgeMs: 60_000 });
     await turn();
     expect(time.pending).toBe(2);
     subscription.unsubscribe();
@@ -474,7 +474,7 @@ describe('options of replayUnacknowledged', () => {
       maxUnacknowledged: 0,
       size: () => 1,
       hello: 5,
-      ackTimeoutMs: 0,
+      acknowledgmentTimeoutMs: 0,
       maxAgeMs: '5',
       minHealthyMs: -1,
       backoff: { maxAttempts: 0 },
@@ -482,9 +482,9 @@ describe('options of replayUnacknowledged', () => {
     const paths = pathsOf(() => replayUnacknowledged(undefined as any, 5 as any, wrong as any));
     expect(paths.sort()).toEqual(
       [
-        'ackTimeoutMs',
         'acknowledges',
         'acknowledgment',
+        'acknowledgmentTimeoutMs',
         'backoff.maxAttempts',
         'factory',
         'hello',

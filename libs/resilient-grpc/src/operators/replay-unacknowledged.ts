@@ -57,7 +57,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    * run while all messages are acknowledged, or while an iterating reader's buffer is full, because no acknowledgment can arrive then.
    * @defaultValue none
    */
-  readonly ackTimeoutMs?: number | undefined;
+  readonly acknowledgmentTimeoutMs?: number | undefined;
   /**
    * Decides the next step after a failed call, before the default rules apply. `error` is the error of the call. It is a `ReplayError`
    * if nothing was acknowledged in time, or if the server ended the call cleanly before it acknowledged all messages of that call. After
@@ -136,7 +136,7 @@ const KNOWN_KEYS: Readonly<Record<keyof ReplayOptions<never, never>, true>> = {
   maxUnacknowledgedBytes: true,
   size: true,
   hello: true,
-  ackTimeoutMs: true,
+  acknowledgmentTimeoutMs: true,
   ...SESSION_KEYS,
 };
 
@@ -149,7 +149,7 @@ function readSettings<Out, In, Id extends ReplayId>(
   const known = readableOptions(options);
   const { id, acknowledges, acknowledgment = 'single', size, hello, onError } = known;
   const { maxUnacknowledged = DEFAULT_MAX_UNACKNOWLEDGED, maxUnacknowledgedBytes } = known;
-  const { ackTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
+  const { acknowledgmentTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
   const countsBytes = maxUnacknowledgedBytes !== undefined || size !== undefined;
   const input = toSourceInput(outgoing);
   const pace = completeResumePace(known);
@@ -169,7 +169,7 @@ function readSettings<Out, In, Id extends ReplayId>(
       input === undefined
         ? problemMessage('an AsyncIterable, an Iterable, an Observable, or a Promise', outgoing)
         : undefined,
-    [`${path}.ackTimeoutMs`]: numberProblem(ackTimeoutMs, millisecondsRule(POSITIVE)),
+    [`${path}.acknowledgmentTimeoutMs`]: numberProblem(acknowledgmentTimeoutMs, millisecondsRule(POSITIVE)),
     [`${path}.maxAgeMs`]: numberProblem(maxAgeMs, millisecondsRule(POSITIVE)),
     ...resumePaceMessages(pace, known.backoff, path),
   });
@@ -182,7 +182,7 @@ function readSettings<Out, In, Id extends ReplayId>(
     size,
     hello,
     limits: { messages: maxUnacknowledged, bytes: maxUnacknowledgedBytes ?? Infinity },
-    ackTimeoutMs,
+    acknowledgmentTimeoutMs,
     maxAgeMs,
     pace,
     onError,

@@ -54,9 +54,10 @@ export class ConnectDiagnosis {
   /** Explanation of `cause`, for `Connectivity`. */
   get lastFailure(): Pick<Connectivity, 'lastFailure'> {
     const { causeKind: kind } = this;
-    const { doctorCommand: doctor } = this.dependencies;
+    const { doctorCommand } = this.dependencies;
     if (kind === undefined) return {};
-    return { lastFailure: { kind, remedy: CONNECT_FAILURES[kind].remedy, ...(doctor !== undefined && { doctor }) } };
+    const { remedy } = CONNECT_FAILURES[kind];
+    return { lastFailure: { kind, remedy, ...(doctorCommand !== undefined && { doctorCommand }) } };
   }
 
   /**

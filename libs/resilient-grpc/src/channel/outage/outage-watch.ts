@@ -91,7 +91,7 @@ export class OutageWatch {
       outage: {
         since: moment(current.startedAt + epochOffsetMs),
         graceEndsAt: moment(current.graceEndsAt + epochOffsetMs),
-        attempts: current.connectAttempts,
+        connectAttempts: current.connectAttempts,
         flapping: current.flapping,
         ...(nextAttemptAt === undefined ? {} : { nextAttemptAt: moment(nextAttemptAt) }),
       },

@@ -1,10 +1,12 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import type { AttemptEndReason } from '../../call/call-event.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import {
+  continuedBecause,
   decideHedge,
   type HedgeDecision,
   type HedgeEvent,
@@ -22,7 +24,7 @@ import { PeerTimer } from '../../time/peer-timer.js';
 /** Receives the events of a hedged call: those of the attempt that decides the call, and those of the other attempts. */
 export interface HedgeListener extends AttemptListener {
   /** Called when an attempt fails and the call continues. */
-  hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
+  hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: AttemptEndReason): void;
   /** Called when an attempt is resent without being counted. */
   attemptResent(end: AttemptEnd, verdict: Verdict): void;
   /** Called when the next attempt needs a channel. The listener must call `resume()` when a channel is ready. */
@@ -203,7 +205,8 @@ export class HedgedAttempt implements Attempt {
       this.finish(hedge, end);
       return;
     }
-    this.held = { hedge, end, verdict, durationMs: clock.now() - hedge.startedAt, because: decision.because };
+    const because = continuedBecause(decision.because);
+    this.held = { hedge, end, verdict, durationMs: clock.now() - hedge.startedAt, because };
     if (decision.action === 'send' || this.hedges.size > 0) this.reportHeldFailure();
     if (this.isOver) return;
     this.act(decision);
@@ -388,7 +391,7 @@ interface Failed {
   readonly end: AttemptEnd;
   readonly verdict: Verdict;
   readonly durationMs: number;
-  readonly because: string;
+  readonly because: AttemptEndReason;
 }
 
 /** One attempt of a hedged call, as the listener of its events. */

@@ -55,12 +55,12 @@ export class AttemptHistory {
     end: Pick<AttemptEnd, 'peer'>,
     status: { readonly code: StatusCode; readonly details: string },
     durationMs: number,
-    hedge = false,
+    superseded = false,
   ): void {
     const { peer } = end;
     if (this.records.length === MAX_KEPT_ATTEMPTS) this.records.shift();
     const { code, details } = status;
-    this.records.push({ number, code, details, ...(peer === undefined ? {} : { peer }), durationMs, hedge });
+    this.records.push({ number, code, details, ...(peer === undefined ? {} : { peer }), durationMs, superseded });
   }
 
   /** Records that all attempts of a hedged call failed, or that one attempt failed in a way that ends the call. */

@@ -53,10 +53,13 @@ describe('CallRegistry', () => {
   });
 });
 
+/** Report of a drain without calls. */
+const EMPTY_REPORT = { finished: 0, failed: 0, completed: 0, ended: 0, cancelled: 0, cutOffByPath: {}, durationMs: 0 };
+
 describe('drain', () => {
   it('ends a drain immediately if no call is running', async () => {
     const { registry, clock } = make(0);
-    expect(await registry.drain(10_000)).toEqual({ finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
+    expect(await registry.drain(10_000)).toEqual(EMPTY_REPORT);
     expect(registry.accepting).toBe('draining');
     expect(clock.pending).toBe(0);
   });
@@ -79,7 +82,7 @@ describe('drain', () => {
     registry.delete(calls[0]!, 'succeeded');
     clock.advance(500);
     registry.delete(calls[1]!, 'succeeded');
-    expect(await report).toEqual({ finished: 2, completed: 0, cancelled: 0, durationMs: 800 });
+    expect(await report).toEqual({ ...EMPTY_REPORT, finished: 2, durationMs: 800 });
     expect(ended).toEqual([]);
     expect(clock.pending).toBe(0);
   });
@@ -91,10 +94,10 @@ describe('drain', () => {
     registry.delete(calls[0]!, 'succeeded');
     clock.advance(9_000);
     expect(await report).toEqual({
+      ...EMPTY_REPORT,
       finished: 1,
-      completed: 0,
       cancelled: 2,
-      cutOff: { '/1': 1, '/2': 1 },
+      cutOffByPath: { '/1': 1, '/2': 1 },
       durationMs: 10_000,
     });
     const details =
@@ -167,7 +170,7 @@ describe('drain', () => {
     clock.advance(100);
     registry.delete(calls[0]!, 'succeeded');
     registry.delete(calls[3]!, 'failed');
-    expect(await report).toEqual({ finished: 2, failed: 1, completed: 1, ended: 1, cancelled: 0, durationMs: 100 });
+    expect(await report).toEqual({ ...EMPTY_REPORT, finished: 2, failed: 1, completed: 1, ended: 1, durationMs: 100 });
     expect(clock.pending).toBe(0);
   });
 

@@ -244,18 +244,18 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
       this.wait.end();
       this.wait = undefined;
     }
-    const open = this.calls.size > 0 ? { cutOff: this.countByPath() } : {};
+    const cutOffByPath = this.countByPath();
     this.hasCutOffStream = this.hasFinishingStream;
     this.onCutOff?.(this.calls);
     this.terminateAll('draining', (call) => this.cutOffDetails(call));
     const { finished, completed, ended, cutOff, failedInDrain: failed } = this;
     return {
       finished,
-      ...(failed > 0 && { failed }),
+      failed,
       completed,
-      ...(ended > 0 && { ended }),
+      ended,
       cancelled: cutOff,
-      ...open,
+      cutOffByPath,
       durationMs: this.clock.now() - beganAt,
     };
   }

@@ -1,5 +1,5 @@
 import type { AttemptEnd } from '../../call/attempt.js';
-import type { CallEnd } from '../../call/call-event.js';
+import type { AttemptEndReason, CallEnd } from '../../call/call-event.js';
 import type { CallTelemetry, WaitEnd } from '../../call/call-telemetry.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
@@ -62,10 +62,15 @@ export class CallReport {
   // ── attempts ──
 
   /** Emits the end of the last recorded attempt, the next step, and its reason. A listener may end the call. */
-  attemptEnded({ reachedServer }: Verdict, next: 'none' | 'retry' | 'resume', reason: string): void {
+  attemptEnded(
+    { reachedServer }: Verdict,
+    next: 'none' | 'retry' | 'resume',
+    reason: AttemptEndReason | 'success',
+  ): void {
     const { client, method } = this.context;
     const attempt = this.records?.records.at(-1);
-    if (!client.events.wanted || attempt === undefined) return;
+    // A failed attempt never has the reason 'success'.
+    if (!client.events.wanted || attempt === undefined || reason === 'success') return;
     client.events.emit({ type: 'attempt-end', path: method.path, attempt, reachedServer, next, reason });
   }
 

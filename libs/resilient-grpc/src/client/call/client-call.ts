@@ -1,5 +1,6 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import type { AttemptEndReason } from '../../call/call-event.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../../call/stream-scope.js';
@@ -469,7 +470,7 @@ export class ClientCall
     this.end(startFailure(error));
   }
 
-  hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void {
+  hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: AttemptEndReason): void {
     const { history } = this.report;
     history.note(end, verdict);
     history.add(number, end, verdict, durationMs, true);

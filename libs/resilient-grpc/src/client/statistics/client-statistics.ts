@@ -1,6 +1,6 @@
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
-import type { FailureReason } from '../../errors/grpc-call-error.js';
+import type { FailureReason, NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { Clock } from '../../time/clock.js';
 import type { ClientCounters, GrpcClientSnapshot, RecentCalls } from '../client-snapshot.js';
 import { LastFailures } from './last-failures.js';
@@ -11,7 +11,7 @@ export class ClientStatistics {
   readonly waits: Record<WaitEnd, number> = { released: 0, refused: 0, abandoned: 0 };
   private readonly byPath = new Map<string, MethodStatistics>();
   private readonly failures = new Map<FailureReason, number>();
-  private readonly notRetried = new Map<string, number>();
+  private readonly notRetried = new Map<NotRetriedReason, number>();
   private readonly log = new LastFailures();
 
   constructor(private readonly clock: Clock) {}

@@ -1,5 +1,5 @@
 import type { MethodDescriptor } from '../../call/method.js';
-import type { FailureReason } from '../../errors/grpc-call-error.js';
+import type { FailureReason, NotRetriedReason } from '../../errors/grpc-call-error.js';
 import { statusName, type StatusCode, type StatusName } from '../../status/status-code.js';
 import { LatencyHistogram } from '../../time/latency-histogram.js';
 import type { MethodSnapshot, RecentCalls } from '../client-snapshot.js';
@@ -9,7 +9,7 @@ export interface CountedFailure {
   readonly code: StatusCode;
   readonly reason: FailureReason;
   readonly details: string;
-  readonly notRetriedBecause?: string | undefined;
+  readonly notRetriedBecause?: NotRetriedReason | undefined;
   readonly peer?: string | undefined;
 }
 

@@ -125,7 +125,9 @@ function details(snapshot: GrpcClientSnapshot, { sentence }: Assessment, at: num
   if (outage !== undefined) {
     const next = outage.nextAttemptAt === undefined ? '' : `, next in ${duration(until(outage.nextAttemptAt, at))}`;
     const wait = oldestWaitMs > 0 ? `, longest wait ${duration(oldestWaitMs)}` : '';
-    lines.push(`outage since ${clockTime(outage.since)}: ${counted(outage.attempts, 'failed attempt')}${next}${wait}`);
+    lines.push(
+      `outage since ${clockTime(outage.since)}: ${counted(outage.connectAttempts, 'failed attempt')}${next}${wait}`,
+    );
   }
   const last = outages.latest.at(-1);
   if (last !== undefined) {

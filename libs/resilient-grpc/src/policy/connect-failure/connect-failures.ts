@@ -1,6 +1,6 @@
 import type { ReconnectClass } from '../reconnect/early-reconnect.js';
 
-/** Kind of a failed connection attempt. docs/errors.md explains each. */
+/** Kind of a failed connection attempt. docs/errors.md explains each. A minor version may add kinds; handle unknown ones by a default. */
 export type ConnectFailureKind =
   /** ECONNREFUSED. */
   | 'refused'

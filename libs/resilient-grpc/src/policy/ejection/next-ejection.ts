@@ -3,7 +3,9 @@ import type { EjectionPolicy } from './ejection-policy.js';
 import type { EndpointRecord } from './endpoint-record.js';
 import { latencyOutlier, MIN_LATENCY_SAMPLES, sortedNumbers, withoutSorted } from './latency-outlier.js';
 
-/** Evidence for an ejection, by its rule. Durations are in milliseconds. */
+/**
+ * Evidence for an ejection, by its rule. Durations are in milliseconds. A minor version may add rules; handle unknown ones by a default.
+ */
 export type EjectionEvidence =
   /** Consecutive failed attempts (Envoy: `consecutive_gateway_failure`). */
   | { readonly reason: 'consecutive-failures'; readonly failures: number }

@@ -259,6 +259,11 @@ function isListed({ code, originalCode }: EndedEvent['verdict'], { nonFatalStatu
   return nonFatalStatusCodes.has(code) || (originalCode !== undefined && nonFatalStatusCodes.has(originalCode));
 }
 
+/** Returns the reason to report for a failed attempt of a hedged call that continues after the decision `because`. */
+export function continuedBecause(because: HedgeDecision['because']): NotRetriedReason | 'replaces-failed' {
+  return because === 'replaces-failed' || because === 'not-yet' ? 'replaces-failed' : notHedgedBecause(because);
+}
+
 /** Maps the `because` of the decision that ended a hedged call to the reason why no further attempt followed. */
 export function notHedgedBecause(because: HedgeDecision['because']): NotRetriedReason {
   switch (because) {

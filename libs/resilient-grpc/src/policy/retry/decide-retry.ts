@@ -8,9 +8,8 @@ import type { RetryBudget } from '../throttling/retry-budget.js';
 import { backoffMs } from './backoff.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from './retry-policy.js';
 
-/** Reason for a retry. */
+/** Reason for another attempt after a backoff. */
 export type RetryReason =
-  | 'unsent'
   | 'refused'
   | 'connection-lost'
   | 'retryable-status'
@@ -26,16 +25,18 @@ export type NoRetryReason = 'success' | Exclude<RetryRefusal, 'hedge-budget'>;
 
 /** Decision to retry a call or to end it after an attempt, with the reason. */
 export type RetryDecision =
+  /**
+   * The server's application did not receive the call, so the call waits for the channel. The wait does not count as an attempt (gRFC A6,
+   * "Transparent Retries").
+   */
   | {
       readonly retry: true;
-      /**
-       * 'wait': the server's application did not receive the call, so the call waits for the channel. The wait does not count as an attempt
-       * (gRFC A6, "Transparent Retries"). 'policy': another attempt after a backoff.
-       */
-      readonly kind: 'wait' | 'policy';
+      readonly kind: 'wait';
       readonly delayMs: number;
-      readonly because: RetryReason;
+      readonly because: 'unsent' | 'refused';
     }
+  /** Another attempt follows after a backoff. */
+  | { readonly retry: true; readonly kind: 'policy'; readonly delayMs: number; readonly because: RetryReason }
   | { readonly retry: false; readonly because: NoRetryReason };
 
 /** Input of a retry decision, taken when an attempt has ended. */

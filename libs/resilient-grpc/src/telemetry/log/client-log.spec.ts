@@ -49,7 +49,7 @@ const makeAttemptEnd = (change: Partial<Extract<EventBody, { type: 'attempt-end'
   ({
     type: 'attempt-end',
     path: '/orders.v1.Orders/Create',
-    attempt: { number: 1, code: 14, details: 'Connection lost after sending', durationMs: 5, hedge: false },
+    attempt: { number: 1, code: 14, details: 'Connection lost after sending', durationMs: 5, superseded: false },
     reachedServer: 'maybe',
     next: 'none',
     reason: 'not-safe-to-repeat',
@@ -57,9 +57,25 @@ const makeAttemptEnd = (change: Partial<Extract<EventBody, { type: 'attempt-end'
   }) as const;
 
 const path = '/orders.v1.Orders/Get';
-const DRAINED = { running: 0, finished: 1, completed: 2, cancelled: 0, durationMs: 80 };
-const CIRCUIT = { type: 'circuit', path, reason: 'failures', failures: 11, total: 20, breakMs: 5_000 } as const;
-const ATTEMPT = { number: 2, code: 14, details: 'lost', durationMs: 5.4, hedge: false, peer: 'a:1' } as const;
+const DRAINED = {
+  running: 0,
+  finished: 1,
+  failed: 0,
+  completed: 2,
+  ended: 0,
+  cancelled: 0,
+  cutOffByPath: {},
+  durationMs: 80,
+};
+const CIRCUIT = {
+  type: 'circuit',
+  path,
+  reason: 'too-many-failures',
+  failures: 11,
+  total: 20,
+  breakMs: 5_000,
+} as const;
+const ATTEMPT = { number: 2, code: 14, details: 'lost', durationMs: 5.4, superseded: false, peer: 'a:1' } as const;
 
 describe('recurring outages', () => {
   /** Returns the maximum number of lines written within any 60 s. */
@@ -86,7 +102,8 @@ describe('recurring outages', () => {
     calls.waiting = 3;
     while (clock.now() < 400_000) {
       for (const path of paths)
-        for (const reason of ['not-safe-to-repeat', 'throttled']) record(() => take(makeAttemptEnd({ path, reason })));
+        for (const reason of ['not-safe-to-repeat', 'throttled'] as const)
+          record(() => take(makeAttemptEnd({ path, reason })));
       const flapping = ended.filter((at) => clock.now() - at < 60_000).length >= 2;
       record(() => take({ ...OUTAGE, flapping, graceMs: flapping ? 0 : 5_000 }));
       pass(downMs / 2);
@@ -231,16 +248,14 @@ describe('attempt-end event', () => {
 
   it('logs nothing for a successful attempt', () => {
     const { take, lines } = make();
-    take(
-      makeAttemptEnd({ attempt: { number: 1, code: 0, details: '', durationMs: 5, hedge: false }, reason: 'success' }),
-    );
+    take(makeAttemptEnd({ attempt: { number: 1, code: 0, details: '', durationMs: 5, superseded: false } }));
     expect(lines).toEqual([]);
   });
 
   it('logs the status details of the server on one line and truncates them', () => {
     const { take, aboveDebug } = make();
     const details = `evil\n${'x'.repeat(10_000)}`;
-    take(makeAttemptEnd({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));
+    take(makeAttemptEnd({ attempt: { number: 1, code: 14, details, durationMs: 5, superseded: false } }));
     expect(aboveDebug()[0]).not.toContain('\n');
     expect(aboveDebug()[0]?.length).toBeLessThan(600);
   });
@@ -271,8 +286,8 @@ describe('ordinary events', () => {
     take({ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' });
     take({ type: 'connection-replaced', reason: 'age' });
     take({ type: 'connection-replaced', reason: 'credentials' });
-    take({ type: 'drain', phase: 'begin', running: 2, finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
-    take({ type: 'drain', phase: 'end', running: 0, finished: 2, completed: 0, cancelled: 0, durationMs: 80 });
+    take({ type: 'drain', phase: 'begin', ...DRAINED, running: 2 });
+    take({ type: 'drain', phase: 'end', ...DRAINED, finished: 2, completed: 0 });
     expect(aboveDebug()).toEqual([]);
     expect(lines).toEqual([
       'debug READY → IDLE: the connection to a ended after 3.0 s',
@@ -297,7 +312,7 @@ describe('events', () => {
       OUTAGE,
       'debug',
       /^outage: connect ECONNREFUSED/,
-      { target: '10.0.0.7:50051', cause: OUTAGE.cause, doctor: DOCTOR, graceMs: 5_100, flapping: false },
+      { target: '10.0.0.7:50051', cause: OUTAGE.cause, doctorCommand: DOCTOR, graceMs: 5_100, flapping: false },
     ],
     [
       { ...OUTAGE, flapping: true },
@@ -307,7 +322,7 @@ describe('events', () => {
         event: 'flapping',
         target: '10.0.0.7:50051',
         cause: OUTAGE.cause,
-        doctor: DOCTOR,
+        doctorCommand: DOCTOR,
         graceMs: 5_100,
         outages: 3,
       },
@@ -336,7 +351,7 @@ describe('events', () => {
         peer: 'a:1',
         attempt: 2,
         durationMs: 5,
-        hedge: undefined,
+        superseded: undefined,
         reachedServer: 'maybe',
         next: 'none',
         reason: 'throttled',
@@ -356,7 +371,7 @@ describe('events', () => {
         peer: 'a:1',
         attempt: 2,
         durationMs: 5,
-        hedge: undefined,
+        superseded: undefined,
         reachedServer: 'yes',
         next: 'none',
         reason: 'committed',
@@ -366,19 +381,19 @@ describe('events', () => {
       { ...CIRCUIT, from: 'closed', to: 'open' },
       'warn',
       /circuit open for 5 s: 11 of 20 attempts failed; calls fail immediately/,
-      { path, from: 'closed', to: 'open', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+      { path, from: 'closed', to: 'open', reason: 'too-many-failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { ...CIRCUIT, from: 'open', to: 'half-open' },
       'debug',
       /circuit half-open; one call is admitted/,
-      { path, from: 'open', to: 'half-open', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+      { path, from: 'open', to: 'half-open', reason: 'too-many-failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { ...CIRCUIT, from: 'half-open', to: 'closed' },
       'log',
       /circuit closed; calls are admitted/,
-      { path, from: 'half-open', to: 'closed', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+      { path, from: 'half-open', to: 'closed', reason: 'too-many-failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { type: 'concurrency-limit', path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
@@ -530,28 +545,28 @@ describe('events', () => {
       { type: 'drain', phase: 'end', ...DRAINED },
       'debug',
       /drained: 1 call finished, 2 streams completed$/,
-      { phase: 'end', finished: 1, completed: 2, cancelled: 0, durationMs: 80 },
+      { phase: 'end', finished: 1, failed: 0, completed: 2, ended: 0, cancelled: 0, durationMs: 80 },
     ],
     [
       { type: 'drain', phase: 'end', ...DRAINED, finished: 3, failed: 2 },
       'debug',
       /drained: 3 calls finished \(2 failed\), 2 streams completed$/,
-      { phase: 'end', finished: 3, failed: 2, completed: 2, cancelled: 0, durationMs: 80 },
+      { phase: 'end', finished: 3, failed: 2, completed: 2, ended: 0, cancelled: 0, durationMs: 80 },
     ],
     [
       { type: 'drain', phase: 'end', ...DRAINED, ended: 3 },
       'debug',
       /drained: 1 call finished, 2 streams completed, 3 ended by onDrain$/,
-      { phase: 'end', finished: 1, completed: 2, ended: 3, cancelled: 0, durationMs: 80 },
+      { phase: 'end', finished: 1, failed: 0, completed: 2, ended: 3, cancelled: 0, durationMs: 80 },
     ],
     [
-      { type: 'drain', phase: 'end', ...DRAINED, cancelled: 4, cutOff: { '/a.B/M': 1, '/a.B/N': 2 } },
+      { type: 'drain', phase: 'end', ...DRAINED, cancelled: 4, cutOffByPath: { '/a.B/M': 1, '/a.B/N': 2 } },
       'warn',
       /, 4 cut off \(at the timeout: 2 calls to \/a\.B\/N, 1 call to \/a\.B\/M\)$/,
-      { phase: 'end', finished: 1, completed: 2, cancelled: 4, durationMs: 80 },
+      { phase: 'end', finished: 1, failed: 0, completed: 2, ended: 0, cancelled: 4, durationMs: 80 },
     ],
     [
-      { type: 'connection', change: 'connected', address: 'a:1', calls: { direct: true } },
+      { type: 'connection', change: 'connected', address: 'a:1', callPath: { direct: true } },
       'debug',
       /^connected to a:1$/,
       { change: 'connected', address: 'a:1', direct: true },
@@ -561,7 +576,7 @@ describe('events', () => {
         type: 'connection',
         change: 'connected',
         address: 'a:1',
-        calls: { direct: false, reason: 'send-compression' },
+        callPath: { direct: false, reason: 'send-compression' },
       },
       'debug',
       /^connected to a:1; calls pass through grpc-js's channel \(send-compression\)$/,

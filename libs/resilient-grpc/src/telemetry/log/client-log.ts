@@ -367,14 +367,15 @@ export class ClientLog {
 
   /** Logs the duration only as a field, because the line that sums up all clients reports it. */
   private drain(event: EventOf<'drain'>): void {
-    const { type, phase, running, finished, failed, completed, ended, cancelled, cutOff, durationMs } = event;
+    const { type, phase, running, finished, failed, completed, ended, cancelled, cutOffByPath, durationMs } = event;
     if (phase === 'begin') {
       this.debug(() => [`draining: ${counted(running, 'call')} running`, { event: type, phase, running }]);
       return;
     }
     const ms = Math.round(durationMs);
     const fields = { event: type, phase, finished, failed, completed, ended, cancelled, durationMs: ms };
-    const open = cutOff === undefined ? '' : ` (at the timeout: ${callsByPath(Object.entries(cutOff))})`;
+    const paths = Object.entries(cutOffByPath);
+    const open = paths.length === 0 ? '' : ` (at the timeout: ${callsByPath(paths)})`;
     const cut = cancelled === 0 ? '' : `, ${String(cancelled)} cut off${open}`;
     const done = completed === 0 ? '' : `, ${counted(completed, 'stream')} completed`;
     const text = `drained: ${finishedCalls(finished, failed)}${done}${endedCalls(ended)}${cut}`;
@@ -423,9 +424,9 @@ function connection(event: EventOf<'connection'>): readonly [string, EventFields
   const { type, change } = event;
   switch (event.change) {
     case 'connected': {
-      const { address, calls } = event;
-      const text = `connected to ${address}${calls.direct ? '' : `; calls pass through grpc-js's channel (${calls.reason})`}`;
-      return [text, { event: type, change, address, ...calls }];
+      const { address, callPath } = event;
+      const text = `connected to ${address}${callPath.direct ? '' : `; calls pass through grpc-js's channel (${callPath.reason})`}`;
+      return [text, { event: type, change, address, ...callPath }];
     }
     case 'failed': {
       const { address } = event;

@@ -51,12 +51,12 @@ export function counted(count: number, one: string, many = `${one}s`): string {
 }
 
 /** Describes the calls that finished during a drain: '2 calls finished (1 failed)'. */
-export function finishedCalls(finished: number, failed = 0): string {
+export function finishedCalls(finished: number, failed: number): string {
   return `${counted(finished, 'call')} finished${failed > 0 ? ` (${String(failed)} failed)` : ''}`;
 }
 
 /** Describes the calls that a drain ended with an error because of `onDrain: 'fail'`: ', 2 ended by onDrain', or '' for 0. */
-export function endedCalls(ended = 0): string {
+export function endedCalls(ended: number): string {
   return ended === 0 ? '' : `, ${String(ended)} ended by onDrain`;
 }
 

@@ -233,7 +233,7 @@ export class OutageLog {
       target: this.target,
       cause: oneLine(failure?.cause ?? start.cause),
       ...(failure && { kind: failure.kind, remedy: failure.remedy }),
-      ...(this.doctorCommand !== undefined && { doctor: oneLine(this.doctorCommand) }),
+      ...(this.doctorCommand !== undefined && { doctorCommand: oneLine(this.doctorCommand) }),
       graceMs: Math.round(start.graceMs),
     };
   }

@@ -21,7 +21,7 @@ function make() {
 const failed = (change: Partial<AttemptEndEvent> = {}): AttemptEndEvent => ({
   type: 'attempt-end',
   path: '/orders.v1.Orders/Create',
-  attempt: { number: 1, code: 14, details: 'Connection lost after sending', durationMs: 5, hedge: false },
+  attempt: { number: 1, code: 14, details: 'Connection lost after sending', durationMs: 5, superseded: false },
   reachedServer: 'maybe',
   next: 'none',
   reason: 'not-safe-to-repeat',
@@ -53,7 +53,7 @@ describe('UnretriedCalls', () => {
       code: 14,
       details: 'lost',
       durationMs: 5,
-      hedge: false,
+      superseded: false,
       peer: '10.0.0.7:50051',
     } as const;
     for (let i = 0; i < 50; i++) take(failed({ attempt, reason: 'throttled' }));

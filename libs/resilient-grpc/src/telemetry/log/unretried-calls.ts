@@ -17,7 +17,7 @@ export function attemptText({ path, attempt }: AttemptEndEvent): string {
 }
 
 export function attemptFields({ path, attempt, reachedServer, next, reason }: AttemptEndEvent): EventFields {
-  const { code, peer, number, durationMs, hedge } = attempt;
+  const { code, peer, number, durationMs, superseded } = attempt;
   return {
     event: 'attempt-end',
     path,
@@ -26,7 +26,7 @@ export function attemptFields({ path, attempt, reachedServer, next, reason }: At
     peer,
     attempt: number,
     durationMs: Math.round(durationMs),
-    hedge: hedge || undefined,
+    superseded: superseded || undefined,
     reachedServer,
     next,
     reason,

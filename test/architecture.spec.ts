@@ -377,6 +377,49 @@ describe('private names of grpc-js and Node', () => {
   });
 });
 
+describe('types of options', () => {
+  const REPORTS = `${LIBRARY}/api`;
+
+  /** Returns the optional properties of options types, and of parameters, that do not accept `undefined`. */
+  function exactPropertiesIn(code: string): string[] {
+    const found: string[] = [];
+    const visit = (node: ts.Node, owner: string, isOption: boolean): void => {
+      if (ts.isPropertySignature(node) && node.questionToken !== undefined && isOption) {
+        const type = node.type?.getText() ?? '';
+        // An optional property of Nest's types, read as T['key'], includes undefined.
+        if (!/\bundefined$|^unknown$|\['\w+'\]$/.test(type)) found.push(`${owner}.${node.name.getText()}: ${type}`);
+      }
+      const isDeclaration = ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node);
+      const name = isDeclaration || ts.isFunctionDeclaration(node) ? (node.name?.text ?? owner) : owner;
+      const isOptions =
+        isOption || ts.isParameter(node) || (isDeclaration && /(Options|Settings|Defaults|Extras)$/.test(name));
+      ts.forEachChild(node, (child) => {
+        visit(child, name, isOptions);
+      });
+    };
+    visit(ts.createSourceFile('report.ts', code, ts.ScriptTarget.Latest, true), '', false);
+    return found;
+  }
+
+  it('accepts undefined in each optional property of the exported options types, for exactOptionalPropertyTypes', () => {
+    const reports = readdirSync(join(ROOT, REPORTS)).map((file) => read(`${REPORTS}/${file}`));
+    const code = reports.map((text) => /```ts\n([^]*)```/.exec(text)?.[1] ?? '');
+    expect(code.filter((text) => text.includes('export')).length).toBe(reports.length);
+    expect(code.flatMap((text) => exactPropertiesIn(text))).toEqual([]);
+  });
+
+  it.each([
+    ['export interface FooOptions { readonly at?: number; }', ['FooOptions.at: number']],
+    ['export type FooOptions = Bar & { readonly at?: readonly string[]; };', ['FooOptions.at: readonly string[]']],
+    ['export function foo(options?: { readonly at?: number; }): void;', ['foo.at: number']],
+    ['export interface Foo { bar(options?: { at?: number; }): void; }', ['Foo.at: number']],
+    ['export interface FooOptions { readonly at?: number | undefined; readonly to?: unknown; }', []],
+    ['export interface FooSnapshot { readonly at?: number; }', []],
+  ])('detects optional properties without undefined in %j', (code, expected) => {
+    expect(exactPropertiesIn(code)).toEqual(expected);
+  });
+});
+
 describe('files', () => {
   it('uses the name index.ts only for public entries in package.json', () => {
     const { exports } = JSON.parse(read(`${LIBRARY}/package.json`)) as {

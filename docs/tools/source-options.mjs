@@ -23,6 +23,7 @@ const GROUPS = {
   CircuitBreakerOptions: { file: 'policy/circuit-breaker/circuit-breaker-policy.ts' },
   DnsServiceConfigOptions: { file: 'channel/dns/dns-service-config.ts' },
   GrpcCallOptions: { file: 'client/resilient-types.ts' },
+  ReadinessCheckOptions: { file: 'health/grpc-readiness.health-indicator.ts' },
   ChannelCheckOptions: { file: HEALTH },
   ChannelCheckAllOptions: { file: HEALTH },
   ServingCheckOptions: { file: 'health/grpc-serving.health-indicator.ts', defaults: 'DEFAULT_SERVING_CHECK' },

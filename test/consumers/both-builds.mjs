@@ -45,12 +45,28 @@ const services = [esm, cjs].flatMap(({ getGrpcServiceToken }) =>
 );
 const itemOf = async (service) => (await firstValueFrom(service.get({ id: '7' }))).item;
 
+/** Returns the error classes that the builds export, each with true if both builds recognize each other's instances. */
+async function errorClasses() {
+  const classes = {};
+  for (const entry of ['', '/operators', '/server', '/testing']) {
+    const specifier = `nestjs-resilient-grpc${entry}`;
+    const other = require(specifier);
+    for (const [name, type] of Object.entries(await import(specifier))) {
+      if (!(type.prototype instanceof Error)) continue;
+      const instances = [Object.create(type.prototype), Object.create(other[name].prototype)];
+      classes[name] = type !== other[name] && instances[0] instanceof other[name] && instances[1] instanceof type;
+    }
+  }
+  return classes;
+}
+
 const errors = [grpcError('NOT_FOUND'), cjsTesting.grpcError('NOT_FOUND')];
 const output = {
   builds: new Set([esm.ResilientGrpcModule, cjs.ResilientGrpcModule]).size,
   items: await Promise.all(services.map(itemOf)),
   guards: [cjs.isGrpcCallError(errors[0]), esm.isGrpcCallError(errors[1])],
   instances: [errors[0] instanceof cjs.GrpcCallError, errors[1] instanceof esm.GrpcCallError],
+  errorClasses: await errorClasses(),
   statuses: [],
 };
 for (const [error, filter] of [

@@ -102,7 +102,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
     it('includes field violations in the HTTP response, but no other status details', async () => {
       const violation = { field: 'items[0].quantity', description: 'too few' };
       const trailers = detailed('INVALID_ARGUMENT', 'wrong', {
-        details: [
+        statusDetails: [
           { typeUrl: 'google.rpc.DebugInfo', value: { detail: SECRET } },
           { typeUrl: 'google.rpc.BadRequest', value: { fieldViolations: [{ ...violation, reason: 'hush' }] } },
         ],
@@ -115,8 +115,8 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
 
     it('includes field violations in the HTTP response even if the status has no message', async () => {
       const violation = { field: 'item', description: 'unknown' };
-      const details = [{ typeUrl: 'google.rpc.BadRequest', value: { fieldViolations: [violation] } }];
-      const trailers = detailed('INVALID_ARGUMENT', '', { details });
+      const statusDetails = [{ typeUrl: 'google.rpc.BadRequest', value: { fieldViolations: [violation] } }];
+      const trailers = detailed('INVALID_ARGUMENT', '', { statusDetails });
       server.script('Create', { status: 'INVALID_ARGUMENT', details: '', trailers });
       const { body } = await gateway.get('promise/7');
       expect(body).toMatchObject({ statusCode: 400, message: 'Bad Request', fieldViolations: [violation] });

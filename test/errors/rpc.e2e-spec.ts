@@ -172,7 +172,7 @@ describe.each<[name: string, kind: Kind]>([
     };
     const trailers = {
       ...detailed('NOT_FOUND', 'x', {
-        details: [info, { typeUrl: 'google.rpc.DebugInfo', value: { stackEntries: [SECRET] } }],
+        statusDetails: [info, { typeUrl: 'google.rpc.DebugInfo', value: { stackEntries: [SECRET] } }],
         retryAfterMs: 1_500,
       }),
       'x-secret': 'hush',
@@ -209,7 +209,7 @@ describe.each<[name: string, kind: Kind]>([
 
   it(`truncates a relayed status to the size limit of trailers on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['NOT_FOUND'] })]);
-    const details = [
+    const statusDetails = [
       { typeUrl: 'google.rpc.DebugInfo', value: {} },
       ...Array.from({ length: 50 }, (_, at) => ({
         typeUrl: 'google.rpc.LocalizedMessage',
@@ -219,7 +219,7 @@ describe.each<[name: string, kind: Kind]>([
     upstream.script('Create', {
       status: 'NOT_FOUND',
       details: '☕'.repeat(1_100),
-      trailers: detailed('NOT_FOUND', 'x', { details, retryAfterMs: 100 }),
+      trailers: detailed('NOT_FOUND', 'x', { statusDetails, retryAfterMs: 100 }),
     });
     const failure = await failureOf(orders.create(order));
     expect(failure.details).toBe(`${'☕'.repeat(227)}...`);

@@ -54,7 +54,7 @@ class EarlyCheck implements OnModuleInit {
   constructor(private readonly readiness: GrpcReadinessHealthIndicator) {}
 
   onModuleInit(): void {
-    earlyReports.push(this.readiness.check('me'));
+    earlyReports.push(this.readiness.check({ key: 'me' }));
   }
 }
 
@@ -141,7 +141,7 @@ describe('GrpcReadinessHealthIndicator', () => {
     await until(() => closed);
     await closing;
     expect((await outcomeOf(orders.get({ id: '1' }))).error?.codeName).toBe('UNAVAILABLE');
-    expect(readiness.check().process).toEqual({ status: 'down', state: 'draining' });
+    expect(readiness.check({ key: 'me' }).me).toEqual({ status: 'down', state: 'draining' });
   });
 
   it('reports the readiness of the process as down when only its gRPC server drains', async () => {

@@ -367,8 +367,11 @@ describe('invalid options of health indicators', () => {
     await expect(app.health.checkAll({ only: 'orders' } as never)).rejects.toThrow(
       'GrpcChannelHealthIndicator.checkAll.only: expected an array of client names',
     );
-    expect(() => app.readiness.check('')).toThrow(
+    expect(() => app.readiness.check({ key: '' })).toThrow(
       "GrpcReadinessHealthIndicator.check.key: expected a non-empty name such as 'process'",
+    );
+    expect(() => app.readiness.check('me' as never)).toThrow(
+      'GrpcReadinessHealthIndicator.check: expected an object such as { key: \'process\' }, got "me"',
     );
   });
 });

@@ -59,7 +59,7 @@ const DETAIL = {
 };
 const noOrder = () =>
   new GrpcException('NOT_FOUND', 'no order №7', {
-    details: [DETAIL],
+    statusDetails: [DETAIL],
     metadata: { 'x-shard': 'a' },
     retryAfterMs: 1_500,
   });

@@ -139,8 +139,8 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
     expect(Number(/: (\d+) calls refused/.exec(server.output)?.[1])).toBeGreaterThanOrEqual(refused.length);
   });
 
-  it('sets the health of the server to NOT_SERVING during an overload if notServingInOverload is true', async () => {
-    const server = await start({ notServingInOverload: true });
+  it('sets the health of the server to NOT_SERVING during an overload if reportOverloadInHealth is true', async () => {
+    const server = await start({ reportOverloadInHealth: true });
     const client = new PlainClient(server.url);
     await warmUp(client);
     const health = client.watchHealth();

@@ -563,7 +563,7 @@ describe('ScriptedGrpcServer', () => {
       ],
       [{ protoPath: ECHO_PROTO, attemptKey: 'x-id' }, '.attemptKey: expected a function, got "x-id"'],
       [{ protoPath: ECHO_PROTO, maxRecords: 0 }, '.maxRecords: expected an integer of 1 or more, or Infinity, got 0'],
-      [{ protoPath: ECHO_PROTO, clock: 5 }, '.clock: expected a clock, got 5; write new VirtualClock()'],
+      [{ protoPath: ECHO_PROTO, clock: 5 }, '.clock: expected a VirtualClock, got 5; write new VirtualClock()'],
       [
         { protoPath: ECHO_PROTO, scripts: { Unary: 5 } },
         '.scripts["/testing.v1.Echo/Unary"]: expected a reply such as',

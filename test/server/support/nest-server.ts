@@ -16,7 +16,7 @@ export type PlainServerOptions = Pick<
   | 'reflection'
   | 'loadReports'
   | 'overloadProtection'
-  | 'notServingInOverload'
+  | 'reportOverloadInHealth'
   | 'maxCallMs'
 >;
 

@@ -1,6 +1,5 @@
 import { StatusCode } from '../status/status-code.js';
-
-const BRAND = Symbol.for('nestjs-resilient-grpc.CircuitOpenError');
+import { defineLibraryError } from './library-error.js';
 
 /** Error of an attempt that an open circuit breaker rejected before it was sent. */
 export class CircuitOpenError extends Error {
@@ -17,11 +16,12 @@ export class CircuitOpenError extends Error {
       `The circuit breaker of ${target} is open after too many failures; ` +
         `it admits a probe within ${String(Math.ceil(retryAfterMs))} ms`,
     );
-    Object.defineProperty(this, BRAND, { value: true });
   }
 }
 
+defineLibraryError(CircuitOpenError, 'CircuitOpenError');
+
 /** True if `error` is a CircuitOpenError, including one from another copy of this package. */
 export function isCircuitOpenError(error: unknown): error is CircuitOpenError {
-  return error instanceof Error && BRAND in error;
+  return error instanceof CircuitOpenError;
 }

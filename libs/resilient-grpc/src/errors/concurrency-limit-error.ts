@@ -1,6 +1,5 @@
 import { StatusCode } from '../status/status-code.js';
-
-const BRAND = Symbol.for('nestjs-resilient-grpc.ConcurrencyLimitError');
+import { defineLibraryError } from './library-error.js';
 
 /** Error of a call that was not sent, because it would have exceeded a concurrency limit, and the queue was full. */
 export class ConcurrencyLimitError extends Error {
@@ -12,11 +11,12 @@ export class ConcurrencyLimitError extends Error {
     readonly maxQueued: number,
   ) {
     super(`Concurrency limit reached: ${String(maxConcurrent)} running, ${String(maxQueued)} queued`);
-    Object.defineProperty(this, BRAND, { value: true });
   }
 }
 
+defineLibraryError(ConcurrencyLimitError, 'ConcurrencyLimitError');
+
 /** True if `error` is a ConcurrencyLimitError, including one from another copy of this package. */
 export function isConcurrencyLimitError(error: unknown): error is ConcurrencyLimitError {
-  return error instanceof Error && BRAND in error;
+  return error instanceof ConcurrencyLimitError;
 }

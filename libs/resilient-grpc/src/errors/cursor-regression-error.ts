@@ -1,6 +1,5 @@
 import { StatusCode } from '../status/status-code.js';
-
-const BRAND = Symbol.for('nestjs-resilient-grpc.CursorRegressionError');
+import { defineLibraryError } from './library-error.js';
 
 /**
  * Error of a stream in which a cursor precedes the previous one of the same call. The server sent messages out of order, or `cursor` or
@@ -18,11 +17,12 @@ export class CursorRegressionError extends Error {
     message: string,
   ) {
     super(message);
-    Object.defineProperty(this, BRAND, { value: true });
   }
 }
 
+defineLibraryError(CursorRegressionError, 'CursorRegressionError');
+
 /** True if `error` is a CursorRegressionError, including one from another copy of this package. */
 export function isCursorRegressionError(error: unknown): error is CursorRegressionError {
-  return error instanceof Error && BRAND in error;
+  return error instanceof CursorRegressionError;
 }

@@ -1,6 +1,5 @@
 import { StatusCode } from '../status/status-code.js';
-
-const BRAND = Symbol.for('nestjs-resilient-grpc.DeadlineError');
+import { defineLibraryError } from './library-error.js';
 
 /** Error of the `deadline` operator: the source did not end in time. */
 export class DeadlineError extends Error {
@@ -12,11 +11,12 @@ export class DeadlineError extends Error {
     readonly timeoutMs: number,
   ) {
     super(`Deadline exceeded after ${String(timeoutMs)} ms`);
-    Object.defineProperty(this, BRAND, { value: true });
   }
 }
 
+defineLibraryError(DeadlineError, 'DeadlineError');
+
 /** True if `error` is a DeadlineError, including one from another copy of this package. */
 export function isDeadlineError(error: unknown): error is DeadlineError {
-  return error instanceof Error && BRAND in error;
+  return error instanceof DeadlineError;
 }

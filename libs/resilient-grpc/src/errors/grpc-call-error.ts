@@ -1,6 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { StatusCode, statusName, type StatusName } from '../status/status-code.js';
 import type { AttemptRecord } from './attempt-record.js';
+import { defineLibraryError } from './library-error.js';
 import type { RetryRefusal } from './not-retried-reason.js';
 import { hasStatusDetails, retryDelayOf, statusDetailsOf, type StatusDetail } from './status-details.js';
 
@@ -74,8 +75,6 @@ export interface GrpcCallFailure {
   readonly cause?: unknown;
 }
 
-const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
-
 /**
  * Error of every failed call. If `reason` is 'server', `code`, `details`, and `metadata` are the server's, unchanged. `message` begins
  * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if one is known. `String(error)` adds the path and the client. `cause`, if
@@ -83,7 +82,7 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
  */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';
-  readonly code: StatusCode;
+  readonly code: Exclude<StatusCode, 0>;
   readonly details: string;
   /** Trailers. Not enumerable, because errors are logged and metadata may contain secrets. */
   declare readonly metadata: Metadata;
@@ -108,7 +107,8 @@ export class GrpcCallError extends Error {
       `${String(failure.code)} ${statusName(failure.code)}: ${failure.details}${remedy}`,
       failure.cause === undefined ? undefined : { cause: failure.cause },
     );
-    this.code = failure.code;
+    // The cast is safe: no call fails with OK.
+    this.code = failure.code as Exclude<StatusCode, 0>;
     this.details = failure.details;
     this.client = failure.client;
     this.path = failure.path;
@@ -120,16 +120,11 @@ export class GrpcCallError extends Error {
     Object.defineProperty(this, 'metadata', { value: failure.metadata, enumerable: false });
     this.retryAfterMs =
       failure.retryAfterMs ?? (hasStatusDetails(failure.metadata) ? retryDelayOf(this.statusDetails) : undefined);
-    Object.defineProperty(this, BRAND, { value: true, enumerable: false });
   }
 
-  /** Checks the brand, so that `@Catch(GrpcCallError)` also catches errors from another copy of this package. */
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    return this === GrpcCallError ? isGrpcCallError(value) : Function.prototype[Symbol.hasInstance].call(this, value);
-  }
-
-  get codeName(): StatusName {
-    return statusName(this.code);
+  get codeName(): Exclude<StatusName, 'OK'> {
+    // The cast is safe: `code` is not OK.
+    return statusName(this.code) as Exclude<StatusName, 'OK'>;
   }
 
   /**
@@ -169,6 +164,8 @@ export class GrpcCallError extends Error {
   }
 }
 
+defineLibraryError(GrpcCallError, 'GrpcCallError');
+
 /**
  * True if `error` is a `GrpcCallError`, including one from another copy of this package, and has one of `codes` (numbers or names) if
  * any are passed.
@@ -177,9 +174,8 @@ export function isGrpcCallError(
   error: unknown,
   ...codes: readonly (StatusCode | StatusName)[]
 ): error is GrpcCallError {
-  if (!(error instanceof Error) || !(BRAND in error)) return false;
-  // Safe: only the constructor above sets the brand.
-  const { code } = error as unknown as GrpcCallError;
+  if (!(error instanceof GrpcCallError)) return false;
+  const { code } = error;
   return (
     codes.length === 0 ||
     codes.some((expected) => (typeof expected === 'number' ? expected : StatusCode[expected]) === code)

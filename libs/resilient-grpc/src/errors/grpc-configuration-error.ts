@@ -1,3 +1,5 @@
+import { defineLibraryError } from './library-error.js';
+
 /** One problem in a configuration. */
 export interface ConfigurationProblem {
   /** Path of the option: `clients.orders.methods["Get"].timeoutMs`. */
@@ -17,8 +19,6 @@ export function problemCount(problems: readonly (ConfigurationProblem | Unlisted
   return problems.reduce((sum, problem) => sum + ('unlisted' in problem ? problem.unlisted : 1), 0);
 }
 
-const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcConfigurationError');
-
 /** Error thrown if a configuration is invalid. Contains every problem, not only the first one. */
 export class GrpcConfigurationError extends Error {
   override readonly name = 'GrpcConfigurationError';
@@ -28,13 +28,14 @@ export class GrpcConfigurationError extends Error {
   constructor(problems: readonly ConfigurationProblem[]) {
     super(summary(problems));
     Object.defineProperty(this, 'problems', { value: Object.freeze([...problems]) });
-    Object.defineProperty(this, BRAND, { value: true });
   }
 }
 
+defineLibraryError(GrpcConfigurationError, 'GrpcConfigurationError');
+
 /** True if `error` is a GrpcConfigurationError, including one from another copy of this package. */
 export function isGrpcConfigurationError(error: unknown): error is GrpcConfigurationError {
-  return error instanceof Error && BRAND in error;
+  return error instanceof GrpcConfigurationError;
 }
 
 /** Maximum number of problems in the message. `problems` has all of them. */

@@ -1,6 +1,5 @@
 import { StatusCode } from '../status/status-code.js';
-
-const BRAND = Symbol.for('nestjs-resilient-grpc.IdleTimeoutError');
+import { defineLibraryError } from './library-error.js';
 
 /** Error of a stream that received no message within its idle timeout. The code is UNAVAILABLE, as for a lost connection. */
 export class IdleTimeoutError extends Error {
@@ -9,11 +8,12 @@ export class IdleTimeoutError extends Error {
 
   constructor(readonly idleMs: number) {
     super(`No message for ${String(idleMs)} ms`);
-    Object.defineProperty(this, BRAND, { value: true });
   }
 }
 
+defineLibraryError(IdleTimeoutError, 'IdleTimeoutError');
+
 /** True if `error` is an IdleTimeoutError, including one from another copy of this package. */
 export function isIdleTimeoutError(error: unknown): error is IdleTimeoutError {
-  return error instanceof Error && BRAND in error;
+  return error instanceof IdleTimeoutError;
 }

@@ -1,4 +1,5 @@
 import { StatusCode } from '../status/status-code.js';
+import { defineLibraryError } from './library-error.js';
 
 /** Reason why a replayed session, or one of its calls, failed. A minor version may add reasons; handle unknown ones by a default. */
 export type ReplayFailureReason =
@@ -19,8 +20,6 @@ const STATUS_CODES: Readonly<Record<ReplayFailureReason, StatusCode>> = {
   unacknowledged: StatusCode.ABORTED,
 };
 
-const BRAND = Symbol.for('nestjs-resilient-grpc.ReplayError');
-
 /**
  * Error of a `replayUnacknowledged` session, or of one of its calls, for a reason other than the status of a call. After
  * 'acknowledgment-timeout' and 'unacknowledged', another call follows by default, except during a shutdown. The other reasons end the
@@ -38,11 +37,12 @@ export class ReplayError extends Error {
   ) {
     super(message);
     this.code = STATUS_CODES[reason];
-    Object.defineProperty(this, BRAND, { value: true });
   }
 }
 
+defineLibraryError(ReplayError, 'ReplayError');
+
 /** True if `error` is a ReplayError, including one from another copy of this package. */
 export function isReplayError(error: unknown): error is ReplayError {
-  return error instanceof Error && BRAND in error;
+  return error instanceof ReplayError;
 }

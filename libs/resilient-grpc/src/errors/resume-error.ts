@@ -1,6 +1,5 @@
 import type { StatusCode } from '../status/status-code.js';
-
-const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
+import { defineLibraryError } from './library-error.js';
 
 /** Reason why a resumed stream cannot continue. A minor version may add reasons; handle unknown ones by a default. */
 export type ResumeFailureReason =
@@ -25,16 +24,12 @@ export class ResumeError extends Error {
     options?: ErrorOptions,
   ) {
     super(message, options);
-    Object.defineProperty(this, BRAND, { value: true });
-  }
-
-  /** Checks the brand, as in `GrpcCallError`. */
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    return this === ResumeError ? isResumeError(value) : Function.prototype[Symbol.hasInstance].call(this, value);
   }
 }
 
+defineLibraryError(ResumeError, 'ResumeError');
+
 /** True if `error` is a ResumeError, including one from another copy of this package. */
 export function isResumeError(error: unknown): error is ResumeError {
-  return error instanceof Error && BRAND in error;
+  return error instanceof ResumeError;
 }

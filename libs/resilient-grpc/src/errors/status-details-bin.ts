@@ -17,7 +17,9 @@ export function statusDetailsBin(code: StatusCode, message: string, details: rea
   return Buffer.concat([
     ...(code === 0 ? [] : [writeField(STATUS_FIELDS.code, BigInt(code))]),
     ...(message === '' ? [] : [writeField(STATUS_FIELDS.message, Buffer.from(message))]),
-    ...details.map((detail, at) => writeField(STATUS_FIELDS.details, encodeAny(detail, `details[${String(at)}]`))),
+    ...details.map((detail, at) =>
+      writeField(STATUS_FIELDS.details, encodeAny(detail, `statusDetails[${String(at)}]`)),
+    ),
   ]);
 }
 

@@ -8,6 +8,10 @@ const name = v.optional(nonEmpty("a non-empty name such as 'orders'"));
 const names = v.optional(v.array(v.string('a client name'), "an array of client names such as ['orders']"));
 
 const SCHEMAS = {
+  'GrpcReadinessHealthIndicator.check': object(
+    { key: v.optional(nonEmpty("a non-empty name such as 'process'")) },
+    "an object such as { key: 'process' }",
+  ),
   'GrpcChannelHealthIndicator.check': object(
     { key: name, required: v.optional(flag) },
     'an object such as { required: false }',
@@ -30,11 +34,4 @@ const SCHEMAS = {
 /** Validates the options given to `method`. @throws GrpcConfigurationError with every problem found. */
 export function assertOptions(method: keyof typeof SCHEMAS, options: unknown): void {
   requireOptions(SCHEMAS[method], options, method);
-}
-
-const resultKey = nonEmpty("a non-empty name such as 'process'");
-
-/** Validates the key of a result. @throws GrpcConfigurationError if `key` is empty or not a string. */
-export function assertKey(method: string, key: unknown): void {
-  requireOptions(resultKey, key, `${method}.key`);
 }

@@ -1,8 +1,14 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import { assertKey } from './check-options.js';
+import { assertOptions } from './check-options.js';
 import { healthResult } from './health-results.js';
+
+/** Options of `GrpcReadinessHealthIndicator.check`. */
+export interface ReadinessCheckOptions {
+  /** Name in the result. @defaultValue 'process' */
+  readonly key?: string | undefined;
+}
 
 /**
  * Reports the readiness of this process. The process is up after the application has started, until the application or a
@@ -18,14 +24,15 @@ export class GrpcReadinessHealthIndicator {
   /**
    * Returns the state of this process: 'starting', 'ready', or 'draining'. Only 'ready' is up.
    *
-   * @param key name in the result; 'process' by default
-   * @throws GrpcConfigurationError if the key is empty or not a string
+   * @throws GrpcConfigurationError if the options are invalid
    */
-  check<const N extends string = 'process'>(key?: N): HealthIndicatorResult<N> {
-    // The cast is safe: without a key, N is its default.
-    const name = key ?? ('process' as N);
-    assertKey('GrpcReadinessHealthIndicator.check', name);
+  check<const K extends string = 'process'>(
+    options: ReadinessCheckOptions & { readonly key?: K | undefined } = {},
+  ): HealthIndicatorResult<K> {
+    assertOptions('GrpcReadinessHealthIndicator.check', options);
+    // The cast is safe: without a key, K is its default.
+    const key = options.key ?? ('process' as K);
     const { phase } = this.lifecycle;
-    return healthResult(name, { status: phase === 'ready' ? 'up' : 'down', details: { state: phase } });
+    return healthResult(key, { status: phase === 'ready' ? 'up' : 'down', details: { state: phase } });
   }
 }

@@ -91,29 +91,28 @@ export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcCo
 export type ResilientGrpcModuleAsyncOptions = AsyncOptions<ResilientGrpcModuleOptions>;
 
 /** Options from a factory, a class, or an existing provider. */
-export type AsyncOptions<T> = Pick<ModuleMetadata, 'imports'> &
-  (
-    | {
-        readonly inject?: readonly (InjectionToken | OptionalFactoryDependency)[];
-        // As in Nest's own factories, TypeScript cannot infer the injected types.
-        // eslint-disable-next-line @typescript-eslint/no-explicit-any
-        readonly useFactory: (...args: any[]) => T | Promise<T>;
-        readonly useClass?: undefined;
-        readonly useExisting?: undefined;
-      }
-    | {
-        readonly useClass: Type<OptionsFactory<T>>;
-        readonly useFactory?: undefined;
-        readonly useExisting?: undefined;
-        readonly inject?: undefined;
-      }
-    | {
-        readonly useExisting: Type<OptionsFactory<T>>;
-        readonly useFactory?: undefined;
-        readonly useClass?: undefined;
-        readonly inject?: undefined;
-      }
-  );
+export type AsyncOptions<T> = { readonly imports?: ModuleMetadata['imports'] } & (
+  | {
+      readonly inject?: readonly (InjectionToken | OptionalFactoryDependency)[] | undefined;
+      // As in Nest's own factories, TypeScript cannot infer the injected types.
+      // eslint-disable-next-line @typescript-eslint/no-explicit-any
+      readonly useFactory: (...args: any[]) => T | Promise<T>;
+      readonly useClass?: undefined;
+      readonly useExisting?: undefined;
+    }
+  | {
+      readonly useClass: Type<OptionsFactory<T>>;
+      readonly useFactory?: undefined;
+      readonly useExisting?: undefined;
+      readonly inject?: undefined;
+    }
+  | {
+      readonly useExisting: Type<OptionsFactory<T>>;
+      readonly useFactory?: undefined;
+      readonly useClass?: undefined;
+      readonly inject?: undefined;
+    }
+);
 
 /** Class that creates the options, for `useClass` and `useExisting`. */
 export interface OptionsFactory<T> {

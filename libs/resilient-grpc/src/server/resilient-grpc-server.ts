@@ -174,7 +174,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.health = new GrpcServerHealth(this.serviceStreams);
     this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
     this.overloadState = new OverloadState(clock, events, (isOverloaded) => {
-      this.health.markOverloaded(isOverloaded, resolved.notServingInOverload);
+      if (resolved.reportOverloadInHealth) this.health.markOverloaded(isOverloaded);
     });
     this.gate = new OverloadGate(clock, events, this.overloadState, eventLoopIdleMs);
     this.serverLimit = this.limitOf(resolved);

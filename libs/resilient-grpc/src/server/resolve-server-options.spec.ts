@@ -22,7 +22,7 @@ describe('resolveServerOptions', () => {
       maxConcurrentStreams: undefined,
       backlog: 511,
       health: true,
-      notServingInOverload: false,
+      reportOverloadInHealth: false,
       maxConcurrentCalls: undefined,
       maxQueuedCalls: 1_000,
       reflection: false,
@@ -67,7 +67,7 @@ describe('resolveServerOptions', () => {
       maxConcurrentStreams: 100,
       backlog: 10,
       health: false,
-      notServingInOverload: true,
+      reportOverloadInHealth: true,
       reflection: true,
     };
     expect(resolve(given)).toMatchObject(given);

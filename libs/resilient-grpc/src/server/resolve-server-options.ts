@@ -91,7 +91,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     ...connectionLimits(options),
     backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
-    notServingInOverload: options.notServingInOverload ?? DEFAULT_SERVER_OPTIONS.notServingInOverload,
+    reportOverloadInHealth: options.reportOverloadInHealth ?? DEFAULT_SERVER_OPTIONS.reportOverloadInHealth,
     maxConcurrentCalls: options.maxConcurrentCalls,
     maxQueuedCalls: forAll.maxQueuedCalls,
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,

@@ -110,7 +110,7 @@ export const serverOptionsSchema = object(
     maxConcurrentStreams: v.optional(integer(1)),
     backlog: v.optional(integer(1)),
     health: v.optional(flag),
-    notServingInOverload: v.optional(flag),
+    reportOverloadInHealth: v.optional(flag),
     reflection: v.optional(flag),
     loadReports: v.optional(flag),
   },

@@ -106,7 +106,7 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      * other servers have the capacity for these calls. Otherwise, the other servers become overloaded next.
      * @defaultValue false
      */
-    readonly notServingInOverload?: boolean | undefined;
+    readonly reportOverloadInHealth?: boolean | undefined;
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
     readonly reflection?: boolean | undefined;
     /**
@@ -128,7 +128,7 @@ export const DEFAULT_SERVER_OPTIONS = {
   health: true,
   overloadProtection: true,
   maxQueuedCalls: 1_000,
-  notServingInOverload: false,
+  reportOverloadInHealth: false,
   reflection: false,
   loadReports: false,
 } as const satisfies Record<string, unknown>;
@@ -159,7 +159,7 @@ export interface ResolvedServerOptions {
   readonly maxConcurrentStreams: number | undefined;
   readonly backlog: number;
   readonly health: boolean;
-  readonly notServingInOverload: boolean;
+  readonly reportOverloadInHealth: boolean;
   readonly maxConcurrentCalls: number | 'adaptive' | undefined;
   readonly maxQueuedCalls: number;
   readonly reflection: boolean;

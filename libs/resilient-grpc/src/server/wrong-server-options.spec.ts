@@ -365,7 +365,7 @@ describe('invalid server options', () => {
       maxConcurrentStreams: undefined,
       reflection: undefined,
       overloadProtection: undefined,
-      notServingInOverload: undefined,
+      reportOverloadInHealth: undefined,
       maxConcurrentCalls: undefined,
       maxQueuedCalls: undefined,
       maxCallMs: undefined,

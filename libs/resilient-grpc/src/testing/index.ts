@@ -54,5 +54,4 @@ export { seededRandom } from './seeded-random.js';
 export { VirtualClock } from './virtual-clock.js';
 export { VirtualScheduler } from './virtual-scheduler.js';
 export { waitFor, type Truthy, type WaitForOptions } from './wait-for.js';
-export type { Clock, Timer } from '../time/clock.js';
 export type { Random } from '../time/random.js';

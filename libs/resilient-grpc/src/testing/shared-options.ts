@@ -7,7 +7,7 @@ import { isError } from '../errors/error-message.js';
 
 export const port = integer(0, 65_535);
 
-export const clock = v.custom((value) => isObject(value) && 'now' in value, 'a clock; write new VirtualClock()');
+export const clock = v.custom((value) => isObject(value) && 'now' in value, 'a VirtualClock; write new VirtualClock()');
 
 const COUNT = 'an integer of 1 or more, or Infinity';
 export const countOrInfinity = v.pipe(

@@ -1,5 +1,4 @@
 import { systemClock } from '../time/clock.js';
-import type { Clock, Timer } from '../time/clock.js';
 
 interface VirtualTimer {
   readonly dueAt: number;
@@ -10,7 +9,7 @@ interface VirtualTimer {
  * A clock that only `advance` and `advanceAsync` move. Timers run in the order in which they are due. Timers that are due at the same time
  * run in the order in which they were set.
  */
-export class VirtualClock implements Clock {
+export class VirtualClock {
   private readonly startedAtEpoch: number;
   private nowMs = 0;
   private timers: VirtualTimer[] = [];
@@ -28,7 +27,11 @@ export class VirtualClock implements Clock {
     return this.startedAtEpoch + this.nowMs;
   }
 
-  setTimer(task: () => void, ms: number): Timer {
+  /**
+   * Runs `task` once after `ms` milliseconds, 0 or more. `clear()` of the result prevents this.
+   * @throws RangeError if `ms` is NaN
+   */
+  setTimer(task: () => void, ms: number): { clear(): void } {
     // NaN is rejected because Node would run such a timer after 1 ms, and a test should detect that.
     if (Number.isNaN(ms)) throw new RangeError('VirtualClock: expected a delay in milliseconds, got NaN');
     const timer: VirtualTimer = { dueAt: this.nowMs + Math.max(ms, 0), task };

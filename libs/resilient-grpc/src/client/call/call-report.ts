@@ -2,7 +2,7 @@ import type { AttemptEnd } from '../../call/attempt.js';
 import type { AttemptEndReason, CallEnd } from '../../call/call-event.js';
 import type { CallTelemetry, WaitEnd } from '../../call/call-telemetry.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import type { GrpcCallError } from '../../errors/grpc-call-error.js';
+import type { GrpcCallError, GrpcCallFailure } from '../../errors/grpc-call-error.js';
 import { notifyListener } from '../../errors/notify-listener.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -115,7 +115,7 @@ export class CallReport {
   }
 
   /** Reports the end of the call to telemetry, interceptors, the `onEnd` callback, and event listeners. */
-  ended(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
+  ended(end: Pick<GrpcCallFailure, 'code' | 'details' | 'metadata' | 'peer'>): void {
     const { code, details, metadata: trailers, peer } = end;
     this.telemetry?.end(code, details);
     if (!this.isEndObserved()) return;

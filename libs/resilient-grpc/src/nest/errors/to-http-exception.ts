@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
 import { BAD_REQUEST, typeNameOf } from '../../errors/error-detail-types.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
+import { defineLibraryError } from '../../errors/library-error.js';
 import type { StatusName } from '../../status/status-code.js';
 import { isCallerCancellation, isFromServer } from './call-error-of.js';
 
@@ -84,6 +85,8 @@ export class GrpcHttpException extends HttpException {
     this.retryAfterSeconds = isKnown ? Math.ceil(Math.max(minMs, retryAfterMs) / 1_000) : undefined;
   }
 }
+
+defineLibraryError(GrpcHttpException, 'GrpcHttpException');
 
 /**
  * Returns the HttpException for a failed call. google.rpc.Code defines the HTTP status for each gRPC code; if the upstream cancelled the

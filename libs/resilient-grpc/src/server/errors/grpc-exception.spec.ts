@@ -1,8 +1,9 @@
-import { Metadata } from '@grpc/grpc-js';
+import { Metadata, status } from '@grpc/grpc-js';
 import { serverErrorToStatus } from '@grpc/grpc-js/build/src/server-call.js';
 import { BaseRpcExceptionFilter, RpcException } from '@nestjs/microservices';
 import { firstValueFrom } from 'rxjs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, expectTypeOf, it } from 'vitest';
+import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { statusDetailsOf } from '../../errors/status-details.js';
 import { GrpcException } from './grpc-exception.js';
 
@@ -34,12 +35,22 @@ describe('GrpcException', () => {
   });
 
   it('creates a GrpcException from a numeric status code', () => {
-    expect(new GrpcException(9, '').code).toBe(9);
+    expect([new GrpcException(9, '').code, new GrpcException(status.ABORTED, '').code]).toEqual([9, 10]);
+  });
+
+  it('accepts the error codes of grpc-js and of failed calls, but no other number, in the types of a GrpcException', () => {
+    type Code = ConstructorParameters<typeof GrpcException>[0];
+    expectTypeOf<Exclude<status, status.OK>>().toExtend<Code>();
+    expectTypeOf<GrpcCallError['code' | 'codeName']>().toExtend<Code>();
+    expectTypeOf<0>().not.toExtend<Code>();
+    expectTypeOf<404>().not.toExtend<Code>();
+    expectTypeOf<'OK'>().not.toExtend<Code>();
+    expectTypeOf<status.OK>().not.toExtend<Code>();
   });
 
   it('adds the given status details, followed by RetryInfo, to the trailers of a GrpcException', () => {
-    const details = [{ typeUrl: 'google.rpc.ErrorInfo', value: { reason: 'QUOTA' } }];
-    const exception = new GrpcException('UNAVAILABLE', 'later', { details, retryAfterMs: 1_500 });
+    const statusDetails = [{ typeUrl: 'google.rpc.ErrorInfo', value: { reason: 'QUOTA' } }];
+    const exception = new GrpcException('UNAVAILABLE', 'later', { statusDetails, retryAfterMs: 1_500 });
     expect(statusDetailsOf(exception.getError().metadata)).toEqual([
       { typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo', value: { reason: 'QUOTA', domain: '', metadata: {} } },
       { typeUrl: 'type.googleapis.com/google.rpc.RetryInfo', value: { retryDelayMs: 1_500 } },
@@ -93,17 +104,32 @@ describe('GrpcException', () => {
       () => new GrpcException('NOT_FOUND', undefined as never),
       "message: expected a string, got nothing; write new GrpcException('NOT_FOUND', 'no order 7')",
     ],
-    ['the code 0', () => new GrpcException(0, ''), `${expected} 0`],
-    ['an HTTP status as the code', () => new GrpcException(404, ''), `${expected} 404`],
+    ['the code 0', () => new GrpcException(0 as 1, ''), `${expected} 0`],
+    ['an HTTP status as the code', () => new GrpcException(404 as 5, ''), `${expected} 404`],
     [
       'a negative retryAfterMs',
       () => new GrpcException('UNAVAILABLE', '', { retryAfterMs: -1 }),
       'retryAfterMs: expected a number of milliseconds, 0 or more, got -1',
     ],
     [
+      'the option details',
+      () => new GrpcException('ABORTED', '', { details: [] } as never),
+      'details: unknown key; write `statusDetails`',
+    ],
+    [
+      'a misspelled option',
+      () => new GrpcException('ABORTED', '', { retryAfter: 5 } as never),
+      "retryAfter: unknown key; did you mean 'retryAfterMs'?",
+    ],
+    [
+      'metadata in place of the options',
+      () => new GrpcException('ABORTED', '', new Metadata() as never),
+      'internalRepr: unknown key; known keys: statusDetails, metadata, retryAfterMs, cause',
+    ],
+    [
       'a status detail with an unknown field',
-      () => new GrpcException('ABORTED', '', { details: [{ typeUrl: 'google.rpc.Help', value: { link: 1 } }] }),
-      'details[0].value.link: unknown field of google.rpc.Help; known fields: links',
+      () => new GrpcException('ABORTED', '', { statusDetails: [{ typeUrl: 'google.rpc.Help', value: { link: 1 } }] }),
+      'statusDetails[0].value.link: unknown field of google.rpc.Help; known fields: links',
     ],
     [
       'a metadata value that is not a string',

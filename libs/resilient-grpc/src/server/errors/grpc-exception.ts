@@ -4,11 +4,12 @@ import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt
 import { metadataEntryProblem, toMetadata } from '../../channel/attempt/metadata-input.js';
 import type { MetadataInput } from '../../client/resilient-types.js';
 import { RETRY_INFO } from '../../errors/error-detail-types.js';
+import { defineLibraryError } from '../../errors/library-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
-import { problemMessage } from '../../policy/options/describe-value.js';
+import { pathOf, problemMessage } from '../../policy/options/describe-value.js';
 import { isObject } from '../../policy/options/option-schemas.js';
-import { choiceRemedy } from '../../policy/options/value-rules.js';
+import { choiceRemedy, unknownKeyMessage } from '../../policy/options/value-rules.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
 import { wellFormed } from './status-text.js';
@@ -19,14 +20,14 @@ export interface GrpcExceptionOptions {
    * Machine-readable details of google.rpc.Status; the client of this library provides them as `statusDetails` of the error. Pass
    * google.rpc messages as objects, and others as bytes. @defaultValue none
    */
-  readonly details?: readonly StatusDetail[];
+  readonly statusDetails?: readonly StatusDetail[] | undefined;
   /** Trailing metadata. @defaultValue none */
-  readonly metadata?: MetadataInput;
+  readonly metadata?: MetadataInput | undefined;
   /**
    * Time in milliseconds, 0 or more, after which the caller may retry. Sent as a `google.rpc.RetryInfo` after the other details.
    * @defaultValue none
    */
-  readonly retryAfterMs?: number;
+  readonly retryAfterMs?: number | undefined;
   /** Cause of the exception. Never sent. @defaultValue none */
   readonly cause?: unknown;
 }
@@ -48,23 +49,28 @@ export class GrpcException extends RpcException {
   readonly code: StatusCode;
   /** Status message, under the name that grpc-js uses. */
   readonly details: string;
-  /** `details` of the options, followed by the `google.rpc.RetryInfo` for `retryAfterMs`. */
+  /** `statusDetails` of the options, followed by the `google.rpc.RetryInfo` for `retryAfterMs`. */
   readonly statusDetails: readonly StatusDetail[];
   /** Trailing metadata. Not enumerable, because errors are logged and metadata may contain secrets. */
   declare readonly metadata: Metadata;
 
   /**
-   * @throws TypeError if `code` is not an error code, if `message` is not a string, or if details, metadata, or `retryAfterMs` cannot be
-   * sent
+   * @throws TypeError if `code` is not an error code, if `message` is not a string, if an option is unknown, or if the status details,
+   * metadata, or `retryAfterMs` cannot be sent
    */
-  constructor(code: Exclude<StatusName, 'OK'> | number, message: string, options: GrpcExceptionOptions = {}) {
+  constructor(
+    code: Exclude<StatusName, 'OK'> | Exclude<StatusCode, 0>,
+    message: string,
+    options: GrpcExceptionOptions = {},
+  ) {
     const checkedCode = errorCodeOf(code);
     const text = wellFormed(checkedMessage(message));
+    checkKeys(options);
     super(text);
     this.code = checkedCode;
     this.details = text;
-    const { details = [], retryAfterMs } = options;
-    this.statusDetails = retryAfterMs === undefined ? details : [...details, retryInfo(retryAfterMs)];
+    const { statusDetails = [], retryAfterMs } = options;
+    this.statusDetails = retryAfterMs === undefined ? statusDetails : [...statusDetails, retryInfo(retryAfterMs)];
     const metadata = trailersOf(options.metadata);
     if (this.statusDetails.length > 0) {
       metadata.set(STATUS_DETAILS_KEY, statusDetailsBin(this.code, text, this.statusDetails));
@@ -78,6 +84,8 @@ export class GrpcException extends RpcException {
     return { code, details, message, metadata };
   }
 }
+
+defineLibraryError(GrpcException, 'GrpcException');
 
 function errorCodeOf(code: unknown): StatusCode {
   const found: unknown = typeof code === 'string' ? Reflect.get(StatusCode, code) : code;
@@ -93,6 +101,20 @@ function checkedMessage(message: unknown): string {
   if (typeof message === 'string') return message;
   const remedy = "write new GrpcException('NOT_FOUND', 'no order 7')";
   throw new TypeError(`message: ${problemMessage('a string', message, remedy)}`);
+}
+
+const OPTIONS = [
+  'statusDetails',
+  'metadata',
+  'retryAfterMs',
+  'cause',
+] as const satisfies (keyof GrpcExceptionOptions)[];
+const OPTION_REMEDIES = { details: 'write `statusDetails`' };
+
+function checkKeys(options: GrpcExceptionOptions): void {
+  const unknown = Object.keys(options).find((key) => !OPTIONS.some((known) => known === key));
+  if (unknown === undefined) return;
+  throw new TypeError(`${pathOf('', unknown)}: ${unknownKeyMessage(unknown, OPTIONS, OPTION_REMEDIES)}`);
 }
 
 function retryInfo(retryAfterMs: number): StatusDetail {

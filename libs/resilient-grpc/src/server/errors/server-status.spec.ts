@@ -227,8 +227,8 @@ describe('trailers that cannot be sent', () => {
 describe('status that is too long for trailers', () => {
   // A field of more than 64 KiB breaks the connection; see `MAX_BYTES` in truncate-status.ts.
   it('drops the metadata of a status that is too long for trailers, and reports the omission', () => {
-    const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
-    expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }), false)).toEqual({
+    const statusDetails = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
+    expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { statusDetails }), false)).toEqual({
       code: 5,
       details: 'no order 7',
       omitted: 'trailers',
@@ -251,8 +251,8 @@ describe('status that is too long for trailers', () => {
   });
 
   it('keeps a status that just fits into trailers', () => {
-    const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(44_000) } }];
-    const exception = new GrpcException('NOT_FOUND', 'no order 7', { details });
+    const statusDetails = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(44_000) } }];
+    const exception = new GrpcException('NOT_FOUND', 'no order 7', { statusDetails });
     expect(serverStatusOf(exception, false)).toEqual({ code: 5, details: 'no order 7', metadata: exception.metadata });
   });
 });

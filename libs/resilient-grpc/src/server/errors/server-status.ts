@@ -8,6 +8,7 @@ import { truncateStatus, type ServerStatus } from './truncate-status.js';
 import { statusOfHttpException } from './http-exception-status.js';
 import { wellFormed } from './status-text.js';
 import { isError } from '../../errors/error-message.js';
+import { isLibraryError } from '../../errors/library-error.js';
 
 const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal server error', unexpected: true };
 
@@ -69,20 +70,13 @@ function grpcJsStatusOf(error: object): ServerStatus {
 }
 
 /**
- * True if an error has an integer code and also details, metadata, or the brand of this library. A code alone is not sufficient, because
+ * True if an error has an integer code and also details or metadata, or if this library created it. A code alone is not sufficient, because
  * it may be an exit code, or the code of a database error, whose message must not reach the caller.
  */
 function isGrpcError(error: Error): boolean {
   if (!('code' in error && Number.isInteger(error.code))) return false;
   const hasDetails = 'details' in error && typeof error.details === 'string';
   return hasDetails || ('metadata' in error && isMetadataLike(error.metadata)) || isLibraryError(error);
-}
-
-/** True if this library created the error. The brand is the same in other copies of the package. */
-function isLibraryError(error: Error): boolean {
-  return Object.getOwnPropertySymbols(error).some((brand) =>
-    Symbol.keyFor(brand)?.startsWith('nestjs-resilient-grpc.'),
-  );
 }
 
 interface WithGetError {

@@ -1,4 +1,5 @@
 import { BadRequestException, type ValidationError } from '@nestjs/common';
+import { defineLibraryError } from '../../errors/library-error.js';
 
 /** Maximum total length, in characters, of the messages in a response, as in Nest. */
 const MAX_MESSAGES_LENGTH = 1_000_000;
@@ -20,6 +21,8 @@ export class ValidationException extends BadRequestException {
     super(messages);
   }
 }
+
+defineLibraryError(ValidationException, 'ValidationException');
 
 /**
  * Creates a {@link ValidationException}. Use it as `new ValidationPipe({ exceptionFactory: validationException })`. With

@@ -86,7 +86,7 @@ describe('GrpcServerHealth', () => {
     const { health, check, serve } = await make();
     serve();
     health.turnNotServing();
-    health.setServing();
+    health.setServing('');
     health.setServing(ORDERS);
     expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
   });
@@ -96,7 +96,7 @@ describe('GrpcServerHealth', () => {
     serve();
     health.setNotServing(ORDERS);
     expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'NOT_SERVING']);
-    health.setNotServing();
+    health.setNotServing('');
     health.setServing(ORDERS);
     expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'SERVING']);
   });
@@ -104,10 +104,24 @@ describe('GrpcServerHealth', () => {
   it('keeps a health status that was set before the application started', async () => {
     const { health, check, serve } = await make();
     health.setNotServing(ORDERS);
-    health.setServing();
+    health.setServing('');
     expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
     serve();
     expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'NOT_SERVING']);
+  });
+
+  it.each(['setServing', 'setNotServing'] as const)('rejects %s() without a service name', async (method) => {
+    const { health, check, serve } = await make();
+    serve();
+    // As from an undefined variable.
+    expect(() => {
+      health[method](undefined as never);
+    }).toThrow(
+      new TypeError(
+        `GrpcServerHealth.${method}.service: expected a full service name such as 'orders.v1.Orders', or '' for the whole server, got nothing`,
+      ),
+    );
+    expect(await check()).toBe('SERVING');
   });
 
   it('accepts a health status for custom names and logs a suggestion for a misspelled service name', async () => {

@@ -1,6 +1,7 @@
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../../client/health-contract.js';
 import { closest } from '../../errors/closest.js';
+import { problemMessage } from '../../policy/options/describe-value.js';
 import { StatusCode } from '../../status/status-code.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
 import { LogLine } from '../../telemetry/log/log-line.js';
@@ -10,6 +11,7 @@ import { ServiceStreams, addStandardService, type ServiceHost } from '../service
 
 /** Service name of the server as a whole. */
 const OVERALL_SERVICE = '';
+const SERVICE_NAME = "a full service name such as 'orders.v1.Orders', or '' for the whole server";
 
 /** Maximum length of a watched service name in characters. It is limited because each watcher keeps its name in memory. */
 const MAX_NAME_LENGTH = 1_000;
@@ -66,8 +68,7 @@ export class GrpcServerHealth {
   private isListening = false;
   private isBootstrapped = false;
   private isDraining = false;
-  private overloaded = false;
-  private isServingInOverload = true;
+  private isOverloaded = false;
 
   /** @internal Created by a server. */
   constructor(
@@ -79,35 +80,33 @@ export class GrpcServerHealth {
 
   /**
    * Sets a service to SERVING. The service is still reported as NOT_SERVING before the application has started, during an overload if
-   * `notServingInOverload` is true, and during shutdown.
+   * `reportOverloadInHealth` is true, and during shutdown.
    *
-   * @param service full name of a service in the contract, such as 'orders.v1.Orders', or a custom name; defaults to the server as a whole,
-   * which health probes check
+   * @param service full name of a service in the contract, such as 'orders.v1.Orders', or a custom name; '' is the server as a whole, which
+   * health probes check by default
+   * @throws TypeError if `service` is not a string
    */
-  setServing(service: string = OVERALL_SERVICE): void {
+  setServing(service: string): void {
+    assertServiceName('setServing', service);
     this.set(service, 'SERVING');
   }
 
   /**
    * Sets a service to NOT_SERVING until `setServing` is called, for example while its database is unreachable. Calls are not rejected.
    *
-   * @param service full name of a service in the contract, such as 'orders.v1.Orders', or a custom name; defaults to the server as a whole,
-   * which health probes check
+   * @param service full name of a service in the contract, such as 'orders.v1.Orders', or a custom name; '' is the server as a whole, which
+   * health probes check by default
+   * @throws TypeError if `service` is not a string
    */
-  setNotServing(service: string = OVERALL_SERVICE): void {
+  setNotServing(service: string): void {
+    assertServiceName('setNotServing', service);
     this.set(service, 'NOT_SERVING');
   }
 
-  /** True during an overload of the server. An overload changes the statuses only if `notServingInOverload` is true. */
-  get isDegraded(): boolean {
-    return this.overloaded;
-  }
-
-  /** Records the beginning or the end of an overload. @internal */
-  markOverloaded(isOverloaded: boolean, notServing: boolean): void {
-    this.overloaded = isOverloaded;
-    this.isServingInOverload = !notServing;
-    if (notServing) this.notify();
+  /** Sets all services to NOT_SERVING during an overload; overrides `setServing`. @internal */
+  markOverloaded(isOverloaded: boolean): void {
+    this.isOverloaded = isOverloaded;
+    this.notify();
   }
 
   /** Records that the port is open. @internal */
@@ -212,12 +211,17 @@ export class GrpcServerHealth {
   }
 
   private notify(): void {
-    const isOut = this.isDraining || (this.overloaded && !this.isServingInOverload);
-    const isUp = this.isListening && this.isBootstrapped && !isOut;
+    const isUp = this.isListening && this.isBootstrapped && !this.isDraining && !this.isOverloaded;
     for (const name of this.names) {
       const status = isUp ? (this.manualStatuses.get(name) ?? 'SERVING') : 'NOT_SERVING';
       this.statuses.set(name, status);
       for (const stream of this.watchers.get(name) ?? []) stream.write(status);
     }
   }
+}
+
+// An undefined variable must not change the status of the whole server.
+function assertServiceName(method: string, service: unknown): void {
+  if (typeof service === 'string') return;
+  throw new TypeError(`GrpcServerHealth.${method}.service: ${problemMessage(SERVICE_NAME, service)}`);
 }

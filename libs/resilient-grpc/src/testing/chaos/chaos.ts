@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import * as v from 'valibot';
 import { systemClock } from '../../time/clock.js';
 import type { Clock } from '../../time/clock.js';
+import { defineLibraryError } from '../../errors/library-error.js';
 import { systemRandom } from '../../time/random.js';
 import { requireOptions } from '../../policy/options/option-problems.js';
 import { object } from '../../policy/options/option-schemas.js';
@@ -9,6 +10,7 @@ import { pause } from '../pause.js';
 import type { ChaosFault } from './chaos-fault.js';
 import { planChaos } from './plan-chaos.js';
 import type { ChaosPlan, ChaosPlanOptions, ChaosStep } from './plan-chaos.js';
+import type { VirtualClock } from '../virtual-clock.js';
 import { errorMessage } from '../../errors/error-message.js';
 
 // Longer than the startup timeout of ChildServer, whose own error is more specific.
@@ -26,7 +28,7 @@ export interface ChaosSettings {
    */
   readonly graceMs?: number | undefined;
   /** Clock for fault times and `graceMs`. @defaultValue the system clock */
-  readonly clock?: Clock | undefined;
+  readonly clock?: VirtualClock | undefined;
 }
 
 /** Options of a chaos run that draws its plan from a seed. */
@@ -80,6 +82,8 @@ export class ChaosError extends Error {
     this.played = played;
   }
 }
+
+defineLibraryError(ChaosError, 'ChaosError');
 
 // The values are checked when they are used.
 const optionsSchema = object(

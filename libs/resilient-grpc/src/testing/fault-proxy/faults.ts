@@ -1,4 +1,4 @@
-import type { Clock } from '../../time/clock.js';
+import type { VirtualClock } from '../virtual-clock.js';
 
 /** The direction of bytes through a proxy. */
 export type Direction = 'to-upstream' | 'to-client';
@@ -23,7 +23,7 @@ export interface FaultProxyOptions {
   /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
   /** Clock for delays and idle cuts. @defaultValue the system clock */
-  readonly clock?: Clock | undefined;
+  readonly clock?: VirtualClock | undefined;
 }
 
 /** Counters of a proxy since it was started. */

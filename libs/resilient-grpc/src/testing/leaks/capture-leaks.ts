@@ -22,7 +22,7 @@ export interface LeakCheck {
    * failure.
    * @throws Error that lists the resources and calls that are still open, after `timeoutMs` (default 2,000)
    */
-  settled(options?: { readonly timeoutMs?: number }): Promise<void>;
+  settled(options?: { readonly timeoutMs?: number | undefined }): Promise<void>;
 }
 
 /**
@@ -59,14 +59,14 @@ export type TestHook = (run: () => Promise<void>) => unknown;
 export function failOnLeaks(
   before: TestHook,
   after: TestHook,
-  { timeoutMs, ...options }: LeakOptions & { readonly timeoutMs?: number } = {},
+  { timeoutMs, ...options }: LeakOptions & { readonly timeoutMs?: number | undefined } = {},
 ): void {
   let leaks: LeakCheck | undefined;
   before(async () => {
     leaks = startCheck(options, true);
   });
   after(async () => {
-    await leaks?.settled(timeoutMs === undefined ? {} : { timeoutMs });
+    await leaks?.settled({ timeoutMs });
   });
 }
 

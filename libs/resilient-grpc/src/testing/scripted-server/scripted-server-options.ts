@@ -3,9 +3,9 @@ import type { ServerOptions } from '@grpc/grpc-js';
 import * as v from 'valibot';
 import { requireOptions } from '../../policy/options/option-problems.js';
 import { isObject, object } from '../../policy/options/option-schemas.js';
-import type { Clock } from '../../time/clock.js';
 import { clock, countOrInfinity, port, serverTls } from '../shared-options.js';
 import type { Script } from './reply.js';
+import type { VirtualClock } from '../virtual-clock.js';
 import type { ScriptedCall } from './scripted-call.js';
 import { SCRIPTED_SERVER, type ServiceDefinitionOptions } from './service-methods.js';
 
@@ -24,7 +24,7 @@ export interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
   /** Maximum number of call records to keep, 1 or more; `Infinity` keeps all. @defaultValue 10,000 */
   readonly maxRecords?: number | undefined;
   /** Clock for delays. @defaultValue the system clock */
-  readonly clock?: Clock | undefined;
+  readonly clock?: VirtualClock | undefined;
 }
 
 /** Key and certificate in PEM. If `ca` is set, clients must present a certificate issued by that authority. */

@@ -1,0 +1,59 @@
+import { describe, expect, it, vi } from 'vitest';
+import * as main from '../index.js';
+import * as operators from '../operators/index.js';
+import * as server from '../server/index.js';
+import * as testing from '../testing/index.js';
+
+type ErrorClass = new (...args: never[]) => Error;
+
+/** The error classes that the entries export, by name. */
+const EXPORTED = new Map(
+  [main, operators, server, testing]
+    .flatMap((entry) => Object.entries<unknown>(entry))
+    .filter((entry): entry is [string, ErrorClass] => {
+      const [, value] = entry;
+      return typeof value === 'function' && value.prototype instanceof Error;
+    }),
+);
+
+/** The module of each error class. */
+const MODULES: Readonly<Record<string, () => Promise<object>>> = {
+  ChaosError: () => import('../testing/chaos/chaos.js'),
+  CircuitOpenError: () => import('./circuit-open-error.js'),
+  ConcurrencyLimitError: () => import('./concurrency-limit-error.js'),
+  CursorRegressionError: () => import('./cursor-regression-error.js'),
+  DeadlineError: () => import('./deadline-error.js'),
+  GrpcCallError: () => import('./grpc-call-error.js'),
+  GrpcConfigurationError: () => import('./grpc-configuration-error.js'),
+  GrpcException: () => import('../server/errors/grpc-exception.js'),
+  GrpcHttpException: () => import('../nest/errors/to-http-exception.js'),
+  IdleTimeoutError: () => import('./idle-timeout-error.js'),
+  ReplayError: () => import('./replay-error.js'),
+  ResumeError: () => import('./resume-error.js'),
+  ValidationException: () => import('../server/errors/validation-exception.js'),
+};
+
+describe('error classes of several copies of the package', () => {
+  it('tests each error class that an entry exports', () => {
+    expect([...EXPORTED.keys()].sort()).toEqual(Object.keys(MODULES));
+  });
+
+  it.each(Object.entries(MODULES))(
+    'matches an instance of %s from another copy of the package with instanceof, but not with a subclass or another class',
+    async (name, load) => {
+      vi.resetModules();
+      const own = EXPORTED.get(name)!;
+      const other = Reflect.get(await load(), name) as ErrorClass;
+      expect(other).not.toBe(own);
+      const foreign: unknown = Object.create(other.prototype);
+      const matching = [...EXPORTED].filter(([, type]) => foreign instanceof type);
+      expect(matching.map(([match]) => match)).toEqual([name]);
+      expect(Object.create(own.prototype) instanceof other).toBe(true);
+      class Mine extends own {}
+      expect(foreign instanceof Mine).toBe(false);
+      const mine: unknown = Object.create(Mine.prototype);
+      expect([mine instanceof Mine, mine instanceof own, mine instanceof other]).toEqual([true, true, true]);
+      expect([new Error(name), { name }, undefined].filter((value) => value instanceof own)).toEqual([]);
+    },
+  );
+});

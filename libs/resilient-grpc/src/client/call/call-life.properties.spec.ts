@@ -21,7 +21,8 @@ import type { Clock } from '../../time/clock.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { MethodContext } from '../call-context.js';
 import { ClientCall } from './client-call.js';
-import { CallRegistry, type OnDrain } from './call-registry.js';
+import { CallRegistry } from './call-registry.js';
+import type { ClientDrainMode } from '../settings/client-options.js';
 import type { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import type { StreamMembership } from '../streams/scoped-stream.js';
@@ -36,7 +37,7 @@ interface CallPlan {
   readonly attemptTimeoutMs: number | undefined;
   /** Idle timeout of response streams. */
   readonly streamIdleTimeoutMs: number | undefined;
-  readonly onDrain: OnDrain | undefined;
+  readonly onDrain: ClientDrainMode | undefined;
   readonly timeoutMs: number | undefined;
   readonly waitForReady: boolean | undefined;
   readonly requests: number;
@@ -581,23 +582,26 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedged attempt', { hedgingDelayMs: 60_000 }],
-  ])('fails a call at the start of a drain if the call waits for %s that is due after the drain', async (_what, plan) => {
-    const world = new World();
-    const { transport, registry, calls } = world;
-    world.begin({ ...UNARY, ...plan });
-    transport.open[0]!.end(ENDS['busy, retry in 2 s']);
-    await world.pass(500);
-    const report = registry.drain(1_500);
-    const failure = {
-      code: 14,
-      details: 'busy',
-      reason: 'server',
-      notRetriedBecause: 'draining',
-      retryAfterMs: 2_000,
-    };
-    expect(calls[0]!.errors).toMatchObject([failure]);
-    expect(await report).toEqual({ finished: 1, failed: 1, completed: 0, cancelled: 0, durationMs: 0 });
-  });
+  ])(
+    'fails a call at the start of a drain if the call waits for %s that is due after the drain',
+    async (_what, plan) => {
+      const world = new World();
+      const { transport, registry, calls } = world;
+      world.begin({ ...UNARY, ...plan });
+      transport.open[0]!.end(ENDS['busy, retry in 2 s']);
+      await world.pass(500);
+      const report = registry.drain(1_500);
+      const failure = {
+        code: 14,
+        details: 'busy',
+        reason: 'server',
+        notRetriedBecause: 'draining',
+        retryAfterMs: 2_000,
+      };
+      expect(calls[0]!.errors).toMatchObject([failure]);
+      expect(await report).toEqual({ finished: 1, failed: 1, completed: 0, cancelled: 0, durationMs: 0 });
+    },
+  );
 
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],

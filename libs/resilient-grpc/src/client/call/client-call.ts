@@ -35,7 +35,8 @@ import {
   type CallFailure,
 } from './call-failure.js';
 import { CallGate, type CallGateCallbacks } from './call-gate.js';
-import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
+import type { CallPlace, RegisteredCall } from './call-registry.js';
+import type { ClientDrainMode } from '../settings/client-options.js';
 import { CallReport, reportUnread } from './call-report.js';
 import { inCallerContext, currentCallerContext } from './caller-context.js';
 import { describeCall } from './describe-call.js';
@@ -674,7 +675,7 @@ export class ClientCall
     return this.gate?.isWaiting ?? false;
   }
 
-  get onDrain(): OnDrain {
+  get onDrain(): ClientDrainMode {
     const chosen = this.options?.onDrain ?? this.context.policy.onDrain;
     // A unary or client-streaming call cannot complete without a response.
     if (chosen === 'complete' && !this.method.responseStream) return 'finish';

@@ -16,6 +16,7 @@ export type {
 export type { ReadyOptions } from './client/wait-for-ready.js';
 export { GrpcObservable } from './call/grpc-observable.js';
 export type {
+  ClientDrainMode,
   GrpcCallOptions,
   MetadataInput,
   RequestOf,
@@ -31,7 +32,6 @@ export type {
   OutgoingCall,
 } from './client/interceptors/outgoing-call.js';
 export type {
-  ClientDrainMode,
   GrpcClientDefaults,
   GrpcClientSettings,
   KeepaliveOptions,

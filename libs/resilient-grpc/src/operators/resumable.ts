@@ -85,9 +85,6 @@ export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
         readonly compare: CompareCursors<C>;
       });
 
-/** `T`, from which TypeScript does not infer. TypeScript's own `NoInfer` requires version 5.4. */
-type NotInferred<T> = [T][T extends unknown ? 0 : never];
-
 /**
  * Combines several calls into one stream: if a call fails mid-stream, the next one starts after the cursor of the last delivered message.
  *
@@ -105,7 +102,8 @@ type NotInferred<T> = [T][T extends unknown ? 0 : never];
  */
 export function resumable<T, C>(
   factory: (cursor: C, attempt: number) => Observable<T>,
-  options: ResumeOptions<T, NotInferred<C>> & { readonly seed: C },
+  // TypeScript infers `C` only from `seed`. Its `NoInfer` would require version 5.4.
+  options: ResumeOptions<T, [C][C extends unknown ? 0 : never]> & { readonly seed: C },
 ): GrpcObservable<T> {
   // The cast is safe: the two forms of `ResumeOptions` differ only in whether `compare` is optional.
   const given = options as ReadableOptions<T, C>;

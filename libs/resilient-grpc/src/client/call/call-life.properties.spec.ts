@@ -22,7 +22,7 @@ import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-br
 import type { MethodContext } from '../call-context.js';
 import { ClientCall } from './client-call.js';
 import { CallRegistry } from './call-registry.js';
-import type { ClientDrainMode } from '../settings/client-options.js';
+import type { ClientDrainMode } from '../resilient-types.js';
 import type { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import type { StreamMembership } from '../streams/scoped-stream.js';

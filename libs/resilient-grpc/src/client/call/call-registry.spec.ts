@@ -3,7 +3,7 @@ import type { Attempt } from '../../call/attempt.js';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import type { MethodKind } from '../../call/method.js';
 import { CallRegistry, type RegisteredCall } from './call-registry.js';
-import type { ClientDrainMode } from '../settings/client-options.js';
+import type { ClientDrainMode } from '../resilient-types.js';
 
 const MORE_TIME = 'to give calls more time, raise';
 const END_STREAM =

@@ -7,7 +7,7 @@ import type { Clock } from '../../time/clock.js';
 import { Wait } from '../../time/wait.js';
 import type { ActiveCall } from '../active-call.js';
 import type { DrainReport } from '../drain-report.js';
-import type { ClientDrainMode } from '../settings/client-options.js';
+import type { ClientDrainMode } from '../resilient-types.js';
 import type { UnansweredCalls } from './unanswered-calls.js';
 
 /** A call in the registry. */

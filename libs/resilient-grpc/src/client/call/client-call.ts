@@ -15,7 +15,7 @@ import { HedgedAttempt, type HedgeListener } from '../attempts/hedged-attempt.js
 import { withPreparation } from '../attempts/prepared-attempt.js';
 import type { MethodContext } from '../call-context.js';
 import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
-import type { GrpcCallOptions } from '../resilient-types.js';
+import type { ClientDrainMode, GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type StreamMembership } from '../streams/scoped-stream.js';
 import { overridesBounds } from '../settings/method-options.js';
 import type { UnreadStream } from '../streams/unread-streams.js';
@@ -36,7 +36,6 @@ import {
 } from './call-failure.js';
 import { CallGate, type CallGateCallbacks } from './call-gate.js';
 import type { CallPlace, RegisteredCall } from './call-registry.js';
-import type { ClientDrainMode } from '../settings/client-options.js';
 import { CallReport, reportUnread } from './call-report.js';
 import { inCallerContext, currentCallerContext } from './caller-context.js';
 import { describeCall } from './describe-call.js';

@@ -12,7 +12,7 @@ import type {
 } from '../../policy/service-config/service-config.js';
 import type { MetadataFunction } from '../interceptors/metadata-source.js';
 import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../interceptors/outgoing-call.js';
-import type { MetadataInput } from '../resilient-types.js';
+import type { ClientDrainMode, MetadataInput } from '../resilient-types.js';
 
 /**
  * Settings of one client, or of all clients if given as `forRoot({ defaults })`. A client's own settings override the defaults, key by key.
@@ -228,9 +228,6 @@ export interface PropagationOptions {
    */
   readonly metadata?: readonly string[] | undefined;
 }
-
-/** Behavior of an open call at shutdown; see `onDrain` of `MethodOptions`. */
-export type ClientDrainMode = 'finish' | 'complete' | 'fail';
 
 /** Options of one method, in addition to those in a standard service config. */
 export interface MethodOptions {

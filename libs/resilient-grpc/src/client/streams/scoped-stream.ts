@@ -11,7 +11,7 @@ import {
   type CallFailure,
 } from '../call/call-failure.js';
 import type { CallPlace, RegisteredCall } from '../call/call-registry.js';
-import type { ClientDrainMode } from '../settings/client-options.js';
+import type { ClientDrainMode } from '../resilient-types.js';
 import { reportUnread } from '../call/call-report.js';
 import { DeadlineTimer } from '../call/deadline-timer.js';
 import { describeCall } from '../call/describe-call.js';

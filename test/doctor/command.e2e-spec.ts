@@ -253,7 +253,7 @@ describe('migrate without ts-morph', () => {
       stdout: '',
       stderr:
         'migrate requires ts-morph next to nestjs-resilient-grpc; ' +
-        'run npm i nestjs-resilient-grpc && npm i --no-save ts-morph && npx nestjs-resilient-grpc migrate\n',
+        'run npm i nestjs-resilient-grpc && npm i --no-save ts-morph@28 && npx nestjs-resilient-grpc migrate\n',
     });
   });
 });

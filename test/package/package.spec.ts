@@ -148,9 +148,9 @@ describe('published package', () => {
     expect(manifest.type).toBe('module');
     expect(manifest.peerDependencies).toMatchObject({
       '@grpc/grpc-js': '^1.14.7',
-      '@nestjs/common': '^11.0.0 || ^12.0.0',
-      '@nestjs/core': '^11.0.0 || ^12.0.0',
-      '@nestjs/microservices': '^11.0.0 || ^12.0.0',
+      '@nestjs/common': '^11.1.4 || ^12.0.0',
+      '@nestjs/core': '^11.1.4 || ^12.0.0',
+      '@nestjs/microservices': '^11.1.4 || ^12.0.0',
       '@nestjs/terminus': '^11.0.0 || ^12.0.0',
     });
     expect(manifest.peerDependencies['rxjs']).toMatch(/^\^7\./);

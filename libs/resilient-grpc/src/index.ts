@@ -16,6 +16,7 @@ export type {
 export type { ReadyOptions } from './client/wait-for-ready.js';
 export { GrpcObservable } from './call/grpc-observable.js';
 export type {
+  ClientDrainMode,
   GrpcCallOptions,
   MetadataInput,
   RequestOf,
@@ -30,13 +31,12 @@ export type {
   OutgoingAttempt,
   OutgoingCall,
 } from './client/interceptors/outgoing-call.js';
-export {
-  DEFAULT_CLIENT_SETTINGS,
-  type GrpcClientDefaults,
-  type GrpcClientSettings,
-  type KeepaliveOptions,
-  type MethodOptions,
-  type PropagationOptions,
+export type {
+  GrpcClientDefaults,
+  GrpcClientSettings,
+  KeepaliveOptions,
+  MethodOptions,
+  PropagationOptions,
 } from './client/settings/client-options.js';
 export type { GrpcContract } from './client/settings/contract.js';
 export type { CallPath, ChannelPathReason } from './call/call-path.js';
@@ -85,17 +85,16 @@ export { GrpcClients } from './nest/grpc-clients.js';
 export { getGrpcClientSettingsToken, getGrpcClientToken, getGrpcServiceToken } from './nest/grpc-tokens.js';
 export { InjectGrpcClient } from './nest/inject-grpc-client.decorator.js';
 export { InjectGrpcService } from './nest/inject-grpc-service.decorator.js';
-export {
-  DEFAULT_DRAIN,
-  type AsyncOptions,
-  type DrainOptions,
-  type ForFeatureExtras,
-  type GrpcClientAsyncOptions,
-  type GrpcClientOptions,
-  type NestGrpcClientOptions,
-  type OptionsFactory,
-  type ResilientGrpcModuleAsyncOptions,
-  type ResilientGrpcModuleOptions,
+export type {
+  AsyncOptions,
+  DrainOptions,
+  ForFeatureExtras,
+  GrpcClientAsyncOptions,
+  GrpcClientOptions,
+  NestGrpcClientOptions,
+  OptionsFactory,
+  ResilientGrpcModuleAsyncOptions,
+  ResilientGrpcModuleOptions,
 } from './nest/module-options.js';
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
 export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker-policy.js';

@@ -1,6 +1,6 @@
 import type { Probe } from 'kubernetes-types/core/v1.d.ts';
-import { DEFAULT_DRAIN } from 'nestjs-resilient-grpc';
 import { describe, expect, it } from 'vitest';
+import { DEFAULT_DRAIN } from '../../../libs/resilient-grpc/dist/nest/module-options.js';
 import { codeBlocks, pageText } from '../../docs/markdown.js';
 import { shown } from '../shown.js';
 import { MANIFESTS, readManifest, structuralProblems } from './manifests.js';

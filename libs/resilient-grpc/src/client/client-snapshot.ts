@@ -196,7 +196,7 @@ export interface LimitSnapshot {
 export interface HedgingDelaySnapshot {
   readonly path: string;
   readonly percentile: HedgingPercentile;
-  /** Current delay; absent until enough attempts have been measured. Until then, slow attempts are not hedged. */
+  /** Current delay in milliseconds; absent until enough attempts have been measured. Until then, slow attempts are not hedged. */
   readonly delayMs?: number;
 }
 

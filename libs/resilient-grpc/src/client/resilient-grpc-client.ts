@@ -42,9 +42,9 @@ export interface ResilientGrpcClient {
   /** Returns the state of this client as one JSON value. The counters are maintained even if nothing reads them. */
   snapshot(): GrpcClientSnapshot;
   /**
-   * Rejects new calls, ends calls according to their `onDrain`, and lets other calls finish within `timeoutMs` (default 10,000). Then
-   * fails the rest with UNAVAILABLE and `reason: 'draining'`, and closes the client. If it is called twice, the timeout that
-   * expires first applies, and both callers get the same report.
+   * Rejects new calls, ends calls according to their `onDrain`, and lets other calls finish within `timeoutMs` milliseconds (0 or more;
+   * default 10,000). Then fails the rest with UNAVAILABLE and `reason: 'draining'`, and closes the client. If it is called twice, the
+   * timeout that expires first applies, and both callers get the same report.
    */
   drain(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
   /** Ends all calls immediately, then closes the channel. Resolves when the client has released all resources. */

@@ -29,27 +29,32 @@ export type RequestStream<M> = Observable<M> | AsyncIterable<M> | Iterable<M>;
 export type MetadataInput =
   Metadata | Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
 
+/** Behavior of an open call at shutdown; see `onDrain` of `MethodOptions`. */
+export type ClientDrainMode = 'finish' | 'complete' | 'fail';
+
 /** Options of one call. The options of grpc-js, such as `deadline`, `parent`, and `credentials`, keep their meaning. */
 export interface GrpcCallOptions extends CallOptions {
   /**
    * Timeout of the whole call in milliseconds, more than 0, counted from the subscription. It is sent to the server. The earliest of this
    * timeout, `deadline`, the timeout of the method (from `methods`, the client, `forRoot({ defaults })`, or the service config), and the
-   * deadline of the inbound call (if propagated) applies. A call can therefore shorten the timeout of its method, but not extend it.
+   * deadline of the inbound call (if propagated) applies. A call can therefore shorten the timeout of its method, but not extend it;
+   * `Infinity` has the same effect as omitting the option.
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Timeout of each attempt in milliseconds, more than 0; overrides that of the method. Time spent waiting for the channel does not count.
+   * Timeout of each attempt in milliseconds, more than 0; overrides that of the method. `Infinity` means no limit. Time spent waiting for
+   * the channel does not count.
    */
   readonly attemptTimeoutMs?: number | undefined;
   /**
    * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. Overrides the
-   * timeout of the method.
+   * timeout of the method; `Infinity` means no limit.
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /** Maximum number of messages that are read ahead of a slow `for await` loop, 1 or more; overrides the method's option. */
   readonly prefetch?: number | undefined;
-  /** Behavior of this call at shutdown; overrides the method's option. */
-  readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
+  /** Behavior of this call at shutdown, 'finish', 'complete', or 'fail'; overrides the method's option. */
+  readonly onDrain?: ClientDrainMode | undefined;
   /** True if this call is safe to repeat; overrides the method's option. */
   readonly idempotent?: boolean | undefined;
   /** Behavior during an outage: `true` waits until the deadline, `false` fails immediately; overrides the method's option. */

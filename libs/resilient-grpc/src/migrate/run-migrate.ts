@@ -13,8 +13,8 @@ export interface MigrateTerminal {
   readonly stderr: { write(text: string): unknown };
 }
 
-/** The order matters, because `npm i` removes packages that were not saved. */
-const INSTALL = 'npm i nestjs-resilient-grpc && npm i --no-save ts-morph';
+/** The order matters, because `npm i` removes packages that were not saved. 28 is the tested major version of ts-morph. */
+const INSTALL = 'npm i nestjs-resilient-grpc && npm i --no-save ts-morph@28';
 
 const HELP = `Usage: nestjs-resilient-grpc migrate [paths] [options]
 

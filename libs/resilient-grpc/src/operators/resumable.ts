@@ -102,7 +102,8 @@ export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
  */
 export function resumable<T, C>(
   factory: (cursor: C, attempt: number) => Observable<T>,
-  options: ResumeOptions<T, NoInfer<C>> & { readonly seed: C },
+  // TypeScript infers `C` only from `seed`. Its `NoInfer` would require version 5.4.
+  options: ResumeOptions<T, [C][C extends unknown ? 0 : never]> & { readonly seed: C },
 ): GrpcObservable<T> {
   // The cast is safe: the two forms of `ResumeOptions` differ only in whether `compare` is optional.
   const given = options as ReadableOptions<T, C>;

@@ -15,9 +15,4 @@ export { GrpcServerHealth } from './health/serving-health.js';
 export type { ServerConcurrencyLimit, ServerOverload } from '../call/server-overload.js';
 export { ResilientGrpcServerModule } from './resilient-grpc-server.module.js';
 export { ResilientGrpcServer } from './resilient-grpc-server.js';
-export {
-  DEFAULT_SERVER_OPTIONS,
-  type ServerDrainMode,
-  type ResilientGrpcServerOptions,
-  type ServerMethodOptions,
-} from './server-options.js';
+export type { ServerDrainMode, ResilientGrpcServerOptions, ServerMethodOptions } from './server-options.js';

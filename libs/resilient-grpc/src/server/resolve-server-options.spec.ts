@@ -57,6 +57,24 @@ describe('resolveServerOptions', () => {
     });
   });
 
+  it('turns off inherited limits of a method with Infinity or false', () => {
+    const none = { streamIdleTimeoutMs: undefined, maxCallMs: undefined };
+    const { maxConcurrentCalls, methodOptions } = resolve({
+      streamIdleTimeoutMs: 1_000,
+      maxCallMs: 9_000,
+      maxConcurrentCalls: false,
+      methods: {
+        '*': { maxConcurrentCalls: 10 },
+        Get: { streamIdleTimeoutMs: Infinity, maxCallMs: Infinity, maxConcurrentCalls: false },
+      },
+    });
+    expect(maxConcurrentCalls).toBeUndefined();
+    expect(methodOptions('a', 'Get')).toMatchObject({ ...none, maxConcurrentCalls: undefined });
+    expect(methodOptions('a', 'Put')).toMatchObject({ maxConcurrentCalls: 10, maxCallMs: 9_000 });
+    const all = resolve({ streamIdleTimeoutMs: Infinity, maxCallMs: Infinity });
+    expect(all.methodOptions('a', 'Get')).toMatchObject(none);
+  });
+
   it('keeps the given values of valid server options', () => {
     const given = {
       drain: { timeoutMs: 5_000, readinessDelayMs: 100 },

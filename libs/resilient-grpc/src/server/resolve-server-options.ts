@@ -20,6 +20,7 @@ import {
   type ResilientGrpcServerOptions,
   type ResolvedServerMethod,
   type ResolvedServerOptions,
+  type ServerMethodOptions,
 } from './server-options.js';
 import { serverOptionsSchema } from './server-options-schema.js';
 
@@ -71,9 +72,12 @@ function resolveReadable(
   return complete(given as ResilientGrpcServerOptions, path);
 }
 
+/** Options of a method, with the options of the server applied. */
+type GivenMethod = Omit<ResolvedServerMethod, 'maxConcurrentCalls'> & Pick<ServerMethodOptions, 'maxConcurrentCalls'>;
+
 function complete(options: ResilientGrpcServerOptions, path: string): ResolvedServerOptions {
   const { methods } = options;
-  const forAll: ResolvedServerMethod = {
+  const forAll: GivenMethod = {
     onDrain: options.onDrain ?? (options.gracefulShutdown === true ? 'finish' : DEFAULT_SERVER_OPTIONS.onDrain),
     streamIdleTimeoutMs: options.streamIdleTimeoutMs,
     maxQueuedResponseBytes: options.maxQueuedResponseBytes ?? DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes,
@@ -92,15 +96,30 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
     reportOverloadInHealth: options.reportOverloadInHealth ?? DEFAULT_SERVER_OPTIONS.reportOverloadInHealth,
-    maxConcurrentCalls: options.maxConcurrentCalls,
+    maxConcurrentCalls: options.maxConcurrentCalls || undefined,
     maxQueuedCalls: forAll.maxQueuedCalls,
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
     loadReports: options.loadReports ?? DEFAULT_SERVER_OPTIONS.loadReports,
     patterns: Object.freeze(Object.keys(methods ?? {})),
     methodOptions: (service: string, method: string) =>
-      Object.freeze({ ...forAll, ...optionsByPattern(methods, service, method).options }),
+      resolveMethod({ ...forAll, ...optionsByPattern(methods, service, method).options }),
   };
   return Object.freeze({ ...resolved, warnings: Object.freeze(warningsOf(options, resolved)) });
+}
+
+/** Completes the options of a method. Options that are turned off (`Infinity`, `false`) become `undefined`. */
+function resolveMethod({
+  streamIdleTimeoutMs,
+  maxConcurrentCalls,
+  maxCallMs,
+  ...rest
+}: GivenMethod): ResolvedServerMethod {
+  return Object.freeze({
+    ...rest,
+    streamIdleTimeoutMs: streamIdleTimeoutMs === Infinity ? undefined : streamIdleTimeoutMs,
+    maxConcurrentCalls: maxConcurrentCalls || undefined,
+    maxCallMs: maxCallMs === Infinity ? undefined : maxCallMs,
+  });
 }
 
 function urlProblems({ url }: Partial<ResilientGrpcServerOptions>, path: string): ConfigurationProblem[] {

@@ -9,6 +9,8 @@ import {
   millisecondsOrNever,
   object,
   onDrain,
+  orFalse,
+  timeout,
 } from '../policy/options/option-schemas.js';
 import { POSITIVE, sameRemedy, type KeyRemedies } from '../policy/options/value-rules.js';
 import { concurrencyLimit } from '../policy/concurrency/concurrency-schema.js';
@@ -16,12 +18,12 @@ import { drainSchema } from '../nest/module-options.validation.js';
 
 const methodEntries = {
   onDrain: v.optional(onDrain),
-  streamIdleTimeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
+  streamIdleTimeoutMs: v.optional(timeout),
   maxQueuedResponseBytes: v.optional(integer(1)),
   overloadProtection: v.optional(flag),
-  maxConcurrentCalls: v.optional(concurrencyLimit),
+  maxConcurrentCalls: v.optional(orFalse(concurrencyLimit)),
   maxQueuedCalls: v.optional(integer(0)),
-  maxCallMs: v.optional(millisecondsOrNone(POSITIVE)),
+  maxCallMs: v.optional(timeout),
 } as const;
 
 const nonEmptyText = (expected: string) => v.pipe(v.string(expected), v.nonEmpty(expected));

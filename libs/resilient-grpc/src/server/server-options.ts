@@ -19,6 +19,7 @@ export interface ServerMethodOptions {
    * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response counts when it is sent,
    * not while it is queued. Idle streams end with UNAVAILABLE. If the client is not reading, the status cannot pass the unread messages, so
    * the stream is reset, and the client receives CANCELLED. The option does not apply to `@GrpcStreamCall`, whose handler owns the stream.
+   * `Infinity` means no limit, even if the server or a less specific pattern sets one.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
@@ -43,10 +44,10 @@ export interface ServerMethodOptions {
    * limits each method. Use it for handlers that wait for a resource, such as a database, with a value slightly above the number of
    * requests that the resource serves at once. Calls beyond the limit wait. If the option is 'adaptive', the limit adapts, between 4 and
    * 1,000, to the duration of the handlers. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such
-   * as long polls.
+   * as long polls. `false` means no limit, even if a less specific pattern sets one; the limit of the server still applies.
    * @defaultValue none
    */
-  readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
+  readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
   /**
    * Maximum number of calls that can wait at each concurrency limit, 0 or more. This maximum applies separately to calls with a deadline
    * and calls without one. Further calls, and calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
@@ -56,7 +57,8 @@ export interface ServerMethodOptions {
   /**
    * Maximum duration of a call in milliseconds, greater than 0, even if its client sent no deadline. A call that takes longer ends with
    * DEADLINE_EXCEEDED. If the client is not reading the responses of a stream, the stream is reset, and the client receives CANCELLED. The
-   * handler is stopped: its `AbortSignal` is aborted, its Observable is unsubscribed, and its iterator is closed.
+   * handler is stopped: its `AbortSignal` is aborted, its Observable is unsubscribed, and its iterator is closed. `Infinity` means no limit,
+   * even if the server or a less specific pattern sets one.
    * @defaultValue none
    */
   readonly maxCallMs?: number | undefined;

@@ -137,8 +137,14 @@ describe('call deadline', () => {
   });
 
   it.each([
-    [{ timeoutMs: NaN }, 'timeoutMs: expected a number of milliseconds above 0, got NaN; write 500'],
-    [{ timeoutMs: 0 }, 'timeoutMs: expected a number of milliseconds above 0, got 0; write 500'],
+    [
+      { timeoutMs: NaN },
+      'timeoutMs: expected a number of milliseconds above 0, got NaN; write 500, or Infinity for no limit',
+    ],
+    [
+      { timeoutMs: 0 },
+      'timeoutMs: expected a number of milliseconds above 0, got 0; write 500, or Infinity for no limit',
+    ],
     [{ timeoutMs: '500' }, 'timeoutMs: expected a number of milliseconds above 0, got "500"; write 500 without quotes'],
     [{ deadline: NaN }, 'deadline: expected a Date or milliseconds since 1970, got NaN; write '],
     [{ deadline: 500 }, 'got 500, which is a duration'],

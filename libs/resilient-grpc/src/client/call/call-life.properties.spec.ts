@@ -21,7 +21,8 @@ import type { Clock } from '../../time/clock.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { MethodContext } from '../call-context.js';
 import { ClientCall } from './client-call.js';
-import { CallRegistry, type OnDrain } from './call-registry.js';
+import { CallRegistry } from './call-registry.js';
+import type { ClientDrainMode } from '../resilient-types.js';
 import type { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import type { StreamMembership } from '../streams/scoped-stream.js';
@@ -36,7 +37,7 @@ interface CallPlan {
   readonly attemptTimeoutMs: number | undefined;
   /** Idle timeout of response streams. */
   readonly streamIdleTimeoutMs: number | undefined;
-  readonly onDrain: OnDrain | undefined;
+  readonly onDrain: ClientDrainMode | undefined;
   readonly timeoutMs: number | undefined;
   readonly waitForReady: boolean | undefined;
   readonly requests: number;

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Attempt } from '../../call/attempt.js';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import type { MethodKind } from '../../call/method.js';
-import { CallRegistry, type OnDrain, type RegisteredCall } from './call-registry.js';
+import { CallRegistry, type RegisteredCall } from './call-registry.js';
+import type { ClientDrainMode } from '../resilient-types.js';
 
 const MORE_TIME = 'to give calls more time, raise';
 const END_STREAM =
@@ -106,7 +107,7 @@ describe('drain', () => {
     expect(registry.size).toBe(0);
   });
 
-  it.each<[kind: MethodKind, onDrain: OnDrain, remedy: string, hasCutOffStream: boolean]>([
+  it.each<[kind: MethodKind, onDrain: ClientDrainMode, remedy: string, hasCutOffStream: boolean]>([
     ['unary', 'finish', MORE_TIME, false],
     ['client-stream', 'finish', MORE_TIME, false],
     ['server-stream', 'finish', END_STREAM, true],

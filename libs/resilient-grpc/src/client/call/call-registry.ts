@@ -7,14 +7,12 @@ import type { Clock } from '../../time/clock.js';
 import { Wait } from '../../time/wait.js';
 import type { ActiveCall } from '../active-call.js';
 import type { DrainReport } from '../drain-report.js';
+import type { ClientDrainMode } from '../resilient-types.js';
 import type { UnansweredCalls } from './unanswered-calls.js';
-
-/** Behavior of an open call when its client drains. */
-export type OnDrain = 'finish' | 'complete' | 'fail';
 
 /** A call in the registry. */
 export interface RegisteredCall {
-  readonly onDrain: OnDrain;
+  readonly onDrain: ClientDrainMode;
   readonly kind: MethodKind;
   /** Monotonic milliseconds. */
   readonly startedAt: number;

@@ -16,7 +16,7 @@ import { HedgedAttempt, type HedgeListener } from '../attempts/hedged-attempt.js
 import { withPreparation } from '../attempts/prepared-attempt.js';
 import type { MethodContext } from '../call-context.js';
 import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
-import type { GrpcCallOptions } from '../resilient-types.js';
+import type { ClientDrainMode, GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type StreamMembership } from '../streams/scoped-stream.js';
 import { overridesBounds } from '../settings/method-options.js';
 import type { UnreadStream } from '../streams/unread-streams.js';
@@ -36,7 +36,7 @@ import {
   type CallFailure,
 } from './call-failure.js';
 import { CallGate, type CallGateCallbacks } from './call-gate.js';
-import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
+import type { CallPlace, RegisteredCall } from './call-registry.js';
 import { CallReport, reportUnread } from './call-report.js';
 import { inCallerContext, currentCallerContext } from './caller-context.js';
 import { describeCall } from './describe-call.js';
@@ -675,7 +675,7 @@ export class ClientCall
     return this.gate?.isWaiting ?? false;
   }
 
-  get onDrain(): OnDrain {
+  get onDrain(): ClientDrainMode {
     const chosen = this.options?.onDrain ?? this.context.policy.onDrain;
     // A unary or client-streaming call cannot complete without a response.
     if (chosen === 'complete' && !this.method.responseStream) return 'finish';

@@ -71,6 +71,10 @@ describe('options of a call', () => {
     expect(problemOf(options)).toBeUndefined();
   });
 
+  it('reports no problem for an infinite timeout of a call whose other options are invalid', () => {
+    expect(problemOf({ timeoutMs: Infinity, prefetch: 0 })).not.toContain('timeoutMs');
+  });
+
   it('lists all problems of the call options', () => {
     expect(problemOf({ timeout: 5, retry: 'no' })).toMatch(/options\.timeout: unknown key.*\n?.*options\.retry/s);
   });

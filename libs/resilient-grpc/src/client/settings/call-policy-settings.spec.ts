@@ -111,6 +111,42 @@ describe('call policy settings', () => {
     });
   });
 
+  it('applies no timeout to a method or a client that sets Infinity, even if another place sets a timeout', () => {
+    const none = { timeoutMs: undefined, attemptTimeoutMs: undefined, streamIdleTimeoutMs: undefined };
+    const limits = { timeoutMs: 1_000, attemptTimeoutMs: 300, streamIdleTimeoutMs: 2_000 };
+    const unlimited = { timeoutMs: Infinity, attemptTimeoutMs: Infinity, streamIdleTimeoutMs: Infinity };
+    const methods = { '*': limits, Get: unlimited, Watch: unlimited };
+    expect(policy({ methods }, 'Get')).toMatchObject(none);
+    expect(policy({ methods }, 'Watch')).toMatchObject(none);
+    expect(policy({ methods }, 'Put')).toMatchObject(limits);
+    const client = { timeoutMs: 1_000, streamIdleTimeoutMs: 2_000 };
+    expect(policy({ ...client, methods: { Get: unlimited } }, 'Get')).toMatchObject(none);
+    const own = { timeoutMs: Infinity, streamIdleTimeoutMs: Infinity };
+    expect(resolve(own, client).policies.get('/shop.v1.Orders/Get')).toMatchObject(none);
+    const serviceConfig = { methodConfig: [{ name: [{}], timeout: '3s' }] };
+    expect(policy({ serviceConfig, methods }, 'Get')).toMatchObject({ timeoutMs: 3_000 });
+  });
+
+  it('turns off an inherited option of a method, or the limit of a client, with false', () => {
+    const methods = {
+      '*': { circuitBreaker: {}, hedgingDelay: 'p95', maxConcurrentCalls: 5 },
+      Get: { circuitBreaker: false, hedgingDelay: false, maxConcurrentCalls: false },
+    };
+    expect(policy({ methods }, 'Get')).toMatchObject({
+      circuitBreaker: undefined,
+      hedgingDelay: undefined,
+      hedging: undefined,
+      retry: { maxAttempts: 4 },
+      maxConcurrentCalls: undefined,
+    });
+    expect(policy({ methods }, 'Put')).toMatchObject({ hedgingDelay: 'p95', maxConcurrentCalls: 5 });
+    expect(resolve({ maxConcurrentCalls: false }, { maxConcurrentCalls: 5 }).maxConcurrentCalls).toBeUndefined();
+  });
+
+  it('does not warn that a hedgingDelay of false has no effect', () => {
+    expect(resolution({ url, methods: { Create: { hedgingDelay: false } } })).toMatchObject({ warnings: [] });
+  });
+
   it('merges the options of all matching method patterns key by key, and prefers the most specific pattern', () => {
     const methods = {
       '*': { attemptTimeoutMs: 300, maxConcurrentCalls: 5, circuitBreaker: { minimumThroughput: 7 } },

@@ -12,21 +12,22 @@ import type {
 } from '../../policy/service-config/service-config.js';
 import type { MetadataFunction } from '../interceptors/metadata-source.js';
 import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../interceptors/outgoing-call.js';
-import type { MetadataInput } from '../resilient-types.js';
+import type { ClientDrainMode, MetadataInput } from '../resilient-types.js';
 
 /**
  * Settings of one client, or of all clients if given as `forRoot({ defaults })`. A client's own settings override the defaults, key by key.
  */
 export interface GrpcClientDefaults {
   /**
-   * Deadline of unary and client-streaming calls in milliseconds, more than 0. It does not apply to response streams.
+   * Deadline of unary and client-streaming calls in milliseconds, more than 0. It does not apply to response streams. `Infinity` means no
+   * limit, even if the defaults set one.
    * @defaultValue none
    */
   readonly timeoutMs?: number | undefined;
   /**
    * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. Time
    * spent waiting for the channel does not count. When the limit expires, the stream fails with UNAVAILABLE and `reason: 'stream-idle'`;
-   * `resumable` resumes it with another call.
+   * `resumable` resumes it with another call. `Infinity` means no limit, even if the defaults set one.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
@@ -62,10 +63,10 @@ export interface GrpcClientDefaults {
   /**
    * Maximum number of concurrent calls of this client, 1 or more. Calls above the limit are queued until a running call ends or their
    * deadline expires. Calls that wait for the channel do not count. With 'adaptive', the limit follows the latency of unary calls, stays
-   * between 4 and 1,000, and does not apply to streams.
+   * between 4 and 1,000, and does not apply to streams. `false` means no limit, even if the defaults set one.
    * @defaultValue no limit
    */
-  readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
+  readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
   /**
    * Maximum number of calls queued per concurrency limit, 0 or more. If the queue is full, a call fails immediately with
    * RESOURCE_EXHAUSTED.
@@ -124,14 +125,15 @@ export interface GrpcClientDefaults {
   readonly tls?: TlsOptions | undefined;
   /** HTTP/2 keepalive pings, with Nest's option names. Merged key by key with the `keepalive` of the defaults. @defaultValue off */
   readonly keepalive?: KeepaliveOptions | undefined;
-  /** Maximum size of a request message in bytes; −1 means no limit. @defaultValue no limit */
+  /** Maximum size of a request message in bytes; −1 means no limit, and 0 means not set, as in Nest. @defaultValue no limit */
   readonly maxSendMessageLength?: number | undefined;
-  /** Maximum size of a response message in bytes; −1 means no limit. @defaultValue 4 MiB */
+  /** Maximum size of a response message in bytes; −1 means no limit, and 0 means not set, as in Nest. @defaultValue 4 MiB */
   readonly maxReceiveMessageLength?: number | undefined;
   /**
-   * Channel options of grpc-js, and its `interceptors`. They are passed on unchanged, override the other options given in the same place,
-   * and are merged key by key with those of the defaults. Other options of the client override the `channelOptions` of the defaults.
-   * Options that this library must control (retries, service config, subchannel pool) are rejected.
+   * Channel options of grpc-js, and its `interceptors`, passed on unchanged. As in Nest, other options given in the same place, such as
+   * `maxReceiveMessageLength` and `keepalive`, override them. They are merged key by key with those of the defaults. Options of the client
+   * in either form override those of the defaults. Options that this library must control (retries, service config, subchannel pool) are
+   * rejected.
    */
   readonly channelOptions?: ChannelOptions | undefined;
   /**
@@ -231,6 +233,7 @@ export interface PropagationOptions {
 export interface MethodOptions {
   /**
    * Deadline of the whole call in milliseconds, more than 0. Unlike the client's `timeoutMs`, it also applies to response streams.
+   * `Infinity` means no limit, even if the client or a less specific pattern sets one.
    * @defaultValue the value of the client; none for response streams
    */
   readonly timeoutMs?: number | undefined;
@@ -238,6 +241,7 @@ export interface MethodOptions {
    * Timeout of one attempt in milliseconds, more than 0. An attempt that exceeds it is cancelled, and retried if the method is safe to
    * repeat. For a response stream, the timeout ends at the response headers. Time spent waiting for the channel does not count. Unary calls
    * send the timeout to the server as `grpc-timeout`, unless the call's deadline is earlier or the call has grpc-js interceptors.
+   * `Infinity` means no limit, even if a less specific pattern sets one.
    * @defaultValue none
    */
   readonly attemptTimeoutMs?: number | undefined;
@@ -256,7 +260,8 @@ export interface MethodOptions {
   readonly waitForReady?: boolean | undefined;
   /**
    * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. Time
-   * spent waiting for the channel does not count. @defaultValue the value of the client
+   * spent waiting for the channel does not count. `Infinity` means no limit, even if the client or a less specific pattern sets one.
+   * @defaultValue the value of the client
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /** Maximum number of messages that are read ahead of a slow `for await` loop, 1 or more. @defaultValue 16 */
@@ -267,7 +272,7 @@ export interface MethodOptions {
    * the call fails immediately.
    * @defaultValue 'finish'; 'complete' inside `resumable()`
    */
-  readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
+  readonly onDrain?: ClientDrainMode | undefined;
   /**
    * Maximum number of bytes of request messages, more than 0, that an Observable can push ahead of the connection. Beyond it, the call
    * fails with RESOURCE_EXHAUSTED. Each message counts as its size plus 128 bytes. Messages count only if they are pushed while a message
@@ -277,38 +282,43 @@ export interface MethodOptions {
   readonly maxQueuedRequestBytes?: number | undefined;
   /**
    * Rejects attempts for `breakDurationMs`, without sending them, if too many recent attempts have failed. `{}` uses the default options
-   * of the circuit breaker.
+   * of the circuit breaker. `false` means none, even if a less specific pattern sets one.
    * @defaultValue none
    */
-  readonly circuitBreaker?: CircuitBreakerOptions | undefined;
+  readonly circuitBreaker?: CircuitBreakerOptions | false | undefined;
   /**
    * Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. With 'adaptive', the limit follows the
-   * latency of the method and stays between 4 and 1,000; it has no effect on streams.
+   * latency of the method and stays between 4 and 1,000; it has no effect on streams. `false` means no limit of the method, even if a less
+   * specific pattern sets one.
    * @defaultValue no limit
    */
-  readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
+  readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
   /**
    * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile (at least 5 ms)
    * of the latency of recent first attempts. Slow attempts are not hedged until enough attempts have been measured: 50 for 'p90', 100 for
    * 'p95', 500 for 'p99'. The option replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the
-   * attempts and status codes of the method's retry policy. The option has no effect on request streams.
+   * attempts and status codes of the method's retry policy. The option has no effect on request streams. `false` means none, even if a less
+   * specific pattern sets one; a `hedgingPolicy` then keeps its own delay.
    * @defaultValue none
    */
-  readonly hedgingDelay?: HedgingPercentile | undefined;
+  readonly hedgingDelay?: HedgingPercentile | false | undefined;
 }
 
 /** HTTP/2 keepalive. If pings are too frequent, servers may reject them with `too_many_pings`. */
 export interface KeepaliveOptions {
   /**
-   * Interval between two pings in milliseconds; 0 disables pings. Any other value below 10,000 is raised to 10,000, with a warning.
-   * `grpc.keepalive_time_ms` in `channelOptions` is not raised.
+   * Interval between two pings in milliseconds, 0 or more; 0 disables pings. Any other value below 10,000 is raised to 10,000, with a
+   * warning. `grpc.keepalive_time_ms` in `channelOptions` is not raised.
    * @defaultValue off
    */
   readonly keepaliveTimeMs?: number | undefined;
-  /** Time in milliseconds to wait for the response to a ping before the connection is closed. @defaultValue 20000 */
+  /**
+   * Time in milliseconds, from 1 to 2,147,483,647, to wait for the response to a ping before the connection is closed.
+   * @defaultValue 20000
+   */
   readonly keepaliveTimeoutMs?: number | undefined;
   /** Sends pings even while no call is open. @defaultValue false */
-  readonly keepalivePermitWithoutCalls?: number | boolean | undefined;
+  readonly keepalivePermitWithoutCalls?: 0 | 1 | boolean | undefined;
 }
 
 /** Default settings. */

@@ -2,23 +2,26 @@ import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt
 import { metadataSource } from '../interceptors/metadata-source.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { defined } from '../../policy/options/defined.js';
-import { namedOptions } from './resolve-channel-settings.js';
+import { withoutNamedOptions } from './resolve-channel-settings.js';
 
-/** Merges a client's settings over the defaults, key by key. A key that is `undefined` does not override a default. */
+/**
+ * Merges a client's settings over the defaults, key by key. A key that is `undefined`, or a message length that is 0, does not override a
+ * default. A named option of the defaults does not apply if the client sets it in `channelOptions`.
+ */
 export function joinSettings(defaults: GrpcClientDefaults | undefined, own: GrpcClientSettings): GrpcClientSettings {
   if (defaults === undefined) return own;
-  const base: Record<string, unknown> = { ...defaults };
+  const base: GrpcClientDefaults = withoutNamedOptions(defaults, own.channelOptions ?? {});
   // If a client sets `tls` or `credentials`, neither option of the defaults applies.
-  if (own.tls !== undefined || own.credentials !== undefined) {
-    delete base['tls'];
-    delete base['credentials'];
-  }
+  const isSecurityOwn = own.tls !== undefined || own.credentials !== undefined;
   return {
     ...base,
-    ...defined(own),
+    ...(isSecurityOwn ? { tls: undefined, credentials: undefined } : {}),
     ...defined({
-      keepalive: merged(defaults.keepalive, own.keepalive),
-      channelOptions: merged(withoutNamedOptions(defaults.channelOptions, own), own.channelOptions),
+      ...own,
+      maxSendMessageLength: own.maxSendMessageLength || undefined,
+      maxReceiveMessageLength: own.maxReceiveMessageLength || undefined,
+      keepalive: merged(base.keepalive, own.keepalive),
+      channelOptions: merged(defaults.channelOptions, own.channelOptions),
       metadata: mergedMetadata(defaults.metadata, own.metadata),
       interceptors: [...listOf(defaults.interceptors), ...listOf(own.interceptors)],
       propagate: own.propagate === false ? own.propagate : merged(defaults.propagate || undefined, own.propagate),
@@ -31,16 +34,6 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
 function listOf<T>(value: readonly T[] | undefined): readonly T[] {
   // Array.isArray() does not narrow a readonly array.
   return Array.isArray(value) ? (value as readonly T[]) : [];
-}
-
-/** Returns the defaults' `options` without those that the client sets with a named option. */
-function withoutNamedOptions(
-  options: GrpcClientDefaults['channelOptions'],
-  own: GrpcClientSettings,
-): GrpcClientDefaults['channelOptions'] {
-  if (options === undefined) return undefined;
-  const named = namedOptions(own);
-  return Object.fromEntries(Object.entries(options).filter(([key]) => !Object.hasOwn(named, key)));
 }
 
 function merged<T extends object>(base: T | undefined, over: T | undefined): T | undefined {

@@ -2,15 +2,8 @@ import * as v from 'valibot';
 import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-schema.js';
 import { concurrencyLimit } from '../../policy/concurrency/concurrency-schema.js';
 import { hedgingDelay } from '../../policy/hedging/hedging-delay-schema.js';
-import {
-  flag,
-  integer,
-  millisecondsOrNone,
-  onDrain,
-  object,
-  type Schema,
-} from '../../policy/options/option-schemas.js';
-import { POSITIVE, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
+import { flag, integer, onDrain, object, orFalse, timeout, type Schema } from '../../policy/options/option-schemas.js';
+import { sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
 
@@ -33,9 +26,9 @@ interface MethodOption {
  * `MethodOptions`, and those of call options in `GrpcCallOptions`.
  */
 const METHOD_OPTIONS = {
-  timeoutMs: { schema: millisecondsOrNone(POSITIVE), inherited: true },
-  attemptTimeoutMs: { schema: millisecondsOrNone(POSITIVE), example: "methods: { '*': { attemptTimeoutMs: 300 } }" },
-  streamIdleTimeoutMs: { schema: millisecondsOrNone(POSITIVE), inherited: true },
+  timeoutMs: { schema: timeout, inherited: true },
+  attemptTimeoutMs: { schema: timeout, example: "methods: { '*': { attemptTimeoutMs: 300 } }" },
+  streamIdleTimeoutMs: { schema: timeout, inherited: true },
   prefetch: {
     schema: integer(1),
     default: DEFAULT_CLIENT_SETTINGS.prefetch,
@@ -49,10 +42,13 @@ const METHOD_OPTIONS = {
   },
   idempotent: { schema: flag, example: 'methods: { Get: { idempotent: true } }' },
   waitForReady: { schema: flag, example: "methods: { '*': { waitForReady: true } }" },
-  circuitBreaker: { schema: circuitBreakerSchema, example: "methods: { '*': { circuitBreaker: {} } }" },
+  circuitBreaker: { schema: orFalse(circuitBreakerSchema), example: "methods: { '*': { circuitBreaker: {} } }" },
   // The client's option of the same name is a separate limit.
-  maxConcurrentCalls: { schema: concurrencyLimit },
-  hedgingDelay: { schema: hedgingDelay, example: "methods: { Get: { idempotent: true, hedgingDelay: 'p95' } }" },
+  maxConcurrentCalls: { schema: orFalse(concurrencyLimit) },
+  hedgingDelay: {
+    schema: orFalse(hedgingDelay),
+    example: "methods: { Get: { idempotent: true, hedgingDelay: 'p95' } }",
+  },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
 /**

@@ -20,6 +20,7 @@ import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
+import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 import { jitter, type Random } from '../../time/random.js';
 import {
   DEFAULT_CLIENT_SETTINGS,
@@ -248,8 +249,9 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
-    ...namedOptions(settings),
     ...defined(given),
+    // As in Nest's client.
+    ...namedOptions(settings),
   };
   const interval = given[DNS_INTERVAL];
   if (interval !== undefined && dnsRefreshMs !== undefined && dnsRefreshMs !== false && interval > dnsRefreshMs) {
@@ -258,12 +260,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
     );
   }
   const pings = settings.keepalive?.keepaliveTimeMs;
-  if (
-    pings !== undefined &&
-    pings > 0 &&
-    pings < MIN_KEEPALIVE_TIME_MS &&
-    given['grpc.keepalive_time_ms'] === undefined
-  ) {
+  if (pings !== undefined && pings > 0 && pings < MIN_KEEPALIVE_TIME_MS) {
     options['grpc.keepalive_time_ms'] = MIN_KEEPALIVE_TIME_MS;
     warn(
       `keepaliveTimeMs was raised from ${String(pings)} to ${String(MIN_KEEPALIVE_TIME_MS)}; servers reject faster pings with too_many_pings`,
@@ -274,18 +271,41 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
   return options;
 }
 
-/** Returns the channel options that are set through this library's named options. Unset options are omitted. */
-export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
-  const permit = settings.keepalive?.keepalivePermitWithoutCalls;
+/** Returns the channel options that are set through named options. Unset options are omitted. */
+function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
+  const { keepaliveTimeMs, keepaliveTimeoutMs, keepalivePermitWithoutCalls: permit } = settings.keepalive ?? {};
   return defined({
     'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
-    'grpc.keepalive_time_ms': settings.keepalive?.keepaliveTimeMs,
-    'grpc.keepalive_timeout_ms': settings.keepalive?.keepaliveTimeoutMs,
+    // Node would fire a longer timer immediately. A ping interval of 24 days means no pings.
+    'grpc.keepalive_time_ms': keepaliveTimeMs === undefined ? undefined : Math.min(keepaliveTimeMs, MAX_TIMER_MS),
+    'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
     'grpc.keepalive_permit_without_calls': permit === undefined ? undefined : permit ? 1 : 0,
-    'grpc.max_send_message_length': settings.maxSendMessageLength,
-    'grpc.max_receive_message_length': settings.maxReceiveMessageLength,
+    // As in Nest, 0 means not set.
+    'grpc.max_send_message_length': settings.maxSendMessageLength || undefined,
+    'grpc.max_receive_message_length': settings.maxReceiveMessageLength || undefined,
     'grpc.ssl_target_name_override': settings.tls?.serverName,
   });
+}
+
+/** Returns `settings` without the named options that `channelOptions` sets. */
+export function withoutNamedOptions(settings: GrpcClientDefaults, channelOptions: ChannelOptions): GrpcClientDefaults {
+  const unlessSet = <T>(key: keyof ChannelOptions, value: T) => (channelOptions[key] === undefined ? value : undefined);
+  const { keepalive, tls } = settings;
+  return {
+    ...settings,
+    connectionIdleTimeoutMs: unlessSet('grpc.client_idle_timeout_ms', settings.connectionIdleTimeoutMs),
+    maxSendMessageLength: unlessSet('grpc.max_send_message_length', settings.maxSendMessageLength),
+    maxReceiveMessageLength: unlessSet('grpc.max_receive_message_length', settings.maxReceiveMessageLength),
+    keepalive: keepalive && {
+      keepaliveTimeMs: unlessSet('grpc.keepalive_time_ms', keepalive.keepaliveTimeMs),
+      keepaliveTimeoutMs: unlessSet('grpc.keepalive_timeout_ms', keepalive.keepaliveTimeoutMs),
+      keepalivePermitWithoutCalls: unlessSet(
+        'grpc.keepalive_permit_without_calls',
+        keepalive.keepalivePermitWithoutCalls,
+      ),
+    },
+    tls: tls && { ...tls, serverName: unlessSet('grpc.ssl_target_name_override', tls.serverName) },
+  };
 }
 
 function fixedCredentials(current: CredentialsSource['current']): CredentialsSource {

@@ -44,7 +44,7 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
   const { idempotent, ...resolved } = resolveOptions(options, input.client);
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
   // The client's `timeoutMs` does not apply to response streams.
-  const timeoutMs = method.responseStream ? options.timeoutMs : resolved.timeoutMs;
+  const timeoutMs = method.responseStream && options.timeoutMs === undefined ? undefined : resolved.timeoutMs;
   const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, policyName(method, config));
   const safe = safeBecause !== '';
   const retry = config?.retry ?? DEFAULT_RETRY_POLICY;
@@ -76,13 +76,15 @@ function measuredHedging(
   return { maxAttempts, hedgingDelayMs: Infinity, nonFatalStatusCodes: retryableStatusCodes };
 }
 
-/** Completes validated options of a method with the client's options and the defaults. */
+/**
+ * Completes validated options of a method with the client's options and the defaults. Options that are turned off (`Infinity`, `false`)
+ * become `undefined`, so that they cost nothing per call.
+ */
 function resolveOptions(options: Partial<MethodOptions>, client: GrpcClientDefaults): ResolvedMethodOptions {
   const inherited: Partial<Record<keyof MethodOptions, unknown>> = client;
   const entries = METHOD_OPTION_ROWS.map(([key, row]) => {
-    const value = options[key];
-    if (value !== undefined) return [key, v.parse(row.schema, value)];
-    return [key, row.inherited === true ? inherited[key] : row.default];
+    const value = options[key] ?? (row.inherited === true ? inherited[key] : undefined);
+    return [key, value === undefined ? row.default : v.parse(row.schema, value)];
   });
   // The schemas of the table determine the types.
   return Object.fromEntries(entries) as ResolvedMethodOptions;

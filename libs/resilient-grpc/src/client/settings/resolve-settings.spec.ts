@@ -168,16 +168,34 @@ describe('channel options', () => {
   });
 
   it('raises a keepalive time between 0 and 10 s with a warning, but keeps a time set in `channelOptions`', () => {
-    const raised = resolve({ keepalive: { keepaliveTimeMs: 500 } });
-    expect(raised.settings.channel.channelOptions['grpc.keepalive_time_ms']).toBe(10_000);
-    expect(raised.warnings).toEqual([expect.stringContaining('too_many_pings')]);
+    const named = { keepalive: { keepaliveTimeMs: 500 } };
     const chosen = { channelOptions: { 'grpc.keepalive_time_ms': 500 } };
-    for (const settings of [chosen, { ...chosen, keepalive: { keepaliveTimeMs: 700 } }]) {
-      const kept = resolve(settings);
+    for (const raised of [resolve(named), resolve({ ...chosen, ...named }), resolve({}, { ...chosen, ...named })]) {
+      expect(raised.settings.channel.channelOptions['grpc.keepalive_time_ms']).toBe(10_000);
+      expect(raised.warnings).toEqual([expect.stringContaining('too_many_pings')]);
+    }
+    for (const kept of [resolve(chosen), resolve(chosen, named)]) {
       expect(kept.settings.channel.channelOptions['grpc.keepalive_time_ms']).toBe(500);
       expect(kept.warnings).toEqual([]);
     }
     expect(resolve({ keepalive: { keepaliveTimeMs: 0 } }).warnings).toEqual([]);
+  });
+
+  it('limits a keepalive time to the maximum of a timer', () => {
+    const { channelOptions } = resolve({ keepalive: { keepaliveTimeMs: 3e9 } }).settings.channel;
+    expect(channelOptions['grpc.keepalive_time_ms']).toBe(2_147_483_647);
+  });
+
+  it.each([
+    ['maxSendMessageLength', 'grpc.max_send_message_length'],
+    ['maxReceiveMessageLength', 'grpc.max_receive_message_length'],
+  ])('treats a %s of 0 as not set, as Nest does', (name, key) => {
+    const resolved = (own: object, defaults?: GrpcClientDefaults) =>
+      resolve({ ...own, [name]: 0 }, defaults).settings.channel.channelOptions[key];
+    expect(resolved({})).toBeUndefined();
+    expect(resolved({ channelOptions: { [key]: 5 } })).toBe(5);
+    expect(resolved({}, { [name]: 7 })).toBe(7);
+    expect(resolved({}, { [name]: 0, channelOptions: { [key]: 9 } })).toBe(9);
   });
 
   it('randomizes the default initial reconnect backoff by ±50%, up to the maximum backoff', () => {
@@ -200,7 +218,7 @@ describe('channel options', () => {
     ['grpc.keepalive_timeout_ms', (ms) => ({ keepalive: { keepaliveTimeoutMs: ms } }), Number],
     [
       'grpc.keepalive_permit_without_calls',
-      (n) => ({ keepalive: { keepalivePermitWithoutCalls: n % 2 } }),
+      (n) => ({ keepalive: { keepalivePermitWithoutCalls: n % 2 === 1 } }),
       (n) => n % 2,
     ],
     ['grpc.max_send_message_length', (bytes) => ({ maxSendMessageLength: bytes }), Number],
@@ -215,13 +233,14 @@ describe('channel options', () => {
     it.each<[from: string, own: object, defaults: GrpcClientDefaults | undefined, expected: number]>([
       ['its named option', byName(A), undefined, A],
       ['`channelOptions`', byOption(A), undefined, A],
-      ['`channelOptions`, even if its named option is set', { ...byName(A), ...byOption(B) }, undefined, B],
+      ['its named option, even if `channelOptions` sets it, too', { ...byName(A), ...byOption(B) }, undefined, A],
       ['its named option in the defaults', {}, byName(A), A],
       ['`channelOptions` of the defaults', {}, byOption(A), A],
-      ['`channelOptions` of the defaults, even if they set its named option', {}, { ...byName(A), ...byOption(B) }, B],
+      ['its named option in the defaults, even if they set both', {}, { ...byName(A), ...byOption(B) }, A],
       ['its named option, even if the defaults set that option', byName(A), byName(B), A],
       ['its named option, even if the defaults set it in `channelOptions`', byName(A), byOption(B), A],
       ['`channelOptions`, even if the defaults set its named option', byOption(A), byName(B), A],
+      ['`channelOptions`, even if the defaults set both', byOption(A), { ...byName(B), ...byOption(B) }, A],
       ['`channelOptions`, even if the defaults set it in `channelOptions`, too', byOption(A), byOption(B), A],
     ])(`takes ${key} from %s`, (_from, own, defaults, expected) => {
       expect(resolved(own, defaults)).toBe(value(expected));

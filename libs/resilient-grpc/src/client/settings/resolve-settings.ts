@@ -155,7 +155,7 @@ function resolveInto(
       services,
       policies: resolved,
       retryThrottling: serviceConfig?.retryThrottling,
-      maxConcurrentCalls: joined.maxConcurrentCalls,
+      maxConcurrentCalls: joined.maxConcurrentCalls || undefined,
       maxQueuedCalls: joined.maxQueuedCalls,
       channel,
       replayBytes: replayBytesOf(joined.channelOptions),

@@ -75,9 +75,11 @@ export interface LivePolicies {
 export type ResolvedMethodOptions = {
   readonly [K in keyof Required<MethodOptions>]: K extends 'circuitBreaker'
     ? CircuitBreakerPolicy | undefined
-    : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
-      ? NonNullable<MethodOptions[K]>
-      : MethodOptions[K];
+    : K extends 'hedgingDelay' | 'maxConcurrentCalls'
+      ? Exclude<MethodOptions[K], false>
+      : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
+        ? NonNullable<MethodOptions[K]>
+        : MethodOptions[K];
 };
 
 /** Policy of one method. If `onDrain` is `undefined`, a call of a resumable stream uses 'complete', and any other call uses 'finish'. */

@@ -76,7 +76,7 @@ function optionWarnings(
         return pattern === undefined || pattern.endsWith('*') ? undefined : `${pathOf('methods', pattern)}.${key}`;
       };
       const warnings: string[] = [];
-      const delay = named('hedgingDelay');
+      const delay = options.hedgingDelay === false ? undefined : named('hedgingDelay');
       if (delay !== undefined && !canHedge(method)) {
         warnings.push(`${delay} has no effect, because request streams are not hedged; remove hedgingDelay`);
       } else if (delay !== undefined && !isLive && policies.get(method.path)?.safeToRepeat !== true) {

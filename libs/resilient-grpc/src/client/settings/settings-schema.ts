@@ -11,7 +11,9 @@ import {
   millisecondsOrNever,
   object,
   oneOf,
+  orFalse,
   rule,
+  timeout,
   withRemedy,
 } from '../../policy/options/option-schemas.js';
 import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
@@ -59,14 +61,14 @@ const loadBalancingText =
   "'pick_first', 'round_robin', 'least_request', or a loadBalancingConfig such as [{ round_robin: {} }]";
 
 const defaultsEntries = {
-  timeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
-  streamIdleTimeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
+  timeoutMs: v.optional(timeout),
+  streamIdleTimeoutMs: v.optional(timeout),
   unreadStreamWarningMs: v.optional(millisecondsOrNever(POSITIVE, 'for no warning')),
   traceStreams: v.optional(flag),
   outageGraceMs: v.optional(milliseconds(0, ', or `waitForReady: true` in `methods` for no limit')),
   maxWaitingCalls: v.optional(integer(0)),
   maxWaitingBytes: v.optional(integer(0)),
-  maxConcurrentCalls: v.optional(concurrencyLimit),
+  maxConcurrentCalls: v.optional(orFalse(concurrencyLimit)),
   maxQueuedCalls: v.optional(integer(0)),
   maxAttemptsLimit: v.optional(integer(2)),
   trustRefusedStreams: v.optional(flag),

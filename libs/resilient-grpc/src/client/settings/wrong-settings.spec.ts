@@ -57,10 +57,10 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     /milliseconds, 1 or more, at most 2147483647 \(24 days\), got Infinity/,
   ],
   [
-    'an infinite timeoutMs instead of undefined',
-    { url, timeoutMs: Infinity },
-    'clients.shop.timeoutMs',
-    /above 0, or undefined for no limit, got Infinity/,
+    'an infinite maxConnectionAgeMs instead of undefined',
+    { url, maxConnectionAgeMs: Infinity },
+    'clients.shop.maxConnectionAgeMs',
+    /1000 or more, or undefined for no limit, got Infinity/,
   ],
   ['an empty url', { url: '' }, 'clients.shop.url', /write 'host:port'/],
   ['a url that is a number', { url: 50051 }, 'clients.shop.url', /as 'orders:50051', got 50051/],
@@ -171,7 +171,12 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
   ],
   ['a timeout with a unit', { url, timeoutMs: '5s' }, 'clients.shop.timeoutMs', /above 0, got "5s"; write 5000/],
   ['a timeout as a numeric string', { url, timeoutMs: '250' }, 'clients.shop.timeoutMs', /got "250"; write 250/],
-  ['a timeout of 0', { url, timeoutMs: 0 }, 'clients.shop.timeoutMs', /above 0, got 0/],
+  [
+    'a timeout of 0',
+    { url, timeoutMs: 0 },
+    'clients.shop.timeoutMs',
+    /above 0, got 0; write 500, or Infinity for no limit/,
+  ],
   ['a timeout of NaN', { url, timeoutMs: NaN }, 'clients.shop.timeoutMs', /number of milliseconds above 0, got NaN/],
   ['a timeout of null', { url, timeoutMs: null }, 'clients.shop.timeoutMs', /got null; omit it or write undefined/],
   [

@@ -10,7 +10,8 @@ import {
   isCancelled,
   type CallFailure,
 } from '../call/call-failure.js';
-import type { CallPlace, OnDrain, RegisteredCall } from '../call/call-registry.js';
+import type { CallPlace, RegisteredCall } from '../call/call-registry.js';
+import type { ClientDrainMode } from '../resilient-types.js';
 import { reportUnread } from '../call/call-report.js';
 import { DeadlineTimer } from '../call/deadline-timer.js';
 import { describeCall } from '../call/describe-call.js';
@@ -49,7 +50,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private readonly calls = new Set<PartOfStream>();
   readonly startedAt: number;
   private readonly openedAt: string | undefined;
-  onDrain: OnDrain = 'complete';
+  onDrain: ClientDrainMode = 'complete';
   private sent = 0;
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;

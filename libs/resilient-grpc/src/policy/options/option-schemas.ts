@@ -166,14 +166,31 @@ export function milliseconds(min: number, noLimitHint = ''): Schema<number> {
 
 /** A duration in milliseconds of `min` or more, for an option without a default. A duration above a timer's maximum means no limit. */
 export function millisecondsOrNone(min: number): Schema<number> {
-  const expected = millisecondsRule(min).expected;
-  const withExample = ({ input }: { readonly input: unknown }) =>
-    min === POSITIVE && typeof input === 'number' ? `${expected}; write 500` : expected;
-  return v.pipe(
-    v.number(withExample),
-    v.finite(`${expected}, or undefined for no limit`),
-    v.minValue(min, withExample),
+  const { expected } = millisecondsRule(min);
+  return v.pipe(v.number(expected), v.finite(`${expected}, or undefined for no limit`), v.minValue(min, expected));
+}
+
+const timeoutText = ({ input }: { readonly input: unknown }) =>
+  withRemedy(
+    millisecondsRule(POSITIVE).expected,
+    typeof input === 'number' ? 'write 500, or Infinity for no limit' : undefined,
   );
+
+/** A timeout in milliseconds, more than 0. `Infinity` becomes `undefined`, which means no limit even if another place sets a timeout. */
+export const timeout: Schema<number | undefined> = v.pipe(
+  v.number(timeoutText),
+  v.minValue(POSITIVE, timeoutText),
+  v.transform((ms) => (ms === Infinity ? undefined : ms)),
+);
+
+const off = v.pipe(
+  v.literal(false),
+  v.transform(() => undefined),
+);
+
+/** An option that `false` turns off, even if another place sets it. `false` becomes `undefined`. */
+export function orFalse<T>(schema: Schema<T>): Schema<T | undefined> {
+  return v.lazy((value) => (value === false ? off : schema));
 }
 
 /** A duration in milliseconds of `min` or more, or `Infinity`. `never` states the meaning of `Infinity`, such as 'for no warning'. */

@@ -40,25 +40,34 @@ export interface HealthCheckConfig {
 /** Settings of one or more methods, as written in the service config. Durations are strings in seconds, such as '0.5s'. */
 export interface MethodConfig {
   readonly name: readonly { readonly service?: string | undefined; readonly method?: string | undefined }[];
+  /** Deadline of the whole call, above 0; also of response streams. */
   readonly timeout?: string | undefined;
   readonly waitForReady?: boolean | undefined;
-  /** Maximum size of a request message in bytes. Not enforced for calls with grpc-js interceptors. */
+  /** Maximum size of a request message in bytes, 0 or more. Not enforced for calls with grpc-js interceptors. */
   readonly maxRequestMessageBytes?: number | undefined;
-  /** Maximum size of a response message in bytes. Not enforced for calls with grpc-js interceptors. */
+  /** Maximum size of a response message in bytes, 0 or more. Not enforced for calls with grpc-js interceptors. */
   readonly maxResponseMessageBytes?: number | undefined;
   readonly retryPolicy?:
     | {
+        /** Maximum number of attempts, including the first; 2 or more. Values above the client's `maxAttemptsLimit` are reduced to it. */
         readonly maxAttempts: number;
+        /** Delay before the first retry, above 0, with jitter. */
         readonly initialBackoff: string;
+        /** Maximum delay before a retry, above 0. */
         readonly maxBackoff: string;
+        /** Factor by which the delay grows with each retry, above 0. */
         readonly backoffMultiplier: number;
+        /** Status codes that are retried, at least one. */
         readonly retryableStatusCodes: readonly (StatusName | (string & {}) | number)[];
       }
     | undefined;
   readonly hedgingPolicy?:
     | {
+        /** Maximum number of attempts, including the first; 2 or more. Values above the client's `maxAttemptsLimit` are reduced to it. */
         readonly maxAttempts: number;
+        /** Delay between two attempts, 0 or more. @defaultValue '0s' */
         readonly hedgingDelay?: string | undefined;
+        /** Status codes after which the other attempts continue. @defaultValue none */
         readonly nonFatalStatusCodes?: readonly (StatusName | (string & {}) | number)[] | undefined;
       }
     | undefined;

@@ -1,0 +1,65 @@
+import type { HealthCheckService, HealthIndicatorResult } from '@nestjs/terminus';
+import type {
+  ChannelCheckOptions,
+  GrpcChannelHealthIndicator,
+  GrpcServingHealthIndicator,
+} from 'nestjs-resilient-grpc/health';
+import { describe, expectTypeOf, it } from 'vitest';
+
+type Channels = GrpcChannelHealthIndicator;
+type Serving = GrpcServingHealthIndicator;
+
+/** Never called. TypeScript compiles the function and reports each `@ts-expect-error` whose next line has no error. */
+export async function rejectedByTypes(channels: Channels, serving: Serving) {
+  const byKey = await channels.check('orders', { key: 'upstream' });
+  // @ts-expect-error the result has the key, not the name of the client
+  void byKey.orders;
+  const servingByKey = await serving.check('orders', { key: 'upstream', mode: 'watch' });
+  // @ts-expect-error the result has the key, not the name of the client
+  void servingByKey.orders;
+  // @ts-expect-error misspelled option
+  void channels.check('orders', { requierd: false });
+  // @ts-expect-error a key that is not a string
+  void channels.check('orders', { key: 7 });
+}
+
+describe('health result types', () => {
+  it('names the result of a health check after its key or, without a key, after the client', () => {
+    const checks = (channels: Channels, serving: Serving, options: ChannelCheckOptions, key: string | undefined) => ({
+      byName: [channels.check('orders'), serving.check('orders')] as const,
+      byNameWithOptions: [channels.check('orders', {}), serving.check('orders', { mode: 'watch' })] as const,
+      byKey: [channels.check('orders', { key: 'upstream' }), serving.check('orders', { key: 'upstream' })] as const,
+      byUnknownKey: [channels.check('orders', options), serving.check('orders', { key })] as const,
+    });
+    type Results = ReturnType<typeof checks>;
+    type ByName = Promise<HealthIndicatorResult<'orders'>>;
+    type ByKey = Promise<HealthIndicatorResult<'upstream'>>;
+    type ByUnknownKey = Promise<HealthIndicatorResult>;
+    expectTypeOf<Results['byName']>().toEqualTypeOf<readonly [ByName, ByName]>();
+    expectTypeOf<Results['byNameWithOptions']>().toEqualTypeOf<readonly [ByName, ByName]>();
+    expectTypeOf<Results['byKey']>().toEqualTypeOf<readonly [ByKey, ByKey]>();
+    expectTypeOf<Results['byUnknownKey']>().toEqualTypeOf<readonly [ByUnknownKey, ByUnknownKey]>();
+  });
+
+  it('accepts health checks of clients that are named by a symbol', () => {
+    const checks = (channels: Channels, serving: Serving, name: symbol) => ({
+      byDescription: [channels.check(name), serving.check(name)] as const,
+      byKey: channels.check(name, { key: 'upstream' }),
+      selected: channels.checkAll({ only: [name, 'orders'], except: [name] }),
+    });
+    type Results = ReturnType<typeof checks>;
+    type ByDescription = Promise<HealthIndicatorResult>;
+    expectTypeOf<Results['byDescription']>().toEqualTypeOf<readonly [ByDescription, ByDescription]>();
+    expectTypeOf<Results['byKey']>().toEqualTypeOf<Promise<HealthIndicatorResult<'upstream'>>>();
+  });
+
+  it("makes the results of health checks assignable to those that Terminus's HealthCheckService accepts", () => {
+    const accepts = (health: HealthCheckService, channels: Channels, name: symbol) =>
+      health.check([
+        () => channels.check('orders'),
+        () => channels.check('orders', { key: 'x' }),
+        () => channels.check(name),
+      ]);
+    expectTypeOf(accepts).toBeFunction();
+  });
+});

@@ -10,7 +10,7 @@ export { GrpcRequestStream } from './calls/request-stream.js';
 export type { ActiveServerStream } from './calls/server-calls.js';
 export { GrpcException, type GrpcExceptionError, type GrpcExceptionOptions } from './errors/grpc-exception.js';
 export { GrpcServerExceptionFilter } from './errors/grpc-server-exception.filter.js';
-export { ValidationException, validationException, type FieldViolation } from './errors/validation-exception.js';
+export { ValidationException, validationException } from './errors/validation-exception.js';
 export { GrpcServerHealth } from './health/serving-health.js';
 export type { ServerConcurrencyLimit, ServerOverload } from '../call/server-overload.js';
 export { ResilientGrpcServerModule } from './resilient-grpc-server.module.js';

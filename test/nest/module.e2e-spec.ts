@@ -11,10 +11,11 @@ import {
   getGrpcClientSettingsToken,
   getGrpcClientToken,
   getGrpcServiceToken,
+  type GrpcClientOptionsFactory,
   type GrpcClientSettings,
-  type OptionsFactory,
   type Resilient,
   type ResilientGrpcClient,
+  type ResilientGrpcModuleOptionsFactory,
 } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { Subject, firstValueFrom, of } from 'rxjs';
@@ -175,14 +176,19 @@ describe('client name', () => {
 });
 
 describe('forFeatureAsync', () => {
-  class FromConfig implements OptionsFactory<GrpcClientSettings> {
+  class FromConfig implements GrpcClientOptionsFactory {
     constructor(@Inject(Config) private readonly config: Config) {}
-    createGrpcOptions(): GrpcClientSettings {
+    createGrpcClientOptions(): GrpcClientSettings {
       return { url: this.config.get('ORDERS_URL') ?? '' };
     }
   }
   @Module({ imports: [ConfigModule], providers: [FromConfig], exports: [FromConfig] })
   class FromConfigModule {}
+  class Wrong {
+    createGrpcOptions(): object {
+      return {};
+    }
+  }
   const contract = { name: 'orders', protoPath: ORDERS_PROTO };
 
   it.each<[string, () => DynamicModule]>([
@@ -217,6 +223,41 @@ describe('forFeatureAsync', () => {
     const context = await start(ConsumerModule);
     expect(await firstValueFrom(context.get(Consumer).orders.get({ id: '5' }))).toMatchObject({ id: '5' });
   });
+
+  it('reads the options of forRootAsync and of forFeatureAsync from one class', async () => {
+    class Configuration implements ResilientGrpcModuleOptionsFactory, GrpcClientOptionsFactory {
+      createGrpcModuleOptions() {
+        return { defaults: { metadata: { 'x-app': 'shop' } } };
+      }
+      createGrpcClientOptions() {
+        return { url: server.url };
+      }
+    }
+    const context = await start(
+      ResilientGrpcModule.forRootAsync({ useClass: Configuration }),
+      ResilientGrpcModule.forFeatureAsync([{ ...contract, useClass: Configuration }]),
+    );
+    await get(context);
+    expect(server.calls('orders.v1.Orders/Get')[0]?.metadata.get('x-app')).toEqual(['shop']);
+  });
+
+  it.each<[string, () => DynamicModule, string]>([
+    [
+      'forRootAsync',
+      () => ResilientGrpcModule.forRootAsync({ useClass: Wrong as never }),
+      'forRootAsync.useClass: expected a class with the method createGrpcModuleOptions(), got Wrong without it',
+    ],
+    [
+      'forFeatureAsync',
+      () => ResilientGrpcModule.forFeatureAsync([{ ...contract, useClass: Wrong as never }]),
+      'clients.orders.useClass: expected a class with the method createGrpcClientOptions(), got Wrong without it',
+    ],
+  ])(
+    'fails at startup with an error that names the method of %s if a class does not have it',
+    async (_, make, error) => {
+      await expect(start(make())).rejects.toThrow(error);
+    },
+  );
 
   it('validates the settings that the factory of forFeatureAsync returns', async () => {
     const useFactory = () => ({ url: server.url, timeoutMS: 4 });

@@ -88,10 +88,11 @@ export {
   type ForFeatureExtras,
   type GrpcClientAsyncOptions,
   type GrpcClientOptions,
+  type GrpcClientOptionsFactory,
   type NestGrpcClientOptions,
-  type OptionsFactory,
   type ResilientGrpcModuleAsyncOptions,
   type ResilientGrpcModuleOptions,
+  type ResilientGrpcModuleOptionsFactory,
 } from './nest/module-options.js';
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
 export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker-policy.js';

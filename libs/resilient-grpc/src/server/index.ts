@@ -19,5 +19,6 @@ export {
   DEFAULT_SERVER_OPTIONS,
   type ServerDrainMode,
   type ResilientGrpcServerOptions,
+  type ResilientGrpcServerOptionsFactory,
   type ServerMethodOptions,
 } from './server-options.js';

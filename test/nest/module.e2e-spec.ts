@@ -17,6 +17,7 @@ import {
   type ResilientGrpcClient,
   type ResilientGrpcModuleOptionsFactory,
 } from 'nestjs-resilient-grpc';
+import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { Subject, firstValueFrom, of } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -53,7 +54,9 @@ afterAll(async () => {
 const orders = () => ({ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }) as const;
 
 /** Starts a standalone application context that imports these modules. */
-async function start(...imports: (DynamicModule | (new () => object))[]): Promise<INestApplicationContext> {
+async function start(
+  ...imports: (DynamicModule | (new (...args: never[]) => object))[]
+): Promise<INestApplicationContext> {
   @Module({ imports })
   class AppModule {}
   app = await NestFactory.createApplicationContext(AppModule, { logger: false, abortOnError: false });
@@ -304,6 +307,38 @@ describe('forRoot', () => {
     @Module({ imports: [root, ResilientGrpcModule.forFeature([orders()])] })
     class Feature {}
     expect(await get(await start(root, Feature))).toMatchObject({ id: '7' });
+  });
+});
+
+describe('ResilientGrpcTelemetryModule', () => {
+  it.each([
+    [{ traces: false }, { metrics: false }],
+    [{}, {}],
+  ])(
+    'fails at startup with an error that names both imports if telemetry is imported with %j and with %j',
+    async (first, second) => {
+      const forms = [first, second].map((options) => `forRoot(${JSON.stringify(options)})`);
+      await expect(
+        start(ResilientGrpcTelemetryModule.forRoot(first), ResilientGrpcTelemetryModule.forRoot(second)),
+      ).rejects.toThrow(`imported twice, as ${forms.join(' and as ')}; keep one import, in the root module`);
+    },
+  );
+
+  it('fails at startup if telemetry is imported with forRoot() and without it', async () => {
+    await expect(
+      start(ResilientGrpcTelemetryModule, ResilientGrpcTelemetryModule.forRoot({ traces: false })),
+    ).rejects.toThrow(
+      'ResilientGrpcTelemetryModule: imported twice, as the class without forRoot() and as forRoot({"traces":false})',
+    );
+  });
+
+  it.each([
+    ['the class', ResilientGrpcTelemetryModule],
+    ['one dynamic module', ResilientGrpcTelemetryModule.forRoot({ traces: false })],
+  ])('accepts several imports of %s of telemetry', async (_, telemetry) => {
+    @Module({ imports: [telemetry, ResilientGrpcModule.forFeature([orders()])] })
+    class Feature {}
+    expect(await get(await start(telemetry, Feature))).toMatchObject({ id: '7' });
   });
 });
 

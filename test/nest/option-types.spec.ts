@@ -113,7 +113,7 @@ describe('option types', () => {
     expectTypeOf<Orders['watch']>().toEqualTypeOf<ResilientMethod<{ from: string }, Order>>();
     expectTypeOf<Orders['version']>().toEqualTypeOf<string>();
     const get = (client: ResilientGrpcClient) => client.getService<PromiseOrders>('Orders').get({ id: '7' });
-    expectTypeOf<ReturnType<typeof get>>().toEqualTypeOf<GrpcObservable<Order>>();
+    expectTypeOf(get).returns.toEqualTypeOf<GrpcObservable<Order>>();
   });
 
   it('accepts handlers for the methods of a fake service whose generated signatures return promises', () => {
@@ -121,8 +121,8 @@ describe('option types', () => {
       get(request: { id: string }): Promise<{ readonly item: string }>;
     }
     const fake = () => fakeGrpcService<PromiseOrders>({ get: ({ id }) => ({ item: id }) });
-    type Fake = ReturnType<typeof fake>;
-    expectTypeOf<Fake['get']>().toEqualTypeOf<ResilientMethod<{ id: string }, { readonly item: string }>>();
-    expectTypeOf<Fake['calls'][number]['request']>().toEqualTypeOf<{ id: string }>();
+    const service = expectTypeOf(fake).returns;
+    service.toHaveProperty('get').toEqualTypeOf<ResilientMethod<{ id: string }, { readonly item: string }>>();
+    service.toHaveProperty('calls').items.toHaveProperty('request').toEqualTypeOf<{ id: string }>();
   });
 });

@@ -1,11 +1,15 @@
 import { Controller, Get, Module, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';
-import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
-import { GrpcChannelHealthIndicator, ResilientGrpcHealthModule } from 'nestjs-resilient-grpc/health';
+import { GrpcClients, ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
+import {
+  GrpcChannelHealthIndicator,
+  GrpcServingHealthIndicator,
+  ResilientGrpcHealthModule,
+} from 'nestjs-resilient-grpc/health';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { OrdersClient } from '../nest/orders-client.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 
@@ -124,6 +128,33 @@ describe('GrpcChannelHealthIndicator', () => {
       const { code, report } = await fetchHealth('all');
       return code === 200 && Object.values(report.details).every(({ status }) => status === 'up');
     });
+  });
+
+  it('reports each of two clients whose symbols have the same description, under numbered keys', async () => {
+    const [first, second] = [Symbol('db'), Symbol('db')];
+    const client = { protoPath: ORDERS_PROTO, url: server.url };
+    @Module({
+      imports: [
+        ResilientGrpcHealthModule,
+        ResilientGrpcModule.forFeature([
+          { ...client, name: first },
+          { ...client, name: second },
+        ]),
+      ],
+    })
+    class SymbolsModule {}
+    const context = await NestFactory.createApplicationContext(SymbolsModule, { logger: false });
+    onTestFinished(() => context.close());
+    await context.get(GrpcClients).get(first).close();
+    const channels = context.get(GrpcChannelHealthIndicator);
+    expect(await channels.checkAll()).toMatchObject({ db: { status: 'down' }, 'db (2)': { status: 'up' } });
+    expect(Object.keys(await channels.checkAll({ only: [second] }))).toEqual(['db (2)']);
+    expect(Object.keys(await channels.checkAll({ except: [second] }))).toEqual(['db']);
+    expect(await channels.check(first)).toMatchObject({ db: { status: 'down' } });
+    expect(await channels.check(second, { key: 'replica' })).toMatchObject({ replica: { status: 'up' } });
+    const serving = context.get(GrpcServingHealthIndicator);
+    expect(await serving.check(first)).toMatchObject({ db: { status: 'down' } });
+    expect(await serving.check(first, { key: 'primary' })).toMatchObject({ primary: { status: 'down' } });
   });
 
   it('suggests the closest name for an unknown client', async () => {

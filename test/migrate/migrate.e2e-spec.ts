@@ -68,7 +68,7 @@ describe('migrate', { timeout: 240_000 }, () => {
       proxy: expect.stringContaining('GrpcClients'),
       list: expect.stringContaining('pass the clients as an array literal'),
       dynamic: expect.stringContaining('needs config from its factory for the contract'),
-      class: expect.stringContaining('createGrpcOptions()'),
+      class: expect.stringContaining('createGrpcClientOptions()'),
       providers: expect.stringContaining('extraProviders'),
       unknown: expect.stringContaining('not an object literal with a constant transport'),
       nourl: 'k: is a constant that forFeature does not accept; write its properties here, with a url',

@@ -11,11 +11,13 @@ import {
   getGrpcClientSettingsToken,
   getGrpcClientToken,
   getGrpcServiceToken,
+  type GrpcClientOptionsFactory,
   type GrpcClientSettings,
-  type OptionsFactory,
   type Resilient,
   type ResilientGrpcClient,
+  type ResilientGrpcModuleOptionsFactory,
 } from 'nestjs-resilient-grpc';
+import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { Subject, firstValueFrom, of } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -52,7 +54,9 @@ afterAll(async () => {
 const orders = () => ({ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }) as const;
 
 /** Starts a standalone application context that imports these modules. */
-async function start(...imports: (DynamicModule | (new () => object))[]): Promise<INestApplicationContext> {
+async function start(
+  ...imports: (DynamicModule | (new (...args: never[]) => object))[]
+): Promise<INestApplicationContext> {
   @Module({ imports })
   class AppModule {}
   app = await NestFactory.createApplicationContext(AppModule, { logger: false, abortOnError: false });
@@ -175,14 +179,19 @@ describe('client name', () => {
 });
 
 describe('forFeatureAsync', () => {
-  class FromConfig implements OptionsFactory<GrpcClientSettings> {
+  class FromConfig implements GrpcClientOptionsFactory {
     constructor(@Inject(Config) private readonly config: Config) {}
-    createGrpcOptions(): GrpcClientSettings {
+    createGrpcClientOptions(): GrpcClientSettings {
       return { url: this.config.get('ORDERS_URL') ?? '' };
     }
   }
   @Module({ imports: [ConfigModule], providers: [FromConfig], exports: [FromConfig] })
   class FromConfigModule {}
+  class Wrong {
+    createGrpcOptions(): object {
+      return {};
+    }
+  }
   const contract = { name: 'orders', protoPath: ORDERS_PROTO };
 
   it.each<[string, () => DynamicModule]>([
@@ -217,6 +226,41 @@ describe('forFeatureAsync', () => {
     const context = await start(ConsumerModule);
     expect(await firstValueFrom(context.get(Consumer).orders.get({ id: '5' }))).toMatchObject({ id: '5' });
   });
+
+  it('reads the options of forRootAsync and of forFeatureAsync from one class', async () => {
+    class Configuration implements ResilientGrpcModuleOptionsFactory, GrpcClientOptionsFactory {
+      createGrpcModuleOptions() {
+        return { defaults: { metadata: { 'x-app': 'shop' } } };
+      }
+      createGrpcClientOptions() {
+        return { url: server.url };
+      }
+    }
+    const context = await start(
+      ResilientGrpcModule.forRootAsync({ useClass: Configuration }),
+      ResilientGrpcModule.forFeatureAsync([{ ...contract, useClass: Configuration }]),
+    );
+    await get(context);
+    expect(server.calls('orders.v1.Orders/Get')[0]?.metadata.get('x-app')).toEqual(['shop']);
+  });
+
+  it.each<[string, () => DynamicModule, string]>([
+    [
+      'forRootAsync',
+      () => ResilientGrpcModule.forRootAsync({ useClass: Wrong as never }),
+      'forRootAsync.useClass: expected a class with the method createGrpcModuleOptions(), got Wrong without it',
+    ],
+    [
+      'forFeatureAsync',
+      () => ResilientGrpcModule.forFeatureAsync([{ ...contract, useClass: Wrong as never }]),
+      'clients.orders.useClass: expected a class with the method createGrpcClientOptions(), got Wrong without it',
+    ],
+  ])(
+    'fails at startup with an error that names the method of %s if a class does not have it',
+    async (_, make, error) => {
+      await expect(start(make())).rejects.toThrow(error);
+    },
+  );
 
   it('validates the settings that the factory of forFeatureAsync returns', async () => {
     const useFactory = () => ({ url: server.url, timeoutMS: 4 });
@@ -263,6 +307,38 @@ describe('forRoot', () => {
     @Module({ imports: [root, ResilientGrpcModule.forFeature([orders()])] })
     class Feature {}
     expect(await get(await start(root, Feature))).toMatchObject({ id: '7' });
+  });
+});
+
+describe('ResilientGrpcTelemetryModule', () => {
+  it.each([
+    [{ traces: false }, { metrics: false }],
+    [{}, {}],
+  ])(
+    'fails at startup with an error that names both imports if telemetry is imported with %j and with %j',
+    async (first, second) => {
+      const forms = [first, second].map((options) => `forRoot(${JSON.stringify(options)})`);
+      await expect(
+        start(ResilientGrpcTelemetryModule.forRoot(first), ResilientGrpcTelemetryModule.forRoot(second)),
+      ).rejects.toThrow(`imported twice, as ${forms.join(' and as ')}; keep one import, in the root module`);
+    },
+  );
+
+  it('fails at startup if telemetry is imported with forRoot() and without it', async () => {
+    await expect(
+      start(ResilientGrpcTelemetryModule, ResilientGrpcTelemetryModule.forRoot({ traces: false })),
+    ).rejects.toThrow(
+      'ResilientGrpcTelemetryModule: imported twice, as the class without forRoot() and as forRoot({"traces":false})',
+    );
+  });
+
+  it.each([
+    ['the class', ResilientGrpcTelemetryModule],
+    ['one dynamic module', ResilientGrpcTelemetryModule.forRoot({ traces: false })],
+  ])('accepts several imports of %s of telemetry', async (_, telemetry) => {
+    @Module({ imports: [telemetry, ResilientGrpcModule.forFeature([orders()])] })
+    class Feature {}
+    expect(await get(await start(telemetry, Feature))).toMatchObject({ id: '7' });
   });
 });
 

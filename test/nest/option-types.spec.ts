@@ -1,14 +1,19 @@
+import type { Metadata } from '@grpc/grpc-js';
 import {
   ResilientGrpcModule,
   dnsServiceConfig,
   type GrpcClientOptions,
   type GrpcClientSettings,
+  type GrpcObservable,
   type OutgoingAttempt,
   type OutgoingCall,
+  type RequestStream,
   type Resilient,
+  type ResilientMethod,
 } from 'nestjs-resilient-grpc';
 import type { ClientGrpc, ClientOptions, GrpcOptions } from '@nestjs/microservices';
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { fakeGrpcService } from 'nestjs-resilient-grpc/testing';
 import type { Observable } from 'rxjs';
 import { describe, expectTypeOf, it } from 'vitest';
 import type { OrdersClient } from './orders-client.js';
@@ -92,5 +97,32 @@ describe('option types', () => {
     expectTypeOf<Resilient<OrdersClient>>().toExtend<OrdersClient>();
     expectTypeOf<ResilientGrpcClient>().toExtend<ClientGrpc>();
     expectTypeOf<ReturnType<Resilient<OrdersClient>['get']>>().toExtend<Observable<{ id: string }>>();
+  });
+
+  it('returns the same type of call from a method whose generated signature returns a promise as from one that returns an Observable', () => {
+    type Order = { readonly id: string };
+    interface PromiseOrders {
+      get(request: { id: string }): Promise<Order>;
+      upload(request: Observable<Order>, metadata?: Metadata): Promise<Order>;
+      watch(request: { from: string }): Observable<Order>;
+      readonly version: string;
+    }
+    type Orders = Resilient<PromiseOrders>;
+    expectTypeOf<Orders['get']>().toEqualTypeOf<ResilientMethod<{ id: string }, Order>>();
+    expectTypeOf<Orders['upload']>().toEqualTypeOf<ResilientMethod<RequestStream<Order>, Order>>();
+    expectTypeOf<Orders['watch']>().toEqualTypeOf<ResilientMethod<{ from: string }, Order>>();
+    expectTypeOf<Orders['version']>().toEqualTypeOf<string>();
+    const get = (client: ResilientGrpcClient) => client.getService<PromiseOrders>('Orders').get({ id: '7' });
+    expectTypeOf(get).returns.toEqualTypeOf<GrpcObservable<Order>>();
+  });
+
+  it('accepts handlers for the methods of a fake service whose generated signatures return promises', () => {
+    interface PromiseOrders {
+      get(request: { id: string }): Promise<{ readonly item: string }>;
+    }
+    const fake = () => fakeGrpcService<PromiseOrders>({ get: ({ id }) => ({ item: id }) });
+    const service = expectTypeOf(fake).returns;
+    service.toHaveProperty('get').toEqualTypeOf<ResilientMethod<{ id: string }, { readonly item: string }>>();
+    service.toHaveProperty('calls').items.toHaveProperty('request').toEqualTypeOf<{ id: string }>();
   });
 });

@@ -4,6 +4,7 @@ import {
   ResilientGrpcServer,
   ResilientGrpcServerModule,
   type ResilientGrpcServerOptions,
+  type ResilientGrpcServerOptionsFactory,
 } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
@@ -13,9 +14,9 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 @Injectable()
-class Configuration {
+class Configuration implements ResilientGrpcServerOptionsFactory {
   readonly url = ownUrl();
-  createGrpcOptions(): ResilientGrpcServerOptions {
+  createGrpcServerOptions(): ResilientGrpcServerOptions {
     return ordersOptions(this.url);
   }
 }
@@ -31,7 +32,7 @@ it.each<[string, Parameters<typeof ResilientGrpcServerModule.forRootAsync>[0]]>(
     {
       imports,
       inject: [Configuration],
-      useFactory: (configuration: Configuration) => Promise.resolve(configuration.createGrpcOptions()),
+      useFactory: (configuration: Configuration) => Promise.resolve(configuration.createGrpcServerOptions()),
     },
   ],
   ['a provider', { imports, useExisting: Configuration }],
@@ -46,4 +47,16 @@ it.each<[string, Parameters<typeof ResilientGrpcServerModule.forRootAsync>[0]]>(
   await app.listen();
   const { url } = app.get(Configuration, { strict: false });
   expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
+});
+
+it('fails at startup with an error that names the method of the server options if a class does not have it', async () => {
+  class ClientConfiguration {
+    createGrpcClientOptions(): object {
+      return {};
+    }
+  }
+  const module = ResilientGrpcServerModule.forRootAsync({ useClass: ClientConfiguration as never });
+  await expect(NestFactory.createApplicationContext(module, { logger: false, abortOnError: false })).rejects.toThrow(
+    'ResilientGrpcServerModule.forRootAsync.useClass: expected a class with the method createGrpcServerOptions(), got ClientConfiguration without it',
+  );
 });

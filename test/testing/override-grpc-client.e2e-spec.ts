@@ -1,10 +1,12 @@
 import { join } from 'node:path';
-import { Injectable, Module } from '@nestjs/common';
+import { Inject, Injectable, Module } from '@nestjs/common';
 import type { ClientGrpc } from '@nestjs/microservices';
 import { Test, type TestingModule } from '@nestjs/testing';
 import {
+  InjectGrpcClient,
   InjectGrpcService,
   ResilientGrpcModule,
+  getGrpcClientToken,
   getGrpcServiceToken,
   type GrpcClientOptions,
   type Resilient,
@@ -218,16 +220,36 @@ describe('fakeGrpcService', () => {
     app = undefined;
   });
 
-  it('replaces the client of an application that calls getService()', async () => {
+  it.each([
+    [
+      'every injection of a client and of its services',
+      'the token of the client',
+      getGrpcClientToken('orders'),
+      ['fake', 'fake', 'fake'],
+    ],
+    ['only the injections by the bare name of a client', 'that name', 'orders', ['fake', 'tea', 'tea']],
+  ])('replaces %s with a fake if a test overrides %s', async (_what, _token, token, items) => {
+    @Injectable()
+    class Injections {
+      constructor(
+        @Inject('orders') readonly bare: ClientGrpc,
+        @InjectGrpcClient('orders') readonly client: ClientGrpc,
+        @InjectGrpcService('orders', 'Orders') readonly service: Resilient<OrdersClient>,
+      ) {}
+    }
     const orders = fakeGrpcService<OrdersClient>({
       get: ({ id }) => ({ id, requestId: '', item: 'fake', quantity: 1, sequence: '1' }),
     });
-    app = await createBuilder({ url: 'orders.invalid:1' })
-      .overrideProvider('orders')
+    app = await Test.createTestingModule({
+      imports: [ResilientGrpcModule.forFeature([{ ...contract, url: server.url }])],
+      providers: [Injections],
+    })
+      .overrideProvider(token)
       .useValue({ getService: () => orders })
       .compile();
-    const client = app.get<ClientGrpc>('orders');
-    const { item } = await firstValueFrom(client.getService<OrdersClient>('Orders').get({ id: '7' }));
-    expect(item).toBe('fake');
+    const { bare, client, service } = app.get(Injections);
+    const services = [bare, client].map((one) => one.getService<OrdersClient>('Orders'));
+    const responses = await Promise.all([...services, service].map((one) => firstValueFrom(one.get({ id: '7' }))));
+    expect(responses.map(({ item }) => item)).toEqual(items);
   });
 });

@@ -67,6 +67,7 @@ export {
   type NotRetriedReason,
   type ReachedServer,
 } from './errors/grpc-call-error.js';
+export type { FieldViolation } from './errors/field-violation.js';
 export type { StatusDetail } from './errors/status-details.js';
 export {
   GrpcConfigurationError,
@@ -75,12 +76,7 @@ export {
 } from './errors/grpc-configuration-error.js';
 export { GrpcToHttpExceptionFilter } from './nest/errors/grpc-to-http-exception.filter.js';
 export { GrpcToRpcExceptionFilter, type GrpcToRpcOptions } from './nest/errors/grpc-to-rpc-exception.filter.js';
-export {
-  GrpcHttpException,
-  toHttpException,
-  type GrpcHttpBody,
-  type HttpFieldViolation,
-} from './nest/errors/to-http-exception.js';
+export { GrpcHttpException, toHttpException, type GrpcHttpBody } from './nest/errors/to-http-exception.js';
 export { GrpcClients } from './nest/grpc-clients.js';
 export { getGrpcClientSettingsToken, getGrpcClientToken, getGrpcServiceToken } from './nest/grpc-tokens.js';
 export { InjectGrpcClient } from './nest/inject-grpc-client.decorator.js';
@@ -91,10 +87,11 @@ export type {
   ForFeatureExtras,
   GrpcClientAsyncOptions,
   GrpcClientOptions,
+  GrpcClientOptionsFactory,
   NestGrpcClientOptions,
-  OptionsFactory,
   ResilientGrpcModuleAsyncOptions,
   ResilientGrpcModuleOptions,
+  ResilientGrpcModuleOptionsFactory,
 } from './nest/module-options.js';
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
 export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker-policy.js';

@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { BehaviorSubject } from 'rxjs';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, expectTypeOf, it } from 'vitest';
 import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 import type { ObservableServer } from '../call/server-overload.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
@@ -324,5 +324,12 @@ it('sends a visitor the overload of each server with every update', () => {
     queued: 3,
     shed: 40,
   });
-  expect(feed.snapshot().servers).toEqual([{ address: '0.0.0.0:50051', overload }]);
+});
+
+it('contains only JSON values in the snapshot of an overloaded server', () => {
+  const overload = { since: new Date(5_000), queued: 3, shed: 40, limits: [] };
+  servers.add({ address: '0.0.0.0:50051', overload: () => overload });
+  const { servers: shown } = feed.snapshot();
+  expectTypeOf(shown[0]!.overload.since).toEqualTypeOf<string | undefined>();
+  expect(shown).toEqual([{ address: '0.0.0.0:50051', overload: { ...overload, since: '1970-01-01T00:00:05.000Z' } }]);
 });

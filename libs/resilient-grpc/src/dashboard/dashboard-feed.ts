@@ -1,6 +1,6 @@
 import { type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
 import { skip, type Subscription } from 'rxjs';
-import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
+import type { GrpcClientSnapshot, Serialized } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { ServerOverload } from '../call/server-overload.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
@@ -55,7 +55,8 @@ export interface Visitor {
 }
 
 /**
- * State of all clients and servers at one moment. Within a version, properties may be added, but none is removed or changes its meaning.
+ * State of all clients and servers at one moment, as the JSON of the page's snapshot contains it. Within a version, properties may be added,
+ * but none is removed or changes its meaning.
  */
 export interface DashboardSnapshot {
   readonly version: 1;
@@ -72,7 +73,7 @@ export interface DashboardSnapshot {
 export interface DashboardServer {
   /** Address on which the server listens, as configured. */
   readonly address: string;
-  readonly overload: ServerOverload;
+  readonly overload: Serialized<ServerOverload>;
 }
 
 /** Process that serves the page. Behind a load balancer, this process can differ from request to request. */
@@ -293,7 +294,10 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   private servers(): readonly DashboardServer[] {
-    return [...this.clients.servers].map((server) => ({ address: server.address, overload: server.overload() }));
+    return [...this.clients.servers].map((server) => {
+      const overload = server.overload();
+      return { address: server.address, overload: { ...overload, since: overload.since?.toISOString() } };
+    });
   }
 
   private whole({ openClient }: Visitor): string {

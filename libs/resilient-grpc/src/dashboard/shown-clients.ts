@@ -1,4 +1,5 @@
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import { clientKeys } from '../nest/client-keys.js';
 
 /** Maximum number of shown clients. If there are more, clients that are open in a page come first, then clients with problems. */
 export const MAX_SHOWN_CLIENTS = 50;
@@ -17,26 +18,11 @@ export function shownClients(
   readonly total: number;
   readonly shown: readonly ShownClient[];
 } {
-  const all = assignKeys([...clients]);
+  const all = [...clientKeys([...clients])].map(([client, key]) => ({ key, client }));
   if (all.length <= MAX_SHOWN_CLIENTS) return { total: all.length, shown: all };
   const groups: [ShownClient[], ShownClient[], ShownClient[]] = [[], [], []];
   for (const one of all) groups[openInPage.has(one.key) ? 0 : hasProblem(one.client) ? 1 : 2].push(one);
   return { total: all.length, shown: groups.flat().slice(0, MAX_SHOWN_CLIENTS) };
-}
-
-/** Assigns unique keys: the client's name, followed by a number for the second and later clients with the same name. */
-function assignKeys(clients: readonly ResilientGrpcClient[]): readonly ShownClient[] {
-  const taken = new Set(clients.map(({ name }) => name));
-  const numbers = new Map<string, number>();
-  return clients.map((client) => {
-    const { name } = client;
-    let number = (numbers.get(name) ?? 0) + 1;
-    const numbered = () => (number === 1 ? name : `${name} (${String(number)})`);
-    // A numbered key that is the name of another client belongs to that client.
-    while (number > 1 && taken.has(numbered())) number += 1;
-    numbers.set(name, number);
-    return { client, key: numbered() };
-  });
 }
 
 function hasProblem({ connectivity }: ResilientGrpcClient): boolean {

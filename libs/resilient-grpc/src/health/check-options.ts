@@ -5,7 +5,11 @@ import { requireOptions } from '../policy/options/option-problems.js';
 
 const nonEmpty = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));
 const name = v.optional(nonEmpty("a non-empty name such as 'orders'"));
-const names = v.optional(v.array(v.string('a client name'), "an array of client names such as ['orders']"));
+const clientName = v.custom<string | symbol>(
+  (value) => typeof value === 'string' || typeof value === 'symbol',
+  'a client name',
+);
+const names = v.optional(v.array(clientName, "an array of client names such as ['orders']"));
 
 const SCHEMAS = {
   'GrpcReadinessHealthIndicator.check': object(

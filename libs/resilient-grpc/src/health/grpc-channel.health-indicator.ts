@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import type { InternalGrpcClient } from '../client/create-client.js';
+import { clientKeys } from '../nest/client-keys.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { systemClock } from '../time/clock.js';
 import { channelHealth } from './channel-health.js';
@@ -9,7 +10,7 @@ import { healthResult } from './health-results.js';
 
 /** Options of `GrpcChannelHealthIndicator.check`. */
 export interface ChannelCheckOptions {
-  /** Name in the result. @defaultValue the client's name */
+  /** Name in the result. @defaultValue the client's name; for a symbol, its description */
   readonly key?: string | undefined;
   /** True if a client that is down is reported as down; if false, it is reported as degraded. @defaultValue true */
   readonly required?: boolean | undefined;
@@ -18,9 +19,9 @@ export interface ChannelCheckOptions {
 /** Selection of clients for `checkAll`. */
 export interface ChannelCheckAllOptions {
   /** Names of the clients to check. @defaultValue all */
-  readonly only?: readonly string[] | undefined;
+  readonly only?: readonly (string | symbol)[] | undefined;
   /** Names of the clients to skip. @defaultValue none */
-  readonly except?: readonly string[] | undefined;
+  readonly except?: readonly (string | symbol)[] | undefined;
 }
 
 /**
@@ -34,27 +35,34 @@ export class GrpcChannelHealthIndicator {
   constructor(@Inject(ClientRegistry) private readonly clients: ClientRegistry) {}
 
   /**
-   * Returns the health of one client.
+   * Returns the health of one client, under `key` or its name.
    *
    * @throws Error if no client has this name, GrpcConfigurationError if the options are invalid
    */
-  async check<const N extends string>(client: N, options: ChannelCheckOptions = {}): Promise<HealthIndicatorResult<N>> {
+  async check<const N extends string | symbol, const K extends string = N extends string ? N : string>(
+    client: N,
+    options: ChannelCheckOptions & { readonly key?: K | undefined } = {},
+  ): Promise<HealthIndicatorResult<K>> {
     assertOptions('GrpcChannelHealthIndicator.check', options);
-    return this.result(this.clients.get(client), options.key ?? client, options.required ?? true);
+    const inner = this.clients.get(client);
+    return this.result(inner, options.key ?? inner.name, options.required ?? true);
   }
 
   /**
-   * Returns the health of all or selected clients, each under its name.
+   * Returns the health of all or selected clients, each under its name. If clients have the same name, such as symbols with the same
+   * description, a number follows the name of the second and later ones, as in the dashboard: 'db (2)'.
    *
    * @throws Error if `only` or `except` contains an unknown name, GrpcConfigurationError if the options are invalid
    */
   async checkAll(options: ChannelCheckAllOptions = {}): Promise<HealthIndicatorResult> {
     assertOptions('GrpcChannelHealthIndicator.checkAll', options);
     const except = new Set((options.except ?? []).map((name) => this.clients.get(name)));
-    const selected = options.only?.map((name) => this.clients.get(name)) ?? [...this.clients];
+    const all = [...this.clients];
+    const keys = clientKeys(all);
+    const selected = options.only?.map((name) => this.clients.get(name)) ?? all;
     const results = selected
       .filter((client) => !except.has(client))
-      .map((client) => this.result(client, client.name, true));
+      .map((client) => this.result(client, keys.get(client) ?? client.name, true));
     return Object.assign({}, ...results) as HealthIndicatorResult;
   }
 

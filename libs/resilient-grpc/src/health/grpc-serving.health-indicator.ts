@@ -19,7 +19,7 @@ import { ServingWatch } from './serving-watch.js';
 
 /** Options of `GrpcServingHealthIndicator.check`. */
 export interface ServingCheckOptions {
-  /** Name in the result. @defaultValue the client's name */
+  /** Name in the result. @defaultValue the client's name; for a symbol, its description */
   readonly key?: string | undefined;
   /** Full name of the service to check, such as 'orders.v1.Orders'; '' checks the server as a whole. @defaultValue '' */
   readonly service?: string | undefined;
@@ -58,20 +58,24 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   constructor(@Inject(ClientRegistry) private readonly clients: ClientRegistry) {}
 
   /**
-   * Returns the health of one client's server.
+   * Returns the health of one client's server, under `key` or the client's name.
    *
    * @throws Error if no client has this name, GrpcConfigurationError if the options are invalid, or if `mode` is 'watch' and the client's
    * connections cannot be observed (`xds:`)
    */
-  async check<const N extends string>(client: N, options: ServingCheckOptions = {}): Promise<HealthIndicatorResult<N>> {
+  async check<const N extends string | symbol, const K extends string = N extends string ? N : string>(
+    client: N,
+    options: ServingCheckOptions & { readonly key?: K | undefined } = {},
+  ): Promise<HealthIndicatorResult<K>> {
     assertOptions('GrpcServingHealthIndicator.check', options);
     const service = options.service ?? DEFAULT_SERVING_CHECK.service;
     const timeoutMs = options.timeoutMs ?? DEFAULT_SERVING_CHECK.timeoutMs;
     const inner = this.clients.get(client);
+    const key: string = options.key ?? inner.name;
     const { endpointHealth } = inner;
     if (endpointHealth?.service === service) {
       const health = endpointsHealth(this.channel(inner), service, endpointHealth.endpoints);
-      return healthResult<string>(options.key ?? client, health);
+      return healthResult(key, health);
     }
     const isWatch = (options.mode ?? DEFAULT_SERVING_CHECK.mode) === 'watch';
     if (isWatch && !inner.observesConnections) throw notWatchable(inner);
@@ -88,7 +92,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
       answer === undefined || channel.status !== 'up'
         ? channel
         : servingHealth(channel, service, answer, inner.doctorCommand);
-    return healthResult<string>(options.key ?? client, health);
+    return healthResult(key, health);
   }
 
   /**

@@ -191,7 +191,7 @@ class ClientWriter {
     for (const property of client.getProperties()) {
       const name = Node.isSpreadAssignment(property) ? property.getText() : nameOf(property.getNameNode());
       if (name === 'useClass' || name === 'useExisting')
-        throw new ByHand(`has ${name}; implement createGrpcOptions() in its class, and write forFeatureAsync`);
+        throw new ByHand(`has ${name}; implement createGrpcClientOptions() in its class, and write forFeatureAsync`);
       if (name === 'extraProviders')
         throw new ByHand('has extraProviders; move them to a module in imports, and write forFeatureAsync');
       if (!known.includes(name)) throw new ByHand(`has ${name} next to its factory`);

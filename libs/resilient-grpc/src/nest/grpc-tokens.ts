@@ -6,7 +6,10 @@ import type { InjectionToken } from '@nestjs/common';
  */
 const SOURCE = '(from ResilientGrpcModule.forFeature([...]), shared by exports: [ResilientGrpcModule])';
 
-/** Returns the injection token of a client. */
+/**
+ * Returns the injection token of a client. The bare name of the client and the tokens of its services resolve to it, so that overriding it
+ * in a test overrides all of them. Overriding the bare name overrides only injections by that name.
+ */
 export function getGrpcClientToken(client: string | symbol): InjectionToken {
   // A symbol is unique; a plain string could be another provider's token.
   return typeof client === 'symbol' ? client : `gRPC client '${client}' ${SOURCE}`;

@@ -85,13 +85,16 @@ export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContrac
  * client's services can be injected.
  */
 export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract &
-  AsyncOptions<GrpcClientSettings>;
+  AsyncOptions<GrpcClientSettings, GrpcClientOptionsFactory>;
 
 /** Options of `forRootAsync`: the options of `forRoot` from a factory, a class, or an existing provider. */
-export type ResilientGrpcModuleAsyncOptions = AsyncOptions<ResilientGrpcModuleOptions>;
+export type ResilientGrpcModuleAsyncOptions = AsyncOptions<
+  ResilientGrpcModuleOptions,
+  ResilientGrpcModuleOptionsFactory
+>;
 
-/** Options from a factory, a class, or an existing provider. */
-export type AsyncOptions<T> = { readonly imports?: ModuleMetadata['imports'] } & (
+/** Options from a factory, a class, or an existing provider. `Factory` is the interface of the class and of the provider. */
+export type AsyncOptions<T, Factory> = { readonly imports?: ModuleMetadata['imports'] } & (
   | {
       readonly inject?: readonly (InjectionToken | OptionalFactoryDependency)[] | undefined;
       // As in Nest's own factories, TypeScript cannot infer the injected types.
@@ -101,22 +104,27 @@ export type AsyncOptions<T> = { readonly imports?: ModuleMetadata['imports'] } &
       readonly useExisting?: undefined;
     }
   | {
-      readonly useClass: Type<OptionsFactory<T>>;
+      readonly useClass: Type<Factory>;
       readonly useFactory?: undefined;
       readonly useExisting?: undefined;
       readonly inject?: undefined;
     }
   | {
-      readonly useExisting: Type<OptionsFactory<T>>;
+      readonly useExisting: Type<Factory>;
       readonly useFactory?: undefined;
       readonly useClass?: undefined;
       readonly inject?: undefined;
     }
 );
 
-/** Class that creates the options, for `useClass` and `useExisting`. */
-export interface OptionsFactory<T> {
-  createGrpcOptions(): T | Promise<T>;
+/** Creates the options of `forRootAsync`, for `useClass` and `useExisting`. */
+export interface ResilientGrpcModuleOptionsFactory {
+  createGrpcModuleOptions(): ResilientGrpcModuleOptions | Promise<ResilientGrpcModuleOptions>;
+}
+
+/** Creates the settings of a client of `forFeatureAsync`, for `useClass` and `useExisting`. */
+export interface GrpcClientOptionsFactory {
+  createGrpcClientOptions(): GrpcClientSettings | Promise<GrpcClientSettings>;
 }
 
 /** Options of `forFeature` and `forFeatureAsync` that apply to the module. */

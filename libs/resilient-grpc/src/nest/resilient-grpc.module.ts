@@ -18,6 +18,7 @@ import { defineClients, type ClientDefinition } from './client-definition.js';
 import { ClientRegistry } from './client-registry.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
 import {
+  clientLabel,
   getGrpcClientSettingsToken,
   getGrpcClientToken,
   getGrpcServiceToken,
@@ -74,7 +75,7 @@ export class ResilientGrpcModule {
     const problems = copied.ok ? asyncSourceProblems(copied.value, 'forRootAsync') : copied.problems;
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     const place = callSite();
-    const given = asyncSourceProviders(GIVEN_ROOT_OPTIONS, options);
+    const given = asyncSourceProviders(GIVEN_ROOT_OPTIONS, options, 'createGrpcModuleOptions', 'forRootAsync');
     return rootModule([...given, INBOUND_INTERCEPTOR], options.imports, place);
   }
 
@@ -103,7 +104,10 @@ export class ResilientGrpcModule {
    */
   static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
     const definitions = definitionsOf(clients, 'async', callSite());
-    const settings = clients.flatMap((one) => asyncSourceProviders(givenSettingsToken(one.name), one));
+    const settings = clients.flatMap((one) => {
+      const path = `clients.${clientLabel(one.name)}`;
+      return asyncSourceProviders(givenSettingsToken(one.name), one, 'createGrpcClientOptions', path);
+    });
     const imports = clients.flatMap((one) => one.imports ?? []);
     return featureModule(definitions, settings, imports, extras);
   }

@@ -15,7 +15,7 @@ import { GrpcServerHealth } from './health/serving-health.js';
 import { ResilientGrpcServer } from './resilient-grpc-server.js';
 import { resolveServerOptions } from './resolve-server-options.js';
 import { ServerLifecycle } from './server-lifecycle.js';
-import type { ResilientGrpcServerOptions } from './server-options.js';
+import type { ResilientGrpcServerOptions, ResilientGrpcServerOptionsFactory } from './server-options.js';
 
 const GIVEN_OPTIONS = Symbol('ResilientGrpcServerModule options');
 
@@ -38,10 +38,13 @@ export class ResilientGrpcServerModule {
    * Creates a server with options from a factory, a class, or an existing provider. Invalid options make startup fail.
    * @throws GrpcConfigurationError if the source of the options is missing, ambiguous, or invalid.
    */
-  static forRootAsync(options: AsyncOptions<ResilientGrpcServerOptions | GrpcOptions>): DynamicModule {
+  static forRootAsync(
+    options: AsyncOptions<ResilientGrpcServerOptions | GrpcOptions, ResilientGrpcServerOptionsFactory>,
+  ): DynamicModule {
     const problems = asyncSourceProblems(options, FOR_ROOT_ASYNC);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
-    return serverModule(asyncSourceProviders(GIVEN_OPTIONS, options), options.imports, FOR_ROOT_ASYNC);
+    const given = asyncSourceProviders(GIVEN_OPTIONS, options, 'createGrpcServerOptions', FOR_ROOT_ASYNC);
+    return serverModule(given, options.imports, FOR_ROOT_ASYNC);
   }
 }
 

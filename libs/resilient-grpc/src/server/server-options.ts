@@ -119,6 +119,12 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly loadReports?: boolean | undefined;
   };
 
+/** Creates the options of `forRootAsync`, for `useClass` and `useExisting`. */
+export interface ResilientGrpcServerOptionsFactory {
+  createGrpcServerOptions():
+    ResilientGrpcServerOptions | GrpcOptions | Promise<ResilientGrpcServerOptions | GrpcOptions>;
+}
+
 /** Default options. */
 export const DEFAULT_SERVER_OPTIONS = {
   onDrain: 'fail',

@@ -1,5 +1,6 @@
 import { Global, Inject, Module, type DynamicModule, type OnApplicationBootstrap, type Provider } from '@nestjs/common';
 import * as v from 'valibot';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { requireOptions } from '../policy/options/option-problems.js';
 import { flag, object } from '../policy/options/option-schemas.js';
 import { systemClock } from '../time/clock.js';
@@ -32,18 +33,44 @@ const optionsSchema = object(
   'an object such as { traces: false }',
 );
 
-const telemetryOf = (parts: TelemetryParts): Provider => ({
+/** Import of the module in an application. All clients and servers use its options, so there can be only one. */
+class TelemetryImport {
+  private first: string | undefined;
+
+  /** @throws GrpcConfigurationError if the module is imported in another form, too */
+  register(form: string): void {
+    if (this.first !== undefined) {
+      const message = `imported twice, as ${this.first} and as ${form}; keep one import, in the root module`;
+      throw new GrpcConfigurationError([{ path: 'ResilientGrpcTelemetryModule', message }]);
+    }
+    this.first = form;
+  }
+}
+
+/** Exists once per application, however often {@link ResilientGrpcTelemetryModule} is imported. */
+@Module({ providers: [TelemetryImport], exports: [TelemetryImport] })
+class TelemetryImportModule {}
+
+const telemetryOf = (parts: TelemetryParts, form: string): Provider => ({
   provide: GRPC_TELEMETRY,
-  useFactory: () => new OpenTelemetry(parts, systemClock),
+  inject: [TelemetryImport],
+  useFactory: (only: TelemetryImport) => {
+    only.register(form);
+    return new OpenTelemetry(parts, systemClock);
+  },
 });
 
 /**
  * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. An OpenTelemetry SDK exports them if
  * it is registered before the application is created. Without an SDK, nothing is recorded. Importing the class without {@link forRoot}
- * enables metrics and traces.
+ * enables metrics and traces. Global; a second import with another call of `forRoot`, or without it, makes startup fail.
  */
 @Global()
-@Module({ providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS)], exports: [GRPC_TELEMETRY] })
+@Module({
+  imports: [TelemetryImportModule],
+  providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS, 'the class without forRoot()')],
+  exports: [GRPC_TELEMETRY],
+})
 export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
   /** @internal Called by Nest. */
   constructor(@Inject(GRPC_TELEMETRY) private readonly telemetry: OpenTelemetry) {}
@@ -66,7 +93,7 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
     } = options;
     return {
       module: ResilientGrpcTelemetryModule,
-      providers: [telemetryOf({ metrics, traces, endpointMetrics })],
+      providers: [telemetryOf({ metrics, traces, endpointMetrics }, `forRoot(${JSON.stringify(options)})`)],
     };
   }
 }

@@ -1,7 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { errorMessage } from '../../errors/error-message.js';
-import type { Serialized } from '../../client/client-snapshot.js';
 import type { DashboardSnapshot } from '../../dashboard/dashboard-feed.js';
 import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import type { Finding } from '../check-result.js';
@@ -20,8 +19,7 @@ export interface Dashboard {
 
 /** A snapshot, or the finding that explains its absence. */
 export type SnapshotRead =
-  | { readonly ok: true; readonly snapshot: Serialized<DashboardSnapshot> }
-  | { readonly ok: false; readonly finding: Finding };
+  { readonly ok: true; readonly snapshot: DashboardSnapshot } | { readonly ok: false; readonly finding: Finding };
 
 /** Requests the snapshot of a dashboard. */
 export async function readSnapshot({ url, headers }: Dashboard): Promise<SnapshotRead> {
@@ -37,7 +35,8 @@ export async function readSnapshot({ url, headers }: Dashboard): Promise<Snapsho
   } catch (error) {
     return failed(`is unreachable: ${oneLine(causeOf(error))}`, UNREACHABLE);
   }
-  if (body === undefined) return failed(`sends more than ${String(MAX_BYTES)} bytes, the maximum of a snapshot`, WRONG_PATH);
+  if (body === undefined)
+    return failed(`sends more than ${String(MAX_BYTES)} bytes, the maximum of a snapshot`, WRONG_PATH);
   const { statusCode: status = 0 } = response;
   const { location, 'content-type': type = 'no content type' } = response.headers;
   if (status === 401 || status === 403) return failed(`requires credentials (${String(status)})`, CREDENTIALS);
@@ -55,7 +54,7 @@ export async function readSnapshot({ url, headers }: Dashboard): Promise<Snapsho
       'run the doctor from the same release as the application',
     );
   }
-  return { ok: true, snapshot: parsed as Serialized<DashboardSnapshot> };
+  return { ok: true, snapshot: parsed as DashboardSnapshot };
 }
 
 const UNREACHABLE = 'check the host and the port, and that the application is running';

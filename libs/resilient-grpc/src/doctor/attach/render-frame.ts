@@ -1,5 +1,5 @@
 import type { ConnectionSnapshot } from '../../call/connectivity.js';
-import type { GrpcClientSnapshot, Serialized } from '../../client/client-snapshot.js';
+import type { GrpcClientSnapshot } from '../../client/client-snapshot.js';
 import type { DashboardServer } from '../../dashboard/dashboard-feed.js';
 import { counted, duration, oneLine } from '../../telemetry/log/log-text.js';
 import { moment } from '../../time/clock.js';
@@ -13,7 +13,7 @@ export interface Frame {
   readonly at: number;
   readonly accepting: boolean;
   readonly clients: readonly ClientView[];
-  readonly servers: readonly Serialized<DashboardServer>[];
+  readonly servers: readonly DashboardServer[];
   /** Reason why the data is old, and the data's age in milliseconds; `undefined` if the data is current. */
   readonly lost?: { readonly message: string; readonly ageMs: number } | undefined;
 }
@@ -186,7 +186,7 @@ function noteOf({ ejected, health, weight }: ConnectionSnapshot, at: number): st
 }
 
 function serverTable(
-  servers: readonly Serialized<DashboardServer>[],
+  servers: readonly DashboardServer[],
   at: number,
   columns: number,
   paint: Paint,

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
 import { BAD_REQUEST, typeNameOf } from '../../errors/error-detail-types.js';
+import type { FieldViolation } from '../../errors/field-violation.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { defineLibraryError } from '../../errors/library-error.js';
 import type { StatusName } from '../../status/status-code.js';
@@ -47,12 +48,6 @@ const CLIENT_CLOSED_REQUEST = 'Client Closed Request';
 /** Message that Nest uses for unknown exceptions. */
 const INTERNAL = 'Internal server error';
 
-/** Problem with one field of the request. */
-export interface HttpFieldViolation {
-  readonly field: string;
-  readonly description: string;
-}
-
 /** Body of the HTTP response. */
 export interface GrpcHttpBody {
   readonly statusCode: number;
@@ -63,7 +58,7 @@ export interface GrpcHttpBody {
   /** Name of the gRPC status; HTTP 400, 409, and 500 each represent several gRPC statuses. */
   readonly code: StatusName;
   /** Violations from a `google.rpc.BadRequest` detail of INVALID_ARGUMENT. */
-  readonly fieldViolations?: readonly HttpFieldViolation[];
+  readonly fieldViolations?: readonly FieldViolation[];
 }
 
 /** HTTP exception for a failed call. Its `cause` is the GrpcCallError. */
@@ -124,11 +119,11 @@ function httpStatusText(statusCode: number): string {
 }
 
 /** Returns the `field` and `description` of each violation of a BadRequest detail. */
-function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly HttpFieldViolation[] {
+function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly FieldViolation[] {
   const detail = statusDetails.find(({ typeUrl }) => typeNameOf(typeUrl) === BAD_REQUEST)?.value;
   // A detail that could not be decoded is given as bytes.
   if (detail === undefined || detail instanceof Uint8Array) return [];
   // The cast is safe: a decoded detail has all text and repeated fields of its type.
-  const { fieldViolations } = detail as { readonly fieldViolations: readonly HttpFieldViolation[] };
+  const { fieldViolations } = detail as { readonly fieldViolations: readonly FieldViolation[] };
   return fieldViolations.map(({ field, description }) => ({ field, description }));
 }

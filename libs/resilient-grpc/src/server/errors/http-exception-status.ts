@@ -1,12 +1,13 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { HttpException } from '@nestjs/common';
 import { BAD_REQUEST } from '../../errors/error-detail-types.js';
+import type { FieldViolation } from '../../errors/field-violation.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ServerStatus } from './truncate-status.js';
 import { joinMessages, wellFormed } from './status-text.js';
-import { ValidationException, type FieldViolation } from './validation-exception.js';
+import { ValidationException } from './validation-exception.js';
 
 /**
  * Reverse of the table in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). If several codes

@@ -1,16 +1,10 @@
 import { BadRequestException, type ValidationError } from '@nestjs/common';
+import type { FieldViolation } from '../../errors/field-violation.js';
 import { defineLibraryError } from '../../errors/library-error.js';
 
 /** Maximum total length, in characters, of the messages in a response, as in Nest. */
 const MAX_MESSAGES_LENGTH = 1_000_000;
 const OMISSION_MESSAGE = 'Further validation errors were omitted';
-
-/** One validation error of a request. */
-export interface FieldViolation {
-  /** Path of the field, such as `items[0].quantity`; empty if unknown. */
-  readonly field: string;
-  readonly description: string;
-}
 
 /** Exception for a request that failed validation. HTTP responses have the same body as with Nest's ValidationPipe. */
 export class ValidationException extends BadRequestException {

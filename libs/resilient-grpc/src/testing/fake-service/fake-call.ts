@@ -30,12 +30,12 @@ export interface FakeCallRecord<Name = string, Request = unknown> {
 
 /** The names of the gRPC methods of `S`. */
 export type MethodName<S> = {
-  [K in keyof S]: S[K] extends (...args: never) => Observable<unknown> ? K : never;
+  [K in keyof S]: S[K] extends (...args: never) => Observable<unknown> | Promise<unknown> ? K : never;
 }[keyof S];
 
 /** The records of calls to `S`. Checking `method` narrows the type of `request`. */
 export type FakeCallRecords<S> = {
-  [K in MethodName<S>]: S[K] extends (request: infer Q, ...rest: infer _) => Observable<unknown>
+  [K in MethodName<S>]: S[K] extends (request: infer Q, ...rest: infer _) => Observable<unknown> | Promise<unknown>
     ? FakeCallRecord<K, Q extends Observable<infer M> ? readonly M[] : Q>
     : never;
 }[MethodName<S>];
@@ -45,7 +45,10 @@ export type FakeResponse<R> = R | Promise<R> | Observable<R> | AsyncIterable<R> 
 
 /** The handlers of a fake service, by the method names of `S`. */
 export type FakeHandlers<S> = {
-  readonly [K in MethodName<S>]?: S[K] extends (request: infer Q, ...rest: infer _) => Observable<infer R>
+  readonly [K in MethodName<S>]?: S[K] extends (
+    request: infer Q,
+    ...rest: infer _
+  ) => Observable<infer R> | Promise<infer R>
     ? (request: Q extends Observable<infer M> ? AsyncIterable<M> : Q, call: FakeCall) => FakeResponse<R>
     : never;
 };

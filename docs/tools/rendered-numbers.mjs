@@ -248,7 +248,12 @@ const NUMBERS = [
     OVERLOAD,
     'MAX_OVERLOAD_WAIT_MS',
   ],
-  ['an overload ends if no call is queued, and none has been refused or has expired for', ms, OVERLOAD, 'OVERLOAD_STAY_MS'],
+  [
+    'an overload ends if no call is queued, and none has been refused or has expired for',
+    ms,
+    OVERLOAD,
+    'OVERLOAD_STAY_MS',
+  ],
   ['streams ended per batch in a shutdown', plain, STREAM_BATCHES, 'STREAM_BATCH_SIZE'],
   ['interval between two batches', ms, STREAM_BATCHES, 'STREAM_BATCH_INTERVAL_MS'],
 ];

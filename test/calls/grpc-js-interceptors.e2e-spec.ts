@@ -139,61 +139,73 @@ describe('interceptor of grpc-js that changes messages in place', () => {
   const received = (server: ScriptedGrpcServer) =>
     server.calls().map(({ requests }) => requests.map((request) => (request as Echo).number));
 
-  it.each(EACH_METHOD)('applies in-place changes of an interceptor to the original messages of a %s call that is resent after a GOAWAY', async (method) => {
-    const { server, proxy, client } = await rejectedByGoaway(doubling);
-    await toList(callOf(client.getService<EchoService>('Echo'), method));
-    expect(proxy.counters).toMatchObject({ failed: 1, forwarded: 1 });
-    expect(received(server)).toEqual([doubled(method)]);
-  });
+  it.each(EACH_METHOD)(
+    'applies in-place changes of an interceptor to the original messages of a %s call that is resent after a GOAWAY',
+    async (method) => {
+      const { server, proxy, client } = await rejectedByGoaway(doubling);
+      await toList(callOf(client.getService<EchoService>('Echo'), method));
+      expect(proxy.counters).toMatchObject({ failed: 1, forwarded: 1 });
+      expect(received(server)).toEqual([doubled(method)]);
+    },
+  );
 
-  it.each(EACH_METHOD)('applies in-place changes of an interceptor to the original messages in each attempt of a retried %s call', async (method) => {
-    const { echo, server } = await scene({
-      methods: { [protoName(method)]: { idempotent: true } },
-      channelOptions: { interceptors: [doubling] },
-    });
-    server.script(protoName(method), async ({ requests, previousAttempts }) => {
-      await toList(requests);
-      return previousAttempts < 2 ? { status: 'UNAVAILABLE' } : { messages: [{}] };
-    });
-    await toList(callOf(echo, method));
-    expect(received(server)).toEqual([doubled(method), doubled(method), doubled(method)]);
-  });
-
-  it.each(EACH_METHOD)('lets an interceptor convert the original values in each attempt of a retried %s call', async (method) => {
-    const converting: Interceptor = (options, next) =>
-      new InterceptingCall(next(options), {
-        sendMessage: (message: { number: { value: number } | number }, send) => {
-          // Without the interceptor, the serializer sends 0 for an object.
-          if (typeof message.number === 'object') message.number = message.number.value;
-          send(message);
-        },
+  it.each(EACH_METHOD)(
+    'applies in-place changes of an interceptor to the original messages in each attempt of a retried %s call',
+    async (method) => {
+      const { echo, server } = await scene({
+        methods: { [protoName(method)]: { idempotent: true } },
+        channelOptions: { interceptors: [doubling] },
       });
-    const { echo, server, client } = await scene({
-      methods: { [protoName(method)]: { idempotent: true } },
-      channelOptions: { interceptors: [converting] },
-    });
-    await client.waitForReady();
-    server.script(protoName(method), async ({ requests, previousAttempts }) => {
-      await toList(requests);
-      return previousAttempts < 1 ? { status: 'UNAVAILABLE' } : { messages: [{}] };
-    });
-    const message = { number: { value: 7 } } as unknown as EchoRequest;
-    await toList(isSingle(method) ? echo[method as 'unary'](message) : echo[method as 'bidi']([message] as never));
-    expect(received(server)).toEqual([[7], [7]]);
-  });
+      server.script(protoName(method), async ({ requests, previousAttempts }) => {
+        await toList(requests);
+        return previousAttempts < 2 ? { status: 'UNAVAILABLE' } : { messages: [{}] };
+      });
+      await toList(callOf(echo, method));
+      expect(received(server)).toEqual([doubled(method), doubled(method), doubled(method)]);
+    },
+  );
 
-  it.each(['unary', 'serverStream'] as const)('applies in-place changes of an interceptor to the original messages in each attempt of a hedged %s call', async (method) => {
-    const hedgingPolicy = { maxAttempts: 3, hedgingDelay: '0.05s' } as const;
-    const { echo, server } = await scene({
-      serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
-      channelOptions: { interceptors: [doubling] },
-    });
-    server.script(protoName(method), ({ previousAttempts }) =>
-      previousAttempts < 2 ? { never: true } : { messages: [{}] },
-    );
-    await toList(callOf(echo, method));
-    expect(received(server)).toEqual([[2], [2], [2]]);
-  });
+  it.each(EACH_METHOD)(
+    'lets an interceptor convert the original values in each attempt of a retried %s call',
+    async (method) => {
+      const converting: Interceptor = (options, next) =>
+        new InterceptingCall(next(options), {
+          sendMessage: (message: { number: { value: number } | number }, send) => {
+            // Without the interceptor, the serializer sends 0 for an object.
+            if (typeof message.number === 'object') message.number = message.number.value;
+            send(message);
+          },
+        });
+      const { echo, server, client } = await scene({
+        methods: { [protoName(method)]: { idempotent: true } },
+        channelOptions: { interceptors: [converting] },
+      });
+      await client.waitForReady();
+      server.script(protoName(method), async ({ requests, previousAttempts }) => {
+        await toList(requests);
+        return previousAttempts < 1 ? { status: 'UNAVAILABLE' } : { messages: [{}] };
+      });
+      const message = { number: { value: 7 } } as unknown as EchoRequest;
+      await toList(isSingle(method) ? echo[method as 'unary'](message) : echo[method as 'bidi']([message] as never));
+      expect(received(server)).toEqual([[7], [7]]);
+    },
+  );
+
+  it.each(['unary', 'serverStream'] as const)(
+    'applies in-place changes of an interceptor to the original messages in each attempt of a hedged %s call',
+    async (method) => {
+      const hedgingPolicy = { maxAttempts: 3, hedgingDelay: '0.05s' } as const;
+      const { echo, server } = await scene({
+        serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
+        channelOptions: { interceptors: [doubling] },
+      });
+      server.script(protoName(method), ({ previousAttempts }) =>
+        previousAttempts < 2 ? { never: true } : { messages: [{}] },
+      );
+      await toList(callOf(echo, method));
+      expect(received(server)).toEqual([[2], [2], [2]]);
+    },
+  );
 });
 
 /** Forwards only the messages and the status of its call, as the retry example of gRFC L5 does for its second call. */
@@ -251,17 +263,20 @@ describe('response without headers from an interceptor of grpc-js', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it.each(['unary', 'serverStream'] as const)('delivers the response that an interceptor returns without headers for a hedged %s call', async (method) => {
-    const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '10s' } as const;
-    const { echo, server, client } = await scene({
-      serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
-      channelOptions: { interceptors: [caching] },
-    });
-    await client.waitForReady();
-    const headers: unknown[] = [];
-    const call = echo[method]({}, { onHeaders: (received) => headers.push(received.getMap()) });
-    expect(await lastValueFrom(call.pipe(toArray()))).toMatchObject([{ text: 'cached' }]);
-    expect(headers).toEqual([{}]);
-    expect(server.counts().calls).toBe(0);
-  });
+  it.each(['unary', 'serverStream'] as const)(
+    'delivers the response that an interceptor returns without headers for a hedged %s call',
+    async (method) => {
+      const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '10s' } as const;
+      const { echo, server, client } = await scene({
+        serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
+        channelOptions: { interceptors: [caching] },
+      });
+      await client.waitForReady();
+      const headers: unknown[] = [];
+      const call = echo[method]({}, { onHeaders: (received) => headers.push(received.getMap()) });
+      expect(await lastValueFrom(call.pipe(toArray()))).toMatchObject([{ text: 'cached' }]);
+      expect(headers).toEqual([{}]);
+      expect(server.counts().calls).toBe(0);
+    },
+  );
 });

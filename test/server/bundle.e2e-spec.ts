@@ -63,8 +63,15 @@ describe.each<[string, InputOptions]>([
       '{ "protoLoader": "my-loader" }',
       /Cannot find module 'my-loader'\); install the package \(for a bundled application, next to the bundle\)/,
     ],
-    ['reflection', '{ "reflection": true }', /run npm install @grpc\/reflection \(for a bundled application, next to the bundle\)/],
-  ])('names in the error the package that the option %s requires next to the bundle', async (_option, given, message) => {
-    await expect(run(given)).rejects.toThrow(message);
-  });
+    [
+      'reflection',
+      '{ "reflection": true }',
+      /run npm install @grpc\/reflection \(for a bundled application, next to the bundle\)/,
+    ],
+  ])(
+    'names in the error the package that the option %s requires next to the bundle',
+    async (_option, given, message) => {
+      await expect(run(given)).rejects.toThrow(message);
+    },
+  );
 });

@@ -94,17 +94,24 @@ it.each<[string, number, CallOptions, boolean]>([
     { parent: parentUntil(NOW), propagate_flags: propagate.CANCELLATION },
     true,
   ],
-])('starts a call with interceptors only before its own deadline and the propagated deadline of its parent: %s', async (_, deadline, options, isStarted) => {
-  let started = false;
-  const channelCall = { start: () => (started = true), startRead: () => undefined, cancelWithStatus: () => undefined };
-  const channel = { createCall: () => channelCall } as unknown as Channel;
-  const callbacks = { telemetry: undefined, onCreated: () => undefined, onUnreadable: () => undefined };
-  const interceptor: Interceptor = (given, next) => new InterceptingCall(next(given));
-  const clock = new VirtualClock(NOW);
-  const call = interceptedCall(channel, MEMORY_METHOD, deadline, options, [interceptor], callbacks, clock);
-  const codes: number[] = [];
-  call.start(new Metadata(), { onReceiveStatus: ({ code }) => void codes.push(code) });
-  await new Promise(setImmediate);
-  expect(started).toBe(isStarted);
-  expect(codes).toEqual(isStarted ? [] : [4]);
-});
+])(
+  'starts a call with interceptors only before its own deadline and the propagated deadline of its parent: %s',
+  async (_, deadline, options, isStarted) => {
+    let started = false;
+    const channelCall = {
+      start: () => (started = true),
+      startRead: () => undefined,
+      cancelWithStatus: () => undefined,
+    };
+    const channel = { createCall: () => channelCall } as unknown as Channel;
+    const callbacks = { telemetry: undefined, onCreated: () => undefined, onUnreadable: () => undefined };
+    const interceptor: Interceptor = (given, next) => new InterceptingCall(next(given));
+    const clock = new VirtualClock(NOW);
+    const call = interceptedCall(channel, MEMORY_METHOD, deadline, options, [interceptor], callbacks, clock);
+    const codes: number[] = [];
+    call.start(new Metadata(), { onReceiveStatus: ({ code }) => void codes.push(code) });
+    await new Promise(setImmediate);
+    expect(started).toBe(isStarted);
+    expect(codes).toEqual(isStarted ? [] : [4]);
+  },
+);

@@ -20,6 +20,7 @@ const NEST_11 = [
   'test/server/{errors,failing-handlers,health,lifecycle,options-from-elsewhere,inbound,wrong-options}.e2e-spec.ts',
   'test/server/{handlers,parity}/*.e2e-spec.ts',
   'test/inbound/{propagation,fastify,propagation-scope}.e2e-spec.ts',
+  'test/calls/caller-context.e2e-spec.ts',
   'test/logs/*.e2e-spec.ts',
   'test/errors/{express,fastify,rpc}.e2e-spec.ts',
   'test/dashboard/{express,fastify}.e2e-spec.ts',

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
@@ -132,6 +133,8 @@ class PreparedAttempt implements Attempt {
   /** Waits for a free stream, because other calls are using all streams. The call enforces its deadline during the wait. */
   private awaitStream(start: StartAttempt, request: AttemptRequest): void {
     const { transport, clock } = this.client;
+    // The end of another call frees the stream, in the async context of that call.
+    const asyncContext = new AsyncResource('ResilientGrpcAttempt');
     const waiter: Waiter = {
       waitForReady: undefined,
       deadline: request.deadline,
@@ -144,7 +147,9 @@ class PreparedAttempt implements Attempt {
         this.waiter = undefined;
         // The result of the call is reported for the wait before its interceptors, if there was one.
         transport.releasedCallEnded('cancelled', waiter);
-        this.begin(start, request);
+        asyncContext.runInAsyncScope(() => {
+          this.begin(start, request);
+        });
       },
       refuse: ({ details }) => {
         this.waiter = undefined;

@@ -145,6 +145,11 @@ export function verdictOf(end: AttemptEnd): Verdict {
   return isOverload ? { ...verdict, kind: 'overloaded' } : verdict;
 }
 
+/** Classifies an attempt that ended with OK but received no message. The status is the same as in grpc-js's own client. */
+export function noMessage(end: AttemptEnd): Verdict {
+  return { ...verdictOf(end), kind: 'protocol', code: StatusCode.UNIMPLEMENTED, details: 'No message received' };
+}
+
 function isRefusedByOverload({ code, metadata }: AttemptEnd): boolean {
   return code === StatusCode.RESOURCE_EXHAUSTED && metadata.get(OVERLOAD_KEY)[0] === OVERLOAD_VALUE;
 }

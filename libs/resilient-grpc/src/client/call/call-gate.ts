@@ -16,6 +16,8 @@ export interface CallGateCallbacks {
   readonly unsentBecause: string | undefined;
   /** Called when the call may send its next attempt. */
   admitted(): void;
+  /** Runs `work` in the context in which the call was made. A timer or a connection releases a call in another context. */
+  inContext<T>(work: () => T): T;
   /** Called when the call must not continue. */
   end(failure: CallFailure): void;
   /** Called when the call stops waiting for the channel. */
@@ -192,8 +194,11 @@ export class CallGate implements Waiter, PermitWaiter {
       this.permits += 1;
     }
     this.hadPermits = true;
-    if (this.context.client.transport.ready) this.callbacks.admitted();
-    else this.holdForChannel();
+    if (this.context.client.transport.ready) {
+      this.callbacks.inContext(() => {
+        this.callbacks.admitted();
+      });
+    } else this.holdForChannel();
   }
 
   permitted(): void {

@@ -100,6 +100,7 @@ it('does not hold a call for the channel if the call is ended while its permit p
   const gate = new CallGate(limited, prepared, {
     unsentBecause: undefined,
     admitted: () => void (admitted += 1),
+    inContext: (work) => work(),
     end: () => undefined,
     waited: () => undefined,
   });

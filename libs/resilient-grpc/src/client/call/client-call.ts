@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
@@ -19,7 +20,7 @@ import type { GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type StreamMembership } from '../streams/scoped-stream.js';
 import { overridesBounds } from '../settings/method-options.js';
 import type { UnreadStream } from '../streams/unread-streams.js';
-import { lostConnection, verdictOf, type CallFacts } from './attempt-history.js';
+import { lostConnection, noMessage, verdictOf, type CallFacts } from './attempt-history.js';
 import { callInterceptors } from './call-arguments.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import {
@@ -65,6 +66,8 @@ export class ClientCall
   private phase: Phase = 'held';
   private prepared = UNPREPARED;
   private readonly report: CallReport;
+  /** Async context of the caller. grpc-js reports the status OK in the context of the request that opened the connection. */
+  private asyncContext!: AsyncResource;
   private gate: CallGate | undefined;
   private requests: RequestPump | undefined;
   private place: CallPlace<this> | undefined;
@@ -126,6 +129,7 @@ export class ClientCall
     const { client } = this.context;
     const { registry } = client;
     const scope = this.part?.scope;
+    this.asyncContext = new AsyncResource('ResilientGrpcCall');
     if (registry.areStreamsEnding && registry.accepting !== 'closed' && this.onDrain === 'complete') {
       this.completeLater();
       return;
@@ -225,6 +229,10 @@ export class ClientCall
     else this.admitted();
   }
 
+  inContext<T>(work: () => T): T {
+    return this.asyncContext.runInAsyncScope(() => inCallerContext(this.report.origin, work));
+  }
+
   private get ownGate(): CallGate {
     return (this.gate ??= new CallGate(this.context, this.prepared, this));
   }
@@ -277,7 +285,8 @@ export class ClientCall
     const start = options === undefined && outgoing === undefined ? context.start : this.ownStages(outgoing);
     let attempt: Attempt;
     if (hedging !== undefined && mayRepeat && this.bufferedBytes !== NOT_BUFFERED) {
-      this.hedged = new HedgedAttempt(hedging, client, request, this, start, binding?.inRetryChain ?? false);
+      const startOne: StartAttempt = (one, listener) => this.inContext(() => start(one, listener));
+      this.hedged = new HedgedAttempt(hedging, client, request, this, startOne, binding?.inRetryChain ?? false);
       attempt = this.hedged;
     } else {
       attempt = start(request, this);
@@ -303,12 +312,7 @@ export class ClientCall
     const { client, attemptInterceptors } = context;
     const stages = options !== undefined && overridesBounds(options) ? context.startWithin(options) : context.start;
     if (outgoing === undefined || attemptInterceptors === undefined) return stages;
-    const prepared = withPreparation(stages, outgoing, attemptInterceptors, client, this);
-    const { origin } = this.report;
-    // Later attempts start in the async context of a timer or a connection.
-    return origin === undefined
-      ? prepared
-      : (request, listener) => inCallerContext(origin, () => prepared(request, listener));
+    return withPreparation(stages, outgoing, attemptInterceptors, client, this);
   }
 
   /** Counts a single request against the retry buffers, as grpc-js does. */
@@ -364,18 +368,13 @@ export class ClientCall
 
   onEnd(end: AttemptEnd): void {
     if (this.phase !== 'running') return;
-    if (end.code !== StatusCode.OK) {
-      this.attemptFailed(end, verdictOf(end));
-    } else if (this.method.responseStream || this.hasResult) {
-      this.succeeded(end);
-    } else {
-      // Same status as in grpc-js's own client.
-      const verdict = { kind: 'protocol', code: StatusCode.UNIMPLEMENTED, details: 'No message received' } as const;
-      this.attemptFailed(end, { ...verdictOf(end), ...verdict });
-    }
+    const isAnswer = end.code === StatusCode.OK && (this.method.responseStream || this.hasResult);
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- called with `this`; a closure would be created for each call
+    this.asyncContext.runInAsyncScope(isAnswer ? this.succeeded : this.attemptFailed, this, end);
   }
 
-  private attemptFailed(end: AttemptEnd, verdict: Verdict): void {
+  private attemptFailed(end: AttemptEnd): void {
+    const verdict = end.code === StatusCode.OK ? noMessage(end) : verdictOf(end);
     if (isCircuitOpenError(end.cause)) {
       this.cannotStart(end.cause);
       return;
@@ -529,8 +528,10 @@ export class ClientCall
     const stream = this.streamInterruptedBy(failure);
     if (stream === undefined) report.failed(failure, now);
     this.stop(isCancelled(failure) ? 'cancelled' : 'failed', isDeadline ? 'deadline' : undefined);
-    report.ended(error);
-    this.sink.error(error);
+    this.asyncContext.runInAsyncScope(() => {
+      report.ended(error);
+      this.sink.error(error);
+    });
     if (stream === undefined) return;
     // Counted last, because the sink determines whether the stream resumes.
     if (stream.isOver) report.failed(failure, now);

@@ -68,9 +68,9 @@ function all(echo: Service, method: MethodName): Promise<(readonly [string, Seen
 const contextsOf = (seen: Seen) => seen.map(([, context]) => context);
 const sorted = (contexts: readonly (string | undefined)[]) => [...contexts].sort();
 
-/** Opens the connection of `echo` in the context of another request. */
+/** Opens the connection of `echo` in the context of another request. The call is neither retried nor hedged. */
 async function warmUp(echo: Service): Promise<void> {
-  await seenBy('opener', echo, 'unary');
+  await seenBy('opener', echo, 'unsafeUnary');
 }
 
 /** Nest's own client, which is closed at the end of the test. */
@@ -218,7 +218,7 @@ describe('async context of a call', () => {
     'runs %s in the context of each caller if the calls wait during an outage',
     async (_, settings) => {
       const seen: Contexts = [];
-      const { echo, client, proxy } = await proxied(settings(seen));
+      const { echo, client, proxy } = await proxied({ outageGraceMs: 60_000, ...settings(seen) });
       await warmUp(echo);
       seen.length = 0;
       proxy.refuse();

@@ -207,6 +207,18 @@ describe.each<[name: string, kind: Kind]>([
     upstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
   });
 
+  it(`returns the status of an upstream whose RetryInfo exceeds the maximum of a Duration on ${name}`, async () => {
+    const { orders } = await serve(kind, [filter()]);
+    // The largest 64-bit integer, in seconds.
+    const value = Uint8Array.of(10, 10, 8, ...new Uint8Array(8).fill(255), 127);
+    const trailers = detailed('UNAVAILABLE', 'x', { details: [{ typeUrl: 'google.rpc.RetryInfo', value }] });
+    upstream.script('Get', { status: 'UNAVAILABLE', details: 'x', trailers });
+    upstream.script('Create', { status: 'UNAVAILABLE', details: 'x', trailers });
+    const failure = await failureOf(orders.get({ id: '7' }));
+    expect(failure.message).toBe('14 UNAVAILABLE: A call to another server failed: UNAVAILABLE');
+    expect(failure.retryAfterMs).toBeUndefined();
+  });
+
   it(`truncates a relayed status to the size limit of trailers on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['NOT_FOUND'] })]);
     const statusDetails = [

@@ -371,6 +371,18 @@ describe('resumed stream at shutdown', () => {
     await closing;
   });
 
+  it('resumes a stream, without a retry of its call, if the server requests a delay of more than 5 minutes', async () => {
+    server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 300_001 });
+    const app = await start();
+    const ends: unknown[] = [];
+    app.client.events$.subscribe((event) => {
+      if (event.type === 'attempt-end') ends.push([event.next, event.reason]);
+    });
+    follow(app);
+    await waitFor(() => ends.length === 1);
+    expect(ends).toEqual([['resume', 'pushback']]);
+  });
+
   it('fails a resumed stream that has onDrain: finish at the start of a drain if the retry of its call is due after the drain', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
     const app = await start();

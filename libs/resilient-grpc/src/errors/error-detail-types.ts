@@ -46,6 +46,8 @@ const SHAPES: Readonly<Record<string, Shape>> = {
 export const BAD_REQUEST = 'google.rpc.BadRequest';
 /** Type of the detail that contains the delay before a retry. */
 export const RETRY_INFO = 'google.rpc.RetryInfo';
+/** Maximum google.protobuf.Duration in milliseconds: about 10,000 years. */
+export const MAX_DURATION_MS = 315_576_000_000_000;
 
 /** True if `kind` is a repeated field. Needed because `Array.isArray` does not narrow readonly arrays. */
 export function isRepeated(kind: FieldKind): kind is readonly ['text' | Shape] {

@@ -167,6 +167,52 @@ describe('status details', () => {
     expect(makeError(trailers(['RetryInfo', { retryDelay: { seconds: -2 } }])).retryAfterMs).toBeUndefined();
     expect(makeError(trailers(['RetryInfo', {}])).retryAfterMs).toBeUndefined();
   });
+
+  it.each<[seconds: number, expected: number | undefined]>([
+    [315_576_000_000, 315_576_000_000_000],
+    [315_576_000_001, undefined],
+    [2 ** 53, undefined],
+  ])('ignores a RetryInfo above the maximum of a Duration: %d s', (seconds, expected) => {
+    expect(makeError(trailers(['RetryInfo', { retryDelay: { seconds } }])).retryAfterMs).toBe(expected);
+  });
+
+  it('decodes only RetryInfo when an error is created', () => {
+    const decoded = vi.spyOn(Object, 'defineProperty');
+    const error = makeError(
+      trailers(
+        ['ErrorInfo', { metadata: [{ key: 'zone', value: 'é' }] }],
+        ['RetryInfo', { retryDelay: { seconds: 2 } }],
+      ),
+    );
+    const entry = [expect.anything(), 'zone', expect.anything()];
+    expect(error.retryAfterMs).toBe(2_000);
+    expect(decoded).not.toHaveBeenCalledWith(...entry);
+    expect(error.statusDetails).toHaveLength(2);
+    expect(decoded).toHaveBeenCalledWith(...entry);
+    decoded.mockRestore();
+  });
+
+  it('keeps a detail as bytes if it has too many fields, and decodes the other details', () => {
+    const many = { fieldViolations: Array.from({ length: 23_000 }, () => ({})) };
+    const details: readonly [string, object][] = [
+      ['ErrorInfo', { reason: 'QUOTA' }],
+      ['BadRequest', many],
+      ['RetryInfo', { retryDelay: { seconds: 2 } }],
+    ];
+    const { statusDetails, retryAfterMs } = makeError(trailers(...details));
+    expect(retryAfterMs).toBe(2_000);
+    expect(statusDetails.map(({ typeUrl }) => typeUrl.split('.').at(-1))).toEqual(details.map(([type]) => type));
+    expect(statusDetails[0]?.value).toMatchObject({ reason: 'QUOTA' });
+    expect(statusDetails[1]?.value).toBeInstanceOf(Uint8Array);
+  });
+
+  it('reads at most 1,000 fields to find the details', () => {
+    const many = Array.from({ length: 400 }, (): [string, object] => ['ErrorInfo', { reason: 'QUOTA' }]);
+    const { statusDetails } = makeError(trailers(...many));
+    // The code and 400 details are fields of the status. Each detail has two more fields.
+    expect(statusDetails).toHaveLength(299);
+    expect(makeError(trailers(...Array.from({ length: 1_001 }, () => many[0]!))).statusDetails).toEqual([]);
+  });
 });
 
 describe('GrpcCallError', () => {

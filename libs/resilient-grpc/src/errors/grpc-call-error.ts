@@ -3,7 +3,7 @@ import { StatusCode, statusName, type StatusName } from '../status/status-code.j
 import type { AttemptRecord } from './attempt-record.js';
 import { defineLibraryError } from './library-error.js';
 import type { RetryRefusal } from './not-retried-reason.js';
-import { hasStatusDetails, retryDelayOf, statusDetailsOf, type StatusDetail } from './status-details.js';
+import { retryDelayOf, statusDetailsOf, type StatusDetail } from './status-details.js';
 
 /** Reason why a call failed, in addition to its status code. A minor version may add reasons; handle unknown ones by a default. */
 export type FailureReason =
@@ -118,8 +118,7 @@ export class GrpcCallError extends Error {
     this.attempts = failure.attempts;
     this.notRetriedBecause = failure.notRetriedBecause;
     Object.defineProperty(this, 'metadata', { value: failure.metadata, enumerable: false });
-    this.retryAfterMs =
-      failure.retryAfterMs ?? (hasStatusDetails(failure.metadata) ? retryDelayOf(this.statusDetails) : undefined);
+    this.retryAfterMs = failure.retryAfterMs ?? retryDelayOf(failure.metadata);
   }
 
   get codeName(): Exclude<StatusName, 'OK'> {
@@ -129,7 +128,7 @@ export class GrpcCallError extends Error {
 
   /**
    * Details of the google.rpc.Status that the server attached, in the server's order. Valid details with a standard google.rpc type
-   * are decoded once; all other details are bytes. `toJSON()` omits the details, because they come from the trailers.
+   * are decoded once, up to 5,000 fields in all; all other details are bytes. `toJSON()` omits the details, because they come from the trailers.
    */
   get statusDetails(): readonly StatusDetail[] {
     return (this.#details ??= statusDetailsOf(this.metadata));

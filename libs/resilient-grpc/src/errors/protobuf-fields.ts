@@ -4,6 +4,11 @@ export interface WireField {
   readonly value: bigint | number | Uint8Array;
 }
 
+/** Number of fields that may still be read. Limits the time that messages from a peer take. */
+export interface FieldBudget {
+  fields: number;
+}
+
 const VARINT = 0;
 const FIXED_64 = 1;
 const BYTES = 2;
@@ -11,9 +16,11 @@ const FIXED_32 = 5;
 
 /**
  * Returns the fields of an encoded protobuf message, in wire order (https://protobuf.dev/programming-guides/encoding/).
- * @throws Error if the bytes are not a valid message
+ *
+ * @param budget receives a debit for each field; by default, the number of fields is not limited
+ * @throws Error if the bytes are not a valid message, or if the budget is exhausted
  */
-export function readFields(bytes: Uint8Array): readonly WireField[] {
+export function readFields(bytes: Uint8Array, budget?: FieldBudget): readonly WireField[] {
   const fields: WireField[] = [];
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   let offset = 0;
@@ -46,6 +53,7 @@ export function readFields(bytes: Uint8Array): readonly WireField[] {
   }
 
   while (offset < bytes.length) {
+    if (budget !== undefined && --budget.fields < 0) throw new Error('the message has too many fields');
     const tag = integer();
     const number = tag >>> 3;
     if (number === 0) throw new Error('a field has no number');

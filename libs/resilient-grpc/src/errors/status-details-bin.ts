@@ -1,11 +1,9 @@
 import type { StatusCode } from '../status/status-code.js';
-import { isRepeated, shapeOf, typeNameOf, type FieldKind, type Shape } from './error-detail-types.js';
+import { isRepeated, MAX_DURATION_MS, shapeOf, typeNameOf, type FieldKind, type Shape } from './error-detail-types.js';
 import { writeField } from './protobuf-fields.js';
 import { ANY_FIELDS, STATUS_FIELDS, type StatusDetail } from './status-details.js';
 
 const TYPE_PREFIX = 'type.googleapis.com/';
-/** Maximum google.protobuf.Duration in seconds: about 10,000 years. */
-const MAX_DURATION_SECONDS = 315_576_000_000;
 const INT64_LIMIT = 2 ** 63;
 
 /**
@@ -96,7 +94,7 @@ function textField(number: number, text: string): Uint8Array {
 }
 
 function duration(value: unknown, path: string): Uint8Array {
-  if (typeof value !== 'number' || !(Math.abs(value) <= MAX_DURATION_SECONDS * 1_000)) {
+  if (typeof value !== 'number' || !(Math.abs(value) <= MAX_DURATION_MS)) {
     throw wrong(path, 'a duration in milliseconds', value);
   }
   const whole = Math.trunc(value / 1_000);

@@ -1,6 +1,14 @@
 import type { Metadata } from '@grpc/grpc-js';
-import { isRepeated, RETRY_INFO, shapeOf, typeNameOf, type FieldKind, type Shape } from './error-detail-types.js';
-import { readFields } from './protobuf-fields.js';
+import {
+  isRepeated,
+  MAX_DURATION_MS,
+  RETRY_INFO,
+  shapeOf,
+  typeNameOf,
+  type FieldKind,
+  type Shape,
+} from './error-detail-types.js';
+import { readFields, type FieldBudget } from './protobuf-fields.js';
 
 /** One detail that a server attached to an error. */
 export interface StatusDetail {
@@ -10,9 +18,15 @@ export interface StatusDetail {
   readonly typeUrl: string;
   /**
    * For a standard type of google.rpc, an object with the JSON field names; a duration is in milliseconds, and its name ends with `Ms`. For
-   * any other type or an invalid detail, the bytes.
+   * any other type, an invalid detail, or a detail beyond the limit of 5,000 decoded fields per error, the bytes.
    */
   readonly value: unknown;
+}
+
+/** A detail whose value is not decoded yet. */
+interface EncodedDetail {
+  readonly typeUrl: string;
+  readonly bytes: Uint8Array;
 }
 
 /** Name of the trailer that contains a `google.rpc.Status`. */
@@ -26,52 +40,71 @@ const MAP_ENTRY: Shape = { key: 'text', value: 'text' };
 /** Shape of `google.protobuf.Duration`. */
 const DURATION: Shape = { seconds: 'number', nanos: 'number' };
 
-/** True if the trailers contain details. */
-export function hasStatusDetails(trailers: Metadata): boolean {
-  return trailers.get(STATUS_DETAILS_KEY).length > 0;
-}
+/**
+ * Maximum number of fields that are read to find the details and a retry delay. Every failed call reads them, and 46 KB of empty fields
+ * would take 20 ms.
+ */
+const MAX_READ_FIELDS = 1_000;
+/** Maximum number of decoded fields in all details together. 28 KB of details with short texts have fewer. */
+const MAX_DECODED_FIELDS = 5_000;
 
 /**
  * Returns the details of the `google.rpc.Status` in the trailers (https://google.aip.dev/193). Unreadable parts stay bytes or are
  * omitted, because invalid details must not hide the error itself.
  */
 export function statusDetailsOf(trailers: Metadata): readonly StatusDetail[] {
-  const [encoded] = trailers.get(STATUS_DETAILS_KEY);
-  if (encoded === undefined || typeof encoded === 'string') return [];
-  return fieldsOf(encoded).flatMap(({ number, value }) =>
-    number === STATUS_FIELDS.details && value instanceof Uint8Array ? [detailOf(value)] : [],
-  );
+  const budget = { fields: MAX_DECODED_FIELDS };
+  return encodedDetailsOf(trailers).map((detail) => ({ typeUrl: detail.typeUrl, value: decodeDetail(detail, budget) }));
 }
 
 /**
- * Returns the retry delay of the first RetryInfo detail in milliseconds; `undefined` if there is no such detail, or if its delay is absent,
- * invalid, or negative.
+ * Returns the retry delay of the first RetryInfo detail in the trailers, in milliseconds; `undefined` if there is no such detail, or if its
+ * delay is absent, invalid, negative, or above the maximum of a Duration. Decodes no other detail.
  */
-export function retryDelayOf(details: readonly StatusDetail[]): number | undefined {
-  const info = details.find(({ typeUrl }) => typeNameOf(typeUrl) === RETRY_INFO)?.value;
+export function retryDelayOf(trailers: Metadata): number | undefined {
+  const encoded = encodedDetailsOf(trailers).find(({ typeUrl }) => typeNameOf(typeUrl) === RETRY_INFO);
+  const info = encoded === undefined ? undefined : decodeDetail(encoded, { fields: MAX_READ_FIELDS });
   const delay: unknown = typeof info === 'object' && info !== null ? Reflect.get(info, 'retryDelayMs') : undefined;
-  return typeof delay === 'number' && delay >= 0 ? delay : undefined;
+  return typeof delay === 'number' && delay >= 0 && delay <= MAX_DURATION_MS ? delay : undefined;
 }
 
-function detailOf(any: Uint8Array): StatusDetail {
+function encodedDetailsOf(trailers: Metadata): readonly EncodedDetail[] {
+  const [encoded] = trailers.get(STATUS_DETAILS_KEY);
+  if (encoded === undefined || typeof encoded === 'string') return [];
+  const budget = { fields: MAX_READ_FIELDS };
+  const details: EncodedDetail[] = [];
+  for (const { number, value } of fieldsOf(encoded, budget)) {
+    if (number !== STATUS_FIELDS.details || !(value instanceof Uint8Array)) continue;
+    const detail = readAny(value, budget);
+    if (budget.fields < 0) break;
+    details.push(detail);
+  }
+  return details;
+}
+
+function readAny(any: Uint8Array, budget: FieldBudget): EncodedDetail {
   let typeUrl = '';
   let bytes: Uint8Array = new Uint8Array();
-  for (const { number, value } of fieldsOf(any)) {
+  for (const { number, value } of fieldsOf(any, budget)) {
     if (!(value instanceof Uint8Array)) continue;
     if (number === ANY_FIELDS.typeUrl) typeUrl = readText(value);
     else if (number === ANY_FIELDS.value) bytes = value;
   }
+  return { typeUrl, bytes };
+}
+
+function decodeDetail({ typeUrl, bytes }: EncodedDetail, budget: FieldBudget): unknown {
   const shape = shapeOf(typeNameOf(typeUrl));
   try {
-    return { typeUrl, value: shape === undefined ? bytes : decodeMessage(shape, bytes) };
+    return shape === undefined ? bytes : decodeMessage(shape, bytes, budget);
   } catch {
-    return { typeUrl, value: bytes };
+    return bytes;
   }
 }
 
-function fieldsOf(bytes: Uint8Array): ReturnType<typeof readFields> {
+function fieldsOf(bytes: Uint8Array, budget: FieldBudget): ReturnType<typeof readFields> {
   try {
-    return readFields(bytes);
+    return readFields(bytes, budget);
   } catch {
     return [];
   }
@@ -80,16 +113,16 @@ function fieldsOf(bytes: Uint8Array): ReturnType<typeof readFields> {
 /**
  * Decodes a message into an object. Missing text, map, and repeated fields are set to empty values; other missing fields are omitted.
  * Ignores unknown fields, and fields whose wire type does not match their kind.
- * @throws Error if the bytes, or those of a nested message, are not a valid message
+ * @throws Error if the bytes, or those of a nested message, are not a valid message, or if the budget is exhausted
  */
-function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string, unknown>> {
+function decodeMessage(shape: Shape, bytes: Uint8Array, budget: FieldBudget): Readonly<Record<string, unknown>> {
   const message: Record<string, unknown> = {};
   const fields = Object.entries(shape);
   for (const [name, kind] of fields) {
     const empty = emptyOf(kind);
     if (empty !== undefined) message[name] = empty;
   }
-  for (const { number, value } of readFields(bytes)) {
+  for (const { number, value } of readFields(bytes, budget)) {
     const field = fields[number - 1];
     if (field === undefined) continue;
     const [name, kind] = field;
@@ -99,9 +132,9 @@ function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string,
       continue;
     } else if (isRepeated(kind)) {
       // Safe: emptyOf set an array.
-      (message[name] as unknown[]).push(decodeValue(kind[0], value));
+      (message[name] as unknown[]).push(decodeValue(kind[0], value, budget));
     } else if (kind === 'map') {
-      const { key, value: text } = decodeMessage(MAP_ENTRY, value);
+      const { key, value: text } = decodeMessage(MAP_ENTRY, value, budget);
       // Defines an own property even for '__proto__', on the object that emptyOf set.
       Object.defineProperty(message[name], String(key), {
         value: text,
@@ -110,7 +143,7 @@ function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string,
         writable: true,
       });
     } else if (kind !== 'number') {
-      message[name] = decodeValue(kind, value);
+      message[name] = decodeValue(kind, value, budget);
     }
   }
   return message;
@@ -122,10 +155,10 @@ function emptyOf(kind: FieldKind): unknown {
   return isRepeated(kind) ? [] : undefined;
 }
 
-function decodeValue(kind: 'text' | 'duration' | Shape, bytes: Uint8Array): unknown {
+function decodeValue(kind: 'text' | 'duration' | Shape, bytes: Uint8Array, budget: FieldBudget): unknown {
   if (kind === 'text') return readText(bytes);
-  if (kind !== 'duration') return decodeMessage(kind, bytes);
-  const { seconds = 0, nanos = 0 } = decodeMessage(DURATION, bytes);
+  if (kind !== 'duration') return decodeMessage(kind, bytes, budget);
+  const { seconds = 0, nanos = 0 } = decodeMessage(DURATION, bytes, budget);
   return Number(seconds) * 1_000 + Number(nanos) / 1_000_000;
 }
 

@@ -32,6 +32,12 @@ describe('connectFailureOf', () => {
     },
   );
 
+  it('replaces the marks of bidirectional text in an unknown connect failure', () => {
+    expect(connectFailureOf('Error: bad \u202ecert\u2066\u2069', 'orders').message).toBe(
+      'orders cannot be reached (bad  cert)',
+    );
+  });
+
   it('shows an unknown connect failure on one line, without credentials', () => {
     const failure = connectFailureOf('Error: cannot use dns://me:secret@ns/orders\r\nfor now\n', '10.0.0.7:50051');
     expect(failure).toEqual({

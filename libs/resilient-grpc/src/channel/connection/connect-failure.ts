@@ -1,3 +1,4 @@
+import { CONTROL_CHARACTERS } from '../../errors/control-characters.js';
 import { maskCredentials } from '../../errors/mask-credentials.js';
 import { connectFailureKind, type ConnectFailureFacts } from '../../policy/connect-failure/connect-failure-kind.js';
 import { CONNECT_FAILURES, type ConnectFailureKind } from '../../policy/connect-failure/connect-failures.js';
@@ -8,6 +9,7 @@ export interface ConnectFailure {
   readonly message: string;
 }
 
+const CONTROL_RUN = new RegExp(`${CONTROL_CHARACTERS.source}+`, 'g');
 /** Maximum length in characters of the part of a message that comes from a peer, from OpenSSL, or from grpc-js. */
 const MAX_DETAIL_LENGTH = 200;
 
@@ -80,5 +82,5 @@ function plainDetail(detail: string): string {
 
 /** Replaces control characters. OpenSSL ends its messages with a line break. */
 function plainText(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim();
+  return text.replace(CONTROL_RUN, ' ').trim();
 }

@@ -28,6 +28,8 @@ export interface CallFacts {
   readonly delivered: boolean;
   /** True if the call serves an inbound retry. */
   readonly inRetryChain: boolean;
+  /** True if the call is part of a stream that consists of several calls. */
+  readonly isPartOfStream: boolean;
 }
 
 /** Decision after a failed attempt. */
@@ -94,6 +96,7 @@ export class AttemptHistory {
       requestReplayable: facts.requestReplayable,
       delivered: facts.delivered,
       inRetryChain: facts.inRetryChain,
+      isPartOfStream: facts.isPartOfStream,
       remainingMs: remainingMs(facts.deadline, clock.epoch()),
       draining: registry.accepting === 'closed',
       drainMs: registry.drainUntil - clock.now(),

@@ -453,6 +453,7 @@ export class ClientCall
       requestReplayable: replayable,
       delivered: end.headersReceived && (this.method.responseStream || this.options?.onHeaders !== undefined),
       inRetryChain: this.prepared.binding?.inRetryChain ?? false,
+      isPartOfStream: this.part !== undefined,
     };
   }
 

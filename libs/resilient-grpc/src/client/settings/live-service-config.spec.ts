@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { BehaviorSubject, EMPTY, NEVER, Observable, Subject, of, throwError } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { FOR_TARGET, LocatedServiceConfig, UnreadableServiceConfig } from '../../channel/dns/dns-service-config.js';
-import type { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import type { ConfigurationProblem, GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { loadContract } from './contract.js';
@@ -252,6 +252,15 @@ describe('service config update', () => {
     expect(timeoutMs()).toBe(2_000);
     source.next(config('3s'));
     expect(timeoutMs()).toBe(3_000);
+  });
+
+  it('logs the problem of a service config update on one line', () => {
+    const source = new BehaviorSubject<unknown>(config('2s'));
+    const problems: ConfigurationProblem[] = [];
+    const { warnings } = live(source, { check: () => problems });
+    problems.push({ path: 'a', message: 'b\n\u001b[31mc' });
+    source.next(config('3s'));
+    expect(warnings.at(-1)).toBe('a: b\\u000a\\u001b[31mc; the current service config stays in effect');
   });
 
   it('logs a flood of invalid service config updates at most once a minute, with their number', () => {

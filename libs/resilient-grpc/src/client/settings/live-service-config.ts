@@ -40,6 +40,8 @@ export interface LiveServiceConfigInput {
   readonly warn: (message: string) => void;
 }
 
+/** Maximum length of a problem in a log line. Its path contains keys of the service config. */
+const MAX_PROBLEM_LENGTH = 1_000;
 /** Maximum time that startup waits for the first service config. */
 const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
 
@@ -258,5 +260,5 @@ function isDnsRecord(value: unknown): boolean {
 function summaryOf(problems: readonly ConfigurationProblem[]): string {
   const [first] = problems;
   const more = problems.length > 1 ? ` (${String(problemCount(problems) - 1)} more)` : '';
-  return first === undefined ? '' : `${first.path}: ${first.message}${more}`;
+  return first === undefined ? '' : `${oneLine(`${first.path}: ${first.message}`, MAX_PROBLEM_LENGTH)}${more}`;
 }

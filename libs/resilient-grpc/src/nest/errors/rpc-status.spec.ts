@@ -35,6 +35,12 @@ const makeMessage = (text: string): StatusDetail => ({
   value: { locale: 'en', message: text },
 });
 
+/** Creates a quota violation whose value is the largest 64-bit integer, which a number cannot represent. */
+const makeQuota = (bytes: Uint8Array): StatusDetail => ({
+  typeUrl: 'type.googleapis.com/google.rpc.QuotaFailure',
+  value: Uint8Array.of(10, 10, 56, ...bytes, 127),
+});
+
 describe('rpcStatusOf', () => {
   it.each([
     ['letters of 1 byte each', 'x', 2_048],
@@ -72,6 +78,15 @@ describe('rpcStatusOf', () => {
 
   it('replaces an unpaired surrogate, which cannot be sent, in a relayed status message', () => {
     expect(statusOf({ details: 'tea \ud83c, please' }).details).toBe('tea \ufffd, please');
+  });
+
+  it.each([
+    ['a delay that cannot be encoded', makeMetadata([]), 1e300],
+    ['a delay and a detail that cannot be encoded', makeMetadata([makeQuota(new Uint8Array(8).fill(255))]), 1e300],
+  ])('omits status details that cannot be encoded: %s', (_what, metadata, retryAfterMs) => {
+    const status = statusOf({ metadata, retryAfterMs });
+    expect(status).toMatchObject({ codeName: 'NOT_FOUND', isRelayed: true, retryAfterMs });
+    expect(status.metadata.getMap()).toEqual({});
   });
 
   it.each([

@@ -86,13 +86,15 @@ function statusBin(
   const again = retryAfterMs === undefined ? [] : [{ typeUrl: RETRY_INFO, value: { retryDelayMs: retryAfterMs } }];
   const encode = (all: readonly StatusDetail[]): Buffer | undefined =>
     all.length === 0 ? undefined : statusDetailsBin(StatusCode[codeName], details, all);
-  try {
-    const whole = encode([...relayed, ...again]);
-    if (whole === undefined || whole.length <= MAX_DETAILS_BYTES) return whole;
-  } catch {
-    // A relayed detail does not have the shape of its type and cannot be encoded.
+  for (const all of [[...relayed, ...again], again]) {
+    try {
+      const encoded = encode(all);
+      if (encoded === undefined || encoded.length <= MAX_DETAILS_BYTES) return encoded;
+    } catch {
+      // The upstream sent a detail or a delay that cannot be encoded. An error that a filter throws would end the process.
+    }
   }
-  return encode(again);
+  return undefined;
 }
 
 /** Returns the upstream's pushback trailer if its value is a single integer; gRPC defines no other value. */

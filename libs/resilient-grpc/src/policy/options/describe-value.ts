@@ -1,3 +1,4 @@
+import { escapeControls } from '../../errors/control-characters.js';
 import { maskAddress, maskCredentials } from '../../errors/mask-credentials.js';
 
 const MAX_VALUE_LENGTH = 60;
@@ -6,7 +7,7 @@ const MAX_KEY_LENGTH = 200;
 /** Describes `value` for a message: truncated, on one line. Objects show only their keys, because their values may be secrets. */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
-  if (typeof value === 'string') return JSON.stringify(maskAndTruncate(value));
+  if (typeof value === 'string') return quote(maskAndTruncate(value));
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value);
   if (typeof value === 'bigint') return `${String(value)}n`;
   if (typeof value === 'function') return 'a function';
@@ -18,7 +19,7 @@ export function describeValue(value: unknown): string {
   if (value instanceof Set) return 'a Set';
   if (value instanceof Date) return 'a Date';
   const keys = Object.keys(value).slice(0, MAX_VALUE_LENGTH).join(', ');
-  return keys === '' ? 'an empty object' : `an object with ${maskAndTruncate(keys)}`;
+  return keys === '' ? 'an empty object' : `an object with ${escapeControls(maskAndTruncate(keys))}`;
 }
 
 /** Describes data such as a cursor, an id, or a thrown value. Objects with contents are shown as JSON. */
@@ -29,7 +30,7 @@ export function describeData(value: unknown): string {
     // The type of JSON.stringify() hides that `toJSON` may return undefined.
     const json = JSON.stringify(value) as string | undefined;
     if (json === '{}') return 'an empty object';
-    if (json !== undefined) return truncate(maskCredentials(json));
+    if (json !== undefined) return escapeControls(truncate(maskCredentials(json)));
   } catch {
     // The value has a cycle, a bigint, or a getter that throws.
   }
@@ -50,6 +51,11 @@ export function truncate(text: string, maxLength = MAX_VALUE_LENGTH): string {
   return text.length > maxLength ? `${text.slice(0, maxLength)}…` : text;
 }
 
+/** Returns `text` as a JSON string in which all control characters are escaped. JSON.stringify() escapes only some of them. */
+function quote(text: string): string {
+  return escapeControls(JSON.stringify(text));
+}
+
 function maskAndTruncate(text: string): string {
   return text.length > MAX_VALUE_LENGTH ? `${maskAddress(text.slice(0, MAX_VALUE_LENGTH), true)}…` : maskAddress(text);
 }
@@ -63,7 +69,7 @@ export function problemMessage(expected: string, value: unknown, remedy?: string
 export function pathOf(path: string, key: string | number): string {
   if (typeof key === 'number') return `${path}[${String(key)}]`;
   if (key.length > MAX_KEY_LENGTH || !/^[A-Za-z_$][\w$-]*$/.test(key)) {
-    return `${path}[${JSON.stringify(truncate(key, MAX_KEY_LENGTH))}]`;
+    return `${path}[${quote(truncate(key, MAX_KEY_LENGTH))}]`;
   }
   return path === '' ? key : `${path}.${key}`;
 }

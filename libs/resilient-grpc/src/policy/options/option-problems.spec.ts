@@ -64,3 +64,42 @@ it('suggests the closest choice for a misspelled one', () => {
   expect(messageFor('random')).toEqual([`${expected}"random"`]);
   expect(messageFor(1)).toEqual([`${expected}1`]);
 });
+
+it('builds remedies only for the listed problems', () => {
+  let built = 0;
+  const suggest = () => {
+    built += 1;
+    return '"yes"';
+  };
+  const count = { getOwnPropertyDescriptor: () => void (built += 1) };
+  const schema = object(
+    {
+      answers: list(
+        converted('yes', () => undefined, suggest),
+        'a list',
+      ),
+    },
+    'an object',
+    new Proxy({}, count),
+  );
+  const answers = Array(1_000).fill('no');
+  expect(optionProblems(schema, { answers }, 'options')).toHaveLength(101);
+  expect(built).toBe(101);
+  built = 0;
+  const keys = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`anser${String(index)}`, 1]));
+  expect(optionProblems(schema, { answers: [], ...keys }, 'options')).toHaveLength(101);
+  expect(built).toBe(101);
+});
+
+it('parses options once more for all options that are null', () => {
+  let parsed = 0;
+  const counted = v.pipe(
+    v.unknown(),
+    rule(() => void (parsed += 1)),
+  );
+  const schema = object({ counted, all: list(v.string('a string'), 'a list') }, 'an object');
+  const problems = optionProblems(schema, { counted: 1, all: Array(200).fill(null) }, 'options');
+  expect(problems[100]).toMatchObject({ path: 'options.all[100]', unlisted: 100 });
+  expect(problems[0]).toEqual({ path: 'options.all[0]', message: 'expected a string, got null' });
+  expect(parsed).toBe(2);
+});

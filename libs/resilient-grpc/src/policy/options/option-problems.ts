@@ -5,7 +5,7 @@ import {
   type UnlistedProblems,
 } from '../../errors/grpc-configuration-error.js';
 import { describeSecret, describeValue, pathOf, problemMessage } from './describe-value.js';
-import { isObject, isUnknownKey } from './option-schemas.js';
+import { isObject, isUnknownKey, messageOf } from './option-schemas.js';
 import { numberRemedy } from './value-rules.js';
 
 /** Maximum number of listed problems. If there are more, an additional entry states how many are not listed. */
@@ -33,10 +33,17 @@ export function parseOptions<S extends v.GenericSchema>(
   const { success, output, issues = [] } = v.safeParse(schema, value);
   const found = [...issues.filter(isUnknownKey), ...issues.filter((issue) => !isUnknownKey(issue)), ...rules()];
   if (success && found.length === 0) return { ok: true, options: output };
-  const isOptional = (keys: readonly unknown[]) => accepts(schema, without(value, keys), keys);
-  const problems = found
-    .slice(0, MAX_PROBLEMS + 1)
-    .map((entry) => ('kind' in entry ? problemOf(entry, path, isOptional) : entry));
+  const listed = found.slice(0, MAX_PROBLEMS + 1);
+  let required: ReadonlySet<string> | undefined;
+  const isOptional = (keys: readonly unknown[]) => {
+    required ??= requiredNulls(
+      schema,
+      value,
+      listed.filter((entry) => 'kind' in entry),
+    );
+    return !required.has(keys.join());
+  };
+  const problems = listed.map((entry) => ('kind' in entry ? problemOf(entry, path, isOptional) : entry));
   const next = problems[MAX_PROBLEMS];
   if (next === undefined) return { ok: false, problems };
   const unlisted = found.length - MAX_PROBLEMS;
@@ -70,8 +77,8 @@ function problemOf(
   const keys = keysOf(issue);
   const path = keys.reduce<string>((before, key) => pathOf(before, keyOf(key)), root);
   // The message of a rule is complete.
-  if (issue.type === 'raw_check') return { path, message: issue.message };
-  const [expected = '', ...remedies] = issue.message.split('; ');
+  if (issue.type === 'raw_check') return { path, message: messageOf(issue) };
+  const [expected = '', ...remedies] = messageOf(issue).split('; ');
   const known = remedies.length > 0 ? remedies.join('; ') : remedyFor(issue.expected ?? '', issue.input);
   const remedy = known ?? (issue.input === null && isOptional(keys) ? 'omit it or write undefined' : undefined);
   const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
@@ -89,10 +96,15 @@ function keysOf({ path }: v.BaseIssue<unknown>): unknown[] {
   return path?.map(({ key }) => key) ?? [];
 }
 
-/** Returns true if `schema` finds no problem at `keys` of `value`. */
-function accepts(schema: v.GenericSchema, value: unknown, keys: readonly unknown[]): boolean {
-  const { issues = [] } = v.safeParse(schema, value);
-  return !issues.some((issue) => keys.join() === keysOf(issue).join());
+/** Parses `value` without those of its values that are null and have an issue. Returns the keys, joined, of all issues that it finds. */
+function requiredNulls(
+  schema: v.GenericSchema,
+  value: unknown,
+  issues: readonly v.BaseIssue<unknown>[],
+): ReadonlySet<string> {
+  const nulls = issues.filter(({ input }) => input === null);
+  const rest = nulls.reduce<unknown>((left, issue) => without(left, keysOf(issue)), value);
+  return new Set(v.safeParse(schema, rest).issues?.map((issue) => keysOf(issue).join()));
 }
 
 /** Returns a copy of `value` in which the value at `keys` is `undefined`. */

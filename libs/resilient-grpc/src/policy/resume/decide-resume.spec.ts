@@ -196,6 +196,21 @@ describe('resume backoff', () => {
     expect(decide(call)).toMatchObject({ delayMs });
   });
 
+  it.each<[string, Partial<StreamFailure>]>([
+    ['a RetryInfo', { retryAfterMs: 315_576_000_000_000 }],
+    ['a pushback', { pushback: { kind: 'delay', ms: 2 ** 31 - 1 } }],
+  ])('limits the delay of a resume that %s requests to 5 minutes', (_, change) => {
+    const call = ended({ failure: failure('server', 'UNAVAILABLE', change) });
+    expect(decide(call)).toMatchObject({ delayMs: 300_000 });
+  });
+
+  it.each([
+    ['a circuit breaker', failure('circuit-open', 'UNAVAILABLE', { retryAfterMs: 600_000 }), {}],
+    ['the backoff', LOST, { initialBackoffMs: 600_000, maxBackoffMs: 600_000 }],
+  ])('does not limit the delay of a resume that %s requires', (_, of, change) => {
+    expect(decide(ended({ failure: of }), INITIAL_RESUME_STATE, change)).toMatchObject({ delayMs: 600_000 });
+  });
+
   it('delays a resume by at least the retryAfterMs of the error after a long call with progress', () => {
     const call = { failure: { ...LOST, retryAfterMs: 700 }, progressed: true, livedMs: 60_000 };
     expect(decide(call)).toMatchObject({ delayMs: 700 });

@@ -1,7 +1,7 @@
 import type { Random } from '../../time/random.js';
 import { StatusCode } from '../../status/status-code.js';
 import { backoffMs } from '../retry/backoff.js';
-import { MAX_SERVER_FAILURES, MIN_LIFE_MS, type ResumePolicy } from './resume-policy.js';
+import { MAX_REQUESTED_DELAY_MS, MAX_SERVER_FAILURES, MIN_LIFE_MS, type ResumePolicy } from './resume-policy.js';
 import { failureKind, type FailureKind, type StreamFailure } from './stream-failure.js';
 
 /** Counters of a stream since its last progress or its last healthy call. */
@@ -98,11 +98,13 @@ export function decideResume(
   return resume(kind === 'lost' || kind === 'server' ? kind : 'requested', failed);
 }
 
-/** Returns the minimum wait that the server's pushback, a circuit breaker, or the channel requires. */
+/** Returns the minimum wait that the server, up to 5 minutes, a circuit breaker, or the channel requires. */
 function minWaitMs(failure: StreamFailure | undefined): number {
   if (failure === undefined) return 0;
-  const { pushback, retryAfterMs = 0 } = failure;
-  return Math.max(pushback.kind === 'delay' ? pushback.ms : 0, retryAfterMs);
+  const { reason, pushback, retryAfterMs = 0 } = failure;
+  // The delay of a circuit breaker comes from its own options.
+  if (reason === 'circuit-open') return retryAfterMs;
+  return Math.min(Math.max(pushback.kind === 'delay' ? pushback.ms : 0, retryAfterMs), MAX_REQUESTED_DELAY_MS);
 }
 
 // Protocol violations count, because a message that causes one causes it again when the stream resumes. UNAVAILABLE does not, because the

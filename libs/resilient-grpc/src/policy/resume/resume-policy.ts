@@ -16,6 +16,12 @@ export interface ResumePolicy extends Pick<RetryPolicy, 'initialBackoffMs' | 'ma
  */
 export const MIN_LIFE_MS = 1_000;
 
+/**
+ * Maximum delay in milliseconds that a server can request between two calls of a stream. A stream often has no deadline, so a single wrong
+ * status would otherwise silence it for days.
+ */
+export const MAX_REQUESTED_DELAY_MS = 300_000;
+
 /** Default policy of a resumable stream. */
 export const DEFAULT_RESUME_POLICY: ResumePolicy = {
   maxAttempts: Infinity,

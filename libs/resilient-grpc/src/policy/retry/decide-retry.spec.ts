@@ -334,6 +334,11 @@ describe('final attempt', () => {
       { verdict: verdict('server', { code: INVALID_ARGUMENT }), requestReplayable: false },
       'fatal-status',
     ],
+    [
+      'a call of a stream if the pushback exceeds 5 minutes',
+      { isPartOfStream: true, pushback: { kind: 'delay', ms: 300_001 } },
+      'pushback',
+    ],
     ['a lost call that serves a retry', { inRetryChain: true }, 'retry-chain'],
     [
       'a call that serves a retry and failed with a server status',

@@ -4,6 +4,7 @@ import { jitter, type Random } from '../../time/random.js';
 import { CREDENTIALS_FAILED } from '../evidence/grpc-js-texts.js';
 import type { LostConnection, Verdict } from '../evidence/verdict.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
+import { MAX_REQUESTED_DELAY_MS } from '../resume/resume-policy.js';
 import type { RetryBudget } from '../throttling/retry-budget.js';
 import { backoffMs } from './backoff.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from './retry-policy.js';
@@ -66,6 +67,8 @@ export interface RetryInput {
   readonly drainMs?: number;
   /** True if the call serves an inbound retry. An attempt that may have reached the server is then not retried. @defaultValue false */
   readonly inRetryChain?: boolean | undefined;
+  /** True if the call is part of a resumable stream. @defaultValue false */
+  readonly isPartOfStream?: boolean | undefined;
   /** True if the caller set `retry: false`. */
   readonly disabled: boolean;
   readonly budget: RetryBudget;
@@ -187,6 +190,9 @@ function decideFurtherAttempt(input: RetryInput, policy: RetryPolicy, because: R
   // The inbound caller is already retrying, and retries in several layers multiply.
   if (input.inRetryChain === true && verdict.reachedServer !== 'no') return stop('retry-chain');
   if (input.draining) return stop('draining');
+  // The stream limits the delay, and resumes with another call.
+  if (input.isPartOfStream === true && pushback.kind === 'delay' && pushback.ms > MAX_REQUESTED_DELAY_MS)
+    return stop('pushback');
   const delayMs = pushback.kind === 'delay' ? pushback.ms : ownDelayMs(input, policy);
   if (delayMs >= input.remainingMs) return stop('deadline');
   // The drain would cancel this retry, so the retry would only delay the shutdown.

@@ -1,3 +1,4 @@
+import { escapeControls } from '../../errors/control-characters.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { describeValue } from '../options/describe-value.js';
 
@@ -30,7 +31,7 @@ export function readDocument(
     try {
       document = JSON.parse(value);
     } catch (error) {
-      return failed(`expected ${expected} (${String(error)}), got ${describeValue(value)}`);
+      return failed(`expected ${expected} (${escapeControls(String(error))}), got ${describeValue(value)}`);
     }
   }
   const bound = exceededBound(document);

@@ -146,6 +146,19 @@ describe('valid service config', () => {
 });
 
 describe('invalid service config', () => {
+  it.each<[string, unknown]>([
+    ['the text', '\u001b[2J\n[Nest] forged \u009b\u202e'],
+    ['a key', { '\u001b[2J\n\u009b': 1 }],
+    ['a key of a value', { methodConfig: { '\u001b[2J\n\u009b': 1 } }],
+    ['a repeated name', { methodConfig: [{ name: Array(2).fill({ service: '\u001b[2J\n\u009b' }) }] }],
+  ])('escapes control characters in %s of a service config', (_, document) => {
+    const parsed = parseServiceConfig(document, 'serviceConfig');
+    expect(parsed.ok).toBe(false);
+    for (const { path, message } of parsed.ok ? [] : parsed.problems) {
+      expect(path + message).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
+    }
+  });
+
   it.each<[string, unknown, string]>([
     [
       'text that is not JSON',

@@ -1,3 +1,4 @@
+import { escapeControls } from '../../errors/control-characters.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { pathOf, truncate } from '../options/describe-value.js';
 import { parseOptions } from '../options/option-problems.js';
@@ -50,7 +51,7 @@ function repeatedNames(document: unknown, path: string): ConfigurationProblem[] 
       const key = scope.join('/');
       const here = pathOf(pathOf(pathOf(pathOf(path, 'methodConfig'), index), 'name'), position);
       const first = seen.get(key);
-      const scopeText = key === '/' ? 'all methods' : truncate(key);
+      const scopeText = key === '/' ? 'all methods' : escapeControls(truncate(key));
       if (first === undefined) seen.set(key, here);
       else
         problems.push({

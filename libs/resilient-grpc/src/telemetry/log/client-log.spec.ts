@@ -697,6 +697,15 @@ describe('events', () => {
     expect(kept).toEqual([]);
   });
 
+  it('truncates and escapes the remedy of a failed endpoint watch', () => {
+    const { kept, take } = make();
+    const remedy = `grant\n\u001b[31m${'x'.repeat(3_000)}`;
+    take({ type: 'endpoint-watch', change: 'failed', cause: 'cannot watch', remedy, addresses: 0 });
+    const escaped = /grant\\u000a\\u001b\[31mx{1900,2000}…$/;
+    expect(kept.at(-1)?.msg).toMatch(escaped);
+    expect(kept.at(-1)?.fields['remedy']).toMatch(escaped);
+  });
+
   it('escapes control characters and masks secrets in logged text from peers', () => {
     const { clock, calls, kept, take } = make();
     const evil = 'denied\u001b[31m\nFAKE LINE, authorization: Bearer hush-hush and {"token":"hush"}';

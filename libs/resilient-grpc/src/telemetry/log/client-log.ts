@@ -14,6 +14,9 @@ import { untestedVersionLine } from './untested-version-line.js';
 
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
+/** Maximum length of the remedy of a failed endpoint watch, which may be a command with a manifest. Its length depends on the API server. */
+const MAX_REMEDY_LENGTH = 2_000;
+
 /** The client being logged, with the state that its log lines need. */
 export interface LoggedClient {
   readonly name: string;
@@ -256,7 +259,8 @@ export class ClientLog {
       this.repeats.log(`${type} ${change}`, line);
       return;
     }
-    const { addresses, remedy } = event;
+    const { addresses } = event;
+    const remedy = event.remedy === undefined ? undefined : oneLine(event.remedy, MAX_REMEDY_LENGTH);
     const cause = oneLine(event.cause);
     const kept =
       addresses === 0 ? 'no endpoints are known' : `the client keeps its ${counted(addresses, 'address', 'addresses')}`;

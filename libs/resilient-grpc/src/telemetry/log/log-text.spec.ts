@@ -8,6 +8,12 @@ describe('oneLine', () => {
     );
   });
 
+  it('escapes the marks of bidirectional text in logged text', () => {
+    expect(oneLine('a\u061cb\u200ec\u200fd\u202ae\u202ef\u2066g\u2069')).toBe(
+      'a\\u061cb\\u200ec\\u200fd\\u202ae\\u202ef\\u2066g\\u2069',
+    );
+  });
+
   it('truncates logged text to 300 characters', () => {
     expect(oneLine('x'.repeat(300))).toBe('x'.repeat(300));
     expect(oneLine('x'.repeat(301))).toBe(`${'x'.repeat(300)}…`);

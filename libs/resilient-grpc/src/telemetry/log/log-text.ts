@@ -1,3 +1,4 @@
+import { escapeControls } from '../../errors/control-characters.js';
 import { maskSecrets } from './mask-secrets.js';
 
 const MAX_TEXT_LENGTH = 300;
@@ -10,17 +11,14 @@ const MAX_SCANNED_LENGTH = 2_000;
 const MAX_STACK_FRAMES = 20;
 
 /**
- * Makes text from a peer safe to log: truncates it, masks secrets, and escapes control characters, which could start a line or color a
- * terminal.
+ * Makes text from a peer safe to log: truncates it, masks secrets, and escapes control characters, which could start a line, color a
+ * terminal, or reorder the line.
  *
  * @param maxLength maximum number of characters before the ellipsis
  */
 export function oneLine(text: string, maxLength = MAX_TEXT_LENGTH): string {
   const isCut = text.length > MAX_SCANNED_LENGTH;
-  const escaped = maskSecrets(isCut ? text.slice(0, MAX_SCANNED_LENGTH) : text, isCut).replace(
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  const escaped = escapeControls(maskSecrets(isCut ? text.slice(0, MAX_SCANNED_LENGTH) : text, isCut));
   return isCut || escaped.length > maxLength ? `${escaped.slice(0, maxLength)}…` : escaped;
 }
 

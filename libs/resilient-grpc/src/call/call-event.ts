@@ -7,7 +7,10 @@ import type { ConnectivityState, EndpointSnapshot } from './connectivity.js';
 import type { UnsentField } from './unsent-field.js';
 import type { UntestedVersion } from './untested-version.js';
 
-/** Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). */
+/**
+ * Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). A GOAWAY code that is not in RFC 9113 is a
+ * number; the metric counts it as 'unknown'.
+ */
 export type ConnectionEnd =
   | `GOAWAY ${string}`
   | 'subchannel shutdown'

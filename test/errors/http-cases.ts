@@ -6,7 +6,7 @@ import {
   type INestApplication,
   type Provider,
 } from '@nestjs/common';
-import { APP_FILTER, type AbstractHttpAdapter } from '@nestjs/core';
+import { APP_FILTER, HttpAdapterHost, type AbstractHttpAdapter } from '@nestjs/core';
 import { GrpcToHttpExceptionFilter } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { GrpcException } from 'nestjs-resilient-grpc/server';
@@ -225,8 +225,18 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       );
     });
 
-    it('logs on shutdown how many lines about server faults were suppressed', async () => {
-      const other = await startGateway({ upstream: server.url, ...(adapter && { adapter }) });
+    it.each([
+      ['Nest creates the filter', {}],
+      [
+        'the application creates the filter',
+        {
+          providers: [],
+          prepare: (app: INestApplication) =>
+            app.useGlobalFilters(new GrpcToHttpExceptionFilter(app.get(HttpAdapterHost))),
+        },
+      ],
+    ])('logs on shutdown how many lines about server faults were suppressed if %s', async (_, parts) => {
+      const other = await startGateway({ upstream: server.url, ...(adapter && { adapter }), ...parts });
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       for (let i = 0; i < 3; i++) await other.get('promise/7');
       await other.close();

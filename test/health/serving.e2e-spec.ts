@@ -3,14 +3,28 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { HealthImplementation } from 'grpc-health-check';
 import { ChildServer, FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
+import { firstValueFrom, type Observable } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/http-response.js';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { serveOrders, startServers } from '../server/served-orders.js';
 import { ORDERS_PROTO, aboveDebug, certificate } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
-import { TEST_TIMEOUT_MS, channelOf, outcomeOf, servingOf, startApp, startScripted, statusOf } from './support.js';
+import {
+  HEALTH_PROTO,
+  TEST_TIMEOUT_MS,
+  channelOf,
+  outcomeOf,
+  servingOf,
+  startApp,
+  startScripted,
+  statusOf,
+} from './support.js';
+
+/** The health service as a contract of the application. */
+interface HealthService {
+  check(request: object): Observable<object>;
+}
 
 const ORDERS = 'orders.v1.Orders';
 const MODES = ['check', 'watch'] as const;
@@ -374,4 +388,31 @@ describe('invalid options of health indicators', () => {
       'GrpcReadinessHealthIndicator.check: expected an object such as { key: \'process\' }, got "me"',
     );
   });
+});
+
+it('reports a failed check neither in the log nor as an event, but reports a failed Check that the application calls', async ({
+  onTestFinished,
+}) => {
+  const server = await startScripted(onTestFinished, { 'Health/Check': { never: true } });
+  const protoPath = [ORDERS_PROTO, HEALTH_PROTO];
+  const app = await startApp(onTestFinished, { url: server.url, protoPath, package: ['orders.v1', 'grpc.health.v1'] });
+  const events: string[] = [];
+  app.client.events$.subscribe(({ type }) => events.push(type));
+  const warned = () => app.lines.filter(({ text }) => text.includes('/grpc.health.v1.Health/Check'));
+  const checking = servingOf(app);
+  await waitFor(() => server.counts('Health/Check').open === 1);
+  await server.stop('kill-connections');
+  await checking;
+  await server.restart();
+  await app.client.waitForReady();
+  expect(warned()).toEqual([]);
+  expect(events).not.toContain('attempt-end');
+
+  const health = app.client.getService<HealthService>('Health');
+  const calling = firstValueFrom(health.check({})).catch(() => undefined);
+  await waitFor(() => server.counts('Health/Check').open === 1);
+  await server.stop('kill-connections');
+  await calling;
+  expect(events).toContain('attempt-end');
+  expect(warned()).toMatchObject([{ level: 'warn' }]);
 });

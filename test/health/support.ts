@@ -7,7 +7,7 @@ import type { TestContext } from 'vitest';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
 /** The .proto file of grpc.health.v1 in the package grpc-health-check. */
-const HEALTH_PROTO = join(
+export const HEALTH_PROTO = join(
   dirname(createRequire(import.meta.url).resolve('grpc-health-check')),
   '../../proto/health/v1/health.proto',
 );

@@ -3,7 +3,13 @@ import { Metadata, experimental } from '@grpc/grpc-js';
 import { Test } from '@nestjs/testing';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import fc from 'fast-check';
-import { GrpcCallError, GrpcClients, ResilientGrpcModule, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import {
+  GrpcCallError,
+  GrpcClients,
+  ResilientGrpcModule,
+  type GrpcClientSettings,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
 import { ResilientGrpcDashboardModule } from 'nestjs-resilient-grpc/dashboard';
 import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
@@ -195,6 +201,56 @@ describe('secret', () => {
       expect(all).not.toContain(secret);
       expect(all).not.toContain(Buffer.from(secret).toString('base64'));
     }
+  });
+
+  it.each<[string, (secret: string) => Partial<GrpcClientSettings>, string]>([
+    [
+      'a metadata function',
+      (secret) => ({
+        metadata: () => {
+          const metadata = new Metadata();
+          metadata.set('authorization', `Bearer ${secret}\n`);
+          return metadata;
+        },
+      }),
+      'The call could not be prepared: Metadata string value "***" contains illegal characters',
+    ],
+    [
+      'an onAttempt hook',
+      (secret) => ({
+        interceptors: [{ onAttempt: ({ metadata }) => metadata.set('authorization', `Bearer ${secret}\n`) }],
+      }),
+      'The call could not be prepared: Metadata string value "***" contains illegal characters',
+    ],
+  ])('leaks no invalid metadata value that %s sets, except in the cause of the error', async (_, settings, details) => {
+    const { clients, server, written } = await startScene();
+    const secret = 'Zq0000000000000000000000';
+    const client = clients.create({
+      name: 'orders',
+      protoPath: ORDERS_PROTO,
+      url: server.url,
+      ...settings(secret),
+    });
+    const orders = client.getService<OrdersClient>('orders.v1.Orders');
+    const error = await firstValueFrom(orders.get({ id: '1' })).catch((thrown: unknown) => thrown as GrpcCallError);
+    expect(error).toMatchObject({ details, cause: { message: expect.stringContaining(secret) } });
+    expect((error as GrpcCallError).message).not.toContain(secret);
+    expect(client.snapshot().errors).toMatchObject([{ details }]);
+    expect(`${await written()}${inspect(client.snapshot(), { depth: 12 })}`).not.toContain(secret);
+  });
+
+  it('masks credentials in the details of an upstream in the snapshot and on the dashboard, but not in the error', async () => {
+    const { clients, server, written } = await startScene();
+    const details = 'postgres://app:hunter2@db refused Bearer Zqabc.def.ghi';
+    server.script('orders.v1.Orders/Get', { status: 'INTERNAL', details });
+    const client = clients.create({ name: 'orders', protoPath: ORDERS_PROTO, url: server.url });
+    const orders = client.getService<OrdersClient>('orders.v1.Orders');
+    const error = await firstValueFrom(orders.get({ id: '1' })).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ details });
+    expect(client.snapshot().errors).toMatchObject([{ details: 'postgres://***@db refused Bearer ***' }]);
+    const page = (await written()).split('\n').find((line) => line.startsWith('{"version"'));
+    expect(page).toContain('postgres://***@db');
+    expect(page).not.toMatch(/hunter2|Zqabc/);
   });
 
   it('leaks no secret from the target of a custom resolver into logs, snapshots, pages, metrics, spans, or errors', async () => {

@@ -19,7 +19,9 @@ describe('the alert rules', () => {
   it('validates the alert rules with promtool check and promtool test', ({ skip }) => {
     skip(...skipWithout('Prometheus'));
     expect(promtool('check', 'rules', RULES_FILE)).toContain(`SUCCESS: ${String(RULES.length)} rules found`);
-    expect(promtool('test', 'rules', 'test/operations/prometheus-rules.test.yml')).toContain('SUCCESS');
+    for (const tests of ['prometheus-rules', 'stream-leak-rules']) {
+      expect(promtool('test', 'rules', `test/operations/${tests}.test.yml`)).toContain('SUCCESS');
+    }
   });
 });
 

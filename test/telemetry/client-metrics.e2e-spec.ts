@@ -203,6 +203,7 @@ describe('gRPC metrics of a client', () => {
   it.each<[string, string]>([
     ['GOAWAY NO_ERROR', 'goaway 0'],
     ['GOAWAY ENHANCE_YOUR_CALM', 'goaway 11'],
+    ['unknown', 'goaway 100000'],
     ['connection reset', 'reset'],
     ['unknown', 'end'],
     ['subchannel shutdown', 'close'],

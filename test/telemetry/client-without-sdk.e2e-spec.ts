@@ -1,7 +1,13 @@
 import { Inject, Injectable, Module, type OnModuleInit } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { context, propagation, trace } from '@opentelemetry/api';
-import { ResilientGrpcModule, getGrpcClientToken, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { context, metrics, propagation, trace, type TracerProvider } from '@opentelemetry/api';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import {
+  ResilientGrpcModule,
+  getGrpcClientToken,
+  type GrpcClientSettings,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
 import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
@@ -25,6 +31,53 @@ function observersOf(client: ResilientGrpcClient) {
 }
 
 const NOTHING = { telemetry: undefined, everyCallWanted: false };
+
+/** Starts an application with the client 'echo'; `onInit` runs while the application starts. */
+async function startApp(
+  settings: Partial<GrpcClientSettings>,
+  onInit: (client: ResilientGrpcClient) => Promise<void> | void,
+) {
+  @Injectable()
+  class Sdk implements OnModuleInit {
+    constructor(@Inject(getGrpcClientToken('echo')) private readonly client: ResilientGrpcClient) {}
+    async onModuleInit(): Promise<void> {
+      await onInit(this.client);
+    }
+  }
+  @Module({
+    imports: [
+      ResilientGrpcTelemetryModule.forRoot(),
+      ResilientGrpcModule.forRoot({ drain: { timeoutMs: 300 } }),
+      ResilientGrpcModule.forFeature([{ name: 'echo', protoPath: ECHO_PROTO, ...settings }]),
+    ],
+    providers: [Sdk],
+  })
+  class AppModule {}
+  const log = new CapturedLog();
+  const app = await NestFactory.createApplicationContext(AppModule, { logger: log, abortOnError: false });
+  let closing: Promise<void> | undefined;
+  const close = () => (closing ??= app.close());
+  onTestFinished(close);
+  return { client: app.get<ResilientGrpcClient>(getGrpcClientToken('echo')), close, log };
+}
+
+/** Removes the meter provider; returns a function that registers it again. */
+function unregisterMeters(): () => void {
+  const provider = metrics.getMeterProvider();
+  metrics.disable();
+  return () => metrics.setGlobalMeterProvider(provider);
+}
+
+/** Removes the tracer provider and the propagator; returns a function that registers them again. */
+function unregisterTracers(): () => void {
+  const provider = (trace.getTracerProvider() as { getDelegate?: () => TracerProvider }).getDelegate!();
+  trace.disable();
+  propagation.disable();
+  return () => {
+    trace.setGlobalTracerProvider(provider);
+    propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+  };
+}
 
 describe('unobserved client', () => {
   it.each([
@@ -184,6 +237,92 @@ describe('OpenTelemetry SDK', () => {
     await waitFor(() => server.connections.open === 0);
     await waitFor(async () => (await sdk.telemetry!.count('grpc.subchannel.open_connections')) < 1);
     expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(0);
+  });
+
+  it('counts the start and the end of an outage that began before the SDK was registered', async () => {
+    const server = await startServer();
+    await server.stop('kill-connections');
+    const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
+    const { client, close } = await startApp(
+      { url: server.url, connection: 'warm', outageGraceMs: 60_000 },
+      async (pending) => {
+        await waitFor(() => pending.connectivity.outage !== undefined);
+        sdk.telemetry = collectTelemetry();
+      },
+    );
+    const counts = async () => [
+      await sdk.telemetry!.count('resilient_grpc.client.outages'),
+      (await sdk.telemetry!.recorded('resilient_grpc.client.outage.duration'))?.count ?? 0,
+    ];
+    expect(await counts()).toEqual([1, 0]);
+    await server.restart();
+    await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
+    await waitFor(() => client.connectivity.outage === undefined);
+    expect(await counts()).toEqual([1, 1]);
+    await server.stop('kill-connections');
+    await waitFor(() => client.connectivity.outage !== undefined);
+    expect(await counts()).toEqual([2, 1]);
+    await close();
+    expect(await counts()).toEqual([2, 2]);
+  });
+
+  it.each(['metrics', 'traces'] as const)(
+    'sends %s to a provider that a module registers while the application starts, if only the other provider was registered before',
+    async (late) => {
+      const telemetry = collectTelemetry();
+      const register = late === 'metrics' ? unregisterMeters() : unregisterTracers();
+      const server = await startServer();
+      server.script('ServerStream', { messages: [{ number: 1 }], never: true });
+      const { client, close, log } = await startApp({ url: server.url }, async (pending) => {
+        const echo = pending.getService<EchoService>('Echo');
+        // This stream begins before the provider is registered, and ends after that.
+        const reader = echo.serverStream({}).subscribe({ error: () => undefined });
+        onTestFinished(() => {
+          reader.unsubscribe();
+        });
+        await waitFor(() => server.calls('ServerStream').length === 1);
+        register();
+      });
+      await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
+      expect(await telemetry.count('grpc.client.attempt.started', { 'grpc.method': 'testing.v1.Echo/Unary' })).toBe(1);
+      expect(await telemetry.span('Sent.testing.v1.Echo.Unary')).toBeDefined();
+      expect(server.calls('Unary')[0]!.metadata.get('traceparent')).toHaveLength(1);
+      expect(await telemetry.count('grpc.subchannel.open_connections')).toBe(1);
+      await close();
+      expect(await telemetry.count('resilient_grpc.client.streams')).toBe(0);
+      expect(await telemetry.count('grpc.subchannel.disconnections')).toBe(1);
+      expect(log.lines.map(({ text }) => text).filter((text) => text.includes('OpenTelemetry'))).toEqual([]);
+    },
+  );
+
+  it.each([
+    [
+      'metrics',
+      'no OpenTelemetry meter provider is registered, so no metrics are collected; register one before the application is created, or set metrics: false',
+    ],
+    [
+      'traces',
+      'no OpenTelemetry tracer provider is registered, so no traces are collected; register one before the application is created, or set traces: false',
+    ],
+  ] as const)('logs at startup that only %s have no provider', async (missing, line) => {
+    collectTelemetry();
+    if (missing === 'metrics') unregisterMeters();
+    else unregisterTracers();
+    const { log } = await startApp({ url: (await startServer()).url }, () => undefined);
+    expect(log.lines.filter(({ text }) => text.includes('OpenTelemetry'))).toEqual([
+      { level: 'log', context: 'ResilientGrpc', text: line },
+    ]);
+  });
+
+  it('counts no outage of a client that closed before the application started, and does no telemetry work for the client', async () => {
+    const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
+    const { client } = await startApp({ url: '127.0.0.1:1', connection: 'warm' }, async (pending) => {
+      await waitFor(() => pending.connectivity.outage !== undefined);
+      await pending.close();
+      sdk.telemetry = collectTelemetry();
+    });
+    expect(await sdk.telemetry!.count('resilient_grpc.client.outages')).toBe(0);
+    expect(observersOf(client)).toEqual(NOTHING);
   });
 
   it('sends no telemetry to an SDK that is registered after the application has started', async () => {

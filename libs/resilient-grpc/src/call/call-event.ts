@@ -10,8 +10,8 @@ import type { UnsentField } from './unsent-field.js';
 import type { UntestedVersion } from './untested-version.js';
 
 /**
- * Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). A minor version may add reasons; handle
- * unknown ones by a default.
+ * Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). A GOAWAY code that is not in RFC 9113 is a
+ * number; the metric counts it as 'unknown'. A minor version may add reasons; handle unknown ones by a default.
  */
 export type ConnectionEnd =
   | `GOAWAY ${string}`

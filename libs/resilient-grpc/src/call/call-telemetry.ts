@@ -34,6 +34,8 @@ export interface ClientTelemetry {
 export interface ClientFigures {
   /** Number of connections, including idle ones and those of replaced channels. Each counts until it closes or receives GOAWAY. */
   readonly openConnections: number;
+  /** Duration of the current outage in milliseconds; absent without an outage and after the client is closed. */
+  readonly outageMs?: number | undefined;
   /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
   /** Waiting time of the oldest waiting call in milliseconds; 0 if no call is waiting. */

@@ -71,7 +71,7 @@ export class ManagedChannel implements CallTransport {
   readonly waiting: WaitingCalls;
   private readonly load: LoadBaseline;
   private readonly release: CallRelease;
-  private readonly outage: OutageWatch;
+  readonly outage: OutageWatch;
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
   /** Endpoints of new wire channels; `undefined` if they are neither ejected nor checked. */

@@ -205,7 +205,7 @@ export interface ErrorSnapshot {
   readonly path: string;
   readonly code: StatusName;
   readonly reason: FailureReason;
-  /** Details of the latest failure, truncated to 200 characters. */
+  /** Details of the latest failure, on one line, truncated to 200 characters. Recognizable secrets are replaced with '***'. */
   readonly details: string;
   readonly peer?: string;
   readonly count: number;

@@ -119,6 +119,7 @@ class GrpcClient implements ResilientGrpcClient {
   private drained: DrainReport | undefined;
   private closing: Promise<void> | undefined;
   private stopKeepingTraces: (() => void) | undefined;
+  private stopTelemetryEvents: (() => void) | undefined;
   private hasWarnedOfThrottle = false;
   private readonly services: Services;
   /** `undefined` in production. */
@@ -220,12 +221,16 @@ class GrpcClient implements ResilientGrpcClient {
     return isSecure(this.settings.channel.credentials.current);
   }
 
-  /** Reports the client's calls to `telemetry` from now on. Must be called at most once. */
   setTelemetry(telemetry: ClientTelemetry): void {
+    if (this.channel.isClosed) {
+      telemetry.close();
+      return;
+    }
     const { contexts } = telemetry;
-    if (contexts !== undefined) this.stopKeepingTraces = keepTraces(contexts);
+    if (contexts !== undefined) this.stopKeepingTraces ??= keepTraces(contexts);
     this.context.telemetry = telemetry;
-    this.hub.listen((event) => {
+    this.stopTelemetryEvents?.();
+    this.stopTelemetryEvents = this.hub.listen((event) => {
       telemetry.take(event);
     }, false);
   }
@@ -234,8 +239,10 @@ class GrpcClient implements ResilientGrpcClient {
   figures(): ClientFigures {
     const { channel, registry, runtime } = this;
     const now = this.dependencies.clock.now();
+    const outage = channel.isClosed ? undefined : channel.outage.current;
     return {
       openConnections: channel.openConnections,
+      outageMs: outage && now - outage.startedAt,
       waiting: channel.waiting.size,
       oldestWaitMs: channel.waiting.oldestMs(now),
       retryBudget: this.retryBudget,
@@ -301,12 +308,15 @@ class GrpcClient implements ResilientGrpcClient {
 
   /**
    * Returns a stub for a method outside the contract. The state of the client, such as its telemetry, is copied when the stub is created.
-   * Calls of the stub have no policy of their own and no concurrency limits. They are not part of the client's statistics, which count
-   * the application's calls, and a drain does not wait for them.
+   * Calls of the stub have no policy of their own and no concurrency limits. They are not part of the client's statistics and events, which
+   * describe the application's calls, and a drain does not wait for them.
    */
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
-    const { outside: registry, dependencies, settings } = this;
-    const client = { ...this.context, registry, statistics: new ClientStatistics(dependencies.clock) };
+    const { outside: registry, settings } = this;
+    const { clock } = this.dependencies;
+    // This hub has no listener: a failed health check must not appear in the log or in metrics as a call with a possible side effect.
+    const events = new EventHub({ client: settings.name }, () => clock.epoch());
+    const client = { ...this.context, registry, events, statistics: new ClientStatistics(clock) };
     const runtime = new MethodRuntime({ ...settings, maxConcurrentCalls: undefined }, client);
     const context = runtime.contextOf(method, plainPolicy(method));
     return methodStub(method, () => context, false);

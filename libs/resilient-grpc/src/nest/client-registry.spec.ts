@@ -252,6 +252,7 @@ describe('shutdown', () => {
       clock,
       signals: { testing, listensForSignals: () => listens },
       httpConnections: connections,
+      closeFailureLogs: () => undefined,
     });
     return { clock, hooks };
   };

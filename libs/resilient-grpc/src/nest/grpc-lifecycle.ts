@@ -28,6 +28,8 @@ export interface LifecycleDependencies {
   readonly signals: SignalHandling;
   /** Number of open connections to the application's HTTP server; `undefined` if there is no such server, or if the number is unknown. */
   readonly httpConnections: () => Promise<number | undefined>;
+  /** Closes the logs of exception filters. */
+  readonly closeFailureLogs: () => void;
 }
 
 /** Drain of a server in this process whose handlers call through the clients. */
@@ -106,7 +108,10 @@ export class GrpcLifecycle
   }
 
   onApplicationShutdown(): Promise<void> {
-    this.draining ??= this.drain().finally(() => this.registry.endGrpcJsLog());
+    this.draining ??= this.drain().finally(() => {
+      this.dependencies.closeFailureLogs();
+      this.registry.endGrpcJsLog();
+    });
     return this.draining;
   }
 

@@ -13,6 +13,7 @@ import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
 import { GrpcClients } from './grpc-clients.js';
+import { closeFailureLogs } from './errors/failure-log.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
 import { signalHandling } from './shutdown-hooks-check.js';
 import { HttpInboundCall, type HttpRequest, type HttpResponse } from './inbound/http-inbound-call.js';
@@ -48,6 +49,9 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
       useFactory: (registry: ClientRegistry, http: HttpAdapterHost | undefined) =>
         new GrpcLifecycle(registry, {
           httpConnections: () => httpConnections(http),
+          closeFailureLogs: () => {
+            closeFailureLogs(http);
+          },
           clock: systemClock,
           signals: signalHandling(),
         }),

@@ -1,5 +1,5 @@
 import type { Attributes } from '@opentelemetry/api';
-import type { GrpcClientEvent } from '../call/call-event.js';
+import type { ConnectionEnd, GrpcClientEvent } from '../call/call-event.js';
 import type { WaitEnd } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
@@ -96,9 +96,10 @@ export class ClientMetrics {
     // Two clients can share a target. The client name distinguishes their observed values.
     this.client = { 'resilient_grpc.client': client.name, ...this.target };
     this.connected = { ...this.target, 'grpc.security_level': client.isSecure ? 'privacy_and_integrity' : 'none' };
-    // Counts the connections that were already open when telemetry was set.
-    const { openConnections } = client.figures();
+    // Counts the connections that were already open, and the outage that had already begun, when telemetry was set.
+    const { openConnections, outageMs } = client.figures();
     if (openConnections > 0) instruments.openConnections.add(openConnections, this.connected);
+    if (outageMs !== undefined) this.outageBegan(clock.now() - outageMs);
     observed.add(this.client, client);
   }
 
@@ -142,10 +143,11 @@ export class ClientMetrics {
         this.connection(event);
         return;
       case 'outage-start':
-        instruments.outages.add(1, client);
-        this.outageStartedAt = this.clock.now();
+        this.outageBegan(this.clock.now());
         return;
       case 'outage-end':
+        // Alerts subtract the count of the durations from the outages, so an outage that is not counted has no duration.
+        if (this.outageStartedAt === undefined) return;
         this.outageStartedAt = undefined;
         instruments.outageDuration.record(event.durationMs / 1_000, client);
         return;
@@ -174,6 +176,11 @@ export class ClientMetrics {
     }
   }
 
+  private outageBegan(at: number): void {
+    this.instruments.outages.add(1, this.client);
+    this.outageStartedAt = at;
+  }
+
   /**
    * Counts a connection event. Excludes failures without an address: the name was not resolved, no endpoint is serving, or the connection
    * is not observed.
@@ -190,7 +197,7 @@ export class ClientMetrics {
         return;
       case 'ended':
       case 'closed':
-        instruments.disconnections.add(1, { ...target, 'grpc.disconnect_error': event.reason });
+        instruments.disconnections.add(1, { ...target, 'grpc.disconnect_error': disconnectError(event.reason) });
         instruments.openConnections.add(-1, connected);
     }
   }
@@ -229,4 +236,12 @@ export class ClientMetrics {
     }
     return found;
   }
+}
+
+/**
+ * Returns a value that gRFC A94 allows. A GOAWAY whose code is not in RFC 9113 counts as 'unknown', because the server selects the code,
+ * and each value creates a series.
+ */
+function disconnectError(reason: ConnectionEnd): ConnectionEnd {
+  return /^GOAWAY \d/.test(reason) ? 'unknown' : reason;
 }

@@ -20,8 +20,8 @@ export interface GrpcTelemetry {
    */
   forServer(traced: boolean): ServerTelemetry;
   /**
-   * Registers a client when it is created. The client receives its telemetry now, or after the application has started, or never if no
-   * OpenTelemetry SDK is registered.
+   * Registers a client when it is created. The client receives each enabled signal now, or after the application has started, or never if
+   * no OpenTelemetry SDK consumes the signal.
    */
   forClient(client: ObservableClient): void;
 }
@@ -33,7 +33,10 @@ export interface ObservableClient {
   readonly canonicalTarget: string;
   /** True if the client's connections are encrypted. */
   readonly isSecure: boolean;
-  /** Sets the object that receives the telemetry of the client's calls and events from now on, until the client closes. */
+  /**
+   * Sets the object that receives the telemetry of new calls and of events from now on, until the client closes. Replaces an earlier object,
+   * which still receives the telemetry of calls that have begun. If the client is closed, `telemetry` is closed immediately.
+   */
   setTelemetry(telemetry: ClientTelemetry): void;
   /** Returns the client's current gauge values. */
   figures(): ClientFigures;

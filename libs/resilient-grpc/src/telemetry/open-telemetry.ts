@@ -1,5 +1,4 @@
 import { createNoopMeter, metrics, propagation, trace, type Meter, type Tracer } from '@opentelemetry/api';
-import type { ClientTelemetry } from '../call/call-telemetry.js';
 import type { Clock } from '../time/clock.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 import { clientInstruments, type ClientInstruments } from './client-instruments.js';
@@ -23,18 +22,31 @@ export interface TelemetryParts {
   readonly endpointMetrics: boolean;
 }
 
+/** A signal of OpenTelemetry. */
+export type Signal = 'metrics' | 'traces';
+
+/** The consumers of a client's signals. */
+interface ClientSignals {
+  readonly metrics: ClientMetrics | undefined;
+  readonly tracer: Tracer | undefined;
+  /** True if a propagator is registered. */
+  readonly injects: boolean;
+}
+
+const NO_SIGNALS: ClientSignals = { metrics: undefined, tracer: undefined, injects: false };
+
 /**
  * Records metrics and traces through the OpenTelemetry API. A server uses the meter provider that is registered when the server starts to
  * listen; its spans go to the tracer provider, even if that is registered later. A client uses the providers that are registered when the
- * client is created. If no provider is registered then, the client uses those that are registered when the application has started.
+ * client is created. For each signal without a provider then, it uses the provider that is registered when the application has started.
  */
 export class OpenTelemetry implements GrpcTelemetry {
-  /** Clients created while no provider was registered. `undefined` after the application has started. */
-  private pendingClients: ObservableClient[] | undefined = [];
+  /** Clients created while a provider of an enabled signal was missing. `undefined` after the application has started. */
+  private pendingClients: { readonly client: ObservableClient; readonly known: ClientSignals }[] | undefined = [];
   private measured: { readonly instruments: ClientInstruments; readonly clients: ObservedClients } | undefined;
 
   constructor(
-    private readonly parts: TelemetryParts,
+    readonly parts: TelemetryParts,
     private readonly clock: Clock,
   ) {}
 
@@ -49,39 +61,47 @@ export class OpenTelemetry implements GrpcTelemetry {
   }
 
   forClient(client: ObservableClient): void {
-    const telemetry = catchSdkErrors('setting up client telemetry', () => this.clientTelemetry(client));
-    if (telemetry === undefined) this.pendingClients?.push(client);
-    else client.setTelemetry(telemetry);
+    this.observe(client, NO_SIGNALS);
   }
 
-  /** Sets the telemetry of pending clients. Called once, when the application has started; these clients ignore later providers. */
+  /** Adds the signals that pending clients lack. Called once, when the application has started; these clients ignore later providers. */
   started(): void {
     const { pendingClients = [] } = this;
     this.pendingClients = undefined;
-    for (const client of pendingClients) this.forClient(client);
+    for (const { client, known } of pendingClients) this.observe(client, known);
   }
 
-  /** True if metrics or traces are enabled but no SDK consumes them. */
-  get isIdle(): boolean {
-    const { metrics: measures, traces } = this.parts;
-    if (!measures && !traces) return false;
-    const isRegistered = (): boolean =>
-      (measures && registeredMeter() !== undefined) ||
-      (traces && (registeredTracer() !== undefined || propagation.fields().length > 0));
-    return catchSdkErrors('checking for a registered SDK', isRegistered) === false;
+  /** The enabled signals that no SDK consumes. */
+  get missing(): readonly Signal[] {
+    const { parts } = this;
+    const missing = (): Signal[] => {
+      const signals: Signal[] = [];
+      if (parts.metrics && registeredMeter() === undefined) signals.push('metrics');
+      if (parts.traces && registeredTracer() === undefined && propagation.fields().length === 0) signals.push('traces');
+      return signals;
+    };
+    return catchSdkErrors('checking for a registered SDK', missing) ?? [];
   }
 
-  /** Returns `undefined` if no SDK consumes the enabled signals, so that no data is built. */
-  private clientTelemetry(client: ObservableClient): ClientTelemetry | undefined {
-    const meter = this.parts.metrics ? registeredMeter() : undefined;
-    const tracer = this.parts.traces ? registeredTracer() : undefined;
-    const injects = this.parts.traces && propagation.fields().length > 0;
-    if (meter === undefined && tracer === undefined && !injects) return undefined;
-    return new OpenClientTelemetry(
-      meter === undefined ? undefined : this.clientMetrics(meter, client),
-      tracer === undefined && !injects ? undefined : new ClientTraces(tracer, injects),
-      this.clock,
-    );
+  /** Sets the telemetry of `client` if an SDK consumes a signal that is not in `known`. Without an SDK, no data is built. */
+  private observe(client: ObservableClient, known: ClientSignals): void {
+    const found = catchSdkErrors('setting up client telemetry', () => this.signalsOf(client, known)) ?? known;
+    const { metrics: measured, tracer, injects } = found;
+    if (measured !== known.metrics || tracer !== known.tracer || injects !== known.injects) {
+      const traces = tracer === undefined && !injects ? undefined : new ClientTraces(tracer, injects);
+      client.setTelemetry(new OpenClientTelemetry(measured, traces, this.clock));
+    }
+    const { metrics: measures, traces: traced } = this.parts;
+    const isComplete = (!measures || measured !== undefined) && (!traced || (tracer !== undefined && injects));
+    if (!isComplete) this.pendingClients?.push({ client, known: found });
+  }
+
+  private signalsOf(client: ObservableClient, known: ClientSignals): ClientSignals {
+    const { parts } = this;
+    const tracer = known.tracer ?? (parts.traces ? registeredTracer() : undefined);
+    const injects = known.injects || (parts.traces && propagation.fields().length > 0);
+    const meter = parts.metrics && known.metrics === undefined ? registeredMeter() : undefined;
+    return { tracer, injects, metrics: meter === undefined ? known.metrics : this.clientMetrics(meter, client) };
   }
 
   private clientMetrics(meter: Meter, client: ObservableClient): ClientMetrics {

@@ -28,6 +28,8 @@ export interface ResilientGrpcTelemetryOptions {
 /** Default options: metrics and traces are enabled. */
 const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true, endpointMetrics: false } as const;
 
+const PROVIDERS = { metrics: 'meter provider', traces: 'tracer provider' } as const;
+
 const optionsSchema = object(
   { metrics: v.optional(flag), traces: v.optional(flag), endpointMetrics: v.optional(flag) },
   'an object such as { traces: false }',
@@ -77,10 +79,14 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
 
   onApplicationBootstrap(): void {
     this.telemetry.started();
-    if (!this.telemetry.isIdle) return;
-    const text =
-      'no OpenTelemetry SDK is registered, so nothing is collected; register one before the application is created';
-    new LibraryLogger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk' }));
+    const { missing, parts } = this.telemetry;
+    if (missing.length === 0) return;
+    const [signal] = missing;
+    const isPartial = parts.metrics && parts.traces && missing.length === 1 && signal !== undefined;
+    const text = isPartial
+      ? `no OpenTelemetry ${PROVIDERS[signal]} is registered, so no ${signal} are collected; register one before the application is created, or set ${signal}: false`
+      : 'no OpenTelemetry SDK is registered, so nothing is collected; register one before the application is created';
+    new LibraryLogger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk', missing: missing.join(', ') }));
   }
 
   /** Enables the signals that `options` select. @throws GrpcConfigurationError if an option is unknown or not a boolean. */

@@ -17,6 +17,7 @@ import { HTTP_RESPONSE_REMEDY } from '../../policy/evidence/http-response.js';
 import { NOT_STARTED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
+import { maskSecrets } from '../../telemetry/log/mask-secrets.js';
 import type { MethodContext } from '../call-context.js';
 import { maxReach, type AttemptHistory } from './attempt-history.js';
 
@@ -165,26 +166,29 @@ export function isCancelled({ reason }: CallFailure): boolean {
   return reason === 'cancelled' || reason === 'inbound-cancelled';
 }
 
-/** Failure of a call whose attempt could not be started. */
+/**
+ * Failure of a call whose attempt could not be started. Its details contain no recognizable secrets, because errors of grpc-js quote
+ * invalid metadata values. The `cause` is unchanged.
+ */
 export function startFailure(error: unknown): CallFailure {
   if (isCircuitOpenError(error)) {
     const { code, message: details, retryAfterMs } = error;
     return { code, details, reason: 'circuit-open', retryAfterMs, cause: error };
   }
-  const details = `The call could not be started: ${errorMessage(error)}`;
+  const details = `The call could not be started: ${maskSecrets(errorMessage(error))}`;
   return { code: StatusCode.INTERNAL, details, reason: 'not-sent', notRetriedBecause: 'local', cause: error };
 }
 
 /**
  * Returns the failure of a call whose preparation threw `error`, for example in an interceptor or the metadata function. If the error has a
- * gRPC code that does not describe the request, the code is kept.
+ * gRPC code that does not describe the request, the code is kept. The details contain no recognizable secrets; the `cause` is unchanged.
  */
 export function preparationFailure(error: unknown): CallFailure {
   const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
   const what = isGrpcConfigurationError(error) ? describeProblems(error.problems) : errorMessage(error);
   return {
     code: isStatusCode(code) && !REQUEST_CODES.has(code) ? code : StatusCode.INTERNAL,
-    details: `The call could not be prepared: ${what}`,
+    details: `The call could not be prepared: ${maskSecrets(what)}`,
     reason: 'not-sent',
     notRetriedBecause: 'local',
     cause: error,

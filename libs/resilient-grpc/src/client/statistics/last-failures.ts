@@ -1,5 +1,5 @@
-import { truncate } from '../../policy/options/describe-value.js';
 import { statusName } from '../../status/status-code.js';
+import { oneLine } from '../../telemetry/log/log-text.js';
 import { moment } from '../../time/clock.js';
 import type { ErrorSnapshot } from '../client-snapshot.js';
 import type { CountedFailure } from './method-statistics.js';
@@ -43,7 +43,8 @@ export class LastFailures {
       path: latest.path,
       code: statusName(latest.code),
       reason: latest.reason,
-      details: truncate(latest.details, MAX_DETAILS_LENGTH),
+      // Details from an upstream can contain credentials, and visitors of the dashboard can read them.
+      details: oneLine(latest.details, MAX_DETAILS_LENGTH),
       ...(latest.peer === undefined ? {} : { peer: latest.peer }),
       count,
       firstAt: moment(firstAt).toISOString(),

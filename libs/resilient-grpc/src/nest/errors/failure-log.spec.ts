@@ -1,9 +1,10 @@
 import { Metadata } from '@grpc/grpc-js';
+import type { HttpAdapterHost } from '@nestjs/core';
 import { describe, expect, it } from 'vitest';
 import { GrpcCallError, type GrpcCallFailure } from '../../errors/grpc-call-error.js';
 import type { LogLine } from '../../telemetry/log/log-line.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { FailureLog } from './failure-log.js';
+import { FailureLog, closeFailureLogs } from './failure-log.js';
 import { toHttpException } from './to-http-exception.js';
 
 const makeFailure = (change: Partial<GrpcCallFailure> = {}) =>
@@ -176,4 +177,17 @@ describe('toHttpException', () => {
   it('requests no immediate retry during an outage, even if a connection attempt is running', () => {
     expect(toHttpException(makeFailure({ code: 14, reason: 'outage', retryAfterMs: 0 })).retryAfterSeconds).toBe(1);
   });
+});
+
+it('closes the logs of one application and those whose application is unknown, but not those of another', () => {
+  const [ended, other] = [{}, {}] as HttpAdapterHost[];
+  const written = [ended, other, undefined].map((host) => {
+    const { lines, log } = make();
+    for (let i = 0; i < 3; i++) log.log(makeFailure(), '500', true, host);
+    return { lines, log };
+  });
+  closeFailureLogs(ended);
+  expect(written.map(({ lines }) => lines.length)).toEqual([2, 1, 2]);
+  closeFailureLogs(other);
+  expect(written.map(({ lines }) => lines.length)).toEqual([2, 2, 2]);
 });

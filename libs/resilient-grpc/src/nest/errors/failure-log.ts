@@ -1,3 +1,4 @@
+import type { HttpAdapterHost } from '@nestjs/core';
 import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
 import { LogLine, type LogSink } from '../../telemetry/log/log-line.js';
@@ -28,6 +29,19 @@ const REASONS_LOGGED_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
 ]);
 
 /**
+ * Logs with entries since they were last closed, and the adapter hosts of their applications, if known. Nest calls no shutdown hooks of
+ * filters that were created with `new`.
+ */
+const openLogs = new Map<FailureLog, HttpAdapterHost | undefined>();
+
+/** Closes the logs of the application of `host`, and those whose application is unknown. */
+export function closeFailureLogs(host: HttpAdapterHost | undefined): void {
+  for (const [log, owner] of openLogs) {
+    if (owner === undefined || owner === host) log.close();
+  }
+}
+
+/**
  * Logs the failure details that a filter does not expose to the caller, because Nest logs unknown exceptions but not mapped exceptions.
  * Writes at most one line a minute for each of 20 combinations of method, code, and response, and one for all others.
  */
@@ -45,9 +59,9 @@ export class FailureLog {
 
   /**
    * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault of the upstream or of this
-   * process is logged as an error.
+   * process is logged as an error. `host` is the adapter host of the application, if known.
    */
-  log(error: GrpcCallError, answered: string, isFault: boolean): void {
+  log(error: GrpcCallError, answered: string, isFault: boolean, host?: HttpAdapterHost): void {
     const { client, path, peer, code, codeName, reason, reachedServer } = error;
     if (REASONS_LOGGED_ELSEWHERE.has(reason)) return;
     const details = oneLine(error.details);
@@ -67,11 +81,13 @@ export class FailureLog {
       `${client} ${where} ${failed}: ${status} (${reason}, reached the server: ${reachedServer}); the caller received ${answered}`,
       { client, event: 'call-failed', path, peer, code: codeName, details, reason, reachedServer, answered },
     );
+    openLogs.set(this, host);
     this.repeats.log(`${path} ${codeName} ${answered}`, line);
   }
 
   /** Writes the pending summaries, and clears the timers. */
   close(): void {
+    openLogs.delete(this);
     this.repeats.close();
   }
 }

@@ -44,7 +44,7 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     }
     const answer = toHttpException(error);
     const status = answer.getStatus();
-    if (!isForCaller(error)) this.log.log(error, String(status), status === 500);
+    if (!isForCaller(error)) this.log.log(error, String(status), status === 500, this.adapters);
     const response: unknown = host.getArgByIndex(1);
     const node = nodeResponseOf(response);
     // In Nest 11, Fastify's adapter reports headers as sent only after the whole response has been sent.

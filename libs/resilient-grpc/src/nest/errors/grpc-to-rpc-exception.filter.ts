@@ -76,7 +76,7 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
     }
     if (kind !== 'rpc' || error === undefined) return nestDefaultHandling(exception, host);
     const { codeName, isRelayed, isFault, details, retryAfterMs, metadata } = rpcStatusOf(error, this.relay);
-    if (!isRelayed) this.log.log(error, codeName, isFault);
+    if (!isRelayed) this.log.log(error, codeName, isFault, this.adapters);
     const status =
       serverCallOf(host.getArgs()) === undefined
         ? { status: 'error', code: codeName, message: details, ...(retryAfterMs !== undefined && { retryAfterMs }) }

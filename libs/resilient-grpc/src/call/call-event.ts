@@ -104,7 +104,7 @@ export type GrpcClientEvent = {
       /** Reason for `next`: a `RetryRefusal` if the attempt is not retried. */
       readonly reason: string;
     }
-  /** Calls have been waiting for a connection for 1.5 s, but no attempt to connect has failed, so there is no outage. */
+  /** Calls or `waitForReady()` have waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */
   | {
       readonly type: 'slow-connect';
       readonly cause: string;

@@ -2,7 +2,6 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import { ClientRegistry } from '../nest/client-registry.js';
-import { systemClock } from '../time/clock.js';
 import { channelHealth } from './channel-health.js';
 import { assertOptions } from './check-options.js';
 import { healthResult } from './health-results.js';
@@ -59,7 +58,7 @@ export class GrpcChannelHealthIndicator {
   }
 
   private result(client: InternalGrpcClient, key: string, required: boolean): HealthIndicatorResult {
-    const health = channelHealth(client, this.clients.accepting, systemClock.epoch());
+    const health = channelHealth(client, this.clients.accepting);
     return healthResult(key, health.status === 'down' && !required ? { ...health, status: 'degraded' } : health);
   }
 }

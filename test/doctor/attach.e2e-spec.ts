@@ -152,6 +152,67 @@ describe('attach without a terminal', () => {
     expect(stdout).toMatch(/^127\.0\.0\.1:\S+ +no +0 +0$/m);
   });
 
+  it('reports in a frame of attach that no retries are made only if the retry budget is used up', async () => {
+    const server = await startScriptedServer();
+    server.script('Get', { status: 'UNAVAILABLE' });
+    const retryThrottling = { maxTokens: 10, tokenRatio: 0.1 };
+    const { url, clients, orders } = await startDashboard({
+      clients: [
+        clientOf('orders', server.url),
+        { ...clientOf('stock', server.url), serviceConfig: { retryThrottling } },
+      ],
+    });
+    const use = async (name: string, isEnough: (tokens: number) => boolean) => {
+      while (!isEnough(clients.get(name).snapshot().retryBudget.tokens))
+        await firstValueFrom(orders(name).get({ id: '1' })).catch(() => undefined);
+      return clients.get(name).snapshot().retryBudget;
+    };
+    expect(await use('orders', (tokens) => tokens <= 5)).toMatchObject({ maxTokens: 10, allows: true });
+    expect((await attachOnce(`${url}/grpc`)).stdout).not.toContain('no retries');
+    expect(await use('stock', (tokens) => tokens <= 5)).toEqual({ tokens: 5, maxTokens: 10, allows: false });
+    await waitFor(async () => (await attachOnce(`${url}/grpc`)).stdout.includes('  no retries: 5.0 of 10 tokens left'));
+  });
+
+  it('escapes control characters in every text that a dashboard sends to attach', async () => {
+    const { url, clients } = await startDashboard({ clients: [clientOf('orders', '127.0.0.1:1')] });
+    const { version, accepting } = (await (await fetch(`${url}/grpc/snapshot`)).json()) as Record<string, unknown>;
+    const escape = '\u001b]0;title\u0007';
+    const connection = { address: `a${escape}`, state: `s${escape}`, health: `h${escape}`, since: escape, ended: 0 };
+    const ejected = { reason: `r${escape}`, until: escape };
+    const client = {
+      ...clients.get('orders').snapshot(),
+      target: escape,
+      waiting: escape,
+      connections: [
+        connection,
+        { ...connection, ejected },
+        { ...connection, streams: { open: escape, limit: escape } },
+      ],
+      outages: {
+        total: escape,
+        latest: [{ since: escape, durationMs: 1, waitedCalls: escape, failedCalls: escape, cause: escape }],
+      },
+    };
+    const server = {
+      address: escape,
+      overload: { limits: [{ running: escape, maxConcurrent: 1 }], queued: escape, shed: escape },
+    };
+    const at = new Date().toISOString();
+    const body = JSON.stringify({ version, at, accepting, clients: [client], servers: [server] });
+    const hostile = createServer((_request, response) => {
+      response.setHeader('content-type', 'application/json');
+      response.end(body);
+    }).listen(0, '127.0.0.1');
+    await once(hostile, 'listening');
+    onTestFinished(() => {
+      hostile.close();
+    });
+    const { stdout, stderr } = await attachOnce(`http://127.0.0.1:${(hostile.address() as AddressInfo).port}/grpc`);
+    expect(stdout).toContain('s\\u001b]0;title');
+    expect(stdout).toContain('h\\u001b]0;title');
+    expect(`${stdout}${stderr}`).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
+  });
+
   it('escapes control characters of client names in a frame of attach', async () => {
     const { url } = await startDashboard({ clients: [clientOf('or\u001b[31mders\n', '127.0.0.1:1')] });
     const { stdout } = await attachOnce(`${url}/grpc`);

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { experimental } from '@grpc/grpc-js';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
-import { captureLeaks, ChildServer, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, ChildServer, FaultProxy, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
@@ -244,6 +244,25 @@ describe('health of each endpoint', () => {
       expect(app.client.snapshot().outages.total).toBe(0);
     },
   );
+
+  it('keeps the serving indicator up while the channel reconnects without an outage', async () => {
+    const serving = { 'Health/Watch': { messages: [{ status: 'SERVING' }], never: true } };
+    const server = await startScripted(onTestFinished, serving);
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const app = await startApp(onTestFinished, { ...settingsFor([proxy]), connection: 'warm' });
+    // The response shows that the connection works, so its loss starts no outage.
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    // The proxy accepts the next connection, but no HTTP/2 handshake follows.
+    await proxy.staySilent();
+    proxy.resetAll();
+    await waitFor(() => app.client.connectivity.state === 'CONNECTING');
+    const entry = await servingOf(app, { service: ORDERS });
+    expect(app.client.connectivity).toMatchObject({ state: 'CONNECTING' });
+    expect(app.client.connectivity.outage).toBeUndefined();
+    expect(entry).toMatchObject({ state: 'CONNECTING', endpoints: { [proxy.url]: 'disconnected' } });
+    expect(statusOf(entry)).toBe('up');
+  });
 
   it('keeps the serving indicator up while at least half of the endpoints are serving', async () => {
     const servers = await startServers(3);

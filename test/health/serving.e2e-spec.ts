@@ -111,7 +111,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
     // grpc-js reads the page as a message whose length exceeds the limit.
     [200, 'text/html'],
   ] as const)(
-    'reports a remedy and the doctor command if a proxy responds to a health call with HTTP %i (content-type %s)',
+    'reports a remedy, but no doctor command, if a proxy responds to a health call with HTTP %i (content-type %s)',
     async ([status, type]) => {
       const server = await startHttp2Server((stream, _number, { ':path': path }) => {
         if (path === '/orders.v1.Orders/Get') {
@@ -124,11 +124,9 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
       const app = await startApp(onTestFinished, { url: server.url });
       await firstValueFrom(app.orders.get({ id: '1' }));
       const entry = await servingOf(app, { mode });
-      expect(entry).toMatchObject({
-        status: 'down',
-        remedy: HTTP_RESPONSE_REMEDY,
-        doctorCommand: `npx nestjs-resilient-grpc doctor ${server.url}`,
-      });
+      expect(entry).toMatchObject({ status: 'down', remedy: HTTP_RESPONSE_REMEDY });
+      // The command can contain paths of TLS files, and health routes are often public.
+      expect(entry).not.toHaveProperty('doctorCommand');
       // The error of a Watch does not contain the HTTP status 200.
       const answer = mode === 'watch' && status === 200 ? 'an HTTP response' : `HTTP status code ${status}`;
       const contentType = type === undefined ? 'without a content-type' : `with content-type ${type}`;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { shortLivedPeer } from '../support/peers.js';
@@ -278,4 +278,31 @@ describe('health of a channel to a proxy', () => {
     await app.serving.check(app.client.name);
     expect((await channelOf(app))['calls']).toMatchObject({ ended: 10, failed: 10 });
   });
+});
+
+// Not concurrent, because the tests replace the wall clock.
+describe('health of a channel after a change of the wall clock', () => {
+  it.each([
+    ['forward', 3_600_000],
+    ['back', -3_600_000],
+  ])(
+    'reports an outage as degraded while calls wait, and as down when they fail, if the wall clock is set %s',
+    async (_, stepMs) => {
+      const app = await startApp(onTestFinished, { url: '127.0.0.1:1', outageGraceMs: 2_000 });
+      const call = outcomeOf(app.orders.get({ id: '1' }));
+      await waitFor(() => app.client.connectivity.outage);
+      const now = Date.now.bind(Date);
+      vi.spyOn(Date, 'now').mockImplementation(() => now() + stepMs);
+      try {
+        const during = await channelOf(app);
+        // No await follows the check, so both describe one moment.
+        const waiting = app.client.snapshot().waiting;
+        expect([statusOf(during), waiting]).toEqual(waiting === 1 ? ['degraded', 1] : ['down', 0]);
+        await call;
+        expect(statusOf(await channelOf(app))).toBe('down');
+      } finally {
+        vi.restoreAllMocks();
+      }
+    },
+  );
 });

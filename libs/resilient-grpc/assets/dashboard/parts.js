@@ -155,9 +155,10 @@ export class Meter {
     this.element = el('div', { class: 'meter', title: note }, el('span', { text: label }), this.meter, this.text);
   }
 
-  show({ tokens, maxTokens }) {
+  show({ tokens, maxTokens, allows }) {
     this.meter.max = maxTokens;
-    this.meter.low = maxTokens / 2;
+    // The meter has the color of a warning only if the tokens do not suffice.
+    this.meter.low = allows === false ? maxTokens : 0;
     this.meter.optimum = maxTokens;
     this.meter.value = tokens;
     setText(this.text, `${Math.floor(tokens * 10) / 10} of ${maxTokens}`);

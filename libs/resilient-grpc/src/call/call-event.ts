@@ -127,7 +127,7 @@ export type GrpcClientEvent = {
       readonly next: 'none' | 'retry' | 'resume';
       readonly reason: AttemptEndReason;
     }
-  /** Calls have been waiting for a connection for 1.5 s, but no attempt to connect has failed, so there is no outage. */
+  /** Calls or `waitForReady()` have waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */
   | {
       readonly type: 'slow-connect';
       readonly cause: string;

@@ -27,7 +27,7 @@ import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
 import { StreamWait } from './outage/stream-wait.js';
-import { WaitingCalls } from './outage/waiting-calls.js';
+import { isCall, WaitingCalls } from './outage/waiting-calls.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
 import { CONNECTION_CALL_SEAM } from './quirks/client-seams.js';
 import { experimental } from './quirks/experimental.js';
@@ -92,7 +92,7 @@ export class ManagedChannel implements CallTransport {
   private state: ConnectivityState = 'IDLE';
   private since: number;
   /** Time at which the channel lost its connection or began to connect, in monotonic milliseconds. */
-  private unreachableSince = 0;
+  unreachableSince = 0;
   private readonly diagnosis: ConnectDiagnosis;
   private lastClosedImmediately = false;
   /** Number of consecutive connection attempts that timed out. */
@@ -128,8 +128,8 @@ export class ManagedChannel implements CallTransport {
     const usable = (): boolean => this.isConnected;
     const hasFreeStream = (): boolean => this.current.hasFreeStream;
     const current = (): WireChannel => this.current;
-    const size = (): number => waiting.size;
-    const streamWait = new StreamWait({ clock, events, maxConnectionsPerEndpoint, current, waiting: size });
+    const calls = (): number => waiting.calls;
+    const streamWait = new StreamWait({ clock, events, maxConnectionsPerEndpoint, current, waiting: calls });
     this.release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs });
     const connecting = (): string | undefined => this.connecting;
     this.outage = new OutageWatch(
@@ -176,8 +176,8 @@ export class ManagedChannel implements CallTransport {
       connections:
         endpoints === undefined ? known : known.map((one) => ({ ...one, ...endpoints.describe(one.address) })),
       outages: { total: outage.total, latest: [...outage.past] },
-      waiting: waiting.size,
-      waitingForStream: this.release.awaitsStream ? waiting.size : 0,
+      waiting: waiting.calls,
+      waitingForStream: this.release.awaitsStream ? waiting.calls : 0,
       oldestWaitMs: waiting.oldestMs(this.dependencies.clock.now()),
       replaced: replaced + suspicion.replacedByOthers,
       resolution: addresses.describe(current.nextLookupAt),
@@ -261,9 +261,9 @@ export class ManagedChannel implements CallTransport {
     const refusal = this.refusalFor(waiter);
     if (refusal === undefined) {
       this.waiting.push(waiter);
-      this.outage.callQueued(this.isConnected);
+      this.outage.callQueued(waiter, this.isConnected);
     } else {
-      this.outage.callsFailed(1);
+      this.outage.callsFailed(isCall(waiter) ? 1 : 0);
       this.dependencies.clock.defer(() => {
         waiter.refuse(refusal);
       });
@@ -275,7 +275,7 @@ export class ManagedChannel implements CallTransport {
 
   dequeue(waiter: Waiter): void {
     if (!this.waiting.remove(waiter)) return;
-    this.outage.callAbandoned();
+    if (isCall(waiter)) this.outage.callAbandoned();
     if (this.release.awaitsStream && waiter.deadline <= this.dependencies.clock.epoch())
       this.streamWaitTimedOut(waiter);
   }

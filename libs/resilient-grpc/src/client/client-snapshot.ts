@@ -167,6 +167,8 @@ export interface MethodSnapshot {
 export interface BudgetSnapshot {
   readonly tokens: number;
   readonly maxTokens: number;
+  /** True if the tokens suffice for another retry or hedge. */
+  readonly allows: boolean;
 }
 
 /** State of a method's circuit breaker. */

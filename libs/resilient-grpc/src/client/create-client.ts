@@ -243,7 +243,7 @@ class GrpcClient implements ResilientGrpcClient {
     return {
       openConnections: channel.openConnections,
       outageMs: outage && now - outage.startedAt,
-      waiting: channel.waiting.size,
+      waiting: channel.waiting.calls,
       oldestWaitMs: channel.waiting.oldestMs(now),
       retryBudget: this.retryBudget,
       addresses: channel.isClosed ? 0 : channel.addresses.count,
@@ -299,6 +299,17 @@ class GrpcClient implements ResilientGrpcClient {
   /** Maximum time in milliseconds that calls wait during an outage if `waitForReady` does not override it. */
   get outageGraceMs(): number {
     return this.settings.channel.outageGraceMs;
+  }
+
+  /** True if the grace period of the current outage is over. Unlike `connectivity`, it does not depend on the wall clock. */
+  get isGraceOver(): boolean {
+    const { outage } = this.channel;
+    return outage.current !== undefined && !outage.insideGrace;
+  }
+
+  /** Time in milliseconds since the channel lost its connection or began to connect; meaningful while the channel is CONNECTING. */
+  get unreachableMs(): number {
+    return this.dependencies.clock.now() - this.channel.unreachableSince;
   }
 
   /** Returns the counts of recently ended calls, except calls of methods outside the contract. */
@@ -382,7 +393,13 @@ class GrpcClient implements ResilientGrpcClient {
 
   /** Number of calls waiting for the channel. */
   get waitingCalls(): number {
-    return this.channel.waiting.size;
+    return this.channel.waiting.calls;
+  }
+
+  /** True if `waitForReady()` is waiting. */
+  get awaitsReady(): boolean {
+    const { calls, size } = this.channel.waiting;
+    return size > calls;
   }
 
   /** Returns the number of calls that failed for `reason`, including rejected ones. */
@@ -413,7 +430,7 @@ class GrpcClient implements ResilientGrpcClient {
       target,
       ...(doctorCommand !== undefined && { doctorCommand }),
       connectivity: asJson(channel.connectivity),
-      history: asJson(channel.history),
+      history: channel.history.map(transitionJson),
       ...described,
       ...counted,
       active: registry.size,
@@ -431,7 +448,8 @@ class GrpcClient implements ResilientGrpcClient {
 
   private get retryBudget(): BudgetSnapshot {
     const { current, maxTokens } = this.budget;
-    return { tokens: current.tokens(this.dependencies.clock.now()), maxTokens };
+    const tokens = current.tokens(this.dependencies.clock.now());
+    return { tokens, maxTokens, allows: current.suffices(tokens) };
   }
 
   /** @param limit the limit that the errors of cut-off calls name, if the drain is part of the shutdown of the application */
@@ -506,6 +524,19 @@ class GrpcClient implements ResilientGrpcClient {
       yield { method, contextOf: this.runtime.contextsOf(method, fixed) };
     }
   }
+}
+
+/** Serialized state changes. A change is serialized once, because a snapshot contains up to 100 of them. */
+const transitions = new WeakMap<ConnectivityTransition, Serialized<ConnectivityTransition>>();
+
+function transitionJson(transition: ConnectivityTransition): Serialized<ConnectivityTransition> {
+  let json = transitions.get(transition);
+  if (json === undefined) {
+    json = asJson(transition);
+    transitions.set(transition, json);
+  }
+  // A copy, so that a caller that changes its snapshot does not affect later ones.
+  return { ...json };
 }
 
 function asJson<T>(value: T): Serialized<T> {

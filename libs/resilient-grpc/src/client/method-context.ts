@@ -84,8 +84,8 @@ export class MethodRuntime {
 
   /** Tokens left for hedges, and their maximum. */
   get hedgeBudget(): BudgetSnapshot {
-    const { tokens, maxTokens } = this.hedges;
-    return { tokens, maxTokens };
+    const { tokens, maxTokens, allows } = this.hedges;
+    return { tokens, maxTokens, allows };
   }
 
   /** Circuit breakers of the methods whose stubs have been created. */

@@ -294,6 +294,17 @@ it('sends a visitor the other clients if the snapshot of one client throws', () 
   expect(feed.snapshot().clients).toHaveLength(1);
 });
 
+it('computes at most one snapshot a second for all readers of the JSON', () => {
+  const before = clients[0]!.snapshots;
+  const first = feed.snapshotJson();
+  clients[0]!.waiting = 3;
+  expect(feed.snapshotJson()).toBe(first);
+  expect(JSON.parse(first)).toMatchObject({ version: 1, clients: [{ name: 'orders', waiting: 0 }, { name: 'audit' }] });
+  expect(clients[0]!.snapshots).toBe(before + 1);
+  clock.advance(1_000);
+  expect(JSON.parse(feed.snapshotJson())).toMatchObject({ clients: [{ waiting: 3 }, {}] });
+});
+
 it('logs one line for each client whose snapshot throws', ({ onTestFinished }) => {
   const lines: string[] = [];
   const log = (message: unknown) => void lines.push(String(message));

@@ -27,6 +27,8 @@ const UPDATE_INTERVAL_MS = 1_000;
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;
+/** Maximum age of a snapshot that several requests share. With 500 clients, a snapshot takes about 50 ms of CPU time. */
+const MAX_SNAPSHOT_AGE_MS = 1_000;
 
 /** Fields of a client's sample: time in milliseconds since 1970, cumulative counts, and the number of waiting calls. */
 const SAMPLE_FIELDS = [
@@ -122,6 +124,8 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private sampledAt = -Infinity;
   private sentAt = -Infinity;
   private changedAt = -Infinity;
+  /** The latest serialized snapshot, and its time in monotonic milliseconds. */
+  private serialized: { readonly json: string; readonly at: number } | undefined;
 
   constructor(
     private readonly clients: Pick<ClientRegistry, 'accepting' | 'servers' | typeof Symbol.iterator>,
@@ -143,6 +147,14 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     const visitors = [...this.visitors];
     this.visitors.clear();
     for (const visitor of visitors) visitor.end();
+  }
+
+  /** Returns the state of every client as JSON, at most a second old, so that the cost does not grow with the number of readers. */
+  snapshotJson(): string {
+    const now = this.clock.now();
+    if (this.serialized === undefined || now - this.serialized.at >= MAX_SNAPSHOT_AGE_MS)
+      this.serialized = { json: JSON.stringify(this.snapshot()), at: now };
+    return this.serialized.json;
   }
 
   /** Returns the state of every client, shown or not. */

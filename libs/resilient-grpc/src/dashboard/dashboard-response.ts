@@ -54,9 +54,10 @@ export class DashboardResponse {
     } else this.send(200, type, body);
   }
 
-  json(status: number, value: unknown): void {
+  /** @param body the value, or its JSON as a string */
+  json(status: number, body: object | string): void {
     this.raw.setHeader('Cache-Control', 'no-store');
-    this.send(status, 'application/json; charset=utf-8', JSON.stringify(value));
+    this.send(status, 'application/json; charset=utf-8', typeof body === 'string' ? body : JSON.stringify(body));
   }
 
   /** Starts an event stream. Returns false for a HEAD request, which receives only the headers. */

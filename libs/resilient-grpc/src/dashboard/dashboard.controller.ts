@@ -64,7 +64,7 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
 
     @Get('snapshot')
     snapshot(@Req() request: unknown, @Res() response: unknown): void {
-      this.answer(request, response, (answer) => answer.json(200, this.feed.snapshot()));
+      this.answer(request, response, (answer) => answer.json(200, this.feed.snapshotJson()));
     }
 
     /**

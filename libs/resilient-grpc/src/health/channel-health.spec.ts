@@ -3,7 +3,8 @@ import type { Connectivity } from '../call/connectivity.js';
 import { channelHealth } from './channel-health.js';
 
 const outage = { since: new Date(1_000), graceEndsAt: new Date(6_000), connectAttempts: 3, flapping: false };
-const read = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting = true, waitingCalls = 0, failed = 19) =>
+/** Reads the health at `now`, in monotonic milliseconds. */
+const read = (connectivity: Partial<Connectivity>, now = 2_000, accepting = true, waitingCalls = 0, failed = 19) =>
   channelHealth(
     {
       target: 'orders:1',
@@ -11,10 +12,11 @@ const read = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting =
       accepting,
       waitingCalls,
       outageGraceMs: 5_000,
+      isGraceOver: connectivity.outage !== undefined && now >= connectivity.outage.graceEndsAt.getTime(),
+      unreachableMs: now,
       recentCalls: () => ({ windowMs: 30_000.4, ended: 20, failed, codes: {} }),
     },
     true,
-    epochNow,
   );
 
 describe('channelHealth', () => {
@@ -63,12 +65,16 @@ describe('channelHealth', () => {
     expect('lastError' in read({ state, lastError: 'connect ECONNREFUSED', ...more }).details).toBe(expected);
   });
 
-  it('includes the state, the last error, and the outage in the health details of a channel', () => {
-    expect(read({ state: 'TRANSIENT_FAILURE', lastError: 'connect ECONNREFUSED', outage }).details).toEqual({
+  it('includes the state, the last error with its remedy, and the outage in the health details of a channel, but no doctor command', () => {
+    const doctor = 'npx nestjs-resilient-grpc doctor orders:1 --key /etc/tls/client-key.pem';
+    const lastFailure = { kind: 'refused', remedy: 'start the server', doctor } as const;
+    const lastError = 'connect ECONNREFUSED';
+    expect(read({ state: 'TRANSIENT_FAILURE', lastError, lastFailure, outage }).details).toEqual({
       state: 'TRANSIENT_FAILURE',
       target: 'orders:1',
       since: '1970-01-01T00:00:00.000Z',
       lastError: 'connect ECONNREFUSED',
+      remedy: 'start the server',
       calls: { windowMs: 30_000, ended: 20, failed: 19 },
       message: 'outage; calls wait',
       outage: {

@@ -1,4 +1,3 @@
-import type { Connectivity } from '../call/connectivity.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 
 /** Health of a channel, derived from its state. */
@@ -11,7 +10,14 @@ export interface ChannelHealth {
 /** Part of a client that determines its health. */
 export type ClientState = Pick<
   InternalGrpcClient,
-  'target' | 'connectivity' | 'accepting' | 'recentCalls' | 'waitingCalls' | 'outageGraceMs'
+  | 'target'
+  | 'connectivity'
+  | 'accepting'
+  | 'recentCalls'
+  | 'waitingCalls'
+  | 'outageGraceMs'
+  | 'isGraceOver'
+  | 'unreachableMs'
 >;
 
 /**
@@ -20,9 +26,8 @@ export type ClientState = Pick<
  * while calls are waiting or have failed. An attempt to connect that receives no response starts an outage only when it fails.
  *
  * @param applicationAccepts true until the application starts to shut down
- * @param epochNow milliseconds since 1970
  */
-export function channelHealth(client: ClientState, applicationAccepts: boolean, epochNow: number): ChannelHealth {
+export function channelHealth(client: ClientState, applicationAccepts: boolean): ChannelHealth {
   const { target, connectivity, accepting } = client;
   // Behind a proxy, the channel may be READY while every call fails. These counts show such failures.
   const { windowMs, ended, failed } = client.recentCalls();
@@ -34,13 +39,14 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean, 
     target,
     since: since.toISOString(),
     ...(lastError === undefined || isWell ? {} : { lastError }),
-    ...(lastFailure === undefined || isWell ? {} : withoutKind(lastFailure)),
+    // Without the doctor command, which contains the paths of TLS files. Health reports are often public.
+    ...(lastFailure === undefined || isWell ? {} : { remedy: lastFailure.remedy }),
     calls: { windowMs: Math.round(windowMs), ended, failed },
   };
   if (state === 'SHUTDOWN') return { status: 'down', details: { ...details, message: 'closed' } };
   if (!accepting || !applicationAccepts) return { status: 'down', details: { ...details, message: 'draining' } };
   if (outage === undefined) {
-    const isLate = state === 'CONNECTING' && epochNow - since.getTime() > client.outageGraceMs;
+    const isLate = state === 'CONNECTING' && client.unreachableMs > client.outageGraceMs;
     if (!isLate || (client.waitingCalls === 0 && failed === 0)) return { status: 'up', details };
     const effect = client.waitingCalls > 0 ? 'calls wait' : 'calls have failed';
     return { status: 'degraded', details: { ...details, message: `not connected yet; ${effect}` } };
@@ -56,11 +62,7 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean, 
       ...(outage.nextAttemptAt === undefined ? {} : { nextAttemptAt: outage.nextAttemptAt.toISOString() }),
     },
   };
-  return outage.graceEndsAt.getTime() > epochNow
-    ? { status: 'degraded', details: { ...reported, message: 'outage; calls wait' } }
-    : { status: 'down', details: { ...reported, message: 'outage; calls fail' } };
-}
-
-function withoutKind({ kind: _, ...explanation }: NonNullable<Connectivity['lastFailure']>): object {
-  return explanation;
+  return client.isGraceOver
+    ? { status: 'down', details: { ...reported, message: 'outage; calls fail' } }
+    : { status: 'degraded', details: { ...reported, message: 'outage; calls wait' } };
 }

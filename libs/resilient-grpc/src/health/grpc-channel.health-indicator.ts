@@ -3,7 +3,6 @@ import type { HealthIndicatorResult } from '@nestjs/terminus';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import { clientKeys } from '../nest/client-keys.js';
 import { ClientRegistry } from '../nest/client-registry.js';
-import { systemClock } from '../time/clock.js';
 import { channelHealth } from './channel-health.js';
 import { assertOptions } from './check-options.js';
 import { healthResult } from './health-results.js';
@@ -67,7 +66,7 @@ export class GrpcChannelHealthIndicator {
   }
 
   private result(client: InternalGrpcClient, key: string, required: boolean): HealthIndicatorResult {
-    const health = channelHealth(client, this.clients.accepting, systemClock.epoch());
+    const health = channelHealth(client, this.clients.accepting);
     return healthResult(key, health.status === 'down' && !required ? { ...health, status: 'degraded' } : health);
   }
 }

@@ -45,7 +45,7 @@ const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mod
  * Reports whether a client's server is serving. Calls the standard health service grpc.health.v1 over the client's own channel. If the
  * channel is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}. If the client watches the health of
  * this service on each connection (`healthCheckConfig`) and the channel has endpoints, no call is made, either. The result then lists the
- * endpoints, and a channel that is up is reported as up while at least half of them are serving.
+ * endpoints, and a READY channel is reported as up while at least half of the endpoints with known health are serving.
  */
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
@@ -88,10 +88,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     // Read again, because the connection may have been lost during the check, and the new state applies to later calls.
     const channel = this.channel(inner);
     if (answer?.kind === 'unimplemented') this.logUnimplemented(inner);
-    const health =
-      answer === undefined || channel.status !== 'up'
-        ? channel
-        : servingHealth(channel, service, answer, inner.doctorCommand);
+    const health = answer === undefined || channel.status !== 'up' ? channel : servingHealth(channel, service, answer);
     return healthResult(key, health);
   }
 
@@ -106,7 +103,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   }
 
   private channel(client: InternalGrpcClient) {
-    return channelHealth(client, this.clients.accepting, systemClock.epoch());
+    return channelHealth(client, this.clients.accepting);
   }
 
   private async watch(

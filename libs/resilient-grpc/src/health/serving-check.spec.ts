@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { servingHealth, type ServingAnswer } from './serving-check.js';
+import { endpointsHealth, servingHealth, type ServingAnswer } from './serving-check.js';
 
 const channel = { status: 'up', details: { state: 'READY' } } as const;
 
@@ -27,7 +27,7 @@ describe('servingHealth', () => {
     [{ kind: 'refused' }, 'down', { message: 'the server rejects calls (REFUSED_STREAM)' }],
     [{ kind: 'connection-lost' }, 'down', { message: 'the connection was lost during the check; another is READY' }],
   ])('maps the health check answer %j to the health status %s', (answer, status, details) => {
-    expect(servingHealth(channel, 'Orders', answer, undefined)).toEqual({
+    expect(servingHealth(channel, 'Orders', answer)).toEqual({
       status,
       details: { state: 'READY', service: 'Orders', ...details },
     });
@@ -35,7 +35,7 @@ describe('servingHealth', () => {
 
   it('names a remedy if the server does not report its overall health', () => {
     const answer = { kind: 'status', status: 'SERVICE_UNKNOWN' } as const;
-    expect(servingHealth(channel, '', answer, undefined)).toMatchObject({
+    expect(servingHealth(channel, '', answer)).toMatchObject({
       status: 'down',
       details: {
         message:
@@ -47,10 +47,37 @@ describe('servingHealth', () => {
   it.each(['refused', 'connection-lost'] as const)(
     'reports an idle channel as degraded after the health check answer %s',
     (kind) => {
-      expect(servingHealth({ status: 'up', details: { state: 'IDLE' } }, 'Orders', { kind }, undefined)).toMatchObject({
+      expect(servingHealth({ status: 'up', details: { state: 'IDLE' } }, 'Orders', { kind })).toMatchObject({
         status: 'degraded',
         details: { message: 'the connection was lost during the check; calls wait' },
       });
     },
   );
+});
+
+describe('endpointsHealth', () => {
+  const READY = { status: 'up', details: { state: 'READY' } } as const;
+  const CONNECTING = { status: 'up', details: { state: 'CONNECTING' } } as const;
+  const OUTAGE = {
+    status: 'degraded',
+    details: { state: 'TRANSIENT_FAILURE', message: 'outage; calls wait' },
+  } as const;
+  const of = (serving: number, known: number) =>
+    `${String(serving)} of ${String(known)} endpoints with known health are serving`;
+
+  it.each([
+    ['serving', READY, ['serving', 'unimplemented'], 'up 2', undefined],
+    ['connecting, without an outage', CONNECTING, ['disconnected'], 'up 0', undefined],
+    ['connecting while one does not respond', CONNECTING, ['unanswered', 'pending'], 'up 0', undefined],
+    ['all unanswered, in an outage', OUTAGE, ['unanswered', 'unanswered'], 'degraded 0', 'outage; calls wait'],
+    ['serving and pending', READY, ['serving', 'pending', 'pending'], 'up 1', undefined],
+    ['serving and disconnected', READY, ['serving', 'disconnected', 'disconnected'], 'up 1', undefined],
+    ['pending on a READY channel', READY, ['pending'], 'up 0', undefined],
+    ['mostly not serving', READY, ['serving', 'failed', 'unanswered', 'pending'], 'degraded 1', of(1, 3)],
+    ['not serving', READY, ['not-serving', 'disconnected'], 'down 0', of(0, 1)],
+  ] as const)('judges the health of endpoints that are %s', (_, channelHealth, healths, expected, message) => {
+    const endpoints = new Map(healths.map((health, index) => [`10.0.0.${String(index)}:50051`, health]));
+    const { status, details } = endpointsHealth(channelHealth, 'Orders', endpoints);
+    expect([`${status} ${String(details['serving'])}`, details['message']]).toEqual([expected, message]);
+  });
 });

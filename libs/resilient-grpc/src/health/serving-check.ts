@@ -26,15 +26,8 @@ const READY_MESSAGES = {
 /**
  * Returns the health of a channel that is up, combined with the server's status. As in gRFC A17, only SERVING is up, and a server without
  * the health service counts as healthy. The server's messages are not included, because health reports are often public.
- *
- * @param doctor the command that examines the target
  */
-export function servingHealth(
-  channel: ChannelHealth,
-  service: string,
-  answer: ServingAnswer,
-  doctorCommand: string | undefined,
-): ChannelHealth {
+export function servingHealth(channel: ChannelHealth, service: string, answer: ServingAnswer): ChannelHealth {
   const isReady = channel.details['state'] === 'READY';
   const health = (status: ChannelHealth['status'], message: string, more?: object): ChannelHealth => {
     return { status, details: { ...channel.details, service, message, ...more } };
@@ -47,10 +40,7 @@ export function servingHealth(
     case 'failed':
       return health('down', `${answer.method} failed: ${nameOf(answer.code)}`);
     case 'http':
-      return health('down', answer.details, {
-        remedy: HTTP_RESPONSE_REMEDY,
-        ...(doctorCommand !== undefined && { doctorCommand }),
-      });
+      return health('down', answer.details, { remedy: HTTP_RESPONSE_REMEDY });
     case 'refused':
     case 'connection-lost':
       if (isReady) return health('down', READY_MESSAGES[answer.kind]);
@@ -63,19 +53,25 @@ export function servingHealth(
   }
 }
 
+/** Health of an endpoint that is unknown, because its connection or its first report is missing. */
+const UNKNOWN_HEALTH: ReadonlySet<string | undefined> = new Set(['disconnected', 'pending']);
+
 /**
- * Returns the health of a channel that watches the health of each endpoint. A channel that is up stays up while at least half of the
- * endpoints are serving. With fewer, it is degraded; with none, it is down. Endpoints without the health service count as serving.
+ * Returns the health of a channel that watches the health of each endpoint. A READY channel that is up stays up while at least half of the
+ * endpoints with known health are serving. With fewer, it is degraded; with none, it is down. Endpoints without the health service count as
+ * serving. If the channel is not READY, its own health is the result, because an endpoint that reconnects has not failed.
  */
 export function endpointsHealth(
   channel: ChannelHealth,
   service: string,
   endpoints: ReadonlyMap<string, string | undefined>,
 ): ChannelHealth {
-  const serving = [...endpoints.values()].filter((health) => health === 'serving' || health === 'unimplemented').length;
+  const known = [...endpoints.values()].filter((health) => !UNKNOWN_HEALTH.has(health));
+  const serving = known.filter((health) => health === 'serving' || health === 'unimplemented').length;
   const details = { ...channel.details, service, serving, endpoints: Object.fromEntries(endpoints) };
-  if (channel.status !== 'up' || serving * 2 >= endpoints.size) return { status: channel.status, details };
-  const message = `${String(serving)} of ${String(endpoints.size)} endpoints are serving`;
+  const isJudged = channel.status === 'up' && channel.details['state'] === 'READY';
+  if (!isJudged || serving * 2 >= known.length) return { status: channel.status, details };
+  const message = `${String(serving)} of ${String(known.length)} endpoints with known health are serving`;
   return { status: serving > 0 ? 'degraded' : 'down', details: { ...details, message } };
 }
 

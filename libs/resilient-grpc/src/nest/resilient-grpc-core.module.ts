@@ -84,6 +84,7 @@ function createLoggedClient(
   const impact = () => ({
     isConnected: created.client?.connectivity.state === 'READY',
     waiting: created.client?.waitingCalls ?? 0,
+    awaitsReady: created.client?.awaitsReady,
     failed: created.client?.failedBy('outage') ?? 0,
     failure: failureOf(created.client?.connectivity),
   });

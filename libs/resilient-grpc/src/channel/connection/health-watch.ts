@@ -24,7 +24,7 @@ const PATH = '/grpc.health.v1.Health/Watch';
 const SERVICE_FIELD = 1;
 const STATUS_FIELD = 1;
 const SERVING = 1n;
-/** Time after which the health is reported as 'unanswered' if the server has not responded to the Watch. */
+/** Time after the start of a Watch after which the health is 'unanswered' if the server has not responded. Until then, it is unchanged. */
 const FIRST_RESPONSE_TIMEOUT_MS = 5_000;
 
 /**
@@ -43,10 +43,6 @@ export class HealthWatch {
     private readonly report: (health: EndpointHealth) => void,
     private readonly dependencies: HealthWatchDependencies,
   ) {
-    const { clock } = dependencies;
-    this.firstResponseTimer = clock.setTimer(() => {
-      this.report('unanswered');
-    }, FIRST_RESPONSE_TIMEOUT_MS);
     this.start();
   }
 
@@ -61,6 +57,9 @@ export class HealthWatch {
   private start(): void {
     const { clock, service, metadata } = this.dependencies;
     const startedAt = clock.now();
+    this.firstResponseTimer = clock.setTimer(() => {
+      this.report('unanswered');
+    }, FIRST_RESPONSE_TIMEOUT_MS);
     let answered = false;
     const ended = (end: StreamEnd | undefined): void => {
       if (!this.isStopped) this.ended(answered, clock.now() - startedAt, end);

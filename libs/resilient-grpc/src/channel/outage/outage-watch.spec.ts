@@ -27,7 +27,7 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
         load: new LoadBaseline(0),
         clock: withEarlyTimers(clock, earlyMs),
         events: new EventHub({ client: 'orders' }, () => clock.epoch()),
-        waiting: { size: 0 },
+        waiting: { calls: 0, size: 0 },
         connecting: () => undefined,
         connectTimeoutMs: 20_000,
       },
@@ -82,7 +82,7 @@ describe('calls that fail during an outage', () => {
     const events = new EventHub({ client: 'orders' }, () => clock.epoch());
     const reported: unknown[] = [];
     events.listen((event) => event.type === 'outage-grace-over' && reported.push(event.durationMs), false);
-    const dependencies = { waiting: { size: 0 }, connecting: () => undefined, connectTimeoutMs: 20_000 };
+    const dependencies = { waiting: { calls: 0, size: 0 }, connecting: () => undefined, connectTimeoutMs: 20_000 };
     const outage = new OutageWatch(500, { load: new LoadBaseline(0), clock, events, ...dependencies }, () => undefined);
     outage.callsFailed(1);
     outage.attemptFailed('refused');
@@ -110,11 +110,12 @@ describe('slow attempt to connect', () => {
     const events = new EventHub({ client: 'orders' }, () => clock.epoch());
     const reported: unknown[] = [];
     events.listen((event) => reported.push(event), false);
-    const waiting = { size: 1 };
+    const waiting = { calls: 1, size: 1 };
     const connecting = () => 'connecting';
     const dependencies = { load: new LoadBaseline(0), clock, events, waiting, connecting, connectTimeoutMs: 20_000 };
     return { clock, reported, waiting, outage: new OutageWatch(500, dependencies, () => undefined) };
   }
+  const CALL = { path: '/orders.v1.Orders/Get' };
   const REPORT = expect.objectContaining({
     type: 'slow-connect',
     cause: 'connecting',
@@ -125,16 +126,16 @@ describe('slow attempt to connect', () => {
 
   it('emits slow-connect after a call has waited for 1.5 s, at most once until the channel is READY', async () => {
     const { clock, reported, outage } = watch();
-    outage.callQueued(false);
+    outage.callQueued(CALL, false);
     await clock.advanceAsync(1_490);
     expect(reported).toEqual([]);
     await clock.advanceAsync(20);
     expect(reported).toEqual([REPORT]);
-    outage.callQueued(false);
+    outage.callQueued(CALL, false);
     await clock.advanceAsync(5_000);
     expect(reported).toHaveLength(1);
     outage.becameReady();
-    outage.callQueued(false);
+    outage.callQueued(CALL, false);
     await clock.advanceAsync(1_510);
     expect(reported).toHaveLength(2);
     expect(clock.pending).toBe(0);
@@ -151,7 +152,7 @@ describe('slow attempt to connect', () => {
     ['the channel is closed', ({ outage }) => outage.close()],
   ])('emits no slow-connect if %s within 1.5 s', async (_when, change) => {
     const watched = watch();
-    watched.outage.callQueued(false);
+    watched.outage.callQueued(CALL, false);
     await watched.clock.advanceAsync(1_000);
     change(watched);
     await watched.clock.advanceAsync(5_000);
@@ -160,7 +161,7 @@ describe('slow attempt to connect', () => {
 
   it('emits no slow-connect during an outage, which has its own event', async () => {
     const { clock, reported, outage } = watch();
-    outage.callQueued(false);
+    outage.callQueued(CALL, false);
     outage.attemptFailed(undefined);
     await clock.advanceAsync(5_000);
     expect(reported).toEqual([expect.objectContaining({ type: 'outage-start' })]);
@@ -168,18 +169,31 @@ describe('slow attempt to connect', () => {
 
   it('emits slow-connect for a later waiting call if the first waiting call was cancelled', async () => {
     const { clock, reported, waiting, outage } = watch();
-    outage.callQueued(false);
+    outage.callQueued(CALL, false);
     waiting.size = 0;
     await clock.advanceAsync(2_000);
     waiting.size = 1;
-    outage.callQueued(false);
+    outage.callQueued(CALL, false);
     await clock.advanceAsync(1_510);
     expect(reported).toEqual([REPORT]);
   });
 
+  it('emits slow-connect without a call if waitForReady() has waited for 1.5 s, and counts no waiting call in the outage', async () => {
+    const { clock, reported, waiting, outage } = watch();
+    waiting.calls = 0;
+    outage.callQueued({ path: undefined }, false);
+    await clock.advanceAsync(1_510);
+    expect(reported).toEqual([expect.objectContaining({ type: 'slow-connect', waiting: 0 })]);
+    outage.attemptFailed(undefined);
+    outage.callQueued({ path: undefined }, false);
+    outage.callQueued(CALL, false);
+    outage.answered();
+    expect(outage.past).toEqual([expect.objectContaining({ waitedCalls: 1 })]);
+  });
+
   it('emits slow-connect later if the event loop was blocked while a call waited', async () => {
     const { clock, reported, outage } = watch();
-    outage.callQueued(false);
+    outage.callQueued(CALL, false);
     clock.block(1_400);
     await clock.advanceAsync(1_400 + 1_490);
     expect(reported).toEqual([]);

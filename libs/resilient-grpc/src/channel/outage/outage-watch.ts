@@ -1,4 +1,5 @@
 import type { Connectivity, OutageSnapshot } from '../../call/connectivity.js';
+import type { Waiter } from '../../call/call-transport.js';
 import type { EventHub } from '../../call/event-hub.js';
 import {
   DEFAULT_OUTAGE_POLICY,
@@ -14,14 +15,15 @@ import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import { SLOW_CONNECT_MS } from '../connection/connect-attempts.js';
 import { PeerTimer } from '../../time/peer-timer.js';
+import { isCall } from './waiting-calls.js';
 
 /** Dependencies of an outage watch. */
 export interface OutageDependencies {
   readonly load: LoadBaseline;
   readonly clock: Clock;
   readonly events: EventHub;
-  /** The calls that are waiting. */
-  readonly waiting: { readonly size: number };
+  /** The waiting calls: their number, and `size`, which includes `waitForReady()`. */
+  readonly waiting: { readonly calls: number; readonly size: number };
   /** Describes the running attempt to connect; `undefined` between two attempts, or if its progress is unknown. */
   readonly connecting: () => string | undefined;
   readonly connectTimeoutMs: number;
@@ -44,7 +46,7 @@ export class OutageWatch {
   private state: OutageState = NO_OUTAGE;
   private graceTimer: Timer | undefined;
   private confirmTimer: Timer | undefined;
-  /** Set when a call begins to wait for a connection while there is no outage. Stays set after the report, until READY. */
+  /** Set when a call or `waitForReady()` begins to wait for a connection without an outage. Stays set after the report, until READY. */
   private slowConnect: PeerTimer | undefined;
   private waitedCalls = 0;
   private abandonedCalls = 0;
@@ -123,9 +125,9 @@ export class OutageWatch {
     this.confirmTimer = undefined;
   }
 
-  /** Reports that a call begins to wait for the channel, which is READY if `isReady` is true. */
-  callQueued(isReady: boolean): void {
-    if (this.state.current !== undefined) this.waitedCalls += 1;
+  /** Reports that `waiter` begins to wait for the channel, which is READY if `isReady` is true. */
+  callQueued(waiter: Pick<Waiter, 'path'>, isReady: boolean): void {
+    if (this.state.current !== undefined) this.waitedCalls += isCall(waiter) ? 1 : 0;
     else if (!isReady) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
 
@@ -140,7 +142,7 @@ export class OutageWatch {
       const cause =
         connecting() ?? `no attempt to connect has succeeded or failed within ${String(SLOW_CONNECT_MS / 1_000)} s`;
       const { graceMs } = this.policy;
-      this.events.emit({ type: 'slow-connect', cause, waiting: waiting.size, connectTimeoutMs, graceMs });
+      this.events.emit({ type: 'slow-connect', cause, waiting: waiting.calls, connectTimeoutMs, graceMs });
     }
   };
 
@@ -152,7 +154,7 @@ export class OutageWatch {
   /** Reports that `count` waiting or refused calls are about to fail. */
   callsFailed(count: number): void {
     const { current } = this.state;
-    if (current === undefined) return;
+    if (current === undefined || count === 0) return;
     this.failedCalls += count;
     if (this.isGraceOver || this.insideGrace) return;
     this.isGraceOver = true;
@@ -183,7 +185,7 @@ export class OutageWatch {
   private began(outage: Outage, cause = 'the connection failed'): void {
     const { load, waiting } = this.dependencies;
     load.freeze(outage.startedAt);
-    this.waitedCalls = waiting.size;
+    this.waitedCalls = waiting.calls;
     this.abandonedCalls = 0;
     this.failedCalls = 0;
     this.isGraceOver = false;

@@ -7,9 +7,9 @@ it.each([
   [2, 20, '2 calls with 20 request bytes are already waiting (maxWaitingCalls: 2)'],
 ])(
   'reports the number of waiting calls (%d) and of their request bytes (%d) in the refusal of a call',
-  (size, bytes, expected) => {
-    const limits = { maxWaitingCalls: size, maxWaitingBytes: 100 };
-    expect(tooManyWaiting(() => 'orders:50051 is CONNECTING', { size, bytes }, 10, limits)?.details).toBe(
+  (calls, bytes, expected) => {
+    const limits = { maxWaitingCalls: calls, maxWaitingBytes: 100 };
+    expect(tooManyWaiting(() => 'orders:50051 is CONNECTING', { calls, bytes }, 10, limits)?.details).toBe(
       `orders:50051 is CONNECTING; ${expected}`,
     );
   },

@@ -44,20 +44,20 @@ export function outageRefusal(outage: OutageDetails): WaitRefusal {
  */
 export function tooManyWaiting(
   whyNotReady: () => string,
-  waiting: { readonly size: number; readonly bytes: number },
+  waiting: { readonly calls: number; readonly bytes: number },
   bytes: number,
   { maxWaitingCalls, maxWaitingBytes }: Pick<ChannelSettings, 'maxWaitingCalls' | 'maxWaitingBytes'>,
 ): WaitRefusal | undefined {
   const refusal = (limit: string): WaitRefusal => {
-    const [calls, are] = waiting.size === 1 ? ['call', 'is'] : ['calls', 'are'];
+    const [calls, are] = waiting.calls === 1 ? ['call', 'is'] : ['calls', 'are'];
     const waitingBytes = `${String(waiting.bytes)} request ${waiting.bytes === 1 ? 'byte' : 'bytes'}`;
     return {
       reason: 'too-many-waiting',
-      details: `${whyNotReady()}; ${String(waiting.size)} ${calls} with ${waitingBytes} ${are} already waiting (${limit})`,
+      details: `${whyNotReady()}; ${String(waiting.calls)} ${calls} with ${waitingBytes} ${are} already waiting (${limit})`,
       retryAfterMs: undefined,
     };
   };
-  if (waiting.size >= maxWaitingCalls) return refusal(`maxWaitingCalls: ${String(maxWaitingCalls)}`);
+  if (waiting.calls >= maxWaitingCalls) return refusal(`maxWaitingCalls: ${String(maxWaitingCalls)}`);
   if (waiting.bytes + bytes <= maxWaitingBytes) return undefined;
   return refusal(`maxWaitingBytes: ${String(maxWaitingBytes)}; this request: ${String(bytes)}`);
 }

@@ -28,6 +28,27 @@ describe('WaitingCalls', () => {
     expect(calls.size).toBe(3);
   });
 
+  it('counts calls and the age of the oldest one without waitForReady()', () => {
+    const queue = new WaitingCalls(new VirtualClock());
+    const ready = waiter(0, { path: undefined });
+    queue.push(ready);
+    expect({ calls: queue.calls, size: queue.size, oldestMs: queue.oldestMs(50) }).toEqual({
+      calls: 0,
+      size: 1,
+      oldestMs: 0,
+    });
+    const call = waiter(0, { waitingSince: 20 });
+    queue.push(call);
+    expect({ calls: queue.calls, size: queue.size, oldestMs: queue.oldestMs(50) }).toEqual({
+      calls: 1,
+      size: 2,
+      oldestMs: 30,
+    });
+    queue.remove(ready);
+    queue.remove(call);
+    expect(queue.calls).toBe(0);
+  });
+
   it('removes a waiting call once', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const [a, b] = [waiter(10), waiter(5)];

@@ -1,19 +1,27 @@
 import type { Waiter } from '../../call/call-transport.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
+/** True if `waiter` is a call; false if it is the client's `waitForReady()`, which is part of no statistic. */
+export function isCall(waiter: Pick<Waiter, 'path'>): boolean {
+  return waiter.path !== undefined;
+}
+
 /**
- * Queue of the calls that are waiting for the channel, oldest first. It keeps the process running while a call is waiting, as grpc-js's own
- * queue does.
+ * Queue of the calls that are waiting for the channel, oldest first, and of the client's `waitForReady()`. It keeps the process running
+ * while it is not empty, as grpc-js's own queue does.
  */
 export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();
   /** Bytes of the waiting requests. */
   bytes = 0;
+  /** Number of waiting calls, without `waitForReady()`. */
+  calls = 0;
   private readonly withoutLimit = new Set<Waiter>();
   private keepAlive: Timer | undefined;
 
   constructor(private readonly clock: Clock) {}
 
+  /** Number of waiting calls and of `waitForReady()`. */
   get size(): number {
     return this.present.size;
   }
@@ -24,8 +32,8 @@ export class WaitingCalls implements Iterable<Waiter> {
 
   /** Waiting time of the oldest call in milliseconds; 0 if no call is waiting. */
   oldestMs(now: number): number {
-    const [oldest] = this.present;
-    return oldest === undefined ? 0 : now - oldest.waitingSince;
+    for (const waiter of this.present) if (isCall(waiter)) return now - waiter.waitingSince;
+    return 0;
   }
 
   /** Waiting calls that need not be sent at a limited rate (`Waiter.rateLimited`), oldest first. */
@@ -37,6 +45,7 @@ export class WaitingCalls implements Iterable<Waiter> {
     this.keepAlive ??= this.clock.setTimer(() => undefined, Infinity, true);
     this.present.add(waiter);
     this.bytes += waiter.bytes;
+    if (isCall(waiter)) this.calls += 1;
     if (!waiter.rateLimited) this.withoutLimit.add(waiter);
   }
 
@@ -44,6 +53,7 @@ export class WaitingCalls implements Iterable<Waiter> {
   remove(waiter: Waiter): boolean {
     if (!this.present.delete(waiter)) return false;
     this.bytes -= waiter.bytes;
+    if (isCall(waiter)) this.calls -= 1;
     this.withoutLimit.delete(waiter);
     if (this.present.size === 0) {
       this.keepAlive?.clear();

@@ -52,7 +52,7 @@ export function renderFrame(frame: Frame, columns: number, paint: Paint): readon
   // Old data is dimmed, because colors describe the current state.
   const paintRows: Paint = lost === undefined ? paint : (_color, text) => paint('dim', text);
   return [
-    row([cell(oneLine(url), columns - time.length - 2), cell(time, time.length)], columns, paint),
+    row([cell(url, columns - time.length - 2), cell(time, time.length)], columns, paint),
     ...(lost === undefined
       ? [paint(accepting ? 'dim' : 'yellow', cut(summary, columns))]
       : wrap(`no data for ${duration(lost.ageMs)}: ${oneLine(lost.message)}`, columns).map((line) =>
@@ -98,7 +98,7 @@ function clientTable(
       return [
         row(
           [
-            cell(oneLine(name), nameWidth),
+            cell(name, nameWidth),
             { text: assessment.word, width: WORD_WIDTH, color: TONES[assessment.tone] },
             number(rate(perSecond), calls),
             number(share(recent.failed, recent.ended), failed, recent.failed > 0 ? 'yellow' : undefined),
@@ -136,8 +136,8 @@ function details(snapshot: GrpcClientSnapshot, { sentence }: Assessment, at: num
     const count = outages.total === 1 ? 'last outage' : `last of ${String(outages.total)} outages`;
     lines.push(`${count} at ${clockTime(since)} for ${duration(durationMs)}, ${calls}: ${oneLine(cause)}`);
   }
-  // At half of the tokens or fewer, no call is retried (gRFC A6).
-  if (retryBudget.tokens <= retryBudget.maxTokens / 2) {
+  // Absent in the snapshots of earlier releases, which do not show if retries are allowed.
+  if ((retryBudget as Partial<typeof retryBudget>).allows === false) {
     lines.push(`no retries: ${retryBudget.tokens.toFixed(1)} of ${String(retryBudget.maxTokens)} tokens left`);
   }
   return lines;
@@ -158,7 +158,7 @@ function endpoints(
   const lines = shown.slice(0, MAX_ENDPOINTS).map((one) => {
     const { open, limit } = one.streams ?? {};
     const cells: Cell[] = [
-      cell(oneLine(one.address), width),
+      cell(one.address, width),
       { text: one.state, width: state, color: STATE_COLORS[one.state] ?? 'dim' },
       {
         text: open === undefined ? '' : `${String(open)}${limit === undefined ? '' : `/${String(limit)}`}`,
@@ -221,7 +221,7 @@ function serverTable(
           : { text: `for ${duration(at - Date.parse(since))}`, color: 'red' };
       return row(
         [
-          cell(oneLine(address), width),
+          cell(address, width),
           { ...overloaded, width: WORD_WIDTH + 8 },
           { text: running, width: numbers[0], right: true },
           { text: String(queued), width: numbers[1], right: true, color: queued > 0 ? 'yellow' : undefined },
@@ -238,10 +238,10 @@ function cell(text: string, width: number): Cell {
   return { text, width };
 }
 
-/** Joins cells, each cut or padded to its width, and cuts the row to `columns`. */
+/** Joins cells, each escaped and cut or padded to its width, and cuts the row to `columns`. */
 function row(cells: readonly Cell[], columns: number, paint: Paint): string {
   const padded = cells.map(({ text, width, right = false }) => {
-    const short = cut(text, width);
+    const short = cut(oneLine(text), width);
     return right ? short.padStart(width) : short.padEnd(width);
   });
   const short = cut(padded.join(' ').trimEnd(), columns);
@@ -268,12 +268,14 @@ function cut(text: string, width: number): string {
   return text.length > width ? `${text.slice(0, Math.max(width - 1, 0))}…` : text;
 }
 
-/** Breaks text at spaces. A word that is longer than a line is broken, too. */
+/** Escapes text and breaks it at spaces. A word that is longer than a line is broken, too. */
 function wrap(text: string, columns: number): readonly string[] {
   const width = Math.max(columns, 20);
   const lines: string[] = [];
   let line = '';
-  for (const word of text.split(' ').flatMap((one) => one.match(new RegExp(`.{1,${String(width)}}`, 'gu')) ?? [''])) {
+  for (const word of oneLine(text, Infinity)
+    .split(' ')
+    .flatMap((one) => one.match(new RegExp(`.{1,${String(width)}}`, 'gu')) ?? [''])) {
     if (line !== '' && line.length + 1 + word.length > width) {
       lines.push(line);
       line = word;

@@ -30,6 +30,9 @@ class CountingBudget implements RetryBudget {
   tokens(): number {
     return 0;
   }
+  suffices(): boolean {
+    return this.grants;
+  }
 }
 
 function verdict(kind: VerdictKind, change: Partial<Verdict> = {}): Verdict {

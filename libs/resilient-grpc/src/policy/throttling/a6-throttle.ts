@@ -39,6 +39,10 @@ export class A6Throttle implements RetryBudget {
   tokens(_now?: number): number {
     return this.remainingTokens / SCALE;
   }
+
+  suffices(tokens: number): boolean {
+    return tokens * SCALE * 2 > this.max;
+  }
 }
 
 /** Truncates to three decimals, as integer thousandths. Rounds to six more decimals first, because 1.001 × 1000 is 1000.9999…. */

@@ -99,6 +99,10 @@ export class DefaultBudget implements RetryBudget {
     return this.remainingTokens - this.withheld;
   }
 
+  suffices(tokens: number): boolean {
+    return tokens >= 1;
+  }
+
   private take(now: number, withheld: number): boolean {
     this.refill(now);
     if (this.remainingTokens - Math.min(withheld, this.withheld) < 1) return false;

@@ -16,4 +16,6 @@ export interface RetryBudget {
   tryRetry(now: number, lostWith?: LostConnection): boolean;
   /** Returns the remaining tokens, excluding any that a stall withholds. */
   tokens(now: number): number;
+  /** True if `tokens` suffice for a retry of an attempt that was not lost with a connection. */
+  suffices(tokens: number): boolean;
 }

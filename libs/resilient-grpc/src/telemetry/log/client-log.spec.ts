@@ -202,6 +202,12 @@ describe('stream-limit event', () => {
 });
 
 describe('slow-connect event', () => {
+  it('logs a slow connection attempt for which only waitForReady() is waiting', () => {
+    const { take, aboveDebug } = make();
+    take({ type: 'slow-connect', cause: 'connecting', waiting: 0, connectTimeoutMs: 20_000, graceMs: 4_700 });
+    expect(aboveDebug()).toEqual([expect.stringContaining('yet: connecting (only waitForReady() is waiting); a ')]);
+  });
+
   it('logs at most one warning a minute about a slow connection attempt, with the cause and the remedy', () => {
     const { clock, take, aboveDebug, kept } = make();
     const cause = 'connecting for 1.5 s: the peer accepted the TCP connection but has not responded';

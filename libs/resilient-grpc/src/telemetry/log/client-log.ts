@@ -6,7 +6,7 @@ import { CombinedLines } from './combined-lines.js';
 import { endpointLine } from './endpoint-lines.js';
 import { LogLine, type EventFields, type LogSink } from './log-line.js';
 import { callsByPath, counted, duration, endedCalls, finishedCalls, listed, oneLine } from './log-text.js';
-import { OutageLog, type OutageImpact } from './outage-log.js';
+import { ONLY_READY_WAITS, OutageLog, type OutageImpact } from './outage-log.js';
 import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
 import { unsentFieldLine } from './unsent-field-line.js';
@@ -216,7 +216,7 @@ export class ClientLog {
     const how = doctorCommand === undefined ? '' : `; to diagnose, run: ${oneLine(doctorCommand)}`;
     this.repeated(
       target,
-      `no connection to ${target} yet: ${oneLine(cause)} (${counted(waiting, 'call')} waiting); a connection attempt times out after ` +
+      `no connection to ${target} yet: ${oneLine(cause)} (${waiting === 0 ? ONLY_READY_WAITS : `${counted(waiting, 'call')} waiting`}); a connection attempt times out after ` +
         `${duration(connectTimeoutMs)} (connectTimeoutMs), and calls then wait up to ${duration(graceMs)} (outageGraceMs), or until ` +
         `their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides${how}`,
       { event: type, target, cause: oneLine(cause), waiting, connectTimeoutMs, graceMs },

@@ -10,7 +10,13 @@ function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
   const fields: object[] = [];
-  const calls: { isConnected: boolean; waiting: number; failed: number; failure?: LoggedFailure } = {
+  const calls: {
+    isConnected: boolean;
+    waiting: number;
+    awaitsReady?: boolean;
+    failed: number;
+    failure?: LoggedFailure;
+  } = {
     isConnected: false,
     waiting: 0,
     failed: 0,
@@ -189,6 +195,15 @@ describe('outage', () => {
     Object.assign(calls, { waiting: 2, failed: 10 });
     clock.advance(1_500);
     expect(aboveDebug()[0]).toMatch(/calls wait up to 5\.1 s or until their deadline \(2 waiting, 3 failed\);/);
+  });
+
+  it('logs an outage in which only waitForReady() is waiting', () => {
+    const { clock, calls, fields, take, aboveDebug } = make();
+    take(OUTAGE);
+    calls.awaitsReady = true;
+    clock.advance(1_500);
+    expect(aboveDebug()).toEqual([expect.stringMatching(/; only waitForReady\(\) is waiting;/)]);
+    expect(fields.at(-1)).toMatchObject({ event: 'outage', waiting: 0, failed: 0 });
   });
 
   it('logs one outage warning if the first call fails long after the grace period', () => {

@@ -14,6 +14,8 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';
 const { flapCount } = DEFAULT_OUTAGE_POLICY;
+/** Describes the waiters if no call is waiting. */
+export const ONLY_READY_WAITS = 'only waitForReady() is waiting';
 const NO_CALLS = { waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 
 /** Explanation of the latest failed or slow attempt to connect. */
@@ -31,6 +33,8 @@ export interface OutageImpact {
   readonly isConnected: boolean;
   /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
+  /** True if the client's `waitForReady()` is waiting, which is not a call. */
+  readonly awaitsReady?: boolean | undefined;
   /** Total number of calls of the client that failed because no connection was available. */
   readonly failed: number;
 }
@@ -54,10 +58,10 @@ interface CurrentOutage {
 
 /**
  * Writes the log lines of outages. An outage gets at most three lines above debug level. The first is a warning when the outage is at least
- * 1.5 s old and a call is waiting or has failed. The second is a warning when the grace period is over and calls fail. The third reports
- * the end of the outage. An outage that starts within a minute of an outage warning gets only the second and third lines. A flapping server
- * gets one line a minute. An outage of a flapping server gets its own second and third lines only if the outage outlasts the grace period.
- * They are written at least a minute after both the first flapping line and the lines of an earlier outage.
+ * 1.5 s old and a call or `waitForReady()` is waiting, or a call failed. The second is a warning when the grace period is over and calls
+ * fail. The third reports the end of the outage. An outage that starts within a minute of an outage warning gets only the second and third
+ * lines. A flapping server gets one line a minute. An outage of a flapping server gets its own second and third lines only if the outage
+ * outlasts the grace period. They are written at least a minute after both the first flapping line and the lines of an earlier outage.
  */
 export class OutageLog {
   private outage: CurrentOutage | undefined;
@@ -157,10 +161,10 @@ export class OutageLog {
   private readonly check = (): void => {
     const { outage } = this;
     if (outage === undefined || outage.isGraceOverLogged) return;
-    const { waiting, failed: failedSoFar, isConnected } = this.impact();
+    const { waiting, awaitsReady = false, failed: failedSoFar, isConnected } = this.impact();
     const failed = failedSoFar - outage.failedBefore;
     // A connected channel is about to send the waiting calls, and the outage is about to end.
-    if (!outage.isGraceOver && (isConnected || (waiting === 0 && failed === 0))) {
+    if (!outage.isGraceOver && (isConnected || (waiting === 0 && failed === 0 && !awaitsReady))) {
       this.scheduleCheck(OUTAGE_WARNING_DELAY_MS);
       return;
     }
@@ -186,7 +190,9 @@ export class OutageLog {
     const also = failed === 0 ? '' : `, ${String(failed)} failed`;
     const wait =
       waiting === 0
-        ? `${counted(failed, 'call')} failed, and none is waiting`
+        ? failed === 0
+          ? ONLY_READY_WAITS
+          : `${counted(failed, 'call')} failed, and none is waiting`
         : `calls wait up to ${duration(start.graceMs)} or until their deadline (${String(waiting)} waiting${also})`;
     this.write('warn', `outage: ${this.causeOf(start)}${this.remedy}; ${wait}${this.diagnosis}`, {
       event: 'outage',

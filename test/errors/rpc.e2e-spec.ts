@@ -211,7 +211,7 @@ describe.each<[name: string, kind: Kind]>([
     const { orders } = await serve(kind, [filter()]);
     // The largest 64-bit integer, in seconds.
     const value = Uint8Array.of(10, 10, 8, ...new Uint8Array(8).fill(255), 127);
-    const trailers = detailed('UNAVAILABLE', 'x', { details: [{ typeUrl: 'google.rpc.RetryInfo', value }] });
+    const trailers = detailed('UNAVAILABLE', 'x', { statusDetails: [{ typeUrl: 'google.rpc.RetryInfo', value }] });
     upstream.script('Get', { status: 'UNAVAILABLE', details: 'x', trailers });
     upstream.script('Create', { status: 'UNAVAILABLE', details: 'x', trailers });
     const failure = await failureOf(orders.get({ id: '7' }));

@@ -1,10 +1,10 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import type { GrpcClientSettings, GrpcCallError } from 'nestjs-resilient-grpc';
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, type Observable } from 'rxjs';
 import type { TestContext } from 'vitest';
-import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { ORDERS_PROTO, startOrdersApp, type OrdersApp, type OrdersSettings } from '../support/orders-app.js';
 
 /** The .proto file of grpc.health.v1 in the package grpc-health-check. */
 export const HEALTH_PROTO = join(
@@ -16,7 +16,7 @@ export const HEALTH_PROTO = join(
 export type Cleanup = TestContext['onTestFinished'];
 
 /** Starts an application with a client. The application is closed after the test. */
-export async function startApp(onTestFinished: Cleanup, settings: GrpcClientSettings): Promise<OrdersApp> {
+export async function startApp(onTestFinished: Cleanup, settings: OrdersSettings): Promise<OrdersApp> {
   const app = await startOrdersApp(settings);
   onTestFinished(() => app.close());
   return app;

@@ -135,7 +135,7 @@ describe('migrated application', { timeout: 240_000 }, () => {
   });
 });
 
-/** For each line that migrate must list, this line or the next one ends with a comment that names the case. */
+/** Source code. Each line that migrate must list, or the line after it, ends with a comment that names the case. */
 const BY_HAND = `import { Injectable, Module } from '@nestjs/common';
 import { Client, ClientProxyFactory, ClientsModule, Transport } from '@nestjs/microservices';
 import type { ClientGrpc, ClientProvider, ClientsModuleOptions, GrpcOptions } from '@nestjs/microservices';

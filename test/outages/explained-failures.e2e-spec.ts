@@ -403,7 +403,9 @@ describe('failed connection', () => {
       expect(line).toContain(cause);
       expect(line.endsWith(`; to diagnose, run: ${command}`)).toBe(true);
       expect(line).not.toMatch(CONTROL_CHARACTERS);
-      expect(health).toMatchObject({ lastError: expect.stringContaining(cause), remedy, doctorCommand: command });
+      expect(health).toMatchObject({ lastError: expect.stringContaining(cause), remedy });
+      // The command can contain paths of TLS files, and health routes are often public.
+      expect(health).not.toHaveProperty('doctorCommand');
       expect(connectivity.lastError).toContain(cause);
       expect(connectivity.lastFailure).toEqual({ kind, remedy, doctorCommand: command });
       expect(doctor).toContain(cause);

@@ -43,9 +43,15 @@ export interface OrdersApp extends OrdersOf {
 const log = new CapturedLog();
 let clientsSoFar = 0;
 
+/** Settings of a client, and optionally another contract than that of the orders service. */
+export type OrdersSettings = GrpcClientSettings & {
+  readonly protoPath?: readonly string[];
+  readonly package?: readonly string[];
+};
+
 /** Starts an application with a client for each of `settings`. The result also has the properties of the first client. */
 export async function startOrdersApp(
-  settings: GrpcClientSettings | readonly GrpcClientSettings[],
+  settings: OrdersSettings | readonly OrdersSettings[],
   root: ResilientGrpcModuleOptions = {},
 ): Promise<OrdersApp> {
   const named = [settings].flat().map((one) => ({ ...one, name: `orders-${++clientsSoFar}` }));

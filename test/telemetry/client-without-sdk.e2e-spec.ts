@@ -33,10 +33,7 @@ function observersOf(client: ResilientGrpcClient) {
 const NOTHING = { telemetry: undefined, everyCallWanted: false };
 
 /** Starts an application with the client 'echo'; `onInit` runs while the application starts. */
-async function startApp(
-  settings: Partial<GrpcClientSettings>,
-  onInit: (client: ResilientGrpcClient) => Promise<void> | void,
-) {
+async function startApp(settings: GrpcClientSettings, onInit: (client: ResilientGrpcClient) => Promise<void> | void) {
   @Injectable()
   class Sdk implements OnModuleInit {
     constructor(@Inject(getGrpcClientToken('echo')) private readonly client: ResilientGrpcClient) {}

@@ -23,7 +23,8 @@ const REDIRECTIONS = Symbol.for('nestjs-resilient-grpc.grpcJsLog');
  * Active redirections, oldest first. grpc-js has one logger per process, so the applications of a process share it, even if they use
  * several copies of this library, such as its CommonJS build.
  */
-const redirections = ((globalThis as { [REDIRECTIONS]?: Set<Redirection> })[REDIRECTIONS] ??= new Set<Redirection>());
+const redirections = ((globalThis as Record<symbol, Set<Redirection> | undefined>)[REDIRECTIONS] ??=
+  new Set<Redirection>());
 
 /**
  * Sends the log of grpc-js to `write` instead of stderr. If several redirections are active, the latest one receives each entry, and the

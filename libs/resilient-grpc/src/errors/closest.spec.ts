@@ -31,10 +31,7 @@ describe('misspelled', () => {
     ['nameEn', ['nameEs'], undefined],
     ['maxAgee', ['maxAge'], 'maxAge'],
     ['quantities', ['quantity'], undefined],
-  ])(
-    'returns the correct spelling of %s from the list %j, or undefined if there is none: %s',
-    (word, known, expected) => {
-      expect(misspelled(word, known)).toBe(expected);
-    },
-  );
+  ])('returns the correct spelling of %s from the list %j, or undefined without one: %s', (word, known, expected) => {
+    expect(misspelled(word, known)).toBe(expected);
+  });
 });

@@ -120,9 +120,7 @@ export class ClientCall
     if (origin !== undefined) this.sink = sinkInContext(this.sink, origin);
     // The request source and the interceptors run in the context of the caller. Their own calls are not part of this call's stream.
     inCallerContext(origin, () => {
-      inStreamScope(undefined, () => {
-        this.beginHere();
-      });
+      inStreamScope(undefined, this.beginHere.bind(this));
     });
   }
 

@@ -41,6 +41,11 @@ export class Application {
     return command(['migrate', ...args], { cwd: this.folder });
   }
 
+  /** Creates a symbolic link. */
+  link(path: string, target: string): void {
+    symlinkSync(target, join(this.folder, path));
+  }
+
   read(path: string): string {
     return readFileSync(join(this.folder, path), 'utf8');
   }

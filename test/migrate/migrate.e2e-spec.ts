@@ -19,6 +19,10 @@ beforeAll(() => {
   };
 }, 2 * RUN_LIMIT_MS);
 
+const MODULE_IMPORTS = `import { Module } from '@nestjs/common';
+import { ClientsModule } from '@nestjs/microservices';
+`;
+
 const applicationOf = (files: Readonly<Record<string, string>>) => new Application(modules, files);
 
 describe('migrate', { timeout: 240_000 }, () => {
@@ -68,15 +72,48 @@ describe('migrate', { timeout: 240_000 }, () => {
       proxy: expect.stringContaining('GrpcClients'),
       list: expect.stringContaining('pass the clients as an array literal'),
       dynamic: expect.stringContaining('needs config from its factory for the contract'),
+      environment: expect.stringContaining("join(process.env.PROTO_DIR!, 'a.proto')"),
+      parameter: expect.stringContaining('needs protoPath from its factory for the contract'),
+      shadow: expect.stringContaining('needs options from its factory for the contract'),
+      overrides: expect.stringContaining('write one url'),
       class: expect.stringContaining('createGrpcClientOptions()'),
       providers: expect.stringContaining('extraProviders'),
       unknown: expect.stringContaining('not an object literal with a constant transport'),
       nourl: 'k: is a constant that forFeature does not accept; write its properties here, with a url',
       loader: expect.stringContaining('packageDefinition'),
       retries: expect.stringContaining('idempotent: false'),
+      sharedretries: expect.stringContaining('idempotent: false'),
       constant: expect.stringContaining('register the gRPC clients in a call of their own'),
       wrong: expect.stringContaining('does not compile'),
     });
+  });
+
+  it('lists a module that exports ClientsModule if its clients move in a file with another tsconfig.json', async () => {
+    const tsConfig = JSON.stringify({ extends: '../tsconfig.json', compilerOptions: { rootDir: '..' } });
+    const client =
+      "{ name: 'orders', transport: Transport.GRPC, options: { url: 'a:1', package: 'p', protoPath: 'p.proto' } }";
+    const app = applicationOf({
+      'lib/tsconfig.json': tsConfig,
+      'lib/clients.ts': `import { ClientsModule, Transport } from '@nestjs/microservices';
+export const clients = ClientsModule.register([${client}]);
+`,
+      'api/tsconfig.json': tsConfig,
+      'api/module.ts': `${MODULE_IMPORTS}import { clients } from '../lib/clients';
+@Module({ imports: [clients], exports: [ClientsModule] })
+export class ApiModule {}
+`,
+    });
+    const { code, stdout } = await app.migrate();
+    expect(code).toBe(0);
+    expect(stdout).toContain('1 client in 1 file to rewrite');
+    const step = 'exports ClientsModule: if its clients moved, export ResilientGrpcModule';
+    expect(stdout.match(/^api\/.*$/gm)).toEqual([`api/module.ts:4: ${step}`]);
+  });
+
+  it('ignores a symbolic link to a file that does not exist', async () => {
+    const app = applicationOf({ 'src/empty.ts': '' });
+    app.link('src/broken.ts', 'nowhere.ts');
+    expect(await app.migrate()).toMatchObject({ code: 0, stderr: '' });
   });
 
   it('reports two different definitions of one client name during a migration', async () => {
@@ -136,13 +173,17 @@ describe('migrated application', { timeout: 240_000 }, () => {
 });
 
 /** Source code. Each line that migrate must list, or the line after it, ends with a comment that names the case. */
-const BY_HAND = `import { Injectable, Module } from '@nestjs/common';
+const BY_HAND = `import { join } from 'node:path';
+import { Injectable, Module } from '@nestjs/common';
 import { Client, ClientProxyFactory, ClientsModule, Transport } from '@nestjs/microservices';
 import type { ClientGrpc, ClientProvider, ClientsModuleOptions, GrpcOptions } from '@nestjs/microservices';
 
 const options = { url: 'a:1', package: 'a', protoPath: 'a.proto' };
 const noUrl = { name: 'k', transport: Transport.GRPC as const, options: { package: 'a', protoPath: 'a.proto' } };
 declare function optionsFrom(file: string): ClientProvider;
+declare const overrides: { url?: string };
+const protoPath = 'a.proto';
+const channelOptions = { 'grpc.max_reconnect_backoff_ms': 1_000, ...{ 'grpc.enable_retries': 0 } };
 
 export class Gateway {
   @Client({ transport: Transport.GRPC, options }) // decorator
@@ -177,6 +218,26 @@ class Config {
           options: { ...options, package: config.get('PACKAGE') },
         }),
       },
+      { // environment
+        name: 'l',
+        useFactory: () => ({
+          transport: Transport.GRPC,
+          options: { url: 'a:1', package: 'a', protoPath: join(process.env.PROTO_DIR!, 'a.proto') },
+        }),
+      },
+      { // parameter
+        name: 'm',
+        inject: ['PROTO_PATH'],
+        useFactory: (protoPath: string) => ({ transport: Transport.GRPC, options: { url: 'a:1', package: 'a', protoPath } }),
+      },
+      { // shadow
+        name: 'n',
+        useFactory: () => {
+          const options = { url: 'n:1', package: 'n', protoPath: 'n.proto' };
+          return { transport: Transport.GRPC, options };
+        },
+      },
+      { name: 'o', useFactory: () => ({ transport: Transport.GRPC, options: { ...options, ...overrides } }) }, // overrides
       { name: 'c', useClass: Config }, // class
       { name: 'd', useFactory: () => ({ transport: Transport.GRPC, options }), extraProviders: [Config] }, // providers
     ]),
@@ -185,6 +246,7 @@ class Config {
       noUrl, // nourl
       { name: 'f', transport: Transport.GRPC, options: { ...options, protoLoader: 'my-loader' } }, // loader
       { name: 'g', transport: Transport.GRPC, options: { ...options, channelOptions: { 'grpc.enable_retries': 0 } } }, // retries
+      { name: 'p', transport: Transport.GRPC, options: { ...options, protoPath, channelOptions } }, // sharedretries
     ]),
   ],
 })

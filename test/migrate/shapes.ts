@@ -281,8 +281,11 @@ export class OtherModule {}
   },
   {
     path: 'src/factories.ts',
-    before: `import { Injectable, Module } from '@nestjs/common';
+    before: `import { join } from 'node:path';
+import { Injectable, Module } from '@nestjs/common';
 import { ClientsModule, Transport, type ClientProvider, type ClientOptions } from '@nestjs/microservices';
+
+const THIRD = 'third';
 
 @Injectable()
 class Config {
@@ -317,13 +320,22 @@ const clients = ClientsModule.registerAsync([
       return { transport: Transport.GRPC, options: { url: \`second:\${port}\`, package: 'second', protoPath: 'second.proto' } } as ClientOptions;
     },
   },
+  {
+    name: 'third',
+    useFactory: async function () {
+      return { transport: Transport.GRPC, options: { url: 'third:1', package: [THIRD], protoPath: join(__dirname, \`\${THIRD}.proto\`), loader: { longs: String } } };
+    },
+  },
 ]);
 
 @Module({ imports: [clients], exports: [ClientsModule] })
 export class FactoriesModule {}
 `,
-    after: `import { Injectable, Module } from '@nestjs/common';
+    after: `import { join } from 'node:path';
+import { Injectable, Module } from '@nestjs/common';
 import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
+
+const THIRD = 'third';
 
 @Injectable()
 class Config {
@@ -355,6 +367,15 @@ const clients = ResilientGrpcModule.forFeatureAsync([
     useFactory() {
       const port = 50_051;
       return { url: \`second:\${port}\` };
+    },
+  },
+  {
+    name: 'third',
+    package: [THIRD],
+    protoPath: join(__dirname, \`\${THIRD}.proto\`),
+    loader: { longs: String },
+    useFactory: async function () {
+      return { url: 'third:1' };
     },
   },
 ]);
@@ -397,6 +418,7 @@ export const clients = [
   ClientsModule.register([{ name: 'asserted', transport: Transport.GRPC, options: { ...base, url: asserted } }]),
   ClientsModule.register([{ name: 'empty', transport: Transport.GRPC, options: { ...base, url: process.env.URL ?? '' } }]),
   ClientsModule.register([{ name: 'nothing', transport: Transport.GRPC, options: { ...base, url: '' } }]),
+  ClientsModule.register([{ name: 'undefined', transport: Transport.GRPC, options: { ...base, url: undefined } }]),
   ClientsModule.register([{ name: 'config', transport: Transport.GRPC, options: { ...base, url: config.get('URL') } }]),
   ClientsModule.register([{ name: 'optional', transport: Transport.GRPC, options: { ...optional('a') } }]),
 ];
@@ -433,9 +455,44 @@ export const clients = [
   ResilientGrpcModule.forFeature([{ name: 'asserted', ...base, url: asserted || 'localhost:5000' }]),
   ResilientGrpcModule.forFeature([{ name: 'empty', ...base, url: (process.env.URL ?? '') || 'localhost:5000' }]),
   ResilientGrpcModule.forFeature([{ name: 'nothing', ...base, url: 'localhost:5000' }]),
+  ResilientGrpcModule.forFeature([{ name: 'undefined', ...base, url: 'localhost:5000' }]),
   ResilientGrpcModule.forFeature([{ name: 'config', ...base, url: config.get('URL') || 'localhost:5000' }]),
   ResilientGrpcModule.forFeature([{ name: 'optional', ...optional('a'), url: optional('a').url || 'localhost:5000' }]),
 ];
+`,
+  },
+  {
+    path: 'src/overrides.ts',
+    before: `import { ClientsModule, Transport } from '@nestjs/microservices';
+
+declare function overrides(): { url?: string; maxReceiveMessageLength?: number };
+declare function required(): { url: string };
+const base = { url: 'a:1', package: 'p', protoPath: 'p.proto' };
+const isTest = process.env.TEST === '1';
+
+export const clients = ClientsModule.register([
+  { name: 'spread', transport: Transport.GRPC, options: { ...base, ...overrides() } },
+  { name: 'own-url', transport: Transport.GRPC, options: { url: 'a:1', package: 'p', protoPath: 'p.proto', ...overrides() } },
+  { name: 'conditional', transport: Transport.GRPC, options: { ...base, ...(isTest ? { url: 'b:1' } : {}) } },
+  { name: 'required', transport: Transport.GRPC, options: { ...base, ...required() } },
+  { name: 'last', transport: Transport.GRPC, options: { ...base, ...overrides(), url: 'a:1' } },
+]);
+`,
+    after: `import { Transport } from '@nestjs/microservices';
+import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
+
+declare function overrides(): { url?: string; maxReceiveMessageLength?: number };
+declare function required(): { url: string };
+const base = { url: 'a:1', package: 'p', protoPath: 'p.proto' };
+const isTest = process.env.TEST === '1';
+
+export const clients = ResilientGrpcModule.forFeature([
+  { name: 'spread', transport: Transport.GRPC, options: { ...base, ...overrides() } },
+  { name: 'own-url', transport: Transport.GRPC, options: { url: 'a:1', package: 'p', protoPath: 'p.proto', ...overrides() } },
+  { name: 'conditional', transport: Transport.GRPC, options: { ...base, ...(isTest ? { url: 'b:1' } : {}) } },
+  { name: 'required', ...base, ...required() },
+  { name: 'last', ...base, ...overrides(), url: 'a:1' },
+]);
 `,
   },
   {

@@ -10,7 +10,8 @@ import {
 } from 'ts-morph';
 import { CONTRACT_KEYS } from '../client/settings/contract.js';
 import { OWNED_CHANNEL_OPTIONS } from '../client/settings/resolve-channel-settings.js';
-import { annotatedConstants, keysOf, keysOfProperty, nameOf, unwrapped } from './constants.js';
+import { annotatedConstants, constantObject, keysOf, keysOfProperty, nameOf, unwrapped } from './constants.js';
+import { isFixed, isFixedProperty } from './fixed.js';
 import { isMaybeEmpty, isPropertyMaybeEmpty } from './maybe-empty.js';
 import { afterComma, afterComment, applyEdits, indentAt, reindent, removal, type TextEdit } from './text-edits.js';
 
@@ -117,7 +118,8 @@ function returnedBy(factory: ReturnType<typeof factoryOf>): Expression | undefin
   if (body === undefined) return undefined;
   if (!Node.isBlock(body)) return Node.isExpression(body) ? body : undefined;
   const returns = body.getDescendants().filter(Node.isReturnStatement);
-  const own = returns.filter((one) => one.getFirstAncestor((node) => Node.isFunctionLikeDeclaration(node)) === factory);
+  const isFunction = (node: Node) => Node.isFunctionLikeDeclaration(node) || Node.isFunctionExpression(node);
+  const own = returns.filter((one) => one.getFirstAncestor(isFunction) === factory);
   return own.length === 1 && own[0]?.getParent() === body ? own[0].getExpression() : undefined;
 }
 
@@ -154,6 +156,11 @@ class ClientWriter {
     // True for `{ name: 'orders', ...shared }`, for example.
     const isSpread = client.getProperties().some(Node.isSpreadAssignment);
     if (!isFactory && isSpread && this.isAcceptedAsIs(client)) return client.getText();
+    if (hasSeveralUrls(client)) {
+      // Nest's form gets the default `url` at run time.
+      if (!isFactory && this.isNestForm(client)) return client.getText();
+      throw new ByHand('has a url, and a later spread whose url may be missing or empty; write one url');
+    }
     for (const property of client.getProperties()) {
       if (Node.isSpreadAssignment(property)) {
         edits.push(this.replacement(property, this.spreadClient(property.getExpression(), property, place)));
@@ -178,12 +185,20 @@ class ClientWriter {
 
   /** True if `forFeature` accepts the client unchanged. */
   private isAcceptedAsIs(client: Expression): boolean {
+    const options = keysOfProperty(client, 'options');
+    if (options === undefined || !this.isNestForm(client)) return false;
+    const type = client.getType().getProperty('options')?.getTypeAtLocation(client);
+    return !isUrlMaybeEmpty(options, type, client);
+  }
+
+  /** True if the client has only the keys of Nest's form. Throws if an option has no equivalent. */
+  private isNestForm(client: Expression): boolean {
     const keys = keysOf(client);
     const options = keysOfProperty(client, 'options');
     if (keys === undefined || options === undefined) return false;
     if (![...keys.keys()].every((key) => key === 'name' || key === 'transport' || key === 'options')) return false;
-    const type = client.getType().getProperty('options')?.getTypeAtLocation(client);
-    return !isUrlMaybeEmpty(this.checked(options, client.getText()), type, client);
+    this.checked(options, client.getText());
+    return true;
   }
 
   asyncClientText(client: ObjectLiteralExpression): string {
@@ -308,6 +323,7 @@ class ClientWriter {
     this.check(name, value);
     if (place.contract !== undefined && CONTRACT.has(name)) {
       this.checkOutside(property, place);
+      checkFixed(isFixedProperty(property), property.getText());
       const start = property.getLeadingCommentRanges()[0]?.getPos() ?? property.getStart();
       const text = this.source.slice(start, property.getEnd());
       const edit = removal(this.source, start, property.getEnd());
@@ -376,6 +392,8 @@ class ClientWriter {
       if (dropped.includes(key)) continue;
       if (isFactory && CONTRACT.has(key)) {
         this.checkOutside(root, place);
+        // The value is known only if it is the property of a constant.
+        checkFixed(keys.get(key) !== undefined && isFixed(root), `${text}.${key}`);
         place.contract.push({ text: `${key}: ${text}.${key}`, comment: '' });
       } else if (key === 'url' && maybeNoUrl) parts.push(`url: ${text}.url || ${DEFAULT_URL},`);
       else if (isFactory) parts.push(`${key}: ${text}.${key},`);
@@ -399,12 +417,8 @@ class ClientWriter {
     }
     if (!SUPPORTED_OPTIONS.has(name)) throw new ByHand(`has the option ${name}, which this library does not have`);
     if (name === 'channelOptions' && value !== undefined) {
-      for (const key of keysOf(value)?.keys() ?? []) {
-        const reason = Object.hasOwn(OWNED_CHANNEL_OPTIONS, key) ? OWNED_CHANNEL_OPTIONS[key] : undefined;
-        // A declared type has all keys; only an object literal shows which ones are set.
-        if (reason !== undefined && Node.isObjectLiteralExpression(unwrapped(value)))
-          throw new ByHand(`has channelOptions['${key}']: ${reason}`);
-      }
+      const key = ownedKeyIn(value);
+      if (key !== undefined) throw new ByHand(`has channelOptions['${key}']: ${OWNED_CHANNEL_OPTIONS[key] ?? ''}`);
     }
   }
 
@@ -422,8 +436,11 @@ class ClientWriter {
   private checkOutside(part: Node, { factory }: Place): void {
     if (factory === undefined) return;
     const isInside = (node: Node, outer: Node) => node === outer || node.getAncestors().includes(outer);
-    for (const identifier of part.getDescendants().filter(Node.isIdentifier)) {
-      const declarations = identifier.getSymbol()?.getDeclarations() ?? [];
+    for (const identifier of [part, ...part.getDescendants()].filter(Node.isIdentifier)) {
+      const parent = identifier.getParent();
+      // The symbol of `protoPath` in `{ protoPath }` is the property, not the variable.
+      const symbol = Node.isShorthandPropertyAssignment(parent) ? parent.getValueSymbol() : identifier.getSymbol();
+      const declarations = symbol?.getDeclarations() ?? [];
       if (declarations.some((one) => isInside(one, factory) && !isInside(one, part)))
         throw new ByHand(
           `needs ${identifier.getText()} from its factory for the contract (${CONTRACT_KEYS.join(', ')}), which forFeatureAsync expects next to the factory`,
@@ -470,10 +487,47 @@ function isUrlMaybeEmpty(keys: ReadonlyMap<string, Node | undefined>, type: Type
   return !keys.has('url') || isPropertyMaybeEmpty(type, 'url', location);
 }
 
+/**
+ * True if the last spread of the client's options may have a `url` that is missing or empty, and an earlier property or spread has a `url`,
+ * too. Which of them Nest would use is known only at run time.
+ */
+function hasSeveralUrls(client: ObjectLiteralExpression): boolean {
+  const options = client.getProperty('options');
+  const value = Node.isPropertyAssignment(options) ? options.getInitializer() : undefined;
+  const literal = value === undefined ? undefined : unwrapped(value);
+  const properties = Node.isObjectLiteralExpression(literal) ? literal.getProperties() : [];
+  const withUrl = properties.filter((one) =>
+    Node.isSpreadAssignment(one) ? keysOf(one.getExpression())?.has('url') : nameOf(one.getNameNode()) === 'url',
+  );
+  const last = withUrl.at(-1);
+  if (withUrl.length < 2 || !Node.isSpreadAssignment(last)) return false;
+  const root = last.getExpression();
+  return isUrlMaybeEmpty(keysOf(root) ?? new Map(), root.getType(), root);
+}
+
+/** Returns the first of the known keys of `channelOptions` that this library does not accept. */
+function ownedKeyIn(channelOptions: Node): string | undefined {
+  for (const property of constantObject(channelOptions)?.literal.getProperties() ?? []) {
+    const key = Node.isSpreadAssignment(property)
+      ? ownedKeyIn(property.getExpression())
+      : nameOf(property.getNameNode());
+    if (key !== undefined && Object.hasOwn(OWNED_CHANNEL_OPTIONS, key)) return key;
+  }
+  return undefined;
+}
+
+/** Throws if a part of the contract is not fixed, because it is evaluated at import once it is next to the factory. */
+function checkFixed(isFixedPart: boolean, text: string): void {
+  if (isFixedPart) return;
+  throw new ByHand(
+    `has a contract that its factory computes: ${text}; forFeatureAsync expects it next to the factory, where it is evaluated at import; write forFeatureAsync if the value is the same then`,
+  );
+}
+
 /** Returns an expression that evaluates to `value`, or to Nest's default if `value` is empty. */
 function withDefaultUrl(value: Node): string {
-  // The compiler rejects `'' || …`.
-  if (Node.isStringLiteral(value)) return DEFAULT_URL;
+  // The compiler rejects `'' || …` and `undefined || …`.
+  if (Node.isStringLiteral(value) || value.getType().isUndefined()) return DEFAULT_URL;
   const isOperation = Node.isBinaryExpression(value) || Node.isConditionalExpression(value);
   return `${isOperation ? `(${value.getText()})` : value.getText()} || ${DEFAULT_URL}`;
 }

@@ -27,7 +27,7 @@ export function unwrapped(expression: Node): Node {
 }
 
 /** Returns the object literal that an expression evaluates to; `undefined` if that is not known before the program runs. */
-function constantObject(expression: Node): ConstantObject | undefined {
+export function constantObject(expression: Node): ConstantObject | undefined {
   const plain = unwrapped(expression);
   if (Node.isObjectLiteralExpression(plain)) return { literal: plain, constants: [] };
   if (Node.isPropertyAccessExpression(plain)) {

@@ -44,7 +44,8 @@ function filesIn(path: string, isFolder: boolean): readonly string[] {
   return readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
     const inner = join(path, entry.name);
     if (entry.isDirectory()) return SKIPPED.has(entry.name) || entry.name.startsWith('.') ? [] : filesIn(inner, true);
-    return /(?<!\.d)\.[mc]?ts$/.test(entry.name) ? [inner] : [];
+    // A symbolic link may name a file that does not exist.
+    return /(?<!\.d)\.[mc]?ts$/.test(entry.name) && existsSync(inner) ? [inner] : [];
   });
 }
 

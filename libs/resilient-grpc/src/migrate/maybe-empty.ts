@@ -61,7 +61,14 @@ function constantValueOf(node: Node): Node | undefined {
 
 function isTypeMaybeEmpty(type: Type, location: Node): boolean {
   if (type.isLiteral() && !type.isNullable()) return type.getLiteralValue() === '';
-  return type.isAny() || type.isUnknown() || type.isNullable() || !hasStrictNullChecks(location);
+  return (
+    type.isAny() ||
+    type.isUnknown() ||
+    type.isNullable() ||
+    type.isUndefined() ||
+    type.isNull() ||
+    !hasStrictNullChecks(location)
+  );
 }
 
 /** True if types show whether a value can be `undefined`. */

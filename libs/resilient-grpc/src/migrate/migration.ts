@@ -27,6 +27,8 @@ export interface Migration {
   /** Number of migrated clients. */
   readonly clients: number;
   readonly manual: readonly Remark[];
+  /** Modules whose exports must be changed by hand if clients moved, even those with another tsconfig.json. */
+  readonly exports: readonly Remark[];
   readonly notes: readonly Remark[];
 }
 
@@ -53,12 +55,12 @@ export function migrate(tsConfig: string, paths: readonly string[], others: read
   const manual: ManualStep[] = found.flatMap((one) => one.manual);
   const { chosen, failed } = selectCompilable(new Compiler(openProject(tsConfig)), files, registrations, others);
   manual.push(...failed, ...conflicts(chosen));
-  if (chosen.length > 0) manual.push(...files.flatMap((file) => exportEdits(file, chosen).steps));
   const after = textsAfter(files, chosen);
   return {
     changed: [...after].map(([file, text]) => ({ path: file.getFilePath(), before: file.getFullText(), after: text })),
     clients: chosen.flatMap(({ clients }) => clients).length,
     manual: manual.map(remarkOf),
+    exports: files.flatMap((file) => exportEdits(file, files, chosen).steps.map(remarkOf)),
     notes: chosen.flatMap(({ call, notes }) => notes.map((text) => remarkOf({ node: call, text }))),
   };
 }
@@ -115,7 +117,7 @@ function textsAfter(
 ): ReadonlyMap<SourceFile, string> {
   const edits = [
     ...registrations.flatMap((registration) => registration.edits),
-    ...files.flatMap((file) => exportEdits(file, registrations).edits),
+    ...files.flatMap((file) => exportEdits(file, files, registrations).edits),
   ];
   const changed = new Set(edits.map(({ file }) => file));
   return new Map(

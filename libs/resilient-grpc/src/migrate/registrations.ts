@@ -290,9 +290,13 @@ function elementRemoval(source: string, element: Node): TextEdit {
   return removal(source, start, element.getEnd());
 }
 
-/** Returns the edits to `exports: [ClientsModule]` in modules whose clients move, and a step for each module whose clients are unknown. */
+/**
+ * Returns the edits to `exports: [ClientsModule]` in modules whose clients move, and a step for each module whose clients are unknown or in
+ * a file outside of `files`.
+ */
 export function exportEdits(
   file: SourceFile,
+  files: readonly SourceFile[],
   moved: readonly Registration[],
 ): { readonly edits: readonly FileEdit[]; readonly steps: readonly ManualStep[] } {
   const edits: FileEdit[] = [];
@@ -306,7 +310,7 @@ export function exportEdits(
     const imports = property.getParentIfKindOrThrow(SyntaxKind.ObjectLiteralExpression).getProperty('imports');
     const calls = imports === undefined ? [] : callsIn(imports);
     const registered = moved.filter(({ call }) => calls.includes(call));
-    if (calls.length === 0) {
+    if (calls.length === 0 || !calls.every((call) => files.includes(call.getSourceFile()))) {
       const text = 'exports ClientsModule: if its clients moved, export ResilientGrpcModule';
       steps.push({ node: identifier, text });
     }

@@ -78,7 +78,8 @@ export async function runMigrate(args: readonly string[], { stdout, stderr }: Mi
     line: 1,
     text: 'no tsconfig.json in this folder or above it; add one, and run migrate again',
   }));
-  const manual = [...migrations.flatMap((one) => one.manual), ...noConfig];
+  const isMoved = migrations.some(({ clients }) => clients > 0);
+  const manual = [...migrations.flatMap((one) => [...one.manual, ...(isMoved ? one.exports : [])]), ...noConfig];
   for (const { path, before, after } of migrations.flatMap(({ changed }) => changed)) {
     stdout.write(`${unifiedDiff(shown(path), before, after)}\n`);
     if (values.write === true) writeFileSync(path, byteOrderMark(path, after) + after);

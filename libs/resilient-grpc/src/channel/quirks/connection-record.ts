@@ -117,7 +117,7 @@ export function observeTransport(transport: ConnectionTransport): void {
 
 /**
  * Records the open streams that were never processed. Returns the calls of those that are still queued on this side, and the highest ID of
- * the other open streams; 0 if there is none.
+ * the other open streams; 0 without such a stream.
  */
 function record(
   calls: Iterable<ActiveCall>,

@@ -89,24 +89,36 @@ export class ProcessRelay {
   private async read(body: ReadableStream<Uint8Array>, attempt: Attempt): Promise<void> {
     const reader = body.getReader();
     const decoder = new TextDecoder();
-    let text = '';
+    // Chunks since the last complete event. Joined only at the end of an event, so that a long event is not copied for each chunk.
+    let chunks: string[] = [];
+    let length = 0;
+    let last = '';
     for (;;) {
       const { done, value } = await attempt.within(reader.read());
       if (done) {
         this.link(this.state === 'ending' ? 'ending' : 'unreachable', 'the connection was closed');
         return;
       }
-      text += decoder.decode(value, { stream: true }).replaceAll('\r', '');
-      for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-        const [, event, json] = /^event: (.*)\ndata: (.*)$/m.exec(text.slice(0, end)) ?? [];
-        text = text.slice(end + 2);
+      const chunk = decoder.decode(value, { stream: true }).replaceAll('\r', '');
+      chunks.push(chunk);
+      length += chunk.length;
+      const added = last + chunk;
+      last = added.slice(-1);
+      const blocks = added.includes('\n\n') ? chunks.join('').split('\n\n') : [];
+      const rest = blocks.pop();
+      if (rest !== undefined) {
+        chunks = [rest];
+        length = rest.length;
+      }
+      for (const block of blocks) {
+        const [event, json] = fieldsOf(block);
         if (event === 'end') this.link('ending');
         if (json === undefined || (event !== 'whole' && event !== 'change')) continue;
         this.link('live');
         await this.sink.event(event, json);
         if (this.isClosed()) return;
       }
-      if (text.length > MAX_EVENT_CHARS) {
+      if (length > MAX_EVENT_CHARS) {
         this.link('refused', 'an event is too large');
         return;
       }
@@ -119,6 +131,19 @@ export class ProcessRelay {
     this.text = text;
     this.sink.link(state, text);
   }
+}
+
+/**
+ * Returns the name and the data of an event. Splits only at line feeds, because JSON can contain other line separators, such as U+2028, at
+ * which `$` of a regular expression matches.
+ */
+function fieldsOf(text: string): readonly [event?: string | undefined, json?: string] {
+  const lines = text.split('\n');
+  const index = lines.findIndex((line) => line.startsWith('event: '));
+  const [name, data] = lines.slice(index, index + 2);
+  return index >= 0 && data?.startsWith('data: ') === true
+    ? [name?.slice('event: '.length), data.slice('data: '.length)]
+    : [];
 }
 
 /** One connection to a process, aborted when a step takes too long. */

@@ -29,6 +29,8 @@ class VirtualApiServer {
   items: readonly EndpointSlice[] | null = [makeSlice('a', '7')];
   listError: Error | undefined;
   watchError: Error | undefined;
+  /** Called after a watch has opened. An exception fails the watch, as in `ApiServer`. */
+  onWatch: ((watch: OpenWatch) => void) | undefined;
 
   get(path: string): Promise<unknown> {
     this.lists.push(new URL(path, this.url).searchParams);
@@ -51,8 +53,10 @@ class VirtualApiServer {
         reject(error);
       };
       signal.addEventListener('abort', abort);
-      this.watches.push({ parameters: new URL(path, this.url).searchParams, end, fail, send: onEvent });
+      const watch = { parameters: new URL(path, this.url).searchParams, end, fail, send: onEvent };
+      this.watches.push(watch);
       onOpen();
+      this.onWatch?.(watch);
     });
   }
 }
@@ -214,6 +218,44 @@ describe('ServiceWatch', () => {
     watch.subscribe(listener);
     await clock.advanceAsync(0);
     expect(getNewestState()).toMatchObject({ state: 'watching', slices: [] });
+  });
+
+  it.each([
+    ['endpoints that are a number', { endpoints: 5 }, 'endpoints: expected an array, got 5'],
+    ['an endpoint that is null', { endpoints: [null] }, 'endpoints[0]: expected an object, got null'],
+    [
+      'an address that is an object',
+      { endpoints: [{ addresses: [{}] }] },
+      'endpoints[0].addresses: expected strings, got object',
+    ],
+    [
+      'hints that are no list',
+      { endpoints: [{ hints: { forZones: 1 } }] },
+      'endpoints[0].hints.forZones: expected an array, got 1',
+    ],
+    ['a port that is null', { ports: [null] }, 'ports[0]: expected an object, got null'],
+    ['a fractional port number', { ports: [{ port: 50_051.5 }] }, 'ports[0].port: expected an integer, got 50051.5'],
+    ['a port name that is an object', { ports: [{ name: {} }] }, 'ports[0].name: expected a string, got object'],
+  ])('reports an EndpointSlice with %s as a failure, and keeps the previous slices', async (_, fields, problem) => {
+    const malformed = { ...makeSlice('b', '10'), ...fields } as unknown as EndpointSlice;
+    server.items = [malformed];
+    const stop = watch.subscribe(listener);
+    await clock.advanceAsync(0);
+    const failure = { message: `cannot watch EndpointSlices at https://api: invalid EndpointSlice: ${problem}` };
+    expect(getNewestState()).toMatchObject({ state: 'failing', slices: undefined, failure });
+    server.items = [makeSlice('a', '7')];
+    await clock.advanceAsync(MINUTE_MS);
+    expect(namesOf(getNewestState())).toEqual(['a']);
+    // The API server resends the event to each watch, because the version before the event stays in use.
+    server.onWatch = ({ send }) => {
+      send({ type: 'ADDED', object: malformed });
+    };
+    server.watches.at(-1)!.end();
+    await clock.advanceAsync(1_000);
+    expect(getNewestState()).toMatchObject({ state: 'failing', failure });
+    expect(namesOf(getNewestState())).toEqual(['a']);
+    expect(server.watches.at(-1)!.parameters.get('resourceVersion')).toBe('9');
+    stop();
   });
 
   it('stops the EndpointSlice watch when the last listener unsubscribes, and later uses the old slices only if listing fails', async () => {

@@ -1,3 +1,4 @@
+import { checkSlice } from '../policy/kubernetes/check-slice.js';
 import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
 import { STABLE_MS, watchDelayMs } from '../policy/kubernetes/watch-delay.js';
 import type { Clock } from '../time/clock.js';
@@ -52,7 +53,8 @@ interface WatchEvent {
 
 /**
  * Lists and watches the EndpointSlices of one service while there are listeners. All channels to the service share one watch. After an
- * error, the last slices stay in use, and the watch resumes from the last resource version or, after 410 Gone, from a new list.
+ * error or a malformed slice, the last slices stay in use, and the watch resumes from the last resource version or, after 410 Gone, from a
+ * new list.
  *
  * The official client library provides the configuration and the credentials. Its `ListWatch` is not used, because it stops at the first
  * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` discards the body of an
@@ -160,7 +162,7 @@ export class ServiceWatch {
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
     // The response may have been received before the watch was stopped. A new watch may be running.
     signal.throwIfAborted();
-    this.slices = new Map((items ?? []).map((slice) => [slice.metadata?.name ?? '', slice]));
+    this.slices = new Map((items ?? []).map((slice) => [checkSlice(slice).metadata?.name ?? '', slice]));
     this.resourceVersion = metadata?.resourceVersion ?? '';
     this.isExpired = false;
     this.changed();
@@ -187,7 +189,7 @@ export class ServiceWatch {
   private apply({ type, object }: WatchEvent): void {
     const name = object?.metadata?.name ?? '';
     if (type === 'ERROR') throw new ApiServerError(object?.code ?? 500, object?.message ?? 'the watch failed');
-    if (type === 'ADDED' || type === 'MODIFIED') this.slices?.set(name, object ?? {});
+    if (type === 'ADDED' || type === 'MODIFIED') this.slices?.set(name, checkSlice(object));
     else if (type === 'DELETED') this.slices?.delete(name);
     this.resourceVersion = object?.metadata?.resourceVersion ?? this.resourceVersion;
     if (type !== 'BOOKMARK') this.changed();

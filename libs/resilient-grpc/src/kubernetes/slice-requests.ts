@@ -1,4 +1,5 @@
 import { errorMessage } from '../errors/error-message.js';
+import { checkSlice } from '../policy/kubernetes/check-slice.js';
 import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
 import { oneLine } from '../telemetry/log/log-text.js';
 import { ApiServerError, type ApiServer } from './api-server.js';
@@ -48,6 +49,7 @@ export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, n
  * listed EndpointSlices.
  *
  * @throws ApiServerError if the API server rejects a request
+ * @throws TypeError if a slice is malformed
  */
 export async function inspectSlices(
   server: ApiServer,
@@ -65,5 +67,5 @@ export async function inspectSlices(
   await server.watch(path, AbortSignal.any([signal, opened.signal]), 1_000, end, end).catch((error: unknown) => {
     if (!opened.signal.aborted) throw error;
   });
-  return items ?? [];
+  return (items ?? []).map(checkSlice);
 }

@@ -21,7 +21,7 @@ type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'stat
 export interface ConnectionRecord {
   /** Code of the peer's latest GOAWAY. Node opens no stream after a GOAWAY, so each attempt on this connection began before it. */
   goawayCode: number | undefined;
-  /** Called at each GOAWAY, and when the connection closes. */
+  /** Called when a GOAWAY has a new code or rejects further streams, and when the connection closes. */
   readonly endListeners: Set<() => void>;
   /** Address of the connection in the history of its channel; `undefined` until the load-balancing policy reports the connection. */
   address: string | undefined;
@@ -89,13 +89,19 @@ export function observeTransport(transport: ConnectionTransport): void {
   if (session === undefined || session.destroyed || connection.isObserved) return;
   connection.isObserved = true;
   session.on?.('stream', refusePushedStream);
+  let lastOpenId = Infinity;
   // Prepended, because Node and nghttp2 end the streams in the same event. A server may send a second GOAWAY with a lower id.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
+    // Node opens no stream after the first GOAWAY. A repeated GOAWAY that rejects no further stream is ignored, because a peer can send tens
+    // of thousands at once, and each visit of the streams takes time.
+    if (code === connection.goawayCode && lastStreamId >= lastOpenId) return;
     connection.goawayCode = code;
     // nghttp2 never sends queued streams after a GOAWAY, but keeps them until another stream ends. If one queued stream is ended, nghttp2
     // can end the others, too, so all of them are recorded first.
-    for (const queued of record(activeCalls, lastStreamId)) {
-      queued.cancelWithStatus?.(StatusCode.UNAVAILABLE, 'The server sent GOAWAY before the stream was sent');
+    const { queued, lastAcceptedId } = record(activeCalls, lastStreamId);
+    lastOpenId = lastAcceptedId;
+    for (const call of queued) {
+      call.cancelWithStatus?.(StatusCode.UNAVAILABLE, 'The server sent GOAWAY before the stream was sent');
     }
     for (const ended of connection.endListeners) ended();
   });
@@ -109,9 +115,16 @@ export function observeTransport(transport: ConnectionTransport): void {
   session.socket.prependOnceListener('close', closing);
 }
 
-/** Records the open streams that were never processed, and returns the calls of those that are still queued on this side. */
-function record(calls: Iterable<ActiveCall>, lastStreamId: number): readonly ActiveCall[] {
+/**
+ * Records the open streams that were never processed. Returns the calls of those that are still queued on this side, and the highest ID of
+ * the other open streams; 0 without such a stream.
+ */
+function record(
+  calls: Iterable<ActiveCall>,
+  lastStreamId: number,
+): { readonly queued: readonly ActiveCall[]; readonly lastAcceptedId: number } {
   const queued: ActiveCall[] = [];
+  let lastAcceptedId = 0;
   for (const call of calls) {
     const stream = call.http2Stream;
     if (stream === undefined || stream.closed || stream.destroyed) continue;
@@ -120,9 +133,11 @@ function record(calls: Iterable<ActiveCall>, lastStreamId: number): readonly Act
       queued.push(call);
     } else if ((stream.id ?? 0) > lastStreamId) {
       unprocessedStreams.set(stream, 'rejected');
+    } else {
+      lastAcceptedId = Math.max(lastAcceptedId, stream.id ?? 0);
     }
   }
-  return queued;
+  return { queued, lastAcceptedId };
 }
 
 /**

@@ -278,16 +278,51 @@ describe('OverloadGate', () => {
     expect(Math.max(...limited.map((id) => handled.indexOf(id)))).toBeLessThan(25);
   });
 
-  it('serves the backlog without yielding to the event loop while more than 5,000 calls without a deadline are waiting', async () => {
+  it.each([
+    ['without a deadline', Infinity],
+    ['with a deadline in 1 hour', 3_600_000],
+  ])(
+    'serves the backlog without yielding to the event loop while more than 5,000 calls %s are waiting',
+    async (_, timeoutMs) => {
+      const { call, handled, settle } = makeServer(1);
+      for (let index = 0; index < 6_000; index++) call(timeoutMs);
+      const before = handled.length;
+      await turn();
+      await turn();
+      expect(handled.length - before).toBeGreaterThan(900);
+      await settle();
+      expect(handled).toHaveLength(6_000);
+    },
+  );
+
+  it('yields to the event loop after each slice of work while 6,000 calls with a deadline in 20 s are waiting', async () => {
     const { call, handled, settle } = makeServer(1);
-    for (let index = 0; index < 6_000; index++) call();
+    for (let index = 0; index < 6_000; index++) call(20_000);
     const before = handled.length;
     await turn();
     await turn();
-    expect(handled.length - before).toBeGreaterThan(900);
+    expect(handled.length - before).toBeLessThan(50);
     await settle();
     expect(handled).toHaveLength(6_000);
   });
+
+  it.each(['cancelled', 'served'])(
+    'yields to the event loop again after 6,000 calls with a far deadline were %s',
+    async (end) => {
+      const { call, handled, settle } = makeServer(1);
+      for (let round = 0; round < 2; round++) {
+        const calls = Array.from({ length: 6_000 }, () => call(3_600_000));
+        if (end === 'cancelled') for (const { cancel } of calls) cancel();
+        await settle();
+      }
+      for (let index = 0; index < 100; index++) call(3_600_000);
+      const before = handled.length;
+      await turn();
+      await turn();
+      expect(handled.length - before).toBeLessThan(50);
+      await settle();
+    },
+  );
 
   it('does not run the handler of a call that was cancelled while it waited', async () => {
     const { call, calls, handled, settle } = makeServer();

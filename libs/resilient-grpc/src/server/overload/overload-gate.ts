@@ -13,14 +13,17 @@ import { EXPIRED, REFUSED } from './refusal.js';
 
 /**
  * Maximum time in milliseconds for which handlers run before the event loop reads sockets, detects resets, and runs timers. A single
- * handler may run longer. The gate ignores the limit while more than `MAX_UNLIMITED` calls without a deadline are waiting.
+ * handler may run longer. The gate ignores the limit while more than `MAX_PATIENT` calls without a near deadline are waiting.
  */
 export const SLICE_MS = 10;
 /**
- * Number of waiting calls without a deadline above which handlers run without a pause. No request is then read, so TCP flow control
- * stops the clients. Calls without a deadline are not refused; without this limit, they could exhaust the memory.
+ * Number of waiting calls without a near deadline above which handlers run without a pause. No request is then read, so TCP flow control
+ * stops the clients. Such calls are not refused, or only after a very long queue has formed; without this limit, they could exhaust the
+ * memory.
  */
-const MAX_UNLIMITED = 5_000;
+const MAX_PATIENT = 5_000;
+/** A deadline that is further away than this, in milliseconds, is not a near deadline. */
+const NEAR_DEADLINE_MS = 30_000;
 
 /**
  * Runs the handlers of unary calls. While the process has time for other work, each handler runs when its call arrives.
@@ -37,6 +40,8 @@ export class OverloadGate {
   private startedAt = 0;
   private sliceEndsAt = 0;
   private isWorking = false;
+  /** Number of waiting calls that had no near deadline when they arrived. */
+  private patientSize = 0;
 
   /** @param idleMs returns the total time for which the event loop has waited for events, in milliseconds */
   constructor(
@@ -100,7 +105,9 @@ export class OverloadGate {
       this.overload.refuse(call, REFUSED, this.queue);
       return;
     }
+    if (isPatient(held)) this.patientSize += 1;
     call.onEndWhileHeld = () => {
+      this.noteLeft(held);
       this.queue.remove(held, this.clock.now());
       this.overload.note(this.queue);
     };
@@ -122,7 +129,9 @@ export class OverloadGate {
     const now = this.clock.now();
     this.sliceEndsAt = now + SLICE_MS;
     this.busy.begin(now);
-    for (const { call } of this.queue.takeHopeless(now)) {
+    for (const held of this.queue.takeHopeless(now)) {
+      const { call } = held;
+      this.noteLeft(held);
       call.onEndWhileHeld = undefined;
       this.overload.refuse(call, REFUSED, this.queue);
     }
@@ -141,7 +150,7 @@ export class OverloadGate {
     const now = this.clock.now();
     const lastMs = this.noteServed(now);
     // The next handler is expected to run as long as the last one.
-    if (now + lastMs > this.sliceEndsAt && this.queue.unlimitedSize <= MAX_UNLIMITED) {
+    if (now + lastMs > this.sliceEndsAt && this.patientSize <= MAX_PATIENT) {
       this.busy.end(now);
       this.clock.defer(this.work);
       return;
@@ -152,6 +161,7 @@ export class OverloadGate {
       this.isWorking = false;
       return;
     }
+    this.noteLeft(held);
     // Requested first, so that an error thrown by `start` does not stop the queue. The tick runs after the microtasks of the handler
     // anyway.
     queueMicrotask(this.stepLater);
@@ -182,6 +192,10 @@ export class OverloadGate {
     }
   }
 
+  private noteLeft(held: HeldCall): void {
+    if (isPatient(held)) this.patientSize -= 1;
+  }
+
   /** Records the handler that has just run, and returns its duration in milliseconds; 0 if none has run. */
   private noteServed(now: number): number {
     const { running } = this;
@@ -193,3 +207,5 @@ export class OverloadGate {
     return ms;
   }
 }
+
+const isPatient = ({ deadline, arrivedAt }: HeldCall): boolean => deadline - arrivedAt > NEAR_DEADLINE_MS;

@@ -112,6 +112,11 @@ describe('ApiServer', () => {
     await expect(watch(other).ended).rejects.toThrow(/JSON/);
   });
 
+  it('rejects a Kubernetes watch if a line is longer than 16 MiB', async () => {
+    const { api } = await startServer((_, response) => response.end('x'.repeat(16 * 1024 * 1024 + 1)));
+    await expect(watch(api).ended).rejects.toThrow('an event of the watch is longer than 16 MiB');
+  });
+
   it('reads the Kubernetes token again after a 401 response, and strips the line break from the token', async () => {
     let accepted = 'first';
     const tokens: (string | undefined)[] = [];

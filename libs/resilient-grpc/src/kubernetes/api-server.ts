@@ -12,6 +12,8 @@ const SILENT_REQUEST_MS = 10_000;
 const TCP_KEEPALIVE_MS = 30_000;
 /** Maximum number of bytes to read from an error response. */
 const MAX_ERROR_BYTES = 65_536;
+/** Maximum length of one event of a watch, in characters. An EndpointSlice has at most 1,000 endpoints and is much shorter. */
+const MAX_EVENT_CHARS = 16 * 1024 * 1024;
 const OK = 200;
 const UNAUTHORIZED = 401;
 
@@ -72,6 +74,7 @@ export class ApiServer {
    *
    * @param silentMs milliseconds without a received byte after which the watch ends
    * @throws ApiServerError if the API server rejects the request
+   * @throws Error if an event is longer than 16 MiB
    */
   async watch(
     path: string,
@@ -89,11 +92,21 @@ export class ApiServer {
     response.socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
     response.socket.unref();
     onOpen();
-    let rest = '';
+    // Chunks of the incomplete line. Joined only at its end, so that a long line is not copied for each chunk.
+    let rest: string[] = [];
+    let length = 0;
     try {
       for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
-        const lines = (rest + chunk).split('\n');
-        rest = lines.pop() ?? '';
+        const lines = chunk.split('\n');
+        const last = lines.pop() ?? '';
+        if (lines.length > 0) {
+          lines[0] = rest.join('') + (lines[0] ?? '');
+          rest = [];
+          length = 0;
+        }
+        rest.push(last);
+        length += last.length;
+        if (length > MAX_EVENT_CHARS) throw new Error('an event of the watch is longer than 16 MiB');
         for (const line of lines) if (line !== '') onEvent(JSON.parse(line));
       }
     } catch (error) {

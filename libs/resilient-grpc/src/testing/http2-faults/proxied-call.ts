@@ -189,18 +189,20 @@ function withoutStatus(raw: RawFields): RawFields {
 }
 
 // Node accepts only a single value for these fields and throws if it receives an array.
-const SINGLE_VALUE_FIELDS: ReadonlySet<string> = new Set([
-  constants.HTTP2_HEADER_AUTHORIZATION,
-  constants.HTTP2_HEADER_CONTENT_TYPE,
-  constants.HTTP2_HEADER_TE,
-  constants.HTTP2_HEADER_USER_AGENT,
-]);
+const SINGLE_VALUE_FIELDS: ReadonlySet<string> = new Set(
+  (
+    'access-control-allow-credentials access-control-max-age access-control-request-method age authorization content-encoding ' +
+    'content-language content-length content-location content-md5 content-range content-type date dnt etag expires from host ' +
+    'if-match if-modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards ' +
+    'proxy-authorization range referer retry-after te tk upgrade-insecure-requests user-agent x-content-type-options'
+  ).split(' '),
+);
 
 /**
  * Converts `raw` to headers for sending. Keeps repeated values of a name separate. For a name that Node allows only once, keeps the first
  * value. The headers object that node:http2 provides joins some values with commas and drops others.
  */
-function sendable(raw: RawFields): OutgoingHttpHeaders {
+export function sendable(raw: RawFields): OutgoingHttpHeaders {
   const fields: Record<string, string | string[]> = {};
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const [name = '', value = ''] = raw.slice(at, at + 2);

@@ -85,7 +85,7 @@ function plainEcho({ url }: ScriptedGrpcServer, interceptors: Interceptor[] = []
   return client.getService<EchoService>('Echo');
 }
 
-/** Starts a server behind a proxy. */
+/** Starts a server, and a proxy that forwards to it. */
 async function backend() {
   const server = await startServer();
   const proxy = await FaultProxy.start(server.url);

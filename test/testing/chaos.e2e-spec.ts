@@ -20,7 +20,7 @@ import { EchoClient } from './echo-client.js';
 
 const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
 
-/** Starts a server in its own process behind an Http2FaultProxy and a FaultProxy. Also returns the faults of the server and the proxies. */
+/** Starts a server in its own process and a chain of both proxies that forwards to it. Also returns the faults of all three. */
 async function startTargets() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());

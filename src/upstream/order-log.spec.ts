@@ -48,7 +48,7 @@ describe('OrderLog', () => {
     expect(after.get('order-1')).toEqual({ ...request, id: 'order-1', sequence: '1' });
   });
 
-  it('continues one series of sequences across all OrderLogs that have the same file open', () => {
+  it('assigns consecutive sequence numbers across all OrderLogs that have the same file open', () => {
     const [one, other] = [open(), open()];
     expect(one.append({ ...request, requestId: 'one' }).sequence).toBe('1');
     expect(other.append({ ...request, requestId: 'other' }).sequence).toBe('2');

@@ -184,6 +184,18 @@ describe('async context of a call', () => {
     for (const [caller, seen] of await ends) expect(seen).toEqual([['error', caller]]);
   });
 
+  it('completes each stream in the context of its caller if drain() is called in another context', async () => {
+    const { echo, server, client } = await scene();
+    await warmUp(echo);
+    server.script('ServerStream', { never: true });
+    const streams = CALLERS.map((caller) =>
+      request.run(caller, () => notificationsOf(echo.serverStream({}, { onDrain: 'complete' }))),
+    );
+    await waitFor(() => server.counts().open === CALLERS.length);
+    await request.run('drain', () => client.drain());
+    expect(await Promise.all(streams)).toEqual(CALLERS.map((caller) => [['complete', caller]]));
+  });
+
   it('subscribes to a call inside switchMap() in the context of the caller', async () => {
     const { echo } = await scene();
     await warmUp(echo);

@@ -98,7 +98,7 @@ export class NestServer {
     if (pid !== undefined) process.kill(pid, 'SIGTERM');
   }
 
-  /** Sends SIGTERM, waits until the process exits, and resolves to the time since SIGTERM, in milliseconds, that the process reports. */
+  /** Sends SIGTERM and waits until the process exits. Resolves to the duration of the shutdown that the process reports, in milliseconds. */
   async terminate(): Promise<number> {
     await this.child.terminate(HANG_MS);
     return this.endedAfterMs;

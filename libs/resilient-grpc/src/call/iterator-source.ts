@@ -45,7 +45,7 @@ export class IteratorSource<M> {
     // A faulty iterator may return a value of another type.
     if (!isNonNullObject(result)) {
       const remedy = 'return { value, done } from next()';
-      this.fail(new TypeError(`source of messages: expected an iterator result, got ${typeof result}; ${remedy}`));
+      this.fail(new TypeError(`source of messages: expected an iterator result, got ${String(result)}; ${remedy}`));
     } else if (result.done === true) this.consumer.onMessagesEnd();
     else this.consumer.onMessage(result.value);
   };

@@ -32,7 +32,7 @@ interface ProcessList {
 }
 
 /**
- * The other processes of the dashboard. Connects to them only while a page that shows them is open, and relays their events to the page.
+ * Relays the events of the listed processes to dashboard pages. Connects to a process only while a page that shows it is open.
  * Sends requests only to listed URLs: the relay of a URL is closed when the list no longer contains it.
  */
 export class DashboardProcesses implements BeforeApplicationShutdown {

@@ -2,7 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import { expect, it } from 'vitest';
 import { ResilientGrpcDashboardModule } from './resilient-grpc-dashboard.module.js';
 
-it('makes startup fail with a remedy if the dashboard module is imported without options', async () => {
+it('makes startup fail with an error that names a remedy if the dashboard module is imported without options', async () => {
   const start = NestFactory.createApplicationContext(ResilientGrpcDashboardModule, {
     logger: false,
     abortOnError: false,

@@ -66,18 +66,22 @@ describe('endpointsHealth', () => {
     `${String(serving)} of ${String(known)} endpoints with known health are serving`;
 
   it.each([
-    ['serving', READY, ['serving', 'unimplemented'], 'up 2', undefined],
-    ['connecting, without an outage', CONNECTING, ['disconnected'], 'up 0', undefined],
-    ['connecting while one does not respond', CONNECTING, ['unanswered', 'pending'], 'up 0', undefined],
-    ['all unanswered, in an outage', OUTAGE, ['unanswered', 'unanswered'], 'degraded 0', 'outage; calls wait'],
-    ['serving and pending', READY, ['serving', 'pending', 'pending'], 'up 1', undefined],
-    ['serving and disconnected', READY, ['serving', 'disconnected', 'disconnected'], 'up 1', undefined],
-    ['pending on a READY channel', READY, ['pending'], 'up 0', undefined],
-    ['mostly not serving', READY, ['serving', 'failed', 'unanswered', 'pending'], 'degraded 1', of(1, 3)],
-    ['not serving', READY, ['not-serving', 'disconnected'], 'down 0', of(0, 1)],
-  ] as const)('judges the health of endpoints that are %s', (_, channelHealth, healths, expected, message) => {
-    const endpoints = new Map(healths.map((health, index) => [`10.0.0.${String(index)}:50051`, health]));
-    const { status, details } = endpointsHealth(channelHealth, 'Orders', endpoints);
-    expect([`${status} ${String(details['serving'])}`, details['message']]).toEqual([expected, message]);
-  });
+    ['serving', 'up', 2, READY, ['serving', 'unimplemented'], undefined],
+    ['connecting without an outage', 'up', 0, CONNECTING, ['disconnected'], undefined],
+    ['connecting and unresponsive', 'up', 0, CONNECTING, ['unanswered', 'pending'], undefined],
+    ['unresponsive in an outage', 'degraded', 0, OUTAGE, ['unanswered', 'unanswered'], 'outage; calls wait'],
+    ['serving and pending', 'up', 1, READY, ['serving', 'pending', 'pending'], undefined],
+    ['serving and disconnected', 'up', 1, READY, ['serving', 'disconnected', 'disconnected'], undefined],
+    ['pending on a READY channel', 'up', 0, READY, ['pending'], undefined],
+    ['mostly not serving', 'degraded', 1, READY, ['serving', 'failed', 'unanswered', 'pending'], of(1, 3)],
+    ['not serving', 'down', 0, READY, ['not-serving', 'disconnected'], of(0, 1)],
+  ] as const)(
+    'reports a channel with endpoints that are %s as %s',
+    (_, status, serving, channelHealth, healths, message) => {
+      const endpoints = new Map(healths.map((health, index) => [`10.0.0.${String(index)}:50051`, health]));
+      const health = endpointsHealth(channelHealth, 'Orders', endpoints);
+      expect(health).toMatchObject({ status, details: { serving } });
+      expect(health.details['message']).toBe(message);
+    },
+  );
 });

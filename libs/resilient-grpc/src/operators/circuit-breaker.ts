@@ -42,7 +42,7 @@ export class CircuitBreaker {
     this.now = () => clock.now();
   }
 
-  /** State of the circuit. After the break, an open circuit stays 'open' until a probe is admitted. */
+  /** State of the circuit. After `breakDurationMs`, the state stays 'open' until a probe is admitted. */
   get state(): 'closed' | 'open' | 'half-open' {
     return this.circuit.state;
   }

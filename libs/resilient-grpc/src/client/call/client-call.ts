@@ -25,7 +25,6 @@ import { lostConnection, noMessage, verdictOf, type CallFacts } from './attempt-
 import { callInterceptors } from './call-arguments.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import {
-  cancelled,
   deadlineDetails,
   draining,
   failureReason,
@@ -577,8 +576,10 @@ export class ClientCall
     const peer = this.attempt?.peer;
     this.context.statistics.succeeded(undefined, this.context.client.clock.now());
     this.stop('succeeded');
-    this.report.completed(peer);
-    this.sink.complete();
+    this.asyncContext.runInAsyncScope(() => {
+      this.report.completed(peer);
+      this.sink.complete();
+    });
   }
 
   terminate(reason: 'draining' | 'closed', details: string): void {
@@ -683,17 +684,8 @@ export class ClientCall
   }
 
   describe(): ActiveCall {
-    return describeCall(this.context, {
-      peer: this.peer,
-      startedAt: this.startedAt,
-      lastMessageAt: this.lastMessageAt,
-      sent: this.sent,
-      received: this.received,
-      waiting: this.waiting,
-      openedAt: this.input.openedAt,
-      cancel: (details) => {
-        this.end(cancelled(details, undefined));
-      },
-    });
+    const { peer, startedAt, lastMessageAt, sent, received, waiting } = this;
+    const { openedAt } = this.input;
+    return describeCall(this.context, { peer, startedAt, lastMessageAt, sent, received, waiting, openedAt }, this);
   }
 }

@@ -1,6 +1,8 @@
 import { moment } from '../../time/clock.js';
 import type { MethodContext } from '../call-context.js';
 import type { ActiveCall } from '../active-call.js';
+import type { Endable } from './call-bindings.js';
+import { cancelled } from './call-failure.js';
 
 /** Current state of a call. Times are in monotonic milliseconds. */
 interface CallState {
@@ -12,11 +14,10 @@ interface CallState {
   readonly waiting: boolean;
   readonly openedAt: string | undefined;
   readonly resumes?: number;
-  readonly cancel: (details: string) => void;
 }
 
-/** Returns the description of a call for `activeCalls()`. */
-export function describeCall({ client, method }: MethodContext, call: CallState): ActiveCall {
+/** Returns the description of a call for `activeCalls()`. Its `cancel()` ends `ended`. */
+export function describeCall({ client, method }: MethodContext, call: CallState, ended: Endable): ActiveCall {
   const { peer, lastMessageAt, sent, received, waiting, openedAt, resumes } = call;
   // Converts monotonic times to wall-clock times.
   const shift = client.clock.epoch() - client.clock.now();
@@ -32,7 +33,7 @@ export function describeCall({ client, method }: MethodContext, call: CallState)
     ...(resumes === undefined ? {} : { resumes }),
     ...(openedAt === undefined ? {} : { openedAt }),
     cancel: (reason = 'Cancelled on client') => {
-      call.cancel(reason);
+      ended.end(cancelled(reason, undefined));
     },
   };
 }

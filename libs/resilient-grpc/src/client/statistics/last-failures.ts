@@ -43,7 +43,7 @@ export class LastFailures {
       path: latest.path,
       code: statusName(latest.code),
       reason: latest.reason,
-      // Details from an upstream can contain credentials, and visitors of the dashboard can read them.
+      // `oneLine` also masks credentials, because visitors to the dashboard can read an upstream's details.
       details: oneLine(latest.details, MAX_DETAILS_LENGTH),
       ...(latest.peer === undefined ? {} : { peer: latest.peer }),
       count,

@@ -2,14 +2,7 @@ import type { MethodKind } from '../../call/method.js';
 import type { StreamHost, StreamOutcome, StreamScope } from '../../call/stream-scope.js';
 import type { Endable } from '../call/call-bindings.js';
 import type { MethodContext } from '../call-context.js';
-import {
-  callError,
-  cancelled,
-  deadlineFailure,
-  draining,
-  isCancelled,
-  type CallFailure,
-} from '../call/call-failure.js';
+import { callError, deadlineFailure, draining, isCancelled, type CallFailure } from '../call/call-failure.js';
 import type { CallPlace, RegisteredCall } from '../call/call-registry.js';
 import type { ClientDrainMode } from '../resilient-types.js';
 import { reportUnread } from '../call/call-report.js';
@@ -206,7 +199,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   describe(): ActiveCall {
     const running = [...this.calls];
     const latest = running.at(-1);
-    return describeCall(this.context, {
+    const state = {
       peer: latest?.peer,
       startedAt: this.startedAt,
       lastMessageAt: latest?.lastMessageAt ?? this.lastMessageAt,
@@ -215,10 +208,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
       waiting: running.every(({ waiting }) => waiting),
       resumes: this.scope.resumes,
       openedAt: this.openedAt,
-      cancel: (details) => {
-        this.end(cancelled(details, undefined));
-      },
-    });
+    };
+    return describeCall(this.context, state, this);
   }
 
   private stopWatching(): void {

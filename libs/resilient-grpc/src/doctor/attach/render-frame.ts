@@ -136,7 +136,7 @@ function details(snapshot: GrpcClientSnapshot, { sentence }: Assessment, at: num
     const count = outages.total === 1 ? 'last outage' : `last of ${String(outages.total)} outages`;
     lines.push(`${count} at ${clockTime(since)} for ${duration(durationMs)}, ${calls}: ${oneLine(cause)}`);
   }
-  // Absent in the snapshots of earlier releases, which do not show if retries are allowed.
+  // `allows` is absent in snapshots from earlier releases, which do not report whether retries are allowed.
   if ((retryBudget as Partial<typeof retryBudget>).allows === false) {
     lines.push(`no retries: ${retryBudget.tokens.toFixed(1)} of ${String(retryBudget.maxTokens)} tokens left`);
   }

@@ -74,7 +74,7 @@ export function connectFailureKind(facts: ConnectFailureFacts): ConnectFailureKi
 /**
  * True if the server may have closed the connection because of the client certificate. A server requests the certificate after it has sent
  * the start of its handshake, and sends no HTTP/2 frame before it has verified the certificate. With TLS 1.3, the client's handshake ends
- * before this verification. Node and grpcio then close the connection without an alert.
+ * before this verification. If the verification fails, Node and grpcio close the connection without an alert.
  */
 function mayRejectClientCertificate({ phase, isSecure, receivedBytes }: ConnectFailureFacts): boolean {
   if (!isSecure || phase === 'tcp') return false;

@@ -116,7 +116,7 @@ const NUMBERS = [
   ['timeout of a probe', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.probeMs'],
   ['minimum interval between two probes', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.probeRestMs'],
   [
-    'minimum interval from a PING to the next probe, starting with the second PING',
+    'minimum interval from a PING to the next probe, except after the first PING',
     ms,
     SUSPICION,
     'DEFAULT_SUSPICION_POLICY.pingRestMs',
@@ -249,7 +249,7 @@ const NUMBERS = [
     'MAX_OVERLOAD_WAIT_MS',
   ],
   [
-    'an overload ends if no call is queued, and none has been refused or has expired for',
+    'time without a refused or expired call after which an overload ends, if no call is queued',
     ms,
     OVERLOAD,
     'OVERLOAD_STAY_MS',

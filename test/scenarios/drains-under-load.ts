@@ -34,7 +34,7 @@ interface Drained {
 export const drainsUnderLoad: Scenario = {
   name: 'drains-under-load',
   promise:
-    "At 500 calls per second, no read or write fails or is sent twice while a server (grpc-js, grpc-go, or this library's) drains, a connection to a grpcio or grpc-go server reaches its maximum age, or nginx reloads in front of the servers.",
+    "At 500 calls per second, no read or write fails or is sent twice. This applies while a server (grpc-js, grpc-go, or this library's) drains, while a connection to a grpcio or grpc-go server reaches its maximum age, and while nginx reloads in front of the servers.",
   bounds: {
     drains: { atLeast: DRAINS },
     'reads failed': { atMost: 0 },

@@ -39,10 +39,10 @@ export type ClientDrainMode = 'finish' | 'complete' | 'fail';
 /** Options of one call. The options of grpc-js, such as `deadline`, `parent`, and `credentials`, keep their meaning. */
 export interface GrpcCallOptions extends CallOptions {
   /**
-   * Timeout of the whole call in milliseconds, more than 0, counted from the subscription. It is sent to the server. The earliest of this
-   * timeout, `deadline`, the timeout of the method (from `methods`, the client, `forRoot({ defaults })`, or the service config), and the
-   * deadline of the inbound call (if propagated) applies. A call can therefore shorten the timeout of its method, but not extend it;
-   * `Infinity` has the same effect as omitting the option.
+   * Timeout of the whole call in milliseconds, more than 0, counted from the subscription. It is sent to the server. The earliest of these
+   * limits applies: this timeout, `deadline`, the timeout of the method (from `methods`, the client, `forRoot({ defaults })`, or the
+   * service config), and the deadline of the inbound call (if propagated). A call can therefore shorten the timeout of its method, but not
+   * extend it; `Infinity` has the same effect as omitting the option.
    */
   readonly timeoutMs?: number | undefined;
   /**

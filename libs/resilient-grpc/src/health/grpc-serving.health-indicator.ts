@@ -30,9 +30,9 @@ export interface ServingCheckOptions {
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Method of the check. 'check' makes one `Check` call each time, which wakes an idle channel. 'watch' keeps one `Watch` stream open
-   * while the channel is READY, from the first check until the application shuts down, so that later checks make no call. The stream does
-   * not wake an idle channel, and does not keep a channel from going idle.
+   * Method of the check. 'check' makes one `Check` call each time, which wakes an idle channel. 'watch' keeps one `Watch` stream open while
+   * the channel is READY, from the first check until the application shuts down, so that later checks make no call. The stream does not
+   * wake an idle channel, and the channel can become idle while the stream is open.
    * @defaultValue 'check'
    */
   readonly mode?: 'check' | 'watch' | undefined;

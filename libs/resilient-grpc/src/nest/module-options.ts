@@ -11,7 +11,7 @@ export interface ResilientGrpcModuleOptions {
   readonly drain?: DrainOptions | undefined;
   /**
    * Values that outgoing calls inherit from the inbound call on whose behalf they are made. If given, even as `{}`, inbound calls are
-   * captured, and outgoing calls made for an inbound retry are retried only if they cannot have reached a server.
+   * captured. If an inbound call is a retry, its outgoing calls are retried only if they cannot have reached a server.
    * @defaultValue nothing
    */
   readonly propagate?: PropagationOptions | undefined;
@@ -33,7 +33,7 @@ export interface DrainOptions {
   readonly timeoutMs?: number | undefined;
   /**
    * Delay in milliseconds between turning readiness off and the rest of the shutdown, 0 or more; part of `timeoutMs`. Terminus's
-   * `gracefulShutdownTimeoutMs` adds a similar delay within the same `timeoutMs`; use only one of them.
+   * `gracefulShutdownTimeoutMs` adds a similar delay within the same `timeoutMs`; use only one of the two delays.
    * @defaultValue 0
    */
   readonly readinessDelayMs?: number | undefined;

@@ -130,10 +130,10 @@ export interface GrpcClientDefaults {
   /** Maximum size of a response message in bytes; −1 means no limit, and 0 means not set, as in Nest. @defaultValue 4 MiB */
   readonly maxReceiveMessageLength?: number | undefined;
   /**
-   * Channel options of grpc-js, and its `interceptors`, passed on unchanged. As in Nest, other options given in the same place, such as
-   * `maxReceiveMessageLength` and `keepalive`, override them. They are merged key by key with those of the defaults. Options of the client
-   * in either form override those of the defaults. Options that this library must control (retries, service config, subchannel pool) are
-   * rejected.
+   * Channel options of grpc-js, and its `interceptors`, passed on unchanged. As in Nest, options next to `channelOptions`, such as
+   * `maxReceiveMessageLength` and `keepalive`, override its keys. The keys are merged one by one with those of the defaults. An option of
+   * the client, in `channelOptions` or next to it, overrides that of the defaults. Options that this library must control (retries, service
+   * config, subchannel pool) are rejected.
    */
   readonly channelOptions?: ChannelOptions | undefined;
   /**
@@ -180,9 +180,9 @@ export interface GrpcClientDefaults {
    */
   readonly dnsRefreshMs?: number | false | undefined;
   /**
-   * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls are waiting because
-   * each connection has reached the server's limit on concurrent streams. It closes after 30 to 60 s without a call. In a service config,
-   * `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
+   * Maximum number of connections to one address, 1 or more (gRFC A105). The client opens another connection if each existing one has
+   * reached the server's limit on concurrent streams and calls are waiting. The additional connection closes after 30 to 60 s without a
+   * call. In a service config, `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
    * @defaultValue 1
    */
   readonly maxConnectionsPerEndpoint?: number | undefined;
@@ -295,7 +295,7 @@ export interface MethodOptions {
   readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
   /**
    * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile (at least 5 ms)
-   * of the latency of recent first attempts. Slow attempts are not hedged until enough attempts have been measured: 50 for 'p90', 100 for
+   * of the latency of recent first attempts. Slow attempts are hedged only after enough attempts have been measured: 50 for 'p90', 100 for
    * 'p95', 500 for 'p99'. The option replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the
    * attempts and status codes of the method's retry policy. The option has no effect on request streams. `false` means none, even if a less
    * specific pattern sets one; a `hedgingPolicy` then keeps its own delay.

@@ -1,6 +1,8 @@
 import { createServer, type RequestListener } from 'node:http';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net';
+import { readFileSync } from 'node:fs';
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import { captureLeaks, FaultProxy, freePort, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 
@@ -14,6 +16,7 @@ import {
   startDashboardApp,
   type DashboardApp,
 } from '../dashboard/dashboard-app.js';
+import { certificate } from '../nest/places.js';
 import { command } from './support.js';
 
 beforeEach(({ onTestFinished }) => {
@@ -32,13 +35,25 @@ async function startScriptedServer(): Promise<ScriptedGrpcServer> {
 
 const clientOf = (name: string, url: string) => ({ name, url, outageGraceMs: 60_000, protoPath: ORDERS_PROTO });
 
+/** Starts a server on a free port. Resolves to the URL of a dashboard page on that port. */
+async function listening(server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/grpc`;
+}
+
+const serve = (listener: RequestListener) => listening(createServer(listener));
+
 /** Runs `doctor attach` in its own process, without a terminal. */
 const attachOnce = (...args: readonly string[]) => command(['doctor', 'attach', ...args]);
 
 /** A terminal of 24 rows in which `doctor attach` runs. */
 class Screen {
   columns = 80;
-  readonly rows: number = 24;
+  rows = 24;
   readonly isTTY = true;
   isRaw = false;
   text = '';
@@ -199,15 +214,11 @@ describe('attach without a terminal', () => {
     };
     const at = new Date().toISOString();
     const body = JSON.stringify({ version, at, accepting, clients: [client], servers: [server] });
-    const hostile = createServer((_request, response) => {
+    const hostile = await serve((_request, response) => {
       response.setHeader('content-type', 'application/json');
       response.end(body);
-    }).listen(0, '127.0.0.1');
-    await once(hostile, 'listening');
-    onTestFinished(() => {
-      hostile.close();
     });
-    const { stdout, stderr } = await attachOnce(`http://127.0.0.1:${(hostile.address() as AddressInfo).port}/grpc`);
+    const { stdout, stderr } = await attachOnce(hostile);
     expect(stdout).toContain('s\\u001b]0;title');
     expect(stdout).toContain('h\\u001b]0;title');
     expect(`${stdout}${stderr}`).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
@@ -286,6 +297,31 @@ describe('attach with a terminal', () => {
     expect(await screen.press('\u0003')).toBe(0);
   });
 
+  it('keeps the last data in the terminal of attach if a later snapshot is incomplete', async () => {
+    const { url } = await startDashboard({ clients: [clientOf('orders', '127.0.0.1:1')] });
+    let body = await (await fetch(`${url}/grpc/snapshot`)).text();
+    const screen = new Screen().start(await serve((_request, response) => response.end(body)));
+    await screen.shows(/^orders +Idle/);
+    body = JSON.stringify({ version: 1, clients: [{ name: 'orders' }], servers: [] });
+    await screen.shows(/^no data for /);
+    expect(screen.frame.join(' ')).toContain('sends a snapshot that the doctor cannot show');
+    expect(screen.line(/^orders +Idle/)).toBeDefined();
+    expect(await screen.press('q')).toBe(0);
+  });
+
+  it('uses 80 columns and 24 rows in a terminal of attach that reports a size of 0', async () => {
+    const clients = Array.from({ length: 30 }, (_, index) => clientOf(`client-${index}`, '127.0.0.1:1'));
+    const { url } = await startDashboard({ clients });
+    const screen = new Screen();
+    screen.columns = 0;
+    screen.rows = 0;
+    screen.start(`${url}/grpc`);
+    await screen.shows(/^CLIENT .* OPEN$/);
+    expect(screen.line(/^CLIENT/)).toHaveLength(80);
+    expect(screen.frame).toHaveLength(24);
+    await screen.press('q');
+  });
+
   it('shows the number of lines that do not fit in the terminal of attach', async () => {
     const clients = Array.from({ length: 30 }, (_, index) => clientOf(`client-${index}`, '127.0.0.1:1'));
     const { url } = await startDashboard({ clients });
@@ -335,14 +371,41 @@ describe('attach to an unusable URL', () => {
       'sends snapshots of version 2, but this doctor reads version 1',
     ],
   ])('reports the cause if attach receives %s instead of a dashboard', async (_what, answer, message) => {
-    const server = createServer(answer).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    onTestFinished(() => {
-      server.close();
-    });
-    const { code, stderr } = await attachOnce(`http://127.0.0.1:${(server.address() as AddressInfo).port}/grpc`);
+    const { code, stderr } = await attachOnce(await serve(answer));
     expect(code).toBe(1);
     expect(stderr).toContain(message);
+  });
+
+  it.each([
+    ['without properties of a client', { version: 1, clients: [{}], servers: [] }],
+    ['with null as a client', { version: 1, clients: [null], servers: [] }],
+    ['without servers', { version: 1, clients: [] }],
+  ])('reports a snapshot %s that attach receives', async (_what, snapshot) => {
+    const url = await serve((_request, response) => response.end(JSON.stringify(snapshot)));
+    const { code, stderr } = await attachOnce(url);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^http:\S+ sends a snapshot that the doctor cannot show: .*\n-> check the URL.*\n$/);
+  });
+
+  it.each([['upgrade: x\r\nconnection: upgrade\r\n'], ['']])(
+    'reports that a server which switches protocols is not a dashboard, if attach receives 101 with the headers %j',
+    async (headers) => {
+      const server = createTcpServer((socket) => {
+        socket.on('error', () => undefined).once('data', () => socket.end(`HTTP/1.1 101 X\r\n${headers}\r\n`));
+      });
+      const { code, stderr } = await attachOnce(await listening(server));
+      expect(code).toBe(1);
+      expect(stderr).toContain(' is not a dashboard (101)\n-> write the URL of the dashboard page');
+    },
+  );
+
+  it('names NODE_EXTRA_CA_CERTS if attach does not trust the certificate authority of the application', async () => {
+    const pem = (name: string) => readFileSync(certificate(name));
+    const server = createHttpsServer({ key: pem('server-key'), cert: pem('server') });
+    const url = (await listening(server)).replace('http:', 'https:');
+    const { code, stderr } = await attachOnce(url);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/ sends a certificate that the doctor does not trust: .*\n-> set NODE_EXTRA_CA_CERTS /);
   });
 
   it('reports a remedy if attach cannot reach the application', async () => {

@@ -105,6 +105,7 @@ describe('--json', () => {
   });
 
   it.each([
+    [['doctor', 'orders:50051', '--json=true'], 'arguments', "Option '--json' does not take an argument"],
     [['doctor', '--json'], 'target', "expected the url of a client, such as 'orders:50051', got nothing"],
     [
       ['doctor', 'orders:50051', '--json', '--idel', '1m'],

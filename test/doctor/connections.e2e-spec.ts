@@ -64,6 +64,35 @@ describe('server without TLS', () => {
       ['ok', `127.0.0.1:${port}`],
     ]);
   });
+
+  it('fails the client check of the doctor, and names --timeout, if the time is used up before the check', async () => {
+    const silent = await listen(createServer((socket) => socket.on('error', () => undefined).resume()));
+    const limits = ['--timeout', '3s', '--connect-timeout', '30s'];
+    const { code, of } = await doctor([`ipv4:127.0.0.1:${silent},127.0.0.1:${await startServer()}`, ...limits]);
+    expect(of('client')).toMatchObject({
+      status: 'failed',
+      message: 'not checked: --timeout 3s is used up',
+      remedy: 'run the doctor again with a longer --timeout',
+    });
+    expect(code).toBe(1);
+  });
+
+  it('recommends the log of the server if the doctor found no usable connection after READY addresses', async () => {
+    const goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const port = await listen(
+      createServer((socket) => {
+        socket.on('error', () => undefined).resume();
+        socket.end(Buffer.from([...settings, ...goaway]));
+      }),
+    );
+    const { of } = await doctor([`127.0.0.1:${port}`, '--connect-timeout', '1.5s']);
+    expect(of('address').status).toBe('ok');
+    expect(of('client')).toMatchObject({
+      status: 'failed',
+      remedy: 'check the log of the server, or of a proxy in front of it',
+    });
+  });
 });
 
 describe('unresponsive target', () => {
@@ -133,6 +162,37 @@ describe('TLS', () => {
     expect(of('certificate').message).toBe(
       `CN=server, issued by CN=ca, for localhost, 127.0.0.1; matches 'localhost'; expires in ${days} days`,
     );
+  });
+
+  it("expects the IP address of an ipv4 target in the doctor's certificate check", async () => {
+    const { code, of } = await doctor([`ipv4:127.0.0.1:${await startServer('server')}`, '--ca', ca]);
+    expect([code, of('certificate').facts['expected']]).toEqual([0, '127.0.0.1']);
+    const refused = await doctor([`ipv4:127.0.0.1:${await startServer('named')}`, '--ca', ca]);
+    expect(refused.of('certificate').message).toContain('ERR_TLS_CERT_ALTNAME_INVALID: expected 127.0.0.1');
+  });
+
+  it("warns in the doctor's certificate check about the certificate of one address if another address works", async () => {
+    const [bad, good] = [await startServer('named'), await startServer('server')];
+    const { code, checks } = await doctor([`ipv4:127.0.0.1:${bad},127.0.0.1:${good}`, '--ca', ca]);
+    expect(code).toBe(0);
+    expect(checks.filter(({ check }) => check === 'certificate')).toMatchObject([
+      { status: 'warning', message: expect.stringContaining(`the server at 127.0.0.1:${bad} sends a certificate`) },
+      { status: 'ok' },
+    ]);
+  });
+
+  it("reports an unknown server name in the doctor's address check, and does not connect again without TLS", async () => {
+    let connections = 0;
+    const unrecognizedName = Buffer.from([0x15, 3, 3, 0, 2, 2, 112]);
+    const port = await listen(
+      createServer((socket) => {
+        connections += 1;
+        socket.on('error', () => undefined).once('data', () => socket.end(unrecognizedName));
+      }),
+    );
+    const { code, of } = await doctor([`localhost:${port}`, '--ca', ca]);
+    expect([code, connections]).toEqual([1, 1]);
+    expect(of('address').message).toContain('does not recognize the requested server name (SNI)');
   });
 
   it("fails the doctor's address check if only the server uses TLS", async () => {

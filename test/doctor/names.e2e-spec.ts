@@ -75,6 +75,15 @@ describe('target name', () => {
     );
     expect(stdout).toMatch(/^FAIL +client +not READY within 500 ms/m);
   });
+
+  it("names the proxy in the doctor's target check if the name of the proxy does not resolve", async () => {
+    const { stdout } = await command(['doctor', 'orders.example:50051', '--connect-timeout', '2s'], {
+      env: { grpc_proxy: 'http://proxy.invalid:3128' },
+    });
+    expect(stdout).toMatch(
+      /^FAIL +target +the proxy proxy\.invalid:3128, set by grpc_proxy, cannot be resolved: .*\n +-> correct grpc_proxy/m,
+    );
+  });
 });
 
 describe('service config in DNS', () => {

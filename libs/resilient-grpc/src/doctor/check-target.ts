@@ -1,4 +1,3 @@
-import { dnsNameOf } from '../channel/dns/dns-name.js';
 import type { TlsOptions } from '../channel/tls/tls-material.js';
 import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
@@ -12,18 +11,19 @@ import { clientCheck } from './checks/client-check.js';
 import { dnsConfigCheck } from './checks/dns-config-check.js';
 import { healthCheck } from './checks/health-check.js';
 import { keepaliveCheck } from './checks/keepalive-check.js';
-import { proxyCheck } from './checks/proxy-check.js';
+import { proxyCheck, proxyOf } from './checks/proxy-check.js';
 import { reflectionCheck, type Reflected } from './checks/reflection-check.js';
 import { kubernetesCheck } from './checks/kubernetes-check.js';
 import { MAX_ADDRESSES, targetCheck, unusableTarget } from './checks/target-check.js';
-import { resultsOf, type CheckResult, type Checks } from './check-result.js';
+import { resultsOf, type CheckName, type CheckResult, type Checks } from './check-result.js';
 import type { DoctorOptions, Env } from './doctor-options.js';
 import { checkIdleConnections } from './idle-connections.js';
 import type { IdleProgress } from './measure-idle.js';
-import { probeCredentials, type ConnectParameters } from './open-connection.js';
+import { authorityHost, probeCredentials, type ConnectParameters } from './open-connection.js';
 import { probeAddresses, type ProbedAddress } from './probe-connection.js';
 import { reflectionContract } from './reflection-contract.js';
 import { resolveTarget } from './resolve-target.js';
+import { addressText } from './target-address.js';
 import { TimeBudget, within } from './time-budget.js';
 
 /** Result if the DNS query exceeds the time budget. The query's own timeout is per name server. */
@@ -82,11 +82,17 @@ async function* checkServer(
   // Runs in parallel with the other checks, because a query takes seconds if the name server does not respond.
   const dnsConfig = dnsConfigCheck(target);
 
-  const proxy = proxyCheck(target, canonicalTarget, env);
-  if (proxy !== undefined) yield proxy;
-  const resolution = await resolveTarget(canonicalTarget, budget, stepMs());
-  yield targetCheck(target, resolution, env['GRPC_NODE_USE_ALTERNATIVE_RESOLVER'] === 'true');
-  const addresses = resolution.ok ? resolution.addresses.slice(0, MAX_ADDRESSES) : [];
+  const usedUp = `not checked: --timeout ${String(options.timeoutMs / 1_000)}s is used up`;
+  const notChecked = (check: CheckName) => resultsOf(check)('skipped', usedUp);
+  // Failed, not skipped: without this check, exit code 0 would claim that clients can connect.
+  const clientNotChecked = () => resultsOf('client')('failed', usedUp, 'run the doctor again with a longer --timeout');
+
+  const proxy = proxyOf(target, canonicalTarget, env);
+  if (proxy !== undefined) yield proxyCheck(proxy);
+  const resolution = budget.isUsedUp ? undefined : await resolveTarget(canonicalTarget, budget, stepMs());
+  const usesOtherResolver = env['GRPC_NODE_USE_ALTERNATIVE_RESOLVER'] === 'true';
+  yield resolution === undefined ? notChecked('target') : targetCheck(target, resolution, usesOtherResolver, proxy);
+  const addresses = resolution?.ok === true ? resolution.addresses.slice(0, MAX_ADDRESSES) : [];
   const { tls } = options;
   const parameters: ConnectParameters = {
     canonicalTarget,
@@ -95,21 +101,28 @@ async function* checkServer(
     budget,
   };
   // If a proxy is used, only the client itself connects.
-  const probed = proxy === undefined ? await probeAddresses(addresses, parameters) : [];
+  const isTooLate = proxy === undefined && addresses.length > 0 && budget.isUsedUp;
+  if (isTooLate) yield notChecked('address');
+  const probed = proxy === undefined && !isTooLate ? await probeAddresses(addresses, parameters) : [];
   const usable = probed.find(({ probe }) => probe.readyMs !== undefined);
   for (const one of probed) yield addressCheck(one, usable !== undefined);
-  const name = tls?.serverName ?? dnsNameOf(canonicalTarget)?.host ?? 'localhost';
-  yield* certificates(probed, name);
+  yield* certificates(probed, tls?.serverName ?? authorityHost(canonicalTarget));
 
   let reflected: Reflected | undefined;
   if (usable !== undefined || (proxy !== undefined && addresses.length > 0)) {
-    const ready = await clientCheck(client, stepMs());
+    const hasFindings = proxy !== undefined || probed.some(({ probe }) => probe.readyMs === undefined);
+    const ready = budget.isUsedUp ? clientNotChecked() : await clientCheck(client, stepMs(), hasFindings);
     yield ready;
     if (ready.status === 'ok') {
-      yield await healthCheck(client, service, stepMs());
-      reflected = await reflectionCheck(client, stepMs(), options.serviceConfigFile !== undefined);
-      yield reflected.result;
+      yield budget.isUsedUp ? notChecked('health') : await healthCheck(client, service, stepMs());
+      if (budget.isUsedUp) yield notChecked('reflection');
+      else {
+        reflected = await reflectionCheck(client, stepMs(), options.serviceConfigFile !== undefined);
+        yield reflected.result;
+      }
     }
+  } else if (resolution === undefined || isTooLate) {
+    yield clientNotChecked();
   } else {
     yield resultsOf('client')('skipped', 'not checked: no usable address');
   }
@@ -129,13 +142,18 @@ async function* checkServer(
   return reflected;
 }
 
-/** Checks each distinct certificate once. Servers behind one name usually share a certificate. */
+/**
+ * Checks each distinct certificate once. Servers behind one name usually share a certificate. If another address is usable, clients use
+ * that address, and a rejected certificate is only a warning.
+ */
 function* certificates(probed: readonly ProbedAddress[], name: string): Generator<CheckResult> {
+  const hasUsable = probed.some(({ probe }) => probe.readyMs !== undefined);
   const seen = new Set<string | undefined>();
-  for (const { probe } of probed) {
+  for (const { address, probe } of probed) {
     const fingerprint = probe.tls?.certificate?.fingerprint256;
     if (probe.tls === undefined || seen.has(fingerprint)) continue;
     seen.add(fingerprint);
-    yield certificateCheck(probe.tls, name, systemClock.epoch());
+    const where = probed.length > 1 ? addressText(address) : undefined;
+    yield certificateCheck(probe.tls, name, systemClock.epoch(), where, hasUsable);
   }
 }

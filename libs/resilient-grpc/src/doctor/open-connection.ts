@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
+import { dnsNameOf } from '../channel/dns/dns-name.js';
 import { secureConnector } from '../channel/quirks/connector.js';
 import { TLS_PARTS, readTlsPart, type TlsMaterial, type TlsOptions } from '../channel/tls/tls-material.js';
 import { duration } from '../telemetry/log/log-text.js';
@@ -104,6 +105,12 @@ function failureOf(phase: ConnectionFailure['phase'], error: unknown): Connectio
   } = (isError(error) ? error : new Error(String(error))) as NodeJS.ErrnoException;
   // Node reports ECONNRESET without a system call if the peer closed the connection during the handshake.
   return { phase, code: code === 'ECONNRESET' && syscall === undefined ? 'closed' : code, message };
+}
+
+/** Returns the host of the authority of a target, which grpc-js verifies in the server's certificate by default. */
+export function authorityHost(canonicalTarget: string): string {
+  const authority = authorityOf(canonicalTarget);
+  return dnsNameOf(authority)?.host ?? authority;
 }
 
 /** Returns the `:authority` that grpc-js sends for a target: 'orders:50051' for 'dns:///orders:50051', 'localhost' for a Unix socket. */

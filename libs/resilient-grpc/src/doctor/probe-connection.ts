@@ -47,6 +47,9 @@ export interface ProbedAddress {
   readonly toggledTlsProbe: ConnectionProbeResult | undefined;
 }
 
+/** Matches OpenSSL's codes for TLS alerts of the peer. Not all of them contain 'ALERT': ERR_SSL_TLSV1_UNRECOGNIZED_NAME. */
+const ALERT_CODE = /_ALERT_|^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_/;
+
 /**
  * Connects to all addresses in parallel. If TLS or HTTP/2 fails at an address for a reason other than GOAWAY, toggles TLS and tries that
  * address again with half the connect timeout. A server that has completed a TLS handshake or sent a TLS alert is not tried without TLS,
@@ -66,7 +69,7 @@ export function probeAddresses(
     addresses.map(async (address) => {
       const probe = await probeConnection(address, parameters);
       const { phase = 'tcp', code = '' } = probe.failure ?? {};
-      const usesTls = secure && (probe.tlsMs !== undefined || code.includes('_ALERT_'));
+      const usesTls = secure && (probe.tlsMs !== undefined || ALERT_CODE.test(code));
       const isExplained = phase === 'tcp' || code === 'goaway' || usesTls;
       const toggledTlsProbe = isExplained ? undefined : await probeConnection(address, other);
       return { address, secure, probe, toggledTlsProbe };

@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import { maskAddress } from '../errors/mask-credentials.js';
+import { maskSecrets } from '../telemetry/log/mask-secrets.js';
 import { counted, oneLine } from '../telemetry/log/log-text.js';
 import { problemCount, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import type { CheckResult } from './check-result.js';
@@ -65,18 +66,22 @@ export interface DoctorReport {
   readonly checks: readonly CheckResult[];
 }
 
+/** Keys whose values are only an address. In other text, such as 'at 10:30: ops@shop.example', `maskAddress` would mask the words. */
+const ADDRESS_KEYS: ReadonlySet<string> = new Set(['target', 'address', 'proxy']);
+
 /** Renders a report as one JSON object on one line. */
 export function renderJson(report: DoctorReport): string {
   return `${JSON.stringify(report, bounded)}\n`;
 }
 
 /**
- * Limits lengths and masks credentials. Text from servers, name servers, and files may have any length, and a target may contain a
- * password.
+ * Limits lengths and masks credentials. Text from servers, name servers, and files may have any length and contain secrets, and a target
+ * may contain a password.
  */
 function bounded(key: string, value: unknown): unknown {
   if (Array.isArray(value) && key !== 'checks') return value.slice(0, MAX_LISTED) as unknown[];
   if (typeof value !== 'string') return value;
   const isCut = value.length > MAX_CHARACTERS;
-  return maskAddress(isCut ? `${value.slice(0, MAX_CHARACTERS)}…` : value, isCut);
+  const text = isCut ? `${value.slice(0, MAX_CHARACTERS)}…` : value;
+  return ADDRESS_KEYS.has(key) ? maskAddress(text, isCut) : maskSecrets(text, isCut);
 }

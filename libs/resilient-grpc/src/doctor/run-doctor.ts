@@ -65,7 +65,8 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
   }
   if (read.kind === 'wrong') {
     const { problems } = read;
-    if (args.includes('--json')) {
+    // `--json=true` is invalid, but its caller reads JSON.
+    if (args.some((arg) => /^--json(?:=|$)/.test(arg))) {
       stdout.write(renderJson({ version: 1, ok: false, exitCode: WRONG_USAGE, problems, checks: [] }));
     } else {
       for (const { path, message } of problems) stderr.write(`${path}: ${message}\n`);

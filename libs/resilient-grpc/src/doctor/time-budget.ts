@@ -1,12 +1,20 @@
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 
+/** Remaining time below which no step starts, because a connection or a call to a healthy server can take longer. */
+const MIN_STEP_MS = 100;
+
 /** A time limit for several steps, which ensures that the command ends. */
 export class TimeBudget {
   private readonly end: number;
 
   constructor(totalMs: number) {
     this.end = systemClock.now() + totalMs;
+  }
+
+  /** True if the remaining time is too short for another step, so that its failure would only show that the time is used up. */
+  get isUsedUp(): boolean {
+    return this.end - systemClock.now() < MIN_STEP_MS;
   }
 
   /** Returns the remaining milliseconds, at most `maxMs` and at least 1, because some APIs treat 0 as no limit. */

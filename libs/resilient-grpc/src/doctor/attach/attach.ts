@@ -1,3 +1,5 @@
+import { errorMessage } from '../../errors/error-message.js';
+import { oneLine } from '../../telemetry/log/log-text.js';
 import { systemClock } from '../../time/clock.js';
 import { plainPaint, terminalPaint, type Paint } from '../render-results.js';
 import { within } from '../time-budget.js';
@@ -30,8 +32,12 @@ export interface Keys {
 }
 
 const REFRESH_MS = 1_000;
-/** Width if the output is a file or a pipe. */
+/** Width if the output is a file or a pipe, or a terminal that reports no width. */
 const DEFAULT_COLUMNS = 80;
+/** Height of a terminal that reports no height. */
+const DEFAULT_ROWS = 24;
+
+const UNREADABLE = 'check the URL, and run the doctor from the same release as the application';
 
 const OPEN_SCREEN = '\u001b[?1049h\u001b[?25l';
 const CLOSE_SCREEN = '\u001b[?25h\u001b[?1049l';
@@ -48,7 +54,7 @@ const CTRL_C = '\u0003';
 export async function attach(dashboard: Dashboard, once: boolean, terminal: AttachTerminal): Promise<number> {
   const { stdout, stderr } = terminal;
   const frames = new Frames(dashboard.url.href, await loadClientView());
-  const first = await readSnapshot(dashboard);
+  const first = frames.checked(await readSnapshot(dashboard));
   if (!first.ok) {
     const [message, remedy] = first.finding;
     stderr.write(`${message}\n-> ${remedy}\n`);
@@ -57,7 +63,7 @@ export async function attach(dashboard: Dashboard, once: boolean, terminal: Atta
   frames.take(first);
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
   if (once || stdout.isTTY !== true) {
-    stdout.write(`${renderFrame(frames.current(), stdout.columns ?? DEFAULT_COLUMNS, paint).join('\n')}\n`);
+    stdout.write(`${renderFrame(frames.current(), columnsOf(stdout), paint).join('\n')}\n`);
     return 0;
   }
   await showUntilQuit(dashboard, frames, paint, terminal);
@@ -94,7 +100,7 @@ async function showUntilQuit(
       if ((await within<'quit' | undefined>(REFRESH_MS, untilQuit, undefined)) === 'quit') return;
       const read = await Promise.race([readSnapshot(dashboard), untilQuit]);
       if (read === 'quit') return;
-      frames.take(read);
+      frames.take(frames.checked(read));
     }
   } finally {
     stdout.write(CLOSE_SCREEN);
@@ -108,14 +114,20 @@ async function showUntilQuit(
 }
 
 /** Renders a frame as text that overwrites the previous frame, and cuts the text to the height of the terminal. */
-function screenOf(frame: Frame, paint: Paint, { columns, rows }: AttachTerminal['stdout']): string {
-  const lines = renderFrame(frame, columns ?? DEFAULT_COLUMNS, paint);
-  const height = Math.max((rows ?? 24) - 2, 1);
+function screenOf(frame: Frame, paint: Paint, stdout: AttachTerminal['stdout']): string {
+  const lines = renderFrame(frame, columnsOf(stdout), paint);
+  const { rows = 0 } = stdout;
+  const height = Math.max((rows === 0 ? DEFAULT_ROWS : rows) - 2, 1);
   const fits = lines.length <= height;
   const shown = fits ? lines : lines.slice(0, height - 1);
   const rest = fits ? [] : [paint('dim', `${String(lines.length - shown.length)} more lines; enlarge the terminal`)];
   const text = [...shown, ...rest].map((line) => `${line}${ERASE_LINE}\r\n`).join('');
   return `${HOME}${text}${ERASE_LINE}\r\n${ERASE_BELOW}${paint('dim', 'q quits')}`;
+}
+
+/** Returns the width of the output. A terminal without a size, as in some containers, reports 0. */
+function columnsOf({ columns = 0 }: AttachTerminal['stdout']): number {
+  return columns === 0 ? DEFAULT_COLUMNS : columns;
 }
 
 /** State of the clients over several snapshots. */
@@ -143,10 +155,14 @@ class Frames {
     this.lost = undefined;
     this.takenAt = systemClock.now();
     // Several clients can have the same name.
-    const keys = clients.map(
-      ({ name }, index) => `${name} ${String(clients.slice(0, index).filter((one) => one.name === name).length)}`,
-    );
-    for (const key of this.views.keys()) if (!keys.includes(key)) this.views.delete(key);
+    const counts = new Map<string, number>();
+    const keys = clients.map(({ name }) => {
+      const count = counts.get(name) ?? 0;
+      counts.set(name, count + 1);
+      return `${name} ${String(count)}`;
+    });
+    const kept = new Set(keys);
+    for (const key of this.views.keys()) if (!kept.has(key)) this.views.delete(key);
     clients.forEach((client, index) => {
       const key = keys[index] ?? client.name;
       const view = this.views.get(key) ?? this.createView(key);
@@ -157,6 +173,29 @@ class Frames {
     });
     const views = keys.flatMap((key) => this.views.get(key) ?? []);
     this.frame = { url: this.frame.url, at, accepting, clients: views, servers };
+  }
+
+  /**
+   * Returns `read`, or a finding if its snapshot lacks a property that a frame needs. A server can send any JSON, so the snapshot is rendered
+   * once without being shown.
+   */
+  checked(read: SnapshotRead): SnapshotRead {
+    if (!read.ok) return read;
+    const { at: time, accepting, clients, servers } = read.snapshot;
+    const { url } = this.frame;
+    try {
+      const at = Date.parse(time);
+      const views = clients.map((client) => {
+        const view = this.createView('');
+        view.take(client, at);
+        return view;
+      });
+      renderFrame({ url, at, accepting, clients: views, servers }, DEFAULT_COLUMNS, plainPaint);
+      return read;
+    } catch (error) {
+      const message = `${url} sends a snapshot that the doctor cannot show: ${oneLine(errorMessage(error))}`;
+      return { ok: false, finding: [message, UNREADABLE] };
+    }
   }
 
   current(): Frame {

@@ -3,10 +3,15 @@ import { request as httpsRequest } from 'node:https';
 import { errorMessage } from '../../errors/error-message.js';
 import type { DashboardSnapshot } from '../../dashboard/dashboard-feed.js';
 import { duration, oneLine } from '../../telemetry/log/log-text.js';
+import { connectFailureKind } from '../../policy/connect-failure/connect-failure-kind.js';
+import type { ConnectFailureKind } from '../../policy/connect-failure/connect-failures.js';
+import { systemClock } from '../../time/clock.js';
 import type { Finding } from '../check-result.js';
 
 /** Maximum time to connect, and maximum time without data on the connection. */
 const TIMEOUT_MS = 5_000;
+/** Maximum time of a request, from connecting to the end of the response. */
+const REQUEST_TIMEOUT_MS = 15_000;
 /** Maximum size of a snapshot. A snapshot of 1,000 clients, each with 100 methods, is smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
@@ -22,18 +27,40 @@ export type SnapshotRead =
   { readonly ok: true; readonly snapshot: DashboardSnapshot } | { readonly ok: false; readonly finding: Finding };
 
 /** Requests the snapshot of a dashboard. */
-export async function readSnapshot({ url, headers }: Dashboard): Promise<SnapshotRead> {
+export async function readSnapshot(
+  { url, headers }: Dashboard,
+  requestTimeoutMs = REQUEST_TIMEOUT_MS,
+): Promise<SnapshotRead> {
   const failed = (message: string, remedy: string): SnapshotRead => ({
     ok: false,
     finding: [`${url.href} ${message}`, remedy],
   });
   let response: IncomingMessage;
   let body: string | undefined;
+  const limit = new AbortController();
+  const timer = systemClock.setTimer(
+    () => {
+      limit.abort();
+    },
+    requestTimeoutMs,
+    true,
+  );
   try {
-    response = await get(snapshotUrl(url), headers);
+    response = await get(snapshotUrl(url), headers, limit.signal);
+    if (response.statusCode === 101) return failed('is not a dashboard (101)', WRONG_PATH);
     body = await textOf(response);
+    // A body without a length ends without an error if the request is aborted.
+    limit.signal.throwIfAborted();
   } catch (error) {
-    return failed(`is unreachable: ${oneLine(causeOf(error))}`, UNREACHABLE);
+    if (limit.signal.aborted) {
+      return failed(`does not send a complete response within ${duration(requestTimeoutMs)}`, SLOW);
+    }
+    const cause = oneLine(causeOf(error));
+    return UNTRUSTED.has(kindOf(error))
+      ? failed(`sends a certificate that the doctor does not trust: ${cause}`, EXTRA_CA)
+      : failed(`is unreachable: ${cause}`, UNREACHABLE);
+  } finally {
+    timer.clear();
   }
   if (body === undefined)
     return failed(`sends more than ${String(MAX_BYTES)} bytes, the maximum of a snapshot`, WRONG_PATH);
@@ -58,23 +85,34 @@ export async function readSnapshot({ url, headers }: Dashboard): Promise<Snapsho
 }
 
 const UNREACHABLE = 'check the host and the port, and that the application is running';
+const SLOW = 'check the URL, and whether the application or a proxy in front of it is overloaded';
+const EXTRA_CA = 'set NODE_EXTRA_CA_CERTS to the file of the certificate authority that issued the certificate';
 const CREDENTIALS = "pass what its guard requires, such as --header 'authorization: Bearer …'";
 const WRONG_PATH =
   'write the URL of the dashboard page, including the global prefix if the application has one, such as http://127.0.0.1:3000/grpc';
+
+/** Kinds of failures for which `EXTRA_CA` is the remedy. */
+const UNTRUSTED: ReadonlySet<ConnectFailureKind> = new Set(['certificate-untrusted', 'certificate-self-signed']);
 
 function snapshotUrl({ origin, pathname }: URL): URL {
   return new URL(`${origin}${pathname.replace(/\/+$/, '')}/snapshot`);
 }
 
-function get(url: URL, headers: Dashboard['headers']): Promise<IncomingMessage> {
+function get(url: URL, headers: Dashboard['headers'], signal: AbortSignal): Promise<IncomingMessage> {
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
     const request = send(url, {
       headers: { accept: 'application/json', ...headers },
       agent: false,
       timeout: TIMEOUT_MS,
+      signal,
     });
     request.on('timeout', () => request.destroy(new Error(`no response within ${duration(TIMEOUT_MS)}`)));
+    // Without this listener, Node closes the connection without an event that ends the request.
+    request.on('upgrade', (response, socket) => {
+      socket.destroy();
+      resolve(response);
+    });
     request.on('error', reject).on('response', resolve).end();
   });
 }
@@ -100,6 +138,11 @@ function parse(body: string): { readonly version: unknown } | undefined {
   } catch {
     return undefined;
   }
+}
+
+function kindOf(error: unknown): ConnectFailureKind {
+  const { code } = error as NodeJS.ErrnoException;
+  return connectFailureKind({ phase: 'tls', code, isSecure: true, receivedBytes: 0 });
 }
 
 /** Returns the message of an error. Node reports several failed addresses as an error without a message. */

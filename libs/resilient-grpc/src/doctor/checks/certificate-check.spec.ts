@@ -10,6 +10,12 @@ const tls = { protocol: 'TLSv1.3', alpn: 'h2', certificate, refused: undefined }
 const DAY_MS = 86_400_000;
 const epochMsBeforeExpiry = (days: number) => Date.parse(certificate.validTo) - days * DAY_MS;
 
+function mismatch(subjectAltName: string) {
+  const { subject, issuer, validTo } = certificate;
+  const other = { subject, issuer, validTo, subjectAltName } as X509Certificate;
+  return certificateCheck({ ...tls, certificate: other, refused: 'ERR_TLS_CERT_ALTNAME_INVALID' }, 'orders', 0);
+}
+
 describe('certificateCheck', () => {
   it('reports the subject, the issuer, and the names of a certificate, and the days until it expires', () => {
     expect(certificateCheck(tls, 'localhost', epochMsBeforeExpiry(90))).toMatchObject({
@@ -56,5 +62,32 @@ describe('certificateCheck', () => {
     expect(result.message).toContain(message);
     expect(result.message).toContain('expired 3 days ago');
     expect(result.remedy).toContain(remedy);
+  });
+
+  it.each([
+    ['URI:spiffe://cluster.local/ns/shop/sa/orders, DNS:orders.shop', 'orders.shop'],
+    ['DNS:*.shop.example, DNS:orders.example', 'orders.example'],
+    ['IP Address:10.0.0.7, DNS:orders.shop', 'orders.shop'],
+    ['URI:spiffe://cluster.local, IP Address:10.0.0.7', '10.0.0.7'],
+  ])('recommends the first name in a certificate that serverName can be set to: %s', (subjectAltName, serverName) => {
+    expect(mismatch(subjectAltName).remedy).toMatch(
+      new RegExp(`tls: \\{ serverName: '${serverName}' \\} \\(here: --server-name ${serverName}\\)$`),
+    );
+  });
+
+  it.each([['URI:spiffe://cluster.local/ns/shop/sa/orders'], ['DNS:*.shop.example'], ['email:ops@shop.example'], ['']])(
+    'recommends a new certificate if serverName can be set to no name in it: %s',
+    (subjectAltName) => {
+      expect(mismatch(subjectAltName).remedy).toBe('reissue the certificate with orders as a subject alternative name');
+    },
+  );
+
+  it('warns about a rejected certificate and names its address if another address is usable', () => {
+    const refused = { ...tls, refused: 'CERT_HAS_EXPIRED' };
+    expect(certificateCheck(refused, 'orders', 0, '10.0.0.7:50051', true)).toMatchObject({
+      status: 'warning',
+      message: expect.stringMatching(/^the server at 10\.0\.0\.7:50051 sends an expired certificate/),
+    });
+    expect(certificateCheck(refused, 'orders', 0, '10.0.0.7:50051', false).status).toBe('failed');
   });
 });

@@ -14,11 +14,24 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
-/** Checks whether a client that connects to `name` accepts the server's certificate, and when the certificate expires. */
-export function certificateCheck({ certificate, refused }: ProbedTls, name: string, epochNow: number): CheckResult {
+/**
+ * Checks whether a client that connects to `name` accepts the server's certificate, and when the certificate expires.
+ *
+ * @param where address of the server, if the target has several addresses
+ * @param hasOther true if another address is usable; clients then use that address, and a rejected certificate is only a warning
+ */
+export function certificateCheck(
+  { certificate, refused }: ProbedTls,
+  name: string,
+  epochNow: number,
+  where?: string,
+  hasOther = false,
+): CheckResult {
+  const server = where === undefined ? 'the server' : `the server at ${where}`;
+  const status = hasOther ? 'warning' : 'failed';
   if (certificate === undefined) {
     const remedy = 'configure a certificate on the server';
-    return resultsOf('certificate', { refused })('failed', 'the server sent no certificate', remedy);
+    return resultsOf('certificate', { refused })(status, `${server} sent no certificate`, remedy);
   }
   const leftMs = Date.parse(certificate.validTo) - epochNow;
   const days = Math.floor(leftMs / DAY_MS);
@@ -38,8 +51,8 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
   const whose = `${facts.subject}, issued by ${facts.issuer}, for ${names.join(', ') || 'no names'}`;
   const until = leftMs < 0 ? `expired ${timeSpan(-leftMs)} ago` : `expires in ${timeSpan(leftMs)}`;
   if (refused !== undefined) {
-    const [why, remedy] = refusal(refused, name, names);
-    return result('failed', `the server ${why}; ${whose}; ${until}`, remedy);
+    const [why, remedy] = refusal(refused, name, certificate);
+    return result(status, `${server} ${why}; ${whose}; ${until}`, remedy);
   }
   const message = `${whose}; matches '${name}'; ${until}`;
   if (days >= EXPIRY_WARNING_DAYS) return result('ok', message);
@@ -52,13 +65,21 @@ function timeSpan(ms: number): string {
   return ms >= HOUR_MS ? counted(Math.floor(ms / HOUR_MS), 'hour') : counted(Math.floor(ms / MINUTE_MS), 'minute');
 }
 
-function refusal(code: string, name: string, names: readonly string[]): Finding {
+function refusal(code: string, name: string, certificate: X509Certificate): Finding {
   const kind = connectFailureKind({ phase: 'tls', code, isSecure: true, receivedBytes: 0 });
   if (kind !== 'certificate-name') return findingOf(kind === 'other' ? 'certificate-rejected' : kind, code);
-  const [first] = names;
+  const usable = serverNameIn(certificate);
   const [why, remedy] = findingOf(kind, `${code}: expected ${name}`);
-  if (first === undefined) return [why, 'reissue the certificate with a subject alternative name'];
-  return [why, remedy.replace('{ serverName }', `{ serverName: '${first}' }`).replace('NAME', first)];
+  if (usable === undefined) return [why, `reissue the certificate with ${name} as a subject alternative name`];
+  return [why, remedy.replace('{ serverName }', `{ serverName: '${usable}' }`).replace('NAME', usable)];
+}
+
+/** Returns a name that `serverName` can be set to: the first DNS name without a wildcard, or an IP address; `undefined` if absent. */
+function serverNameIn({ subjectAltName = '' }: X509Certificate): string | undefined {
+  const names = subjectAltName.split(', ');
+  const found =
+    names.find((name) => /^DNS:[\w.-]+$/.test(name)) ?? names.find((name) => /^IP Address:[\d.A-F:]+$/i.test(name));
+  return found?.replace(/^(?:DNS|IP Address):/, '');
 }
 
 /** Splits 'DNS:localhost, IP Address:127.0.0.1' into a list of names. */

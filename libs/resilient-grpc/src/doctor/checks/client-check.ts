@@ -4,8 +4,16 @@ import { systemClock } from '../../time/clock.js';
 import { resultsOf, type CheckResult, type Verdict } from '../check-result.js';
 import { errorMessage } from '../../errors/error-message.js';
 
-/** Checks whether a client of this library becomes READY. The target of the client can have several addresses. */
-export async function clientCheck(client: InternalGrpcClient, timeoutMs: number): Promise<CheckResult> {
+/**
+ * Checks whether a client of this library becomes READY. The target of the client can have several addresses.
+ *
+ * @param hasFindings true if an earlier check reported a problem that can be the cause
+ */
+export async function clientCheck(
+  client: InternalGrpcClient,
+  timeoutMs: number,
+  hasFindings: boolean,
+): Promise<CheckResult> {
   const startedAt = systemClock.now();
   let verdict: Verdict;
   try {
@@ -13,7 +21,8 @@ export async function clientCheck(client: InternalGrpcClient, timeoutMs: number)
     verdict = ['ok', `READY in ${duration(systemClock.now() - startedAt)}`];
   } catch (error) {
     const why = client.connectivity.lastError ?? errorMessage(error);
-    verdict = ['failed', `not READY within ${duration(timeoutMs)}: ${oneLine(why)}`, 'see the findings above'];
+    const remedy = hasFindings ? 'see the findings above' : 'check the log of the server, or of a proxy in front of it';
+    verdict = ['failed', `not READY within ${duration(timeoutMs)}: ${oneLine(why)}`, remedy];
   }
   const { state, lastError } = client.connectivity;
   const tookMs = Math.round(systemClock.now() - startedAt);

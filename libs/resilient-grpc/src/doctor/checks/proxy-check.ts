@@ -3,15 +3,28 @@ import { resultsOf, type CheckResult } from '../check-result.js';
 import type { Env } from '../doctor-options.js';
 import { targetUri } from '../resolve-target.js';
 
+/** The HTTP proxy that connections use. */
+export interface UsedProxy {
+  /** Host and port. */
+  readonly proxy: string;
+  /** Environment variable that sets the proxy. */
+  readonly variable: string;
+}
+
 /**
- * Reports the HTTP proxy that grpc-js reads from the environment. Compares the target with the one that grpc-js derived, so
+ * Returns the HTTP proxy that grpc-js reads from the environment. Compares the target with the one that grpc-js derived, so
  * that grpc-js's `no_proxy` rules apply. Returns `undefined` if no proxy is used.
  */
-export function proxyCheck(target: string, canonicalTarget: string, env: Env): CheckResult | undefined {
-  const proxy = targetUri(canonicalTarget).path;
-  if (proxy === targetUri(target).path || canonicalTarget.endsWith(target)) return undefined;
+export function proxyOf(target: string, canonicalTarget: string, env: Env): UsedProxy | undefined {
   const variable = proxyVariable(env);
-  const message = `connections go through the proxy ${proxy}, set by ${variable ?? 'the environment'}`;
+  const proxy = targetUri(canonicalTarget).path;
+  if (variable === undefined || proxy === targetUri(target).path || canonicalTarget.endsWith(target)) return undefined;
+  return { proxy, variable };
+}
+
+/** Reports the proxy that connections use. */
+export function proxyCheck({ proxy, variable }: UsedProxy): CheckResult {
+  const message = `connections go through the proxy ${proxy}, set by ${variable}`;
   const remedy =
     'add the host to no_proxy if the server is on your own network; otherwise check that the proxy allows CONNECT';
   return resultsOf('proxy', { proxy, variable })('warning', message, remedy);

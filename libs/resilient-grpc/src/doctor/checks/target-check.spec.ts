@@ -41,3 +41,17 @@ it.each([
     expect(failed(target, details, code)).toMatchObject({ status: 'failed', ...expected });
   },
 );
+
+it.each([
+  ['ENOTFOUND', 'it does not exist (ENOTFOUND)'],
+  ['ETIMEDOUT', 'the name server does not respond (ETIMEDOUT)'],
+  [undefined, 'Name resolution failed'],
+])('names the proxy and its variable if the name of the proxy does not resolve: %s', (code, cause) => {
+  const resolution = { ok: false, details: 'Name resolution failed', code, tookMs: 5 } as const;
+  const proxy = { proxy: 'proxy.shop:3128', variable: 'grpc_proxy' };
+  expect(targetCheck('orders.example:50051', resolution, false, proxy)).toMatchObject({
+    status: 'failed',
+    message: `the proxy proxy.shop:3128, set by grpc_proxy, cannot be resolved: ${cause}`,
+    remedy: 'correct grpc_proxy, or add the host of the target to no_proxy to bypass the proxy',
+  });
+});

@@ -5,6 +5,7 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { findingOf, resultsOf, type CheckResult, type Finding } from '../check-result.js';
 import type { Resolution } from '../resolve-target.js';
 import { addressText, kindOf } from '../target-address.js';
+import type { UsedProxy } from './proxy-check.js';
 
 /** Maximum number of addresses shown and probed. */
 export const MAX_ADDRESSES = 20;
@@ -24,9 +25,9 @@ const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
 const NAME_SERVER_REMEDY = 'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open';
 
 /** Returns the finding for a name that does not resolve; `undefined` if `code` indicates another cause. */
-function unresolvedName(host: string, code: string): Finding | undefined {
+function unresolvedName(name: string, code: string): Finding | undefined {
   const [cause, remedy] = findingOf('name-not-resolved');
-  const subject = `the name ${host} ${cause}`;
+  const subject = `${name} ${cause}`;
   switch (code) {
     case 'ENOTFOUND':
       return [`${subject}: it does not exist (${code})`, remedy];
@@ -38,14 +39,18 @@ function unresolvedName(host: string, code: string): Finding | undefined {
   }
 }
 
-/** Checks the addresses to which the client's resolver resolves a target. */
-export function targetCheck(target: string, resolution: Resolution, usesOtherResolver: boolean): CheckResult {
+/** Checks the addresses to which the client's resolver resolves a target or, if a proxy is used, the name of the proxy. */
+export function targetCheck(
+  target: string,
+  resolution: Resolution,
+  usesOtherResolver: boolean,
+  used?: UsedProxy,
+): CheckResult {
   const { tookMs } = resolution;
   if (!resolution.ok) {
     const { code = '', details } = resolution;
-    const host = dnsNameOf(target)?.host;
-    const unknown = host === undefined ? undefined : unresolvedName(host, code);
-    const [message, remedy] = unknown ?? unresolvable(target, details, code);
+    const [message, remedy] =
+      used === undefined ? unresolvedTarget(target, details, code) : unresolvedProxy(used, details, code);
     return resultsOf('target', { target, ...resolution })('failed', message, remedy);
   }
   const { length: total } = resolution.addresses;
@@ -65,6 +70,18 @@ export function targetCheck(target: string, resolution: Resolution, usesOtherRes
     return result('warning', `${message}; resolved by the system's name server`, remedy);
   }
   return result('ok', message);
+}
+
+function unresolvedTarget(target: string, details: string, code: string): Finding {
+  const host = dnsNameOf(target)?.host;
+  const unknown = host === undefined ? undefined : unresolvedName(`the name ${host}`, code);
+  return unknown ?? unresolvable(target, details, code);
+}
+
+function unresolvedProxy({ proxy, variable }: UsedProxy, details: string, code: string): Finding {
+  const subject = `the proxy ${proxy}, set by ${variable},`;
+  const [message] = unresolvedName(subject, code) ?? [`${subject} cannot be resolved: ${details}`];
+  return [message, `correct ${variable}, or add the host of the target to no_proxy to bypass the proxy`];
 }
 
 function unresolvable(target: string, details: string, code: string): Finding {

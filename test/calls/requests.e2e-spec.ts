@@ -100,15 +100,25 @@ describe('requests', () => {
     expect(server.calls()[0]?.requests).toMatchObject(upTo(5_000));
   });
 
-  it.each(STREAMS)('rejects an invalid request source of a %s call with a TypeError', async (method) => {
-    const { echo, client } = await scene();
-    for (const wrong of [undefined, null, 5, 'text', {}, Promise.resolve([])]) {
-      const error = await rejection(echo[method](wrong as never));
-      expect(error).toBeInstanceOf(TypeError);
-      expect(String(error)).toContain('expected request messages as an Observable, an AsyncIterable, or an Iterable');
-    }
-    expect(client.activeCalls()).toEqual([]);
-  });
+  it.each(STREAMS)(
+    'rejects an invalid request source of a %s call with an error that names the method',
+    async (method) => {
+      const { echo, client } = await scene();
+      for (const wrong of [undefined, null, 5, 'text', { text: 'a' }, Promise.resolve([])]) {
+        const error = await rejection(echo[method](wrong as never));
+        expect(error).toMatchObject({
+          reason: 'not-sent',
+          reachedServer: 'no',
+          path: `/testing.v1.Echo/${protoName(method)}`,
+          details: expect.stringMatching(
+            /^The call could not be prepared: expected request messages as an Observable, an AsyncIterable, or an Iterable, got .*; wrap a single message in an array$/,
+          ) as unknown,
+          cause: expect.any(TypeError) as unknown,
+        });
+      }
+      expect(client.activeCalls()).toEqual([]);
+    },
+  );
 });
 
 it.each([

@@ -39,7 +39,17 @@ Module({
     cjs.ResilientGrpcModule.forFeature(options('second')),
   ],
 })(AppModule);
-const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
+const warnings = [];
+const none = () => undefined;
+const logger = {
+  log: none,
+  error: none,
+  warn: (message) => warnings.push(String(message)),
+  debug: none,
+  verbose: none,
+};
+const app = await NestFactory.createApplicationContext(AppModule, { logger });
+const startupWarnings = [...warnings];
 const services = [esm, cjs].flatMap(({ getGrpcServiceToken }) =>
   ['first', 'second'].map((name) => app.get(getGrpcServiceToken(name, 'Orders'))),
 );
@@ -63,6 +73,7 @@ async function errorClasses() {
 const errors = [grpcError('NOT_FOUND'), cjsTesting.grpcError('NOT_FOUND')];
 const output = {
   builds: new Set([esm.ResilientGrpcModule, cjs.ResilientGrpcModule]).size,
+  warnings: startupWarnings.map((line) => line.slice(0, line.indexOf(','))),
   items: await Promise.all(services.map(itemOf)),
   guards: [cjs.isGrpcCallError(errors[0]), esm.isGrpcCallError(errors[1])],
   instances: [errors[0] instanceof cjs.GrpcCallError, errors[1] instanceof esm.GrpcCallError],

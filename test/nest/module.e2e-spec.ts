@@ -20,7 +20,7 @@ import {
 import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { Subject, firstValueFrom, of } from 'rxjs';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FinderClient, OrdersClient } from './orders-client.js';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from './places.js';
 
@@ -408,5 +408,38 @@ describe('lazily loaded module', () => {
     const feature = ResilientGrpcModule.forFeature([{ ...orders(), name: 'bad', timeoutMs: -1 }]);
     await expect(context.get(LazyModuleLoader).load(() => feature)).rejects.toThrow('clients.bad.timeoutMs');
     expect(await get(context)).toMatchObject({ id: '7' });
+  });
+});
+
+describe('application with two copies of the package', () => {
+  const WARNING = expect.stringContaining(
+    'this application contains several copies of nestjs-resilient-grpc',
+  ) as string;
+
+  async function warningsOf(imports: DynamicModule[]): Promise<string[]> {
+    @Module({ imports })
+    class AppModule {}
+    const lines: string[] = [];
+    const write = (message: unknown) => void lines.push(String(message));
+    const none = () => undefined;
+    const logger = { log: none, error: none, warn: write, debug: none, verbose: none };
+    app = await NestFactory.createApplicationContext(AppModule, { logger });
+    return lines;
+  }
+
+  it('warns once that forRoot() does not apply to the clients of the other copy', async () => {
+    vi.resetModules();
+    const other = await import('nestjs-resilient-grpc');
+    expect(other.ResilientGrpcModule).not.toBe(ResilientGrpcModule);
+    const first = ResilientGrpcModule.forFeature([orders()]);
+    const second = other.ResilientGrpcModule.forFeature([{ ...orders(), name: 'archive' }]);
+    expect(await warningsOf([first, second])).toEqual([WARNING]);
+  });
+
+  it('does not warn about several modules of one copy', async () => {
+    const second = ResilientGrpcModule.forFeature([{ ...orders(), name: 'archive' }]);
+    expect(
+      await warningsOf([ResilientGrpcModule.forRoot(), ResilientGrpcModule.forFeature([orders()]), second]),
+    ).toEqual([]);
   });
 });

@@ -251,6 +251,7 @@ describe('application that loads both builds', () => {
     const printed = consumer.node('--no-experimental-require-module', 'test/consumers/both-builds.mjs');
     expect(JSON.parse(printed)).toEqual({
       builds: 2,
+      warnings: ['this application contains several copies of nestjs-resilient-grpc'],
       items: ['tea', 'tea', 'tea', 'tea'],
       guards: [true, true],
       instances: [true, true],

@@ -1,5 +1,13 @@
-import { Global, Inject, Module, RequestMethod, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
-import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
+import {
+  Global,
+  Inject,
+  Module,
+  RequestMethod,
+  type MiddlewareConsumer,
+  type NestModule,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
+import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { runInbound } from '../client/call/caller-context.js';
 import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
@@ -8,7 +16,8 @@ import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.
 import { ClientLog } from '../telemetry/log/client-log.js';
 import type { LoggedFailure } from '../telemetry/log/outage-log.js';
 import type { Connectivity } from '../call/connectivity.js';
-import { isDebugEnabled, type LibraryLogger } from '../telemetry/log/library-logger.js';
+import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LogLine } from '../telemetry/log/log-line.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
@@ -21,6 +30,13 @@ import { interceptorSource } from './interceptor-source.js';
 
 /** Injection token of forRoot's options; has no provider without forRoot. */
 export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
+
+/** Key of a property that the core module of every copy of the package has. */
+const CORE_MODULE = Symbol.for('nestjs-resilient-grpc.coreModule');
+const SEVERAL_COPIES =
+  'this application contains several copies of nestjs-resilient-grpc, and forRoot() options, health, the dashboard, and shutdown ' +
+  'apply only to clients of their own copy; run npm ls nestjs-resilient-grpc, and move the package to peerDependencies in each ' +
+  'library that has its own copy';
 
 /** Providers that exist once per application, however many modules define clients. */
 @Global()
@@ -59,8 +75,21 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
   ],
   exports: [ClientRegistry, GrpcClients, GrpcLifecycle],
 })
-export class ResilientGrpcCoreModule implements NestModule {
-  constructor(@Inject(ClientRegistry) private readonly registry: ClientRegistry) {}
+export class ResilientGrpcCoreModule implements NestModule, OnApplicationBootstrap {
+  static readonly [CORE_MODULE] = true;
+
+  constructor(
+    @Inject(ClientRegistry) private readonly registry: ClientRegistry,
+    @Inject(ModulesContainer) private readonly modules: ModulesContainer,
+  ) {}
+
+  /** Warns if the application contains several copies of the package, because injection works across them, but `forRoot()` does not. */
+  onApplicationBootstrap(): void {
+    const copies = [...this.modules.values()].filter(({ metatype }) => CORE_MODULE in metatype);
+    // Each copy finds the same list, and only the first one warns.
+    if (copies.length < 2 || copies[0]?.metatype !== ResilientGrpcCoreModule) return;
+    new LibraryLogger('ResilientGrpc').warn(new LogLine('warn', SEVERAL_COPIES, { event: 'configuration' }));
+  }
 
   configure(consumer: MiddlewareConsumer): void {
     if (!this.registry.capturesInbound) return;

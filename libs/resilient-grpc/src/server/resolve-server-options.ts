@@ -1,3 +1,4 @@
+import { ModulesContainer } from '@nestjs/core';
 import { lacksPort, targetProblem } from '../channel/channel-checks.js';
 import { grpcJsProblem } from '../channel/quirks/grpc-js-version.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
@@ -24,6 +25,14 @@ import {
 } from './server-options.js';
 import { serverOptionsSchema } from './server-options-schema.js';
 
+const NEST_TOO_OLD =
+  'expected 11.1.4 or later, got an earlier version; run npm install @nestjs/core@^11.1.4 @nestjs/common@^11.1.4 @nestjs/microservices@^11.1.4';
+
+/** True if Nest lacks the registry from which a server reads the application's servers. npm accepts such a version with `--legacy-peer-deps`. */
+function isNestTooOld(): boolean {
+  return typeof (ModulesContainer.prototype as Partial<ModulesContainer>).getRpcTargetRegistry !== 'function';
+}
+
 /**
  * Validates options and applies defaults. The `.proto` files, their packages, and the methods that the options name are checked when the
  * server starts.
@@ -35,6 +44,7 @@ import { serverOptionsSchema } from './server-options-schema.js';
 export function resolveServerOptions(options: unknown, path: string): ResolvedServerOptions {
   const unusable = grpcJsProblem();
   if (unusable !== undefined) throw new GrpcConfigurationError([{ path: '@grpc/grpc-js', message: unusable }]);
+  if (isNestTooOld()) throw new GrpcConfigurationError([{ path: '@nestjs/core', message: NEST_TOO_OLD }]);
   const copied = copyOptions(options, path);
   if (!copied.ok) throw new GrpcConfigurationError(copied.problems);
   try {

@@ -96,6 +96,11 @@ describe('loadContract', () => {
       /expected an existing file, got "[^"]*\/shopp\.proto"; did you mean '[^']*\/shop\.proto'\?$/,
     ],
     [
+      'a file that the build copied to a subfolder',
+      { protoPath: join(import.meta.dirname, 'protos/shop.proto') },
+      /expected an existing file, got "[^"]*\/protos\/shop\.proto"; did you mean '[^']*\/fixtures\/shop\.proto'\?$/,
+    ],
+    [
       'a misspelled file name in a folder of includeDirs',
       { protoPath: 'achive.proto', loader: { includeDirs: [dirname(proto('shop'))] } },
       /got "achive\.proto" \(resolved to [^ ]*achive\.proto\); did you mean 'archive\.proto'\?$/,

@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
-import { basename, extname, format, isAbsolute, parse, resolve } from 'node:path';
+import { existsSync, readdirSync, statSync, type Dirent } from 'node:fs';
+import { basename, dirname, extname, format, isAbsolute, join, parse, resolve, sep } from 'node:path';
 import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
 import { kindOf, type MethodDescriptor } from '../../call/method.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
@@ -34,6 +34,9 @@ export type GrpcContract =
   };
 
 export const CONTRACT_KEYS = ['protoPath', 'packageDefinition', 'loader', 'package'] as const;
+
+/** Maximum number of folders that are searched for a missing file. */
+const MAX_SEARCHED_FOLDERS = 200;
 
 /** The services of a contract and the definition that contains them, or the reasons why the contract cannot be used. */
 type LoadedContract =
@@ -201,7 +204,7 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   if (missing === undefined)
     return `expected existing imports, got "${text}"; add the folders that contain the imports to loader.includeDirs`;
   const got = `"${missing}"`;
-  const meant = closestFile(missing, folders);
+  const meant = closestFile(missing, folders) ?? copiedFile(resolve(missing));
   if (missing.startsWith('file:'))
     return `expected a path, got the URL ${got}; write fileURLToPath('${missing}') with fileURLToPath from node:url`;
   const resolved = isAbsolute(missing) ? '' : ` (resolved to ${resolve(missing)})`;
@@ -209,7 +212,7 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   const absolute = isAbsolute(missing)
     ? ''
     : ` write an absolute path such as join(__dirname, '${missing}') (in ES modules, import.meta.dirname);`;
-  return `expected an existing file, got ${got}${resolved};${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json`;
+  return `expected an existing file, got ${got}${resolved};${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file of a library, also "includeLibraryAssets", or write a path from process.cwd())`;
 }
 
 /**
@@ -221,6 +224,36 @@ function closestFile(missing: string, folders: readonly string[]): string | unde
   const names = ['', ...folders].flatMap((folder) => protoNames(resolve(folder, dir)));
   const meant = closest(name, names);
   return meant && format({ dir, name: meant, ext: '.proto' });
+}
+
+/**
+ * Returns a file with the same name as `missing` below the nearest existing folder of its path. In a monorepo, `nest build` copies files to
+ * `dist/apps/orders/apps/orders/src`, not next to the bundle. Searches only folders below the working directory, and at most
+ * `MAX_SEARCHED_FOLDERS`.
+ */
+function copiedFile(missing: string): string | undefined {
+  const { dir, base } = parse(missing);
+  let root = dir;
+  while (!existsSync(root)) root = dirname(root);
+  if (!root.startsWith(process.cwd() + sep)) return undefined;
+  const searched = [root];
+  // The list grows during the loop.
+  for (const folder of searched) {
+    for (const entry of entriesOf(folder)) {
+      if (entry.name === base) return join(folder, base);
+      const isSearched = entry.isDirectory() && entry.name !== 'node_modules' && searched.length < MAX_SEARCHED_FOLDERS;
+      if (isSearched) searched.push(join(folder, entry.name));
+    }
+  }
+  return undefined;
+}
+
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch {
+    return [];
+  }
 }
 
 /** Returns the names of the .proto files in `folder`, without the extension; an empty list if the folder cannot be read. */

@@ -176,12 +176,12 @@ export class ProxiedSession implements ProxiedCallCallbacks {
 
   /**
    * Ends the client's connection in the same way as the upstream's connection ended. After a FIN, first forwards the completely received
-   * responses.
+   * responses and the resets.
    */
   private async endAfterResponses(): Promise<void> {
     const how = this.wires.upstream.lost ?? 'fin';
     if (how === 'fin') {
-      await Promise.all([...this.calls].filter(({ isAnswered }) => isAnswered).map(({ notified }) => notified));
+      await Promise.all([...this.calls].filter(({ isEnded }) => isEnded).map(({ notified }) => notified));
       await this.clientIdle();
     }
     this.end(how);

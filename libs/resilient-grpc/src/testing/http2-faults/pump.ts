@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 
 /** The result of `pump`. */
-export interface Pumped {
+interface Pumped {
   /** 'ended': the source ended cleanly. 'reached': the given number of messages was forwarded. 'cut': the source or the sink was lost. */
   readonly outcome: 'ended' | 'reached' | 'cut';
   /** Resolves when the forwarded data has been written to the connection, or the sink is closed. */

@@ -100,7 +100,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
 
   it('fails a resumable stream on a non-resumable status and after repeated failures at one cursor', async () => {
     const { server, echo } = await startBehindProxy();
-    server.script('ServerStream', [{ messages: log(0, 3), status: 'OUT_OF_RANGE' }]);
+    server.script('ServerStream', { messages: () => log(0, 3), status: 'OUT_OF_RANGE' });
     expect(await failureOf(read(feed(echo)))).toMatchObject({ code: 11, reason: 'server' });
     expect(server.counts('ServerStream').calls).toBe(1);
 

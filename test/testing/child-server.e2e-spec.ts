@@ -93,6 +93,27 @@ describe('ChildServer', () => {
     expect(server.running).toBe(false);
   });
 
+  it('reports a process that survives its child server because a script started it without exec, and closes its IPC channel', async () => {
+    const exitWithParent = fileURLToPath(
+      new URL('../../libs/resilient-grpc/assets/exit-with-parent.cjs', import.meta.url),
+    );
+    const command = [process.execPath, '-r', exitWithParent, fileURLToPath(script)];
+    const other = await ChildServer.start({
+      script: new URL('./fixtures/run-command.sh', import.meta.url),
+      execPath: '/bin/sh',
+      args: (port) => [...command, '--port', String(port)],
+    });
+    await expect(other.kill()).rejects.toThrow(
+      `ChildServer: process ${other.pid} ended (SIGKILL), but a process that it started still runs and keeps its output open; ` +
+        `in a shell script, start the server with exec; its output:\nlistening on ${other.url}`,
+    );
+    expect(other.running).toBe(false);
+    const otherClient = new EchoClient(other.url);
+    await waitFor(async () => (await otherClient.unary({})).error !== undefined);
+    otherClient.close();
+    await other.close();
+  });
+
   it('freezes a child server with open connections until thaw()', async () => {
     await client.unary({});
     server.freeze();

@@ -171,4 +171,28 @@ describe('Http2FaultProxy without faults', () => {
     await between.close();
     await secure.close();
   });
+
+  it.each([
+    [
+      'without upstreamTls',
+      {},
+      /^the upstream closed the connection before it sent SETTINGS; if it requires TLS, set upstreamTls$/,
+    ],
+    ['without a ca', { upstreamTls: {} }, /certificate/],
+    ['with a wrong serverName', { upstreamTls: { ca: tlsFile('ca'), serverName: 'other.test' } }, /other\.test/],
+  ])(
+    'reports in the counters why an Http2FaultProxy %s cannot connect to a TLS upstream',
+    async (_what, options, reason) => {
+      const tls = { key: tlsFile('server-key'), cert: tlsFile('server') };
+      const secure = await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, tls });
+      const between = await Http2FaultProxy.start(secure.url, options);
+      expect(between.counters.lastUpstreamError).toBeUndefined();
+      const caller = new EchoClient(between.url);
+      expect((await caller.unary({})).status.code).toBe(status.UNAVAILABLE);
+      await waitFor(() => reason.test(between.counters.lastUpstreamError ?? ''));
+      caller.close();
+      await between.close();
+      await secure.close();
+    },
+  );
 });

@@ -4,9 +4,13 @@ import type { ClientHttp2Session, ClientHttp2Stream, ServerHttp2Stream } from 'n
 import type { AddressInfo } from 'node:net';
 import { captureLeaks, Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { settled } from '../calls/support.js';
 
 /** A gRPC message: a prefix of five bytes and one byte of payload. */
 const message = (byte: number) => Buffer.from([0, 0, 0, 0, 1, byte]);
+
+/** A response that is larger than the flow-control window of a client that does not read. */
+const UNREAD = Buffer.alloc(100_000);
 
 /** Uses a client and a server of node:http2, because gRPC clients and servers do not expose the frames on the wire. */
 describe('Http2FaultProxy, HTTP/2 frames', () => {
@@ -54,6 +58,9 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     return { stream, bytes };
   }
 
+  /** True if the stream stays open when the proxy has received everything that the upstream sent before. */
+  const staysOpen = async (stream: ClientHttp2Stream) => (await settled(() => Number(stream.closed))) === 0;
+
   it.each([
     ['to-client', 11, 8],
     ['to-upstream', 8, 11],
@@ -93,6 +100,72 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     await waitFor(() => stream.closed);
     expect(Buffer.concat(bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
+
+  it('delivers the whole last message before a reset in place of the trailers by an Http2FaultProxy', async () => {
+    proxy.failCalls({ kind: 'reset', code: 'INTERNAL_ERROR', at: 'trailers' });
+    const { stream, bytes } = call();
+    stream.pause();
+    await waitFor(() => served.length === 1);
+    served[0]?.stream.respond({ ':status': 200 });
+    served[0]?.stream.write(Buffer.alloc(60_000));
+    expect(await staysOpen(stream)).toBe(true);
+    // The client, which does not read, has room for a part of these bytes.
+    served[0]?.stream.end(Buffer.alloc(10_000));
+    await waitFor(() => served[0]?.stream.writableFinished === true);
+    expect(await staysOpen(stream)).toBe(true);
+    stream.resume();
+    await waitFor(() => stream.closed);
+    expect(Buffer.concat(bytes)).toHaveLength(70_000);
+    expect(stream.rstCode).toBe(2);
+  });
+
+  it('forwards the messages that arrive together with RST_STREAM through an Http2FaultProxy, in both directions', async () => {
+    const messages = Buffer.concat([message(1), message(2)]);
+    const received = call();
+    await waitFor(() => served.length === 1);
+    // In a callback of the session, Node sends all frames together.
+    served[0]?.stream.once('data', () => {
+      served[0]?.stream.respond({ ':status': 200 });
+      served[0]?.stream.write(messages);
+      served[0]?.stream.close(2);
+    });
+    received.stream.write(message(1));
+    await waitFor(() => received.stream.closed);
+    expect(Buffer.concat(received.bytes)).toEqual(messages);
+    expect(received.stream.rstCode).toBe(2);
+
+    const sent = call();
+    await waitFor(() => served.length === 2);
+    sent.stream.once('response', () => {
+      sent.stream.write(messages);
+      sent.stream.close(8);
+    });
+    served[1]?.stream.respond({ ':status': 200 });
+    await waitFor(() => served[1]?.stream.closed === true);
+    expect(Buffer.concat(served[1]!.bytes)).toEqual(messages);
+    expect(served[1]?.stream.rstCode).toBe(8);
+  });
+
+  it.each(['keeps', 'closes'])(
+    'forwards a reset by the upstream of an Http2FaultProxy after the messages that the client has not read yet, even if the upstream %s the connection',
+    async (what) => {
+      const { stream, bytes } = call();
+      stream.pause();
+      await waitFor(() => served.length === 1);
+      const upstream = served[0]!.stream;
+      const { session } = upstream;
+      upstream.respond({ ':status': 200 });
+      await new Promise((resolve) => upstream.write(UNREAD, resolve));
+      upstream.close(8);
+      if (what === 'closes') session?.close();
+      await waitFor(() => upstream.destroyed && (what === 'keeps' || session?.destroyed === true));
+      expect(await staysOpen(stream)).toBe(true);
+      stream.resume();
+      await waitFor(() => stream.closed);
+      expect(Buffer.concat(bytes)).toHaveLength(UNREAD.length);
+      expect(stream.rstCode).toBe(8);
+    },
+  );
 
   it('sends GOAWAY from an Http2FaultProxy with the given debug data and last stream ID, by default the ID of the newest call', async () => {
     call();

@@ -450,6 +450,12 @@ describe('ScriptedGrpcServer', () => {
   describe('wrong input', () => {
     const script = String.raw`ScriptedGrpcServer.scripts["/testing.v1.Echo/Unary"]`;
     const reply = String.raw`a reply such as { message: { … } } or { status: 'NOT_FOUND' }`;
+    const REPEATED =
+      'expected an array, or a function, because the reply repeats and an iterator can be read only once, got an iterator; ' +
+      'write messages: () => …';
+    function* generate() {
+      yield {};
+    }
     /** Sets a script that the compiler does not check, as JavaScript or a cast can. */
     const setScript = (wrong: unknown, method = 'Unary') => server.script(method, wrong as never);
 
@@ -503,6 +509,8 @@ describe('ScriptedGrpcServer', () => {
         { messages: { text: 'hello' } },
         '.messages: expected an array, an iterable, or a function that returns one, got an object with text; write messages: [{ … }]',
       ],
+      [{ messages: [{}].values() }, `.messages: ${REPEATED}`],
+      [[{}, { messages: generate() }], `[1].messages: ${REPEATED}`],
     ])('rejects the script %o with an error that describes the problem', (wrong, message) => {
       expect(() => setScript(wrong)).toThrow(script + message);
     });
@@ -578,7 +586,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.running).toBe(true);
     });
 
-    it('accepts script replies with several values of a header, undefined values, messages in a Set, and reserved trailers', async () => {
+    it('accepts script replies with several values of a header, undefined values, messages in a Set or an iterator, and reserved trailers', async () => {
       const headers = { one: ['a', 'b'], none: undefined };
       const trailers = { 'grpc-status-details-bin': Buffer.from('x') };
       setScript({ message: undefined, status: -1, headers, trailers, delayMs: 0, pushback: [1, 'x'], hold: undefined });
@@ -587,6 +595,10 @@ describe('ScriptedGrpcServer', () => {
       const stream = client.serverStream({});
       await stream.ended;
       expect(stream.messages).toMatchObject([{ number: 1 }]);
+      setScript([{ messages: [{ number: 1 }].values() }, {}], 'ServerStream');
+      const once = client.serverStream({});
+      await once.ended;
+      expect(once.messages).toMatchObject([{ number: 1 }]);
       const { scripts } = { scripts: { Unary: undefined as never } };
       await (await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: undefined, scripts })).close();
     });

@@ -61,6 +61,9 @@ const NOT_REPORTED =
 
 const MAX_KEPT_LINES = 200;
 
+/** Time in milliseconds in which the output of an ended process must end. It stays open if a process that inherited it still runs. */
+const OUTPUT_END_MS = 1_000;
+
 /** Maximum number of free ports that the first start tries. */
 const MAX_FIRST_PORTS = 3;
 
@@ -88,6 +91,8 @@ export class ChildServer {
   private child: ChildProcess | undefined;
   /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' before the first end. */
   private ending = '';
+  /** Describes a process that survives the latest server process, until an error has reported it. */
+  private survivor: string | undefined;
   private boundPort = 0;
   private isClosed = false;
 
@@ -148,7 +153,8 @@ export class ChildServer {
 
   /**
    * Sends SIGKILL and resolves when the process has ended.
-   * @throws Error if the process is still running after 10 s
+   * @throws Error if the process is still running after 10 s, or has ended but left a child process that keeps its output open. A shell
+   *   script must start the server with `exec`.
    */
   async kill(): Promise<void> {
     await this.end('SIGKILL', 10_000);
@@ -156,7 +162,7 @@ export class ChildServer {
 
   /**
    * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended.
-   * @throws Error if the process is still running after `timeoutMs` (default 10,000)
+   * @throws Error if the process is still running after `timeoutMs` (default 10,000), or left a child process, as with `kill`
    */
   async terminate(timeoutMs = 10_000): Promise<void> {
     await this.end('SIGTERM', timeoutMs);
@@ -192,7 +198,7 @@ export class ChildServer {
 
   /**
    * Kills the server and resolves when the process has ended. It cannot be restarted.
-   * @throws Error if the process is still running after 10 s
+   * @throws Error in the same cases as `kill`
    */
   async close(): Promise<void> {
     this.isClosed = true;
@@ -214,10 +220,11 @@ export class ChildServer {
     this.child = child;
     if (children.size === 0) process.once('exit', killChildren);
     children.add(child);
-    child.once('close', (code, signal) => {
-      if (this.child === child) this.ending = signal === null ? `exit code ${String(code)}` : signal;
-      this.childEnded(child);
+    child.once('exit', (code, signal) => {
+      this.ending = signal === null ? `exit code ${String(code)}` : signal;
+      waitFor(() => this.child !== child, { timeoutMs: OUTPUT_END_MS }).catch(() => this.abandonOutput(child));
     });
+    child.once('close', () => this.childEnded(child));
     let failure: Error | undefined;
     child.on('error', (error) => {
       // Other errors, such as a failed signal, do not end the process.
@@ -281,12 +288,28 @@ export class ChildServer {
 
   private async end(signal: NodeJS.Signals, timeoutMs: number): Promise<void> {
     const child = this.child;
-    if (child === undefined) return;
-    child.kill(signal);
-    await waitFor(() => this.child !== child, {
-      timeoutMs,
-      describe: () => `process ${child.pid ?? '?'} to end after ${signal}; ${this.describeOutput()}`,
-    });
+    if (child !== undefined) {
+      child.kill(signal);
+      await waitFor(() => this.child !== child, {
+        timeoutMs,
+        describe: () => `process ${child.pid ?? '?'} to end after ${signal}; ${this.describeOutput()}`,
+      });
+    }
+    const { survivor } = this;
+    this.survivor = undefined;
+    if (survivor !== undefined) throw new Error(`ChildServer: ${survivor}`);
+  }
+
+  /** Stops reading the output of an ended process, which another process keeps open. */
+  private abandonOutput(child: ChildProcess): void {
+    this.survivor =
+      `process ${child.pid ?? '?'} ended (${this.ending}), but a process that it started still runs and keeps its output open; ` +
+      `in a shell script, start the server with exec; ${this.describeOutput()}`;
+    child.stdout?.destroy();
+    child.stderr?.destroy();
+    // A server that inherited the IPC channel can exit when the channel closes.
+    if (child.connected) child.disconnect();
+    this.childEnded(child);
   }
 
   private describeOutput(): string {

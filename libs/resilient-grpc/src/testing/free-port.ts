@@ -11,8 +11,8 @@ let nextOffset = Math.trunc(systemRandom() * PORT_COUNT);
 
 /**
  * Returns a port of 127.0.0.1 on which no server is listening. The system does not assign this port to outgoing connections or to servers
- * that listen on port 0, so the port stays free while a server is restarting. Within a process, the function returns a port again only
- * after it has tried all others.
+ * that listen on port 0, even while a server is restarting. Another process that calls this function can take the port. Within a process,
+ * the function returns a port again only after it has tried all others.
  * @throws Error if servers are listening on all ports from 20,000 to 29,999, or if this process cannot open a socket
  */
 export async function freePort(): Promise<number> {

@@ -17,6 +17,7 @@ import type {
   UpstreamTls,
 } from './http2-faults.js';
 import { ProxiedSession } from './proxied-session.js';
+import type { ProxyCounts } from './proxied-session.js';
 import { SessionWire } from './session-wire.js';
 
 /**
@@ -30,7 +31,7 @@ export class Http2FaultProxy {
   private readonly upstreamTls: UpstreamTls | undefined;
   private readonly tls: TlsOptions | undefined;
   private readonly faults = new CallFaults();
-  private readonly counts = { calls: 0, forwarded: 0, failed: 0, pings: 0 };
+  private readonly counts: ProxyCounts = { calls: 0, forwarded: 0, failed: 0, pings: 0, lastUpstreamError: undefined };
   private readonly sessions = new Set<ProxiedSession>();
   private streamLimit: number | undefined;
   private pingLimit = Infinity;

@@ -101,6 +101,8 @@ export interface Http2FaultProxyCounters {
   readonly failed: number;
   /** Number of pings received from clients. */
   readonly pings: number;
+  /** Message of the latest error of an upstream connection, such as a failed TLS handshake; `undefined` before the first error. */
+  readonly lastUpstreamError: string | undefined;
 }
 
 /** Returns the number of an error code. */

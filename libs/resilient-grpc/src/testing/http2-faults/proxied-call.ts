@@ -82,7 +82,7 @@ export class ProxiedCall {
       if (callbacks.connected) void this.passEnd(forwarded.rstCode);
     });
     stream.once('close', () => {
-      if (callbacks.connected) forwarded.close(stream.rstCode);
+      if (callbacks.connected) this.passReset(forwarded);
     });
     void this.request(forwarded);
   }
@@ -96,9 +96,9 @@ export class ProxiedCall {
     return this.upstream !== undefined;
   }
 
-  /** True if the upstream has sent its complete response. */
-  get isAnswered(): boolean {
-    return this.upstream?.closed === true && this.upstream.rstCode === NO_ERROR;
+  /** True if the upstream has ended the call, with its complete response or a reset. */
+  get isEnded(): boolean {
+    return this.upstream?.closed === true;
   }
 
   /** Refuses the client's stream as unprocessed, and cancels the upstream stream. */
@@ -107,10 +107,14 @@ export class ProxiedCall {
   }
 
   private async request(forwarded: ClientHttp2Stream): Promise<void> {
-    const outcome = await pump(this.client, forwarded, this.messagesAt('afterRequests'));
-    if (outcome === 'reached') this.reset();
-    // Node ends the readable side on a reset, too, so `aborted` must be checked.
-    else if (outcome === 'ended' && !this.client.aborted) forwarded.end();
+    const { outcome, written } = await pump(this.client, forwarded, this.messagesAt('afterRequests'));
+    if (outcome === 'reached') {
+      await written;
+      this.reset();
+    } else if (outcome === 'ended' && !this.client.aborted) {
+      // Node ends the readable side on a reset, too, so `aborted` must be checked.
+      forwarded.end();
+    }
   }
 
   /** Forwards the response. Resolves to true if the client has received, or will receive, all of it. */
@@ -133,17 +137,22 @@ export class ProxiedCall {
       this.notify();
     });
     this.client.respond(sendable(raw), { ...NO_DATE_HEADER, waitForTrailers: true });
-    const outcome = await pump(forwarded, this.client, this.messagesAt('afterResponses'));
+    const { outcome, written } = await pump(forwarded, this.client, this.messagesAt('afterResponses'));
+    const isComplete = outcome === 'ended' && forwarded.rstCode === NO_ERROR;
+    // A reset would drop the messages that are still waiting to be written.
+    if (!isComplete || this.isFaultAt('trailers')) await written;
     if (outcome === 'reached') this.reset();
-    if (outcome !== 'ended' || forwarded.rstCode !== NO_ERROR) return false;
-    if (this.isClosed() || this.resetAt('trailers')) return false;
+    if (!isComplete || this.isClosed() || this.resetAt('trailers')) return false;
     this.client.end();
     return true;
   }
 
-  /** Forwards a reset or clean end of the upstream's stream. At a clean end, the client might not have ended its side yet. */
+  /**
+   * Forwards a reset or clean end of the upstream's stream, after the messages that arrived before it. At a clean end, the client might not
+   * have ended its side yet.
+   */
   private async passEnd(code: number): Promise<void> {
-    if (code === NO_ERROR && (await this.response) === true) {
+    if ((await this.response) === true && code === NO_ERROR) {
       await this.notified;
       // If the client has ended its side, the stream closes automatically. Otherwise, it needs a reset, after the pending trailers.
       if (this.client.readableEnded) return;
@@ -152,14 +161,25 @@ export class ProxiedCall {
     if (!this.isClosed()) this.client.close(code);
   }
 
+  /** Forwards a reset by the client, after the messages that arrived before it. Does not wait for an upstream that does not read them. */
+  private passReset(forwarded: ClientHttp2Stream): void {
+    const rest = this.messagesAt('afterRequests') === Infinity ? (this.client.read() as Buffer | null) : null;
+    if (rest !== null && forwarded.writable) forwarded.write(rest);
+    forwarded.close(this.client.rstCode);
+  }
+
   private messagesAt(point: 'afterRequests' | 'afterResponses'): number {
     const at: Partial<Record<typeof point, number>> | string | undefined =
       this.fault?.kind === 'reset' ? this.fault.at : undefined;
     return (typeof at === 'object' ? at[point] : undefined) ?? Infinity;
   }
 
+  private isFaultAt(point: Extract<ResetPoint, string>): boolean {
+    return this.fault?.kind === 'reset' && (this.fault.at ?? 'request') === point;
+  }
+
   private resetAt(point: Extract<ResetPoint, string>): boolean {
-    if (this.fault?.kind !== 'reset' || (this.fault.at ?? 'request') !== point) return false;
+    if (!this.isFaultAt(point)) return false;
     this.reset();
     return true;
   }

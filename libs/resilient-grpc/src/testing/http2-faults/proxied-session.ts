@@ -13,8 +13,12 @@ import type { SessionWire } from './session-wire.js';
 // The proxy sets no limits of its own, so that only those of the upstream apply.
 const UNLIMITED_SESSION = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeaderListPairs: Number.MAX_SAFE_INTEGER };
 
-/** The counts of a proxy's calls and pings, shared by its sessions. */
-export type ProxyCounts = { -readonly [K in 'calls' | 'forwarded' | 'failed' | 'pings']: Http2FaultProxyCounters[K] };
+const NO_SETTINGS = 'the upstream closed the connection before it sent SETTINGS; if it requires TLS, set upstreamTls';
+
+/** The counters of a proxy that its sessions share and update. */
+export type ProxyCounts = {
+  -readonly [K in Exclude<keyof Http2FaultProxyCounters, 'accepted' | 'open'>]: Http2FaultProxyCounters[K];
+};
 
 /** A client connection and the corresponding upstream connection, each with its own HTTP/2 session. */
 export class ProxiedSession implements ProxiedCallCallbacks {
@@ -44,8 +48,8 @@ export class ProxiedSession implements ProxiedCallCallbacks {
       settings,
       createConnection: () => wires.upstream,
     });
-    // The wire's 'lost' event and the end of the streams report the cause.
-    this.upstream.on('error', () => undefined);
+    // An upstream that does not use HTTP/2, such as one that requires TLS, causes an error of the session.
+    this.upstream.on('error', (error: Error) => this.upstreamFailed(error.message));
     this.upstream.on('remoteSettings', () => {
       if (this.client === undefined && !this.closing) this.client = this.accept();
       else this.sendSettings();
@@ -54,7 +58,11 @@ export class ProxiedSession implements ProxiedCallCallbacks {
       this.passGoaway(code, lastStreamId, debugData?.toString());
     });
     wires.client.once('lost', () => this.end(wires.client.lost ?? 'fin'));
-    wires.upstream.once('lost', () => void this.endAfterResponses());
+    wires.upstream.once('lost', () => {
+      const isEarly = this.client === undefined;
+      this.upstreamFailed(wires.upstream.failure?.message ?? (isEarly ? NO_SETTINGS : undefined));
+      void this.endAfterResponses();
+    });
     let open = 2;
     for (const wire of [wires.client, wires.upstream]) {
       wire.on('error', () => undefined);
@@ -176,15 +184,19 @@ export class ProxiedSession implements ProxiedCallCallbacks {
 
   /**
    * Ends the client's connection in the same way as the upstream's connection ended. After a FIN, first forwards the completely received
-   * responses.
+   * responses and the resets.
    */
   private async endAfterResponses(): Promise<void> {
     const how = this.wires.upstream.lost ?? 'fin';
     if (how === 'fin') {
-      await Promise.all([...this.calls].filter(({ isAnswered }) => isAnswered).map(({ notified }) => notified));
+      await Promise.all([...this.calls].filter(({ isEnded }) => isEnded).map(({ notified }) => notified));
       await this.clientIdle();
     }
     this.end(how);
+  }
+
+  private upstreamFailed(message: string | undefined): void {
+    if (message !== undefined && !this.closing) this.counts.lastUpstreamError = message;
   }
 
   private end(how: CloseMode): void {

@@ -1,47 +1,49 @@
 import type { Readable, Writable } from 'node:stream';
 
+/** The result of `pump`. */
+interface Pumped {
+  /** 'ended': the source ended cleanly. 'reached': the given number of messages was forwarded. 'cut': the source or the sink was lost. */
+  readonly outcome: 'ended' | 'reached' | 'cut';
+  /** Resolves when the forwarded data has been written to the connection, or the sink is closed. */
+  readonly written: Promise<void>;
+}
+
 /** Forwards the data of `source` at the pace of `sink`: all data, or up to the end of message number `messages`. */
-export async function pump(source: Readable, sink: Writable, messages: number): Promise<'ended' | 'reached' | 'cut'> {
-  if (messages === 0) return 'reached';
+export async function pump(source: Readable, sink: Writable, messages: number): Promise<Pumped> {
+  let written = Promise.resolve();
+  if (messages === 0) return { outcome: 'reached', written };
   const count = new MessageCount(messages);
+  let settle = (): void => undefined;
+  sink.once('close', () => settle());
   try {
-    // The source is not destroyed on return, because the reset that follows must end both streams with its own code.
-    for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    for await (const chunk of chunksOf(source)) {
+      // A write after the end would destroy the sink with an error code of its own.
+      if (!sink.writable) return { outcome: 'cut', written };
       const end = count.endIn(chunk);
-      if (end !== undefined) {
-        await write(sink, chunk.subarray(0, end));
-        return 'reached';
-      }
-      if (!sink.write(chunk)) await drained(sink);
-      if (sink.destroyed) return 'cut';
+      written = new Promise((resolve) => {
+        settle = resolve;
+        sink.write(chunk.subarray(0, end), () => resolve());
+      });
+      if (end !== undefined) return { outcome: 'reached', written };
+      if (sink.writableNeedDrain) await written;
     }
-    return 'ended';
+    return { outcome: 'ended', written };
   } catch {
     // The source was lost.
-    return 'cut';
+    return { outcome: 'cut', written };
   }
 }
 
-/** Writes `bytes`. Resolves when they are written or the sink is closed. */
-function write(sink: Writable, bytes: Buffer): Promise<void> {
-  return new Promise((resolve) => {
-    sink.once('close', resolve);
-    sink.write(bytes, () => {
-      resolve();
-    });
-  });
-}
-
-function drained(sink: Writable): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      sink.off('close', done);
-      sink.off('drain', done);
-      resolve();
-    };
-    sink.once('close', done);
-    sink.once('drain', done);
-  });
+/** Yields the data of `source`. If the source is reset, first yields the data that arrived before, which Node's iterator drops. */
+async function* chunksOf(source: Readable): AsyncGenerator<Buffer> {
+  try {
+    // The source is not destroyed on return, because the reset that follows must end both streams with its own code.
+    yield* source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  } catch (error) {
+    const rest = source.read() as Buffer | null;
+    if (rest !== null) yield rest;
+    throw error;
+  }
 }
 
 const PREFIX_BYTES = 5;

@@ -14,6 +14,8 @@ type Done = (error?: Error | null) => void;
 export class SessionWire extends Duplex {
   /** The way the peer disconnected; `undefined` while it is connected. */
   lost: CloseMode | undefined;
+  /** The first error of the connection; `undefined` before it. */
+  failure: Error | undefined;
   private readonly idleResolvers: (() => void)[] = [];
   private held: (() => void)[] | undefined;
   private isOver = false;
@@ -33,7 +35,12 @@ export class SessionWire extends Duplex {
     });
     socket.once('end', () => this.lose('fin'));
     socket.once('close', () => this.lose('fin'));
-    for (const one of new Set([socket, tcp])) one.on('error', () => this.lose('rst'));
+    for (const one of new Set([socket, tcp])) {
+      one.on('error', (error: Error) => {
+        this.failure ??= error;
+        this.lose('rst');
+      });
+    }
   }
 
   /** Holds all written data until `release`. */

@@ -79,6 +79,11 @@ export function checkedScript(method: LoadedMethod, script: Script): Script {
   const problems =
     replies?.flatMap((reply, index) => problemsOf(reply, pathOf(path, index))) ??
     problemsOf(script, path, ', a list of them, or a function that returns one');
+  problems.push(
+    ...(replies === undefined
+      ? repeatedIterator(script, path)
+      : repeatedIterator(replies.at(-1), pathOf(path, replies.length - 1))),
+  );
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   return replies === undefined ? script : oneReplyPerCall(replies);
 }
@@ -129,6 +134,15 @@ function severalMessages(reply: unknown, { path: method }: LoadedMethod, path: s
   const remedy =
     'write [{ message: … }, { message: … }] for one reply per call, or, to simulate a faulty server, a function that returns the messages';
   return [{ path: pathOf(path, 'messages'), message: problemMessage(expected, messages, remedy) }];
+}
+
+/** Returns a problem if the messages of a reply that repeats are an iterator, which has no messages from the second call on. */
+function repeatedIterator(reply: unknown, path: string): ConfigurationProblem[] {
+  const { messages } = isObject(reply) ? (reply as Reply) : {};
+  if (!isObject(messages) || !('next' in messages) || typeof messages.next !== 'function') return [];
+  const expected = 'an array, or a function, because the reply repeats and an iterator can be read only once';
+  const message = problemMessage(expected, messages, 'write messages: () => …', () => 'an iterator');
+  return [{ path: pathOf(path, 'messages'), message }];
 }
 
 function metadataProblems(values: unknown, path: string): ConfigurationProblem[] {

@@ -34,7 +34,7 @@ class Attempt {
   messagesReceived = 0;
   /** @type {string | undefined} */
   contentType = undefined;
-  isUnary = true;
+  measuresLatency = true;
 
   /**
    * @param {Call} call

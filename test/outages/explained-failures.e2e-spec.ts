@@ -227,6 +227,14 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     options: ['--ca', ca, '--cert', UNTRUSTED, '--key', UNTRUSTED_KEY],
   },
+  'a server without a common cipher suite': {
+    kind: 'tls-failed',
+    start: async () => {
+      const options = { key: pem('server-key'), cert: pem('server'), maxVersion: 'TLSv1.2' } as const;
+      return at(await listening(createSecureServer({ ...options, ciphers: 'ECDHE-RSA-AES128-GCM-SHA256' })), { ca });
+    },
+    options: ['--ca', ca],
+  },
   'a proxy port without a listener': {
     kind: 'proxy-failed',
     start: async () => {

@@ -52,9 +52,6 @@ function failureFinding(probed: ProbedAddress, failure: ConnectionFailure): Find
   return otherFinding(secure, probe, failure);
 }
 
-/** Length of a TLS alert: a record header of 5 bytes, and an alert of 2 bytes. A server hello is longer. */
-const TLS_ALERT_BYTES = 7;
-
 function otherFinding(
   isSecure: boolean,
   probe: ConnectionProbeResult,
@@ -70,10 +67,6 @@ function otherFinding(
       return findingOf('not-http2', `'${message}'`);
     default: {
       const { receivedBytes = 0 } = probe;
-      if (phase === 'tls' && receivedBytes <= TLS_ALERT_BYTES && code.endsWith('_ALERT_HANDSHAKE_FAILURE')) {
-        // The server has not requested a client certificate yet.
-        return findingOf('tls-failed', code);
-      }
       const kind = connectFailureKind({ phase, code: code === 'closed' ? undefined : code, isSecure, receivedBytes });
       if (kind === 'closed' || kind === 'closed-in-tls') return findingOf(kind, `before ${awaited}`);
       return findingOf(kind, kind === 'other' ? oneLine(message) : code);

@@ -19,7 +19,6 @@ describe('connectFailureKind', () => {
     ['ERR_HTTP2_ERROR', 'not-http2'],
     ['ERR_SSL_WRONG_VERSION_NUMBER', 'server-without-tls'],
     ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'client-certificate'],
-    ['ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE', 'client-certificate'],
     ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'client-certificate'],
     ['ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL', 'no-http2-in-tls'],
     ['ERR_SSL_TLSV1_UNRECOGNIZED_NAME', 'unknown-server-name'],
@@ -36,6 +35,12 @@ describe('connectFailureKind', () => {
     ['EMFILE', 'other'],
   ])('classifies the connect error code %s as %s', (code, kind) => {
     expect(classify('tls', code)).toBe(kind);
+  });
+
+  it('attributes handshake_failure to the client certificate only after the server hello', () => {
+    const code = 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE';
+    expect(classify('tls', code, 7)).toBe('tls-failed');
+    expect(classify('tls', code, 1_200)).toBe('client-certificate');
   });
 
   it('classifies a connect failure as closed if the peer closes the connection after the TCP phase without sending a byte', () => {

@@ -51,7 +51,10 @@ const BY_PATTERN: readonly (readonly [RegExp, ConnectFailureKind])[] = [
   [/CERT|^CRL_|^INVALID_CA$|^INVALID_PURPOSE$|^HOSTNAME_MISMATCH$/, 'certificate-rejected'],
 ];
 
-/** Length of a TLS alert: a record header of 5 bytes, and an alert of 2 bytes. The shortest HTTP/2 frame has 9 bytes. */
+/**
+ * Length of a TLS alert: a record header of 5 bytes, and an alert of 2 bytes. The shortest HTTP/2 frame has 9 bytes, and a server hello is
+ * longer.
+ */
 const TLS_ALERT_BYTES = 7;
 
 /** Codes of a connection that the peer closed. `undefined`: it closed the connection without an error. */
@@ -65,6 +68,8 @@ export function connectFailureKind(facts: ConnectFailureFacts): ConnectFailureKi
   const { phase, code, isSecure, receivedBytes } = facts;
   if (CLOSED.has(code) && mayRejectClientCertificate(facts)) return 'closed-in-tls';
   if (code !== undefined) {
+    // The server has sent no more than the alert, so it has not requested a client certificate.
+    if (code.endsWith('_HANDSHAKE_FAILURE') && receivedBytes <= TLS_ALERT_BYTES) return 'tls-failed';
     return BY_CODE[code] ?? BY_PATTERN.find(([pattern]) => pattern.test(code))?.[1] ?? 'other';
   }
   if (phase === 'http2' && !isSecure && receivedBytes === TLS_ALERT_BYTES) return 'server-uses-tls';

@@ -7,8 +7,8 @@ import { resubscribe, untilAborted } from './plain-streams.js';
 import type { StreamContender } from './stream-contender.js';
 
 /**
- * Nest's client with the hand-written loops of a careful developer. The feed resumes from its last cursor. Messages of the session that are
- * sent while no call is open wait for the next call. Messages that were sent but not acknowledged are not resent, because that requires
+ * Nest's client with the hand-written loops of a careful developer. The feed resumes from its last cursor. Session messages that are pushed
+ * while no call is open are queued for the next call. Messages that were sent but not acknowledged are not resent, because that requires
  * tracking them. Nest's client pushes messages, so unhandled events accumulate in memory without limit.
  */
 export class TunedStreams implements StreamContender {

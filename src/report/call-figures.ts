@@ -57,7 +57,7 @@ export const OUTAGE_FIGURES: readonly CallFigureName[] = [
   'longestWait',
 ];
 
-// Acknowledged writes are in the log, so this row appears only if there is a defect.
+// The upstream logs each write before it acknowledges the write, so this row appears only if there is a defect.
 const LOST_WRITES: Figure<CallResult> = {
   label: 'writes  lost',
   cell: ({ lostWrites }) => String(lostWrites),

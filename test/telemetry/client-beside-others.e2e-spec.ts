@@ -53,7 +53,7 @@ it.each(EACH_METHOD)(
   },
 );
 
-it('leaves calls of the grpc-js client on the library channel to @opentelemetry/instrumentation-grpc, and creates no spans for them', async () => {
+it('creates no spans for calls of the grpc-js client on the library channel, so that only @opentelemetry/instrumentation-grpc traces them', async () => {
   const { client, spans, traceparents } = await scene();
   const plain = client.getClientByServiceName<any>('Echo');
   await new Promise((resolve) => plain.unary({}, resolve));

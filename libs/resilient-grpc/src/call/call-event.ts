@@ -11,7 +11,7 @@ import type { UntestedVersion } from './untested-version.js';
 
 /**
  * Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). A GOAWAY code that is not in RFC 9113 is a
- * number; the metric counts it as 'unknown'. A minor version may add reasons; handle unknown ones by a default.
+ * number; the metric counts it as 'unknown'. A minor version may add reasons; handle unknown ones in a default branch.
  */
 export type ConnectionEnd =
   | `GOAWAY ${string}`
@@ -23,10 +23,10 @@ export type ConnectionEnd =
   | 'unknown';
 
 /**
- * Reason for the next step after a failed attempt. If no attempt follows, it is the reason why. If another attempt follows, it is the cause
- * of the failure ('refused', 'connection-lost', 'attempt-timeout', or 'stream-idle'), or 'pushback' if the server set the delay, or one of
- * the reasons below. If a hedged call continues with the attempts in flight, it is the reason why the failed attempt is not replaced. A
- * minor version may add reasons; handle unknown ones by a default.
+ * Reason for the next step after a failed attempt. If no attempt follows, it is the reason why the call is not retried. If another attempt
+ * follows, it is 'pushback' if the server set the delay; otherwise, it is the cause of the failure: 'refused', 'connection-lost',
+ * 'attempt-timeout', 'stream-idle', or one of the reasons below. If a hedged call continues with the attempts in flight, it is the reason
+ * why the failed attempt is not replaced. A minor version may add reasons; handle unknown ones in a default branch.
  */
 export type AttemptEndReason =
   | NotRetriedReason
@@ -53,8 +53,8 @@ export interface CallEnd {
 
 /**
  * An event of a client, for logs, the metrics of rare events, and subscribers of `events$`. The traces and metrics of calls come from
- * `ClientTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber. A minor version may add events, and
- * values of their properties; handle unknown ones by a default.
+ * `ClientTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber. A minor version may add events and
+ * property values; handle unknown ones in a default branch.
  */
 export type GrpcClientEvent = {
   readonly client: string;
@@ -139,7 +139,7 @@ export type GrpcClientEvent = {
     }
   /**
    * Calls are waiting because all streams of all connections are in use (SETTINGS_MAX_CONCURRENT_STREAMS). Emitted when the first call
-   * begins to wait or, while another connection is being opened, only after 1 s.
+   * begins to wait, or, if another connection is being opened, when calls have waited for 1 s.
    */
   | {
       readonly type: 'stream-limit';

@@ -6,7 +6,7 @@
  * - 'call-credentials': the channel credentials contain call credentials.
  * - 'grpc-js-release': the installed grpc-js lacks private names that direct calls use.
  *
- * A minor version may add reasons; handle unknown ones by a default.
+ * A minor version may add reasons; handle unknown ones in a default branch.
  */
 export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | 'call-credentials' | 'grpc-js-release';
 

@@ -2,7 +2,8 @@ import type { ConnectFailureKind } from '../policy/connect-failure/connect-failu
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 
 /**
- * gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). No version adds a state.
+ * gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). Future versions will not add
+ * a state.
  */
 export type ConnectivityState = 'IDLE' | 'CONNECTING' | 'READY' | 'TRANSIENT_FAILURE' | 'SHUTDOWN';
 
@@ -12,8 +13,8 @@ export interface Connectivity {
   /** Start of this state. */
   readonly since: Date;
   /**
-   * Last failure to connect, or the reason why the last connection ended. If a later attempt to connect has been running for 1.5 s, describes
-   * this attempt.
+   * Last failure to connect, or the reason why the last connection ended. If a later attempt to connect has been running for 1.5 s, it is
+   * described instead.
    */
   readonly lastError?: string;
   /** Explains `lastError`. Present while the channel is not READY, if `lastError` describes a failed or slow attempt to connect. */
@@ -49,7 +50,7 @@ export interface ConnectivityTransition {
 export interface EndpointSnapshot {
   /**
    * Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. A minor version may add values; handle
-   * unknown ones by a default.
+   * unknown ones in a default branch.
    */
   readonly health?: 'pending' | 'serving' | 'not-serving' | 'unanswered' | 'failed' | 'unimplemented';
   /** Endpoint's share of the client's attempts in the last 10 to 20 s, from 0 to 1. Absent if the client does not eject endpoints. */

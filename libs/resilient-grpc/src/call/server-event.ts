@@ -6,8 +6,8 @@ import type { UntestedVersion } from './untested-version.js';
 
 /**
  * An event of a server, for logs, the metrics of rare events, and subscribers of `events$`. The traces and metrics of calls come from
- * `ServerTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber. A minor version may add events, and
- * values of their properties; handle unknown ones by a default.
+ * `ServerTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber. A minor version may add events and
+ * property values; handle unknown ones in a default branch.
  */
 export type GrpcServerEvent = {
   /** Milliseconds since 1970. */
@@ -94,7 +94,7 @@ export type GrpcServerEvent = {
 
 /**
  * Cause of a failed TLS handshake. Reasons that start with 'client-certificate' describe the certificate that the server rejected. A minor
- * version may add reasons; handle unknown ones by a default.
+ * version may add reasons; handle unknown ones in a default branch.
  */
 export type HandshakeFailureReason =
   | 'client-certificate-missing'

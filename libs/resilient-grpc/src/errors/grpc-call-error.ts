@@ -5,7 +5,7 @@ import { defineLibraryError } from './library-error.js';
 import type { RetryRefusal } from './not-retried-reason.js';
 import { retryDelayOf, statusDetailsOf, type StatusDetail } from './status-details.js';
 
-/** Reason why a call failed, in addition to its status code. A minor version may add reasons; handle unknown ones by a default. */
+/** Reason why a call failed, in addition to its status code. A minor version may add reasons; handle unknown ones in a default branch. */
 export type FailureReason =
   /** A status from the server, or from a proxy. */
   | 'server'
@@ -47,7 +47,7 @@ export type FailureReason =
 
 /**
  * Reason why no further attempt was made. Equals the `reason` of the failure if no retry decision was made, for example because an outage
- * outlasted the grace period. A minor version may add reasons; handle unknown ones by a default.
+ * outlasted the grace period. A minor version may add reasons; handle unknown ones in a default branch.
  */
 export type NotRetriedReason = RetryRefusal | FailureReason;
 

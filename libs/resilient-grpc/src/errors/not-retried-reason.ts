@@ -1,4 +1,4 @@
-/** Reason why a failed attempt is not followed by another one. A minor version may add reasons; handle unknown ones by a default. */
+/** Reason why a failed attempt is not followed by another one. A minor version may add reasons; handle unknown ones in a default branch. */
 export type RetryRefusal =
   /** Part of the response had arrived. */
   | 'committed'

@@ -1,7 +1,7 @@
 import type { StatusCode } from '../status/status-code.js';
 import { defineLibraryError } from './library-error.js';
 
-/** Reason why a resumed stream cannot continue. A minor version may add reasons; handle unknown ones by a default. */
+/** Reason why a resumed stream cannot continue. A minor version may add reasons; handle unknown ones in a default branch. */
 export type ResumeFailureReason =
   /** The server failed repeatedly at the same position in the stream. */
   | 'poison'

@@ -4,8 +4,8 @@ import { afterComment, applyEdits, type TextEdit } from './text-edits.js';
 const LIBRARY = 'nestjs-resilient-grpc';
 
 /**
- * Returns `text` with corrected imports. Adds `ResilientGrpcModule` if `text` uses that name. Removes the names imported from the module
- * `from` that `before` used and `text` no longer uses.
+ * Returns `text` with corrected imports. Adds `ResilientGrpcModule` if `text` uses that name. Removes each name imported from the module
+ * `from` if `before` used the name and `text` does not.
  */
 export function withImports(before: string, text: string, from: string): string {
   const file = parsed(text);

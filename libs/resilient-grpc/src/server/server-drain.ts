@@ -31,8 +31,8 @@ export interface ServerDrainDependencies {
 export type DrainedServer = Pick<Server, 'tryShutdown' | 'forceShutdown'>;
 
 /**
- * Called at the end of a drain with its report, the number of calls ended by force, by path, and whether one of these calls was a response
- * stream with `onDrain: 'finish'`.
+ * Called at the end of a drain. `cutOff` is the number of forcibly ended calls by method path. `hasCutOffStream` is true if one of these
+ * calls was a response stream with `onDrain: 'finish'`.
  */
 export type DrainListener = (
   report: ServerDrainReport,

@@ -1,6 +1,9 @@
 import type { ReconnectClass } from '../reconnect/early-reconnect.js';
 
-/** Kind of a failed connection attempt. docs/errors.md explains each. A minor version may add kinds; handle unknown ones by a default. */
+/**
+ * Kind of a failed connection attempt. docs/errors.md explains each. A minor version may add kinds; handle unknown ones in a default
+ * branch.
+ */
 export type ConnectFailureKind =
   /** ECONNREFUSED. */
   | 'refused'

@@ -1,6 +1,6 @@
 import type { Random } from '../../time/random.js';
 
-/** A watch that stays open for at least this many milliseconds ends a series of failures, even if the watch then fails. */
+/** Minimum duration in milliseconds after which a watch ends a series of failures, even if the watch then fails. */
 export const STABLE_MS = 10_000;
 /** Maximum delay after a watch that was stable. All watches end together if the API server restarts, so each client draws its own delay. */
 const SPREAD_MS = 1_000;

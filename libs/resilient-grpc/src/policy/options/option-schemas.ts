@@ -49,7 +49,7 @@ export function openObject<const E extends v.ObjectEntries>(entries: E, expected
     v.custom<object>(isObject, expected),
     v.transform((value) => {
       const absent = required.filter((key) => !(key in value));
-      // The order matters: V8 takes 100 ms to add 1,000 keys to an object with other keys.
+      // `value` is spread first: V8 takes 100 ms to add 1,000 keys of `value` to an object that has the absent keys.
       return absent.length === 0 ? value : { ...value, ...Object.fromEntries(absent.map((key) => [key, undefined])) };
     }),
     v.looseObject(entries),
@@ -208,7 +208,10 @@ const timeoutText = ({ input }: { readonly input: unknown }) =>
     typeof input === 'number' ? 'write 500, or Infinity for no limit' : undefined,
   );
 
-/** A timeout in milliseconds, more than 0. `Infinity` becomes `undefined`, which means no limit even if another place sets a timeout. */
+/**
+ * A timeout in milliseconds, more than 0. `Infinity` becomes `undefined`, which means no limit, even if a less specific setting has a
+ * timeout.
+ */
 export const timeout: Schema<number | undefined> = v.pipe(
   v.number(timeoutText),
   v.minValue(POSITIVE, timeoutText),
@@ -220,7 +223,7 @@ const off = v.pipe(
   v.transform(() => undefined),
 );
 
-/** An option that `false` turns off, even if another place sets it. `false` becomes `undefined`. */
+/** An option that `false` turns off, even if a less specific setting turns it on. `false` becomes `undefined`. */
 export function orFalse<T>(schema: Schema<T>): Schema<T | undefined> {
   return v.lazy((value) => (value === false ? off : schema));
 }

@@ -201,9 +201,9 @@ describe('single response', () => {
       const { echo, server } = await scene();
       const name = protoName(method);
       server.script(name, {
-        messages: (function* () {
+        messages: function* () {
           for (;;) yield { number: 1 };
-        })(),
+        },
       });
       expect(await failureOf(callOnce(echo, method))).toMatchObject({
         code: 12,

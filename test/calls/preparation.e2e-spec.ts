@@ -61,7 +61,7 @@ describe.each(HANGING)('a call that waits for %s', (_, settings, name) => {
     async (method) => {
       const { echo, server, client } = await scene(settings);
       await client.waitForReady();
-      const error = await failureOf(callOnce(echo, method, { timeoutMs: 100 }));
+      const error = await failureOf(callOnce(echo, method, { timeoutMs: 500 }));
       expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no', attempts: [] });
       expect(error.details).toMatch(new RegExp(`^Deadline exceeded after [\\d.]+s, waiting for ${name}$`));
       expect(server.counts().calls).toBe(0);

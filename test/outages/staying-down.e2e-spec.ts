@@ -255,7 +255,8 @@ describe.concurrent('server that stays down', () => {
       const late = await patient.ended;
       expect(late).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reason: 'deadline', reachedServer: 'no' });
       expect(late.message).toContain('waiting: ');
-      expect(Math.min(...usual.map(({ latencyMs }) => latencyMs))).toBeGreaterThan(530);
+      // The grace period (540 to 660 ms) runs from the start of the outage. A busy process starts the calls later.
+      expect(Math.min(...usual.map(({ latencyMs }) => latencyMs))).toBeGreaterThan(450);
       expect(patient.latencyMs).toBeGreaterThan(1_190);
       const usualMs = Math.max(...usual.map(({ latencyMs }) => latencyMs));
       recordTiming(task, 'time until a waiting call fails, grace period 600 ms, ms', usualMs, { atMost: 1_000 });

@@ -346,10 +346,13 @@ describe('resilient_grpc metrics of a client', () => {
     });
     servers[0].script('Unary', { status: 'UNAVAILABLE' });
     const ejections = (name: string) => telemetry.count(`grpc.lb.outlier_detection.ejections_${name}`);
-    await waitFor(async () => {
-      await Promise.allSettled(Array.from({ length: 60 }, () => firstValueFrom(echo.unary({}))));
-      return (await ejections('enforced_total')) === 1;
-    });
+    await waitFor(
+      async () => {
+        await Promise.allSettled(Array.from({ length: 60 }, () => firstValueFrom(echo.unary({}))));
+        return (await ejections('enforced_total')) === 1;
+      },
+      { timeoutMs: 30_000 },
+    );
     expect(await ejections('enforced_failure_percentage')).toBe(1);
     expect(await ejections('detected_failure_percentage')).toBe(1);
     const byRule = { 'resilient_grpc.reason': 'failure-percentage' };

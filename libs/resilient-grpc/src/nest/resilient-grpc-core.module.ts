@@ -27,16 +27,10 @@ import { GrpcLifecycle } from './grpc-lifecycle.js';
 import { signalHandling } from './shutdown-hooks-check.js';
 import { HttpInboundCall, type HttpRequest, type HttpResponse } from './inbound/http-inbound-call.js';
 import { interceptorSource } from './interceptor-source.js';
+import { COPIES_REMEDY, CORE_MODULE, coreModules } from './package-copies.js';
 
 /** Injection token of forRoot's options; has no provider without forRoot. */
 export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
-
-/** Key of a property that the core module of every copy of the package has. */
-const CORE_MODULE = Symbol.for('nestjs-resilient-grpc.coreModule');
-const SEVERAL_COPIES =
-  'this application contains several copies of nestjs-resilient-grpc, and forRoot() options, health, the dashboard, and shutdown ' +
-  'apply only to clients of their own copy; run npm ls nestjs-resilient-grpc, and move the package to peerDependencies in each ' +
-  'library that has its own copy';
 
 /** Providers that exist once per application, however many modules define clients. */
 @Global()
@@ -85,10 +79,13 @@ export class ResilientGrpcCoreModule implements NestModule, OnApplicationBootstr
 
   /** Warns if the application contains several copies of the package, because injection works across them, but `forRoot()` does not. */
   onApplicationBootstrap(): void {
-    const copies = [...this.modules.values()].filter(({ metatype }) => CORE_MODULE in metatype);
+    const copies = coreModules(this.modules);
     // Each copy finds the same list, and only the first one warns.
-    if (copies.length < 2 || copies[0]?.metatype !== ResilientGrpcCoreModule) return;
-    new LibraryLogger('ResilientGrpc').warn(new LogLine('warn', SEVERAL_COPIES, { event: 'configuration' }));
+    if (copies.length < 2 || copies[0] !== ResilientGrpcCoreModule) return;
+    const text =
+      'this application contains several copies of nestjs-resilient-grpc, and forRoot() options, health, the dashboard, and shutdown ' +
+      `apply only to clients of their own copy; ${COPIES_REMEDY}`;
+    new LibraryLogger('ResilientGrpc').warn(new LogLine('warn', text, { event: 'configuration' }));
   }
 
   configure(consumer: MiddlewareConsumer): void {

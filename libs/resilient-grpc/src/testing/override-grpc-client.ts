@@ -1,9 +1,11 @@
+import { ModulesContainer } from '@nestjs/core';
 import type { TestingModule, TestingModuleBuilder } from '@nestjs/testing';
 import type { GrpcClientDefaults, GrpcClientSettings } from '../client/settings/client-options.js';
 import { joinSettings } from '../client/settings/join-settings.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
 import { GrpcClients } from '../nest/grpc-clients.js';
 import { clientLabel, getGrpcClientSettingsToken, givenSettingsToken } from '../nest/grpc-tokens.js';
+import { COPIES_REMEDY, coreModules } from '../nest/package-copies.js';
 import { describeValue } from '../policy/options/describe-value.js';
 
 type Settings = Partial<GrpcClientSettings>;
@@ -80,16 +82,24 @@ function overridesOf(builder: TestingModuleBuilder): Overrides {
 
 /** Returns the clients of the application. @throws Error if it does not define `client` */
 function registryOf(compiled: TestingModule, client: string | symbol): ClientRegistry {
-  let clients: GrpcClients;
+  const copies = coreModules(compiled.get(ModulesContainer, { strict: false })).length;
+  const missing = `overrideGrpcClient: no gRPC client '${clientLabel(client)}'`;
+  let clients: GrpcClients | undefined;
   try {
-    clients = compiled.get(GrpcClients, { strict: false });
-  } catch {
-    const remedy = 'import ResilientGrpcModule.forFeature([...]) in the module under test';
-    throw new Error(`overrideGrpcClient: no gRPC client '${clientLabel(client)}'; ${remedy}`);
+    // Safe cast: this is the only implementation.
+    const registry = compiled.get<GrpcClients, ClientRegistry>(GrpcClients, { strict: false });
+    clients = registry;
+    registry.get(client);
+    return registry;
+  } catch (error) {
+    if (copies > (clients === undefined ? 0 : 1)) {
+      throw new Error(
+        `${missing} in this copy of nestjs-resilient-grpc; the module uses another copy; ${COPIES_REMEDY}`,
+      );
+    }
+    if (clients !== undefined) throw error;
+    throw new Error(`${missing}; import ResilientGrpcModule.forFeature([...]) in the module under test`);
   }
-  clients.get(client);
-  // Safe cast: this is the only implementation.
-  return clients as ClientRegistry;
 }
 
 /** Merges the override `over` into `given`. `given` may come from a factory; if it is not an object, client creation reports it. */

@@ -1,0 +1,14 @@
+import type { Type } from '@nestjs/common';
+import type { ModulesContainer } from '@nestjs/core';
+
+/** Key of a property that the core module of every copy of the package has. */
+export const CORE_MODULE = Symbol.for('nestjs-resilient-grpc.coreModule');
+
+/** Remedy if an application contains several copies of the package. */
+export const COPIES_REMEDY =
+  'run npm ls nestjs-resilient-grpc, and move the package to peerDependencies in each library that has its own copy';
+
+/** Returns the core modules of an application: one for each copy of the package that its modules import. */
+export function coreModules(modules: ModulesContainer): readonly Type[] {
+  return [...modules.values()].map(({ metatype }) => metatype).filter((type) => CORE_MODULE in type);
+}

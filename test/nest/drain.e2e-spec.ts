@@ -373,6 +373,34 @@ describe('application that does not close', () => {
   );
 });
 
+describe('HTTP application with a slow shutdown hook', () => {
+  it('names the hook as the reason why the application did not close, because its HTTP server is still listening', async () => {
+    let end: () => void = () => undefined;
+    const slow = { beforeApplicationShutdown: () => new Promise<void>((resolve) => (end = resolve)) };
+    @Module({
+      imports: [
+        ResilientGrpcModule.forRoot({ drain: { timeoutMs: 300 } }),
+        ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }]),
+      ],
+      providers: [{ provide: 'slow', useValue: slow }],
+    })
+    class AppModule {}
+    const warnings: string[] = [];
+    const none = () => undefined;
+    const warn = (line: unknown) => void warnings.push(String(line));
+    const app = await NestFactory.create(AppModule, { logger: { log: none, error: none, warn } });
+    await app.listen(0, '127.0.0.1');
+    const closing = app.close();
+    await waitFor(() => warnings.length > 0, { timeoutMs: 10_000 });
+    end();
+    await closing;
+    expect(warnings).toEqual([
+      'the application did not close within 300 ms (a shutdown hook has not ended); closing gRPC clients now, so later calls fail; ' +
+        'shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
+    ]);
+  });
+});
+
 describe('call that is cut off at shutdown', () => {
   it('names the whole drain timeout and its option in the error of a cut-off call, even if the clients drain late', async () => {
     const { app, get, hung, orders } = await startGateway({ timeoutMs: 300 });

@@ -9,7 +9,7 @@ import { VirtualClock } from '../testing/virtual-clock.js';
 import { systemClock } from '../time/clock.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { ClientRegistry } from './client-registry.js';
-import { GrpcLifecycle } from './grpc-lifecycle.js';
+import { GrpcLifecycle, type HttpServerState } from './grpc-lifecycle.js';
 import type { GrpcClientOptions } from './module-options.js';
 
 const protoPath = join(import.meta.dirname, '../client/settings/fixtures/shop.proto');
@@ -245,13 +245,13 @@ describe('shutdown', () => {
   const makeLifecycle = ({
     testing = true,
     listens = true,
-    connections = async (): Promise<number | undefined> => 2,
+    httpServer = async (): Promise<HttpServerState | undefined> => ({ isListening: false, connections: 2 }),
   } = {}) => {
     const clock = new VirtualClock();
     const hooks = new GrpcLifecycle(registry, {
       clock,
       signals: { testing, listensForSignals: () => listens },
-      httpConnections: connections,
+      httpServer,
       closeFailureLogs: () => undefined,
     });
     return { clock, hooks };
@@ -369,15 +369,15 @@ describe('shutdown', () => {
   it.each([
     [
       'suggests onDrain if the application has an HTTP server',
-      2,
+      { isListening: false, connections: 2 },
       "; for relayed streams, set onDrain: 'complete' (the default in resumable) or 'fail'",
     ],
     ['does not suggest onDrain if the application has no HTTP server', undefined, ''],
-  ])('%s and does not close in time while response streams are open', async (_when, connections, remedy) => {
+  ])('%s and does not close in time while response streams are open', async (_when, http, remedy) => {
     await obtain(shop);
     made[0]!.registry.hasFinishingStream = true;
     lines = [];
-    const { hooks, clock } = makeLifecycle({ connections: async () => connections });
+    const { hooks, clock } = makeLifecycle({ httpServer: async () => http });
     await hooks.beforeApplicationShutdown();
     await clock.advanceAsync(10_000);
     expect(lines[1]?.split('; closing')[1]).toBe(` gRPC clients now${remedy}`);
@@ -414,15 +414,32 @@ describe('shutdown', () => {
   it.each([
     ['has no HTTP server', async () => undefined],
     ['cannot count its connections', () => Promise.reject(new Error('not listening'))],
+  ])('logs the open calls, but no connections, if the application does not close and %s', async (_what, httpServer) => {
+    await obtain(shop);
+    lines = [];
+    const { hooks, clock } = makeLifecycle({ httpServer });
+    await hooks.beforeApplicationShutdown();
+    await clock.advanceAsync(10_000);
+    expect(lines[1]).toContain('within 10 s (1 call to /shop.v1.Shop/Buy); closing gRPC');
+  });
+
+  it.each([
+    ['is open', true, '1 call to /shop.v1.Shop/Buy', 'a shutdown hook has not ended; 1 call to /shop.v1.Shop/Buy'],
+    ['is open and nothing else is', true, '', 'a shutdown hook has not ended'],
+    ['is closed and nothing is open', false, '', 'nothing is open; a shutdown hook has probably not ended'],
   ])(
-    'logs the open calls, but no connections, if the application does not close and %s',
-    async (_what, connections) => {
+    'names the shutdown hooks if the application does not close and its HTTP server %s',
+    async (_what, isListening, open, cause) => {
       await obtain(shop);
+      if (open === '') made[0]!.activeCalls = () => [];
       lines = [];
-      const { hooks, clock } = makeLifecycle({ connections });
+      const { hooks, clock } = makeLifecycle({ httpServer: async () => ({ isListening, connections: 0 }) });
       await hooks.beforeApplicationShutdown();
       await clock.advanceAsync(10_000);
-      expect(lines[1]).toContain('within 10 s (1 call to /shop.v1.Shop/Buy); closing gRPC');
+      expect(lines).toContain(
+        `WARN [ResilientGrpc] the application did not close within 10 s (${cause}); closing gRPC clients now, so later calls fail; ` +
+          'shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
+      );
     },
   );
 

@@ -26,10 +26,17 @@ import { cutOffRemedy, shutdownLine } from './shutdown-lines.js';
 export interface LifecycleDependencies {
   readonly clock: Clock;
   readonly signals: SignalHandling;
-  /** Number of open connections to the application's HTTP server; `undefined` if there is no such server, or if the number is unknown. */
-  readonly httpConnections: () => Promise<number | undefined>;
+  /** State of the application's HTTP server; `undefined` if there is no such server, or if its state is unknown. */
+  readonly httpServer: () => Promise<HttpServerState | undefined>;
   /** Closes the logs of exception filters. */
   readonly closeFailureLogs: () => void;
+}
+
+/** State of an HTTP server. */
+export interface HttpServerState {
+  /** True until the server is closed. Nest closes it after the hooks `onModuleDestroy` and `beforeApplicationShutdown`. */
+  readonly isListening: boolean;
+  readonly connections: number;
 }
 
 /** Drain of a server in this process whose handlers call through the clients. */
@@ -166,16 +173,26 @@ export class GrpcLifecycle
       this.dependencies.clock.defer(resolve);
     });
     if (this.draining !== undefined) return;
-    const connections = await this.dependencies.httpConnections().catch(() => undefined);
-    const http = connections === undefined || connections === 0 ? '' : counted(connections, 'open HTTP connection');
-    const open = [http, this.openCalls()].filter((text) => text !== '').join(', ');
-    const cause = open === '' ? '' : ` (${open})`;
-    // Without a server, no stream is relayed.
-    const relays = connections !== undefined && [...this.registry].some(({ registry }) => registry.hasFinishingStream);
-    const remedy = relays ? `; for relayed streams, ${COMPLETE_STREAMS}` : '';
-    const text = `the application did not close within ${duration(timeoutMs)}${cause}; closing gRPC clients now${remedy}`;
+    const http = await this.dependencies.httpServer().catch(() => undefined);
+    const connections = http?.connections ? counted(http.connections, 'open HTTP connection') : '';
+    const open = [connections, this.openCalls()].filter((text) => text !== '').join(', ');
+    const { cause, remedy } = this.explainOverdue(http, open);
+    const text = `the application did not close within ${duration(timeoutMs)} (${cause}); closing gRPC clients now${remedy}`;
     this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open }));
     await this.onApplicationShutdown();
+  }
+
+  /** Explains a shutdown that takes too long. `open` describes the open connections and calls; '' if there are none. */
+  private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
+    const hookRemedy =
+      ', so later calls fail; shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
+    if (http?.isListening === true) {
+      return { cause: `a shutdown hook has not ended${open === '' ? '' : `; ${open}`}`, remedy: hookRemedy };
+    }
+    if (open === '') return { cause: 'nothing is open; a shutdown hook has probably not ended', remedy: hookRemedy };
+    // Without a server, no stream is relayed.
+    const relays = http !== undefined && [...this.registry].some(({ registry }) => registry.hasFinishingStream);
+    return { cause: open, remedy: relays ? `; for relayed streams, ${COMPLETE_STREAMS}` : '' };
   }
 
   private openCalls(): string {

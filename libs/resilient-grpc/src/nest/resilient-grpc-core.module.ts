@@ -23,7 +23,7 @@ import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
 import { GrpcClients } from './grpc-clients.js';
 import { closeFailureLogs } from './errors/failure-log.js';
-import { GrpcLifecycle } from './grpc-lifecycle.js';
+import { GrpcLifecycle, type HttpServerState } from './grpc-lifecycle.js';
 import { signalHandling } from './shutdown-hooks-check.js';
 import { HttpInboundCall, type HttpRequest, type HttpResponse } from './inbound/http-inbound-call.js';
 import { interceptorSource } from './interceptor-source.js';
@@ -58,7 +58,7 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
       inject: [ClientRegistry, { token: HttpAdapterHost, optional: true }],
       useFactory: (registry: ClientRegistry, http: HttpAdapterHost | undefined) =>
         new GrpcLifecycle(registry, {
-          httpConnections: () => httpConnections(http),
+          httpServer: () => httpServerState(http),
           closeFailureLogs: () => {
             closeFailureLogs(http);
           },
@@ -134,15 +134,19 @@ function failureOf(connectivity: Connectivity | undefined): LoggedFailure | unde
   return cause === undefined || lastFailure === undefined ? undefined : { cause, ...lastFailure };
 }
 
-/** Returns the number of connections to the application's HTTP server; `undefined` if there is no server, or if it cannot count them. */
-async function httpConnections(host: HttpAdapterHost | undefined): Promise<number | undefined> {
+/** Returns the state of the application's HTTP server; `undefined` if there is no server, or if it cannot count its connections. */
+async function httpServerState(host: HttpAdapterHost | undefined): Promise<HttpServerState | undefined> {
   // After startup, an HTTP application has an adapter and a server, whatever the adapter is. A standalone application has neither.
   const server = (host as Partial<HttpAdapterHost> | undefined)?.httpAdapter?.getHttpServer() as
-    { getConnections?: (callback: (error: Error | null, count: number) => void) => void } | undefined;
+    | {
+        readonly listening?: boolean;
+        getConnections?: (callback: (error: Error | null, count: number) => void) => void;
+      }
+    | undefined;
   if (typeof server?.getConnections !== 'function') return undefined;
   return new Promise((resolve) => {
-    server.getConnections?.((error, count) => {
-      resolve(error === null ? count : undefined);
+    server.getConnections?.((error, connections) => {
+      resolve(error === null ? { isListening: server.listening === true, connections } : undefined);
     });
   });
 }

@@ -29,9 +29,9 @@ const TABLE_BENCHES = /** @type {const} */ ([
 
 /** Printed with each usage error. */
 export const USAGE = `Usage: npm run bench -- [name] [options]
-Without a name, runs all of these benchmarks and prints one table (about 45 minutes). With a name, runs only that benchmark:
+Without a name, runs all benchmarks of the table and prints it (about 45 minutes). With a name, runs only that benchmark. Benchmarks of the table:
   ${TABLE_BENCHES.join(', ')}
-or one that is not in the table:
+Other benchmarks:
   telemetry, memory, many-streams   this library alone
   server, overload                  this library's server compared with others
   --rounds N          measured rounds (60; unary: 120; open-streams: 15; slow-readers: 3;
@@ -230,7 +230,8 @@ function comparison(bench, values) {
       : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536'));
   const workloads = amounts.map(WORKLOADS[bench]);
   const entries = profile ? [find(values.profile ?? '')] : choose(values);
-  // The CPU per call varies by a sixth between rounds; the median of 60 ratios would still vary by 0.03.
+  // Uses 120 rounds by default: the CPU per call varies by a sixth between rounds, so the median of only 60 ratios would still vary by
+  // 0.03.
   const rounds = bench === 'unary' && { rounds: '120' };
   return { bench, entries, baseline: BASELINE, workloads, ...size({ ...rounds, ...values }) };
 }

@@ -70,7 +70,7 @@ export const CONTENDERS = [
 ];
 
 /**
- * Not a client, but the lower bound for a call on grpc-js's channel. Included on demand.
+ * The lower bound for calls on grpc-js's channel: the channel without a client. Included on demand.
  *
  * @type {Entry}
  */
@@ -125,7 +125,7 @@ export const RETRY_BUFFERS = [0, 16, 64, 256, 1_024].map((kib) => ({
   load: async () => (await import('./contenders/resilient-grpc-retry-buffer.mjs')).withRetryBuffer(kib * 1_024),
 }));
 
-/** All ratios of {@link TELEMETRY} are relative to this contender. */
+/** Name of the contender to which all ratios of {@link TELEMETRY} are relative. */
 export const NO_TELEMETRY = 'no-module';
 
 /**

@@ -16,7 +16,7 @@ export function loadContract() {
  * @returns {import('./contract.mjs').BenchDefinition}
  */
 export function loadService() {
-  // The type of proto-loader also covers messages and enums, and does not contain the names of the methods.
+  // Casts, because proto-loader's type also covers messages and enums, and does not contain the names of the methods.
   return /** @type {import('./contract.mjs').BenchDefinition} */ (
     /** @type {unknown} */ (loadContract()['bench.Bench'])
   );

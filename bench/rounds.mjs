@@ -152,7 +152,7 @@ function orderOfRound(names, round) {
 export function summarize(taken, { baseline, peers }) {
   return [...new Set(taken.map(({ workload }) => workload))].flatMap((workload) => {
     const rounds = taken.filter((each) => each.workload === workload).map(({ samples }) => samples);
-    // The first round ran in this order.
+    // Takes the names from the first round, which ran in the order of the contenders.
     return [...(rounds[0]?.keys() ?? [])].map((name) =>
       resultOf(name, { baseline, peer: peers?.get(name) }, workload, rounds),
     );

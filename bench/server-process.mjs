@@ -109,5 +109,6 @@ server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port
 
 // Exits if the benchmark exits.
 process.once('disconnect', () => process.exit());
-// Ignored, because Ctrl-C reaches the whole process group. It ends the benchmark, and this process then exits on 'disconnect'.
+// Ignores SIGINT, because Ctrl-C reaches the whole process group. The signal ends the benchmark, and this process then exits on
+// 'disconnect'.
 process.on('SIGINT', () => undefined);

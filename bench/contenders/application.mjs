@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 
-/** Logs to standard error, because Nest's own logger writes to standard output, which contains the report. */
+/** A logger that writes to standard error, because Nest's own logger writes to standard output, which contains the report. */
 const toStandardError = {
   log() {
     // Omits startup messages.

@@ -19,7 +19,7 @@ export function open(address) {
     if (session === undefined || session.closed || session.destroyed) {
       // Uses the same limit as grpc-js, because Node's default of 10 MB is too small for thousands of streams.
       session = connect(`http://${address}`, { maxSessionMemory: Number.MAX_SAFE_INTEGER });
-      // The streams report the error.
+      // Ignores the error, because the streams report it.
       session.on('error', () => undefined);
     }
     return session;

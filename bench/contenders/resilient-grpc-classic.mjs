@@ -15,7 +15,8 @@ export async function open(address) {
   process.env[VARIABLE] = 'off';
   try {
     const contender = await openWith(address);
-    // The first call creates the channel. Its result is ignored, because some servers of the benchmarks implement only streams.
+    // Makes the first call, which creates the channel while the variable is set. Ignores the result, because some servers of the benchmarks
+    // implement only streams.
     await new Promise((resolve) => {
       contender.get(ORDER_ID, resolve);
     });

@@ -22,8 +22,8 @@ const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 /** Polling interval of resident memory. */
 const POLL_INTERVAL_MS = 100;
 /**
- * The heap is measured only on every 20th poll and at the end, because measuring forces a garbage collection, and V8's own collections
- * should occur, too.
+ * Number of polls between two heap measurements; the heap is also measured at the end. It is not measured on every poll, because a
+ * measurement forces a garbage collection, and V8's own collections should occur, too.
  */
 const COLLECTION_INTERVAL_POLLS = 20;
 
@@ -113,7 +113,7 @@ export class Pair {
     const watched = work.finally(() => {
       done = true;
     });
-    // A failure of `work` is reported below.
+    // Prevents an unhandled rejection. `await watched` below reports a failure of `work`.
     watched.catch(() => undefined);
     for (let polls = 1; !done; polls++) {
       await Promise.race([watched, wait(POLL_INTERVAL_MS)]);

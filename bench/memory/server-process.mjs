@@ -31,7 +31,7 @@ function opened(call) {
   open.add(call);
   const controller = new AbortController();
   call.once('cancelled', () => {
-    // grpc-js emits 'cancelled' at the end of every call.
+    // Ignores calls that have already ended, because grpc-js emits 'cancelled' at the end of every call.
     if (!open.delete(call)) return;
     staying.delete(/** @type {WatchCall} */ (call));
     cancelled++;

@@ -26,13 +26,13 @@ function connect({ address }) {
 }
 
 /**
- * Opens the connection of the load, and a new one whenever the server sends GOAWAY, like a gRPC client. A Node server does this after about
- * 1,000 stream resets, which an overloaded server receives when calls expire.
+ * Opens the connection of the load, and a new one whenever the server sends GOAWAY, like a gRPC client. A Node server sends GOAWAY after
+ * about 1,000 stream resets, which an overloaded server receives when calls expire.
  *
  * @param {string} address
  */
 function openSession(address) {
-  // Thousands of calls are open at once under overload.
+  // Raises the memory limit of the session, because thousands of calls are open at once under overload.
   session = http2Connect(`http://${address}`, { maxSessionMemory: 1_000 });
   session.on('error', ignore).once('goaway', () => {
     openSession(address);

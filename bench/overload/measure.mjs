@@ -38,7 +38,8 @@ const RESILIENT_GRPC = ['nestjs-resilient-grpc'];
 /** @type {readonly OverloadEntry[]} */
 export const OVERLOADED_SERVERS = [
   { name: 'resilient-grpc', server: 'resilient-grpc', packages: RESILIENT_GRPC },
-  // A limit slightly above a pool of 10 connections (--work pool:10:MS), so that a call is ready whenever a connection becomes free.
+  // The limit is slightly above the size of a pool of 10 connections (--work pool:10:MS), so that a call is ready whenever a connection
+  // becomes free.
   {
     name: 'limit 16',
     server: 'resilient-grpc',

@@ -80,8 +80,8 @@ const { prototype } = OverloadController;
 GrpcMethod('Bench', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
 GrpcMethod('Bench', 'Watch')(prototype, 'watch', Object.getOwnPropertyDescriptor(prototype, 'watch'));
 
-// Picks a port, because Nest reports none. A Unix socket has small buffers, and Node reads nothing while it cannot write, so the two
-// processes could wait for each other forever.
+// Picks a port, because Nest does not report its port. Does not use a Unix socket: its buffers are small, and Node reads nothing while it
+// cannot write, so the two processes could wait for each other forever.
 const url = `127.0.0.1:${String(await freePort())}`;
 const options = { url, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...JSON.parse(given) };
 

@@ -132,7 +132,7 @@ executeCommands({
   upload,
   /** @param {Messages} given */
   beginUpload(given) {
-    // The upload lasts until this process exits.
+    // Does not wait for the upload, which lasts until this process exits, and ignores its failure.
     upload(given).catch(() => undefined);
   },
   taken: () => taken,

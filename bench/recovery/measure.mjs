@@ -83,7 +83,7 @@ export async function measureRecovery({ bench, entries, restarts }) {
       /** @type {readonly Calls[]} */
       const ended = await executeAll(callers, 'end');
       callers.forEach((caller, index) => {
-        // A client can receive its response before the server has reported that it listens.
+        // Counts a negative time as 0: a client can receive its response before the server reads the time at which it started to listen.
         caller.tookMs.push(Math.max(0, answeredAt[index] - atMs));
         caller.calls += ended[index]?.calls ?? NaN;
         caller.failed += ended[index]?.failed ?? NaN;

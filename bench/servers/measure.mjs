@@ -23,7 +23,7 @@ import { openServer } from './open-server.mjs';
  * @property {readonly string[]} packages Packages whose versions are reported.
  */
 
-/** All ratios are relative to this server. */
+/** Name of the server to which all ratios are relative. */
 const BASELINE = 'nest';
 
 /**

@@ -95,5 +95,6 @@ process.once('disconnect', () => {
   rmSync(folder, { recursive: true });
   process.exit();
 });
-// Ignored, because Ctrl-C reaches the whole process group. It ends the benchmark, and this process then exits on 'disconnect'.
+// Ignores SIGINT, because Ctrl-C reaches the whole process group. The signal ends the benchmark, and this process then exits on
+// 'disconnect'.
 process.on('SIGINT', () => undefined);

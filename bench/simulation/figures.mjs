@@ -23,8 +23,8 @@ const RECOVERED_SHARE = 0.99;
 /** Samples at the start that do not count toward the goodput. */
 const WARM_UP_SAMPLES = 2 * SAMPLES_PER_SECOND;
 /**
- * Samples with fewer calls are combined, because their random variation would count as peaks or drops. For peaks, at most one second of
- * samples is combined; for recovery, at least one second.
+ * Target number of calls per computed value. Samples with fewer calls are combined, because their random variation would count as peaks or
+ * drops. For peaks, at most one second of samples is combined; for recovery, at least one second.
  */
 const MIN_COMBINED_CALLS = 500;
 /**

@@ -1,6 +1,6 @@
 /** Duration of a sample. Figures are counted per sample. */
 export const SAMPLE_MS = 100;
-/** Calls that start within this time after a fault count as new. */
+/** Period after the end of a fault, in milliseconds. Calls that start in this period count as new. */
 const NEW_MS = 10_000;
 
 /**

@@ -18,7 +18,7 @@
  * @property {(seconds: number) => readonly Fault[]} faults In chronological order, without overlap.
  */
 
-/** Scenarios are defined for ten minutes and scaled to the simulated time. No fault is scaled to less than three seconds. */
+/** Time for which scenarios are defined, in seconds. They are scaled to the simulated time, but no fault to less than three seconds. */
 const FULL_SECONDS = 600;
 const MIN_FAULT_SECONDS = 3;
 

@@ -58,7 +58,8 @@ export function simulate(world, policy, faults, seconds) {
     },
   ]);
   fleet.run(changes, lengthMs + world.patienceMs);
-  // Calls that started after the end do not count. The extra time lets the last calls finish.
+  // Counts only calls that started within `seconds`. The simulation runs longer by `patienceMs`, so that the last of these calls can
+  // finish.
   const samples = Math.floor(lengthMs / SAMPLE_MS);
   return { policy, meter: fleet.meter, figures: figuresOf(fleet.meter, faults, samples) };
 }

@@ -3,7 +3,9 @@ import { dirname, join, posix } from 'node:path';
 
 const DOCS = join(import.meta.dirname, '..');
 
-/** Pages without their extension, in reading order. The name of a folder includes all its pages. */
+/**
+ * Groups of the sidebar by title, each with its pages in reading order, without extensions. The name of a folder includes all its pages.
+ */
 const GROUPS = {
   Start: ['index', 'tour', 'differences', 'demo'],
   'From your problem': ['problems'],

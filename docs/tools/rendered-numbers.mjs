@@ -31,7 +31,7 @@ const times = (value) => `×${value}`;
 const mebibytes = (value) => `${value / 1024 / 1024} MiB`;
 const plain = (value) => value.toLocaleString('en-US');
 
-/** Rows of the page: a heading alone, or the label of a number, its unit, and its place in the source. */
+/** Rows of the page: a heading alone, or the label of a number, its unit, its source file, and its name in that file. */
 const NUMBERS = [
   ['Waiting'],
   ['outage grace period', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.outageGraceMs'],
@@ -268,7 +268,7 @@ export function numberTables() {
   return lines.join('\n').trim();
 }
 
-// The keys of grpc-js's options contain a dot themselves.
+// Treats everything after the first dot of `name` as one key, because the keys of grpc-js's options contain a dot themselves.
 function read(file, name) {
   const [variable, ...key] = name.split('.');
   const value = constant(file, variable);

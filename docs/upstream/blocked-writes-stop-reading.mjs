@@ -5,7 +5,7 @@ import { reproduce } from './tools/reproduce.mjs';
 import { within } from './tools/waiting.mjs';
 
 const WINDOW = 2 ** 30;
-/** Larger than the buffers of both sockets together. */
+/** A body that is larger than the buffers of both sockets together. */
 const BODY = Buffer.alloc(32 * 1024 * 1024);
 const LIMIT_MS = 10_000;
 
@@ -35,6 +35,6 @@ async function isAnswered(request) {
 }
 
 await reproduce('node', async () => {
-  if (!(await isAnswered(Buffer.alloc(0)))) throw new Error('the response alone takes too long');
+  if (!(await isAnswered(Buffer.alloc(0)))) throw new Error('the response to an empty request takes too long');
   return !(await isAnswered(BODY));
 });

@@ -11,7 +11,7 @@ await reproduce('node', async () => {
     socket.once('error', ({ code }) => resolve(code));
     socket.once('close', () => resolve('closed'));
   });
-  // The FIN is sent in the next turn.
+  // `end()` sends the FIN only in the next turn, so the shutdown is still pending when the socket is reset.
   socket.end();
   socket.resetAndDestroy();
   const failure = await outcome;

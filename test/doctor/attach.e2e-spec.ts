@@ -338,7 +338,9 @@ describe('attach to an unusable URL', () => {
     const { url } = await startDashboard({ dashboard: guarded, clients: [clientOf('orders', '127.0.0.1:1')] });
     const refused = await attachOnce(`${url}/grpc`);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
-    expect(refused.stderr).toContain('requires credentials (403)\n-> pass what its guard requires, such as --header');
+    expect(refused.stderr).toContain(
+      "requires credentials (403)\n-> pass the header that the dashboard's guard requires, such as --header",
+    );
     const admitted = await attachOnce(`${url}/grpc`, '--header', 'x-key: sesame');
     expect(admitted).toMatchObject({ code: 0, stdout: expect.stringMatching(/^orders +Idle/m) });
   });

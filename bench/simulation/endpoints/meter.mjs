@@ -4,7 +4,7 @@ import { addressOf } from './replica.mjs';
 /** @typedef {import('./fleet.mjs').EndpointWorld} EndpointWorld */
 /** @typedef {import('./replica.mjs').Replica} Replica */
 
-/** Latencies are counted in steps of 2%. */
+/** Width of a latency step, as a natural logarithm. Each step is 2% above the previous one. */
 const STEP = Math.log(1.02);
 const STEPS = 512;
 

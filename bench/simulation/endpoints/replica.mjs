@@ -1,7 +1,10 @@
-/** Latencies of a healthy replica: median 20 ms, p99 100 ms. */
+/** Median latency of a healthy replica in milliseconds. With `SIGMA`, the p99 is about 100 ms. */
 const MEDIAN_MS = 20;
 const SIGMA = 0.7;
-/** About once a minute, a replica pauses, as for a garbage collection. Attempts that arrive during the pause are answered after it. */
+/**
+ * Duration of a pause in milliseconds. About once a minute, a replica pauses, as for a garbage collection. Attempts that arrive during the
+ * pause are answered after it.
+ */
 const PAUSE_MS = 300;
 const PAUSE_PERIOD_MS = 61_000;
 /** Offset between the pauses of successive replicas, so that they do not all pause at once. */

@@ -15,7 +15,7 @@
 const FAULT = { from: 10, to: 35 };
 const FLAPS = { from: 20, to: 620 };
 const FLAP_SECONDS = 10;
-/** A fault long after the flaps shows how many ejections still count. */
+/** Start and end, in seconds, of a fault long after the flaps. The fault shows how many ejections still count. */
 const LATER = { from: 930, to: 950 };
 const APPEARS_AT = 20;
 /** Share of the replicas that fail in `endpoints-fail`. */

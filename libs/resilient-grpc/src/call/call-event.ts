@@ -23,10 +23,11 @@ export type ConnectionEnd =
   | 'unknown';
 
 /**
- * Reason for the next step after a failed attempt. If no attempt follows, it is the reason why the call is not retried. If another attempt
- * follows, it is 'pushback' if the server set the delay; otherwise, it is the cause of the failure: 'refused', 'connection-lost',
- * 'attempt-timeout', 'stream-idle', or one of the reasons below. If a hedged call continues with the attempts in flight, it is the reason
- * why the failed attempt is not replaced. A minor version may add reasons; handle unknown ones in a default branch.
+ * Reason for the next step after a failed attempt. If no attempt follows, it is the reason why the call is not retried. If a retry follows,
+ * it is 'pushback' if the server set the delay; otherwise, it is the cause of the failure: 'refused', 'connection-lost', 'attempt-timeout',
+ * 'stream-idle', 'retryable-status', 'retryable-http', or 'credentials'. If a hedged call continues, it is 'replaces-failed' if another
+ * attempt replaces the failed one; otherwise, it is the reason why the failed attempt is not replaced. A minor version may add reasons;
+ * handle unknown ones in a default branch.
  */
 export type AttemptEndReason =
   | NotRetriedReason
@@ -295,7 +296,7 @@ export type GrpcClientEvent = {
       /** The connection had failed without an error from TCP: no byte arrived, and a probe got no response. */
       readonly reason: 'suspicion';
       readonly address: string;
-      /** Milliseconds since the first timeout of a call after the last received byte. */
+      /** Time in milliseconds since the first call timeout after the last received byte. */
       readonly silentMs: number;
       /** Number of calls that have timed out on the connection since its last received byte. */
       readonly timeouts: number;

@@ -1,4 +1,4 @@
-/** Kind of a method: unary, or streaming in one or both directions. No version adds a kind. */
+/** Kind of a method: unary, or streaming in one or both directions. Future versions will not add a kind. */
 export type MethodKind = 'unary' | 'client-stream' | 'server-stream' | 'bidi';
 
 /** Returns the kind of a method. */

@@ -1,4 +1,4 @@
-/** A value of a message that the serializer omits or replaces. */
+/** A value that the serializer omits from a message or replaces. */
 export type UnsentField = {
   /** Path of the method, such as '/orders.v1.Orders/Create'. */
   readonly path: string;

@@ -11,7 +11,7 @@ import { experimental } from './quirks/experimental.js';
 import { registeredResolver } from './quirks/library-resolver.js';
 import { errorMessage } from '../errors/error-message.js';
 
-/** Maximum length of a target. A list of 1,000 addresses is shorter. */
+/** Maximum length of a target in characters. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;
 /** Maximum number of problems shown for one list of policies. */
 const MAX_REASONS = 3;
@@ -135,8 +135,8 @@ export function isDnsName(url: string): boolean {
 }
 
 /**
- * Returns the name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. For outlier detection,
- * returns the name of the child policy, which selects the endpoints.
+ * Returns the name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. Returns the name of the
+ * child policy for outlier detection, because the child policy selects the endpoints.
  */
 export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const usable = config.find((policy) => loadBalancingProblem([policy]) === undefined);

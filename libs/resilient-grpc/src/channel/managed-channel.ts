@@ -453,8 +453,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   private currentStateChanged(state: ConnectivityState, error?: string): void {
-    // Errors from individual connections are more precise than the child policy's summary. After a name lookup, the policy reports the same
-    // summary again.
+    // Ignores the child policy's summary after failed attempts to connect, because their errors are more precise. The stored summary is
+    // also ignored when the policy reports it again, for example after a name lookup.
     if (error !== undefined && error !== this.summary) {
       if (this.failures > 0) this.summary = error;
       else this.diagnosis.channelFailed(error);

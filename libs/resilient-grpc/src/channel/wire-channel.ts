@@ -67,7 +67,7 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
 const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
 /** Interval at which a retired channel releases its connections. */
 const RELEASE_INTERVAL_MS = 1_000;
-/** Created once, because the event may follow the end of each call. */
+/** The 'streams' event. Created once, because it may follow the end of each call. */
 const STREAMS: ConnectionEvent = { type: 'streams' };
 
 type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { readonly type: T }>;
@@ -202,7 +202,10 @@ export class WireChannel {
     return this.state === 'READY';
   }
 
-  /** True if an attempt finds a free stream: streams are not limited, a free one is not reserved, or the number of free ones is unknown. */
+  /**
+   * True if an attempt finds a free stream: streams are not limited, a free stream is not reserved, or the number of free streams is
+   * unknown.
+   */
   get hasFreeStream(): boolean {
     return !this.isLimited || (this.policy?.control?.connections.hasFreeStream(this.unplaced) ?? true);
   }
@@ -366,8 +369,8 @@ export class WireChannel {
   }
 
   /**
-   * Closes the connections without calls, unless a call may still start on one of them. Repeated, because such a call may also be created
-   * later, for example by an interceptor. Such a call makes the channel connect again.
+   * Closes the connections without calls, unless a call may still start on one of them. Repeated, because a call that is created later, for
+   * example by an interceptor, makes the channel connect again.
    */
   private releaseConnectionsLater(): void {
     this.releaseTimer = this.clock.setTimer(() => {
@@ -455,7 +458,7 @@ export class WireChannel {
   private connectionChanged({ address, isFurther, from, to, error }: PolicyEventOf<'connection'>): void {
     const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
     this.histories.entered(address, to);
-    // The health of an endpoint is that of its first connection.
+    // Further connections do not affect the health of an endpoint.
     const endpoints = isFurther ? undefined : this.endpoints;
     if (to === 'READY' || from === 'READY') endpoints?.connectionChanged(address, to === 'READY');
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {

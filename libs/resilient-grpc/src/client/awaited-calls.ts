@@ -14,7 +14,10 @@ const SUBSCRIBE_WITHIN_MS = 1_000;
 /** Maximum number of call sites that are stored. */
 const MAX_CALL_SITES = 1_000;
 
-/** Clients with calls that have not been checked yet. A short script may end before the checks. */
+/**
+ * Clients with calls that have not been checked yet. They are checked when the process exits, because a short script may end before the
+ * timers fire.
+ */
 const unchecked = new Set<AwaitedCalls>();
 
 function checkAll(): void {

@@ -35,8 +35,8 @@ export interface GrpcClientSnapshot {
   readonly name: string;
   readonly target: string;
   /**
-   * Shell command that examines the target with the TLS options of the client, to be run on the application's machine. Absent if the doctor
-   * does not support the target. Certificates and keys that are not files appear as FILE.
+   * Shell command that examines the target with the TLS options of the client. Run it on the machine of the application. Absent if the
+   * doctor does not support the target. Certificates and keys that are not files appear as FILE.
    */
   readonly doctorCommand?: string;
   readonly connectivity: Serialized<Connectivity>;
@@ -134,7 +134,7 @@ export interface RecentCalls {
   readonly codes: Readonly<Partial<Record<StatusName, number>>>;
 }
 
-/** Counters of one method. Each call of a resumable stream counts. */
+/** Counters of one method. Each call of a resumable stream is counted separately. */
 export interface MethodSnapshot {
   /** Path of the method: '/orders.v1.Orders/Get'. */
   readonly path: string;

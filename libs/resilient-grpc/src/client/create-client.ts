@@ -140,7 +140,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.hub = new EventHub({ client: settings.name }, () => clock.epoch());
     if (dependencies.onEvent !== undefined) this.hub.listen(dependencies.onEvent, false);
     const changed = (): void => {
-      // A warm channel calls this from its constructor.
+      // Ignores calls from the constructor of a warm channel, because `states` does not exist yet.
       if (this.isConstructed()) this.states.next(this.channel.connectivity);
     };
     const healthMetadata = (): Promise<Metadata> => this.metadataOf(HEALTH_WATCH);
@@ -276,7 +276,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   getClientByServiceName<T = unknown>(service: string): T {
     const name = findService(this.services, service, this.name);
-    // As in `getService`, the caller must provide an interface that matches. grpc-js generates the same members.
+    // As in `getService`, the caller must provide an interface that matches the service definition. grpc-js generates the same members.
     const { interceptors } = this.settings;
     return callbackClient(name, this.services.get(name), this.channel, interceptors, this.context) as T;
   }
@@ -452,7 +452,7 @@ class GrpcClient implements ResilientGrpcClient {
     return { tokens, maxTokens, allows: current.suffices(tokens) };
   }
 
-  /** @param limit the limit that the errors of cut-off calls name, if the drain is part of the shutdown of the application */
+  /** @param limit limit to name in the errors of calls that are cut off; present if the drain is part of the application's shutdown */
   async drain(options: { readonly timeoutMs?: number | undefined } = {}, limit?: DrainLimit): Promise<DrainReport> {
     const running = this.registry.size;
     const first = this.registry.accepting === 'yes';

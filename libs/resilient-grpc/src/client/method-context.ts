@@ -160,7 +160,7 @@ export class MethodRuntime {
   private limitOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): PermitQueue | undefined {
     const { maxConcurrentCalls: maxConcurrent } = policy;
     if (maxConcurrent === undefined) return undefined;
-    // An adaptive limit measures the latency of responses. The duration of a stream does not show the load of its server.
+    // An adaptive limit does not apply to streams. It follows latency, and the duration of a stream does not show the load of its server.
     if (maxConcurrent === 'adaptive' && method.kind !== 'unary') return undefined;
     const known = this.limitsByPath.get(method.path);
     if (known?.policy.maxConcurrent === maxConcurrent) return known;

@@ -36,7 +36,7 @@ export function onCutOff(listener: CutOffListener): () => void {
   return () => CUT_OFF_LISTENERS.delete(listener);
 }
 
-/** Notifies the listeners of `calls`, which a drain of `client` is about to cut off. */
+/** Passes each of `calls` to all listeners. A drain of `client` is about to cut off these calls. */
 export function reportCutOff(client: string, calls: Iterable<RegisteredCall>): void {
   for (const listener of CUT_OFF_LISTENERS) for (const call of calls) listener(client, call);
 }

@@ -78,9 +78,10 @@ export function methodStub(
 }
 
 /**
- * Creates a call that is subscribed to while `scope`, a stream of several calls, starts or resumes. A response stream becomes part of that
- * stream, even with operators around it. A unary or client-streaming call does not become part of it. The client of such a call registers
- * the stream anyway, because the response stream may start only after this call (for example, a token request) has received its response.
+ * Creates a call that is subscribed to while `scope`, a stream of several calls, starts or resumes. A response stream becomes part of
+ * `scope`, even with operators around the response stream. A unary or client-streaming call, such as a token request, does not become part
+ * of `scope`. Its client registers `scope` anyway, because the response stream of `scope` may start only after this call has received its
+ * response.
  */
 function callInScope(
   context: MethodContext,

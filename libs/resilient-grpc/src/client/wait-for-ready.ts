@@ -3,7 +3,7 @@ import type { Clock } from '../time/clock.js';
 
 /** Limits of a wait for READY. */
 export interface ReadyOptions {
-  /** Maximum wait in milliseconds, 0 or more; more than 2,147,483,647 (24 days) counts as that. @defaultValue no limit */
+  /** Maximum wait in milliseconds, 0 or more. A value above 2,147,483,647 (24 days) is reduced to 2,147,483,647. @defaultValue no limit */
   readonly timeoutMs?: number | undefined;
   /** Signal that ends the wait when the signal is aborted. The abort reason becomes the error. */
   readonly signal?: AbortSignal | undefined;

@@ -47,7 +47,8 @@ export class ClientDelta {
 
   /** Returns the full state as JSON, as of the last update. `isOpenInPage` is true for a page that has this client open. */
   whole(isOpenInPage: boolean): string {
-    // Changes to the details are tracked once a page has opened the client; other pages are not affected.
+    // Records the details as sent, so that later updates contain only changes. Other pages are not affected, because they receive no
+    // details.
     if (isOpenInPage) for (const [property, json] of this.parts(true)) this.lastSent.set(property, json);
     return this.json([...this.lastSent].filter(([property]) => isOpenInPage || OVERVIEW_PROPERTIES.has(property)));
   }

@@ -11,23 +11,23 @@ import { shownClients, MAX_SHOWN_CLIENTS, type ShownClient } from './shown-clien
 import { ClientDelta } from './client-delta.js';
 
 /**
- * Interval between the samples of a history. Samples are taken even with no page open, so that a page that is opened after an incident
- * shows the incident.
+ * Interval between the samples of a history in milliseconds. Samples are taken even with no page open, so that a page that is opened after
+ * an incident shows the incident.
  */
 const HISTORY_INTERVAL_MS = 2_000;
-/** Number of samples kept per client: ten minutes. */
+/** Number of samples kept per client, which cover ten minutes. */
 const HISTORY_LENGTH = 300;
 /** Number of samples sent for clients that are not open in the page: enough to compute a rate. */
 const RATE_SAMPLES = 3;
-/** Update interval while a page is open. The updates are also the heartbeat. */
+/** Update interval in milliseconds while a page is open. The updates are also the heartbeat. */
 const UPDATE_INTERVAL_MS = 1_000;
 /**
- * Minimum interval between two scheduled updates, even after a state change. Also the update interval for `UNSETTLED_MS` after a state
- * change, while dependent values change.
+ * Minimum interval in milliseconds between two scheduled updates, even after a state change. Also the update interval for `UNSETTLED_MS`
+ * after a state change, while dependent values change.
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;
-/** Maximum age of a snapshot that several requests share. With 500 clients, a snapshot takes about 50 ms of CPU time. */
+/** Maximum age in milliseconds of a snapshot that several requests share. With 500 clients, a snapshot takes about 50 ms of CPU time. */
 const MAX_SNAPSHOT_AGE_MS = 1_000;
 
 /** Fields of a client's sample: time in milliseconds since 1970, cumulative counts, and the number of waiting calls. */
@@ -137,7 +137,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.wake(0);
   }
 
-  /** Runs before the servers close, because they would wait for the visitors. */
+  /** Disconnects the visitors before the servers close, because the servers would wait for the visitors. */
   beforeApplicationShutdown(): void {
     if (this.ending) return;
     this.ending = true;
@@ -230,7 +230,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.sentAt = this.clock.now();
     for (const visitor of this.visitors) {
       if (visitor === newcomer) continue;
-      // Checked before anything is serialized for the visitor.
+      // Checked first, so that nothing is serialized for a blocked visitor.
       if (visitor.isBlocked) this.missed.add(visitor);
       else if (this.missed.delete(visitor)) visitor.send('whole', this.whole(visitor));
       else visitor.send('change', this.change(visitor));

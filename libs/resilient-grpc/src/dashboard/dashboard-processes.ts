@@ -13,7 +13,7 @@ import { processUrl } from './process-url.js';
 const OWN_KEY = 'self';
 /** Maximum number of other processes. */
 const MAX_PROCESSES = 100;
-/** Interval at which the processes are listed while a page is open, and minimum interval between two listings. */
+/** Interval in milliseconds at which the processes are listed while a page is open, and minimum interval between two listings. */
 const LIST_INTERVAL_MS = 5_000;
 
 /** A page's request for the events of processes. */
@@ -127,7 +127,7 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
     const refresh = async (): Promise<void> => {
       const list = await this.current();
       await stream.writable();
-      // The relays and the timer of a closed stream would never be released.
+      // Creates no relays and no timer for a closed stream, because they would never be released.
       if (stream.isOver) return;
       onList(list);
       timer = this.clock.setTimer(() => void refresh(), LIST_INTERVAL_MS);

@@ -2,9 +2,9 @@ import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Visitor } from './dashboard-feed.js';
 
-/** Maximum time that a connection may be blocked before it is closed. */
+/** Maximum time in milliseconds that a connection may be blocked before it is closed. */
 const MAX_BLOCKED_MS = 30_000;
-/** Maximum time to flush the last event. */
+/** Maximum time in milliseconds to flush the last event. */
 const MAX_END_FLUSH_MS = 500;
 
 /**

@@ -1,10 +1,13 @@
 import type { Clock, Timer } from '../time/clock.js';
 import { errorMessage, isError } from '../errors/error-message.js';
 
-/** Maximum time until the response headers arrive, and between two chunks of the body. A process sends at least one event per second. */
+/**
+ * Maximum time in milliseconds until the response headers arrive, and between two chunks of the body. A process sends at least one event
+ * per second.
+ */
 const SILENT_AFTER_MS = 5_000;
 const RETRY_DELAY_MS = 2_000;
-/** Maximum length of an event. The full state of 50 clients is much shorter. */
+/** Maximum length of an event, in characters. The full state of 50 clients is much shorter. */
 const MAX_EVENT_CHARS = 32 * 1024 * 1024;
 
 /** State of the connection to a process, as the page shows it. */
@@ -76,7 +79,7 @@ export class ProcessRelay {
         return;
       }
       if (status === 401 || status === 403) this.link('forbidden', String(status));
-      // A process that is shutting down refuses new streams.
+      // A 503 does not replace the state 'ending', because a process that is shutting down refuses new streams.
       else if (status !== 503 || this.state !== 'ending')
         this.link('refused', `${String(status)} ${statusText}`.trim());
     } catch (error) {

@@ -84,7 +84,7 @@ async function* checkServer(
 
   const usedUp = `not checked: --timeout ${String(options.timeoutMs / 1_000)}s is used up`;
   const notChecked = (check: CheckName) => resultsOf(check)('skipped', usedUp);
-  // Failed, not skipped: without this check, exit code 0 would claim that clients can connect.
+  // Reports 'failed' instead of 'skipped', because exit code 0 would wrongly indicate that clients can connect.
   const clientNotChecked = () => resultsOf('client')('failed', usedUp, 'run the doctor again with a longer --timeout');
 
   const proxy = proxyOf(target, canonicalTarget, env);

@@ -132,7 +132,7 @@ class IdleMeasurement {
     const waitMs = Math.min(Math.max(share, MIN_CONFIRMATION_MS), MAX_CONFIRMATION_MS);
     const other = await within(waitMs, inUse, undefined);
     if (other !== undefined) return this.outcomeOfUsed(other);
-    // If the peer had an idle timeout, it would also have closed the connections that are still idle.
+    // If other connections are still idle, the reset does not indicate an idle timeout of the peer, which would have closed them, too.
     const isReset = wasUsed && end.how !== 'goaway' && this.idle.some(({ isIdle }) => isIdle);
     if (isReset) return { kind: 'dropped', answeredMs: this.answeredMs, lostMs: end.afterMs, how: 'reset' };
     return { kind: 'closed', idleMs: end.afterMs, end };
@@ -140,7 +140,7 @@ class IdleMeasurement {
 
   private outcomeOfUsed(how: 'ended' | 'silent'): IdleOutcome {
     const { end, idleMs: afterMs } = this.used;
-    // The peer has an idle timeout that is shorter than the interval between two calls.
+    // If the peer closed the connection between two calls, its idle timeout is shorter than the interval between calls.
     if (end !== undefined && this.used.isUnused) return { kind: 'closed', idleMs: end.afterMs, end };
     if (how === 'silent' || end === undefined) return { kind: 'unresponsive', afterMs };
     return { kind: 'ended-in-use', afterMs: end.afterMs, end };

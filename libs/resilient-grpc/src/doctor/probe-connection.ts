@@ -96,7 +96,7 @@ async function probeConnection(address: TargetAddress, parameters: ConnectParame
 
 function tlsFacts(socket: Socket): ProbedTls | undefined {
   if (!(socket instanceof TLSSocket)) return undefined;
-  // Typed as an Error, but Node sets a string with the error code.
+  // `authorizationError` is typed as an Error, but Node sets a string with the error code.
   const error: unknown = socket.authorizationError;
   const refused = isError(error) ? error.message : typeof error === 'string' ? error : 'not authorized';
   return {

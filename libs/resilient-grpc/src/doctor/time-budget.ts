@@ -1,7 +1,7 @@
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 
-/** Remaining time below which no step starts, because a connection or a call to a healthy server can take longer. */
+/** Remaining time in milliseconds below which no step starts, because a connection or a call to a healthy server can take longer. */
 const MIN_STEP_MS = 100;
 
 /** A time limit for several steps, which ensures that the command ends. */

@@ -1,9 +1,12 @@
-/** Maximum length of a word to compare. A longer one is not a typo, and comparing it would be slow. */
+/** Maximum length of a word to compare, in characters. A longer word is not a typo, and comparing it would be slow. */
 const MAX_WORD_LENGTH = 200;
 const MIN_ABBREVIATION_LENGTH = 3;
 /** Distance of an abbreviation, such as 'proto' for 'protoPath': more than one wrong letter, less than two. */
 const ABBREVIATION_DISTANCE = 1.5;
-/** Minimum length of a word that can be misspelled by a wrong letter. Shorter words are often other words, such as 'state' and 'stage'. */
+/**
+ * Minimum length in characters of a word for which an additional letter or two swapped letters count as a misspelling. Shorter words are
+ * often other words, such as 'form' and 'from'.
+ */
 const MIN_MISSPELLED_LENGTH = 6;
 
 /** Returns the name in `known` that is closest to the misspelled `word`; `undefined` if none is close. */

@@ -51,7 +51,7 @@ export type FailureReason =
  */
 export type NotRetriedReason = RetryRefusal | FailureReason;
 
-/** Certainty that the server's application received the request. No version adds a value. */
+/** Certainty that the server's application received the request. Future versions will not add a value. */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
 
 /** Constructor argument of a `GrpcCallError`. */

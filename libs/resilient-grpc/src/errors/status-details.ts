@@ -12,9 +12,7 @@ import { readFields, type FieldBudget } from './protobuf-fields.js';
 
 /** One detail that a server attached to an error. */
 export interface StatusDetail {
-  /**
-   * Type URL, such as 'type.googleapis.com/google.rpc.ErrorInfo'. To attach a detail, the type name ('google.rpc.ErrorInfo') is enough.
-   */
+  /** Type URL, such as 'type.googleapis.com/google.rpc.ErrorInfo'. To attach a detail, the type name ('google.rpc.ErrorInfo') is enough. */
   readonly typeUrl: string;
   /**
    * For a standard type of google.rpc, an object with the JSON field names; a duration is in milliseconds, and its name ends with `Ms`. For
@@ -41,11 +39,11 @@ const MAP_ENTRY: Shape = { key: 'text', value: 'text' };
 const DURATION: Shape = { seconds: 'number', nanos: 'number' };
 
 /**
- * Maximum number of fields that are read to find the details and a retry delay. Every failed call reads them, and 46 KB of empty fields
- * would take 20 ms.
+ * Maximum number of fields that are read to find the details and a retry delay. The limit is needed because every failed call reads the
+ * fields, and reading 46 KB of empty fields would take 20 ms.
  */
 const MAX_READ_FIELDS = 1_000;
-/** Maximum number of decoded fields in all details together. 28 KB of details with short texts have fewer. */
+/** Maximum number of decoded fields in all details together. Sufficient for 28 KB of details with short texts. */
 const MAX_DECODED_FIELDS = 5_000;
 
 /**

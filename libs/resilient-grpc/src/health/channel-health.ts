@@ -32,14 +32,14 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean):
   // Behind a proxy, the channel may be READY while every call fails. These counts show such failures.
   const { windowMs, ended, failed } = client.recentCalls();
   const { state, since, lastError, lastFailure, outage } = connectivity;
-  // `lastError` has no timestamp, so it would look like a current problem of a healthy channel.
+  // A healthy channel omits `lastError`, which has no timestamp and would look like a current problem.
   const isWell = outage === undefined && (state === 'READY' || state === 'IDLE');
   const details = {
     state,
     target,
     since: since.toISOString(),
     ...(lastError === undefined || isWell ? {} : { lastError }),
-    // Without the doctor command, which contains the paths of TLS files. Health reports are often public.
+    // Omits the doctor command, which contains the paths of TLS files, because health reports are often public.
     ...(lastFailure === undefined || isWell ? {} : { remedy: lastFailure.remedy }),
     calls: { windowMs: Math.round(windowMs), ended, failed },
   };

@@ -53,7 +53,7 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
   }
 }
 
-/** Health of an endpoint that is unknown, because its connection or its first report is missing. */
+/** Health values that count as unknown, because the connection of the endpoint or its first report is missing. */
 const UNKNOWN_HEALTH: ReadonlySet<string | undefined> = new Set(['disconnected', 'pending']);
 
 /**

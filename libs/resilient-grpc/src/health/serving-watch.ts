@@ -141,7 +141,7 @@ export class ServingWatch {
       return;
     }
     this.failures = next.failures;
-    // If the Watch did not fail, checks wait for the response to the next one.
+    // If the Watch did not fail, checks wait for the response to the next Watch.
     const isFailure = next.kind === 'retry' && end !== undefined;
     this.startAfter(next.delayMs, isFailure ? failedAnswer(end) : undefined);
   }

@@ -8,7 +8,7 @@ import type { KubernetesResolverOptions } from './kubernetes-options.js';
 
 /** Maximum time in milliseconds without a byte from the API server. For a watch, applies only until the response headers arrive. */
 const SILENT_REQUEST_MS = 10_000;
-/** Idle time before the kernel sends TCP keepalive probes, which detect a lost connection of a watch in about 40 s. */
+/** Idle time in milliseconds before the kernel sends TCP keepalive probes, which detect a lost connection of a watch in about 40 s. */
 const TCP_KEEPALIVE_MS = 30_000;
 /** Maximum number of bytes to read from an error response. */
 const MAX_ERROR_BYTES = 65_536;
@@ -50,7 +50,7 @@ export class ApiServer {
     this.namespace = options.namespace ?? (own || 'default');
   }
 
-  /** The configuration as text, with the credentials that it contains. */
+  /** Text that identifies the configuration: the configuration itself, including its credentials. */
   get identity(): string {
     return this.config.exportConfig();
   }

@@ -31,17 +31,19 @@ export interface WatchDependencies {
   readonly random: Random;
 }
 
-/** The API server ends a watch after a random time in this range, in seconds, as with client-go's reflector. */
+/**
+ * Minimum of the random time in seconds after which the API server ends a watch. Minimum and maximum are those of client-go's reflector.
+ */
 const MIN_WATCH_SECONDS = 300;
 const MAX_WATCH_SECONDS = 600;
 /**
- * The API server sends a bookmark about once a minute, so a watch that receives no event for this long is assumed to have lost its
- * connection.
+ * Time without an event, in milliseconds, after which a watch is assumed to have lost its connection. The API server sends a bookmark about
+ * once a minute.
  */
 const SILENT_WATCH_MS = 90_000;
 /**
- * Slices are kept for this long after the last channel has closed or become idle, in case the API server is unreachable when the watch
- * restarts.
+ * Time in milliseconds for which slices are kept after the last channel has closed or become idle, in case the API server is unreachable
+ * when the watch restarts.
  */
 const SLICE_RETENTION_MS = 600_000;
 const GONE = 410;
@@ -57,8 +59,8 @@ interface WatchEvent {
  * new list.
  *
  * The official client library provides the configuration and the credentials. Its `ListWatch` is not used, because it stops at the first
- * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` discards the body of an
- * error response, and exceptions thrown by the callback.
+ * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` is not used either,
+ * because it discards the body of an error response, and exceptions thrown by the callback.
  */
 export class ServiceWatch {
   private readonly listeners = new Set<WatchListener>();
@@ -108,7 +110,7 @@ export class ServiceWatch {
 
   private start(): void {
     const { clock } = this.dependencies;
-    // After this time, the addresses may belong to other pods.
+    // Discards the slices after this time, because their addresses may then belong to other pods.
     if (clock.now() - this.stoppedAt > SLICE_RETENTION_MS) this.slices = undefined;
     this.resourceVersion = undefined;
     this.failure = undefined;
@@ -160,7 +162,7 @@ export class ServiceWatch {
     // A list of version 0 comes from the API server's cache, which may be as outdated as an expired watch.
     const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
-    // The response may have been received before the watch was stopped. A new watch may be running.
+    // Discards a response that was received before the watch was stopped, because a new watch may be running.
     signal.throwIfAborted();
     this.slices = new Map((items ?? []).map((slice) => [checkSlice(slice).metadata?.name ?? '', slice]));
     this.resourceVersion = metadata?.resourceVersion ?? '';
@@ -177,7 +179,7 @@ export class ServiceWatch {
       resourceVersion: this.resourceVersion ?? '',
       timeoutSeconds: String(seconds),
     });
-    // Headers and lines that were received earlier may be delivered after the watch was stopped.
+    // Headers and lines that were received earlier may be delivered after the watch was stopped, so both callbacks check `signal`.
     const opened = (): void => {
       if (!signal.aborted) this.opened();
     };

@@ -36,7 +36,7 @@ export function slicesPath({ service, namespace }: ServiceName, parameters: Read
 
 /** Describes the failure of a request for EndpointSlices. */
 export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, namespace: string): RequestFailure {
-  // The AggregateError for a host with several addresses has no message.
+  // The AggregateError for a host with several addresses has no message, so its code is used.
   const text = oneLine(errorMessage(error)) || String((error as { readonly code?: unknown }).code);
   const message = `cannot watch EndpointSlices at ${server.url}: ${text}`;
   return error instanceof ApiServerError && error.status === FORBIDDEN

@@ -5,13 +5,13 @@ import { describeSecret, describeValue, problemMessage } from '../policy/options
 import { isAbsent, isCheckable, isUnknownField, type Field, type MessageType } from './message-type.js';
 import { replacedValue, type ReplacedValue } from './replaced-value.js';
 
-/** Maximum number of unknown keys per method and message type that are examined. Each is compared with the field names once. */
+/** Maximum number of unknown keys examined per method and message type. Each is compared with the field names once. */
 const MAX_UNKNOWN_KEYS = 100;
 /** Maximum depth of nested messages that are examined. The message of the call has depth 0. */
 const MAX_DEPTH = 5;
-/** Maximum number of elements of a list or a map that are examined. */
+/** Maximum number of elements examined per list or map. */
 const MAX_ELEMENTS = 3;
-/** Maximum number of messages that are examined, including nested ones, per message of a call. */
+/** Maximum number of messages examined per message of a call, including nested messages. */
 const MAX_MESSAGES = 50;
 
 /** Receives the fields that are not sent. */
@@ -55,7 +55,7 @@ export function withFieldCheck<M>(
       check ??= new FieldCheck(serialize, path, typeOf, events);
       if (events.wanted) check.run(message);
     } catch {
-      // A message that cannot be read must fail only in the serializer.
+      // The error is ignored, because a message that cannot be read must fail only in the serializer.
     }
     return serialize(message);
   };
@@ -106,7 +106,8 @@ class FieldCheck<M> {
       known.set(key, isUnknownField(key, type) ? misspelled(key, type.fields.keys()) : undefined);
     }
     const suggestion = known.get(key);
-    // If the suggested field is present, even without a value, the key is not a mistake. The key may be a getter, so it is read last.
+    // If the suggested field is present, even without a value, the key is not a mistake. The property may be a getter, so its value is read
+    // last.
     if (suggestion === undefined || suggestion in message) return;
     if (!isAbsent(message[key])) this.report(container, key, undefined, { suggestion });
   }
@@ -121,7 +122,7 @@ class FieldCheck<M> {
     if (typeof value !== 'object' || value === null) return;
     const container = containerAt(message, key, value, message.type, holds);
     if (holds === 'list') {
-      // The serializer rejects other objects.
+      // Objects other than arrays are not checked, because the serializer rejects them.
       const length = Array.isArray(value) ? Math.min(value.length, MAX_ELEMENTS) : 0;
       for (let index = 0; index < length; index++) this.checkValue(container, index, field);
     } else if (value instanceof Map) {
@@ -147,8 +148,8 @@ class FieldCheck<M> {
   }
 
   /**
-   * Reports a field once, if the serializer really produces the same bytes for the value `sent`. Other serializers may support the value.
-   * After that, the field is not examined again, even if it was not reported.
+   * Reports a field once, if the serializer produces the same bytes for the original value as for the value `sent`; a serializer other than
+   * proto-loader's may support the original value. The field is not examined again, even if it was not reported.
    */
   private report(container: Container, key: string | number, sent: unknown, details: Details): void {
     if (this.isReported(container, key)) return;
@@ -161,7 +162,7 @@ class FieldCheck<M> {
   }
 
   private isReported(container: Container, key: string | number): boolean {
-    // The path is not built for correct messages.
+    // The path is built only if a field has already been reported, because most messages are correct.
     return this.reported.size > 0 && this.reported.has(pathTo(container, key));
   }
 }
@@ -199,6 +200,6 @@ function copyWith(value: object, holds: Container['holds'], key: string | number
   if (holds === 'list') return Object.assign([...(value as readonly unknown[])], { [key]: sent });
   // Defines the key '__proto__', too.
   if (holds === 'map') return Object.fromEntries([...Object.entries(value), [key, sent]]);
-  // Inherits the other fields instead of copying them, so that only the getters that the serializer uses run.
+  // Inherits the other fields instead of copying them, because a copy would run getters that the serializer does not use.
   return Object.create(value, { [key]: { value: sent, enumerable: true } }) as object;
 }

@@ -40,7 +40,8 @@ export class Descriptor {
 const contracts = new WeakMap<object, Contract>();
 
 /**
- * Returns the contract of a message definition of proto-loader; `undefined` for definitions of other generators, which have no files.
+ * Returns the contract of a message definition of proto-loader; `undefined` for a definition that another generator created, because it
+ * contains no files.
  * @throws Error if the files are not valid descriptors
  */
 export function contractOf(definition: unknown): Contract | undefined {

@@ -1,7 +1,7 @@
 import { isPlainObject } from '../policy/options/plain-object.js';
 import { contractOf, type Contract, type Descriptor } from './file-descriptors.js';
 
-/** A message type, with the names that the serializer reads: in camel case, or unchanged if the loader option `keepCase` is set. */
+/** A message type, with the field names that the serializer reads: in camel case, or unchanged if the loader option `keepCase` is set. */
 export class MessageType {
   /** Name without its package. */
   readonly name: string;

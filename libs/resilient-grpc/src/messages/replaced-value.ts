@@ -21,7 +21,7 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
   switch (kind) {
     case 'string': {
       if (expectedScalar(value, kind) === undefined) return undefined;
-      // Objects such as dates and database ids have a meaningful string form.
+      // Objects with a meaningful string form, such as dates and database ids, are not reported.
       const sent = String(value);
       return sent.startsWith('[object ') ? { expected: 'a string', sent } : undefined;
     }
@@ -32,7 +32,8 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
     case 'long':
       return replacedLong(value);
     case 'boolean': {
-      // Other strings, such as 'yes', are sent as true, as intended. Database drivers return a column of type BIT(1) as a Buffer.
+      // Strings that mean false are sent as true, and so is a Buffer of zeros, which database drivers return for a false column of type
+      // BIT(1). Other strings, such as 'yes', are sent as true, as intended.
       const isFalse =
         typeof value === 'string'
           ? /^(false|no|off|0)$/i.test(value)
@@ -40,7 +41,7 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
       return isFalse ? { expected: 'a boolean', sent: true } : undefined;
     }
     case 'bytes':
-      // Strings are decoded as base64.
+      // Values with a length are not reported; strings are decoded as base64.
       if ((value as ArrayLike<unknown>).length >= 0) return undefined;
       return { expected: 'a Buffer', sent: undefined };
     case 'enum':

@@ -125,7 +125,7 @@ function returnedBy(factory: ReturnType<typeof factoryOf>): Expression | undefin
 
 /** Place of a client's options: the array of clients, or a factory. */
 interface Place {
-  /** Receives the options of the contract that are in a factory; `undefined` outside of factories. */
+  /** List that collects the contract options found in a factory; `undefined` outside of factories. */
   readonly contract: ContractOption[] | undefined;
   readonly factory: Node | undefined;
   /** Indentation of the contract options. */
@@ -157,7 +157,7 @@ class ClientWriter {
     const isSpread = client.getProperties().some(Node.isSpreadAssignment);
     if (!isFactory && isSpread && this.isAcceptedAsIs(client)) return client.getText();
     if (hasSeveralUrls(client)) {
-      // Nest's form gets the default `url` at run time.
+      // A client in Nest's form stays unchanged, because the library applies the default `url` to it at run time.
       if (!isFactory && this.isNestForm(client)) return client.getText();
       throw new ByHand('has a url, and a later spread whose url may be missing or empty; write one url');
     }
@@ -225,7 +225,7 @@ class ClientWriter {
       ...this.contractEdits(name, contract, isOnLines(client)),
       { start: inner.getStart(), end: inner.getEnd(), text },
     ];
-    // The declared return type is Nest's. Without it, TypeScript infers the correct type.
+    // Removes the declared return type, which is Nest's, so that TypeScript infers the correct type.
     const type = factory.getReturnTypeNode();
     if (type !== undefined) {
       const colon = this.source.lastIndexOf(':', type.getStart());
@@ -262,7 +262,7 @@ class ClientWriter {
     const end = afterComma(this.source, property.getEnd());
     const commentEnd = afterComment(this.source, end);
     if (commentEnd === end || !text.includes('\n')) return { start, end, text };
-    // On the last line of `text`, the comment would describe only the last option.
+    // Puts the comment on a line of its own, because on the last line of `text`, it would describe only the last option.
     const comment = this.source.slice(end, commentEnd).trim();
     return { start, end: commentEnd, text: `${text}\n${indentAt(this.source, start)}${comment}` };
   }
@@ -516,11 +516,11 @@ function ownedKeyIn(channelOptions: Node): string | undefined {
   return undefined;
 }
 
-/** Throws if a part of the contract is not fixed, because it is evaluated at import once it is next to the factory. */
+/** Throws if a part of the contract is not fixed, because the contract moves next to the factory, where it is evaluated at import. */
 function checkFixed(isFixedPart: boolean, text: string): void {
   if (isFixedPart) return;
   throw new ByHand(
-    `has a contract that its factory computes: ${text}; forFeatureAsync expects it next to the factory, where it is evaluated at import; write forFeatureAsync if the value is the same then`,
+    `has a contract that its factory computes: ${text}; forFeatureAsync expects the contract next to the factory, where it is evaluated at import; write forFeatureAsync if the value is already the same at import`,
   );
 }
 

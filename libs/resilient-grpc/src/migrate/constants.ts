@@ -58,8 +58,8 @@ export function constantOf(node: Node): VariableDeclaration | undefined {
 }
 
 /**
- * Returns the value of the property `name` of an object literal; `undefined` if the property is absent or has no initializer, such as a
- * method, or if a later spread may replace the value.
+ * Returns the value of the property `name` of an object literal; `undefined` if the property is absent, if it has no initializer (a method,
+ * for example), or if a later spread may replace the value.
  */
 function valueOf(literal: ObjectLiteralExpression, name: string): Node | undefined {
   for (const property of literal.getProperties().toReversed()) {

@@ -44,7 +44,7 @@ function filesIn(path: string, isFolder: boolean): readonly string[] {
   return readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
     const inner = join(path, entry.name);
     if (entry.isDirectory()) return SKIPPED.has(entry.name) || entry.name.startsWith('.') ? [] : filesIn(inner, true);
-    // A symbolic link may name a file that does not exist.
+    // Skips a symbolic link to a file that does not exist.
     return /(?<!\.d)\.[mc]?ts$/.test(entry.name) && existsSync(inner) ? [inner] : [];
   });
 }

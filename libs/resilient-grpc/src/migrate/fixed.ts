@@ -24,7 +24,7 @@ export function isFixed(node: Node): boolean {
   if (Node.isIdentifier(plain)) return constantOf(plain) !== undefined || isGlobal(plain);
   if (Node.isPropertyAccessExpression(plain)) {
     const owner = plain.getExpression();
-    // A namespace import, such as `generated.ORDERS_PACKAGE`, has no value of its own.
+    // A namespace import, such as `generated` in `generated.ORDERS_PACKAGE`, has no value of its own, so its member is checked.
     return Node.isMetaProperty(owner) || keysOf(owner)?.get(plain.getName()) !== undefined || isConstantMember(plain);
   }
   if (Node.isTemplateExpression(plain)) return plain.getTemplateSpans().every((span) => isFixed(span.getExpression()));

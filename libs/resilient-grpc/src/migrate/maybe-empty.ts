@@ -25,7 +25,7 @@ export function isPropertyMaybeEmpty(type: Type | undefined, name: string, locat
   return isTypeMaybeEmpty(property.getTypeAtLocation(location), location);
 }
 
-/** Returns the result for `+`, `||`, and `??`; `undefined` for other operators. */
+/** Returns the result of `isMaybeEmpty` for an operation with `+`, `||`, or `??`; `undefined` for other operators. */
 function isOperationMaybeEmpty(operation: BinaryExpression): boolean | undefined {
   switch (operation.getOperatorToken().getKind()) {
     case SyntaxKind.PlusToken:
@@ -39,8 +39,8 @@ function isOperationMaybeEmpty(operation: BinaryExpression): boolean | undefined
 }
 
 /**
- * Returns the result for `getOrThrow(…)` and `get('KEY', default)` of Nest's ConfigService, because the type of such a call is often `any`.
- * Returns `undefined` for other calls.
+ * Returns the result of `isMaybeEmpty` for a call to `getOrThrow(…)` or `get('KEY', default)` of Nest's ConfigService; `undefined` for
+ * other calls. The type of such a call is not used, because it is often `any`.
  */
 function isCallMaybeEmpty(call: CallExpression): boolean | undefined {
   const callee = call.getExpression();

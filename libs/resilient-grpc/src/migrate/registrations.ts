@@ -119,7 +119,7 @@ function rewriteRegistration(call: CallExpression, isAsync: boolean): Found {
     const isLiteral = Node.isObjectLiteralExpression(element);
     if (transport === 'unknown' || (!isLiteral && (isAsync || propertyOf(element, 'options') === undefined))) {
       const because =
-        'the client, or the return value of its factory, is not an object literal with a constant transport; write it as one';
+        'the client, or the return value of its factory, is not an object literal with a constant transport; write an object literal with a constant transport';
       steps.push({ node: element, text: `${name}: ${because}` });
       continue;
     }
@@ -244,7 +244,7 @@ function extrasText(argument: Node, clients: ArrayLiteralExpression): string {
   const withLayout = applyEdits(source, [edit], argument.getStart(), argument.getEnd());
   const onOneLine = `{ ${others.map((one) => one.getText()).join(', ')} }`;
   const plain = (text: string) => text.replace(/[\s,]/g, '');
-  // The two texts differ if there are comments between the properties.
+  // If the two texts differ, there are comments between the properties, so the original layout is kept.
   return `, ${plain(withLayout) === plain(onOneLine) ? onOneLine : withLayout}`;
 }
 

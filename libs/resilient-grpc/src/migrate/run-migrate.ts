@@ -13,7 +13,10 @@ export interface MigrateTerminal {
   readonly stderr: { write(text: string): unknown };
 }
 
-/** The order matters, because `npm i` removes packages that were not saved. 28 is the tested major version of ts-morph. */
+/**
+ * Command that installs this library first and ts-morph second, because `npm i` removes packages that were not saved. 28 is the tested
+ * major version of ts-morph.
+ */
 const INSTALL = 'npm i nestjs-resilient-grpc && npm i --no-save ts-morph@28';
 
 const HELP = `Usage: nestjs-resilient-grpc migrate [paths] [options]
@@ -104,7 +107,7 @@ async function loadMigration() {
   }
 }
 
-/** Returns the byte order mark of a file, if it has one and `text` does not. */
+/** Returns the byte order mark if the file has one and `text` does not; otherwise, the empty string. */
 function byteOrderMark(path: string, text: string): string {
   const mark = '\uFEFF';
   return readFileSync(path, 'utf8').startsWith(mark) && !text.startsWith(mark) ? mark : '';

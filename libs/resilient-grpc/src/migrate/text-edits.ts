@@ -57,7 +57,7 @@ export function indentAt(text: string, position: number): string {
 
 /** Changes the indentation from `from` to `to` in all lines except the first. */
 export function reindent(text: string, from: string, to: string): string {
-  // Spaces inside a template literal are part of its value.
+  // Text with a template literal stays unchanged, because the spaces inside the literal are part of its value.
   if (from === to || text.includes('`')) return text;
   return text
     .split('\n')

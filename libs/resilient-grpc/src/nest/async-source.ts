@@ -33,7 +33,10 @@ export function asyncSourceProviders<M extends OptionsMethod, T>(
     : [{ provide: source.useClass, useClass: source.useClass }, provider];
 }
 
-/** Checked, because JavaScript callers can pass any class. @throws GrpcConfigurationError if `instance` does not have `method` */
+/**
+ * Asserts that `instance` has `method`, because JavaScript callers can pass any class. @throws GrpcConfigurationError if `instance` does
+ * not have `method`
+ */
 function assertMethod(instance: unknown, { name }: Type, method: OptionsMethod, path: string): void {
   if (typeof (instance as Partial<Record<OptionsMethod, unknown>> | undefined)?.[method] === 'function') return;
   const got = name === '' ? 'one' : name;

@@ -77,7 +77,7 @@ interface Root {
 export class ClientRegistry extends GrpcClients {
   /** True if the application has started. From then on, a client that fails in a lazily loaded module does not affect other clients. */
   hasStarted = false;
-  /** Upper limit of `drain.timeoutMs`, which `overrideGrpcClient` sets in tests. */
+  /** Upper limit for `drain.timeoutMs` in milliseconds. `overrideGrpcClient` sets this limit in tests. */
   maxDrainMs = Infinity;
   /** Servers of the application. */
   readonly servers = new Set<ObservableServer>();

@@ -16,7 +16,7 @@ export function logGrpcJs(level: GrpcJsLogLevel): () => void {
   const logger = new LibraryLogger('ResilientGrpc:grpc-js');
   return redirectGrpcJsLog(level, (entryLevel, entry) => {
     const lineLevel = LEVELS[entryLevel];
-    // Traces can have thousands of lines.
+    // Lines that Nest would drop are not formatted, because traces can have thousands of lines.
     if (lineLevel === 'debug' && !isDebugEnabled()) return;
     const [head = '', tracer] = TRACE_HEAD.exec(entry) ?? [];
     // Headers and settings are listed on further lines, which are indented.

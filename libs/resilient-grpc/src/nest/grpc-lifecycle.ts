@@ -168,7 +168,7 @@ export class GrpcLifecycle
   private async onTimeout(): Promise<void> {
     const { timeoutMs } = this.registry.drainOptions;
     await this.drainServers();
-    // If Nest waited only for the servers, it continues automatically.
+    // Waits one turn of the event loop, because Nest continues automatically if it waited only for the servers.
     await new Promise<void>((resolve) => {
       this.dependencies.clock.defer(resolve);
     });
@@ -182,7 +182,7 @@ export class GrpcLifecycle
     await this.onApplicationShutdown();
   }
 
-  /** Explains a shutdown that takes too long. `open` describes the open connections and calls; '' if there are none. */
+  /** Explains a shutdown that takes too long. `open` describes the open connections and calls; '' if nothing is open. */
   private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
     const hookRemedy =
       ', so later calls fail; shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()';

@@ -1,8 +1,8 @@
 import type { InjectionToken } from '@nestjs/common';
 
 /**
- * Part of the tokens, because Nest prints the token of a dependency that it cannot resolve, and adds only general advice. The usual cause
- * is that the client is not defined, or that the module that defines it is not imported.
+ * Hint at the end of each client and service token. Nest prints the token of a dependency that it cannot resolve, and adds only general
+ * advice. The usual cause is that the client is not defined, or that the module that defines it is not imported.
  */
 const SOURCE = '(from ResilientGrpcModule.forFeature([...]), shared by exports: [ResilientGrpcModule])';
 

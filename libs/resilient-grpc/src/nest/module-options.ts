@@ -61,7 +61,7 @@ export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {})
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
   | GrpcOptions['options']
-  // Some transports have only optional keys, so flat options without a required key would match them.
+  // Excludes flat options, because some transports have only optional keys, so that flat options without a required key would match them.
   | (Exclude<ClientOptions, GrpcOptions> &
       Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
   // Accepts a `url` next to a constant of the type `ClientOptions`. The key `transport` is required, so that flat options do not match.

@@ -1,14 +1,20 @@
-import type { Type } from '@nestjs/common';
-import type { ModulesContainer } from '@nestjs/core';
+import type { INestApplicationContext, Type } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 
 /** Key of a property that the core module of every copy of the package has. */
 export const CORE_MODULE = Symbol.for('nestjs-resilient-grpc.coreModule');
 
 /** Remedy if an application contains several copies of the package. */
 export const COPIES_REMEDY =
-  'run npm ls nestjs-resilient-grpc, and move the package to peerDependencies in each library that has its own copy';
+  'run npm ls nestjs-resilient-grpc, and move the package to peerDependencies in each library that has its own copy ' +
+  '(with one installed version, the copies are its ES module and CommonJS builds; load it in only one way)';
 
 /** Returns the core modules of an application: one for each copy of the package that its modules import. */
 export function coreModules(modules: ModulesContainer): readonly Type[] {
   return [...modules.values()].map(({ metatype }) => metatype).filter((type) => CORE_MODULE in type);
+}
+
+/** Returns the number of copies of the package that the modules of a started or compiled application import. */
+export function copiesIn(context: INestApplicationContext): number {
+  return coreModules(context.get(ModulesContainer, { strict: false })).length;
 }

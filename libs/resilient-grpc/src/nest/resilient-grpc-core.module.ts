@@ -105,7 +105,7 @@ function createLoggedClient(
   logger: LibraryLogger,
   telemetry: GrpcTelemetry | undefined,
 ): InternalGrpcClient {
-  // A warm client connects, and emits events, while it is still being created.
+  // `created.client` is absent at first, because a warm client connects, and emits events, while it is still being created.
   const created: { client?: InternalGrpcClient } = {};
   const impact = () => ({
     isConnected: created.client?.connectivity.state === 'READY',

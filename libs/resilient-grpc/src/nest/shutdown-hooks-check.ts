@@ -2,7 +2,8 @@ import type { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import type { Clock, Timer } from '../time/clock.js';
 
-// enableShutdownHooks() may be called after init, because createApplicationContext() runs init itself. The check is therefore delayed.
+// Delay of the check after startup in milliseconds. enableShutdownHooks() may be called after init, because createApplicationContext() runs
+// init itself.
 const DELAY_MS = 1_000;
 
 /** Part of the process that the check uses. */

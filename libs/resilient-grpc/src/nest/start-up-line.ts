@@ -6,7 +6,10 @@ const NO_SAFE_METHOD = 'none';
 const DECLARATION_HINT =
   'declare reads with idempotency_level in the proto, or with methods: { <method>: { idempotent: true } }';
 
-/** Describes a client in one log line: target, services, methods that are safe to repeat and why, and how long calls wait. */
+/**
+ * Describes a client in one log line: its target, its services, its methods that are safe to repeat (with reasons), and how long its calls
+ * wait during an outage.
+ */
 export function startUpLine(settings: ResolvedClientSettings): LogLine {
   const { name: client, target } = settings;
   const services = [...settings.services.keys()].join(', ');

@@ -48,7 +48,7 @@ export class CancellableRun<T> {
     try {
       this.subscription.unsubscribe();
     } finally {
-      // A finalizer may throw. RxJS then emits the end, too, and reports the error.
+      // Emits the end even if a finalizer throws, as RxJS does. RxJS also reports the error.
       end();
     }
   }

@@ -95,7 +95,7 @@ export class PlainSource<T> implements StreamSource {
     this.overflow(held);
   }
 
-  /** A single message may have any size, as in `ReplayLedger`. */
+  /** True if the buffered messages exceed a limit. A single message may have any size, as in `ReplayLedger`. */
   private exceedsLimits(): boolean {
     const { buffer, limits } = this;
     return buffer.size > 1 && (buffer.size > limits.messages || this.bufferedBytes > limits.bytes);

@@ -183,7 +183,10 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.callbacks.onOutgoingError(error);
   }
 
-  /** Moves buffered messages into the ledger while there is room. Otherwise, only reads move them, and a call may be idle or slow. */
+  /**
+   * Moves buffered messages into the ledger while there is room. Without this method, only the reads of a call would move them, and a call
+   * may be idle or slow.
+   */
   private fillLedger(): void {
     while (this.lookAhead());
   }

@@ -59,7 +59,7 @@ export function resumePaceMessages(
   backoff: ResumeBackoffOptions['backoff'],
   path: string,
 ): Readonly<Record<string, string | undefined>> {
-  // Infinity is valid here, but it is not an integer.
+  // Infinity is valid here, but `backoffMessages` accepts only integers, so 1 is checked instead.
   const maxAttempts = pace.maxAttempts === Infinity ? 1 : pace.maxAttempts;
   return {
     ...unknownKeyMessages(readableOptions(backoff ?? {}), BACKOFF_KEYS, `${path}.backoff`),

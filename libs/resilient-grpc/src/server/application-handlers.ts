@@ -49,7 +49,7 @@ export function handlerNames(modules: ModulesContainer): HandlerNames {
         if (typeof handler !== 'function') continue;
         const patterns: unknown = Reflect.getMetadata(PATTERN_METADATA, handler);
         if (!Array.isArray(patterns)) continue;
-        // Patterns of other decorators can be values that JSON does not support.
+        // Filtered before JSON.stringify(), because patterns of other decorators can be values that JSON does not support.
         for (const pattern of patterns.filter(isHandlerPattern)) {
           const route = JSON.stringify(pattern);
           const names = named.get(route) ?? new Map<object, string>();

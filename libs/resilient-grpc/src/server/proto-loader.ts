@@ -16,7 +16,7 @@ export function requireProtoLoader(name = '@grpc/proto-loader'): unknown {
   return BUNDLED.get(name) ?? requireFromNest()(name);
 }
 
-/** Loads a package for Nest's server with Nest's own `load`. If it fails, as in a bundle, loads the package as this library does. */
+/** Loads a package for Nest's server with Nest's own `load`; with `requireProtoLoader` if `load` fails, as in a bundle. */
 export function loadForNest(name: string, load: () => unknown): unknown {
   try {
     return load();
@@ -30,7 +30,7 @@ function requireFromNest(): NodeJS.Require {
   try {
     return createRequire(own.resolve('@nestjs/microservices'));
   } catch {
-    // A bundle contains Nest. Packages are then resolved from the folder of the bundle.
+    // Nest is part of a bundle, so packages are resolved from the folder of the bundle.
     return own;
   }
 }

@@ -129,7 +129,10 @@ export class ResilientGrpcServer extends ServerGrpc {
   private knownHandlerNames: HandlerNames | undefined;
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
-  /** Set when the server starts to listen; `undefined` before that, and after a failed start. */
+  /**
+   * Promise of the current start, which resolves when the server is listening; `undefined` before the server starts to listen, and after a
+   * failed start.
+   */
   private listening: Promise<void> | undefined;
   private readonly ownLogger = new LibraryLogger('ResilientGrpcServer');
   private readonly log: ServerLog;

@@ -289,7 +289,7 @@ describe('ServerLog', () => {
     }
     expect(lines).toEqual([
       'warn connection from 10.0.0.7:0 rejected in the TLS handshake: the certificate of the client, or of its authority, has expired ' +
-        '(CERT_HAS_EXPIRED); renew it, and make sure that the client reads the new one (tls: { reload: true })',
+        '(CERT_HAS_EXPIRED); renew the certificate, and make sure that the client reads the new certificate (tls: { reload: true })',
       expect.stringMatching(/^warn connection rejected in the TLS handshake: the client does not use TLS /),
     ]);
     const reason = 'client-certificate-expired';

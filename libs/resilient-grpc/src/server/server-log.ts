@@ -128,7 +128,7 @@ export class ServerLog {
         const cause = causeOf(event.error);
         const isOther = isOfOthers || logged.get(cause) !== line.msg;
         if (!isOfOthers) {
-          // The number of causes over time is unlimited.
+          // Bounds the map, because the number of causes over time is unlimited.
           if (!logged.has(cause) && logged.size >= MAX_CAUSES) logged.clear();
           logged.set(cause, line.msg);
         }
@@ -282,8 +282,9 @@ const END_TEXTS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> =
 };
 
 /**
- * Describes a thrown value that is not an Error. A string is returned as is. An object with an integer `code` is described by its message,
- * which is meant for the caller. Any other object is described only by its keys, because its values may be secrets.
+ * Describes a thrown value that is not an Error. A string is returned as is. An object with a message and an integer `code`, or a `code`
+ * that resembles a status, is described by both, because its message is meant for the caller. Any other object is described only by its
+ * keys, because its values may be secrets.
  */
 function thrownText(thrown: unknown): string {
   if (typeof thrown === 'string') return thrown;

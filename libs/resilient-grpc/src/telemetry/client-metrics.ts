@@ -146,7 +146,8 @@ export class ClientMetrics {
         this.outageBegan(this.clock.now());
         return;
       case 'outage-end':
-        // Alerts subtract the count of the durations from the outages, so an outage that is not counted has no duration.
+        // Alerts subtract the number of recorded durations from the number of outages, so no duration is recorded for an outage that was
+        // not counted.
         if (this.outageStartedAt === undefined) return;
         this.outageStartedAt = undefined;
         instruments.outageDuration.record(event.durationMs / 1_000, client);

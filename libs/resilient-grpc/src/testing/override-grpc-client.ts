@@ -1,11 +1,10 @@
-import { ModulesContainer } from '@nestjs/core';
 import type { TestingModule, TestingModuleBuilder } from '@nestjs/testing';
 import type { GrpcClientDefaults, GrpcClientSettings } from '../client/settings/client-options.js';
 import { joinSettings } from '../client/settings/join-settings.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
 import { GrpcClients } from '../nest/grpc-clients.js';
 import { clientLabel, getGrpcClientSettingsToken, givenSettingsToken } from '../nest/grpc-tokens.js';
-import { COPIES_REMEDY, coreModules } from '../nest/package-copies.js';
+import { COPIES_REMEDY, copiesIn } from '../nest/package-copies.js';
 import { describeValue } from '../policy/options/describe-value.js';
 
 type Settings = Partial<GrpcClientSettings>;
@@ -82,7 +81,7 @@ function overridesOf(builder: TestingModuleBuilder): Overrides {
 
 /** Returns the clients of the application. @throws Error if it does not define `client` */
 function registryOf(compiled: TestingModule, client: string | symbol): ClientRegistry {
-  const copies = coreModules(compiled.get(ModulesContainer, { strict: false })).length;
+  const copies = copiesIn(compiled);
   const missing = `overrideGrpcClient: no gRPC client '${clientLabel(client)}'`;
   let clients: GrpcClients | undefined;
   try {

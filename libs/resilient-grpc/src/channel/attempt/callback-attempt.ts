@@ -60,7 +60,7 @@ export class CallbackAttempt implements EndpointAttempt {
     this.headersReceived = true;
     this.readContentType(headers);
     this.wireChannel.endpoints?.answered(this);
-    // Other responses come from a proxy or a web server.
+    // Reports only gRPC responses, because other responses come from a proxy or a web server.
     if (this.contentType !== undefined && isGrpcContentType(this.contentType)) this.reportResponse();
   }
 
@@ -72,7 +72,7 @@ export class CallbackAttempt implements EndpointAttempt {
     this.endedHere = endedHere;
     this.channelReady = wireChannel.ready;
     if (!this.headersReceived) this.readContentType(metadata);
-    // A trailers-only response has no headers.
+    // Reports a trailers-only response, for which `answered()` is not called, because it has no headers.
     if (!this.isAnswered) {
       const { reachedServer, connectionLost } = classify(this);
       if (reachedServer === 'yes' && !connectionLost) this.reportResponse();

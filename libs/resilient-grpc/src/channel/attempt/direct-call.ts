@@ -12,10 +12,12 @@ import {
 import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import { inflate, isInflatable } from './inflate.js';
 
-/** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): the compressed flag and the message length. */
+/**
+ * Size of the header of each message, in bytes: the compressed flag and the message length (gRPC over HTTP/2, "Length-Prefixed-Message").
+ */
 const HEADER_BYTES = 5;
 const COMPRESSED = 1;
-/** While fewer bytes than this are queued, the next message is sent immediately, so that Node writes the messages of one turn together. */
+/** Number of queued bytes below which the next message is sent immediately, so that Node writes the messages of one turn together. */
 const QUEUE_BYTES = 65_536;
 /**
  * Bytes counted per queued message in addition to its size, for the memory that Node and grpc-js need for the message. Without this
@@ -71,7 +73,7 @@ export class DirectCall implements ConnectionCallListener {
    * @throws Error if HTTP/2 does not allow the metadata
    */
   start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata, tried?: string[]): boolean {
-    // grpc-js's channel rejects a call with several `authorization` values.
+    // A call with several `authorization` values must pass through grpc-js's channel, which rejects it.
     if (metadata.get('authorization').length > 1) return false;
     const startedAt = deadline === Infinity ? 0 : this.clock.epoch();
     // A hedged attempt, or an attempt that waited for its metadata, can start after its deadline. It must not reach the server.
@@ -143,7 +145,7 @@ export class DirectCall implements ConnectionCallListener {
     this.isInflating = false;
     this.picked.call.cancelWithStatus(code, details);
     if (this.heldStatus === undefined) return;
-    // The call on the connection has already reported its status, and reports no second one.
+    // Reports the new status here, because the call on the connection has already reported its own status.
     this.heldStatus = undefined;
     process.nextTick(() => {
       this.end({ code, details, metadata: new Metadata() });
@@ -199,7 +201,7 @@ export class DirectCall implements ConnectionCallListener {
     this.deadlineTimer?.clear();
     this.channel.callEnded(status);
     try {
-      // May throw, because weighted_round_robin decodes a load report from the server.
+      // May throw, because weighted_round_robin decodes a load report from the server. The listener receives the status anyway.
       this.picked.onCallEnded?.(status.code, status.details, status.metadata);
     } finally {
       this.listener.onReceiveStatus(status);

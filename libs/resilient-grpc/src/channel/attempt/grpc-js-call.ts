@@ -139,8 +139,8 @@ export function createCall(
 }
 
 /**
- * Starts `call`, a call of grpc-js's channel. If its deadline has passed, ends it with DEADLINE_EXCEEDED and sends nothing, because grpc-js
- * would otherwise send the call, and the server would run it.
+ * Starts `call`, a call of grpc-js's channel. Ends the call with DEADLINE_EXCEEDED and sends nothing if the deadline has passed, because
+ * grpc-js would otherwise send the call, and the server would run it.
  */
 export function startUnlessExpired(
   call: CallStream,
@@ -149,7 +149,7 @@ export function startUnlessExpired(
   metadata: Metadata,
   listener: CallStreamListener,
 ): void {
-  // An interceptor may set a Date.
+  // `Number()` converts a `Date`, which an interceptor may set.
   if (deadline === undefined || Number(deadline) > clock.epoch()) {
     call.start(metadata, listener);
     return;
@@ -180,15 +180,15 @@ export function interceptedCall(
     return new BottomCall(call, method, callbacks, effectiveDeadline(final), clock);
   };
   const first = interceptors.reduceRight<NextCall>((next, interceptor) => (given) => interceptor(given, next), bottom);
-  // Safe: interceptors read the path, the kind, and the two codecs of the definition, which a MethodDescriptor has.
+  // Safe: a MethodDescriptor has the members of a definition that interceptors read: the path, the kind, and the two codecs.
   const definition = method as unknown as InterceptorOptions['method_definition'];
   return first({ ...withDeadline(options, deadline), method_definition: definition });
 }
 
 /**
- * Returns `options` for interceptors, which may set a default deadline or read a `Date`. As with grpc-js's own client, `deadline` is the
- * caller's value, or absent. It is replaced only if another deadline of the call is earlier, or if grpc-js cannot send it. grpc-js itself
- * applies the deadline of `parent`.
+ * Returns `options` for interceptors. As with grpc-js's own client, `deadline` is the caller's value, or absent, because an interceptor may
+ * set a default deadline or expect a `Date`. The value is replaced only if another deadline of the call is earlier, or if grpc-js cannot
+ * send it. grpc-js itself applies the deadline of `parent`.
  */
 function withDeadline(options: CallOptions | undefined, deadline: number): CallOptions | undefined {
   const given = options?.deadline;

@@ -178,7 +178,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.ended) return;
     this.endedHere = why;
     if (this.delayedStatus !== undefined) {
-      // grpc-js's call has already ended.
+      // grpc-js's call has already ended, so the new status replaces the delayed one.
       this.delayedStatus.replace({ code, details, metadata: new Metadata() });
       return;
     }
@@ -267,7 +267,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       if (this.endedHere === 'no') this.endedHere = this.detectLocalEnd(status.code);
     }
     if (this.endedHere !== 'no') this.reportTimeout();
-    // A trailers-only response has no headers.
+    // Reports a trailers-only response, which has no headers, so `onReceiveMetadata()` did not report it.
     if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
       this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     }
@@ -352,7 +352,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   get wire(): WireEvidence | undefined {
     const evidence = this.wireFacts?.evidence;
     if (evidence === undefined || !this.hasSeveralCalls) return evidence;
-    // The server may have processed an earlier call, even if it did not process the latest one.
+    // Removes the evidence that the server did not process the latest call, because the server may have processed an earlier call.
     const resetCode = evidence.resetCode === constants.NGHTTP2_REFUSED_STREAM ? undefined : evidence.resetCode;
     return { ...evidence, unprocessed: undefined, resetCode };
   }

@@ -35,8 +35,8 @@ export interface AddressConnectionsDependencies {
 
 /**
  * The connections to one address in addition to the first one, which the load-balancing policy selects (gRFC A105). They are opened when
- * the streams of the first are used up, because a server or a proxy limits the streams of one connection. If the address is that of
- * a load balancer, each connection may reach a different server.
+ * the streams of the first are used up, because a server or a proxy limits the streams of one connection. If the address belongs to a load
+ * balancer, each connection may reach a different server.
  */
 export class AddressConnections {
   /** The connection that the load-balancing policy selects. */

@@ -162,7 +162,7 @@ export class AddressHistories {
   connected(address: string, socket: Socket | undefined): void {
     this.unanswered = true;
     const history = this.history(address);
-    // Calls on a released connection may still run when the next connection is established.
+    // Reports the released connection as closed, even if calls still run on it, because the history now describes the next connection.
     if (history.isReleased) this.closed(address, history);
     const now = this.clock.now();
     history.readyAt = now;

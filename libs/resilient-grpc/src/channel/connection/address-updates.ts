@@ -64,7 +64,7 @@ export class AddressUpdates {
     // Calls are waiting for the first addresses after an empty update.
     const isUrgent = this.empty > 0 && hasAddresses(update[0]);
     const waitMs = this.dueAt - this.clock.now();
-    // Some resolvers report again while an update is being applied.
+    // Delays an update that the resolver reports while another update is being applied.
     if (!this.isPassing && (waitMs <= 0 || isUrgent)) return this.pass(update);
     // An error does not replace addresses that were reported before.
     if (update[0].ok || this.held?.[0].ok !== true) this.held = update;
@@ -128,8 +128,8 @@ export class AddressUpdates {
 
   /**
    * Bounds the number of addresses. Keeps the endpoints in use, because a name server that changes the order each time must not move the
-   * connections. Except under pick_first, selects the rest at random, because the other servers would receive no calls if every client used
-   * the first addresses.
+   * connections. Selects the rest at random (except under pick_first), because the other servers would receive no calls if every client
+   * used the first addresses.
    */
   private bounded(endpoints: EndpointList, isOrdered: boolean): EndpointList {
     const reported = endpoints.reduce((count, { addresses }) => count + addresses.length, 0);

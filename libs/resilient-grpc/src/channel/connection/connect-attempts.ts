@@ -243,7 +243,8 @@ export class ConnectAttempt {
         throw error;
       },
     );
-    // With TLS, a destroyed socket does not end the handshake, and a rejected handshake does not close the socket.
+    // An abort rejects the handshake and destroys the socket, because, with TLS, a destroyed socket does not end the handshake, and a
+    // rejected handshake does not close the socket.
     return this.rejectOnAbort(secured);
   }
 
@@ -302,13 +303,13 @@ function connectErrorOf(error: unknown): ConnectError {
     readonly cert?: { readonly subjectaltname?: unknown };
   };
   if (typeof code !== 'string') {
-    // For example, an error of the application's checkServerIdentity().
+    // The error has no code, for example because the application's checkServerIdentity() created it.
     const text = errorMessage(error);
     if (CLOSED_BY_PEER.test(text)) return { code: undefined };
     const known = codeIn(text);
     return known === undefined ? { code: 'other', detail: text } : { code: known };
   }
-  // Node reports ECONNRESET without a system call if the peer closed the connection during the handshake.
+  // Ignores ECONNRESET without a system call, which is no reset: Node reports it if the peer closed the connection during the handshake.
   if (code === 'ECONNRESET' && syscall === undefined) return { code: undefined };
   if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return { code };
   const names = typeof cert?.subjectaltname === 'string' ? cert.subjectaltname : 'no names';

@@ -31,8 +31,9 @@ export interface StreamOpening {
    */
   onEnd(end: StreamEnd | undefined): void;
   /**
-   * Called once if the connection ends for a reason that `onEnd` lists, after a status ended the stream; not called after `cancel`. With
-   * this callback, the stream observes its connection until then, so its owner must call `cancel` when it no longer needs the callback.
+   * Called once if a status has ended the stream and one of the events that `onEnd` lists follows; not called after `cancel`. A stream with
+   * this callback observes its connection until such an event, so the owner of the stream must call `cancel` when the owner no longer needs
+   * the callback.
    */
   onConnectionEnd?(): void;
 }
@@ -68,7 +69,10 @@ export class ConnectionStream {
     if (this.markOver() && !this.hasStatus) this.cancelCall();
   }
 
-  /** Ends the stream without a status, or reports the end of its connection; `StreamOpening.onEnd` lists the reasons. */
+  /**
+   * Ends the stream without a status, or calls `onConnectionEnd` if a status has already ended the stream. `StreamOpening.onEnd` lists the
+   * events that require this.
+   */
   readonly endWithConnection = (): void => {
     if (!this.markOver()) return;
     if (this.hasStatus) {
@@ -97,7 +101,7 @@ export class ConnectionStream {
         call.startRead();
       },
       onReceiveStatus: ({ code, details, metadata }: StatusObject) => {
-        // A trailers-only response has no headers.
+        // A trailers-only response has no headers; its content type is in the trailers.
         const [contentType] = (received ?? metadata).get('content-type');
         this.end({ code, details, http: httpResponseOf(details, contentType?.toString()) });
       },

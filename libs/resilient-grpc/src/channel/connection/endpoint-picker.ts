@@ -76,7 +76,8 @@ export class EndpointPicker implements Picker {
       const pick = this.child.pick(args);
       if (isComplete(pick) && this.isUntried(pick, tried)) return pick;
     }
-    // An endpoint that the call has tried may have by far the highest weight.
+    // Selects an untried endpoint at random, because the child policy selected only tried endpoints. For example, a tried endpoint may have
+    // by far the highest weight.
     const subchannel = others[Math.floor(this.random() * others.length)] ?? null;
     return { pickResultType: COMPLETE, subchannel, status: null, onCallStarted: null, onCallEnded: null };
   }

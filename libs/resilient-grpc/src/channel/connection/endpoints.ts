@@ -80,15 +80,15 @@ const SWEEP_MS = 250;
  * unread.
  */
 const MAX_SWEEP_DELAY_MS = 250;
-/** An endpoint is warm after it has been usable for this long. An interruption shorter than this requires no slow start. */
+/** Time for which an endpoint must be usable to count as warm. An interruption shorter than this time requires no slow start. */
 const WARM_MS = 1_000;
 const SHARE_PERIOD_MS = 10_000;
 /** Maximum number of endpoints that are kept, unless more are in use. */
 const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
- * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others. If health is checked, also excludes every
- * endpoint that does not count as serving. Wire channels that replace each other share this object, so that a replacement ejects the same
+ * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others. Also excludes every endpoint that does not
+ * count as serving, if health is checked. Wire channels that replace each other share this object, so that a replacement ejects the same
  * endpoints. A replacement gets its own object if the ejection rules or the health check changed. The object exists only if the client
  * ejects or checks endpoints.
  */
@@ -219,7 +219,7 @@ export class Endpoints {
   /** Reports that a policy uses a READY connection for the first time, or again after it released the connection. */
   connectionReused(address: string): void {
     const endpoint = this.endpoint(address);
-    // A released connection is not watched.
+    // The health of a released connection is not watched, so the last health may be outdated.
     if (!this.isReady(endpoint)) endpoint.health = 'pending';
     this.connectionChanged(address, true);
   }

@@ -57,7 +57,7 @@ export class EstablishedConnection {
     return this.closedBecause ?? this.watch?.end ?? 'unknown';
   }
 
-  /** Records, as evidence for the calls on the connection, that the peer no longer responded. */
+  /** Records that the peer no longer responded, as evidence for the calls on the connection. */
   recordTimeout(): void {
     if (this.session !== undefined) recordTimeout(this.session);
   }

@@ -24,7 +24,9 @@ const PATH = '/grpc.health.v1.Health/Watch';
 const SERVICE_FIELD = 1;
 const STATUS_FIELD = 1;
 const SERVING = 1n;
-/** Time after the start of a Watch after which the health is 'unanswered' if the server has not responded. Until then, it is unchanged. */
+/**
+ * Maximum time from the start of a Watch to its first response. The health then becomes 'unanswered'; until then, the health is unchanged.
+ */
 const FIRST_RESPONSE_TIMEOUT_MS = 5_000;
 
 /**

@@ -39,7 +39,7 @@ export class IdleReadBarrier implements ReadBarrier {
       return;
     }
     this.waiting = [task];
-    // A turn that began before the suspend does not poll the sockets again, so the read takes place in the next one.
+    // A turn that began before the suspend does not poll the sockets again, so Node reads them in the next turn.
     this.clock.defer(() => {
       this.read(MAX_END_TURNS);
     });

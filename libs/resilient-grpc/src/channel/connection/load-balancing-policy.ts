@@ -43,8 +43,8 @@ type Policies = readonly Readonly<Record<string, unknown>>[];
 /** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */
 const POLICY_NAME = 'nestjs_resilient_grpc';
 /**
- * Channel option that holds the channel's `PolicyOwner`. Service configs are JSON and cannot hold one, so no service config can make a
- * policy report to another channel. grpc-js does not copy options with this prefix to subchannels.
+ * Channel option that holds the channel's `PolicyOwner`. Service configs are JSON and cannot contain an object of this class, so no service
+ * config can make a policy report to another channel. grpc-js does not copy options with this prefix to subchannels.
  */
 const OWNER_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc';
 
@@ -80,7 +80,7 @@ interface ChildState {
 
 /** Owner of one channel's policy: installs the policy with channel options, and provides access to it. */
 export class PolicyOwner {
-  /** Random, so that an external service config cannot contain it. */
+  /** ID of the owner in the config of its policy. Random, so that an external service config cannot contain it. */
   readonly id = randomUUID();
   /** Reason why no policy is active; set if an external service config names this library's policy. */
   refusal: string | undefined;
@@ -150,7 +150,7 @@ let policyName = '';
  * names.
  */
 let leastRequestName = '';
-/** Set at registration. */
+/** grpc-js's names that the policies need; set at registration. */
 let parts: PolicyParts;
 let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
 
@@ -167,7 +167,7 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
 
 /**
  * Returns `policy` with `least_request_experimental` replaced by the registered name of the library's policy, or by round_robin if the
- * library's policy is not registered. If the application registered a policy as `least_request_experimental`, returns `policy` unchanged.
+ * library's policy is not registered. Returns `policy` unchanged if the application registered a policy as `least_request_experimental`.
  */
 export function supported(policy: Policies[number]): Policies[number] {
   if (
@@ -356,7 +356,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     connections: AddressConnections | undefined,
   ): CreatedConnection {
     const { attempts, histories, seams, handle, endpoints } = owner.dependencies;
-    // The health of an endpoint is that of its first connection, which the child policy selects.
+    // Only the first connection, which the child policy selects, determines the health of an endpoint.
     const isFirst = connections !== undefined;
     // grpc-js pools connections by their arguments, so each key results in its own connection.
     const options = { ...args, [ADDRESS_ARGUMENT]: key };

@@ -42,7 +42,7 @@ export class ObservedConnection {
     readonly isFurther = false,
   ) {
     this.listener = (_, from, to, keepaliveTimeMs, error) => {
-      // A listener that is added while grpc-js reports a change receives that change, too.
+      // Ignores a change that grpc-js was already reporting when this listener was added, because grpc-js also reports it to new listeners.
       if (from !== this.state) return;
       this.state = to;
       if (stateName(from) === 'READY') this.stopHealth();

@@ -99,7 +99,9 @@ export class PolicyConnections {
     return false;
   }
 
-  /** True if more than `reserved` streams can start without waiting for others to end, or if that is unknown. */
+  /**
+   * True if more than `reserved` streams can start without waiting for other streams to end, or if the number of free streams is unknown.
+   */
   hasFreeStream(reserved: number): boolean {
     let free = 0;
     let isKnown = false;

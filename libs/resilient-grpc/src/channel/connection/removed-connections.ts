@@ -6,9 +6,9 @@ import type { ObservedConnection } from './observed-connection.js';
 const CHECK_INTERVAL_MS = 1_000;
 
 /**
- * Keeps connections that the policy no longer uses open until their last call has ended, and observes them until then. grpc-js itself would
- * begin to close them within 10 s. Running calls could then finish, but if keepalive is on, the next ping would fail, and grpc-js would end
- * all calls on the connection (grpc-node#3068).
+ * Keeps connections open after the policy has released them, until their last call has ended, and observes them until then. grpc-js itself
+ * would begin to close them within 10 s. Running calls could then finish, but if keepalive is on, the next ping would fail, and grpc-js
+ * would end all calls on the connection (grpc-node#3068).
  */
 export class RemovedConnections {
   private readonly held = new Set<ObservedConnection>();

@@ -68,14 +68,14 @@ export class DnsRefresh {
     runNext();
   };
 
-  /** Starts the lookup that is due. If the channel is idle, schedules the next lookup instead. */
+  /** Starts the lookup that is due, or schedules the next lookup if the channel is idle. */
   run(): void {
     if (this.lookUp?.() === true) return;
     this.release();
     this.schedule();
   }
 
-  /** Removes this refresh from the queue. If it was running, starts the next one in the queue. */
+  /** Removes this refresh from the queue, and runs the next refresh in the queue if this refresh was running. */
   private release(): void {
     if (due.includes(this)) due.splice(due.indexOf(this), 1);
     if (running !== this) return;

@@ -27,7 +27,7 @@ export interface ReleaseDependencies {
   readonly streamWait: Pick<StreamWait, 'continues' | 'ended'>;
   /** Milliseconds after READY within which every waiting call is sent. A long wait extends this time. */
   readonly withinMs: number;
-  /** Varied by the fleet simulation. Default: `DEFAULT_RELEASE_POLICY`. */
+  /** Parameters of the release, which the fleet simulation varies. Default: `DEFAULT_RELEASE_POLICY`. */
   readonly policy?: ReleasePolicy;
 }
 
@@ -200,7 +200,7 @@ export class CallRelease {
       const waiter = this.shift();
       if (waiter === undefined) break;
       if (waiter.deadline <= times.epoch) {
-        // The call sends nothing, and ends.
+        // The deadline has passed, so the released call sends nothing and fails.
         waiter.release();
         continue;
       }

@@ -46,7 +46,10 @@ export class OutageWatch {
   private state: OutageState = NO_OUTAGE;
   private graceTimer: Timer | undefined;
   private confirmTimer: Timer | undefined;
-  /** Set when a call or `waitForReady()` begins to wait for a connection without an outage. Stays set after the report, until READY. */
+  /**
+   * Timer for the report of a slow attempt to connect. Set when a call or `waitForReady()` begins to wait for a connection without an
+   * outage. Stays set after the report, until READY.
+   */
   private slowConnect: PeerTimer | undefined;
   private waitedCalls = 0;
   private abandonedCalls = 0;

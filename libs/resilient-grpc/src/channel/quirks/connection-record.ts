@@ -90,10 +90,11 @@ export function observeTransport(transport: ConnectionTransport): void {
   connection.isObserved = true;
   session.on?.('stream', refusePushedStream);
   let lastOpenId = Infinity;
-  // Prepended, because Node and nghttp2 end the streams in the same event. A server may send a second GOAWAY with a lower id.
+  // Prepended, because Node and nghttp2 end the streams in the same event. Not a one-time listener, because a server may send a second
+  // GOAWAY with a lower ID.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
-    // Node opens no stream after the first GOAWAY. A repeated GOAWAY that rejects no further stream is ignored, because a peer can send tens
-    // of thousands at once, and each visit of the streams takes time.
+    // Node opens no stream after the first GOAWAY. A repeated GOAWAY that rejects no further stream is ignored, because a peer can send
+    // tens of thousands of GOAWAYs at once, and each pass over the streams takes time.
     if (code === connection.goawayCode && lastStreamId >= lastOpenId) return;
     connection.goawayCode = code;
     // nghttp2 never sends queued streams after a GOAWAY, but keeps them until another stream ends. If one queued stream is ended, nghttp2
@@ -145,9 +146,9 @@ function record(
  * error (for example, after a GOAWAY with an error) would end the process.
  */
 function refusePushedStream(stream: ClientHttp2Stream): void {
-  // No call uses this stream.
+  // Ignores errors, because no call uses this stream.
   stream.on('error', () => undefined);
   stream.close(constants.NGHTTP2_REFUSED_STREAM);
-  // Node closes a stream only after its data is read.
+  // Discards the data, because Node closes a stream only after its data is read.
   stream.resume();
 }

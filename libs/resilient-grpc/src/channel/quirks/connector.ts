@@ -12,7 +12,8 @@ type CallCredentials = NonNullable<Parameters<ChannelCredentials['_createSecureC
 /** Channel argument with the address of a connector. The library sets it on each subchannel. */
 export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 
-// TCP keepalive detects an unreachable host in about this time. Servers neither count nor reject its probes, unlike HTTP/2 pings.
+// Idle time before the first TCP keepalive probe. TCP detects an unreachable host in about this time. Servers count HTTP/2 pings and may
+// reject them, but do not count or reject these probes.
 const TCP_KEEPALIVE_MS = 60_000;
 
 /**

@@ -2,7 +2,7 @@ import { connect, type ClientHttp2Session } from 'node:http2';
 import { Duplex } from 'node:stream';
 import type { ConnectionTransport } from './connection-record.js';
 
-/** Limits at or above this value count as unlimited. Node reports 2^32 − 1 if the server sends no SETTINGS_MAX_CONCURRENT_STREAMS. */
+/** Lowest stream limit that counts as unlimited. Node reports 2^32 − 1 if the server sends no SETTINGS_MAX_CONCURRENT_STREAMS. */
 const UNLIMITED = 2 ** 31 - 1;
 
 type LimitedSession = Pick<ClientHttp2Session, 'on'> & Partial<Pick<ClientHttp2Session, 'remoteSettings'>>;

@@ -14,7 +14,7 @@ import {
 /** grpc-js's call on one connection. */
 interface SubchannelCall {
   readonly http2Stream?: { readonly rstCode: number } & Parameters<typeof isQueued>[0];
-  /** Has `rstCode` only if grpc-js derived the status from the way the stream closed. */
+  /** Status of the call. Has `rstCode` only if grpc-js derived the status from the way the stream closed. */
   readonly finalStatus?: { readonly rstCode?: number } | null;
   readonly httpStatusCode?: number;
   readonly connectionDropped?: boolean;

@@ -334,7 +334,7 @@ export class HedgedAttempt implements Attempt {
     this.timer = undefined;
     if (this.ended || this.winner !== undefined) return;
     const { clock } = this.client;
-    // A timer may fire slightly early.
+    // At least the due time, because a timer may fire slightly early.
     const at = Math.max(clock.now(), this.state.dueAt);
     this.step({ type: 'due', at });
   };

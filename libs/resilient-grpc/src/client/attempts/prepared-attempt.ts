@@ -57,7 +57,7 @@ function metadataOf(
 }
 
 function requestWith(request: AttemptRequest, metadata: Metadata): AttemptRequest {
-  // Metadata that is created for each attempt does not contain the hedge mark.
+  // Copies the hedge mark, because metadata that is created for each attempt does not contain it.
   const [mark] = request.metadata.get(RETRY_CHAIN_KEY);
   if (mark !== undefined && metadata.get(RETRY_CHAIN_KEY).length === 0) metadata.set(RETRY_CHAIN_KEY, mark);
   return { ...request, metadata };
@@ -133,7 +133,7 @@ class PreparedAttempt implements Attempt {
   /** Waits for a free stream, because other calls are using all streams. The call enforces its deadline during the wait. */
   private awaitStream(start: StartAttempt, request: AttemptRequest): void {
     const { transport, clock } = this.client;
-    // The end of another call frees the stream, in the async context of that call.
+    // Keeps the async context of this attempt, because `release` runs in the context of the call that frees the stream.
     const asyncContext = new AsyncResource('ResilientGrpcAttempt');
     const waiter: Waiter = {
       waitForReady: undefined,
@@ -145,7 +145,8 @@ class PreparedAttempt implements Attempt {
       path: request.method.path,
       release: () => {
         this.waiter = undefined;
-        // The result of the call is reported for the wait before its interceptors, if there was one.
+        // Reports no result for this wait. If the call also waited before its interceptors ran, its gate reports the result of the call for
+        // that wait.
         transport.releasedCallEnded('cancelled', waiter);
         asyncContext.runInAsyncScope(() => {
           this.begin(start, request);

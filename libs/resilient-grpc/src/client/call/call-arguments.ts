@@ -40,8 +40,8 @@ export function callArguments(
 }
 
 /**
- * Returns the metadata of one call, merged from that of the client, the inbound call, the argument, and the option, in ascending order of
- * precedence.
+ * Returns the metadata of one call. Merges the metadata of the client, of the inbound call, of the argument, and of the option, in
+ * ascending order of precedence.
  *
  * @throws GrpcConfigurationError for a key or value that gRPC does not allow. The error does not contain values.
  */
@@ -61,7 +61,7 @@ export function callMetadata(
   try {
     return joinMetadata(base, options.metadata);
   } catch {
-    // grpc-js's error contains the value, which may be a secret.
+    // Replaces grpc-js's error, which contains the value, because the value may be a secret.
     throw new GrpcConfigurationError(metadataProblems(context, options.metadata));
   }
 }

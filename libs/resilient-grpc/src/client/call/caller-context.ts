@@ -18,8 +18,8 @@ export function runInbound<T>(inbound: CapturedCall | undefined, work: () => T):
 }
 
 /**
- * Runs `work`. If inbound calls are captured, runs it on behalf of `inbound`. Needed in callbacks of a connection or a timer,
- * because they run in the context of the request that created the connection or timer. That request may be unrelated.
+ * Runs `work`, on behalf of `inbound` if inbound calls are captured. Needed in callbacks of a connection or a timer, because they run in
+ * the context of the request that created the connection or timer. That request may be unrelated.
  */
 export function inContextOf<T>(inbound: CapturedCall | undefined, work: () => T): T {
   return inUse ? storage.run(inbound, work) : work();

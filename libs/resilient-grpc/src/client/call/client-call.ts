@@ -46,7 +46,7 @@ import { prepareCall, UNPREPARED, type CallInput, type PreparedCall } from './pr
 
 /** Delay before the completion of a stream that starts while streams are being ended. */
 const COMPLETION_DELAY_MS = 100;
-/** gRPC prefixes each message with its length, and grpc-js counts the prefix against its retry buffers. */
+/** Size of gRPC's prefix of each message, in bytes. grpc-js counts the prefix against its retry buffers. */
 const FRAME_HEADER_BYTES = 5;
 /** `bufferedBytes` of a request that does not fit in the retry buffers. */
 const NOT_BUFFERED = -1;
@@ -390,7 +390,8 @@ export class ClientCall
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined, this.method.path);
     const latencyMs = clock.now() - this.attemptStartedAt;
     this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
-    // A timeout of an unsent attempt is no evidence about the server.
+    // In this phase, `end()` does not report the deadline to the retry budget, because a timeout of an unsent attempt is no evidence about
+    // the server.
     if (end.unsentBecause !== undefined) this.phase = 'held';
     this.gate?.reportReleased(end.unsentBecause === undefined ? 'failed' : 'cancelled');
     const { decision, retryAfterMs } =

@@ -27,7 +27,7 @@ export class DeadlineTimer implements Timer {
 
   private arm(ms: number): Timer {
     const fired = (): void => {
-      // A timer lasts 24 days at most, and may fire slightly early.
+      // Starts the timer again if time is left, because a timer lasts at most 24 days and may fire slightly early.
       const leftMs = this.dueAt - this.clock.now();
       if (leftMs > 0) this.timer = this.arm(leftMs);
       else this.passed();

@@ -16,7 +16,7 @@ interface CallState {
   readonly resumes?: number;
 }
 
-/** Returns the description of a call for `activeCalls()`. Its `cancel()` ends `ended`. */
+/** Returns the description of a call for `activeCalls()`. `ended` is the call or stream that the description's `cancel()` ends. */
 export function describeCall({ client, method }: MethodContext, call: CallState, ended: Endable): ActiveCall {
   const { peer, lastMessageAt, sent, received, waiting, openedAt, resumes } = call;
   // Converts monotonic times to wall-clock times.

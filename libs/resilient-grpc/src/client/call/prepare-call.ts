@@ -70,7 +70,7 @@ export function prepareCall(
   const { options } = given;
   const startedAt = client.clock.now();
   let deadline = Infinity;
-  // Most calls have neither options nor a timeout.
+  // Skipped for most calls, which have neither options nor a timeout.
   if (options !== undefined || policy.timeoutMs !== undefined) {
     deadline = callDeadline(context, options, client.clock.epoch());
   }
@@ -85,7 +85,7 @@ export function prepareCall(
   }
   const byMetadata = metadata.getOptions().waitForReady;
   if (byMetadata === true) {
-    // The call waits in this library's queue; grpc-js would queue it in its channel.
+    // Clears `waitForReady` for grpc-js, so that the call waits in this library's queue and not in grpc-js's channel.
     metadata = metadata.clone();
     metadata.setOptions({ ...metadata.getOptions(), waitForReady: false });
   }

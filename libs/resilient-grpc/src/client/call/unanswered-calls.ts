@@ -3,7 +3,9 @@ import type { Clock, Timer } from '../../time/clock.js';
 import type { MethodKind } from '../../call/method.js';
 import type { ActiveCall } from '../active-call.js';
 
-/** Minimum age of a call that is reported, and minimum time for which its connection has received nothing. */
+/**
+ * Minimum age in milliseconds of a call that is reported, and minimum time in milliseconds for which its connection has received nothing.
+ */
 const UNANSWERED_AFTER_MS = 20_000;
 const CHECK_INTERVAL_MS = 5_000;
 
@@ -51,7 +53,7 @@ export class UnansweredCalls {
   wake(): void {
     this.isScheduled = true;
     const timer = this.clock.setTimer(() => {
-      // If this process was suspended, it reads responses in this turn, after the timers.
+      // Deferred, because a process that was suspended reads pending responses only after the timers of this turn.
       this.clock.defer(() => {
         if (this.timer !== timer) return;
         this.close();

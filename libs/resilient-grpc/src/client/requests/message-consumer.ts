@@ -22,7 +22,10 @@ export interface UnlimitedConsumer extends IteratorConsumer<unknown> {
 
 /** Consumer that limits how far an Observable may get ahead of the connection. */
 export interface MessageConsumer extends UnlimitedConsumer {
-  /** Maximum number of counted bytes that a push source may buffer ahead of the connection. Above it, `exceedsLimit` decides. */
+  /**
+   * Maximum number of counted bytes that a push source may buffer ahead of the connection. If a message would exceed it, `exceedsLimit`
+   * decides whether the source is too far ahead.
+   */
   readonly maxQueuedBytes: number;
   /** Returns the payload of `message`, serialized or unchanged. If the message cannot be sent, ends the call and returns `UNSENDABLE`. */
   encode(message: unknown): unknown;

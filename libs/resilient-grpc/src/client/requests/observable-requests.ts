@@ -19,7 +19,10 @@ interface Item {
   next: Item | undefined;
 }
 
-/** Assumed size of each message in a burst, because real sizes are unknown. A burst is reported if its assumed size exceeds the limit. */
+/**
+ * Assumed size in bytes of each message in a burst, because real sizes are unknown. A burst is reported if its assumed size exceeds the
+ * limit.
+ */
 const ASSUMED_MESSAGE_BYTES = 1_024;
 
 /**

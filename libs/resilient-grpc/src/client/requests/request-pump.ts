@@ -8,7 +8,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { messageSource } from './request-source.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
 
-/** Assumed size of a message that becomes serializable only in a grpc-js interceptor. */
+/** Assumed size in bytes of a message that becomes serializable only in a grpc-js interceptor. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
 
 /** Callbacks of the call whose requests are pumped. */

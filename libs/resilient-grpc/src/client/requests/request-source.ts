@@ -10,7 +10,7 @@ import type { RequestSource, MessageConsumer, UnlimitedConsumer } from './messag
  */
 export function messageSource(input: unknown, consumer: MessageConsumer | UnlimitedConsumer): RequestSource {
   const source = openSource(input, consumer);
-  // The source runs in its caller's context. Without this, a pull would run in the async context of the call that opened the connection.
+  // The source runs in its caller's context. Otherwise, a pull would run in the async context of the call that opened the connection.
   const origin = currentCallerContext();
   if (origin === undefined) return source;
   return {

@@ -297,8 +297,8 @@ export interface MethodOptions {
    * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile (at least 5 ms)
    * of the latency of recent first attempts. Slow attempts are hedged only after enough attempts have been measured: 50 for 'p90', 100 for
    * 'p95', 500 for 'p99'. The option replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the
-   * attempts and status codes of the method's retry policy. The option has no effect on request streams. `false` means none, even if a less
-   * specific pattern sets one; a `hedgingPolicy` then keeps its own delay.
+   * attempts and status codes of the method's retry policy. The option has no effect on request streams. `false` disables the option, even
+   * if a less specific pattern sets it; a `hedgingPolicy` then keeps its own delay.
    * @defaultValue none
    */
   readonly hedgingDelay?: HedgingPercentile | false | undefined;
@@ -338,7 +338,7 @@ export const DEFAULT_CLIENT_SETTINGS = {
   maxConnectionsPerEndpoint: 1,
 } as const;
 
-/** Minimum interval between two HTTP/2 pings, as in gRPC (gRFC A8). Smaller values are raised to this interval. */
+/** Minimum interval between two HTTP/2 pings in milliseconds, as in gRPC (gRFC A8). Smaller values are raised to this interval. */
 export const MIN_KEEPALIVE_TIME_MS = 10_000;
 
 /** Maximum share by which each client randomly lengthens or shortens the outage grace period. */

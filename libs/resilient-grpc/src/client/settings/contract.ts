@@ -13,7 +13,7 @@ export type Services = ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>
 
 /** Services that a client can call. The keys have the same meaning as in Nest. */
 export type GrpcContract =
-  // The last form is the one that TypeScript names in errors about missing keys.
+  // The form with `protoPath` is last, because TypeScript names the last form in errors about missing keys.
   (
     | {
         /** Package definition that is already loaded. */
@@ -155,7 +155,7 @@ function definitionOf(contract: GivenContract, refuse: Refuse, load = loadSync):
     const found = describeValue(protoPath);
     return refuse('protoPath', `expected a .proto file or an array of them, got ${found}; write 'orders.proto'`);
   }
-  // Reading a device or a pipe might never end.
+  // Rejects paths that are not regular files, because reading a device or a pipe might never end.
   const device = (files as readonly string[]).find(isNotRegularFile);
   if (device !== undefined) {
     const found = `${describeValue(device)}, which is a device, a pipe, or a folder`;

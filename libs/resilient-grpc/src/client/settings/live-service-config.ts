@@ -40,9 +40,12 @@ export interface LiveServiceConfigInput {
   readonly warn: (message: string) => void;
 }
 
-/** Maximum length of a problem in a log line. Its path contains keys of the service config. */
+/**
+ * Maximum length of a problem in a log line, in characters. A limit is needed because the path of a problem contains keys of the service
+ * config.
+ */
 const MAX_PROBLEM_LENGTH = 1_000;
-/** Maximum time that startup waits for the first service config. */
+/** Maximum time in milliseconds that startup waits for the first service config. */
 const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
 
 /**
@@ -88,7 +91,7 @@ export class LiveServiceConfig {
       };
     });
     this.first.catch(() => undefined);
-    // A service config that arrived while startup blocked the event loop is processed first.
+    // Deferred, so that a service config that arrived while startup blocked the event loop is processed first.
     const onTimeout = () => {
       input.clock.defer(this.beginLate);
     };

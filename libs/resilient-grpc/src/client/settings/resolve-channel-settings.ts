@@ -212,7 +212,7 @@ function doctorTlsOf({ tls }: GrpcClientSettings, { current }: CredentialsSource
 }
 
 function ejectionOf({ ejectUnhealthy, outlierDetection }: GrpcClientSettings): EjectionPolicy | undefined {
-  // Validated.
+  // v.parse() does not throw, because the option was validated.
   if (outlierDetection !== undefined) return v.parse(outlierDetectionSchema, outlierDetection);
   return ejectionPolicyOf(ejectUnhealthy);
 }
@@ -224,7 +224,10 @@ export function interceptorsOf(settings: GrpcClientDefaults): readonly Intercept
   return Object.freeze(Array.isArray(interceptors) ? [...(interceptors as readonly Interceptor[])] : []);
 }
 
-/** Returns the default load-balancing policy. Under pick_first, all pods of a `kubernetes:` target except one would be idle. */
+/**
+ * Returns the default load-balancing policy. It is round_robin for a `kubernetes:` target, because pick_first would leave all pods except
+ * one idle.
+ */
 function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' {
   return hasLibraryResolver(url) ? 'round_robin' : DEFAULT_CLIENT_SETTINGS.loadBalancing;
 }
@@ -250,7 +253,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...defined(given),
-    // As in Nest's client.
+    // Last, because named options override `channelOptions`, as in Nest's client.
     ...namedOptions(settings),
   };
   const interval = given[DNS_INTERVAL];

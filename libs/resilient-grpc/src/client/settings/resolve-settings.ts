@@ -198,8 +198,8 @@ function deeperProblems(
 }
 
 /**
- * Returns the replay limits: the user's values for grpc-js's retry buffers, or else grpc-js's defaults. The default that this library sets
- * for grpc-js's own buffer is smaller.
+ * Returns the replay limits: the user's values for grpc-js's retry buffers, or else grpc-js's defaults. Does not use the smaller default
+ * that this library sets for grpc-js's own buffer.
  */
 function replayBytesOf(options: GrpcClientDefaults['channelOptions'] = {}): ResolvedClientSettings['replayBytes'] {
   const { 'grpc.per_rpc_retry_buffer_size': perCall = 1 << 20, 'grpc.retry_buffer_size': perClient = 1 << 24 } =

@@ -92,7 +92,7 @@ function optionWarnings(
       }
       return warnings;
     });
-  // A pattern without the full name of a service can match methods of several services.
+  // Removes duplicates, because a pattern without the full name of a service can match methods of several services.
   return [...new Set(warnings)];
 }
 

@@ -16,7 +16,7 @@ export interface CountedFailure {
 /** Counts a failure of any method. `attempted` is true if an attempt was made. */
 export type CountFailure = (path: string, failure: CountedFailure, attempted: boolean) => void;
 
-/** Duration of one slice of the recent calls: half of the maximum window. */
+/** Duration of one slice of the recent calls in milliseconds: half of the maximum window. */
 const SLICE_MS = 30_000;
 
 /**

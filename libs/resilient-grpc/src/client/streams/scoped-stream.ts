@@ -181,8 +181,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   }
 
   /**
-   * Fails the stream if the retry of its call, or its next call, is due at `until` or later. Returns true if so. Does nothing if several
-   * calls run in parallel, because attempts of the others may finish.
+   * Fails the stream if the retry of its call, or its next call, is due at `until` or later. Returns true if the stream has ended. Does
+   * nothing if several calls run in parallel, because attempts of the other calls may finish.
    */
   failBackoff(until: number): boolean {
     const [call, other] = this.calls;

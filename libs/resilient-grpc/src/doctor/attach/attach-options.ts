@@ -19,7 +19,7 @@ export function readAttachArguments(
   for (const one of header) {
     const [, name, value] = /^([^:]+):\s*(.*)$/s.exec(one) ?? [];
     if (name === undefined || value === undefined || !isHeader(name, value)) {
-      // The value may be a credential.
+      // Omits the value, because it may be a credential.
       add('--header', "expected a header such as 'x-key: sesame', got something else");
     } else headers[name] = value;
   }

@@ -32,9 +32,9 @@ export interface Keys {
 }
 
 const REFRESH_MS = 1_000;
-/** Width if the output is a file or a pipe, or a terminal that reports no width. */
+/** Width in columns if the output is a file or a pipe, or a terminal that reports no width. */
 const DEFAULT_COLUMNS = 80;
-/** Height of a terminal that reports no height. */
+/** Height in rows of a terminal that reports no height. */
 const DEFAULT_ROWS = 24;
 
 const UNREADABLE = 'check the URL, and run the doctor from the same release as the application';

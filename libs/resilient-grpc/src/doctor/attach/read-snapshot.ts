@@ -8,11 +8,11 @@ import type { ConnectFailureKind } from '../../policy/connect-failure/connect-fa
 import { systemClock } from '../../time/clock.js';
 import type { Finding } from '../check-result.js';
 
-/** Maximum time to connect, and maximum time without data on the connection. */
+/** Maximum time in milliseconds to connect, and maximum time in milliseconds without data on the connection. */
 const TIMEOUT_MS = 5_000;
-/** Maximum time of a request, from connecting to the end of the response. */
+/** Maximum duration of a request in milliseconds, from connecting to the end of the response. */
 const REQUEST_TIMEOUT_MS = 15_000;
-/** Maximum size of a snapshot. A snapshot of 1,000 clients, each with 100 methods, is smaller. */
+/** Maximum size of a snapshot in bytes. A snapshot of 1,000 clients, each with 100 methods, is smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
 /** A dashboard to attach to. */
@@ -87,7 +87,7 @@ export async function readSnapshot(
 const UNREACHABLE = 'check the host and the port, and that the application is running';
 const SLOW = 'check the URL, and whether the application or a proxy in front of it is overloaded';
 const EXTRA_CA = 'set NODE_EXTRA_CA_CERTS to the file of the certificate authority that issued the certificate';
-const CREDENTIALS = "pass what its guard requires, such as --header 'authorization: Bearer …'";
+const CREDENTIALS = "pass the header that the dashboard's guard requires, such as --header 'authorization: Bearer …'";
 const WRONG_PATH =
   'write the URL of the dashboard page, including the global prefix if the application has one, such as http://127.0.0.1:3000/grpc';
 

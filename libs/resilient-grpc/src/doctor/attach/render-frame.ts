@@ -20,7 +20,7 @@ export interface Frame {
 
 /** Maximum number of endpoints shown per client. */
 const MAX_ENDPOINTS = 8;
-/** Minimum width of an address: that of '10.100.100.100:50051'. */
+/** Minimum width of an address in characters: the length of '10.100.100.100:50051'. */
 const ADDRESS_WIDTH = 20;
 const INDENT = '  ';
 const TONES = { bad: 'red', warn: 'yellow', ok: 'green', off: 'dim' } as const;

@@ -61,7 +61,7 @@ function failure(error: GrpcCallError, service: string, timeoutMs: number): Verd
 
 function unknown(service: string): Verdict {
   if (service === '') {
-    const remedy = "set the status of '' on the server; it represents the whole server";
+    const remedy = "set the status of '' on the server; '' represents the whole server";
     return ['warning', 'the health service has no status for the whole server', remedy];
   }
   const remedy =

@@ -5,7 +5,7 @@ import type { PeerEnd } from '../idle-session.js';
 import type { IdleOutcome } from '../measure-idle.js';
 
 const { connectionIdleTimeoutMs: CLIENT_IDLE_TIMEOUT_MS } = DEFAULT_CLIENT_SETTINGS;
-/** Minimum of `connectionIdleTimeoutMs`. */
+/** Minimum of `connectionIdleTimeoutMs`, in milliseconds. */
 const MIN_IDLE_TIMEOUT_MS = 1_000;
 /** Share of a measured time that is used in recommendations, because timeouts vary. */
 const SAFE_SHARE = 0.8;

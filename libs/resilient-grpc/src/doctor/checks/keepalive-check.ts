@@ -9,7 +9,7 @@ import { authorityOf, openConnection, type ConnectParameters } from '../open-con
 import type { TargetAddress } from '../target-address.js';
 import { within } from '../time-budget.js';
 
-/** Maximum time to wait for the last ping to be acknowledged. */
+/** Maximum time in milliseconds to wait for the acknowledgment of the last ping. */
 const ACK_TIMEOUT_MS = 5_000;
 
 interface PingResult {
@@ -90,7 +90,8 @@ async function sendPings(session: ClientHttp2Session, authority: string, everyMs
 }
 
 /**
- * Opens a `Watch` call, which stays open if the server implements it. Servers apply different ping limits to connections without calls.
+ * Opens a `Watch` call, because servers apply different ping limits to connections without calls. The call stays open if the server
+ * implements `Watch`.
  */
 function watch(session: ClientHttp2Session, authority: string): ClientHttp2Stream {
   const stream = session.request({

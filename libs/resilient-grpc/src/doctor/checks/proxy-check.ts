@@ -12,8 +12,8 @@ export interface UsedProxy {
 }
 
 /**
- * Returns the HTTP proxy that grpc-js reads from the environment. Compares the target with the one that grpc-js derived, so
- * that grpc-js's `no_proxy` rules apply. Returns `undefined` if no proxy is used.
+ * Returns the HTTP proxy that grpc-js reads from the environment. Compares `target` with `canonicalTarget`, which grpc-js derived, so that
+ * grpc-js's `no_proxy` rules apply. Returns `undefined` if no proxy is used.
  */
 export function proxyOf(target: string, canonicalTarget: string, env: Env): UsedProxy | undefined {
   const variable = proxyVariable(env);

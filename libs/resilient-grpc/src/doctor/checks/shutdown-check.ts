@@ -13,10 +13,11 @@ export interface ShutdownTimes {
   readonly preStopMs: number;
 }
 
-/** Kubernetes' default for `terminationGracePeriodSeconds`. */
+/** Kubernetes' default for `terminationGracePeriodSeconds`, in milliseconds. */
 export const DEFAULT_GRACE_PERIOD_MS = 30_000;
 
-// The process can take half a second longer than its drain timeout, and the application's own shutdown hooks need time, too.
+// Minimum time in milliseconds between the end of the drain and SIGKILL. The process can take half a second longer than its drain timeout,
+// and the application's own shutdown hooks need time, too.
 const MIN_SPARE_MS = 2_000;
 
 /** Checks whether a shutdown ends before Kubernetes sends SIGKILL. */

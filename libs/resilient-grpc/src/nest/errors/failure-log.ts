@@ -29,8 +29,8 @@ const REASONS_LOGGED_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
 ]);
 
 /**
- * Logs with entries since they were last closed, and the adapter hosts of their applications, if known. Nest calls no shutdown hooks of
- * filters that were created with `new`.
+ * Failure logs that received entries after they were last closed, each with the adapter host of its application, if known.
+ * `closeFailureLogs` closes them, because Nest calls no shutdown hooks of filters that were created with `new`.
  */
 const openLogs = new Map<FailureLog, HttpAdapterHost | undefined>();
 

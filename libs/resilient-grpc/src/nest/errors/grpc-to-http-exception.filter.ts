@@ -47,7 +47,8 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     if (!isForCaller(error)) this.log.log(error, String(status), status === 500, this.adapters);
     const response: unknown = host.getArgByIndex(1);
     const node = nodeResponseOf(response);
-    // In Nest 11, Fastify's adapter reports headers as sent only after the whole response has been sent.
+    // Node's flag is checked, too, because in Nest 11, Fastify's adapter reports headers as sent only after the whole response has been
+    // sent.
     if (node.headersSent === true || httpAdapter.isHeadersSent(response)) {
       // The status was sent earlier. Destroying the connection shows that the body is incomplete; a clean end would look like a success.
       if (node.writableEnded !== true) node.destroy?.();

@@ -91,7 +91,8 @@ function statusBin(
       const encoded = encode(all);
       if (encoded === undefined || encoded.length <= MAX_DETAILS_BYTES) return encoded;
     } catch {
-      // The upstream sent a detail or a delay that cannot be encoded. An error that a filter throws would end the process.
+      // The upstream sent a detail or a delay that cannot be encoded. It is omitted, because an error that a filter throws would end the
+      // process.
     }
   }
   return undefined;
@@ -107,7 +108,7 @@ function truncateText(text: string): string {
   let kept = '';
   let bytes = 0;
   for (const character of text) {
-    // `encodeURI` throws on an unpaired surrogate, both here and when grpc-js writes the status.
+    // Replaces an unpaired surrogate, because `encodeURI` throws on it, both here and when grpc-js writes the status.
     const whole = character.replace(/\p{Surrogate}/u, '\ufffd');
     bytes += encodeURI(whole).length;
     if (bytes > MAX_MESSAGE_BYTES) return `${kept}...`;

@@ -75,7 +75,8 @@ export class GrpcHttpException extends HttpException {
     const { retryAfterMs, reason } = cause;
     const isKnown =
       RETRY_AFTER_STATUSES.has(body.statusCode) && retryAfterMs !== undefined && Number.isFinite(retryAfterMs);
-    // During an outage, 0 means that a connection attempt is running. The header '0' would request an immediate retry.
+    // During an outage, a delay of 0 means that a connection attempt is running. The delay is raised to 1 ms, which is rounded up to 1 s,
+    // because the header '0' would request an immediate retry.
     const minMs = reason === 'outage' ? 1 : 0;
     this.retryAfterSeconds = isKnown ? Math.ceil(Math.max(minMs, retryAfterMs) / 1_000) : undefined;
   }

@@ -39,7 +39,10 @@ export interface CircuitTransition {
   readonly total: number;
 }
 
-/** Attempts on one open connection count as lost together if they fail within this time of the first failure. */
+/**
+ * Time in milliseconds after the first lost attempt on a connection that stays open. Further attempts on this connection that are lost
+ * within this time count as the same loss.
+ */
 const LOSS_WINDOW_MS = 250;
 
 /** The last counted loss of attempts on one connection. */

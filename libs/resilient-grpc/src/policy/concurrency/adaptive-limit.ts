@@ -21,7 +21,7 @@ const MIN_SAMPLES = 20;
 /** Number of calls that determine the unloaded latency. */
 const BASELINE_SAMPLES = 50;
 /**
- * The limit decreases if the mean latency is above this multiple of the unloaded latency. At this multiple, a call waits 0.6 times its
+ * Maximum mean latency, as a multiple of the unloaded latency. Above it, the limit decreases. At this multiple, a call waits 0.6 times its
  * service time.
  */
 const LOADED_LATENCY = 1.6;
@@ -29,22 +29,25 @@ const LOADED_LATENCY = 1.6;
 const DECREASE = 0.9;
 /** Share by which the limit grows per measurement; it grows by at least 1. */
 const INCREASE = 0.05;
-/** The server is considered overloaded, at any latency, if more than this share of the calls time out or are refused. */
+/** Maximum share of calls that time out or are refused. Above it, the server is considered overloaded, at any latency. */
 const OVERLOADED_SHARE = 0.1;
 /** Number of measurements under load between two probes. */
 const MEASUREMENTS_PER_PROBE = 200;
 const PROBE_SHARE = 0.5;
 /** Weight of a probe that finds a lower latency. */
 const PROBE_WEIGHT = 0.3;
-/** A probe may raise the unloaded latency by this factor at most, because other clients may load the server during the probe. */
+/**
+ * Maximum factor by which a probe raises the unloaded latency. The factor is small, because other clients may load the server during the
+ * probe.
+ */
 const PROBE_RISE = 1.02;
 /** Weight of a measurement while the limit has no effect. */
 const IDLE_WEIGHT = 0.1;
 /** Weight of a measurement while the limit is at its floor and latency remains high. */
 const FLOOR_WEIGHT = 0.05;
 /**
- * If latency remains at or above this share of its former value after half of the load was removed, the load is assumed not to cause the
- * latency.
+ * Share of the latency from before the limit decreased. If latency remains at or above this share after half of the load was removed, the
+ * load is assumed not to cause the latency.
  */
 const UNAFFECTED_SHARE = 0.8;
 /** Maximum factor by which one observation at or above `UNAFFECTED_SHARE` raises the unloaded latency. */

@@ -8,7 +8,7 @@ export interface ConnectFailureFacts {
   readonly code: string | undefined;
   /** True if the connection uses TLS. */
   readonly isSecure: boolean;
-  /** Number of bytes that the peer sent. After a TLS handshake, only the bytes that followed it, decrypted. */
+  /** Number of bytes that the peer sent; after a TLS handshake, the number of decrypted bytes that followed the handshake. */
   readonly receivedBytes: number;
 }
 

@@ -3,10 +3,11 @@ export interface DeadlineProblem {
   readonly problem: string;
 }
 
-// Just below the maximum of `grpc-timeout`: eight digits of hours, about 11,400 years.
+// Exclusive upper bound of a timeout in milliseconds: just below the maximum of `grpc-timeout`, which is eight digits of hours, about
+// 11,400 years.
 const MAX_GRPC_TIMEOUT_MS = 99_999_998 * 3_600_000;
 
-// Year 1973. An earlier deadline is almost always a duration passed by mistake.
+// Earliest valid deadline in epoch milliseconds, in the year 1973. An earlier deadline is almost always a duration passed by mistake.
 const EARLIEST_EPOCH_MS = 1e11;
 
 const REMEDY = 'timeoutMs: 500, or a deadline that is a Date';

@@ -1,10 +1,10 @@
-/** Minimum silence to report. Shorter pauses are common. */
+/** Minimum silence to report, in milliseconds. Shorter pauses are common. */
 const MIN_SILENCE_MS = 250;
-/** Minimum silence that suggests a dead connection rather than a slow method. */
+/** Minimum silence in milliseconds that suggests a lost connection rather than a slow method. */
 const MIN_SUSPICIOUS_MS = 5_000;
 /**
- * Maximum time from the start of an attempt to the start of the observed silence, and maximum age of the latest check. It spans two checks
- * of the connection.
+ * Maximum time in milliseconds from the start of an attempt to the start of the observed silence, and maximum age of the latest check. This
+ * time spans two checks of the connection.
  */
 const MAX_CHECK_LAG_MS = 500;
 

@@ -11,10 +11,13 @@ export type EndpointOutcome = 'success' | 'failure' | 'none';
  * caller.
  */
 const GATEWAY_FAILURES: ReadonlySet<number | undefined> = new Set([502, 503, 504]);
-/** A timeout counts if the attempt took at least this multiple of the usual latency of the endpoints, and at least `MIN_TIMEOUT_MS`. */
+/**
+ * Minimum duration of an attempt whose timeout counts, as a multiple of the usual latency of the endpoints. The duration must also be at
+ * least `MIN_TIMEOUT_MS`.
+ */
 const MIN_TIMEOUT_FACTOR = 3;
 const MIN_TIMEOUT_MS = 100;
-/** Minimum timeout that counts while the usual latency is unknown. */
+/** Minimum duration in milliseconds of an attempt whose timeout counts while the usual latency is unknown. */
 const DEFAULT_MIN_TIMEOUT_MS = 1_000;
 
 /**
@@ -57,7 +60,8 @@ export function endpointOutcome(
       if (verdict.connectionLost) return lost(wire);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'server':
-      // The stream was reset without a response. A response without a content-type is classified by its status.
+      // The stream was reset without a response. A response without a content-type has an HTTP status, and its gRPC code determines the
+      // outcome below.
       if (verdict.reachedServer === 'maybe' && wire?.httpStatus === undefined) return 'failure';
       if (verdict.code === StatusCode.DEADLINE_EXCEEDED) return timedOut(elapsedMs, usualMs);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';

@@ -77,9 +77,12 @@ export type EjectionDecision =
     };
 
 const EJECTION_JITTER = 0.1;
-/** Minimum time without a response before an endpoint is ejected for silence. */
+/** Minimum time in milliseconds without a response before an endpoint is ejected for silence. */
 const MIN_SILENCE_MS = 1_000;
-/** The silence must also be at least this multiple of the longest recent latency of the other endpoints. */
+/**
+ * Minimum silence before an ejection, as a multiple of the longest recent latency of the other endpoints. Applies in addition to
+ * `MIN_SILENCE_MS`.
+ */
 const MIN_SILENCE_LATENCIES = 2;
 /** Minimum number of unary attempts that are waiting for a response. */
 const MIN_UNANSWERED = 5;

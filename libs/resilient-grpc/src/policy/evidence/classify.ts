@@ -64,7 +64,7 @@ function classifyLocalEnd(e: AttemptEvidence): Verdict {
 }
 
 function classifyNotPicked(e: AttemptEvidence): Verdict {
-  // The channel may become READY again between a failed pick and its status.
+  // The status message is checked, too, because the channel may become READY again between a failed pick and its status.
   if (e.code === StatusCode.UNAVAILABLE && (!e.channelReady || text.NOT_PICKED.test(e.details))) return unsent(e);
   if (e.code === StatusCode.INTERNAL && text.NOT_STARTED.test(e.details)) return unsent(e);
   if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
@@ -106,7 +106,7 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   }
   if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
   if (isLocalDeadline(e)) return verdict('deadline', 'maybe', StatusCode.DEADLINE_EXCEEDED, e.details);
-  // The message may be one of a request stream. The headers, and earlier messages, may have arrived.
+  // The message may belong to a request stream, so the server may have received the headers and earlier messages.
   if (text.REQUEST_TOO_LARGE.test(e.details)) return reportedVerdict('local', 'maybe', e);
   if (text.REQUEST_NOT_SERIALIZABLE.test(e.details)) return reportedVerdict('serialize', 'maybe', e);
   // Other resets (RST_STREAM 1, 5, 13 …).
@@ -180,7 +180,10 @@ function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
   return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
 }
 
-/** Like `reachedServerOf`, but also 'yes' for a gRPC status without headers: at the deadline, the status may come from the server. */
+/**
+ * Like `reachedServerOf`, but also returns 'yes' for a gRPC status without headers, which the server may send just before the client ends
+ * the attempt.
+ */
 function reachedByStatus(e: AttemptEvidence): Verdict['reachedServer'] {
   return isGrpcResponse(e) ? 'yes' : reachedServerOf(e);
 }
@@ -189,7 +192,8 @@ function unsent(e: AttemptEvidence): Verdict {
   return verdict('unsent', 'no', StatusCode.UNAVAILABLE, e.details);
 }
 
-// Never 'no', even if no connection was picked yet, because grpc-js still sends a call that is cancelled in the tick in which it started.
+// `reachedServer` is never 'no', even if no connection was picked yet, because grpc-js still sends a call that is cancelled in the tick in
+// which it started.
 function cancelled(e: AttemptEvidence, code: StatusCode): Verdict {
   return verdict('cancelled', hasResponseBegun(e) ? 'yes' : 'maybe', failureCode(e, code), e.details);
 }

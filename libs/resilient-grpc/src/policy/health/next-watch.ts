@@ -3,9 +3,14 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Random } from '../../time/random.js';
 
 const BACKOFF = Object.freeze({ initialBackoffMs: 1_000, maxBackoffMs: 30_000, backoffMultiplier: 1.6 });
-/** A Watch that received a response and lasted at least this long restarts without a backoff. */
+/**
+ * Minimum duration in milliseconds of a healthy Watch. A Watch that received a response and lasted this long restarts without a backoff.
+ */
 const MIN_HEALTHY_MS = 1_000;
-/** Maximum delay of a restart. The delay is random, so that the clients of a server do not all restart their Watches at once. */
+/**
+ * Maximum delay of a restart in milliseconds. The delay is random, so that the clients of a server do not all restart their Watches at
+ * once.
+ */
 const MAX_RESTART_DELAY_MS = 100;
 
 /** A Watch of grpc.health.v1 that ended. */

@@ -1,4 +1,4 @@
-/** Limits hedges to 5% of calls, plus five. */
+/** Default hedge budget: hedges for 5% of calls, plus five hedges. */
 const DEFAULT_HEDGE_BUDGET = {
   /** Tokens added per call: the maximum number of hedges per call in the long run. */
   perCall: 0.05,

@@ -7,8 +7,8 @@ export type HedgingPercentile = 'p90' | 'p95' | 'p99';
 export const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = { p90: 90, p95: 95, p99: 99 };
 
 /**
- * Time in which the weight of an attempt halves; after a minute, the weight is a sixteenth. Aging never reduces the total weight below the
- * number of attempts that a delay requires.
+ * Time in milliseconds in which the weight of an attempt halves; after a minute, the weight is a sixteenth. Aging never reduces the total
+ * weight below the number of attempts that a delay requires.
  */
 const HALF_LIFE_MS = 15_000;
 /** Number of attempts above the percentile that are required for a delay, so that the delay depends on more than one or two attempts. */

@@ -1,11 +1,14 @@
 import type { Random } from '../../time/random.js';
 
-/** Minimum duration in milliseconds after which a watch ends a series of failures, even if the watch then fails. */
+/** Minimum duration of a stable watch in milliseconds. A stable watch ends a series of failures, even if the watch then fails. */
 export const STABLE_MS = 10_000;
-/** Maximum delay after a watch that was stable. All watches end together if the API server restarts, so each client draws its own delay. */
+/**
+ * Maximum delay in milliseconds after a stable watch. All watches end together if the API server restarts, so each client draws its own
+ * delay.
+ */
 const SPREAD_MS = 1_000;
 const FIRST_BACKOFF_MS = 1_000;
-/** Maximum backoff; the same as in client-go's reflector. */
+/** Maximum backoff in milliseconds; the same as in client-go's reflector. */
 const MAX_BACKOFF_MS = 30_000;
 
 /**

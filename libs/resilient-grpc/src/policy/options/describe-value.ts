@@ -40,7 +40,7 @@ export function describeData(value: unknown): string {
 /** Describes `value` without the contents of strings and objects, which may be secrets. */
 export function describeSecret(value: unknown): string {
   if (typeof value === 'string') return `a string of length ${String(value.length)}`;
-  // Descriptions of other objects contain their keys.
+  // An object whose keys `describeValue` would list is described as 'an object'.
   const hasKeys = typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !Array.isArray(value);
   const isBuiltIn = value instanceof Map || value instanceof Set || value instanceof Date;
   return hasKeys && !isBuiltIn ? 'an object' : describeValue(value);

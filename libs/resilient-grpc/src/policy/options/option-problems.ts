@@ -96,7 +96,10 @@ function keysOf({ path }: v.BaseIssue<unknown>): unknown[] {
   return path?.map(({ key }) => key) ?? [];
 }
 
-/** Parses `value` without those of its values that are null and have an issue. Returns the keys, joined, of all issues that it finds. */
+/**
+ * Parses `value` again, with `undefined` in place of each null value that has an issue. Returns the keys of each issue that it finds,
+ * joined by commas.
+ */
 function requiredNulls(
   schema: v.GenericSchema,
   value: unknown,

@@ -14,7 +14,7 @@ export const DEFAULT_OUTAGE_POLICY = {
 /** Thresholds of one client. `graceMs`: maximum time that calls without `waitForReady` wait during an outage before they fail. */
 export type OutagePolicy = Readonly<Record<keyof typeof DEFAULT_OUTAGE_POLICY | 'graceMs', number>>;
 
-/** Period without a server: from the first failed connection attempt until a server is confirmed. Times are monotonic. */
+/** Period without a server: from the first failed connection attempt until a server is confirmed. Times are monotonic milliseconds. */
 export interface Outage {
   readonly startedAt: number;
   readonly graceEndsAt: number;
@@ -82,8 +82,8 @@ export function nextOutage(state: OutageState, event: OutageEvent, policy: Outag
       return since !== undefined && event.at - since >= policy.confirmMs ? endOutage(state, event.at) : state;
     }
     case 'connection-ended':
-      // A server that closes each connection right after it sends SETTINGS makes the channel READY briefly. Without this rule, every
-      // connection would reset the backoff, which would allow 150 connections per second.
+      // A server that closes each connection right after it sends SETTINGS makes the channel READY briefly. Such a connection counts as a
+      // failed attempt, so that an outage starts or continues.
       if (!event.answered && event.livedMs < policy.shortLivedMs) return afterFailedAttempt(state, event.at, policy);
       if (event.answered || event.livedMs >= policy.confirmMs) return endOutage(state, event.at);
       return state;

@@ -5,14 +5,18 @@
 const LATE_AFTER_MS = 10;
 /** Maximum busy time that is counted, in milliseconds, so that even a long busy period ends soon after the load ends. */
 const MAX_BUSY_MS = 10 * LATE_AFTER_MS;
-/** Idle time between two batches, in milliseconds, that ends a busy period, because the process was waiting for calls. */
+/**
+ * Maximum idle time between two batches of a busy period, in milliseconds. A longer idle time ends the busy period, because the process was
+ * waiting for calls.
+ */
 const MAX_IDLE_MS = 0.5;
 
 /**
- * Detects that handlers run back to back while calls wait for them. A batch is a call and all calls that arrive before the synchronous
- * work and the microtasks of its handler end. Time between batches is subtracted from the busy time. If handling a request takes less time
- * than reading it, a queue in front of the handlers has no benefit. Only idle time ends a busy period at once: on a machine with other
- * load, the time between two batches can be long even though the requests are already in the socket buffer.
+ * Detects that handlers run back to back while calls wait for them. A batch is a call and all calls that arrive before the synchronous work
+ * and the microtasks of its handler end. The time between batches, in which the process reads requests, is subtracted from the busy time:
+ * if handling a request takes less time than reading it, a queue in front of the handlers has no benefit. Only idle time ends a busy period
+ * at once: on a machine with other load, the time between two batches can be long even though the requests are already in the socket
+ * buffer.
  */
 export class BusyPeriod {
   private busyMs = 0;

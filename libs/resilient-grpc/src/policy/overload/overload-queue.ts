@@ -3,15 +3,15 @@ import type { ServiceTime } from './service-time.js';
 
 /** Maximum wait of a call with a deadline during an overload, in milliseconds. The queue refuses such a call if it would wait longer. */
 const MAX_OVERLOAD_WAIT_MS = 100;
-/** `settle` ends an overload only if no call was refused or expired within this time, in milliseconds. */
+/** Minimum time in milliseconds, without a refused or expired call, before `settle` ends an overload. */
 export const OVERLOAD_STAY_MS = 1_000;
 /** Period over which the speed is measured, in milliseconds. */
 const SPEED_PERIOD_MS = 100;
 /** Weight of the latest period in the moving average of the speed. */
 const SPEED_SMOOTHING = 0.3;
 /**
- * A call is too late only if even its shortest likely wait exceeds its remaining time by this factor. The factor covers errors in the
- * measured speed.
+ * Factor by which even the shortest likely wait of a call must exceed the remaining time of the call before the call is too late. It covers
+ * errors in the measured speed.
  */
 const CERTAINTY = 1.5;
 /** Maximum number of calls that are refused at once, so that the refusals do not delay the handlers. */
@@ -77,8 +77,8 @@ export class OverloadQueue<T extends WaitingCall<T>> {
   private plainBacklog = 0;
   private plainVariance = 0;
   /**
-   * Weight of the calls with a deadline for which `refuses` returned false during an overload, after the last `takeHopeless`, and which
-   * have not been added since.
+   * Weight of the calls with a deadline that may still be added: during an overload, `refuses` returned false for them after the last
+   * `takeHopeless`.
    */
   private announced = 0;
   /** Weight of the calls that were not served when their turn came, since the last time that no call was waiting or being served. */
@@ -273,7 +273,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     const leftMs = deadline - now;
     const excess = leastOf(this.plainBacklog, this.plainVariance) - leftMs * CERTAINTY * speed;
     if (excess <= 0) return false;
-    // From now on, calls would expire in a first-in, first-out queue.
+    // From now on, calls would expire in a first-in, first-out queue. Therefore, the two queues share the server equally.
     this.isShared = true;
     // Bounded, so that the end of the overload is detected soon.
     this.plainBacklog -= Math.max(0, excess - OVERLOAD_STAY_MS * speed);
@@ -291,7 +291,8 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     // True if, on a server that queues everything, calls that were refused here would still be ahead of this one.
     const isBehind = this.plainBacklog - this.limited.weight - this.unlimited.weight > 2 * call.weight;
     const neededMs = leastOf(call.weight, call.variance) / this.speed;
-    // A server that queues everything would serve the skipped calls before this one.
+    // The margin covers time that the server has not measured (`MAX_UNSEEN_MS`). It is at most the time for the skipped calls, because a
+    // server that queues everything would serve them before this one.
     const marginMs = Math.min(
       MAX_UNSEEN_MS,
       Math.max(0, leastOf(this.skipped, this.skippedVariance)) / this.limits.maxSpeed,

@@ -32,9 +32,9 @@ export interface PaceDecision {
   /** Calls per second. */
   readonly perSecond: number;
   /**
-   * 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to be reduced again.
-   * 'catching-up': responses are slow, but the server already answers more calls than it receives. 'stream-limit': the server's stream
-   * limit, not the pace, stopped the release.
+   * Reason for the pace. 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to be reduced
+   * again. 'catching-up': responses are slow, but the server already answers more calls than it receives. 'stream-limit': the server's
+   * stream limit, not the pace, stopped the release.
    */
   readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed' | 'catching-up' | 'stream-limit';
 }
@@ -48,7 +48,7 @@ export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision
       return { perSecond: atLeastFloor(perSecond), because: 'slowed' };
     if (isCatchingUp(step, policy)) return { perSecond: atLeastFloor(perSecond), because: 'catching-up' };
     const slowest = step.failed > 0 ? startPerSecond * policy.slowestShare : startPerSecond;
-    // Failures may have reduced the pace below `slowest`.
+    // `Math.min`, because failures may have reduced the pace below `slowest`, and a bad step must not raise the pace.
     const slower = Math.min(perSecond, Math.max(perSecond * policy.slowing, slowest));
     return { perSecond: atLeastFloor(slower), because: 'too-slow' };
   }

@@ -2,7 +2,7 @@ import { isSlow, nextPace } from './next-pace.js';
 import type { ReleaseDemand } from './release-demand.js';
 import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from './release-policy.js';
 
-/** Weight of one response in the moving average of latencies. */
+/** Weight of one response in the moving average of the delays beyond usual latencies. */
 const LATENCY_WEIGHT = 0.1;
 
 /** Input of a new release. */
@@ -36,7 +36,10 @@ export class ReleasePace {
   private meanDelayMs = 0;
   /** True if the responses of the last step with responses were slow. */
   isSlow = false;
-  /** Latency of the first response whose method has no usual latency. Determines which later ones are slow. */
+  /**
+   * Latency of the first response whose method has no usual latency. Later responses of such methods are slow if they exceed twice this
+   * latency by more than 20 ms.
+   */
   private firstLatencyMs: number | undefined;
   /** Calls that may be sent now; the fractional part accumulates toward the next one. */
   private credit = 1;

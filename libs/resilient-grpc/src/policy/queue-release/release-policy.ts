@@ -4,7 +4,10 @@ export const DEFAULT_RELEASE_POLICY = {
   startShare: 0.25,
   /** Minimum starting pace, in calls per second. */
   minStartPerSecond: 2,
-  /** Starting pace of a client without history, in calls per second. Such a client holds few calls, or its bound requires a higher pace. */
+  /**
+   * Starting pace of a client without history, in calls per second. A low value is sufficient, because such a client holds few calls, or
+   * its bound requires a higher pace anyway.
+   */
   defaultStartPerSecond: 10,
   /** Bound for sending every held call after READY, as a multiple of the outage grace period, or of the longest wait if that is longer. */
   boundGraces: 3,

@@ -41,8 +41,8 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
       // calls must not wait seconds for the next attempt if the server has recovered.
       return jitter(TIMEOUT_DELAY_MS, JITTER, random);
     case 'not-http2':
-      // A proxy closes such connections while its server is restarting. Seven or eight attempts fit into the default grace period; the
-      // backoff would allow three.
+      // A proxy accepts connections and closes them while its server is restarting. Seven or eight attempts fit into the default grace
+      // period; the backoff would allow three.
       return jitter(NOT_HTTP2_DELAY_MS, NOT_HTTP2_JITTER, random);
     case 'refused': {
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);

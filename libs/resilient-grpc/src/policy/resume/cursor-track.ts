@@ -73,7 +73,8 @@ export class CursorTrack<C> {
 
   /** Records a message and returns its position. If the message is newer, the next call starts after its cursor. */
   take(cursor: C): CursorPlace {
-    // The seed of a stream that starts from the beginning may not be comparable.
+    // Without a received cursor, `cursor` is compared with itself, because the seed of a stream that starts from the beginning may not be
+    // comparable.
     const order = this.order(cursor, this.hasCursor ? this.cursor : cursor);
     if (order === undefined) return 'not-comparable';
     if (!this.hasCursor || order > 0) {
@@ -101,7 +102,7 @@ export class CursorTrack<C> {
   }
 
   private order(a: C, b: C): number | undefined {
-    // Many compare functions return 0 for undefined and null.
+    // Checked before the comparison, because many compare functions return 0 for undefined and null.
     if (isNothing(a) || Number.isNaN(a)) return undefined;
     const order = this.compare(a, b);
     return typeof order === 'number' && !Number.isNaN(order) ? order : undefined;

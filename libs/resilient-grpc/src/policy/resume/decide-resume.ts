@@ -19,7 +19,7 @@ export const INITIAL_RESUME_STATE: ResumeState = { attempts: 0, serverFailures: 
 
 /** Ended call of a resumable stream. */
 export interface EndedCall {
-  /** `undefined` if the call ended cleanly, or if the client ended it at its maximum age. */
+  /** Failure of the call; `undefined` if the call ended cleanly, or if the client ended it at its maximum age. */
   readonly failure: StreamFailure | undefined;
   /** True if the client ended the call at its maximum age, which is jittered. @defaultValue false */
   readonly aged?: boolean;
@@ -98,17 +98,20 @@ export function decideResume(
   return resume(kind === 'lost' || kind === 'server' ? kind : 'requested', failed);
 }
 
-/** Returns the minimum wait that the server, up to 5 minutes, a circuit breaker, or the channel requires. */
+/**
+ * Returns the minimum wait, in milliseconds, that the server, the channel, or a circuit breaker requires. The wait is limited to 5 minutes,
+ * except for a circuit breaker.
+ */
 function minWaitMs(failure: StreamFailure | undefined): number {
   if (failure === undefined) return 0;
   const { reason, pushback, retryAfterMs = 0 } = failure;
-  // The delay of a circuit breaker comes from its own options.
+  // Not limited, because the delay of a circuit breaker comes from its own options.
   if (reason === 'circuit-open') return retryAfterMs;
   return Math.min(Math.max(pushback.kind === 'delay' ? pushback.ms : 0, retryAfterMs), MAX_REQUESTED_DELAY_MS);
 }
 
-// Protocol violations count, because a message that causes one causes it again when the stream resumes. UNAVAILABLE does not, because the
-// same call may succeed later, and a proxy returns it while its upstream is unreachable.
+// Protocol violations count, because the message that causes a violation causes it again when the stream resumes. UNAVAILABLE does not
+// count, because the same call may succeed later, and because a proxy returns UNAVAILABLE while its upstream is unreachable.
 function isServerFailure({ reason, code }: StreamFailure): boolean {
   return reason === 'protocol' || (reason === 'server' && code !== StatusCode.UNAVAILABLE);
 }

@@ -190,7 +190,7 @@ function decideFurtherAttempt(input: RetryInput, policy: RetryPolicy, because: R
   // The inbound caller is already retrying, and retries in several layers multiply.
   if (input.inRetryChain === true && verdict.reachedServer !== 'no') return stop('retry-chain');
   if (input.draining) return stop('draining');
-  // The stream limits the delay, and resumes with another call.
+  // A stream does not retry its call after a longer delay. It waits for the maximum delay, and resumes with another call.
   if (input.isPartOfStream === true && pushback.kind === 'delay' && pushback.ms > MAX_REQUESTED_DELAY_MS)
     return stop('pushback');
   const delayMs = pushback.kind === 'delay' ? pushback.ms : ownDelayMs(input, policy);

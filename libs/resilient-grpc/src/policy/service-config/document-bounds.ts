@@ -53,7 +53,7 @@ export function exceededBound(document: unknown): string | undefined {
     if (typeof value === 'string') characters += value.length;
     if (typeof value === 'object' && value !== null) {
       if (depth >= MAX_CONFIG_DEPTH) return `a depth of at most ${String(MAX_CONFIG_DEPTH)}`;
-      // Object.entries() takes more than a second for a Buffer of 1 MB.
+      // Checked before Object.entries(), which takes more than a second for a Buffer of 1 MB.
       const length = Array.isArray(value) ? value.length : ArrayBuffer.isView(value) ? value.byteLength : 0;
       if (values + unread.length + length > MAX_CONFIG_VALUES) return TOO_MANY_VALUES;
       for (const [key, inner] of Object.entries(value)) {

@@ -57,7 +57,7 @@ export function suggestDuration(value: unknown): string | undefined {
   return `"${seconds(amount * (SECONDS_PER[match?.[2]?.toLowerCase() ?? 's'] ?? 1))}"`;
 }
 
-// A product such as 9 × 0.001 has more decimals than a Duration permits.
+// Rounds to nine decimals, because a product such as 9 × 0.001 has more decimals than a Duration permits.
 function seconds(amount: number): string {
   return `${amount.toFixed(9).replace(/\.?0+$/, '')}s`;
 }

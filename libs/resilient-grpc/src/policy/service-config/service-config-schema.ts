@@ -151,7 +151,7 @@ const connectionScaling = jsonObject(
 /** Service config in proto3 JSON, by the rules of gRFC A2 and A6. */
 export const serviceConfigSchema = v.pipe(
   v.unknown(),
-  // The deprecated key is ignored if there is a loadBalancingConfig.
+  // The deprecated key `loadBalancingPolicy` is ignored if `loadBalancingConfig` is set.
   v.transform((value) =>
     typeof value === 'object' &&
     value !== null &&

@@ -40,7 +40,7 @@ export interface HealthCheckConfig {
 /** Settings of one or more methods, as written in the service config. Durations are strings in seconds, such as '0.5s'. */
 export interface MethodConfig {
   readonly name: readonly { readonly service?: string | undefined; readonly method?: string | undefined }[];
-  /** Deadline of the whole call, above 0; also of response streams. */
+  /** Deadline of the whole call, above 0. Also applies to response streams. */
   readonly timeout?: string | undefined;
   readonly waitForReady?: boolean | undefined;
   /** Maximum size of a request message in bytes, 0 or more. Not enforced for calls with grpc-js interceptors. */

@@ -30,7 +30,10 @@ export const DEFAULT_SUSPICION_POLICY = {
   /** Maximum number of replacements in `replacementWindowMs`. */
   maxReplacements: 3,
   replacementWindowMs: 600_000,
-  /** Closures within this time count as one replacement: they have one cause, and the replacements cost no more than a new channel. */
+  /**
+   * Time after a counted replacement during which further replacements are not counted: they have one cause, and together they cost no more
+   * than a new channel.
+   */
   oneReplacementMs: 10_000,
 };
 

@@ -15,13 +15,13 @@ export const DEFAULT_BUDGET_POLICY = {
   /**
    * Share of the available tokens that remains after each detection of a stall. A stall is detected when the deadline of a call passes, if
    * another deadline has passed and no call has succeeded since the start of the call's last attempt. A server that resumes after a stall
-   * rejects the accumulated calls, and all its clients would retry them at once. Sequential calls do not accumulate. Retries of calls lost
-   * with a connection may use all tokens, because the channel sends these retries at a limited rate.
+   * rejects the accumulated calls, and all its clients would retry them at once. Sequential calls do not accumulate, so their deadlines are
+   * not a stall. Retries of calls lost with a connection may use all tokens, because the channel sends these retries at a limited rate.
    */
   leftByStall: 0.25,
   /** Time after the last detection of a stall until the withheld tokens return. A server rejects the accumulated calls within this time. */
   stallMs: 5_000,
-  /** Attempts on one open connection count as lost together if they fail within this time after the first failure. */
+  /** Time after the first failure within which failed attempts on one open connection count as lost together. */
   togetherMs: 250,
 };
 

@@ -59,7 +59,7 @@ class Requests<T> {
   }
 
   handlerReturned(): void {
-    // Nest subscribes to the handler's result within this turn.
+    // Deferred, because Nest subscribes to the handler's result within this turn, and the result may subscribe to the requests.
     setImmediate(() => {
       this.early = undefined;
     });

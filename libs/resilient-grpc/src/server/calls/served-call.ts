@@ -96,7 +96,8 @@ export abstract class ServedCall {
   ) {
     const { clock, events } = host;
     const { everyCallWanted } = events;
-    // Most unary calls end before these values are needed.
+    // `startedAt` and `peerAtBegin` are not recorded for unobserved unary calls, because most of these calls end before the values are
+    // needed.
     const isObserved = everyCallWanted || host.captures || method.kind !== 'unary';
     const deadline = Number(wire.getDeadline());
     const isLimited = Number.isFinite(deadline);
@@ -164,7 +165,8 @@ export abstract class ServedCall {
   protected abstract readonly onResult: (result: unknown) => void;
   /**
    * Receives the error of the handler.
-   * @param filtered false if an exception filter threw the error. Nest returns the result of a filter as an Observable. @defaultValue true
+   * @param filtered false if the error was thrown, for example by an exception filter. An error that has passed Nest's filters arrives
+   *   through an Observable. @defaultValue true
    */
   protected abstract readonly onError: (error: unknown, filtered?: boolean) => void;
 

@@ -206,7 +206,7 @@ export class ServerCalls implements CallHost {
   }
 
   private notify(call: ServedCall): void {
-    // A stream whose handler has finished is only waiting for its client.
+    // If the handler has finished, the stream is only waiting for its client, so the drain lets it finish.
     if (call.over || call.isEnding) return;
     const completes = call.method.options.onDrain === 'complete';
     this.notified.set(call, completes ? 'completedByDrain' : 'endedByDrain');

@@ -126,7 +126,7 @@ export class UnaryCall extends ServedCall {
 
   private complete(): void {
     if (isGenerator(this.value) || isThenable(this.value)) {
-      // The handler ends with its generator or promise.
+      // The handler is not marked as ended here, because it ends with its generator or promise.
       this.respond(this.value);
       return;
     }
@@ -227,7 +227,7 @@ export class UnaryCall extends ServedCall {
     this.done = true;
     if (!this.over) this.send(this.failureStatus(error, filtered));
     if (ends) this.notifyDone();
-    // An Observable can fail after it has emitted a generator.
+    // If the Observable failed after it had emitted a generator, the generator must be closed.
     if (this.generator !== undefined) this.releaseHandlerQuietly();
   };
 }

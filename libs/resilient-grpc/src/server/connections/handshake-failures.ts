@@ -13,7 +13,7 @@ const PATTERNS: readonly (readonly [pattern: RegExp, reason: HandshakeFailureRea
   [/^ERR_SSL_.*ALERT_.*(UNKNOWN_CA|CERTIFICATE)/, 'server-certificate-rejected'],
   [/^ERR_SSL_(WRONG_VERSION_NUMBER|HTTP_REQUEST|HTTPS_PROXY_REQUEST|PACKET_LENGTH_TOO_LONG)$/, 'no-tls'],
   [/^ERR_SSL_NO_APPLICATION_PROTOCOL$/, 'no-http2'],
-  // A client that closes the connection during the handshake can cause an unexpected end of file.
+  // Excludes an unexpected end of file, which can come from a client that closes the connection during the handshake.
   [/^ERR_SSL_(?!UNEXPECTED_EOF)/, 'other'],
 ];
 
@@ -27,7 +27,7 @@ export const HANDSHAKE_FAILURES: Readonly<
   },
   'client-certificate-expired': {
     cause: 'the certificate of the client, or of its authority, has expired',
-    remedy: 'renew it, and make sure that the client reads the new one (tls: { reload: true })',
+    remedy: 'renew the certificate, and make sure that the client reads the new certificate (tls: { reload: true })',
   },
   'client-certificate-not-yet-valid': {
     cause: 'the certificate of the client, or of its authority, is not yet valid',
@@ -40,7 +40,7 @@ export const HANDSHAKE_FAILURES: Readonly<
   },
   'client-certificate-invalid': {
     cause: 'the certificate of the client is invalid',
-    remedy: 'check its purpose, its signature, and its revocation list',
+    remedy: 'check the purpose and the signature of the certificate, and the revocation list of its authority',
   },
   'server-certificate-rejected': {
     cause: "the client rejected the server's certificate",
@@ -49,7 +49,7 @@ export const HANDSHAKE_FAILURES: Readonly<
   },
   'no-tls': {
     cause: 'the client does not use TLS',
-    remedy: 'set tls: {} in the client, or configure the health check or proxy that sent the bytes for TLS',
+    remedy: 'set tls: {} in the client, or enable TLS in the health check or proxy that sent the bytes',
   },
   'no-http2': {
     cause: 'the client offers only protocols other than HTTP/2 (ALPN)',

@@ -116,7 +116,8 @@ export class ServerConnection {
       // No call is open, and the connection is closing.
       if (this.session.destroyed) return;
       this.reportEnd('age-grace');
-      // All calls over Unix sockets share this name.
+      // All calls over Unix sockets share the peer name UNKNOWN_PEER, so ending calls by this name would also end calls of other
+      // connections.
       if (peer !== UNKNOWN_PEER) this.dependencies.endCallsOf(peer);
       this.arm('grace', STATUS_FLUSH_MS, () => {
         this.destroy();

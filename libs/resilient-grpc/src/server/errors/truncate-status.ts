@@ -15,8 +15,8 @@ export interface ServerStatus<Code extends number = StatusCode> {
   /** Present if the error must be logged, because the caller does not receive its message. */
   readonly unexpected?: true;
   /**
-   * The part of the status that is not sent: 'message' for the end of the message and all trailers. Present if something is omitted. The
-   * error must then be logged.
+   * Omitted part of the status; absent if everything is sent. 'message': the end of the message, and all trailers. 'trailers': some or all
+   * trailers. If something is omitted, the error must be logged.
    */
   readonly omitted?: OmittedPart;
 }

@@ -125,7 +125,7 @@ export class ConcurrencyLimit {
     call.onHandlerEnd(() => {
       const now = this.clock.now();
       const ms = now - startedAt;
-      // The gate may have refused the call, or the call may have ended before its handler started.
+      // True only if the handler ran: the gate may have refused the call, or the call may have ended before its handler started.
       if (call.received > 0) {
         permitTime.note(ms);
         const evidence = evidenceOf(call.endCode);

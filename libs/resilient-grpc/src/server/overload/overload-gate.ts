@@ -22,7 +22,7 @@ export const SLICE_MS = 10;
  * memory.
  */
 const MAX_PATIENT = 5_000;
-/** A deadline that is further away than this, in milliseconds, is not a near deadline. */
+/** Maximum time from the arrival of a call to its deadline, in milliseconds, for which the deadline is near. */
 const NEAR_DEADLINE_MS = 30_000;
 
 /**

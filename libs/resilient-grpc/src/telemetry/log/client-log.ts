@@ -14,7 +14,10 @@ import { untestedVersionLine } from './untested-version-line.js';
 
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
-/** Maximum length of the remedy of a failed endpoint watch, which may be a command with a manifest. Its length depends on the API server. */
+/**
+ * Maximum length, in characters, of the remedy for a failed endpoint watch. The remedy may be a command with a manifest, and its length
+ * depends on the API server.
+ */
 const MAX_REMEDY_LENGTH = 2_000;
 
 /** The client being logged, with the state that its log lines need. */
@@ -109,7 +112,7 @@ export class ClientLog {
       case 'addresses-limited':
         this.warn(
           `resolver reported ${String(event.reported)} addresses; the client uses ${String(event.used)}; ` +
-            'put a load balancer in front of them, or resolve only a subset',
+            'put a load balancer in front of the servers, or resolve only a subset of the addresses',
           { event: event.type, reported: event.reported, used: event.used },
         );
         return;
@@ -358,7 +361,7 @@ export class ClientLog {
     );
   }
 
-  /** Logs at most one line a minute per method and call site, because a leak usually affects many streams from the same place. */
+  /** Logs at most one line a minute per method and call site, because a leak usually affects many streams from the same call site. */
   private streamLeak({ type, path, openMs, unreadMs, openedAt }: EventOf<'unread-stream'>): void {
     const place =
       openedAt === undefined ? 'set traceStreams: true to log where it was opened' : `opened at ${openedAt}`;

@@ -41,8 +41,8 @@ export class LibraryLogger extends Logger {
 }
 
 /**
- * True if Nest enables the `debug` level, or if it reports every level as disabled, as Nest 11 does without a list of log levels. This case
- * is detected with 'fatal', which every non-empty list enables.
+ * True if Nest enables the `debug` level, or if it reports every level as disabled, as Nest 11 does without a list of log levels. The
+ * second condition is detected with 'fatal', which every non-empty list of log levels enables.
  */
 export function isDebugEnabled(): boolean {
   return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');

@@ -14,7 +14,7 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';
 const { flapCount } = DEFAULT_OUTAGE_POLICY;
-/** Describes the waiters if no call is waiting. */
+/** Log text for a wait in which only `waitForReady()` is waiting, and no call. */
 export const ONLY_READY_WAITS = 'only waitForReady() is waiting';
 const NO_CALLS = { waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 
@@ -33,7 +33,7 @@ export interface OutageImpact {
   readonly isConnected: boolean;
   /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
-  /** True if the client's `waitForReady()` is waiting, which is not a call. */
+  /** True if the client's `waitForReady()`, which is not a call, is waiting. */
   readonly awaitsReady?: boolean | undefined;
   /** Total number of calls of the client that failed because no connection was available. */
   readonly failed: number;
@@ -128,7 +128,7 @@ export class OutageLog {
       this.flapCalls.failedCalls += failedCalls;
     }
     if (outage?.reported === true && outage.start.flapping) this.flapLoggedAt = this.clock.now();
-    // The second case covers, for example, calls that failed right before the outage ended.
+    // The second condition covers, for example, calls that failed right before the outage ended.
     const isNotable =
       outage?.reported === true ||
       (!isFlap && abandonedCalls + failedCalls > 0 && durationMs >= OUTAGE_WARNING_DELAY_MS);
@@ -163,7 +163,8 @@ export class OutageLog {
     if (outage === undefined || outage.isGraceOverLogged) return;
     const { waiting, awaitsReady = false, failed: failedSoFar, isConnected } = this.impact();
     const failed = failedSoFar - outage.failedBefore;
-    // A connected channel is about to send the waiting calls, and the outage is about to end.
+    // Until the grace period is over, the warning is postponed if the channel is connected, because the outage is then about to end, or if
+    // nothing waits and no call has failed.
     if (!outage.isGraceOver && (isConnected || (waiting === 0 && failed === 0 && !awaitsReady))) {
       this.scheduleCheck(OUTAGE_WARNING_DELAY_MS);
       return;

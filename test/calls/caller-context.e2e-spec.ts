@@ -1,6 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { ClientProxyFactory, Transport, type ClientGrpc } from '@nestjs/microservices';
+import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { resumable } from 'nestjs-resilient-grpc/operators';
 import { FaultProxy, waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { of, switchMap, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -184,17 +186,25 @@ describe('async context of a call', () => {
     for (const [caller, seen] of await ends) expect(seen).toEqual([['error', caller]]);
   });
 
-  it('completes each stream in the context of its caller if drain() is called in another context', async () => {
-    const { echo, server, client } = await scene();
-    await warmUp(echo);
-    server.script('ServerStream', { never: true });
-    const streams = CALLERS.map((caller) =>
-      request.run(caller, () => notificationsOf(echo.serverStream({}, { onDrain: 'complete' }))),
-    );
-    await waitFor(() => server.counts().open === CALLERS.length);
-    await request.run('drain', () => client.drain());
-    expect(await Promise.all(streams)).toEqual(CALLERS.map((caller) => [['complete', caller]]));
-  });
+  it.each([
+    ['drain()', 'complete', (client: ResilientGrpcClient) => client.drain()],
+    ['cancel()', 'error', (client: ResilientGrpcClient) => client.activeCalls().forEach((call) => call.cancel())],
+  ] as const)(
+    'ends each stream in the context of its caller if %s is called in another context',
+    async (_, what, end) => {
+      const { echo, server, client } = await scene();
+      await warmUp(echo);
+      server.script('ServerStream', { never: true });
+      const plain = () => echo.serverStream({}, { onDrain: 'complete' });
+      const resumed = () => resumable(() => echo.serverStream({}), { cursor: () => 0, seed: 0 });
+      const streams = [plain, resumed].flatMap((open) =>
+        CALLERS.map((caller) => request.run(caller, () => notificationsOf(open()))),
+      );
+      await waitFor(() => server.counts().open === streams.length);
+      await request.run('elsewhere', () => end(client));
+      expect(await Promise.all(streams)).toEqual([...CALLERS, ...CALLERS].map((caller) => [[what, caller]]));
+    },
+  );
 
   it('subscribes to a call inside switchMap() in the context of the caller', async () => {
     const { echo } = await scene();

@@ -119,6 +119,22 @@ describe('requests', () => {
       expect(client.activeCalls()).toEqual([]);
     },
   );
+
+  it.each(STREAMS)(
+    'ends a %s call if its request source cannot be inspected, and passes the error on',
+    async (method) => {
+      const { echo, client } = await scene();
+      const { proxy, revoke } = Proxy.revocable([{}], {});
+      revoke();
+      expect(await rejection(echo[method](proxy as never))).toBeInstanceOf(TypeError);
+      expect(client.activeCalls()).toEqual([]);
+    },
+  );
+
+  it('does not show the content of a string that is not a request source', async () => {
+    const { echo } = await scene();
+    expect(String(await rejection(echo.bidi('open sesame' as never)))).toContain('got a string of length 11;');
+  });
 });
 
 it.each([

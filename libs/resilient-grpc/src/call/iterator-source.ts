@@ -45,7 +45,8 @@ export class IteratorSource<M> {
     // A faulty iterator may return a value of another type.
     if (!isNonNullObject(result)) {
       const remedy = 'return { value, done } from next()';
-      this.fail(new TypeError(`source of messages: expected an iterator result, got ${String(result)}; ${remedy}`));
+      const type = (result as unknown) === null ? 'null' : typeof result;
+      this.fail(new TypeError(`source of messages: expected an iterator result, got ${type}; ${remedy}`));
     } else if (result.done === true) this.consumer.onMessagesEnd();
     else this.consumer.onMessage(result.value);
   };

@@ -17,7 +17,7 @@ import { HedgedAttempt, type HedgeListener } from '../attempts/hedged-attempt.js
 import { withPreparation } from '../attempts/prepared-attempt.js';
 import type { MethodContext } from '../call-context.js';
 import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
-import { isMessageSource } from '../requests/request-source.js';
+import { InvalidSource } from '../requests/request-source.js';
 import type { ClientDrainMode, GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type StreamMembership } from '../streams/scoped-stream.js';
 import { overridesBounds } from '../settings/method-options.js';
@@ -197,8 +197,8 @@ export class ClientCall
       this.requests = new RequestPump(this.input.request, this, this.context, isEncoded);
     } catch (error) {
       // A value that is not a source is a mistake in the call, so its error names the call. An error of the source itself is passed on.
-      if (isMessageSource(this.input.request)) this.sourceFailed(error);
-      else this.end(preparationFailure(error));
+      if (error instanceof InvalidSource) this.end(preparationFailure(error));
+      else this.sourceFailed(error);
     }
     if (this.isOpen()) return true;
     this.requests?.close();

@@ -1,5 +1,5 @@
 import { IteratorSource, isAsyncIterable, isIterable } from '../../call/iterator-source.js';
-import { describeValue } from '../../policy/options/describe-value.js';
+import { describeSecret } from '../../policy/options/describe-value.js';
 import { inCallerContext, currentCallerContext } from '../call/caller-context.js';
 import { ObservableRequests, type Subscribable } from './observable-requests.js';
 import type { RequestSource, MessageConsumer, UnlimitedConsumer } from './message-consumer.js';
@@ -36,15 +36,17 @@ function openSource(input: unknown, consumer: MessageConsumer | UnlimitedConsume
   if (isAsyncIterable(input)) return new IteratorSource(input[Symbol.asyncIterator](), consumer);
   if (isSubscribable(input)) return new ObservableRequests(input, consumer);
   if (isIterable(input)) return new IteratorSource(input[Symbol.iterator](), consumer);
-  const remedy = 'wrap a single message in an array';
-  throw new TypeError(
-    `expected request messages as an Observable, an AsyncIterable, or an Iterable, got ${describeValue(input)}; ${remedy}`,
-  );
+  throw new InvalidSource(input);
 }
 
-/** True if `input` is a source of messages, which `messageSource()` can open. */
-export function isMessageSource(input: unknown): boolean {
-  return isAsyncIterable(input) || isSubscribable(input) || isIterable(input);
+/** Error for a value that is not a source of request messages. */
+export class InvalidSource extends TypeError {
+  constructor(input: unknown) {
+    const got = describeSecret(input);
+    super(
+      `expected request messages as an Observable, an AsyncIterable, or an Iterable, got ${got}; wrap a single message in an array`,
+    );
+  }
 }
 
 function isSubscribable(value: unknown): value is Subscribable {

@@ -204,15 +204,17 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   if (missing === undefined)
     return `expected existing imports, got "${text}"; add the folders that contain the imports to loader.includeDirs`;
   const got = `"${missing}"`;
-  const meant = closestFile(missing, folders) ?? copiedFile(resolve(missing));
+  const meant = closestFile(missing, folders);
   if (missing.startsWith('file:'))
     return `expected a path, got the URL ${got}; write fileURLToPath('${missing}') with fileURLToPath from node:url`;
   const resolved = isAbsolute(missing) ? '' : ` (resolved to ${resolve(missing)})`;
   if (meant !== undefined) return `expected an existing file, got ${got}${resolved}; did you mean '${meant}'?`;
+  const copy = copiedFile(resolve(missing));
+  const copied = copy === undefined ? '' : ` a copy of it is at '${copy}', so correct the path;`;
   const absolute = isAbsolute(missing)
     ? ''
     : ` write an absolute path such as join(__dirname, '${missing}') (in ES modules, import.meta.dirname);`;
-  return `expected an existing file, got ${got}${resolved};${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file of a library, also "includeLibraryAssets", or write a path from process.cwd())`;
+  return `expected an existing file, got ${got}${resolved};${copied}${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file of a library, also "includeLibraryAssets", or write a path from process.cwd())`;
 }
 
 /**
@@ -227,22 +229,26 @@ function closestFile(missing: string, folders: readonly string[]): string | unde
 }
 
 /**
- * Returns a file with the same name as `missing` below the nearest existing folder of its path. In a monorepo, `nest build` copies files to
- * `dist/apps/orders/apps/orders/src`, not next to the bundle. Searches only folders below the working directory, and at most
- * `MAX_SEARCHED_FOLDERS`.
+ * Returns a file below the nearest existing folder of `missing` whose path ends with the part of `missing` that does not exist. In a
+ * monorepo, `nest build` can copy `hero/hero.proto` to `apps/gateway/src/hero/hero.proto` below the folder of the bundle. Searches only
+ * folders below the working directory, and at most `MAX_SEARCHED_FOLDERS`.
  */
 function copiedFile(missing: string): string | undefined {
-  const { dir, base } = parse(missing);
-  let root = dir;
-  while (!existsSync(root)) root = dirname(root);
-  if (!root.startsWith(process.cwd() + sep)) return undefined;
+  let root = dirname(missing);
+  while (!existsSync(root)) {
+    if (root === dirname(root)) return undefined;
+    root = dirname(root);
+  }
+  if (!root.startsWith(process.cwd() + sep) || root.split(sep).includes('node_modules')) return undefined;
+  const end = missing.slice(root.length);
   const searched = [root];
   // The list grows during the loop.
   for (const folder of searched) {
     for (const entry of entriesOf(folder)) {
-      if (entry.name === base) return join(folder, base);
+      const path = join(folder, entry.name);
+      if (entry.isFile() && path.endsWith(end)) return path;
       const isSearched = entry.isDirectory() && entry.name !== 'node_modules' && searched.length < MAX_SEARCHED_FOLDERS;
-      if (isSearched) searched.push(join(folder, entry.name));
+      if (isSearched) searched.push(path);
     }
   }
   return undefined;

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { MethodKind } from '../../call/method.js';
 import type { StreamHost, StreamOutcome, StreamScope } from '../../call/stream-scope.js';
 import type { Endable } from '../call/call-bindings.js';
@@ -57,6 +58,9 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private deliveredBefore = 0;
   private deadlineTimer: DeadlineTimer | undefined;
   private unbind: (() => void) | undefined;
+
+  /** Async context of the first call. A drain or an abort signal may end the stream in another context. */
+  private readonly asyncContext = new AsyncResource('ResilientGrpcStream');
 
   private constructor(
     private readonly scope: StreamScope,
@@ -164,7 +168,10 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.stopWatching();
     if (this.interruption !== undefined) this.interruption = isCancelled(failure) ? undefined : failure;
     const reached = this.scope.delivered > 0 ? 'yes' : 'maybe';
-    this.scope.fail(callError(this.context, failure, undefined, reached));
+    const error = callError(this.context, failure, undefined, reached);
+    this.asyncContext.runInAsyncScope(() => {
+      this.scope.fail(error);
+    });
   }
 
   terminate(reason: 'draining' | 'closed', details: string): void {
@@ -193,7 +200,9 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   complete(): void {
     this.stopWatching();
-    outermost(this.scope, this.scope).complete();
+    this.asyncContext.runInAsyncScope(() => {
+      outermost(this.scope, this.scope).complete();
+    });
   }
 
   describe(): ActiveCall {

@@ -471,7 +471,7 @@ describe('events', () => {
     [
       { type: 'addresses-limited', reported: 4_000, used: 1_000 },
       'warn',
-      /^resolver reported 4000 addresses; the client uses 1000; put a load balancer in front of them/,
+      /^resolver reported 4000 addresses; the client uses 1000; put a load balancer in front of the servers/,
       { reported: 4_000, used: 1_000 },
     ],
     [

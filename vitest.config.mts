@@ -108,7 +108,10 @@ export const TEST_CODE = {
 /** Settings of files that share processes. Each process loads each module once. */
 export const SHARED = { isolate: false, fileParallelism: true };
 
-/** Projects of the same group run concurrently. Most tests wait, so there may be more processes than cores. */
+/**
+ * Settings of the first group of projects. Projects of the same group run concurrently. Most tests wait, so there may be more processes
+ * than cores.
+ */
 const FIRST = { maxWorkers: 3, sequence: { groupOrder: 1 } };
 const SECOND = { maxWorkers: 6, sequence: { groupOrder: 2 } };
 

@@ -1,6 +1,6 @@
-// node tools/packed-dist.mjs: npm runs it before packing. Replaces the modules in dist/ by two bundles without comments: dist/esm, which the
-// entries export, and dist/cjs, the same as CommonJS. Keeps the declarations that the entries import, and copies them for the CommonJS
-// build. The next `tsc -b` restores dist/.
+// node tools/packed-dist.mjs: npm runs it before packing. Replaces the modules in dist/ with two bundles without comments: dist/esm, which
+// contains the entries and the commands as ES modules, and dist/cjs, which contains the entries as CommonJS. Keeps the declarations that
+// the entries import, and copies them for the CommonJS build. The next `tsc -b` restores dist/.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
@@ -76,7 +76,7 @@ async function bundle(input, output) {
 const bundledEntries = Object.fromEntries(
   entries.map((entry) => [basename(entry.require.default, '.js'), relative(DIST, join(LIBRARY, entry.import.default))]),
 );
-// `import()` would fail in Jest.
+// Replaces `import()` with `require()`, because `import()` would fail in Jest.
 await bundle(bundledEntries, { dir: CJS, format: 'cjs', dynamicImportInCjs: false });
 const modules = { ...bundledEntries, ...Object.fromEntries(COMMANDS.map((path) => [basename(path, '.js'), path])) };
 await bundle(modules, { dir: ESM, format: 'esm' });

@@ -26,10 +26,12 @@ const READ_BY_HAND = new Map([
   ['streamsearch', 'MIT'],
 ]);
 
-/** Packages that may have an install script. That of protobufjs, a dependency of @grpc/proto-loader, only compares versions and warns. */
+/**
+ * Packages that may have an install script. The script of protobufjs, a dependency of @grpc/proto-loader, only compares versions and warns.
+ */
 const SCRIPTS = new Set(['protobufjs']);
 
-/** An SBOM with fewer packages is incomplete. */
+/** Minimum number of packages in a complete SBOM. */
 const MIN_PACKAGES = 50;
 
 const json = (/** @type {string} */ path) => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
@@ -38,8 +40,8 @@ const json = (/** @type {string} */ path) => JSON.parse(readFileSync(join(ROOT, 
 const lock = json('package-lock.json');
 
 /**
- * Returns the packages of an application with the dependencies of the demo and the library. The application has no workspaces, because npm
- * omits from its SBOM the packages that workspaces share.
+ * Returns the packages of an application with the dependencies of the demo and the library. The application has no workspaces, because
+ * npm's SBOM omits the packages that workspaces share.
  *
  * @returns {readonly { name: string; licenses?: readonly { license?: { id?: string; name?: string }; expression?: string }[] }[]}
  */

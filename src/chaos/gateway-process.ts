@@ -45,8 +45,8 @@ export class GatewayProcess {
   }
 
   /**
-   * Sends SIGTERM. If the process is still running, sends a second SIGTERM after 100 ms, and SIGKILL after `limitMs`. Resolves when the
-   * process exits.
+   * Sends SIGTERM. Sends a second SIGTERM after 100 ms, and SIGKILL after `limitMs`, if the process is still running at that time. Resolves
+   * when the process exits.
    */
   async terminate(limitMs: number): Promise<GatewayEnd> {
     const exit = waitForExit(this.child).then(epochMs);

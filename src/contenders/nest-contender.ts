@@ -5,7 +5,10 @@ import { type CreateOrderRequest, type GetOrderRequest, type Order, ORDERS_SERVI
 import { callMetadata, type Contender, type ContenderName } from './contender.js';
 import { isLostConnection } from './lost-connection.js';
 
-/** Nest passes the options of unary calls to grpc-js. The interface generated from the proto does not declare them. */
+/**
+ * The unary methods with the call options that Nest passes to grpc-js. The interface generated from the proto does not declare these
+ * options.
+ */
 interface UnaryOrders {
   get(request: GetOrderRequest, metadata: Metadata, options: CallOptions): Observable<Order>;
   create(request: CreateOrderRequest, metadata: Metadata, options: CallOptions): Observable<Order>;

@@ -18,8 +18,8 @@ const CALL_TIMEOUT_MS = 2_000 * PATIENCE;
 /** Timeout of each attempt of our client. grpc-js has no option for it. */
 const ATTEMPT_TIMEOUT_MS = 600 * PATIENCE;
 /**
- * Permits 100 simultaneous retries, for the calls that are waiting for a replica when it freezes. Our default permits far fewer, because it
- * cannot distinguish an unhealthy replica from an unhealthy service. grpc-js has no limit by default.
+ * Retry throttling that permits 100 simultaneous retries, for the calls that are waiting for a replica when it freezes. Our default permits
+ * far fewer, because it cannot distinguish an unhealthy replica from an unhealthy service. grpc-js has no limit by default.
  */
 const RETRY_THROTTLING = { maxTokens: 200, tokenRatio: 0.1 };
 
@@ -88,7 +88,7 @@ class EjectingContender extends ResilientContender {
 
   constructor(...[orders, client]: ConstructorParameters<typeof ResilientContender>) {
     super(orders, client);
-    // Completes when the client closes.
+    // Needs no unsubscription, because `events$` completes when the client closes.
     client.events$.subscribe((event) => {
       if (event.type === 'endpoint' && event.change === 'ejected') this.ejectionCount += 1;
     });

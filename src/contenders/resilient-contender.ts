@@ -23,7 +23,7 @@ export class ResilientContender implements Contender {
     @InjectGrpcService(RESILIENT_CLIENT, ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>,
     @InjectGrpcClient(RESILIENT_CLIENT) private readonly client: ResilientGrpcClient,
   ) {
-    // Completes when the client closes.
+    // Needs no unsubscription, because `connectivity$` completes when the client closes.
     client.connectivity$.pipe(pairwise()).subscribe(([before, now]) => {
       if (before.state === 'READY' && now.state !== 'READY') this.connectionLossCount += 1;
     });

@@ -53,7 +53,7 @@ const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 const KILL_AFTER_MS = 5_000;
 const DOWN_MS = 3_000;
 const LIVE_INTERVAL_MS = 250;
-/** Load continues for this long after the last page is closed, so that reloading a page does not stop it. */
+/** Time in milliseconds for which the load continues after the last page is closed, so that reloading a page does not stop the load. */
 const LINGER_MS = 5_000;
 const SHOWN_LOG_LINES = 12;
 /** Maximum time for open calls to finish at shutdown. */

@@ -14,9 +14,15 @@ const FACTOR = 3;
 /** Number of callers that measure the capacity. Each calls again as soon as it has a response. */
 const CALLERS = 16;
 const CAPACITY_MS = 1_500;
-/** Latencies of calls sent within this time after the start of the load do not count, because the first calls reach an idle server. */
+/**
+ * Time in milliseconds after the start of the load. Latencies of calls sent within this time do not count, because the first calls reach an
+ * idle server.
+ */
 const SETTLED_MS = 1_000;
-/** The server has recovered at the first of this many consecutive successful responses, each with a latency of at most `GOOD_MS`. */
+/**
+ * Number of consecutive successful responses, each with a latency of at most `GOOD_MS`, that prove recovery. The server has recovered at
+ * the first of them.
+ */
 const GOOD_CALLS = 5;
 const GOOD_MS = 200 * PATIENCE;
 const GOOD_INTERVAL_MS = 50;

@@ -55,7 +55,7 @@ export class StreamComparison {
     upstream: Pick<ComparedUpstream, 'logPath'>,
     private readonly terms: StreamComparisonOptions,
   ) {
-    // Each stream adds a listener.
+    // Allows any number of listeners, because each stream adds one.
     setMaxListeners(0, this.ending.signal);
     this.log = LogFollower.fromStart(upstream.logPath);
     // Skips orders from before the comparison.

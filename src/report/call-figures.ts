@@ -124,7 +124,7 @@ export function callReport(result: CallResult): CallReport {
   };
 }
 
-// Refusals take less than a millisecond.
+// Rounds to tenths of a millisecond, because refusals take less than a millisecond.
 function tenths(value: number): number {
   return Math.round(value * 10) / 10;
 }

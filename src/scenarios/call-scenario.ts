@@ -13,7 +13,7 @@ import { inArena } from './arena.js';
 import { outcomeOf, type Outcome, type Scenario, type ScenarioRun } from './scenario.js';
 
 const DEFAULT_SECONDS = 10;
-/** Calls that are still open this long after the end of the load count as failed. */
+/** Maximum time in milliseconds for open calls to finish after the end of the load. Calls that are open longer count as failed. */
 const SETTLE_MS = 10_000 * PATIENCE;
 
 /** The objects that a call scenario acts on. */

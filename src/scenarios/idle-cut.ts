@@ -9,7 +9,7 @@ const IDLE_MS = 300;
 const IDLE_PERIOD_MS = 1_000;
 /** Maximum wait for the calls before an idle period. */
 const SETTLE_MS = 10_000 * PATIENCE;
-/** Calls before each idle period. */
+/** Number of reads before each idle period. */
 const READS = 4;
 const WRITES = 1;
 

@@ -16,7 +16,7 @@ const ROUNDS = 2;
 const FEEDS = 50;
 /** Writes per second of each contender. Each write is an event for all feeds of all contenders. All other calls are reads. */
 const WRITES_PER_SECOND = 4;
-/** Long enough that calls are always in flight. */
+/** Durations of reads and writes, long enough that calls are always in flight. */
 const WORK = { readMs: 50, writeMs: 200 };
 /** Minimum time for clients to reconnect before the other server is restarted. */
 const PAUSE_MS = 1_500;

@@ -14,7 +14,10 @@ const ORDERS_PER_SECOND = 200;
 const READ_MS = 1_500 * PATIENCE;
 const NEVER_MS = 3_600_000;
 const READING_MS = 1_000;
-/** Time until the last order of the short export, which is within the drain timeout. */
+/**
+ * Time in milliseconds until the last order of the short export is appended. It is shorter than the drain timeout, so that the export can
+ * complete.
+ */
 const SHORT_EXPORT_MS = 2_000;
 const LONG_EXPORT_MS = 60_000;
 const POLL_MS = 5;

@@ -9,7 +9,8 @@ export const GATEWAY_ORDERS = Symbol('orders of the gateway');
 export interface GatewayOrders {
   get(id: string): Observable<Order>;
   /**
-   * Emits the order with this id when it exists. Checks about every 30 s. With {@link ORDER_POLL_CONFIG}, fails after the fourth check.
+   * Emits the order with this id when it exists. Checks about every 30 s. Fails after the fourth check if the client uses {@link
+   * ORDER_POLL_CONFIG}.
    */
   getWhenThere(id: string): Observable<Order>;
   /** Emits the orders after the cursor `from`, then new ones. */

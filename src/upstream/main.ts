@@ -55,7 +55,8 @@ async function listen(): Promise<void> {
     UpstreamModule.serve(setup),
     { ...(setup.server === 'resilient' ? RESILIENT_STRATEGY : nestOptions()), logger },
   );
-  // Ctrl-C sends SIGINT to every process of the terminal, but a draining gateway needs its upstream.
+  // A child process shuts down only on SIGTERM. Ctrl-C sends SIGINT to every process of the terminal, but a draining gateway still needs
+  // its upstream.
   app.enableShutdownHooks(process.send ? ['SIGTERM'] : []);
   await app.listen();
   notify({ type: 'listening', atMs: epochMs() });

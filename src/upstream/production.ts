@@ -4,7 +4,7 @@ import { callsDue } from '../load/due-calls.js';
 import { OrderLog } from './order-log.js';
 
 const TICK_MS = 10;
-/** Large enough that the buffers between server and client fill up while a reader pauses. */
+/** Item of each order, large enough that the buffers between server and client fill up while a reader pauses. */
 const ITEM = 'a chest of tea, '.repeat(25);
 
 /** Appends orders to the log at a steady rate, as events for feeds. */

@@ -39,7 +39,7 @@ const optionsSchema = object(
 class TelemetryImport {
   private first: string | undefined;
 
-  /** @throws GrpcConfigurationError if the module is imported in another form, too */
+  /** @throws GrpcConfigurationError if another import of the module is already registered */
   register(form: string): void {
     if (this.first !== undefined) {
       const message = `imported twice, as ${this.first} and as ${form}; keep one import, in the root module`;

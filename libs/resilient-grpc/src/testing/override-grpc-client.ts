@@ -10,7 +10,10 @@ import { describeValue } from '../policy/options/describe-value.js';
 type Settings = Partial<GrpcClientSettings>;
 type Overrides = Map<string | symbol, readonly Settings[]>;
 
-/** Time that the drain of the application gives to open calls. The hooks of test runners have timeouts of 5 s or 10 s. */
+/**
+ * Maximum time in milliseconds that the drain of the application gives to open calls. It is shorter than the hook timeouts of test runners,
+ * which are 5 s or 10 s.
+ */
 const MAX_DRAIN_MS = 1_000;
 
 const overridesByBuilder = new WeakMap<TestingModuleBuilder, Overrides>();

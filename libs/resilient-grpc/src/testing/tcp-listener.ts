@@ -41,8 +41,8 @@ export class TcpListener {
   }
 
   /**
-   * Starts listening. After a stop, uses the same port again. Does nothing if the listener is already listening. Rejects if it is
-   * stopped meanwhile.
+   * Starts listening. Uses the same port again after a stop. Does nothing if the listener is already listening. Rejects if it is stopped
+   * meanwhile.
    */
   async listen(): Promise<void> {
     if (this.server !== undefined) return;

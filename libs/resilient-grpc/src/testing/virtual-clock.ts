@@ -32,7 +32,7 @@ export class VirtualClock {
    * @throws RangeError if `ms` is NaN
    */
   setTimer(task: () => void, ms: number): { clear(): void } {
-    // NaN is rejected because Node would run such a timer after 1 ms, and a test should detect that.
+    // Rejects NaN, so that a test detects the invalid delay. Node would run such a timer after 1 ms.
     if (Number.isNaN(ms)) throw new RangeError('VirtualClock: expected a delay in milliseconds, got NaN');
     const timer: VirtualTimer = { dueAt: this.nowMs + Math.max(ms, 0), task };
     const later = this.timers.findIndex((other) => other.dueAt > timer.dueAt);

@@ -9,7 +9,7 @@ import { Wait } from '../time/wait.js';
 export interface WaitForOptions {
   /**
    * Maximum waiting time in milliseconds, 0 or more; `Infinity` waits without a limit. The default is below the test timeout of Jest and
-   * Vitest (5,000), so that the error appears. @defaultValue 4,000
+   * Vitest (5,000), so that `waitFor` throws its error before the test times out. @defaultValue 4,000
    */
   readonly timeoutMs?: number | undefined;
   /**
@@ -24,9 +24,15 @@ export interface WaitForOptions {
 /** `T` without its falsy values. */
 export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
 
-/** If a pause overruns by more than this, the process is assumed to have been stopped. The excess does not count as waiting time. */
+/**
+ * Maximum overrun of a pause, in milliseconds, that counts as waiting time. A longer overrun means that the process was stopped or blocked;
+ * its excess extends the timeout.
+ */
 const MAX_LAG_MS = 100;
-/** Stopped time extends the timeout by at most `timeoutMs` or this value, whichever is larger. */
+/**
+ * Lower bound, in milliseconds, of the maximum extension of the timeout by stopped time. The maximum is `timeoutMs` if `timeoutMs` is
+ * larger.
+ */
 const MIN_EXTENSION_MS = 10_000;
 
 const optionsSchema = object(

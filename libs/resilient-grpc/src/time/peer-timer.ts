@@ -8,8 +8,8 @@ const MIN_PART_MS = 50;
 /** Maximum duration of a part. After a pause, the whole part is measured again. A pause that ends before the part ends is not detected. */
 const MAX_PART_MS = 5_000;
 /**
- * Node's timers may fire early by up to this much. A part of at most twice this duration counts as complete when its timer fires,
- * regardless of the clock.
+ * Maximum time in milliseconds by which Node's timers fire early. A part of at most twice this duration counts as complete when its timer
+ * fires, regardless of the clock.
  */
 const MAX_EARLY_MS = 1;
 

@@ -2,7 +2,7 @@
 const BUCKETS_PER_OCTAVE = 16;
 /** Lower bound of the first bucket in milliseconds. The bucket also counts lower values. */
 const MIN_MS = 2 ** -4;
-/** Octaves up to about 70 minutes. Higher values count as 70 minutes. */
+/** Number of octaves. The last octave ends at about 70 minutes, and higher values count as 70 minutes. */
 const OCTAVES = 26;
 const BUCKETS = OCTAVES * BUCKETS_PER_OCTAVE;
 /** Upper bound of `unit`. When `unit` reaches it, all weights are divided by `unit`, long before they could overflow. */

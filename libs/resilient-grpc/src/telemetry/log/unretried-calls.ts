@@ -57,7 +57,7 @@ export class UnretriedCalls {
   failed(event: AttemptEndEvent): void {
     const kind = kindOf(event);
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
-    // All kinds share one line.
+    // The key is the same for all kinds, so that they share one limit and one summary line.
     this.limiter.log('', event);
   }
 
@@ -78,7 +78,8 @@ export class UnretriedCalls {
       return;
     }
     const kind = kindOf(latest);
-    // A line about another method or reason shows its call for the first time, so this call is not one of the repeats.
+    // If the method or reason differs from that of the last line, this line is the first to describe the call, so the call is not one of
+    // the repeats.
     const repeats = kind === this.lastKind ? count : Math.max(0, count - 1);
     this.lastKind = kind;
     const age = ageMs < 1_000 ? '' : ` (${duration(ageMs)} ago)`;

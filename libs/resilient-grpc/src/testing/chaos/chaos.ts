@@ -13,7 +13,7 @@ import type { ChaosPlan, ChaosPlanOptions, ChaosStep } from './plan-chaos.js';
 import type { VirtualClock } from '../virtual-clock.js';
 import { errorMessage } from '../../errors/error-message.js';
 
-// Longer than the startup timeout of ChildServer, whose own error is more specific.
+// Longer than the startup timeout of ChildServer, so that ChildServer's own error, which is more specific, is reported first.
 const DEFAULT_GRACE_MS = 20_000;
 
 /** Options common to all chaos runs. */
@@ -148,7 +148,7 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   return ended.value;
 }
 
-/** Rejects with the reason of `signal` when `signal` is aborted. An abort of `over` ends the wait. */
+/** Rejects with the reason of `signal` when `signal` is aborted, or with an AbortError when `over` is aborted first. */
 async function abortOf(signal: AbortSignal, over: AbortSignal): Promise<never> {
   await once(signal, 'abort', { signal: over });
   throw signal.reason as Error;
@@ -159,7 +159,7 @@ interface Injection {
   readonly steps: readonly { readonly step: ChaosStep; readonly fault: ChaosFault }[];
   readonly durationMs: number;
   readonly clock: Clock;
-  /** Ends the injection when aborted, after a running `begin`. */
+  /** Ends the injection when aborted, but only after a running `begin` has settled. */
   readonly ended: AbortSignal;
   /** Ends the wait for a running `begin` when aborted; the fault is then healed, and the injection ends. */
   readonly aborted: AbortSignal | undefined;

@@ -78,7 +78,8 @@ function draw(faults: readonly PlannedFault[], chance: number): PlannedFault {
     remaining -= fault.weight ?? 1;
     if (remaining < 0) return fault;
   }
-  // Rounding errors may keep `remaining` at 0 or above. Safe cast: valid options have a fault with a weight above 0.
+  // Returns the last fault with a weight if rounding errors have kept `remaining` at 0 or above. Safe cast: valid options have a fault with
+  // a weight above 0.
   return faults.findLast(({ weight = 1 }) => weight > 0) as PlannedFault;
 }
 

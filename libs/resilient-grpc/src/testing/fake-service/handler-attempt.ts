@@ -150,7 +150,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
   onMessagesError(thrown: unknown): void {
     this.deliverHeld();
     const error = toCallError(thrown);
-    // Reported as a cancellation by the client, so that the call is never retried. Call policies do not apply to a fake.
+    // Reported as if the client had cancelled the attempt. The call is then never retried, because call policies do not apply to a fake.
     this.end({
       ...this.endOf(error.code, error.details, 'cancel'),
       metadata: error.metadata,

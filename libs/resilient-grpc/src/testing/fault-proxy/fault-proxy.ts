@@ -88,7 +88,7 @@ export class FaultProxy {
   }
 
   /**
-   * Forwards new connections. After `refuse`, listens on the same port again.
+   * Forwards new connections. Listens on the same port again if the proxy has stopped listening because of `refuse`.
    * @throws Error if the proxy is closed
    */
   async forward(): Promise<void> {

@@ -145,7 +145,7 @@ export class Http2FaultProxy {
   }
 
   private accept(tcp: Socket): void {
-    // No other listener handles an error during the handshake.
+    // Ignores an error during the handshake. No other listener handles it, so it would otherwise crash the process.
     tcp.on('error', () => undefined);
     if (this.tls === undefined) {
       this.proxy(new SessionWire(tcp, tcp, withoutGoaway));

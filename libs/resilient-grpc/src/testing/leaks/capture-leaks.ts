@@ -120,7 +120,8 @@ class Baseline {
       const details = this.traced ? this.trace.creationSites(type) : this.handles.describe(type);
       return `${count} × ${RESOURCE_NAMES[type]}${details.length === 0 ? '' : `: ${details.join(', ')}`}`;
     });
-    // Open clients explain open sockets and calls. A client without a connection keeps nothing alive and is not a leak.
+    // Lists new open clients, because they explain open sockets and calls. A client alone is not a leak: without a connection, it keeps
+    // nothing alive.
     const clients = openClients()
       .filter((client) => !this.clients.has(client))
       .map(({ name, target, registry }) => {

@@ -31,7 +31,7 @@ interface Handle {
 
 /** Records the handles that keep this process alive, except timers, which Node does not return as handles. */
 export function openHandles() {
-  // Node opens these pipes when they are first read.
+  // Opens these pipes now, so that they do not count as new. Node opens each one when its property is first accessed.
   for (const name of ['stdout', 'stderr'] as const) Reflect.get(process, name);
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));

@@ -53,8 +53,8 @@ export interface ResourceTrace {
 }
 
 /**
- * Starts recording timers, which Node does not return as handles. If `withSites` is true, also records the other resources in `TYPES` and
- * all creation sites.
+ * Starts recording timers, which Node does not return as handles. Also records the other resources in `TYPES` and all creation sites if
+ * `withSites` is true.
  */
 export function traceResources(withSites: boolean): ResourceTrace {
   const all = new Map<number, CreatedResource>();

@@ -153,7 +153,7 @@ export class ScriptedGrpcServer {
   }
 
   /**
-   * Starts a new server on the same port. If the previous server is still listening, stops it first.
+   * Starts a new server on the same port. Stops the previous server first if it is still listening.
    * @throws RangeError if `how` is not a stop mode
    * @throws Error if the server is closed, or the port is in use
    */
@@ -209,7 +209,7 @@ export class ScriptedGrpcServer {
   }
 
   private accept(socket: Socket): void {
-    // No other listener handles an error during the handshake.
+    // Ignores an error during the handshake. No other listener handles it, so it would otherwise crash the process.
     socket.on('error', () => undefined);
     this.injector?.injectConnection(socket);
   }

@@ -106,7 +106,7 @@ function blockUntil(minMs: number, isOver: () => boolean): void {
   const sleepCell = new Int32Array(new SharedArrayBuffer(4));
   while (elapsedMs() < minMs || !isOver()) {
     if (elapsedMs() > 60_000)
-      throw new Error('connections: expected the server to close them within 60 s, got open ones');
+      throw new Error('expected the server to close all connections within 60 s, but some are still open');
     Atomics.wait(sleepCell, 0, 0, 20);
   }
 }

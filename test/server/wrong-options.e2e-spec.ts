@@ -88,7 +88,7 @@ describe('start without usable protos or address', () => {
     [
       'a missing file',
       { protoPath: 'nope.proto' },
-      /\.protoPath: expected an existing file, got "nope\.proto" \(resolved to .*nest-cli\.json .*process\.cwd\(\)\)$/,
+      /\.protoPath: expected an existing file, got "nope\.proto" \(resolved to .*nest-cli\.json .*relative to process\.cwd\(\)\)$/,
     ],
     [
       'a file with a syntax error',

@@ -135,8 +135,8 @@ export function isDnsName(url: string): boolean {
 }
 
 /**
- * Returns the name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. Returns the name of the
- * child policy for outlier detection, because the child policy selects the endpoints.
+ * Returns the name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. If that policy is outlier
+ * detection, returns the name of its child policy, which selects the endpoints.
  */
 export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const usable = config.find((policy) => loadBalancingProblem([policy]) === undefined);

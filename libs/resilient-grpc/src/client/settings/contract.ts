@@ -214,7 +214,7 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   const absolute = isAbsolute(missing)
     ? ''
     : ` write an absolute path such as join(__dirname, '${missing}') (in ES modules, import.meta.dirname);`;
-  return `expected an existing file, got ${got}${resolved};${copied}${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file of a library, also "includeLibraryAssets", or write a path from process.cwd())`;
+  return `expected an existing file, got ${got}${resolved};${copied}${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file in a Nest library project, also add "includeLibraryAssets"; or write a path relative to process.cwd())`;
 }
 
 /**
@@ -229,7 +229,7 @@ function closestFile(missing: string, folders: readonly string[]): string | unde
 }
 
 /**
- * Returns a file below the nearest existing folder of `missing` whose path ends with the part of `missing` that does not exist. In a
+ * Searches the nearest existing parent folder of `missing` for a file whose path ends with the nonexistent part of `missing`. In a
  * monorepo, `nest build` can copy `hero/hero.proto` to `apps/gateway/src/hero/hero.proto` below the folder of the bundle. Searches only
  * folders below the working directory, and at most `MAX_SEARCHED_FOLDERS`.
  */

@@ -29,7 +29,7 @@ describe('parsePushback', () => {
     expect(parsePushback(values)).toEqual(expected);
   });
 
-  it('returns only pushback delays that a timer accepts, and returns none only if there is no pushback value', () => {
+  it('returns only pushback delays that a timer accepts, and the kind "none" only if there is no pushback value', () => {
     fc.assert(
       fc.property(fc.array(fc.string()), (values) => {
         const pushback = parsePushback(values);

@@ -409,7 +409,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(62.5);
   });
 
-  it('releases at most the calls of one step after the process was suspended', () => {
+  it('releases no more calls than one step allows when the process resumes after a suspend', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(0)).toBe(1);
     expect(pace.take(60_000)).toBeLessThanOrEqual(8);

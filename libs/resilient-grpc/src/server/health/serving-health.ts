@@ -220,7 +220,7 @@ export class GrpcServerHealth {
   }
 }
 
-// An undefined variable must not change the status of the whole server.
+// Rejects `undefined`, for example from a missing setting, because it would be stored as a service that no client checks.
 function assertServiceName(method: string, service: unknown): void {
   if (typeof service === 'string') return;
   throw new TypeError(`GrpcServerHealth.${method}.service: ${problemMessage(SERVICE_NAME, service)}`);

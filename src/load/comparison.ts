@@ -15,7 +15,7 @@ export interface ContenderResult extends MeasurementSnapshot {
   readonly lostWrites: number;
   /** Number of requests that reached the upstream. */
   readonly attempts: number;
-  /** Number of these requests that reached an upstream process that their call had already tried. */
+  /** Number of these requests whose call had already sent a request to the same upstream process. */
   readonly triedAgain: number;
   /** Number of connections whose first request reached the upstream after the start of the comparison. */
   readonly connectionsReplaced: number;

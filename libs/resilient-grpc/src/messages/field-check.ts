@@ -148,8 +148,9 @@ class FieldCheck<M> {
   }
 
   /**
-   * Reports a field once, if the serializer produces the same bytes for the original value as for the value `sent`; a serializer other than
-   * proto-loader's may support the original value. The field is not examined again, even if it was not reported.
+   * Reports a field once, and only if the serializer produces the same bytes for the original value and for `sent`. If the bytes differ,
+   * the serializer supports the original value, as a serializer other than proto-loader's may. The field is not examined again, even if it
+   * was not reported.
    */
   private report(container: Container, key: string | number, sent: unknown, details: Details): void {
     if (this.isReported(container, key)) return;
@@ -198,7 +199,7 @@ function messagesOf(container: Container, key: string | number, sent: unknown): 
 
 function copyWith(value: object, holds: Container['holds'], key: string | number, sent: unknown): object {
   if (holds === 'list') return Object.assign([...(value as readonly unknown[])], { [key]: sent });
-  // Defines the key '__proto__', too.
+  // `Object.fromEntries` defines '__proto__' as an ordinary key. An assignment would set the prototype.
   if (holds === 'map') return Object.fromEntries([...Object.entries(value), [key, sent]]);
   // Inherits the other fields instead of copying them, because a copy would run getters that the serializer does not use.
   return Object.create(value, { [key]: { value: sent, enumerable: true } }) as object;

@@ -96,9 +96,9 @@ export class DirectChannel {
   }
 
   /**
-   * Creates a call on the connection that `picker` selects. Returns `undefined` and sends nothing if `picker` selects no connection, a
-   * connection that cannot open a stream, or a connection that needs call credentials, or if the installed grpc-js lacks the required
-   * private names.
+   * Creates a call on the connection that `picker` selects. Returns `undefined` and sends nothing if `picker` selects no connection, or
+   * selects one that cannot open a stream or needs call credentials. Does the same if the installed grpc-js lacks the required private
+   * names.
    *
    * @throws Error if HTTP/2 does not allow the metadata
    */

@@ -302,7 +302,7 @@ describe('attach with a terminal', () => {
     let body = await (await fetch(`${url}/grpc/snapshot`)).text();
     const screen = new Screen().start(await serve((_request, response) => response.end(body)));
     await screen.shows(/^orders +Idle/);
-    body = JSON.stringify({ version: 1, clients: [{ name: 'orders' }], servers: [] });
+    body = JSON.stringify({ ...JSON.parse(body), clients: [{ name: 'orders' }] });
     await screen.shows(/^no data for /);
     expect(screen.frame.join(' ')).toContain('sends a snapshot that the doctor cannot show');
     expect(screen.line(/^orders +Idle/)).toBeDefined();
@@ -379,14 +379,24 @@ describe('attach to an unusable URL', () => {
   });
 
   it.each([
-    ['without properties of a client', { version: 1, clients: [{}], servers: [] }],
-    ['with null as a client', { version: 1, clients: [null], servers: [] }],
-    ['without servers', { version: 1, clients: [] }],
-  ])('reports a snapshot %s that attach receives', async (_what, snapshot) => {
-    const url = await serve((_request, response) => response.end(JSON.stringify(snapshot)));
+    ['without properties of a client', { clients: [{}] }, ''],
+    ['with null as a client', { clients: [null] }, ''],
+    ['without servers', { servers: undefined }, ''],
+    ['without its time', { at: undefined }, 'at: expected a time, got nothing'],
+    ['with an invalid time', { at: 'soon' }, 'at: expected a time, got "soon"'],
+    ['with a number as its time', { at: 5 }, 'at: expected a time, got 5'],
+    [
+      'without the state of the application',
+      { accepting: undefined },
+      'accepting: expected true or false, got nothing',
+    ],
+  ])('reports a snapshot %s that attach receives', async (_what, properties, problem) => {
+    const complete = { version: 1, at: '2026-11-21T12:00:00.000Z', accepting: true, clients: [], servers: [] };
+    const url = await serve((_request, response) => response.end(JSON.stringify({ ...complete, ...properties })));
     const { code, stderr } = await attachOnce(url);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^http:\S+ sends a snapshot that the doctor cannot show: .*\n-> check the URL.*\n$/);
+    expect(stderr).toContain(`cannot show: ${problem}`);
   });
 
   it.each([['upgrade: x\r\nconnection: upgrade\r\n'], ['']])(

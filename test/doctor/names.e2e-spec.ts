@@ -76,6 +76,14 @@ describe('target name', () => {
     expect(stdout).toMatch(/^FAIL +client +not READY within 500 ms/m);
   });
 
+  it("omits the doctor's proxy check if no_proxy excludes a target with an @", async () => {
+    const { stdout } = await command(['doctor', `x@127.0.0.1:${port}`, '--connect-timeout', '0.5s'], {
+      env: { grpc_proxy: 'http://127.0.0.1:9', no_grpc_proxy: '127.0.0.1' },
+    });
+    expect(stdout).toMatch(/^\S+ +target /m);
+    expect(stdout).not.toContain('grpc_proxy');
+  });
+
   it("names the proxy in the doctor's target check if the name of the proxy does not resolve", async () => {
     const { stdout } = await command(['doctor', 'orders.example:50051', '--connect-timeout', '2s'], {
       env: { grpc_proxy: 'http://proxy.invalid:3128' },

@@ -1,20 +1,25 @@
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 
-/** Remaining time in milliseconds below which no step starts, because a connection or a call to a healthy server can take longer. */
+/**
+ * Remaining time in milliseconds below which no step starts, because a connection or a call to a healthy server can take longer. If the
+ * total is less than ten times this time, a tenth of the total applies.
+ */
 const MIN_STEP_MS = 100;
 
 /** A time limit for several steps, which ensures that the command ends. */
 export class TimeBudget {
   private readonly end: number;
+  private readonly minStepMs: number;
 
   constructor(totalMs: number) {
+    this.minStepMs = Math.min(MIN_STEP_MS, totalMs / 10);
     this.end = systemClock.now() + totalMs;
   }
 
   /** True if the remaining time is too short for another step, so that its failure would only show that the time is used up. */
   get isUsedUp(): boolean {
-    return this.end - systemClock.now() < MIN_STEP_MS;
+    return this.end - systemClock.now() < this.minStepMs;
   }
 
   /** Returns the remaining milliseconds, at most `maxMs` and at least 1, because some APIs treat 0 as no limit. */

@@ -9,7 +9,7 @@ import {
   copyFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../time/clock.js';
 import { turn } from '../../testing/virtual-clock.js';
@@ -73,6 +73,19 @@ describe('TLS options', () => {
       { ca: '/nowhere/ca.pem' },
       /^ca: .*"\/nowhere\/ca.pem" \(ENOENT\).*write a path that this process can read/,
     ],
+    [
+      'a missing file with a relative path',
+      { ca: 'certs/ca.crt' },
+      'ca: expected a readable file or PEM text with \'-----BEGIN\', got "certs/ca.crt" ' +
+        `(ENOENT, resolved to ${resolve('certs/ca.crt')}); write a path that this process can read`,
+    ],
+    [
+      'a relative path with credentials',
+      { ca: 'https://me:hush@host/ca.crt' },
+      'ca: expected a readable file or PEM text with \'-----BEGIN\', got "https://***@host/ca.crt" ' +
+        `(ENOENT, resolved to ${resolve('https:/***@host/ca.crt')}); write a path that this process can read`,
+    ],
+    ['an empty path', { ca: '' }, /^ca: .*got "" \(ENOENT\); write a path/],
     ['DER data', { ca: Buffer.from([0x30, 0x82]) }, /^ca: expected PEM.*openssl x509 -inform der/],
     [
       'PEM with an invalid certificate',

@@ -1,5 +1,7 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto';
+import { isAbsolute, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
+import { escapeControls } from '../../errors/control-characters.js';
 import { errorMessage, isError } from '../../errors/error-message.js';
 import { maskCredentials } from '../../errors/mask-credentials.js';
 import { readBoundedFile } from '../read-bounded-file.js';
@@ -87,8 +89,12 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
     } catch (error) {
       // Long text and base64 are not printed, because the value may be a key without its first line.
       const isPath = value.length <= 120 && !value.includes('\n') && !/^[\w+/=-]{32,}$/.test(value);
-      const shown = isPath ? JSON.stringify(maskCredentials(value)) : `a string of ${String(value.length)} characters`;
-      return `expected a readable file or PEM text with '-----BEGIN', got ${shown} (${errorCode(error)}); write a path that this process can read`;
+      const path = maskCredentials(value);
+      const shown = isPath ? JSON.stringify(path) : `a string of ${String(value.length)} characters`;
+      // Resolved after masking, because `resolve` turns '://' into ':/'.
+      const resolved =
+        isPath && path !== '' && !isAbsolute(path) ? `, resolved to ${escapeControls(resolve(path))}` : '';
+      return `expected a readable file or PEM text with '-----BEGIN', got ${shown} (${errorCode(error)}${resolved}); write a path that this process can read`;
     }
   }
   const text = bytes.toString('latin1');

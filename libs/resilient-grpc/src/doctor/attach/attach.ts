@@ -1,4 +1,5 @@
 import { errorMessage } from '../../errors/error-message.js';
+import { problemMessage } from '../../policy/options/describe-value.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
 import { systemClock } from '../../time/clock.js';
 import { plainPaint, terminalPaint, type Paint } from '../render-results.js';
@@ -125,6 +126,12 @@ function screenOf(frame: Frame, paint: Paint, stdout: AttachTerminal['stdout']):
   return `${HOME}${text}${ERASE_LINE}\r\n${ERASE_BELOW}${paint('dim', 'q quits')}`;
 }
 
+/** Throws if the time or the state of a snapshot is invalid, because a frame would show wrong data instead of failing to render. */
+function requireTimeAndState({ at, accepting }: { readonly at: unknown; readonly accepting: unknown }): void {
+  if (typeof at !== 'string' || Number.isNaN(Date.parse(at))) throw new Error(`at: ${problemMessage('a time', at)}`);
+  if (typeof accepting !== 'boolean') throw new Error(`accepting: ${problemMessage('true or false', accepting)}`);
+}
+
 /** Returns the width of the output. A terminal without a size, as in some containers, reports 0. */
 function columnsOf({ columns = 0 }: AttachTerminal['stdout']): number {
   return columns === 0 ? DEFAULT_COLUMNS : columns;
@@ -184,6 +191,7 @@ class Frames {
     const { at: time, accepting, clients, servers } = read.snapshot;
     const { url } = this.frame;
     try {
+      requireTimeAndState(read.snapshot);
       const at = Date.parse(time);
       const views = clients.map((client) => {
         const view = this.createView('');

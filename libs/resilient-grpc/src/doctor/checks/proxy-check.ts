@@ -13,13 +13,14 @@ export interface UsedProxy {
 
 /**
  * Returns the HTTP proxy that grpc-js reads from the environment. Compares `target` with `canonicalTarget`, which grpc-js derived, so that
- * grpc-js's `no_proxy` rules apply. Returns `undefined` if no proxy is used.
+ * grpc-js's `no_proxy` rules apply. A path with an '@' belongs to the target: its masked credentials can differ from those in `target`,
+ * and grpc-js connects to a proxy by host and port only. Returns `undefined` if no proxy is used.
  */
 export function proxyOf(target: string, canonicalTarget: string, env: Env): UsedProxy | undefined {
   const variable = proxyVariable(env);
   const proxy = targetUri(canonicalTarget).path;
-  if (variable === undefined || proxy === targetUri(target).path || canonicalTarget.endsWith(target)) return undefined;
-  return { proxy, variable };
+  const isTarget = proxy === targetUri(target).path || canonicalTarget.endsWith(target) || proxy.includes('@');
+  return variable === undefined || isTarget ? undefined : { proxy, variable };
 }
 
 /** Reports the proxy that connections use. */

@@ -93,6 +93,39 @@ describe('ChildServer', () => {
     expect(server.running).toBe(false);
   });
 
+  /** Starts a server that drains for 1.5 s, as a child process of the shell script `wrapper`. */
+  function startWrapped(wrapper: string): Promise<ChildServer> {
+    const drainSlowly = fileURLToPath(new URL('./fixtures/drain-slowly.mjs', import.meta.url));
+    return ChildServer.start({
+      script: new URL(`./fixtures/${wrapper}.sh`, import.meta.url),
+      execPath: '/bin/sh',
+      args: (port) => [process.execPath, drainSlowly, String(port)],
+    });
+  }
+
+  it('waits in terminate() for a child server that drains after its wrapper has forwarded SIGTERM and exited', async () => {
+    const other = await startWrapped('forward-sigterm');
+    await other.terminate();
+    expect(other.output.slice(1)).toEqual(['draining', 'drained']);
+    expect(other.running).toBe(false);
+  });
+
+  it('reports a child server that is still draining after the timeout of terminate() although its wrapper has exited', async () => {
+    const other = await startWrapped('forward-sigterm');
+    await expect(other.terminate(100)).rejects.toThrow(
+      'a process that it started still runs and keeps its output open',
+    );
+    expect(other.running).toBe(false);
+    await other.close();
+  });
+
+  it('keeps reading the output and messages of a child server whose start script has put it in the background and exited', async () => {
+    const other = await startWrapped('run-in-background');
+    other.send('drain');
+    await waitFor(() => !other.running);
+    expect(other.output.slice(1)).toEqual(['draining', 'drained']);
+  });
+
   it('reports a process that survives its child server because a script started it without exec, and closes its IPC channel', async () => {
     const exitWithParent = fileURLToPath(
       new URL('../../libs/resilient-grpc/assets/exit-with-parent.cjs', import.meta.url),

@@ -61,7 +61,10 @@ const NOT_REPORTED =
 
 const MAX_KEPT_LINES = 200;
 
-/** Time in milliseconds in which the output of an ended process must end. It stays open if a process that inherited it still runs. */
+/**
+ * Time in milliseconds in which the output of a process must end after a successful SIGKILL, or after the timeout of another signal. The
+ * output stays open if a process that inherited it still runs.
+ */
 const OUTPUT_END_MS = 1_000;
 
 /** Maximum number of free ports that the first start tries. */
@@ -91,8 +94,6 @@ export class ChildServer {
   private child: ChildProcess | undefined;
   /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' before the first end. */
   private ending = '';
-  /** Describes a process that survives the latest server process, until an error has reported it. */
-  private survivor: string | undefined;
   private boundPort = 0;
   private isClosed = false;
 
@@ -161,8 +162,9 @@ export class ChildServer {
   }
 
   /**
-   * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended.
-   * @throws Error if the process is still running after `timeoutMs` (default 10,000), or left a child process, as with `kill`
+   * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended. If the process leaves a child process
+   * that keeps its output open, such as a server behind a wrapper that forwards the signal, waits for that process, too.
+   * @throws Error if one of these processes is still running after `timeoutMs` (default 10,000)
    */
   async terminate(timeoutMs = 10_000): Promise<void> {
     await this.end('SIGTERM', timeoutMs);
@@ -222,7 +224,6 @@ export class ChildServer {
     children.add(child);
     child.once('exit', (code, signal) => {
       this.ending = signal === null ? `exit code ${String(code)}` : signal;
-      waitFor(() => this.child !== child, { timeoutMs: OUTPUT_END_MS }).catch(() => this.abandonOutput(child));
     });
     child.once('close', () => this.childEnded(child));
     let failure: Error | undefined;
@@ -288,23 +289,30 @@ export class ChildServer {
 
   private async end(signal: NodeJS.Signals, timeoutMs: number): Promise<void> {
     const child = this.child;
-    if (child !== undefined) {
-      child.kill(signal);
-      await waitFor(() => this.child !== child, {
+    if (child === undefined) return;
+    child.kill(signal);
+    const hasExited = () => child.exitCode !== null || child.signalCode !== null;
+    try {
+      await waitFor(() => this.child !== child || (signal === 'SIGKILL' && hasExited()), {
         timeoutMs,
         describe: () => `process ${child.pid ?? '?'} to end after ${signal}; ${this.describeOutput()}`,
       });
+    } catch (error) {
+      if (!hasExited()) throw error;
     }
-    const { survivor } = this;
-    this.survivor = undefined;
-    if (survivor !== undefined) throw new Error(`ChildServer: ${survivor}`);
+    try {
+      await waitFor(() => this.child !== child, { timeoutMs: OUTPUT_END_MS });
+    } catch {
+      this.abandonOutput(child);
+      throw new Error(
+        `ChildServer: process ${child.pid ?? '?'} ended (${this.ending}), but a process that it started still runs and keeps its ` +
+          `output open; in a shell script, start the server with exec; ${this.describeOutput()}`,
+      );
+    }
   }
 
   /** Stops reading the output of an ended process, which another process keeps open. */
   private abandonOutput(child: ChildProcess): void {
-    this.survivor =
-      `process ${child.pid ?? '?'} ended (${this.ending}), but a process that it started still runs and keeps its output open; ` +
-      `in a shell script, start the server with exec; ${this.describeOutput()}`;
     child.stdout?.destroy();
     child.stderr?.destroy();
     // A server that inherited the IPC channel can exit when the channel closes.

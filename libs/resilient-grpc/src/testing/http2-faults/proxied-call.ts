@@ -1,6 +1,8 @@
 import { constants } from 'node:http2';
 import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { Wait } from '../../time/wait.js';
+import { realClock } from '../real-clock.js';
 import { errorNumber } from './http2-faults.js';
 import type { MissingTrailersFault, ResetFault, ResetPoint } from './http2-faults.js';
 import { pump } from './pump.js';
@@ -9,6 +11,9 @@ import { pump } from './pump.js';
 export type RawFields = readonly string[];
 
 const { CANCEL, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
+
+/** Maximum delay of a reset in milliseconds, while the messages that arrived before it wait for flow control. */
+const MAX_RESET_DELAY_MS = 100;
 
 // Prevents Node from adding a date header. Node's types lack this option.
 const NO_DATE_HEADER = { sendDate: false };
@@ -46,6 +51,7 @@ export class ProxiedCall {
   private readonly callbacks: ProxiedCallCallbacks;
   private readonly upstream: ClientHttp2Stream | undefined;
   private trailers: RawFields = [];
+  private requests: Promise<void> | undefined;
   private response: Promise<boolean> | undefined;
 
   constructor(
@@ -82,9 +88,9 @@ export class ProxiedCall {
       if (callbacks.connected) void this.passEnd(forwarded.rstCode);
     });
     stream.once('close', () => {
-      if (callbacks.connected) this.passReset(forwarded);
+      if (callbacks.connected) void this.passReset(forwarded);
     });
-    void this.request(forwarded);
+    this.requests = this.request(forwarded);
   }
 
   /** ID of the upstream stream; `undefined` if the call was not forwarded. */
@@ -114,6 +120,8 @@ export class ProxiedCall {
     } else if (outcome === 'ended' && !this.client.aborted) {
       // Node ends the readable side on a reset, too, so `aborted` must be checked.
       forwarded.end();
+    } else {
+      await written;
     }
   }
 
@@ -139,7 +147,7 @@ export class ProxiedCall {
     this.client.respond(sendable(raw), { ...NO_DATE_HEADER, waitForTrailers: true });
     const { outcome, written } = await pump(forwarded, this.client, this.messagesAt('afterResponses'));
     const isComplete = outcome === 'ended' && forwarded.rstCode === NO_ERROR;
-    // A reset would drop the messages that are still waiting to be written.
+    // The reset that follows would drop the messages that are still waiting to be written.
     if (!isComplete || this.isFaultAt('trailers')) await written;
     if (outcome === 'reached') this.reset();
     if (!isComplete || this.isClosed() || this.resetAt('trailers')) return false;
@@ -148,11 +156,12 @@ export class ProxiedCall {
   }
 
   /**
-   * Forwards a reset or clean end of the upstream's stream, after the messages that arrived before it. At a clean end, the client might not
-   * have ended its side yet.
+   * Forwards a reset or clean end of the upstream's stream, after the messages that arrived before it. Flow control delays a reset by at
+   * most `MAX_RESET_DELAY_MS`. At a clean end, the client might not have ended its side yet.
    */
   private async passEnd(code: number): Promise<void> {
-    if ((await this.response) === true && code === NO_ERROR) {
+    if (code !== NO_ERROR) await settledInTime(this.response);
+    else if ((await this.response) === true) {
       await this.notified;
       // If the client has ended its side, the stream closes automatically. Otherwise, it needs a reset, after the pending trailers.
       if (this.client.readableEnded) return;
@@ -161,11 +170,12 @@ export class ProxiedCall {
     if (!this.isClosed()) this.client.close(code);
   }
 
-  /** Forwards a reset by the client, after the messages that arrived before it. Does not wait for an upstream that does not read them. */
-  private passReset(forwarded: ClientHttp2Stream): void {
-    const rest = this.messagesAt('afterRequests') === Infinity ? (this.client.read() as Buffer | null) : null;
-    if (rest !== null && forwarded.writable) forwarded.write(rest);
-    forwarded.close(this.client.rstCode);
+  /**
+   * Forwards a reset by the client, after the messages that arrived before it. Flow control delays it by at most `MAX_RESET_DELAY_MS`.
+   */
+  private async passReset(forwarded: ClientHttp2Stream): Promise<void> {
+    await settledInTime(this.requests);
+    if (this.callbacks.connected) forwarded.close(this.client.rstCode);
   }
 
   private messagesAt(point: 'afterRequests' | 'afterResponses'): number {
@@ -201,6 +211,13 @@ export class ProxiedCall {
   private isClosed(): boolean {
     return this.client.closed || this.client.destroyed;
   }
+}
+
+/** Resolves when `forwarded` has settled, or after `MAX_RESET_DELAY_MS`: a peer that does not read must receive a reset, too. */
+async function settledInTime(forwarded: Promise<unknown> | undefined): Promise<void> {
+  const limit = new Wait(realClock, MAX_RESET_DELAY_MS, true);
+  await Promise.race([forwarded, limit.over]);
+  limit.end();
 }
 
 /** Returns the fields of a trailers-only response without those whose names start with 'grpc-', such as the status. */

@@ -1,6 +1,7 @@
+import { Readable, Writable } from 'node:stream';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { MessageCount } from './pump.js';
+import { describe, expect, it, vi } from 'vitest';
+import { MessageCount, pump } from './pump.js';
 
 function encodeMessage(length: number): Buffer {
   const bytes = Buffer.alloc(5 + length, 0xff);
@@ -32,5 +33,18 @@ describe('MessageCount', () => {
   it('returns undefined if the bytes contain fewer than n gRPC messages', () => {
     expect(new MessageCount(2).endIn(encodeMessage(3))).toBeUndefined();
     expect(new MessageCount(Infinity).endIn(Buffer.concat([encodeMessage(3), encodeMessage(0)]))).toBeUndefined();
+  });
+});
+
+describe('pump', () => {
+  it('does not write to a sink that has ended, because the write would destroy the sink with an error', async () => {
+    const sink = new Writable({ autoDestroy: false, write: (_chunk, _encoding, done) => done() });
+    const onError = vi.fn();
+    sink.on('error', onError);
+    sink.end();
+    const { outcome, written } = await pump(Readable.from([encodeMessage(1)]), sink, Infinity);
+    await written;
+    expect(outcome).toBe('cut');
+    expect(onError).not.toHaveBeenCalled();
   });
 });

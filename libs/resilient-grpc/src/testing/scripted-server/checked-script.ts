@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { Metadata } from '@grpc/grpc-js';
 import * as v from 'valibot';
 import { isAsyncIterable, isIterable, isThenable } from '../../call/iterator-source.js';
@@ -79,11 +80,6 @@ export function checkedScript(method: LoadedMethod, script: Script): Script {
   const problems =
     replies?.flatMap((reply, index) => problemsOf(reply, pathOf(path, index))) ??
     problemsOf(script, path, ', a list of them, or a function that returns one');
-  problems.push(
-    ...(replies === undefined
-      ? repeatedIterator(script, path)
-      : repeatedIterator(replies.at(-1), pathOf(path, replies.length - 1))),
-  );
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   return replies === undefined ? script : oneReplyPerCall(replies);
 }
@@ -93,15 +89,34 @@ export function checkedScript(method: LoadedMethod, script: Script): Script {
  * messages of a generator, for example, are not known in advance. The function throws an error with the status for the client.
  */
 export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((message: unknown) => void) | undefined {
-  if (reply.messages === undefined || Array.isArray(reply.messages)) return undefined;
+  const { messages } = reply;
+  if (messages === undefined || Array.isArray(messages)) return undefined;
   const path = pathOf(scriptPath(method), 'messages');
   const type = responseTypeOf(method);
   let index = 0;
   return (message) => {
+    readMessages.add(messages);
     const problems = messageProblems(message, type, pathOf(path, index));
     index += 1;
     if (problems.length > 0) throw Object.assign(new GrpcConfigurationError(problems), { code: StatusCode.INTERNAL });
   };
+}
+
+/** The iterables, other than arrays, from which a call has read a message. */
+const readMessages = new WeakSet<object>();
+
+/**
+ * Requires that no earlier call has read the messages of `reply`, if they are an iterator or a Node stream. Call this if the reply had no
+ * messages: some iterators can be read again.
+ * @throws GrpcConfigurationError with the status for the client
+ */
+export function requireUnread(method: LoadedMethod, { messages }: Reply): void {
+  if (typeof messages !== 'object' || !readMessages.has(messages)) return;
+  if (!('next' in messages) && !(messages instanceof Readable)) return;
+  const got = () => 'an iterator or stream that an earlier call has read';
+  const message = problemMessage('an array, or a function', messages, 'write messages: () => …', got);
+  const problem = { path: pathOf(scriptPath(method), 'messages'), message };
+  throw Object.assign(new GrpcConfigurationError([problem]), { code: StatusCode.INTERNAL });
 }
 
 function replyProblems(reply: unknown, type: MessageType, path: string, others = ''): ConfigurationProblem[] {
@@ -134,15 +149,6 @@ function severalMessages(reply: unknown, { path: method }: LoadedMethod, path: s
   const remedy =
     'write [{ message: … }, { message: … }] for one reply per call, or, to simulate a faulty server, a function that returns the messages';
   return [{ path: pathOf(path, 'messages'), message: problemMessage(expected, messages, remedy) }];
-}
-
-/** Returns a problem if the messages of a reply that repeats are an iterator, which has no messages from the second call on. */
-function repeatedIterator(reply: unknown, path: string): ConfigurationProblem[] {
-  const { messages } = isObject(reply) ? (reply as Reply) : {};
-  if (!isObject(messages) || !('next' in messages) || typeof messages.next !== 'function') return [];
-  const expected = 'an array, or a function, because the reply repeats and an iterator can be read only once';
-  const message = problemMessage(expected, messages, 'write messages: () => …', () => 'an iterator');
-  return [{ path: pathOf(path, 'messages'), message }];
 }
 
 function metadataProblems(values: unknown, path: string): ConfigurationProblem[] {

@@ -3,7 +3,7 @@ import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { pause } from '../pause.js';
-import { streamedMessageCheck } from './checked-script.js';
+import { requireUnread, streamedMessageCheck } from './checked-script.js';
 import type { LoadedMethod } from './service-methods.js';
 import type { Reply } from './reply.js';
 import { trailersOf } from './reply.js';
@@ -34,12 +34,15 @@ export async function sendReply(reply: Reply, context: ReplyContext): Promise<vo
   if (reply.headers !== undefined) call.sendMetadata(toMetadata(reply.headers === true ? {} : reply.headers));
   if (reply.hold === 'messages') await context.hold();
   const check = streamedMessageCheck(method, reply);
+  let isEmpty = true;
   for await (const message of messagesOf(reply, context)) {
     if (hasEnded()) return;
+    isEmpty = false;
     check?.(message);
     await write(call, message, scripted.signal);
     await sleep(reply.intervalMs, context);
   }
+  if (isEmpty && !hasEnded()) requireUnread(method, reply);
   if (reply.hold === 'status') await context.hold();
   if (hasEnded() || reply.never === true) return;
   const code = typeof reply.status === 'string' ? StatusCode[reply.status] : (reply.status ?? StatusCode.OK);

@@ -29,7 +29,7 @@ export interface ChildServerOptions {
   readonly execArgv?: readonly string[] | undefined;
   /**
    * Matches the output line written when the server is listening; the first capture group is the port. An IPC message `{ listening: port }`
-   * has the same effect. @defaultValue /listening on .*:(\d+)/i
+   * has the same effect. @defaultValue a pattern that matches the first port after 'listening on'
    */
   readonly ready?: RegExp | undefined;
   /** Maximum time in milliseconds, 0 or more, until the server is listening. @defaultValue 15,000 */
@@ -70,7 +70,10 @@ const OUTPUT_END_MS = 1_000;
 /** Maximum number of free ports that the first start tries. */
 const MAX_FIRST_PORTS = 3;
 
-/** Matches the first port after 'listening on', which may follow an IPv6 address. JSON log lines contain other numbers after it. */
+/**
+ * Matches the first port after 'listening on', even if the port follows an IPv6 address. Ignores later numbers, which JSON log lines
+ * contain.
+ */
 const LISTENING = /listening on .*?:(\d+)(?![\d\]:.])/i;
 
 /** Matches the output of Node, Go, and other runtimes for a port on which another process is listening. */
@@ -100,8 +103,8 @@ export class ChildServer {
   private constructor(private readonly options: ChildServerOptions) {}
 
   /**
-   * Starts the server and resolves when it is listening. If another process takes the free port before the server listens on it, starts
-   * the server again with another port, at most twice.
+   * Starts the server and resolves when it is listening. Starts the server again with another port, at most twice, if another process takes
+   * the free port before the server listens on it.
    * @throws GrpcConfigurationError if an option is unknown or invalid
    * @throws Error with the server's output, if the server exits before it is listening, or is not listening in time
    */
@@ -148,7 +151,7 @@ export class ChildServer {
 
   /** Sends a message to the server over IPC. Does nothing if the server is not running, or has closed its IPC channel. */
   send(message: Serializable): void {
-    // Node reports a failure to the callback. Without one, it emits 'error' events.
+    // The callback ignores a failure. Without a callback, Node would emit an 'error' event.
     if (this.child?.connected === true) this.child.send(message, () => undefined);
   }
 
@@ -266,7 +269,7 @@ export class ChildServer {
 
   private readOutput(child: ChildProcess, listening: (port: number) => void): void {
     const { source, flags } = this.options.ready ?? LISTENING;
-    // With the flags g and y, a pattern keeps its position between lines and processes.
+    // Removes the flags g and y, with which the pattern would keep its position between lines and processes.
     const ready = new RegExp(source, flags.replace(/[gy]/g, ''));
     for (const input of [child.stdout, child.stderr]) {
       if (input === null) continue;
@@ -311,11 +314,11 @@ export class ChildServer {
     }
   }
 
-  /** Stops reading the output of an ended process, which another process keeps open. */
+  /** Stops reading the output of an ended process if another process keeps this output open. */
   private abandonOutput(child: ChildProcess): void {
     child.stdout?.destroy();
     child.stderr?.destroy();
-    // A server that inherited the IPC channel can exit when the channel closes.
+    // Closes the IPC channel, so that a server that inherited it can exit.
     if (child.connected) child.disconnect();
     this.childEnded(child);
   }

@@ -75,7 +75,7 @@ export class ProxiedCall {
     }
     const forwarded = upstream.request(sendable(headers), { endStream: ended });
     this.upstream = forwarded;
-    // The 'close' handler reads the error code of the stream.
+    // Ignored, because the 'close' handler reads the error code of the stream.
     forwarded.on('error', () => undefined);
     forwarded.once('response', (_headers: unknown, flags: number, raw: RawFields) => {
       const isTrailersOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
@@ -157,7 +157,7 @@ export class ProxiedCall {
 
   /**
    * Forwards a reset or clean end of the upstream's stream, after the messages that arrived before it. Flow control delays a reset by at
-   * most `MAX_RESET_DELAY_MS`. At a clean end, the client might not have ended its side yet.
+   * most `MAX_RESET_DELAY_MS`. After a clean end, closes the client's stream with NO_ERROR if the client has not ended its side yet.
    */
   private async passEnd(code: number): Promise<void> {
     if (code !== NO_ERROR) await settledInTime(this.response);
@@ -170,9 +170,7 @@ export class ProxiedCall {
     if (!this.isClosed()) this.client.close(code);
   }
 
-  /**
-   * Forwards a reset by the client, after the messages that arrived before it. Flow control delays it by at most `MAX_RESET_DELAY_MS`.
-   */
+  /** Forwards a reset by the client, after the messages that arrived before it. Flow control delays it by at most `MAX_RESET_DELAY_MS`. */
   private async passReset(forwarded: ClientHttp2Stream): Promise<void> {
     await settledInTime(this.requests);
     if (this.callbacks.connected) forwarded.close(this.client.rstCode);
@@ -236,8 +234,8 @@ const SINGLE_VALUE_FIELDS: ReadonlySet<string> = new Set(
 );
 
 /**
- * Converts `raw` to headers for sending. Keeps repeated values of a name separate. For a name that Node allows only once, keeps the first
- * value. The headers object that node:http2 provides joins some values with commas and drops others.
+ * Converts `raw` to headers for sending. Keeps repeated values of a name separate. Keeps only the first value of a name that Node allows
+ * only once. The headers object that node:http2 provides joins some values with commas and drops others.
  */
 export function sendable(raw: RawFields): OutgoingHttpHeaders {
   const fields: Record<string, string | string[]> = {};

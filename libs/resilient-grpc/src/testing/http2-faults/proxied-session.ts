@@ -183,8 +183,8 @@ export class ProxiedSession implements ProxiedCallCallbacks {
   }
 
   /**
-   * Ends the client's connection in the same way as the upstream's connection ended. After a FIN, first forwards the completely received
-   * responses and the resets.
+   * Ends the client's connection in the same way as the upstream's connection ended. Forwards the completely received responses and the
+   * resets first if the upstream's connection ended with a FIN.
    */
   private async endAfterResponses(): Promise<void> {
     const how = this.wires.upstream.lost ?? 'fin';

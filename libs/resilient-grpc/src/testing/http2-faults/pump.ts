@@ -17,7 +17,7 @@ export async function pump(source: Readable, sink: Writable, messages: number): 
   sink.once('close', () => settle());
   try {
     for await (const chunk of chunksOf(source)) {
-      // A write after the end would destroy the sink with an error code of its own.
+      // Does not write to an ended sink, because the write would destroy the sink with an error code that Node chooses.
       if (!sink.writable) return { outcome: 'cut', written };
       const end = count.endIn(chunk);
       written = new Promise((resolve) => {
@@ -34,7 +34,7 @@ export async function pump(source: Readable, sink: Writable, messages: number): 
   }
 }
 
-/** Yields the data of `source`. If the source is reset, first yields the data that arrived before, which Node's iterator drops. */
+/** Yields the data of `source`. Also yields the data that arrived before a reset of `source`, because Node's iterator drops this data. */
 async function* chunksOf(source: Readable): AsyncGenerator<Buffer> {
   try {
     // The source is not destroyed on return, because the reset that follows must end both streams with its own code.

@@ -10,6 +10,7 @@ import type { LeakCheck, ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { settled } from '../calls/support.js';
 import { repeatUntil } from '../support/repeat-until.js';
+import { ORDERS_PROTO } from '../support/orders-app.js';
 import { ECHO_PROTO, EchoClient } from './echo-client.js';
 import type { EchoRequest } from './echo-client.js';
 
@@ -509,6 +510,25 @@ describe('ScriptedGrpcServer', () => {
       ],
     ])('rejects the script %o with an error that describes the problem', (wrong, message) => {
       expect(() => setScript(wrong)).toThrow(script + message);
+    });
+
+    it.each([
+      [
+        { sequence: 'abc' },
+        '.sequence: expected an integer, got a string of length 3; the server would send 0 instead',
+      ],
+      [{ order: { request_id: 'a' } }, ".order.request_id: unknown field of Order; did you mean 'requestId'?"],
+      [{ order: [] }, '.order: expected an object with'],
+    ])('rejects the scripted message %o, because a value would not be sent', async (message, problem) => {
+      const orders = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+      try {
+        expect(() => orders.script('Watch', { messages: [message] })).toThrow(`.messages[0]${problem}`);
+        expect(() =>
+          orders.script('Watch', { messages: [{ sequence: '7', order: { requestId: 'a' } }] }),
+        ).not.toThrow();
+      } finally {
+        await orders.close();
+      }
     });
 
     it('fails a call with an error that describes the invalid reply of a script function', async () => {

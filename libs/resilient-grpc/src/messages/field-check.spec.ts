@@ -428,6 +428,15 @@ describe('withFieldCheck', () => {
     expect(reported).toMatchObject([{ messageType: 'Item', field: 'items.unit_price', suggestion: 'unitPrice' }]);
   });
 
+  it('reports the fields of a nested message after it has reported the nested message itself', () => {
+    const { checked, reported } = make();
+    checked({ onlyItem: [] });
+    checked({ onlyItem: { unit_price: 1 } });
+    checked({ onlyItem: { unitPrice: 'many' } });
+    checked({ onlyItem: [] });
+    expect(reported.map(({ field }) => field)).toEqual(['onlyItem', 'onlyItem.unit_price', 'onlyItem.unitPrice']);
+  });
+
   it('reports the fields of a response type', () => {
     const method = methodOf('Wrap');
     const { checked, problems } = make({

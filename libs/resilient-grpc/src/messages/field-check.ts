@@ -134,7 +134,7 @@ class FieldCheck<M> {
 
   private checkValue(container: Container, key: string | number, field: Field): void {
     const value = valueAt(container, key);
-    if (isAbsent(value) || this.isReported(container, key)) return;
+    if (isAbsent(value)) return;
     const replaced = replacedValue(value, field);
     if (replaced !== undefined) this.reportReplaced(container, key, value, replaced);
     else if (field.kind === 'message' && container.depth < MAX_DEPTH && isCheckable(value))
@@ -142,6 +142,7 @@ class FieldCheck<M> {
   }
 
   private reportReplaced(container: Container, key: string | number, value: unknown, replaced: ReplacedValue): void {
+    if (this.isReported(container, key)) return;
     const { expected, remedy, sent } = replaced;
     const problem = problemMessage(expected, value, remedy, describeSecret);
     this.report(container, key, sent, { problem, sent: describeValue(sent) });

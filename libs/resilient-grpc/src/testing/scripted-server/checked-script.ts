@@ -61,7 +61,7 @@ export function checkedScript(method: LoadedMethod, script: Script): Script {
   const path = scriptPath(method);
   const type = responseTypeOf(method);
   const problemsOf = (reply: unknown, at: string, others?: string) => [
-    ...replyProblems(reply, type, at, others),
+    ...replyProblems(reply, method, type, at, others),
     ...(method.responseStream ? [] : severalMessages(reply, method, at)),
   ];
   if (typeof script === 'function') {
@@ -96,7 +96,7 @@ export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((mess
   let index = 0;
   return (message) => {
     readMessages.add(messages);
-    const problems = messageProblems(message, type, pathOf(path, index));
+    const problems = messageProblems(message, type, pathOf(path, index), method.responseSerialize);
     index += 1;
     if (problems.length > 0) throw Object.assign(new GrpcConfigurationError(problems), { code: StatusCode.INTERNAL });
   };
@@ -119,7 +119,14 @@ export function requireUnread(method: LoadedMethod, { messages }: Reply): void {
   throw Object.assign(new GrpcConfigurationError([problem]), { code: StatusCode.INTERNAL });
 }
 
-function replyProblems(reply: unknown, type: MessageType, path: string, others = ''): ConfigurationProblem[] {
+function replyProblems(
+  reply: unknown,
+  method: LoadedMethod,
+  type: MessageType,
+  path: string,
+  others = '',
+): ConfigurationProblem[] {
+  const serialize = method.responseSerialize;
   if (!isObject(reply) || isError(reply) || isThenable(reply)) {
     const isErrorReply = isError(reply);
     const remedy = isErrorReply ? 'write () => { throw error; }' : isThenable(reply) ? 'await it' : undefined;
@@ -135,10 +142,10 @@ function replyProblems(reply: unknown, type: MessageType, path: string, others =
   const problems = optionProblems(object(replyEntries, EXAMPLE, remedies), reply, path);
   problems.push(...metadataProblems(headers, pathOf(path, 'headers')));
   problems.push(...metadataProblems(trailers, pathOf(path, 'trailers')));
-  if (message !== undefined) problems.push(...messageProblems(message, type, pathOf(path, 'message')));
+  if (message !== undefined) problems.push(...messageProblems(message, type, pathOf(path, 'message'), serialize));
   if (!Array.isArray(messages)) return problems;
   const list = pathOf(path, 'messages');
-  return [...problems, ...messages.flatMap((one, index) => messageProblems(one, type, pathOf(list, index)))];
+  return [...problems, ...messages.flatMap((one, index) => messageProblems(one, type, pathOf(list, index), serialize))];
 }
 
 /** Returns a problem if a reply to a call of `method`, which has a single response, lists several messages. */

@@ -37,7 +37,8 @@ function load(method: string, loader = {}) {
 }
 
 function problems(message: unknown, method = 'Get', loader = {}) {
-  return messageProblems(message, responseTypeOf(load(method, loader)), 'message').map(
+  const loaded = load(method, loader);
+  return messageProblems(message, responseTypeOf(loaded), 'message', loaded.responseSerialize).map(
     ({ path, message: text }) => `${path}: ${text}`,
   );
 }

@@ -1,5 +1,6 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
+import { withFieldCheck, type FieldCheckEvents } from '../../messages/field-check.js';
 import {
   expectedScalar,
   isAbsent,
@@ -24,12 +25,17 @@ export function responseTypeOf(method: LoadedMethod): MessageType {
 }
 
 /**
- * Returns the problems of a message: a value that is not an object, top-level fields that `type` does not have, and values that do not fit
- * a string, floating-point, or 32-bit integer field. The serializer would ignore or convert them. Fields of class instances are not
- * checked, because a class may have additional properties. Names that no field can have, such as `$typeName` from other code generators,
- * are ignored.
+ * Returns the problems of a message: a value that is not an object, top-level fields that `type` does not have, misspelled fields of nested
+ * messages, and values that do not fit their field. The serializer would ignore or convert them. Fields of class instances are not checked,
+ * because a class may have additional properties. Names that no field can have, such as `$typeName` from other code generators, are
+ * ignored.
  */
-export function messageProblems(message: unknown, type: MessageType, path: string): ConfigurationProblem[] {
+export function messageProblems(
+  message: unknown,
+  type: MessageType,
+  path: string,
+  serialize: (message: object) => Buffer,
+): ConfigurationProblem[] {
   if (!isObject(message)) return [{ path, message: problemMessage(`an object with fields of ${type.name}`, message) }];
   if (!isCheckable(message)) return [];
   const problems: ConfigurationProblem[] = [];
@@ -39,6 +45,32 @@ export function messageProblems(message: unknown, type: MessageType, path: strin
       ? unknownFieldMessage(key, type)
       : scalarProblem(value, type.fields.get(key));
     if (problem !== undefined) problems.push({ path: pathOf(path, key), message: problem });
+  }
+  return [
+    ...problems,
+    ...unsentValues(message, type, path, serialize).filter((one) => !problems.some((other) => other.path === one.path)),
+  ];
+}
+
+/** Returns a problem for each value that the serializer would omit or replace, also in nested messages. */
+function unsentValues(
+  message: object,
+  type: MessageType,
+  path: string,
+  serialize: (message: object) => Buffer,
+): ConfigurationProblem[] {
+  const problems: ConfigurationProblem[] = [];
+  const emit: FieldCheckEvents['emit'] = (found) => {
+    const text =
+      'suggestion' in found
+        ? `unknown field of ${found.messageType}; did you mean '${found.suggestion}'?`
+        : `${found.problem}; the server would send ${found.sent} instead`;
+    problems.push({ path: `${path}.${found.field}`, message: text });
+  };
+  try {
+    withFieldCheck(serialize, type.name, () => type, { wanted: true, emit })(message);
+  } catch {
+    // A message that cannot be serialized makes its call fail.
   }
   return problems;
 }

@@ -73,3 +73,20 @@ describe('parent of a call', () => {
     expect(calls.map(({ failures }) => failures)).toMatchObject([[], [failure], [], [failure]]);
   });
 });
+
+describe('inbound call of a call', () => {
+  it.each([
+    [true, []],
+    [false, ['inbound-cancelled']],
+  ])(
+    'ends a call whose inbound call is cancelled only if its deadline does not end it (at its deadline: %s)',
+    (isAtDeadline, reasons) => {
+      const controller = new AbortController();
+      const ended: string[] = [];
+      const end = ({ reason }: CallFailure) => void ended.push(reason);
+      bindCall(undefined, controller.signal, { isAtDeadline, end });
+      controller.abort();
+      expect(ended).toEqual(reasons);
+    },
+  );
+});

@@ -14,6 +14,12 @@ const byParent = new WeakMap<NodeJS.EventEmitter, Set<() => void>>();
 
 /** A call or a resumable stream that can be ended from outside. */
 export interface Endable {
+  /**
+   * True if the deadline of a running attempt is about to end the call. Absent for a stream. If the inbound call has the same deadline, its
+   * server often cancels it a moment earlier. The deadline then ends the call, because a timeout is evidence about the connection, and a
+   * cancellation is not.
+   */
+  readonly isAtDeadline?: boolean;
   end(failure: CallFailure): void;
 }
 
@@ -29,15 +35,18 @@ export function bindCall(
   if (options === undefined && inbound === undefined) return undefined;
   const { signal, parent } = options ?? {};
   const unbind: (() => void)[] = [];
-  const bind = (to: AbortSignal, failure: () => CallFailure): void => {
-    unbind.push(
-      onAborted(to, () => {
-        call.end(failure());
-      }),
-    );
-  };
-  if (signal !== undefined) bind(signal, () => cancelled('Cancelled on client', signal.reason));
-  if (inbound !== undefined) bind(inbound, () => inboundCancelled(inbound.reason));
+  if (signal !== undefined) {
+    const onCancelled = (): void => {
+      call.end(cancelled('Cancelled on client', signal.reason));
+    };
+    unbind.push(onAborted(signal, onCancelled));
+  }
+  if (inbound !== undefined) {
+    const onCancelled = (): void => {
+      if (call.isAtDeadline !== true) call.end(inboundCancelled(inbound.reason));
+    };
+    unbind.push(onAborted(inbound, onCancelled));
+  }
   if (options !== undefined && parent && isBoundToParent(options)) {
     // When the parent is cancelled, grpc-js cancels only a running attempt, but this call may be waiting.
     const tasks = tasksOf(parent);

@@ -10,6 +10,7 @@ import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { notifyListener } from '../../errors/notify-listener.js';
 import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
+import { isNearDeadline } from '../../policy/deadline/deadline.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../active-call.js';
@@ -171,9 +172,7 @@ export class ClientCall
       this.phase = 'ended';
       outermost(this.part?.scope, this.sink).complete();
     }, COMPLETION_DELAY_MS);
-    this.unbind = () => {
-      timer.clear();
-    };
+    this.unbind = timer.clear.bind(timer);
   }
 
   private register(scope: StreamScope | undefined): void {
@@ -563,7 +562,7 @@ export class ClientCall
     if (this.phase === 'ended') return;
     // A stream that `completeLater` holds is not registered, and was not counted as started.
     if (this.place !== undefined) this.context.statistics.cancelled();
-    this.stop('cancelled');
+    this.stop('cancelled', this.isAtDeadline ? 'deadline' : undefined);
     this.report.cancelled('The reader unsubscribed');
   }
 
@@ -623,6 +622,11 @@ export class ClientCall
   /** True if the call has not ended. Callers, interceptors, and listeners may end it during any callback. */
   isOpen(): boolean {
     return this.phase !== 'ended';
+  }
+
+  get isAtDeadline(): boolean {
+    const { clock } = this.context.client;
+    return this.phase === 'running' && isNearDeadline(this.deadline - clock.epoch(), clock.now() - this.startedAt);
   }
 
   /** Binds `call` to the abort signal, the inbound call, and the `parent` of this call. Returns the function that unbinds it, if any. */

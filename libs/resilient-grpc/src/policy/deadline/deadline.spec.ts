@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { deadlineFromTimeout, earliestDeadline, remainingMs, sendableDeadline, validateDeadline } from './deadline.js';
+import {
+  deadlineFromTimeout,
+  earliestDeadline,
+  isNearDeadline,
+  remainingMs,
+  sendableDeadline,
+  validateDeadline,
+} from './deadline.js';
 
 const NOW = Date.UTC(2030, 0, 1);
 
@@ -91,5 +98,18 @@ describe('farthest deadline', () => {
     expect(sendableDeadline(NOW + farthestMs - 1, NOW)).toBe(NOW + farthestMs - 1);
     expect(sendableDeadline(NOW + farthestMs, NOW)).toBe(Infinity);
     expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity);
+  });
+});
+
+describe('isNearDeadline', () => {
+  it.each([
+    [100, 1_000, true],
+    [101, 60_000, false],
+    [60, 500, false],
+    [50, 500, true],
+    [-5, 0, true],
+    [Infinity, 60_000, false],
+  ])('with %s ms remaining after %s ms, returns %s', (remainingMs, elapsedMs, isNear) => {
+    expect(isNearDeadline(remainingMs, elapsedMs)).toBe(isNear);
   });
 });

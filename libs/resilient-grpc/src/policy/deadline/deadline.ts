@@ -66,3 +66,11 @@ function describe(value: unknown): string {
   if (typeof value === 'string') return `the string ${JSON.stringify(value)}`;
   return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`;
 }
+
+/** Maximum time in milliseconds by which the end of an inbound call can precede the same deadline of its outgoing calls. */
+const MAX_LEAD_MS = 100;
+
+/** True if an inbound call with the same deadline may end now because of it: at most 100 ms, and a tenth of the elapsed time, remain. */
+export function isNearDeadline(remainingMs: number, elapsedMs: number): boolean {
+  return remainingMs <= Math.min(MAX_LEAD_MS, elapsedMs / 10);
+}

@@ -49,7 +49,7 @@ describe('server that requires client certificates', () => {
         new RegExp(`${from}the client sent no certificate .*; set a certificate and a key in the client`),
       ),
       expect.stringMatching(
-        new RegExp(`${from}the certificate of the client, or of its authority, has expired .*; renew it`),
+        new RegExp(`${from}the certificate of the client, or of its authority, has expired .*; renew the certificate`),
       ),
       expect.stringMatching(
         new RegExp(`${from}the certificate of the client is from an unknown authority .*; add the authority`),

@@ -143,7 +143,7 @@ async function* checkServer(
 }
 
 /**
- * Checks each distinct certificate once. Servers behind one name usually share a certificate. If another address is usable, clients use
+ * Checks each distinct certificate once. Servers with the same name usually share a certificate. If another address is usable, clients use
  * that address, and a rejected certificate is only a warning.
  */
 function* certificates(probed: readonly ProbedAddress[], name: string): Generator<CheckResult> {

@@ -166,7 +166,7 @@ export class ChildServer {
 
   /**
    * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended. If the process leaves a child process
-   * that keeps its output open, such as a server behind a wrapper that forwards the signal, waits for that process, too.
+   * that keeps its output open, such as a server that a wrapper script started, waits for that process, too.
    * @throws Error if one of these processes is still running after `timeoutMs` (default 10,000)
    */
   async terminate(timeoutMs = 10_000): Promise<void> {

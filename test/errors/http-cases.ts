@@ -246,6 +246,19 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect(logged).toEqual([logged[0], `${logged[0]!} (2 more in the last minute)`]);
     });
 
+    it.each([
+      ['request', { maxSendMessageLength: 1 }],
+      ['response', { maxReceiveMessageLength: 1 }],
+    ])('maps RESOURCE_EXHAUSTED to HTTP 500 if the %s is larger than a limit of the client', async (_, settings) => {
+      const limited = await startGateway({ upstream: server.url, settings, ...(adapter && { adapter }) });
+      server.script('Create', { message: { id: '7' } });
+      const { status, body, headers } = await limited.get('promise/7');
+      expect(status).toBe(500);
+      expect(body).toEqual({ statusCode: 500, message: 'Internal server error', code: 'RESOURCE_EXHAUSTED' });
+      expect(headers.get('retry-after')).toBeNull();
+      await limited.close();
+    });
+
     describe('with other filters', () => {
       const answerOf = async (providers: readonly Provider[], prepare?: (app: INestApplication) => void) => {
         const parts = { upstream: server.url, providers, ...(adapter && { adapter }), ...(prepare && { prepare }) };

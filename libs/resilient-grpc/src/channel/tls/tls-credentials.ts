@@ -89,12 +89,15 @@ class TlsCredentials implements CredentialsSource {
   /** Reads the files again; called periodically. Resolves after the listeners have been notified of changed files. */
   async check(): Promise<void> {
     const next: TlsMaterial = { ...this.material };
-    try {
-      for (const [part, path] of tlsPaths(this.options)) next[part] = await reloadBoundedFile(path);
-    } catch (error) {
-      // Reported immediately, although a replacement in several steps can cause this error. In that case, the next check succeeds.
-      this.reject(`cannot be read (${errorCode(error)})`);
-      return;
+    const paths = tlsPaths(this.options);
+    for (const [part, path] of paths) {
+      try {
+        next[part] = await reloadBoundedFile(path);
+      } catch (error) {
+        // Reported immediately, although a replacement in several steps can cause this error. In that case, the next check succeeds.
+        this.reject(`cannot be read: ${part} '${path}' (${errorCode(error)})`);
+        return;
+      }
     }
     if (this.closed || sameMaterial(next, this.material)) {
       this.rejected = '';
@@ -103,7 +106,8 @@ class TlsCredentials implements CredentialsSource {
     const problems = [...materialProblems(next), ...validityProblems(next, this.dependencies.clock.epoch())];
     const [first] = problems;
     if (first !== undefined) {
-      this.reject(`cannot be used: ${first.key}: ${first.message}`);
+      const path = paths.find(([part]) => part === first.key)?.[1];
+      this.reject(`cannot be used: ${first.key}${path === undefined ? '' : ` '${path}'`}: ${first.message}`);
       return;
     }
     this.rejected = '';

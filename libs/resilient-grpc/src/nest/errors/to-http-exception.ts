@@ -19,6 +19,7 @@ const HTTP_STATUS: Readonly<Record<StatusName, number>> = {
   NOT_FOUND: 404,
   ALREADY_EXISTS: 409,
   PERMISSION_DENIED: 403,
+  // 500 if a message exceeds a limit of this client.
   RESOURCE_EXHAUSTED: 429,
   FAILED_PRECONDITION: 400,
   ABORTED: 409,
@@ -85,14 +86,14 @@ export class GrpcHttpException extends HttpException {
 defineLibraryError(GrpcHttpException, 'GrpcHttpException');
 
 /**
- * Returns the HttpException for a failed call. google.rpc.Code defines the HTTP status for each gRPC code; if the upstream cancelled the
- * call, the status is 500 instead of 499. The upstream's message is included only if the gRPC code describes the request (INVALID_ARGUMENT,
- * NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE). A message that this process, a proxy, or a transport wrote is never
- * included.
+ * Returns the HttpException for a failed call. google.rpc.Code defines the HTTP status for each gRPC code, with two exceptions: the status
+ * is 500 instead of 499 if the upstream cancelled the call, and 500 instead of 429 if a message exceeds a limit of this client. The
+ * upstream's message is included only if the gRPC code describes the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS,
+ * FAILED_PRECONDITION, OUT_OF_RANGE). A message that this process, a proxy, or a transport wrote is never included.
  */
 export function toHttpException(error: GrpcCallError): GrpcHttpException {
   const { codeName } = error;
-  const statusCode = isCallerCancellation(error) ? 499 : HTTP_STATUS[codeName];
+  const statusCode = httpStatusOf(error);
   const usual = httpStatusText(statusCode);
   const isExposed = isForCaller(error);
   const hasMessage = isExposed && error.details !== '';
@@ -107,6 +108,17 @@ export function toHttpException(error: GrpcCallError): GrpcHttpException {
     },
     error,
   );
+}
+
+function httpStatusOf(error: GrpcCallError): number {
+  if (isCallerCancellation(error)) return 499;
+  // 429 would ask the caller to send the same request again later, with the same result.
+  return exceedsMessageLimit(error) ? 500 : HTTP_STATUS[error.codeName];
+}
+
+/** True if the request or the response is larger than a limit of this client. */
+function exceedsMessageLimit({ codeName, reason }: GrpcCallError): boolean {
+  return codeName === 'RESOURCE_EXHAUSTED' && (reason === 'not-sent' || reason === 'protocol');
 }
 
 /** True if the server's message is meant for the sender of the request. */

@@ -47,7 +47,7 @@ const SMALLEST =
 const run = promisify(execFile);
 const bench = (...args: string[]) => run(process.execPath, ['bench/main.mjs', ...args], { cwd: ROOT });
 
-// Some tests run processes of many contenders.
+// The timeouts are long because some tests run processes of many contenders.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 600_000 });
 
 let startedAt: number;

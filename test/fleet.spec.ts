@@ -31,7 +31,7 @@ it('keeps a simulated fleet within its bounds in a total outage, with the same f
   expect(policies).toEqual([
     { name: 'resilient-grpc', recoverySeconds: expect.any(Number), ...figures },
     { name: 'retry-without-budget', recoverySeconds: null, ...figures },
-    // Accepts any value: with this policy, it is random whether the last client recovers before the next outage.
+    // Accepts any recovery time or `null`: with this policy, it is random whether the last client recovers before the next outage.
     { name: 'grpc-js', recoverySeconds: policies[2].recoverySeconds, ...figures },
     { name: 'no-retry', recoverySeconds: expect.any(Number), ...figures },
   ]);
@@ -54,7 +54,7 @@ const FLEETS = [
 ];
 
 it.each(FLEETS)(
-  'sends a recovered server at most 1.6 times the usual load with $clients simulated clients at $callsPerSecond calls/s each',
+  'limits the load of a recovered server to 1.6 times the usual load with $clients simulated clients at $callsPerSecond calls/s each',
   SLOW,
   (fleet) => {
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
@@ -81,7 +81,7 @@ it(
 );
 
 it(
-  'recovers a simulated fleet within 2 s after an overload if the server has overload protection, and fails more than 90% of the calls in the 10 s after the overload if it has none',
+  'recovers a simulated fleet within 2 s after an overload if the server is protected, and fails more than 90% of the calls in the next 10 s otherwise',
   SLOW,
   () => {
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;

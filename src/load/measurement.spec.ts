@@ -135,7 +135,7 @@ describe('Measurement', () => {
     expect(measurement.snapshot(700).lastFailureMs).toBe(80);
   });
 
-  it('counts calls that never ended as failed', () => {
+  it('counts calls as failed if they never end', () => {
     measurement.begin('read', 0);
     measurement.abandonOpenCalls(500);
     expect(measurement.snapshot(500)).toMatchObject({

@@ -18,7 +18,7 @@ const PATHS = ['direct calls', 'calls through grpc-js’s channel'] as const;
 const POLICIES = ['round_robin', 'least_request', 'weighted_round_robin'] as const;
 const EACH = PATHS.flatMap((path) => POLICIES.map((policy) => [policy, path] as const));
 
-/** So large that only `maxAttempts` limits retries, although half of all attempts fail. */
+/** Retry budget that is so large that only `maxAttempts` limits retries, although half of all attempts fail. */
 const BUDGET = { maxTokens: 1_000, tokenRatio: 1 };
 const ECHO = [{ service: 'testing.v1.Echo' }];
 
@@ -147,7 +147,7 @@ describe('attempts of one call', () => {
       const { servers, echo } = await startReplicas(2, 'round_robin', path, hedging(delay));
       const [frozen, healthy] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
       frozen.script('Unary', { never: true });
-      // The hedge budget permits five hedges at the start.
+      // The hedge budget permits five hedges at the start, so the test makes only four calls.
       const keys = ['0', '1', '2', '3'];
       await Promise.all(keys.map((key) => firstValueFrom(echo.unary({}, { timeoutMs: 60_000, metadata: { key } }))));
       const keysOf = (server: ScriptedGrpcServer): readonly string[] =>

@@ -33,8 +33,8 @@ const BACKOFF: ChannelOptions = {
   'grpc.max_reconnect_backoff_ms': 400,
 };
 /**
- * Minimum wait before objects are counted. It exceeds the longest backoff, and the interval at which a client checks whether removed
- * connections still carry calls.
+ * Minimum wait in milliseconds before objects are counted. It exceeds the longest backoff, and the interval at which a client checks
+ * whether removed connections still carry calls.
  */
 const SETTLED_MS = 1_800;
 
@@ -182,7 +182,7 @@ async function churn(make: typeof connectPlainCaller, policy: object): Promise<C
   const count = async (): Promise<Living> => {
     let living = -1;
     for (let unchangedMs = 0; unchangedMs < SETTLED_MS; unchangedMs += SETTLED_MS / 3) {
-      // An object that a WeakRef returned is not collected before the next turn.
+      // Waits, because an object that a WeakRef returned is not collected before the next turn.
       await new Promise((resolve) => setTimeout(resolve, SETTLED_MS / 3));
       // grpc-js releases unused subchannels every 10 s.
       pool.unrefUnusedSubchannels();

@@ -89,7 +89,7 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
       },
     ],
     [
-      "grpc-js's own form",
+      "loadBalancing with outlier_detection in grpc-js's own form",
       {
         loadBalancing: [
           {

@@ -92,7 +92,7 @@ describe('name whose addresses change', () => {
     await replicas.scale(2);
     await waitFor(() => events.some(({ type }) => type === 'addresses-changed'), HANG);
     const [, , removed] = replicas.all;
-    // Calls that were sent before the addresses changed may still arrive.
+    // Waits for the calls that were sent before the addresses changed, because they may still arrive.
     const sent = [...load.calls];
     await waitFor(() => sent.every(({ endedAt }) => endedAt !== undefined), HANG);
     const before = removed!.calls;
@@ -245,7 +245,7 @@ describe('lookup after a disconnect', () => {
     const app = await startOrdersApp({ url: server.url.replace('127.0.0.1', 'localhost') });
     onTestFinished(() => app.close());
     const lastLookup = () => app.client.snapshot().resolution.lastLookupAt;
-    // A failed connection requests a lookup, but grpc-js makes at most one lookup in 5 s.
+    // A failed connection causes a lookup. grpc-js makes at most one lookup in 5 s, so the lookup after the next disconnect is delayed.
     await server.stop('force');
     const answered = firstValueFrom(app.orders.get({ id: '7' }));
     await waitFor(() => app.client.connectivity.state === 'TRANSIENT_FAILURE');

@@ -205,7 +205,7 @@ class ScriptServer {
       sessions.add(session);
       session.on('error', () => undefined);
     });
-    // Under TLS, Node may keep the socket of a destroyed session open after a reset.
+    // Also records the sockets, because under TLS Node may keep the socket of a destroyed session open after a reset.
     server.on('connection', (socket: Socket) => sessions.add(socket));
     server.on('stream', (stream, headers) => void one.serve(stream, headers));
     onTestFinished(async () => {
@@ -388,16 +388,16 @@ async function run(
     });
   const seen = server.seen.get(id) ?? [];
   if (cancelAfter === 0) return { events };
-  // Which events precede a deadline depends on the load of the machine.
+  // Returns only the last event, because the events before a deadline depend on the load of the machine.
   if (timeoutMs === 30) return events.at(-1)?.replace(/(yes|maybe) deadline/, '… deadline');
-  // The server has received all requests only if its script reads them before it ends the call.
+  // The server is certain to have received all requests only if its script reads them before it ends the call.
   const isComplete = steps[0]?.do === 'read requests' && !events.includes('cancelled');
   return { events, requests: seen.map(({ headers, bytes }) => (isComplete ? { headers, bytes } : { headers })) };
 }
 
 function describeError(error: unknown): string {
   if (!(error instanceof GrpcCallError)) return String(error);
-  // On grpc-js's channel, the name of the encoding is not available.
+  // On grpc-js's channel, the name of the encoding is not available, so the details of these errors are not compared.
   if (/header was identity|method not supported/.test(error.details)) return 'error of an encoding';
   if (/decompress/.test(error.details)) return 'error of a compressed message';
   const { code, details, reachedServer, reason, metadata } = error;
@@ -468,7 +468,7 @@ describe('calls directly on a connection and through grpc-js’s channel', () =>
         // equals an outcome of the other.
         for (let turn = 0; turn < 8 && !agree(onConnection, onChannel); turn++) {
           const id = `${seed}-${turn}`;
-          // Repeated disconnects by the server cause an outage.
+          // Waits for the end of an outage, because repeated disconnects by the server cause one.
           await waitFor(() => clients.every(({ connectivity }) => connectivity.state === 'READY'), {
             timeoutMs: 30_000,
           });
@@ -478,7 +478,7 @@ describe('calls directly on a connection and through grpc-js’s channel', () =>
           ]);
           onConnection.add(JSON.stringify(outcomes[0]));
           const onChannelNow = JSON.stringify(outcomes[1]);
-          // grpc-js's channel may write a request after the server has ended the call. It then reports an error or never ends the call.
+          // After the server has ended the call, grpc-js's channel may still write, and then fail or hang. Such an outcome is not compared.
           onChannel.add(/write after end|"hangs"/.test(onChannelNow) ? JSON.stringify(outcomes[0]) : onChannelNow);
         }
         if (!agree(onConnection, onChannel))

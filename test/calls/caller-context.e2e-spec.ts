@@ -215,7 +215,7 @@ describe('async context of a call', () => {
     expect(seen).toEqual(ANSWERED);
   });
 
-  it('runs interceptors of grpc-js in the context of each caller, as plain ClientGrpc does, if the calls wait', async () => {
+  it('runs interceptors of grpc-js in the order of the calls, each in the context of its caller, as plain ClientGrpc does, if the calls wait for the connection', async () => {
     const seen: Contexts = [];
     const seenByPlain: Contexts = [];
     const { echo, server } = await scene({ channelOptions: { interceptors: [contextInterceptor(seen)] } });
@@ -310,7 +310,7 @@ describe('async context of a call', () => {
   });
 
   it.each(PER_ATTEMPT)(
-    'runs %s in the context of the caller if a hedged attempt replaces one that lost its connection',
+    'runs %s in the context of the caller if a hedged attempt replaces an attempt that lost its connection',
     async (_, settings) => {
       const seen: Contexts = [];
       const backends = [await backend(), await backend()];

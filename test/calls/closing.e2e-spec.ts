@@ -31,7 +31,7 @@ describe('close()', () => {
     await waitFor(() => server.counts().open === 0 && server.connections.open === 0);
   });
 
-  it('ends calls on close() while they wait for the channel', async () => {
+  it('ends calls that wait for the channel when the client closes', async () => {
     const { echo, server, client } = await scene();
     await server.stop('kill-connections');
     const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));

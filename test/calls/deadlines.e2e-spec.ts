@@ -17,7 +17,7 @@ import {
   type EchoService,
 } from './support.js';
 
-/** Tolerance for rounding to milliseconds, on the wire and in timers. */
+/** Tolerance in milliseconds for the rounding of times, on the wire and in timers. */
 const ROUNDING_MS = 3;
 
 /** Properties of the error of a call with invalid options. */
@@ -203,7 +203,7 @@ describe('distant deadline', () => {
   it.each([
     ['Infinity', Infinity],
     ['40 days from now', Date.now() + 40 * 86_400_000],
-    // grpc-js ends the process if it receives one of the following deadlines.
+    // Each of the following deadlines would end the process if it reached grpc-js.
     ['the last possible Date', new Date(8.64e15)],
     ['a time in microseconds', Date.now() * 1_000],
     ['Number.MAX_VALUE', Number.MAX_VALUE],

@@ -32,7 +32,7 @@ const INTERCEPTED = [
 ] as const;
 
 describe('slow reader', () => {
-  it.each(INTERCEPTED)('stops a server stream%s until its reader continues', async (_under, settings) => {
+  it.each(INTERCEPTED)('stops a server stream%s while its reader pauses', async (_under, settings) => {
     const { echo, server } = await scene(settings);
     const source = createEndlessSource();
     server.script('ServerStream', { messages: source });

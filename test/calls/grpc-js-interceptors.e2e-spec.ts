@@ -106,7 +106,7 @@ describe('request stream with interceptors of grpc-js', () => {
     return context;
   }
 
-  it('runs the interceptors on the same messages when a request stream is retried', async () => {
+  it('runs the interceptors on the original messages, not on their own output, when a request stream is retried', async () => {
     const doubling: Interceptor = (options, next) =>
       new InterceptingCall(next(options), {
         sendMessage: ({ number = 0 }: EchoRequest, send) => send({ number: number * 2 }),

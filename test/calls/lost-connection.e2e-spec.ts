@@ -73,7 +73,7 @@ describe.each(Object.entries(LOSSES))('connection lost due to %s', (how, lose) =
     await lose(server, proxy);
     expectLost(await failure);
     await server.restart();
-    // A repeated call would arrive before this one.
+    // A repeated call would arrive before the call below.
     await awaitFirstResponse(echo, 'unary');
     expect(server.counts(protoName(method)).calls).toBe(1);
   });
@@ -312,7 +312,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
     const queued = toList(echo.unsafeUnary({}, { metadata: { 'x-call': 'second' } }));
     for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
     proxy.holdBytes();
-    // The channel is IDLE only briefly, because the queued call makes it reconnect immediately.
+    // Checks the history, because the channel is IDLE only briefly: the queued call makes it reconnect immediately.
     await waitFor(() => client.history.some(({ to }) => to === 'IDLE'), { timeoutMs: 50_000 });
     proxy.releaseBytes();
     expect(await queued).toHaveLength(1);
@@ -338,7 +338,7 @@ describe('GOAWAY', () => {
       });
       const echo = await echoOf({ url: server.url });
       const result = await toList(callOnce(echo, method)).catch((error: unknown) => error);
-      // If the connection closes immediately, an unprocessed call cannot always be distinguished from a lost one.
+      // If the connection closes immediately, an unprocessed call may look like a lost call to the client, so both results are valid.
       if (Array.isArray(result)) expect(result).toHaveLength(1);
       else expect(result).toMatchObject({ code: 14, reason: 'connection-lost', reachedServer: 'maybe' });
     }
@@ -382,7 +382,7 @@ describe('GOAWAY', () => {
     });
   });
 
-  // gRPC's C core sends a GOAWAY with INTERNAL_ERROR on a connection that was idle for too long.
+  // INTERNAL_ERROR is included because gRPC's C core sends it in the GOAWAY on a connection that was idle for too long.
   describe.each(['NO_ERROR', 'INTERNAL_ERROR', 'ENHANCE_YOUR_CALM', 'PROTOCOL_ERROR'] as const)('with %s', (code) => {
     const behindProxy = async (server: ScriptedGrpcServer) => {
       const proxy = await Http2FaultProxy.start(server.url);
@@ -449,7 +449,7 @@ describe('GOAWAY', () => {
 
   it('reports connection-lost for calls that outlive the grace period of the maximum connection age', async () => {
     const server = await startServer({
-      // Long enough for a busy machine to send the call below first.
+      // The maximum age is long enough for a busy machine to send the call below first.
       serverOptions: { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': 50 },
       scripts: { ...ECHOES, ...Object.fromEntries(UNSAFE.map((method) => [protoName(method), { never: true }])) },
     });

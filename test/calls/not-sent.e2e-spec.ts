@@ -66,7 +66,7 @@ describe('message size limit', () => {
     expect(error).toMatchObject({ code: 8, reason: 'not-sent', notRetriedBecause: 'local' });
     expect(error.details).toMatch(/^Attempted to send message with a size larger than 100\b/);
     if (method === 'clientStream' || method === 'bidi') {
-      // The headers of the call precede its first message.
+      // The headers of the call are sent before its first message, so the server may have received the call.
       expect(error).toMatchObject({ reachedServer: 'maybe', attempts: [{ number: 1 }] });
       return;
     }

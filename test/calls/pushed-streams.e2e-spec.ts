@@ -48,7 +48,7 @@ describe('pushed stream', () => {
     const echo = client.getService<Parameters<typeof callOnce>[0]>('Echo');
     await failureOf(callOnce(echo, 'unsafeUnary', { metadata: keyed('x') }));
     await turns();
-    // Vitest fails the run on an uncaught exception.
+    // This call shows that the process has not ended. Vitest also fails the run on an uncaught exception.
     await lastValueFrom(callOnce(echo, 'unsafeUnary', { metadata: keyed('next') }));
     expect(server.requests('next')).toHaveLength(1);
   });

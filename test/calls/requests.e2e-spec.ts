@@ -121,7 +121,7 @@ describe('requests', () => {
   );
 
   it.each(STREAMS)(
-    'ends a %s call if its request source cannot be inspected, and passes the error on',
+    'fails a %s call with the original error if its request source cannot be inspected',
     async (method) => {
       const { echo, client } = await scene();
       const { proxy, revoke } = Proxy.revocable([{}], {});

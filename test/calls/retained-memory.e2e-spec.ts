@@ -26,7 +26,7 @@ it("releases the memory of a caller's closures without a major garbage collectio
   collect();
   const before = oldSpace();
   for (let i = 0; i < CALLS; i++) await call();
-  // V8 promotes an object that survives two minor collections.
+  // Collects three times, because V8 promotes an object that survives two minor collections.
   for (let i = 0; i < 3; i++) collect({ type: 'minor' });
   expect(oldSpace() - before).toBeLessThan((CALLS * HELD_BYTES) / 2);
 });

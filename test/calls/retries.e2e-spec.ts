@@ -258,7 +258,7 @@ describe('retry budget', () => {
       await client.waitForReady();
       server.script('Unary', { never: true });
       await Promise.all(Array.from({ length: 5 }, () => failureOf(echo.unary({}, { timeoutMs: 50 }))));
-      // A late request would be counted with the calls below.
+      // Repeats if a request has not arrived yet, because a late request would be counted with the calls below.
       if (server.counts().calls < 5) return false;
       const beganAt = performance.now();
       server.reset();

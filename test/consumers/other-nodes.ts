@@ -37,7 +37,7 @@ export async function downloadNodes(versions: readonly string[]): Promise<OtherN
     await start('tar', ['-xzf', tarball, '-C', unpacked, 'package/bin/node'], { timeout: 60_000 });
     rmSync(tarball);
     const program = join(unpacked, 'package/bin/node');
-    // A build for another libc does not start.
+    // Checks that the executable starts, because a build for another libc does not.
     await start(program, ['--version'], { timeout: 60_000 });
     programs.set(version, program);
   };

@@ -17,7 +17,7 @@ import { promisify } from 'node:util';
 /** Root of the workspace. */
 export const ROOT = dirname(dirname(import.meta.dirname));
 
-/** Time after which a program is killed. Only a hanging program reaches it. */
+/** Time in milliseconds after which a program is killed. Only a hanging program reaches this limit. */
 export const RUN_LIMIT_MS = 300_000;
 
 /** The library as npm would publish it. */

@@ -142,7 +142,7 @@ export async function startDashboardApp({
 
 /** Server-sent events received on a separate connection. */
 export class Events {
-  /** `more` is the second line of the data. It exists only if the event relays an event of a process, and contains the relayed data. */
+  /** `more` is the second line of the data. It contains the relayed data, and exists only if the event relays an event of a process. */
   readonly received: { readonly event: string; readonly data: any; readonly more?: any; readonly atMs: number }[] = [];
   ended = false;
 

@@ -65,7 +65,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await locator.waitFor({ state });
     recordTiming(task, `time until ${change}, ms`, performance.now() - from, { atMost });
   };
-  // The page shows changes of the connectivity state within 250 ms, and all other changes within 1 s. Playwright polls every 500 ms.
+  // Time limit in milliseconds for all changes except those of the connectivity state: 1 s for the page, plus 500 ms for polling.
   const NEXT_UPDATE_MS = 1_500;
   const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: UNREACHABLE }));
 

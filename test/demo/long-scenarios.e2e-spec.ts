@@ -42,7 +42,7 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
   );
 
   it.concurrent(
-    'replaces a black-holed connection of our client in the demo with one that is READY before the switch',
+    'replaces a black-holed connection of our client in the demo with a connection that is already READY',
     { tags: ['timed'] },
     async ({ task }) => {
       // Detection takes longer on a busy machine, because delays of the process itself do not count as silence.
@@ -66,7 +66,7 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
     const shown = codeBlocks('docs/logs.md')[0]!
       .text.split('\n')
       .filter((line) => OURS.test(line));
-    // A write may or may not be in flight.
+    // A write may or may not be in flight when the server is killed, so its log line is compared separately.
     const inFlight = (line: string) => line.includes('the call may have reached the server');
     const logged = lines.filter((line) => !inFlight(line)).map(maskNumbers);
     expect(logged).toEqual(shown.filter((line) => !inFlight(line)).map(maskNumbers));

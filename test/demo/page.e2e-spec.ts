@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 
 const MAIN = join(import.meta.dirname, '../..', 'dist', 'main.js');
 
-/** Messages that the page shows while the server is down. Some are shown for only 3 s. */
+/** Messages that the page shows while the server is down. The page records when each appears, because some last only 3 s. */
 const SIGHTINGS: Sightings = {
   down: { selector: '#server-word', text: 'Down' },
   outage: { selector: '#dashboard .details h2', text: 'Outage orders' },
@@ -39,7 +39,7 @@ describe('demo page', { timeout: 120_000 }, () => {
   });
   afterEach(async () => {
     if (gateway.exitCode !== null || gateway.signalCode !== null) return;
-    // A gateway that shuts down cleanly removes the log of its upstream.
+    // Sends SIGTERM, because a gateway that shuts down cleanly removes the log of its upstream.
     gateway.kill('SIGTERM');
     await once(gateway, 'exit');
   });
@@ -65,7 +65,7 @@ describe('demo page', { timeout: 120_000 }, () => {
   });
 
   it(
-    'starts the calls of all clients and the countdown to the kill when a visitor opens the demo page, and shuts down even if the page stays open',
+    'starts the calls of all clients and the countdown to the server kill when a visitor opens the demo page, and shuts down even if the page stays open',
     { tags: ['timed'] },
     async ({ task }) => {
       const answer = await fetch(`${url}/live`);
@@ -94,7 +94,7 @@ describe('demo page', { timeout: 120_000 }, () => {
       recordTiming(task, 'time from SIGTERM until the process exits, ms', performance.now() - signaledAt, {
         atMost: 5_000,
       });
-      // The stream ends or its connection closes; it must not stay open.
+      // The stream must not stay open: it ends, or its connection closes.
       while (!(await reader.read().catch(() => ({ done: true }))).done);
     },
   );
@@ -105,7 +105,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     expect(await state()).toBe('READY');
     const before = await outages();
     expect((await fetch(`${url}/faults/kill`, { method: 'POST' })).status).toBe(204);
-    // Repeats the call, because its deadline is 2 s and a process takes longer to start on a slow machine.
+    // Repeats the call, because its deadline of 2 s can pass before the server has started on a slow machine.
     const answered = waitFor(async () => (await json('/orders/order-1')).id === 'order-1', { timeoutMs: 60_000 });
     expect((await fetch(`${url}/faults/start`, { method: 'POST' })).status).toBe(204);
     await answered;
@@ -145,7 +145,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     await expect.poll(clientNames, { timeout: 60_000 }).toEqual(['orders', 'replicas']);
     expect((await fetch(`${url}/start-over`, { method: 'POST' })).status).toBe(204);
     expect(await liveUntil(({ phase }) => phase === 'opening')).not.toHaveProperty('replicas');
-    // A snapshot can be a second old.
+    // Polls, because a snapshot can be a second old.
     await expect.poll(clientNames, { timeout: 60_000 }).toEqual(['orders']);
   });
 
@@ -202,7 +202,7 @@ describe('demo page', { timeout: 120_000 }, () => {
   });
 
   it.skipIf(!isInstalled('Chromium'))(
-    'shows the figures of three clients that call replicas on the demo page',
+    'shows, on the demo page, the figures of three clients that call replicas',
     async () => {
       const browser = await startBrowser();
       try {
@@ -265,7 +265,7 @@ describe('demo page', { timeout: 120_000 }, () => {
           atMost: 1_500,
         });
 
-        // Then the visitor kills the server, first with an automatic restart and then without. A process takes time to start.
+        // Then the visitor kills the server, first with an automatic restart and then without. Waits, because a process starts slowly.
         const button = (name: string) => page.getByRole('button', { name, exact: true });
         const server = (state: string) => page.locator(`#server[data-state=${state}]`).waitFor();
         await server('listening');

@@ -18,7 +18,7 @@ import { codeBlocks } from './markdown.js';
 import { compiled, HELPER, PROGRAMS, RUNNER, writeCodeBlocks } from './code-blocks.js';
 
 const DRIVER = 'test/docs/drive-readme.mjs';
-/** Tests, some of which leak. The runners run them together with the tests of docs/testing.md. */
+/** Path of a test file in which some tests leak. The runners run it together with the tests of docs/testing.md. */
 const LEAKING = 'test/docs/leaking.mjs';
 
 // Two tests run at a time. The test timeout exceeds that of a process, so that a hanging process is stopped before its test times out.
@@ -127,7 +127,7 @@ describe('code in the README and the docs', () => {
       'passes the tests of docs/testing.md with %s, and fails exactly the tests that leak',
       async (_runner, [script, ...args]) => {
         const env = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST'));
-        // Some tests fail, so the runner also fails.
+        // Ignores the exit code: the runner fails, because some tests fail on purpose.
         const { stdout } = await promisify(execFile)(
           process.execPath,
           [`node_modules/${script!}`, ...args, '--testTimeout=120000', 'leaking'],

@@ -29,7 +29,7 @@ function groupByProcess(): readonly (readonly string[])[] {
   });
   const alone = pages.filter(({ unshared }) => unshared).flatMap(({ programs }) => programs);
   const shared = pages.filter(({ unshared }) => !unshared).flatMap(({ programs }) => programs);
-  // Distributes neighbors across different processes, because long programs are next to each other.
+  // Distributes neighboring programs across different processes, because long programs are next to each other.
   const together = Array.from({ length: PROCESSES }, (_, process) =>
     shared.filter((_path, index) => index % PROCESSES === process),
   );

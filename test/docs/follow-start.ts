@@ -28,7 +28,7 @@ export async function followStart(application: string): Promise<Seen> {
   ];
   const running: Program[] = [];
   const start = async (name: string, socket: string) => {
-    // The page's own orders.proto is in the folder of its blocks.
+    // Runs in the folder of the page's blocks, which contains the page's own orders.proto.
     const child = spawn(process.execPath, [join(application, 'dist/docs/index', `${name}.js`)], {
       cwd: join(application, 'blocks/docs/index'),
       env: { ...process.env, NO_COLOR: '1', ORDERS_URL: `unix:${socket}`, PORT: http },
@@ -39,7 +39,7 @@ export async function followStart(application: string): Promise<Seen> {
     return program;
   };
   const curl = async () => {
-    // Nest logs its start before it listens.
+    // Waits for the socket, because Nest logs its start before it listens.
     await waitFor(() => existsSync(http), IN_TIME);
     const [response] = (await once(request({ socketPath: http, path: '/orders/7' }).end(), 'response')) as [
       IncomingMessage,

@@ -22,9 +22,9 @@ describe.each(RENDERED_PAGES)('%s', (page) => {
 });
 
 const LONG_PAGES = [
-  // Its diagrams and its table of changes refer to each other.
+  // Not split, because its diagrams and its table of changes refer to each other.
   'docs/architecture.md',
-  // A list with a row for each defect. Maintainers search this list.
+  // Not split, because maintainers search this list, which has a row for each defect.
   'docs/upstream/README.md',
 ];
 

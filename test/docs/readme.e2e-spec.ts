@@ -34,7 +34,7 @@ describe('README commands', () => {
     (match) => match[1]!,
   );
 
-  it('shows in the README the npm scripts start, test, demo, and bench, each of which exists in package.json and builds first', () => {
+  it('shows the npm scripts start, test, demo, and bench in the README, each with a pre-script in package.json that builds the project', () => {
     expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo', 'bench']));
     for (const command of commands) {
       expect(scripts).toHaveProperty(command);

@@ -17,7 +17,7 @@ const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': '
 
 /** Folder of the site as `npm run docs` builds it. */
 let site: string;
-// A broken link between pages fails the build.
+// Also checks the links: the build fails if a link between pages is broken.
 beforeAll(async () => {
   site = mkdtempSync(join(tmpdir(), 'site-'));
   const vitepress = join(ROOT, 'node_modules/vitepress/bin/vitepress.js');
@@ -113,7 +113,7 @@ describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 1
     await page.getByRole('link', { name: 'From your problem' }).last().click();
     await page.locator('.vp-doc').getByRole('link', { name: 'ECONNRESET' }).click();
     await page.waitForURL(`${url}/problems/econnreset.html`);
-    // The site changes the URL before it shows the page.
+    // Waits for the heading, because the site changes the URL before it shows the page.
     await page.locator('.vp-doc h1', { hasText: 'ECONNRESET' }).waitFor();
     expect([await isTooWide(watched), problems]).toEqual([false, []]);
     await watched.close();

@@ -41,7 +41,7 @@ describe('docs', () => {
     expect(first).toMatchObject({ reason: 'outage', reachedServer: 'no' });
     const [, seconds] = /unreachable for ([\d.]+) s/.exec(first.details) ?? [];
     expect(Number(seconds)).toBeGreaterThanOrEqual(0.2);
-    // Not the default of 5 s.
+    // Shows that the configured grace period applied, not the default of 5 s.
     expect(Number(seconds)).toBeLessThan(4);
     const second = await failureOf(echo.unary({ text: 'x' }));
     expect(second).toMatchObject({ reason: 'outage' });

@@ -167,7 +167,7 @@ describe('attach without a terminal', () => {
     expect(stdout).toMatch(/^127\.0\.0\.1:\S+ +no +0 +0$/m);
   });
 
-  it('reports in a frame of attach that no retries are made only if the retry budget is used up', async () => {
+  it('shows "no retries" in a frame of attach only if the retry budget is used up', async () => {
     const server = await startScriptedServer();
     server.script('Get', { status: 'UNAVAILABLE' });
     const retryThrottling = { maxTokens: 10, tokenRatio: 0.1 };
@@ -390,7 +390,7 @@ describe('attach to an unusable URL', () => {
       { accepting: undefined },
       'accepting: expected true or false, got nothing',
     ],
-  ])('reports a snapshot %s that attach receives', async (_what, properties, problem) => {
+  ])('reports that attach received a snapshot %s', async (_what, properties, problem) => {
     const complete = { version: 1, at: '2026-11-21T12:00:00.000Z', accepting: true, clients: [], servers: [] };
     const url = await serve((_request, response) => response.end(JSON.stringify({ ...complete, ...properties })));
     const { code, stderr } = await attachOnce(url);

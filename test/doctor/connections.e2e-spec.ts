@@ -77,7 +77,7 @@ describe('server without TLS', () => {
     expect(code).toBe(1);
   });
 
-  it('recommends the log of the server if the doctor found no usable connection after READY addresses', async () => {
+  it("recommends checking the server log in the doctor's client check if the address check passes but no connection is usable", async () => {
     const goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const port = await listen(
@@ -164,7 +164,7 @@ describe('TLS', () => {
     );
   });
 
-  it("expects the IP address of an ipv4 target in the doctor's certificate check", async () => {
+  it("requires a certificate for the IP address of an ipv4 target in the doctor's certificate check", async () => {
     const { code, of } = await doctor([`ipv4:127.0.0.1:${await startServer('server')}`, '--ca', ca]);
     expect([code, of('certificate').facts['expected']]).toEqual([0, '127.0.0.1']);
     const refused = await doctor([`ipv4:127.0.0.1:${await startServer('named')}`, '--ca', ca]);

@@ -64,7 +64,7 @@ it.each([
   ['addresses', 0, (port: number) => `ipv4:127.0.0.1:${port},127.0.0.2:${port}`, (port: number) => `127.0.0.1:${port}`],
   ['a Unix socket', SOCKET, () => `unix:${SOCKET}`, () => 'localhost'],
 ])(
-  'sends the :authority that a client would send in the calls of all doctor checks for a target with %s',
+  'sends the same :authority as a client in the calls of all doctor checks for a target with %s',
   async (_, place, target, authority) => {
     const authorities = new Set<string | undefined>();
     let requests = 0;

@@ -66,7 +66,7 @@ describe('target name', () => {
   });
 
   it("warns in the doctor's proxy check if the environment sets a proxy", async () => {
-    // grpc-js itself also logs the proxy to stderr.
+    // Checks only stdout, because grpc-js itself also logs the proxy to stderr.
     const { stdout } = await command(['doctor', 'orders.example:50051', '--connect-timeout', '0.5s'], {
       env: { grpc_proxy: `http://127.0.0.1:${port}` },
     });
@@ -76,7 +76,7 @@ describe('target name', () => {
     expect(stdout).toMatch(/^FAIL +client +not READY within 500 ms/m);
   });
 
-  it("omits the doctor's proxy check if no_proxy excludes a target with an @", async () => {
+  it("omits the doctor's proxy check if no_grpc_proxy excludes a target with an @", async () => {
     const { stdout } = await command(['doctor', `x@127.0.0.1:${port}`, '--connect-timeout', '0.5s'], {
       env: { grpc_proxy: 'http://127.0.0.1:9', no_grpc_proxy: '127.0.0.1' },
     });

@@ -104,7 +104,7 @@ class GatewayController {
     await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
   }
 
-  /** On Express, filters do not receive errors from the stream. */
+  /** Streams a download. Has its own error handler, because filters do not receive errors from the stream on Express. */
   @Get('download')
   download(): StreamableFile {
     const file = new StreamableFile(Readable.from(this.lines()));
@@ -120,7 +120,7 @@ class GatewayController {
     });
   }
 
-  /** Nest sends the headers before the first event. Filters do not receive errors that occur after the headers are sent. */
+  /** Streams events. Maps errors itself, because Nest sends the headers before the first event, and filters do not receive later errors. */
   @Sse('events/:sent')
   events(@Param('sent') sent: string): Observable<object> {
     const before = Array.from({ length: Number(sent) }, () => ({ sequence: '0' }));

@@ -58,7 +58,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
     const lines = () => gateway.log.lines.filter(({ level }) => level !== 'debug');
 
     it.each<[code: string, status: number, message: string]>([
-      // The server sent this status. No client disconnected here.
+      // CANCELLED maps to 500, not to 499, because the server sent this status and no client disconnected.
       ['CANCELLED', 500, 'Internal server error'],
       ['UNKNOWN', 500, 'Internal server error'],
       ['DEADLINE_EXCEEDED', 504, 'Gateway Timeout'],
@@ -235,7 +235,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
             app.useGlobalFilters(new GrpcToHttpExceptionFilter(app.get(HttpAdapterHost))),
         },
       ],
-    ])('logs on shutdown how many lines about server faults were suppressed if %s', async (_, parts) => {
+    ])('logs the number of suppressed lines about server faults on shutdown if %s', async (_, parts) => {
       const other = await startGateway({ upstream: server.url, ...(adapter && { adapter }), ...parts });
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       for (let i = 0; i < 3; i++) await other.get('promise/7');

@@ -197,7 +197,7 @@ describe.each<[name: string, kind: Kind]>([
     expect((await failureOf(orders.create(order))).codeName).toBe('INTERNAL');
   });
 
-  it(`hides messages of errors that the client created, which contain addresses, even if their code is relayed on ${name}`, async () => {
+  it(`hides messages of client-created errors, which contain addresses, on ${name} even if relay lists the code`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['UNAVAILABLE'] })]);
     upstream.script('Create', { never: true });
     const failing = failureOf(orders.create(order));
@@ -207,7 +207,7 @@ describe.each<[name: string, kind: Kind]>([
     upstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
   });
 
-  it(`returns the status of an upstream whose RetryInfo exceeds the maximum of a Duration on ${name}`, async () => {
+  it(`returns the code of an upstream status on ${name}, but no retry delay, if the RetryInfo exceeds the maximum of a Duration`, async () => {
     const { orders } = await serve(kind, [filter()]);
     // The largest 64-bit integer, in seconds.
     const value = Uint8Array.of(10, 10, 8, ...new Uint8Array(8).fill(255), 127);

@@ -63,7 +63,7 @@ export class CountedLog implements LoggerService {
 
 const WARM_UP = 0.2;
 const HANG_FINDING = 'the sequence does not end';
-/** Longer than the deadline of every call. */
+/** Time in milliseconds after which a sequence counts as hanging. Longer than the deadline of every call. */
 const HANG_MS = 90_000;
 
 async function reportHang(): Promise<string> {
@@ -107,7 +107,7 @@ export async function fuzz(
           emit({ type: 'begun', seed });
           const what = await Promise.race([runSafely(target, lane, seed), reportHang()]);
           running.delete(seed);
-          // With one lane, collects garbage, so that a failure during the collection is attributed to this sequence.
+          // Collects garbage if there is one lane, so that a failure during the collection is attributed to this sequence.
           if (lanes === 1) await readMemory();
           if (what !== undefined) emitFinding([seed], what);
           emit({ type: 'ended', seed });

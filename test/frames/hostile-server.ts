@@ -63,7 +63,7 @@ export async function end(socket: Socket, byReset: boolean): Promise<void> {
   await closed;
 }
 
-/** Resets a connection. If only the FIN is unsent, sends it first: an earlier reset fails with EINVAL, and Node leaks the socket. */
+/** Resets a connection, after the FIN if only the FIN is unsent: an earlier reset fails with EINVAL, and Node leaks the socket. */
 function reset(socket: Socket): void {
   const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
   if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
@@ -108,7 +108,7 @@ export class HostileServer {
     });
   }
 
-  /** Ends every connection, and from now on sends `steps` on each new one before SETTINGS. */
+  /** Ends every connection, and from now on sends `steps` on each new connection before SETTINGS. */
   async greetWith(steps: readonly Step[]): Promise<void> {
     this.greeting = steps;
     await this.endAll(false);

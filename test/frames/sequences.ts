@@ -55,7 +55,7 @@ export async function runSequences(side: Side, from: number, count: number): Pro
   return run;
 }
 
-/** Runs the sequences of `seeds` in one process. If an assertion of Node aborts the process, resolves to the unfinished sequences. */
+/** Runs the sequences of `seeds` in one process. Resolves to the unfinished sequences if an assertion of Node aborts the process. */
 async function runInProcess(
   run: SequencesRun,
   side: Side,

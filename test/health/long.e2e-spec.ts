@@ -39,7 +39,7 @@ describe('health', () => {
     void outcomeOf(get()).then((outcome) => (waited = outcome));
     await until(() => app.client.connectivity.outage !== undefined);
     expect(statusOf(await channelOf(app))).toBe('degraded');
-    // The grace period varies by ±10%, so that the calls of several clients do not fail at the same time.
+    // Reads the end of the grace period, because its length varies by ±10% between clients.
     const leftMs = app.client.connectivity.outage!.graceEndsAt.getTime() - Date.now();
     await advance(leftMs - 10);
     expect(waited).toBeUndefined();

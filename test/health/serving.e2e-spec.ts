@@ -108,7 +108,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
   it.for([
     [404, undefined],
     [502, 'text/html'],
-    // grpc-js reads the page as a message whose length exceeds the limit.
+    // grpc-js reads the HTML page as a gRPC message whose length exceeds the limit.
     [200, 'text/html'],
   ] as const)(
     'reports a remedy, but no doctor command, if a proxy responds to a health call with HTTP %i (content-type %s)',
@@ -285,7 +285,7 @@ describe('Check', () => {
       const app = await startApp(onTestFinished, { url: proxy.url });
       await firstValueFrom(app.orders.get({ id: '1' }));
       proxy.holdBytes();
-      // Node's timers count from the start of the turn that sets them. On a busy machine, this start is long before `beganAt`.
+      // Uses a timer as the lower bound, because Node's timers count from the start of their turn, which can be long before `beganAt`.
       let haveAlmost200MsPassed = false;
       const timer = setTimeout(() => (haveAlmost200MsPassed = true), 190);
       onTestFinished(() => clearTimeout(timer));
@@ -388,7 +388,7 @@ describe('invalid options of health indicators', () => {
   });
 });
 
-it('reports a failed check neither in the log nor as an event, but reports a failed Check that the application calls', async ({
+it('reports a failed serving check neither in the log nor as an event, but reports a failed health Check call of the application', async ({
   onTestFinished,
 }) => {
   const server = await startScripted(onTestFinished, { 'Health/Check': { never: true } });

@@ -68,7 +68,7 @@ describe.concurrent('Watch', () => {
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
     const [watched, other] = servers.sort((a, b) => b.counts('Health/Watch').open - a.counts('Health/Watch').open);
     expect([watched, other].map((server) => server!.counts('Health/Watch').open)).toEqual([1, 0]);
-    // A graceful stop waits for every stream.
+    // This stop resolves only if the Watch ends, because a graceful stop waits for every stream.
     await watched!.stop('graceful');
     expect(app.client.connectivity.state).toBe('READY');
     await waitFor(() => other!.counts('Health/Watch').open === 1);

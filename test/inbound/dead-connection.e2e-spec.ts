@@ -7,7 +7,7 @@ import { ORDERS_PROTO, startHop } from './hop.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-// Each inbound call ends shortly before its deadline, which is also the deadline of the outgoing call, as if the caller's clock were ahead.
+// The caller cancels each call 60 ms before the deadline, as if its clock were ahead. The outgoing call has the same deadline.
 it.each([
   ['an Observable', 'plain'],
   ['a promise', 'awaited'],

@@ -39,7 +39,7 @@ afterAll(async () => {
 async function callOver(kind: 'http' | 'grpc', options: Omit<HopOptions, 'downstream'>, times = 1): Promise<void> {
   hop = await startHop({ downstream: server.url, logger: log, ...options });
   app = await startOrdersApp({ url: hop.url });
-  // Nest has one logger per process, the one that was set last.
+  // Sets `log` again, because Nest has one logger per process, and startOrdersApp() replaces the logger of the hop.
   Logger.overrideLogger(log);
   for (let n = 0; n < times; n++) {
     if (kind === 'http') await send(hop, 'operators:1', { headers });

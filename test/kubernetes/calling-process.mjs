@@ -1,5 +1,5 @@
 // node calling-process.mjs PROTO TARGET [unregistered]: calls the target five times with the kubeconfig of the environment, prints the
-// names of the pods and the snapshot's `calls`, or the error, as JSON, and closes nothing. With `unregistered`, it does not register the
+// names of the pods and the snapshot's `callPath`, or the error, as JSON, and closes nothing. With `unregistered`, it does not register the
 // Kubernetes resolver.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';

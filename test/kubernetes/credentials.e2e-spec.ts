@@ -67,7 +67,7 @@ describe('credentials of a kubernetes target', () => {
     expect(api.requests.map(({ kind, token: used }) => [kind, used])).toEqual([
       ['list', token],
       ['watch', token],
-      // The client library keeps a token for a minute. The stub rejects this request with 401.
+      // The stub rejects this request with 401, because the client library keeps the old token for a minute.
       ['watch', token],
       ['watch', api.token],
     ]);

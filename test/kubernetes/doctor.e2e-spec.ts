@@ -34,7 +34,7 @@ describe('doctor for a kubernetes target', () => {
     expect(of('target')).toMatchObject({ status: 'ok', facts: { total: 2 } });
     expect(checks.filter(({ check }) => check === 'address')).toMatchObject([{ status: 'ok' }, { status: 'ok' }]);
     expect(of('client')).toMatchObject({ status: 'ok' });
-    // The page shows the output of the command.
+    // Compares the output of the command with docs/guides/kubernetes-resolver.md.
     const { stdout } = await command(['doctor', TARGET], { env: { KUBECONFIG: api.kubeconfig } });
     const page = codeBlocks('docs/guides/kubernetes-resolver.md').find(({ text }) => text.startsWith('$ npx'))!;
     const documented = page.text.trim().split('\n').slice(1);
@@ -73,7 +73,7 @@ describe('doctor for a kubernetes target', () => {
     for (const name of readdirSync(modules).filter((name) => !['@kubernetes', '.bin'].includes(name)))
       symlinkSync(join(modules, name), join(folder, 'node_modules', name));
     const bin = join(folder, 'node_modules/nestjs-resilient-grpc/bin/nestjs-resilient-grpc.js');
-    // Node resolves imports from the paths of the links, so it does not find the library's own dependencies.
+    // With these options, Node resolves imports from the paths of the links, so it does not find the library's own dependencies.
     const links = ['--preserve-symlinks', '--preserve-symlinks-main'];
     const run = promisify(execFile)(process.execPath, [...links, bin, 'doctor', TARGET], { cwd: folder });
     await expect(run).rejects.toMatchObject({

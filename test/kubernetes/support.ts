@@ -15,7 +15,7 @@ export interface RunningPod {
   readonly server: ScriptedGrpcServer;
 }
 
-/** Starts an API server and registers the resolver for it. At the end of the test, closes the server, and fails if resources leak. */
+/** Starts an API server and registers the resolver for it. Closes the server after the test, and fails the test if resources leak. */
 export async function startApiServer(options: KubernetesResolverOptions = {}): Promise<ApiServerStub> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());

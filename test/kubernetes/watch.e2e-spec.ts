@@ -85,7 +85,7 @@ describe('watch', () => {
     await callUntil(caller, namesEqual('a', 'c'));
     expect(api.requests.filter(({ kind }) => kind === 'list')).toMatchObject([
       { resourceVersion: '0' },
-      // The cache of the API server might be as outdated as the watch.
+      // This list requests no resource version, because the cache of the API server might be as outdated as the watch.
       { resourceVersion: null },
     ]);
     expect(b!.server.counts().open).toBe(0);
@@ -145,7 +145,7 @@ describe('watch', () => {
     api.fault = 'silent';
     const { echo } = await startPodClient();
     expect(await failureOf(echo.unary({}, { timeoutMs: 200 }))).toMatchObject({ reachedServer: 'no' });
-    // On a busy machine, the deadline can pass before the request arrives.
+    // Waits, because on a busy machine the deadline can pass before the request arrives.
     await waitFor(() => api.requests.length === 1);
   });
 
@@ -242,7 +242,7 @@ describe('registerKubernetesResolver', () => {
     }).toThrow(message);
   });
 
-  it('rejects an unknown kubeconfig context with an error that lists the known ones', async () => {
+  it('rejects an unknown kubeconfig context with an error that lists the known contexts', async () => {
     const api = await startApiServer();
     expect(() => {
       registerKubernetesResolver({ kubeconfig: api.kubeconfig, context: 'prod' });

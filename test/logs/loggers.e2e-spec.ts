@@ -196,7 +196,7 @@ describe('client log lines', () => {
     await captureLines(logger);
     const all = lines.length;
     expect(all).toBeGreaterThan(0);
-    // Nest keeps the level list separately from a custom logger.
+    // Sets only the level list, because Nest keeps it separately from the custom logger.
     Logger.overrideLogger(['log']);
     await captureLines(logger);
     expect(lines).toHaveLength(all);

@@ -9,10 +9,10 @@ const findNames = (pattern: RegExp, ...files: string[]) =>
 
 /** Events without a log line. */
 const UNLOGGED_EVENTS = ['call-start', 'call-end', 'call-shed', 'call-dequeued'];
-/** `grpc-js` is described in docs/logs/grpc-js.md. `whole` is a server-sent event of the dashboard, not a log event. */
+/** Names to ignore. docs/logs/grpc-js.md describes `grpc-js`; `whole` is a server-sent event of the dashboard, not a log event. */
 const EXCLUDED_EVENTS = ['grpc-js', 'whole'];
 
-/** Sources that write log lines, without specs. */
+/** Paths of the sources that write log lines, excluding specs. */
 const WRITERS = readdirSync(join(ROOT, 'libs/resilient-grpc/src'), { encoding: 'utf8', recursive: true }).filter(
   (file) => /(?<!\.spec)\.ts$/.test(file) && source(file).includes('/log-line.js'),
 );

@@ -50,7 +50,7 @@ export class Application {
     return readFileSync(join(this.folder, path), 'utf8');
   }
 
-  /** Compiles the application; throws with the compiler's output if that fails. */
+  /** Compiles the application; throws with the compiler's output if the compilation fails. */
   async compile(): Promise<void> {
     await this.node({}, join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.');
   }

@@ -88,7 +88,7 @@ describe('migrate', { timeout: 240_000 }, () => {
     });
   });
 
-  it('lists a module that exports ClientsModule if its clients move in a file with another tsconfig.json', async () => {
+  it('lists a module that exports ClientsModule if its clients are registered in a file with another tsconfig.json', async () => {
     const tsConfig = JSON.stringify({ extends: '../tsconfig.json', compilerOptions: { rootDir: '..' } });
     const client =
       "{ name: 'orders', transport: Transport.GRPC, options: { url: 'a:1', package: 'p', protoPath: 'p.proto' } }";
@@ -172,7 +172,7 @@ describe('migrated application', { timeout: 240_000 }, () => {
   });
 });
 
-/** Source code. Each line that migrate must list, or the line after it, ends with a comment that names the case. */
+/** Source code. Each line that migrate must list, or the line after it, ends with a comment that is its key in the expected list. */
 const BY_HAND = `import { join } from 'node:path';
 import { Injectable, Module } from '@nestjs/common';
 import { Client, ClientProxyFactory, ClientsModule, Transport } from '@nestjs/microservices';

@@ -168,7 +168,7 @@ describe('first phase of a shutdown', () => {
     );
   });
 
-  it('completes or fails a stream that starts during a shutdown and sets onDrain, and sends no call', async () => {
+  it('completes or fails a stream with onDrain without sending a call if the stream starts during a shutdown', async () => {
     const { app, orders, hung, get } = await startGateway();
     const served = get('/hung');
     await waitFor(() => hung.count === 1);
@@ -374,7 +374,7 @@ describe('application that does not close', () => {
 });
 
 describe('HTTP application with a slow shutdown hook', () => {
-  it('names the hook as the reason why the application did not close, because its HTTP server is still listening', async () => {
+  it('names a slow shutdown hook, not the HTTP server that still listens, as the reason why the application did not close', async () => {
     let end: () => void = () => undefined;
     const slow = { beforeApplicationShutdown: () => new Promise<void>((resolve) => (end = resolve)) };
     @Module({
@@ -453,7 +453,7 @@ describe('application shutdown hook that never resolves', () => {
       const hung = new Promise<void>((resolve) => (end = resolve));
       const hangs = {
         [hook]: () => {
-          // Read here, because on a busy machine the test may resume only after the drain timeout.
+          // Reads `accepting` here, because on a busy machine the test may resume only after the drain timeout.
           acceptingInHook = client.accepting;
           return hung;
         },

@@ -159,7 +159,7 @@ describe('client name', () => {
     expect(await get(context)).toMatchObject({ id: '7' });
   });
 
-  it('fails at startup with an error that names both places and the difference if two definitions of a client differ', async () => {
+  it('fails at startup with an error that names both call sites and the difference if two definitions of a client differ', async () => {
     const starting = start(
       ResilientGrpcModule.forFeature([orders()]),
       ResilientGrpcModule.forFeature([{ ...orders(), timeoutMs: 5 }]),
@@ -296,7 +296,7 @@ describe('forRoot', () => {
     expect(limits).toMatchObject([{ maxConcurrent: 20, adaptive: {} }]);
   });
 
-  it('fails at startup with an error that names both places if forRoot is called twice', async () => {
+  it('fails at startup with an error that names both call sites if forRoot is called twice', async () => {
     await expect(start(ResilientGrpcModule.forRoot(), ResilientGrpcModule.forRoot())).rejects.toThrow(
       /forRoot: called twice, at .*module\.e2e-spec\.ts:\d+ and at .*module\.e2e-spec\.ts:\d+; keep one/,
     );
@@ -335,7 +335,7 @@ describe('ResilientGrpcTelemetryModule', () => {
   it.each([
     ['the class', ResilientGrpcTelemetryModule],
     ['one dynamic module', ResilientGrpcTelemetryModule.forRoot({ traces: false })],
-  ])('accepts several imports of %s of telemetry', async (_, telemetry) => {
+  ])('accepts several imports of telemetry as %s', async (_, telemetry) => {
     @Module({ imports: [telemetry, ResilientGrpcModule.forFeature([orders()])] })
     class Feature {}
     expect(await get(await start(telemetry, Feature))).toMatchObject({ id: '7' });

@@ -49,7 +49,7 @@ export function rejectedByTypes() {
 }
 
 describe('option types', () => {
-  it('accepts a parsed service config file and optional values from a configuration service in the types of the client options', () => {
+  it('makes a parsed service config file and optional values from a configuration service assignable to the client option types', () => {
     const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders' }], timeout: '2s' }] };
     const maybe = undefined as number | undefined;
     expectTypeOf({ ...orders, url: 'orders:1', serviceConfig, timeoutMs: maybe }).toExtend<GrpcClientOptions>();
@@ -99,7 +99,7 @@ describe('option types', () => {
     expectTypeOf<ReturnType<Resilient<OrdersClient>['get']>>().toExtend<Observable<{ id: string }>>();
   });
 
-  it('returns the same type of call from a method whose generated signature returns a promise as from one that returns an Observable', () => {
+  it('returns the same type of call from a method, whether its generated signature returns a promise or an Observable', () => {
     type Order = { readonly id: string };
     interface PromiseOrders {
       get(request: { id: string }): Promise<Order>;
@@ -116,7 +116,7 @@ describe('option types', () => {
     expectTypeOf(get).returns.toEqualTypeOf<GrpcObservable<Order>>();
   });
 
-  it('accepts handlers for the methods of a fake service whose generated signatures return promises', () => {
+  it('accepts handlers that return plain messages in a fake service whose generated methods return promises', () => {
     interface PromiseOrders {
       get(request: { id: string }): Promise<{ readonly item: string }>;
     }

@@ -115,11 +115,11 @@ class EmptyResolver {
     setImmediate(() => this.report(experimental.statusOrFromValue([]), {}, null, ''));
   }
   destroy(): void {
-    // Nothing is open.
+    // This resolver holds no resources.
   }
 }
 
-/** The status of a call for each way to serve it. */
+/** Expected status of a call to a server that responds, fails the call, resets the connection, or is down. */
 const STATUS = { ok: 'OK', failed: 'INTERNAL', reset: 'UNAVAILABLE', down: 'UNAVAILABLE' } as const;
 type Way = keyof typeof STATUS;
 
@@ -239,7 +239,7 @@ describe('secret', () => {
     expect(`${await written()}${inspect(client.snapshot(), { depth: 12 })}`).not.toContain(secret);
   });
 
-  it('masks credentials in the details of an upstream in the snapshot and on the dashboard, but not in the error', async () => {
+  it('masks credentials in upstream status details on the dashboard and in the snapshot, but not in the error', async () => {
     const { clients, server, written } = await startScene();
     const details = 'postgres://app:hunter2@db refused Bearer Zqabc.def.ghi';
     server.script('orders.v1.Orders/Get', { status: 'INTERNAL', details });

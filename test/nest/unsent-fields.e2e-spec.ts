@@ -134,7 +134,7 @@ async function start(contract: Contract = { protoPath: ORDERS_PROTO, loader: { l
 
 const KEEP_CASE = ' To use the names of the .proto file, set loader: { keepCase: true }';
 
-/** Returns the warning about a misspelled `field` of `type`. A field in snake case has one more remedy. */
+/** Returns the warning about a misspelled `field` of `type`. The warning about a snake-case field contains one more remedy. */
 const misspelled = (method: string, message: 'request' | 'response', field: string, type: string, meant: string) =>
   `/orders.v1.Orders/${method}: the ${message} contains '${field}', but ${type} has no such field, so the value is not sent; did you mean '${meant}'?${field.includes('_') ? KEEP_CASE : ''}`;
 
@@ -158,7 +158,7 @@ describe('unsent fields', () => {
       misspelled('Upload', 'request', 'request_id', 'CreateOrderRequest', 'requestId'),
     ]);
     expect(serverWarnings()).toEqual([]);
-    // Session receives both messages of each call. Upload reads both and records the last one.
+    // The handler of Session records both messages of each call; the handler of Upload records only the last message.
     const arrived = (['create', 'watch', 'session', 'session', 'upload'] as const).map((name) =>
       arrivedRequest(name, requests[name]),
     );
@@ -205,7 +205,7 @@ describe('unsent fields', () => {
     expect(answer).toMatchObject({ id: '[object Object]', quantity: 0 });
   });
 
-  it('logs misspelled fields and wrong values in nested messages, lists, maps, enums, and well-known types once per method and field on the client and the server, and sends the same message as without the check', async () => {
+  it('logs misspelled fields and wrong values in nested messages, lists, maps, enums, and well-known types once per method and field, and sends the same message as without the check', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nested-'));
     onTestFinished(() => {
       rmSync(folder, { recursive: true });

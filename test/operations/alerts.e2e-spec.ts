@@ -29,7 +29,7 @@ const LAPSE = { interval: '250ms', lookback: '5s' };
 
 /** Panels with a query for a feature that these applications do not use. */
 const UNUSED = [
-  'Ended waits', // The query without data is the one for the server's stream limit.
+  'Ended waits', // In this panel, only the query for the server's stream limit returns no data.
   'Replaced connections',
   'Adaptive limits and delays',
   'Resumed streams',

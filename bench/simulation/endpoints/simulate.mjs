@@ -38,8 +38,8 @@ const REACTION_SECONDS = 2;
  * @property {number} minInUse Smallest number of endpoints that any client used.
  * @property {number} falseEjections Number of ejections of endpoints that are not watched.
  * @property {number} unhealthyAttempts Attempts on unhealthy endpoints as a share of all attempts.
- * @property {readonly { readonly number: number, readonly count: number, readonly seconds: number }[]} ejections Count and
- *   mean duration of the ejections of watched endpoints, by the number of ejections that still count, including the ejection itself.
+ * @property {readonly { readonly number: number, readonly count: number, readonly seconds: number }[]} ejections Count and mean duration of
+ *   the ejections of watched endpoints, one row for each ejection multiplier (`number`).
  */
 
 /**
@@ -115,7 +115,7 @@ function ascending(a, b) {
 }
 
 /**
- * Returns the count and the mean duration of the ejections, by the number of ejections that still count, including the ejection itself.
+ * Returns the count and the mean duration of the ejections, one row for each ejection multiplier (`number`).
  *
  * @param {import('./meter.mjs').EndpointMeter['ejections']} ejections
  */

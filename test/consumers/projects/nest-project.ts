@@ -39,7 +39,7 @@ export function createProject({ folder }: Installation, project: Project, tool: 
     rmSync(join(created, 'src'), { recursive: true });
     change(created, 'package.json', { type: 'module' });
   }
-  // The tests in this folder require a package that is not installed.
+  // Removes the end-to-end tests of the template, because they require a package that is not installed.
   rmSync(join(created, 'test'), { recursive: true });
   cpSync(join(HERE, 'sources/orders.proto'), join(created, 'orders.proto'));
   for (const file of ['main.ts', 'shop.ts']) copySource(created, type, file, file);

@@ -86,7 +86,7 @@ describe('orders', () => {
     expect(container!.livenessProbe?.tcpSocket).toEqual({ port: 'grpc' });
   });
 
-  it('addresses the orders service in the gateway module of docs/guides/kubernetes.md by its fully qualified name and service port', () => {
+  it('uses the fully qualified name and the port of the orders service as the url in the gateway module of docs/guides/kubernetes.md', () => {
     const { name, namespace } = Service.metadata!;
     const { port } = Service.spec!.ports![0]!;
     expect(code.gateway).toContain(`url: 'dns:///${name}.${namespace}.svc.cluster.local.:${port}'`);

@@ -65,7 +65,7 @@ interface Load {
 }
 
 /**
- * Sends writes in five concurrent loops, so that a slow machine sends fewer. Writes are not safe to repeat, so the client resends only a
+ * Sends writes in five parallel loops, not at a fixed rate, for slow machines. Writes are not safe to repeat, so the client resends only a
  * write that no server has processed.
  */
 function startWrites({ orders }: OrdersApp): Load {
@@ -230,7 +230,7 @@ it.for([
   {
     kind: NGINX,
     side: 'servers',
-    // In rare cases, the session of Node's server stops without closing the connection. Then, the timeout ends the response.
+    // The timeout ends the response in the rare case that the session of Node's server stops without closing the connection.
     changes: { 'grpc_pass grpc:': 'proxy_read_timeout 1s; proxy_pass http:' },
     // nginx forwards the HTTP/2 frames of the server as a response. It resets the stream with code 0, or with code 2 after the timeout.
     reason: 'connection-lost',

@@ -8,7 +8,7 @@ import { shown, type Changes } from '../shown.js';
 /** A proxy program between a client and its servers. */
 export interface ProxyKind {
   readonly name: 'nginx' | 'haproxy';
-  /** Arguments that run the program in the foreground, in `folder` if it needs one, with the configuration `file`. */
+  /** Arguments that run the program in the foreground with the configuration `file`, in `folder` if the program needs a folder. */
   readonly args: (folder: string, file: string) => readonly string[];
   /** Signal to reload the configuration. Calls in flight finish on their existing connections. */
   readonly reload: NodeJS.Signals;

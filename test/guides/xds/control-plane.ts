@@ -24,7 +24,7 @@ interface DiscoveryResponse {
 
 type Stream = ServerDuplexStream<DiscoveryRequest, DiscoveryResponse>;
 
-// The xDS client package ships Envoy's API, the protos of xDS.
+// Reads Envoy's API, which contains the protos of xDS, from the xDS client package.
 const deps = join(dirname(createRequire(import.meta.url).resolve('@grpc/grpc-js-xds/package.json')), 'deps');
 const envoy = (name: string) => `envoy/${name}.proto`;
 const definition = loadSync(

@@ -7,8 +7,8 @@ const TYPE_PREFIX = 'type.googleapis.com/';
 const INT64_LIMIT = 2 ** 63;
 
 /**
- * Returns the value of the trailer `grpc-status-details-bin`: an encoded `google.rpc.Status` (https://google.aip.dev/193). The
- * `typeUrl` of a detail may be only the type name, such as 'google.rpc.ErrorInfo'.
+ * Returns the value of the trailer `grpc-status-details-bin`: an encoded `google.rpc.Status` (https://google.aip.dev/193). The `typeUrl` of
+ * a detail can be a full type URL or just the type name, such as 'google.rpc.ErrorInfo'.
  * @throws TypeError if a detail has no type name, or its value is not valid for its type; the message contains the path of the problem
  */
 export function statusDetailsBin(code: StatusCode, message: string, details: readonly StatusDetail[]): Buffer {
@@ -35,8 +35,8 @@ function encodeAny({ typeUrl, value }: StatusDetail, path: string): Uint8Array {
 }
 
 /**
- * Encodes a detail. `value` is an object with the shape of its type, in which any field may be omitted, or bytes, which
- * are returned unchanged. `path` is the location of the value, for the error.
+ * Encodes a detail. `value` is either an object with the shape of its type or bytes. Any field of the object may be omitted. Bytes are
+ * returned unchanged. `path` is the location of the value, for the error.
  * @throws TypeError if the value is neither, or if the type is unknown and the value is not bytes
  */
 function encodeDetail(typeName: string, value: unknown, path: string): Uint8Array {

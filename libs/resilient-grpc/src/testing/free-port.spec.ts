@@ -14,7 +14,7 @@ it('returns a different port from each call to freePort(), outside the range of 
 it.each(['127.0.0.1', '0.0.0.0'])('skips a port in freePort() if a server listens on it at %s', async (host) => {
   const used = (await freePort()) + 1;
   const server = createServer().listen(used, host);
-  // An 'error' event means that another process already listens on the port.
+  // An 'error' event means that another process already listens on the port, so the port is in use in either case.
   await new Promise((resolve) => server.once('listening', resolve).once('error', resolve));
   expect(await freePort()).not.toBe(used);
   server.close();

@@ -52,7 +52,7 @@ describe('PeerTimer', () => {
     expect(firedAt).toEqual([]);
   });
 
-  it('starts the time of a PeerTimer one turn of the event loop after its creation, when written data has been sent', () => {
+  it('starts the time of a PeerTimer in the first event-loop turn after the creation of the timer, because written data has been sent by then', () => {
     const { clock, firedAt } = make(100);
     clock.block(400);
     clock.advance(499);
@@ -63,7 +63,7 @@ describe('PeerTimer', () => {
 
   it('does not run the task of a PeerTimer if data that is read in the turn of expiry clears the timer', () => {
     const { clock, firedAt, timer } = make(100);
-    // The last part of the time is running. The timer below fires in the turn in which that part ends, after the timer of the part.
+    // A PeerTimer divides its time into parts. clear() runs in the turn in which the last part ends, after the timer of that part.
     clock.advance(60);
     clock.setTimer(() => timer.clear(), 40);
     clock.advance(1_000);

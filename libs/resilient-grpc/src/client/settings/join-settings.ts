@@ -6,7 +6,7 @@ import { withoutNamedOptions } from './resolve-channel-settings.js';
 
 /**
  * Merges a client's settings over the defaults, key by key. A key that is `undefined`, or a message length that is 0, does not override a
- * default. A named option of the defaults does not apply if the client sets it in `channelOptions`.
+ * default. A default such as `keepalive` does not apply if the client's `channelOptions` set the corresponding grpc-js option.
  */
 export function joinSettings(defaults: GrpcClientDefaults | undefined, own: GrpcClientSettings): GrpcClientSettings {
   if (defaults === undefined) return own;

@@ -10,7 +10,7 @@ function make() {
   const add = (level: 'log' | 'warn', text: string, fields: EventFields) => limit.add(new LogLine(level, text, fields));
   const circuit = (path: string, to: 'open' | 'closed') =>
     add(to === 'open' ? 'warn' : 'log', `${path}: circuit ${to}`, { event: 'circuit', path, to });
-  /** Uses up the limit of the next minute. */
+  /** Uses up the log lines that are allowed in the next minute. */
   const fill = () => {
     limit.connectionUnstable();
     add('log', 'the first', { event: 'drain' });

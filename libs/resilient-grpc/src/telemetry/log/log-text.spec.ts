@@ -8,7 +8,7 @@ describe('oneLine', () => {
     );
   });
 
-  it('escapes the marks of bidirectional text in logged text', () => {
+  it('escapes Unicode bidirectional control characters in logged text', () => {
     expect(oneLine('a\u061cb\u200ec\u200fd\u202ae\u202ef\u2066g\u2069')).toBe(
       'a\\u061cb\\u200ec\\u200fd\\u202ae\\u202ef\\u2066g\\u2069',
     );
@@ -42,12 +42,15 @@ describe('stackOf', () => {
   it.each([
     ['message unchanged', (message: string) => message],
     ['message changed after the throw', () => 'other'],
-  ])('keeps forged log lines and terminal colors of an error message out of the logged stack (%s)', (_how, now) => {
-    const message = 'bad name: x\n[Nest] 1 LOG forged\n    at forged\u001b[31m';
-    const shown = stackOf(`Error: ${now(message)}`, now(message), `Error: ${message}\n${FRAME}`);
-    expect(shown.split('\n').slice(1).join('\n')).toMatch(/^( {4}at [^\u001b]*\n?)+$/);
-    expect(shown).toContain(FRAME);
-  });
+  ])(
+    'prevents an error message from adding forged log lines or terminal colors to the logged stack (%s)',
+    (_how, now) => {
+      const message = 'bad name: x\n[Nest] 1 LOG forged\n    at forged\u001b[31m';
+      const shown = stackOf(`Error: ${now(message)}`, now(message), `Error: ${message}\n${FRAME}`);
+      expect(shown.split('\n').slice(1).join('\n')).toMatch(/^( {4}at [^\u001b]*\n?)+$/);
+      expect(shown).toContain(FRAME);
+    },
+  );
 
   it('truncates the message and the frames of a logged stack and masks secrets', () => {
     const message = 'x'.repeat(200_000);

@@ -131,7 +131,7 @@ describe('outage', () => {
     expect(aboveDebug()).toHaveLength(1);
   });
 
-  it('writes exactly one line about the end of the grace period, when a call fails for this reason, even if the counts of waiting and failed calls are still 0', () => {
+  it('writes exactly one warning when a call fails because the grace period has ended, even if no call is counted as waiting or failed yet', () => {
     const { clock, calls, outages, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(7_000);
@@ -173,7 +173,7 @@ describe('outage', () => {
     ]);
   });
 
-  it('logs an outage without a grace period when a call fails', () => {
+  it('logs an outage without a grace period only after a call fails during the outage, and then logs its end', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.failed = 7;
     take({ ...OUTAGE, graceMs: 0 });
@@ -272,7 +272,7 @@ describe('outage', () => {
     ]);
   });
 
-  it('logs a second outage within a minute only when its grace period ends and when the outage ends', () => {
+  it('logs a second outage within a minute only twice: when its grace period ends, and when the outage ends', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);

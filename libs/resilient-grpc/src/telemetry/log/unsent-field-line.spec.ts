@@ -11,13 +11,16 @@ describe('unsentFieldLine', () => {
     ['lines.request_id', 'requestId', true],
     ['requestId', 'request_id', false],
     ['reqest_id', 'request_id', false],
-  ])('corrects %s to %s, and suggests keepCase only for snake case (%s)', (field, suggestion, suggestsKeepCase) => {
-    const text = String(unsentFieldLine({ ...event, field, suggestion }, 'request'));
-    expect(text).toContain(`did you mean '${suggestion}'?`);
-    expect(text.includes('keepCase')).toBe(suggestsKeepCase);
-  });
+  ])(
+    'corrects the field name %s to %s, and suggests keepCase only for a snake-case name of a camel-case field (%s)',
+    (field, suggestion, suggestsKeepCase) => {
+      const text = String(unsentFieldLine({ ...event, field, suggestion }, 'request'));
+      expect(text).toContain(`did you mean '${suggestion}'?`);
+      expect(text.includes('keepCase')).toBe(suggestsKeepCase);
+    },
+  );
 
-  it('writes an unsent field on one line even if its problem contains line breaks, and attaches the client and the event data as fields', () => {
+  it('writes the warning about an unsent field on one line even if the problem text contains line breaks, and attaches the client and the event data as fields', () => {
     const line = unsentFieldLine({ ...event, problem: 'expected a\nnumber', sent: '0' }, 'response', {
       client: 'orders',
     });

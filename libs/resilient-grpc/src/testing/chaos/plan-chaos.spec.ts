@@ -9,7 +9,7 @@ const faults = fc.uniqueArray(
   fc.record({ name: fc.string(), weight: fc.constantFrom(undefined, 0.5, 1, 7), forMs: range(2_000) }),
   { minLength: 1, maxLength: 6, selector: ({ name }) => name },
 );
-// Long enough for the longest distance and the longest fault, even if the last quarter is quiet.
+// Minimum duration of a plan in milliseconds. Even without its quiet last quarter, it fits the longest distance and the longest fault.
 const MIN_DURATION_MS = 7_000;
 const options: fc.Arbitrary<ChaosPlanOptions> = fc
   .record({
@@ -33,7 +33,7 @@ describe('planChaos', () => {
     );
   });
 
-  it('draws one fault at a time, within the given distances and durations, and keeps the end of the chaos plan quiet', () => {
+  it('draws faults that do not overlap, with distances and durations in the given ranges, and keeps the end of the chaos plan quiet', () => {
     fc.assert(
       fc.property(options, (drawn) => {
         const { durationMs, distanceMs = [500, 1_500], quietMs = durationMs / 4 } = drawn;

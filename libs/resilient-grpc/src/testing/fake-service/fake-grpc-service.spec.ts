@@ -287,7 +287,7 @@ describe('call', () => {
 });
 
 describe('fakeGrpcService', () => {
-  it('provides each method of a fake service under both names that a stub has', async () => {
+  it('provides each method of a fake service under its proto name and its camelCase name', async () => {
     const shop = fake({ get: ({ id }) => ({ id }) }) as unknown as Record<
       string,
       (request: object) => Observable<unknown>

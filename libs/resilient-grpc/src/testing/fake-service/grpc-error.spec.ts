@@ -18,7 +18,7 @@ function findHighestReach(): ReadonlyMap<FailureReason, ReachedServer> {
     for (const endedHere of ENDED_HERE)
       for (const code of codes)
         for (const details of DETAILS)
-          // Usually, the client's timer ends the call at the deadline, before a status of the server arrives.
+          // For a deadline, the content type is absent: usually, the client's timer ends the call before a status of the server arrives.
           for (const contentType of picked && endedHere !== 'deadline' ? TYPES : [undefined]) {
             const evidence = { code, details, picked, endedHere, contentType };
             const verdict = classify({

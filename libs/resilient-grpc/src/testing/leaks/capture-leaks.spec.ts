@@ -12,7 +12,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('lists leaked resources, with the places where they were created if trace is true', async () => {
+  it('lists leaked resources, each with the call site of its creation if trace is true', async () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');

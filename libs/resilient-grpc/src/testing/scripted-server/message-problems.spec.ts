@@ -48,7 +48,7 @@ describe('messageProblems', () => {
     ['camel case', {}, 'shapeId', 'shape_id'],
     ['the original case', { keepCase: true }, 'shape_id', 'shapeId'],
   ])(
-    'accepts field names of a scripted response in the letter case that the loader uses (%s), and suggests them for names in another letter case',
+    'accepts field names of a scripted response in the naming style of the loader (%s), and suggests them for names in another style',
     (_, loader, right, wrong) => {
       expect(problems({ [right]: '7' }, 'Get', loader)).toEqual([]);
       expect(problems({ [wrong]: '7' }, 'Get', loader)).toEqual([

@@ -154,7 +154,7 @@ describe('policyNameOf', () => {
   });
 
   it.each([[within({ pick_first: {} })], [within({ unknown: {} }, { pick_first: {} })]])(
-    'rejects outlier detection of pick_first (%j), and uses the next load-balancing policy of the list',
+    'reports outlier detection of pick_first (%j) as a problem if it is the only load-balancing policy, and otherwise uses the next policy of the list',
     (policy) => {
       expect(loadBalancingProblem([policy])).toContain('outlier detection has no effect on pick_first');
       expect(policyNameOf([policy, { round_robin: {} }])).toBe('round_robin');

@@ -275,7 +275,7 @@ describe('replacement of a dead connection', () => {
     expect(made[1]?.connects).toBe(2);
   });
 
-  it('creates no replacement channel for a dead connection while another replacement is pending, and keeps that one when the connection ends', () => {
+  it('creates no replacement channel for a dead connection while another replacement is pending, and keeps the pending replacement when the connection ends', () => {
     const { made, promoted, channel, enter, begin, suspect, current } = make();
     begin.credentials();
     suspect();

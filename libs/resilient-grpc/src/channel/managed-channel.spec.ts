@@ -89,7 +89,7 @@ function openChannel(
       target,
       credentials: { current: insecureCredentials(), watch: () => () => undefined, close: () => undefined },
       outageGraceMs: GRACE_MS,
-      // This period is longer than any test, so that it does not determine the pace.
+      // Longer than any test, so that this bound does not determine the pace at which waiting calls are released.
       releaseWithinMs: 600_000,
       maxWaitingCalls: 1_000,
       maxWaitingBytes: 1_000,
@@ -386,7 +386,7 @@ it('increases the connect timeout while attempts to connect time out, and resets
   const clock = new VirtualClock();
   const channel = openChannel(server.url, clock, {
     connection: 'warm',
-    // The outage grace period is shorter, so the timeout grows from the second attempt on.
+    // The outage grace period is shorter than this timeout, so the timeout grows from the second attempt on.
     connectTimeoutMs: 2_000,
     // Each backoff ends before its attempt times out, so the next attempt follows immediately.
     channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1, 'grpc.max_reconnect_backoff_ms': 1 },

@@ -31,7 +31,10 @@ describe('misspelled', () => {
     ['nameEn', ['nameEs'], undefined],
     ['maxAgee', ['maxAge'], 'maxAge'],
     ['quantities', ['quantity'], undefined],
-  ])('returns the correct spelling of %s from the list %j, or undefined without one: %s', (word, known, expected) => {
-    expect(misspelled(word, known)).toBe(expected);
-  });
+  ])(
+    'returns the correct spelling of %s from the list %j, or undefined if the list contains no correct spelling: %s',
+    (word, known, expected) => {
+      expect(misspelled(word, known)).toBe(expected);
+    },
+  );
 });

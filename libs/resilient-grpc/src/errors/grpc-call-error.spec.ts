@@ -172,7 +172,7 @@ describe('status details', () => {
     [315_576_000_000, 315_576_000_000_000],
     [315_576_000_001, undefined],
     [2 ** 53, undefined],
-  ])('ignores a RetryInfo above the maximum of a Duration: %d s', (seconds, expected) => {
+  ])('ignores a RetryInfo only if its delay exceeds the maximum of a Duration: %d s', (seconds, expected) => {
     expect(makeError(trailers(['RetryInfo', { retryDelay: { seconds } }])).retryAfterMs).toBe(expected);
   });
 
@@ -209,7 +209,7 @@ describe('status details', () => {
   it('reads at most 1,000 fields to find the details', () => {
     const many = Array.from({ length: 400 }, (): [string, object] => ['ErrorInfo', { reason: 'QUOTA' }]);
     const { statusDetails } = makeError(trailers(...many));
-    // The code and 400 details are fields of the status. Each detail has two more fields.
+    // The status has 401 fields: its code and 400 details. Each detail has two more fields, so 299 details fit (401 + 598 = 999 fields).
     expect(statusDetails).toHaveLength(299);
     expect(makeError(trailers(...Array.from({ length: 1_001 }, () => many[0]!))).statusDetails).toEqual([]);
   });

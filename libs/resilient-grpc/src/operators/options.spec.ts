@@ -20,7 +20,7 @@ describe.each<[string, (options: never) => unknown]>([
   ['concurrencyLimit', (options) => new ConcurrencyLimit(options)],
   ['circuitBreaker', (options) => new CircuitBreaker(options)],
 ])('%s', (path, create) => {
-  // The options of these three may be omitted.
+  // Omits `undefined` from the invalid values if the options are optional.
   const invalid = ['circuitBreaker', 'deadline.options', 'idleTimeout.options'].includes(path)
     ? [null, 5, []]
     : [undefined, null, 5, []];

@@ -399,7 +399,7 @@ describe('maximum age of a replay call', () => {
     expect(server.calls).toHaveLength(2);
   });
 
-  it('waits at most one second for acknowledgments at the maximum age of a replay call, then sends the messages again on the next call', async () => {
+  it('waits at most one second for acknowledgments at the maximum age of a replay call, then resends the unacknowledged messages on the next call', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(61_000);
@@ -503,7 +503,7 @@ describe('scope of a replay session', () => {
     },
   );
 
-  it('fails a replay session with unacknowledged messages if its host completes it during a backoff, and completes a session without unacknowledged messages', async () => {
+  it('fails a replay session if its host completes it during a backoff while messages are unacknowledged, and completes the session otherwise', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -517,7 +517,7 @@ describe('scope of a replay session', () => {
     expect(other.ends).toEqual(['complete']);
   });
 
-  it('fails a replay session with unacknowledged messages if its host completes it at the start of a call, and completes a session without unacknowledged messages', async () => {
+  it('fails a replay session if its host completes it at the start of a call while messages are unacknowledged, and completes the session otherwise', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();

@@ -56,7 +56,7 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   code: 14,
   details: 'Connection dropped',
 });
-// The fifth consecutive clean end without an acknowledgment would end the session.
+// Maximum number of clean ends in one plan. A fifth consecutive clean end without an acknowledgment would fail the session.
 const MAX_CLEAN_ENDS = 4;
 
 /** A source that returns messages one at a time, up to the total passed to `give`. */
@@ -102,7 +102,7 @@ class World {
   readonly acknowledged = new Set<number>();
   readonly answers: Answer[] = [];
   readonly watched;
-  /** Messages that should not have arrived. */
+  /** Descriptions of messages that should not have arrived. */
   readonly faults: string[] = [];
   given = 0;
   ends = 0;
@@ -192,7 +192,7 @@ class World {
     if (call.isUnsubscribed || this.watched.ends.length > 0) return;
     const before = this.watched.seen.length;
     call.sink.next({ ack: id });
-    // If no message was delivered, the call is over and the acknowledgment has no effect.
+    // If the acknowledgment was not delivered, the call is over, and the acknowledgment has no effect.
     if (this.watched.seen.length === before) return;
     this.answers.push({ ack: id });
     if (this.acknowledged.has(id)) return;

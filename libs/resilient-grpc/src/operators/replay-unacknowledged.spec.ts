@@ -271,7 +271,7 @@ describe('buffer limits', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('queues up to maxUnacknowledged messages from an Observable if maxUnacknowledged exceeds 1,000, and fails the replay session if more than 1 MiB is queued after a message that exceeds maxUnacknowledgedBytes', async () => {
+  it('limits the queue of a replay session to maxUnacknowledged messages if that option exceeds 1,000, and to 1 MiB if maxUnacknowledgedBytes is lower', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });

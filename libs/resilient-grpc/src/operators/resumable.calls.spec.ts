@@ -274,7 +274,7 @@ describe('iterated plain Observable', () => {
 });
 
 describe('duration of a call', () => {
-  it('measures the duration of a call of a resumable stream from its last attempt, so that a long wait for the channel does not make the call healthy', () => {
+  it('measures the duration of a call of a resumable stream from the start of its last attempt, so that a long wait for the channel does not reset the backoff', () => {
     const { stream, calls, scheduler } = make();
     const subscription = stream.subscribe();
     const runAfter = (ms: number, work: (call: ManualCall) => void) => {
@@ -327,7 +327,7 @@ describe('scope of a resumable stream', () => {
     expect(currentStreamScope()).toBeUndefined();
   });
 
-  it('uses the iterator of the reader as the demand of the stream scope', () => {
+  it('sets `demand` of the stream scope to the iterator of the reader', () => {
     const { stream, calls } = make();
     const reader = stream[Symbol.asyncIterator]();
     void reader.next();

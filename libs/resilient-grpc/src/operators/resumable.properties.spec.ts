@@ -6,7 +6,7 @@ import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
 import { resumable } from './resumable.js';
 
-/** Length of the server's log. Positions start at 1; the server sends those for which `matches` returns true. */
+/** Number of positions in the server's log, which start at 1. The server sends a message for each position that `matches` accepts. */
 const LOG_LENGTH = 120;
 const PREFETCH = 4;
 const matches = (position: number): boolean => position % 3 !== 0;
@@ -61,7 +61,7 @@ class ServedCall implements StreamSource {
   }
 
   begin(): void {
-    // The test sends all messages.
+    // Sends nothing, because the test sends each message with emit().
   }
   resumeReading(): void {
     this.isReading = true;

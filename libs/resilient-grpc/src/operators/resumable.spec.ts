@@ -230,7 +230,7 @@ describe('clean end of a call', () => {
     });
   });
 
-  it("resumes a stream after a clean end of a call if onComplete is 'resume', and within the initial backoff if the call was long", () => {
+  it("resumes a stream within the initial backoff each time a long call ends cleanly if onComplete is 'resume'", () => {
     const scheduler = makeTestScheduler();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = makeStream(scheduler, [cold('a 6s |', MESSAGES), cold('6s |'), cold('b', MESSAGES)], {
@@ -242,7 +242,7 @@ describe('clean end of a call', () => {
     expect(requests.map(([at]: any) => at)).toEqual([0, 6_051, 12_101]);
   });
 
-  it('delays the next call by a backoff if calls end cleanly at once, and does not end the resumable stream after maxAttempts', () => {
+  it('doubles the backoff while calls end cleanly right after their start, and does not end the resumable stream after maxAttempts calls', () => {
     const scheduler = makeTestScheduler();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = makeStream(scheduler, [cold('|')], { onComplete: 'resume', backoff: { maxAttempts: 2 } });

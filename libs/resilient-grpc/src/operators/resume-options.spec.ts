@@ -10,7 +10,7 @@ interface Entry {
 }
 declare function watch(request: { readonly from: number | string | bigint }): Observable<Entry>;
 
-/** Never called. TypeScript reports each `@ts-expect-error` that has no error. */
+/** Uses of `resumable` that must not compile. Never called: TypeScript reports each `@ts-expect-error` that has no error. */
 export function rejectedByTypes() {
   // @ts-expect-error 64-bit ids in strings require compare
   resumable((from: string) => watch({ from }), { cursor: (entry) => entry.id, seed: '0' });
@@ -28,7 +28,7 @@ export function rejectedByTypes() {
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence, seed: 0, onError: () => true });
 }
 
-/** Never called. All of it must compile. */
+/** Uses of `resumable` that must compile. Never called. */
 export function acceptedByTypes() {
   const byId = (a: string, b: string): number => Number(BigInt(a) - BigInt(b));
   const maybe = undefined as number | undefined;

@@ -69,7 +69,7 @@ describe('resolveServerOptions', () => {
     });
   });
 
-  it('turns off inherited limits of a method with Infinity or false', () => {
+  it('turns off an inherited limit of a method if the method sets the limit to Infinity or false', () => {
     const none = { streamIdleTimeoutMs: undefined, maxCallMs: undefined };
     const { maxConcurrentCalls, methodOptions } = resolve({
       streamIdleTimeoutMs: 1_000,

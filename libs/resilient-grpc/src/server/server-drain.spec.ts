@@ -248,7 +248,7 @@ describe('ServerDrain', () => {
     await drain.run();
     expect(server.log).toEqual([]);
     expect(clock.pending).toBe(0);
-    // This server was about to listen when the drain began.
+    // Sets a server that was about to listen when the drain began.
     drain.setServer(server);
     expect(server.log).toEqual(['0 NOT_SERVING']);
     void drain.run();

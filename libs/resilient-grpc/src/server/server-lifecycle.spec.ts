@@ -96,7 +96,7 @@ describe('ServerLifecycle', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('begins the drain in the first shutdown hook and runs it after the readiness delay, which Nest awaits', async () => {
+  it('begins the drain in onModuleDestroy(), and makes beforeApplicationShutdown() wait for the readiness delay and then run the drain', async () => {
     const { made, log, ready } = makeLifecycle();
     made.onModuleDestroy();
     const hook = made.beforeApplicationShutdown();

@@ -719,7 +719,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(reported).toEqual(['end']);
       expect(ends[0]).toMatchObject({ code: 7, details: 'not allowed' });
       expect(call.did).not.toContain('start');
-      // An attempt that starts after its end would be counted as unanswered forever.
+      // The attempt must not be reported as started after its end, because it would then be counted as unanswered forever.
       expect(owner.endpoints.started).not.toHaveBeenCalled();
       expect(owner.endpoints.ended).toHaveBeenCalledOnce();
     });

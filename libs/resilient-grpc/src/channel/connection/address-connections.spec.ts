@@ -42,7 +42,7 @@ interface Peer {
   readonly address: string;
   readonly sessions: ServerHttp2Session[];
   readonly streams: ServerHttp2Stream[];
-  /** Total number of connections that are accepted; later ones are closed immediately. */
+  /** Maximum number of connections that the server accepts in total. It closes later connections immediately. */
   accepts: number;
 }
 
@@ -387,8 +387,8 @@ async function startQueuedCall() {
   await reach(() => first.state === 'open');
   peer.sessions[0]!.settings({ maxConcurrentStreams: 1 });
   await reach(() => channel.describe().connections[0]?.streams?.limit === 1);
-  // Restores the limit that was in effect before the SETTINGS frame, because Node reports the frame in the turn in which nghttp2 applies
-  // it.
+  // Sets the client's limit back to 3. Otherwise the client would use the new limit, because Node reports the SETTINGS frame in the turn
+  // in which nghttp2 applies it.
   const { policy } = channel.current as unknown as {
     policy: { control: { connections: { all: Set<{ streams: StreamSlots }> } } };
   };
@@ -413,7 +413,7 @@ describe('evidence of a call that HTTP/2 queues', () => {
     expect(peer.streams).toHaveLength(1);
   });
 
-  it('reports that a queued call may have been sent if Node sends it after the reset of another call in the same turn', async () => {
+  it('reports that a queued call may have been sent if it is cancelled in the same turn as the call that occupies the only stream', async () => {
     const { peer, reach, first, late } = await startQueuedCall();
     systemClock.setTimer(() => {
       first.cancel('attempt-timeout');

@@ -159,7 +159,7 @@ describe('connection with a GOAWAY before the first response', () => {
     first.socket.emit('close');
     expect(made.judged).toEqual([]);
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true });
-    // The first GOAWAY counts, too, so this hold-off is the one for two consecutive immediate closes.
+    // The first GOAWAY counts as well, so the hold-off is as long as after two consecutive immediate closes.
     expect(made.histories.holdOffMs(ADDRESS)).toBe(1_600);
     made.histories.connected(ADDRESS, undefined);
     made.histories.answered();

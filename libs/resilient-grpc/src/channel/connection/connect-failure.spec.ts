@@ -32,7 +32,7 @@ describe('connectFailureOf', () => {
     },
   );
 
-  it('replaces the marks of bidirectional text in an unknown connect failure', () => {
+  it('replaces Unicode bidirectional control characters in the message of an unknown connect failure', () => {
     expect(connectFailureOf('Error: bad \u202ecert\u2066\u2069', 'orders').message).toBe(
       'orders cannot be reached (bad  cert)',
     );

@@ -17,7 +17,7 @@ function connection({ start = () => Promise.resolve() }: { start?: () => Promise
     options: { host: 'orders:50051' },
     start: (metadata: Metadata, listener: Listener) => {
       actions.push(`start ${String(metadata.get('x-tenant'))} at ${call.options.host}`);
-      // grpc-js's filters change the metadata that they receive.
+      // Changes the received metadata, as grpc-js's filters do.
       metadata.set('grpc-accept-encoding', 'identity');
       received = listener;
       return start();

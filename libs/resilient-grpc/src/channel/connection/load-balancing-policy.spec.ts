@@ -368,7 +368,7 @@ describe('endBackoff()', () => {
 });
 
 describe('backoffEndsAt()', () => {
-  it('returns the start time of the next attempt to connect from backoffEndsAt(), or undefined if no connection is in backoff', async () => {
+  it('reports through backoffEndsAt() when the next attempt to connect starts, or undefined if no connection is in backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = openWatched(peer.address);
@@ -638,7 +638,7 @@ describe('connections of a channel', () => {
     const handled = new Promise<ServerHttp2Session>((resolve) => http2.once('session', resolve));
     http2.emit('connection', accepted[0]);
     const session = (await handled).on('error', () => undefined);
-    // The client acknowledges the SETTINGS after it has handled them.
+    // Waits until the client has handled the SETTINGS, because it acknowledges them only then.
     await once(session, 'localSettings');
     await passTurns();
     expect(seen.sessions).toHaveLength(0);
@@ -664,7 +664,7 @@ describe('connections of a channel', () => {
     channel.close();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
     expect(seen.connections.at(-1)).toMatch(/released in CONNECTING$/);
-    // grpc-js does not abort a hanging attempt to connect.
+    // grpc-js does not abort a hanging attempt to connect, so the test closes its socket.
     for (const socket of sockets) socket.destroy();
   });
 });

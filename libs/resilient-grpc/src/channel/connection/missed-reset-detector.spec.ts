@@ -36,7 +36,7 @@ describe('MissedResetDetector', () => {
     expect(connections.map(({ destroyed }) => destroyed)).toEqual([['connection reset'], []]);
   });
 
-  it('closes a connection at the next check for missed resets if HTTP/2 has stopped on it', () => {
+  it('closes a connection at the next check for missed resets if its HTTP/2 session has stopped', () => {
     detector.wake();
     connections[1]!.isStopped = true;
     clock.advance(249);
@@ -45,7 +45,7 @@ describe('MissedResetDetector', () => {
     expect(connections.map(({ destroyed }) => destroyed)).toEqual([[], ['connection aborted']]);
   });
 
-  it('closes a connection before the first call after an idle period if HTTP/2 has stopped on it', () => {
+  it('closes a connection before the first call after an idle period if its HTTP/2 session has stopped', () => {
     connections[1]!.isStopped = true;
     detector.wake();
     expect(connections.map(({ destroyed }) => destroyed)).toEqual([[], ['connection aborted']]);

@@ -181,7 +181,7 @@ describe('CallRelease', () => {
     expect(released).toHaveLength(300 + withoutAnswers.released.length);
   });
 
-  it('sends waiting calls without an outage, even if they have less time left than a call usually takes', () => {
+  it('sends waiting calls if there was no outage, even if they have less time left than a call usually takes', () => {
     const { clock, release, released, waiting, load } = make(4, (number) => ({
       deadline: Date.UTC(2026, 0, 1) + (number === 3 ? 0 : 30),
     }));
@@ -193,7 +193,7 @@ describe('CallRelease', () => {
     expect(waiting.size).toBe(0);
   });
 
-  it('compares the latency of each released call with that of its own method, and not with that of a faster one', () => {
+  it('compares the latency of each released call with the usual latency of its own method, and not with that of a faster method', () => {
     const slow = '/orders.v1.Orders/Create';
     const pathOf = (number: number) => (number % 2 === 0 ? slow : PATH);
     const { clock, release, released, load } = make(400, (number) => ({ path: pathOf(number) }));
@@ -515,7 +515,7 @@ describe('release without free streams', () => {
     const answer = () => {
       for (; answered < released.length; answered++) release.ended(released[answered]!.waiter, 5);
     };
-    // 50 calls per second; the release bound alone requires 350.
+    // The stream limit allows 50 calls per second. The release bound alone would require 350.
     while (clock.now() < 5_000) {
       clock.advance(20);
       answer();
@@ -541,7 +541,7 @@ describe('release without free streams', () => {
       release.begin(true);
       clock.advance(0);
     }
-    // The release bound requires 350 calls per second: 35 per step.
+    // The release bound requires 350 calls per second, so 35 calls are due after 100 ms.
     expect(released).toHaveLength(35);
   });
 

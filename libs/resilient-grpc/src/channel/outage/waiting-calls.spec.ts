@@ -28,7 +28,7 @@ describe('WaitingCalls', () => {
     expect(calls.size).toBe(3);
   });
 
-  it('counts calls and the age of the oldest one without waitForReady()', () => {
+  it('excludes the waiters of waitForReady() from the number of waiting calls and from the age of the oldest call', () => {
     const queue = new WaitingCalls(new VirtualClock());
     const ready = waiter(0, { path: undefined });
     queue.push(ready);

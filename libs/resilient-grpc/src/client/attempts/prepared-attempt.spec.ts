@@ -11,7 +11,7 @@ import type { ClientContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { withPreparation } from './prepared-attempt.js';
 
-/** A READY channel without a free stream that releases its waiting calls at a limited rate. */
+/** Creates a connected channel that has no free stream and releases its waiting calls at a limited rate. */
 function startRelease(clock: VirtualClock) {
   const waiting = new WaitingCalls(clock);
   const streams = { free: 0 };

@@ -79,7 +79,7 @@ describe('inbound call of a call', () => {
     [true, []],
     [false, ['inbound-cancelled']],
   ])(
-    'ends a call whose inbound call is cancelled only if its deadline does not end it (at its deadline: %s)',
+    'ends a call when its inbound call is cancelled, except at the deadline of the call (at the deadline: %s)',
     (isAtDeadline, reasons) => {
       const controller = new AbortController();
       const ended: string[] = [];

@@ -89,7 +89,7 @@ it("releases the call's share of the retry buffers if a listener of 'stream-resu
   expect(replayLimits.used).toBe(0);
 });
 
-it('does not hold a call for the channel if the call is ended while its permit passes to the next call', () => {
+it('does not make a call wait for the channel if the call is ended while its permit passes to the next call', () => {
   const { clock, transport, context } = setUp();
   const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 1 });
   const limited: MethodContext = { ...context, limits: [queue] };

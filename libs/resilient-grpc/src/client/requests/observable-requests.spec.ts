@@ -198,7 +198,7 @@ describe('delivered message', () => {
       nextTurn();
     };
     const findRetained = async () => {
-      // A WeakRef keeps its target alive until the end of the turn in which the WeakRef was created or read.
+      // Collects in a later turn, because a WeakRef keeps its target alive until the end of the turn in which it was created or read.
       await new Promise((resolve) => setImmediate(resolve));
       collect();
       return given.map((ref, index) => (ref.deref() === undefined ? -1 : index)).filter((index) => index >= 0);

@@ -71,7 +71,7 @@ describe('options of a call', () => {
     expect(problemOf(options)).toBeUndefined();
   });
 
-  it('reports no problem for an infinite timeout of a call whose other options are invalid', () => {
+  it('does not report an infinite timeoutMs as a problem if another call option is invalid', () => {
     expect(problemOf({ timeoutMs: Infinity, prefetch: 0 })).not.toContain('timeoutMs');
   });
 

@@ -111,7 +111,7 @@ describe('call policy settings', () => {
     });
   });
 
-  it('applies no timeout to a method or a client that sets Infinity, even if another place sets a timeout', () => {
+  it('ignores the timeouts of less specific settings if a method or a client sets Infinity, but applies the timeout of the service config', () => {
     const none = { timeoutMs: undefined, attemptTimeoutMs: undefined, streamIdleTimeoutMs: undefined };
     const limits = { timeoutMs: 1_000, attemptTimeoutMs: 300, streamIdleTimeoutMs: 2_000 };
     const unlimited = { timeoutMs: Infinity, attemptTimeoutMs: Infinity, streamIdleTimeoutMs: Infinity };

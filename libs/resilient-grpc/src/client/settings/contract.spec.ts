@@ -40,7 +40,7 @@ describe('missing .proto file', () => {
     ['no file in node_modules', ['dist', 'health', 'health.proto'], undefined],
     ['no file below an installed package', ['node_modules', 'package', 'health.proto'], undefined],
     ['no file outside of the working directory', ['..', 'hero', 'hero.proto'], undefined],
-  ])('names %s', (_, missing, copy) => {
+  ])('names %s in the error for a missing .proto file', (_, missing, copy) => {
     write('dist', 'apps', 'gateway', 'src', 'hero', 'hero.proto');
     write('dist', 'folder.proto', 'nope', 'folder.proto', 'file');
     write('dist', 'node_modules', 'health', 'health.proto');

@@ -49,7 +49,7 @@ describe('MethodStatistics', () => {
     expect(statistics.recentCalls(2).codes).toEqual({ UNKNOWN: 1 });
   });
 
-  it('reports latency percentiles over both time slices with an error below 1/16, and accepts latencies outside the range of the histogram', () => {
+  it('reports latency percentiles of the last 30 to 60 seconds with an error below 1/16, and accepts latencies outside the range of the histogram', () => {
     const statistics = create();
     expect(statistics.snapshot(0).latency).toBeUndefined();
     for (let ms = 1; ms <= 100; ms++) statistics.answered(ms, ms % 2 === 0 ? 10 * SECOND_MS : 40 * SECOND_MS);

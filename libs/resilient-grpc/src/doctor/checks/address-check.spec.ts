@@ -68,14 +68,14 @@ describe('unusable address', () => {
     [7, 'fails the TLS handshake (ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE)'],
     [1_200, 'requires a client certificate, or rejects the one it received'],
   ])(
-    'mentions the client certificate for handshake_failure only after the server hello (bytes: %s)',
+    'mentions the client certificate for a handshake_failure alert only if the server hello arrived before the alert (received bytes: %s)',
     (receivedBytes, message) => {
       const cause = failure('tls', 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE');
       expect(check(true, { tcpMs: 1, failure: cause, receivedBytes }).message).toContain(message);
     },
   );
 
-  it('uses a second probe with TLS toggled to detect a server that uses TLS, no TLS, or HTTP/1.1', () => {
+  it('detects by a second probe with the opposite TLS setting that a server uses TLS, no TLS, or HTTP/1.1', () => {
     const closed = { tcpMs: 1, failure: failure('http2', 'closed') };
     expect(check(false, closed, { tcpMs: 1, tlsMs: 2 }).message).toContain('uses TLS');
     const noTls = { tcpMs: 1, failure: failure('tls', 'ERR_SSL_WRONG_VERSION_NUMBER') };

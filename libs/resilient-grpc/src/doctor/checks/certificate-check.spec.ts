@@ -76,7 +76,7 @@ describe('certificateCheck', () => {
   });
 
   it.each([['URI:spiffe://cluster.local/ns/shop/sa/orders'], ['DNS:*.shop.example'], ['email:ops@shop.example'], ['']])(
-    'recommends a new certificate if serverName can be set to no name in it: %s',
+    'recommends reissuing the certificate if it contains no name that serverName can be set to: %s',
     (subjectAltName) => {
       expect(mismatch(subjectAltName).remedy).toBe('reissue the certificate with orders as a subject alternative name');
     },

@@ -8,7 +8,7 @@ it.each([
   expect(proxyOf(target, canonicalTarget, {})).toBeUndefined();
 });
 
-it('returns the proxy and the variable of the environment that sets it', () => {
+it('returns the proxy and the environment variable that sets it', () => {
   const env = { https_proxy: 'http://proxy:3128' };
   expect(proxyOf('orders:50051', 'dns:proxy:3128', env)).toEqual({ proxy: 'proxy:3128', variable: 'https_proxy' });
   expect(proxyOf('orders:50051', 'dns:orders:50051', env)).toBeUndefined();

@@ -174,12 +174,12 @@ describe('toHttpException', () => {
     expect(toHttpException(makeFailure({ code, retryAfterMs })).retryAfterSeconds).toBe(seconds);
   });
 
-  it('requests no immediate retry during an outage, even if a connection attempt is running', () => {
+  it('maps retryAfterMs 0 to retryAfterSeconds 1 for a call that failed during an outage, so that callers do not retry at once', () => {
     expect(toHttpException(makeFailure({ code: 14, reason: 'outage', retryAfterMs: 0 })).retryAfterSeconds).toBe(1);
   });
 });
 
-it('closes the logs of one application and those whose application is unknown, but not those of another', () => {
+it('closes the failure logs of an application and those of an unknown application, but not those of another application', () => {
   const [ended, other] = [{}, {}] as HttpAdapterHost[];
   const written = [ended, other, undefined].map((host) => {
     const { lines, log } = make();

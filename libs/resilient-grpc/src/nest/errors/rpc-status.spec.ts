@@ -47,7 +47,7 @@ describe('rpcStatusOf', () => {
     ['spaces of 3 bytes each', ' ', 682],
     ['Chinese characters of 9 bytes each', '订', 227],
     ['surrogate pairs of 12 bytes each', '🍵', 170],
-  ])('truncates relayed status details to 2 KiB in percent-encoding: %s', (_what, character, maxLength) => {
+  ])('truncates relayed status details whose percent-encoding exceeds 2 KiB: %s', (_what, character, maxLength) => {
     expect(statusOf({ details: character.repeat(maxLength) }).details).toBe(character.repeat(maxLength));
     expect(statusOf({ details: character.repeat(maxLength + 1) }).details).toBe(`${character.repeat(maxLength)}...`);
   });

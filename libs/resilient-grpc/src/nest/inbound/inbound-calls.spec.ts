@@ -78,7 +78,7 @@ describe('GrpcInboundCall', () => {
     expect(new GrpcInboundCall(call, clock).deadline?.getTime()).toBe(expected);
   });
 
-  it('detects a retry by the metadata of the inbound gRPC call', () => {
+  it('detects a retry from the metadata of the inbound gRPC call', () => {
     const detectRetry = (key: string, value: string) => {
       const call = new ServerCall();
       call.metadata.set(key, value);
@@ -141,7 +141,7 @@ describe('GrpcInboundCall', () => {
 });
 
 describe('InboundWatch', () => {
-  it('warns once after 100 outgoing calls without an inbound call', () => {
+  it('warns once if the first 100 outgoing calls are all made outside an inbound call', () => {
     const lines: string[] = [];
     const watch = new InboundWatch((line) => lines.push(line));
     for (let n = 0; n < 99; n++) watch.note(false);
@@ -150,7 +150,7 @@ describe('InboundWatch', () => {
     expect(lines).toEqual([expect.stringContaining('inheritAppConfig: true')]);
   });
 
-  it('does not warn if one of the first 100 outgoing calls had an inbound call', () => {
+  it('does not warn if one of the first 100 outgoing calls was made within an inbound call', () => {
     const lines: string[] = [];
     const watch = new InboundWatch((line) => lines.push(line));
     watch.note(false);

@@ -10,7 +10,7 @@ describe('AttemptSample', () => {
     expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 1, total: 2 });
   });
 
-  it('drops attempts from a sample in steps of a tenth of the sampling time', () => {
+  it('drops the oldest attempts from a sample each time a tenth of the sampling time has passed', () => {
     const sample = new AttemptSample(10_000);
     for (let second = 0; second < 10; second++) sample.add(true, second * 1_000);
     expect(sample.total).toBe(10);
@@ -47,7 +47,7 @@ describe('AttemptSample', () => {
     expect(sample.total).toBe(3);
   });
 
-  it('counts any sequence of sampled attempts like a plain list', () => {
+  it('returns the same counts as a plain list for any sequence of sampled attempts', () => {
     const attempt = fc.record({ afterMs: fc.integer({ min: 0, max: 3_000 }), isFailure: fc.boolean() });
     fc.assert(
       fc.property(fc.array(attempt, { maxLength: 100 }), (attempts) => {

@@ -47,7 +47,7 @@ describe('closed circuit', () => {
     ]);
   });
 
-  it('keeps the circuit closed below 20 attempts, and while fewer than half of the attempts fail', () => {
+  it('keeps the circuit closed below 20 attempts even if all fail, and opens it later when half of the attempts have failed', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
     expect(breaker.state).toBe('closed');
@@ -57,7 +57,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('keeps the circuit closed above 20 attempts while fewer than half fail', () => {
+  it('keeps the circuit closed after 29 of 59 attempts have failed, and opens it after 30 of 60', () => {
     const { breaker } = make();
     attempt(breaker, 'success', 0, 30);
     attempt(breaker, 'failure', 0, 29);

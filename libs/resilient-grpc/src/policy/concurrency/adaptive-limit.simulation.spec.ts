@@ -8,7 +8,7 @@ import { ADAPTIVE_BOUNDS, PermitQueue } from './permit-queue.js';
 interface Server {
   readonly workers: (second: number) => number;
   readonly serviceMs: (random: Random, second: number) => number;
-  /** Summed over all clients. */
+  /** Number of calls per second, summed over all clients. */
   readonly callsPerSecond: number;
   readonly seconds: number;
   readonly timeoutMs: number;

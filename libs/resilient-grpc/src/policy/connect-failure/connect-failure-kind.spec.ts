@@ -68,7 +68,7 @@ describe('connectFailureKind', () => {
 });
 
 describe('CONNECT_FAILURES', () => {
-  it('reconnects at the same pace after a reset and after a close during the TLS handshake, and sooner if the reset arrives before any byte from the server', () => {
+  it('sets the reconnect pace not-http2 for a reset or a close during the TLS handshake, and refused for a reset before the first byte from the server', () => {
     const paceAfter = (code: string | undefined, bytes: number) =>
       CONNECT_FAILURES[classify('tls', code, bytes)].reconnect;
     expect([paceAfter('ECONNRESET', 1_200), paceAfter(undefined, 1_200)]).toEqual(['not-http2', 'not-http2']);

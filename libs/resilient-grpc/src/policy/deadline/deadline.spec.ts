@@ -109,7 +109,10 @@ describe('isNearDeadline', () => {
     [50, 500, true],
     [-5, 0, true],
     [Infinity, 60_000, false],
-  ])('with %s ms remaining after %s ms, returns %s', (remainingMs, elapsedMs, isNear) => {
-    expect(isNearDeadline(remainingMs, elapsedMs)).toBe(isNear);
-  });
+  ])(
+    'reports whether a deadline is near with %s ms remaining and %s ms elapsed: %s',
+    (remainingMs, elapsedMs, isNear) => {
+      expect(isNearDeadline(remainingMs, elapsedMs)).toBe(isNear);
+    },
+  );
 });

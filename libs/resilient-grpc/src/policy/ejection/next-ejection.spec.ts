@@ -16,7 +16,7 @@ const HALF = () => 0.5;
 interface History {
   readonly successes?: number;
   readonly failures?: number;
-  /** Consecutive failures at the end. */
+  /** Number of consecutive failures at the end of the history. */
   readonly consecutive?: number;
   readonly latencyMs?: number;
   readonly state?: EjectionState;
@@ -194,7 +194,7 @@ describe('decideEjections', () => {
       { kind: 'included', since: NOW - 120_000, ejections: 2 },
       30_000,
     ],
-  ] as const)('sets the duration of an ejection by the number of recent ejections: %s', (_, state, ms) => {
+  ] as const)('sets the duration of an ejection according to the number of recent ejections: %s', (_, state, ms) => {
     const [decision] = decide(fleet({ consecutive: 5, state }));
     expect(decision).toMatchObject({ kind: 'eject', state: { since: NOW, until: NOW + ms } });
   });
@@ -355,7 +355,7 @@ describe('decideEjections with many endpoints', () => {
     expect(decide(endpoints)).toEqual([]);
   });
 
-  it('reads no latencies after an endpoint fails, and applies the consecutive-failures rule only to that endpoint', () => {
+  it('reads no latencies for a decision after a failed attempt, and applies the consecutive-failures rule only to the endpoint of the attempt', () => {
     const endpoints = fleet({ consecutive: 5 }, { successes: 50 }, 100);
     for (const { record } of endpoints) record.latenciesAt = () => expect.fail('latencies are read');
     const decideAfter = (failing: string) => decideEjections(endpoints, NOW, false, DEFAULT_EJECTION, HALF, failing);

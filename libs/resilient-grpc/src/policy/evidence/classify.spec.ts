@@ -265,7 +265,7 @@ describe('connection lost after sending', () => {
     ).toBe('Connection lost after sending (CANCELLED: Call cancelled)');
   });
 
-  it('reports in the details of a lost connection that the server no longer responded, if the connection timed out', () => {
+  it('adds "the server no longer responded" to the details of a lost connection if the connection timed out', () => {
     const wire = { ...NO_MORE_STREAMS, timedOut: true };
     expect(classify({ ...SENT, code: UNAVAILABLE, details: 'Connection dropped', wire }).details).toBe(
       'Connection lost after sending (UNAVAILABLE: Connection dropped: the server no longer responded)',
@@ -305,7 +305,7 @@ describe('connection lost after sending', () => {
   );
 
   it.each(LOSS_STATUSES)(
-    'reports committed if, after its headers, the server sends the status that grpc-js reports for %s',
+    'reports committed if the server sends headers and then the status that grpc-js reports for %s',
     (_, code, details) => {
       const wire = { ...NOTHING_SEEN, httpStatus: 200 };
       expect(classify({ ...BEGUN, code, details, wire })).toMatchObject({

@@ -174,7 +174,7 @@ describe('hedged call', () => {
     expect(last(gates(), ended(10, kind, change)).action).toBe(action);
   });
 
-  it('fails a hedged call after lost connections, gateway errors, and refused streams if UNAVAILABLE is not listed', () => {
+  it('fails a hedged call after a lost connection, a gateway error, or a refused stream if UNAVAILABLE is not listed', () => {
     const strict = { policy: { ...POLICY, nonFatalStatusCodes: new Set<StatusCode>() } };
     expect(last(gates(strict), ended(10, 'connection-lost')).because).toBe('fatal-status');
     expect(last(gates(strict), ended(10, 'http', { retryableHttp: true })).because).toBe('fatal-status');
@@ -182,7 +182,7 @@ describe('hedged call', () => {
     expect(last(gates(strict), ended(10, 'committed', { connectionLost: true })).because).toBe('fatal-status');
   });
 
-  it('fails a hedged call with a fatal status even if other attempts are in flight', () => {
+  it('fails a hedged call after an attempt ends with a fatal status, even if another attempt is in flight', () => {
     expect(last(gates(), 100, ended(110, 'server', { code: NOT_FOUND }))).toMatchObject({ action: 'fail' });
   });
 
@@ -214,7 +214,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('replaces a failed hedged attempt that serves an inbound retry only if the attempt reached no server', () => {
+  it('replaces a failed hedged attempt during an inbound retry only if the attempt reached no server', () => {
     const inChain = gates({ inRetryChain: true });
     expect(last(inChain, ended(10, 'server'))).toMatchObject({ action: 'fail', because: 'retry-chain' });
     expect(last(inChain, 100, ended(110, 'connection-lost'))).toMatchObject({ action: 'wait', because: 'retry-chain' });
@@ -372,7 +372,7 @@ describe('cost of hedges', () => {
     expect(decideHedge(decision.state, { type: 'due', at: 200 }, gates())).toMatchObject({ because: 'throttled' });
   });
 
-  it('debits one retry token if an attempt of a hedged call ends with a listed code or a pushback that forbids retries, but none for a fatal code, an overload refusal, or an unsent attempt', () => {
+  it('debits a retry token for a listed code or a pushback that forbids retries, but not for a fatal code, an overload refusal, or an unsent hedged attempt', () => {
     const cost = (event: Ended): number => {
       const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
       last(gates({ retries }), event);
@@ -386,7 +386,7 @@ describe('cost of hedges', () => {
     expect(cost(ended(10, 'ok'))).toBe(0);
   });
 
-  it('sends no further attempt of a hedged call after an overloaded server refuses one, but does not cancel the others', () => {
+  it('sends no further attempt of a hedged call after an overloaded server refuses an attempt, but waits for the attempts in flight', () => {
     const refused = ended(150, 'overloaded', { pushback: '-1' });
     expect(last(gates(), refused)).toMatchObject({ action: 'fail', because: 'pushback' });
     expect(last(gates(), 100, refused)).toMatchObject({ action: 'wait', because: 'pushback' });
@@ -411,7 +411,7 @@ describe('cost of hedges', () => {
     expect(failed.tokens(20)).toBeCloseTo(8, 1);
   });
 
-  it('takes one token from each budget per hedge, and none if the other budget refuses', () => {
+  it('takes one token from the hedge budget and one from the retry budget per hedge, and none from either if the other refuses', () => {
     const hedges = new HedgeBudget();
     const retries = new DefaultBudget();
     last(gates({ hedges, retries }), 100);
@@ -445,7 +445,7 @@ describe('hedged call with any history', () => {
     pushback: fc.option(fc.constantFrom('-1', '0', '250', 'x'), { nil: undefined }),
   });
 
-  it('sends at most maxAttempts attempts of a hedged call, sends none after a stop, and keeps one in flight or due until the call ends', () => {
+  it('sends at most maxAttempts attempts of a hedged call, sends none after hedging has stopped, and keeps an attempt in flight or due until the call ends', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 2, max: 5 }), (steps, maxAttempts) => {
         const hedgeGates = gates({ policy: { ...POLICY, maxAttempts } });

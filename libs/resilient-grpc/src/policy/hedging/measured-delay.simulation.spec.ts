@@ -40,7 +40,7 @@ function run(delay: MeasuredDelay | number, shape: Shape, drift: Drift): HedgedO
     : simulateHedging(clock, { ...load, policy: POLICY, delay });
 }
 
-/** Returns the lowest p99 that 11 fixed delays achieve. The delays range from the 84th to the 99th percentile of all latencies. */
+/** Runs 11 fixed delays, from the 84th to the 99th percentile of all latencies, and returns the lowest p99 of these runs. */
 function findBestP99Ms(shape: Shape, drift: Drift): number {
   const random = seededRandom(5);
   const latencies = Array.from({ length: 20_000 }, (_, i) => shape(random) * drift((i / 20) * SECONDS));
@@ -54,7 +54,7 @@ describe('MeasuredDelay simulation', { timeout: 300_000 }, () => {
     it.each<[string, Drift, number]>([
       ['latencies are stable', NO_DRIFT, 1.1],
       ['latencies triple within a minute', TRIPLES, 1.1],
-      // The factor is greater, because the best fixed delay is chosen in hindsight and suits the slow beginning.
+      // This factor is greater than the others, because the best fixed delay is chosen in hindsight and suits the slow beginning.
       ['latencies fall to a third within a minute', FALLS_TO_A_THIRD, 1.2],
     ])(
       'keeps the p99 of hedged calls close to that of the best fixed delay with at most 1.05 attempts per call if %s',

@@ -39,7 +39,7 @@ it('omits a possible secret from the problem of an option', () => {
   ]);
 });
 
-it('suggests omitting an option that is null only if the option is not required', () => {
+it('suggests omitting a null option only if the option is optional', () => {
   const entry = object({ url: v.string('a target'), port: v.optional(integer(0)) }, 'an object');
   const schema = object({ clients: list(entry, 'a list'), name: v.optional(v.string('a name')) }, 'an object');
   const omit = '; omit it or write undefined';
@@ -91,7 +91,7 @@ it('builds remedies only for the listed problems', () => {
   expect(built).toBe(101);
 });
 
-it('parses options once more for all options that are null', () => {
+it('parses options only one more time, even if many options are null', () => {
   let parsed = 0;
   const counted = v.pipe(
     v.unknown(),

@@ -96,7 +96,7 @@ describe('outage', () => {
     expect(after(...events).current).toMatchObject({ startedAt: 5, connectAttempts: 12, graceEndsAt: 5_005 });
   });
 
-  it('ends the outage if a connection closes after a response or after 1 s, even if neither was reported before', () => {
+  it('ends the outage if a connection closes after a response or after 1 s, even if no earlier event reported the response or the duration', () => {
     expect(after(failed(0), ready(100), ended(2_000, 1_900)).current).toBeUndefined();
     expect(after(failed(0), ready(100), ended(200, 100, true)).current).toBeUndefined();
   });

@@ -41,7 +41,7 @@ it('continues an iteration whose current call is removed, and recomputes the tot
 
 it('keeps no reference to a removed call while an older call is queued', async () => {
   setFlagsFromString('--expose-gc');
-  // Safe: the flag above adds `gc` to each new context.
+  // The cast is safe: the flag above adds `gc` to each new context.
   const collect = runInNewContext('gc') as () => void;
   const queue = new CallFifo<Numbered>();
   queue.push(entry(0));

@@ -153,7 +153,7 @@ describe('OverloadQueue in a simulated process', () => {
       }
     }
     expect(wronglyFailed).toBe(0);
-    // Bursts exceed the capacity briefly. The queue refuses calls that cannot be served in time, and uses their time for other calls.
+    // In bursts above capacity, the queue refuses calls that cannot be served in time, so more of the other calls are served in time.
     expect(failed.with).toBeLessThan(0.8 * failed.without);
   });
 

@@ -179,7 +179,7 @@ describe('LoadBaseline.usualLatency() of several methods', () => {
     expect(['/a.B/Fast', '/a.B/Slow', '/a.B/Other'].map(usualLatency)).toEqual([1, 300, 2]);
   });
 
-  it('uses the latency of the method to which the median call belongs if a method has no responses', () => {
+  it('estimates the latency of a method without responses as the latency of the method to which the median call belongs', () => {
     const load = new LoadBaseline(0);
     load.answered(1, '/a.B/Fast');
     for (let i = 0; i < 3; i++) load.answered(40, '/a.B/Usual');

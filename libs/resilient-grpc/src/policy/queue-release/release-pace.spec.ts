@@ -3,7 +3,7 @@ import { ReleasePace } from './release-pace.js';
 
 const DEMAND = { floorPerSecond: 0, deadlinePacePerSecond: 0 };
 const USUAL = { now: 0, usualCallsPerSecond: 200, demand: DEMAND };
-/** Usual latency of each call. */
+/** Usual latency of each call, in milliseconds. */
 const USUAL_MS = 10;
 
 /**
@@ -80,7 +80,7 @@ describe('ReleasePace with streams', () => {
     fail(3, 99);
     pace.take(100, 0);
     expect(pace.callsPerSecond).toBe(60);
-    // 2 of those 7 fail: more than a quarter.
+    // 2 of those 7 fail. More than a quarter prevents an increase of the pace.
     fail(2, 150);
     pace.take(200, 0);
     expect(pace.callsPerSecond).toBe(60);
@@ -103,7 +103,7 @@ describe('ReleasePace with streams', () => {
     for (let taken = pace.take(99); taken > 0; taken--) pace.opened();
     pace.take(200, 0);
     const before = pace.callsPerSecond;
-    // 2 of 8 are slow: exactly a quarter.
+    // 2 of 8 responses are slow. A quarter still allows an increase of the pace.
     for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, USUAL_MS, 250, 'stream');
     pace.take(300, 0);
     expect(pace.callsPerSecond).toBe(before * 1.25);
@@ -220,7 +220,7 @@ describe('ReleasePace', () => {
     expect(pace.delayMs).toBe(5);
     pace.answered(350, 300, 1);
     expect(pace.delayMs).toBe(9.5);
-    // This process was delayed, not the server.
+    // Excludes the next response from the average, because this process was delayed, not the server.
     pace.excuse(2);
     pace.answered(1_000, USUAL_MS, 3);
     expect(pace.delayMs).toBe(9.5);
@@ -242,7 +242,7 @@ describe('ReleasePace', () => {
     expect([after(41, 1), after(undefined, 2), after(40, 3), after(undefined, 4)]).toEqual([true, true, false, false]);
   });
 
-  it('keeps the delay at 0 if the responses are faster than usual', () => {
+  it('keeps the average delay of responses at 0 if the responses are faster than usual', () => {
     const pace = new ReleasePace(USUAL);
     pace.answered(1, 300, 1);
     expect(pace.delayMs).toBe(0);
@@ -270,15 +270,18 @@ describe('ReleasePace', () => {
   it.each<[string, number, (pace: ReleasePace) => void]>([
     ['a response to', 62.5, (pace) => pace.answered(10, USUAL_MS, 50)],
     ['a failure of', 30, (pace) => pace.failed(50)],
-  ])('increases the release pace in the second step after %s the only call in flight', (_, perSecond, end) => {
-    const pace = new ReleasePace(USUAL);
-    pace.take(0);
-    end(pace);
-    pace.take(100, 0);
-    expect(pace.callsPerSecond).toBe(perSecond);
-    pace.take(200, 0);
-    expect(pace.callsPerSecond).toBe(perSecond * 1.25);
-  });
+  ])(
+    'increases the release pace by a quarter in the step after the step with %s the only call in flight',
+    (_, perSecond, end) => {
+      const pace = new ReleasePace(USUAL);
+      pace.take(0);
+      end(pace);
+      pace.take(100, 0);
+      expect(pace.callsPerSecond).toBe(perSecond);
+      pace.take(200, 0);
+      expect(pace.callsPerSecond).toBe(perSecond * 1.25);
+    },
+  );
 
   it('increases the release pace after one usual response while other calls are in flight', () => {
     const pace = new ReleasePace(USUAL);
@@ -318,7 +321,7 @@ describe('ReleasePace', () => {
     const grown = pace.callsPerSecond;
     const paces = [900, 1_000, 1_100].map((end) => {
       for (let i = 0; i < 4; i++) pace.answered(50, USUAL_MS, end - 50);
-      // In the last step, as many calls are sent as are answered.
+      // In the last step, as many calls are sent as are answered, so the number of calls in flight does not fall.
       pace.take(end - 50, end === 1_100 ? 4 : 0);
       pace.take(end, 0);
       return pace.callsPerSecond;

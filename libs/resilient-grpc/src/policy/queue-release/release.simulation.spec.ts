@@ -150,7 +150,7 @@ describe('release simulation', { timeout: 300_000 }, () => {
     ['capacity for half of the usual load', 15_000, 0.5],
     ['capacity for twice the usual load', 6_000, 2],
   ])(
-    'releases the 2,500 held calls of a client with 500 calls/s to a server with %s within %i ms',
+    'releases the 2,500 held calls of a client with 500 calls/s in time (server with %s, time limit of %i ms)',
     (_, withinMs, capacity) => {
       const scenario = { clients: 1, callsPerSecond: 500, outageMs: 5_000, timeoutMs: 60_000, serviceMs: 5 };
       const result = simulate({ ...scenario, capacity, durationMs: 16_000 });

@@ -199,7 +199,7 @@ describe('resume backoff', () => {
   it.each<[string, Partial<StreamFailure>]>([
     ['a RetryInfo', { retryAfterMs: 315_576_000_000_000 }],
     ['a pushback', { pushback: { kind: 'delay', ms: 2 ** 31 - 1 } }],
-  ])('limits the delay of a resume that %s requests to 5 minutes', (_, change) => {
+  ])('delays a resume by at most 5 minutes if %s requests a longer delay', (_, change) => {
     const call = ended({ failure: failure('server', 'UNAVAILABLE', change) });
     expect(decide(call)).toMatchObject({ delayMs: 300_000 });
   });
@@ -207,7 +207,7 @@ describe('resume backoff', () => {
   it.each([
     ['a circuit breaker', failure('circuit-open', 'UNAVAILABLE', { retryAfterMs: 600_000 }), {}],
     ['the backoff', LOST, { initialBackoffMs: 600_000, maxBackoffMs: 600_000 }],
-  ])('does not limit the delay of a resume that %s requires', (_, of, change) => {
+  ])('delays a resume by more than 5 minutes if %s requires a longer delay', (_, of, change) => {
     expect(decide(ended({ failure: of }), INITIAL_RESUME_STATE, change)).toMatchObject({ delayMs: 600_000 });
   });
 

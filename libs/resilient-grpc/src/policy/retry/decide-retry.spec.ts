@@ -512,7 +512,7 @@ describe('precedence of reasons', () => {
   it('applies the retry policy of the method to failed credentials', () => {
     const failed = verdict('local', { details: 'Getting metadata from plugin failed with error: x' });
     const policy = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2, initialBackoffMs: 7, maxBackoffMs: 7 };
-    // gRFC A54 replaces codes that only an application may send.
+    // gRFC A54 replaces NOT_FOUND with INTERNAL here, because only an application may send NOT_FOUND.
     const replaced = verdict('local', {
       code: StatusCode.INTERNAL,
       details: 'Invalid status from control plane: 5 NOT_FOUND Getting metadata from plugin failed with error: x',

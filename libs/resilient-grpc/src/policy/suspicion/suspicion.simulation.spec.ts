@@ -7,7 +7,7 @@ import { DEFAULT_SUSPICION_POLICY as POLICY } from './suspicion-policy.js';
 const CLIENTS = 500;
 const CALLS_PER_SECOND = 2;
 const DEADLINE_MS = 1_000;
-/** Server time per event. Calls use a fifth of the server's time; TLS handshakes with all clients take five seconds. */
+/** Server time per event, in milliseconds. Calls use a fifth of the server's time; TLS handshakes with all clients take five seconds. */
 const COST_MS = { call: 0.2, ping: 0.05, handshake: 10 };
 const STEP_MS = 10;
 const FAULT_AT_MS = 5_000;
@@ -219,7 +219,7 @@ describe('stalled server with 500 TLS clients', { timeout: 300_000 }, () => {
   });
 
   it.each([12_000, 20_000, 60_000])(
-    'recovers from a stall of %i ms with no more extra connections than clients, and replaces no connection',
+    'recovers from a stall of %i ms, opens no more extra connections than there are clients, and replaces no existing connection',
     (stallMs) => {
       const result = simulate({ stallMs }, libraryDetector);
       expect(result.handshakes).toBeLessThanOrEqual(CLIENTS);

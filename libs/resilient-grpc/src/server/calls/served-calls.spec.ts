@@ -182,7 +182,7 @@ describe('deadline', () => {
     expect(wire.resets).toHaveLength(1);
   });
 
-  it('ends a stream at its deadline, which steps of the wall clock do not move', async () => {
+  it('ends a stream at its deadline, regardless of steps of the wall clock', async () => {
     const { clock, serve } = makeServer();
     const { wire, call } = serve('server-stream', () => NEVER, RX, undefined, { deadline: clock.epoch() + 60_000 });
     await clock.advanceAsync(500);
@@ -393,7 +393,7 @@ describe('Observable that outruns its client', () => {
     expect(reported.map(({ type }) => type)).toContain('responses-overflow');
   });
 
-  it('keeps a stream open while its client reads and lags by less than 30 s, if the responses come from an Observable', async () => {
+  it('keeps the stream of an Observable open while its client reads and lags by less than 30 s, and then ends the stream', async () => {
     expect((await pushMessages(100, 1)).count).toBe(2_000);
     const { count } = await pushMessages(100, 100);
     expect(count * 100).toBeGreaterThan(30_000);
@@ -470,7 +470,7 @@ describe('unary handler', () => {
     const { answers } = serve('unary', handler, RX, () => (ended += 1));
     await turn();
     expect([answers.length, ended, calls.size, calls.lingeringHandlers]).toEqual([1, 1, 0, 0]);
-    // The check for handlers that outlive their calls uses a timer.
+    // The check for handlers that outlive their calls uses a timer, so no such check is pending.
     expect(clock.pending).toBe(0);
   });
 
@@ -622,7 +622,7 @@ describe.each<MethodKind>(['unary', 'client-stream'])('generator of a %s handler
         yield { id: '7' };
       })(),
     ],
-  ])('counts the handler as running until the promise of %s that its Observable emits is settled', async (_, value) => {
+  ])('counts the handler as running until the promise that its Observable emits resolves to %s', async (_, value) => {
     const { calls, serve } = makeServer();
     let settle: (value: unknown) => void = () => undefined;
     const { wire, answers } = serve(kind, () => of(new Promise((resolve) => (settle = resolve))));

@@ -22,7 +22,7 @@ class Session {
   }
 
   ping(answered: (error: null) => void): void {
-    // Node throws in the same case.
+    // Node also throws if the session has been destroyed.
     if (this.destroyed) throw new Error('The session has been destroyed');
     if (this.closed || this.answers)
       queueMicrotask(() => {

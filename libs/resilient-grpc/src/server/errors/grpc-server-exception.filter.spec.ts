@@ -28,7 +28,7 @@ describe('GrpcServerExceptionFilter', () => {
     expect(await catchException('rpc', args)).toEqual({ code: 5, details: 'no order 7', message: 'no order 7' });
   });
 
-  it("leaves an exception from a handler of another transport to Nest's own filter", async () => {
+  it("lets Nest's own filter handle an exception from a handler of another transport", async () => {
     expect(await catchException('rpc', [{ id: '7' }, { getPattern: () => 'orders' }])).toEqual({
       status: 'error',
       message: 'Internal server error',

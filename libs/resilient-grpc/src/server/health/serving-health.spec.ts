@@ -113,7 +113,7 @@ describe('GrpcServerHealth', () => {
   it.each(['setServing', 'setNotServing'] as const)('rejects %s() without a service name', async (method) => {
     const { health, check, serve } = await make();
     serve();
-    // As from an undefined variable.
+    // Simulates a service name from an undefined variable.
     expect(() => {
       health[method](undefined as never);
     }).toThrow(
@@ -241,7 +241,7 @@ describe('Watch', () => {
     const call = {
       writableEnded: false,
       once: (event: string, listener: () => void) => listeners.set(event, listener),
-      // Full from the third write on, like a stream that is not read.
+      // Reports a full buffer from the third write on, like a stream whose client does not read.
       write: ({ status }: { status: string }) => written.push(status) < 3,
     };
     const stream = new WatchStream(call as never);

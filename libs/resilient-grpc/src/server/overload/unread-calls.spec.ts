@@ -168,7 +168,7 @@ describe('refuseUnreadCalls', () => {
     expect(gate.timeouts).toEqual([]);
   });
 
-  it('leaves a request that is not gRPC, or has an invalid timeout, to grpc-js', async () => {
+  it('lets grpc-js handle a request that is not gRPC or has an invalid timeout', async () => {
     const session = http2Session();
     const [web] = (await once(request(session, { 'content-type': 'text/html' }), 'response')) as [object];
     expect(web).toMatchObject({ ':status': 415 });

@@ -38,13 +38,17 @@ describe("this library's server", () => {
     expect(of('reflection').facts['services']).toContain('grpc.health.v1.Health');
   });
 
-  it("fails the doctor's health check of an unknown service", async () => {
+  it.each([
+    ['orders.v2.Orders', /^check that the server serves exactly this service: compare the package /],
+    ['Orders', /^write the full name of one of the server's services, /],
+  ])("fails the doctor's health check of the unknown service %s", async (service, remedy) => {
     const { url } = ourServer;
-    const { code, of } = await doctor([url, '--service', 'orders.v1.Order']);
+    const { code, of } = await doctor([url, '--service', service]);
     expect(code).toBe(1);
     expect(of('health')).toMatchObject({
       status: 'failed',
-      message: "the health service has no status for 'orders.v1.Order'",
+      message: `the health service has no status for '${service}'`,
+      remedy: expect.stringMatching(remedy) as string,
     });
   });
 
@@ -59,7 +63,7 @@ describe("this library's server", () => {
     expect(of('service-config')).toMatchObject({ status: 'warning', facts: { comparedWith: 'reflection' } });
     expect(of('service-config').problems?.map(({ message }) => message)).toEqual([
       'serviceConfig names orders.v1.Order, which reflection does not list; did you mean orders.v1.Orders?',
-      'serviceConfig names orders.v1.Orders/Gett, which the contract does not define',
+      'serviceConfig names orders.v1.Orders/Gett, which the contract does not define; did you mean 'Get'?',
     ]);
   });
 

@@ -36,7 +36,7 @@ import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.
 import { startBehindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
-/** Short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */
+/** Options with a short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */
 const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
 
 type Rules = BaseReplayOptions<EchoRequest, Echo, number>;
@@ -113,7 +113,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
       sessionOf(echo, numbered(100), { hello: () => ({ number: 0, text: `hello ${String(++hellos)}` }) }),
     );
     for (const [index, how] of stops.entries()) {
-      // The hello, and the messages that may be sent without further acknowledgments.
+      // Waits for the hello and for all messages that may be sent without further acknowledgments.
       await waitFor(() => server.calls('Bidi')[index]?.requests.length === Math.min(60, 100 - index * 10) + 1);
       await server.stop(how);
       await server.restart();
@@ -174,7 +174,7 @@ async function* acknowledge(call: ScriptedCall<Echo>, count: number, then?: 'end
   }
 }
 
-/** Acknowledges messages in batches of `count`, the first after `allowed` has resolved. */
+/** Acknowledges messages in batches of `count`. Acknowledges the first batch only after `allowed` has resolved. */
 async function* later(call: ScriptedCall<Echo>, count: number, allowed: Promise<void>): AsyncGenerator<EchoRequest> {
   const read: number[] = [];
   for await (const { number } of call.requests) {
@@ -367,7 +367,7 @@ describe('server that stops acknowledging', () => {
       expect(errors).toHaveLength(call);
       await advance(1);
       await until(() => errors.length === call + 1);
-      // Longer than any backoff of this session.
+      // Advances the timers by more than any backoff of this session, so that the next call starts.
       await advance(60);
     }
     await ended;
@@ -400,7 +400,7 @@ describe("session of Nest's own client", () => {
 });
 
 describe('session with a server in its own process', () => {
-  it('delivers every message of a replayed session, with first deliveries in sequence, although the server is killed and restarted twice', async () => {
+  it('delivers every message of a replayed session, in sequence apart from repeats, although the server is killed and restarted twice', async () => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled());
     const folder = mkdtempSync(join(tmpdir(), 'session-'));

@@ -17,10 +17,10 @@ import { ECHO_PROTO, type Echo } from '../testing/echo-client.js';
 import { startBehindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
-/** Short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */
+/** Options with a short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */
 const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
 
-/** Yields messages numbered `from` + 1 to `to`, like an event log, after up to `overlap` messages that were already delivered. */
+/** Yields, like an event log, up to `overlap` messages that were already delivered, then the messages numbered `from` + 1 to `to`. */
 function* log(from: number, to: number, overlap = 0, filling: Buffer = Buffer.alloc(0)) {
   for (let number = Math.max(from - overlap, 0) + 1; number <= to; number++) yield { number, payload: filling };
 }
@@ -79,7 +79,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     expect((await result).map(({ number }) => number)).toEqual(upTo(40));
   });
 
-  it("resumes a stream after a clean end with onComplete: 'resume', and completes it if onError returns 'complete'", async () => {
+  it("resumes a stream after a clean end if onComplete is 'resume', and completes it after an error if onError returns 'complete'", async () => {
     const { server, echo } = await startBehindProxy();
     server.script('ServerStream', (call) => {
       if (call.number > 3) return { status: 'OUT_OF_RANGE', details: 'compacted' };
@@ -188,7 +188,7 @@ describe('reader of a resumable stream', () => {
     expect(server.counts('ServerStream').calls).toBe(2);
   });
 
-  it('fails a resumable stream with reason slow-reader if the factory pipes the call and the reader is too slow', async () => {
+  it('fails a resumable stream with reason slow-reader if its factory pipes the call through an RxJS operator and the reader is too slow', async () => {
     const { server, echo } = await startBehindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), 5_000) }));
     const stream = resumable((from: number) => echo.serverStream({ number: from }).pipe(map(({ number }) => number)), {

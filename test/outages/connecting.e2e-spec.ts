@@ -14,13 +14,13 @@ beforeEach(({ onTestFinished }) => {
   onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
 });
 
-it('sends 200 large calls in the order in which they were started while the channel was connecting', async () => {
+it('sends 200 large calls in the order of their start if all of them start while the channel is connecting', async () => {
   const server = await ScriptedGrpcServer.start({
     protoPath: ORDERS_PROTO,
     scripts: { Create: { message: {} } },
   });
   onTestFinished(() => server.close());
-  // Both limits apply only during an outage.
+  // Sets both limits far below the 200 calls, which they must not affect, because they apply only during an outage.
   const app = await startOrdersApp({ url: server.url, maxWaitingCalls: 5, maxWaitingBytes: 5 });
   onTestFinished(() => app.close());
   const numbers = Array.from({ length: 200 }, (_, index) => String(index));
@@ -49,7 +49,7 @@ async function memoryOf(contender: string, settings = {}): Promise<Measured> {
 }
 
 it(
-  'uses less than 3 KiB per waiting call with a deadline, and less than plain ClientGrpc',
+  'uses less than 3 KiB of memory per waiting call with a deadline, and less memory per waiting call than plain ClientGrpc',
   { timeout: 120_000 },
   async () => {
     const plain = await memoryOf('nest');

@@ -51,7 +51,7 @@ async function startApp(onTestFinished: Cleanup, ...settings: Parameters<typeof 
 
 /** Options of `waitFor` for a condition that becomes true late on a busy machine. */
 const WAIT_LIMITS = { timeoutMs: 50_000, intervalMs: 20 };
-/** Far more calls than are open at once on an idle machine. */
+/** Maximum number of open calls of a load; far more than are open at once on an idle machine. */
 const MAX_OPEN = 50;
 
 const create = ({ orders }: Pick<OrdersApp, 'orders'>) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
@@ -127,7 +127,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
         firstValueFrom(create(app)),
         lastValueFrom(app.orders.watch({ from: '0' }).pipe(toArray())),
       ]);
-      // The first line is logged after 1.5 s.
+      // Also waits for the first log line, which is written 1.5 s after the outage starts.
       await waitFor(() => triedAt.length >= 5 && aboveDebug(app).length > 0, WAIT_LIMITS);
       expect(app.client.snapshot().waiting).toBe(3);
       await proxy.forward();
@@ -210,7 +210,8 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
         url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
         loadBalancing,
         maxConnectionAgeMs: 3_000,
-        // A ping would end the calls on a connection that grpc-js has begun to close, and those on a connection that received GOAWAY.
+        // Enables pings only without GOAWAY, because a ping would end the stream on a connection that received GOAWAY. Without GOAWAY, a
+        // ping would end the stream only if grpc-js had begun to close its connection.
         channelOptions: hasGoaway ? {} : { 'grpc.keepalive_time_ms': 500, 'grpc.keepalive_timeout_ms': 20_000 },
       });
       const feed = follow(onTestFinished, app);
@@ -308,7 +309,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     });
     await waitFor(() => received > 0, WAIT_LIMITS);
     proxy.refuse();
-    // Without calls, the channel of the new connection becomes idle after one to two idle timeouts.
+    // Waits for more than two idle timeouts, within which the channel of the new connection becomes idle because it has no calls.
     await waitFor(() => failedAt.length > 0 && failedAt.at(-1)! - failedAt[0]! > 3_000, WAIT_LIMITS);
     expect(replaced).toBe(0);
     await proxy.forward();

@@ -15,7 +15,7 @@ type Settings = Parameters<typeof startOrdersApp>[0];
 
 const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
-/** The detection of a silent connection takes up to 20 s, and longer if this process is suspended. */
+/** Options of `waitFor` for the detection of a silent connection, which takes up to 20 s, and longer if this process is suspended. */
 const HANG = { timeoutMs: 80_000 };
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
 const ANSWERED = { Get: {}, Create: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
@@ -67,8 +67,8 @@ async function startLoad(onTestFinished: Cleanup, { orders }: Pick<OrdersApp, 'o
 }
 
 /**
- * Expects twenty calls to succeed. Over a hanging connection, a call would not end before the time limit of the test. Resolves to the
- * number of failures among the next twenty calls of `load`, which is 0 on a machine that is not busy.
+ * Makes twenty calls and expects them to succeed. Over a frozen connection, a call would not end before the time limit of the test.
+ * Resolves to the number of failures among the next twenty calls of `load`, which is 0 on a machine that is not busy.
  */
 async function expectCallsToSucceed({ orders }: Pick<OrdersApp, 'orders'>, load: CallLoad): Promise<number> {
   const from = load.calls.length;
@@ -110,7 +110,7 @@ describe('call that reaches its deadline', () => {
     const { app } = await startApp(onTestFinished, { url: orders.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     orders.freeze();
-    // A busy machine delays the checks of the connection, and the error then has no explanation.
+    // Repeats the call until its error has the explanation, which is missing if a busy machine delays the checks of the connection.
     let error: unknown;
     await waitFor(
       async () => {
@@ -147,7 +147,7 @@ describe('call that reaches its deadline', () => {
 
 describe('calls without a deadline', () => {
   it(
-    'logs how many calls wait for a frozen server, and what to do',
+    'logs how many calls without a deadline wait for a frozen server, and names remedies',
     { timeout: 120_000 },
     async ({ onTestFinished }) => {
       const orders = await startProcess(onTestFinished);
@@ -207,7 +207,7 @@ describe.concurrent('frozen connection', () => {
       const other = await startServer(onTestFinished);
       const proxy = await FaultProxy.start(other.url);
       onTestFinished(() => proxy.close());
-      // pick_first also tries the second address if the first one connects slowly.
+      // Refuses connections to the second address at first, because pick_first also tries that address if the first one connects slowly.
       proxy.refuse();
       const url = `ipv4:${orders.url},${proxy.url}`;
       const { app, replacements, states } = await startApp(onTestFinished, { url });

@@ -255,7 +255,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
 };
 
-it('fails a call without a deadline after the grace period if its Unix socket is missing and the path ends with # and a number', async () => {
+it('fails a call after the grace period, even without a deadline, if the Unix socket is missing and its path ends with # and a number', async () => {
   const url = `unix:${join(tmpdir(), `no-such-${process.pid}#2`)}`;
   const app = await startOrdersApp({ url, outageGraceMs: 300 });
   onTestFinished(() => app.close());
@@ -268,19 +268,22 @@ describe('HTTP proxy of the environment', () => {
   it.each([
     ['HTTP status 407', (socket: Socket) => socket.write('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n')],
     ['the proxy closed the connection', (socket: Socket) => socket.destroy()],
-  ])('names the HTTP proxy and the reason in the error if the proxy fails a call: %s', async (reason, connected) => {
-    const proxy = await startProxy(connected);
-    useProxy(proxy);
-    const url = `localhost:${await freePort()}`;
-    const app = await startOrdersApp({ url, outageGraceMs: 300 });
-    onTestFinished(() => app.close());
-    const { details, reachedServer } = await failureOf(app.orders.get({ id: '7' }));
-    const sentence = `the HTTP proxy 127.0.0.1:${proxy} (grpc_proxy) did not open a connection to the server (CONNECT ${url}: ${reason})`;
-    expect(details).toContain(sentence);
-    expect(reachedServer).toBe('no');
-  });
+  ])(
+    'names the HTTP proxy and the reason in the error if the proxy does not open a connection to the server: %s',
+    async (reason, connected) => {
+      const proxy = await startProxy(connected);
+      useProxy(proxy);
+      const url = `localhost:${await freePort()}`;
+      const app = await startOrdersApp({ url, outageGraceMs: 300 });
+      onTestFinished(() => app.close());
+      const { details, reachedServer } = await failureOf(app.orders.get({ id: '7' }));
+      const sentence = `the HTTP proxy 127.0.0.1:${proxy} (grpc_proxy) did not open a connection to the server (CONNECT ${url}: ${reason})`;
+      expect(details).toContain(sentence);
+      expect(reachedServer).toBe('no');
+    },
+  );
 
-  it('fails a call without a deadline after the connect timeout and the grace period if the HTTP proxy does not respond, and closes the connection to the proxy', async () => {
+  it('fails a call after the connect timeout and the grace period, even without a deadline, and closes the connection to the HTTP proxy if the proxy does not respond', async () => {
     const sockets: Socket[] = [];
     const proxy = await startProxy((socket) => sockets.push(socket));
     useProxy(proxy);
@@ -354,7 +357,7 @@ describe('HTTP response instead of gRPC', () => {
   it.each([
     [502, 14, 'text/html; charset=utf-8'],
     [404, 12, 'text/html'],
-    // grpc-js reads the page as a message whose length exceeds the limit.
+    // The code is RESOURCE_EXHAUSTED, because grpc-js reads the page as a message whose length exceeds the limit.
     [200, 8, 'text/html'],
     [503, 14, undefined],
   ])('explains HTTP status %i in the error, the health check, and the doctor', async (status, code, type) => {
@@ -412,7 +415,7 @@ describe('failed connection', () => {
       expect(line.endsWith(`; to diagnose, run: ${command}`)).toBe(true);
       expect(line).not.toMatch(CONTROL_CHARACTERS);
       expect(health).toMatchObject({ lastError: expect.stringContaining(cause), remedy });
-      // The command can contain paths of TLS files, and health routes are often public.
+      // The health check omits the doctor command, which can contain paths of TLS files, because health routes are often public.
       expect(health).not.toHaveProperty('doctorCommand');
       expect(connectivity.lastError).toContain(cause);
       expect(connectivity.lastFailure).toEqual({ kind, remedy, doctorCommand: command });
@@ -432,7 +435,7 @@ async function observeInNamespace(route: string, connection: FailingConnection):
 }
 
 describe('server that stops refusing connections and does not respond', () => {
-  it('attributes an outage to the slow connection attempt instead of the earlier refusal', async () => {
+  it('attributes an outage to an unanswered connection attempt instead of an earlier refusal if a server stops refusing connections and stays silent', async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {} } });
     onTestFinished(() => server.close());
     const proxy = await FaultProxy.start(server.url);

@@ -8,7 +8,7 @@ import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 
 const lineOfGet = (number: number) => `get ${number}`;
-/** Longer than any outage in these tests, so that neither the grace period nor grpc-js's backoff ends during one. */
+/** Grace period and backoff of grpc-js in milliseconds. Longer than any outage in these tests, so that neither ends during an outage. */
 const FAR_MS = 60_000;
 const PATIENT = {
   outageGraceMs: FAR_MS,
@@ -132,7 +132,7 @@ describe('restart of the only server', () => {
       app.client.events$.subscribe((event) => {
         if (event.type === 'outage-end') outagesMs.push(event.durationMs);
       });
-      // More calls than are open after 1 s without a server.
+      // Maximum number of open calls of each load; larger than the number that is open after 1 s without a server.
       const maxOpen = 300;
       const gets = CallLoad.start(200, (number) => app.orders.get({ id: String(number) }), maxOpen);
       const creates = CallLoad.start(
@@ -162,7 +162,7 @@ describe('restart of the only server', () => {
   );
 
   it(
-    'reconnects each of twenty clients long before the backoff of grpc-js ends',
+    'reconnects each of twenty clients after a restart of the server, long before the backoff of grpc-js ends',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startServer({ ports: 20 });

@@ -124,7 +124,7 @@ describe('app.close()', () => {
       // Waits until connection attempts that were made before the close have arrived.
       await turns();
       const attemptsAtEnd = nowhere.acceptedAt.length;
-      // While calls wait, attempts are at most 375 ms apart.
+      // Waits for 450 ms without a further attempt. While calls wait, attempts are at most 375 ms apart.
       const endedAt = performance.now();
       await waitFor(() => performance.now() - endedAt > 450);
       expect(nowhere.acceptedAt.length).toBe(attemptsAtEnd);
@@ -146,7 +146,7 @@ describe('app.close()', () => {
     expect(server.counts('Get').answered).toBe(2);
   });
 
-  it('changes the health status immediately on app.close() while calls still succeed for readinessDelayMs', async () => {
+  it('changes the health status to down immediately on app.close(), although calls still succeed during readinessDelayMs', async () => {
     const server = await startServer();
     const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 60_000, readinessDelayMs: 300 } });
     const { name } = app.client;

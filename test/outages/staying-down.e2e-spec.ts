@@ -25,7 +25,7 @@ const UNREACHABLE =
 /** Backoff with which grpc-js alone would try to connect only once per test. */
 const FAR_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
 const HTTP_1 = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n';
-/** Longer than any wait in these tests. */
+/** Duration in milliseconds that is longer than any wait in these tests, for limits that must not end during a test. */
 const FAR_MS = 60_000;
 
 type Settings = Parameters<typeof startOrdersApp>;
@@ -100,7 +100,7 @@ async function failsAtOnce(call: () => Parameters<typeof firstValueFrom>[0]): Pr
 function atOutage<T>({ client, orders }: OrdersApp, begin: () => T): Promise<T> {
   return new Promise((resolve) => {
     client.events$.subscribe((event) => {
-      // Delays `begin` by a microtask. By then, the call below, which sets `waitForReady: false`, has been removed from the queue.
+      // Delays `begin` by a microtask, after which the call below, which sets `waitForReady: false`, is no longer in the queue.
       if (event.type === 'outage-start') resolve(Promise.resolve().then(begin));
     });
     // Makes the client connect.
@@ -159,7 +159,8 @@ describe.concurrent('server that stays down', () => {
       const beyond = () => peer.acceptedAt.filter((at) => at > graceEndsAt.getTime());
       await waitFor(() => peer.acceptedAt.length > attempts && beyond().length >= 4, { timeoutMs: 20_000 });
       expect(peer.acceptedAt[attempts]!).toBeGreaterThanOrEqual(nextAttemptAt - 50);
-      // The first two attempts might have been due before the grace period ended. The gaps vary, because a busy process accepts
+      // At least two gaps lie between the end of the grace period and the fourth attempt, because the first two attempts might have been
+      // due before the end. Only the sum of the gaps is checked, because single gaps vary: a busy process accepts
       // connections late.
       expect(beyond()[3]! - graceEndsAt.getTime()).toBeGreaterThan(2 * 750);
 
@@ -255,7 +256,8 @@ describe.concurrent('server that stays down', () => {
       const late = await patient.ended;
       expect(late).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reason: 'deadline', reachedServer: 'no' });
       expect(late.message).toContain('waiting: ');
-      // The grace period (540 to 660 ms) runs from the start of the outage. A busy process starts the calls later.
+      // The bound is below the grace period (540 to 660 ms), which runs from the start of the outage, because a busy process starts the
+      // calls later.
       expect(Math.min(...usual.map(({ latencyMs }) => latencyMs))).toBeGreaterThan(450);
       expect(patient.latencyMs).toBeGreaterThan(1_190);
       const usualMs = Math.max(...usual.map(({ latencyMs }) => latencyMs));
@@ -265,7 +267,7 @@ describe.concurrent('server that stays down', () => {
   );
 });
 
-// Not concurrent, because it replaces the timers of the process.
+// These tests do not run concurrently, because they replace the timers of the process.
 describe('server that stays down', () => {
   it('tries to connect only at the pace of the backoff while no call waits', async ({ onTestFinished }) => {
     const peer = await startPeer(onTestFinished);
@@ -314,7 +316,7 @@ describe('server that stays down', () => {
     call.unsubscribe();
   });
 
-  it('does not log the end of the grace period until a call fails', async ({ onTestFinished }) => {
+  it('logs the end of the grace period only when a call fails', async ({ onTestFinished }) => {
     const peer = await startPeer(onTestFinished);
     const { advance, until } = holdTimers();
     const app = await startApp(onTestFinished, { url: peer.url, connection: 'warm', outageGraceMs: 1_000 });
@@ -438,7 +440,7 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
       ['during the handshake', 'handshake'],
       ['during the backoff before the next attempt', 'backoff'],
     ] as const)(
-      'lets the process exit despite a silent peer after app.close() %s',
+      'lets the process exit if a peer stays silent and app.close() is called %s',
       { tags: ['timed'], timeout: 60_000 },
       async ([, moment], context) => {
         const { task, onTestFinished } = context;

@@ -9,7 +9,7 @@ import { ORDERS_PROTO, aboveDebug, startOrdersApp } from '../support/orders-app.
 import { recordTiming } from '../support/timing.js';
 
 const CLIENT = bundled(new URL('../support/resolving-client.mjs', import.meta.url));
-/** RFC 2606 guarantees that this name never exists. */
+/** Address whose host name never exists, as RFC 2606 guarantees. */
 const NOWHERE = 'orders.invalid:50051';
 
 beforeEach(({ onTestFinished }) => {
@@ -19,7 +19,7 @@ beforeEach(({ onTestFinished }) => {
 
 describe('name that cannot be resolved', () => {
   it.for(['pick_first', 'round_robin'] as const)(
-    'starts an outage if a name cannot be resolved, keeps calls waiting, and retries the resolution (%s)',
+    'starts an outage, keeps calls waiting, and retries the resolution if a name cannot be resolved (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const settings = { url: NOWHERE, outageGraceMs: 60_000, loadBalancing };
@@ -76,7 +76,7 @@ describe('name that cannot be resolved', () => {
   );
 
   it(
-    'retries the resolution of a name until it succeeds, and then the waiting call succeeds',
+    'retries the resolution of a name until it succeeds, and then completes the waiting call',
     { timeout: 60_000 },
     async () => {
       const server = await ScriptedGrpcServer.start({

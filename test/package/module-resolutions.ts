@@ -12,7 +12,7 @@ const RESOLUTIONS = {
 
 /** Compiles imports of `entries` in `application` once per resolution; throws with the compiler's output if a compilation fails. */
 export function compileInEachResolution(entries: readonly string[], application: string): void {
-  // If the types of an entry are not found, the entry is `any` and has every name.
+  // Each import expects an error for a missing name, because an entry whose types are not found is `any` and has every name.
   const imports = entries.map(
     (entry, index) =>
       `import * as entry${index} from '${entry}';\n// @ts-expect-error: the entry exports no such name\nentry${index}.noSuchName;\n`,

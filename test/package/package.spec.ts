@@ -34,7 +34,7 @@ const UNPACKED_KB = 4_870;
 
 const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
 
-// Longer than the limit of a child process, so that the process is stopped before its test times out.
+// The timeouts are longer than the limit of a child process, so that the process is stopped before its test times out.
 vi.setConfig({ testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
 
 let packed: PackedLibrary;
@@ -242,7 +242,7 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
 describe('application that loads both builds', () => {
   let consumer: Consumer;
   beforeAll(() => {
-    // Nest 12 has no CommonJS build.
+    // Uses Nest 11, because Nest 12 has no CommonJS build.
     consumer = consumerOf(packed, { copied: ['protos', 'test/consumers/both-builds.mjs'], nest: 11 });
     return consumer.remove;
   });
@@ -275,7 +275,7 @@ describe('application that loads both builds', () => {
     });
   });
 
-  // Jest rejects require() in a timer that runs after the end of a test file.
+  // The library must not call require() so late, because Jest rejects require() in a timer that runs after the end of a test file.
   it('logs a call that was awaited but not subscribed to, without another require() in the CommonJS build', () => {
     const code = `
       require('reflect-metadata');

@@ -10,7 +10,7 @@ const targets = Object.values(pages).flatMap((text) =>
   [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1]!),
 );
 
-it('links packed pages to existing files of the tagged repository if package.json names the repository', () => {
+it('links packed pages to existing files at the version tag of the repository if package.json names the repository', () => {
   const relative = targets.filter((target) => !/^(https:\/\/|#)/.test(target));
   expect(relative).toEqual([]);
   const files = targets.flatMap(

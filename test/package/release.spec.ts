@@ -10,7 +10,7 @@ const LIBRARY = 'libs/resilient-grpc/package.json';
 /** Quick replacements for the scripts that a release runs. */
 const QUICK = { 'pack:check': 'echo packed', 'test:fast': 'echo tested', build: 'echo built' };
 
-// npm starts many processes.
+// The timeout is long, because npm starts many processes.
 vi.setConfig({ testTimeout: 180_000 });
 
 let repository: string;
@@ -18,7 +18,7 @@ beforeEach(() => {
   repository = mkdtempSync(join(tmpdir(), 'release-'));
   for (const path of ['tools', 'docs', 'README.md', 'CHANGELOG.md', LIBRARY])
     cpSync(join(ROOT, path), join(repository, path), { recursive: true });
-  // The replacement build produces no files for packed-dist.mjs.
+  // Removes packed-dist.mjs from the script of the library, because the replacement build produces no files for it.
   const library = readFileSync(join(repository, LIBRARY), 'utf8');
   writeFileSync(join(repository, LIBRARY), library.replace('node ../../tools/packed-dist.mjs && ', ''));
   begin(QUICK);

@@ -52,7 +52,7 @@ describe('attemptTimeoutMs', () => {
     expect(timeouts).toEqual([60_000, 60_000, 60_000, 60_000]);
   });
 
-  it('sends no grpc-timeout for the attemptTimeoutMs of a response stream, and sends the deadline of a unary call as grpc-timeout if it is shorter than attemptTimeoutMs', async () => {
+  it('sends no grpc-timeout for the attemptTimeoutMs of a response stream, and sends a unary deadline shorter than attemptTimeoutMs as grpc-timeout', async () => {
     const timeouts: number[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
       timeouts.push(timeoutOf(headers));
@@ -78,7 +78,7 @@ describe('attemptTimeoutMs', () => {
   it('reports the peer and reachedServer of an attempt whose timeout the server detects first', async () => {
     const server = await startHttp2Server((stream) => {
       stream.resume();
-      // A server that forwards the deadline to other servers fails the call slightly before the deadline.
+      // Fails the call slightly before its deadline, as a server does that forwards the deadline to other servers.
       setTimeout(() => fail(stream, 4), 920);
     });
     const client = await startClient({ url: server.url, methods: { '*': { attemptTimeoutMs: 1_000 } } });
@@ -154,7 +154,7 @@ describe('maxConcurrentCalls', () => {
     await next;
   });
 
-  it('does not count calls that wait for the channel toward maxConcurrentCalls', async () => {
+  it('counts no call toward maxConcurrentCalls while the call waits for the channel', async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -292,7 +292,7 @@ describe("maxConcurrentCalls: 'adaptive'", () => {
         if (event.type === 'concurrency-limit') changes.push(event.from, event.to);
       });
       server.script('Unary', { status: 'RESOURCE_EXHAUSTED', details: 'overloaded', trailers });
-      // Far more rounds than a shrinking limit needs.
+      // The maximum number of rounds is far larger than a shrinking limit needs.
       for (let round = 0; round < 100 && client.snapshot().limits[0]!.maxConcurrent > 4; round++)
         await Promise.all(Array.from({ length: 20 }, () => failureOf(echo.unary({}))));
       const path = '/testing.v1.Echo/Unary';

@@ -8,10 +8,10 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { CallEnd, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { failureOf, startClient, turns, type ClientSettings, type EchoService } from '../calls/support.js';
 
-/** Far below `BLOCKED_MS`, so that it has passed when the event loop runs again. */
+/** Timeout or hedging delay of the client in milliseconds. Far below `BLOCKED_MS`, so that it has passed when the event loop runs again. */
 const TIMEOUT_MS = 250;
 const BLOCKED_MS = 1_000;
-/** Operators ignore only one blocked period, so the server must respond within this time after that period. */
+/** Time limit of the operators, within which the server must respond after a blocked period, because they ignore only one such period. */
 const OPERATOR_TIMEOUT_MS = 750;
 
 const HEDGED: ClientSettings = {
@@ -115,7 +115,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     });
     await client.waitForReady();
     const failed = Promise.all([1, 2, 3].map(() => failureOf(echo.unary({ text: 'x' }, { timeoutMs: TIMEOUT_MS }))));
-    // The deadlines pass, so the server might receive none of these calls.
+    // Waits for no response, because the deadlines pass and the server might receive none of these calls.
     await blocked(server, 'connected');
     const codes = (await failed).map(({ codeName }) => codeName);
     expect(codes).toEqual(['DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED']);

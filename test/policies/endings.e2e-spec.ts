@@ -75,7 +75,7 @@ const toUndefined = (): undefined => undefined;
 async function errorOf(server: FrameServer, write: Write): Promise<unknown> {
   await write('before');
   const error = await write('write');
-  // Any resent request arrives before this call.
+  // Makes this call last, because any resent request of the write arrives before it.
   await write('after');
   return error;
 }
@@ -142,7 +142,7 @@ describe('write', () => {
   );
 
   it.each(byEnding(ENDINGS))(
-    'lets a write of the grpc-js client on the library channel execute at most once, and completes it if plain grpc-js completes it with one execution: %s',
+    'causes at most one execution of a write of the grpc-js client on the library channel, and completes it if plain grpc-js completes it with one execution: %s',
     async (_ending, row) => {
       const [ours, plain] = [await startServer(row), await startServer(row)];
       const [error, plainError] = await Promise.all([
@@ -150,7 +150,7 @@ describe('write', () => {
         errorOf(plain, grpcJs(plain.url)),
       ]);
       expect(ours.executable('write').length).toBeLessThanOrEqual(1);
-      // Plain grpc-js also resends requests that may have been executed.
+      // Skips the check if plain grpc-js sent two executable requests: it also resends requests that may have been executed.
       if (plainError === undefined && plain.executable('write').length === 1) expect(error).toBeUndefined();
       // The library resends a write of the grpc-js client at most once, as grpc-js does.
       expect(ours.requests('write').length).toBeLessThanOrEqual(2);
@@ -210,7 +210,7 @@ describe('REFUSED_STREAM', () => {
     expect(server.requests('write')).toHaveLength(4);
   });
 
-  it('resends a refused write once if `trustRefusedStreams` is set, as gRPC does', async () => {
+  it('resends a refused write once, as gRPC does, if `trustRefusedStreams` is set', async () => {
     const trusting = { trustRefusedStreams: true };
     const once = await startRefusingServer(1);
     expect(await errorOf(once, await resilient(once.url, trusting))).toBeUndefined();
@@ -265,7 +265,7 @@ it('charges the retry budget at most one token for a lost connection whose calls
   connection.goaway(four.streamId);
   for (const end of ends) {
     connection.write(end);
-    // Longer than the interval in which losses on an open connection count as one loss.
+    // Waits longer than the interval in which losses on an open connection count as one loss.
     await quietTime(300);
   }
   connection.socket.destroy();

@@ -65,7 +65,7 @@ const goawayBelowFrame = (code: number) => (request: FrameRequest) => {
   request.connection.lastStreamId = previousStreamId(request);
   return goaway(previousStreamId(request), code);
 };
-/** GOAWAY with the request's own stream as the last one. */
+/** GOAWAY whose last stream ID is that of the request's own stream. */
 const goawayAt =
   (code = NO_ERROR): Action =>
   ({ connection, streamId }) => {
@@ -78,9 +78,9 @@ const goawayAboveAll =
     connection.goaway(ALL, code);
   };
 
-/** The status from a server that is shutting down. */
+/** Ends the request with the status that a server sends while it shuts down. */
 export const cancelled: Action = status(CANCELLED, 'CANCELLED');
-/** The server sends GOAWAY after the client has read the status. */
+/** Ends the request as `cancelled` does, and sends GOAWAY after the client has read the status. */
 export const cancelledBeforeGoaway: Action = inSequence(cancelled, goawayAt());
 
 const LOST = 'connection-lost, maybe';
@@ -159,7 +159,7 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
     ),
     outcome: LOST,
   },
-  // Only a call that is safe to repeat waits for the GOAWAY.
+  // The outcome is the status, because only a call that is safe to repeat waits for the GOAWAY.
   {
     ending: "CANCELLED 'CANCELLED', then GOAWAY at the request",
     action: cancelledBeforeGoaway,
@@ -192,7 +192,7 @@ const RESETS: readonly Ending[] = [
     action: reset(code),
     outcome: CODES_OF_LOST_CONNECTIONS.has(code) ? LOST : UNPROVEN,
   })),
-  // A proxy can send REFUSED_STREAM for requests that its backend has executed.
+  // The write is not resent, because a proxy can send REFUSED_STREAM for requests that its backend has executed.
   { ending: 'RST_STREAM 7 (REFUSED_STREAM)', action: reset(REFUSED), outcome: 'refused, maybe', sentByGrpcJs: 2 },
   ...CODES.map((code): Ending => ({
     ending: `headers, then RST_STREAM ${code}`,
@@ -206,9 +206,12 @@ const RESETS: readonly Ending[] = [
   },
 ];
 
-/** The second request succeeds. */
+/** Outcome of a write whose first request the server does not process. The second request succeeds. */
 const UNPROCESSED_ONCE = { outcome: 'OK', sent: 2, times: 1 } as const;
-/** The first resend is immediate; the second one follows the default retry policy. */
+/**
+ * Outcome of a write whose first two requests the server does not process. The first resend is immediate; the second one follows the
+ * default retry policy.
+ */
 const UNPROCESSED_TWICE = { outcome: 'OK', sent: 3, times: 2 } as const;
 
 const GOAWAYS: readonly Ending[] = [

@@ -67,7 +67,7 @@ export const HEDGING_RULES: readonly Rule[] = [
   {
     rule: 'a non-fatal status code sends the next hedge at once',
     from: 'A6',
-    // The hedging delay is longer than the deadline of the call.
+    // The hedging delay is longer than the deadline of the call, so that only the failed attempt can trigger the hedge.
     config: hedging('60s'),
     async observe({ server, client, record }) {
       server.script('Unary', [UNAVAILABLE, OK]);

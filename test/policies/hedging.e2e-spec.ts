@@ -80,7 +80,7 @@ describe('hedged call', () => {
     expect(server.counts().calls).toBe(3);
   });
 
-  it('reports each failed attempt of a hedged call, whether another attempt follows, and the reason', async () => {
+  it('reports for each failed attempt of a hedged call whether another attempt follows, and why', async () => {
     const { echo, server, client } = await scene(hedged('60s'));
     const events: GrpcClientEvent[] = [];
     client.events$.subscribe((event) => events.push(event));
@@ -93,7 +93,7 @@ describe('hedged call', () => {
     ]);
   });
 
-  it("reports 'replaces-failed' for a failed attempt of a hedged call whose replacement waits for a pushback", async () => {
+  it("reports 'replaces-failed' for a failed attempt of a hedged call if the attempt that replaces it waits for a pushback", async () => {
     const { echo, server, client } = await scene(hedged('60s'));
     const events: GrpcClientEvent[] = [];
     client.events$.subscribe((event) => events.push(event));

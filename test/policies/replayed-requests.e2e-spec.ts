@@ -11,7 +11,7 @@ import {
   type EchoService,
 } from '../calls/support.js';
 
-/** Starts a server that responds with the number of requests in an upload, a proxy that can cut connections, and a client of the proxy. */
+/** Starts a proxy that can cut connections, a client of the proxy, and a server that responds with the number of requests in an upload. */
 async function startUpload(settings: ClientSettings = {}) {
   const server = await startServer();
   const proxy = await FaultProxy.start(server.url);

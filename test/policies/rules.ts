@@ -7,7 +7,7 @@ import { grpcJs, type Contender, type Ended, type Running } from './contenders.j
 
 /** Options of `waitFor` with a limit that only a hanging test exceeds. */
 export const HANG_LIMIT = { timeoutMs: 60_000 };
-/** At least the timeout of a test, so that no deadline passes before the test ends. */
+/** Time until a deadline in milliseconds. At least the timeout of a test, so that no deadline passes before the test ends. */
 const NEVER_MS = 120_000;
 
 /** One client and the server it calls. */
@@ -281,7 +281,7 @@ export const RULES: readonly Rule[] = [
     config: retrying({ initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
       scene.server.script('Unary', UNAVAILABLE);
-      // Shorter than any backoff of 60 s ± 20%.
+      // The deadline is shorter than any backoff of 60 s ± 20%.
       const call = scene.client.unary(40_000);
       if (await endsAtOnce(scene, call)) {
         const { status, ms } = await call.ended;
@@ -299,7 +299,7 @@ export const RULES: readonly Rule[] = [
   {
     rule: 'pushback replaces the backoff',
     from: 'A6',
-    // Longer than the deadline, so that a call that waits for the backoff does not succeed.
+    // The backoff is longer than the deadline, so that a call that waits for the backoff does not succeed.
     config: retrying({ initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
       scene.server.script('Unary', [{ ...UNAVAILABLE, pushback: 0 }, { ...UNAVAILABLE, pushback: 300 }, OK]);
@@ -391,7 +391,8 @@ export const RULES: readonly Rule[] = [
     config: throttled(4, 1),
     async observe(scene) {
       const fatal: Reply[] = Array.from({ length: 5 }, () => ({ status: 'INVALID_ARGUMENT' }));
-      // The first five fatal codes would reveal a cost (the bucket is full), and the last five would reveal a return (it is half full).
+      // The first five fatal codes arrive while the bucket is full, and would reveal that they cost tokens. The last five arrive while it
+      // is half full, and would reveal that they return tokens.
       scene.server.script('Unary', [...fatal, UNAVAILABLE, UNAVAILABLE, ...fatal, UNAVAILABLE]);
       const made = await attemptsOf(scene, 12);
       return `${made[5]}, ${made[11]}`;

@@ -58,7 +58,7 @@ const random = seededRandom(seed);
 console.log(`Promises, seed ${seed}${values.full ? ', in full' : ''}`);
 if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
 for (const [name, scenario] of scenarios) {
-  // Drawn for every scenario, so that a seed repeats a run regardless of `--only`.
+  // Draws a seed even for a scenario that does not run, so that `--seed` repeats a run regardless of `--only`.
   const runSeed = Math.trunc(random() * 2 ** 31);
   if (!chosen.includes(name) || interrupted.signal.aborted) continue;
   const [isSkipped, note] = skipWithout(...(scenario.needs ?? []));

@@ -32,7 +32,7 @@ function ownTicks(root) {
       const [user, system, exitedUser, exitedSystem] = fields.slice(11, 15).map(Number);
       processes.set(Number(entry), { parent: Number(fields[1]), ticks: user + system + exitedUser + exitedSystem });
     } catch {
-      // The process has exited since the folder was read.
+      // Skips a process that has exited since the folder was read.
     }
   }
   const isOwn = (pid) => {

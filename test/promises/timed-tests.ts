@@ -51,7 +51,7 @@ export async function runTimedTests(
         onTestCaseResult(test) {
           const result = test.result();
           const file = relative(ROOT, test.module.moduleId);
-          // A test that skips itself has a note; a test that lacks the tag has none.
+          // Ignores a test that lacks the tag. Unlike a test that skips itself, it has no note.
           if (result.state === 'skipped' && result.note === undefined) return;
           filesWithResult.add(file);
           if (result.state === 'skipped') {

@@ -70,7 +70,7 @@ async function measureRounds(
     );
   for (let round = 0; round < ROUNDS[run.length]; round++) {
     await callEach(idle);
-    // grpcio closes an idle connection after up to twice its idle timeout.
+    // Blocks for more than twice the idle timeout, because grpcio may take that long to close an idle connection.
     blockUntil(2 * IDLE_MS + 100, () => openTo(closing).every(({ isUnread }) => isUnread));
     await callEach(idle);
 

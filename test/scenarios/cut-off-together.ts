@@ -34,8 +34,8 @@ export const cutOffTogether: Scenario = {
     calls: { atLeast: IN_FLIGHT },
     'calls failed': { atMost: 0 },
     'retries relative to calls in flight, %': { atLeast: 100 },
-    // May be less than one, because the budget gains tokens over time. Reads that start at the maximum age may use two connections, so the
-    // figure is per connection.
+    // The cost may be less than one token, because the budget gains tokens over time. Reads that start at the maximum age may use two
+    // connections, so the figure is per connection.
     'tokens spent per connection': { atLeast: 0.4, atMost: 1 },
   },
   measure: async (run) => {

@@ -19,7 +19,10 @@ const PLAY_MS = { short: 10_000, full: 180_000 };
 /** Calls per second. */
 const RATES = { counts: { reads: 40, writes: 20 }, all: { reads: 100, writes: 50 } };
 
-/** Each connection is reset one second after it became READY, with calls in flight. A run lasts for three resets, 10 s, or 3 minutes. */
+/**
+ * Each connection is reset one second after it became READY, with calls in flight. A run lasts for three resets if only counts are judged;
+ * otherwise, it lasts for 10 s, or for 3 minutes in a full run.
+ */
 export const droppedEachSecond: Scenario = {
   name: 'dropped-each-second',
   promise:

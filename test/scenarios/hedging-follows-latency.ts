@@ -20,7 +20,7 @@ export const hedgingFollowsLatency: Scenario = {
   bounds: {
     'reads failed': { atMost: 0 },
     'hedges before 100 attempts were measured': { atMost: 0 },
-    // Above 1.05, because the budget allows five more hedges at the start.
+    // The bound is above 1.05, because the budget allows five more hedges at the start.
     'attempts per call': { atMost: 1.06 },
     hedges: { atLeast: 1 },
     'p99 relative to the usual latency': { atMost: 3, timed: true },
@@ -53,7 +53,7 @@ async function follow(run: Run): Promise<Measured> {
   await reach(() => before.calls.length >= half, { intervalMs: 100 });
   await stop(before);
   usualMs = 3 * USUAL_MS;
-  // The hedging delay adapts within seconds, because all new latencies exceed it.
+  // Excludes these reads from the latency figures. The hedging delay needs seconds to adapt to the new latencies, which all exceed it.
   const between = reads(run, app, PER_SECOND);
   await reach(() => between.calls.length >= half / 2, { intervalMs: 100 });
   await stop(between);

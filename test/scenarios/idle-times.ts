@@ -40,7 +40,7 @@ async function measureIdleTimes(run: Run, kind: UpstreamKind): Promise<Measured>
   ];
   const balancer = await FaultProxy.start(patient.url);
   run.onEnd(() => balancer.close());
-  // Scaled down from a balancer's idle timeout of 240 or 350 s and a client's idle timeout of 200 s.
+  // Both idle timeouts are scaled down: the balancer's from 240 or 350 s, and the client's from 200 s.
   balancer.cutIdleAfter(BALANCER_MS[run.which], 'silent');
   const direct = await Promise.all(
     Array.from({ length: CALLERS }, () => startClientOf(run, closing, outageGrace(run))),

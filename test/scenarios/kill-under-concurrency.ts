@@ -6,7 +6,7 @@ import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.j
 
 const IN_FLIGHT = 512;
 const DOWN_MS = 1_000;
-/** At most two, because three or more outages within a minute share one grace period (policy/outage). */
+/** Number of kills; at most two, because three or more outages within a minute share one grace period (policy/outage). */
 const KILLS = { short: 1, full: 2 };
 
 /** A server is killed with many reads in flight. The scenario retry-budget-during-an-outage covers an outage in which all calls fail. */

@@ -57,7 +57,7 @@ async function withoutHealth(run: Run): Promise<Measured> {
   const calls = reads(run, app, CALLS_PER_SECOND[run.which]);
   const quietest = () => Math.min(...servers.all.map((server) => server.arrived('Get').length));
   await reach(() => quietest() >= 100, { intervalMs: 100 });
-  // A client that wrongly reopens a Watch would do so within 1.2 s.
+  // Waits for 2 s, because a client that wrongly reopens a Watch would do so within 1.2 s.
   await pass(run, 2_000);
   await stop(calls);
   const logging = (['grpcio', 'grpc-go'] as const).map((implementation) => servers.of(implementation));

@@ -33,7 +33,7 @@ interface Fault {
   end(server: Upstream): void;
 }
 
-/** Each implementation is unhealthy once. */
+/** Faults to measure, one for each implementation. */
 const FAULTS: readonly Fault[] = [
   { name: 'failing', implementation: 'grpcio', ...changing(REJECTING) },
   { name: 'slow', implementation: 'grpc-go', ...changing(SLOW) },

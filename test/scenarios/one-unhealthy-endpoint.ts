@@ -55,7 +55,7 @@ export const oneUnhealthyEndpoint: Scenario = {
     const faults = [failing, slow, frozen, flapping, twoFailing];
     const measureFault = async (start: (typeof faults)[number]) => measure(run, await start(run));
     if (run.which === 'counts') parts.push(...(await Promise.all(faults.map(measureFault))));
-    // The faults run sequentially, because latencies are measured.
+    // If latencies are judged, the faults run sequentially, because concurrent faults would increase the latencies.
     else for (const start of faults) parts.push(await measureFault(start));
     const sum = (name: string) => parts.reduce((total, one) => total + Number(one[name]), 0);
     return {
@@ -72,7 +72,7 @@ async function measure(run: Run, fault: Fault): Promise<Measured> {
     url: `ipv4:${fault.urls.join(',')}`,
     loadBalancing: 'round_robin',
     ejectUnhealthy: true,
-    // A delay on a busy machine must not fail a call.
+    // The timeouts are longer if only counts are judged, so that a delay on a busy machine does not fail a call.
     timeoutMs: run.which === 'counts' ? 60_000 : 10_000,
     methods: { Get: { idempotent: true, attemptTimeoutMs: run.which === 'counts' ? 5_000 : 1_000 } },
     ...outageGrace(run),

@@ -21,7 +21,7 @@ const PLAY_MS = { short: 1_000, full: 20_000 };
 const MIN_CALLS = 10;
 const MIN_ATTEMPTS = 3;
 
-/** Calls that would outlast their deadlines: retried, hanging, and waiting calls, streams, and resumed streams. */
+/** Calls that would outlast their deadlines: retried calls, hanging calls, waiting calls, streams, and resumed streams. */
 export const overallTimeouts: Scenario = {
   name: 'overall-timeouts',
   promise:
@@ -55,7 +55,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
   const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
   // An outage starts if a connection is cut within 1 s after it opened and before a response arrives. On a busy machine, such an outage
-  // could outlast the default grace period.
+  // could outlast the default grace period, so the period of this client is longer if only counts are judged.
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
   const waiting = await startClientOf(run, upstream, { url: unreachable.url });
 

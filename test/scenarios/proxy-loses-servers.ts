@@ -70,7 +70,7 @@ async function loseServers(run: Run): Promise<Measured> {
         .finally(() => (open -= 1));
     }
     await reach(() => executed.size > before || open === 0);
-    // Further cuts also interrupt resent writes.
+    // Repeats the cuts until all writes have ended, so that resent writes are also interrupted.
     while (open > 0 && !run.signal.aborted) {
       cuts += backend.resetAll();
       await pass(run, CUT_INTERVAL_MS);

@@ -38,7 +38,7 @@ async function changeRecords(run: Run): Promise<Measured> {
     const isUnreachable = changed % 4 === 3 || listed.length === 0;
     replicas.list(isUnreachable ? [{ address: '127.1.255.254' }] : listed);
     const { queries } = replicas.nameServer;
-    // The client resolves the name each second.
+    // Waits until the client resolves the name again, which it does each second.
     await reach(() => replicas.nameServer.queries > queries, { intervalMs: 5 });
     changed += 1;
   }

@@ -52,7 +52,7 @@ async function scales(run: Run): Promise<Measured> {
     open.pause();
     await replicas.scale(MIN_REPLICAS);
     await reach(() => app.client.snapshot().resolution.addresses === MIN_REPLICAS, { intervalMs: 5 });
-    // Meanwhile, connections to removed replicas close if they have no streams.
+    // Makes further calls, so that connections to removed replicas have time to close if they carry no streams.
     const { length } = gets.calls;
     await reach(() => gets.calls.length > length + PER_SECOND[run.which], { intervalMs: 20 });
     replicas.release();

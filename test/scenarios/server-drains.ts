@@ -10,7 +10,7 @@ import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.j
 import type { ArrivedWhat } from './support/upstream.js';
 
 const PER_SECOND = 50;
-/** Longer than a server takes to send GOAWAY, so that calls are always in flight at that time. */
+/** Delay of each unary response. Longer than a server takes to send GOAWAY, so that calls are always in flight when it sends GOAWAY. */
 const DELAY_MS = 100;
 const GOAWAYS = { short: 3, full: 20 };
 /**

@@ -27,14 +27,14 @@ export const serverLeftWaiting: Scenario = {
     'handlers never cancelled': { atMost: 0 },
     'longest time from the deadline until the end of a call, ms': { atMost: 100, timed: true },
     'calls failed with another error': { atMost: 0 },
-    // Applies if the server closes the connection and the client detects the close.
+    // This bound applies only if the server closes the connection and the client detects the close.
     'time until the feed resumes, ms': { atMost: 5_000, timed: true },
     'feeds silent for 20 s': { atMost: 0, timed: true },
     'feeds not resumed': { atMost: 0 },
     'events lost or repeated': { atMost: 0 },
   },
   async measure(run) {
-    // If bytes to the client are held back, the client must detect the loss itself, which takes longer.
+    // A short run omits 'to-client', because the client must then detect the loss itself, which takes longer.
     const ways: readonly Direction[] = run.length === 'short' ? ['to-upstream'] : ['to-upstream', 'to-client'];
     const parts = ways.map(async (way) => {
       const measured = await againstEach(run, (kind) => cut(run, way, () => startUpstreamServer(run, kind)));

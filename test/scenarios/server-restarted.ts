@@ -7,7 +7,7 @@ import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.j
 
 const PER_SECOND = { counts: 50, all: 75 };
 const DOWN_MS = { short: 1_500, full: 3_000 };
-/** At most two, because three or more outages within a minute share one grace period (policy/outage). */
+/** Number of restarts; at most two, because three or more outages within a minute share one grace period (policy/outage). */
 const RESTARTS = { short: 1, full: 2 };
 
 /** The only server of a client is killed and restarted while the client makes reads and writes. */

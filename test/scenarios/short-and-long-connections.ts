@@ -12,7 +12,7 @@ const CYCLES = { short: 50, full: 1_000 };
 const AGE_MS = 100;
 /** Time after which the next GOAWAY is sent even if the previous one did not reach every client. */
 const TURN_MS = 1_000;
-/** Longer than the connection age, so that GOAWAY precedes the first response of a connection. */
+/** Delay of each response in milliseconds. Longer than the connection age, so that GOAWAY precedes the first response of a connection. */
 const ANSWER_DELAY_MS = 150;
 
 /** A server that closes each connection at a short age, and one that never does. */
@@ -65,7 +65,8 @@ async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let used = CLIENTS; proxy !== undefined && used < cycles; used = connectionsTo(upstream)) {
     proxy.goaway({ lastStreamId: 'none' });
     const sentAt = performance.now();
-    // A client that has no connection receives no GOAWAY and does not replace a connection.
+    // Expects a new connection from each client until `TURN_MS` has passed, and from at least one client after that, because a client that
+    // has no connection receives no GOAWAY and does not replace a connection.
     const expected = () => used + (performance.now() - sentAt < TURN_MS ? CLIENTS : 1);
     await reach(() => connectionsTo(upstream) >= expected(), { intervalMs: 20 });
   }

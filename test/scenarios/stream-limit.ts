@@ -37,7 +37,7 @@ export const streamLimit: Scenario = {
   },
   async measure(run) {
     const parts: Measured[] = [];
-    // The implementations run sequentially, because latencies are measured.
+    // The implementations run sequentially, because concurrent runs would increase the latencies that are measured.
     for (const implementation of IMPLEMENTATIONS) {
       if (implementation !== 'grpc-js' && !isInstalled(implementation)) continue;
       const measured = Object.entries(await measure(run, implementation));

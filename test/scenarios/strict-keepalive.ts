@@ -35,7 +35,7 @@ export const strictKeepalive: Scenario = {
     'writes sent twice': { atMost: 0 },
   },
   measure: async (run) => {
-    // grpc-js writes a line to stderr for each too_many_pings.
+    // Suppresses the line that grpc-js writes to stderr for each too_many_pings.
     setLogVerbosity(logVerbosity.NONE);
     run.onEnd(() => {
       setLogVerbosity(logVerbosity.ERROR);

@@ -45,7 +45,7 @@ export const thunderingHerd: Scenario = {
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
     'new calls failed before their deadline': { atMost: 0 },
     'time until the last client reconnects, ms': { atMost: 7_000, timed: true },
-    // Applies if the server restarts within the grace period, because no call waits after the grace period.
+    // This bound applies only if the server restarts within the grace period, because no call waits after the grace period.
     'waiting calls': { atLeast: MIN_WAITING_CALLS },
     'new calls': { atLeast: MIN_NEW_CALLS },
   },

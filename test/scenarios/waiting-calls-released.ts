@@ -6,7 +6,7 @@ import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.j
 
 const PER_SECOND = { counts: 60, all: 500 };
 const DOWN_MS = { counts: 1_500, all: 5_000 };
-/** Longer than the outage plus the time to reconnect; if only counts are judged, long enough for a busy machine. */
+/** Outage grace period. Longer than the outage plus the time to reconnect; if only counts are judged, long enough for a busy machine. */
 const GRACE_MS = { counts: 600_000, all: 7_000 };
 /** Deadline of a call in milliseconds. If only counts are judged, it exceeds the time limit of a run, so a hanging call fails the run. */
 const TIMEOUT_MS = { counts: 600_000, all: 30_000 };
@@ -61,7 +61,7 @@ async function measureRelease(
   const timeoutMs = TIMEOUT_MS[run.which];
   const load = CallLoad.start(perSecond, (call) => orders.get({ id: String(call) }, { timeoutMs }));
   run.onEnd(() => load.stop());
-  // Long enough for the client to measure its usual rate.
+  // Runs the load long enough for the client to measure its usual rate.
   await reach(() => load.succeeded.length > 1.5 * perSecond, { intervalMs: 50 });
   const listensAt = await upstream.restartAfter(DOWN_MS[run.which]);
   const readyAt = await reach(() => {

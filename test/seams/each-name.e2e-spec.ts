@@ -14,7 +14,7 @@ const { peerDependencies } = json('libs/resilient-grpc/package.json') as {
 };
 const range = peerDependencies['@grpc/grpc-js']!;
 
-/** The oldest release of the peer range and the newest that is available here. */
+/** Releases of grpc-js to test: the oldest in the peer range, and the newest in it that npm finds (the installed one if npm fails). */
 const VERSIONS = [...new Set([range.replace('^', ''), findNewest()])];
 
 function findNewest(): string {
@@ -28,7 +28,7 @@ function findNewest(): string {
   }
 }
 
-/** The private name that a supported release of Node lacks. On that release, the library logs the warning about the lost feature. */
+/** Private names that supported releases of Node lack, by release. On such a release, the library logs a warning about the lost feature. */
 const LACKING: Readonly<Record<string, string>> = { '22.12.0': 'hasPendingData()' };
 
 /** The version of this Node and other supported versions. */
@@ -41,7 +41,7 @@ afterAll(() => {
   nodes.remove();
 });
 
-// Concurrent, because each run mostly waits.
+// The tests run concurrently, because each run mostly waits.
 describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
   let folder: string | undefined;
   beforeAll(() => {

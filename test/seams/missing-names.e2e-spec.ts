@@ -27,7 +27,7 @@ describe.concurrent('grpc-js without private names', () => {
     for (const { lost } of names) expect(lines.split(lost)).toHaveLength(2);
   });
 
-  it('fails to start a server or a client if grpc-js is older than 1.14, with an error that names the install command', async () => {
+  it('fails to start a server or a client, with an error that names the install command, if grpc-js is older than 1.14', async () => {
     const { failures } = await runSabotaged({ names: [], version: '1.13.4' });
     const error = '@grpc/grpc-js: expected 1.14.7 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.7';
     const [server, client] = failures;

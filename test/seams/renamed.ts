@@ -72,7 +72,7 @@ const EXCLUDED_NAMES = new Set([
   '_parent',
 ]);
 
-/** Names that lead to the stream of a server call. The path of the seam starts at the stream. */
+/** Names that lead to the stream of a server call. The path of the seam does not contain them, because it starts at the stream. */
 const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
 
 /**

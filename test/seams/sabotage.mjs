@@ -13,7 +13,7 @@ const INSIDE = `${sep}@grpc${sep}grpc-js${sep}`;
 
 /** Private names of Node and the functions that hide them. */
 const NODE_NAMES = {
-  // Node itself checks whether a handle has this function.
+  // Deletes the function. Node continues to work, because it checks whether a handle has this function.
   'node:getpeername': () => {
     delete process.binding('tcp_wrap').TCP.prototype.getpeername;
   },

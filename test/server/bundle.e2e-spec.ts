@@ -23,7 +23,7 @@ const nest11: Plugin = {
 describe.each<[string, InputOptions]>([
   ['Nest 12', {}],
   ['Nest 11', { plugins: [nest11] }],
-  // As in a CommonJS bundle of esbuild.
+  // Replaces import.meta.url with undefined, as esbuild does in a CommonJS bundle.
   ['Nest 12, without import.meta.url', { transform: { define: { 'import.meta.url': 'undefined' } } }],
 ])('self-contained bundle with %s', (_nest, options) => {
   // The folder is outside the repository, so that no package can be resolved from it.
@@ -53,7 +53,7 @@ describe.each<[string, InputOptions]>([
     ['protoPath', []],
     ['packageDefinition', ['--definition']],
     ['the default protoLoader by name', ['{ "protoLoader": "@grpc/proto-loader" }']],
-  ])('serves calls with %s', async (_what, args) => {
+  ])('serves calls from a self-contained bundle with %s', async (_what, args) => {
     expect(await run(...args)).toMatchObject({ id: '7', item: 'tea' });
   });
 
@@ -69,7 +69,7 @@ describe.each<[string, InputOptions]>([
       /run npm install @grpc\/reflection \(for a bundled application, next to the bundle\)/,
     ],
   ])(
-    'names in the error the package that the option %s requires next to the bundle',
+    'names in the error the package that must be installed next to the bundle for the option %s',
     async (_option, given, message) => {
       await expect(run(given)).rejects.toThrow(message);
     },

@@ -64,10 +64,10 @@ describe.concurrent('maxConnectionAgeMs', () => {
       const url = await startDistantProxy(onTestFinished, server, 20);
       const clients = Array.from({ length: 10 }, () => new PlainClient(url, { onTestFinished }));
       const beganAt = performance.now();
-      // On an idle machine, far fewer calls are open at the same time.
+      // Maximum number of open calls. On an idle machine, far fewer calls are open at the same time.
       const maxOpen = 100;
       const load = CallLoad.start(200, (number) => (clients[number % clients.length] as PlainClient).get$(), maxOpen);
-      // On average, each client has replaced two connections.
+      // Waits until each client has replaced two connections on average.
       await waitFor(() => server.connectionEnds.length >= 20, { timeoutMs: 45_000 });
       recordTiming(
         task,
@@ -114,7 +114,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
   });
 
   it('ends a stream with UNAVAILABLE after the grace period of the connection age', async ({ onTestFinished }) => {
-    // Long enough for the streams to start on a busy machine before their connections end.
+    // The maximum age is long enough for the streams to start on a busy machine before their connections end.
     const server = await startServer(onTestFinished, { maxConnectionAgeMs: 6_000, maxConnectionAgeGraceMs: 300 });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
     const stuck = new PlainClient(server.url, { onTestFinished }).watch(1);
@@ -184,7 +184,7 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
       await once(messagesOf(session, 'Get'), 'end');
       server.freeze();
       const frozenAt = performance.now();
-      // On a busy machine, the connection may have been idle for too long before the freeze.
+      // Tries again if the connection was idle for too long before the freeze, which can happen on a busy machine.
       if (frozenAt - calledAt < 800) return { session, frozenAt };
       server.thaw();
       return undefined;
@@ -202,7 +202,7 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
   });
 
   it('does not count a connection as idle while a stream is open', async ({ onTestFinished }) => {
-    // Long enough for the stream to start on a busy machine before its connection ends.
+    // The idle timeout is long enough for the stream to start on a busy machine before its connection ends.
     const server = await startServer(onTestFinished, { connectionIdleTimeoutMs: 5_000 });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
     await waitFor(() => watch.messages.length === 1, PATIENTLY);

@@ -212,7 +212,7 @@ describe('GrpcServerExceptionFilter', () => {
     });
   });
 
-  it("lists the violations of Nest's ValidationPipe in the status", async () => {
+  it("lists in the status the violations that Nest's ValidationPipe reports", async () => {
     const { orders } = await serve([filter, pipe()]);
     const failure = await failureOf(orders.create(wrong));
     expect(failure).toMatchObject({
@@ -265,7 +265,7 @@ describe('HTTP of a hybrid application', () => {
   );
 });
 
-/** The violations of the only detail, a BadRequest. */
+/** Returns the field violations of the BadRequest in the status details; expects no other detail. */
 function violationsOf({ statusDetails }: GrpcCallError): (readonly [field: string, description: string])[] {
   expect(statusDetails.map(({ typeUrl }) => typeUrl)).toEqual(['type.googleapis.com/google.rpc.BadRequest']);
   const { fieldViolations } = statusDetails[0]!.value as {

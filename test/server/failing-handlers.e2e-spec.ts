@@ -90,22 +90,25 @@ describe('failing handler', () => {
         throw new Error('secret');
       },
     ],
-  ])('hides and logs the error of an exception filter for HTTP if a unary handler %s', async (_, fail) => {
-    @Controller()
-    @UseFilters(new HttpFilter())
-    class FilteredController {
-      @GrpcMethod('Orders', 'Get')
-      getOrder(): unknown {
-        return fail();
+  ])(
+    'hides from the client, and logs, the error that an exception filter for HTTP throws if a unary handler %s',
+    async (_, fail) => {
+      @Controller()
+      @UseFilters(new HttpFilter())
+      class FilteredController {
+        @GrpcMethod('Orders', 'Get')
+        getOrder(): unknown {
+          return fail();
+        }
       }
-    }
-    const { client, log, close } = await serveOrders(FilteredController);
-    onTestFinished(close);
-    expect(await unaryStatus(client)).toMatchObject({ code: 2, details: 'Internal server error' });
-    expect(log.lines.filter(({ level }) => level === 'error').map(({ text }) => text)).toContain(
-      '/orders.v1.Orders/Get: handler failed: TypeError: host.switchToHttp(...).getResponse(...).status is not a function',
-    );
-  });
+      const { client, log, close } = await serveOrders(FilteredController);
+      onTestFinished(close);
+      expect(await unaryStatus(client)).toMatchObject({ code: 2, details: 'Internal server error' });
+      expect(log.lines.filter(({ level }) => level === 'error').map(({ text }) => text)).toContain(
+        '/orders.v1.Orders/Get: handler failed: TypeError: host.switchToHttp(...).getResponse(...).status is not a function',
+      );
+    },
+  );
 
   it.each([
     [new RangeError('page_size must be at most 100'), 2],
@@ -183,7 +186,7 @@ describe('failing handler', () => {
     for (const text of failed) expect(text).toContain(note);
   });
 
-  it('keeps the status of a generator’s error and does not pass the error to a filter', async () => {
+  it('sends the status of an error that an async generator throws, without passing the error to an exception filter', async () => {
     const { unary, stream } = await serveFailing(throwing(new Error('oh')), new OwnFilter());
     expect(await unary()).toMatchObject({ code: 9, details: 'from the filter: oh' });
     expect(await stream()).toMatchObject({ code: 2, details: 'Internal server error' });

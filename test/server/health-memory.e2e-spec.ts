@@ -31,7 +31,7 @@ async function measureBytesPerWatcher(kind: 'ours' | 'nest'): Promise<number> {
         resolve(call);
       });
     });
-  // The first watcher loads everything that later ones share.
+  // Opens one watcher before the measurement, because the first watcher also loads everything that all watchers share.
   await watch();
   const before = await held();
   await Promise.all(Array.from({ length: WATCHERS }, watch));
@@ -46,6 +46,6 @@ it("uses at most 5% more heap per health watcher than Nest's server with grpc-he
   const nest = await measureBytesPerWatcher('nest');
   const ours = await measureBytesPerWatcher('ours');
   await annotate(`bytes per watcher: ${ours.toFixed()}; with Nest's server: ${nest.toFixed()}`);
-  // The heap after a garbage collection varies by less than 5%.
+  // The tolerance of 5% covers the variation of the heap after a garbage collection.
   expect(ours).toBeLessThan(nest * 1.05);
 });

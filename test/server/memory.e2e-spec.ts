@@ -46,12 +46,12 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
   return {
     held,
     ended,
-    /** Makes the Observable emit more after the client has stopped reading and accepts no more bytes. */
+    /** Waits until the client has stopped reading and accepts no more bytes, and then makes the Observable emit its other messages. */
     pour: async () => {
       await waitFor(() => got === 1);
       await waitFor(async () => (await held()).made === FIRST_MESSAGES, { timeoutMs: 20_000 });
-      // Requires ten consecutive equal values. Between two values, the server, the proxy, and the client each get a turn, because a
-      // process that waits for the CPU has not settled.
+      // Waits for ten consecutive equal byte counts. Between two counts, the server, the proxy, and the client each get a turn, because a
+      // count also stays equal while one of these processes waits for the CPU.
       let before = -1;
       for (let unchanged = 0; unchanged < 10; unchanged++) {
         await held();
@@ -110,7 +110,7 @@ describe('client that stops reading', () => {
     },
   );
 
-  it('delivers every message of a response stream if the client resumes reading in time', async () => {
+  it('delivers every message of a response stream if the client pauses and resumes reading before streamIdleTimeoutMs', async () => {
     const server = await startPouringServer('generator', { streamIdleTimeoutMs: 20_000 });
     server.stopAfter(1);
     await waitFor(() => server.got() === 1);

@@ -49,7 +49,7 @@ it.each<[string, Parameters<typeof ResilientGrpcServerModule.forRootAsync>[0]]>(
   expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
 });
 
-it('fails at startup with an error that names the method of the server options if a class does not have it', async () => {
+it('fails at startup with an error that names createGrpcServerOptions() if the options class does not have this method', async () => {
   class ClientConfiguration {
     createGrpcClientOptions(): object {
       return {};

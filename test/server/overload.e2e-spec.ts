@@ -21,11 +21,11 @@ import { PlainClient } from './support/plain-client.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** CPU time of each call in milliseconds. Calls are long, so that few are needed. A busy machine may lack the time for many calls. */
+/** CPU time of each call in milliseconds. Calls are long, so that few of them cause an overload, even on a busy machine. */
 const BUSY_MS = 100;
-/** Timeout of each call, which leaves time for a busy machine. */
+/** Timeout of each call in milliseconds, long enough for calls to succeed on a busy machine. */
 const TIMEOUT_MS = 4_000;
-/** Number of calls in a burst, which take 20 s in total. */
+/** Number of calls in a burst. They take 20 s in total. */
 const CALLS = 200;
 const WARM_UP_CALLS = 12;
 /** Number of calls that are sent during an overload. */
@@ -116,8 +116,8 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
     await warmUp(client);
     const health = client.watchHealth();
     let last = await burst(client);
-    // On a busy machine, this process can send all calls of a burst too late. Each further burst uses a new connection, because a Node
-    // server closes a connection on which the client has reset more than 1,000 streams.
+    // Repeats the burst if no call succeeds: a busy machine can send all calls too late. Each further burst uses a new connection, because
+    // a Node server closes a connection on which the client has reset more than 1,000 streams.
     while (last.ok === 0) last = await burst(new PlainClient(server.url));
     const { refused, others } = last;
     expect(refused.length).toBeGreaterThan(CALLS / 4);
@@ -188,7 +188,7 @@ describe('a server that receives fewer calls than it can serve', { timeout: 120_
 });
 
 describe('a call that is refused during an overload', { timeout: 60_000 }, () => {
-  it('refuses a call during an overload before interceptors receive it, and emits its call-end event', async () => {
+  it('refuses calls without passing them to interceptors during an overload, and emits a call-end event for each call', async () => {
     const seen = { calls: 0, messages: 0, refused: 0 };
     const observe: ServerInterceptor = (_, call) =>
       new ServerInterceptingCall(call, {
@@ -217,7 +217,7 @@ describe('a call that is refused during an overload', { timeout: 60_000 }, () =>
     const later = await burst(client, LATER_CALLS);
     const { others } = await first;
     expect([...others, ...later.others]).toEqual([]);
-    // The server also refuses calls that it cannot serve before their deadline.
+    // The count can be higher, because the server also refuses earlier calls that it cannot serve before their deadlines.
     expect(server.overload().shed).toBeGreaterThanOrEqual(LATER_CALLS);
     const calls = WARM_UP_CALLS + CALLS;
     expect(seen).toEqual({ calls, messages: calls, refused: server.overload().shed - LATER_CALLS });

@@ -10,7 +10,7 @@ import { HEALTH_PROTO } from './served-orders.js';
 import { NestServer, type PlainServerOptions, type ServerFlag } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Equal to the timeout of a test, so a test fails if its server waits for the whole drain timeout. */
+/** Timeout of a test in milliseconds. As the drain timeout, it makes a test fail if its server waits for the whole drain timeout. */
 const TEST_TIMEOUT_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: TEST_TIMEOUT_MS } };
 /** Drain timeout of servers that use the whole timeout. */
@@ -131,7 +131,7 @@ describe.concurrent('SIGTERM', () => {
   );
 
   it(
-    'ends served streams with UNAVAILABLE, or as `onDrain` requires, immediately after SIGTERM, and ends a health Watch after NOT_SERVING',
+    'ends served streams immediately after SIGTERM, with UNAVAILABLE or as `onDrain` requires, and a health Watch after it has sent NOT_SERVING',
     {
       tags: ['timed'],
     },
@@ -174,7 +174,7 @@ describe.concurrent('SIGTERM', () => {
   });
 
   it(
-    'exits after SIGTERM when the readiness delay has passed',
+    'exits after SIGTERM when the readiness delay of the server has passed, even if a stream is open',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const drain = { timeoutMs: TEST_TIMEOUT_MS, readinessDelayMs: 800 };
@@ -239,7 +239,7 @@ describe.concurrent('SIGTERM', () => {
 
 describe.concurrent('SIGTERM with stuck clients', () => {
   it(
-    'exits after the drain timeout if clients keep streams open and one does not read',
+    'exits after the drain timeout if clients keep streams open and one of the clients does not read',
     {
       tags: ['timed'],
     },
@@ -259,7 +259,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       expect(watch.status).toMatchObject({ code: status.UNAVAILABLE, details: 'The server is shutting down' });
       // A client that received CANCELLED would not resume on another server.
       expect(stuck.status?.code).toBe(status.UNAVAILABLE);
-      // The client that reads may not have closed its connection yet.
+      // One or two connections are cut off, because the client that reads may have closed its connection already.
       expect(server.output).toMatch(
         /WARN.*0 calls finished, 0 streams ended, 2 cut off \(2 calls to \/orders.v1.Orders\/Watch\), [12] connections? cut off; for streams without an end, set onDrain: 'fail' or 'complete'; to give other calls more time, raise drain.timeoutMs \(1 s\)/,
       );

@@ -187,7 +187,7 @@ describe('start with invalid TLS credentials', () => {
 
   it('makes startup fail with the code of the TLS error if node:tls rejects the cipher list', async () => {
     const credentials = ServerCredentials.createSsl(null, [{ cert_chain: cert, private_key: key }]);
-    // grpc-js reads GRPC_SSL_CIPHER_SUITES once, when it is loaded.
+    // Sets the ciphers directly, because grpc-js reads GRPC_SSL_CIPHER_SUITES only once, when grpc-js is loaded.
     Object.assign(credentials._getConstructorOptions() ?? {}, { ciphers: 'nope' });
     const { app } = await serveOrders({ url: 'localhost:0', credentials });
     expect((await failureOf(app.startAllMicroservices())).message).toMatch(
@@ -245,7 +245,7 @@ describe('several calls of forRoot()', () => {
   }
   const archive = { package: 'archive.v1', protoPath: ARCHIVE_PROTO };
 
-  /** Returns a root module with two feature modules that each call forRoot(). `app.get()` returns the server of the second one. */
+  /** Returns a root module with two feature modules that each call forRoot(). `app.get()` returns the server of the second call. */
   function rootModule(url: string, secondUrl: string): DynamicModule {
     const first = ResilientGrpcServerModule.forRoot(ordersOptions(url, archive));
     const second = ResilientGrpcServerModule.forRoot(ordersOptions(secondUrl));
@@ -309,7 +309,7 @@ describe('several calls of forRoot()', () => {
     );
   });
 
-  it('logs no warning if one dynamic module is imported twice, and serves lists of packages', async () => {
+  it('serves calls and logs no warning if a dynamic module with a list of packages is imported twice', async () => {
     const log = new CapturedLog();
     const url = ownUrl();
     const grpc = ResilientGrpcServerModule.forRoot(

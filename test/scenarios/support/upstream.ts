@@ -26,7 +26,8 @@ export interface UpstreamOptions {
   /** Capacity in unary requests per second; requests beyond it are queued. @defaultValue unlimited */
   readonly perSecond?: number;
   /**
-   * Unary requests that would be queued for longer than this fail with UNAVAILABLE immediately; at -1,000,000,000, all requests do.
+   * Maximum queueing time of a unary request. A request that would be queued for longer fails with UNAVAILABLE immediately; at
+   * -1,000,000,000, all requests fail.
    * @defaultValue unlimited
    */
   readonly queueMs?: number;

@@ -237,7 +237,7 @@ describe('unary handler', () => {
     await expect(get()).rejects.toMatchObject({ code: status.NOT_FOUND, details: 'no order 7' });
   });
 
-  it('runs the teardown of each handler Observable, after which no handler lingers', async () => {
+  it('runs the teardown of each handler Observable that completes, and counts no handler as lingering', async () => {
     let open = 0;
     handler = () =>
       new Observable((subscriber: Subscriber<unknown>) => {

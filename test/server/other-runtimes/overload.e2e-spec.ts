@@ -12,15 +12,15 @@ import { PlainClient } from '../support/plain-client.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** CPU time of each call in milliseconds. Calls are long, so that few are needed. A busy machine may lack the time for many calls. */
+/** CPU time of each call in milliseconds. Calls are long, so that few of them cause an overload, even on a busy machine. */
 const BUSY_MS = 100;
-/** Number of calls in the burst, which take 20 s in total. */
+/** Number of calls in the burst. They take 20 s in total. */
 const CALLS = 200;
-/** Timeout of each call, which leaves time for a busy machine. */
+/** Timeout of each call in milliseconds, long enough for calls to succeed on a busy machine. */
 const TIMEOUT_MS = 4_000;
-/** Number of sequential calls before the burst, from which the server measures how long the method takes. */
+/** Number of sequential calls before the burst. The server measures the duration of the method from these calls. */
 const WARM_UP = 12;
-/** Makes a client retry each refused call unless the server forbids it. */
+/** Service config that makes a client retry each refused call unless the server forbids the retry. */
 const SERVICE_CONFIG = JSON.stringify({
   methodConfig: [
     {
@@ -82,7 +82,7 @@ const RUNTIMES: readonly Runtime[] = [
   { name: 'grpc-go', run: runGrpcGo, needs: ['grpc-go'] },
 ];
 
-// The first run of a Go program builds it.
+// The timeout includes the time to build the Go program, which happens once per run of the tests.
 describe('an overloaded server', { timeout: 360_000 }, () => {
   it.for(RUNTIMES)(
     'keeps $name from retrying calls that an overloaded server refused, and keeps the connection open',
@@ -95,7 +95,7 @@ describe('an overloaded server', { timeout: 360_000 }, () => {
       const { attempts } = await server.counts();
       const seen = JSON.stringify({ ...counts, attempts });
       expect(others).toEqual({});
-      // On a busy machine, the deadlines of all accepted calls after the warm-up may pass.
+      // Only the warm-up calls must succeed: on a busy machine, the deadlines of all calls accepted later may pass.
       expect(ok).toBeGreaterThanOrEqual(WARM_UP);
       expect(refused, seen).toBeGreaterThan(CALLS / 4);
       expect(ok + refused + expired).toBe(WARM_UP + CALLS);

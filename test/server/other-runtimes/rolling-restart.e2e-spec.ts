@@ -14,7 +14,7 @@ import { PYTHON, isInstalled, skipWithout } from '../../support/programs.js';
 const POLICIES = ['pick_first', 'round_robin'] as const;
 type Policy = (typeof POLICIES)[number];
 
-/** A client of another gRPC implementation that makes calls at a steady rate. */
+/** A client from another gRPC implementation. The client makes calls at a steady rate. */
 interface LoadClient {
   /** Pids of the servers that have responded. */
   readonly serverPids: readonly string[];
@@ -68,7 +68,7 @@ describe('rolling restart of two servers', () => {
     await leaks.settled();
   });
 
-  /** Waits until each of `started` has received a response from a running server, and one of them has received responses from both. */
+  /** Waits until each of `started` has received a response from a running server, and one client from both servers. */
   async function waitForResponses(started: readonly LoadClient[]): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
     const describe = () =>

@@ -150,7 +150,7 @@ describe('ResilientGrpcServer, intended differences', () => {
         expect((await call.ended).status.code).toBe(Code.DEADLINE_EXCEEDED);
         return handlers.began > 0;
       });
-      // Calls on one connection cannot overtake each other, so the handlers of all earlier calls have started.
+      // When this call ends, the handlers of all earlier calls have started, because calls on one connection cannot overtake each other.
       await client.call('parity.v1.Kinds/Watch', { number: 1 });
       await waitFor(() => handlers.over >= handlers.began);
       expect(handlers.over).toBe(handlers.began);
@@ -177,7 +177,7 @@ describe('ResilientGrpcServer, intended differences', () => {
     expect(answer).toMatchObject({ messages: [{}], status: { code: Code.OK } });
   });
 
-  it('ends a response stream with INTERNAL if its handler emits null, without crashing the process', async () => {
+  it('keeps the process running and ends a response stream with INTERNAL if the handler emits null', async () => {
     const { messages, status } = await client.call('parity.v1.Kinds/Watch', { number: 2 });
     expect(numbers({ messages })).toEqual([2]);
     expect(status.code).toBe(Code.INTERNAL);

@@ -63,7 +63,7 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
     loader: { includeDirs: INCLUDES },
   };
 
-  it('serves several packages and their subpackages, whose services are named relative to the package', async () => {
+  it('serves several packages and their subpackages if handlers name the services relative to their package', async () => {
     const controllers = [
       createController('Shop', { findAll: ['Prices'], shelf: ['stock.Shelves', 'Find'] }),
       createController('Prices', { find: [] }),
@@ -81,7 +81,7 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
         'parity.shop.Prices/Find': 'Prices.find',
         'parity.shop.Prices/FindAll': 'Shop.findAll',
         'parity.shop.stock.Shelves/Find': 'Shop.shelf',
-        // This service has the same short name as the first one.
+        // This service has the same short name as parity.shop.Prices, so the same handler serves it.
         'parity.archive.Prices/Find': 'Prices.find',
       });
     });
@@ -179,7 +179,7 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
       const { messages, status } = await client.call(method);
       expect(messages).toEqual([]);
       expect(status.code).toBe(Code.UNIMPLEMENTED);
-      // If only the handler is missing, the details that grpc-js sends omit the service.
+      // Not checked for Transport.GRPC: if only the handler is missing, the details that grpc-js sends omit the service.
       if (serverKind !== 'Transport.GRPC')
         expect(status.details).toBe(`The server does not implement the method /${method}`);
     });

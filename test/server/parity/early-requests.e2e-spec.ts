@@ -19,7 +19,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (serverKi
   /** True if the interceptor also subscribes to the requests. */
   let watching = false;
 
-  /** In the chosen enhancer, delays calls with a request stream until `release()`. */
+  /** Delays each call with a request stream until `release()` if `enhancer` is the chosen one (`busy`). */
   const delayIn = async (enhancer: typeof busy, requests: unknown) => {
     if (busy !== enhancer || !isObservable(requests)) return;
     await new Promise<void>((resolve) => {
@@ -71,13 +71,13 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (serverKi
     const call = client.open(method);
     await Promise.all(notes(5).map((note) => call.send(note)));
     await waitFor(() => release !== undefined);
-    // grpc-js parses one message of a stream per turn. Ten more calls on the connection give it the turns to parse all five.
+    // grpc-js parses one message of a stream per turn. Ten more calls on the connection give it enough turns to parse all five messages.
     for (let i = 0; i < 10; i++) await client.call('parity.v1.Kinds/Unary');
     return call;
   }
 
   it.each(ENHANCERS)(
-    'delivers early requests to the handler in their original order after the %s completes',
+    'delivers the requests to the handler in their original order if they arrive while the %s runs',
     async (enhancer) => {
       busy = enhancer;
       for (const method of ['parity.v1.Kinds/Chat', 'parity.v1.Kinds/Collect']) {

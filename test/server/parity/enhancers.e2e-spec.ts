@@ -147,7 +147,7 @@ class EnhancedController {
   }
 }
 
-/** The pipe receives the type `Observable` of the parameter, and copies the argument. */
+/** A controller with a pipe that receives the parameter type `Observable` and copies the argument. */
 @Controller()
 class PipedController {
   @GrpcStreamMethod('Kinds', 'Collect')
@@ -197,7 +197,7 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
       expect(status).toMatchObject({ code: Code.INVALID_ARGUMENT, details: 'number' });
     });
 
-    it('maps each message of a stream in an interceptor', async () => {
+    it('lets an interceptor map each message of a stream', async () => {
       expect(numbers(await client.call('parity.v1.Kinds/Chat', notes(3)))).toEqual([2, 4, 6]);
       expect(actions).toEqual(['before', 'after']);
     });
@@ -318,7 +318,7 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
     });
   });
 
-  it('supports request-scoped controllers and providers', async () => {
+  it('creates request-scoped controllers and providers once per call', async () => {
     let made = 0;
     @Injectable({ scope: Scope.REQUEST })
     class CallScoped {

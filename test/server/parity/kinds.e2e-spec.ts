@@ -63,7 +63,7 @@ describe.each(SERVERS)('%s: method kinds', (serverKind) => {
       await waitFor(() => handlers.released.observed);
       handlers.released.next({ number: 7 });
       expect(numbers(await call.ended)).toEqual([7]);
-      // The handler does not complete the Subject.
+      // Completes the Subject here, because the handler does not complete it.
       handlers.released.complete();
     });
   });
@@ -144,7 +144,7 @@ describe.each(SERVERS)('%s: method kinds', (serverKind) => {
         expect(got).toEqual([1, 2].slice(0, got.length));
         return got.length === 2;
       });
-      // Calls on one connection cannot overtake each other, so the handlers of all earlier calls have started.
+      // When this call ends, the handlers of all earlier calls have started, because calls on one connection cannot overtake each other.
       await client.call('parity.v1.Kinds/Watch', { number: 2 });
       await waitFor(() => handlers.over >= handlers.begun);
       expect(handlers.over).toBe(handlers.begun);
@@ -198,20 +198,20 @@ describe.each(SERVERS)('%s: method kinds', (serverKind) => {
   });
 
   describe("handler that uses grpc-js's call object", () => {
-    it("responds to a request stream through grpc-js's callback, with trailers", async () => {
+    it("responds to a request stream with the message and the trailers that the handler passes to grpc-js's callback", async () => {
       const { messages, status } = await client.call('parity.v1.Calls/Collect', notes(4));
       expect(numbers({ messages })).toEqual([10]);
       expect(status.metadata.get('sum')).toEqual(['10']);
     });
 
-    it("fails a request stream through grpc-js's callback, with trailers", async () => {
+    it("fails a request stream with the error and the trailers that the handler passes to grpc-js's callback", async () => {
       const { messages, status } = await client.call('parity.v1.Calls/Collect', [{ number: -1 }]);
       expect(messages).toEqual([]);
       expect(status).toMatchObject({ code: Code.OUT_OF_RANGE, details: 'below zero' });
       expect(status.metadata.get('sum')).toEqual(['-1']);
     });
 
-    it("lets a handler read from, write to, and end grpc-js's call with headers and trailers", async () => {
+    it("lets a handler read and write messages and send headers and trailers with grpc-js's call object", async () => {
       const call = client.open('parity.v1.Calls/Chat', undefined, { metadata: { sent: 'a' } });
       for (const number of [1, 2, 3]) {
         await call.send({ number });

@@ -7,7 +7,7 @@ const PROTOS = join(import.meta.dirname, 'protos');
 export const INCLUDES = [PROTOS];
 export const KINDS_PROTO = join(PROTOS, 'kinds.proto');
 export const ARCHIVE_PROTO = join(PROTOS, 'archive.proto');
-/** Relative to `INCLUDES`. */
+/** Path of shop.proto, relative to the folder in `INCLUDES`. */
 export const SHOP_PROTO = 'shop.proto';
 
 /** Reads a certificate or a key from the fixtures. */

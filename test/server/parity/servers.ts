@@ -23,13 +23,13 @@ export interface ServerSettings {
   readonly serverKind: ServerKind;
   readonly controllers: readonly Type[];
   readonly providers?: readonly Provider[];
-  /** Options of the server; Nest's server ignores unknown ones. @defaultValue kinds.proto on a Unix socket */
+  /** Options of the server; Nest's server ignores the options that it does not have. @defaultValue kinds.proto on a Unix socket */
   readonly options?: Partial<ResilientGrpcServerOptions>;
   /** Configures global enhancers of the application before it listens. */
   readonly configure?: (app: Application) => void;
   /** @defaultValue false, as in Nest */
   readonly inheritAppConfig?: boolean;
-  /** Starts a standalone microservice without an HTTP server. @defaultValue false */
+  /** True if the server runs in a standalone microservice without an HTTP server. @defaultValue false */
   readonly alone?: boolean;
 }
 

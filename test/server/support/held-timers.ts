@@ -18,7 +18,7 @@ export interface HeldTimers {
 }
 
 const { setTimeout: realTimeout } = globalThis;
-/** Terminus 12 uses these promise-based timers. */
+/** The module node:timers/promises, whose timers Terminus 12 uses. */
 const promised = createRequire(import.meta.url)('node:timers/promises') as typeof TimersPromises;
 const { setTimeout: realPromised } = promised;
 const realNow = performance.now.bind(performance);
@@ -66,7 +66,7 @@ export function releaseTimers(): void {
 function heldPromised<T = void>(ms?: number, value?: T, options: TimerOptions = {}): Promise<T> {
   const { signal } = options;
   return new Promise((resolve) => {
-    // The real function rejects immediately if its signal is aborted.
+    // Calls the real function, which rejects immediately if its signal is aborted.
     const abort = () => {
       clearTimeout(timer);
       resolve(realPromised(ms, value, options));

@@ -77,7 +77,7 @@ export class NestServer {
     return waitFor(() => this.messages<Counts>('streams')[before], { timeoutMs: HANG_MS });
   }
 
-  /** Releases the handlers of orders with the id 'held'; later calls are held again. */
+  /** Ends the open Get calls with the id 'held'; later calls with this id are held again. */
   release(): void {
     this.child.send('release');
   }

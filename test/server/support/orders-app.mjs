@@ -41,8 +41,8 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // Uses the CPU for `--busy` milliseconds. If the id is 'slow:300', then waits 300 ms; if the id is 'held', then waits until the next
-  // message 'release'. Responds with the order, or with the order of the upstream if an upstream is configured.
+  // Uses the CPU for `--busy` milliseconds. Then waits 300 ms if the id is 'slow:300', or until the next message 'release' if the id is
+  // 'held'. Responds with the order, or with the order of the upstream if an upstream is configured.
   get({ id }) {
     handled += 1;
     for (const until = performance.now() + Number(values.busy); performance.now() < until;);
@@ -55,7 +55,7 @@ class Orders {
     return answered.then(() => firstValueFrom(this.upstream.getService('Orders').get({ id: `${id} of upstream` })));
   }
 
-  // If `from` is 1, emits as many events as the client reads; otherwise emits one event and stays open.
+  // Emits as many events as the client reads if `from` is 1; otherwise, emits one event and stays open.
   watch({ from }) {
     if (String(from) === '1') return flood();
     return new Observable((subscriber) => subscriber.next({ sequence: 1 }));

@@ -1,4 +1,5 @@
 import { lacksPort } from '../../channel/channel-checks.js';
+import { closest } from '../../errors/closest.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import type { GrpcClientSettings } from './client-options.js';
@@ -119,7 +120,11 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
       if (methods === undefined || method === '') continue;
       const descriptor = methods.get(method);
       if (descriptor === undefined) {
-        warnings.push(`serviceConfig names ${service}/${truncate(method)}, which the contract does not define`);
+        const suggestion = closest(method, methods.keys());
+        const remedy = suggestion === undefined ? '' : `; did you mean '${suggestion}'?`;
+        warnings.push(
+          `serviceConfig names ${service}/${truncate(method)}, which the contract does not define${remedy}`,
+        );
       } else if (hedging !== undefined && !canHedge(descriptor)) {
         warnings.push(`hedgingPolicy of ${service}/${method} is not applied, because request streams are not hedged`);
       }

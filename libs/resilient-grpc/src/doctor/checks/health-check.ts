@@ -64,7 +64,12 @@ function unknown(service: string): Verdict {
     const remedy = "set the status of '' on the server; '' represents the whole server";
     return ['warning', 'the health service has no status for the whole server', remedy];
   }
-  const remedy =
-    "write the full name of one of the server's services, such as 'orders.v1.Orders'; --service '' checks the whole server";
-  return ['failed', `the health service has no status for '${service}'`, remedy];
+  const remedy = service.includes('.')
+    ? 'check that the server serves exactly this service: compare the package of its .proto file with the package of the client'
+    : "write the full name of one of the server's services, such as 'orders.v1.Orders'";
+  return [
+    'failed',
+    `the health service has no status for '${service}'`,
+    `${remedy}; --service '' checks the whole server`,
+  ];
 }

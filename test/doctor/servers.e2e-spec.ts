@@ -63,7 +63,7 @@ describe("this library's server", () => {
     expect(of('service-config')).toMatchObject({ status: 'warning', facts: { comparedWith: 'reflection' } });
     expect(of('service-config').problems?.map(({ message }) => message)).toEqual([
       'serviceConfig names orders.v1.Order, which reflection does not list; did you mean orders.v1.Orders?',
-      'serviceConfig names orders.v1.Orders/Gett, which the contract does not define; did you mean 'Get'?',
+      'serviceConfig names orders.v1.Orders/Gett, which the contract does not define; did you mean Get?',
     ]);
   });
 

@@ -121,7 +121,7 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
       const descriptor = methods.get(method);
       if (descriptor === undefined) {
         const suggestion = closest(method, methods.keys());
-        const remedy = suggestion === undefined ? '' : `; did you mean '${suggestion}'?`;
+        const remedy = suggestion === undefined ? '' : `; did you mean ${suggestion}?`;
         warnings.push(
           `serviceConfig names ${service}/${truncate(method)}, which the contract does not define${remedy}`,
         );

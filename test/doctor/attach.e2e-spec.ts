@@ -432,7 +432,10 @@ describe('arguments of attach', () => {
     [[], 'url: expected the URL of a dashboard, got nothing; write it like http://127.0.0.1:3000/grpc'],
     [['127.0.0.1:3000/grpc'], 'url: expected the URL of a dashboard, got "127.0.0.1:3000/grpc"'],
     [['http://on-call:sesame@127.0.0.1/grpc'], 'url: expected no username or password in the URL; write --header'],
-    [['http://127.0.0.1/grpc', '--header', 'sesame'], "--header: expected a header such as 'x-key: sesame'"],
+    [
+      ['http://127.0.0.1/grpc', '--header', 'sesame'],
+      "--header: expected a name, a colon, and a valid value, got other text (not shown); write 'x-key: sesame'",
+    ],
     [['http://127.0.0.1/grpc', '--tls'], '--tls: has no effect with attach; remove it'],
   ])('rejects invalid arguments of attach, and names the remedy: %j', async (args, problem) => {
     const { code, stdout, stderr } = await attachOnce(...args);

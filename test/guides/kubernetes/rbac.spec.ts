@@ -20,7 +20,7 @@ describe('docs/guides/kubernetes/rbac.yaml', () => {
     expect(shown('kubernetes-resolver', 'yaml').trim()).toBe(text.trim());
   });
 
-  it('limits rbac.yaml to the requests of the Kubernetes resolver', () => {
+  it('grants in rbac.yaml only the permissions that the Kubernetes resolver needs', () => {
     const [role] = parseDocuments();
     expect(role).toMatchObject({ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role' });
     expect(role.rules).toEqual([

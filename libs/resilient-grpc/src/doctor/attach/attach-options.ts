@@ -20,7 +20,7 @@ export function readAttachArguments(
     const [, name, value] = /^([^:]+):\s*(.*)$/s.exec(one) ?? [];
     if (name === undefined || value === undefined || !isHeader(name, value)) {
       // Omits the value, because it may be a credential.
-      add('--header', "expected a header such as 'x-key: sesame', got something else");
+      add('--header', "expected a name, a colon, and a valid value, got other text (not shown); write 'x-key: sesame'");
     } else headers[name] = value;
   }
   for (const [name, value] of Object.entries(others)) {

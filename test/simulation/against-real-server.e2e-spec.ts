@@ -20,13 +20,13 @@ interface Orders {
   get(request: { id: string }): Observable<unknown>;
 }
 
-// On the real server, new connections do not count against the rate limit.
+// Simulated handshakes cost almost nothing, because new connections do not count against the rate limit of the real server.
 const WORLD = { ...DEFAULT_WORLD, clients: 50, callsPerSecond: 5, handshakeCost: 0.01 };
 const CALLS_PER_MS = (WORLD.clients * WORLD.callsPerSecond) / 1_000;
-/** First, the server fails every call with UNAVAILABLE; later, it is down. */
+/** Periods in milliseconds from the start. In `FAILING`, the server fails every call with UNAVAILABLE; in `DOWN`, it is down. */
 const FAILING = { from: 500, to: 4_500 };
 const DOWN = { from: 5_300, to: 6_800 };
-/** Recovery takes about 2 s; two more seconds without failures show that it lasts. */
+/** Duration of the load in milliseconds. Recovery takes about 2 s; two more seconds without failures show that it lasts. */
 const LENGTH_MS = 11_500;
 
 /** The default retry budget of a client, as docs/policies/retries.md states it. */
@@ -141,7 +141,7 @@ async function measureFigures(): Promise<Reality> {
   const { arrivals } = server.messages.at(-1) as { arrivals: number[] };
   for (const at of arrivals) {
     meter.arrived(Math.max(at - beganAt, 0));
-    // No attempt fails before it is sent, because a waiting call is not an attempt.
+    // Each attempt arrives: no attempt fails before it is sent, because a waiting call is not an attempt.
     meter.attempted(Math.max(at - beganAt, 0));
   }
   // Waits until each client has recovered.

@@ -5,9 +5,9 @@ import { ENDPOINT_SCENARIOS } from '../../bench/simulation/endpoints/scenarios.m
 import { DEFAULT_ENDPOINT_WORLD, simulateEndpoints } from '../../bench/simulation/endpoints/simulate.mjs';
 
 const EJECTING = 'ejectUnhealthy';
-/** A simulation uses only the CPU. The limit allows for a busy machine. */
+/** Test options with a timeout for a busy machine, because a simulation uses only the CPU. */
 const SLOW = { timeout: 300_000 };
-/** Each client makes 10 calls per second to each endpoint. */
+/** A fleet in which each client makes 10 calls per second to each endpoint. */
 const BUSY = { clients: 10, callsPerSecond: 100, endpoints: 10 };
 
 interface Fleet {
@@ -58,7 +58,7 @@ it.each(['ejectUnhealthy', 'no slow start', 'least_request, ejecting'])(
   (name) => {
     const { figures } = simulate('endpoint-fails', BUSY, name);
     const [first, last] = figures.returned!;
-    // The ejection lasts 30 s, with ±10% jitter.
+    // The ejection lasts 30 s ± 10%, so the clients return within a period of up to 6 s.
     expect(last - first).toBeGreaterThan(3);
     expect(figures.peak).toBeLessThanOrEqual(1.5);
     expect(figures.failedAfter).toBeLessThanOrEqual(0.001);
@@ -99,7 +99,7 @@ it.each([
   // With slow start, the share grows from a tenth to the full share within 10 s.
   ['ejectUnhealthy', 0.1, 0.4],
 ])(
-  'gives a new simulated endpoint its share within 2 s, or part of its share with slow start, without a load spike (%s)',
+  'sends a new simulated endpoint its share of the calls within 2 s, or a part of it with slow start, and causes no load spike (%s)',
   SLOW,
   (name, min, max) => {
     const { figures } = simulate('endpoint-appears', BUSY, name);

@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 const STREAMS = 1_000;
 const KiB = 1_024;
 
-/** Columns: title, how the streams end, completed and failed streams on the client, and streams that the server counts as cancelled. */
+/** Endings. Columns: title; kind of ending; completed and failed streams on the client; streams that the server counts as cancelled. */
 const ENDINGS = [
   ['the client is drained', 'drain', { completed: 0, failed: STREAMS }, STREAMS],
   ['the readers unsubscribe', 'cancel', { completed: 0, failed: 0 }, STREAMS],
@@ -56,7 +56,7 @@ describe('more streams than a server allows one connection to reset', () => {
     await waitFor(() => server.heldCount('UnsafeUnary') === 1);
     const drained = client.drain({ timeoutMs: 60_000 });
     await waitFor(() => streams.every(({ end }) => end === 'completed'), { timeoutMs: 20_000 });
-    // Waits until the server has received most of the resets, because they would affect the connection only then.
+    // Waits until the server has received most of the resets, because only received resets can affect the connection.
     await waitFor(() => server.counts('ServerStream').cancelled >= 900, { timeoutMs: 20_000 });
     server.release('UnsafeUnary');
     expect(await held).toMatchObject({ text: 'done' });

@@ -7,7 +7,7 @@ const MiB = 1024 * 1024;
 const MAX_HEAP_BYTES = 16 * MiB;
 const MAX_RESIDENT_BYTES = 64 * MiB;
 
-/** Limit for a test that hangs. It is ten times the duration on an idle machine. */
+/** Timeout of a test in milliseconds, ten times its duration on an idle machine; only a test that hangs reaches it. */
 const timeout = 600_000;
 
 interface SlowReader {
@@ -40,7 +40,7 @@ const STOPPED_READERS: readonly StoppedReader[] = [
   { stream: { kind: 'talk', source: 'iterable', size: 65_536 }, isFullOnly: true },
 ];
 
-/** 'upload/iterable/1024' */
+/** Name of `stream` for a title: 'upload/iterable/1024'. */
 const nameOf = (stream: Stream) => Object.values(stream).join('/');
 
 function expectBounded({ client, server }: Memories): void {

@@ -150,7 +150,7 @@ describe('stream of several calls', () => {
     expect(seen.end).toBe('completed');
   });
 
-  it('includes a nested resumable stream in the outer one, and restarts neither during a drain', async () => {
+  it('treats a nested resumable stream as part of the outer stream, and restarts neither stream during a drain', async () => {
     const one = await startSide();
     let started = 0;
     const inner = () =>
@@ -231,7 +231,7 @@ describe('drain() with changes during the drain', () => {
     expect(started).toBeLessThan(30);
   });
 
-  it('completes streams during a drain even if they are between two calls or starting the next one', async () => {
+  it('completes streams during a drain even if they are between two calls or are starting their next call', async () => {
     const one = await startSide();
     one.server.script('Bidi', { messages: [] });
     const { advance, until, scheduler } = holdTimers();

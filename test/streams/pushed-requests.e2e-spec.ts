@@ -6,7 +6,7 @@ import type { EchoRequest } from '../testing/echo-client.js';
 import { failureOf, protoName, scene, toList, turns } from '../calls/support.js';
 
 const METHODS = ['clientStream', 'bidi'] as const;
-/** An interceptor that changes nothing. With interceptors, messages are serialized later. */
+/** An interceptor that changes nothing. A call with interceptors serializes its messages later than a call without. */
 const unchanged: Interceptor = (options, next) => new InterceptingCall(next(options));
 const payload = Buffer.alloc(16 * 1024);
 
@@ -28,10 +28,10 @@ function flood() {
 
 describe.each(METHODS)('request Observable of %s', (method) => {
   it.each([
-    ['', {}],
-    [' with interceptors', { interceptors: [unchanged] }],
+    ['without interceptors', {}],
+    ['with interceptors', { interceptors: [unchanged] }],
   ])(
-    'unsubscribes at maxQueuedRequestBytes and fails the call with a remedy if the request Observable pushes too fast%s',
+    'unsubscribes at maxQueuedRequestBytes and fails the call with a remedy if the request Observable pushes too fast (%s)',
     async (_, options) => {
       const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
       server.script(protoName(method), { requests: 'leave', never: true });
@@ -86,7 +86,7 @@ describe.each(METHODS)('request Observable of %s', (method) => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1_000 * 150 } } });
     const requests = new Subject<EchoRequest>();
     const answers = toList(echo[method](requests, { interceptors: [unchanged] }));
-    // Pushes these two requests before the channel is connected, which takes many turns.
+    // Pushes these two requests before the channel is connected. The connection attempt takes many turns.
     requests.next({ number: 1 });
     requests.next({ number: 1 });
     await turns();

@@ -54,7 +54,7 @@ describe('quiet feeds', () => {
         .slice(before)
         .map(({ at }) => at);
       const after = others.map((at) => at - first);
-      // The release starts at a quarter of the usual call rate, and its pace increases by 25% every 100 ms.
+      // Few feeds reopen at first: calls are released at a quarter of the usual call rate, and 25% faster every 100 ms.
       expect(after.filter((ms) => ms < 300).length).toBeLessThan(100);
       // At the initial pace, the release would take at least 4 s. The spec of CallRelease uses a fake clock to test that the pace grows.
       recordTiming(task, 'time until all feeds are open again, ms', after.at(-1)!, { atMost: 2_500 });

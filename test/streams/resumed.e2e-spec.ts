@@ -147,7 +147,7 @@ describe('resumed stream', () => {
     expect(watch).toMatchObject({ started: 2, failed: 1, interrupted: 0, codes: { UNAVAILABLE: 1 } });
   });
 
-  it('keeps a resumed stream in activeCalls() between two of its calls, and cancels the stream through that entry', async () => {
+  it('lists a resumed stream in activeCalls() between two of its calls, and lets its entry cancel the stream', async () => {
     const app = await start();
     const feed = follow(app, { backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
@@ -288,7 +288,7 @@ describe('resumed stream', () => {
       .slice(before)
       .map(({ at }) => at);
     const [first = 0] = resumedAt;
-    // The release starts at a quarter of the usual call rate, and its pace increases by 25% every 100 ms.
+    // Few streams resume at first: calls are released at a quarter of the usual call rate, and 25% faster every 100 ms.
     expect(resumedAt.filter((at) => at - first < 300).length).toBeLessThan(500);
     for (const feed of feeds) feed.unsubscribe();
   });
@@ -383,7 +383,7 @@ describe('resumed stream at shutdown', () => {
     expect(ends).toEqual([['resume', 'pushback']]);
   });
 
-  it('fails a resumed stream that has onDrain: finish at the start of a drain if the retry of its call is due after the drain', async () => {
+  it('fails a resumed stream (onDrain: finish) at the start of a drain if the retry of its call is due after the drain', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
     const app = await start();
     const feed = follow(app, { call: { onDrain: 'finish' } });
@@ -393,7 +393,7 @@ describe('resumed stream at shutdown', () => {
     expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
   });
 
-  it('fails a resumed stream that has onDrain: finish at the start of a drain if its next call is due after the drain', async () => {
+  it('fails a resumed stream (onDrain: finish) at the start of a drain if its next call is due after the drain', async () => {
     const app = await start();
     const feed = follow(app, { call: { onDrain: 'finish' }, backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
@@ -404,7 +404,7 @@ describe('resumed stream at shutdown', () => {
     expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
   });
 
-  it('fails a resumed stream that has onDrain: finish if its call fails during a drain and the next call is due after the drain', async () => {
+  it('fails a resumed stream (onDrain: finish) if its call fails during a drain and its next call is due after the drain', async () => {
     const app = await start();
     const feed = follow(app, { call: { onDrain: 'finish' }, backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
@@ -414,7 +414,7 @@ describe('resumed stream at shutdown', () => {
     expect(feed.end).toBe('failed: draining');
   });
 
-  it('resumes a stream on another client if a drain of the first client fails the call of the stream before the retry of the call', async () => {
+  it('resumes a stream on another client if the first client is drained while the call of the stream waits for its retry', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy' });
     const retryPolicy = {
       maxAttempts: 3,
@@ -443,7 +443,7 @@ describe('resumed stream at shutdown', () => {
     expect(other.client.activeCalls()).toHaveLength(1);
   });
 
-  it('counts only the stream that a drain ended if the reader then unsubscribes from the other streams', async () => {
+  it('counts one stream as ended and none as cancelled if the reader of several streams unsubscribes when a drain ends the first', async () => {
     const app = await start();
     const feeds = [1, 2, 3].map(() =>
       resumable((from: string) => app.orders.watch({ from }, { onDrain: 'fail' }), {
@@ -462,7 +462,7 @@ describe('resumed stream at shutdown', () => {
     expect(await ended).toMatchObject({ reason: 'draining' });
   });
 
-  it('completes a stream that has onDrain: complete at the start of a drain, even if the retry of its call is due after the drain', async () => {
+  it('completes a stream (onDrain: complete) at the start of a drain, even if the retry of its call is due after the drain', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
     const app = await start();
     const feed = follow(app);

@@ -8,7 +8,7 @@ import type { Echo } from '../testing/echo-client.js';
 const IDLE_MS = 200;
 const idleAfter = (streamIdleTimeoutMs: number) => ({ methods: { '*': { streamIdleTimeoutMs } } });
 const idle = idleAfter(IDLE_MS);
-/** Longer than the server process can be silent on a busy machine. */
+/** Idle timeout in milliseconds, longer than the server process can be silent on a busy machine. */
 const LONG_IDLE_MS = 2_000;
 
 /** Starts a server in its own process, which continues while this process is blocked, and a client of the server. */
@@ -128,7 +128,7 @@ describe('streamIdleTimeoutMs', () => {
   });
 
   it.each([0, -1, NaN, '5' as never])(
-    'rejects a streamIdleTimeoutMs of %j with an error that names its path',
+    'rejects a streamIdleTimeoutMs of %j with an error that names the method and the option',
     async (streamIdleTimeoutMs) => {
       const { echo } = await scene();
       await expect(toList(echo.serverStream({}, { streamIdleTimeoutMs }))).rejects.toThrow(

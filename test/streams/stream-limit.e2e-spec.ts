@@ -109,7 +109,7 @@ describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) =>
     expect(more.failed).toEqual([]);
   });
 
-  it('runs calls over the stream limit on additional connections as soon as connectionScaling of a live service config permits them', async () => {
+  it('runs calls over the stream limit on additional connections when an updated service config permits more connections (connectionScaling)', async () => {
     const scaled = (maxConnectionsPerSubchannel: number) => ({ connectionScaling: { maxConnectionsPerSubchannel } });
     const configs = new BehaviorSubject<object>(scaled(1));
     const { client } = await fillConnection({ ...settings, serviceConfig: configs });
@@ -138,7 +138,7 @@ describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) =>
       .calls('ServerStream')
       .map(({ requests: [request] }) => Number((request as { number?: unknown } | undefined)?.number));
     for (const number of numbers) feeds.subscriptions[number]!.unsubscribe();
-    // Connections are listed in the order of their first attempts to connect, and round_robin starts with a random address.
+    // Finds the connection by its address, because the order of the list depends on the random address with which round_robin starts.
     const emptied = () => client.snapshot().connections.find(({ address }) => address === servers[1].url);
     await waitFor(() => emptied()?.streams?.open === 0);
     const next = openFeeds(client, 2);

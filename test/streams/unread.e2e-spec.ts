@@ -90,7 +90,7 @@ describe('unread stream', () => {
     for (let i = 0; i < 3; i++) await reader.next();
     void reader.next();
     const pushed = app.orders.watch({ from: '0' }).subscribe();
-    // The process may have been suspended between two reads.
+    // Discards earlier reports, because the process may have been suspended between two reads.
     reports.length = 0;
     const beganAt = performance.now();
     await waitFor(() => performance.now() - beganAt > 2 * AFTER_MS);

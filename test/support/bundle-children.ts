@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { rolldown, type Plugin } from 'rolldown';
 import { BUNDLES, ROOT } from './bundled.js';
 
-/** Paths relative to the root. Programs that import computed paths cannot be bundled. */
+/** Programs to bundle, as paths relative to the root. Programs that import computed paths cannot be bundled. */
 const PROGRAMS = [
   'test/frames/fuzz-process.mjs',
   'test/scenarios/support/gateway-process.mjs',
@@ -21,7 +21,7 @@ const PROGRAMS = [
   'test/support/unclosed-client.mjs',
 ];
 
-/** Lets each module read its neighboring files, because `__dirname` and `import.meta.url` would otherwise be those of the bundle. */
+/** Plugin that keeps `__dirname` and `import.meta.url` of each module, so that modules in a bundle can read their neighboring files. */
 const ownPlaces: Plugin = {
   name: 'own-places',
   transform: {
@@ -38,7 +38,7 @@ const ownPlaces: Plugin = {
 
 export async function setup(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'bundles-'));
-  // A teardown of vitest would not run after Ctrl-C.
+  // Removes the folder on exit, because a teardown of vitest would not run after Ctrl-C.
   process.once('exit', () => {
     rmSync(folder, { recursive: true });
   });

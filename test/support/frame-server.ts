@@ -142,7 +142,7 @@ class FrameConnection {
     if (type === FRAME.settings && !isAck) this.write(settingsAck());
     if (type === FRAME.ping && !isAck) this.write(ping(payload, FLAG.ack));
     if (type === FRAME.ping && isAck) this.pingsAnswered = payload.readUInt32BE(4);
-    // The requests of tests have short headers.
+    // Not supported, because the headers of all test requests fit into one HEADERS frame.
     if (type === FRAME.continuation) throw new Error('unexpected CONTINUATION frame');
   }
 }

@@ -43,7 +43,7 @@ export interface OrdersApp extends OrdersOf {
 const log = new CapturedLog();
 let clientsSoFar = 0;
 
-/** Settings of a client, and optionally another contract than that of the orders service. */
+/** Settings of a client, and optionally a contract that replaces the contract of the orders service. */
 export type OrdersSettings = GrpcClientSettings & {
   readonly protoPath?: readonly string[];
   readonly package?: readonly string[];

@@ -9,7 +9,7 @@ export interface BoundPort {
   readonly at: number;
 }
 
-/** A server of `orders.v1.Orders` in its own process, which can be restarted. Its log contains the requests of all its processes. */
+/** A server of `orders.v1.Orders` that runs in its own process and can be restarted. Its log contains the requests of all its processes. */
 export class OrdersProcess {
   private readonly folder = mkdtempSync(join(tmpdir(), 'orders-'));
   private readonly log = join(this.folder, 'arrived');
@@ -63,7 +63,7 @@ export class OrdersProcess {
     await waitFor(() => boundBy(next), { timeoutMs: 20_000 });
   }
 
-  /** Sends SIGSTOP: the sockets stay open and the kernel accepts new ones, but the process does not respond. */
+  /** Sends SIGSTOP: the sockets stay open and the kernel accepts new connections, but the process does not respond. */
   freeze(): void {
     this.process.freeze();
   }

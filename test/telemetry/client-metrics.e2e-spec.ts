@@ -84,7 +84,7 @@ describe('gRPC metrics of a client', () => {
     const telemetry = collectTelemetry();
     const options = { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip };
     const { echo } = await instrumentedScene({ channelOptions: options });
-    // A grpc-js server does not compress its responses.
+    // Only the request is compressed, because a grpc-js server does not compress its responses.
     const request = { text: 'a'.repeat(20_000) };
     await firstValueFrom(echo.unary(request));
     const sent = await telemetry.recorded('grpc.client.attempt.sent_total_compressed_message_size');
@@ -136,7 +136,7 @@ describe('gRPC metrics of a client', () => {
     const late = await countOf('attempt', 'DEADLINE_EXCEEDED');
     expect(late).toBeGreaterThanOrEqual(1);
     expect(late).toBeLessThanOrEqual(calls);
-    // The calls that timed out are still open on the server until their resets arrive.
+    // Waits for the resets of the calls that timed out, because the server counts these calls as open until then.
     await waitFor(() => server.counts().open === 0);
     const subscription = echo.unary({}).subscribe();
     await waitFor(() => server.counts().open === 1);

@@ -313,7 +313,7 @@ describe('parent span of a call', () => {
     expect(parentOf(spansNamed(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('created')));
   });
 
-  it('uses the span of the request that makes the call as the parent, even if another request opens the connection', async () => {
+  it('takes the parent span of a call from the request that makes the call, even if another request opens the connection', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     // The first request opens the connection, and the calls of the other requests wait for it.

@@ -272,7 +272,7 @@ describe('OpenTelemetry SDK', () => {
       server.script('ServerStream', { messages: [{ number: 1 }], never: true });
       const { client, close, log } = await startApp({ url: server.url }, async (pending) => {
         const echo = pending.getService<EchoService>('Echo');
-        // This stream begins before the provider is registered, and ends after that.
+        // This stream begins before the provider is registered, and ends after the registration.
         const reader = echo.serverStream({}).subscribe({ error: () => undefined });
         onTestFinished(() => {
           reader.unsubscribe();

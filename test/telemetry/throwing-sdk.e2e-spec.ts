@@ -90,7 +90,7 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakSdk) => {
     await lastValueFrom(echo.unary({}));
     expect(client.snapshot()).toMatchObject({ active: 0, limits: [{ running: 0, queued: 0 }] });
     expect(thrown).toBeGreaterThan(0);
-    // The library logs each kind of error once per process, so an earlier test may have logged some of them.
+    // Only an upper bound: the library logs each kind of error once per process, so an earlier test may have logged some errors.
     expect(reported.length).toBeLessThan(5);
   });
 

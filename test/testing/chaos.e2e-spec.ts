@@ -20,7 +20,7 @@ import { EchoClient } from './echo-client.js';
 
 const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
 
-/** Starts a server in its own process and a chain of both proxies that forwards to it. Also returns the faults of all three. */
+/** Starts a server in its own process, and a FaultProxy that forwards to it through an Http2FaultProxy. Also returns their faults. */
 async function startTargets() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -56,7 +56,7 @@ it('fails no idempotent call of the resilient client under planned chaos, althou
     await new Promise((resolve) => {
       over.addEventListener('abort', resolve);
     });
-    // On a busy machine, fewer calls may have succeeded by now.
+    // Waits for more calls, because fewer calls may have succeeded by now on a busy machine.
     await waitFor(() => load.succeeded.length > 80, { timeoutMs: 20_000 });
     await Promise.all([load.stop(), plainLoad.stop()]);
     expect(load.failed.map(({ error, number }) => [number, String(error)])).toEqual([]);
@@ -111,7 +111,7 @@ it('applies the documented effect of each chaos fault until the fault ends', asy
     await begin();
     const seen = SEEN[name as keyof typeof SEEN];
     if (seen === 'fails') expect(await isServed(), name).toBe(false);
-    // A call may start before the fault takes effect, for example before the client receives the GOAWAY of http2-held-settings.
+    // Repeats the call: a call may start before the fault takes effect, e.g. before the client receives the GOAWAY of http2-held-settings.
     if (seen === 'waits') await waitFor(callTimesOut, { describe: () => `${name} to make calls wait` });
     if (seen === 'late') expect(await isLate(), name).toBe(true);
     if (seen === 'reconnects') {

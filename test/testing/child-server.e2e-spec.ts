@@ -126,7 +126,7 @@ describe('ChildServer', () => {
     expect(other.output.slice(1)).toEqual(['draining', 'drained']);
   });
 
-  it('reports a process that survives its child server because a script started it without exec, and closes its IPC channel', async () => {
+  it('reports a process that survives kill() because the start script did not use exec, and closes the IPC channel of the process', async () => {
     const exitWithParent = fileURLToPath(
       new URL('../../libs/resilient-grpc/assets/exit-with-parent.cjs', import.meta.url),
     );
@@ -175,8 +175,8 @@ describe('ChildServer', () => {
     expect(server.running).toBe(false);
   });
 
-  it('keeps a child server that has closed its IPC channel running when messages are sent', async () => {
-    // Without `execPath`, a child server ends with its IPC channel.
+  it('does not end a child server when messages are sent after the server has closed its IPC channel', async () => {
+    // Sets `execPath`, because a child server without it ends when its IPC channel closes.
     const other = await ChildServer.start({ script, execPath: process.execPath });
     const otherClient = new EchoClient(other.url);
     other.send('disconnect');

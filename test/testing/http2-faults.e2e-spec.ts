@@ -83,7 +83,7 @@ describe('Http2FaultProxy', () => {
         const protoMethod = method === 'unary' ? 'Unary' : 'UnsafeUnary';
         expect((await plain.unary({ text: 'again' }, { method: protoMethod })).value?.text).toBe('again');
         proxy.failCalls(REFUSED, { method, times: 2 });
-        // grpc-js retries a refused stream once.
+        // Two faults are needed, because grpc-js retries a refused stream once.
         expect((await plain.unary({}, { method: protoMethod })).status).toMatchObject({
           code: status.UNAVAILABLE,
           details: 'Stream refused by server',

@@ -24,7 +24,7 @@ it("forwards calls of Python's grpcio through an Http2FaultProxy and injects the
         headers: { 'x-seen-bin': metadata.get('x-sent-bin') as Buffer[] },
         trailers: { 'x-last': 'one' },
       }),
-      // grpcio 1.51 crashes with SIGILL on a response that has neither messages nor trailers.
+      // Sends messages, because grpcio 1.51 crashes with SIGILL on a response that has neither messages nor trailers.
       ServerStream: { messages: upTo(2) },
     },
   });

@@ -58,7 +58,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     return { stream, bytes };
   }
 
-  /** True if the stream stays open when the proxy has received everything that the upstream sent before. */
+  /** Resolves to true if the stream is still open after the proxy has received everything that the upstream has sent so far. */
   const staysOpen = async (stream: ClientHttp2Stream) => (await settled(() => Number(stream.closed))) === 0;
 
   it.each([
@@ -101,7 +101,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(Buffer.concat(bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
 
-  it('delivers the whole last message before a reset in place of the trailers by an Http2FaultProxy', async () => {
+  it('delivers the whole last message if an Http2FaultProxy sends a reset instead of the trailers', async () => {
     proxy.failCalls({ kind: 'reset', code: 'INTERNAL_ERROR', at: 'trailers' });
     const { stream, bytes } = call();
     stream.pause();
@@ -119,11 +119,11 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(stream.rstCode).toBe(2);
   });
 
-  it('forwards the messages that arrive together with RST_STREAM through an Http2FaultProxy, in both directions', async () => {
+  it('forwards, in both directions, the messages that an Http2FaultProxy receives together with RST_STREAM', async () => {
     const messages = Buffer.concat([message(1), message(2)]);
     const received = call();
     await waitFor(() => served.length === 1);
-    // In a callback of the session, Node sends all frames together.
+    // Writes in a callback of the session, because Node then sends all frames together.
     served[0]?.stream.once('data', () => {
       served[0]?.stream.respond({ ':status': 200 });
       served[0]?.stream.write(messages);
@@ -177,7 +177,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(upstream.rstCode).toBe(8);
   });
 
-  it('forwards all messages of 60,000 bytes before a reset through an Http2FaultProxy, in both directions', async () => {
+  it('forwards, in both directions, all 60,000 bytes that an Http2FaultProxy receives before a reset', async () => {
     const bytes = Buffer.alloc(60_000);
     const received = call();
     await waitFor(() => served.length === 1);

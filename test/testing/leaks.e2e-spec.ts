@@ -96,7 +96,7 @@ describe('captureLeaks', () => {
     await server.close();
   });
 
-  it('reports a new timer or server as a leak even if an earlier one ended', async () => {
+  it('reports a new timer or server as a leak even if an earlier timer or server ended', async () => {
     const old = createServer().listen(0, '127.0.0.1');
     await once(old, 'listening');
     const before = setTimeout(() => undefined, 60_000);

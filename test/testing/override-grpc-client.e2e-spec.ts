@@ -204,15 +204,18 @@ describe('overrideGrpcClient', () => {
       'this copy and another one',
       () => [ResilientGrpcModule.forFeature([{ ...contract, name: 'stock', url: server.url }])],
     ],
-  ])('names the other copy of the package if the client belongs to it and the application uses %s', async (_, own) => {
-    vi.resetModules();
-    const other = await import('nestjs-resilient-grpc');
-    const imports = [...own(), other.ResilientGrpcModule.forFeature([{ ...contract, url: server.url }])];
-    const builder = overrideGrpcClient(Test.createTestingModule({ imports }), 'orders', { url: server.url });
-    await expect(builder.compile()).rejects.toThrow(
-      "no gRPC client 'orders' in this copy of nestjs-resilient-grpc; the module uses another copy; run npm ls nestjs-resilient-grpc",
-    );
-  });
+  ])(
+    'names the other copy of the package if the client belongs to that copy and the application uses %s',
+    async (_, own) => {
+      vi.resetModules();
+      const other = await import('nestjs-resilient-grpc');
+      const imports = [...own(), other.ResilientGrpcModule.forFeature([{ ...contract, url: server.url }])];
+      const builder = overrideGrpcClient(Test.createTestingModule({ imports }), 'orders', { url: server.url });
+      await expect(builder.compile()).rejects.toThrow(
+        "no gRPC client 'orders' in this copy of nestjs-resilient-grpc; the module uses another copy; run npm ls nestjs-resilient-grpc",
+      );
+    },
+  );
 });
 
 describe('fakeGrpcService', () => {

@@ -578,7 +578,7 @@ describe('ScriptedGrpcServer', () => {
       },
     );
 
-    it('sends the messages of an iterable with a next() method of its own in each stream', async () => {
+    it('sends the messages of an iterable in each stream, even if the iterable has its own next() method', async () => {
       const messages = {
         next: () => ({ done: true, value: undefined }),
         [Symbol.iterator]: () => [{ number: 1 }].values(),
@@ -610,7 +610,7 @@ describe('ScriptedGrpcServer', () => {
       ],
       [{ protoPath: ECHO_PROTO, script: {} }, ".script: unknown key; did you mean 'scripts'?"],
       [{ protoPath: ECHO_PROTO, url: 'localhost:1' }, '.url: unknown key; write port, or omit it for a free port'],
-      // Node would listen on a Unix socket with this name.
+      // Without the check, Node would listen on a Unix socket with this name.
       [{ protoPath: ECHO_PROTO, port: 'x' }, '.port: expected an integer from 0 to 65535, got "x"'],
       [{ protoPath: ECHO_PROTO, tls: true }, '.tls: expected an object such as { key, cert }, in PEM format, got true'],
       [{ protoPath: ECHO_PROTO, tls: { key: 'k' } }, '.tls.cert: expected PEM text or a Buffer, got nothing; write'],

@@ -495,12 +495,21 @@ describe('shutdown', () => {
   it('drains clients when the drain timeout expires even if readinessDelayMs is longer', async () => {
     registry.configure({ drain: { readinessDelayMs: 5_000, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
-    const { hooks, clock } = makeLifecycle();
+    const { hooks, clock } = makeLifecycle({ httpServer: async () => ({ isListening: true, connections: 0 }) });
     const first = hooks.beforeApplicationShutdown();
     await clock.advanceAsync(900);
     await first;
     expect(made[0]?.methodCalls[0]).toBe('drain 0');
     expect(clock.pending).toBe(0);
+    const [warning, overdue] = lines.filter((line) => line.startsWith('WARN'));
+    expect(warning).toBe(
+      'WARN [ResilientGrpc] drain.readinessDelayMs (5000) leaves no time for calls to finish, because drain.timeoutMs (900) includes it; ' +
+        'write a larger drain.timeoutMs',
+    );
+    expect(overdue).toBe(
+      'WARN [ResilientGrpc] the application did not close within 900 ms (drain.readinessDelayMs is 5 s); closing gRPC clients now, so later ' +
+        'calls fail; write a larger drain.timeoutMs, which includes the delay',
+    );
   });
 
   it('drains clients only in the last shutdown hook, after the readiness delay and without a warning, if the drain timeout is 0', async () => {

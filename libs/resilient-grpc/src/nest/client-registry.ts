@@ -27,6 +27,7 @@ import { logGrpcJs } from './grpc-js-lines.js';
 import { clientLabel } from './grpc-tokens.js';
 import { InboundWatch } from './inbound/inbound-watch.js';
 import {
+  drainWarning,
   resolveDrain,
   type GrpcClientOptions,
   type NestGrpcClientOptions,
@@ -83,9 +84,7 @@ export class ClientRegistry extends GrpcClients {
   readonly servers = new Set<ObservableServer>();
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
-  private readonly watch = new InboundWatch((message) => {
-    new LibraryLogger('ResilientGrpc').warn(new LogLine('warn', message, { event: 'configuration' }));
-  });
+  private readonly watch = new InboundWatch(warn);
   /** Ends the redirection of grpc-js's log. */
   private stopGrpcJsLog: (() => void) | undefined;
   private root: Root | undefined;
@@ -140,7 +139,10 @@ export class ClientRegistry extends GrpcClients {
     if (copied.ok && problems.length === 0) {
       // The cast is safe: the checks found no problems.
       this.root = { options: copied.value as ResilientGrpcModuleOptions, place };
-      const { grpcJsLog } = this.root.options;
+      const { drain, grpcJsLog } = this.root.options;
+      // With a timeout of 0, the shutdown of the clients has no time limit.
+      const warning = drain?.timeoutMs === 0 ? undefined : drainWarning(resolveDrain(drain));
+      if (warning !== undefined) warn(warning);
       if (grpcJsLog !== undefined) this.stopGrpcJsLog = logGrpcJs(grpcJsLog);
       return;
     }
@@ -402,6 +404,10 @@ function differenceProblems(known: Defined, { definition, settings }: Defined): 
   const places = `at ${known.definition.callSite} and at ${definition.callSite}`;
   const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it in one module and import that module (or set isGlobal: true), or rename one of them`;
   return [{ path: definition.path, message }];
+}
+
+function warn(message: string): void {
+  new LibraryLogger('ResilientGrpc').warn(new LogLine('warn', message, { event: 'configuration' }));
 }
 
 function loggerOf(label: string): LibraryLogger {

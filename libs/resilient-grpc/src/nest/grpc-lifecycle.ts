@@ -186,6 +186,11 @@ export class GrpcLifecycle
   private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
     const hookRemedy =
       ', so later calls fail; shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
+    const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
+    if (readinessDelayMs >= timeoutMs) {
+      const remedy = ', so later calls fail; write a larger drain.timeoutMs, which includes the delay';
+      return { cause: `drain.readinessDelayMs is ${duration(readinessDelayMs)}`, remedy };
+    }
     if (http?.isListening === true) {
       return { cause: `a shutdown hook has not ended${open === '' ? '' : `; ${open}`}`, remedy: hookRemedy };
     }

@@ -53,6 +53,15 @@ export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {})
   });
 }
 
+/** Returns a warning if the readiness delay uses up the whole timeout; otherwise `undefined`. */
+export function drainWarning({ timeoutMs, readinessDelayMs }: ResolvedDrain): string | undefined {
+  if (readinessDelayMs === 0 || readinessDelayMs < timeoutMs) return undefined;
+  return (
+    `drain.readinessDelayMs (${String(readinessDelayMs)}) leaves no time for calls to finish, because drain.timeoutMs ` +
+    `(${String(timeoutMs)}) includes it; write a larger drain.timeoutMs`
+  );
+}
+
 /**
  * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. If the `url` of
  * `GrpcOptions` is missing or empty, the client connects to Nest's default, `'localhost:5000'`. Options that only a server uses are

@@ -12,7 +12,7 @@ import {
   isGrpcConfigurationError,
   type ConfigurationProblem,
 } from '../errors/grpc-configuration-error.js';
-import { resolveDrain } from '../nest/module-options.js';
+import { drainWarning, resolveDrain } from '../nest/module-options.js';
 import { flattenNestOptions } from '../nest/nest-grpc-options.js';
 import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
 import { requireProtoLoader } from './proto-loader.js';
@@ -177,12 +177,7 @@ function warningsOf(
       'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs; set both, or remove maxConnectionAgeGraceMs',
     );
   }
-  if (drain.readinessDelayMs > 0 && drain.readinessDelayMs >= drain.timeoutMs) {
-    const { readinessDelayMs, timeoutMs } = drain;
-    warnings.push(
-      `drain.readinessDelayMs (${String(readinessDelayMs)}) leaves no time for calls to finish, because drain.timeoutMs ` +
-        `(${String(timeoutMs)}) includes it; write a larger drain.timeoutMs`,
-    );
-  }
+  const drainProblem = drainWarning(drain);
+  if (drainProblem !== undefined) warnings.push(drainProblem);
   return warnings;
 }

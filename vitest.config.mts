@@ -76,13 +76,13 @@ export const SHIPPING = [
   ...LONG,
 ];
 
-/** `npm run promises` runs the tests with this tag one at a time and judges the figures that they record. */
+/** Tags of tests. `npm run promises` runs the tests tagged 'timed' one at a time and judges the figures that they record. */
 export const TAGS = [{ name: 'timed', description: 'Records wall-clock figures, which "npm run promises" judges.' }];
 
 /** File for the JSON report, from which CI counts the tests. */
 const RESULTS_FILE = process.env['TEST_RESULTS_FILE'];
 
-/** Prints one line per file, and failures in full; `--reporter verbose` shows each test. */
+/** Output settings: one line per file, and failures in full. `--reporter verbose` shows each test. */
 export const OUTPUT = {
   reporters: [
     new FileReporter(),
@@ -109,8 +109,8 @@ export const TEST_CODE = {
 export const SHARED = { isolate: false, fileParallelism: true };
 
 /**
- * Settings of the first group of projects. Projects of the same group run concurrently. Most tests wait, so there may be more processes
- * than cores.
+ * Settings of the first group of projects. Projects of the same group run concurrently. There may be more processes than cores, because
+ * most tests spend most of their time waiting.
  */
 const FIRST = { maxWorkers: 3, sequence: { groupOrder: 1 } };
 const SECOND = { maxWorkers: 6, sequence: { groupOrder: 2 } };

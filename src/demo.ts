@@ -9,7 +9,7 @@ import type { Scenario } from './scenarios/scenario.js';
 import { isScenarioName, SCENARIOS } from './scenarios/scenarios.js';
 import { isServerKind, SERVER_KINDS } from './upstream/server-kind.js';
 
-/** 200 calls per second for each contender, divided by {@link PATIENCE}. */
+/** Load of each contender: 200 calls per second, divided by {@link PATIENCE}. */
 const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 
 const USAGE = `Usage: npm run demo -- [--scenario ${Object.keys(SCENARIOS).join('|')}] [--seconds N] [--server ${SERVER_KINDS.join('|')}] [--json]`;

@@ -45,7 +45,7 @@ function apiReports(folder) {
     );
     const all = texts.join('\n');
     const exported = new Set([...all.matchAll(EXPORTED)].map(([, name]) => name));
-    // Internal members may use internal types.
+    // Removes internal members, because they may use internal types.
     const forUsers = all.replaceAll(INTERNAL_MEMBER, '');
     const isForgotten = ({ name }) => !exported.has(name) && new RegExp(`\\b${name}\\b`).test(forUsers);
     return { reports, forgotten: unexported.filter(isForgotten).map(({ label }) => label) };

@@ -40,7 +40,7 @@ export function packedPages({ version, repository }) {
         if (/^(https?:|#)/.test(target)) return written;
         const [file = ''] = target.split('#');
         const inRepository = join(dirname(path), target);
-        // On the package's web page, relative links do not work.
+        // Links to the repository, because relative links do not work on the package's web page.
         if (address !== undefined)
           return `${image}[${label}](${address}/${image ? 'raw' : 'blob'}/v${version}/${inRepository})`;
         return [...paths, ...PICTURES].includes(join(dirname(path), file)) ? written : image ? `_${label}_` : label;

@@ -23,12 +23,12 @@ if (problems.length > 0) {
 try {
   npm('run', 'pack:check');
   npm('run', 'test:fast');
-  // `dist` may contain output of deleted sources.
+  // Removes `dist`, because it may contain output of deleted sources.
   rmSync(`${LIBRARY}/dist`, { recursive: true, force: true });
   npm('run', 'build');
   npm('publish', '--workspace', LIBRARY, '--access', 'public', isDryRun ? '--dry-run' : '--provenance');
 } catch {
-  // The failed command has printed its error.
+  // Prints no details, because the failed command has printed its error.
   console.error('\nNot released.');
   process.exit(1);
 }

@@ -22,7 +22,7 @@ export class UpstreamGroup implements OnApplicationShutdown {
     const upstreams: UpstreamProcess[] = [];
     const group = new UpstreamGroup(folder, upstreams);
     try {
-      // Sequentially, because the first one writes the initial orders.
+      // Starts the upstreams sequentially, because the first upstream writes the initial orders.
       while (upstreams.length < size)
         upstreams.push(await UpstreamProcess.start({ ...options, logPath: join(folder, 'orders.log') }));
     } catch (error) {

@@ -247,7 +247,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.send({ type: 'listen' });
     const { atMs } = await listening;
     this.produce(this.ordersPerSecond);
-    // The process may have been killed before it listened.
+    // Does not report the state 'listening' if the process has been killed in the meantime.
     if (this.serving !== child) return;
     this.currentState.next('listening');
     this.events.next({ type: 'listening', atMs });

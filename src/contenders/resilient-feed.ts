@@ -12,7 +12,7 @@ export function resilientFeed(
   options: GrpcCallOptions,
 ): GrpcObservable<OrderEvent> {
   return resumable((cursor: bigint) => orders.watch({ from: String(cursor) }, options), {
-    // 64-bit cursors arrive as strings, and '9' > '10' as strings.
+    // Converts cursors to BigInt, because 64-bit cursors arrive as strings, and '9' > '10' as strings.
     cursor: ({ sequence }) => BigInt(sequence),
     seed: BigInt(from),
     onComplete: 'resume',

@@ -48,7 +48,7 @@ interface LiveState {
   readonly overload: OverloadLiveState | undefined;
 }
 
-/** 200 calls per second for each contender, divided by {@link PATIENCE}. */
+/** Load of each contender: 200 calls per second, divided by {@link PATIENCE}. */
 const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 const KILL_AFTER_MS = 5_000;
 const DOWN_MS = 3_000;

@@ -39,7 +39,8 @@ export interface MeasurementSnapshot {
   readonly lastFailureMs: number;
 }
 
-// A client detects a lost connection with a delay. A write that started more than this time after the loss was not in flight.
+// Maximum delay, in milliseconds, with which a client detects a lost connection. A write that started after this delay was not in flight at
+// the loss.
 const DETECTION_DELAY_MS = 500;
 
 /** Code of calls that were still open at the end of the measurement. */

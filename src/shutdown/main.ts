@@ -62,7 +62,7 @@ function onSigterm(): void {
 }
 
 function report(onSent: () => void = () => undefined): void {
-  // Immediates end with this event-loop turn.
+  // Excludes immediates, because they end with this event-loop turn.
   const openHandles = process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate');
   for (const kind of usualHandles) {
     const index = openHandles.indexOf(kind);

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 
-// Lines of fixed width are overwritten in place, so that the file stays small. A count is written before the request is handled, so that a
-// SIGKILL loses no count.
+// Width of a name in a line, in characters. Lines of fixed width are overwritten in place, so that the file stays small. A count is written
+// before the request is handled, so that a SIGKILL loses no count.
 const NAME_WIDTH = 32;
 const COUNT_WIDTH = 16;
 const LINE_WIDTH = NAME_WIDTH + COUNT_WIDTH + 1;

@@ -37,9 +37,9 @@ const NO_SIGNALS: ClientSignals = { metrics: undefined, tracer: undefined, injec
 
 /**
  * Records metrics and traces through the OpenTelemetry API. A server uses the meter provider that is registered when the server starts to
- * listen; its spans go to the tracer provider, even if that is registered later. A client uses the providers that are registered when the
- * client is created. For each signal whose provider is missing at that time, it uses the provider that is registered when the application
- * has started.
+ * listen. It sends its spans to the registered tracer provider, even if this provider is registered later. A client uses the providers that
+ * are registered when the client is created. For each signal whose provider is missing at that time, it uses the provider that is
+ * registered when the application has started.
  */
 export class OpenTelemetry implements GrpcTelemetry {
   /** Clients created while a provider of an enabled signal was missing. `undefined` after the application has started. */

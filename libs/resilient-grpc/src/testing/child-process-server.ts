@@ -165,8 +165,8 @@ export class ChildServer {
   }
 
   /**
-   * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended. If the process leaves a child process
-   * that keeps its output open, such as a server that a wrapper script started, waits for that process, too.
+   * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended. Also waits for a child process that
+   * keeps the output of the process open, such as a server that a wrapper script started.
    * @throws Error if one of these processes is still running after `timeoutMs` (default 10,000)
    */
   async terminate(timeoutMs = 10_000): Promise<void> {
@@ -189,14 +189,14 @@ export class ChildServer {
 
   /**
    * Starts the server again on the same port, which `args` receives. Kills the server first if it is still running.
-   * @throws Error with the server's output, if the running server does not end, or the new one exits before it is listening, or is not
-   *   listening in time
-   * @throws Error if the new server listens on another port, or this server is closed
+   * @throws Error with the server's output, if the running server does not end, if the new server exits before it is listening, or if the
+   *   new server is not listening in time
+   * @throws Error if the new server listens on another port, or if this ChildServer is closed
    */
   async restart(): Promise<void> {
     this.requireOpen();
     await this.kill();
-    // The server may have been closed meanwhile.
+    // Checks again, because `close()` may have been called while the process was ending.
     this.requireOpen();
     await this.startProcess(this.boundPort);
   }
@@ -231,7 +231,7 @@ export class ChildServer {
     child.once('close', () => this.childEnded(child));
     let failure: Error | undefined;
     child.on('error', (error) => {
-      // Other errors, such as a failed signal, do not end the process.
+      // Ignores errors of a process that has started, such as a failed signal, because they do not end the process.
       if (child.pid !== undefined) return;
       failure = error;
       this.ending = error.message;

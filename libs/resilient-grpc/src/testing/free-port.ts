@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { systemRandom } from '../time/random.js';
 
-// Below the ranges from which Linux, macOS, and Windows choose the ports of outgoing connections and of servers that listen on port 0.
+// First port of a range that is below those from which Linux, macOS, and Windows choose the ports of outgoing connections and of servers
+// that listen on port 0.
 const FIRST_PORT = 20_000;
 const PORT_COUNT = 10_000;
 

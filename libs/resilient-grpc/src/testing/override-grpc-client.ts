@@ -88,7 +88,7 @@ function registryOf(compiled: TestingModule, client: string | symbol): ClientReg
   const missing = `overrideGrpcClient: no gRPC client '${clientLabel(client)}'`;
   let clients: GrpcClients | undefined;
   try {
-    // Safe cast: this is the only implementation.
+    // Safe cast: `ClientRegistry` is the only implementation of `GrpcClients`.
     const registry = compiled.get<GrpcClients, ClientRegistry>(GrpcClients, { strict: false });
     clients = registry;
     registry.get(client);

@@ -41,8 +41,8 @@ export class TcpListener {
   }
 
   /**
-   * Starts listening. Uses the same port again after a stop. Does nothing if the listener is already listening. Rejects if it is stopped
-   * meanwhile.
+   * Starts listening. Uses the same port again after a stop. Does nothing if the listener is already listening. Rejects if the listener is
+   * stopped while it starts.
    */
   async listen(): Promise<void> {
     if (this.server !== undefined) return;
@@ -55,7 +55,7 @@ export class TcpListener {
         this.server = undefined;
         reject(error);
       });
-      // A server that is stopped while it starts emits no other event.
+      // Rejects on 'close', because a server that is stopped while it starts emits no other event.
       server.once('close', () => {
         reject(new Error(`the listener on ${this.url} was stopped while it started`));
       });
@@ -94,7 +94,8 @@ export async function destroySocket(socket: Socket): Promise<void> {
 
 /** Resets a connection (RST). Unsent data is dropped, except a pending FIN, which is sent first. */
 export function resetSocket(socket: Socket): void {
-  // Node passes a FIN to the kernel in the next turn. Until then, a reset fails with EINVAL, and Node leaks the socket.
+  // Waits until Node has passed a pending FIN to the kernel, which happens in the next turn. An earlier reset would fail with EINVAL, and
+  // Node would leak the socket.
   const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
   if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
   else socket.resetAndDestroy();

@@ -30,8 +30,8 @@ export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
  */
 const MAX_LAG_MS = 100;
 /**
- * Lower bound, in milliseconds, of the maximum extension of the timeout by stopped time. The maximum is `timeoutMs` if `timeoutMs` is
- * larger.
+ * Lower bound, in milliseconds, of the maximum time by which stops of this process extend the timeout. If `timeoutMs` is larger than this
+ * bound, the maximum is `timeoutMs`.
  */
 const MIN_EXTENSION_MS = 10_000;
 

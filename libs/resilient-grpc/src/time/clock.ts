@@ -1,4 +1,5 @@
-// `setImmediate` is imported so that calls proceed in tests that fake the global timers. A turn of the event loop takes no simulated time.
+// `setImmediate` is imported, so that calls proceed in tests that fake the global timers. Tests need not fake it, because a turn of the
+// event loop takes no simulated time.
 import { setImmediate } from 'node:timers';
 import { MAX_TIMER_MS } from './max-timer-ms.js';
 

@@ -1,11 +1,14 @@
 import type { Clock, Timer } from './clock.js';
 
-/** Delay above which a late timer indicates that this process did not run. Smaller delays are common on a busy machine. */
+/** Delay of a timer, in milliseconds, above which this process is assumed not to have run. Smaller delays are common on a busy machine. */
 const MAX_LAG_MS = 50;
 /** Number of parts into which the time is divided, unless `MIN_PART_MS` or `MAX_PART_MS` applies. A late part is measured again. */
 const PART_COUNT = 8;
 const MIN_PART_MS = 50;
-/** Maximum duration of a part. After a pause, the whole part is measured again. A pause that ends before the part ends is not detected. */
+/**
+ * Maximum duration of a part, in milliseconds. After a pause of this process, the whole part is measured again. A pause that ends before
+ * the part ends is not detected.
+ */
 const MAX_PART_MS = 5_000;
 /**
  * Maximum time in milliseconds by which Node's timers fire early. A part of at most twice this duration counts as complete when its timer
@@ -62,7 +65,8 @@ export class PeerTimer implements Timer {
 
   private readonly measured = (): void => {
     this.timer = undefined;
-    // A timer that fired proves that its time has passed, even if the clock did not advance (fake timers) or was set back.
+    // Counts at least `minMs`, because a timer that fired proves that its time has passed, even if the clock did not advance (fake timers)
+    // or was set back.
     const minMs = this.partMs > 2 * MAX_EARLY_MS ? this.partMs - MAX_EARLY_MS : this.partMs;
     const tookMs = Math.max(this.clock.now() - this.partStartedAt, minMs);
     if (tookMs - this.partMs > MAX_LAG_MS && this.excludedMs < this.ms) this.excludedMs += tookMs;

@@ -26,7 +26,7 @@ export class RecentLatencies {
     private readonly minWeight: number,
   ) {}
 
-  /** Number of values. Older values count in part. */
+  /** Total weight of the values. A new value counts as 1, and older values count as less. */
   get weight(): number {
     return this.sum / this.unit;
   }

@@ -6,8 +6,8 @@ const BEAT_INTERVAL_MS = 1_000;
 const MAX_BEAT_MS = 2 * BEAT_INTERVAL_MS;
 
 /**
- * Monotonic time that passes only while this process runs. If the system had stopped the process, or its event loop was blocked, at most
- * 2 s of that time count. Correct even before the timers and sockets that became due in the meantime are processed.
+ * Monotonic time that passes only while this process runs. At most 2 s count of each period in which the system stopped the process, or its
+ * event loop was blocked. The time is correct even before the timers and sockets that became due in this period are processed.
  */
 export class RunningTime {
   private elapsedMs = 0;
@@ -21,7 +21,7 @@ export class RunningTime {
     return this.timer === undefined ? this.elapsedMs : this.elapsedMs + this.sinceBeatMs;
   }
 
-  /** Does nothing if the time is already passing. */
+  /** Starts the time. Does nothing if the time is already passing. */
   start(): void {
     if (this.timer !== undefined) return;
     this.beatAt = this.clock.now();

@@ -8,8 +8,9 @@ import { counted, duration, oneLine } from './log-text.js';
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
 /**
- * Minimum age of an outage that gets its own warning. Outages during ordinary restarts are usually shorter. For example, if connections
- * were refused for one second and a call is waiting, the client reconnects within 0.4 s after the server accepts connections again.
+ * Minimum age, in milliseconds, of an outage that gets its own warning. Outages during ordinary restarts are usually shorter. For example,
+ * if connections were refused for one second and a call is waiting, the client reconnects within 0.4 s after the server accepts connections
+ * again.
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';
@@ -61,7 +62,8 @@ interface CurrentOutage {
  * 1.5 s old and a call or `waitForReady()` is waiting, or a call failed. The second is a warning when the grace period is over and calls
  * fail. The third reports the end of the outage. An outage that starts within a minute of an outage warning gets only the second and third
  * lines. A flapping server gets one line a minute. An outage of a flapping server gets its own second and third lines only if the outage
- * outlasts the grace period. They are written at least a minute after both the first flapping line and the lines of an earlier outage.
+ * outlasts the grace period. These lines are written at least a minute after both the first flapping line and the lines of an earlier
+ * flapping outage.
  */
 export class OutageLog {
   private outage: CurrentOutage | undefined;
@@ -163,8 +165,8 @@ export class OutageLog {
     if (outage === undefined || outage.isGraceOverLogged) return;
     const { waiting, awaitsReady = false, failed: failedSoFar, isConnected } = this.impact();
     const failed = failedSoFar - outage.failedBefore;
-    // Until the grace period is over, the warning is postponed if the channel is connected, because the outage is then about to end, or if
-    // nothing waits and no call has failed.
+    // Postpones the warning until the grace period is over if nothing waits and no call has failed. Also postpones it if the channel is
+    // connected, because the outage is then about to end.
     if (!outage.isGraceOver && (isConnected || (waiting === 0 && failed === 0 && !awaitsReady))) {
       this.scheduleCheck(OUTAGE_WARNING_DELAY_MS);
       return;
@@ -187,7 +189,7 @@ export class OutageLog {
       return;
     }
     outage.skipsWaitWarning = true;
-    // Calls with `waitForReady: false` fail even during the grace period.
+    // Adds the number of failed calls, because calls with `waitForReady: false` fail even during the grace period.
     const also = failed === 0 ? '' : `, ${String(failed)} failed`;
     const wait =
       waiting === 0

@@ -85,7 +85,7 @@ export class ChaosError extends Error {
 
 defineLibraryError(ChaosError, 'ChaosError');
 
-// The values are checked when they are used.
+// Checks only the names of the options. Their values are checked when they are used.
 const optionsSchema = object(
   {
     faults: v.unknown(),
@@ -112,8 +112,8 @@ function drawnPlan({ seed, durationMs, faults, distanceMs, quietMs }: SeededChao
  * healed, except a fault that hung, a fault whose `end` failed, and a fault whose `begin` was still running when the `signal` of the
  * options was aborted. A fault may take longer than planned, for example to start a server. Later faults are then delayed, so that the
  * interval between faults never shrinks.
- * @throws ChaosError if `run` fails or does not end in time, if `begin`
- * or `end` of a fault fails or hangs, or if the `signal` of the options is aborted; contains the faults so far and a drawn plan's seed
+ * @throws ChaosError if `run` fails or does not end in time, if `begin` or `end` of a fault fails or hangs, or if the `signal` of the
+ *   options is aborted. The message contains the faults that had started and, if the plan was drawn, its seed.
  * @throws GrpcConfigurationError if an option is unknown
  * @throws RangeError if `graceMs` is not above 0, if no plan can be drawn, or if the plan names an unknown fault
  */
@@ -198,7 +198,9 @@ async function injectFaults(injection: Injection, played: ChaosStep[]): Promise<
 function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): ChaosFault {
   const fault = faults.find((one) => one.name === name);
   if (fault === undefined)
-    throw new RangeError(`chaos: expected a fault named '${name}' in faults, because the plan contains it`);
+    throw new RangeError(
+      `chaos: expected a fault named '${name}' in faults, because the plan contains it; add the fault, or remove its steps from the plan`,
+    );
   return fault;
 }
 

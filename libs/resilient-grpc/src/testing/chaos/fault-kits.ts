@@ -126,7 +126,7 @@ export function serverFaults(server: ChildServer, weights?: ChaosWeights<ServerF
       kill: { forMs: LONG_MS, begin: () => server.kill(), end: () => server.restart() },
       freeze: { forMs: LONG_MS, begin: () => server.freeze(), end: () => server.thaw() },
       restart: {
-        // If the server does not terminate in time, `restart()` kills it.
+        // Ignores the error of a server that does not terminate in time, because `restart()` kills it.
         begin: () => server.terminate(2_000).catch(() => undefined),
         end: () => server.restart(),
       },

@@ -25,7 +25,10 @@ export interface ChaosPlanOptions {
    * @defaultValue [500, 1500]
    */
   readonly distanceMs?: RangeMs | undefined;
-  /** Time without faults at the end of the plan, in milliseconds; 0 or more, and less than `durationMs`. @defaultValue a quarter of it */
+  /**
+   * Time without faults at the end of the plan, in milliseconds; 0 or more, and less than `durationMs`. @defaultValue a quarter of
+   * `durationMs`
+   */
   readonly quietMs?: number | undefined;
 }
 

@@ -47,7 +47,7 @@ export function fakeContexts(
     clock,
     random,
   });
-  // With an interceptor list, even an empty one, messages are not serialized, and the call itself enforces its deadline.
+  // Sets an empty interceptor list, with which messages are not serialized and the call itself enforces its deadline.
   return (method) => ({ ...runtime.contextOf(method, plainPolicy(method)), interceptors: [] });
 }
 

@@ -137,7 +137,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
     this.isReadPending = false;
     this.messagesReceived += 1;
     if (this.messagesReceived === 1) this.listener?.onHeaders(new Metadata());
-    // The listener may have cancelled the attempt in `onHeaders`.
+    // Delivers the message only if the listener has not cancelled the attempt in `onHeaders`.
     this.listener?.onMessage(message);
   }
 
@@ -150,7 +150,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
   onMessagesError(thrown: unknown): void {
     this.deliverHeld();
     const error = toCallError(thrown);
-    // Reported as if the client had cancelled the attempt. The call is then never retried, because call policies do not apply to a fake.
+    // Reports the end as if the client had cancelled the attempt, so that the call is never retried. Call policies do not apply to a fake.
     this.end({
       ...this.endOf(error.code, error.details, 'cancel'),
       metadata: error.metadata,

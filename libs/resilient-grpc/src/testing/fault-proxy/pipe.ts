@@ -7,7 +7,7 @@ type Item = { readonly dueAt: number } & (
   { readonly kind: 'bytes'; readonly bytes: Buffer } | { readonly kind: 'fin' } | { readonly kind: 'rst' }
 );
 
-// Above this limit, the pipe stops reading its source. A full TCP window then stops the sender, as on a real network.
+// Number of queued bytes above which the pipe stops reading its source. A full TCP window then stops the sender, as on a real network.
 const MAX_QUEUED_BYTES = 64 * 1024;
 
 /** The callbacks of a pipe to its connection. */

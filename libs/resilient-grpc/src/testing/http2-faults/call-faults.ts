@@ -26,7 +26,7 @@ export class CallFaults {
     };
   }
 
-  /** Returns the fault to apply to a call to `path`, and counts the call against the fault's `times`; `undefined` if no fault matches. */
+  /** Returns the fault to apply to a call to `path`; `undefined` if no fault matches. Counts the call against the fault's `times`. */
   claim(path: string): CallFault | undefined {
     const rule = this.rules.find(({ method }) => method === undefined || isMethod(path, method));
     if (rule === undefined) return undefined;

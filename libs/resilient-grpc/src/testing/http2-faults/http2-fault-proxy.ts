@@ -176,7 +176,8 @@ export class Http2FaultProxy {
     const tcp = connect({ ...this.upstream, allowHalfOpen: true, noDelay: true });
     if (this.upstreamTls === undefined) return new SessionWire(tcp, tcp);
     const { serverName = this.upstream.host } = this.upstreamTls;
-    // SNI does not allow IP addresses. With `host`, Node still verifies the certificate against the address.
+    // Passes an IP address as `host` instead of `servername`, because SNI does not allow IP addresses. Node still verifies the certificate
+    // against the address.
     const names = isIP(serverName) ? { host: serverName } : { servername: serverName };
     return new SessionWire(
       connectTls({ ...identityOf(this.upstreamTls), ...names, socket: tcp, ALPNProtocols: ['h2'] }),

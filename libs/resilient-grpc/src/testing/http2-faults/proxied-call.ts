@@ -68,7 +68,7 @@ export class ProxiedCall {
       stream.once('close', resolve);
     });
     if (this.resetAt('request')) return;
-    // The upstream accepts no calls after its GOAWAY. REFUSED_STREAM means that the call was not processed.
+    // Rejects the call as unprocessed (REFUSED_STREAM), because the upstream accepts no calls after its GOAWAY.
     if (upstream.closed || upstream.destroyed) {
       this.end(REFUSED_STREAM);
       return;
@@ -137,7 +137,7 @@ export class ProxiedCall {
       return true;
     }
     this.client.once('wantTrailers', () => {
-      // Without trailers, Node sends an empty frame that ends the stream.
+      // Passes `{}` to send no trailers. Node then sends an empty frame that ends the stream.
       if (!this.isClosed()) {
         this.client.sendTrailers(noTrailers ? {} : sendable(this.trailers));
         if (noTrailers) this.callbacks.onFailed();
@@ -147,7 +147,7 @@ export class ProxiedCall {
     this.client.respond(sendable(raw), { ...NO_DATE_HEADER, waitForTrailers: true });
     const { outcome, written } = await pump(forwarded, this.client, this.messagesAt('afterResponses'));
     const isComplete = outcome === 'ended' && forwarded.rstCode === NO_ERROR;
-    // The reset that follows would drop the messages that are still waiting to be written.
+    // Waits until the messages are written, because the reset that follows would otherwise drop them.
     if (!isComplete || this.isFaultAt('trailers')) await written;
     if (outcome === 'reached') this.reset();
     if (!isComplete || this.isClosed() || this.resetAt('trailers')) return false;

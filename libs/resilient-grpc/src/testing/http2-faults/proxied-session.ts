@@ -48,7 +48,7 @@ export class ProxiedSession implements ProxiedCallCallbacks {
       settings,
       createConnection: () => wires.upstream,
     });
-    // An upstream that does not use HTTP/2, such as one that requires TLS, causes an error of the session.
+    // Records an error of the session, for example if the upstream does not use HTTP/2 or requires TLS.
     this.upstream.on('error', (error: Error) => this.upstreamFailed(error.message));
     this.upstream.on('remoteSettings', () => {
       if (this.client === undefined && !this.closing) this.client = this.accept();

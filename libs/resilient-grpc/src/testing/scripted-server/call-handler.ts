@@ -99,7 +99,11 @@ export class CallHandler {
 
   private async replyTo(call: ScriptedCall): Promise<Reply> {
     const script = this.scripts.get(call.path);
-    if (script === undefined) return { status: 'UNIMPLEMENTED', details: `no script is set for ${call.path}` };
+    if (script === undefined)
+      return {
+        status: 'UNIMPLEMENTED',
+        details: `no script is set for ${call.path}; set a script with script() or the option scripts`,
+      };
     // Safe cast: checkedScript() has converted lists to functions.
     return typeof script === 'function' ? script(call) : (script as Reply);
   }

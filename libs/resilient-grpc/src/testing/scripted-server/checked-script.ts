@@ -106,8 +106,8 @@ export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((mess
 const readMessages = new WeakSet<object>();
 
 /**
- * Requires that no earlier call has read the messages of `reply`, if they are an iterator or a Node stream. Call this if the reply had no
- * messages: some iterators can be read again.
+ * Requires that no earlier call has read the messages of `reply`, if they are an iterator or a Node stream. Call this function only for a
+ * reply that has yielded no messages, because some iterators can be read again.
  * @throws GrpcConfigurationError with the status for the client
  */
 export function requireUnread(method: LoadedMethod, { messages }: Reply): void {

@@ -70,7 +70,7 @@ function unsentValues(
   try {
     withFieldCheck(serialize, type.name, () => type, { wanted: true, emit })(message);
   } catch {
-    // A message that cannot be serialized makes its call fail.
+    // Ignores the error, because a message that cannot be serialized makes its call fail.
   }
   return problems;
 }

@@ -108,7 +108,7 @@ export class MemoryAttempt implements Attempt {
   message(): void {
     if (!this.takesMore() || this.reads === 0) return;
     this.headers();
-    // The listener may have cancelled the attempt in `onHeaders`.
+    // Checks again, because the listener may have cancelled the attempt in `onHeaders`.
     if (!this.takesMore()) return;
     this.reads -= 1;
     this.messagesReceived += 1;
@@ -151,8 +151,8 @@ export class MemoryAttempt implements Attempt {
       messagesReceived: this.messagesReceived,
       contentType: how.contentType,
     };
-    // A `WireAttempt` reports itself as the end. Its getters are on its prototype, so spread syntax would omit them. An end whose
-    // properties are all inherited reveals code that spreads it.
+    // Reports an end whose properties are all inherited, so that tests detect code that spreads the end. A `WireAttempt` reports itself as
+    // the end, and spread syntax would omit its getters, which are on its prototype.
     this.listener?.onEnd(Object.create(end) as AttemptEnd);
   }
 }

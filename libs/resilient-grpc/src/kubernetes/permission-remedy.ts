@@ -33,7 +33,7 @@ export function permissionRemedy(message: string, namespace: string): string {
       },
     ],
   };
-  // The shell command contains the manifest in single quotes.
+  // Escapes apostrophes, because the shell command contains the manifest in single quotes.
   const json = JSON.stringify(manifest).replaceAll("'", '\\u0027');
   return `grant the permission: echo '${json}' | kubectl apply -f -`;
 }

@@ -110,7 +110,7 @@ export class ServiceWatch {
 
   private start(): void {
     const { clock } = this.dependencies;
-    // Discards the slices after this time, because their addresses may then belong to other pods.
+    // Discards slices that were kept for longer than `SLICE_RETENTION_MS`, because their addresses may now belong to other pods.
     if (clock.now() - this.stoppedAt > SLICE_RETENTION_MS) this.slices = undefined;
     this.resourceVersion = undefined;
     this.failure = undefined;
@@ -148,7 +148,7 @@ export class ServiceWatch {
           this.failed(error);
         }
       }
-      // After 410 Gone, the slices are outdated, so a list follows without a delay, but not twice in a row.
+      // Skips the delay after 410 Gone, because the slices are outdated, but never twice in a row.
       isRelisted = this.isExpired && !isRelisted;
       if (!isRelisted) await this.pause(watchDelayMs(failures, random), signal);
     }
@@ -159,7 +159,8 @@ export class ServiceWatch {
   }
 
   private async list(signal: AbortSignal): Promise<void> {
-    // A list of version 0 comes from the API server's cache, which may be as outdated as an expired watch.
+    // Omits version 0 after 410 Gone, because a list of version 0 comes from the API server's cache, which may be as outdated as the
+    // expired watch.
     const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
     // Discards a response that was received before the watch was stopped, because a new watch may be running.

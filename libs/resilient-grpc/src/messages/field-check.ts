@@ -30,7 +30,7 @@ interface Container {
   /** The message type; for a list or a map, the type of the message that contains it. */
   readonly type: MessageType;
   readonly holds: 'fields' | 'list' | 'map';
-  /** Names of the fields that lead to it, joined by dots; without indexes and map keys. */
+  /** Names of the fields that lead to the container, joined by dots, without indexes and map keys. */
   readonly path: string;
   readonly depth: number;
   /** The enclosing container, in which this one is the value of `key`; `undefined` for the message of the call. */
@@ -106,8 +106,8 @@ class FieldCheck<M> {
       known.set(key, isUnknownField(key, type) ? misspelled(key, type.fields.keys()) : undefined);
     }
     const suggestion = known.get(key);
-    // If the suggested field is present, even without a value, the key is not a mistake. The property may be a getter, so its value is read
-    // last.
+    // If the suggested field is present, even without a value, the key is not a mistake. The value of the key is read last, because it may
+    // come from a getter.
     if (suggestion === undefined || suggestion in message) return;
     if (!isAbsent(message[key])) this.report(container, key, undefined, { suggestion });
   }

@@ -41,7 +41,7 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
       return isFalse ? { expected: 'a boolean', sent: true } : undefined;
     }
     case 'bytes':
-      // Values with a length are not reported; strings are decoded as base64.
+      // Values with a length are not reported, because the serializer sends them as bytes; it decodes strings as base64.
       if ((value as ArrayLike<unknown>).length >= 0) return undefined;
       return { expected: 'a Buffer', sent: undefined };
     case 'enum':
@@ -74,9 +74,9 @@ function replacedEnumValue(value: unknown, field: Field & { kind: 'enum' }): Rep
 }
 
 /**
- * True if the serializer reads the object `value` as an empty message of `type` by mistake. For a well-known type (Timestamp, a wrapper,
- * Struct), this is any object without a field of the type, except `{}`. For other types, only a built-in object such as a Map is a mistake,
- * because an empty plain object or class instance may be intended.
+ * True if the object `value` was probably passed by mistake, because the serializer reads it as an empty message of `type`. For a
+ * well-known type (Timestamp, a wrapper, Struct), any object without a field of the type is a mistake, except `{}`. For other types, only a
+ * built-in object such as a Map is a mistake, because an empty plain object or class instance may be intended.
  */
 function isLostMessage(value: unknown, type: MessageType): boolean {
   if (typeof value !== 'object' || value === null) return false;

@@ -369,8 +369,8 @@ class ClientWriter {
   }
 
   /**
-   * Returns the properties that replace an options object that is not a literal: a spread or, in a factory, one property for each option
-   * that stays in the factory.
+   * Returns the properties that replace an options object that is not a literal. Outside of factories, they are a spread and, if needed, a
+   * `url`. In a factory, they are one property for each option that stays in the factory.
    *
    * @param defaultUrl 'always' adds Nest's default if `url` is missing or may be empty; 'if-spread' only if the object has a `url` that may
    * be empty; 'never' adds no default
@@ -438,7 +438,8 @@ class ClientWriter {
     const isInside = (node: Node, outer: Node) => node === outer || node.getAncestors().includes(outer);
     for (const identifier of [part, ...part.getDescendants()].filter(Node.isIdentifier)) {
       const parent = identifier.getParent();
-      // The symbol of `protoPath` in `{ protoPath }` is the property, not the variable.
+      // Uses the value symbol for a shorthand such as `{ protoPath }`, because the symbol of its identifier is the property, not the
+      // variable.
       const symbol = Node.isShorthandPropertyAssignment(parent) ? parent.getValueSymbol() : identifier.getSymbol();
       const declarations = symbol?.getDeclarations() ?? [];
       if (declarations.some((one) => isInside(one, factory) && !isInside(one, part)))

@@ -1,7 +1,7 @@
 import { Node, SyntaxKind } from 'ts-morph';
 import { constantOf, keysOf, unwrapped } from './constants.js';
 
-/** Modules whose functions in `PATH_FUNCTIONS` return the same value whenever they are called. */
+/** Modules that export the functions in `PATH_FUNCTIONS`. The result of such a function counts as fixed if its arguments are fixed. */
 const PATH_MODULES: ReadonlySet<string> = new Set(['path', 'node:path', 'url', 'node:url']);
 const PATH_FUNCTIONS: ReadonlySet<string> = new Set(['join', 'resolve', 'dirname', 'fileURLToPath']);
 /** Values that Node or JavaScript defines, such as the `String` in `{ longs: String }`. */
@@ -16,8 +16,8 @@ const GLOBALS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * True if an expression has the same value when the file is loaded as when a factory runs later. An environment variable, for example, may
- * be set in between.
+ * True if an expression has the same value when the file is loaded as when a factory runs later. An environment variable is not fixed, for
+ * example, because it may be set in between.
  */
 export function isFixed(node: Node): boolean {
   const plain = unwrapped(node);

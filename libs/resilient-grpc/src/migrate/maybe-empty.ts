@@ -2,11 +2,12 @@ import { Node, SyntaxKind, ts, type BinaryExpression, type CallExpression, type 
 import { constantOf, keysOf, unwrapped } from './constants.js';
 
 /**
- * True if a value, such as a `url`, can be `undefined`, null, or the empty string. Nest's client would then use its default. With strict
- * null checks, a value of type `string` is assumed not to be empty; without them, the type does not show whether the value is `undefined`.
+ * True if a value, such as a `url`, can be `undefined`, null, or the empty string. Nest's client would then use its default. A value of
+ * type `string` is assumed not to be empty if strict null checks are on. Without strict null checks, the value is assumed to be possibly
+ * empty, because its type does not show whether it is `undefined`.
  */
 export function isMaybeEmpty(value: Node): boolean {
-  // An assertion, such as the `!` in `process.env.URL!`, hides `undefined` but does not prevent it.
+  // Removes assertions, such as the `!` in `process.env.URL!`, because they hide `undefined` but do not prevent it.
   const plain = unwrapped(value);
   if (Node.isStringLiteral(plain) || Node.isNoSubstitutionTemplateLiteral(plain)) return plain.getLiteralText() === '';
   if (Node.isTemplateExpression(plain)) return false;

@@ -12,7 +12,7 @@ export function clientKeys<Client extends { readonly name: string }>(
     const { name } = client;
     let number = (numbers.get(name) ?? 0) + 1;
     const numbered = () => (number === 1 ? name : `${name} (${String(number)})`);
-    // A numbered key that is the name of another client belongs to that client.
+    // Skips a numbered key that is the name of another client, because it is the key of that client.
     while (number > 1 && taken.has(numbered())) number += 1;
     numbers.set(name, number);
     keys.set(client, numbered());

@@ -272,7 +272,7 @@ export class ClientRegistry extends GrpcClients {
     this.open = false;
   }
 
-  /** In all clients, ends calls whose `onDrain` is 'complete' or 'fail'. Other calls continue, and more of them may start. */
+  /** Ends all calls whose `onDrain` is 'complete' or 'fail', in every client. Other calls continue, and more of them may start. */
   async endStreams(): Promise<void> {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }

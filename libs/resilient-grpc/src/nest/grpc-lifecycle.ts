@@ -150,13 +150,13 @@ export class GrpcLifecycle
     // `begin` starts no timeout if there are no clients; the first client may have been created since then.
     this.watch(Math.max(timeoutMs - (clock.now() - beganAt), 0));
     const notified = this.servers.map((server) => server.streamsNotified());
-    // The readiness delay of a server runs in parallel.
+    // This delay runs in parallel with the readiness delays of the servers, whose drains have already started.
     const delayMs = readinessDelayMs - (clock.now() - beganAt);
     if (delayMs > 0) {
       this.readinessDelay = new Wait(clock, delayMs);
       await this.readinessDelay.over;
     }
-    // A failed drain has also ended.
+    // Errors are ignored, because a drain that failed has ended, too.
     await Promise.allSettled(notified);
     await this.registry.endStreams();
   }
@@ -195,7 +195,8 @@ export class GrpcLifecycle
       return { cause: `a shutdown hook has not ended${open === '' ? '' : `; ${open}`}`, remedy: hookRemedy };
     }
     if (open === '') return { cause: 'nothing is open; a shutdown hook has probably not ended', remedy: hookRemedy };
-    // Without a server, no stream is relayed.
+    // Relayed streams are mentioned only if there is an HTTP server, because they keep the shutdown waiting only by keeping that server
+    // open.
     const relays = http !== undefined && [...this.registry].some(({ registry }) => registry.hasFinishingStream);
     return { cause: open, remedy: relays ? `; for relayed streams, ${COMPLETE_STREAMS}` : '' };
   }

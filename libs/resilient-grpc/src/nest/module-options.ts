@@ -70,7 +70,7 @@ export function drainWarning({ timeoutMs, readinessDelayMs }: ResolvedDrain): st
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
   | GrpcOptions['options']
-  // Excludes flat options, because some transports have only optional keys, so that flat options without a required key would match them.
+  // Excludes flat options. Otherwise, flat options that lack a required key would match the transports whose keys are all optional.
   | (Exclude<ClientOptions, GrpcOptions> &
       Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
   // Accepts a `url` next to a constant of the type `ClientOptions`. The key `transport` is required, so that flat options do not match.

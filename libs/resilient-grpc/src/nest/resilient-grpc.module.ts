@@ -114,8 +114,8 @@ export class ResilientGrpcModule {
 }
 
 /**
- * Notifies the lifecycle when Nest destroys the module of a client. Nest calls onModuleDestroy of global modules last, after hooks that may
- * hang.
+ * Notifies the lifecycle when Nest destroys a module that defines clients. The lifecycle's own `onModuleDestroy` would be too late, because
+ * Nest calls the hooks of global modules last, after hooks that may hang.
  */
 const SHUTDOWN_NOTICE: Provider = {
   provide: Symbol('notice of the shutdown'),

@@ -89,7 +89,8 @@ class HedgedRun<T> {
       const { state, action } = decideHedge(this.state, next, this.gates);
       this.state = state;
       this.timer?.clear();
-      // 'resend' follows only an attempt that was refused or never sent; `failureEvent` reports neither.
+      // 'resend' never occurs, because it follows only an attempt that was refused or never sent, and `failureEvent` reports neither. The
+      // comparison only narrows the type of `action`.
       if (action !== 'send' && action !== 'resend') {
         if (action === 'wait') this.arm();
         return action;

@@ -27,7 +27,7 @@ export function idleTimeout<T>(ms: number, dependencies: SchedulerOptions = {}):
         subscriber.error(new IdleTimeoutError(ms));
       };
       const arm = (): void => {
-        // A value emitted inside `next` has already armed the timer.
+        // Clears the timer that a value emitted inside `next` may have armed.
         timer?.clear();
         if (!subscriber.closed) timer = new PeerTimer(clock, ms, fail);
       };

@@ -203,7 +203,8 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.replaceCall({
       error,
       streamFailure: { reason, code: StatusCode.DEADLINE_EXCEEDED, pushback: NO_PUSHBACK, retryAfterMs: undefined },
-      // A call that was stuck from the start was never healthy, however long the timeout is.
+      // Subtracts the timeout from the duration of the call. Otherwise, a call that was stuck from the start would count as healthy if the
+      // timeout is long.
       silentMs: acknowledgmentTimeoutMs,
     });
   };

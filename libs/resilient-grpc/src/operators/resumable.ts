@@ -47,8 +47,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
   /** Action after the server ends a call cleanly. Use 'resume' for feeds without an end. @defaultValue 'complete' */
   readonly onComplete?: 'complete' | 'resume' | undefined;
   /**
-   * True if a message only reports progress, such as a heartbeat or a Kubernetes bookmark. Such a message is not delivered. Its cursor
-   * counts if it is newer; the server must then have sent all messages up to this cursor.
+   * True if a message only reports progress, such as a heartbeat or a Kubernetes bookmark. Such a message is not delivered. If its cursor
+   * is newer than the last one, the next call starts after it; the server must then have sent all messages up to this cursor.
    */
   readonly heartbeat?: ((message: T) => boolean) | undefined;
   /**

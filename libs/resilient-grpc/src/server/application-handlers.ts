@@ -10,7 +10,7 @@ const PATTERN_METADATA = 'microservices:pattern';
 /** Returns the gRPC servers that are connected to the application, including `Transport.GRPC` servers. */
 export function connectedServers(modules: ModulesContainer): readonly ServerGrpc[] {
   const servers: ServerGrpc[] = [];
-  // The registry emits all servers synchronously.
+  // The subscription can end immediately, because the registry emits all servers synchronously.
   modules
     .getRpcTargetRegistry<unknown>()
     .subscribe((server) => {

@@ -121,7 +121,7 @@ function serveNext(gate: OverloadGate | undefined, limits: readonly ConcurrencyL
           gate.serve(call, request);
         };
   return limits.reduceRight<ServeNext>((next, limit) => {
-    // One for each limit, because a permit of the method is also held during the wait for a permit of the server.
+    // Each limit has its own `ServiceTime`, because a permit of the method is also held during the wait for a permit of the server.
     const permitTime = new ServiceTime();
     return (call, request) => {
       limit.serve(call, request, permitTime, next);

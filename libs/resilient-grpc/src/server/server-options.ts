@@ -33,7 +33,7 @@ export interface ServerMethodOptions {
    */
   readonly maxQueuedResponseBytes?: number | undefined;
   /**
-   * Refuses unary calls that cannot be served in time while handlers use the CPU without a pause. Such calls fail with RESOURCE_EXHAUSTED
+   * Refuses unary calls that cannot be served in time because handlers use the CPU without a pause. Such calls fail with RESOURCE_EXHAUSTED
    * before their handlers run, and clients do not retry them. Calls without a deadline are never refused for this reason. See
    * docs/overload.md.
    * @defaultValue true

@@ -19,7 +19,7 @@ export const StatusCode = {
   UNAUTHENTICATED: 16,
 } as const;
 
-/** Name of a status code, as in the gRPC specification. Future versions will not add a name. */
+/** Name of a status code, as in the gRPC specification. Future versions of this library will not add a name. */
 export type StatusName = keyof typeof StatusCode;
 /** Number of a status code, 0 to 16. The package exports only this type; for the numbers by name, use `status` of `@grpc/grpc-js`. */
 export type StatusCode = (typeof StatusCode)[StatusName];

@@ -20,8 +20,8 @@ export interface GrpcTelemetry {
    */
   forServer(traced: boolean): ServerTelemetry;
   /**
-   * Registers a client when it is created. Recording of each enabled signal (metrics or traces) starts now, or after the application has
-   * started. It never starts if no OpenTelemetry SDK consumes the signal.
+   * Registers a client when it is created. Recording of each enabled signal (metrics or traces) starts now if an OpenTelemetry SDK already
+   * consumes the signal; otherwise, when the application has started. It never starts if no SDK consumes the signal by then.
    */
   forClient(client: ObservableClient): void;
 }

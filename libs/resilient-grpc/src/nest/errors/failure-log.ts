@@ -12,7 +12,10 @@ import { systemClock, type Clock } from '../../time/clock.js';
  * method of a gateway fail.
  */
 const MAX_KINDS = 20;
-/** Maximum length of a remedy in characters. A remedy is written by this library and may contain an address or a command. */
+/**
+ * Maximum length of a remedy in characters. It exceeds the limit of other texts, because a remedy is written by this library and may
+ * contain an address or a command.
+ */
 const MAX_REMEDY_LENGTH = 1_000;
 /** Codes with which an upstream rejects this process as its caller. */
 const CALLER_FAULT_CODES: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);

@@ -11,8 +11,8 @@ const logger = new LibraryLogger('ResilientGrpc');
  * Applies Nest's default handling of an unhandled exception outside HTTP. Nest calls only one filter, and an exception that a filter throws
  * bypasses Nest. GraphQL and similar contexts handle such an exception. In microservices and WebSockets, it would end the process.
  *
- * `@nestjs/microservices` and `@nestjs/websockets` are loaded on demand. The package that is loaded is installed, because the handler that
- * failed is built on it.
+ * `@nestjs/microservices` and `@nestjs/websockets` are loaded on demand. Only the package on which the failed handler is built is loaded,
+ * so it is always installed.
  */
 export function nestDefaultHandling(exception: unknown, host: ArgumentsHost): unknown {
   switch (host.getType<string>()) {

@@ -49,7 +49,7 @@ export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>
   const isExposed = isRelayed && error.details !== '';
   const details = isExposed ? truncateText(error.details) : `A call to another server failed: ${codeName}`;
   const isFault = codeName !== error.codeName || FAULT_CODES.has(codeName);
-  // The retry delay is forwarded only together with the upstream's code.
+  // The retry delay is forwarded only if the caller receives the upstream's code and this code is not the code of a fault.
   const again = isFault ? undefined : retryAfterMs;
   const pushback = !isFault && isFromServer(error) ? pushbackOf(error) : undefined;
   const relayed = isExposed ? error.statusDetails.filter(isForCallers) : [];

@@ -44,7 +44,7 @@ export class GrpcInboundCall implements CapturedCall {
     const { call } = this;
     const controller = new AbortController();
     this.controller = controller;
-    // Handlers may add any number of listeners, which is not a leak.
+    // Disables Node's leak warning, because handlers may add any number of listeners.
     setMaxListeners(0, controller.signal);
     const cancelled = (): void => {
       // grpc-js emits 'cancelled' at the end of every call, including a call that was answered.

@@ -45,7 +45,7 @@ export class HttpInboundCall implements CapturedCall {
     const { response } = this;
     const controller = new AbortController();
     this.controller = controller;
-    // Handlers may add any number of listeners, which is not a leak.
+    // Disables Node's leak warning, because handlers may add any number of listeners.
     setMaxListeners(0, controller.signal);
     const closed = (): void => {
       if (!response.writableEnded)

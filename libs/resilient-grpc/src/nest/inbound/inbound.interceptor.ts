@@ -32,7 +32,8 @@ export class InboundInterceptor implements NestInterceptor {
             subscriber.error(error);
           },
           complete: () => {
-            // A handler that uses the stream directly returns long before the call ends.
+            // The call of a handler that uses the stream directly is not marked as answered, because such a handler returns long before the
+            // call ends.
             if (!found.isStreamHandler) inbound.end();
             subscriber.complete();
           },

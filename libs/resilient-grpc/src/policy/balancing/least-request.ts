@@ -33,7 +33,8 @@ export function chooseLeastLoaded(
 function isLessLoaded(a: Load, b: Load, now: number): boolean {
   const latencyOfA = a.latencyMs(now);
   const latencyOfB = b.latencyMs(now);
-  // A new endpoint has no latency yet. If a latency were assumed, the endpoint would receive all calls, or none.
+  // Compares only the attempts in flight if an endpoint is new and has no latency yet. With an assumed latency, the endpoint would receive
+  // all calls, or none.
   if (latencyOfA === undefined || latencyOfB === undefined) return a.inFlight < b.inFlight;
   return latencyOfA * (a.inFlight + 1) < latencyOfB * (b.inFlight + 1);
 }

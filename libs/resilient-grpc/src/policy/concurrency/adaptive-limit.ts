@@ -34,16 +34,16 @@ const OVERLOADED_SHARE = 0.1;
 /** Number of measurements under load between two probes. */
 const MEASUREMENTS_PER_PROBE = 200;
 const PROBE_SHARE = 0.5;
-/** Weight of a probe that finds a lower latency. */
+/** Weight of a probe's mean latency in the unloaded latency, 0 to 1, if the probe finds a lower latency. */
 const PROBE_WEIGHT = 0.3;
 /**
  * Maximum factor by which a probe raises the unloaded latency. The factor is small, because other clients may load the server during the
  * probe.
  */
 const PROBE_RISE = 1.02;
-/** Weight of a measurement while the limit has no effect. */
+/** Weight of a measurement in the unloaded latency, 0 to 1, while fewer than half of the permits are in use. */
 const IDLE_WEIGHT = 0.1;
-/** Weight of a measurement while the limit is at its floor and latency remains high. */
+/** Weight of a measurement in the unloaded latency, 0 to 1, while the limit is at its floor and latency remains high. */
 const FLOOR_WEIGHT = 0.05;
 /**
  * Share of the latency from before the limit decreased. If latency remains at or above this share after half of the load was removed, the
@@ -67,9 +67,9 @@ interface Decrease {
  * A measurement ends after a number of calls, not after a fixed time. Except during a probe, this number is at least the limit, so that the
  * measurement covers a round trip of all concurrent calls. The unloaded latency is measured in three situations: with the first calls,
  * while fewer than half of the permits are in use, and during probes, which halve the limit until 50 calls are measured. It is also raised
- * in two other situations, because the service time itself may have grown: if latency stays high at the minimum limit, or at half the load.
- * A probe and these two situations raise the unloaded latency only by a limited amount, so that the limit does not follow a queue that
- * other clients cause.
+ * in two other situations: if latency stays high at the minimum limit, and if it stays high after half of the load was removed. In both
+ * situations, the service time itself may have grown. A probe and these two situations raise the unloaded latency only by a limited amount,
+ * so that the limit does not follow a queue that other clients cause.
  */
 export class AdaptiveLimit {
   private limit: number;

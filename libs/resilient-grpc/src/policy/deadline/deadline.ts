@@ -67,10 +67,13 @@ function describe(value: unknown): string {
   return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`;
 }
 
-/** Maximum time in milliseconds by which the end of an inbound call can precede the same deadline of its outgoing calls. */
+/** Maximum time in milliseconds by which an inbound call can end before the deadline that it shares with its outgoing calls. */
 const MAX_LEAD_MS = 100;
 
-/** True if an inbound call with the same deadline may end now because of it: at most 100 ms, and a tenth of the elapsed time, remain. */
+/**
+ * True if the deadline that a call shares with its inbound call may be the reason why the inbound call ends now: the remaining time is at
+ * most 100 ms and at most a tenth of the elapsed time.
+ */
 export function isNearDeadline(remainingMs: number, elapsedMs: number): boolean {
   return remainingMs <= Math.min(MAX_LEAD_MS, elapsedMs / 10);
 }

@@ -37,7 +37,7 @@ export function endpointOutcome(
   const { wire } = evidence;
   switch (verdict.kind) {
     case 'ok':
-    // Ejecting an overloaded endpoint would overload the others.
+    // Counts as a success, because ejecting an overloaded endpoint would overload the others.
     case 'overloaded':
       return 'success';
     case 'unsent':

@@ -93,8 +93,8 @@ const MIN_UNANSWERED = 5;
 const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
- * Decides which endpoints are ejected and which return. It is called every 250 ms while attempts start, while a unary attempt has no
- * response, and while an endpoint is ejected or in slow start, but not if the timer fires late. It is also called after consecutive
+ * Decides which endpoints are ejected and which return. It is called every 250 ms as long as attempts start, a unary attempt has no
+ * response, or an endpoint is ejected or in slow start. The call is skipped if the timer fires late. It is also called after consecutive
  * failures of an endpoint.
  *
  * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
@@ -340,7 +340,7 @@ function included({ ejections }: EjectionState, now: number): Extract<EjectionSt
   return { kind: 'included', since: now, ejections };
 }
 
-/** Number of ejections that still count. */
+/** Returns the number of past ejections, minus one for each `ejectionDecayMs` since the endpoint last returned; 0 or more. */
 function remainingEjections(
   { ejections, since }: EjectionState,
   now: number,

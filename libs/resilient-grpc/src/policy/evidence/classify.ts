@@ -140,7 +140,10 @@ function isShutdownStatus(e: AttemptEvidence): boolean {
   return e.wire?.goawayCode !== undefined && text.SHUTDOWN_STATUSES.has(`${String(e.code)} ${e.details}`);
 }
 
-/** True if grpc-js closed the stream because of a response above its limit. Servers use the same message for requests above their limit. */
+/**
+ * True if grpc-js closed the stream because of a response above its limit. Checks which side closed the stream, because servers use the
+ * same message for requests above their limit.
+ */
 function isResponseTooLarge(e: AttemptEvidence): boolean {
   return e.wire?.closedHere === true && text.RESPONSE_TOO_LARGE.test(e.details);
 }

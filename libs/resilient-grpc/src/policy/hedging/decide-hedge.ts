@@ -226,7 +226,8 @@ function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {
 
 /**
  * True if the other attempts continue after this failure: a listed code, a transient HTTP error if UNAVAILABLE is listed, or a local
- * timeout without a response. After headers or messages, a listed code counts only if the connection was lost and nothing was delivered.
+ * timeout without a response. After headers or messages, a listed code counts only if the connection or the stream was lost and nothing was
+ * delivered.
  */
 function isNonFatalFailure(event: EndedEvent, policy: HedgingPolicy): boolean {
   const { verdict } = event;

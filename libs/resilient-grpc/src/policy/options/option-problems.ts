@@ -76,7 +76,7 @@ function problemOf(
 ): ConfigurationProblem {
   const keys = keysOf(issue);
   const path = keys.reduce<string>((before, key) => pathOf(before, keyOf(key)), root);
-  // The message of a rule is complete.
+  // The message of a rule is used unchanged, because it is already complete.
   if (issue.type === 'raw_check') return { path, message: messageOf(issue) };
   const [expected = '', ...remedies] = messageOf(issue).split('; ');
   const known = remedies.length > 0 ? remedies.join('; ') : remedyFor(issue.expected ?? '', issue.input);

@@ -17,7 +17,7 @@ import {
 // Schemas of option values. Each message states the expected value, such as 'a number above 0', and optionally the remedy after '; '.
 // option-problems.ts adds "expected" before it and the actual value before the remedy. Messages of raw checks such as `rule` are complete.
 
-/** Messages that are not built yet. */
+/** Functions that build the messages that are not built yet, by issue. */
 const UNBUILT = new WeakMap<v.BaseIssue<unknown>, () => string>();
 
 /**
@@ -173,7 +173,7 @@ export function converted<T>(
   );
 }
 
-/** Returns the message of a schema with a remedy, if one is known. */
+/** Returns the message of a schema: `expected`, followed by the remedy if there is one. */
 export function withRemedy(expected: string, remedy: string | undefined): string {
   return remedy === undefined ? expected : `${expected}; ${remedy}`;
 }

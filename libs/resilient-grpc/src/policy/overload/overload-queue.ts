@@ -23,8 +23,8 @@ const MAX_HOPELESS = 100;
 const DEVIATIONS = 6;
 
 /**
- * Time that a request may have spent in buffers before the server read its timeout, in milliseconds. Meanwhile, the server ran other
- * handlers or read other requests. The client's deadline is earlier than the server's by up to this time.
+ * Maximum time in milliseconds for which a request waits in buffers before the server reads the timeout of the request. During this time,
+ * the server runs other handlers or reads other requests. The client's deadline is earlier than the server's by up to this time.
  */
 const MAX_UNSEEN_MS = 30;
 
@@ -307,7 +307,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
 
   private noteEnded(call: T, now: number): void {
     if (call.deadline <= now) this.noteExpired(now);
-    // Cancelled calls are not evidence of an overload, so they must not cause refusals.
+    // A cancelled call is removed from the backlog, because it is not evidence of an overload and must not cause refusals.
     else this.forget(call);
     this.noteEmpty(now);
   }

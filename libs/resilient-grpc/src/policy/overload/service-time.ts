@@ -1,6 +1,6 @@
 /** Minimum weight of the latest call in the moving averages. The first calls have equal weights. */
 const MIN_SMOOTHING = 0.02;
-/** Number of calls before the values are used. */
+/** Minimum number of measured calls before the mean and the variance are used. */
 const MIN_CALLS = 10;
 
 /**

@@ -61,7 +61,7 @@ export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision
 /** True if more than `badShare` of the results are slow or failed, or if more than that share of the responses are slow. */
 function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: ReleasePolicy): boolean {
   const bad = slow + failed;
-  // A quiet stream shows that the server accepted it, but not how fast the server is.
+  // Quiet streams count only in the first share, because they show that the server accepted them, but not how fast the server is.
   return bad > (good + quiet + bad) * badShare || isSlow(good, slow, badShare);
 }
 

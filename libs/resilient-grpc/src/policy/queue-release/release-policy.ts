@@ -26,7 +26,7 @@ export const DEFAULT_RELEASE_POLICY = {
   urgentGrowth: 1.35,
   /** Factor that multiplies the pace after a bad step; see `badShare`. */
   slowing: 0.6,
-  /** Minimum interval between two reductions of the pace. */
+  /** Minimum interval between two reductions of the pace, in milliseconds. */
   minSlowdownIntervalMs: 300,
   /** Share of the previous step's outstanding calls; while fewer are outstanding, slow responses do not reduce the pace. */
   catchingUpShare: 0.9,

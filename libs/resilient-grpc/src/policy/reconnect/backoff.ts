@@ -3,12 +3,12 @@ import { jitter, type Random } from '../../time/random.js';
 /** Backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 after each further failure. */
 const FIRST_BACKOFF_MS = 1_000;
 const FIRST_BACKOFF_JITTER = 0.5;
-/** Maximum backoff, before grpc-js's jitter of ±20%. */
+/** Maximum backoff in milliseconds, before grpc-js's jitter of ±20%. */
 export const MAX_BACKOFF_MS = 5_000;
 const GROWTH = 1.6;
 const JITTER = 0.2;
 
-/** Lifetime below which a connection that closes without a response counts as a failed connection attempt. */
+/** Lifetime in milliseconds below which a connection that closes without a response counts as a failed connection attempt. */
 export const SHORT_LIVED_MS = 1_000;
 
 /**

@@ -2,7 +2,7 @@ import type { Random } from '../../time/random.js';
 
 /** Maximum jitter, as a share of the delay to which it is added. Spreads the lookups of one name by many clients over time. */
 const JITTER = 0.2;
-/** Upper bound of the delay while lookups fail, before jitter, if `refreshMs` is smaller. */
+/** Maximum delay in milliseconds while lookups fail, before jitter. If `refreshMs` is longer, the delay is `refreshMs`. */
 const MAX_FAILURE_DELAY_MS = 30_000;
 
 /**

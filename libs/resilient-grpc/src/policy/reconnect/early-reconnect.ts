@@ -32,8 +32,8 @@ const NOT_HTTP2_JITTER = 0.2;
 /** Returns the milliseconds to wait instead of the backoff, or `undefined` to keep the backoff. */
 export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): number | undefined {
   const { insideGrace, waiting, lastClosedImmediately, failure, connectAttempts } = input;
-  // The backoff limits connections to a server that closes each one immediately. The shared grace period of flapping outages limits
-  // connections to a server that fails more slowly.
+  // After a connection that closed immediately, the backoff is kept, because it limits connections to a server that closes each connection
+  // immediately. The shared grace period of flapping outages limits connections to a server that fails more slowly.
   if (!insideGrace || !waiting || lastClosedImmediately) return undefined;
   switch (failure) {
     case 'timeout':

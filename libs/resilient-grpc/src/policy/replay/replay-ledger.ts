@@ -1,4 +1,5 @@
-// Minimum buffer limits: a burst from an Observable is legitimate, but endless emission is an error.
+// Minimum limits of the buffer for a source that cannot be paused, in messages and bytes. They permit a burst from an Observable, but not
+// endless emission.
 const MIN_MESSAGES = 1_000;
 const MIN_BYTES = 2 ** 20;
 

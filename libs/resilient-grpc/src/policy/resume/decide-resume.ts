@@ -71,7 +71,7 @@ export function decideResume(
   const state = isReset ? INITIAL_RESUME_STATE : before;
   const { failure } = call;
   const resume = (because: Resumption['because'], { waits, ...counted }: ResumeState): Resumption => {
-    // Full jitter, because one cause may have ended the streams of a whole fleet.
+    // After a healthy call, the jitter is full, because one cause may have ended the streams of a whole fleet.
     const spread = isHealthy ? 'full' : policy.jitter;
     const backoff = isHealthy && call.aged === true ? 0 : backoffMs(policy, waits, random, spread);
     const delayMs = Math.max(backoff, minWaitMs(failure));
@@ -110,8 +110,9 @@ function minWaitMs(failure: StreamFailure | undefined): number {
   return Math.min(Math.max(pushback.kind === 'delay' ? pushback.ms : 0, retryAfterMs), MAX_REQUESTED_DELAY_MS);
 }
 
-// Protocol violations count, because the message that causes a violation causes it again when the stream resumes. UNAVAILABLE does not
-// count, because the same call may succeed later, and because a proxy returns UNAVAILABLE while its upstream is unreachable.
+// True if the failure of an unhealthy call counts toward `MAX_SERVER_FAILURES`. Protocol violations count, because the message that causes
+// a violation causes it again when the stream resumes. UNAVAILABLE does not count, because the same call may succeed later, and because a
+// proxy returns UNAVAILABLE while its upstream is unreachable.
 function isServerFailure({ reason, code }: StreamFailure): boolean {
   return reason === 'protocol' || (reason === 'server' && code !== StatusCode.UNAVAILABLE);
 }

@@ -11,8 +11,8 @@ export interface ResumePolicy extends Pick<RetryPolicy, 'initialBackoffMs' | 'ma
 }
 
 /**
- * Minimum lifetime of a healthy call. A server failure within this time is evidence against the message at the stream's position, whatever
- * `minHealthyMs` is.
+ * Minimum lifetime of a healthy call, in milliseconds. A server failure within this time is evidence against the message at the stream's
+ * position, whatever `minHealthyMs` is.
  */
 export const MIN_LIFE_MS = 1_000;
 

@@ -58,8 +58,8 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   closed: 'client-closing',
 } satisfies Record<FailureReason, KindByReason>;
 
-// With reason 'server', DEADLINE_EXCEEDED and CANCELLED come from the server (for example, while it shuts down) or a proxy, not from this
-// client.
+// Status codes of transient failures that the server or a proxy reported. DEADLINE_EXCEEDED and CANCELLED are included, because with reason
+// 'server' they come from the server (for example, while it shuts down) or a proxy, not from this client.
 const TRANSIENT_CODES: ReadonlySet<StatusCode> = new Set([
   StatusCode.CANCELLED,
   StatusCode.UNKNOWN,
@@ -73,7 +73,7 @@ const TRANSIENT_CODES: ReadonlySet<StatusCode> = new Set([
 /** Returns the kind of a failure. */
 export function failureKind({ reason, code }: StreamFailure): FailureKind {
   if (reason === undefined) return 'no-status';
-  // An unknown reason comes from a later version of this library; resuming would be a guess.
+  // An unknown reason comes from a later version of this library. By default, the stream then fails, because resuming would be a guess.
   const kind = KINDS[reason] ?? 'local';
   if (kind !== 'by-code') return kind;
   return code !== undefined && TRANSIENT_CODES.has(code) ? 'server' : 'final-status';

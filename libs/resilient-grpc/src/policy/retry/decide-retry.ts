@@ -95,8 +95,8 @@ export const CALM_BACKOFF_MS = 1_000;
  * call.
  *
  * Checks with observable effects run in the same order as in grpc-go. A stopping pushback debits the budget for any code, except after an
- * overload refusal. A retryable code debits the budget before attempts are counted, so that the last failure of an exhausted call also
- * counts. A call that ends for another reason (committed, disabled, not replayable) debits nothing.
+ * overload refusal. A retryable code debits the budget before the limit of attempts is checked. The last failure of a call that has no
+ * attempts left therefore also debits the budget. A call that ends for another reason (committed, disabled, not replayable) debits nothing.
  */
 export function decideRetry(input: RetryInput): RetryDecision {
   const { verdict } = input;
@@ -117,7 +117,7 @@ export function decideRetry(input: RetryInput): RetryDecision {
     case 'serialize':
       return stop('local');
     case 'overloaded':
-      // The budget limits retries, but no retry would follow. A debit would prevent retries of other calls.
+      // Nothing is debited, because no retry follows, and a debit would prevent retries of other calls.
       return stop('pushback');
     case 'unsent':
       return (input.unsent ?? 0) > MAX_UNSENT ? stop('attempts-exhausted') : wait(input, WAIT);
@@ -190,7 +190,8 @@ function decideFurtherAttempt(input: RetryInput, policy: RetryPolicy, because: R
   // The inbound caller is already retrying, and retries in several layers multiply.
   if (input.inRetryChain === true && verdict.reachedServer !== 'no') return stop('retry-chain');
   if (input.draining) return stop('draining');
-  // A stream does not retry its call after a longer delay. It waits for the maximum delay, and resumes with another call.
+  // If the requested delay exceeds the maximum, a resumable stream does not retry its call. It waits for the maximum delay, and resumes
+  // with another call.
   if (input.isPartOfStream === true && pushback.kind === 'delay' && pushback.ms > MAX_REQUESTED_DELAY_MS)
     return stop('pushback');
   const delayMs = pushback.kind === 'delay' ? pushback.ms : ownDelayMs(input, policy);

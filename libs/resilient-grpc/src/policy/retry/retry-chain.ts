@@ -11,8 +11,8 @@ export const RETRY_CHAIN_KEY = 'x-retry-chain';
 export const HEDGE_MARK = 'hedge';
 
 /**
- * Time after the start of a retried stream during which its handler's calls count as part of the retry. Later calls are unrelated to the
- * earlier failure.
+ * Time in milliseconds after the start of a retried stream during which its handler's calls count as part of the retry. Later calls are
+ * unrelated to the earlier failure.
  */
 const STREAM_CHAIN_MS = 10_000;
 

@@ -19,9 +19,12 @@ export const DEFAULT_BUDGET_POLICY = {
    * not a stall. Retries of calls lost with a connection may use all tokens, because the channel sends these retries at a limited rate.
    */
   leftByStall: 0.25,
-  /** Time after the last detection of a stall until the withheld tokens return. A server rejects the accumulated calls within this time. */
+  /**
+   * Time in milliseconds from the last detection of a stall until the withheld tokens return. A server rejects the accumulated calls within
+   * this time.
+   */
   stallMs: 5_000,
-  /** Time after the first failure within which failed attempts on one open connection count as lost together. */
+  /** Time in milliseconds after the first failure within which failed attempts on one open connection count as lost together. */
   togetherMs: 250,
 };
 

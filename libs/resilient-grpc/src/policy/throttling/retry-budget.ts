@@ -9,7 +9,7 @@ export interface RetryBudget {
   /** Records that a call whose last attempt started at `startedAt` had no response by its deadline. */
   onDeadline(now: number, startedAt: number): void;
   /**
-   * Requests one retry. If it is allowed, debits its cost, if any, and returns true.
+   * Requests one retry. Debits the cost of the retry, if any, and returns true if the retry is allowed; otherwise, returns false.
    *
    * @param lostWith `undefined` if the attempt was not lost with a connection
    */

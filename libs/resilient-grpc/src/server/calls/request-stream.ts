@@ -108,7 +108,7 @@ class Requests<T> {
   };
 }
 
-const READ_TWICE = 'The requests of a call can be read only once: either subscribe or iterate';
+const READ_TWICE = 'The requests of a call can be read only once; either subscribe, or iterate over them once';
 
 const CALLER_GONE = 'The call ended before the caller had sent all requests';
 

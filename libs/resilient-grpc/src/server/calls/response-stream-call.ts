@@ -16,8 +16,8 @@ const MAX_UNREAD_MESSAGES = 128;
 /** Bytes pushed since the client last took a message, as a multiple of the byte limit, above which the client counts as not reading. */
 const MAX_UNREAD_LIMITS = 16;
 /**
- * Age of the oldest buffered message above which a client that reads slowly is not expected to catch up. Time for which this process was
- * suspended or blocked does not count, because the client could read nothing.
+ * Age in milliseconds of the oldest buffered message, above which a client that reads slowly is not expected to catch up. Time for which
+ * this process was suspended or blocked does not count, because the client could read nothing.
  */
 const MAX_MESSAGE_AGE_MS = 30_000;
 
@@ -106,7 +106,8 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 
   onMessagesError(error: unknown): void {
-    // Nest's filters receive errors of Observables, but not of iterables.
+    // The error counts as filtered only if an Observable is the only source, because Nest's filters receive errors of Observables, but not
+    // of iterables.
     this.onError(error, this.sources.length === 1 && this.sources[0]?.pushes === true);
   }
 
@@ -143,7 +144,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       .reverse()
       .map((source) => source.close())
       .filter((end) => end !== undefined);
-    // A handler that has not returned is still running, and a generator runs until its next `yield`.
+    // The handler counts as ended only after it has returned and its closed generators have stopped, each at its next `yield`.
     if (closing.length > 0) {
       void Promise.allSettled(closing).then(() => {
         this.release();

@@ -275,7 +275,7 @@ export abstract class ServedCall {
   cut(status: StatusLike): void {
     if (this.over) return;
     if (isStreamClosed(this.wire)) {
-      // grpc-js emits no further events for this call.
+      // The end is recorded here, because grpc-js might emit no further event for a call whose stream is closed.
       this.onWireEnd();
       return;
     }

@@ -35,12 +35,12 @@ const DRAINING_CONNECTION: StatusLike = {
   details: 'The connection has reached its maximum age',
 };
 
-/** Bounds of the sweep interval, which is a tenth of the shortest idle timeout. */
+/** Bounds of the sweep interval, in milliseconds. Within these bounds, the interval is a tenth of the shortest idle timeout. */
 const MAX_SWEEP_INTERVAL_MS = 1_000;
 const MIN_SWEEP_INTERVAL_MS = 50;
 /**
- * Minimum time from the deadline of a stream until a sweep ends the stream. grpc-js enforces deadlines, so a stream that is still open then
- * has a client that is not reading.
+ * Minimum time in milliseconds from the deadline of a stream until a sweep ends the stream. grpc-js enforces deadlines, so a stream that is
+ * still open then has a client that is not reading.
  */
 const DEADLINE_GRACE_MS = 500;
 

@@ -75,7 +75,7 @@ export interface HandshakeFailure {
  */
 export function handshakeFailure(code: unknown, verification: unknown): HandshakeFailure | undefined {
   const isRejected = typeof verification === 'string';
-  // Node closes the connection of a rejected client, so the error is a reset.
+  // For a rejected client, the verification result is used: Node closes the connection, so the error is only a reset.
   const found = isRejected ? verification : code;
   if (typeof found !== 'string') return undefined;
   const reason = PATTERNS.find(([pattern]) => pattern.test(found))?.[1];

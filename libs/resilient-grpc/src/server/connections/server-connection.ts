@@ -29,9 +29,9 @@ export interface ServerConnectionDependencies {
 /** The part of an HTTP/2 session that this class uses. */
 export type ConnectionSession = Pick<ServerHttp2Session, 'closed' | 'destroyed' | 'close' | 'ping' | 'settings'>;
 
-/** Jitter of the connection age, as in gRFC A9. */
+/** Jitter of the connection age, as a share of the age, as in gRFC A9. */
 const AGE_JITTER = 0.1;
-/** Time to send the statuses of calls that are ended because of their connection's age. */
+/** Time in milliseconds to send the statuses of calls that are ended because of their connection's age. */
 const STATUS_FLUSH_MS = 100;
 /**
  * Time in milliseconds after which a peer is assumed to have nothing more to send: it has sent no data since the server closed its side, or

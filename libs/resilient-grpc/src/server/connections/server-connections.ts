@@ -19,7 +19,7 @@ import {
   type ServerConnectionDependencies,
 } from './server-connection.js';
 
-/** Interval of the search for connections on which HTTP/2 has stopped. */
+/** Interval in milliseconds between searches for connections on which HTTP/2 has stopped. */
 const POLL_INTERVAL_MS = 1_000;
 
 /** Maximum number of connections that are searched in one event-loop turn. Thousands would block the event loop for milliseconds. */
@@ -120,7 +120,7 @@ export class ServerConnections {
 
   private add(socket: Duplex): void {
     this.sockets.add(socket);
-    // Node keeps the address of a closed socket only if it was read before.
+    // The address is read now, because Node keeps the address of a closed socket only if the address was read while the socket was open.
     peerOf(socket);
     socket.once('close', () => {
       this.sockets.delete(socket);

@@ -28,7 +28,8 @@ export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException>
       const { code, details, metadata } = statusOfHttpException(exception);
       return throwError(() => ({ code, details, message: details, ...(metadata && { metadata }) }));
     }
-    // An exception thrown by a filter would bypass Nest and reach the underlying framework.
+    // Nest's own filter handles the exception, because an exception thrown by this filter would bypass Nest and reach the underlying
+    // framework.
     if (kind === 'http' && this.adapters !== undefined) {
       new BaseExceptionFilter(this.adapters.httpAdapter).catch(exception, host);
       return undefined;

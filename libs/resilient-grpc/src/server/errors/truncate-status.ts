@@ -48,7 +48,10 @@ const REFUSED_KEYS: ReadonlySet<string> = new Set([
   'grpc-message',
 ]);
 
-/** Standard HTTP fields. Node throws an uncatchable error if a single-value field occurs twice. */
+/**
+ * Names of the standard HTTP fields. Repeated values of such a field are joined, because Node throws an uncatchable error if a single-value
+ * field occurs twice.
+ */
 const HTTP_FIELDS: ReadonlySet<unknown> = new Set(
   Object.entries(constants).flatMap(([name, value]) => (name.startsWith('HTTP2_HEADER_') ? [value] : [])),
 );

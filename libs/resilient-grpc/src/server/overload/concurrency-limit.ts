@@ -139,7 +139,7 @@ export class ConcurrencyLimit {
   }
 
   private dispatch(): void {
-    // A handler that ends synchronously calls this method again.
+    // A handler that ends synchronously calls this method again. That nested call returns, and the loop below continues.
     if (this.isDispatching) return;
     this.isDispatching = true;
     try {

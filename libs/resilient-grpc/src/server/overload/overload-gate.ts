@@ -162,8 +162,8 @@ export class OverloadGate {
       return;
     }
     this.noteLeft(held);
-    // Requested first, so that an error thrown by `start` does not stop the queue. The tick runs after the microtasks of the handler
-    // anyway.
+    // The next step is requested first, so that an error thrown by `start` does not stop the queue. The step still runs after the
+    // microtasks of the handler.
     queueMicrotask(this.stepLater);
     this.start(held, now);
   };

@@ -240,7 +240,7 @@ export class ClientLog {
     const { waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection } = event;
     const consequence = opensConnection
       ? 'another connection is being opened'
-      : `calls wait until others end; raise maxConnectionsPerEndpoint (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
+      : `calls wait until other calls end; raise maxConnectionsPerEndpoint (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
     this.repeated(
       target,
       `${target} allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}, and all are in use ` +
@@ -283,7 +283,8 @@ export class ClientLog {
       return;
     }
     if (reason === 'cancelled' || reason === 'deadline') return;
-    // Outages are logged separately, and callers handle error statuses that a server returns.
+    // Only calls that may have had an effect are logged here, because outages are logged separately, and callers handle error statuses that
+    // a server returns.
     const wasInterrupted = [LOST_IN_RESPONSE, RESET_IN_RESPONSE].some((text) => attempt.details.startsWith(text));
     if (reachedServer === 'maybe' || wasInterrupted) this.unretried.failed(event);
   }

@@ -31,7 +31,7 @@ export function endpointLine(
     case 'health': {
       const { from, to } = event;
       const [level, text] = HEALTH[to];
-      // On a new connection, SERVING is the expected first report.
+      // On a new connection, SERVING is the expected first report, so it is logged at debug level.
       const effectiveLevel = level === 'log' && from === 'pending' && to === 'serving' ? 'debug' : level;
       return [effectiveLevel, `endpoint ${address} ${text}`, { ...fields, from, to }];
     }

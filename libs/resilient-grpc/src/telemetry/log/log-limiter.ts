@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 import { LogLine } from './log-line.js';
 import { duration } from './log-text.js';
 
-/** Interval over which the lines of a kind are limited and summarized. */
+/** Interval in milliseconds over which the lines of a kind are limited and summarized. */
 export const LOG_INTERVAL_MS = 60_000;
 
 /** The shared key of all kinds beyond the maximum. */

@@ -2,7 +2,7 @@ import { withFieldCheck, type FieldCheckEvents } from '../messages/field-check.j
 import { messageTypeOf } from '../messages/message-type.js';
 import type { Services } from './settings/contract.js';
 
-/** Returns copies of the methods in `services` that check their requests. */
+/** Returns a copy of `services` whose methods check their requests. */
 export function withCheckedRequests(services: Services, events: FieldCheckEvents): Services {
   const copies = [...services].map(([service, methods]) => {
     const checked = [...methods].map(([name, method]) => {

@@ -122,7 +122,7 @@ class GrpcClient implements ResilientGrpcClient {
   private stopTelemetryEvents: (() => void) | undefined;
   private hasWarnedOfThrottle = false;
   private readonly services: Services;
-  /** `undefined` in production. */
+  /** Reports calls that are awaited but not subscribed to; `undefined` in production. */
   private readonly awaitedCalls: AwaitedCalls | undefined;
   private readonly mark: WeakRef<OpenClient>;
 
@@ -140,7 +140,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.hub = new EventHub({ client: settings.name }, () => clock.epoch());
     if (dependencies.onEvent !== undefined) this.hub.listen(dependencies.onEvent, false);
     const changed = (): void => {
-      // Ignores calls from the constructor of a warm channel, because `states` does not exist yet.
+      // Ignores changes during the construction of a warm channel, because `states` does not exist yet.
       if (this.isConstructed()) this.states.next(this.channel.connectivity);
     };
     const healthMetadata = (): Promise<Metadata> => this.metadataOf(HEALTH_WATCH);
@@ -269,14 +269,15 @@ class GrpcClient implements ResilientGrpcClient {
       stub = serviceStub(this.methodsOf(name), this.settings.traceStreams, this.awaitedCalls);
       this.stubs.set(name, stub);
     }
-    // A copy, so that a method that one caller replaces does not affect the others. The stub is created from the service definition. The
-    // caller must provide an interface that matches it.
+    // Returns a copy, so that a caller that replaces a method does not affect other callers. The cast is not checked: the caller must
+    // provide an interface that matches the service definition.
     return { ...stub } as unknown as Resilient<T> & T;
   }
 
   getClientByServiceName<T = unknown>(service: string): T {
     const name = findService(this.services, service, this.name);
-    // As in `getService`, the caller must provide an interface that matches the service definition. grpc-js generates the same members.
+    // As in `getService`, the cast is not checked: the caller must provide an interface that matches the service definition. The client has
+    // the members that grpc-js generates for the definition.
     const { interceptors } = this.settings;
     return callbackClient(name, this.services.get(name), this.channel, interceptors, this.context) as T;
   }
@@ -367,7 +368,7 @@ class GrpcClient implements ResilientGrpcClient {
       onMessage: (bytes) => {
         let message: unknown;
         try {
-          // grpc-js delivers buffers.
+          // The cast is safe: grpc-js delivers buffers.
           message = responseDeserialize(bytes as Buffer);
         } catch {
           stream?.cancel();

@@ -172,7 +172,8 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   addVisitor(visitor: Visitor): void {
     const first = this.visitors.size === 0;
     this.visitors.add(visitor);
-    // A later visitor receives the state that the other visitors last received, so that all visitors can receive the same changes.
+    // Samples the clients only for the first visitor, or if this visitor has a client open that is not shown yet. Any other visitor
+    // receives the state that the other visitors last received, so that all visitors can receive the same changes.
     if (first || (visitor.openClient !== undefined && !this.shown.has(visitor.openClient))) this.send(visitor);
     visitor.send('whole', this.whole(visitor));
     this.wake(UPDATE_INTERVAL_MS);

@@ -66,7 +66,7 @@ export class DashboardResponse {
     this.raw.setHeader('Cache-Control', 'no-store, no-transform');
     this.raw.setHeader('X-Accel-Buffering', 'no');
     this.raw.setHeader('Content-Type', 'text/event-stream; charset=utf-8');
-    // A kept-alive connection would outlive the stream, and the shutdown would wait for this connection.
+    // Closes the connection after the stream. Otherwise, keep-alive would keep the connection open, and the shutdown would wait for it.
     this.close();
     if (this.request.method === 'HEAD') this.raw.end();
     else this.raw.flushHeaders();

@@ -191,7 +191,7 @@ class Attempt {
 
 function failureOf(error: unknown, { isSilent }: Attempt): [RelayState, string?] {
   if (isSilent) return ['silent'];
-  // fetch() wraps the system's error.
+  // Reports the system's error, which fetch() wraps in its own error.
   const cause = isError(error) && isError(error.cause) ? error.cause : error;
   return ['unreachable', errorMessage(cause)];
 }

@@ -15,7 +15,7 @@ export function processUrl(value: unknown): string {
   if (url.username !== '' || url.password !== '')
     throw new TypeError(`expected ${EXPECTED}, got a URL with a username or a password; send them in \`headers\``);
   if (url.search !== '' || url.hash !== '')
-    throw new TypeError(`expected ${EXPECTED}, got a URL with a query or a fragment`);
+    throw new TypeError(`expected ${EXPECTED}, got a URL with a query or a fragment; remove it`);
   return url.href.replace(/\/$/, '');
 }
 

@@ -26,7 +26,10 @@ import { resolveTarget } from './resolve-target.js';
 import { addressText } from './target-address.js';
 import { TimeBudget, within } from './time-budget.js';
 
-/** Result if the DNS query exceeds the time budget. The query's own timeout is per name server. */
+/**
+ * Result if the DNS query exceeds the time budget. The budget is needed, because the query's own timeout applies to each name server
+ * separately.
+ */
 const DNS_TIMED_OUT = resultsOf('dns-config')('skipped', 'not checked: no name server responded in time');
 
 /**
@@ -100,7 +103,7 @@ async function* checkServer(
     connectTimeoutMs,
     budget,
   };
-  // If a proxy is used, only the client itself connects.
+  // If a proxy is used, no address is probed, because only the client connects through the proxy.
   const isTooLate = proxy === undefined && addresses.length > 0 && budget.isUsedUp;
   if (isTooLate) yield notChecked('address');
   const probed = proxy === undefined && !isTooLate ? await probeAddresses(addresses, parameters) : [];

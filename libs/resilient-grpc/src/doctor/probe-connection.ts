@@ -107,7 +107,10 @@ function tlsFacts(socket: Socket): ProbedTls | undefined {
   };
 }
 
-/** Resolves when the server has sent SETTINGS. Rejects if the connection fails or closes first, or if the response is something else. */
+/**
+ * Resolves when the server has sent SETTINGS. Rejects if the connection fails or closes first, or if the response does not start with
+ * SETTINGS.
+ */
 async function awaitSettings(socket: Socket): Promise<void> {
   let read = Buffer.alloc(0);
   await new Promise<void>((resolve, reject) => {

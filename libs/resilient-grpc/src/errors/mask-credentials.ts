@@ -26,7 +26,7 @@ export function maskCredentials(text: string, isCut = false): string {
 export function maskAddress(value: string, isCut = false): string {
   const masked = maskCredentials(value, isCut);
   if (masked !== value || /^unix(?:-abstract)?:/.test(value)) return masked;
-  // If the value was truncated, masks it even without an '@', which may be in the part that was cut off.
+  // Masks a truncated value even without an '@', because the '@' may be in the part that was cut off.
   const credentials = isCut
     ? /^((?:dns|ipv[46]):)?[^\s"<>@/:]*:(?:[^"<>]*(@)|[^\s"<>]*$)/
     : /^((?:dns|ipv[46]):)?[^\s"<>@/:]*:[^"<>]*(@)/;

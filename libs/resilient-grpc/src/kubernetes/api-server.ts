@@ -6,7 +6,7 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { duration } from '../telemetry/log/log-text.js';
 import type { KubernetesResolverOptions } from './kubernetes-options.js';
 
-/** Maximum time in milliseconds without a byte from the API server. For a watch, applies only until the response headers arrive. */
+/** Maximum time in milliseconds without a byte from the API server. The limit applies to a watch only until the response headers arrive. */
 const SILENT_REQUEST_MS = 10_000;
 /** Idle time in milliseconds before the kernel sends TCP keepalive probes, which detect a lost connection of a watch in about 40 s. */
 const TCP_KEEPALIVE_MS = 30_000;
@@ -45,7 +45,7 @@ export class ApiServer {
   constructor(private readonly options: KubernetesResolverOptions) {
     this.config = loadConfig(options);
     this.url = serverOf(this.config);
-    // The file with the pod's namespace may end with a line break.
+    // Trimmed, because the file with the pod's namespace may end with a line break.
     const own = this.config.getContextObject(this.config.getCurrentContext())?.namespace?.trim();
     this.namespace = options.namespace ?? (own || 'default');
   }
@@ -119,10 +119,10 @@ export class ApiServer {
     const options: RequestOptions = { headers };
     // Adds the certificate authority, the client certificate or the token, and the proxy.
     await this.config.applyToHTTPSOptions(options);
-    // A line break at the end of a token file is not part of the token, and Node rejects it in a header.
+    // Removes a line break at the end of a token file, because Node rejects a line break in a header.
     if (typeof headers['Authorization'] === 'string') headers['Authorization'] = headers['Authorization'].trim();
     signal.throwIfAborted();
-    // The URL may have a path, for example if a proxy serves several clusters.
+    // Appends `path`, because the URL may have its own path, for example if a proxy serves several clusters.
     const url = new URL(this.url.replace(/\/+$/, '') + path);
     const send = url.protocol === 'http:' ? requestHttp : requestHttps;
     const response = await new Promise<IncomingMessage>((resolve, reject) => {

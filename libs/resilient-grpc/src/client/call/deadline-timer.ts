@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../../time/clock.js';
  * caller is waiting for the call.
  */
 export class DeadlineTimer implements Timer {
-  /** Monotonic milliseconds. A change of the wall clock does not move the end of the call, as in grpc-js. */
+  /** Time at which the deadline passes, in monotonic milliseconds. As in grpc-js, a change of the wall clock does not move this time. */
   private readonly dueAt: number;
   private timer: Timer;
 

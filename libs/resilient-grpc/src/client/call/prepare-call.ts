@@ -77,7 +77,7 @@ export function prepareCall(
   const binding =
     propagation === undefined ? undefined : inboundBinding(propagation, options, client.clock, createdIn?.inbound);
   if (binding !== undefined) deadline = Math.min(deadline, binding.deadline);
-  // All calls of a stream have the stream's deadline.
+  // Limits the deadline of the call to that of its stream.
   if (scope !== undefined) deadline = Math.min(deadline, scope.deadline);
   let { metadata } = context;
   if (options !== undefined || given.metadata !== undefined || binding?.metadata !== undefined) {
@@ -91,14 +91,15 @@ export function prepareCall(
   }
   const failure = admissionFailure(context, deadline, options?.signal, binding?.signal);
   if (failure !== undefined) return failure;
-  // For a resumed stream, waiting for the end of an outage is faster than failing and resuming again.
+  // By default, a call of a resumed stream waits for the end of an outage, because failing and resuming again would take longer.
   const waitsToResume = scope !== undefined && scope.resumes > 0 ? true : undefined;
   const waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume;
   const outgoing = context.attemptInterceptors === undefined ? undefined : outgoingCall(context, metadata, binding);
   let payload: unknown;
   let bytes = 0;
   if (!context.method.requestStream) {
-    // Serialized once for all attempts. grpc-js's interceptors receive objects.
+    // Serializes the message once for all attempts. A message for grpc-js's interceptors is not serialized here, because they receive
+    // objects.
     if (interceptors === undefined) {
       const encoded = encodeRequest(context, request);
       if (!(encoded instanceof Uint8Array)) return encoded;
@@ -127,7 +128,7 @@ function admissionFailure(
   }
   if (signal?.aborted === true) return cancelled('Cancelled on client', signal.reason);
   if (inbound?.aborted === true) return inboundCancelled(inbound.reason);
-  // grpc-js would send the call anyway, and the server would execute it.
+  // Rejects a call whose deadline has passed, because grpc-js would send it, and the server would execute it.
   if (deadline !== Infinity && deadline <= client.clock.epoch()) {
     const details = 'Deadline exceeded before the call began';
     return { code: StatusCode.DEADLINE_EXCEEDED, reason: 'deadline', details };

@@ -27,9 +27,9 @@ interface UnansweredGroup {
 }
 
 /**
- * Reports unary calls that may never end: they have no deadline, and their connection has received nothing for 20 s. Without a
- * report, a frozen server leaves no trace, because no attempt and no connection fails. Each call is reported once. A check schedules the
- * next one only if calls are open.
+ * Reports unary calls that may never end: they have no deadline, and their connection has received nothing for 20 s. Without a report, a
+ * frozen server leaves no trace, because no attempt and no connection fails. Each call is reported once. A check schedules the next check
+ * only if calls are open.
  */
 export class UnansweredCalls {
   private readonly reported = new WeakSet<OpenCall>();

@@ -27,7 +27,7 @@ export interface MessageConsumer extends UnlimitedConsumer {
    * decides whether the source is too far ahead.
    */
   readonly maxQueuedBytes: number;
-  /** Returns the payload of `message`, serialized or unchanged. If the message cannot be sent, ends the call and returns `UNSENDABLE`. */
+  /** Returns the payload of `message`, serialized or unchanged. Ends the call and returns `UNSENDABLE` if the message cannot be sent. */
   encode(message: unknown): unknown;
   /** Returns the serialized size in bytes of a payload from `encode`. */
   bytesOf(payload: unknown): number;

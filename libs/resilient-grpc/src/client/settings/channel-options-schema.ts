@@ -6,7 +6,10 @@ import { optionProblems } from '../../policy/options/option-problems.js';
 const MAX_STRING_LENGTH = 4_096;
 const HEADER_TEXT = `printable ASCII of at most ${String(MAX_STRING_LENGTH)} characters`;
 
-/** A string that grpc-js sends to a server or a proxy, mostly in a header. Node throws for characters that a header must not contain. */
+/**
+ * Schema of a string that grpc-js sends to a server or a proxy, mostly in a header. Allows only printable ASCII, because Node throws for
+ * characters that a header must not contain.
+ */
 const headerText = v.optional(
   v.pipe(v.string(HEADER_TEXT), v.maxLength(MAX_STRING_LENGTH, HEADER_TEXT), v.regex(/^[ -~]*$/, HEADER_TEXT)),
 );

@@ -210,7 +210,8 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
 
 /**
  * Data of an inbound call that is propagated to the calls made while the inbound call is being served. If the inbound call is a retry or
- * serves one, these calls also send `x-retry-chain`; for an inbound stream, only during its first 10 s. Nothing else is propagated.
+ * serves a retry, these calls also send `x-retry-chain`. Calls made for an inbound stream send it only during the first 10 s of the stream.
+ * Nothing else is propagated.
  */
 export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (from a gRPC call or an HTTP `grpc-timeout` header). @defaultValue false */
@@ -281,8 +282,8 @@ export interface MethodOptions {
    */
   readonly maxQueuedRequestBytes?: number | undefined;
   /**
-   * Rejects attempts for `breakDurationMs`, without sending them, if too many recent attempts have failed. `{}` uses the default options
-   * of the circuit breaker. `false` means none, even if a less specific pattern sets one.
+   * Rejects attempts for `breakDurationMs`, without sending them, if too many recent attempts have failed. `{}` uses the default options of
+   * the circuit breaker. `false` means no circuit breaker, even if a less specific pattern sets one.
    * @defaultValue none
    */
   readonly circuitBreaker?: CircuitBreakerOptions | false | undefined;

@@ -242,7 +242,7 @@ function copiedFile(missing: string): string | undefined {
   if (!root.startsWith(process.cwd() + sep) || root.split(sep).includes('node_modules')) return undefined;
   const end = missing.slice(root.length);
   const searched = [root];
-  // The list grows during the loop.
+  // Searches breadth-first: the loop appends subfolders to the list that it iterates over.
   for (const folder of searched) {
     for (const entry of entriesOf(folder)) {
       const path = join(folder, entry.name);
@@ -286,7 +286,7 @@ function packagesOf(
 function servicesOf(definition: PackageDefinition): Services {
   const services = new Map<string, ReadonlyMap<string, MethodDescriptor>>();
   for (const [name, entry] of Object.entries(definition)) {
-    // Messages and enums have a string `format`. A service's method named `format` would be an object.
+    // Skips messages and enums, which have a string `format`. If a service has a method named `format`, the value is an object.
     if (typeof entry.format === 'string') continue;
     // An entry that is not a message or an enum is a service.
     const methods = entry as Readonly<Record<string, MethodDefinition<object, object>>>;

@@ -52,7 +52,7 @@ class OptionsCopier {
       const isList = Array.isArray(value);
       if (!isList && depth > 0 && !isPlainObject(value)) return value;
       if (depth > MAX_DEPTH) return this.refuse(path, `expected at most ${String(MAX_DEPTH)} levels, got more`);
-      // Array.isArray() narrows to `any[]`.
+      // The cast is needed, because Array.isArray() narrows to `any[]`.
       return isList
         ? this.list(value as readonly unknown[], path, depth, keepElements)
         : this.object(value, path, depth);
@@ -75,7 +75,7 @@ class OptionsCopier {
     const keys = isPlainObject(value) ? Object.keys(value) : keysOfInstance(value);
     if (keys.length > MAX_ENTRIES) return this.refuse(path, tooMany(keys.length));
     if (!this.count(keys.length, path)) return undefined;
-    // Object.fromEntries() defines own properties, even for the key '__proto__'.
+    // Uses Object.fromEntries(), because it defines an own property even for the key '__proto__'; an assignment would set the prototype.
     return Object.fromEntries(
       keys.map((key) => {
         const how = UNCOPIED_KEYS.has(key) ? 'keep' : UNCOPIED_ELEMENT_KEYS.has(key) ? 'keep-elements' : 'read';

@@ -32,7 +32,7 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
 
 /** Returns `value`, or an empty list if it is not an array. Validation reports the wrong type. */
 function listOf<T>(value: readonly T[] | undefined): readonly T[] {
-  // Array.isArray() does not narrow a readonly array.
+  // The cast is needed, because Array.isArray() does not narrow a readonly array.
   return Array.isArray(value) ? (value as readonly T[]) : [];
 }
 

@@ -155,7 +155,7 @@ export class LiveServiceConfig {
       },
     });
     this.subscription = subscription;
-    // If the source made startup fail during subscribe(), begin() had no subscription to end.
+    // Unsubscribes here if the source made startup fail during subscribe(), because begin() had no subscription to end.
     if (this.startProblems.length > 0) subscription.unsubscribe();
   }
 
@@ -166,7 +166,8 @@ export class LiveServiceConfig {
       else if (!this.started && isDnsRecord(value)) this.beginWithout(parsed.problems);
       else this.refuse(parsed.problems);
     } catch (error) {
-      // A getter or a proxy threw, or the value cannot be represented in JSON. RxJS would rethrow the error and terminate the process.
+      // Reports the error of a getter or a proxy, or of a value that cannot be represented in JSON. RxJS would rethrow the error and
+      // terminate the process.
       this.refuse([unreadable(this.input.path, error)]);
     }
   }
@@ -177,7 +178,7 @@ export class LiveServiceConfig {
   }
 
   private use(config: ParsedServiceConfig): void {
-    // grpc-js receives the load balancing as JSON. JSON.stringify() throws if the value cannot be serialized.
+    // Throws if the load balancing cannot be serialized, because grpc-js receives it as JSON.
     JSON.stringify(config.loadBalancingConfig);
     this.policies = this.input.policies(config);
     this.config = config;

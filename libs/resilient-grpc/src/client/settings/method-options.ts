@@ -43,7 +43,7 @@ const METHOD_OPTIONS = {
   idempotent: { schema: flag, example: 'methods: { Get: { idempotent: true } }' },
   waitForReady: { schema: flag, example: "methods: { '*': { waitForReady: true } }" },
   circuitBreaker: { schema: orFalse(circuitBreakerSchema), example: "methods: { '*': { circuitBreaker: {} } }" },
-  // The client's option of the same name is a separate limit.
+  // Not inherited, because the client's option of the same name is a separate limit.
   maxConcurrentCalls: { schema: orFalse(concurrencyLimit) },
   hedgingDelay: {
     schema: orFalse(hedgingDelay),
@@ -127,7 +127,7 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
         return false;
     }
   }
-  // The loop does not visit the entries of a Map, so options without keys may be a Map.
+  // Rejects a Map, because the loop does not visit its entries. The check is needed only if the loop found no key.
   return key !== undefined || isNotMap(call);
 }
 
@@ -160,8 +160,8 @@ const CALL_KEY_REMEDIES: KeyRemedies = {
 };
 
 /**
- * Schema of the options of a call. Another check follows for `deadline` and `metadata`. The options of grpc-js except `deadline` may
- * be null, as in grpc-js itself.
+ * Schema of the options of a call. `deadline` and `metadata` are validated separately. grpc-js's options, except `deadline`, may be null,
+ * as in grpc-js itself.
  */
 export const callOptionsSchema = v.pipe(
   v.custom<unknown>(isNotMap, CALL_OPTIONS),
@@ -220,5 +220,5 @@ export function overridesBounds({ attemptTimeoutMs, streamIdleTimeoutMs }: Attem
 
 /** The rows of the table, typed as `MethodOption`, which all of them satisfy. */
 export const METHOD_OPTION_ROWS: readonly (readonly [key: keyof MethodOptions, row: MethodOption])[] =
-  // Object.entries() loses the type of the keys.
+  // The cast is needed, because Object.entries() loses the type of the keys.
   Object.entries(METHOD_OPTIONS) as [keyof MethodOptions, MethodOption][];

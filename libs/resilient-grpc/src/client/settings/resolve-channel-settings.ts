@@ -164,7 +164,7 @@ function dnsRefreshOf({ url, dnsRefreshMs, channelOptions }: GrpcClientSettings,
   const isOn = dnsRefreshMs ?? policy !== 'pick_first';
   if (isOn === false || !isDnsName(url)) return undefined;
   const refreshMs = dnsRefreshMs || DEFAULT_CLIENT_SETTINGS.dnsRefreshMs;
-  // grpc-js would delay more frequent lookups.
+  // Raises the interval to the minimum that `channelOptions` sets, because grpc-js would delay more frequent lookups.
   return Math.max(refreshMs, channelOptions?.[DNS_INTERVAL] ?? 0);
 }
 
@@ -248,12 +248,13 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
-    // With a proxy set in the environment, grpc-js would replace the target with the proxy, and the proxy would resolve the name.
+    // Disables the HTTP proxy for targets that this library resolves. Otherwise, grpc-js would replace the target with the proxy from the
+    // environment, and the proxy would resolve the name.
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...defined(given),
-    // Last, because named options override `channelOptions`, as in Nest's client.
+    // Last, because options next to `channelOptions`, such as `keepalive`, override its keys, as in Nest's client.
     ...namedOptions(settings),
   };
   const interval = given[DNS_INTERVAL];
@@ -274,12 +275,12 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
   return options;
 }
 
-/** Returns the channel options that are set through named options. Unset options are omitted. */
+/** Returns grpc-js's channel options for the options next to `channelOptions`, such as `keepalive`. Unset options are omitted. */
 function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const { keepaliveTimeMs, keepaliveTimeoutMs, keepalivePermitWithoutCalls: permit } = settings.keepalive ?? {};
   return defined({
     'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
-    // Node would fire a longer timer immediately. A ping interval of 24 days means no pings.
+    // Limits the interval to 24 days, in effect no pings, because Node would fire a longer timer immediately.
     'grpc.keepalive_time_ms': keepaliveTimeMs === undefined ? undefined : Math.min(keepaliveTimeMs, MAX_TIMER_MS),
     'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
     'grpc.keepalive_permit_without_calls': permit === undefined ? undefined : permit ? 1 : 0,
@@ -290,7 +291,7 @@ function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   });
 }
 
-/** Returns `settings` without the named options that `channelOptions` sets. */
+/** Returns `settings` without the options, such as `keepalive`, for which `channelOptions` sets the corresponding grpc-js option. */
 export function withoutNamedOptions(settings: GrpcClientDefaults, channelOptions: ChannelOptions): GrpcClientDefaults {
   const unlessSet = <T>(key: keyof ChannelOptions, value: T) => (channelOptions[key] === undefined ? value : undefined);
   const { keepalive, tls } = settings;

@@ -92,7 +92,7 @@ function resolveInto(
   const unusable = grpcJsProblem();
   if (unusable !== undefined) return { ok: false, problems: [{ path: '@grpc/grpc-js', message: unusable }] };
   problems.push(...settingsProblems(input.settings, path));
-  // Contract keys in the settings of a factory were rejected above as unknown.
+  // `own` is typed without contract keys: `settingsProblems` has already rejected such keys in the settings of a factory.
   const own = uncheckedOptions<GrpcClientSettings>(input.settings);
   const limit = attemptsLimit(own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit);
 

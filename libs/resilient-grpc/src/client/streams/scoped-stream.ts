@@ -131,8 +131,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.interruption = undefined;
     this.sent += call.sent;
     this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
-    // If operators are between the stream and its calls, several calls may run in sequence, and the deadline of a successful call applies
-    // to that call only.
+    // Limits the deadline of the stream to that of the call. If operators are between the stream and its calls, a successful call does not
+    // limit the stream, because other calls may follow.
     if (call.isDirect || outcome !== 'succeeded') scope.deadline = Math.min(scope.deadline, call.deadline);
     if (this.calls.size > 0) return;
     this.brokenAt ??= clock.now();

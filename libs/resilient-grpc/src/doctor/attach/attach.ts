@@ -92,7 +92,7 @@ async function showUntilQuit(
     stdin.on('data', onKey);
     stdin.resume();
   }
-  // In raw mode, Ctrl-C is a key and sends no signal. The terminal must also be restored after a signal from another process.
+  // Restores the terminal after a signal from another process, too. In raw mode, Ctrl-C is a key and sends no signal.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, quit);
   stdout.write(OPEN_SCREEN);
   try {
@@ -161,7 +161,7 @@ class Frames {
     const at = Date.parse(time);
     this.lost = undefined;
     this.takenAt = systemClock.now();
-    // Several clients can have the same name.
+    // Adds a number to each name, because several clients can have the same name.
     const counts = new Map<string, number>();
     const keys = clients.map(({ name }) => {
       const count = counts.get(name) ?? 0;

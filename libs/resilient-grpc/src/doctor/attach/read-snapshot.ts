@@ -49,7 +49,7 @@ export async function readSnapshot(
     response = await get(snapshotUrl(url), headers, limit.signal);
     if (response.statusCode === 101) return failed('is not a dashboard (101)', WRONG_PATH);
     body = await textOf(response);
-    // A body without a length ends without an error if the request is aborted.
+    // Throws if the request was aborted, because a body without a length then ends without an error.
     limit.signal.throwIfAborted();
   } catch (error) {
     if (limit.signal.aborted) {
@@ -129,7 +129,7 @@ async function textOf(response: IncomingMessage): Promise<string | undefined> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** Returns the snapshot in `body`, of any version; `undefined` if `body` contains something else. */
+/** Returns the snapshot in `body`, of any version; `undefined` if `body` is not a snapshot. */
 function parse(body: string): { readonly version: unknown } | undefined {
   try {
     const value: unknown = JSON.parse(body);
@@ -145,7 +145,10 @@ function kindOf(error: unknown): ConnectFailureKind {
   return connectFailureKind({ phase: 'tls', code, isSecure: true, receivedBytes: 0 });
 }
 
-/** Returns the message of an error. Node reports several failed addresses as an error without a message. */
+/**
+ * Returns the message of an error, or the joined messages of an AggregateError. If several addresses fail, Node reports an AggregateError
+ * without its own message.
+ */
 function causeOf(error: unknown): string {
   return error instanceof AggregateError ? error.errors.map(errorMessage).join(', ') : errorMessage(error);
 }

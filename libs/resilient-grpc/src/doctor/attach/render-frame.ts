@@ -136,7 +136,7 @@ function details(snapshot: GrpcClientSnapshot, { sentence }: Assessment, at: num
     const count = outages.total === 1 ? 'last outage' : `last of ${String(outages.total)} outages`;
     lines.push(`${count} at ${clockTime(since)} for ${duration(durationMs)}, ${calls}: ${oneLine(cause)}`);
   }
-  // `allows` is absent in snapshots from earlier releases, which do not report whether retries are allowed.
+  // Compared with `false`, because snapshots from earlier releases have no `allows`. The line is then omitted.
   if ((retryBudget as Partial<typeof retryBudget>).allows === false) {
     lines.push(`no retries: ${retryBudget.tokens.toFixed(1)} of ${String(retryBudget.maxTokens)} tokens left`);
   }
@@ -245,7 +245,7 @@ function row(cells: readonly Cell[], columns: number, paint: Paint): string {
     return right ? short.padStart(width) : short.padEnd(width);
   });
   const short = cut(padded.join(' ').trimEnd(), columns);
-  // Colors are added last, because they have no width. Each cell ends with the space after it.
+  // Adds the colors last, because they have no width. Each painted part consists of a cell and the space after it.
   let end = 0;
   const painted = cells.map(({ width, color }) => {
     const start = end;

@@ -12,9 +12,10 @@ export interface UsedProxy {
 }
 
 /**
- * Returns the HTTP proxy that grpc-js reads from the environment. Compares `target` with `canonicalTarget`, which grpc-js derived, so that
- * grpc-js's `no_proxy` rules apply. A path with an '@' belongs to the target: its masked credentials can differ from those in `target`,
- * and grpc-js connects to a proxy by host and port only. Returns `undefined` if no proxy is used.
+ * Returns the HTTP proxy that grpc-js reads from the environment; `undefined` if no proxy is used. grpc-js's `no_proxy` rules apply,
+ * because grpc-js replaces the path in `canonicalTarget` only if it uses the proxy. A path with an '@' is that of the target, because the
+ * path of a proxy contains only a host and a port. Such a path can differ from the path in `target`, because credentials in
+ * `canonicalTarget` are masked.
  */
 export function proxyOf(target: string, canonicalTarget: string, env: Env): UsedProxy | undefined {
   const variable = proxyVariable(env);

@@ -168,7 +168,8 @@ function rulesOf([folder, { level, packages, types = [], node = false }]) {
 const forbidden = [
   {
     name: 'no-cycles',
-    comment: 'Modules in a cycle cannot be understood or tested one by one.',
+    comment:
+      'Modules must not import each other in a cycle, because they could then not be understood or tested one by one.',
     severity: 'error',
     from: {},
     to: { circular: true },

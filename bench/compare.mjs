@@ -18,7 +18,7 @@ import { rehearse } from './workloads.mjs';
  * @typedef {object} Comparison
  * @property {keyof typeof QUESTIONS} bench
  * @property {readonly Entry[]} entries
- * @property {string} baseline Ratios are relative to this entry, except the ratio to a peer.
+ * @property {string} baseline Name of the entry to which all ratios except the ratio to a peer are relative.
  * @property {readonly import('./workloads.mjs').Workload[]} workloads
  * @property {number} rounds
  * @property {number} seconds
@@ -33,7 +33,7 @@ const SETS = 3;
  * Node flag for streams: the initial size of the old space in MiB. Without the flag, V8 lowers the heap limit of these small processes
  * until large messages cause continuous marking. From that point, which differs between processes, a message costs five times as much.
  * Unary calls run without this flag, as in a service. With it, V8 would not collect the old space in these runs, and the figures would
- * include the objects that Node keeps per request.
+ * include the cost of the objects that Node keeps per request.
  */
 const OLD_SPACE_FLAG = '--initial-old-space-size=512';
 

@@ -35,7 +35,10 @@
  * @property {(address: string) => Contender | Promise<Contender>} [openTuned] Opens the contender with the best options for restarts.
  */
 
-/** Baseline of the ratios in the unary, stream, upload, and bidi benchmarks. It retries only calls that the server has not processed. */
+/**
+ * Name of the contender that is the baseline of the ratios in the unary, stream, upload, and bidi benchmarks. This contender retries only
+ * calls that the server has not processed.
+ */
 export const BASELINE = 'grpc-js';
 
 const GRPC_JS = ['@grpc/grpc-js', '@grpc/proto-loader'];
@@ -114,8 +117,8 @@ export const CLASSIC = {
 };
 
 /**
- * This library with several sizes of grpc-js's retry buffer, which limits the requests that are buffered ahead of the wire if a call passes
- * through grpc-js's channel. Included on demand.
+ * This library with several sizes of grpc-js's retry buffer, which limits the size of the requests that are buffered before they are sent,
+ * if a call passes through grpc-js's channel. Included on demand.
  *
  * @type {readonly Entry[]}
  */

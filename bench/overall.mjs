@@ -4,7 +4,7 @@ import { cellOf, machineLines, toJson } from './report.mjs';
 /** @typedef {import('./report.mjs').Row} Row */
 /** @typedef {{ readonly command: string, readonly minutes: number }} Run The command line and its duration. */
 
-/** Maximum width of a column head, unless a part of the name is longer. */
+/** Maximum width of a column head in characters. A longer part of a name is not broken. */
 const NAME_WIDTH = 10;
 
 /**

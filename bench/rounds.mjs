@@ -46,8 +46,8 @@ import { median, quantile } from './statistics.mjs';
  */
 
 /**
- * Warm-up duration, in measured rounds. A client costs up to four times as much during its first second, before its code is compiled.
- * Contenders do not warm up each other's code.
+ * Warm-up duration, as a multiple of the duration of a measured round. A client costs up to four times as much during its first second,
+ * before its code is compiled. Each contender runs in a separate process, so each needs its own warm-up.
  */
 const WARM_UP_ROUNDS = 15;
 

@@ -138,7 +138,7 @@ export const WORKLOADS = {
 };
 
 /**
- * Returns a number of messages that cannot all be buffered ahead of the wire, so that the figures do not measure only buffering.
+ * Returns a number of messages that cannot all be buffered before they are sent, so that the figures do not measure only buffering.
  *
  * @param {number} size
  * @returns {number} Number of messages of a request stream.
@@ -210,7 +210,7 @@ function repeat(milliseconds, inFlight, start) {
   return new Promise((resolve, reject) => {
     let total = 0;
     let running = inFlight;
-    // Reading a flag costs less per call than reading a clock.
+    // Uses a timer and a flag, because reading a flag costs less per call than reading a clock.
     let over = false;
     const timer = setTimeout(() => {
       over = true;

@@ -38,7 +38,7 @@ try {
   );
   await page.screenshot({ path: join(ROOT, 'docs/demo.png') });
 
-  // The load continues while the page of the demo is open.
+  // Leaves the page of the demo open, so that the load continues.
   const dashboards = await Promise.all(
     ['light', 'dark'].map(async (colorScheme) => {
       const dashboard = await browser.newPage({ viewport: { width: 1_200, height: 1_000 }, colorScheme });

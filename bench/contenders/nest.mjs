@@ -28,7 +28,7 @@ export async function openTuned(address) {
   return {
     ...overService(service, close, true),
     get(id, done) {
-      // Nest passes the options on to grpc-js.
+      // Sets the deadline in the call options, which Nest forwards to grpc-js.
       const options = { deadline: Date.now() + TUNED_TIMEOUT_MS };
       takeOne(service.get({ id }, new Metadata({ waitForReady: true }), options), done);
     },

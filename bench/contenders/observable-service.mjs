@@ -14,7 +14,8 @@ import { readAtPace } from './read-at-pace.mjs';
  */
 
 /**
- * Wraps a service of Nest's client or this library. With `pushed`, the code works with both, because this library is a drop-in replacement.
+ * Wraps a service of Nest's client or this library. Nest's client requires `pushed`; this library works with and without it, because it is
+ * a drop-in replacement.
  *
  * @param {BenchService} service
  * @param {() => unknown} close

@@ -9,7 +9,7 @@ import { difference, withPair } from './pair.mjs';
 const SLOWDOWN_FACTOR = 10;
 /** Number of streams among which the unthrottled messages are divided. The fastest stream counts, because the machine may be busy. */
 const PARTS = 5;
-/** Number of polls, 50 ms apart, after which an unchanged number above 0 is considered final. */
+/** Number of polls, 50 ms apart, after which an unchanged value above 0 is considered final. */
 const STILL_POLLS = 15;
 const PATIENCE_MS = 60_000;
 const DRAIN_MS = 500;

@@ -75,7 +75,7 @@ async function read(call, onChunk) {
   }
   const taken = pace(perSecond);
   let count = 0;
-  // The default iterator would destroy the call before its responses are sent.
+  // Keeps the call open after the loop, because the default iterator would destroy it before its responses are sent.
   for await (const chunk of call.iterator({ destroyOnReturn: false })) {
     count++;
     const { number } = /** @type {Chunk} */ (chunk);

@@ -206,8 +206,8 @@ const MAX_WAIT_MS = 30_000;
 
 /**
  * @param {number} endedAt
- * @returns {Promise<number>} Milliseconds from the end of the load to the first of PROBES consecutive successful responses that each
- *   take at most MAX_PROBE_MS; MAX_WAIT_MS if this does not happen in time.
+ * @returns {Promise<number>} Milliseconds from the end of the load to the first of PROBES consecutive successful responses that each take
+ *   at most MAX_PROBE_MS; MAX_WAIT_MS if the server does not recover within that time.
  */
 async function awaitRecovery(endedAt) {
   /** @type {Result[]} */

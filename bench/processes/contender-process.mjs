@@ -27,7 +27,7 @@ function firstCall() {
     contender.get(ORDER_ID, (error, order) => {
       const callMs = performance.now() - calledAt;
       if (order?.id !== ORDER_ID) reject(asError(error));
-      // `performance.now()` was 0 at the start of the process. The time until the parent sent the command is not counted.
+      // `openedAt` is the time since the start of the process. Adding only `callMs` excludes the wait for the parent's command.
       else resolve({ importMs: importedAt - beganAt, callMs, startMs: openedAt + callMs });
     });
   });

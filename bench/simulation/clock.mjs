@@ -5,7 +5,7 @@
  * @property {(() => void) | undefined} task `undefined` after the timer was cleared.
  */
 
-// Gives deadlines a realistic magnitude.
+// Time at which the simulation starts, in milliseconds since 1970. A real date gives deadlines a realistic magnitude.
 const EPOCH = Date.UTC(2026, 0, 1);
 
 const MIN_STEP_MS = 0.001;

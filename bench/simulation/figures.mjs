@@ -20,7 +20,7 @@ import { SAMPLE_MS } from './meter.mjs';
 /** Number of samples per second. */
 const SAMPLES_PER_SECOND = 1_000 / SAMPLE_MS;
 const RECOVERED_SHARE = 0.99;
-/** Samples at the start that do not count toward the goodput. */
+/** Number of samples at the start that do not count toward the goodput. */
 const WARM_UP_SAMPLES = 2 * SAMPLES_PER_SECOND;
 /**
  * Target number of calls per computed value. Samples with fewer calls are combined, because their random variation would count as peaks or
@@ -28,8 +28,8 @@ const WARM_UP_SAMPLES = 2 * SAMPLES_PER_SECOND;
  */
 const MIN_COMBINED_CALLS = 500;
 /**
- * Samples that are excluded before the next fault, because its start affects calls in flight. A bounded server queues a call for at most
- * this time.
+ * Number of samples that are excluded before the next fault, because its start affects calls in flight. A bounded server queues a call for
+ * at most this time.
  */
 const EXCLUDED_SAMPLES = SAMPLES_PER_SECOND;
 

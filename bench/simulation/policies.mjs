@@ -71,8 +71,8 @@ export const POLICIES = [
 ];
 
 /**
- * Constants that have no effect here. `budget.togetherMs` has none, because all calls of a lost connection fail at once.
- * `release.maxBoundMs` has none, because the simulated channel does not apply it, so that `release.boundGraces` can be varied beyond it.
+ * Constants that have no effect here. `budget.togetherMs` has no effect, because all calls of a lost connection fail at once. The simulated
+ * channel ignores `release.maxBoundMs`, so that `release.boundGraces` can be varied beyond this maximum.
  */
 const INEFFECTIVE_CONSTANTS = ['budget.togetherMs', 'release.maxBoundMs'];
 

@@ -111,7 +111,7 @@ class SimulatedWireChannel {
     return this.state === 'READY';
   }
 
-  /** The simulated servers do not limit streams. */
+  /** Always true, because the simulated servers do not limit streams. */
   get hasFreeStream() {
     return true;
   }
@@ -151,7 +151,7 @@ class SimulatedWireChannel {
   }
 
   attemptEnded() {
-    // Not needed, for the same reason.
+    // Not needed, because `retire` closes the channel without waiting for attempts.
   }
 
   timedOut(startedAt, waitedMs) {

@@ -18,7 +18,10 @@
  * @property {(seconds: number) => readonly Fault[]} faults In chronological order, without overlap.
  */
 
-/** Time for which scenarios are defined, in seconds. They are scaled to the simulated time, but no fault to less than three seconds. */
+/**
+ * Duration for which scenarios are defined, in seconds. Their times are scaled to the simulated time, but each fault lasts at least three
+ * seconds.
+ */
 const FULL_SECONDS = 600;
 const MIN_FAULT_SECONDS = 3;
 

@@ -61,7 +61,7 @@ export class BoundedQueue {
   }
 
   served() {
-    // Not measured.
+    // Not needed, because this queue does not measure service times.
   }
 
   cancelled() {

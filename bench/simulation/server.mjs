@@ -53,7 +53,7 @@ export class Server {
   #currentMs = 0;
   /** Cost of calls refused since the current item started, added to the next item. */
   #owedMs = 0;
-  /** Greater than 0 if handshakes got more than half of the capacity. */
+  /** Time used by handshakes minus time used by calls while both are queued, in milliseconds. Above 0, a call is next. */
   #balanceMs = 0;
   #pausedMs = 0;
   /** Time when the current item is done; Infinity if the server is idle or stalled. */

@@ -1,7 +1,9 @@
 /** @typedef {import('./clock.mjs').SimulatedClock} SimulatedClock */
 /** @typedef {import('./network.mjs').Network} Network */
 
-/** Constants of grpc-js, from its backoff-timeout.js. The first backoff has no jitter. */
+/**
+ * Factor by which the backoff grows. This factor and the jitter are those of grpc-js's backoff-timeout.js. The first backoff has no jitter.
+ */
 const GROWTH = 1.6;
 const JITTER = 0.2;
 

@@ -9,8 +9,8 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const PICTURE = 'docs/architecture.svg';
 const ENTRY = '#dbeafe';
 const INNER = '#f8fafc';
-// Makes the names bold by CSS, because labels are plain text, which viewers center in any font. With some fonts, HTML labels do not fit
-// into their boxes.
+// Makes the names bold with CSS, because the labels are plain text and cannot contain markup. HTML labels could, but they do not fit into
+// their boxes with some fonts; viewers center plain text in any font.
 const BOLD_NAMES = '<style>.node text:first-of-type { font-weight: bold }</style>';
 
 /** Returns the files of the library with their imports, as dependency-cruiser reports them. */

@@ -35,5 +35,7 @@ function valueOf(node, constants) {
       node.properties.map(({ name, initializer }) => [name.getText(), valueOf(initializer, constants)]),
     );
   }
-  throw new Error(`docs/tools/source-seams.mjs: cannot evaluate ${node.getText()}`);
+  throw new Error(
+    `docs/tools/source-seams.mjs: cannot evaluate ${node.getText()}; write a literal or a constant of the same file`,
+  );
 }

@@ -25,7 +25,7 @@ await reproduce('node', async () => {
   collect();
   const before = oldSpace();
   for (let i = 0; i < STREAMS; i += 1) await request();
-  // Objects that survive two minor collections move to the old space.
+  // Runs three minor collections, because objects that survive two of them move to the old space.
   for (let i = 0; i < 3; i += 1) collect({ type: 'minor' });
   return oldSpace() - before > (STREAMS * HELD_BYTES) / 2;
 });

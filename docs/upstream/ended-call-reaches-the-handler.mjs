@@ -11,7 +11,7 @@ await reproduce('@grpc/grpc-js', async () => {
   let status;
   stream.on('response', (headers) => (status = headers['grpc-status']));
   stream.write(framed('request'));
-  // The request ends after the call has ended with DEADLINE_EXCEEDED.
+  // Ends the request only after the call has ended with DEADLINE_EXCEEDED.
   if (!(await becomesTrue(60_000, () => status === '4')))
     throw new Error('the call did not end with DEADLINE_EXCEEDED');
   stream.end();

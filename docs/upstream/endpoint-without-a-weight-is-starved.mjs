@@ -31,7 +31,7 @@ await reproduce('@grpc/grpc-js', async () => {
   while (calls.includes(0)) await answerOf(client);
   isReporting = true;
   for (let call = 0; call < 6; call++) await answerOf(client);
-  // The policy reads the weights once per period.
+  // Waits until the policy has read the weights, which it does once per period.
   await delay(300);
   calls.fill(0);
   for (let call = 0; call < CALLS; call++) await answerOf(client);

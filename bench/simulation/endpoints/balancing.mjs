@@ -94,7 +94,7 @@ export class RoundRobin {
   /** @param {readonly Replica[]} replicas */
   update(replicas) {
     const policy = this.#policy;
-    // grpc-js rotates the addresses at random.
+    // Rotates the addresses at random, as grpc-js does.
     const start = Math.floor(this.client.random() * replicas.length);
     const rotated = [...replicas.slice(start), ...replicas.slice(0, start)];
     policy.resetSubchannelList();
@@ -150,5 +150,5 @@ function helperOf(client) {
 }
 
 function doNothing() {
-  // The leaf policies are simulated, and the fleet reports every address change.
+  // Not needed, because the leaf policies are simulated, and the fleet reports every address change.
 }

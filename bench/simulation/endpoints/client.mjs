@@ -113,7 +113,7 @@ export class EndpointClient {
     this.#endpoints?.addressesChanged();
   }
 
-  /** A leaf starts to connect. @param {SimulatedLeaf} leaf */
+  /** Connects a leaf, or reuses the connection to its address. @param {SimulatedLeaf} leaf */
   leafConnecting(leaf) {
     const { address } = leaf;
     this.#leaves.set(address, leaf);
@@ -141,7 +141,7 @@ export class EndpointClient {
     this.#endpoints?.release(leaf);
   }
 
-  /** A leaf was ejected. */
+  /** Records the number of leaves in use after a leaf was ejected. */
   leafEjected() {
     let count = 0;
     for (const { isIncluded } of this.#leaves.values()) if (isIncluded) count += 1;
@@ -150,7 +150,7 @@ export class EndpointClient {
 
   // ── picks ──
 
-  /** The balancing policy has a new picker. */
+  /** Publishes a new picker of the balancing policy. */
   pickerChanged(picker) {
     this.#childPicker = picker;
     this.#publish();
@@ -211,7 +211,7 @@ export class EndpointClient {
     fleet.meter.called(attempt.call.startedAt, fleet.clock.time, true);
   }
 
-  /** The replica returned UNAVAILABLE. @param {Attempt} attempt */
+  /** Ends an attempt for which the replica returned UNAVAILABLE, and retries the call if permitted. @param {Attempt} attempt */
   refused(attempt) {
     attempt.code = 14;
     attempt.contentType = 'application/grpc';
@@ -225,7 +225,7 @@ export class EndpointClient {
     this.#retry(attempt, this.#ended(attempt));
   }
 
-  /** The deadline of the call passed during an attempt. @param {Attempt} attempt */
+  /** Ends an attempt during which the deadline of its call passed. The call fails. @param {Attempt} attempt */
   deadlinePassed(attempt) {
     attempt.code = 4;
     attempt.endedHere = 'deadline';

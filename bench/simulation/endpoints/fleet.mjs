@@ -117,7 +117,7 @@ export class EndpointFleet {
   #attemptDue(attempt) {
     const { replica, call, dueAt } = attempt;
     const now = this.clock.time;
-    // The replica froze before it responded.
+    // Discards the response, because the replica froze before it responded.
     if (replica.condition === 'frozen' && Math.abs(dueAt) === now) {
       this.#schedule(attempt, Infinity);
       return;

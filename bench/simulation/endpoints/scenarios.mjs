@@ -15,7 +15,10 @@
 const FAULT = { from: 10, to: 35 };
 const FLAPS = { from: 20, to: 620 };
 const FLAP_SECONDS = 10;
-/** Start and end, in seconds, of a fault long after the flaps. The fault shows how many ejections still count. */
+/**
+ * Start and end, in seconds, of a fault long after the flaps. The durations of its ejections show how far the ejection multiplier has
+ * decreased since the flaps.
+ */
 const LATER = { from: 930, to: 950 };
 const APPEARS_AT = 20;
 /** Share of the replicas that fail in `endpoints-fail`. */

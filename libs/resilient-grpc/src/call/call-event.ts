@@ -75,7 +75,7 @@ export type GrpcClientEvent = {
    * not observed (`xds:`).
    */
   | { readonly type: 'connection'; readonly change: 'failed'; readonly address?: string; readonly cause: string }
-  /** 'ended': the server or the network ended the connection. 'closed': this client closed it. */
+  /** An established connection closed. 'ended': the server or the network ended it. 'closed': this client closed it. */
   | {
       readonly type: 'connection';
       readonly change: 'ended' | 'closed';
@@ -90,7 +90,10 @@ export type GrpcClientEvent = {
       readonly address: string;
       readonly evidence: EjectionEvidence;
       readonly forMs: number;
-      /** Number of ejections that still count, including this one. */
+      /**
+       * Multiplier of the ejection's duration: the number of ejections including this one, reduced by one for each minute (with
+       * `outlierDetection`: each `interval`) without an ejection.
+       */
       readonly ejections: number;
     }
   /** An ejected endpoint gets calls again. 'panic': too few other endpoints were usable. */

@@ -45,7 +45,7 @@ export type ReleasedCallResult = number | 'failed' | 'cancelled';
 
 /**
  * A call, or the client's `waitForReady()`, that waits for the channel. At most one of `release` and `refuse` is called, never
- * synchronously in `wait`. Neither is called if a paced release skips the call.
+ * synchronously in `wait`. Neither is called if the channel skips the call, because its response would be late (see `deadline`).
  */
 export interface Waiter {
   /**
@@ -53,7 +53,10 @@ export interface Waiter {
    * `true`: no limit.
    */
   readonly waitForReady: boolean | undefined;
-  /** Milliseconds since 1970, or Infinity. While responses are slow, a paced release skips calls whose responses would be late. */
+  /**
+   * Milliseconds since 1970, or Infinity. If the channel sends waiting calls at a limited rate and responses are slow, it skips calls whose
+   * responses would be late.
+   */
   readonly deadline: number;
   /** Monotonic milliseconds. */
   readonly waitingSince: number;

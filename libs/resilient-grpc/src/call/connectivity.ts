@@ -62,7 +62,10 @@ export interface EndpointSnapshot {
   readonly weight?: number;
   /** Median latency of recent unary attempts, in milliseconds. */
   readonly latencyMs?: number;
-  /** Present while the endpoint is ejected: the evidence, the end of the ejection, and the number of ejections that still count. */
+  /**
+   * Present while the endpoint is ejected: the evidence, the end of the ejection, and the multiplier of its duration (`ejections`), as in
+   * the event `endpoint`.
+   */
   readonly ejected?: EjectionEvidence & { readonly until: string; readonly ejections: number };
 }
 

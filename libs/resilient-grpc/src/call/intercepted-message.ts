@@ -57,7 +57,7 @@ function deepCopy(value: unknown, copies: Map<object, unknown>): unknown {
     for (const [key, item] of Object.entries(value)) copy[key] = deepCopy(item, copies);
     return copy;
   }
-  // Instances of classes may have setters and hidden properties.
+  // Copies property descriptors, because instances of classes may have accessors and non-enumerable properties.
   const properties: PropertyDescriptorMap = Object.getOwnPropertyDescriptors(value);
   for (const property of Object.values(properties)) {
     if ('value' in property) property.value = deepCopy(property.value, copies);

@@ -17,7 +17,7 @@ export interface Propagated {
   readonly deadline: number;
   /** Signal of the inbound call; `undefined` if cancellation is not propagated. */
   readonly signal: AbortSignal | undefined;
-  /** Metadata values of the inbound call, base64 for keys that end in '-bin'; also the retry mark if `inRetryChain` is true. */
+  /** Metadata values of the inbound call, base64 for keys that end in '-bin'; also `x-retry-chain` if `inRetryChain` is true. */
   readonly entries: readonly (readonly [key: string, value: string])[];
   /**
    * True if the outgoing call serves an inbound call that is a retry; for an inbound stream, only for a limited time after its start (see
@@ -27,8 +27,8 @@ export interface Propagated {
 }
 
 /**
- * Returns the values that an outgoing call inherits from `inbound`, including the retry mark if `inRetryChain` is true.
- * `now` is in monotonic milliseconds.
+ * Returns the values that an outgoing call inherits from `inbound`, including the metadata `x-retry-chain` if `inRetryChain` is true. `now`
+ * is in monotonic milliseconds.
  */
 export function propagated(inbound: CapturedCall, propagation: Propagation, now: number): Propagated {
   const inRetryChain = stopsRetries(inbound, now);

@@ -68,7 +68,7 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
     this.source.begin();
   }
 
-  /** Returns true if the source may deliver more messages. */
+  /** Delivers a message to the oldest pending read, or buffers it. Returns true if the source may deliver more messages. */
   private take(value: T): boolean {
     if (this.ended !== undefined) return false;
     const reader = this.readers.shift();

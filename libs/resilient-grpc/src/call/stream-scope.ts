@@ -29,8 +29,8 @@ export interface StreamScope {
   /** True if the stream makes no further calls. */
   readonly isOver: boolean;
   /**
-   * Reports the start of an attempt. The age of a call excludes the time before the attempt: the wait for the channel, or the backoff of a
-   * retry.
+   * Reports the start of an attempt, from which the age of the call is measured. The age therefore excludes the wait for the channel and
+   * the backoff of a retry.
    */
   attemptBegan(): void;
   /** Completes the stream, for example at shutdown. The stream is not resumed afterward. */

@@ -2,7 +2,7 @@
 export type UnsentField = {
   /** Path of the method, such as '/orders.v1.Orders/Create'. */
   readonly path: string;
-  /** Name of the message type that should have the field, without its package, such as 'CreateOrderRequest'. */
+  /** Name, without the package, of the message type that contains or lacks the field, such as 'CreateOrderRequest'. */
   readonly messageType: string;
   /** Names of the containing fields and the key of the value, joined by dots: 'items.price'. List indexes and map keys are omitted. */
   readonly field: string;

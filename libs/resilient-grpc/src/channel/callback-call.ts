@@ -45,7 +45,7 @@ const CHANNEL_CLOSED: End = { code: StatusCode.UNAVAILABLE, details: 'Channel cl
 const BY_PARENT: End = { code: StatusCode.CANCELLED, details: 'Cancelled by parent call' };
 
 interface Message {
-  /** Present until grpc-js has accepted the message once. */
+  /** Context from the caller, with the caller's callback; `undefined` after grpc-js has accepted the message once. */
   context: MessageContext | undefined;
   readonly flags: number | undefined;
   readonly bytes: Buffer;
@@ -101,7 +101,7 @@ export class CallbackCall implements Call, Listener {
     this.isStarted = true;
     const end = this.endBeforeStart();
     const isMoved = this.wire !== this.managed.current;
-    // A call of grpc-js that is not started keeps its deadline timer until it ends.
+    // Ends grpc-js's call, because a call that is never started keeps its deadline timer until it ends.
     if (end !== undefined || isMoved) this.call.cancelWithStatus(StatusCode.CANCELLED, '');
     if (end === undefined) {
       if (isMoved) this.recreate();
@@ -109,7 +109,7 @@ export class CallbackCall implements Call, Listener {
       return;
     }
     this.forget();
-    // grpc-js reports no status for a call that ended before its start.
+    // Reports the status here, because grpc-js reports none for a call that ended before its start.
     process.nextTick(() => {
       listener.onReceiveStatus({ ...end, metadata: new Metadata() });
     });
@@ -170,7 +170,7 @@ export class CallbackCall implements Call, Listener {
     if (status.code !== StatusCode.OK && this.mayResend(status)) {
       const { wire, call } = this;
       this.resend();
-      // Last, because a retired channel closes with its last call.
+      // Called last, because a retired channel closes when its last call has ended.
       wire.attemptEnded(call);
       return;
     }

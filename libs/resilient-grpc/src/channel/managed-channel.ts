@@ -52,7 +52,7 @@ interface Replacement {
 
 /** Maximum number of state changes kept. */
 const MAX_HISTORY_LENGTH = 100;
-/** Minimum interval between two changes of load balancing, because each change opens new connections to all servers. */
+/** Minimum interval in milliseconds between two changes of load balancing. Each change opens new connections to all servers. */
 const MIN_BALANCING_INTERVAL_MS = 10_000;
 /** Maximum number of waiting calls that fail per event-loop turn. */
 const REFUSAL_BATCH_SIZE = 256;
@@ -84,7 +84,7 @@ export class ManagedChannel implements CallTransport {
   private balanceTimer: Timer | undefined;
   /** Carries new calls. */
   current: WireChannel;
-  /** `undefined` if no replacement is pending. */
+  /** The pending replacement, or `undefined`. */
   private replacement: Replacement | undefined;
   /** Number of replacements so far. */
   private replaced = 0;
@@ -448,7 +448,7 @@ export class ManagedChannel implements CallTransport {
     if (from === this.current) this.currentStateChanged(state, error);
     else if (from !== this.replacement?.channel) return;
     else if (state === 'READY' && this.replacement.reason !== 'suspicion') this.takeOver();
-    // A replacement has no calls, so it becomes idle if it cannot connect within the idle timeout.
+    // Connects again: a replacement has no calls, so it becomes idle if it cannot connect within the idle timeout.
     else if (state === 'IDLE') this.connect();
   }
 
@@ -495,7 +495,7 @@ export class ManagedChannel implements CallTransport {
     this.suspicion.forget();
     this.stopAge();
     this.release.stop();
-    // A grace period may have ended, or an outage may have begun, while the channel was READY. Waiting calls were not refused at that time.
+    // Refuses the waiting calls that were not refused while the channel was READY, although a grace period ended or an outage began.
     this.refuseInBatches((waiter) => !this.mayWaitOut(waiter));
     if (this.replacement !== undefined && state !== 'CONNECTING') {
       // The replacement is needed anyway (for example, for new credentials), and no working connection is left to keep.

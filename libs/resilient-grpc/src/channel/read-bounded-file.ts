@@ -1,6 +1,6 @@
 import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
 
-/** Maximum size of a file that an option names. */
+/** Maximum size in bytes of a file that an option names. */
 const MAX_FILE_BYTES = 2 ** 20;
 
 /**

@@ -7,7 +7,7 @@ import { moment, type Clock } from '../time/clock.js';
 export class ResolvedAddresses {
   private used: ReadonlySet<string> = new Set();
   private hasUsed = false;
-  /** Milliseconds since 1970. */
+  /** End of the last lookup in milliseconds since 1970; `undefined` before the first lookup ends. */
   private lastLookupAt: number | undefined;
   private failing = false;
   /** Watch of the endpoints; `undefined` if the endpoints are not watched. */

@@ -63,9 +63,9 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
   readonly maxConnectionsPerEndpoint: () => number;
 }
 
-/** grpc-js's default for `grpc.max_receive_message_length`. */
+/** grpc-js's default for `grpc.max_receive_message_length`, in bytes. */
 const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
-/** Interval at which a retired channel releases its connections. */
+/** Interval in milliseconds at which a retired channel releases its connections. */
 const RELEASE_INTERVAL_MS = 1_000;
 /** The 'streams' event. Created once, because it may follow the end of each call. */
 const STREAMS: ConnectionEvent = { type: 'streams' };
@@ -104,7 +104,7 @@ export class WireChannel {
   /** Number of calls whose streams grpc-js's channel creates later in this turn. */
   private unplaced = 0;
   private active = 0;
-  /** Running calls of grpc-js's channel, which may not have a stream yet. Other calls start with their stream. */
+  /** Running calls of grpc-js's channel. They may not have a stream yet; a direct call has its stream from the start. */
   private readonly channelCalls = new Set<object>();
   private closed = false;
   private retired = false;
@@ -330,9 +330,9 @@ export class WireChannel {
   }
 
   /**
-   * Returns the remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began (or
-   * since shortly after that time) and the silence is long enough. Returns `undefined` otherwise. The remedy names the duration of the
-   * silence, counted from `countFrom` if the silence began earlier.
+   * Returns the remedy for an attempt that took too long on a silent connection. The remedy names the duration of the silence, counted from
+   * `countFrom` if the silence began earlier. Returns `undefined` if the connection to `peer` has received data (except shortly after the
+   * attempt began), or if the silence is short or unknown.
    */
   silenceRemedy(peer: string | undefined, startedAt: number, countFrom = startedAt): string | undefined {
     if (peer === undefined) return undefined;
@@ -490,7 +490,7 @@ export class WireChannel {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
     if (!isFurther) this.endpoints?.connectionReused(address);
-    // An attempt to connect may have succeeded while the channel was not using the connection.
+    // Registers the success of an attempt that may have ended while the channel was not using the connection.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
   }

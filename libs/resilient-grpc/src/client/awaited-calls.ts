@@ -7,8 +7,8 @@ import { PeerTimer } from '../time/peer-timer.js';
 import { applicationCallSiteOf, type Stack } from './call-site.js';
 
 /**
- * Time within which an awaited call must be subscribed to. Frameworks await the result of a handler, and subscribe in the same turn of the
- * event loop.
+ * Time in milliseconds within which an awaited call must be subscribed to. Frameworks await the result of a handler, and subscribe in the
+ * same turn of the event loop.
  */
 const SUBSCRIBE_WITHIN_MS = 1_000;
 /** Maximum number of call sites that are stored. */

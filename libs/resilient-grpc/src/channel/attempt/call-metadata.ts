@@ -18,7 +18,7 @@ export function joinMetadata(base: Metadata, given: Parameters<typeof toMetadata
   // Values are replaced, because a second value of `authorization` would be an error.
   for (const key of Object.keys(added.getMap())) joined.remove(key);
   joined.merge(added);
-  // merge() does not copy options such as waitForReady.
+  // Sets the options separately, because merge() does not copy options such as waitForReady.
   joined.setOptions({ ...base.getOptions(), ...added.getOptions() });
   return joined;
 }

@@ -24,7 +24,7 @@ export class CallbackAttempt implements EndpointAttempt {
   contentType: string | undefined;
   /** True if the call is unary and starts immediately. */
   readonly measuresLatency: boolean;
-  /** True if the call waits in grpc-js for a connection, and therefore runs on one that becomes READY after `startedAt`. */
+  /** True if the call waits in grpc-js for a connection. The connection then becomes READY after `startedAt`. */
   private readonly isEarly: boolean;
   private isAnswered = false;
 
@@ -39,7 +39,7 @@ export class CallbackAttempt implements EndpointAttempt {
   ) {
     this.startedAt = clock.now();
     this.isEarly = !wireChannel.ready;
-    // A call that cannot start immediately waits for a connection (in grpc-js) or for a stream (in Node).
+    // False if the call cannot start immediately: its latency would include the wait for a connection (in grpc-js) or a stream (in Node).
     this.measuresLatency = isUnary && !this.isEarly && wireChannel.hasFreeStream;
     wireChannel.endpoints?.started(this);
   }

@@ -155,7 +155,7 @@ export function startUnlessExpired(
     return;
   }
   const { code, details } = EXPIRED;
-  // Releases what grpc-js keeps for the call. A call that was never started does not report its status.
+  // Releases the resources that grpc-js keeps for the call. grpc-js reports no status, because the call was never started.
   call.cancelWithStatus(code, details);
   // Reports the status before any timer fires. A deadline timer would report that the call may have reached the server.
   process.nextTick(() => {
@@ -174,7 +174,7 @@ export function interceptedCall(
   clock: Clock,
 ): InterceptingCallInterface {
   const bottom: NextCall = (final) => {
-    // An interceptor may remove the deadline.
+    // `Infinity` if an interceptor removed the deadline.
     const call = createCall(channel, method.path, final.deadline ?? Infinity, final);
     callbacks.onCreated(call);
     return new BottomCall(call, method, callbacks, effectiveDeadline(final), clock);

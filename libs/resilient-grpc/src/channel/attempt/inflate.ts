@@ -4,7 +4,7 @@ import { StatusCode } from '../../status/status-code.js';
 
 const INFLATERS = { deflate: promisify(inflateZlib), gzip: promisify(gunzip) };
 
-/** Encoding of messages that can be inflated. */
+/** Message encoding that `inflate()` supports. */
 export type Encoding = keyof typeof INFLATERS;
 
 /** Status of a call with a message that cannot be inflated. */

@@ -39,7 +39,7 @@ export function sentMetadataProblem(key: string, value: unknown): string | undef
       return `expected a string, got a Buffer; write a key that ends in '-bin' for binary values`;
     if (typeof entry !== 'string') return `expected a string or an array of strings, got ${kind(entry)}`;
     if (PRINTABLE.test(entry)) continue;
-    // For example, a token that was read from a file often ends with a line break.
+    // The error suggests trimming, because a token that was read from a file often ends with a line break.
     return PRINTABLE.test(entry.trim())
       ? 'expected printable ASCII, got a value that begins or ends with a line break or a tab; trim the value'
       : "expected printable ASCII; write a key that ends in '-bin' and a Buffer for other values";

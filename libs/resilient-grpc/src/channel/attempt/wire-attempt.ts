@@ -57,7 +57,7 @@ type AttemptChannel = Pick<
   readonly endpoints?: WireChannel['endpoints'];
 };
 
-/** Maximum delay of a status. A grpcio server that is shutting down may send statuses up to 4 ms before its GOAWAY. */
+/** Maximum delay of a status, in milliseconds. A grpcio server that is shutting down may send a status up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
 const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const UNSUPPORTED_ENCODING =
@@ -94,7 +94,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private ended = false;
   /** True if there are interceptors and a response could not be deserialized. */
   private unreadable = false;
-  /** Cached wire facts, read after the end. */
+  /** Cache for `wireFacts`. */
   private facts: WireFacts | undefined;
   private delayedStatus: DelayedStatus | undefined;
 
@@ -103,15 +103,15 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     private readonly request: AttemptRequest,
     private listener: AttemptListener,
     private readonly clock: Clock,
-    /** Monotonic milliseconds. */
+    /** Start of the attempt, in monotonic milliseconds. */
     readonly startedAt: number,
   ) {
     const { method, deadline, options, interceptors, telemetry, tried } = request;
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
-    // Counted first. If the start of the call detects that the connection has closed, a pending replacement may take over, and a replaced
-    // channel closes if it has no attempts.
+    // The attempt is counted before the call starts. The start may detect that the connection has closed, and a pending replacement may
+    // then take over. A replaced channel without attempts closes.
     wireChannel.attemptStarted();
     try {
       if (interceptors === undefined && (options === undefined || !needsChannel(options))) {
@@ -155,8 +155,9 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   startRead(): void {
-    // With interceptors, a unary or client-streaming call reads automatically, so this read would be one too many. A client-streaming call
-    // reads again after its response, as in grpc-js's own client. Otherwise, its end would not be detected while requests are written.
+    // Skips this read if there are interceptors and the call is unary or client-streaming, because such a call reads automatically. A
+    // client-streaming call must read again after its response, as in grpc-js's own client. Otherwise, its end would not be detected while
+    // requests are written.
     const { requestStream, responseStream } = this.request.method;
     if (this.intercepted && !responseStream && !(requestStream && this.messagesReceived > 0)) return;
     this.call.startRead();
@@ -221,7 +222,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   onReceiveMessage(received: unknown): void {
     if (this.ended || this.endedHere !== 'no' || received === null) return;
     if (this.intercepted && !this.headersReceived) {
-      // An interceptor may forward a message without headers. The listener of the empty headers may end the attempt.
+      // Reports empty headers first, because an interceptor may forward a message without headers. The listener may then end the attempt,
+      // so the checks are repeated.
       this.onReceiveMetadata(new Metadata());
       this.onReceiveMessage(received);
       return;
@@ -306,7 +308,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** Reports that the attempt took too long, as evidence against its connection. */
   private reportTimeout(): void {
     if (!TIMEOUT_ENDS.has(this.endedHere)) return;
-    // A response stream that had received headers was only waiting for its next message. The start of that wait is unknown.
+    // Reports 0 for a response stream that had received headers: it was waiting for its next message, and the start of that wait is
+    // unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
     this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
@@ -358,7 +361,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   get remedy(): string | undefined {
-    // The headers of a response stream that waits for a message prove that the server responded.
+    // No remedy after headers, because they prove that the server responded.
     if (this.headersReceived || !TIMEOUT_ENDS.has(this.endedHere)) return undefined;
     if (this.unsentBecause === AWAITS_CREDENTIALS) return CREDENTIALS_REMEDY;
     return this.wireChannel.silenceRemedy(this.address, this.startedAt);
@@ -367,7 +370,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   get unsentBecause(): string | undefined {
     const { direct, channelCall } = this;
     if (this.ended && this.endedHere === 'no') return undefined;
-    // An interceptor of grpc-js may ignore a cancellation and send the call later.
+    // Unknown with interceptors, because an interceptor of grpc-js may ignore a cancellation and send the call later.
     if (direct !== undefined || this.intercepted || channelCall === undefined) return undefined;
     if (!isWithoutStream(channelCall)) return undefined;
     // On a READY channel, grpc-js has picked a connection and waits for the credentials of the call.

@@ -6,7 +6,7 @@ import type { ObservedConnection } from './observed-connection.js';
 type SubchannelInterface = experimental.SubchannelInterface;
 type Listener = experimental.ConnectivityStateListener;
 
-/** Idle period of a further connection. The connection closes after one to two periods without a call. */
+/** Idle period of a further connection, in milliseconds. The connection closes after one to two periods without a call. */
 export const FURTHER_IDLE_MS = 30_000;
 
 /** Returns the address of connection `number` to `address` in the history of its channel, such as '10.0.0.7:50051#2'. */

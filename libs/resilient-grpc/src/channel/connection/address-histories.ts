@@ -173,7 +173,7 @@ export class AddressHistories {
     history.connection = connection;
     socket.once('close', () => {
       this.draining.delete(connection);
-      // The load-balancing policy reports the end of a connection in use, together with the resulting change of the channel's state.
+      // Reports only a released connection: the policy reports the end of a connection in use, together with the new state of the channel.
       if (history.connection === connection && history.isReleased) this.closed(address, history);
       const undecided = history.undecided.find((one) => one.connection === connection);
       if (undecided !== undefined) this.judge(history, [undecided], false);

@@ -29,7 +29,7 @@ export const MAX_ADDRESSES = 1_000;
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;
-  /** The last update with addresses that was passed. */
+  /** The last update that contained addresses and was passed to the policy. */
   private latest: AddressUpdate | undefined;
   private timer: Timer | undefined;
   private isPassing = false;
@@ -37,9 +37,9 @@ export class AddressUpdates {
   private dueAt = -Infinity;
   /** Number of consecutive updates without addresses. */
   private empty = 0;
-  /** The last update with addresses that the policy accepted. */
+  /** Keys and options of the last update, to detect an equal update; `undefined` if the next update must not be skipped. */
   private applied: { readonly keys: string; readonly options: AddressUpdate[2] } | undefined;
-  /** Endpoints in use, if the resolver reported more addresses than are used. */
+  /** Keys of the endpoints that were selected when the resolver last reported more addresses than are used. */
   private chosen: ReadonlySet<string> = new Set();
 
   /**
@@ -61,7 +61,7 @@ export class AddressUpdates {
       if (hasAddresses(update[0])) this.held = update;
       return true;
     }
-    // Calls are waiting for the first addresses after an empty update.
+    // The first addresses after an empty update are not delayed, because calls are waiting for them.
     const isUrgent = this.empty > 0 && hasAddresses(update[0]);
     const waitMs = this.dueAt - this.clock.now();
     // Delays an update that the resolver reports while another update is being applied.
@@ -92,7 +92,7 @@ export class AddressUpdates {
   private pass(update: AddressUpdate): boolean {
     this.stop();
     const [endpoints, config, options, note] = update;
-    // pick_first prefers the first addresses.
+    // The order matters only to pick_first, which prefers the first addresses.
     const isOrdered = config.getLoadBalancerName() === 'pick_first';
     const keys = endpoints.ok && !isOrdered ? keysOf(endpoints.value) : undefined;
     if (keys !== undefined && keys === this.applied?.keys && isEqual(options, this.applied.options)) {
@@ -121,7 +121,7 @@ export class AddressUpdates {
     this.timer = undefined;
     if (this.held === undefined || this.isIdle()) return;
     const waitMs = this.dueAt - this.clock.now();
-    // The last update took a long time and moved `dueAt`.
+    // Waits again if the last update took a long time and therefore moved `dueAt`.
     if (waitMs > 0) this.timer = this.clock.setTimer(this.passHeld, waitMs);
     else this.pass(this.held);
   };

@@ -19,7 +19,7 @@ import { httpProxy } from './http-proxy.js';
 type SubchannelAddress = experimental.SubchannelAddress;
 
 const CLOSED = 'the channel was closed';
-/** Age at which an attempt to connect counts as slow. The warning about an outage has the same delay. */
+/** Age in milliseconds at which an attempt to connect counts as slow. The warning about an outage has the same delay. */
 export const SLOW_CONNECT_MS = 1_500;
 
 /**
@@ -88,8 +88,8 @@ export class ConnectAttempts {
   }
 
   /**
-   * Registers the result of the attempt to connect to `key`, and returns the attempt; `undefined` if none is running. The result of
-   * an attempt that the channel does not use is unknown. It is registered only when the channel uses the connection again.
+   * Registers the result of the attempt to connect to `key`, and returns the attempt; `undefined` if none is running. The result of an
+   * attempt that the channel does not use stays unknown until the channel uses the connection again.
    */
   settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'failure'> | undefined {
     const attempt = this.running.get(key);
@@ -211,7 +211,7 @@ export class ConnectAttempt {
     const facts = {
       phase: this.step,
       code,
-      // Without TLS, the handshake ends immediately.
+      // A failure in step 'tls' shows that TLS is used, because the handshake ends immediately without TLS.
       isSecure: this.step === 'tls' || this.secured !== undefined,
       receivedBytes: (this.secured ?? this.socket)?.bytesRead ?? 0,
     };
@@ -303,13 +303,13 @@ function connectErrorOf(error: unknown): ConnectError {
     readonly cert?: { readonly subjectaltname?: unknown };
   };
   if (typeof code !== 'string') {
-    // The error has no code, for example because the application's checkServerIdentity() created it.
+    // Reads the message of an error without a code. For example, the application's checkServerIdentity() may have created the error.
     const text = errorMessage(error);
     if (CLOSED_BY_PEER.test(text)) return { code: undefined };
     const known = codeIn(text);
     return known === undefined ? { code: 'other', detail: text } : { code: known };
   }
-  // Ignores ECONNRESET without a system call, which is no reset: Node reports it if the peer closed the connection during the handshake.
+  // Ignores ECONNRESET without a system call: Node reports it if the peer closed, but did not reset, the connection during the handshake.
   if (code === 'ECONNRESET' && syscall === undefined) return { code: undefined };
   if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return { code };
   const names = typeof cert?.subjectaltname === 'string' ? cert.subjectaltname : 'no names';

@@ -6,7 +6,7 @@ import type { Clock } from '../../time/clock.js';
 import { connectFailure, connectFailureOf, type ConnectFailure } from './connect-failure.js';
 import { TlsDetection } from './tls-detection.js';
 
-/** Failures of a client without TLS that may mean that the server uses TLS. */
+/** Failures that can show that the server uses TLS although the client does not. */
 const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set(['closed', 'not-http2']);
 
 /** Dependencies of a diagnosis. */

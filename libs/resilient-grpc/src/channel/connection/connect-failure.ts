@@ -80,7 +80,7 @@ function plainDetail(detail: string): string {
   return text.length > MAX_DETAIL_LENGTH ? `${text.slice(0, MAX_DETAIL_LENGTH)}…` : text;
 }
 
-/** Replaces control characters. OpenSSL ends its messages with a line break. */
+/** Replaces control characters with spaces and trims the text, because OpenSSL ends its messages with a line break. */
 function plainText(text: string): string {
   return text.replace(CONTROL_RUN, ' ').trim();
 }

@@ -17,7 +17,7 @@ export interface StreamEnd {
 
 /** Request and callbacks of a stream. */
 export interface StreamOpening {
-  /** '/grpc.health.v1.Health/Watch' */
+  /** Path of the method, such as '/grpc.health.v1.Health/Watch'. */
   readonly path: string;
   readonly metadata: Metadata;
   /** The single request message. */
@@ -32,8 +32,8 @@ export interface StreamOpening {
   onEnd(end: StreamEnd | undefined): void;
   /**
    * Called once if a status has ended the stream and one of the events that `onEnd` lists follows; not called after `cancel`. A stream with
-   * this callback observes its connection until such an event, so the owner of the stream must call `cancel` when the owner no longer needs
-   * the callback.
+   * this callback observes its connection until such an event. The owner of the stream must call `cancel` as soon as the callback is no
+   * longer needed.
    */
   onConnectionEnd?(): void;
 }
@@ -110,7 +110,7 @@ export class ConnectionStream {
       this.end({ code: StatusCode.INTERNAL, details: String(error) });
     };
     Promise.resolve(begun.start(opening.metadata.clone(), listener)).then(() => {
-      // grpc-js creates the stream even if the call has already been cancelled.
+      // Cancels the call again, because grpc-js creates the stream even if the call has already been cancelled.
       if (this.isOver || this.hasStatus) this.cancelCall();
       else runInBackground(call);
     }, failed);

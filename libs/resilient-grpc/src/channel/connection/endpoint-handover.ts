@@ -42,7 +42,7 @@ export class EndpointHandover {
   endpointChanged(): void {
     if (this.pending === undefined || this.isScheduled) return;
     this.isScheduled = true;
-    // The policy may still be handling the change.
+    // Deferred, because the policy may still be handling the change.
     this.clock.defer(this.reconsider);
   }
 

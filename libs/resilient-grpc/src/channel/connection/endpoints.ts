@@ -31,7 +31,7 @@ export interface EndpointGate {
 export interface EndpointAttempt extends AttemptEvidence {
   /** Address of the attempt's connection; `undefined` if none was picked. */
   readonly peer: string | undefined;
-  /** Monotonic milliseconds. */
+  /** Start of the attempt, in monotonic milliseconds. */
   readonly startedAt: number;
   /** True if the time until the response measures the latency of the endpoint. */
   readonly measuresLatency: boolean;
@@ -76,11 +76,11 @@ interface Endpoint {
 
 const SWEEP_MS = 250;
 /**
- * Maximum delay of a sweep. A longer delay shows that the process was blocked. Endpoints then seem silent, because their responses are
- * unread.
+ * Maximum delay of a sweep, in milliseconds. A longer delay shows that the process was blocked. Endpoints then seem silent, because their
+ * responses are unread.
  */
 const MAX_SWEEP_DELAY_MS = 250;
-/** Time for which an endpoint must be usable to count as warm. An interruption shorter than this time requires no slow start. */
+/** Time in milliseconds for which an endpoint must be usable to count as warm. A shorter interruption requires no slow start. */
 const WARM_MS = 1_000;
 const SHARE_PERIOD_MS = 10_000;
 /** Maximum number of endpoints that are kept, unless more are in use. */
@@ -192,7 +192,7 @@ export class Endpoints {
     if (!this.isReady(endpoint)) endpoint.health = 'pending';
     gate.include(this.isIncluded(endpoint));
     this.usabilityChanged(endpoint);
-    // No sweep ran for the endpoint while it was not in use.
+    // Schedules a sweep, because none ran for the endpoint while it was not in use.
     if (endpoint.state.kind === 'ejected') this.sweepLater();
   }
 
@@ -459,7 +459,7 @@ export class Endpoints {
       if (endpoint === undefined) continue;
       const one = waiting.get(endpoint);
       if (one === undefined) waiting.set(endpoint, { count: 1, oldestAt: startedAt });
-      // Attempts are added in the order in which they start.
+      // Keeps `oldestAt`, because attempts are added in the order in which they start.
       else one.count += 1;
     }
     return used.map((endpoint) => {

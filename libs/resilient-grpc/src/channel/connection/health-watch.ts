@@ -25,7 +25,8 @@ const SERVICE_FIELD = 1;
 const STATUS_FIELD = 1;
 const SERVING = 1n;
 /**
- * Maximum time from the start of a Watch to its first response. The health then becomes 'unanswered'; until then, the health is unchanged.
+ * Maximum time in milliseconds from the start of a Watch to its first response. After that time without a response, the health becomes
+ * 'unanswered'; until then, the health is unchanged.
  */
 const FIRST_RESPONSE_TIMEOUT_MS = 5_000;
 

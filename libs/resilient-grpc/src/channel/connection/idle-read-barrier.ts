@@ -2,8 +2,8 @@ import type { ReadBarrier } from '../../call/call-transport.js';
 import type { Clock } from '../../time/clock.js';
 
 /**
- * Idle time after which a call waits. It is shorter than the idle timeouts of servers, and longer than the gaps between the calls of a busy
- * channel.
+ * Idle time in milliseconds after which a call waits until pending socket data has been read. It is shorter than the idle timeouts of
+ * servers, and longer than the gaps between the calls of a busy channel.
  */
 const MIN_IDLE_MS = 100;
 /** Maximum number of turns to wait after Node has read the end of a connection. Its channel is no longer READY after two or three turns. */

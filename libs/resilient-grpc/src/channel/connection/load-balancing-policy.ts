@@ -193,7 +193,8 @@ function register(): boolean {
   if (found === undefined) return false;
   parts = found;
   GatedSubchannel = gatedSubchannelClass(parts.BaseSubchannelWrapper);
-  // Copies of this library may share one grpc-js, and the registration of a name replaces an earlier policy of that name.
+  // Appends a number if the name is taken: copies of this library may share one grpc-js, and a registration replaces an earlier policy of
+  // the same name.
   policyName = POLICY_NAME;
   for (let copy = 2; parts.isLoadBalancerNameRegistered(policyName); copy++)
     policyName = `${POLICY_NAME}_${String(copy)}`;
@@ -289,7 +290,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
           : picker;
       this.picker = this.wrapPicker?.(weighted) ?? weighted;
     } else if (endpoints !== undefined && this.isHealthPending(state)) {
-      // A connection whose health is unknown counts as connecting (gRFC A17). The child policy distinguishes only healthy and unhealthy.
+      // Publishes CONNECTING, because a connection whose health is unknown counts as connecting (gRFC A17). The child policy publishes
+      // TRANSIENT_FAILURE, because it distinguishes only healthy and unhealthy connections.
       const { QueuePicker } = grpcJs;
       this.picker = QueuePicker === undefined ? picker : new QueuePicker(this);
       this.forward(connectivityState.CONNECTING, this.picker, null);
@@ -419,7 +421,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (!(config instanceof ObservingPolicyConfig)) return false;
     const owner: unknown = options[OWNER_OPTION];
     if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
-    // The channel was closed while the name was being resolved. The child policy would connect to the resolved addresses.
+    // Ignores the update if the channel was closed during the lookup, because the child policy would connect to the resolved addresses.
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;

@@ -15,8 +15,8 @@ export interface UnreadConnection {
 }
 
 /**
- * Interval of the checks. A reset counts only if two consecutive checks find it and no data is read between them, because Node might not
- * have read the socket before the first check.
+ * Interval of the checks, in milliseconds. A reset counts only if two consecutive checks find it and no data is read between them. Node
+ * might not have read the socket before the first check.
  */
 const POLL_INTERVAL_MS = 250;
 
@@ -54,7 +54,7 @@ export class MissedResetDetector {
 
   private scheduleCheck(): void {
     const timer = this.clock.setTimer(() => {
-      // If this process was suspended, Node reads the remaining data and the end of the connection in this turn.
+      // Deferred, because Node reads the remaining data and the end of the connection in this turn if this process was suspended.
       this.clock.defer(() => {
         if (this.timer !== timer) return;
         this.timer = undefined;

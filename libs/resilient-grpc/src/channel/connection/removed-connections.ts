@@ -2,7 +2,7 @@ import { runningCalls } from '../quirks/subchannel.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { ObservedConnection } from './observed-connection.js';
 
-/** Interval between two checks for calls on removed connections. */
+/** Interval in milliseconds between two checks for calls on removed connections. */
 const CHECK_INTERVAL_MS = 1_000;
 
 /**

@@ -45,9 +45,9 @@ interface Suspect {
   othersRead: ReadonlyMap<WatchedConnection, number>;
 }
 
-/** Interval of the checks while a connection is suspected. */
+/** Interval of the checks in milliseconds while a connection is suspected. */
 const POLL_INTERVAL_MS = 250;
-/** Maximum delay of a check. A longer delay shows that the event loop was blocked. */
+/** Maximum delay of a check, in milliseconds. A longer delay shows that the event loop was blocked. */
 const MAX_CHECK_DELAY_MS = 500;
 
 /**
@@ -75,7 +75,7 @@ export class SuspicionWatch {
   timedOut(connection: WatchedConnection, waitedMs: number): void {
     let suspect = this.suspects.get(connection.address);
     if (suspect?.connection !== connection) {
-      // If a previous connection to the address is still suspected, its end was not reported.
+      // Ends the suspicion of a previous connection to the address, whose end was not reported.
       this.ended(connection.address);
       if (connection.probe() === undefined) return;
       suspect = { connection, state: NOT_SUSPECTED, probe: undefined, othersRead: new Map() };

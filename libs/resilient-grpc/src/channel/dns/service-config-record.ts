@@ -2,8 +2,8 @@ import type { Resolver } from 'node:dns/promises';
 import { serviceConfigAttribute } from '../../policy/service-config/choose-service-config.js';
 
 /**
- * Limits of a query. With Node's defaults, which include four tries, an unresponsive name server could delay the start of a client by half
- * a minute or more.
+ * Limits of a query: the timeout in milliseconds, and the number of tries. With Node's defaults, which include four tries, an unresponsive
+ * name server could delay the start of a client by half a minute or more.
  */
 export const DNS_QUERY = { timeout: 1_000, tries: 2 };
 

@@ -9,9 +9,15 @@ import type { Clock, Timer } from '../../time/clock.js';
 
 /** Maximum number of unpaced calls that are released per event-loop turn. More would block the loop. */
 const RELEASE_BATCH_SIZE = 256;
-/** Maximum delay of a tick. A longer delay shows that the process was busy. Equals the fixed part of the tolerance for slow responses. */
+/**
+ * Maximum delay of a tick, in milliseconds. A longer delay shows that the process was busy. Equals the fixed part of the tolerance for slow
+ * responses.
+ */
 const MAX_TICK_DELAY_MS = 20;
-/** Interval of the checks for a free stream. The end of a call starts a check immediately, but the end of a health Watch does not. */
+/**
+ * Interval of the checks for a free stream, in milliseconds. The end of a call starts a check immediately, but the end of a health Watch
+ * does not.
+ */
 const STREAM_POLL_MS = 250;
 const NO_CALLS: ReadonlySet<Waiter> = new Set();
 
@@ -34,8 +40,8 @@ export interface ReleaseDependencies {
 /**
  * Sends waiting calls when the channel is usable. All calls are paced after an outage; otherwise, only those that must be sent at a limited
  * rate (`Waiter.rateLimited`). Paced calls are ordered by their deadlines and the release bound, and their pace follows the server's
- * responses. The other calls are sent at once, oldest first. In the fleet simulation, a recovering server receives 8 times its usual load
- * if all waiting calls are sent at once.
+ * responses. The other calls are sent without pacing, oldest first, in batches. In the fleet simulation, a recovering server receives 8
+ * times its usual load if all waiting calls are sent at the same time.
  */
 export class CallRelease {
   private readonly policy: ReleasePolicy;

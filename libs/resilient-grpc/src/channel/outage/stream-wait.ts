@@ -2,7 +2,10 @@ import type { EventHub } from '../../call/event-hub.js';
 import type { Clock } from '../../time/clock.js';
 import type { WireChannel } from '../wire-channel.js';
 
-/** Time after which a wait for a free stream is reported while another connection is being opened. Other waits are reported immediately. */
+/**
+ * Time in milliseconds after which a wait for a free stream is reported while another connection is being opened. Other waits are reported
+ * immediately.
+ */
 const SLOW_STREAM_MS = 1_000;
 
 /** Dependencies of a stream wait. */

@@ -1,7 +1,7 @@
 import type { Waiter } from '../../call/call-transport.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
-/** True if `waiter` is a call; false if it is the client's `waitForReady()`, which is part of no statistic. */
+/** True if `waiter` is a call; false if it is the client's `waitForReady()`, which is not counted as a call. */
 export function isCall(waiter: Pick<Waiter, 'path'>): boolean {
   return waiter.path !== undefined;
 }
@@ -21,7 +21,7 @@ export class WaitingCalls implements Iterable<Waiter> {
 
   constructor(private readonly clock: Clock) {}
 
-  /** Number of waiting calls and of `waitForReady()`. */
+  /** Number of waiters: waiting calls, and `waitForReady()` of the client. */
   get size(): number {
     return this.present.size;
   }

@@ -20,8 +20,8 @@ export function removeClosedStreamListeners(session: Partial<Pick<ClientHttp2Ses
 
 /** Removes all listeners. The other 'close' listeners still run, because `emit` calls a copy of the list. */
 function forget(this: ClientHttp2Stream): void {
-  // A 'removeListener' listener would be called for every other listener that is removed, which is slow. The stream's own `removeAllListeners` is slow, too,
-  // because it checks whether the stream is still being read.
+  // Removes the 'removeListener' listeners first, because they would be called for every other listener that is removed, which is slow.
+  // Uses the method of `EventEmitter`, because the stream's own method is slow, too: it checks whether the stream is still being read.
   EventEmitter.prototype.removeAllListeners.call(this, 'removeListener');
   EventEmitter.prototype.removeAllListeners.call(this);
   // No event should follow 'close', but an 'error' event without a listener would end the process.

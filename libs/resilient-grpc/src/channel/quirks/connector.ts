@@ -12,8 +12,8 @@ type CallCredentials = NonNullable<Parameters<ChannelCredentials['_createSecureC
 /** Channel argument with the address of a connector. The library sets it on each subchannel. */
 export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 
-// Idle time before the first TCP keepalive probe. TCP detects an unreachable host in about this time. Servers count HTTP/2 pings and may
-// reject them, but do not count or reject these probes.
+// Idle time in milliseconds before the first TCP keepalive probe. TCP detects an unreachable host in about this time. Servers count HTTP/2
+// pings and may reject them, but do not count or reject these probes.
 const TCP_KEEPALIVE_MS = 60_000;
 
 /**
@@ -75,7 +75,9 @@ class ObservedConnector implements SecureConnector {
   constructor(
     private readonly inner: SecureConnector,
     private readonly attempts: ConnectAttempts,
-    /** `undefined` if the library's load-balancing policy is not used (xds:). The sockets then get only TCP keepalive. */
+    /**
+     * Address of the connections; `undefined` without the library's load-balancing policy (xds:). The sockets then get only TCP keepalive.
+     */
     private readonly address: string | undefined,
     /** The `host:port` of the server; `undefined` if the connection uses no HTTP proxy. */
     private readonly server: string | undefined,

@@ -125,7 +125,8 @@ export class DirectChannel {
     try {
       call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);
     } catch (error) {
-      // grpc-js has discarded the session. If this call then passed through the channel, each attempt would cost another connection.
+      // Throws, because grpc-js has discarded the session. If the call passed through the channel instead, each attempt would cost another
+      // connection.
       if (INVALID_HEADERS.has(codeOf(error))) throw error;
       // The session can no longer open streams, so the channel picks another connection.
       return undefined;

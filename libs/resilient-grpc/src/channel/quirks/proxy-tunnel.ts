@@ -57,7 +57,7 @@ async function openTunnel(address: types.SubchannelAddress, options: ChannelOpti
     connect.on('error', (error) => {
       reject(new Error(failureText(error), { cause: error }));
     });
-    // A request that waits for a socket of the global agent emits no error if it is aborted.
+    // Rejects here, because a request that waits for a socket of the global agent emits no error if it is aborted.
     signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
     connect.end();
   });

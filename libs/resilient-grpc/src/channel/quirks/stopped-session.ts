@@ -36,8 +36,8 @@ export function isStopped(session: StoppableSession): boolean {
   // Safe for the supported releases of Node.
   const handle = Reflect.get(session, handleKey) as SessionHandle | null | undefined;
   if (handle?.hasPendingData?.() !== false) return false;
-  // A closed session has no pending reads or writes after its last stream ended. Node destroys it when the application has read that
-  // stream.
+  // A closed session counts only if a stream is open. After the last stream has ended, such a session has no pending reads or writes, and
+  // Node destroys it when the application has read that stream.
   return !session.closed || streamsOf(session).some(({ state }) => OPEN_STATES.includes(state.state));
 }
 

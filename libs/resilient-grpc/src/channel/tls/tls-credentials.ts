@@ -23,8 +23,8 @@ export interface TlsDependencies {
 }
 
 /**
- * Interval at which files are read again. Contents are compared, so any way of replacing files, such as swapping symbolic links, is
- * detected.
+ * Interval in milliseconds at which files are read again. Contents are compared, so any way of replacing files, such as swapping symbolic
+ * links, is detected.
  */
 const TLS_RELOAD_CHECK_MS = 10_000;
 
@@ -132,7 +132,8 @@ class TlsCredentials implements CredentialsSource {
     if (this.timer !== undefined || this.closed || this.options.reload !== true) return;
     const timer = this.dependencies.clock.setTimer(() => {
       void this.check().finally(() => {
-        // During the check, the last listener may have been removed, and `watch()` may have set a new timer for another one.
+        // Keeps a newer timer: during the check, the last listener may have been removed, and `watch()` may have set a timer for a new
+        // listener.
         if (this.timer !== timer) return;
         this.timer = undefined;
         this.arm();

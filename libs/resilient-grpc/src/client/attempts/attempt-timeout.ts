@@ -27,13 +27,13 @@ export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock
 
 class AttemptTimeoutAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
-  /** `undefined` until the attempt has been started. */
+  /** Timer for the attempt timeout; `undefined` until the attempt has been started. */
   private readonly timer: PeerTimer | undefined;
   /** Timer for the call's deadline; `undefined` if there is no deadline, or if the transport enforces it. */
   private readonly deadline: DeadlineTimer | undefined;
   /** True if the timeout was also sent to the server. */
   private readonly isSent: boolean;
-  /** Monotonic milliseconds. */
+  /** Start of the attempt, in monotonic milliseconds. */
   private readonly startedAt: number;
 
   constructor(
@@ -83,7 +83,10 @@ class AttemptTimeoutAttempt extends StagedAttempt {
   }
 }
 
-/** Returns `end` with other `details`, as if this side had detected the timeout. Spread syntax would omit the getters of `end`. */
+/**
+ * Returns `end` with other `details`, as if this side had detected the timeout. Lists the properties, because spread syntax would omit the
+ * getters of `end`.
+ */
 function timedOut(end: AttemptEnd, details: string): AttemptEnd {
   const { code, metadata, peer, connection, picked, channelReady, wire, remedy } = end;
   const { headersReceived, messagesReceived, contentType } = end;

@@ -213,7 +213,7 @@ export class HedgedAttempt implements Attempt {
     this.failHeld(this.client.registry.drainUntil);
   }
 
-  /** Fails the call with its held failure if the next attempt is due at `until` (monotonic milliseconds) or later. Returns true if so. */
+  /** Fails the call with its held failure, and returns true, if the next attempt is due at `until` (monotonic milliseconds) or later. */
   failHeld(until: number): boolean {
     const { held } = this;
     if (held === undefined || this.isOver || this.state.dueAt < until) return false;
@@ -433,9 +433,10 @@ class HedgeAttempt implements AttemptListener {
 }
 
 /**
- * Returns the metadata of an attempt. An attempt that is sent because other attempts are slow gets the hedge mark. It has an attempt count
- * like a retry, but it replaces no failed attempt, so the server may retry its own calls. If the call itself serves a retry, the attempt
- * keeps the retry mark instead. An attempt that replaces a failed attempt is a retry.
+ * Returns the metadata of an attempt. An attempt that is sent because other attempts are slow gets `HEDGE_MARK` in `x-retry-chain`. Such an
+ * attempt has an attempt count, as a retry does, but replaces no failed attempt. With this value, the server may retry its own calls. If
+ * the call itself serves a retry, the attempt keeps the value of `x-retry-chain` instead. An attempt that replaces a failed attempt is a
+ * retry.
  */
 function hedgeMetadata(metadata: Metadata, number: number, othersAreSlow: boolean): Metadata {
   const copy = attemptMetadata(metadata, number);

@@ -70,7 +70,7 @@ class PreparedAttempt implements Attempt {
   private closing = false;
   private reading = false;
   private over = false;
-  /** Set while the attempt waits for a free stream. */
+  /** Queue entry of the attempt while it waits for a free stream; `undefined` otherwise. */
   private waiter: Waiter | undefined;
 
   constructor(

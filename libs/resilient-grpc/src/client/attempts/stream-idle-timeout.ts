@@ -48,8 +48,8 @@ class StreamIdleTimeoutAttempt extends StagedAttempt {
   private readonly check = (): void => {
     const excludedMs = this.timer?.excludedMs ?? 0;
     this.timer = undefined;
-    // Excludes time during which this process was paused while the timer was running. The start of the wait is moved to the current time at
-    // most, because the pause may have been before the wait.
+    // Excludes time during which this process was paused while the timer was running. The start of the wait is moved forward, but not past
+    // the current time, because the pause may have been before the wait.
     if (this.silentSince !== undefined) this.silentSince = Math.min(this.silentSince + excludedMs, this.clock.now());
     const leftMs = this.leftMs();
     if (leftMs > 0) {

@@ -19,7 +19,7 @@ const REACH_RANK = { no: 0, maybe: 1, yes: 2 } as const;
 /** State of a call that determines whether another attempt follows. */
 export interface CallFacts {
   readonly options: GrpcCallOptions | undefined;
-  /** Milliseconds since 1970, or Infinity. */
+  /** Deadline of the call in milliseconds since 1970, or `Infinity`. */
   readonly deadline: number;
   /** Number of attempts made, including the failed one. */
   readonly attempts: number;

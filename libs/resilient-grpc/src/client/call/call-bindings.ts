@@ -110,6 +110,6 @@ function tasksOf(parent: NodeJS.EventEmitter): Set<() => void> {
 }
 
 function runAll(tasks: ReadonlySet<() => void>): void {
-  // A task may end the call of another task, which removes the other task.
+  // Iterates over a copy and skips removed tasks, because a task may end the call of another task and thereby remove that task.
   for (const task of [...tasks]) if (tasks.has(task)) task();
 }

@@ -39,7 +39,7 @@ export interface CallFailure {
   readonly cause?: unknown;
 }
 
-/** Same text as in grpc-js's own client. */
+/** Details for a unary or client-streaming call that receives a second response, as in grpc-js's own client. */
 export const TOO_MANY_RESPONSES = 'Too many responses received';
 
 const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {

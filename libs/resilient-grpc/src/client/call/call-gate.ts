@@ -34,7 +34,7 @@ type Hold = 'open' | 'interceptors' | 'pending-data' | 'channel' | 'permit' | 'b
 /** A retry that is delayed. */
 interface Backoff {
   readonly timer: Timer;
-  /** Monotonic milliseconds. */
+  /** End of the delay, in monotonic milliseconds. */
   readonly endsAt: number;
   /** The failure that caused the retry. */
   readonly failure: CallFailure;

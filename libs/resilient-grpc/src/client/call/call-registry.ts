@@ -14,16 +14,16 @@ import type { UnansweredCalls } from './unanswered-calls.js';
 export interface RegisteredCall {
   readonly onDrain: ClientDrainMode;
   readonly kind: MethodKind;
-  /** Monotonic milliseconds. */
+  /** Start of the call, in monotonic milliseconds. */
   readonly startedAt: number;
-  /** Milliseconds since 1970, or Infinity. */
+  /** Deadline of the call in milliseconds since 1970, or `Infinity`. */
   readonly deadline: number;
   describe(): ActiveCall;
   /** Fails the call now with UNAVAILABLE, without waiting for the transport. */
   terminate(reason: 'draining' | 'closed', details: string): void;
   /** Completes the stream of the call, as if the server had ended the stream. */
   complete(): void;
-  /** Fails the call or the stream now if its next attempt is due at `until` (monotonic milliseconds) or later. Returns true if so. */
+  /** Fails the call or the stream now, and returns true, if its next attempt is due at `until` (monotonic milliseconds) or later. */
   failBackoff(until: number): boolean;
 }
 
@@ -49,8 +49,8 @@ type Accepting = 'yes' | 'draining' | 'closed';
  */
 const MAX_RESETS = 900;
 /**
- * Estimated time to cut off one call. A drain reserves this time for each call that it may cut off, so that the drain ends within its
- * timeout regardless of the number of calls.
+ * Estimated time to cut off one call, in milliseconds. A drain reserves this time for each call that it may cut off, so that the drain ends
+ * within its timeout regardless of the number of calls.
  */
 const CUT_OFF_MS = 0.05;
 
@@ -68,7 +68,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private limit: DrainLimit | undefined;
   /** The drain's wait for the running calls. */
   private wait: Wait | undefined;
-  /** Abandoned attempts that exceeded `MAX_RESETS`, to be reset on close(). */
+  /** Abandoned attempts beyond the first `MAX_RESETS`. close() resets them. */
   private readonly toReset: { readonly attempt: Attempt; readonly because: 'deadline' | undefined }[] = [];
   private resets = 0;
   /** Streams that a drain is completing. */
@@ -261,7 +261,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   /** Fails calls whose retry is due after the drain. They cannot finish in time, and waiting would only delay their failure. */
   private failBackoffs(): void {
     for (const call of [...this.calls]) {
-      // A reader may end other calls when one fails. endStreams() completes streams with `onDrain: 'complete'`.
+      // Skips calls that a reader has ended in response to an earlier failure, and streams that endStreams() completes.
       if (!this.calls.has(call) || call.onDrain === 'complete') continue;
       // A call with `onDrain: 'fail'` is counted in `ended`, like all such calls that a drain fails. Other calls are counted as failed.
       this.isTerminating = call.onDrain === 'fail';

@@ -45,7 +45,7 @@ import { describeCall } from './describe-call.js';
 import { sinkInContext } from './inbound-binding.js';
 import { prepareCall, UNPREPARED, type CallInput, type PreparedCall } from './prepare-call.js';
 
-/** Delay before the completion of a stream that starts while streams are being ended. */
+/** Delay in milliseconds before the completion of a stream that starts while streams are being ended. */
 const COMPLETION_DELAY_MS = 100;
 /** Size of gRPC's prefix of each message, in bytes. grpc-js counts the prefix against its retry buffers. */
 const FRAME_HEADER_BYTES = 5;
@@ -68,7 +68,7 @@ export class ClientCall
   private phase: Phase = 'held';
   private prepared = UNPREPARED;
   private readonly report: CallReport;
-  /** Async context of the caller. grpc-js reports the status OK in the context of the request that opened the connection. */
+  /** The caller's async context, in which the call ends. grpc-js reports OK in the context of the request that opened the connection. */
   private asyncContext!: AsyncResource;
   private gate: CallGate | undefined;
   private requests: RequestPump | undefined;
@@ -92,7 +92,7 @@ export class ClientCall
   private received = 0;
   /** Bytes of a single request that count against the retry buffers; 0 if it is not buffered, `NOT_BUFFERED` if it does not fit. */
   private bufferedBytes = 0;
-  /** Monotonic milliseconds. */
+  /** Arrival of the latest message of a response stream, in monotonic milliseconds; `undefined` before the first message. */
   lastMessageAt: number | undefined;
 
   constructor(

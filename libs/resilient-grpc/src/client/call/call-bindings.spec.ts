@@ -73,20 +73,3 @@ describe('parent of a call', () => {
     expect(calls.map(({ failures }) => failures)).toMatchObject([[], [failure], [], [failure]]);
   });
 });
-
-describe('inbound call of a call', () => {
-  it.each([
-    [true, []],
-    [false, ['inbound-cancelled']],
-  ])(
-    'ends a call when its inbound call is cancelled, except at the deadline of the call (at the deadline: %s)',
-    (isAtDeadline, reasons) => {
-      const controller = new AbortController();
-      const ended: string[] = [];
-      const end = ({ reason }: CallFailure) => void ended.push(reason);
-      bindCall(undefined, controller.signal, { isAtDeadline, end });
-      controller.abort();
-      expect(ended).toEqual(reasons);
-    },
-  );
-});

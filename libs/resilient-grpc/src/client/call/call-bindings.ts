@@ -14,12 +14,6 @@ const byParent = new WeakMap<NodeJS.EventEmitter, Set<() => void>>();
 
 /** A call or a resumable stream that can be ended from outside. */
 export interface Endable {
-  /**
-   * True if the deadline of a running attempt is about to end the call. Absent for a stream. If the inbound call has the same deadline, its
-   * server often cancels it a moment earlier. The deadline then ends the call, because a timeout is evidence about the connection, and a
-   * cancellation is not.
-   */
-  readonly isAtDeadline?: boolean;
   end(failure: CallFailure): void;
 }
 
@@ -43,7 +37,7 @@ export function bindCall(
   }
   if (inbound !== undefined) {
     const onCancelled = (): void => {
-      if (call.isAtDeadline !== true) call.end(inboundCancelled(inbound.reason));
+      call.end(inboundCancelled(inbound.reason));
     };
     unbind.push(onAborted(inbound, onCancelled));
   }

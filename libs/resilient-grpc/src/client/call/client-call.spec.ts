@@ -1,7 +1,9 @@
-import { expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
+import type { CapturedCall } from '../../call/inbound-call.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { StreamScope } from '../../call/stream-scope.js';
+import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
@@ -14,6 +16,7 @@ import { MethodRuntime } from '../method-context.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import { UnreadStreams } from '../streams/unread-streams.js';
+import type { CallerContext } from './caller-context.js';
 import { CallGate } from './call-gate.js';
 import { CallRegistry } from './call-registry.js';
 import { ClientCall } from './client-call.js';
@@ -161,4 +164,68 @@ it("ends a call with CANCELLED and does not send it if a listener of 'call-start
   );
   expect(context.statistics.snapshot(0)).toMatchObject({ started: 1, failed: 0, cancelled: 1 });
   expect([transport.attempts, clock.pending]).toEqual([[], 0]);
+});
+
+/** Starts a call for an inbound call with a deadline of 1 s, and watches how its attempt is abandoned. */
+function startInboundCall({ hasDeadline = true } = {}) {
+  const { clock, transport, context } = setUp();
+  const controller = new AbortController();
+  const inbound: CapturedCall = {
+    kind: 'grpc',
+    ...(hasDeadline && { deadline: new Date(clock.epoch() + 1_000) }),
+    signal: controller.signal,
+    retry: false,
+    streaming: false,
+    startedAt: clock.now(),
+    get: () => undefined,
+  };
+  const propagation = { deadline: true, cancellation: true, metadata: [] };
+  const reasons: string[] = [];
+  const error = ({ reason }: GrpcCallError) => void reasons.push(reason);
+  const given = { metadata: undefined, options: { timeoutMs: 1_000 } };
+  const input = { ...INPUT, given, createdIn: { inbound } as CallerContext };
+  const sink = { next: () => true, error: error as (error: unknown) => void, complete: () => undefined };
+  const call = new ClientCall({ ...context, propagation }, input, sink);
+  call.begin();
+  const [attempt] = transport.attempts;
+  const abandon = vi.spyOn(attempt!, 'abandon');
+  return { clock, controller, call, attempt: attempt!, abandon, reasons };
+}
+
+describe('call whose inbound call is cancelled', () => {
+  it.each([
+    ['shortly before the deadline of the inbound call', 940, true, 'deadline'],
+    ['long before the deadline of the inbound call', 850, true, undefined],
+    ['if the inbound call has no deadline', 940, false, undefined],
+  ])(
+    'ends immediately and reports its attempt as timed out only at the deadline: %s',
+    (_, ms, hasDeadline, because) => {
+      const { clock, controller, call, abandon, reasons } = startInboundCall({ hasDeadline });
+      clock.advance(ms);
+      controller.abort();
+      expect(call.isOpen()).toBe(false);
+      expect(reasons).toEqual(['inbound-cancelled']);
+      expect(abandon.mock.calls).toEqual([[because]]);
+    },
+  );
+
+  it.each([
+    ['counts as timed out', false, 'deadline'],
+    ['does not count as timed out after a response', true, undefined],
+  ])('ends if the handler unsubscribes shortly before the deadline, and its attempt %s', (_, hasHeaders, because) => {
+    const { clock, call, attempt, abandon } = startInboundCall();
+    clock.advance(500);
+    if (hasHeaders) attempt.headers();
+    clock.advance(440);
+    call.unsubscribe();
+    expect(call.isOpen()).toBe(false);
+    expect(abandon.mock.calls).toEqual([[because]]);
+  });
+
+  it('does not count an attempt as timed out if the reader unsubscribes before a deadline that is not inherited', () => {
+    const { clock, call, abandon } = startInboundCall({ hasDeadline: false });
+    clock.advance(960);
+    call.unsubscribe();
+    expect(abandon.mock.calls).toEqual([[undefined]]);
+  });
 });

@@ -10,7 +10,6 @@ import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { notifyListener } from '../../errors/notify-listener.js';
 import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
-import { isNearDeadline } from '../../policy/deadline/deadline.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../active-call.js';
@@ -42,7 +41,7 @@ import type { CallPlace, RegisteredCall } from './call-registry.js';
 import { CallReport, reportUnread } from './call-report.js';
 import { inCallerContext, currentCallerContext } from './caller-context.js';
 import { describeCall } from './describe-call.js';
-import { sinkInContext } from './inbound-binding.js';
+import { isInboundAtDeadline, sinkInContext } from './inbound-binding.js';
 import { prepareCall, UNPREPARED, type CallInput, type PreparedCall } from './prepare-call.js';
 
 /** Delay in milliseconds before the completion of a stream that starts while streams are being ended. */
@@ -529,7 +528,8 @@ export class ClientCall
     const error = report.errorOf(failure, this.interruptedReach());
     const stream = this.streamInterruptedBy(failure);
     if (stream === undefined) report.failed(failure, now);
-    this.stop(isCancelled(failure) ? 'cancelled' : 'failed', isDeadline ? 'deadline' : undefined);
+    const isTimeout = isDeadline || (failure.reason === 'inbound-cancelled' && this.hasInboundTimedOut());
+    this.stop(isCancelled(failure) ? 'cancelled' : 'failed', isTimeout ? 'deadline' : undefined);
     this.asyncContext.runInAsyncScope(() => {
       report.ended(error);
       this.sink.error(error);
@@ -562,7 +562,7 @@ export class ClientCall
     if (this.phase === 'ended') return;
     // A stream that `completeLater` holds is not registered, and was not counted as started.
     if (this.place !== undefined) this.context.statistics.cancelled();
-    this.stop('cancelled', this.isAtDeadline ? 'deadline' : undefined);
+    this.stop('cancelled', this.hasInboundTimedOut() ? 'deadline' : undefined);
     this.report.cancelled('The reader unsubscribed');
   }
 
@@ -591,6 +591,10 @@ export class ClientCall
 
   failBackoff(until: number): boolean {
     return this.hedged === undefined ? (this.gate?.failBackoff(until) ?? false) : this.hedged.failHeld(until);
+  }
+
+  private hasInboundTimedOut(): boolean {
+    return !this.hasHeaders && isInboundAtDeadline(this.prepared, this.context.client.clock);
   }
 
   /** Ends the running attempt, and releases all resources of the call. */
@@ -622,11 +626,6 @@ export class ClientCall
   /** True if the call has not ended. Callers, interceptors, and listeners may end it during any callback. */
   isOpen(): boolean {
     return this.phase !== 'ended';
-  }
-
-  get isAtDeadline(): boolean {
-    const { clock } = this.context.client;
-    return this.phase === 'running' && isNearDeadline(this.deadline - clock.epoch(), clock.now() - this.startedAt);
   }
 
   /** Binds `call` to the abort signal, the inbound call, and the `parent` of this call. Returns the function that unbinds it, if any. */

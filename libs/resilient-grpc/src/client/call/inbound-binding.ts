@@ -1,6 +1,7 @@
 import type { CapturedCall } from '../../call/inbound-call.js';
 import { propagated, type Propagated, type Propagation } from '../../call/propagation.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
+import { isNearDeadline } from '../../policy/deadline/deadline.js';
 import type { Clock } from '../../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
 import { currentInbound, inCallerContext, currentCallerContext, type CallerContext } from './caller-context.js';
@@ -34,6 +35,18 @@ export function inboundBinding(
   if (inbound === undefined) return undefined;
   const { entries, ...rest } = propagated(inbound, propagation, clock.now());
   return { inbound, ...rest, metadata: metadataOf(entries) };
+}
+
+/**
+ * True if the deadline of the inbound call passes now or in a moment. Servers and clients often end the inbound call shortly before its
+ * deadline. An outgoing attempt without a response then counts as timed out, because a cancellation is not evidence of a dead connection.
+ */
+export function isInboundAtDeadline(
+  { binding, startedAt }: { readonly binding: InboundBinding | undefined; readonly startedAt: number },
+  clock: Clock,
+): boolean {
+  const deadline = binding?.inbound.deadline?.getTime();
+  return deadline !== undefined && isNearDeadline(deadline - clock.epoch(), clock.now() - startedAt);
 }
 
 /** Returns a sink that calls `sink` in the context of `origin`. */

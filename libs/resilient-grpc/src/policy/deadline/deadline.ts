@@ -67,13 +67,10 @@ function describe(value: unknown): string {
   return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`;
 }
 
-/** Maximum time in milliseconds by which an inbound call can end before the deadline that it shares with its outgoing calls. */
+/** Maximum time in milliseconds by which a call that is ended because of its deadline can end before the deadline. */
 const MAX_LEAD_MS = 100;
 
-/**
- * True if the deadline that a call shares with its inbound call may be the reason why the inbound call ends now: the remaining time is at
- * most 100 ms and at most a tenth of the elapsed time.
- */
+/** True if a deadline is likely to be the reason why a call ends now: at most 100 ms, and at most a tenth of the elapsed time, remain. */
 export function isNearDeadline(remainingMs: number, elapsedMs: number): boolean {
   return remainingMs <= Math.min(MAX_LEAD_MS, elapsedMs / 10);
 }

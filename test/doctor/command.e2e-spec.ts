@@ -106,7 +106,11 @@ describe('--json', () => {
 
   it.each([
     [['doctor', 'orders:50051', '--json=true'], 'arguments', "Option '--json' does not take an argument"],
-    [['doctor', '--json'], 'target', "expected the url of a client, such as 'orders:50051', got nothing"],
+    [
+      ['doctor', '--json'],
+      'target',
+      'expected a target, as in the url of a client, got nothing; write doctor orders:50051',
+    ],
     [
       ['doctor', 'orders:50051', '--json', '--idel', '1m'],
       'arguments',

@@ -27,10 +27,10 @@ export const quietFeeds: Scenario = {
   bounds: {
     'feeds and sessions that ended for their subscriber': { atMost: 0 },
     'warnings that a stream was not retried': { atMost: 0 },
-    'resumes of the least resumed stream': { atLeast: RESUMES.short },
+    'fewest resumes of any stream': { atLeast: RESUMES.short },
     'longest time until the next call starts, ms': { atMost: 500, timed: true },
   },
-  fullBounds: { 'resumes of the least resumed stream': { atLeast: RESUMES.full } },
+  fullBounds: { 'fewest resumes of any stream': { atLeast: RESUMES.full } },
   async measure(run) {
     const lifeMs = LIFE_MS[run.which];
     const grpcio = run.kinds.find(({ implementation }) => implementation === 'grpcio');
@@ -93,7 +93,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   const figures = {
     'feeds and sessions that ended for their subscriber': streams.flatMap(({ ends }) => ends).length,
     'warnings that a stream was not retried': app.clients.flatMap(({ lines }) => lines.filter(isUnretried)).length,
-    'resumes of the least resumed stream': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
+    'fewest resumes of any stream': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
     'longest time until the next call starts, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),
   };
   return Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value]));

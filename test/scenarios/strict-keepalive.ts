@@ -13,7 +13,7 @@ import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
-/** Keepalive interval of the client, which is the minimum. */
+/** Keepalive interval of the client in milliseconds: the minimum that `keepaliveTimeMs` accepts. */
 const KEEPALIVE_TIME_MS = 10_000;
 const REJECTIONS = 2;
 const PER_SECOND = 40;
@@ -48,7 +48,10 @@ export const strictKeepalive: Scenario = {
   },
 };
 
-/** A proxy sends too_many_pings for each ping in a full run, and without a ping in a short run, which ends before the first ping. */
+/**
+ * Measures a client whose proxy sends too_many_pings. In a full run, the proxy sends it for each ping. In a short run, which ends before
+ * the first ping, the proxy sends it without one.
+ */
 async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 20 });
   const proxy = await startHttp2Proxy(run, upstream);

@@ -21,7 +21,10 @@ import { PlainClient } from './support/plain-client.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** CPU time of each call in milliseconds. Calls are long, so that few of them cause an overload, even on a busy machine. */
+/**
+ * CPU time of each call in milliseconds. Each call is expensive, so that a small number of calls overloads the server, even on a busy
+ * machine.
+ */
 const BUSY_MS = 100;
 /** Timeout of each call in milliseconds, long enough for calls to succeed on a busy machine. */
 const TIMEOUT_MS = 4_000;

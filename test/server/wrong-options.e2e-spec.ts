@@ -130,7 +130,7 @@ describe('start without usable protos or address', () => {
     const { url } = await startServers(await serveOrders());
     const { app } = await serveOrders({ url });
     expect((await failureOf(app.startAllMicroservices())).message).toMatch(
-      /\.url: expected a free address, got 'unix:[^']*' \(listen EADDRINUSE: .*\); if this application listens there, too, .*; otherwise, stop the process that is listening there, or remove the file/,
+      /\.url: expected a free address, got 'unix:[^']*' \(listen EADDRINUSE: .*\); remove any other server of this application on this address, .*; otherwise, stop the process that listens on this address, or remove the file/,
     );
   });
 });

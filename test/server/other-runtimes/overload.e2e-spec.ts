@@ -12,7 +12,10 @@ import { PlainClient } from '../support/plain-client.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** CPU time of each call in milliseconds. Calls are long, so that few of them cause an overload, even on a busy machine. */
+/**
+ * CPU time of each call in milliseconds. Each call is expensive, so that a small number of calls overloads the server, even on a busy
+ * machine.
+ */
 const BUSY_MS = 100;
 /** Number of calls in the burst. They take 20 s in total. */
 const CALLS = 200;

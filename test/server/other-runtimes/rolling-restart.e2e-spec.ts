@@ -68,7 +68,10 @@ describe('rolling restart of two servers', () => {
     await leaks.settled();
   });
 
-  /** Waits until each of `started` has received a response from a running server, and one client from both servers. */
+  /**
+   * Waits until each client in `started` has received a response from a running server, and at least one client has received responses from
+   * both.
+   */
   async function waitForResponses(started: readonly LoadClient[]): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
     const describe = () =>

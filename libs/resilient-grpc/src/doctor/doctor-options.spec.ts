@@ -60,7 +60,7 @@ describe('doctor arguments', () => {
   });
 
   it.each([
-    [['doctor'], "target: expected the url of a client, such as 'orders:50051', got nothing"],
+    [['doctor'], 'target: expected a target, as in the url of a client, got nothing; write doctor orders:50051'],
     [
       ['doctr', 'orders:50051'],
       `command: expected 'doctor' or 'migrate', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,

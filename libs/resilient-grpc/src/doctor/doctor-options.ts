@@ -129,7 +129,7 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   const { 'service-config': serviceConfigFile, proto: protoFile, service, keepalive, idle } = values;
   const checksShutdown = SHUTDOWN_OPTIONS.some((name) => values[name] !== undefined);
   if (target === undefined && serviceConfigFile === undefined && !checksShutdown && problems.length === 0) {
-    add('target', "expected the url of a client, such as 'orders:50051', got nothing");
+    add('target', 'expected a target, as in the url of a client, got nothing; write doctor orders:50051');
   }
   // Options without effect are rejected, because users would assume that they took effect.
   const unused = target === undefined ? TARGET_OPTIONS.filter((name) => values[name] !== undefined) : [];

@@ -20,7 +20,7 @@ export function listenAddress(url: string, port: number | undefined): string {
 }
 
 const STOP_OTHER =
-  "if this application listens there, too, for example with Nest's Transport.GRPC or another forRoot(), remove that server; otherwise, stop the process that is listening there";
+  "remove any other server of this application on this address, such as Nest's Transport.GRPC or a second forRoot(); otherwise, stop the process that listens on this address";
 
 /** Returns the problem of a server that could not listen on `url`. */
 export function listenProblem(url: string, error: unknown): ListenProblem {

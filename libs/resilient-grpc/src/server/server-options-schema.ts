@@ -101,7 +101,7 @@ export const serverOptionsSchema = object(
       v.record(
         v.string(),
         object(methodEntries, "an object of method options such as { onDrain: 'complete' }"),
-        "an object by method such as { Watch: { onDrain: 'complete' } }",
+        "an object of options by method, such as { Watch: { onDrain: 'complete' } }",
       ),
     ),
     drain: v.optional(drainSchema),

@@ -157,7 +157,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
     /an integer of 1 or more, got 0/,
   ],
   ['methods as an array', { methods: ['Get'] }, 'methods["0"]', /an object of method options.*got "Get"/],
-  ['methods as a string', { methods: 'Get' }, 'methods', /an object by method such as \{ Watch/],
+  ['methods as a string', { methods: 'Get' }, 'methods', /an object of options by method, such as \{ Watch/],
   [
     'method options that are not an object',
     { methods: { Get: 'fail' } },

@@ -190,7 +190,11 @@ export const clientSettingsSchema = object(
       rule((url) => (typeof url === 'string' ? targetProblem(url) : undefined)),
     ),
     methods: v.optional(
-      v.record(v.string(), methodOptionsSchema, 'an object of options by method such as { Get: { idempotent: true } }'),
+      v.record(
+        v.string(),
+        methodOptionsSchema,
+        'an object of options by method, such as { Get: { idempotent: true } }',
+      ),
     ),
     // Validated by `parseServiceConfig`.
     serviceConfig: v.optional(v.unknown()),

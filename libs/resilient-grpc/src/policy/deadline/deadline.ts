@@ -67,7 +67,7 @@ function describe(value: unknown): string {
   return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`;
 }
 
-/** Maximum time in milliseconds by which a call that is ended because of its deadline can end before the deadline. */
+/** Maximum remaining time, in milliseconds, at which a deadline counts as the reason for the end of a call. */
 const MAX_LEAD_MS = 100;
 
 /** True if a deadline is likely to be the reason why a call ends now: at most 100 ms, and at most a tenth of the elapsed time, remain. */

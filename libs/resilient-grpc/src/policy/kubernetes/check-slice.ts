@@ -6,7 +6,7 @@ import type { EndpointSlice } from './endpoint-slice.js';
  * @throws TypeError if a field has another type
  */
 export function checkSlice(slice: unknown): EndpointSlice {
-  const { endpoints, ports } = fieldsOf('object', slice);
+  const { endpoints, ports } = fieldsOf('', slice);
   for (const [index, endpoint] of listOf('endpoints', endpoints).entries()) {
     const path = `endpoints[${String(index)}]`;
     const { addresses, hints } = fieldsOf(path, endpoint);
@@ -42,5 +42,5 @@ const isTextOrAbsent = (value: unknown): boolean => (value ?? '') === '' || type
 function check(path: string, expected: string, value: unknown, isValid: boolean): void {
   if (isValid) return;
   const got = value === null ? 'null' : typeof value === 'number' ? String(value) : typeof value;
-  throw new TypeError(`invalid EndpointSlice: ${path}: expected ${expected}, got ${got}`);
+  throw new TypeError(`invalid EndpointSlice: ${path === '' ? '' : `${path}: `}expected ${expected}, got ${got}`);
 }

@@ -91,7 +91,7 @@ it('builds remedies only for the listed problems', () => {
   expect(built).toBe(101);
 });
 
-it('parses options only one more time, even if many options are null', () => {
+it('parses options at most twice, even if many options are null', () => {
   let parsed = 0;
   const counted = v.pipe(
     v.unknown(),

@@ -1,7 +1,7 @@
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, retry, timer } from 'rxjs';
+import { NEVER, concat, firstValueFrom, retry, timer } from 'rxjs';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   EACH_METHOD,
@@ -46,6 +46,23 @@ function expectTimeout(seen: Seen | undefined, ms: number, beganAt: number): voi
 }
 
 describe('timeoutMs', () => {
+  it.each([
+    ['says', 'is still open', concat([{}], NEVER), true],
+    ['does not say', 'has ended', [{}], false],
+  ])(
+    '%s in the deadline error of an upload that the request stream has not ended if it %s',
+    async (_, __, requests, isOpen) => {
+      const { client, echo, server } = await scene();
+      await client.waitForReady();
+      server.script('ClientStream', { never: true });
+      const { message, reason } = await failureOf(echo.clientStream(requests, { timeoutMs: 500 }));
+      expect(reason).toBe('deadline');
+      expect(message.includes('the request stream has not ended: complete it if the server waits for its end')).toBe(
+        isOpen,
+      );
+    },
+  );
+
   it('restarts timeoutMs at each subscription, so that each call that retry() makes has the full duration', async () => {
     const { echo, server } = await scene();
     const seen: Seen[] = [];

@@ -213,7 +213,7 @@ describe('server that is not connected', () => {
     onTestFinished(() => app.close());
     await app.init();
     expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
-      `the server for ${url} is not connected to this application and serves no calls; call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(), or ignore this line if another application starts the server`,
+      `the server for ${url} is not connected to this application and serves no calls; call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(); in an application without HTTP, call NestFactory.createMicroservice(AppModule, { inject: [ResilientGrpcServer], useFactory: (strategy) => ({ strategy }) }); or ignore this line if another application starts the server`,
     ]);
   });
 

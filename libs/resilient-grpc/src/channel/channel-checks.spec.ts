@@ -123,6 +123,20 @@ describe('target with credentials', () => {
 });
 
 it.each([
+  ['ipv4:10.0.0.1:50051,10.0.0.2', undefined],
+  ['ipv4:10.0.0.1', undefined],
+  ['ipv6:[::1]:50051,[::2]', undefined],
+  ['ipv6:::1', undefined],
+  [
+    'ipv4:10.0.0.1:50051,10.0.0.2:0',
+    "expected a port from 1 to 65535, got '0' in 'ipv4:10.0.0.1:50051,10.0.0.2:0'; write 'host:port'",
+  ],
+])('reports the missing or invalid port of an address in the target %s', (target, problem) => {
+  expect(targetProblem(target)).toBe(problem);
+  expect(lacksPort(target)).toBe(problem === undefined);
+});
+
+it.each([
   'unix:/run/orders:99999',
   'unix:///run/orders:99999',
   'unix-abstract:orders:99999',

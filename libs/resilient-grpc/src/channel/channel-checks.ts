@@ -65,10 +65,10 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
   const [, ip = '', ipPort = ''] = /^([\da-f:]+):(\d+)$/i.exec(address ?? '') ?? [];
   if (isIPv6(ip) && !isIPv6(address ?? ''))
     return `expected brackets around an IPv6 address with a port, got '${url}'; write '[${ip}]:${ipPort}'`;
-  const port = portOf(url);
-  if (port === undefined) return undefined;
-  if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < minPort) {
-    return `expected a port from ${String(minPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
+  for (const port of addressesOf(url).map(portOf)) {
+    if (port === undefined) continue;
+    if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < minPort)
+      return `expected a port from ${String(minPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
   }
   return undefined;
 }
@@ -123,9 +123,9 @@ function isNameServer(authority: string): boolean {
   }
 }
 
-/** True if `url` lacks a port. gRPC would then use 443. */
+/** True if `url`, or an address in its list, lacks a port. gRPC would then use 443. */
 export function lacksPort(url: string): boolean {
-  return addressOf(url) !== undefined && portOf(url) === undefined;
+  return addressesOf(url).some((address) => portOf(address) === undefined);
 }
 
 /** True if `url` contains a DNS name instead of an IP address. */
@@ -213,9 +213,15 @@ function addressOf(url: string): string | undefined {
   return hasCustomResolver(url) ? undefined : address;
 }
 
-function portOf(url: string): string | undefined {
+/** Returns the addresses with which gRPC's default port can be used: those of an `ipv4:` or `ipv6:` list, or a name or address for DNS. */
+function addressesOf(url: string): readonly string[] {
+  const list = /^ipv[46]:([^/].*)$/.exec(url)?.[1];
+  if (list !== undefined) return list.split(',');
   const address = addressOf(url);
-  if (address === undefined) return undefined;
+  return address === undefined ? [] : [address];
+}
+
+function portOf(address: string): string | undefined {
   const bracketed = /^\[[^\]]*\](?::(.*))?$/.exec(address);
   if (bracketed !== null) return bracketed[1];
   const parts = address.split(':');

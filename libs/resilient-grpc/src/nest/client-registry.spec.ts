@@ -424,12 +424,18 @@ describe('shutdown', () => {
   });
 
   it.each([
-    ['is open', true, '1 call to /shop.v1.Shop/Buy', 'a shutdown hook has not ended; 1 call to /shop.v1.Shop/Buy'],
-    ['is open and nothing else is', true, '', 'a shutdown hook has not ended'],
-    ['is closed and nothing is open', false, '', 'nothing is open; a shutdown hook has probably not ended'],
+    ['is open', true, '1 call to /shop.v1.Shop/Buy', 'a shutdown hook has not ended; 1 call to /shop.v1.Shop/Buy', ''],
+    ['is open and nothing else is', true, '', 'a shutdown hook has not ended', ''],
+    [
+      'is closed and nothing is open',
+      false,
+      '',
+      'no HTTP connection or outgoing call is open, but a shutdown hook or a microservice has not ended',
+      'end the open calls of the microservice, ',
+    ],
   ])(
     'names the shutdown hooks if the application does not close and its HTTP server %s',
-    async (_what, isListening, open, cause) => {
+    async (_what, isListening, open, cause, remedy) => {
       await obtain(shop);
       if (open === '') made[0]!.activeCalls = () => [];
       lines = [];
@@ -438,7 +444,7 @@ describe('shutdown', () => {
       await clock.advanceAsync(10_000);
       expect(lines).toContain(
         `WARN [ResilientGrpc] the application did not close within 10 s (${cause}); closing gRPC clients now, so later calls fail; ` +
-          'shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
+          `${remedy}shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()`,
       );
     },
   );

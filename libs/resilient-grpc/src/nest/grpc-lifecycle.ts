@@ -184,17 +184,25 @@ export class GrpcLifecycle
 
   /** Explains a shutdown that takes too long. `open` describes the open connections and calls; '' if nothing is open. */
   private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
-    const hookRemedy =
-      ', so later calls fail; shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
+    const raise = 'raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
     if (readinessDelayMs >= timeoutMs) {
       const remedy = ', so later calls fail; write a larger drain.timeoutMs, which includes the delay';
       return { cause: `drain.readinessDelayMs is ${duration(readinessDelayMs)}`, remedy };
     }
     if (http?.isListening === true) {
-      return { cause: `a shutdown hook has not ended${open === '' ? '' : `; ${open}`}`, remedy: hookRemedy };
+      return {
+        cause: `a shutdown hook has not ended${open === '' ? '' : `; ${open}`}`,
+        remedy: `, so later calls fail; shorten the hook, or ${raise}`,
+      };
     }
-    if (open === '') return { cause: 'nothing is open; a shutdown hook has probably not ended', remedy: hookRemedy };
+    if (open === '') {
+      const cause = 'no HTTP connection or outgoing call is open, but a shutdown hook or a microservice has not ended';
+      return {
+        cause,
+        remedy: `, so later calls fail; end the open calls of the microservice, shorten the hook, or ${raise}`,
+      };
+    }
     // Relayed streams are mentioned only if there is an HTTP server, because they keep the shutdown waiting only by keeping that server
     // open.
     const relays = http !== undefined && [...this.registry].some(({ registry }) => registry.hasFinishingStream);

@@ -286,7 +286,8 @@ export class ResilientGrpcServer extends ServerGrpc {
         ? `the application has ${String(created)} servers, one per forRoot() of ResilientGrpcServerModule, and app.get(ResilientGrpcServer) returns only one of them; ` +
           'write one forRoot() with lists of `package` and `protoPath`, ' +
           'or connect each server by its own token (useExisting: ResilientGrpcServer) if their addresses differ'
-        : 'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(), ' +
+        : 'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(); ' +
+          'in an application without HTTP, call NestFactory.createMicroservice(AppModule, { inject: [ResilientGrpcServer], useFactory: (strategy) => ({ strategy }) }); ' +
           'or ignore this line if another application starts the server');
     this.ownLogger.warn(new LogLine('warn', text, { event: 'not-connected', address: this.url }));
   }

@@ -64,6 +64,7 @@ const UNSUPPORTED_ENCODING =
   'Compression method not supported: the "grpc-encoding" of the response is neither gzip nor deflate';
 const AWAITS_CREDENTIALS = 'waiting for call credentials';
 const CREDENTIALS_REMEDY = 'the call credentials did not respond; check their metadata generator';
+const REQUESTS_OPEN = 'the request stream has not ended: complete it if the server waits for its end';
 const NO_CONTEXT = {};
 const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
@@ -92,6 +93,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private hasSeveralCalls = false;
   private headers: Metadata | undefined;
   private ended = false;
+  private halfClosed = false;
   /** True if there are interceptors and a response could not be deserialized. */
   private unreadable = false;
   /** Cache for `wireFacts`. */
@@ -172,6 +174,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   halfClose(): void {
+    this.halfClosed = true;
     this.call.halfClose();
   }
 
@@ -364,7 +367,9 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     // No remedy after headers, because they prove that the server responded.
     if (this.headersReceived || !TIMEOUT_ENDS.has(this.endedHere)) return undefined;
     if (this.unsentBecause === AWAITS_CREDENTIALS) return CREDENTIALS_REMEDY;
-    return this.wireChannel.silenceRemedy(this.address, this.startedAt);
+    const silence = this.wireChannel.silenceRemedy(this.address, this.startedAt);
+    if (this.halfClosed || !this.request.method.requestStream) return silence;
+    return silence === undefined ? REQUESTS_OPEN : `${REQUESTS_OPEN}; ${silence}`;
   }
 
   get unsentBecause(): string | undefined {

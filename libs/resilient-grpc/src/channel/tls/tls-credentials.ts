@@ -1,4 +1,6 @@
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
+import { escapeControls } from '../../errors/control-characters.js';
+import { maskCredentials } from '../../errors/mask-credentials.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { CredentialsSource } from '../channel-settings.js';
 import { reloadBoundedFile } from '../read-bounded-file.js';
@@ -95,7 +97,7 @@ class TlsCredentials implements CredentialsSource {
         next[part] = await reloadBoundedFile(path);
       } catch (error) {
         // Reported immediately, although a replacement in several steps can cause this error. In that case, the next check succeeds.
-        this.reject(`cannot be read: ${part} '${path}' (${errorCode(error)})`);
+        this.reject(`cannot be read: ${part} ${shown(path)} (${errorCode(error)})`);
         return;
       }
     }
@@ -107,7 +109,7 @@ class TlsCredentials implements CredentialsSource {
     const [first] = problems;
     if (first !== undefined) {
       const path = paths.find(([part]) => part === first.key)?.[1];
-      this.reject(`cannot be used: ${first.key}${path === undefined ? '' : ` '${path}'`}: ${first.message}`);
+      this.reject(`cannot be used: ${first.key}${path === undefined ? '' : ` ${shown(path)}`}: ${first.message}`);
       return;
     }
     this.rejected = '';
@@ -146,6 +148,10 @@ class TlsCredentials implements CredentialsSource {
     this.timer?.clear();
     this.timer = undefined;
   }
+}
+
+function shown(path: string): string {
+  return `'${escapeControls(maskCredentials(path))}'`;
 }
 
 function toCredentials({ ca, cert, key }: TlsMaterial): ChannelCredentials {

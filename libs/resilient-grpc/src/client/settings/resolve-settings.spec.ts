@@ -491,6 +491,9 @@ describe('startup warnings', () => {
 
   it('warns about a url without a port', () => {
     expect(warnings({ url: 'shop' })).toEqual(["url 'shop' has no port; gRPC uses 443; add the port"]);
+    expect(warnings({ url: 'ipv4:10.0.0.1:1,10.0.0.2' })).toEqual([
+      "url 'ipv4:10.0.0.1:1,10.0.0.2' has an address without a port; gRPC uses 443; add the port",
+    ]);
     expect(warnings({ url: 'unix:/run/shop.sock' })).toEqual([]);
     expect(warnings({ url: 'xds:///shop' })).toEqual([]);
   });

@@ -54,7 +54,10 @@ export function settingsWarnings(
     ...methodWarnings(services, config),
   ];
   return lacksPort(settings.url)
-    ? [`url '${settings.url}' has no port; gRPC uses 443; add the port`, ...warnings]
+    ? [
+        `url '${settings.url}' has ${settings.url.includes(',') ? 'an address without a port' : 'no port'}; gRPC uses 443; add the port`,
+        ...warnings,
+      ]
     : warnings;
 }
 

@@ -94,21 +94,25 @@ describe('ChildServer', () => {
   });
 
   /** Starts a server that drains for 1.5 s, as a child process of the shell script `wrapper`. */
-  function startWrapped(wrapper: string): Promise<ChildServer> {
+  function startWrapped(wrapper: string, options: Partial<ChildServerOptions> = {}): Promise<ChildServer> {
     const drainSlowly = fileURLToPath(new URL('./fixtures/drain-slowly.mjs', import.meta.url));
     return ChildServer.start({
       script: new URL(`./fixtures/${wrapper}.sh`, import.meta.url),
       execPath: '/bin/sh',
       args: (port) => [process.execPath, drainSlowly, String(port)],
+      ...options,
     });
   }
 
-  it('waits in terminate() for a child server that drains after its wrapper has forwarded SIGTERM and exited', async () => {
-    const other = await startWrapped('forward-sigterm');
-    await other.terminate();
-    expect(other.output.slice(1)).toEqual(['draining', 'drained']);
-    expect(other.running).toBe(false);
-  });
+  it.each(['forward-sigterm', 'forward-sigterm-and-fail'])(
+    'waits in terminate() for a child server that drains after its wrapper %s.sh has forwarded SIGTERM and exited',
+    async (wrapper) => {
+      const other = await startWrapped(wrapper);
+      await other.terminate();
+      expect(other.output.slice(1)).toEqual(['draining', 'drained']);
+      expect(other.running).toBe(false);
+    },
+  );
 
   it('reports a child server that is still draining after the timeout of terminate() although its wrapper has exited', async () => {
     const other = await startWrapped('forward-sigterm');
@@ -124,6 +128,43 @@ describe('ChildServer', () => {
     other.send('drain');
     await waitFor(() => !other.running);
     expect(other.output.slice(1)).toEqual(['draining', 'drained']);
+  });
+
+  it('reports a surviving process in terminate() too if close() ends the wait of terminate()', async () => {
+    const other = await startWrapped('run-in-background');
+    const terminated = rejection(other.terminate());
+    const closed = rejection(other.close());
+    for (const error of [await closed, await terminated])
+      expect(String(error)).toContain('a process that it started still runs and keeps its output open');
+  });
+
+  it('fails to start a child server that fails, with its exit code and output, even if a process that it started still runs', async () => {
+    const started = rejection(
+      startWrapped('run-in-background-and-fail', { ready: /never (\d+)/, readyTimeoutMs: 10_000 }),
+    );
+    expect(String(await started)).toMatch(
+      /ended before it reported its port \(exit code 3\); its output:\ncannot load the configuration/,
+    );
+  });
+
+  it('reports the wrong port of a restarted child server even if a process that it started survives kill()', async () => {
+    const drainSlowly = fileURLToPath(new URL('./fixtures/drain-slowly.mjs', import.meta.url));
+    let port = 50_000;
+    const args = () => [process.execPath, drainSlowly, String((port += 1))];
+    const other = await startWrapped('run-in-background', { args });
+    await expect(other.kill()).rejects.toThrow('still runs');
+    const error = await rejection(other.restart());
+    expect(error).toMatchObject({ cause: { message: expect.stringContaining('still runs') as string } });
+    expect(String(error)).toContain('to listen on port 50001 again, got 50002;');
+  });
+
+  it('counts a child server that was killed as not running although a process that it started keeps its output open', async () => {
+    const other = await startWrapped('run-command');
+    process.kill(other.pid ?? 0, 'SIGKILL');
+    await waitFor(() => !other.running);
+    expect(other.pid).toBeUndefined();
+    expect(() => other.freeze()).toThrow('ChildServer is not running');
+    await expect(other.close()).rejects.toThrow('a process that it started still runs and keeps its output open');
   });
 
   it('reports a process that survives kill() because the start script did not use exec, and closes the IPC channel of the process', async () => {

@@ -311,6 +311,7 @@ describe('withFieldCheck', () => {
     ['the parts of a Long', { createdAt: { low: 5, high: 0, unsigned: false } }],
     ['a string in a 64-bit field', { createdAt: '1.5' }],
     ['a string with spaces in a 64-bit field', { createdAt: ' 7 ' }],
+    ['a string with a plus sign in a 64-bit field', { createdAt: '+7' }],
     ['a large number in a 64-bit field', { createdAt: 1e21 }],
     ['values of bytes fields', { photo: Buffer.of(1) }],
     ['an array in a bytes field', { photo: [1, 2] }],

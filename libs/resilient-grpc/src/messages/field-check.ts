@@ -62,7 +62,7 @@ export function withFieldCheck<M>(
 }
 
 /** Checks the messages of one method in one direction. Reports each field once. */
-class FieldCheck<M> {
+export class FieldCheck<M> {
   private readonly type: MessageType | undefined;
   /** Unknown keys by message type, each with the field that it misspells. */
   private readonly unknownKeys = new Map<MessageType, Map<string, string | undefined>>();

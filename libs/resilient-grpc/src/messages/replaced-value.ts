@@ -59,7 +59,7 @@ function replacedLong(value: unknown): ReplacedValue | undefined {
   const isLong =
     typeof value === 'object' && value !== null
       ? 'low' in value || 'high' in value
-      : typeof value === 'bigint' || /^-?\d+(\.\d+)?$/.test(String(value).trim());
+      : typeof value === 'bigint' || /^[+-]?\d+(\.\d+)?$/.test(String(value).trim());
   if (isLong) return undefined;
   // The serializer parses a string up to the first character that is not part of an integer.
   return { expected: 'an integer', sent: typeof value === 'string' ? parseInt(value, 10) || 0 : 0 };

@@ -62,8 +62,8 @@ const NOT_REPORTED =
 const MAX_KEPT_LINES = 200;
 
 /**
- * Time in milliseconds in which the output of a process must end after a successful SIGKILL, or after the timeout of another signal. The
- * output stays open if a process that inherited it still runs.
+ * Time in milliseconds in which the output of a process must end after it failed, after a successful SIGKILL, or after the timeout of
+ * another signal. The output stays open if a process that inherited it still runs.
  */
 const OUTPUT_END_MS = 1_000;
 
@@ -94,7 +94,12 @@ function killChildren(): void {
 export class ChildServer {
   private readonly outputLines: string[] = [];
   private readonly receivedMessages: unknown[] = [];
+  /** The latest process, until its output ends: a process that exits may have put the server in the background. */
   private child: ChildProcess | undefined;
+  /** The latest process that failed (nonzero exit code or signal) although another process keeps its output open. */
+  private failed: ChildProcess | undefined;
+  /** The latest process whose output is no longer read because another process keeps it open. */
+  private abandoned: ChildProcess | undefined;
   /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' before the first end. */
   private ending = '';
   private boundPort = 0;
@@ -130,13 +135,17 @@ export class ChildServer {
     return `127.0.0.1:${this.boundPort}`;
   }
 
+  /**
+   * False after the process has ended and its output is closed. A process that it started may keep the output open. `running` then stays
+   * true after exit code 0, as for a script that starts the server in the background. After any other end, it is false 1 s later.
+   */
   get running(): boolean {
-    return this.child !== undefined;
+    return this.runningChild !== undefined;
   }
 
   /** The process id; `undefined` while the server is not running. */
   get pid(): number | undefined {
-    return this.child?.pid;
+    return this.runningChild?.pid;
   }
 
   /** The last 200 lines written to stdout and stderr, including those from before restarts. */
@@ -152,7 +161,8 @@ export class ChildServer {
   /** Sends a message to the server over IPC. Does nothing if the server is not running, or has closed its IPC channel. */
   send(message: Serializable): void {
     // The callback ignores a failure. Without a callback, Node would emit an 'error' event.
-    if (this.child?.connected === true) this.child.send(message, () => undefined);
+    const child = this.runningChild;
+    if (child?.connected === true) child.send(message, () => undefined);
   }
 
   /**
@@ -178,8 +188,9 @@ export class ChildServer {
    * @throws Error if the server is not running
    */
   freeze(): void {
-    if (this.child === undefined) throw new Error('ChildServer is not running; write await server.restart() first');
-    this.child.kill('SIGSTOP');
+    const child = this.runningChild;
+    if (child === undefined) throw new Error('ChildServer is not running; write await server.restart() first');
+    child.kill('SIGSTOP');
   }
 
   /** Sends SIGCONT, which ends `freeze`. */
@@ -210,6 +221,10 @@ export class ChildServer {
     await this.kill();
   }
 
+  private get runningChild(): ChildProcess | undefined {
+    return this.child === this.failed ? undefined : this.child;
+  }
+
   private requireOpen(): void {
     if (this.isClosed) throw new Error('ChildServer is closed; write await ChildServer.start(options)');
   }
@@ -227,6 +242,10 @@ export class ChildServer {
     children.add(child);
     child.once('exit', (code, signal) => {
       this.ending = signal === null ? `exit code ${String(code)}` : signal;
+      if (code === 0) return;
+      waitFor(() => this.child !== child, { timeoutMs: OUTPUT_END_MS }).catch(() => {
+        this.failed = child;
+      });
     });
     child.once('close', () => this.childEnded(child));
     let failure: Error | undefined;
@@ -244,27 +263,36 @@ export class ChildServer {
     this.readOutput(child, listening);
     this.readMessages(child, listening);
     try {
-      await waitFor(() => port !== 0 || this.child !== child, {
+      await waitFor(() => port !== 0 || this.runningChild !== child, {
         timeoutMs: readyTimeoutMs,
         describe: () => `${String(script)} to report its port; ${NOT_REPORTED}; ${this.describeOutput()}`,
       });
     } catch (error) {
-      await this.kill();
-      throw error;
+      throw await this.killAfter(error as Error);
     }
     if (port === 0) {
+      if (this.child === child) this.abandonOutput(child);
       const how = `ended before it reported its port (${this.ending})`;
       const text = `ChildServer: ${String(script)} ${how}; ${this.describeOutput()}`;
       throw new Error(text, { cause: failure });
     }
     if (this.boundPort !== 0 && port !== this.boundPort) {
-      await this.kill();
-      throw new Error(
+      const text =
         `ChildServer: expected ${String(script)} to listen on port ${this.boundPort} again, got ${port}; ` +
-          "pass the port to the script with args, for example args: (port) => ['--port', String(port)]",
-      );
+        "pass the port to the script with args, for example args: (port) => ['--port', String(port)]";
+      throw await this.killAfter(new Error(text));
     }
     this.boundPort = port;
+  }
+
+  /** Kills the server after a failed start, and returns `error`. If `kill()` fails, its error becomes the cause. */
+  private async killAfter(error: Error): Promise<Error> {
+    try {
+      await this.kill();
+    } catch (cause) {
+      error.cause = cause;
+    }
+    return error;
   }
 
   private readOutput(child: ChildProcess, listening: (port: number) => void): void {
@@ -303,15 +331,13 @@ export class ChildServer {
     } catch (error) {
       if (!hasExited()) throw error;
     }
-    try {
-      await waitFor(() => this.child !== child, { timeoutMs: OUTPUT_END_MS });
-    } catch {
-      this.abandonOutput(child);
-      throw new Error(
-        `ChildServer: process ${child.pid ?? '?'} ended (${this.ending}), but a process that it started still runs and keeps its ` +
-          `output open; in a shell script, start the server with exec; ${this.describeOutput()}`,
-      );
-    }
+    await waitFor(() => this.child !== child, { timeoutMs: OUTPUT_END_MS }).catch(() => this.abandonOutput(child));
+    // Another call of `kill()` or `terminate()` may have abandoned the output.
+    if (this.abandoned !== child) return;
+    throw new Error(
+      `ChildServer: process ${child.pid ?? '?'} ended (${this.ending}), but a process that it started still runs and keeps its ` +
+        `output open; in a shell script, start the server with exec; ${this.describeOutput()}`,
+    );
   }
 
   /** Stops reading the output of an ended process if another process keeps this output open. */
@@ -320,6 +346,7 @@ export class ChildServer {
     child.stderr?.destroy();
     // Closes the IPC channel, so that a server that inherited it can exit.
     if (child.connected) child.disconnect();
+    this.abandoned = child;
     this.childEnded(child);
   }
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { messageProblems, responseTypeOf } from './message-problems.js';
 import { findMethod, loadMethods } from './service-methods.js';
 
@@ -14,6 +14,7 @@ const PROTO = `
     rpc Get(Shape) returns (Shape);
     rpc Wrap(Shape) returns (google.protobuf.Any);
     rpc Clear(Shape) returns (google.protobuf.Empty);
+    rpc Describe(Shape) returns (google.protobuf.StringValue);
   }
   message Shape {
     string shape_id = 1;
@@ -108,5 +109,29 @@ describe('messageProblems', () => {
     }
     expect(problems(new Entity())).toEqual([]);
     expect(problems(Object.assign(Object.create(null), { shapeId: '7' }))).toEqual([]);
+  });
+
+  it('reports a scripted response that the serializer would read as an empty message, such as a Date', () => {
+    const sent = 'the server would send an empty object instead';
+    expect(problems(new Date(), 'Describe')).toEqual([`message: expected an object with 'value', got a Date; ${sent}`]);
+    expect(problems(new Map(), 'Wrap')).toEqual([
+      `message: expected an object with 'type_url', 'value', got a Map; ${sent}`,
+    ]);
+    class Note {
+      get value() {
+        return 'x';
+      }
+    }
+    class PackedShape {
+      readonly '@type' = 'type.googleapis.com/Shape';
+    }
+    expect([...problems(new Note(), 'Describe'), ...problems(new PackedShape(), 'Wrap')]).toEqual([]);
+  });
+
+  it('does not serialize a correct scripted response', () => {
+    const loaded = load('Get');
+    const serialize = vi.fn(loaded.responseSerialize);
+    expect(messageProblems({ shapeId: '7' }, responseTypeOf(loaded), 'message', serialize)).toEqual([]);
+    expect(serialize).not.toHaveBeenCalled();
   });
 });

@@ -1,6 +1,6 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
-import { withFieldCheck, type FieldCheckEvents } from '../../messages/field-check.js';
+import { FieldCheck, type FieldCheckEvents } from '../../messages/field-check.js';
 import {
   expectedScalar,
   isAbsent,
@@ -10,7 +10,8 @@ import {
   type Field,
   type MessageType,
 } from '../../messages/message-type.js';
-import { pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
+import { replacedValue } from '../../messages/replaced-value.js';
+import { describeValue, pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
 import { isObject } from '../../policy/options/option-schemas.js';
 import type { LoadedMethod } from './service-methods.js';
 
@@ -25,10 +26,10 @@ export function responseTypeOf(method: LoadedMethod): MessageType {
 }
 
 /**
- * Returns the problems of a message: a value that is not an object, top-level fields that `type` does not have, misspelled fields of nested
- * messages, and values that do not fit their field. The serializer would ignore or convert them. Fields of class instances are not checked,
- * because a class may have additional properties. Names that no field can have, such as `$typeName` from other code generators, are
- * ignored.
+ * Returns the problems of a message: a value that is not an object, or is an object such as a Date that would be sent as an empty message;
+ * top-level fields that `type` does not have; misspelled fields of nested messages; and values that do not fit their field. The serializer
+ * would ignore or convert them. Fields of class instances are not checked, because a class may have additional properties. Names that no
+ * field can have, such as `$typeName` from other code generators, are ignored.
  */
 export function messageProblems(
   message: unknown,
@@ -37,7 +38,7 @@ export function messageProblems(
   serialize: (message: object) => Buffer,
 ): ConfigurationProblem[] {
   if (!isObject(message)) return [{ path, message: problemMessage(`an object with fields of ${type.name}`, message) }];
-  if (!isCheckable(message)) return [];
+  if (!isCheckable(message)) return '@type' in message ? [] : lostMessageProblems(message, type, path);
   const problems: ConfigurationProblem[] = [];
   for (const [key, value] of Object.entries(message)) {
     if (isAbsent(value)) continue;
@@ -52,7 +53,15 @@ export function messageProblems(
   ];
 }
 
-/** Returns a problem for each value that the serializer would omit or replace, also in nested messages. */
+/** Returns a problem for a class instance, such as a Date, that the serializer would read as an empty message. */
+function lostMessageProblems(message: object, type: MessageType, path: string): ConfigurationProblem[] {
+  const lost = replacedValue(message, { kind: 'message', holds: 'single', type });
+  if (lost === undefined) return [];
+  const sent = describeValue(lost.sent);
+  return [{ path, message: `${problemMessage(lost.expected, message)}; the server would send ${sent} instead` }];
+}
+
+/** Returns a problem for each value that `FieldCheck` reports, also in nested messages. */
 function unsentValues(
   message: object,
   type: MessageType,
@@ -68,7 +77,7 @@ function unsentValues(
     problems.push({ path: `${path}.${found.field}`, message: text });
   };
   try {
-    withFieldCheck(serialize, type.name, () => type, { wanted: true, emit })(message);
+    new FieldCheck(serialize, type.name, () => type, { wanted: true, emit }).run(message);
   } catch {
     // Ignores the error, because a message that cannot be serialized makes its call fail.
   }

@@ -118,6 +118,15 @@ describe('message size limit', () => {
     },
   );
 
+  it("names the server's limit in the error if a server rejects a request that is too large", async () => {
+    const { echo } = await scene();
+    const { reason, message } = await failureOf(echo.unary({ payload: Buffer.alloc(5 * 2 ** 20) }));
+    expect(reason).toBe('server');
+    expect(message).toMatch(
+      /^8 RESOURCE_EXHAUSTED: Received message larger than max \(\d+ vs 4194304\) \(raise the server's limit for requests, such as maxReceiveMessageLength in Nest\)$/,
+    );
+  });
+
   it.each(EACH_METHOD)('fails a %s call without a retry if its response is too large', async (method) => {
     const { echo, server } = await scene({ maxReceiveMessageLength: 100 });
     server.script(protoName(method), { messages: [{ payload }] });

@@ -116,7 +116,7 @@ export function callError(
     reachedServer: maxReach(reached, cutOff),
     attempts: history?.records ?? [],
     notRetriedBecause,
-    remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause) ?? contractRemedy(failure, context.method.path),
+    remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause) ?? serverRemedy(failure, context.method.path),
     retryAfterMs: failure.retryAfterMs,
     cause: failure.cause ?? history?.lastStatus,
   });
@@ -126,13 +126,20 @@ export function callError(
 const UNREADABLE =
   /^(Response message parsing error|Error deserializing request|Exception deserializing request|grpc: error unmarshalling request)/;
 
+/** Details with which grpc-js, gRPC's C core, grpc-go, and grpc-java reject a request that exceeds a limit of the server. */
+const REQUEST_TOO_LARGE =
+  /^((SERVER: |grpc: )?received message larger than max|gRPC message exceeds maximum size)/i;
+
 /**
- * Returns the remedy for a failure that a contract mismatch can cause. Returns `path` if the server does not implement the method and its
+ * Returns the remedy for a failure that a contract mismatch or a limit of the server can cause. Returns `path` if the server does not implement the method and its
  * status does not name the path, as in grpcio's "Method not found!".
  */
-function contractRemedy({ code, reason, details }: CallFailure, path: string): string | undefined {
+function serverRemedy({ code, reason, details }: CallFailure, path: string): string | undefined {
   if (code === StatusCode.INTERNAL && UNREADABLE.test(details)) {
     return 'compare the .proto files of the client and the server';
+  }
+  if (code === StatusCode.RESOURCE_EXHAUSTED && reason === 'server' && REQUEST_TOO_LARGE.test(details)) {
+    return "raise the server's limit for requests, such as maxReceiveMessageLength in Nest";
   }
   return code === StatusCode.UNIMPLEMENTED && reason === 'server' && !details.includes(path) ? path : undefined;
 }

@@ -181,7 +181,7 @@ describe('stream-limit event', () => {
     take({ ...atMaximum, waiting: 4 });
     expect(aboveDebug()).toEqual([
       'warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); calls wait until ' +
-        "others end; raise maxConnectionsPerEndpoint (now 1) or the server's limit",
+        "other calls end; raise maxConnectionsPerEndpoint (now 1) or the server's limit",
     ]);
     expect(kept[0]?.fields).toMatchObject({
       event: 'stream-limit',

@@ -285,7 +285,8 @@ describe('deadline of a retried call', () => {
       proxy.holdBytes('to-client');
       return { never: true };
     });
-    const timeoutMs = 300;
+    // Leaves a busy machine time to send the second attempt.
+    const timeoutMs = 2_000;
     const error = await failureOf(callOnce(echo, 'unary', { timeoutMs }));
     proxy.releaseBytes();
     const [, tookMs, startMs] =

@@ -127,8 +127,7 @@ const UNREADABLE =
   /^(Response message parsing error|Error deserializing request|Exception deserializing request|grpc: error unmarshalling request)/;
 
 /** Details with which grpc-js, gRPC's C core, grpc-go, and grpc-java reject a request that exceeds a limit of the server. */
-const REQUEST_TOO_LARGE =
-  /^((SERVER: |grpc: )?received message larger than max|gRPC message exceeds maximum size)/i;
+const REQUEST_TOO_LARGE = /^((SERVER: |grpc: )?received message larger than max|gRPC message exceeds maximum size)/i;
 
 /**
  * Returns the remedy for a failure that a contract mismatch or a limit of the server can cause. Returns `path` if the server does not implement the method and its

@@ -133,7 +133,7 @@ const NUMBERS = [
   ['budget: tokens returned by a successful call', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSuccess'],
   ['budget: tokens returned per second', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSecond'],
   [
-    'budget: share of the usable tokens that remains after each further deadline during a stall',
+    'budget: share of the usable tokens that remains after each further missed deadline while no call succeeds',
     percent,
     BUDGET,
     'DEFAULT_BUDGET_POLICY.leftByStall',
@@ -146,7 +146,7 @@ const NUMBERS = [
     'DEFAULT_BUDGET_POLICY.togetherMs',
   ],
   [
-    'time during which calls for a retried inbound stream are retried only if they did not reach the server',
+    'time after the start of a retried inbound stream in which calls of its handler are retried only if they did not reach the server',
     ms,
     'policy/retry/retry-chain.ts',
     'STREAM_CHAIN_MS',

@@ -26,7 +26,7 @@ const RATES = { counts: { reads: 40, writes: 20 }, all: { reads: 100, writes: 50
 export const droppedEachSecond: Scenario = {
   name: 'dropped-each-second',
   promise:
-    'If each connection of a client with 150 calls per second is dropped after 1 s, the client is never without a connection for more than 1 s. No read fails, only writes on the wire fail, and no write is sent twice.',
+    'If each connection of a client with 150 calls per second is dropped after 1 s, the client is never without a connection for more than 1 s. No read fails, and no write is sent twice. The only writes that fail are those on the wire.',
   bounds: {
     drops: { atLeast: DROPS.counts },
     'connections per second': { atLeast: 0.7, timed: true },

@@ -17,7 +17,7 @@ export const leaksFound: Scenario = {
   bounds: {
     'time until the unread stream is reported, ms': { atMost: UNREAD_MS + 500, timed: true },
     'log lines': { atLeast: 1, atMost: 1 },
-    'call sites reported in the file of the test': { atLeast: 1, atMost: 1 },
+    'reported call sites in the file of the test': { atLeast: 1, atMost: 1 },
     'active calls with this call site': { atLeast: 1, atMost: 1 },
     'leaks found in an open application': { atLeast: 1 },
     'leaks found in a closed application': { atMost: 0 },
@@ -52,7 +52,7 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
   return {
     'time until the unread stream is reported, ms': reportedAfterMs,
     'log lines': aboveDebug(app).filter((line) => line.includes(', unread for ')).length,
-    'call sites reported in the file of the test': here(reported[0]),
+    'reported call sites in the file of the test': here(reported[0]),
     'active calls with this call site': active.filter(({ openedAt }) => here(openedAt) === 1).length,
     'leaks found in an open application': Number(open.includes(`(${upstream.url}) was not closed`)),
     'leaks found in a closed application': Number((await leakMessage(leaks, 30_000)) !== ''),

@@ -29,9 +29,9 @@ export const overallTimeouts: Scenario = {
   bounds: {
     'longest time from timeoutMs until the end of a call, ms': { atMost: 100, timed: true },
     'calls ended other than by the deadline': { atMost: 0 },
-    'calls of the rarest kind': { atLeast: MIN_CALLS },
-    'attempts of the most retried call': { atLeast: MIN_ATTEMPTS },
-    'resumes of the most resumed stream': { atLeast: 1 },
+    'minimum number of calls of one kind': { atLeast: MIN_CALLS },
+    'maximum number of attempts of one call': { atLeast: MIN_ATTEMPTS },
+    'maximum number of resumes of one stream': { atLeast: 1 },
     'calls still active': { atMost: 0 },
   },
   measure: (run) => againstEach(run, (kind) => outlast(run, kind)),
@@ -109,9 +109,9 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
     'calls ended other than by the deadline':
       loads.reduce((sum, { succeeded }) => sum + succeeded.length, 0) +
       failures.filter(({ codeName }) => codeName !== 'DEADLINE_EXCEEDED').length,
-    'calls of the rarest kind': rarest(),
-    'attempts of the most retried call': mostAttempts(),
-    'resumes of the most resumed stream': maxResumes,
+    'minimum number of calls of one kind': rarest(),
+    'maximum number of attempts of one call': mostAttempts(),
+    'maximum number of resumes of one stream': maxResumes,
     'calls still active': apps.reduce((sum, one) => sum + one.activeCalls().length, 0),
   };
 }

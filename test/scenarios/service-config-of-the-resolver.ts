@@ -20,7 +20,7 @@ const record = (...retryableStatusCodes: readonly string[]): string => {
 export const serviceConfigOfTheResolver: Scenario = {
   name: 'service-config-of-the-resolver',
   promise:
-    'A service config from the resolver applies from the start, and each valid change applies to later calls (within 3 s if `refreshMs` is 1,000). An invalid change leaves the previous service config in effect and fails no call.',
+    'A service config from the resolver applies from the start, and each valid change applies to later calls (within 3 s if `refreshMs` is 1,000). An invalid change is ignored: the previous service config stays in effect, and no call fails.',
   bounds: {
     'first record applied': { atLeast: 1 },
     'time until the change is applied, ms': { atMost: 3_000, timed: true },

@@ -2,7 +2,7 @@
 export type RetryRefusal =
   /** Part of the response had arrived. */
   | 'committed'
-  /** The retry or hedging policy of the method, or the default retry policy if it has neither, does not list the status code. */
+  /** The status code is not listed in the retry or hedging policy of the method, or, if the method has neither, in the default retry policy. */
   | 'fatal-status'
   /** The method is not declared safe to repeat, and the server may have received the request. */
   | 'not-safe-to-repeat'

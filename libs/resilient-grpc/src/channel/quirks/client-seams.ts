@@ -115,7 +115,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'connection',
     needs: ['transport.addActiveCall()', 'transport.removeActiveCall()'],
-    lostWithout: 'exit of a process with an open client that checks health',
+    lostWithout: 'automatic exit of a process while a client that checks health is open',
   },
   {
     on: 'connection',

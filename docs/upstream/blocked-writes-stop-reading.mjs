@@ -23,7 +23,7 @@ async function isAnswered(request) {
   const session = http2.connect(`http://${target}`, { settings });
   await once(session, 'remoteSettings');
   session.setLocalWindowSize(WINDOW);
-  // The response to this ping shows that the server has received the window.
+  // The response to this ping shows that the server has processed the WINDOW_UPDATE.
   await new Promise((resolve) => session.ping(resolve));
   const stream = session.request({ ':method': 'POST', ':path': '/' });
   stream.on('error', () => undefined).end(request);

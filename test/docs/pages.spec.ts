@@ -15,7 +15,7 @@ describe.each(PAGES)('%s', (page) => {
 });
 
 describe.each(RENDERED_PAGES)('%s', (page) => {
-  it(`shows the options and numbers of the source in ${page} (\`node docs/render.mjs\` updates them)`, async () => {
+  it(`keeps the rendered parts of ${page} in sync with the source (\`node docs/render.mjs\` updates them)`, async () => {
     const { text, rendered } = await renderedPage(page);
     expect(text).toBe(rendered);
   });

@@ -369,7 +369,7 @@ describe('several handlers for one method', () => {
       expect(await run(...controllers)).toEqual({
         id,
         warnings: [
-          `@GrpcMethod('Orders', 'Get') of ${unused} receives no calls: Nest uses the last handler that it registers for a method, ${used}; remove one of them`,
+          `@GrpcMethod('Orders', 'Get') of ${unused} receives no calls: ${used} has the same decorator and is registered later, so Nest uses it; remove one of the two handlers`,
         ],
       });
     },

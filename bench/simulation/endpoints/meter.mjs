@@ -91,7 +91,8 @@ export class EndpointMeter {
   }
 
   /**
-   * Returns the share of failed calls, and the p99 in milliseconds, of the calls that started from second `from` until second `to`.
+   * Returns the share of failed calls and the p99 latency in milliseconds, for calls that started in the seconds `from` (inclusive) to `to`
+   * (exclusive).
    *
    * @param {number} from
    * @param {number} to

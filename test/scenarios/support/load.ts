@@ -15,7 +15,7 @@ export function load(
   return calls;
 }
 
-/** Stops starting calls, and resolves when the last open call has ended. Waits long enough for a busy machine. */
+/** Stops starting calls, and resolves when the last open call has ended. Waits for up to 90 s, because calls end late on a busy machine. */
 export function stop(calls: CallLoad): Promise<void> {
   return calls.stop(90_000);
 }

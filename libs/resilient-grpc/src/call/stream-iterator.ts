@@ -32,7 +32,8 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
   next(): Promise<IteratorResult<T>> {
     this.requested += 1;
     if (this.bufferedMessages.length > 0) {
-      // The array is not empty, so the value is a message. A source other than a call may deliver `undefined`.
+      // The cast is safe, because the array is not empty. A check for `undefined` would be wrong, because a source other than a call may
+      // deliver `undefined` as a message.
       const value = this.bufferedMessages.shift() as T;
       this.source?.resumeReading();
       return Promise.resolve({ done: false, value });

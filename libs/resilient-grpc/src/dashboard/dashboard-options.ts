@@ -68,8 +68,8 @@ const URL_TEXT =
 const URLS_TEXT =
   "an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns such an array";
 const GUARDS_TEXT = 'a non-empty array of guard classes such as [OpsGuard]';
-// Pattern of a path without '.' and '..' segments. HTTP clients resolve these segments before they send a request, so such a path would
-// never match.
+// Pattern of a path without '.' and '..' segments. HTTP clients resolve these segments before they send a request, so a path that contains
+// them would never match.
 const PATH_PATTERN = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;
 const schema = object(
   {

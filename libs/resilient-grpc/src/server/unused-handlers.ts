@@ -62,8 +62,8 @@ export function unusedHandlerLines({ servers, hasOtherServers, names }: Applicat
 function duplicateLine(pattern: HandlerPattern, handler: string | undefined, unused: string): LogLine {
   const { service, rpc: method } = pattern;
   const text =
-    `${decorator(pattern)} of ${unused} receives no calls: Nest uses the last handler that it registers for a method, ` +
-    `${String(handler)}; remove one of them`;
+    `${decorator(pattern)} of ${unused} receives no calls: ${String(handler)} has the same decorator and is registered later, ` +
+    'so Nest uses it; remove one of the two handlers';
   return new LogLine('warn', text, { event: 'handler-duplicate', handler, unused, service, method });
 }
 

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { systemRandom } from '../time/random.js';
 
-// First port of a range that is below those from which Linux, macOS, and Windows choose the ports of outgoing connections and of servers
-// that listen on port 0.
+// First port of a range below the ephemeral port ranges of Linux, macOS, and Windows. The system assigns ephemeral ports to outgoing
+// connections and to servers that listen on port 0.
 const FIRST_PORT = 20_000;
 const PORT_COUNT = 10_000;
 
@@ -12,8 +12,8 @@ let nextOffset = Math.trunc(systemRandom() * PORT_COUNT);
 
 /**
  * Returns a port of 127.0.0.1 on which no server is listening. The system does not assign this port to outgoing connections or to servers
- * that listen on port 0, even while a server is restarting. Another process that calls this function can take the port. Within a process,
- * the function returns a port again only after it has tried all others.
+ * that listen on port 0, so the port stays available while the server that uses it restarts. Another process that calls this function can
+ * take the port. Within a process, the function returns a port again only after it has tried all others.
  * @throws Error if servers are listening on all ports from 20,000 to 29,999, or if this process cannot open a socket
  */
 export async function freePort(): Promise<number> {

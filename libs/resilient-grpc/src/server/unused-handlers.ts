@@ -63,7 +63,7 @@ function duplicateLine(pattern: HandlerPattern, handler: string | undefined, unu
   const { service, rpc: method } = pattern;
   const text =
     `${decorator(pattern)} of ${unused} receives no calls: ${String(handler)} has the same decorator and is registered later, ` +
-    'so Nest uses it; remove one of the two handlers';
+    'so Nest uses it; keep only one handler';
   return new LogLine('warn', text, { event: 'handler-duplicate', handler, unused, service, method });
 }
 

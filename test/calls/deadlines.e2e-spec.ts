@@ -52,10 +52,17 @@ describe('timeoutMs', () => {
   ])(
     '%s in the deadline error of an upload that the request stream has not ended if it %s',
     async (_, __, requests, isOpen) => {
-      const { client, echo, server } = await scene();
+      const server = await startServer();
+      const proxy = await FaultProxy.start(server.url);
+      onTestFinished(() => proxy.close());
+      const client = await startClient({ url: proxy.url });
+      const echo = client.getService<EchoService>('Echo');
       await client.waitForReady();
       server.script('ClientStream', { never: true });
+      // The proxy holds the responses, because the server's own DEADLINE_EXCEEDED might arrive first.
+      proxy.holdBytes('to-client');
       const { message, reason } = await failureOf(echo.clientStream(requests, { timeoutMs: 500 }));
+      proxy.releaseBytes();
       expect(reason).toBe('deadline');
       expect(message.includes('the request stream has not ended: complete it if the server waits for its end')).toBe(
         isOpen,

@@ -45,6 +45,16 @@ function expectTimeout(seen: Seen | undefined, ms: number, beganAt: number): voi
   expect(seen?.deadline).toBeLessThanOrEqual(seen!.at + ms + ROUNDING_MS);
 }
 
+/** Connects a client to a server through a proxy that can hold the server's responses. */
+async function connectedScene() {
+  const server = await startServer();
+  const proxy = await FaultProxy.start(server.url);
+  onTestFinished(() => proxy.close());
+  const client = await startClient({ url: proxy.url });
+  await client.waitForReady();
+  return { server, proxy, echo: client.getService<EchoService>('Echo') };
+}
+
 describe('timeoutMs', () => {
   it.each([
     ['says', 'is still open', concat([{}], NEVER), true],
@@ -52,12 +62,7 @@ describe('timeoutMs', () => {
   ])(
     '%s in the deadline error of an upload that the request stream has not ended if it %s',
     async (_, __, requests, isOpen) => {
-      const server = await startServer();
-      const proxy = await FaultProxy.start(server.url);
-      onTestFinished(() => proxy.close());
-      const client = await startClient({ url: proxy.url });
-      const echo = client.getService<EchoService>('Echo');
-      await client.waitForReady();
+      const { server, proxy, echo } = await connectedScene();
       server.script('ClientStream', { never: true });
       // The proxy holds the responses, because the server's own DEADLINE_EXCEEDED might arrive first.
       proxy.holdBytes('to-client');
@@ -279,12 +284,7 @@ describe('call timeout that is longer than the timeout of the client', () => {
 
 describe('deadline of a retried call', () => {
   it('reports the duration of a retried call and the start of its last attempt in the deadline error', async () => {
-    const server = await startServer();
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const client = await startClient({ url: proxy.url });
-    const echo = client.getService<EchoService>('Echo');
-    await client.waitForReady();
+    const { server, proxy, echo } = await connectedScene();
     const delayMs = 150;
     server.script('Unary', ({ number }) => {
       if (number === 1) return { status: 'UNAVAILABLE', trailers: { 'grpc-retry-pushback-ms': String(delayMs) } };

@@ -24,7 +24,7 @@ export class IdleReadBarrier implements ReadBarrier {
     private readonly clock: Clock,
   ) {}
 
-  /** Records the current time as that of the last use. Called when an attempt starts and when it has ended. */
+  /** Records the current time as that of the last use. Called when an attempt starts and when it ends. */
   used(): void {
     this.usedAt = this.clock.epoch();
   }

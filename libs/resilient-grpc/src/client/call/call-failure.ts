@@ -130,8 +130,8 @@ const UNREADABLE =
 const REQUEST_TOO_LARGE = /^((SERVER: |grpc: )?received message larger than max|gRPC message exceeds maximum size)/i;
 
 /**
- * Returns the remedy for a failure that a contract mismatch or a limit of the server can cause. Returns `path` if the server does not implement the method and its
- * status does not name the path, as in grpcio's "Method not found!".
+ * Returns the remedy for a failure that a contract mismatch or a limit of the server can cause. Returns `path` if the server does not
+ * implement the method and its status does not name the path, as in grpcio's "Method not found!".
  */
 function serverRemedy({ code, reason, details }: CallFailure, path: string): string | undefined {
   if (code === StatusCode.INTERNAL && UNREADABLE.test(details)) {

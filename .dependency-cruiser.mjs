@@ -169,7 +169,7 @@ const forbidden = [
   {
     name: 'no-cycles',
     comment:
-      'Modules must not import each other in a cycle, because they could then not be understood or tested one by one.',
+      'Modules must not import each other in a cycle, because modules in a cycle cannot be understood or tested one by one.',
     severity: 'error',
     from: {},
     to: { circular: true },

@@ -117,8 +117,8 @@ export const CLASSIC = {
 };
 
 /**
- * This library with several sizes of grpc-js's retry buffer, which limits the size of the requests that are buffered before they are sent,
- * if a call passes through grpc-js's channel. Included on demand.
+ * This library with several sizes of grpc-js's retry buffer. If a call passes through grpc-js's channel, this size limits how many bytes of
+ * its requests are buffered before they are sent. Included on demand.
  *
  * @type {readonly Entry[]}
  */

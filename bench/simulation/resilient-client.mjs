@@ -232,7 +232,7 @@ export class ResilientClient {
       this.#fail(call);
       return;
     }
-    // Calls lost with a connection are rate-limited like waiting calls.
+    // Calls lost with a connection are resent at a limited rate, as in client/call/client-call.ts.
     if (verdict.connectionLost) this.#rateLimited.add(call);
     fleet.backOff(call, decision.delayMs);
   }

@@ -7,7 +7,7 @@ import { delay } from './tools/waiting.mjs';
 async function openConnection() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
-  // Pauses the socket, because Node does not detect the reset without reads.
+  // Pauses the socket, so that Node does not detect the reset.
   const socket = net.connect(server.address().port, '127.0.0.1').pause();
   const [[accepted]] = await Promise.all([once(server, 'connection'), once(socket, 'connect')]);
   socket.on('error', () => undefined);

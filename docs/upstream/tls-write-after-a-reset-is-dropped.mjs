@@ -38,8 +38,8 @@ async function missesReset() {
   session.request({ ':path': '/' }).on('error', () => undefined);
   // Waits until the request has been written.
   await delay(50);
-  // Each of the two TLS records requires a response. The write of the first response fails because of the reset; the second
-  // response waits for that write.
+  // TLS splits these frames into two records, each of which requires a response. The write of the first response fails because of the
+  // reset; the second response waits for that write.
   secured.write(Buffer.concat([PING, UNKNOWN, PING]));
   tcp.resetAndDestroy();
   return !(await within(800, ended, false));

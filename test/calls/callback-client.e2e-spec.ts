@@ -80,7 +80,7 @@ function respondAfterGoaway(stream: ServerHttp2Stream): void {
   });
 }
 
-/** Functions that make one call of each kind and resolve to the numbers in the responses. */
+/** One function per kind of call. Each makes one call and resolves to the numbers in the responses. */
 const KINDS: Readonly<Record<string, (client: Callbacks) => Promise<unknown>>> = {
   unary: async (client) => (await answer((done) => client.unsafeUnary({ number: 7 }, done)))?.number,
   'client-streaming': async (client) => (await answer((done) => send(client.clientStream(done))))?.number,

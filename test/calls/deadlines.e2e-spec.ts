@@ -57,10 +57,10 @@ async function connectedScene() {
 
 describe('timeoutMs', () => {
   it.each([
-    ['says', 'is still open', concat([{}], NEVER), true],
-    ['does not say', 'has ended', [{}], false],
+    ['reports an open request stream', 'whose requests have not ended', concat([{}], NEVER), true],
+    ['reports no open request stream', 'whose requests have ended', [{}], false],
   ])(
-    '%s in the deadline error of an upload that the request stream has not ended if it %s',
+    '%s in the deadline error of an upload %s',
     async (_, __, requests, isOpen) => {
       const { server, proxy, echo } = await connectedScene();
       server.script('ClientStream', { never: true });

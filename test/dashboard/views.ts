@@ -66,7 +66,7 @@ export async function startViews(): Promise<Views> {
         url: `ipv4:${replicas.map(({ url }) => url).join(',')}`,
         loadBalancing: 'round_robin',
         ejectUnhealthy: { baseEjectionTimeMs: 300_000 },
-        // The default is 200 s. On a busy machine, the last view is checked later than that.
+        // On a busy machine, idle connections would close after the default of 200 s, before the last view is checked.
         connectionIdleTimeoutMs: 600_000,
       },
       { name: 'payments', url: UNREACHABLE, outageGraceMs: 300 },

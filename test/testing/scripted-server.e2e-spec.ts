@@ -477,14 +477,14 @@ describe('ScriptedGrpcServer', () => {
       [{ text: 'hello' }, '.text: unknown key; write message: { text: … }'],
       [
         [{}, { delayMs: '5' }],
-        '[1].delayMs: expected a number of milliseconds, 0 or more, got "5"; write 5 without quotes',
+        '[1].delayMs: expected a number of milliseconds, 0 or more, got "5"; write the number 5',
       ],
       [{ intervalMs: NaN }, '.intervalMs: expected a number of milliseconds, 0 or more, got NaN'],
       [
         { status: 'UNAVAILBLE' },
         `.status: expected the name of a status code or a number, got "UNAVAILBLE"; write 'UNAVAILABLE'`,
       ],
-      [{ status: '14' }, '.status: expected the name of a status code or a number, got "14"; write 14 without quotes'],
+      [{ status: '14' }, '.status: expected the name of a status code or a number, got "14"; write the number 14'],
       [{ details: 5 }, '.details: expected a string, got 5'],
       [{ headers: { served: 1 } }, '.headers.served: expected a string or an array of strings, got number'],
       [

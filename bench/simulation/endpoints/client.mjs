@@ -80,7 +80,7 @@ export class EndpointClient {
   #picker;
   #isWeighted = false;
   #context;
-  /** Leaves in use, by address. @type {Map<string, SimulatedLeaf>} */
+  /** Current leaves, by address, including ejected ones. @type {Map<string, SimulatedLeaf>} */
   #leaves = new Map();
   /** Addresses with a connection. @type {Set<string>} */
   #connected = new Set();

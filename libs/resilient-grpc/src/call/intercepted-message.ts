@@ -15,7 +15,6 @@ export class InterceptedMessage {
     if (this.isSent) return copyOf(this.copy);
     this.isSent = true;
     const { original } = this;
-    // No longer needed.
     this.original = undefined;
     return original;
   }

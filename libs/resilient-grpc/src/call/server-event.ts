@@ -93,8 +93,8 @@ export type GrpcServerEvent = {
 );
 
 /**
- * Cause of a failed TLS handshake. Reasons that start with 'client-certificate' describe the certificate that the server rejected. A minor
- * version may add reasons; handle unknown ones in a default branch.
+ * Cause of a failed TLS handshake. Reasons that start with 'client-certificate' describe a client certificate that is missing or that the
+ * server rejected. A minor version may add reasons; handle unknown ones in a default branch.
  */
 export type HandshakeFailureReason =
   | 'client-certificate-missing'

@@ -388,7 +388,7 @@ it('increases the connect timeout while attempts to connect time out, and resets
     connection: 'warm',
     // The outage grace period is shorter than this timeout, so the timeout grows from the second attempt on.
     connectTimeoutMs: 2_000,
-    // Each backoff ends before its attempt times out, so the next attempt follows immediately.
+    // The backoff starts with the attempt and ends before the attempt times out, so the next attempt follows immediately.
     channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1, 'grpc.max_reconnect_backoff_ms': 1 },
   });
   clock.advance(0);

@@ -495,7 +495,8 @@ export class ManagedChannel implements CallTransport {
     this.suspicion.forget();
     this.stopAge();
     this.release.stop();
-    // Refuses the waiting calls that were not refused while the channel was READY, although a grace period ended or an outage began.
+    // Refuses the calls that may no longer wait. While the channel was READY, they were not refused, even if a grace period ended or an
+    // outage began.
     this.refuseInBatches((waiter) => !this.mayWaitOut(waiter));
     if (this.replacement !== undefined && state !== 'CONNECTING') {
       // The replacement is needed anyway (for example, for new credentials), and no working connection is left to keep.

@@ -11,7 +11,7 @@ import { applicationCallSiteOf, type Stack } from './call-site.js';
  * same turn of the event loop.
  */
 const SUBSCRIBE_WITHIN_MS = 1_000;
-/** Maximum number of call sites that are stored. */
+/** Maximum number of call sites that one client reports. */
 const MAX_CALL_SITES = 1_000;
 
 /**

@@ -337,7 +337,7 @@ it('sends a visitor the overload of each server with every update', () => {
   });
 });
 
-it('contains only JSON values in the snapshot of an overloaded server', () => {
+it('returns only JSON values in the snapshot of an overloaded server', () => {
   const overload = { since: new Date(5_000), queued: 3, shed: 40, limits: [] };
   servers.add({ address: '0.0.0.0:50051', overload: () => overload });
   const { servers: shown } = feed.snapshot();

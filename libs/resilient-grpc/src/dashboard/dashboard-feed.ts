@@ -57,8 +57,8 @@ export interface Visitor {
 }
 
 /**
- * State of all clients and servers at one moment, as the JSON of the page's snapshot contains it. Within a version, properties may be added,
- * but none is removed or changes its meaning.
+ * State of all clients and servers at one moment, returned as JSON by the `snapshot` path of the dashboard. Within a version, properties
+ * may be added, but none is removed or changes its meaning.
  */
 export interface DashboardSnapshot {
   readonly version: 1;

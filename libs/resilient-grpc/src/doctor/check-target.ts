@@ -34,7 +34,7 @@ const DNS_TIMED_OUT = resultsOf('dns-config')('skipped', 'not checked: no name s
 
 /**
  * Checks `target` in the order in which a client connects, without the steps that an earlier failure makes impossible. Returns the result
- * of reflection; `undefined` if the client did not become READY.
+ * of reflection; `undefined` if reflection was not checked.
  */
 export async function* checkTarget(
   target: string,

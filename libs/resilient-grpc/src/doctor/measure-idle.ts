@@ -140,7 +140,8 @@ class IdleMeasurement {
 
   private outcomeOfUsed(how: 'ended' | 'silent'): IdleOutcome {
     const { end, idleMs: afterMs } = this.used;
-    // If the peer closed the connection between two calls, its idle timeout is shorter than the interval between calls.
+    // If the peer closed the connection before the first call of the measurement, its idle timeout is shorter than the interval between
+    // calls.
     if (end !== undefined && this.used.isUnused) return { kind: 'closed', idleMs: end.afterMs, end };
     if (how === 'silent' || end === undefined) return { kind: 'unresponsive', afterMs };
     return { kind: 'ended-in-use', afterMs: end.afterMs, end };

@@ -127,9 +127,9 @@ export class GrpcCallError extends Error {
   }
 
   /**
-   * Details of the google.rpc.Status that the server attached, in the server's order. Valid details with a standard google.rpc type
-   * are decoded once, up to 5,000 fields in all; all other details are bytes. `toJSON()` omits the details, because they come from the
-   * trailers.
+   * Details of the google.rpc.Status that the server attached, in the server's order. Valid details with a standard google.rpc type are
+   * decoded once, up to 5,000 fields in all; all other details are bytes. `toJSON()` omits the details, because they come from the
+   * trailers, which may contain secrets.
    */
   get statusDetails(): readonly StatusDetail[] {
     return (this.#details ??= statusDetailsOf(this.metadata));

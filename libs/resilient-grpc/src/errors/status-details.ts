@@ -15,9 +15,9 @@ export interface StatusDetail {
   /** Type URL, such as 'type.googleapis.com/google.rpc.ErrorInfo'. To attach a detail, the type name ('google.rpc.ErrorInfo') is enough. */
   readonly typeUrl: string;
   /**
-   * Value of the detail. A standard type of google.rpc is an object with the JSON field names; a duration is in milliseconds, and its name
-   * ends with `Ms`. The value is the bytes if the type is not standard, the detail is invalid, or the limit of 5,000 decoded fields per
-   * error is exceeded.
+   * Value of the detail. A value of a standard google.rpc type is an object with the JSON field names; a duration is in milliseconds, and
+   * its name ends with `Ms`. The value is the bytes if the type is not standard, the detail is invalid, or the limit of 5,000 decoded
+   * fields per error is exceeded.
    */
   readonly value: unknown;
 }

@@ -229,7 +229,7 @@ describe('ServiceWatch', () => {
       'endpoints[0].addresses: expected strings, got object',
     ],
     [
-      'hints that are no list',
+      'a forZones value that is a number',
       { endpoints: [{ hints: { forZones: 1 } }] },
       'endpoints[0].hints.forZones: expected an array, got 1',
     ],
@@ -246,7 +246,7 @@ describe('ServiceWatch', () => {
     server.items = [makeSlice('a', '7')];
     await clock.advanceAsync(MINUTE_MS);
     expect(namesOf(getNewestState())).toEqual(['a']);
-    // The API server resends the event to each watch, because the version before the event stays in use.
+    // The API server sends the event to each new watch, because each watch starts from the version before the event.
     server.onWatch = ({ send }) => {
       send({ type: 'ADDED', object: malformed });
     };

@@ -14,7 +14,7 @@ const MAX_ELEMENTS = 3;
 /** Maximum number of messages examined per message of a call, including nested messages. */
 const MAX_MESSAGES = 50;
 
-/** Receives the fields that are not sent. */
+/** Receives the values that the serializer omits or replaces. */
 export interface FieldCheckEvents extends Pick<EventHub, 'wanted'> {
   emit(event: { readonly type: 'unsent-field' } & UnsentField): void;
 }

@@ -144,7 +144,7 @@ function conflicts(registrations: readonly Registration[]): readonly ManualStep[
     if (other === undefined || plain(other.text) === plain(client.text)) return [];
     const { path, line } = remarkOf({ node: other.node, text: '' });
     const place = `${relative(process.cwd(), path)}:${String(line)}`;
-    const text = `${client.name}: its options differ from those at ${place}; the application does not start if two definitions of a client differ`;
+    const text = `${client.name}: its options differ from those at ${place}; make the options equal, or rename one client; otherwise, the application does not start`;
     return [{ node: client.node, text }];
   });
 }

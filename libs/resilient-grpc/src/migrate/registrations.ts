@@ -11,6 +11,9 @@ import { afterComma, afterComment, applyEdits, indentAt, reindent, removal, type
 
 export const NEST_PACKAGE = '@nestjs/microservices';
 
+/** Maximum length, in characters, of the text that stands for a client without a name. */
+const MAX_LABEL_LENGTH = 40;
+
 /** A change that must be made by hand. */
 export interface ManualStep {
   readonly node: Node;
@@ -174,7 +177,10 @@ function asyncTransportOf(element: Node): 'grpc' | 'other' | 'unknown' {
 /** Returns the name of a client, or the expression that names it. If there is no name, returns the start of the element's source text. */
 function labelOf(element: Node): string {
   const name = propertyOf(element, 'name');
-  if (name === undefined) return element.getText().replace(/\s+/g, ' ').slice(0, 40);
+  if (name === undefined) {
+    const text = element.getText().replace(/\s+/g, ' ');
+    return text.length > MAX_LABEL_LENGTH ? `${text.slice(0, MAX_LABEL_LENGTH - 1)}…` : text;
+  }
   const literal = name.getType().getLiteralValue();
   return typeof literal === 'string' ? literal : name.getText();
 }

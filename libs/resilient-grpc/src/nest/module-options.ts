@@ -11,7 +11,8 @@ export interface ResilientGrpcModuleOptions {
   readonly drain?: DrainOptions | undefined;
   /**
    * Values that outgoing calls inherit from the inbound call on whose behalf they are made. If given, even as `{}`, inbound calls are
-   * captured (stored in the async context). If one is a retry, outgoing calls for it are retried only if they cannot have reached a server.
+   * captured (stored in the async context). If an inbound call is a retry, outgoing calls for it are retried only if they cannot have
+   * reached a server.
    * @defaultValue nothing
    */
   readonly propagate?: PropagationOptions | undefined;

@@ -378,8 +378,8 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   /**
-   * Runs `work` in the scope in which this stream was started. Calls that the reader starts in response to a synchronous event do not
-   * belong to this stream.
+   * Runs `work` in the scope in which this stream was started, because calls that the reader starts in response to a synchronous event do
+   * not belong to this stream.
    */
   private runInStartScope(work: () => void): void {
     if (this.isOpening) inStreamScope(this.startScope, work);

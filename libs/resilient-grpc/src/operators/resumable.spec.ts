@@ -610,7 +610,7 @@ describe('options of resumable', () => {
       'resumable.minHealthyMs: expected a number of milliseconds, 0 or more, got -1',
       `resumable.backoff.jitter: expected 'grpc' or 'full', got "some"`,
       'resumable.backoff.maxAttempts: expected an integer of 1 or more, got 0',
-      'resumable.backoff.initialBackoffMs: expected a number of milliseconds above 0, got "1"; write 1 without quotes',
+      'resumable.backoff.initialBackoffMs: expected a number of milliseconds above 0, got "1"; write the number 1',
       'resumable.backoff.maxBackoffMs: expected a number of milliseconds above 0, got NaN',
       'resumable.backoff.backoffMultiplier: expected a number above 0, got -1',
     ]);
@@ -621,7 +621,7 @@ describe('options of resumable', () => {
     ]);
     expect(listProblems(factory, { seed: 0, minHealthyMs: '5' })).toEqual([
       'resumable.cursor: expected a function, got nothing',
-      'resumable.minHealthyMs: expected a number of milliseconds, 0 or more, got "5"; write 5 without quotes',
+      'resumable.minHealthyMs: expected a number of milliseconds, 0 or more, got "5"; write the number 5',
     ]);
   });
 

@@ -28,7 +28,7 @@ const SERVER_FAULTS: ReadonlySet<number> = new Set([
 /**
  * Reports the load of this process in the trailers of each call (ORCA, gRFC A51), for clients that use `weighted_round_robin`. A report is
  * measured and encoded at most once per second, when a call ends. Calls that end in the first second after startup carry no report. The
- * recorder of grpc-js (`grpc.server_call_metric_recording`) would parse its `.proto` files for each call.
+ * recorder of grpc-js (`grpc.server_call_metric_recording`) is not used, because it would parse its `.proto` files for each call.
  */
 export class LoadReports {
   private startedAt: number;

@@ -2,7 +2,10 @@ import { createRequire } from 'node:module';
 import * as grpcJs from '@grpc/grpc-js';
 import * as protoLoader from '@grpc/proto-loader';
 
-/** URL or path from which packages are resolved. A CommonJS bundle of esbuild has no `import.meta.url`. */
+/**
+ * URL or path from which packages are resolved. A CommonJS bundle of esbuild has no `import.meta.url`, so the path of the main script is
+ * used there.
+ */
 export const RESOLVE_FROM = locationOf(import.meta.url);
 
 /** Packages that Nest's server loads by name. Bundlers may omit packages that are loaded by name, but include static imports. */

@@ -112,7 +112,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
     'onLoadPackageDefinition',
     /a function such as \(definition/,
   ],
-  ['gracefulShutdown as a string', { gracefulShutdown: 'true' }, 'gracefulShutdown', /write true without quotes/],
+  ['gracefulShutdown as a string', { gracefulShutdown: 'true' }, 'gracefulShutdown', /write the boolean true/],
   ['null for an option', { keepalive: null }, 'keepalive', /got null; omit it or write undefined/],
   [
     'a keepalive time that is a string',

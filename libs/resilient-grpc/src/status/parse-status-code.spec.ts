@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { suggestStatusCode } from './parse-status-code.js';
 
 it.each([
-  ['14', '14 without quotes'],
+  ['14', 'the number 14'],
   ['unavailable ', '"UNAVAILABLE"'],
   ['DeadlineExceeded', '"DEADLINE_EXCEEDED"'],
   ['OutOfRange', '"OUT_OF_RANGE"'],

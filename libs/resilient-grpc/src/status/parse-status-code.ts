@@ -15,7 +15,7 @@ function isName(name: string): name is StatusName {
 export function suggestStatusCode(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
   const number = value.trim() === '' ? NaN : Number(value);
-  if (isStatusCode(number)) return `${number} without quotes`;
+  if (isStatusCode(number)) return `the number ${number}`;
   const letters = value.replace(/[^a-z]/gi, '').toUpperCase();
   const name = STATUS_NAMES.find((candidate) => candidate.replaceAll('_', '') === letters);
   return name === undefined ? undefined : `"${name}"`;

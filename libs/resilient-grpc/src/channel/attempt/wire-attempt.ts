@@ -112,8 +112,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
-    // The attempt is counted before the call starts. The start may detect that the connection has closed, and a pending replacement may
-    // then take over. A replaced channel without attempts closes.
+    // Counts the attempt before the call starts. The start may detect that the connection has closed, and a pending replacement may then
+    // take over. Without the attempt, the replaced channel would close.
     wireChannel.attemptStarted();
     try {
       if (interceptors === undefined && (options === undefined || !needsChannel(options))) {
@@ -317,7 +317,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
-  /** Reports the latency of a unary attempt. The application determines the duration of other attempts. */
+  /** Reports the latency of a unary attempt. Skips other attempts, because the application determines their duration. */
   private reportLatency(loads: EndpointLoads): void {
     const { peer } = this;
     const { requestStream, responseStream } = this.request.method;

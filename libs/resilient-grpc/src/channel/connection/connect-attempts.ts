@@ -89,7 +89,7 @@ export class ConnectAttempts {
 
   /**
    * Registers the result of the attempt to connect to `key`, and returns the attempt; `undefined` if none is running. The result of an
-   * attempt that the channel does not use stays unknown until the channel uses the connection again.
+   * attempt that the channel does not use is registered only when the channel uses the connection again.
    */
   settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'failure'> | undefined {
     const attempt = this.running.get(key);

@@ -77,7 +77,7 @@ interface Endpoint {
 const SWEEP_MS = 250;
 /**
  * Maximum delay of a sweep, in milliseconds. A longer delay shows that the process was blocked. Endpoints then seem silent, because their
- * responses are unread.
+ * responses are unread, so the sweep ejects none.
  */
 const MAX_SWEEP_DELAY_MS = 250;
 /** Time in milliseconds for which an endpoint must be usable to count as warm. A shorter interruption requires no slow start. */

@@ -376,7 +376,8 @@ describe('backoffEndsAt()', () => {
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
     const endsAt = policy.control?.connections.backoffEndsAt() ?? NaN;
-    // The backoff is measured from the start of the attempt, which is after `beganAt` and before now. Both bounds hold on slow machines.
+    // The backoff is measured from the start of the attempt, which is after `beganAt` and before now, so both bounds hold even on slow
+    // machines.
     expect(endsAt - beganAt).toBeGreaterThan(30_000 * 0.8 - 10);
     expect(endsAt - Date.now()).toBeLessThan(30_000 * 1.2 + 10);
     await peer.listen();
@@ -638,7 +639,7 @@ describe('connections of a channel', () => {
     const handled = new Promise<ServerHttp2Session>((resolve) => http2.once('session', resolve));
     http2.emit('connection', accepted[0]);
     const session = (await handled).on('error', () => undefined);
-    // Waits until the client has handled the SETTINGS, because it acknowledges them only then.
+    // Node emits 'localSettings' when the client acknowledges the SETTINGS, which it does only after it has handled them.
     await once(session, 'localSettings');
     await passTurns();
     expect(seen.sessions).toHaveLength(0);

@@ -47,7 +47,10 @@ interface Suspect {
 
 /** Interval of the checks in milliseconds while a connection is suspected. */
 const POLL_INTERVAL_MS = 250;
-/** Maximum delay of a check, in milliseconds. A longer delay shows that the event loop was blocked. */
+/**
+ * Maximum delay of a check, in milliseconds. A longer delay shows that the event loop was blocked. The silence is then not counted against
+ * a connection.
+ */
 const MAX_CHECK_DELAY_MS = 500;
 
 /**

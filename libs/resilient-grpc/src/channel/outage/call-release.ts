@@ -10,8 +10,8 @@ import type { Clock, Timer } from '../../time/clock.js';
 /** Maximum number of unpaced calls that are released per event-loop turn. More would block the loop. */
 const RELEASE_BATCH_SIZE = 256;
 /**
- * Maximum delay of a tick, in milliseconds. A longer delay shows that the process was busy. Equals the fixed part of the tolerance for slow
- * responses.
+ * Maximum delay of a tick, in milliseconds. A longer delay shows that the process was busy. Slow responses are then ignored for a short
+ * time. Equals the fixed part of the tolerance for slow responses.
  */
 const MAX_TICK_DELAY_MS = 20;
 /**

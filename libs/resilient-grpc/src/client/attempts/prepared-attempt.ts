@@ -145,8 +145,8 @@ class PreparedAttempt implements Attempt {
       path: request.method.path,
       release: () => {
         this.waiter = undefined;
-        // Reports no result for this wait. If the call also waited before its interceptors ran, its gate reports the result of the call for
-        // that wait.
+        // Reports 'cancelled' for this wait, which is no evidence about the server. If the call also waited before its interceptors ran,
+        // its gate reports the result of the call for that wait.
         transport.releasedCallEnded('cancelled', waiter);
         asyncContext.runInAsyncScope(() => {
           this.begin(start, request);

@@ -141,7 +141,9 @@ export function pushbackOf(end: AttemptEnd): Pushback {
   return values.length === 0 ? NO_PUSHBACK : parsePushback(values);
 }
 
-/** Classifies the end of an attempt. This library's server marks the calls that it refuses because of an overload. */
+/**
+ * Classifies the end of an attempt. The kind is 'overloaded' if this library's server marked the call as refused because of an overload.
+ */
 export function verdictOf(end: AttemptEnd): Verdict {
   const verdict = classify(end);
   const isOverload = verdict.kind === 'server' && verdict.reachedServer === 'yes' && isRefusedByOverload(end);

@@ -145,7 +145,7 @@ describe('call deadline', () => {
       { timeoutMs: 0 },
       'timeoutMs: expected a number of milliseconds above 0, got 0; write 500, or Infinity for no limit',
     ],
-    [{ timeoutMs: '500' }, 'timeoutMs: expected a number of milliseconds above 0, got "500"; write 500 without quotes'],
+    [{ timeoutMs: '500' }, 'timeoutMs: expected a number of milliseconds above 0, got "500"; write the number 500'],
     [{ deadline: NaN }, 'deadline: expected a Date or milliseconds since 1970, got NaN; write '],
     [{ deadline: 500 }, 'got 500, which is a duration'],
     [{ deadline: 'tomorrow' }, 'got the string "tomorrow"'],

@@ -30,7 +30,7 @@ export interface CallFailure {
   readonly notRetriedBecause?: NotRetriedReason | undefined;
   /**
    * Remedy for the failure, for the message of the error.
-   * @defaultValue the remedy for `notRetriedBecause`, or the path if an UNIMPLEMENTED status does not name it
+   * @defaultValue the remedy for `notRetriedBecause`, or else the result of `serverRemedy()`
    */
   readonly remedy?: string | undefined;
   readonly metadata?: Metadata;
@@ -86,7 +86,7 @@ const REQUEST_CODES: ReadonlySet<number> = new Set([
 
 /** Returns the reason that a caller receives for the verdict on the last attempt. `picked` is true if a connection was picked for it. */
 export function failureReason(verdict: Verdict, picked = false): FailureReason {
-  // A connection that closed before it sent the stream was available, so there is no outage.
+  // If the connection closed before the stream could start, a connection was available, so there is no outage.
   const hadConnection = verdict.kind === 'unsent' && (picked || NOT_STARTED.test(verdict.details));
   return verdict.connectionLost || hadConnection ? 'connection-lost' : REASONS[verdict.kind];
 }
@@ -173,7 +173,7 @@ export function isCancelled({ reason }: CallFailure): boolean {
 }
 
 /**
- * Failure of a call whose attempt could not be started. Its details contain no recognizable secrets, because errors of grpc-js quote
+ * Failure of a call whose attempt could not be started. Recognizable secrets in its details are masked, because errors of grpc-js quote
  * invalid metadata values. The `cause` is unchanged.
  */
 export function startFailure(error: unknown): CallFailure {

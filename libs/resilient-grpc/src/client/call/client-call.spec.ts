@@ -198,7 +198,7 @@ describe('call whose inbound call is cancelled', () => {
     ['long before the deadline of the inbound call', 850, true, undefined],
     ['if the inbound call has no deadline', 940, false, undefined],
   ])(
-    'ends immediately and reports its attempt as timed out only at the deadline: %s',
+    'ends a call immediately when its inbound call is cancelled, and reports its attempt as timed out only near the inbound deadline: %s',
     (_, ms, hasDeadline, because) => {
       const { clock, controller, call, abandon, reasons } = startInboundCall({ hasDeadline });
       clock.advance(ms);
@@ -212,7 +212,7 @@ describe('call whose inbound call is cancelled', () => {
   it.each([
     ['counts as timed out', false, 'deadline'],
     ['does not count as timed out after a response', true, undefined],
-  ])('ends if the handler unsubscribes shortly before the deadline, and its attempt %s', (_, hasHeaders, because) => {
+  ])('ends a call if the handler unsubscribes shortly before the inbound deadline, and the attempt %s', (_, hasHeaders, because) => {
     const { clock, call, attempt, abandon } = startInboundCall();
     clock.advance(500);
     if (hasHeaders) attempt.headers();

@@ -388,8 +388,8 @@ export class ClientCall
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined, this.method.path);
     const latencyMs = clock.now() - this.attemptStartedAt;
     this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
-    // In this phase, `end()` does not report the deadline to the retry budget, because a timeout of an unsent attempt is no evidence about
-    // the server.
+    // In the phase 'held', `end()` does not report the deadline to the retry budget, because a timeout of an unsent attempt is no evidence
+    // about the server.
     if (end.unsentBecause !== undefined) this.phase = 'held';
     this.gate?.reportReleased(end.unsentBecause === undefined ? 'failed' : 'cancelled');
     const { decision, retryAfterMs } =

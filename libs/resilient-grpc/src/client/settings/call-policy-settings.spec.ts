@@ -332,7 +332,7 @@ describe('validation of call policy settings', () => {
       'a concurrency limit as a string',
       { maxConcurrentCalls: '8' },
       'maxConcurrentCalls',
-      /got "8"; write 8 without quotes$/,
+      /got "8"; write the number 8$/,
     ],
     [
       "a concurrency limit of 'automatic'",

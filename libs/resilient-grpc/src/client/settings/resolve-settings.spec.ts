@@ -489,6 +489,20 @@ describe('startup warnings', () => {
     expect(warnings({ serviceConfig: config('shop.v2.Orders') })).toEqual([]);
   });
 
+  it('warns about a service config that misspells the name of a service', () => {
+    const config = (service: string) => ({ methodConfig: [{ name: [{ service }], timeout: '1s' }] });
+    expect(warnings({ serviceConfig: config('shop.v1.Ordes') })).toEqual([
+      'serviceConfig names shop.v1.Ordes, which the contract does not define; did you mean shop.v1.Orders?',
+    ]);
+    const both = {
+      methodConfig: [...config('shop.v1.Ordes').methodConfig, ...config('shop.v1.Orders').methodConfig],
+    };
+    expect(warnings({ serviceConfig: both })).toEqual([]);
+    for (const other of ['shop.v1.Order', 'shop.v11.Orders', 'shop.v1.Offers']) {
+      expect(warnings({ serviceConfig: config(other) })).toEqual([]);
+    }
+  });
+
   it('warns about a url without a port', () => {
     expect(warnings({ url: 'shop' })).toEqual(["url 'shop' has no port; gRPC uses 443; add the port"]);
     expect(warnings({ url: 'ipv4:10.0.0.1:1,10.0.0.2' })).toEqual([

@@ -1,5 +1,5 @@
 import { lacksPort } from '../../channel/channel-checks.js';
-import { closest } from '../../errors/closest.js';
+import { closest, misspelled } from '../../errors/closest.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import type { GrpcClientSettings } from './client-options.js';
@@ -108,19 +108,25 @@ function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): str
     .map((key) => `${key} has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'`);
 }
 
-/** Returns warnings about unknown methods and short service names in a service config, and about hedging policies that are not applied. */
+/**
+ * Returns warnings about unknown methods, and shortened and misspelled service names, in a service config, and about hedging policies that
+ * are not applied.
+ */
 export function methodWarnings(services: Services, config: ParsedServiceConfig | undefined): string[] {
   const warnings: string[] = [];
   const named = new Set(config?.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
   for (const { hedging, names } of config?.methodConfig ?? []) {
     for (const { service, method } of names) {
       const methods = services.get(service);
-      // A service config may contain services of other clients, but a service of this client without its package or version is a mistake.
-      const meant =
-        methods === undefined && [...services.keys()].find((full) => isShortened(service, full) && !named.has(full));
-      if (meant)
-        warnings.push(`serviceConfig names ${service}, which the contract defines as ${meant}; write the full name`);
-      if (methods === undefined || method === '') continue;
+      if (methods === undefined) {
+        const warning = serviceWarning(
+          service,
+          [...services.keys()].filter((full) => !named.has(full)),
+        );
+        if (warning !== undefined) warnings.push(warning);
+        continue;
+      }
+      if (method === '') continue;
       const descriptor = methods.get(method);
       if (descriptor === undefined) {
         const suggestion = closest(method, methods.keys());
@@ -136,6 +142,19 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
   const distinct = [...new Set(warnings)];
   const more = distinct.length - MAX_WARNINGS;
   return more > 0 ? [...distinct.slice(0, MAX_WARNINGS), `further warnings like these: ${String(more)}`] : distinct;
+}
+
+/**
+ * Returns a warning if the unknown `service` is probably one of the client's `services`, with a misspelled name or without its package or
+ * version. Other unknown services are ignored, because a service config may contain services of other clients.
+ */
+function serviceWarning(service: string, services: readonly string[]): string | undefined {
+  const meant = services.find((full) => isShortened(service, full));
+  if (meant !== undefined) {
+    return `serviceConfig names ${service}, which the contract defines as ${meant}; write the full name`;
+  }
+  const spelled = misspelled(service, services);
+  return spelled && `serviceConfig names ${service}, which the contract does not define; did you mean ${spelled}?`;
 }
 
 /** True if `name` is the name of the service `full` without its package, or without the version in its package. */

@@ -112,7 +112,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
       ['grpc.max_reconnect_backoff_ms', Infinity, /at most 2147483647 .*got Infinity/],
       ['grpc.keepalive_time_ms', 2 ** 31, /at most 2147483647/],
       ['grpc.keepalive_permit_without_calls', true, /0 or 1, got true/],
-      ['grpc.max_receive_message_length', '4', /bytes, or -1 for no limit, got "4"; write 4/],
+      ['grpc.max_receive_message_length', '4', /bytes, or -1 for no limit, got "4"; write the number 4/],
       ['grpc.default_compression_algorithm', 'gzip', /0 \(none\), 1 \(deflate\), or 2 \(gzip\)/],
       ['grpc-node.flow_control_window', -1, /an integer from 65535 to 2147483647, got -1/],
       ['grpc-node.max_session_memory', 0, /an integer of 1 or more/],
@@ -170,7 +170,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     /got "1\.001s"; write 1001$/,
   ],
   ['a timeout with a unit', { url, timeoutMs: '5s' }, 'clients.shop.timeoutMs', /above 0, got "5s"; write 5000/],
-  ['a timeout as a numeric string', { url, timeoutMs: '250' }, 'clients.shop.timeoutMs', /got "250"; write 250/],
+  ['a timeout as a numeric string', { url, timeoutMs: '250' }, 'clients.shop.timeoutMs', /got "250"; write the number 250/],
   [
     'a timeout of 0',
     { url, timeoutMs: 0 },
@@ -388,7 +388,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'a string as a boolean',
     { url, methods: { Get: { idempotent: 'true' } } },
     'clients.shop.methods.Get.idempotent',
-    /write true without quotes/,
+    /write the boolean true/,
   ],
   [
     'a boolean as method options',

@@ -230,8 +230,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 }
 
 /**
- * Returns the outermost stream around `scope`, or `otherwise` if there is no scope. If only an inner stream completed, the outer stream
- * would start it again.
+ * Returns the outermost stream around `scope`, or `otherwise` if there is no scope. A drain completes the outermost stream, because it
+ * would start a completed inner stream again.
  */
 export function outermost<T>(scope: StreamScope | undefined, otherwise: T): StreamScope | T {
   let end = scope;

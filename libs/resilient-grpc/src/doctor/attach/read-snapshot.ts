@@ -5,8 +5,8 @@ import type { DashboardSnapshot } from '../../dashboard/dashboard-feed.js';
 import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import { connectFailureKind } from '../../policy/connect-failure/connect-failure-kind.js';
 import type { ConnectFailureKind } from '../../policy/connect-failure/connect-failures.js';
-import { systemClock } from '../../time/clock.js';
 import type { Finding } from '../check-result.js';
+import { TimeLimit } from '../time-limit.js';
 
 /** Maximum time in milliseconds to connect, and maximum time in milliseconds without data on the connection. */
 const TIMEOUT_MS = 5_000;
@@ -37,14 +37,7 @@ export async function readSnapshot(
   });
   let response: IncomingMessage;
   let body: string | undefined;
-  const limit = new AbortController();
-  const timer = systemClock.setTimer(
-    () => {
-      limit.abort();
-    },
-    requestTimeoutMs,
-    true,
-  );
+  const limit = new TimeLimit(requestTimeoutMs);
   try {
     response = await get(snapshotUrl(url), headers, limit.signal);
     if (response.statusCode === 101) return failed('is not a dashboard (101)', WRONG_PATH);
@@ -60,7 +53,7 @@ export async function readSnapshot(
       ? failed(`sends a certificate that the doctor does not trust: ${cause}`, EXTRA_CA)
       : failed(`is unreachable: ${cause}`, UNREACHABLE);
   } finally {
-    timer.clear();
+    limit.clear();
   }
   if (body === undefined)
     return failed(`sends more than ${String(MAX_BYTES)} bytes, the maximum of a snapshot`, WRONG_PATH);

@@ -1,9 +1,9 @@
 import { errorMessage } from '../../errors/error-message.js';
 import { selectEndpoints } from '../../policy/kubernetes/select-endpoints.js';
 import { counted, duration, oneLine } from '../../telemetry/log/log-text.js';
-import { systemClock } from '../../time/clock.js';
 import { resultsOf, type CheckResult } from '../check-result.js';
 import { targetUri } from '../resolve-target.js';
+import { TimeLimit } from '../time-limit.js';
 
 const INSTALL =
   'install the client library in the application: npm i @kubernetes/client-node; before Node 22.19, npm i @kubernetes/client-node@1';
@@ -35,14 +35,7 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
   }
   const { namespace = server.namespace } = service;
   const facts = { server: server.url, namespace, service: service.service };
-  const limit = new AbortController();
-  const timer = systemClock.setTimer(
-    () => {
-      limit.abort();
-    },
-    timeoutMs,
-    true,
-  );
+  const limit = new TimeLimit(timeoutMs);
   let slices;
   try {
     slices = await inspectSlices(server, { service: service.service, namespace }, limit.signal);
@@ -55,7 +48,7 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
     );
     return resultsOf('kubernetes', facts)('failed', message, remedy);
   } finally {
-    timer.clear();
+    limit.clear();
   }
   const selection = selectEndpoints(slices, service.port, undefined);
   const { counts } = selection;

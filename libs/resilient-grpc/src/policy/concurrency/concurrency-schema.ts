@@ -10,7 +10,7 @@ export const concurrencyLimit: Schema<number | 'adaptive'> = converted(
   (value) => (value === 'adaptive' || (typeof value === 'number' && isValid(value)) ? value : undefined),
   (value) => {
     if (typeof value !== 'string') return undefined;
-    if (isValid(Number(value))) return `${String(Number(value))} without quotes`;
+    if (isValid(Number(value))) return `the number ${String(Number(value))}`;
     return closest(value, ['adaptive']) === undefined ? undefined : "'adaptive'";
   },
 );

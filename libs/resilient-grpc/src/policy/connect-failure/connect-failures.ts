@@ -33,7 +33,10 @@ export type ConnectFailureKind =
   | 'silent'
   /** The peer closed the connection without an HTTP/2 response. */
   | 'closed'
-  /** The peer closed the connection in or after the TLS handshake, without an HTTP/2 response. It may have rejected the client certificate. */
+  /**
+   * The peer closed the connection during or after the TLS handshake, without an HTTP/2 response. It may have rejected the client
+   * certificate.
+   */
   | 'closed-in-tls'
   /** Only the server uses TLS. */
   | 'server-uses-tls'

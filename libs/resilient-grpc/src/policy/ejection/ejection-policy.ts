@@ -1,9 +1,9 @@
 /** Options of `ejectUnhealthy`: which endpoints are temporarily ejected, and how they return. */
 export interface EjectUnhealthyOptions {
   /**
-   * Number of consecutive failed attempts after which an endpoint is ejected, 1 or more. Only failures that count against the endpoint are
-   * counted: UNAVAILABLE, resets, HTTP 502 to 504, and timeouts after at least 100 ms and three times the usual latency (1 s if that
-   * latency is unknown). A lost connection counts once. The rule applies only while the other endpoints fail at most half as often. Envoy:
+   * Number of consecutive failed attempts after which an endpoint is ejected, 1 or more. Only these failures count: UNAVAILABLE, resets,
+   * HTTP 502 to 504, and timeouts after at least 100 ms and three times the usual latency (1 s if that latency is unknown). A lost
+   * connection counts once. The rule applies only while the other endpoints fail at most half as often. Envoy:
    * `consecutive_gateway_failure`.
    * @defaultValue 5
    */

@@ -58,7 +58,7 @@ interface Pod {
 /**
  * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones or, if none is ready, those that are terminating but
  * still serving (KEP-1669). If every ready endpoint has zone hints, and some hints name `zone`, only the endpoints with these hints are
- * used. For a service with `trafficDistribution`, the control plane sets the hints regardless of the load in each zone.
+ * used. For a service with `trafficDistribution`, neither the hints nor this function takes the load in each zone into account.
  */
 export function selectEndpoints(
   slices: Iterable<EndpointSlice>,

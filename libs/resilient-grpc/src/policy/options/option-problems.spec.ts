@@ -25,7 +25,7 @@ it('lists unknown option keys first, then the problem of each invalid option', (
   expect(optionProblems(schema, { a: 'x', b: '1', c: 'no', d: 1, f: 2 }, 'options')).toEqual([
     { path: 'options.f', message: 'unknown key; write `a`' },
     { path: 'options.a', message: 'expected a number, got "x"' },
-    { path: 'options.b', message: 'expected an integer of 1 or more, got "1"; write 1 without quotes' },
+    { path: 'options.b', message: 'expected an integer of 1 or more, got "1"; write the number 1' },
     { path: 'options.c', message: 'expected yes, got "no"; write "yes"' },
     { path: 'options.d', message: 'cannot be set; remove it' },
     { path: 'options.e', message: 'expected true or false, got nothing' },

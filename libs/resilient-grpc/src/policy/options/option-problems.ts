@@ -88,7 +88,7 @@ function problemOf(
 function remedyFor(expected: string, input: unknown): string | undefined {
   if (expected === 'number') return numberRemedy(input);
   return expected === 'boolean' && typeof input === 'string' && /^(true|false)$/i.test(input)
-    ? `write ${input.toLowerCase()} without quotes`
+    ? `write the boolean ${input.toLowerCase()}`
     : undefined;
 }
 

@@ -91,7 +91,7 @@ export function unknownKeyMessage(key: string, known: readonly string[], remedie
 /** Returns the remedy for a number written as a string, such as '5', or '10s' for 10000 ms; `undefined` for any other value. */
 export function numberRemedy(value: unknown): string | undefined {
   if (typeof value !== 'string' || value.trim() === '') return undefined;
-  if (Number.isFinite(Number(value))) return `write ${String(Number(value))} without quotes`;
+  if (Number.isFinite(Number(value))) return `write the number ${String(Number(value))}`;
   const [, amount, unit = ''] = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$/i.exec(value) ?? [];
   const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit.toLowerCase()] ?? 1;
   // Rounded, because products such as 1.001 × 1,000 are inexact.

@@ -18,7 +18,7 @@ const INTEGER = /^[+-]?\d+$/;
 
 /**
  * Parses all values of `grpc-retry-pushback-ms` in the trailers of an attempt
- * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback). Repeated values are handled as in grpc-go.
+ * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback). As in grpc-go, repeated values mean "do not retry".
  */
 export function parsePushback(values: readonly (string | Buffer)[]): Pushback {
   const [value] = values;

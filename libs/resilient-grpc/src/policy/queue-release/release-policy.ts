@@ -15,7 +15,7 @@ export const DEFAULT_RELEASE_POLICY = {
   minBoundMs: 3_000,
   /**
    * Maximum bound that results from the grace period, in milliseconds. A long grace period permits long outages, but must not slow the
-   * release after a short one.
+   * release after a short outage.
    */
   maxBoundMs: 15_000,
   /** Share of the bound reserved for delays of this process. */

@@ -248,7 +248,7 @@ describe('invalid service config', () => {
       withMethod({ maxResponseMessageBytes: -1 }),
       '$.methodConfig[0].maxResponseMessageBytes: expected an integer of 0 or more, got -1',
     ],
-    ['a message size limit in quotes', withMethod({ maxResponseMessageBytes: '7' }), 'got "7"; write 7 without quotes'],
+    ['a message size limit in quotes', withMethod({ maxResponseMessageBytes: '7' }), 'got "7"; write the number 7'],
     [
       'a maxAttempts of 1 in a retry policy',
       withRetry({ maxAttempts: 1 }),
@@ -299,7 +299,7 @@ describe('invalid service config', () => {
     [
       'a numeric status code in quotes',
       withRetry({ retryableStatusCodes: ['14'] }),
-      'got "14"; write 14 without quotes',
+      'got "14"; write the number 14',
     ],
     [
       'a timeout per attempt',
@@ -484,7 +484,7 @@ describe('nearly valid service config', () => {
     [
       'a number in quotes with blanks',
       withMethod({ maxRequestMessageBytes: ' 5 ' }),
-      ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " 5 "; write 5 without quotes'],
+      ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " 5 "; write the number 5'],
     ],
   ])('rejects a service config because of %s', (_title, document, problems) => {
     expect(problemsOf(document).map((problem) => problem.replaceAll(PATH, '$'))).toEqual(problems);

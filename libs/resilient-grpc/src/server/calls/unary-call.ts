@@ -7,7 +7,8 @@ import type { AnswerCallback, StatusLike, WireCall } from './wire-call.js';
 /**
  * Unary or client-streaming call. If its handler returns an Observable, a unary call responds with the first value without waiting for
  * completion, as in Nest; a client-streaming call responds with the last value on completion. A generator is pulled until it ends, and must
- * yield exactly one value. An interceptor can make an Observable emit the generator of the handler, or a promise of it.
+ * yield exactly one value. An interceptor can make an Observable emit the generator of the handler, or a promise of it; the generator is
+ * then pulled in the same way.
  */
 export class UnaryCall extends ServedCall {
   private subscription: Subscription | undefined;

@@ -71,7 +71,7 @@ export interface HandshakeFailure {
  * Returns the reason for a failed TLS handshake; `undefined` if the client closed the connection or sent nothing, as port scans and TCP
  * health checks do.
  * @param code code of the error that Node reports
- * @param verification result of the verification of the client certificate; `undefined` if it was not verified or is valid
+ * @param verification result of the verification of the client certificate; `null` or `undefined` if it was not verified or is valid
  */
 export function handshakeFailure(code: unknown, verification: unknown): HandshakeFailure | undefined {
   const isRejected = typeof verification === 'string';

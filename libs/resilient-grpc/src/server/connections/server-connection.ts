@@ -167,8 +167,8 @@ export class ServerConnection {
   };
 
   /**
-   * Checks whether the peer responds. After GOAWAY, Node sends no PING, so grpc-js's keepalive would drop a connection that still has
-   * calls.
+   * Checks whether the peer responds. Replaces grpc-js's keepalive, which would drop a connection that still has calls after GOAWAY,
+   * because Node then sends no PING.
    */
   private readonly probe = (): void => {
     const { session } = this;

@@ -11,7 +11,7 @@ import { ValidationException } from './validation-exception.js';
 
 /**
  * Reverse of the table in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). If several codes
- * share an HTTP status, the least specific code is used. For example, 409 does not imply ALREADY_EXISTS.
+ * share an HTTP status, the least specific code is used. For example, 409 becomes ABORTED, not ALREADY_EXISTS.
  */
 const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   400: StatusCode.INVALID_ARGUMENT,

@@ -53,7 +53,7 @@ function statusOfCallError({ code, codeName, details, reason, reachedServer }: G
   return { code, details: `A call to another server failed: ${codeName}`, ...(isFault && { unexpected: true }) };
 }
 
-/** Works like `serverErrorToStatus` of grpc-js, except for invalid codes, which grpc-js sends unchanged. */
+/** Works like `serverErrorToStatus` of grpc-js, except that an integer code outside 1 to 16 becomes UNKNOWN; grpc-js sends it unchanged. */
 function grpcJsStatusOf(error: object): ServerStatus {
   const message = 'message' in error ? readableText(error.message) : 'Unknown Error';
   const given = 'metadata' in error ? error.metadata : undefined;
@@ -70,8 +70,8 @@ function grpcJsStatusOf(error: object): ServerStatus {
 }
 
 /**
- * True if an error has an integer code and also details or metadata, or if this library created it. A code alone is not sufficient, because
- * it may be an exit code, or the code of a database error, whose message must not reach the caller.
+ * True if an error has an integer code, and if it also has details or metadata or was created by this library. A code alone is not
+ * sufficient, because it may be an exit code, or the code of a database error, whose message must not reach the caller.
  */
 function isGrpcError(error: Error): boolean {
   if (!('code' in error && Number.isInteger(error.code))) return false;

@@ -9,6 +9,7 @@ import { callsByPath, counted, duration, endedCalls, finishedCalls, listed, oneL
 import { ONLY_READY_WAITS, OutageLog, type OutageImpact } from './outage-log.js';
 import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
+import { UnreachableEndpoints } from './unreachable-endpoints.js';
 import { unsentFieldLine } from './unsent-field-line.js';
 import { untestedVersionLine } from './untested-version-line.js';
 
@@ -44,6 +45,7 @@ export class ClientLog {
   private readonly lines: CombinedLines;
   private readonly outages: OutageLog;
   private readonly unretried: UnretriedCalls;
+  private readonly unreachable: UnreachableEndpoints;
   private readonly repeats: LogLimiter<LogLine>;
 
   constructor(
@@ -69,6 +71,13 @@ export class ClientLog {
     this.unretried = new UnretriedCalls((text, fields) => {
       this.warn(text, fields);
     }, clock);
+    this.unreachable = new UnreachableEndpoints(
+      (level, text, fields) => {
+        this.lines.add(this.line(level, text, fields));
+      },
+      `check the server at this address${this.diagnose}`,
+      clock,
+    );
     this.repeats = new LogLimiter(clock, (line, repeats, _isOfOthers, ageMs) => {
       this.lines.add(withRepeats(line, repeats, ageMs));
     });
@@ -77,6 +86,7 @@ export class ClientLog {
   take(event: GrpcClientEvent): void {
     switch (event.type) {
       case 'connectivity':
+        if (event.from === 'READY') this.unreachable.forgetFailures();
         this.debug(() => connectivity(event));
         return;
       case 'slow-connect':
@@ -117,6 +127,7 @@ export class ClientLog {
         );
         return;
       case 'addresses-changed':
+        this.unreachable.removed(event.removed);
         this.debug(() => addressesChanged(event));
         return;
       case 'lookup-failed':
@@ -178,7 +189,7 @@ export class ClientLog {
         );
         return;
       case 'connection':
-        this.debug(() => connection(event));
+        this.connection(event);
         return;
       case 'endpoint':
         this.endpoint(event);
@@ -214,14 +225,19 @@ export class ClientLog {
     this.repeats.log(`${fields.event} ${kind}`, this.line('warn', text, fields));
   }
 
+  /** Names the doctor's command, if there is one, as the last part of a log text. */
+  private get diagnose(): string {
+    const { doctorCommand } = this.client;
+    return doctorCommand === undefined ? '' : `; to diagnose, run: ${oneLine(doctorCommand)}`;
+  }
+
   private slowConnect({ type, cause, waiting, connectTimeoutMs, graceMs }: EventOf<'slow-connect'>): void {
-    const { target, doctorCommand } = this.client;
-    const how = doctorCommand === undefined ? '' : `; to diagnose, run: ${oneLine(doctorCommand)}`;
+    const { target } = this.client;
     this.repeated(
       target,
       `no connection to ${target} yet: ${oneLine(cause)} (${waiting === 0 ? ONLY_READY_WAITS : `${counted(waiting, 'call')} waiting`}); a connection attempt times out after ` +
         `${duration(connectTimeoutMs)} (connectTimeoutMs), and calls then wait up to ${duration(graceMs)} (outageGraceMs), or until ` +
-        `their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides${how}`,
+        `their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides${this.diagnose}`,
       { event: type, target, cause: oneLine(cause), waiting, connectTimeoutMs, graceMs },
     );
   }
@@ -306,6 +322,15 @@ export class ClientLog {
         `out, and a probe was not answered; ${consequence}`,
       { event: type, reason, address, silentMs: Math.round(silentMs), timeouts, by },
     );
+  }
+
+  private connection(event: EventOf<'connection'>): void {
+    this.debug(() => connection(event));
+    const { address, change } = event;
+    if (address === undefined) return;
+    if (change === 'connected') this.unreachable.connected(address);
+    else if (change !== 'failed') this.unreachable.disconnected(address);
+    else if (this.client.impact().isConnected) this.unreachable.failed(address, event.cause);
   }
 
   private endpoint(event: EventOf<'endpoint'>): void {

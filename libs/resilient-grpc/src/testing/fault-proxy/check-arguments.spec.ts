@@ -36,7 +36,7 @@ it.each([
 
 it.each([
   [{ ports: 5 }, "FaultProxy.ports: unknown key; did you mean 'port'?"],
-  [{ port: '5' }, 'FaultProxy.port: expected an integer from 0 to 65535, got "5"; write 5 without quotes'],
+  [{ port: '5' }, 'FaultProxy.port: expected an integer from 0 to 65535, got "5"; write the number 5'],
   [{ clock: 5 }, 'FaultProxy.clock: expected a VirtualClock, got 5; write new VirtualClock()'],
   [5, 'FaultProxy: expected options such as { port: 50051 }, got 5'],
 ])('rejects the FaultProxy options %j', (options, message) => {

@@ -15,7 +15,9 @@ const ESM = join(DIST, 'esm');
 
 const IMPORT = /(?:from|import\()\s*['"](\.[^'"]+)\.js['"]/g;
 
-/** Adds `file` and every declaration it imports. @param {string} file @param {Set<string>} found */
+/**
+ * Adds `file` and every declaration that it imports, directly or indirectly, to `found`. @param {string} file @param {Set<string>} found
+ */
 function reach(file, found) {
   if (found.has(file)) return;
   found.add(file);
@@ -51,7 +53,7 @@ for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
 const record = join(DIST, '.tsbuildinfo');
 if (existsSync(record)) rmSync(record);
 
-/** Modules that the command imports. */
+/** Modules that bin/nestjs-resilient-grpc.js imports. */
 const COMMANDS = ['doctor/run-doctor.js', 'migrate/run-migrate.js'];
 
 /**

@@ -95,12 +95,18 @@ for (const { name, licenses = [] } of found) {
   const named = licenses.map(({ license, expression }) => expression ?? license?.id ?? license?.name ?? '');
   const expressions = named.length > 0 ? named : [READ_BY_HAND.get(name) ?? 'no license'];
   for (const expression of expressions)
-    if (!isAllowed(expression)) problems.push(`${name}: expected a license in LICENSES, got ${expression}`);
+    if (!isAllowed(expression))
+      problems.push(
+        `${name}: expected a license in LICENSES, got ${expression}; use another package, or review the license and add it to tools/supply-chain.mjs`,
+      );
 }
 
 for (const [path, { dev, hasInstallScript }] of Object.entries(lock.packages)) {
   const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
-  if (hasInstallScript === true && dev !== true && !SCRIPTS.has(name)) problems.push(`${name}: has an install script`);
+  if (hasInstallScript === true && dev !== true && !SCRIPTS.has(name))
+    problems.push(
+      `${name}: expected no install script, got one; use another package, or review the script and add the package to SCRIPTS`,
+    );
 }
 
 if (found.length < MIN_PACKAGES)

@@ -10,8 +10,8 @@ const RESUBSCRIBE_DELAY_MS = 1_000;
 
 /**
  * The most common code with Nest's client: `retry({ delay: 1_000 })`, and `repeat` for servers that end streams cleanly. Each
- * resubscription repeats the call with its original request, so the feed restarts at its original cursor. Messages of the session that are
- * sent while no call is open are lost.
+ * resubscription repeats the call with its original request, so the feed restarts at its original cursor. Session messages that are pushed
+ * while no call is open are lost.
  */
 export class PlainStreams implements StreamContender {
   readonly name = 'plain';

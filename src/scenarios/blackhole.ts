@@ -13,8 +13,8 @@ const IN_FLIGHT_MS = 100;
  */
 export const blackhole = callScenario({
   proxied: true,
-  // Long enough for our client to replace its connection. It probes a connection that has been silent for 5 to 10 s since the first timeout
-  // of a call. If no byte arrives, the client opens a new connection before it closes the old one.
+  // Long enough for our client to replace its connection. If the connection stays silent for 5 to 10 s after the first timeout of a call,
+  // the client probes it. If no byte arrives, the client opens a new connection before it closes the old one.
   minSeconds: 20,
   defaultSeconds: 25,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },

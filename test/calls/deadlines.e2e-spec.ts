@@ -59,21 +59,18 @@ describe('timeoutMs', () => {
   it.each([
     ['reports an open request stream', 'whose requests have not ended', concat([{}], NEVER), true],
     ['reports no open request stream', 'whose requests have ended', [{}], false],
-  ])(
-    '%s in the deadline error of an upload %s',
-    async (_, __, requests, isOpen) => {
-      const { server, proxy, echo } = await connectedScene();
-      server.script('ClientStream', { never: true });
-      // The proxy holds the responses, because the server's own DEADLINE_EXCEEDED might arrive first.
-      proxy.holdBytes('to-client');
-      const { message, reason } = await failureOf(echo.clientStream(requests, { timeoutMs: 500 }));
-      proxy.releaseBytes();
-      expect(reason).toBe('deadline');
-      expect(message.includes('the request stream has not ended: complete it if the server waits for its end')).toBe(
-        isOpen,
-      );
-    },
-  );
+  ])('%s in the deadline error of an upload %s', async (_, __, requests, isOpen) => {
+    const { server, proxy, echo } = await connectedScene();
+    server.script('ClientStream', { never: true });
+    // The proxy holds the responses, because the server's own DEADLINE_EXCEEDED might arrive first.
+    proxy.holdBytes('to-client');
+    const { message, reason } = await failureOf(echo.clientStream(requests, { timeoutMs: 500 }));
+    proxy.releaseBytes();
+    expect(reason).toBe('deadline');
+    expect(message.includes('the request stream has not ended: complete it if the server waits for its end')).toBe(
+      isOpen,
+    );
+  });
 
   it('restarts timeoutMs at each subscription, so that each call that retry() makes has the full duration', async () => {
     const { echo, server } = await scene();

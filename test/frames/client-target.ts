@@ -108,7 +108,7 @@ export class ClientTarget implements FuzzTarget {
 
 /** Waits for the deadline of calls that start now, then for 50 ms, and then for `TURNS_TO_SETTLE` event-loop turns. */
 async function afterDeadline(): Promise<void> {
-  // The deadline timers run before this timer, however late, because timers run in the order of their due times.
+  // The deadline timers run before this timer, even if timers run late, because timers run in the order of their due times.
   await new Promise((resolve) => setTimeout(resolve, CALL_TIMEOUT_MS + 50));
   await turns(TURNS_TO_SETTLE);
 }

@@ -200,7 +200,7 @@ describe.concurrent('health of a channel', () => {
       () => peer.acceptedAt.length > before && Date.now() > peer.acceptedAt.at(-1)! + 100,
     );
     // If this process pauses for 1 s while the channel is READY, the outage ends before the process reads the end of the connection, and
-    // calls wait again. The outage must not end earlier. The tolerance of 1 ms is for rounding.
+    // calls wait again. The outage must not end before the channel has been READY for 1 s. The tolerance of 1 ms is for rounding.
     expect(readyMsAtOutageEnds.filter((ms) => ms < 1_000 - 1)).toEqual([]);
     const samples = taken.filter(({ inOneOutage }) => inOneOutage);
     expect(statuses(samples)).toEqual(['down']);

@@ -352,7 +352,8 @@ class ClientWriter {
   private spreadClient(expression: Expression, property: Node, place: Place): string {
     const text = expression.getText();
     const keys = keysOf(expression);
-    if (keys === undefined || unwrapped(expression) !== expression) throw new ByHand(`has options that migrate cannot read: ...${text}; write them as an object literal`);
+    if (keys === undefined || unwrapped(expression) !== expression)
+      throw new ByHand(`has options that migrate cannot read: ...${text}; write them as an object literal`);
     for (const key of keys.keys())
       if (key !== 'transport' && key !== 'options') throw new ByHand(`has the key ${key} in ${text}`);
     // Options of the client itself replace those of the spread.
@@ -404,7 +405,8 @@ class ClientWriter {
 
   /** Returns the keys of options. Throws if the keys are unknown, or if an option has no equivalent. */
   private checked(keys: ReturnType<typeof keysOf>, text: string): ReadonlyMap<string, Node | undefined> {
-    if (keys === undefined) throw new ByHand(`has options that migrate cannot read: ${text}; write them as an object literal`);
+    if (keys === undefined)
+      throw new ByHand(`has options that migrate cannot read: ${text}; write them as an object literal`);
     for (const [key, value] of keys) if (!OPTIONS_WITHOUT_EFFECT.has(key)) this.check(key, value);
     return keys;
   }

@@ -11,7 +11,7 @@ import { afterComma, afterComment, applyEdits, indentAt, reindent, removal, type
 
 export const NEST_PACKAGE = '@nestjs/microservices';
 
-/** Maximum length, in characters, of the text that stands for a client without a name. */
+/** Maximum length, in characters, of the text that identifies a client without a name. */
 const MAX_LABEL_LENGTH = 40;
 
 /** A change that must be made by hand. */

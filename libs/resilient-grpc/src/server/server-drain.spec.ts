@@ -275,7 +275,7 @@ describe('ServerDrain', () => {
     server.addEndlessCalls(1);
     Object.assign(server, breaks);
     drain.begin();
-    // An unhandled rejection would end the process and fail the test run.
+    // Must ignore the error, because an unhandled rejection would end the process and fail the test run.
     drain.runInBackground();
     const notified = drain.streamsNotified().catch(() => 'failed');
     await clock.advanceAsync(10_000);

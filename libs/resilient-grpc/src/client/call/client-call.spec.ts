@@ -212,15 +212,18 @@ describe('call whose inbound call is cancelled', () => {
   it.each([
     ['counts as timed out', false, 'deadline'],
     ['does not count as timed out after a response', true, undefined],
-  ])('ends a call if the handler unsubscribes shortly before the inbound deadline, and the attempt %s', (_, hasHeaders, because) => {
-    const { clock, call, attempt, abandon } = startInboundCall();
-    clock.advance(500);
-    if (hasHeaders) attempt.headers();
-    clock.advance(440);
-    call.unsubscribe();
-    expect(call.isOpen()).toBe(false);
-    expect(abandon.mock.calls).toEqual([[because]]);
-  });
+  ])(
+    'ends a call if the handler unsubscribes shortly before the inbound deadline, and the attempt %s',
+    (_, hasHeaders, because) => {
+      const { clock, call, attempt, abandon } = startInboundCall();
+      clock.advance(500);
+      if (hasHeaders) attempt.headers();
+      clock.advance(440);
+      call.unsubscribe();
+      expect(call.isOpen()).toBe(false);
+      expect(abandon.mock.calls).toEqual([[because]]);
+    },
+  );
 
   it('does not count an attempt as timed out if the reader unsubscribes before a deadline that is not inherited', () => {
     const { clock, call, abandon } = startInboundCall({ hasDeadline: false });

@@ -27,7 +27,10 @@ describe('options of a call', () => {
     ],
     [{ 'x-tenant': 'shop' }, 'options.x-tenant: unknown key; known keys: timeoutMs'],
     [{ hedgingDelay: 5 }, 'options.hedgingDelay: unknown key; not an option of a call; set it in `methods`'],
-    [{ timeoutMs: '500' }, 'options.timeoutMs: expected a number of milliseconds above 0, got "500"; write the number 500'],
+    [
+      { timeoutMs: '500' },
+      'options.timeoutMs: expected a number of milliseconds above 0, got "500"; write the number 500',
+    ],
     [{ prefetch: 0 }, 'options.prefetch: expected an integer of 1 or more, got 0'],
     [{ onDrain: 'wait' }, "options.onDrain: expected 'finish', 'complete', or 'fail', got \"wait\""],
     [{ waitForReady: 'yes' }, 'options.waitForReady: expected true or false, got "yes"'],

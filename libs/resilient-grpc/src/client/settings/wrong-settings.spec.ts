@@ -170,7 +170,12 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     /got "1\.001s"; write 1001$/,
   ],
   ['a timeout with a unit', { url, timeoutMs: '5s' }, 'clients.shop.timeoutMs', /above 0, got "5s"; write 5000/],
-  ['a timeout as a numeric string', { url, timeoutMs: '250' }, 'clients.shop.timeoutMs', /got "250"; write the number 250/],
+  [
+    'a timeout as a numeric string',
+    { url, timeoutMs: '250' },
+    'clients.shop.timeoutMs',
+    /got "250"; write the number 250/,
+  ],
   [
     'a timeout of 0',
     { url, timeoutMs: 0 },

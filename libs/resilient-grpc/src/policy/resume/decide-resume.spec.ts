@@ -165,7 +165,7 @@ describe('resume backoff', () => {
     expect(waits('full')).toEqual([0, 25, 75]);
   });
 
-  it('does not increase the resume delay while the server ends idle calls after 6 s, then starts from the initial backoff', () => {
+  it('does not increase the resume delay while the server ends idle calls after 6 s, and applies the initial backoff after the next short call', () => {
     const quiet = ended({ failure: QUIET, livedMs: 6_000 });
     expect(decideAll([...Array<EndedCall>(100).fill(quiet), ended(), ended(), ended()])).toEqual([
       ...Array<number>(100).fill(50),

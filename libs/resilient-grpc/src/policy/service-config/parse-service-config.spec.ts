@@ -296,11 +296,7 @@ describe('invalid service config', () => {
       withRetry({ retryableStatusCodes: ['DeadlineExceeded'] }),
       'got "DeadlineExceeded"; write "DEADLINE_EXCEEDED"',
     ],
-    [
-      'a numeric status code in quotes',
-      withRetry({ retryableStatusCodes: ['14'] }),
-      'got "14"; write the number 14',
-    ],
+    ['a numeric status code in quotes', withRetry({ retryableStatusCodes: ['14'] }), 'got "14"; write the number 14'],
     [
       'a timeout per attempt',
       withRetry({ perAttemptRecvTimeout: '1s' }),

@@ -470,7 +470,7 @@ describe('unary handler', () => {
     const { answers } = serve('unary', handler, RX, () => (ended += 1));
     await turn();
     expect([answers.length, ended, calls.size, calls.lingeringHandlers]).toEqual([1, 1, 0, 0]);
-    // The check for handlers that outlive their calls uses a timer, so no such check is pending.
+    // The check for handlers that outlive their calls uses a timer. Without a pending timer, no such check is pending.
     expect(clock.pending).toBe(0);
   });
 

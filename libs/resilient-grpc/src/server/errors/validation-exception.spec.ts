@@ -29,7 +29,7 @@ describe('validationException', () => {
   });
 
   it("returns an exception with the same HTTP response as the exception of Nest's ValidationPipe", () => {
-    // Nest 11 omits the violations of a list if its items have violations too.
+    // Omits the violations of a list if its items have violations too, as Nest 11 does.
     const errors = ERRORS.map(({ constraints, ...error }) =>
       error.children || !constraints ? error : { ...error, constraints },
     );

@@ -119,7 +119,7 @@ function makeServer(workMs = 5, overloadProtection = true) {
       clock.work(readMs);
     }
   };
-  /** Occupies the process, so that later calls wait. The server measures the time of the method in these `count` calls. */
+  /** Occupies the process, so that later calls wait. The server measures the service time of the method in these `count` calls. */
   const occupy = async (count = 12) => {
     for (let index = 0; index < count; index++) {
       call();

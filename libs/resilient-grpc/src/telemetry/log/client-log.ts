@@ -16,8 +16,8 @@ import { untestedVersionLine } from './untested-version-line.js';
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
 /**
- * Maximum length, in characters, of the remedy for a failed endpoint watch. The remedy may be a command with a manifest, and its length
- * depends on the API server.
+ * Maximum length, in characters, of the remedy for a failed endpoint watch. The remedy may be a shell command with a manifest that contains
+ * a user name from the API server, so its length is otherwise unbounded.
  */
 const MAX_REMEDY_LENGTH = 2_000;
 
@@ -25,10 +25,7 @@ const MAX_REMEDY_LENGTH = 2_000;
 export interface LoggedClient {
   readonly name: string;
   readonly target: string;
-  /**
-   * Returns the number of calls that are waiting for the channel, the number of calls that have failed because no connection was available,
-   * the latest failed or slow attempt to connect, and a flag that is true if the channel is READY.
-   */
+  /** Returns the current state of the channel and of its calls, for the lines about outages. */
   readonly impact: () => OutageImpact;
   /** Shell command that examines the target; `undefined` if absent. */
   readonly doctorCommand?: string | undefined;

@@ -10,12 +10,14 @@ const NAMED_VALUE = /(?<![\w-])([\w-]+)(?:\\*["'])?\s*[:=]\s*/g;
 /** Matches a header value: an optional scheme, a value, and further parts, as in cookies and Digest credentials. */
 const HEADER_VALUE =
   /(?:[^\s,;"]|"[^"]*(?:"|$))+(?: +(?:[^\s,;"]|"[^"]*(?:"|$))+)?(?:[,;]\s*[\w.-]+=(?:[^\s,;"]|"[^"]*(?:"|$))*)*/y;
-/** Matches the start of the description with which this library replaces an invalid metadata value in the text. */
+/**
+ * Matches the start of this library's description of an invalid metadata value. The description replaces the value, so it is not masked.
+ */
 const PROBLEM = /expected (?:printable ASCII|a (?:Buffer|string|key)\b)/y;
 const PLAIN_VALUE = /[^\s,;]+/y;
 /**
- * Matches a quoted value up to the same quote or the end of the text. An escaped quote ends the value only if the opening quote is escaped,
- * too.
+ * Matches a value in quotes, up to the next unescaped quote of the same kind or the end of the text. `NESTED_QUOTED_VALUE` matches a value
+ * whose opening quote is escaped.
  */
 const QUOTED_VALUE = /(["'`])(?:(?!\1)[^\\]|\\[\s\S])*/y;
 const NESTED_QUOTED_VALUE = /\\+(["'`])(?:(?!\1)[\s\S])*/y;

@@ -59,11 +59,11 @@ interface CurrentOutage {
 
 /**
  * Writes the log lines of outages. An outage gets at most three lines above debug level. The first is a warning when the outage is at least
- * 1.5 s old and a call or `waitForReady()` is waiting, or a call failed. The second is a warning when the grace period is over and calls
- * fail. The third reports the end of the outage. An outage that starts within a minute of an outage warning gets only the second and third
- * lines. A flapping server gets one line a minute. An outage of a flapping server gets its own second and third lines only if the outage
- * outlasts the grace period. These lines are written at least a minute after both the first flapping line and the lines of an earlier
- * flapping outage.
+ * 1.5 s old, and either a call or `waitForReady()` is waiting or a call has failed. The second is a warning when the grace period is over
+ * and calls fail. The third reports the end of the outage. An outage that starts within a minute of an outage warning gets only the second
+ * and third lines. A flapping server gets one line a minute. An outage of a flapping server gets its own second and third lines only if the
+ * outage outlasts the grace period. These lines are written at least a minute after both the first flapping line and the lines of an
+ * earlier flapping outage.
  */
 export class OutageLog {
   private outage: CurrentOutage | undefined;
@@ -165,8 +165,8 @@ export class OutageLog {
     if (outage === undefined || outage.isGraceOverLogged) return;
     const { waiting, awaitsReady = false, failed: failedSoFar, isConnected } = this.impact();
     const failed = failedSoFar - outage.failedBefore;
-    // Postpones the warning until the grace period is over if nothing waits and no call has failed. Also postpones it if the channel is
-    // connected, because the outage is then about to end.
+    // Until the grace period is over, postpones the warning while nothing waits and no call has failed. Also postpones it while the channel
+    // is connected, because the outage is then about to end.
     if (!outage.isGraceOver && (isConnected || (waiting === 0 && failed === 0 && !awaitsReady))) {
       this.scheduleCheck(OUTAGE_WARNING_DELAY_MS);
       return;

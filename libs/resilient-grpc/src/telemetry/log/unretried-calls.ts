@@ -35,8 +35,8 @@ export function attemptFields({ path, attempt, reachedServer, next, reason }: At
 
 /**
  * Logs failed calls that may have had an effect on the server and were not retried. An operator may have to check these calls. Also logs
- * calls that lost their connection after the response had started. The first call is logged immediately. Later calls are counted by method
- * and reason and logged once a minute, until a minute passes without such a call.
+ * calls that lost their connection or were reset after the response had started. The first call is logged immediately. Later calls are
+ * counted by method and reason and logged once a minute, until a minute passes without such a call.
  */
 export class UnretriedCalls {
   /** Number of calls since the last line, by method and reason. */

@@ -104,7 +104,7 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
     [quietMs >= 0 && quietMs < durationMs, `quietMs to be at least 0 and less than ${durationMs}, got ${quietMs}`],
     [
       faults.every(({ weight = 1 }) => weight >= 0 && weight < Infinity) && sumOf(faults) > 0,
-      'each weight to be a finite number of 0 or more, and at least one weight to be above 0',
+      `each weight to be a finite number of 0 or more, and at least one weight to be above 0, got [${faults.map(({ weight = 1 }) => weight).join(', ')}]`,
     ],
     [new Set(names).size === names.length, `faults to have unique names, got ${names.join(', ')}`],
     ...faults.map(({ name, forMs = [0, 0] }) => {

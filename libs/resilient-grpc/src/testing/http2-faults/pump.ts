@@ -2,7 +2,10 @@ import type { Readable, Writable } from 'node:stream';
 
 /** The result of `pump`. */
 interface Pumped {
-  /** 'ended': the source ended cleanly. 'reached': the given number of messages was forwarded. 'cut': the source or the sink was lost. */
+  /**
+   * 'ended': the source ended without an error, which is possible after a reset, too. 'reached': the given number of messages was
+   * forwarded. 'cut': the source or the sink was lost.
+   */
   readonly outcome: 'ended' | 'reached' | 'cut';
   /** Resolves when the forwarded data has been written to the connection, or the sink is closed. */
   readonly written: Promise<void>;

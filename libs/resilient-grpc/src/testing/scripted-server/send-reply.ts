@@ -76,7 +76,7 @@ function messagesOf(reply: Reply, { method, scripted }: ReplyContext): Iterable<
 
 async function write(call: DuplexCall, message: unknown, signal: AbortSignal): Promise<void> {
   if (call.write(message)) return;
-  // Ignores the rejection of `once`, which means that the call has ended first.
+  // Ignores the rejection of `once`, which means that the call ended before 'drain'.
   await once(call, 'drain', { signal }).catch(() => undefined);
 }
 

@@ -11,7 +11,10 @@ import { failureOf, startClient, turns, type ClientSettings, type EchoService } 
 /** Timeout or hedging delay of the client in milliseconds. Far below `BLOCKED_MS`, so that it has passed when the event loop runs again. */
 const TIMEOUT_MS = 250;
 const BLOCKED_MS = 1_000;
-/** Time limit of the operators, within which the server must respond after a blocked period, because they ignore only one such period. */
+/**
+ * Time limit of the operators in milliseconds. The operators ignore only one blocked period, after which the server must respond within
+ * this limit.
+ */
 const OPERATOR_TIMEOUT_MS = 750;
 
 const HEDGED: ClientSettings = {

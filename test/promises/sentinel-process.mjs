@@ -27,7 +27,7 @@ function ownTicks(root) {
     if (!/^\d+$/.test(entry)) continue;
     try {
       const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
-      // The name of a process may contain spaces and parentheses.
+      // Splits only the text after the last ')', because the name of a process may contain spaces and parentheses.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       const [user, system, exitedUser, exitedSystem] = fields.slice(11, 15).map(Number);
       processes.set(Number(entry), { parent: Number(fields[1]), ticks: user + system + exitedUser + exitedSystem });

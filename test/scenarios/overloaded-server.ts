@@ -9,7 +9,9 @@ const DEADLINE_MS = 1_000;
 /** A burst of 1.5 s of work within 0.1 s. */
 const BURST = { factor: 15, seconds: 0.1, deadlineMs: 10_000 };
 
-/** Only load, besides the burst, of a run that judges only counts. It exceeds the capacity even if the capacity was measured too low. */
+/**
+ * The only load, besides the burst, in a run that judges only counts. It exceeds the capacity even if the capacity was measured too low.
+ */
 const COUNTED_LOAD = '5 ms of CPU ×10';
 
 /** Loads that exceed the capacity of a server. The calls come from a process other than that of the server. */

@@ -39,7 +39,8 @@ export const serverDrains: Scenario = {
 
 async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
   // grpcio sends CANCELLED for calls that arrive between its SIGTERM and its GOAWAY, although no handler ran. The client cannot distinguish
-  // this status from one that a handler sent, so it does not resend a write. At the maximum connection age, grpcio sends GOAWAY first.
+  // this status from one that a handler sent, so it does not resend a write. Therefore, grpcio servers drain at the maximum connection age
+  // instead, when they send GOAWAY first.
   const byAge = kind.implementation === 'grpcio';
   const age = { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS[run.which] };
   const server = () => startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions: byAge ? age : {} });

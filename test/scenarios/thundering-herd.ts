@@ -24,7 +24,7 @@ const CAPACITY = 1.2;
 /** Deadline of a call in milliseconds. If only counts are judged, it exceeds the time limit of a run, so a hanging call fails the run. */
 const TIMEOUT_MS = { counts: 600_000, all: 2_000 };
 const DOWN_MS = { short: [3_000], full: [3_000, 8_000, 60_000] };
-/** Window in which the load is measured. On a busy machine, calls arrive in bursts. */
+/** Window in which the load is measured, in milliseconds. It is long, because calls arrive in bursts on a busy machine. */
 const WINDOW_MS = 1_000;
 /** Maximum time in milliseconds from the start of a call to its arrival on the server. */
 const MAX_ARRIVAL_DELAY_MS = 200;

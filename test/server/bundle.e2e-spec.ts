@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { ROOT } from '../support/bundled.js';
 
-/** Resolves the packages of Nest from `test/nest-11`. Optional ones that are not installed there stay imports of the bundle. */
+/** Resolves the packages of Nest from `test/nest-11`. Optional packages that are not installed there remain imports in the bundle. */
 const nest11: Plugin = {
   name: 'nest-11',
   resolveId: {

@@ -113,7 +113,7 @@ describe('failing handler', () => {
   it.each([
     [new RangeError('page_size must be at most 100'), 2],
     [Object.assign(new RangeError('page_size must be at most 100'), { code: 11 }), 11],
-  ])('sends the message of %o in an RpcException, as Nest does', async (error, code) => {
+  ])('sends the message of an RpcException that contains %o, as Nest does', async (error, code) => {
     const { unary } = await serveFailing(throwing(new RpcException(error)));
     expect(await unary()).toMatchObject({ code, details: 'page_size must be at most 100' });
   });

@@ -5,7 +5,7 @@ import { ENDPOINT_SCENARIOS } from '../../bench/simulation/endpoints/scenarios.m
 import { DEFAULT_ENDPOINT_WORLD, simulateEndpoints } from '../../bench/simulation/endpoints/simulate.mjs';
 
 const EJECTING = 'ejectUnhealthy';
-/** Test options with a timeout for a busy machine, because a simulation uses only the CPU. */
+/** Test options with a long timeout, because a simulation uses only the CPU and takes longer on a busy machine. */
 const SLOW = { timeout: 300_000 };
 /** A fleet in which each client makes 10 calls per second to each endpoint. */
 const BUSY = { clients: 10, callsPerSecond: 100, endpoints: 10 };

@@ -56,7 +56,7 @@ it('fails no idempotent call of the resilient client under planned chaos, althou
     await new Promise((resolve) => {
       over.addEventListener('abort', resolve);
     });
-    // Waits for more calls, because fewer calls may have succeeded by now on a busy machine.
+    // Continues the load until more than 80 calls have succeeded, which takes longer on a busy machine.
     await waitFor(() => load.succeeded.length > 80, { timeoutMs: 20_000 });
     await Promise.all([load.stop(), plainLoad.stop()]);
     expect(load.failed.map(({ error, number }) => [number, String(error)])).toEqual([]);

@@ -138,7 +138,7 @@ describe('ChildServer', () => {
       expect(String(error)).toContain('a process that it started still runs and keeps its output open');
   });
 
-  it('fails to start a child server that fails, with its exit code and output, even if a process that it started still runs', async () => {
+  it('rejects ChildServer.start() with the exit code and output of a server that exits before it reports its port, even if a process that the server started still runs', async () => {
     const started = rejection(
       startWrapped('run-in-background-and-fail', { ready: /never (\d+)/, readyTimeoutMs: 10_000 }),
     );
@@ -158,7 +158,7 @@ describe('ChildServer', () => {
     expect(String(error)).toContain('to listen on port 50001 again, got 50002;');
   });
 
-  it('counts a child server that was killed as not running although a process that it started keeps its output open', async () => {
+  it('reports a killed child server as not running, although a process that the server started keeps the output of the server open', async () => {
     const other = await startWrapped('run-command');
     process.kill(other.pid ?? 0, 'SIGKILL');
     await waitFor(() => !other.running);

@@ -594,7 +594,7 @@ describe('ScriptedGrpcServer', () => {
     it('checks the replies of a script list when they are set, not when a call arrives', async () => {
       const message = { text: 'hello' };
       server.script('Unary', [{ message }]);
-      // A check of the message would now fail.
+      // After this change, a check of the message would fail.
       Object.assign(message, { txt: 'an unknown field' });
       expect((await client.unary({})).value).toMatchObject({ text: 'hello' });
       expect(() => server.script('Unary', [{ message }])).toThrow(/txt: unknown field/);

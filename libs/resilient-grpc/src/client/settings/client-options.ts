@@ -166,8 +166,8 @@ export interface GrpcClientDefaults {
   readonly outlierDetection?: OutlierDetection | undefined;
   /**
    * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Only endpoints that report SERVING, or do not implement the
-   * service, receive calls. `serviceName: ''` checks the server as a whole. The check opens one stream per connection, and has no effect
-   * with pick_first.
+   * service, receive calls. `serviceName: ''` checks the server as a whole. The check opens one stream per address, and has no effect with
+   * pick_first.
    * @defaultValue that of the service config
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;

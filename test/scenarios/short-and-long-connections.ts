@@ -19,7 +19,7 @@ const ANSWER_DELAY_MS = 150;
 export const shortAndLongConnections: Scenario = {
   name: 'short-and-long-connections',
   promise:
-    'If a server sends GOAWAY on each connection after 100 ms, before the first response, no call fails or is sent twice. A connection that the server does not close is kept.',
+    'If a server sends GOAWAY on each connection after 100 ms, before the first response, no call fails or is sent twice. A connection to a server that sends no GOAWAY is kept.',
   bounds: {
     connections: { atLeast: CYCLES.short },
     'calls failed': { atMost: 0 },

@@ -59,7 +59,7 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
   );
 
   // Not concurrent, because three demos are too many for two cores.
-  it('logs a killed server in at most six lines of our client in the demo, as docs/logs.md shows', async () => {
+  it('writes at most six log lines for our client when the demo server is killed, as docs/logs.md shows', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '30');
     const lines = stdout.split('\n').filter((line) => OURS.test(line));
     expect(lines.length).toBeLessThanOrEqual(6);

@@ -93,7 +93,7 @@ describe('hedged call', () => {
     ]);
   });
 
-  it("reports 'replaces-failed' for a failed attempt of a hedged call if the attempt that replaces it waits for a pushback", async () => {
+  it("reports 'replaces-failed' for a failed attempt of a hedged call if a pushback delays the attempt that replaces it", async () => {
     const { echo, server, client } = await scene(hedged('60s'));
     const events: GrpcClientEvent[] = [];
     client.events$.subscribe((event) => events.push(event));

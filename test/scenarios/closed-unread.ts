@@ -22,7 +22,7 @@ export const closedUnread: Scenario = {
     calls: { atLeast: 2 * 2 * CLIENTS },
     'calls failed': { atMost: 0 },
     'calls sent twice': { atMost: 0 },
-    'connections that ended unread': { atLeast: 2 * CLIENTS },
+    'connections closed but not yet detected as closed': { atLeast: 2 * CLIENTS },
   },
   measure: (run) => {
     // Runs are sequential, because a blocked process would also delay concurrent runs.
@@ -92,7 +92,7 @@ async function measureRounds(
       (sum, one) => sum + one.duplicates('Get') + one.duplicates('Create'),
       0,
     ),
-    'connections that ended unread': connections.reduce((sum, { size }) => sum + size - CLIENTS, 0),
+    'connections closed but not yet detected as closed': connections.reduce((sum, { size }) => sum + size - CLIENTS, 0),
   };
 }
 

@@ -523,7 +523,7 @@ function ownedKeyIn(channelOptions: Node): string | undefined {
 function checkFixed(isFixedPart: boolean, text: string): void {
   if (isFixedPart) return;
   throw new ByHand(
-    `has a contract that its factory computes: ${text}; forFeatureAsync expects the contract next to the factory, where it is evaluated at import; write forFeatureAsync if the value is already the same at import`,
+    `has a contract that its factory computes: ${text}; forFeatureAsync expects the contract next to the factory, where it is evaluated at import; write forFeatureAsync by hand if the value does not change after the import`,
   );
 }
 

@@ -64,7 +64,7 @@ export interface StreamOperator<T> {
   /** Called when a shutdown requests the end of the stream. @defaultValue the stream completes immediately */
   onShutdown?(): void;
   /** Called when the reader accepts messages again. */
-  onReadOn?(): void;
+  onReadingResumed?(): void;
   /** Called when the current call is detached because it ended, it was cancelled, or the stream is over. */
   onDetached?(): void;
   /** Called once, after the stream has ended and before the reader is notified. */
@@ -150,7 +150,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     this.isPaused = false;
     if (this.isDue) this.open();
     else this.call?.source?.resumeReading();
-    this.operator.onReadOn?.();
+    this.operator.onReadingResumed?.();
   }
 
   unsubscribe(): void {

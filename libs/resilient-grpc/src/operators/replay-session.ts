@@ -164,7 +164,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     else this.resumeOrEnd(this.lastError === undefined ? undefined : { error: this.lastError });
   }
 
-  onReadOn(): void {
+  onReadingResumed(): void {
     if (this.ackTimer === undefined) this.awaitAcknowledgment();
   }
 
@@ -225,7 +225,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     const pending = `${messageCount(unacknowledged)} unacknowledged, the first with id ${describeData(oldest)}`;
     return {
       where: `without an acknowledgment${unacknowledged === 0 ? '' : ` (${pending})`}`,
-      remedy: 'omit the message that causes it',
+      remedy: 'omit the message that causes the failures',
     };
   }
 

@@ -45,7 +45,7 @@ export class RecentLatencies {
    * than or equal to the result.
    */
   percentile(percent: number): number {
-    // Summed from above, because only a few values are greater than a high percentile.
+    // Starts at the highest bucket, because only a few values are greater than a high percentile.
     let greater = (1 - percent / 100) * this.sum;
     // The tolerance covers rounding errors, because divided buckets do not add up exactly to `sum`.
     for (let bucket = BUCKETS - 1; bucket >= 0; bucket--) {

@@ -445,8 +445,8 @@ describe('life of a call', { timeout: 300_000 }, () => {
           seen.set(how, (seen.get(how) ?? 0) + 1);
           if (error === undefined) continue;
           expect(error).toBeInstanceOf(GrpcCallError);
-          // An attempt whose token fails is recorded, although it is never sent. So is a last attempt that is cancelled while it waits for
-          // its token.
+          // The error also records attempts that are never sent: those whose token fails, and a last attempt that is cancelled while it
+          // waits for its token.
           const prepared = (shared.tokenMs ?? 0) < 0 ? Infinity : call.started + (shared.tokenMs === undefined ? 0 : 1);
           expect((error as GrpcCallError).attempts.length).toBeLessThanOrEqual(prepared);
         }

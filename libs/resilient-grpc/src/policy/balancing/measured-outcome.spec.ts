@@ -24,7 +24,7 @@ describe('measuredOutcome', () => {
     ['a request that was rejected unprocessed', 'refused', UNAVAILABLE],
     ['an unsent request', 'unsent', UNAVAILABLE],
     ['a local failure', 'local', INTERNAL],
-  ])('ignores %s for the endpoint load', (_, kind, code) => {
+  ])('does not count %s toward the endpoint load', (_, kind, code) => {
     expect(measuredOutcome({ kind, code, reachedServer: 'no' })).toBeUndefined();
   });
 });

@@ -36,7 +36,7 @@ export const DEFAULT_RESUME_POLICY: ResumePolicy = {
 
 /**
  * Number of server failures at one position after which the stream fails with reason 'poison'. Without this limit, the client would
- * endlessly request a message that the server cannot send. Failures of calls that lasted `minHealthyMs` do not count, and neither do
- * failures that are not evidence against the position, such as lost connections and UNAVAILABLE.
+ * endlessly request a message that the server cannot send. Only failures that are evidence against the position count. Lost connections,
+ * UNAVAILABLE, and failures of calls that lasted `minHealthyMs` are excluded.
  */
 export const MAX_SERVER_FAILURES = 5;

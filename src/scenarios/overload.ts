@@ -38,15 +38,15 @@ export const overload = callScenario({
   },
   figures: ['failedReads', 'failedWrites', 'attemptsPerCall', 'p50', 'p90', 'p99', 'recovery'],
   async perform({ comparison, upstream, seconds, rate, report }) {
-    const wellMs = (seconds * 1_000) / 10;
+    const healthyMs = (seconds * 1_000) / 10;
     comparison.load.start(rate);
-    await delay(wellMs);
+    await delay(healthyMs);
     await upstream.workAs({ overloaded: true });
     report('server rejects all calls');
-    await delay(seconds * 1_000 - 2 * wellMs);
+    await delay(seconds * 1_000 - 2 * healthyMs);
     await upstream.workAs({});
     comparison.serverReachable(epochMs());
     report('server has recovered');
-    await delay(wellMs);
+    await delay(healthyMs);
   },
 });

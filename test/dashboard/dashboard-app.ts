@@ -142,7 +142,9 @@ export async function startDashboardApp({
 
 /** Server-sent events received on a separate connection. */
 export class Events {
-  /** `more` is the second line of the data. It contains the relayed data, and exists only if the event relays an event of a process. */
+  /**
+   * `more` is the second line of the data. It contains the data of the event that another process sent; absent if the event is not relayed.
+   */
   readonly received: { readonly event: string; readonly data: any; readonly more?: any; readonly atMs: number }[] = [];
   ended = false;
 

@@ -616,7 +616,7 @@ describe('ScriptedGrpcServer', () => {
       [{ protoPath: ECHO_PROTO, tls: { key: 'k' } }, '.tls.cert: expected PEM text or a Buffer, got nothing; write'],
       [
         { protoPath: ECHO_PROTO, tls: { key: 'k.pem', cert: 'c.pem' } },
-        '.tls: expected key, cert, and ca in PEM format, got "',
+        '.tls: expected key, cert, and ca in PEM format, but TLS rejected them (',
       ],
       [{ protoPath: ECHO_PROTO, attemptKey: 'x-id' }, '.attemptKey: expected a function, got "x-id"'],
       [{ protoPath: ECHO_PROTO, maxRecords: 0 }, '.maxRecords: expected an integer of 1 or more, or Infinity, got 0'],

@@ -24,10 +24,10 @@ describe('installed version of the dependency', () => {
     async ({ defect, program, removableCode }) => {
       const { stdout } = await run(process.execPath, [join(ROOT, 'docs/upstream', program)]);
       const version = /\((.+)\)\s*$/.exec(stdout)?.[1];
-      const outcome = stdout.startsWith('shown ')
-        ? 'shown'
+      const outcome = stdout.startsWith('defect reproduced ')
+        ? 'defect reproduced'
         : `${version} no longer has this defect: ${defect}. If every version in the peer range has the fix, remove the row of the defect from ${PAGE}, and the code, if any, that its third column lists: ${removableCode}`;
-      expect(outcome).toBe('shown');
+      expect(outcome).toBe('defect reproduced');
     },
     180_000,
   );

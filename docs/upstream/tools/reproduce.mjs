@@ -14,8 +14,8 @@ export async function reproduce(dependency, reproduction) {
     process.exit(1);
   }, LIMIT_MS);
   try {
-    const shown = await reproduction();
-    console.log(`${shown ? 'shown' : 'not shown anymore'} (${dependency} ${versionOf(dependency)})`);
+    const occurs = await reproduction();
+    console.log(`${occurs ? 'defect reproduced' : 'defect no longer occurs'} (${dependency} ${versionOf(dependency)})`);
     process.exit(0);
   } catch (error) {
     console.error(error);

@@ -7,9 +7,9 @@ import { backoffMessages, type Backoff } from './retry-backoff.js';
 export interface ResumeBackoffOptions {
   /**
    * Backoff between calls. Each key overrides the default: 100 ms, doubling to 10 s, ±20%, any number of attempts. Progress and a healthy
-   * call (`minHealthyMs`) reset the backoff. `maxAttempts` counts consecutive calls that failed without progress and were not healthy; the
-   * error of the last call is emitted. If the error has a `retryAfterMs` or a pushback, the delay is at least that long, up to 5 minutes if
-   * the server requested it.
+   * call (`minHealthyMs`) reset the backoff. `maxAttempts` limits the number of consecutive calls that fail without progress and are not
+   * healthy. When the limit is reached, the stream fails with the error of the last call. If the error has a `retryAfterMs` or a pushback,
+   * the delay is at least that long. A delay that the server requested is capped at 5 minutes.
    */
   readonly backoff?: { readonly [K in keyof Backoff]?: Backoff[K] | undefined } | undefined;
   /**

@@ -46,7 +46,9 @@ function validPem<T extends SecureContextOptions>(): v.RawCheckAction<T> {
     const error = dataset.typed ? pemError(dataset.value) : undefined;
     if (error !== undefined) {
       const remedy = 'write the contents of the files, as readFileSync() returns them';
-      addIssue({ message: `expected key, cert, and ca in PEM format, got "${error.message}"; ${remedy}` });
+      addIssue({
+        message: `expected key, cert, and ca in PEM format, but TLS rejected them (${error.message}); ${remedy}`,
+      });
     }
   });
 }

@@ -32,7 +32,7 @@ it('distinguishes a channel call that has a stream from a channel call that may 
     });
   });
   call.halfClose();
-  // The server sends no SETTINGS yet, so the call waits.
+  // The server has not sent SETTINGS yet, so the call waits.
   await waitFor(() => accepted.length === 1 && isWithoutStream(call));
   expect(judge()).toEqual([true, true]);
   const streamed = once(http2, 'stream');

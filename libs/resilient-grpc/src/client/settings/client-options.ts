@@ -181,8 +181,8 @@ export interface GrpcClientDefaults {
   readonly dnsRefreshMs?: number | false | undefined;
   /**
    * Maximum number of connections to one address, 1 or more (gRFC A105). The client opens another connection if calls are waiting and each
-   * existing one has reached the server's limit on concurrent streams. The additional connection closes after 30 to 60 s without a call. In
-   * a service config, `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
+   * existing connection has reached the server's limit on concurrent streams. The additional connection closes after 30 to 60 s without a
+   * call. In a service config, `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
    * @defaultValue 1
    */
   readonly maxConnectionsPerEndpoint?: number | undefined;

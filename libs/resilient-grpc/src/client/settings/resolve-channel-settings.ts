@@ -60,15 +60,15 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
 export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.service_config': "grpc-js's retries would multiply this library's; write the service config as `serviceConfig`",
   'grpc.enable_retries': 'this library controls retries; write methods: { "*": { idempotent: false } } to disable them',
-  'grpc.use_local_subchannel_pool': 'each client has its own connections; remove it',
+  'grpc.use_local_subchannel_pool': 'each client has its own connections; remove this option',
   'grpc.service_config_disable_resolution':
     "a TXT record would enable grpc-js's retries; remove this option and write `serviceConfig`",
   'grpc-node.retry_max_attempts_limit': 'this library controls retries; write `maxAttemptsLimit`',
   interceptor_providers: "they belong to grpc-js's Client, which is not used; write `interceptors` in channelOptions",
   callInvocationTransformer:
     "it belongs to grpc-js's Client, which is not used; write `interceptors` in channelOptions",
-  channelOverride: 'each client creates its own channel; remove it',
-  channelFactoryOverride: 'each client creates its own channel; remove it',
+  channelOverride: 'each client creates its own channel; remove this option',
+  channelFactoryOverride: 'each client creates its own channel; remove this option',
 };
 
 /** Returns the problems of the settings that affect the channel. */
@@ -92,7 +92,7 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
   if (Array.isArray(settings.loadBalancing)) {
     // The schema has validated that an array here contains objects.
     const problem = loadBalancingProblem(settings.loadBalancing as LoadBalancing);
-    const message = `expected a policy that grpc-js supports, got none (${problem ?? ''}); write [{ round_robin: {} }]`;
+    const message = `expected a policy that grpc-js supports, got ${describeValue(settings.loadBalancing)} (${problem ?? ''}); write [{ round_robin: {} }]`;
     if (problem !== undefined) add('loadBalancing', message);
   }
   if ((settings.ejectUnhealthy ?? false) !== false && settings.outlierDetection !== undefined) {

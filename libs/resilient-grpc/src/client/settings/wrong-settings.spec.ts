@@ -356,7 +356,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     "grpc-js's shared subchannel pool",
     { url, channelOptions: { 'grpc.use_local_subchannel_pool': 0 } },
     'clients.shop.channelOptions["grpc.use_local_subchannel_pool"]',
-    /remove it/,
+    /remove this option/,
   ],
   [
     'a grpc-js interceptor that is not a function',

@@ -101,7 +101,7 @@ function get(url: URL, headers: Dashboard['headers'], signal: AbortSignal): Prom
       signal,
     });
     request.on('timeout', () => request.destroy(new Error(`no response within ${duration(TIMEOUT_MS)}`)));
-    // Without this listener, Node closes the connection without an event that ends the request.
+    // Without this listener, Node closes the connection but emits neither 'response' nor 'error', so the promise would never settle.
     request.on('upgrade', (response, socket) => {
       socket.destroy();
       resolve(response);

@@ -88,7 +88,7 @@ describe('HTTP/2 fault arguments', () => {
     for (const option of ['tls', 'upstreamTls']) {
       expect(() => {
         checkOptions({ [option]: tls });
-      }).toThrow(`Http2FaultProxy.${option}: expected key, cert, and ca in PEM format, got "`);
+      }).toThrow(`Http2FaultProxy.${option}: expected key, cert, and ca in PEM format, but TLS rejected them (`);
     }
   });
 

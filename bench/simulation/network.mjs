@@ -76,6 +76,6 @@ export class Network {
   #refuse(id) {
     const connecting = this.#connecting.get(id);
     this.#connecting.delete(id);
-    connecting?.subchannel.failed('connect ECONNREFUSED');
+    connecting?.subchannel.failed('refused');
   }
 }

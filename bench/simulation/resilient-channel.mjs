@@ -1,7 +1,7 @@
 import { EventHub } from '../../libs/resilient-grpc/dist/call/event-hub.js';
 import { CallRelease } from '../../libs/resilient-grpc/dist/channel/outage/call-release.js';
 import { AddressHistories } from '../../libs/resilient-grpc/dist/channel/connection/address-histories.js';
-import { connectFailureOf } from '../../libs/resilient-grpc/dist/channel/connection/connect-failure.js';
+import { connectFailure } from '../../libs/resilient-grpc/dist/channel/connection/connect-failure.js';
 import { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
 import { OUTAGE_GRACE_JITTER } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
@@ -191,10 +191,11 @@ class SimulatedWireChannel {
     this.#enter('READY');
   }
 
-  /** @param {string} cause */
-  onFailed(cause) {
-    this.handle(this, { type: 'connect-failed', address: TARGET, failure: connectFailureOf(cause, TARGET) });
-    this.#enter('TRANSIENT_FAILURE', cause);
+  /** @param {import('./subchannel.mjs').FailureKind} kind */
+  onFailed(kind) {
+    const failure = connectFailure(kind, TARGET, undefined);
+    this.handle(this, { type: 'connect-failed', address: TARGET, failure });
+    this.#enter('TRANSIENT_FAILURE', failure.message);
   }
 
   #enter(state, cause) {

@@ -1,5 +1,6 @@
 /** @typedef {import('./clock.mjs').SimulatedClock} SimulatedClock */
 /** @typedef {import('./network.mjs').Network} Network */
+/** @typedef {Extract<import('../../libs/resilient-grpc/dist/policy/connect-failure/connect-failures.js').ConnectFailureKind, 'refused' | 'silent'>} FailureKind */
 
 /**
  * Factor by which the backoff grows. This factor and the jitter are those of grpc-js's backoff-timeout.js. The first backoff has no jitter.
@@ -12,7 +13,7 @@ const JITTER = 0.2;
  *
  * @typedef {object} SubchannelOwner
  * @property {() => void} onReady
- * @property {(cause: string) => void} onFailed Called when a connection attempt fails. The next starts automatically after the backoff.
+ * @property {(kind: FailureKind) => void} onFailed Called when a connection attempt fails. The next starts automatically after the backoff.
  * @property {() => number} connectTimeoutMs Maximum duration of the handshake of an attempt; Infinity for no limit.
  */
 
@@ -63,7 +64,7 @@ export class Subchannel {
     if (timeoutMs === Infinity) return;
     this.#timer = this.clock.setTimer(() => {
       this.network.abort(this.#connecting);
-      this.failed(`timed out after ${String(timeoutMs)} ms`);
+      this.failed('silent');
     }, timeoutMs);
   }
 
@@ -84,14 +85,14 @@ export class Subchannel {
     this.owner.onReady();
   }
 
-  /** @param {string} cause */
-  failed(cause) {
+  /** @param {FailureKind} kind */
+  failed(kind) {
     this.#clear();
     this.state = 'backoff';
     this.#timer = this.clock.setTimer(() => {
       this.connect();
     }, this.#backoffUntil - this.clock.time);
-    this.owner.onFailed(cause);
+    this.owner.onFailed(kind);
   }
 
   lost() {

@@ -213,7 +213,7 @@ function addressOf(url: string): string | undefined {
   return hasCustomResolver(url) ? undefined : address;
 }
 
-/** Returns the addresses with which gRPC's default port can be used: those of an `ipv4:` or `ipv6:` list, or a name or address for DNS. */
+/** Returns the addresses in `url` for which gRPC has a default port: those of an `ipv4:` or `ipv6:` list, or a name or address for DNS. */
 function addressesOf(url: string): readonly string[] {
   const list = /^ipv[46]:([^/].*)$/.exec(url)?.[1];
   if (list !== undefined) return list.split(',');

@@ -52,7 +52,8 @@ function loggerOf(write: GrpcJsLogWriter): Partial<Console> {
   const writer =
     (level: GrpcJsLogLevel) =>
     (...values: unknown[]): void => {
-      // A logger that makes gRPC calls causes further entries. Writing these entries, too, would cause infinite recursion.
+      // Drops the entries that `write` itself causes, for example by making gRPC calls, because writing them would cause infinite
+      // recursion.
       if (isWriting) return;
       isWriting = true;
       try {

@@ -651,7 +651,7 @@ export class ManagedChannel implements CallTransport {
     }
   }
 
-  /** Overridden by simulations and tests, which have no sockets. */
+  /** Creates a wire channel. Simulations and tests override this method, because they have no sockets. */
   protected createWireChannel(): WireChannel {
     const { clock, random } = this.dependencies;
     const { endpoints, maxConnectionsPerEndpoint } = this;

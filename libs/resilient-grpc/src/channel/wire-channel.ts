@@ -203,8 +203,8 @@ export class WireChannel {
   }
 
   /**
-   * True if an attempt finds a free stream: streams are not limited, a free stream is not reserved, or the number of free streams is
-   * unknown.
+   * True if an attempt finds a free stream: streams are not limited, at least one free stream is not reserved, or the number of free
+   * streams is unknown.
    */
   get hasFreeStream(): boolean {
     return !this.isLimited || (this.policy?.control?.connections.hasFreeStream(this.unplaced) ?? true);

@@ -276,8 +276,8 @@ class GrpcClient implements ResilientGrpcClient {
 
   getClientByServiceName<T = unknown>(service: string): T {
     const name = findService(this.services, service, this.name);
-    // As in `getService`, the cast is not checked: the caller must provide an interface that matches the service definition. The client has
-    // the members that grpc-js generates for the definition.
+    // As in `getService`, the cast is not checked: the caller must provide an interface that matches the service definition. The returned
+    // client has the members that grpc-js generates for the service definition.
     const { interceptors } = this.settings;
     return callbackClient(name, this.services.get(name), this.channel, interceptors, this.context) as T;
   }

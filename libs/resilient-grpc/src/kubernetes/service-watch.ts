@@ -163,7 +163,7 @@ export class ServiceWatch {
     // expired watch.
     const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
-    // Discards a response that was received before the watch was stopped, because a new watch may be running.
+    // Discards the response if the watch was stopped in the meantime, because a new watch may be running.
     signal.throwIfAborted();
     this.slices = new Map((items ?? []).map((slice) => [checkSlice(slice).metadata?.name ?? '', slice]));
     this.resourceVersion = metadata?.resourceVersion ?? '';

@@ -91,8 +91,8 @@ function typeNamed(name: string, descriptor: Descriptor, contract: Contract): Me
 }
 
 /**
- * Returns the full name of a type that proto-loader's descriptors name relative to `scope`; `undefined` if the name fits several types,
- * which is possible because proto-loader omits the prefix that the name shares with `scope`.
+ * Returns the full name of a type that proto-loader's descriptors name relative to `scope`; `undefined` if the name fits no type or several
+ * types. Several can fit, because proto-loader omits the prefix that the name shares with `scope`.
  */
 function resolve(name: string, scope: string, { types }: Contract): string | undefined {
   const found: string[] = [];

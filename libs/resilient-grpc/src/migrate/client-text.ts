@@ -169,7 +169,10 @@ class ClientWriter {
       const name = nameOf(property.getNameNode());
       if (name === 'transport') edits.push(removal(this.source, property.getStart(), property.getEnd()));
       else if (name === 'options') edits.push(this.replacement(property, this.optionsText(property, place)));
-      else if (name !== 'name' || isFactory) throw new ByHand(`has the key ${name}`);
+      else if (name !== 'name' || isFactory)
+        throw new ByHand(
+          `has the key ${name}; migrate supports only ${isFactory ? 'transport and options' : 'name, transport, and options'}`,
+        );
     }
     const text = applyEdits(this.source, edits, client.getStart(), client.getEnd());
     return client.compilerNode.properties.hasTrailingComma ? text : text.replace(/,(\s*)\}$/, '$1}');
@@ -209,7 +212,8 @@ class ClientWriter {
         throw new ByHand(`has ${name}; implement createGrpcClientOptions() in its class, and write forFeatureAsync`);
       if (name === 'extraProviders')
         throw new ByHand('has extraProviders; move them to a module in imports, and write forFeatureAsync');
-      if (!known.includes(name)) throw new ByHand(`has ${name} next to its factory`);
+      if (!known.includes(name))
+        throw new ByHand(`has the key ${name}; with a factory, migrate supports only ${known.join(', ')}`);
     }
     const factory = factoryOf(client);
     const expression = returnedExpression(client);
@@ -272,7 +276,8 @@ class ClientWriter {
     const value = Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
     const given = Node.isShorthandPropertyAssignment(property) ? property.getNameNode() : value;
     const options = given === undefined ? undefined : unwrapped(given);
-    if (given === undefined || options === undefined) throw new ByHand('has options that are not an expression');
+    if (given === undefined || options === undefined)
+      throw new ByHand('has options that are not an expression; write them as an object literal');
     if (!Node.isObjectLiteralExpression(options)) {
       const keys = this.checked(keysOf(given), given.getText());
       const spread = { text: given.getText(), keys, root: given, type: given.getType() };
@@ -355,7 +360,8 @@ class ClientWriter {
     if (keys === undefined || unwrapped(expression) !== expression)
       throw new ByHand(`has options that migrate cannot read: ...${text}; write them as an object literal`);
     for (const key of keys.keys())
-      if (key !== 'transport' && key !== 'options') throw new ByHand(`has the key ${key} in ${text}`);
+      if (key !== 'transport' && key !== 'options')
+        throw new ByHand(`has the key ${key} in ${text}; migrate supports only transport and options there`);
     // Options of the client itself replace those of the spread.
     const own = property.getParentIfKind(SyntaxKind.ObjectLiteralExpression)?.getProperty('options');
     if (!keys.has('options') || own !== undefined) return '';
@@ -388,7 +394,8 @@ class ClientWriter {
     const maybeNoUrl = defaultUrl !== 'never' && keys.has('url') && isUrlMaybeEmpty(keys, type, root);
     const parts: string[] = keys.has('url') || defaultUrl !== 'always' ? [] : [`url: ${DEFAULT_URL},`];
     if (!isFactory) parts.push(`...${text},`);
-    else if (!/^[\w$.]+$/.test(text)) throw new ByHand(`has options that are not a constant: ${text}`);
+    else if (!/^[\w$.]+$/.test(text))
+      throw new ByHand(`has options that are not a constant: ${text}; write them as an object literal`);
     for (const key of keys.keys()) {
       if (dropped.includes(key)) continue;
       if (isFactory && CONTRACT.has(key)) {

@@ -140,7 +140,7 @@ export class ClientRegistry extends GrpcClients {
       // The cast is safe: the checks found no problems.
       this.root = { options: copied.value as ResilientGrpcModuleOptions, place };
       const { drain, grpcJsLog } = this.root.options;
-      // With a timeout of 0, the shutdown of the clients has no time limit.
+      // With a timeout of 0, calls may run until Nest has closed its servers, so a readiness delay does not shorten their time.
       const warning = drain?.timeoutMs === 0 ? undefined : drainWarning(resolveDrain(drain));
       if (warning !== undefined) warn(warning);
       if (grpcJsLog !== undefined) this.stopGrpcJsLog = logGrpcJs(grpcJsLog);
@@ -295,8 +295,8 @@ export class ClientRegistry extends GrpcClients {
   }
 
   /**
-   * True if startup failed and has closed all clients; Nest still runs the asynchronous factories of other modules. False while `fail`
-   * collects problems, because it then closes the new clients, too.
+   * True if startup failed and has closed all clients. No client may be created then, although Nest still runs the asynchronous factories
+   * of other modules. False while `fail` collects problems, because it then closes the new clients, too.
    */
   private get hasFailed(): boolean {
     return this.failed && !this.hasStarted && this.pending === undefined;

@@ -464,7 +464,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   /**
-   * Logs the methods without a handler, at debug level, and the handlers that receive no calls of any server of the application. Only the
+   * Logs the methods without a handler, at debug level, and the handlers that receive no calls from any server of the application. Only the
    * last server to start logs these handlers, because they may serve methods of a server that starts later.
    */
   private reportHandlers(): void {

@@ -152,7 +152,7 @@ function causeOf(error: unknown): string {
     .replace(/[\w-]+/g, (word) => (/\d/.test(word) ? '#' : word));
 }
 
-/** Describes a failure. Of the message of an Error, at most `maxLength` characters are used. */
+/** Describes a failure. Uses at most `maxLength` characters of the message of an Error. */
 function failureText(error: unknown, maxLength = Infinity): string {
   return readSafely(
     () => (isError(error) ? `${error.name}: ${error.message.slice(0, maxLength)}` : thrownText(error)),

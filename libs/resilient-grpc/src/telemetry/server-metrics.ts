@@ -146,7 +146,7 @@ export function serverInstruments(meter: Meter) {
     }),
     queueWait: meter.createHistogram('resilient_grpc.server.call.queue_wait', {
       description:
-        'Time for which a call waited in a queue, recorded separately for each queue. Calls that did not wait are not recorded.',
+        'Time for which a call waited in a queue, recorded separately for each queue. Calls that did not wait, or that ended while they waited, are not recorded.',
       ...SECONDS,
     }),
     concurrencyLimit: meter.createObservableGauge('resilient_grpc.server.concurrency_limit', {

@@ -127,9 +127,9 @@ export class AddressUpdates {
   };
 
   /**
-   * Bounds the number of addresses. Keeps the endpoints in use, because a name server that changes the order each time must not move the
-   * connections. Selects the rest at random (except under pick_first), because the other servers would receive no calls if every client
-   * used the first addresses.
+   * Bounds the number of addresses. Keeps the endpoints of the previous selection, because a name server that changes the order each time
+   * must not move the connections. Selects the rest at random (except under pick_first), because the other servers would receive no calls
+   * if every client used the first addresses.
    */
   private bounded(endpoints: EndpointList, isOrdered: boolean): EndpointList {
     const reported = endpoints.reduce((count, { addresses }) => count + addresses.length, 0);

@@ -290,7 +290,7 @@ export class ConnectAttempt {
 /** An error from Node or OpenSSL that ended an attempt. */
 interface ConnectError {
   readonly code: string | undefined;
-  /** Text that the message shows instead of the code. It starts with the code. */
+  /** Text that the message shows instead of the code. It starts with the code if the error has one. */
   readonly detail?: string;
 }
 

@@ -36,7 +36,7 @@ export class ConnectDiagnosis {
     this.tlsDetection = new TlsDetection(dependencies.clock);
   }
 
-  /** Description of a running attempt to connect that is slow, or else `lastError`; `undefined` if there is no error. */
+  /** Description of a running attempt to connect that is slow, or else `lastError`; `undefined` if `lastError` is `undefined`. */
   get cause(): string | undefined {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.message ?? this.lastError);
   }

@@ -159,7 +159,7 @@ let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
  * required private names.
  *
  * grpc-js's public channel exposes too little (for example, 42 attempts to connect can appear as two state changes) and cannot end a
- * backoff. A load-balancing policy can observe each connection.
+ * backoff. A load-balancing policy can observe each connection and end its backoff.
  */
 export function observeConnections(children: Policies, dependencies: PolicyDependencies): PolicyOwner | undefined {
   return register() ? new PolicyOwner(children, dependencies) : undefined;

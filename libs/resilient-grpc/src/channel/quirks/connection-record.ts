@@ -117,8 +117,8 @@ export function observeTransport(transport: ConnectionTransport): void {
 }
 
 /**
- * Records the open streams that were never processed. Returns the calls of those that are still queued on this side, and the highest ID of
- * the other open streams; 0 without such a stream.
+ * Records the open streams that were never processed. Returns the calls whose streams are still queued on this side, and the highest ID of
+ * the open streams that may have been processed; 0 if no such stream is open.
  */
 function record(
   calls: Iterable<ActiveCall>,

@@ -163,7 +163,8 @@ function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefine
   if (!(options?.idempotent ?? context.isSafeToRepeat)) return undefined;
   const { policy, hedging } = context;
   if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
-  // With a hedging policy, only calls that are not hedged get here: the request does not fit in the retry buffers, or `retry` is false. The
-  // policy then determines the reported reason. It allows a retry only if no server application received the attempt.
+  // With a hedging policy, only calls that are not hedged get here: the request does not fit in the retry buffers, or `retry` is false.
+  // Such a call is retried only if no server application received the attempt. Otherwise, the returned policy determines only the reported
+  // reason.
   return { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: hedging.policy.nonFatalStatusCodes };
 }

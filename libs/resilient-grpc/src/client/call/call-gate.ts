@@ -12,7 +12,7 @@ import type { PreparedCall } from './prepare-call.js';
 
 /** Callbacks of a gate. */
 export interface CallGateCallbacks {
-  /** Reason why nothing of the running attempt has been sent; `undefined` if none is running, or if something may have been sent. */
+  /** Reason why no part of the running attempt has been sent; `undefined` if no attempt is running, or if a part may have been sent. */
   readonly unsentBecause: string | undefined;
   /** Called when the call may send its next attempt. */
   admitted(): void;
@@ -134,7 +134,7 @@ export class CallGate implements Waiter, PermitWaiter {
   private onDataRead(): void {
     if (this.hold !== 'pending-data') return;
     const { transport, clock } = this.context.client;
-    // An attempt that is sent after its deadline would be reported as unsent, but the server would execute it.
+    // The deadline may have passed while the data was being read.
     if (this.deadline <= clock.epoch()) this.deadlinePassed();
     else if (transport.ready) this.acquirePermits();
     else this.holdForChannel();

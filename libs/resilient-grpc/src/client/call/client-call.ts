@@ -550,7 +550,7 @@ export class ClientCall
     return outermost(this.part?.scope, undefined);
   }
 
-  /** `reachedServer` of the attempt that is interrupted; 'no' if none is running, or if nothing of it has been sent. */
+  /** `reachedServer` of the attempt that is interrupted; 'no' if no attempt is running, or if no part of it has been sent. */
   private interruptedReach(): Verdict['reachedServer'] {
     if (this.hedged !== undefined) return this.hedged.reached;
     if (this.attempt === undefined || this.unsentBecause !== undefined) return 'no';

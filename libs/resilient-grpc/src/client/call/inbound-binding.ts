@@ -55,7 +55,7 @@ export function sinkInContext(sink: StreamSink<unknown>, origin: CallerContext):
   return sinkWithin(sink, (work) => inCallerContext(origin, work));
 }
 
-/** Returns the arguments of a call with callbacks that run in the context in which the call was made. */
+/** Returns the arguments of a call, with its callbacks bound to the context in which the call was made. */
 export function argumentsInContext(given: CallArguments): CallArguments {
   const { onHeaders, onEnd } = given.options ?? {};
   if (onHeaders === undefined && onEnd === undefined) return given;

@@ -20,9 +20,9 @@ export interface PumpCallbacks {
 }
 
 /**
- * Moves request messages from their source to the running attempt. Each message waits until the attempt reports that it may be sent,
- * because grpc-js's channel loses the second of two messages in flight. A further attempt first resends the messages of the previous
- * attempts.
+ * Moves request messages from their source to the running attempt. Each message waits until the attempt reports that the next message may
+ * be sent, because grpc-js's channel loses the second of two messages in flight. A further attempt first resends the messages of the
+ * previous attempts.
  */
 export class RequestPump implements MessageConsumer {
   /** Number of messages that were taken from the source and sent. */

@@ -109,8 +109,8 @@ function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): str
 }
 
 /**
- * Returns warnings about unknown methods, and shortened and misspelled service names, in a service config, and about hedging policies that
- * are not applied.
+ * Returns warnings about a service config: unknown methods, shortened or misspelled service names, and hedging policies that are not
+ * applied.
  */
 export function methodWarnings(services: Services, config: ParsedServiceConfig | undefined): string[] {
   const warnings: string[] = [];

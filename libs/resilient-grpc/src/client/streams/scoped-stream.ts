@@ -59,7 +59,10 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private deadlineTimer: DeadlineTimer | undefined;
   private unbind: (() => void) | undefined;
 
-  /** Async context of the first call. A drain or an abort signal may end the stream in another context. */
+  /**
+   * Async context of the first call. `end()` and `complete()` end the stream in this context, because a drain or an abort signal may call
+   * them in another context.
+   */
   private readonly asyncContext = new AsyncResource('ResilientGrpcStream');
 
   private constructor(
@@ -230,8 +233,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 }
 
 /**
- * Returns the outermost stream around `scope`, or `otherwise` if there is no scope. A drain completes the outermost stream, because it
- * would start a completed inner stream again.
+ * Returns the outermost stream around `scope`, or `otherwise` if there is no scope. A drain completes the outermost stream, because an
+ * outer stream would restart a completed inner stream.
  */
 export function outermost<T>(scope: StreamScope | undefined, otherwise: T): StreamScope | T {
   let end = scope;

@@ -56,7 +56,8 @@ export class UnreadStreams {
   /** @param stoppedMs time during which this process did not run, so no reader could request a message */
   private check(stoppedMs: number): void {
     const now = this.clock.now();
-    // The last request occurred at an unknown time between two checks. The stream is reported on time, or at most one interval early.
+    // The last request occurred at an unknown time between two checks. The threshold is therefore one interval shorter, so that the stream
+    // is reported on time, or at most one interval early.
     const unreadFor = this.afterMs * (1 - 1 / CHECKS_PER_PERIOD);
     for (const [stream, tracked] of this.watched) {
       const { requested, waiting } = tracked.demand;

@@ -91,7 +91,7 @@ function statusBin(
       const encoded = encode(all);
       if (encoded === undefined || encoded.length <= MAX_DETAILS_BYTES) return encoded;
     } catch {
-      // The upstream sent a detail or a delay that cannot be encoded. It is omitted, because an error that a filter throws would end the
+      // The upstream sent a detail or a delay that cannot be encoded. `all` is skipped, because an error that a filter throws would end the
       // process.
     }
   }

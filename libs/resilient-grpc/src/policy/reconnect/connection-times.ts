@@ -1,6 +1,6 @@
 import { jitter, type Random } from '../../time/random.js';
 
-const TIMEOUT_GROWTH = 1.6;
+const TIMEOUT_GROWTH = 2;
 const MAX_TIMEOUT_MS = 120_000;
 const AGE_JITTER = 0.1;
 
@@ -16,9 +16,10 @@ export interface ConnectTimeoutInput {
 }
 
 /**
- * Returns the timeout of a connection attempt in milliseconds. It increases after each attempt that times out, up to two minutes, except
- * during a grace period that is longer than `baseMs`. Without the increase, many TLS clients of a busy server would never finish their
- * handshakes. A `baseMs` above two minutes is used unchanged.
+ * Returns the timeout of a connection attempt in milliseconds. It doubles after each attempt that times out, up to two minutes, except
+ * during a grace period that is longer than `baseMs`. If many clients connect to a busy server, their handshakes can take longer than
+ * `baseMs`. Without the increase, these clients would keep the server busy with handshakes that they have already abandoned. A `baseMs`
+ * above two minutes is used unchanged.
  */
 export function connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace }: ConnectTimeoutInput): number {
   // Several short attempts that fit into the grace period find a recovered server sooner than one long attempt.

@@ -447,7 +447,7 @@ describe('arguments of attach', () => {
   it('rejects the option --json of attach, and reports the error as a JSON document that names the URL of the snapshot', async () => {
     const { code, stdout, stderr } = await attachOnce('http://127.0.0.1/grpc', '--json');
     expect([code, stderr]).toEqual([2, '']);
-    const message = 'has no effect with attach; for JSON, request …/snapshot of the dashboard';
+    const message = 'has no effect with attach; for JSON, request <url>/snapshot';
     expect(JSON.parse(stdout)).toMatchObject({ exitCode: 2, problems: [{ path: '--json', message }] });
   });
 

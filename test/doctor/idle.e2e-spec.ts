@@ -203,7 +203,7 @@ describe('a peer that does not end idle connections', () => {
     const args = ['doctor', proxy.url, '--idle', LIMIT, '--connect-timeout', '1s'];
     const terminal = { env: process.env, stdout: { write: (text: string) => (stdout += text) }, stderr };
     expect(await runDoctor(args, terminal)).toBe(1);
-    expect(stdout).toMatch(/^FAIL {2}idle {12}a connection in use received no response after/m);
+    expect(stdout).toMatch(/^FAIL {2}idle {12}a connection in use stopped responding after/m);
   });
 });
 

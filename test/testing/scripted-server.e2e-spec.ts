@@ -502,7 +502,7 @@ describe('ScriptedGrpcServer', () => {
       [
         [{}, { messages: [{}, {}] }],
         '[1].messages: expected at most one message, because /testing.v1.Echo/Unary has a single response, got an array of length 2; ' +
-          'write [{ message: … }, { message: … }] for one reply per call, or, to simulate a faulty server, a function that returns the messages',
+          'write [{ message: … }, { message: … }] for one reply per call, or, to simulate a faulty server, messages: () => [{ … }, { … }]',
       ],
       [
         { messages: { text: 'hello' } },

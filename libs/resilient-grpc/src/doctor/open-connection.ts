@@ -107,7 +107,7 @@ function failureOf(phase: ConnectionFailure['phase'], error: unknown): Connectio
   return { phase, code: code === 'ECONNRESET' && syscall === undefined ? 'closed' : code, message };
 }
 
-/** Returns the host of the authority of a target, which grpc-js verifies in the server's certificate by default. */
+/** Returns the host in the authority of a target. By default, grpc-js requires a server certificate that is valid for this host. */
 export function authorityHost(canonicalTarget: string): string {
   const authority = authorityOf(canonicalTarget);
   return dnsNameOf(authority)?.host ?? authority;

@@ -17,7 +17,7 @@ const FIXED_32 = 5;
 /**
  * Returns the fields of an encoded protobuf message, in wire order (https://protobuf.dev/programming-guides/encoding/).
  *
- * @param budget is reduced by 1 for each field; by default, the number of fields is not limited
+ * @param budget remaining number of fields, reduced by 1 for each field; unlimited by default
  * @throws Error if the bytes are not a valid message, or if the budget is exhausted
  */
 export function readFields(bytes: Uint8Array, budget?: FieldBudget): readonly WireField[] {

@@ -1,9 +1,12 @@
 import type { StatusCode } from '../status/status-code.js';
 import { defineLibraryError } from './library-error.js';
 
-/** Reason why a resumed stream cannot continue. A minor version may add reasons; handle unknown ones in a default branch. */
+/**
+ * Reason why a resumed stream or a `replayUnacknowledged` session cannot continue. A minor version may add reasons; handle unknown ones in
+ * a default branch.
+ */
 export type ResumeFailureReason =
-  /** The server failed repeatedly at the same position in the stream. */
+  /** The server failed repeatedly, and the stream or session made no progress in between. */
   | 'poison'
   /** The server sent too many messages that precede or match the cursor after which the call should have started. */
   | 'overlap'
@@ -12,7 +15,10 @@ export type ResumeFailureReason =
   /** A source without flow control emitted more messages than may be buffered for a slow reader. */
   | 'slow-reader';
 
-/** Error of a resumed stream that cannot continue. For 'poison', `cause` is the last failure; otherwise, it is absent. */
+/**
+ * Error of a resumed stream or a `replayUnacknowledged` session that cannot continue. For 'poison', `cause` is the last failure; otherwise,
+ * it is absent.
+ */
 export class ResumeError extends Error {
   override readonly name = 'ResumeError';
 

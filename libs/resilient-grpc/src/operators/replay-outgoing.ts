@@ -136,8 +136,8 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
   }
 
   /**
-   * Pulls one message from the source if there is room, because only a pull reveals that the source has ended. Returns true if the source
-   * responded synchronously.
+   * Pulls one message from the source if there is room. Only a pull reveals that the source has ended. Returns true if the source responded
+   * synchronously.
    */
   lookAhead(): boolean {
     if (this.isPulling || this.hasEnded || this.waiting !== undefined || this.ledger.isFull) return false;

@@ -10,8 +10,8 @@ export interface ListenProblem {
 }
 
 /**
- * Returns `url` with the port on which the server listens. A `unix:` address is returned unchanged. A `url` without a port means port 443
- * to grpc-js.
+ * Returns `url` with the port on which the server listens. A `unix:` address is returned unchanged. If `url` has no port, grpc-js listens
+ * on port 443.
  */
 export function listenAddress(url: string, port: number | undefined): string {
   if (url.startsWith('unix:') || port === undefined) return url;

@@ -62,8 +62,8 @@ const NOT_REPORTED =
 const MAX_KEPT_LINES = 200;
 
 /**
- * Time in milliseconds in which the output of a process must end after it failed, after a successful SIGKILL, or after the timeout of
- * another signal. The output stays open if a process that inherited it still runs.
+ * Time in milliseconds within which the output of a process must end after the process failed, after a successful SIGKILL, or after the
+ * timeout of another signal. The output stays open if a process that inherited it still runs.
  */
 const OUTPUT_END_MS = 1_000;
 
@@ -96,7 +96,7 @@ export class ChildServer {
   private readonly receivedMessages: unknown[] = [];
   /** The latest process, until its output ends: a process that exits may have put the server in the background. */
   private child: ChildProcess | undefined;
-  /** The latest process that failed (nonzero exit code or signal) although another process keeps its output open. */
+  /** The latest process that failed (nonzero exit code or signal) and whose output another process keeps open. */
   private failed: ChildProcess | undefined;
   /** The latest process whose output is no longer read because another process keeps it open. */
   private abandoned: ChildProcess | undefined;

@@ -25,7 +25,7 @@ const overridesByBuilder = new WeakMap<TestingModuleBuilder, Overrides>();
  *
  * When the application closes, its clients give open calls at most 1 s, so that a call that a test leaves open does not block the hook that
  * closes the application. `failOnLeaks` reports the calls that are cut off.
- * @throws TypeError if `builder` is not a builder, for example because it is already compiled, or if `settings` is not an object
+ * @throws TypeError if `builder` is not a builder, for example if it is a compiled module, or if `settings` is not an object
  */
 export function overrideGrpcClient(
   builder: TestingModuleBuilder,

@@ -6,8 +6,8 @@ const BEAT_INTERVAL_MS = 1_000;
 const MAX_BEAT_MS = 2 * BEAT_INTERVAL_MS;
 
 /**
- * Monotonic time that passes only while this process runs. At most 2 s count of each period in which the system stopped the process, or its
- * event loop was blocked. The time is correct even before the timers and sockets that became due in this period are processed.
+ * Monotonic time that passes only while this process runs. A period in which the system stopped the process, or its event loop was blocked,
+ * counts as at most 2 s. The time is correct even before the timers and sockets that became due in this period are processed.
  */
 export class RunningTime {
   private elapsedMs = 0;

@@ -25,7 +25,7 @@ export function readAttachArguments(
   }
   for (const [name, value] of Object.entries(others)) {
     if (value === undefined || name === 'once') continue;
-    const remedy = name === 'json' ? 'for JSON, request …/snapshot of the dashboard' : 'remove it';
+    const remedy = name === 'json' ? 'for JSON, request <url>/snapshot' : 'remove it';
     add(`--${name}`, `has no effect with attach; ${remedy}`);
   }
   return url === undefined || problems.length > 0 ? { problems } : { dashboard: { url, headers } };

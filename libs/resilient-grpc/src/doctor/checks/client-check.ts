@@ -5,7 +5,7 @@ import { resultsOf, type CheckResult, type Verdict } from '../check-result.js';
 import { errorMessage } from '../../errors/error-message.js';
 
 /**
- * Checks whether a client of this library becomes READY. The target of the client can have several addresses.
+ * Checks whether a client of this library becomes READY.
  *
  * @param hasFindings true if an earlier check reported a problem that can be the cause
  */

@@ -29,7 +29,7 @@ export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
       return result('warning', message, remedy);
     }
     case 'unresponsive': {
-      const message = `a connection in use received no response after ${duration(outcome.afterMs)}`;
+      const message = `a connection in use stopped responding after ${duration(outcome.afterMs)}`;
       return result('failed', message, 'check whether the server is stuck or was stopped, then measure again');
     }
     case 'not-opened':

@@ -94,8 +94,8 @@ const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
  * Decides which endpoints are ejected and which return. It is called every 250 ms as long as attempts start, a unary attempt has no
- * response, or an endpoint is ejected or in slow start. The decision is skipped if the timer fires late. It is also called after
- * consecutive failures of an endpoint.
+ * response, or an endpoint is ejected or in slow start. It is not called if the timer fires late. It is also called after consecutive
+ * failures of an endpoint.
  *
  * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
  * @param failing address of the endpoint that has just failed. If set, only the consecutive-failures rule is applied, and only to this

@@ -1,6 +1,6 @@
-// Status messages that grpc-js creates (subchannel-call, load-balancing-call, resolving-call, internal-channel). A server can send any
-// of them. `classify` therefore uses a message only if no response arrived, or together with connection evidence. `reasonByText` has no
-// such evidence, because errors from a plain grpc-js client contain none.
+// Status messages that grpc-js creates (subchannel-call, load-balancing-call, resolving-call, internal-channel). A server can send any of
+// them. `classify` therefore uses a message only if no response arrived, or together with connection evidence. `reasonByText` uses the code
+// and the message alone, because errors from a plain grpc-js client contain no such evidence.
 
 /** REFUSED_STREAM, or a GOAWAY with a lower last stream ID. */
 export const STREAM_REFUSED = 'Stream refused by server';

@@ -126,7 +126,8 @@ export interface HedgeDecision {
  *
  * As gRFC A6 specifies, the retry budget limits all attempts after the first. Attempts that are sent again ('resend') are exempt. gRFC A6
  * does not specify the following. The hedge budget also limits attempts that are sent because others are slow, but not those that replace
- * failed attempts. If an attempt is rejected, the call sends no further attempt and continues with the attempts in flight.
+ * failed attempts. If an attempt is not permitted when it is due, the call sends no further attempt and continues with the attempts in
+ * flight.
  */
 export function decideHedge(state: HedgeState, event: HedgeEvent, gates: HedgeGates): HedgeDecision {
   return event.type === 'due' ? decideDue(state, event.at, gates) : decideEnded(state, event, gates);

@@ -312,10 +312,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     this.noteEmpty(now);
   }
 
-  /**
-   * Records a call that is not served when its turn comes. A server that queues everything would have served the call before the call
-   * ended.
-   */
+  /** Records a call that is not served when its turn comes. */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;

@@ -15,7 +15,7 @@ export interface EarlyReconnectInput {
   readonly waiting: boolean;
   /** True if the last established connection closed immediately, without a response. */
   readonly lastClosedImmediately: boolean;
-  /** Class of the last failed connection attempt; `undefined` if the last error does not describe one. */
+  /** Class of the last failed connection attempt; `undefined` if the last error does not describe a failed attempt. */
   readonly failure: ReconnectClass | undefined;
   /** Number of failed connection attempts in this outage, including the latest. */
   readonly connectAttempts: number;

@@ -29,8 +29,8 @@ export const DEFAULT_RESUME_POLICY: ResumePolicy = {
   maxBackoffMs: 10_000,
   backoffMultiplier: 2,
   jitter: 'grpc',
-  // Equals the maximum backoff of a channel. After the first backoffs, a server that ends every call of a quiet feed therefore receives at
-  // most one call per 5 s.
+  // Equals the maximum backoff of a channel. Shorter calls of a quiet feed increase the backoff. After the first backoffs, a server that
+  // ends every call therefore receives at most one call per 5 s.
   minHealthyMs: 5_000,
 };
 

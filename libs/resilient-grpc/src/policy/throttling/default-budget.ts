@@ -15,8 +15,9 @@ export const DEFAULT_BUDGET_POLICY = {
   /**
    * Share of the available tokens that remains after each detection of a stall. A stall is detected when the deadline of a call passes, if
    * another deadline has passed and no call has succeeded since the start of the call's last attempt. A server that resumes after a stall
-   * rejects the accumulated calls, and all its clients would retry them at once. Sequential calls do not accumulate, so their deadlines are
-   * not a stall. Retries of calls lost with a connection may use all tokens, because the channel sends these retries at a limited rate.
+   * rejects the accumulated calls, and all its clients would retry them at once. Sequential calls do not accumulate, so their exceeded
+   * deadlines do not indicate a stall. Retries of calls lost with a connection may use all tokens, because the channel sends these retries
+   * at a limited rate.
    */
   leftByStall: 0.25,
   /**

@@ -304,7 +304,7 @@ export abstract class ServedCall {
   protected abstract send(status: StatusLike): void;
 
   /**
-   * Returns the status of a failed handler. Reports the error if the caller does not receive all of it.
+   * Returns the status of a failed handler. Reports the error if the caller does not receive all of it, or if its code is a mistake.
    * @param filtered true if the error has passed Nest's exception filters
    */
   protected failureStatus(error: unknown, filtered: boolean): StatusLike {

@@ -22,7 +22,7 @@ import {
 /** Interval in milliseconds between searches for connections on which HTTP/2 has stopped. */
 const POLL_INTERVAL_MS = 1_000;
 
-/** Maximum number of connections that are searched in one event-loop turn. Thousands would block the event loop for milliseconds. */
+/** Maximum number of connections that are checked in one event-loop turn. Thousands would block the event loop for milliseconds. */
 const MAX_POLLED = 200;
 
 /** All connections of a server; enforces their lifetime limits and closes them. */

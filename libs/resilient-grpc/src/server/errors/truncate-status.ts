@@ -12,7 +12,9 @@ export interface ServerStatus<Code extends number = StatusCode> {
   readonly details: string;
   /** Trailing metadata. */
   readonly metadata?: Metadata | undefined;
-  /** Present if the error must be logged, because the caller does not receive its message. */
+  /**
+   * Present if the error must be logged: the caller does not receive its message, or its code is a mistake, such as the string 'NOT_FOUND'.
+   */
   readonly unexpected?: true;
   /**
    * Omitted part of the status; absent if everything is sent. 'message': the end of the message, and all trailers. 'trailers': some or all

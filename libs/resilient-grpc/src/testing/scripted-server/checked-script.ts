@@ -154,7 +154,7 @@ function severalMessages(reply: unknown, { path: method }: LoadedMethod, path: s
   if (!Array.isArray(messages) || messages.length < 2) return [];
   const expected = `at most one message, because ${method} has a single response`;
   const remedy =
-    'write [{ message: … }, { message: … }] for one reply per call, or, to simulate a faulty server, a function that returns the messages';
+    'write [{ message: … }, { message: … }] for one reply per call, or, to simulate a faulty server, messages: () => [{ … }, { … }]';
   return [{ path: pathOf(path, 'messages'), message: problemMessage(expected, messages, remedy) }];
 }
 

@@ -12,9 +12,9 @@ export interface Reply<Request = unknown> {
   /** The response message, if there is only one. */
   readonly message?: unknown;
   /**
-   * Messages of a response stream. A function may read `call.requests` and respond to each. A reply to several calls needs a function
-   * instead of an iterator or a Node stream, such as `messages: () => generate()`; otherwise, the second call fails with INTERNAL. An array
-   * for a method with a single response must not have more than one message.
+   * Messages of a response stream. A function may read `call.requests` and respond to each. A reply to several calls needs a function, such
+   * as `messages: () => generate()`, instead of an iterator or a Node stream; otherwise, the second call fails with INTERNAL. An array for
+   * a method with a single response must not have more than one message.
    */
   readonly messages?: MessageSource | ((call: ScriptedCall<Request>) => MessageSource) | undefined;
   /** Time in milliseconds, 0 or more, between two messages, and between the last message and the status. @defaultValue 0 */

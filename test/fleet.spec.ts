@@ -67,6 +67,23 @@ it.each(FLEETS)(
 );
 
 it(
+  'recovers a simulated fleet almost as fast as plain grpc-js if handshakes with the recovered server take longer than the connect timeout',
+  SLOW,
+  () => {
+    const [outage] = SCENARIOS.outage!.faults(60);
+    const world = { ...DEFAULT_WORLD, clients: 1_000, callsPerSecond: 0.05 };
+    const recoverySeconds = (name: string) => {
+      const policy = POLICIES.find((one) => one.name === name)!;
+      return simulate(world, policy, [outage!], 300).figures.recoverySeconds;
+    };
+    const plain = recoverySeconds('grpc-js');
+    // The longest of the connect timeouts that are necessary here.
+    expect(plain).toBeGreaterThan(40);
+    expect(recoverySeconds('resilient-grpc')).toBeLessThan(plain! + 40);
+  },
+);
+
+it(
   'sends every waiting call of a simulated fleet within 15 s after READY, with a peak of at most 1.6 times the usual load',
   SLOW,
   () => {

@@ -120,6 +120,23 @@ export type GrpcClientEvent = {
       readonly from: NonNullable<EndpointSnapshot['health']>;
       readonly to: NonNullable<EndpointSnapshot['health']>;
     }
+  /** Attempts to connect to an endpoint have failed for a minute, and other endpoints are READY. */
+  | {
+      readonly type: 'reachability';
+      readonly change: 'lost';
+      readonly address: string;
+      readonly cause: string;
+      readonly remedy: string;
+      readonly failedMs: number;
+    }
+  /** An endpoint whose loss was reported is connected again. */
+  | {
+      readonly type: 'reachability';
+      readonly change: 'restored';
+      readonly address: string;
+      /** Time since the first failed attempt to connect, in milliseconds. */
+      readonly failedMs: number;
+    }
   | { readonly type: 'call-start'; readonly path: string }
   | { readonly type: 'call-end'; readonly path: string; readonly end: CallEnd }
   | {

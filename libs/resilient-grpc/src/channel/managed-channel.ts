@@ -381,10 +381,12 @@ export class ManagedChannel implements CallTransport {
         if (!isCurrent) break;
         this.failures += 1;
         this.diagnosis.attemptFailed(failure, address);
+        if (this.isConnected) this.addresses.connectFailed(failure, address, from.histories);
         break;
       }
       case 'connected':
         this.openConnections += 1;
+        this.addresses.connected(event.address);
         if (events.wanted) events.emit({ ...event, type: 'connection', change: 'connected' });
         break;
       case 'ended':
@@ -406,9 +408,6 @@ export class ManagedChannel implements CallTransport {
       case 'call-timed-out':
         if (isCurrent) this.suspicion.timedOut(event.connection, event.waitedMs);
         break;
-      case 'keepalive-throttled':
-        if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
-        break;
       case 'lookup-ended':
         if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok, event.isError);
         break;
@@ -419,6 +418,7 @@ export class ManagedChannel implements CallTransport {
         // Handled even while this channel closes, because the watch then reports the state 'stopped'.
         if (from === this.current || isReplacement) this.addresses.watchChanged(event.watch);
         break;
+      case 'keepalive-throttled':
       case 'addresses-limited':
       case 'untested-version':
         if (events.wanted) events.emit(event);

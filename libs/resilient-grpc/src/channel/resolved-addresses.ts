@@ -1,12 +1,23 @@
 import type { WatchFigures } from '../call/call-telemetry.js';
 import type { EndpointWatchSnapshot, ResolutionSnapshot } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
+import { CONNECT_FAILURES } from '../policy/connect-failure/connect-failures.js';
 import { moment, type Clock } from '../time/clock.js';
+import type { AddressHistories } from './connection/address-histories.js';
+import type { ConnectFailure } from './connection/connect-failure.js';
+
+/**
+ * Time in milliseconds for which attempts to connect to an endpoint must fail before it is reported as unreachable. A resolver usually
+ * removes the address of a stopped server within this time.
+ */
+const UNREACHABLE_AFTER_MS = 60_000;
 
 /** The addresses that a channel uses, and the result of its last lookup. Emits events for changes and failures. */
 export class ResolvedAddresses {
   private used: ReadonlySet<string> = new Set();
   private hasUsed = false;
+  /** Start of the failures, in monotonic milliseconds, by the address of each endpoint in use that was reported as unreachable. */
+  private readonly unreachable = new Map<string, number>();
   /** End of the last lookup in milliseconds since 1970; `undefined` before the first lookup ends. */
   private lastLookupAt: number | undefined;
   private failing = false;
@@ -43,11 +54,41 @@ export class ResolvedAddresses {
     const isFirst = !this.hasUsed;
     this.used = next;
     this.hasUsed ||= next.size > 0;
+    for (const address of this.unreachable.keys()) if (!next.has(address)) this.unreachable.delete(address);
     if (isFirst || !events.wanted) return;
     const added = [...next].filter((address) => !used.has(address));
     const removed = [...used].filter((address) => !next.has(address));
     if (added.length === 0 && removed.length === 0) return;
     events.emit({ type: 'addresses-changed', added, removed, total: next.size });
+  }
+
+  /**
+   * Reports a failed attempt to connect to `address` while the channel is READY. Other endpoints then receive the calls of this endpoint, so
+   * no outage begins and no call fails, but the capacity is lower.
+   */
+  connectFailed(
+    { kind, message: cause }: ConnectFailure,
+    address = '',
+    histories: Pick<AddressHistories, 'failingMs'>,
+  ) {
+    const { used, unreachable, events, clock } = this;
+    if (!used.has(address) || unreachable.has(address)) return;
+    const failedMs = histories.failingMs(address) ?? 0;
+    if (failedMs < UNREACHABLE_AFTER_MS) return;
+    unreachable.set(address, clock.now() - failedMs);
+    const { remedy } = CONNECT_FAILURES[kind];
+    if (events.wanted) events.emit({ type: 'reachability', change: 'lost', address, cause, remedy, failedMs });
+  }
+
+  /** Reports that a connection to `address` was established. */
+  connected(address: string): void {
+    const { unreachable, events, clock } = this;
+    const since = unreachable.get(address);
+    if (since === undefined) return;
+    unreachable.delete(address);
+    if (events.wanted) {
+      events.emit({ type: 'reachability', change: 'restored', address, failedMs: clock.now() - since });
+    }
   }
 
   watchChanged(watch: EndpointWatchSnapshot): void {

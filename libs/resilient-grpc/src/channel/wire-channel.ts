@@ -425,8 +425,10 @@ export class WireChannel {
       case 'lookup-ended':
       case 'addresses':
       case 'addresses-limited':
-      case 'keepalive-throttled':
         this.handle(this, event);
+        break;
+      case 'keepalive-throttled':
+        this.handle(this, { type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
         break;
       case 'destroyed':
         this.policyDestroyed();

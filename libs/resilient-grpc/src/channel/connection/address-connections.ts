@@ -11,7 +11,12 @@ export const FURTHER_IDLE_MS = 30_000;
 
 /** Returns the address of connection `number` to `address` in the history of its channel, such as '10.0.0.7:50051#2'. */
 export function furtherAddress(address: string, number: number): string {
-  return `${address}#${String(number)}`;
+  return `${furtherPrefix(address)}${String(number)}`;
+}
+
+/** Returns the start of the addresses of all further connections to `address`. */
+export function furtherPrefix(address: string): string {
+  return `${address}#`;
 }
 
 /** A connection that was created, and the subchannel that connects it. */

@@ -4,6 +4,7 @@ import type { ConnectionSnapshot, ConnectivityState } from '../../call/connectiv
 import { SHORT_LIVED_MS, shortLivedBackoffMs } from '../../policy/reconnect/backoff.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
+import { furtherPrefix } from './address-connections.js';
 import { EstablishedConnection } from './established-connection.js';
 import type { LivenessProbe } from './liveness-probe.js';
 
@@ -57,6 +58,11 @@ interface ConnectionHistory {
   state: ConnectivityState;
   /** Start of `state`, in milliseconds since 1970. */
   since: number;
+  /**
+   * Time of the first failed attempt to connect since the connection was READY, or since the channel last began to use the address;
+   * `undefined` if none has failed since.
+   */
+  failingSince: number | undefined;
   readyAt: number | undefined;
   /** `undefined` if the connection is not READY, or if its socket is unknown to the library. */
   connection: EstablishedConnection | undefined;
@@ -157,6 +163,21 @@ export class AddressHistories {
     if (history.state === state) return;
     history.state = state;
     history.since = this.clock.epoch();
+    if (state === 'TRANSIENT_FAILURE') history.failingSince ??= this.clock.now();
+    else if (state === 'READY') history.failingSince = undefined;
+  }
+
+  /**
+   * Milliseconds since the first of the failed attempts to connect to `address`; `undefined` if none has failed, or if a further connection
+   * to the address is READY.
+   */
+  failingMs(address: string): number | undefined {
+    const since = this.histories.get(address)?.failingSince;
+    if (since === undefined) return undefined;
+    for (const [key, { readyAt }] of this.histories) {
+      if (readyAt !== undefined && key.startsWith(furtherPrefix(address))) return undefined;
+    }
+    return this.clock.now() - since;
   }
 
   connected(address: string, socket: Socket | undefined): void {
@@ -224,7 +245,7 @@ export class AddressHistories {
    */
   release(address: string, now: boolean): void {
     const history = this.history(address);
-    this.entered(address, 'IDLE');
+    this.unused(address);
     if (now || history.connection === undefined) this.closed(address, history);
     else history.isReleased = true;
   }
@@ -279,6 +300,7 @@ export class AddressHistories {
       history = {
         state: 'IDLE',
         since: this.clock.epoch(),
+        failingSince: undefined,
         readyAt: undefined,
         connection: undefined,
         isReleased: false,
@@ -294,9 +316,12 @@ export class AddressHistories {
     return history;
   }
 
-  /** Reports that the channel no longer uses the connection to `address`, which was not READY. */
+  /** Reports that the channel no longer uses the connection to `address`. */
   unused(address: string): void {
-    if (this.histories.has(address)) this.entered(address, 'IDLE');
+    const history = this.histories.get(address);
+    if (history === undefined) return;
+    this.entered(address, 'IDLE');
+    history.failingSince = undefined;
   }
 
   /** True if a connection that the channel no longer uses is still open. */

@@ -9,7 +9,6 @@ import { callsByPath, counted, duration, endedCalls, finishedCalls, listed, oneL
 import { ONLY_READY_WAITS, OutageLog, type OutageImpact } from './outage-log.js';
 import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
-import { UnreachableEndpoints } from './unreachable-endpoints.js';
 import { unsentFieldLine } from './unsent-field-line.js';
 import { untestedVersionLine } from './untested-version-line.js';
 
@@ -42,7 +41,6 @@ export class ClientLog {
   private readonly lines: CombinedLines;
   private readonly outages: OutageLog;
   private readonly unretried: UnretriedCalls;
-  private readonly unreachable: UnreachableEndpoints;
   private readonly repeats: LogLimiter<LogLine>;
 
   constructor(
@@ -68,13 +66,6 @@ export class ClientLog {
     this.unretried = new UnretriedCalls((text, fields) => {
       this.warn(text, fields);
     }, clock);
-    this.unreachable = new UnreachableEndpoints(
-      (level, text, fields) => {
-        this.lines.add(this.line(level, text, fields));
-      },
-      `check the server at this address${this.diagnose}`,
-      clock,
-    );
     this.repeats = new LogLimiter(clock, (line, repeats, _isOfOthers, ageMs) => {
       this.lines.add(withRepeats(line, repeats, ageMs));
     });
@@ -83,7 +74,6 @@ export class ClientLog {
   take(event: GrpcClientEvent): void {
     switch (event.type) {
       case 'connectivity':
-        if (event.from === 'READY') this.unreachable.forgetFailures();
         this.debug(() => connectivity(event));
         return;
       case 'slow-connect':
@@ -124,7 +114,6 @@ export class ClientLog {
         );
         return;
       case 'addresses-changed':
-        this.unreachable.removed(event.removed);
         this.debug(() => addressesChanged(event));
         return;
       case 'lookup-failed':
@@ -186,10 +175,13 @@ export class ClientLog {
         );
         return;
       case 'connection':
-        this.connection(event);
+        this.debug(() => connection(event));
         return;
       case 'endpoint':
         this.endpoint(event);
+        return;
+      case 'reachability':
+        this.reachability(event);
         return;
       case 'call-start':
       case 'call-end':
@@ -321,13 +313,20 @@ export class ClientLog {
     );
   }
 
-  private connection(event: EventOf<'connection'>): void {
-    this.debug(() => connection(event));
-    const { address, change } = event;
-    if (address === undefined) return;
-    if (change === 'connected') this.unreachable.connected(address);
-    else if (change !== 'failed') this.unreachable.disconnected(address);
-    else if (this.client.impact().isConnected) this.unreachable.failed(address, event.cause);
+  private reachability(event: EventOf<'reachability'>): void {
+    const { type, change, address } = event;
+    const failedMs = Math.round(event.failedMs);
+    if (change === 'restored') {
+      const text = `endpoint ${address} is connected again after ${duration(failedMs)}`;
+      this.lines.add(this.line('log', text, { event: type, change, address, failedMs }));
+      return;
+    }
+    const cause = oneLine(event.cause);
+    this.warn(
+      `endpoint ${address} unreachable for ${duration(failedMs)}: ${cause}; calls use the other endpoints; ` +
+        `${event.remedy}${this.diagnose}`,
+      { event: type, change, address, cause, failedMs },
+    );
   }
 
   private endpoint(event: EventOf<'endpoint'>): void {

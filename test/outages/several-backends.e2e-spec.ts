@@ -74,8 +74,8 @@ describe('an endpoint that cannot be reached while another one serves the calls'
       expect(aboveDebug(app)).toEqual([
         expect.stringMatching(
           new RegExp(
-            `^warn: endpoint ${stopped.url} unreachable for 6\\d(\\.\\d)? s: .*ECONNREFUSED.*; calls use the other endpoints; check the server at ` +
-              'this address; to diagnose, run: npx nestjs-resilient-grpc doctor \\S+',
+            `^warn: endpoint ${stopped.url} unreachable for 6\\d(\\.\\d)? s: .*ECONNREFUSED.*; calls use the other endpoints; check ` +
+              'that the server is running on this address and port; to diagnose, run: npx nestjs-resilient-grpc doctor \\S+',
           ),
         ),
       ]);

@@ -48,6 +48,50 @@ describe('histories of 1,000 addresses', () => {
   });
 });
 
+describe('failed attempts to connect', () => {
+  function makeFailing() {
+    const made = make();
+    made.histories.entered(ADDRESS, 'CONNECTING');
+    made.histories.entered(ADDRESS, 'TRANSIENT_FAILURE');
+    made.clock.advance(40_000);
+    return made;
+  }
+
+  it('measures the time since the first failed attempt to connect, also while the next attempt is running or delayed', () => {
+    const { clock, histories } = makeFailing();
+    for (const state of ['IDLE', 'CONNECTING', 'TRANSIENT_FAILURE'] as const) {
+      histories.entered(ADDRESS, state);
+      expect(histories.failingMs(ADDRESS)).toBe(40_000);
+    }
+    clock.advance(5_000);
+    expect(histories.failingMs(ADDRESS)).toBe(45_000);
+    expect(histories.failingMs('10.0.0.8:50051')).toBeUndefined();
+  });
+
+  it.each<[event: string, (histories: AddressHistories) => void]>([
+    ['is READY again', (histories) => histories.entered(ADDRESS, 'READY')],
+    ['is no longer used', (histories) => histories.unused(ADDRESS)],
+  ])('forgets failed attempts to connect to an address that %s', (_event, happen) => {
+    const { clock, histories } = makeFailing();
+    happen(histories);
+    expect(histories.failingMs(ADDRESS)).toBeUndefined();
+    clock.advance(3_600_000);
+    histories.entered(ADDRESS, 'TRANSIENT_FAILURE');
+    expect(histories.failingMs(ADDRESS)).toBe(0);
+  });
+
+  it('ignores failed attempts to connect while a further connection to the same address is READY', () => {
+    const { histories } = makeFailing();
+    // Safe: the code under test only listens for the socket's events.
+    histories.connected(`${ADDRESS}1#2`, new EventEmitter() as unknown as Socket);
+    expect(histories.failingMs(ADDRESS)).toBe(40_000);
+    histories.connected(`${ADDRESS}#2`, new EventEmitter() as unknown as Socket);
+    expect(histories.failingMs(ADDRESS)).toBeUndefined();
+    histories.disconnected(`${ADDRESS}#2`);
+    expect(histories.failingMs(ADDRESS)).toBe(40_000);
+  });
+});
+
 describe('released connection', () => {
   it('reports a released connection as closed when its socket closes', () => {
     const { clock, closed, histories } = make();

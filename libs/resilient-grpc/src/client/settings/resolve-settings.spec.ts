@@ -498,9 +498,19 @@ describe('startup warnings', () => {
       methodConfig: [...config('shop.v1.Ordes').methodConfig, ...config('shop.v1.Orders').methodConfig],
     };
     expect(warnings({ serviceConfig: both })).toEqual([]);
-    for (const other of ['shop.v1.Order', 'shop.v11.Orders', 'shop.v1.Offers']) {
+    for (const other of ['shop.v1.Order', 'shop.v11.Orders', 'shop.v1.Offers', 'shops.v1.Orders', 'shop.v1.COrders']) {
       expect(warnings({ serviceConfig: config(other) })).toEqual([]);
     }
+  });
+
+  it('escapes and truncates a misspelled service name in a startup warning', () => {
+    const config = (service: string) => ({ methodConfig: [{ name: [{ service }], timeout: '1s' }] });
+    expect(warnings({ serviceConfig: config('shop.v1.Or\nders') })).toEqual([
+      'serviceConfig names shop.v1.Or\\u000aders, which the contract does not define; did you mean shop.v1.Orders?',
+    ]);
+    const [warning] = warnings({ serviceConfig: config(`shop.v1.O${'_'.repeat(20_000)}rders`) });
+    expect(warning).toMatch(/^serviceConfig names shop\.v1\.O_+…, which/);
+    expect(warning?.length).toBeLessThan(1_000);
   });
 
   it('warns about a url without a port', () => {

@@ -1,5 +1,6 @@
 import { lacksPort } from '../../channel/channel-checks.js';
 import { closest, misspelled } from '../../errors/closest.js';
+import { escapeControls } from '../../errors/control-characters.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import type { GrpcClientSettings } from './client-options.js';
@@ -153,8 +154,15 @@ function serviceWarning(service: string, services: readonly string[]): string | 
   if (meant !== undefined) {
     return `serviceConfig names ${service}, which the contract defines as ${meant}; write the full name`;
   }
-  const spelled = misspelled(service, services);
-  return spelled && `serviceConfig names ${service}, which the contract does not define; did you mean ${spelled}?`;
+  // A name with another package or another first letter, such as OAuth instead of Auth, is probably the name of another service.
+  const start = service.slice(0, 1 - shortName(service).length);
+  const spelled = misspelled(
+    service,
+    services.filter((full) => full.slice(0, 1 - shortName(full).length) === start),
+  );
+  if (spelled === undefined) return undefined;
+  const name = escapeControls(truncate(service));
+  return `serviceConfig names ${name}, which the contract does not define; did you mean ${spelled}?`;
 }
 
 /** True if `name` is the name of the service `full` without its package, or without the version in its package. */

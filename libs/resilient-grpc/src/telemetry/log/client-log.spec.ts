@@ -696,64 +696,40 @@ describe('events', () => {
 
   describe('an unreachable endpoint', () => {
     const address = '10.0.0.8:50051';
-    const FAILED = { type: 'connection', change: 'failed', address, cause: 'connect ECONNREFUSED' } as const;
-    const CONNECTED = { type: 'connection', change: 'connected', address, callPath: { direct: true } } as const;
-    const ENDED = { type: 'connection', change: 'ended', address, livedMs: 5, reason: 'unknown' } as const;
-    type Made = ReturnType<typeof make>;
+    const LOST = {
+      type: 'reachability',
+      change: 'lost',
+      address,
+      cause: `${address} refused the connection\nAuthorization: Bearer abcdefghijklmnop`,
+      remedy: 'check the server',
+      failedMs: 60_000.4,
+    } as const;
+    const text =
+      `endpoint ${address} unreachable for 60 s: ${address} refused the connection\\u000aAuthorization: ***; calls use the other endpoints; ` +
+      `check the server; to diagnose, run: ${DOCTOR}`;
 
-    /** Two failed attempts to connect, a minute apart. `between` runs after the first one. */
-    function fail(made: Made, between: (made: Made) => void = () => undefined) {
-      made.take(FAILED);
-      made.clock.advance(30_000);
-      between(made);
-      made.clock.advance(30_000);
-      made.take(FAILED);
-      return made.aboveDebug();
-    }
-
-    it('logs an unreachable endpoint with a remedy after a minute if the channel is READY', () => {
-      const made = make();
-      made.calls.isConnected = true;
-      expect(fail(made)).toEqual([
-        `warn endpoint ${address} unreachable for 60 s: connect ECONNREFUSED; calls use the other endpoints; check the server at this ` +
-          `address; to diagnose, run: ${DOCTOR}`,
+    it('logs an unreachable endpoint with a remedy, and logs that it is connected again', () => {
+      const { kept, take, aboveDebug } = make();
+      take(LOST);
+      take({ type: 'reachability', change: 'restored', address, failedMs: 90_000 });
+      expect(aboveDebug()).toEqual([`warn ${text}`, `log endpoint ${address} is connected again after 90 s`]);
+      const event = { client: 'orders', event: 'reachability', address };
+      const cause = `${address} refused the connection\\u000aAuthorization: ***`;
+      expect(kept.map(({ fields }) => fields)).toEqual([
+        { ...event, change: 'lost', cause, failedMs: 60_000 },
+        { ...event, change: 'restored', failedMs: 90_000 },
       ]);
-      expect(made.kept.at(-1)?.fields).toEqual({
-        client: 'orders',
-        event: 'endpoint',
-        change: 'unreachable',
-        address,
-        cause: 'connect ECONNREFUSED',
-        failedMs: 60_000,
-      });
     });
 
-    it('logs an unreachable endpoint whose connection ended before the first failed attempt to connect', () => {
-      const made = make();
-      made.calls.isConnected = true;
-      made.take(CONNECTED);
-      made.take(ENDED);
-      expect(fail(made)).toHaveLength(1);
-    });
-
-    it.each<[condition: string, before: (made: Made) => void, between?: (made: Made) => void]>([
-      ['the channel is not READY', ({ calls }) => (calls.isConnected = false)],
-      ['another connection to the endpoint is open', ({ take }) => take(CONNECTED)],
-      [
-        'the channel stopped being READY in the meantime',
-        () => undefined,
-        ({ take }) => take({ type: 'connectivity', from: 'READY', to: 'CONNECTING' }),
-      ],
-      [
-        'the address was removed in the meantime',
-        () => undefined,
-        ({ take }) => take({ type: 'addresses-changed', added: [], removed: [address], total: 1 }),
-      ],
-    ])('does not log an unreachable endpoint if %s', (_condition, before, between) => {
-      const made = make();
-      made.calls.isConnected = true;
-      before(made);
-      expect(fail(made, between)).toEqual([]);
+    it('logs an unreachable endpoint in a combined line even if the endpoint is ejected or gets calls again in the meantime', () => {
+      const { clock, take, aboveDebug } = make();
+      take({ ...OUTAGE });
+      take({ ...END });
+      take({ ...LOST, address: '10.0.0.9:50051' });
+      take(LOST);
+      take({ type: 'endpoint', change: 'returned', address, reason: 'expired', ejectedMs: 30_000 });
+      clock.advance(60_000);
+      expect(aboveDebug().join('\n')).toContain(text);
     });
   });
 

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import type { GrpcClientEvent } from '../call/call-event.js';
+import { EventHub } from '../call/event-hub.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import { connectFailure } from './connection/connect-failure.js';
+import { ResolvedAddresses } from './resolved-addresses.js';
+
+const ADDRESS = '10.0.0.8:50051';
+const OTHER = '10.0.0.9:50051';
+
+function make() {
+  const clock = new VirtualClock();
+  const hub = new EventHub({ client: 'orders' }, () => clock.epoch());
+  const events: GrpcClientEvent[] = [];
+  hub.listen((event) => {
+    if (event.type === 'reachability') events.push(event);
+  }, false);
+  const addresses = new ResolvedAddresses(clock, hub);
+  addresses.use([ADDRESS, OTHER]);
+  /** Reports a failed attempt to connect to `address`, after `failingMs` of failed attempts. */
+  const fail = (failingMs: number | undefined, address = ADDRESS) => {
+    addresses.connectFailed(connectFailure('refused', address, 'ECONNREFUSED'), address, {
+      failingMs: () => failingMs,
+    });
+  };
+  return { clock, events, addresses, fail };
+}
+
+describe('ResolvedAddresses', () => {
+  it('reports an unreachable endpoint once, after a minute of failed attempts to connect', () => {
+    const { events, fail } = make();
+    fail(0);
+    fail(59_999);
+    fail(undefined);
+    expect(events).toEqual([]);
+    fail(60_000);
+    fail(65_000);
+    expect(events).toEqual([
+      {
+        client: 'orders',
+        at: expect.any(Number),
+        type: 'reachability',
+        change: 'lost',
+        address: ADDRESS,
+        cause: expect.stringContaining('(ECONNREFUSED)'),
+        remedy: expect.any(String),
+        failedMs: 60_000,
+      },
+    ]);
+  });
+
+  it('reports that an unreachable endpoint is connected again, with the time since the first failed attempt to connect', () => {
+    const { clock, events, addresses, fail } = make();
+    fail(60_000);
+    clock.advance(30_000);
+    addresses.connected(OTHER);
+    addresses.connected(ADDRESS);
+    addresses.connected(ADDRESS);
+    expect(events).toHaveLength(2);
+    expect(events[1]).toMatchObject({ change: 'restored', address: ADDRESS, failedMs: 90_000 });
+  });
+
+  it('reports an endpoint again if it becomes unreachable again', () => {
+    const { events, addresses, fail } = make();
+    fail(60_000);
+    addresses.connected(ADDRESS);
+    fail(60_000);
+    expect(events).toHaveLength(3);
+  });
+
+  it('neither reports nor remembers an unreachable endpoint whose address is no longer in use', () => {
+    const { events, addresses, fail } = make();
+    fail(60_000, '10.0.0.10:50051');
+    expect(events).toEqual([]);
+    fail(60_000);
+    addresses.use([OTHER]);
+    addresses.connected(ADDRESS);
+    fail(120_000);
+    expect(events).toHaveLength(1);
+    addresses.use([ADDRESS, OTHER]);
+    fail(60_000);
+    expect(events).toHaveLength(2);
+  });
+});

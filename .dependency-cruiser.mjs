@@ -176,7 +176,7 @@ const forbidden = [
   },
   {
     name: 'resolvable',
-    comment: 'The file or package does not exist, or is not in package.json.',
+    comment: 'The import cannot be resolved: the file does not exist, or the package is not installed or does not export the path.',
     severity: 'error',
     from: {},
     to: { couldNotResolve: true },

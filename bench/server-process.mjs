@@ -89,7 +89,6 @@ server.addService(
     },
     /** @param {import('@grpc/grpc-js').ServerDuplexStream<Buffer, Buffer>} call */
     Echo(call) {
-      // Does not use pipe(), which would leave the other end open after an error.
       call.on('data', (chunk) => {
         if (call.write(chunk)) return;
         call.pause();

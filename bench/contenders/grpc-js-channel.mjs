@@ -102,7 +102,7 @@ export function open(address) {
 }
 
 /**
- * Sends each message after the previous one has been written.
+ * Sends each message in the write callback of the previous message.
  *
  * @template T
  * @param {ReturnType<Channel['createCall']>} call

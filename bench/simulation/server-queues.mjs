@@ -69,7 +69,10 @@ export class BoundedQueue {
   }
 }
 
-/** The interval at which this library's server refuses waiting calls, as in server/overload/overload-gate.ts. */
+/**
+ * Interval in milliseconds at which this library's server refuses waiting calls that can no longer be served in time, as in
+ * server/overload/overload-gate.ts.
+ */
 const SLICE_MS = 10;
 
 /** @implements {QueuedCall} */

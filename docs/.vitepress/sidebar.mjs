@@ -4,7 +4,7 @@ import { dirname, join, posix } from 'node:path';
 const DOCS = join(import.meta.dirname, '..');
 
 /**
- * Groups of the sidebar by title, each with its pages in reading order, without extensions. The name of a folder includes all its pages.
+ * Groups of the sidebar by title, each with its pages in reading order, without extensions. The name of a folder represents all its pages.
  */
 const GROUPS = {
   Start: ['index', 'tour', 'differences', 'demo'],

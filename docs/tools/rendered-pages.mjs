@@ -34,7 +34,10 @@ export async function renderedPage(page) {
     return `${begin}\n${partOf(kind, what)}\n\n${end}`;
   });
   const missing = page === 'docs/options.md' ? OPTION_GROUPS.filter((group) => !shown.has(group)) : [];
-  if (missing.length > 0) throw new Error(`${page} does not show ${missing.join(', ')}`);
+  if (missing.length > 0)
+    throw new Error(
+      `${page}: expected the option groups ${missing.join(', ')}, found none of them; for each, write <!-- rendered: options NAME --> and <!-- end of rendered --> on separate lines`,
+    );
   const rendered = await format(filled, { ...(await resolveConfig(path)), filepath: path });
   return { path, text, rendered };
 }

@@ -35,6 +35,7 @@ async function isAnswered(request) {
 }
 
 await reproduce('node', async () => {
-  if (!(await isAnswered(Buffer.alloc(0)))) throw new Error('the response to an empty request takes too long');
+  if (!(await isAnswered(Buffer.alloc(0))))
+    throw new Error('expected the whole response to an empty request within 10 s');
   return !(await isAnswered(BODY));
 });

@@ -52,8 +52,8 @@ export class ContendersModule {
             name: TUNED_CLIENT,
             transport: Transport.GRPC,
             // grpc-js keeps one retry throttle per target string, and a client without a throttle deletes the throttle of other clients
-            // with the same string. A different string for the same address prevents this. A group's target already has this prefix and is
-            // kept, because the clients of a group have no throttle.
+            // with the same string. The prefix `ipv4:` prevents this: the same address then has a different string. A group's target
+            // already has this prefix and is kept, because the clients of a group have no throttle.
             options: { ...ORDERS_CONTRACT, url: url.startsWith(IPV4) ? url : IPV4 + url, ...setup.tuned },
           },
         ]),

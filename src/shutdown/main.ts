@@ -51,7 +51,10 @@ app.get<GatewayOrders>(GATEWAY_ORDERS).closed?.then(
 );
 notify({ type: 'ready', url: await app.getUrl() });
 
-/** Called for every SIGTERM, including the one that Nest raises at the end of its shutdown to terminate the process. */
+/**
+ * Records the time of the first SIGTERM. At the end of its shutdown, Nest removes its listener and raises SIGTERM again; this function then
+ * sends the report and terminates the process.
+ */
 function onSigterm(): void {
   signaledAtMs ??= epochMs();
   if (process.listenerCount('SIGTERM') > 1) return;

@@ -49,7 +49,9 @@ function notify(notice: UpstreamNotice): void {
   process.send?.(notice);
 }
 
-/** Listens on the port. In standby, another process may be listening until the command arrives. */
+/**
+ * Listens on the port. With --standby, runs only when the parent sends `listen`, because another process may be using the port until then.
+ */
 async function listen(): Promise<void> {
   app = await NestFactory.createMicroservice<AsyncMicroserviceOptions | MicroserviceOptions>(
     UpstreamModule.serve(setup),

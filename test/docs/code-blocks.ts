@@ -6,7 +6,7 @@ import { PAGES, ROOT, codeBlocks, type CodeBlock } from './markdown.js';
 /** Path of a module that is copied as ./name-server.mjs to the folder of each page that has TypeScript blocks. */
 export const HELPER = 'test/docs/name-server.mjs';
 
-/** Runs programs sequentially; also copied to the application. */
+/** Path of the script that runs programs sequentially; also copied to the application. */
 export const RUNNER = 'test/docs/run-programs.mjs';
 
 /** Code that affects later programs in the same process. If a block of a page contains it, each program of the page has its own process. */

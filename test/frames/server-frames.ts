@@ -11,7 +11,7 @@ export interface ServerSequence {
   /** True if the server first ends the current connection, and sends the steps before its SETTINGS on the next one. */
   readonly isGreeting: boolean;
   readonly steps: readonly Step[];
-  /** After the steps, the server answers the calls, does not answer them, or ends the connection. */
+  /** Action of the server after the steps: answers the calls, does not answer them, or ends the connection by FIN or RST. */
   readonly ending: 'answer' | 'unanswered' | 'fin' | 'rst';
 }
 

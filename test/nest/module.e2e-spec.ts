@@ -427,7 +427,7 @@ describe('application with two copies of the package', () => {
     return lines;
   }
 
-  it('warns once that forRoot() does not apply to the clients of the other copy', async () => {
+  it('warns once if an application contains several copies of the package', async () => {
     vi.resetModules();
     const other = await import('nestjs-resilient-grpc');
     expect(other.ResilientGrpcModule).not.toBe(ResilientGrpcModule);
@@ -436,7 +436,7 @@ describe('application with two copies of the package', () => {
     expect(await warningsOf([first, second])).toEqual([WARNING]);
   });
 
-  it('does not warn about several modules of one copy', async () => {
+  it('does not warn about several modules of one copy of the package', async () => {
     const second = ResilientGrpcModule.forFeature([{ ...orders(), name: 'archive' }]);
     expect(
       await warningsOf([ResilientGrpcModule.forRoot(), ResilientGrpcModule.forFeature([orders()]), second]),

@@ -81,10 +81,10 @@ export function toTable(
 function ejectionLine(name, { ejections }) {
   if (ejections.length < 2) return [];
   const list = ejections.map(
-    ({ number, count, seconds }) => `${String(count)} at count ${String(number)} (mean ${seconds.toFixed(0)} s)`,
+    ({ number, count, seconds }) => `${String(count)} at multiplier ${String(number)} (mean ${seconds.toFixed(0)} s)`,
   );
   return [
-    `${name}: ejections by the ejection count of their endpoint (including the new ejection, without expired ones), with the mean duration: ${list.join(', ')}`,
+    `${name}: ejections by the multiplier of their duration (number of the endpoint's ejections, including the new one, minus one for each minute in use), with the mean duration: ${list.join(', ')}`,
   ];
 }
 

@@ -65,8 +65,8 @@ interface Load {
 }
 
 /**
- * Sends writes in five parallel loops, not at a fixed rate, for slow machines. Writes are not safe to repeat, so the client resends only a
- * write that no server has processed.
+ * Sends writes in five parallel loops, not at a fixed rate, so that a slow machine sends fewer writes. Writes are not safe to repeat, so
+ * the client resends only a write that no server has processed.
  */
 function startWrites({ orders }: OrdersApp): Load {
   let isOver = false;

@@ -52,7 +52,10 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly connection: object | undefined;
   /** Text for the error message: what the transport observed, and the remedy. Absent if the transport observed nothing. */
   readonly remedy?: string | undefined;
-  /** Like `unsentBecause` of `Attempt`, if this side ended the attempt; otherwise absent. */
+  /**
+   * Reason why nothing of the attempt was sent, as in `Attempt`. Absent if this side did not end the attempt, or if something may have been
+   * sent.
+   */
   readonly unsentBecause?: string | undefined;
   /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;

@@ -89,7 +89,7 @@ function make(state: ConnectivityState = 'READY') {
       clock.advance(AGE_MS);
     },
   };
-  /** Times out calls on a dead connection until a replacement is created. */
+  /** Reports timed-out calls on a dead connection, and advances the clock to the end of a probe without a response. */
   const suspect = () => {
     // Safe: a suspicion needs only these members.
     const connection = new DeadConnection() as unknown as EstablishedConnection;

@@ -425,7 +425,7 @@ describe('shutdown', () => {
 
   it.each([
     ['is open', true, '1 call to /shop.v1.Shop/Buy', 'a shutdown hook has not ended; 1 call to /shop.v1.Shop/Buy', ''],
-    ['is open and nothing else is', true, '', 'a shutdown hook has not ended', ''],
+    ['is open, with no open call or connection', true, '', 'a shutdown hook has not ended', ''],
     [
       'is closed and nothing is open',
       false,

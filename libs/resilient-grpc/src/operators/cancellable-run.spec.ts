@@ -11,7 +11,7 @@ it.each<[string, (source: Observable<number>) => Observable<number>]>([
   ['limitConcurrency', (source) => source.pipe(limitConcurrency(limit))],
   ['hedge', (source) => source.pipe(hedge({ maxAttempts: 1, delayMs: 1_000 }))],
   ['resumable', (source) => resumable(() => source, { cursor: (value) => value, seed: 0 })],
-])('%s completes if a finalizer of its source throws, and RxJS reports the error', async (_, operator) => {
+])('completes the Observable of %s even if a finalizer of its source throws, and lets RxJS report the error', async (_, operator) => {
   const reported = new Promise<unknown>((resolve) => (config.onUnhandledError = resolve));
   onTestFinished(() => void (config.onUnhandledError = null));
   const broken = new Error('finalizer');

@@ -213,7 +213,7 @@ describe('replay session after a call', () => {
 });
 
 describe('replay session at shutdown', () => {
-  /** Starts a session whose Observable has pushed six messages, of which the server has read two. */
+  /** Starts a session whose Observable has pushed six messages, of which the server has read two. Then starts the shutdown. */
   async function startPushed() {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();

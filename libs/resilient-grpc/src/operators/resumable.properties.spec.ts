@@ -6,7 +6,7 @@ import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
 import { resumable } from './resumable.js';
 
-/** Number of positions in the server's log, which start at 1. The server sends a message for each position that `matches` accepts. */
+/** Number of positions in the server's log. Positions start at 1. The server sends a message for each position that `matches` accepts. */
 const LOG_LENGTH = 120;
 const PREFETCH = 4;
 const matches = (position: number): boolean => position % 3 !== 0;

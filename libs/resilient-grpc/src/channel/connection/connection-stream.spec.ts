@@ -124,7 +124,7 @@ describe('ConnectionStream', () => {
     expect(actions.filter((action) => action.startsWith('cancel'))).toEqual([]);
   });
 
-  it('does not report the end of the connection if the stream was cancelled, or if the connection ended it', async () => {
+  it('does not report the end of the connection if the stream was cancelled, or if the end of the connection ended the stream', async () => {
     for (const end of ['finish and cancel', 'cancel', 'end the connection'] as const) {
       const { open, finish, changeState, listeners } = connection();
       let connectionEnds = 0;

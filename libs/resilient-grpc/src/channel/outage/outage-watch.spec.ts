@@ -178,7 +178,7 @@ describe('slow attempt to connect', () => {
     expect(reported).toEqual([REPORT]);
   });
 
-  it('emits slow-connect with 0 waiting calls if only waitForReady() has waited for 1.5 s, and does not count waitForReady() as a waited call of the outage', async () => {
+  it('emits slow-connect with 0 waiting calls if only waitForReady() has waited for 1.5 s, and does not count waitForReady() in waitedCalls of the outage', async () => {
     const { clock, reported, waiting, outage } = watch();
     waiting.calls = 0;
     outage.callQueued({ path: undefined }, false);

@@ -112,7 +112,7 @@ describe('drain', () => {
     ['client-stream', 'finish', MORE_TIME, false],
     ['server-stream', 'finish', END_STREAM, true],
     ['bidi', 'finish', END_STREAM, true],
-    // A session that is still waiting for acknowledgments needs more time.
+    // A `replayUnacknowledged` session that is still waiting for acknowledgments needs more time.
     ['bidi', 'complete', MORE_TIME, false],
   ])(
     "suggests the matching remedy in the error of a cut-off %s call with onDrain: '%s'",

@@ -213,7 +213,7 @@ describe('call whose inbound call is cancelled', () => {
     ['counts as timed out', false, 'deadline'],
     ['does not count as timed out after a response', true, undefined],
   ])(
-    'ends a call if the handler unsubscribes shortly before the inbound deadline, and the attempt %s',
+    'ends a call if the handler unsubscribes shortly before the inbound deadline; the attempt %s',
     (_, hasHeaders, because) => {
       const { clock, call, attempt, abandon } = startInboundCall();
       clock.advance(500);

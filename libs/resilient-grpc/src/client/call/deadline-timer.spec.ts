@@ -18,7 +18,7 @@ class SettableClock extends VirtualClock {
   }
 }
 
-/** Starts a timer with a deadline in `ms`. Returns the clock, and the monotonic times at which the deadline passed. */
+/** Starts a timer whose deadline is `ms` milliseconds from now. Returns the clock, and the monotonic times at which the deadline passed. */
 function start(ms: number, earlyMs = 0) {
   const clock = new SettableClock();
   clock.earlyMs = earlyMs;

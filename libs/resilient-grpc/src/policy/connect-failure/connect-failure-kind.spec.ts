@@ -68,7 +68,7 @@ describe('connectFailureKind', () => {
 });
 
 describe('CONNECT_FAILURES', () => {
-  it('sets the reconnect pace not-http2 for a reset or a close during the TLS handshake, and refused for a reset before the first byte from the server', () => {
+  it('sets the reconnect class to `not-http2` for a reset or a close during the TLS handshake, and to `refused` for a reset before the first byte from the server', () => {
     const paceAfter = (code: string | undefined, bytes: number) =>
       CONNECT_FAILURES[classify('tls', code, bytes)].reconnect;
     expect([paceAfter('ECONNRESET', 1_200), paceAfter(undefined, 1_200)]).toEqual(['not-http2', 'not-http2']);

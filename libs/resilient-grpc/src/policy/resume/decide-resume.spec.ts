@@ -328,7 +328,7 @@ describe('onError decision', () => {
   );
 
   it.each(['deadline', 'cancelled', 'inbound-cancelled'])(
-    'accepts fail and complete but not resume from onError after a stream failure with reason %s',
+    'accepts `fail` and `complete` but not `resume` from onError after a stream failure with reason %s',
     (reason) => {
       const call = ended({ failure: failure(reason) });
       expect(decide({ ...call, requested: 'resume' })).toEqual({ action: 'fail', because: 'ended-by-caller' });

@@ -393,7 +393,7 @@ describe('Observable that outruns its client', () => {
     expect(reported.map(({ type }) => type)).toContain('responses-overflow');
   });
 
-  it('keeps the stream of an Observable open while its client reads and lags by less than 30 s, and then ends the stream', async () => {
+  it('keeps the stream of an Observable open while its client reads and lags by less than 30 s, and ends the stream if the lag exceeds 30 s', async () => {
     expect((await pushMessages(100, 1)).count).toBe(2_000);
     const { count } = await pushMessages(100, 100);
     expect(count * 100).toBeGreaterThan(30_000);

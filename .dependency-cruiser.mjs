@@ -176,7 +176,8 @@ const forbidden = [
   },
   {
     name: 'resolvable',
-    comment: 'The import cannot be resolved: the file does not exist, or the package is not installed or does not export the path.',
+    comment:
+      'The import cannot be resolved: the file does not exist, or the package is not installed or does not export the path.',
     severity: 'error',
     from: {},
     to: { couldNotResolve: true },

@@ -67,19 +67,19 @@ it.each(FLEETS)(
 );
 
 it(
-  'recovers a simulated fleet almost as fast as plain grpc-js if handshakes with the recovered server take longer than the connect timeout',
+  'recovers a simulated fleet within 200 s if handshakes with the recovered server take longer than the connect timeout',
   SLOW,
   () => {
     const [outage] = SCENARIOS.outage!.faults(60);
+    // A server that also serves calls needs about 80 s for the handshakes of all clients.
     const world = { ...DEFAULT_WORLD, clients: 1_000, callsPerSecond: 0.05 };
     const recoverySeconds = (name: string) => {
       const policy = POLICIES.find((one) => one.name === name)!;
       return simulate(world, policy, [outage!], 300).figures.recoverySeconds;
     };
-    const plain = recoverySeconds('grpc-js');
-    // The longest of the connect timeouts that are necessary here.
-    expect(plain).toBeGreaterThan(40);
-    expect(recoverySeconds('resilient-grpc')).toBeLessThan(plain! + 40);
+    // This policy has no connect timeout.
+    expect(recoverySeconds('no-retry')).toBeGreaterThan(80);
+    expect(recoverySeconds('resilient-grpc')).toBeLessThanOrEqual(200);
   },
 );
 

@@ -205,7 +205,7 @@ class ScriptServer {
       sessions.add(session);
       session.on('error', () => undefined);
     });
-    // Also records the sockets, because under TLS Node may keep the socket of a destroyed session open after a reset.
+    // Also records the sockets, because under TLS, Node may keep the socket of a destroyed session open after a reset.
     server.on('connection', (socket: Socket) => sessions.add(socket));
     server.on('stream', (stream, headers) => void one.serve(stream, headers));
     onTestFinished(async () => {

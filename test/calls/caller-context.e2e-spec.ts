@@ -70,7 +70,7 @@ function all(echo: Service, method: MethodName): Promise<(readonly [string, Seen
 const contextsOf = (seen: Seen) => seen.map(([, context]) => context);
 const sorted = (contexts: readonly (string | undefined)[]) => [...contexts].sort();
 
-/** Opens the connection of `echo` in the context of another request. The call is neither retried nor hedged. */
+/** Opens the connection of `echo` with a call in the context of another request. */
 async function warmUp(echo: Service): Promise<void> {
   await seenBy('opener', echo, 'unsafeUnary');
 }

@@ -65,7 +65,7 @@ describe('interceptor of grpc-js that calls nextCall twice', () => {
   });
 });
 
-/** Starts a server, and a client with `interceptor` whose first call is rejected by a GOAWAY. */
+/** Starts a server, and a client with `interceptor`. A GOAWAY rejects the first call of the client. */
 async function rejectedByGoaway(interceptor: Interceptor) {
   const server = await startServer();
   const proxy = await Http2FaultProxy.start(server.url);

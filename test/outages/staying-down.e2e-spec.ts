@@ -256,8 +256,8 @@ describe.concurrent('server that stays down', () => {
       const late = await patient.ended;
       expect(late).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reason: 'deadline', reachedServer: 'no' });
       expect(late.message).toContain('waiting: ');
-      // The bound is below the grace period (540 to 660 ms), which runs from the start of the outage, because a busy process starts the
-      // calls later.
+      // The grace period (540 to 660 ms) runs from the start of the outage. The bound is lower, because a busy process starts the calls
+      // later.
       expect(Math.min(...usual.map(({ latencyMs }) => latencyMs))).toBeGreaterThan(450);
       expect(patient.latencyMs).toBeGreaterThan(1_190);
       const usualMs = Math.max(...usual.map(({ latencyMs }) => latencyMs));

@@ -275,7 +275,8 @@ describe('application that loads both builds', () => {
     });
   });
 
-  // The library must not call require() so late, because Jest rejects require() in a timer that runs after the end of a test file.
+  // The library must not call require() when it checks the call, because a timer can run this check after the end of a test file, and Jest
+  // then rejects require().
   it('logs a call that was awaited but not subscribed to, without another require() in the CommonJS build', () => {
     const code = `
       require('reflect-metadata');

@@ -78,7 +78,7 @@ describe('attemptTimeoutMs', () => {
   it('reports the peer and reachedServer of an attempt whose timeout the server detects first', async () => {
     const server = await startHttp2Server((stream) => {
       stream.resume();
-      // Fails the call slightly before its deadline, as a server does that forwards the deadline to other servers.
+      // Fails the call slightly before its deadline, like a server that forwards the deadline to other servers.
       setTimeout(() => fail(stream, 4), 920);
     });
     const client = await startClient({ url: server.url, methods: { '*': { attemptTimeoutMs: 1_000 } } });

@@ -94,7 +94,7 @@ async function writeInQueue(connect: (url: string) => Promise<Write>, action: En
   const [holder] = await waitFor(() => server.requests('other').length === 1 && server.requests('other'));
   const result = write('write');
   await turns();
-  // The client has handled everything sent so far, and the write is still in its queue.
+  // Waits until the client has read everything sent so far. The write must still be in the client's queue then.
   await holder!.connection.waitUntilRead();
   expect(server.requests('write')).toEqual([]);
   await action(holder!);

@@ -391,8 +391,8 @@ export const RULES: readonly Rule[] = [
     config: throttled(4, 1),
     async observe(scene) {
       const fatal: Reply[] = Array.from({ length: 5 }, () => ({ status: 'INVALID_ARGUMENT' }));
-      // The first five fatal codes arrive while the bucket is full, and would reveal that they cost tokens. The last five arrive while it
-      // is half full, and would reveal that they return tokens.
+      // The first five fatal codes arrive while the bucket is full, to reveal whether they cost tokens. The last five arrive while it is
+      // half full, to reveal whether they return tokens.
       scene.server.script('Unary', [...fatal, UNAVAILABLE, UNAVAILABLE, ...fatal, UNAVAILABLE]);
       const made = await attemptsOf(scene, 12);
       return `${made[5]}, ${made[11]}`;

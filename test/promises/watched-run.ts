@@ -4,7 +4,10 @@ import type { Scenario } from '../scenarios/support/scenario.js';
 import { whyNotJudged, type Sentinel } from './sentinel.js';
 import { verdictOf, type Verdict } from './verdict.js';
 
-/** Longer than any run (a full run of quiet feeds takes 10 minutes). A run that exceeds this limit counts as hung and is aborted. */
+/**
+ * Time limit that is longer than any run (a full run of quiet feeds takes 10 minutes). A run that exceeds this limit counts as hung and is
+ * aborted.
+ */
 const RUN_LIMIT_MS = 15 * 60_000;
 
 /** A figure with its bound and its verdict: a row of the table. */

@@ -15,7 +15,7 @@ const DELAY_MS = 100;
 const GOAWAYS = { short: 3, full: 20 };
 /**
  * Grace period of the maximum connection age. It is long if only counts are judged, because calls on a busy machine outlast a short grace
- * period. The feed of grpcio resumes on another connection only at the end of the grace period.
+ * period. Otherwise, it is short, because the feed of grpcio resumes on another connection only at the end of the grace period.
  */
 const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 
@@ -40,7 +40,7 @@ export const serverDrains: Scenario = {
 async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
   // grpcio sends CANCELLED for calls that arrive between its SIGTERM and its GOAWAY, although no handler ran. The client cannot distinguish
   // this status from one that a handler sent, so it does not resend a write. Therefore, grpcio servers drain at the maximum connection age
-  // instead, when they send GOAWAY first.
+  // instead, because grpcio then sends GOAWAY before it ends any call.
   const byAge = kind.implementation === 'grpcio';
   const age = { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS[run.which] };
   const server = () => startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions: byAge ? age : {} });

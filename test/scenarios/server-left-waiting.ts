@@ -50,7 +50,7 @@ export const serverLeftWaiting: Scenario = {
 interface Server {
   readonly url: string;
   readonly settings: object;
-  /** True if the server closes a connection whose pings are unanswered although other bytes still arrive. */
+  /** True if the server closes a connection whose pings are unanswered, even if other bytes still arrive. */
   readonly isStrict: boolean;
   /** True if the server has a feed that can be resumed. */
   readonly hasFeed: boolean;
@@ -146,7 +146,7 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   };
 }
 
-/** Time from `since` until `condition` holds; Infinity if it does not hold in time. */
+/** Time from `since` until `condition` holds; Infinity if `reach` times out first. */
 function timeUntil(since: number, condition: () => boolean | Promise<boolean>): Promise<number> {
   return reach(condition, { intervalMs: 20 }).then(
     () => performance.now() - since,

@@ -50,7 +50,9 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   transport: ['subchannel.js:transport', 'subchannel-call.js:transport'],
 };
 
-/** Names in paths that the tests do not remove: names of JavaScript and Node, and `call`, which grpc-js also uses elsewhere. */
+/**
+ * Names that occur in paths but that the tests do not remove: names of JavaScript and Node, and `call`, which grpc-js also uses elsewhere.
+ */
 const SKIPPED_NAMES = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
 
 /** Names that only calls through grpc-js's channel need. */

@@ -10,7 +10,10 @@ import { HEALTH_PROTO } from './served-orders.js';
 import { NestServer, type PlainServerOptions, type ServerFlag } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Timeout of a test in milliseconds. As the drain timeout, it makes a test fail if its server waits for the whole drain timeout. */
+/**
+ * Timeout of a test in milliseconds. It is also the drain timeout in `LONG_DRAIN`, so that a test fails if its server waits for the whole
+ * drain timeout.
+ */
 const TEST_TIMEOUT_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: TEST_TIMEOUT_MS } };
 /** Drain timeout of servers that use the whole timeout. */

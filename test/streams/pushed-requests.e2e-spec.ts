@@ -31,7 +31,7 @@ describe.each(METHODS)('request Observable of %s', (method) => {
     ['without interceptors', {}],
     ['with interceptors', { interceptors: [unchanged] }],
   ])(
-    'unsubscribes at maxQueuedRequestBytes and fails the call with a remedy if the request Observable pushes too fast (%s)',
+    'unsubscribes at maxQueuedRequestBytes and fails the call with an error that names the remedy if the request Observable pushes too fast (%s)',
     async (_, options) => {
       const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
       server.script(protoName(method), { requests: 'leave', never: true });

@@ -137,7 +137,7 @@ describe('ResilientGrpcTelemetryModule', () => {
     ['an SDK is registered', undefined, true, 0],
     ['an SDK is registered and metrics are disabled', { metrics: false }, true, 0],
   ] as const)(
-    'warns at startup only if enabled metrics or traces have no SDK: %s, %o',
+    'logs a missing SDK at startup only if metrics or traces are enabled: %s, %o',
     async (_, options, isSdk, lines) => {
       if (isSdk) collectTelemetry();
       const log = new CapturedLog();

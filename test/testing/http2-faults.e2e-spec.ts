@@ -162,7 +162,7 @@ describe('Http2FaultProxy', () => {
       },
     );
 
-    it('makes the client resend calls with stream IDs above a numeric lastStreamId that an Http2FaultProxy sends', async () => {
+    it('makes the client resend calls whose stream IDs are above a numeric lastStreamId that an Http2FaultProxy sends', async () => {
       const { answer } = await held();
       proxy.goaway({ lastStreamId: 0 });
       await waitFor(() => server.counts('UnsafeUnary').calls === 2);

@@ -9,7 +9,7 @@ import { settled } from '../calls/support.js';
 /** A gRPC message: a prefix of five bytes and one byte of payload. */
 const message = (byte: number) => Buffer.from([0, 0, 0, 0, 1, byte]);
 
-/** A response that is larger than the flow-control window of a client that does not read. */
+/** A body that is larger than the flow-control window of a peer that does not read. */
 const UNREAD = Buffer.alloc(100_000);
 
 /** Uses a client and a server of node:http2, because gRPC clients and servers do not expose the frames on the wire. */

@@ -47,7 +47,7 @@ async function grpcResponses(url: string): Promise<unknown> {
   const relay = caller.get<Resilient<OrdersClient>>(getGrpcServiceToken('relay', 'Orders'));
   const sequences: string[] = [];
   for await (const { sequence } of relay.watch({ from: '9007199254740993' })) sequences.push(sequence);
-  // The sequence shows whether a deadline reached the upstream server.
+  // `order.sequence` shows whether a deadline reached the upstream server.
   const order = await firstValueFrom(relay.get({ id: '7' }, { timeoutMs: 60_000 }));
   await caller.close();
   return { order, sequences };

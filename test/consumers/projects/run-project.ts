@@ -7,7 +7,7 @@ import { PROJECTS, RESOLUTIONS, type Project } from './matrix.mjs';
 
 /** Runs Node in `folder` and returns its output. Throws with the output if the program fails. */
 async function node(folder: string, args: readonly string[], program = process.execPath): Promise<string> {
-  // Variables of the current test run would configure the test runners of the project.
+  // Omits environment variables of the current test run, because they would configure the test runners of the project.
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(VITEST|JEST|NODE_OPTIONS)/.test(name)),
   );

@@ -29,7 +29,8 @@ export async function runScenario(
   const random = seededRandom(seed);
   const ending: (() => unknown)[] = [];
   const abort = signal ?? new AbortController().signal;
-  // A full run chooses the security by the seed. `npm test` uses one kind, chosen by the seed, to save time.
+  // In a full run, the seed determines which upstreams use TLS. `npm test` uses only one upstream kind, which depends on the seed, to save
+  // time.
   const all = upstreamKinds(length === 'full' && random() < 0.5);
   const kinds = which === 'counts' ? all.filter((_, index) => index === seed % all.length) : all;
   let measured: Measured;

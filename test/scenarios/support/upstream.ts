@@ -83,10 +83,11 @@ const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => st
 };
 
 /**
- * A server of `orders.v1.Orders` in its own process that logs each request before it responds and keeps its port across restarts. An id or
- * requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each attempt. 'any/NEVER' gets no response, and
- * 'any/NEVER/1' gets no response to its first attempt. The `item` of an order is the pid of its server. A feed continues until its server
- * shuts down cleanly. The grpc-go server does not serve Session and Upload; the server of this library serves only Get and Create.
+ * A server of `orders.v1.Orders` in its own process that logs each request before it responds and keeps its port across restarts. A request
+ * whose id or requestId is 'any/CODE/2' fails with that code in its first two attempts; with 'any/CODE', it fails in each attempt. With
+ * 'any/NEVER', it gets no response; with 'any/NEVER/1', its first attempt gets no response. The `item` of an order is the pid of its
+ * server. A feed continues until its server shuts down cleanly. The grpc-go server does not serve Session and Upload; the server of this
+ * library serves only Get and Create.
  */
 export class Upstream {
   private readonly folder = mkdtempSync(join(tmpdir(), 'upstream-'));

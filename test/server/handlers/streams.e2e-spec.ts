@@ -75,7 +75,7 @@ async function read(stream: AsyncIterable<{ sequence?: string; messageId?: strin
   }
 }
 
-/** Reads one message and then pauses. Until the first read, grpc-js receives the stream without flow control. */
+/** Reads one message and then pauses, because grpc-js receives the stream without flow control until the first read. */
 function readOne(stream: ClientReadableStream<unknown>): void {
   stream.on('error', () => undefined);
   stream.once('data', () => stream.pause());

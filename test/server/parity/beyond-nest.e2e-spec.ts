@@ -104,7 +104,7 @@ describe('ResilientGrpcServer, intended differences', () => {
   let server: RunningServer;
   let client: ParityClient;
   let handlers: BeyondController;
-  /** The guard of the next call awaits this before the handler runs. */
+  /** Promise that the guard of the next call awaits before the handler runs. */
   let hold: Promise<void> | undefined;
 
   beforeAll(async () => {

@@ -95,9 +95,12 @@ describe('rpcStatusOf', () => {
     ['soon', []],
     ['10ms', []],
     ['99999999999', []],
-  ])('forwards the pushback trailer of an upstream only if it is an integer of at most 10 digits: %s', (value, expected) => {
-    const metadata = new Metadata();
-    metadata.set('grpc-retry-pushback-ms', value);
-    expect(statusOf({ code: 14, metadata }).metadata.get('grpc-retry-pushback-ms')).toEqual(expected);
-  });
+  ])(
+    'forwards the pushback trailer of an upstream only if it is an integer of at most 10 digits: %s',
+    (value, expected) => {
+      const metadata = new Metadata();
+      metadata.set('grpc-retry-pushback-ms', value);
+      expect(statusOf({ code: 14, metadata }).metadata.get('grpc-retry-pushback-ms')).toEqual(expected);
+    },
+  );
 });

@@ -10,7 +10,8 @@ it('keeps one value of each repeated header field that Node allows only once', (
       session.request(sendable([name as string, 'a', name as string, 'b'])).on('error', () => undefined);
       return false;
     } catch (error) {
-      // Other errors are ignored. Node also rejects fields that HTTP/2 does not allow, such as 'connection', which a proxy never receives.
+      // Ignores other errors: Node also rejects fields that HTTP/2 does not allow, such as 'connection', but a proxy never receives such
+      // fields.
       return (error as NodeJS.ErrnoException).code === 'ERR_HTTP2_HEADER_SINGLE_VALUE';
     }
   });

@@ -28,7 +28,7 @@ export interface WatchedProbe {
 
 /** Action requested for the channel that replaces a channel with a dead connection. */
 export type ReplacementRequest =
-  /** Create the replacement. An existing replacement must reconnect, in case it has lost its connection. */
+  /** Create the replacement, or reconnect an existing one that has lost its connection. */
   | 'create'
   /** Close the replacement, which is no longer needed. */
   | 'close'

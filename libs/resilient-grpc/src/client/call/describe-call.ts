@@ -4,7 +4,7 @@ import type { ActiveCall } from '../active-call.js';
 import type { Endable } from './call-bindings.js';
 import { cancelled } from './call-failure.js';
 
-/** Current state of a call. Times are in monotonic milliseconds. */
+/** Current state of a call. `startedAt` and `lastMessageAt` are in monotonic milliseconds. */
 interface CallState {
   readonly peer: string | undefined;
   readonly startedAt: number;

@@ -16,6 +16,7 @@ class FakeWireChannel {
   endedBackoffs = 0;
   closed = false;
   retired = false;
+  readonly histories = { failingMs: () => 60_000 };
   get ready(): boolean {
     return this.state === 'READY';
   }
@@ -63,6 +64,11 @@ function make(state: ConnectivityState = 'READY') {
   const events = new EventHub({ client: 'orders' }, () => clock.epoch());
   const promoted: string[] = [];
   events.listen((event) => event.type === 'connection-replaced' && promoted.push(event.reason), false);
+  const reachability: string[] = [];
+  events.listen(
+    (event) => event.type === 'reachability' && reachability.push(`${event.change} ${event.address}`),
+    false,
+  );
   const { settings, rotate } = channelSettings({ target: 'orders:50051', maxConnectionAgeMs: AGE_MS });
   const channel = new ReplaceableChannel(settings, { clock, random: () => 0.5, events, changed: () => undefined });
   onTestFinished(() => {
@@ -73,12 +79,12 @@ function make(state: ConnectivityState = 'READY') {
     channel.handle(made[index] as unknown as WireChannel, { type: 'state', state: next, error: undefined });
   };
   /** Reports a failed connection attempt. */
-  const fail = (index: number) => {
+  const fail = (index: number, isFurther = false) => {
     const failure = connectFailureOf('connect ECONNREFUSED 10.0.0.7:50051');
     channel.handle(made[index] as unknown as WireChannel, {
       type: 'connect-failed',
       address: '10.0.0.7:50051',
-      isFurther: false,
+      isFurther,
       failure,
     });
   };
@@ -100,7 +106,7 @@ function make(state: ConnectivityState = 'READY') {
   };
   /** Index of the channel that carries new calls. */
   const current = () => made.indexOf(channel.current as unknown as FakeWireChannel);
-  return { clock, made, promoted, channel, enter, fail, begin, suspect, current };
+  return { clock, made, promoted, reachability, channel, enter, fail, begin, suspect, current };
 }
 
 describe('channel replacement', () => {
@@ -176,6 +182,22 @@ describe('channel replacement', () => {
     // The previous channel may resolve the name again while its calls run.
     resolve(0, '10.0.0.7:50051');
     expect(channel.addresses.count).toBe(2);
+  });
+
+  it('reports an unreachable endpoint only of the channel that carries new calls, and only while it is READY', () => {
+    const { made, reachability, channel, enter, fail, begin } = make('CONNECTING');
+    const wire = made[0] as unknown as WireChannel;
+    const address = '10.0.0.7:50051';
+    channel.handle(wire, { type: 'addresses', addresses: [address, '10.0.0.8:50051'] });
+    fail(0);
+    enter(0, 'READY');
+    begin.credentials();
+    fail(1);
+    fail(0, true);
+    expect(reachability).toEqual([]);
+    fail(0);
+    channel.handle(wire, { type: 'connected', address, callPath: { direct: true } });
+    expect(reachability).toEqual([`lost ${address}`, `restored ${address}`]);
   });
 
   it('closes a pending replacement channel when another replacement begins', () => {

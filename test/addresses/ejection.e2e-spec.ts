@@ -364,7 +364,7 @@ describe('ejection of endpoints', () => {
     [{ healthCheckConfig: { service: '' } }, 'healthCheckConfig.service: unknown key; write serviceName'],
     [
       { loadBalancing: [{ outlierDetection: { childPolicy: [{ pick_first: {} }] } }] },
-      'outlier detection has no effect on pick_first',
+      'outlierDetection (has no effect on pick_first, which uses one endpoint)',
     ],
   ])('rejects the client options %j when the application starts', async (settings, message) => {
     const starting = startOrdersApp({ url: '127.0.0.1:1', loadBalancing: 'round_robin', ...settings });

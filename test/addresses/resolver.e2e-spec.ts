@@ -159,7 +159,7 @@ describe('service config of a resolver', () => {
     await (await clientOf(new AddressSource(), { url, loadBalancing: 'round_robin' })).call();
     const policy = { nestjs_resilient_grpc: { child: [{ pick_first: {} }] } };
     await expect(startClient({ url, serviceConfig: { loadBalancingConfig: [policy] } })).rejects.toThrow(
-      'nestjs_resilient_grpc is internal to this library',
+      'nestjs_resilient_grpc (internal to this library)',
     );
   });
 

@@ -219,7 +219,10 @@ describe('service config file', () => {
 
   it.each([
     ['{"methodConfig":[', 'expected a service config as an object or as JSON'],
-    [{ loadBalancingConfig: [{ rund_robin: {} }] }, 'expected a policy that grpc-js supports'],
+    [
+      { loadBalancingConfig: [{ rund_robin: {} }] },
+      'expected a policy that grpc-js supports, got rund_robin; write [{ "round_robin": {} }]',
+    ],
   ])(
     "fails the doctor's service-config check for a file without a valid service config: %j",
     async (content, message) => {

@@ -79,6 +79,15 @@ describe('migrate', { timeout: 240_000 }, () => {
       class: expect.stringContaining('createGrpcClientOptions()'),
       providers: expect.stringContaining('extraProviders'),
       unknown: expect.stringContaining('not an object literal with a constant transport'),
+      label: expect.stringContaining("{ ...optionsFrom('a-long-path/to/client…: the client, or the return value"),
+      key: 'q: has the key isGlobal; migrate supports only name, transport, and options',
+      returnedkey: 'r: has the key name; migrate supports only transport and options',
+      asynckey: 's: has the key isGlobal; with a factory, migrate supports only name, imports, inject, useFactory',
+      spreadkey: 't: has the key isGlobal in extra; migrate supports only transport and options there',
+      spread: 'u: has options that migrate cannot read: ...(extra as GrpcOptions); write them as an object literal',
+      parsed: "v: has options that migrate cannot read: JSON.parse('{}'); write them as an object literal",
+      accessor: 'w: has options that are not an expression; write them as an object literal',
+      call: "x: has options that are not a constant: grpcOptions('x'); write them as an object literal",
       nourl: 'k: is a constant that forFeature does not accept; write its properties here, with a url',
       loader: expect.stringContaining('packageDefinition'),
       retries: expect.stringContaining('idempotent: false'),
@@ -116,12 +125,20 @@ export class ApiModule {}
     expect(await app.migrate()).toMatchObject({ code: 0, stderr: '' });
   });
 
-  it('reports two different definitions of one client name during a migration', async () => {
-    const module = (url: string) => SHAPES[0]!.before.replace("url: 'orders:50051'", `url: '${url}'`);
-    const app = applicationOf({ 'src/a.ts': module('a:1'), 'src/b.ts': module('b:1') });
+  it('reports definitions of one client name that are written differently, with the place of the first one, during a migration', async () => {
+    const module = (url: string) => SHAPES[0]!.before.replace("url: 'orders:50051'", `url: ${url}`);
+    const app = applicationOf({
+      'src/a.ts': module("'a:1'"),
+      'src/b.ts': module("'b:1'"),
+      'src/c.ts': module('URL_OF_A'),
+      'src/d.ts': module("'a:1'"),
+      'src/url.d.ts': "declare const URL_OF_A = 'a:1';",
+    });
     const { code, stdout } = await app.migrate('src');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^src\/b\.ts:8: orders: its options differ from those at src\/a\.ts:8;/m);
+    const text =
+      'orders: its options are written differently at src/a.ts:8; if the values differ, the application does not start; make the values equal, or rename one client';
+    expect(stdout.match(/^src\/[b-d]\.ts:.*$/gm)).toEqual([`src/b.ts:8: ${text}`, `src/c.ts:8: ${text}`]);
   });
 
   it.each([
@@ -181,8 +198,10 @@ import type { ClientGrpc, ClientProvider, ClientsModuleOptions, GrpcOptions } fr
 const options = { url: 'a:1', package: 'a', protoPath: 'a.proto' };
 const noUrl = { name: 'k', transport: Transport.GRPC as const, options: { package: 'a', protoPath: 'a.proto' } };
 declare function optionsFrom(file: string): ClientProvider;
+declare function grpcOptions(name: string): typeof options;
 declare const overrides: { url?: string };
 const protoPath = 'a.proto';
+const extra = { transport: Transport.GRPC as const, options, isGlobal: true };
 const channelOptions = { 'grpc.max_reconnect_backoff_ms': 1_000, ...{ 'grpc.enable_retries': 0 } };
 
 export class Gateway {
@@ -238,11 +257,20 @@ class Config {
         },
       },
       { name: 'o', useFactory: () => ({ transport: Transport.GRPC, options: { ...options, ...overrides } }) }, // overrides
+      { name: 'r', useFactory: () => ({ name: 'r', transport: Transport.GRPC, options }) }, // returnedkey
+      { name: 's', isGlobal: true, useFactory: () => ({ transport: Transport.GRPC, options }) }, // asynckey
+      { name: 'x', useFactory: () => ({ transport: Transport.GRPC, options: grpcOptions('x') }) }, // call
       { name: 'c', useClass: Config }, // class
       { name: 'd', useFactory: () => ({ transport: Transport.GRPC, options }), extraProviders: [Config] }, // providers
     ]),
     ClientsModule.register([
       { name: 'e', ...optionsFrom('e.json') }, // unknown
+      { ...optionsFrom('a-long-path/to/clients.json') }, // label
+      { name: 'q', transport: Transport.GRPC, options, isGlobal: true }, // key
+      { name: 't', ...extra }, // spreadkey
+      { name: 'u', ...(extra as GrpcOptions) }, // spread
+      { name: 'v', transport: Transport.GRPC, options: JSON.parse('{}') }, // parsed
+      { name: 'w', transport: Transport.GRPC, get options() { return options; } }, // accessor
       noUrl, // nourl
       { name: 'f', transport: Transport.GRPC, options: { ...options, protoLoader: 'my-loader' } }, // loader
       { name: 'g', transport: Transport.GRPC, options: { ...options, channelOptions: { 'grpc.enable_retries': 0 } } }, // retries

@@ -133,7 +133,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'an unknown load balancing policy',
     clientWith({ loadBalancing: [{ mine: {} }] }),
     'clients.orders.loadBalancing',
-    /write \[\{ round_robin/,
+    /got mine; write \[\{ "round_robin"/,
   ],
   [
     'credentials that are not from grpc-js',

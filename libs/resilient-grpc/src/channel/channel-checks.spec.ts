@@ -170,8 +170,67 @@ describe('policyNameOf', () => {
   it.each([[within({ pick_first: {} })], [within({ unknown: {} }, { pick_first: {} })]])(
     'reports outlier detection of pick_first (%j) as a problem if it is the only load-balancing policy, and otherwise uses the next policy of the list',
     (policy) => {
-      expect(loadBalancingProblem([policy])).toContain('outlier detection has no effect on pick_first');
+      expect(loadBalancingProblem([policy])).toContain(
+        'got outlier_detection_experimental (has no effect on pick_first, which uses one endpoint);',
+      );
       expect(policyNameOf([policy, { round_robin: {} }])).toBe('round_robin');
     },
   );
+});
+
+describe('loadBalancingProblem', () => {
+  const outliers = 'outlier_detection_experimental';
+
+  it.each<[string, readonly Record<string, unknown>[]]>([
+    ['an array of length 0', []],
+    ['an empty object (expected one key)', [{}]],
+    ['an object with round_robin, pick_first (expected one key)', [{ round_robin: {}, pick_first: {} }]],
+    [
+      `an object with ${outliers}, round_robin (expected one key)`,
+      [{ [outliers]: { childPolicy: [{ round_robin: {} }] }, round_robin: {} }],
+    ],
+    ['a, b', [{ a: {} }, { b: {} }]],
+    ['a, b, c, and 2 more', ['a', 'b', 'c', 'd', 'e'].map((name) => ({ [name]: {} }))],
+    [`${'p'.repeat(60)}…`, [{ ['p'.repeat(61)]: {} }]],
+    [String.raw`a\u000ab\u202e`, [{ 'a\nb\u202e': {} }]],
+    [
+      'a, pick_first (pick_first config field shuffleAddressList must be a boolean if provided)',
+      [{ a: {} }, { pick_first: { shuffleAddressList: 5 } }],
+    ],
+    [
+      'least_request_experimental (choiceCount: expected an integer of 2 or more, got 1)',
+      [{ least_request_experimental: { choiceCount: 1 } }],
+    ],
+    [
+      String.raw`least_request_experimental (choiceCount: expected an integer of 2 or more, got "\u202e")`,
+      [{ least_request_experimental: { choiceCount: '\u202e' } }],
+    ],
+    [`${outliers} (childPolicy: a, b)`, [{ [outliers]: { childPolicy: [{ a: {} }, { b: {} }] } }]],
+    [
+      `a, ${outliers} (childPolicy: ${outliers} (childPolicy: b))`,
+      [{ a: {} }, { [outliers]: { childPolicy: [{ [outliers]: { childPolicy: [{ b: {} }] } }] } }],
+    ],
+    [
+      `${outliers} (maxEjectionPercent: expected an integer from 0 to 100, got 500)`,
+      [{ [outliers]: { maxEjectionPercent: 500, childPolicy: [{ round_robin: {} }] } }],
+    ],
+    [
+      'nestjs_resilient_grpc (internal to this library)',
+      [{ a: {} }, { nestjs_resilient_grpc: {} }, { round_robin: {} }],
+    ],
+  ])('names the received load-balancing policies if grpc-js can use none of them: %s', (received, config) => {
+    expect(loadBalancingProblem(config)).toBe(
+      `expected a policy that grpc-js supports, got ${received}; write [{ "round_robin": {} }]`,
+    );
+  });
+
+  it('truncates the reason why a load-balancing policy cannot be used', () => {
+    const nested = (depth: number): Record<string, unknown> =>
+      depth === 0 ? { a: {} } : { [outliers]: { childPolicy: [nested(depth - 1), nested(depth - 1)] } };
+    expect(loadBalancingProblem([nested(6)])?.length).toBeLessThan(400);
+  });
+
+  it('accepts a list in which one load-balancing policy is usable', () => {
+    expect(loadBalancingProblem([{ a: {} }, {}, { round_robin: {} }])).toBeUndefined();
+  });
 });

@@ -1,10 +1,11 @@
 import { Resolver } from 'node:dns';
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
+import { escapeControls } from '../errors/control-characters.js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import { parseChoiceCount, LEAST_REQUEST_POLICY_NAME } from '../policy/balancing/least-request-config.js';
-import { readOutlierDetection } from '../policy/ejection/outlier-detection.js';
-import { truncate } from '../policy/options/describe-value.js';
+import { readOutlierDetection, type BalancingPolicies } from '../policy/ejection/outlier-detection.js';
+import { describeValue, truncate } from '../policy/options/describe-value.js';
 import { dnsNameOf } from './dns/dns-name.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
@@ -13,8 +14,10 @@ import { errorMessage } from '../errors/error-message.js';
 
 /** Maximum length of a target in characters. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;
-/** Maximum number of problems shown for one list of policies. */
-const MAX_REASONS = 3;
+/** Maximum number of policies that the message for a list of policies names. */
+const MAX_POLICIES = 3;
+/** Maximum length, in characters, of the reason why a policy cannot be used. */
+const MAX_REASON_LENGTH = 200;
 
 /**
  * Describes why grpc-js could not create a channel for `url`, or would never connect; `undefined` if `url` is a usable target.
@@ -138,55 +141,77 @@ export function isDnsName(url: string): boolean {
  * Returns the name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. If that policy is outlier
  * detection, returns the name of its child policy, which selects the endpoints.
  */
-export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
-  const usable = config.find((policy) => loadBalancingProblem([policy]) === undefined);
+export function policyNameOf(config: BalancingPolicies): string | undefined {
+  const usable = config.find((policy) => unusablePolicies([policy]) === undefined);
   if (usable === undefined) return undefined;
   const outliers = readOutlierDetection(usable);
   return outliers?.ok === true ? policyNameOf(outliers.childPolicy) : Object.keys(usable)[0];
 }
 
 /**
- * Describes the problem with a `loadBalancingConfig`; `undefined` if grpc-js can use one of the policies in the list. Without this check,
- * grpc-js would report an invalid config by failing every call.
+ * Returns the message for a `loadBalancingConfig` without a policy that grpc-js can use; `undefined` for any other config. Without this
+ * check, grpc-js would report an invalid config by failing every call.
  */
-export function loadBalancingProblem(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
-  const { parseLoadBalancingConfig: parse } = experimental;
-  if (parse === undefined) return undefined;
-  const reasons: string[] = [];
-  for (const policy of config) {
-    const outliers = readOutlierDetection(policy);
-    if (outliers !== undefined) {
-      const problem = outliers.ok ? childProblem(outliers.childPolicy) : outliers.problem;
-      if (problem === undefined) return undefined;
-      reasons.push(problem);
-      continue;
-    }
-    try {
-      const own = Object.keys(policy).find(isObservingPolicy);
-      if (own !== undefined) return `${truncate(own)} is internal to this library`;
-      if (
-        LEAST_REQUEST_POLICY_NAME in policy &&
-        experimental.isLoadBalancerNameRegistered?.(LEAST_REQUEST_POLICY_NAME) !== true
-      ) {
-        parseChoiceCount(policy[LEAST_REQUEST_POLICY_NAME]);
-        return undefined;
-      }
-      // Safe: `parse` throws if the value has another shape.
-      parse(policy as Parameters<typeof parse>[0]);
-      return undefined;
-    } catch (error) {
-      reasons.push(truncate(errorMessage(error)));
-    }
-  }
-  const more = reasons.length - MAX_REASONS;
-  const shown = reasons.slice(0, MAX_REASONS).join('; ');
-  return more > 0 ? `${shown}; and ${String(more)} more` : shown || 'the list is empty';
+export function loadBalancingProblem(config: BalancingPolicies): string | undefined {
+  const received = unusablePolicies(config);
+  if (received === undefined) return undefined;
+  // The remedy is valid TypeScript and valid JSON.
+  return `expected a policy that grpc-js supports, got ${received}; write [{ "round_robin": {} }]`;
 }
 
-function childProblem(policies: Parameters<typeof loadBalancingProblem>[0]): string | undefined {
-  return policyNameOf(policies) === 'pick_first'
-    ? 'outlier detection has no effect on pick_first, which uses one endpoint'
-    : loadBalancingProblem(policies);
+/** Describes the policies of `config`; `undefined` if grpc-js can use one of them. */
+function unusablePolicies(config: BalancingPolicies): string | undefined {
+  if (config.length === 0) return describeValue(config);
+  const received: string[] = [];
+  for (const policy of config) {
+    const internal = Object.keys(policy).find(isObservingPolicy);
+    // grpc-js would use the internal policy even if the list contains another policy.
+    if (internal !== undefined) return withReason(internal, 'internal to this library');
+    const description = unusablePolicy(policy);
+    if (description === undefined) return undefined;
+    received.push(description);
+  }
+  const more = received.length - MAX_POLICIES;
+  return [...received.slice(0, MAX_POLICIES), ...(more > 0 ? [`and ${String(more)} more`] : [])].join(', ');
+}
+
+/** Names the policy and, if grpc-js supports policies of this name, the reason why it cannot use this one; `undefined` if it can. */
+function unusablePolicy(policy: BalancingPolicies[number]): string | undefined {
+  const { parseLoadBalancingConfig: parse } = experimental;
+  if (parse === undefined) return undefined;
+  const [name, ...others] = Object.keys(policy);
+  if (name === undefined || others.length > 0) return `${describeValue(policy)} (expected one key)`;
+  const outliers = readOutlierDetection(policy);
+  if (outliers !== undefined) {
+    const problem = outliers.ok ? childProblem(outliers.childPolicy) : outliers.problem;
+    return problem === undefined ? undefined : withReason(name, problem);
+  }
+  const isRegistered = experimental.isLoadBalancerNameRegistered?.(name);
+  try {
+    if (name === LEAST_REQUEST_POLICY_NAME && isRegistered !== true) parseChoiceCount(policy[name]);
+    else if (isRegistered === false) return policyText(name);
+    // Safe: `parse` throws if the value has another shape.
+    else parse(policy as Parameters<typeof parse>[0]);
+    return undefined;
+  } catch (error) {
+    return withReason(name, errorMessage(error));
+  }
+}
+
+function childProblem(policies: BalancingPolicies): string | undefined {
+  if (policyNameOf(policies) === 'pick_first') return 'has no effect on pick_first, which uses one endpoint';
+  const received = unusablePolicies(policies);
+  return received === undefined ? undefined : `childPolicy: ${received}`;
+}
+
+/** Returns the name of a policy, followed by a reason, from which a leading name is removed. */
+function withReason(name: string, reason: string): string {
+  const rest = reason.startsWith(name) ? reason.slice(name.length).replace(/^(: |\.)/, '') : reason;
+  return `${policyText(name)} (${escapeControls(truncate(rest, MAX_REASON_LENGTH))})`;
+}
+
+function policyText(name: string): string {
+  return escapeControls(truncate(name));
 }
 
 /** True if `value` can be passed to a channel. grpc-js accepts only its own class. */

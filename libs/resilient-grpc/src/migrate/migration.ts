@@ -131,8 +131,8 @@ function textsAfter(
 }
 
 /**
- * Returns a step for each client whose options differ from those of an earlier client with the same name. In Nest, both clients exist; in
- * this library, a name has one client.
+ * Returns a step for each client whose options are written differently from those of an earlier client with the same name. In Nest, both
+ * clients exist; in this library, a name has one client. Equal values can be written differently, for example as a literal and as a constant.
  */
 function conflicts(registrations: readonly Registration[]): readonly ManualStep[] {
   const clients = registrations.flatMap((registration) => registration.clients);
@@ -144,7 +144,7 @@ function conflicts(registrations: readonly Registration[]): readonly ManualStep[
     if (other === undefined || plain(other.text) === plain(client.text)) return [];
     const { path, line } = remarkOf({ node: other.node, text: '' });
     const place = `${relative(process.cwd(), path)}:${String(line)}`;
-    const text = `${client.name}: its options differ from those at ${place}; make the options equal, or rename one client; otherwise, the application does not start`;
+    const text = `${client.name}: its options are written differently at ${place}; if the values differ, the application does not start; make the values equal, or rename one client`;
     return [{ node: client.node, text }];
   });
 }

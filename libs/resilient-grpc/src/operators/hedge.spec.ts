@@ -210,6 +210,7 @@ describe('hedge', () => {
     expect(() => hedge({ maxAttempts: 2, delayMs: '5' as never })).toThrow(
       'hedge.delayMs: expected a number of milliseconds, 0 or more, got "5"; write the number 5',
     );
+    expect(() => hedge({ maxAttempts: 2, delayMs: '-5' as never })).toThrow(/^hedge\.delayMs: .*, got "-5"$/);
     expect(() => hedge({ maxAttempts: 2, delayMs: null as never })).toThrow(/^hedge\.delayMs: .*, got null/);
     expect(() => hedge({ maxAttempts: 2, delayMs: NaN })).toThrow(
       'hedge.delayMs: expected a number of milliseconds, 0 or more',

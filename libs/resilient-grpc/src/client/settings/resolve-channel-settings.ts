@@ -91,9 +91,8 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
   }
   if (Array.isArray(settings.loadBalancing)) {
     // The schema has validated that an array here contains objects.
-    const problem = loadBalancingProblem(settings.loadBalancing as LoadBalancing);
-    const message = `expected a policy that grpc-js supports, got ${describeValue(settings.loadBalancing)} (${problem ?? ''}); write [{ round_robin: {} }]`;
-    if (problem !== undefined) add('loadBalancing', message);
+    const message = loadBalancingProblem(settings.loadBalancing as LoadBalancing);
+    if (message !== undefined) add('loadBalancing', message);
   }
   if ((settings.ejectUnhealthy ?? false) !== false && settings.outlierDetection !== undefined) {
     add('ejectUnhealthy', 'expected ejectUnhealthy or outlierDetection, got both; keep one');

@@ -74,9 +74,8 @@ const defaultsEntries = {
   trustRefusedStreams: v.optional(flag),
   connection: v.optional(oneOf(['on-demand', 'warm'])),
   loadBalancing: v.optional(
-    v.union(
-      [v.picklist(LOAD_BALANCING_POLICIES), v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1))],
-      ({ input }) => withRemedy(loadBalancingText, choiceRemedy(input, LOAD_BALANCING_POLICIES)),
+    v.union([v.picklist(LOAD_BALANCING_POLICIES), v.array(v.record(v.string(), v.unknown()))], ({ input }) =>
+      withRemedy(loadBalancingText, choiceRemedy(input, LOAD_BALANCING_POLICIES)),
     ),
   ),
   connectTimeoutMs: v.optional(milliseconds(1)),

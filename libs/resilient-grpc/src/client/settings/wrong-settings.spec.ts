@@ -176,6 +176,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.timeoutMs',
     /got "250"; write the number 250/,
   ],
+  ['a negative timeout as a numeric string', { url, timeoutMs: '-5' }, 'clients.shop.timeoutMs', /above 0, got "-5"$/],
   [
     'a timeout of 0',
     { url, timeoutMs: 0 },
@@ -221,10 +222,16 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     /'pick_first', 'round_robin', 'least_request', or a loadBalancingConfig.*got "random"/,
   ],
   [
+    'an empty loadBalancingConfig',
+    { url, loadBalancing: [] },
+    'clients.shop.loadBalancing',
+    /expected a policy that grpc-js supports, got an array of length 0; write \[\{ "round_robin": \{\} \}\]$/,
+  ],
+  [
     'an unknown policy in a loadBalancingConfig',
     { url, loadBalancing: [{ my_policy: {} }] },
     'clients.shop.loadBalancing',
-    /my_policy.*write \[\{ round_robin: \{\} \}\]/,
+    /expected a policy that grpc-js supports, got my_policy; write \[\{ "round_robin": \{\} \}\]$/,
   ],
   [
     'an invalid choiceCount of least_request_experimental',

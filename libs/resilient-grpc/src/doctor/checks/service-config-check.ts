@@ -34,10 +34,8 @@ export function serviceConfigProblems(value: unknown, path: string): readonly Co
   const parsed = parseServiceConfig(value, path);
   if (!parsed.ok) return parsed.problems;
   const { loadBalancingConfig } = parsed.config;
-  const reason = loadBalancingConfig === undefined ? undefined : loadBalancingProblem(loadBalancingConfig);
-  if (reason === undefined) return [];
-  const message = `expected a policy that grpc-js supports, got none (${reason}); write [{ "round_robin": {} }]`;
-  return [{ path: pathOf(path, 'loadBalancingConfig'), message }];
+  const message = loadBalancingConfig === undefined ? undefined : loadBalancingProblem(loadBalancingConfig);
+  return message === undefined ? [] : [{ path: pathOf(path, 'loadBalancingConfig'), message }];
 }
 
 /** Checks a service config in a file, and compares its names with a .proto file or, if none is given, with the result of reflection. */

@@ -117,7 +117,8 @@ const balancingSchema = v.pipe(
   v.transform(({ childPolicy, ...config }) => ({ childPolicy, ejection: policyOf(config) })),
 );
 
-type BalancingPolicies = readonly Readonly<Record<string, unknown>>[];
+/** The list of policies in a `loadBalancingConfig`. */
+export type BalancingPolicies = readonly Readonly<Record<string, unknown>>[];
 
 /** Outlier detection in a `loadBalancingConfig`: its rules and its child policies, or its first problem. */
 export type OutlierDetectionEntry =

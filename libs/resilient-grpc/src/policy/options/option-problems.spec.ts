@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { expect, it } from 'vitest';
 import { optionProblems } from './option-problems.js';
-import { converted, flag, integer, list, object, oneOf, rule } from './option-schemas.js';
+import { converted, flag, integer, list, object, oneOf, rule, timeout } from './option-schemas.js';
 
 it('lists unknown option keys first, then the problem of each invalid option', () => {
   const schema = object(
@@ -53,6 +53,28 @@ it('suggests omitting a null option only if the option is optional', () => {
   ]);
   expect(optionProblems(v.optional(schema), null, 'options')).toEqual([
     { path: 'options', message: `expected an object, got null${omit}` },
+  ]);
+});
+
+it('suggests the number that a string contains only if the option accepts that number', () => {
+  const entry = object({ timeoutMs: v.optional(timeout), port: integer(1, 65_535) }, 'an object');
+  const schema = object({ clients: list(entry, 'a list'), name: v.string('a name') }, 'an object');
+  const messagesFor = (timeoutMs: unknown, port: unknown) =>
+    optionProblems(schema, { clients: [{ timeoutMs, port }], name: null }, 'options').map(({ message }) => message);
+  const timeoutText = 'expected a number of milliseconds above 0, got ';
+  const portText = 'expected an integer from 1 to 65535, got ';
+  const others = ['expected a name, got null'];
+  expect(messagesFor('-5', '65536')).toEqual([`${timeoutText}"-5"`, `${portText}"65536"`, ...others]);
+  expect(messagesFor('0', '1.5')).toEqual([`${timeoutText}"0"`, `${portText}"1.5"`, ...others]);
+  expect(messagesFor('0s', '80s')).toEqual([`${timeoutText}"0s"`, `${portText}"80s"`, ...others]);
+  expect(messagesFor('5', '0')).toEqual([`${timeoutText}"5"; write the number 5`, `${portText}"0"`, ...others]);
+  expect(messagesFor('2s', ' 80 ')).toEqual([
+    `${timeoutText}"2s"; write 2000`,
+    `${portText}" 80 "; write the number 80`,
+    ...others,
+  ]);
+  expect(optionProblems(integer(1), '0', 'port')).toEqual([
+    { path: 'port', message: 'expected an integer of 1 or more, got "0"' },
   ]);
 });
 

@@ -6,7 +6,7 @@ import {
 } from '../../errors/grpc-configuration-error.js';
 import { describeSecret, describeValue, pathOf, problemMessage } from './describe-value.js';
 import { isObject, isUnknownKey, messageOf } from './option-schemas.js';
-import { numberRemedy } from './value-rules.js';
+import { numberRemedy, writtenNumber } from './value-rules.js';
 
 /** Maximum number of listed problems. If there are more, an additional entry states how many are not listed. */
 const MAX_PROBLEMS = 100;
@@ -34,16 +34,16 @@ export function parseOptions<S extends v.GenericSchema>(
   const found = [...issues.filter(isUnknownKey), ...issues.filter((issue) => !isUnknownKey(issue)), ...rules()];
   if (success && found.length === 0) return { ok: true, options: output };
   const listed = found.slice(0, MAX_PROBLEMS + 1);
-  let required: ReadonlySet<string> | undefined;
-  const isOptional = (keys: readonly unknown[]) => {
-    required ??= requiredNulls(
+  let rejected: ReadonlySet<string> | undefined;
+  const isAccepted = (keys: readonly unknown[]) => {
+    rejected ??= rejectedReplacements(
       schema,
       value,
       listed.filter((entry) => 'kind' in entry),
     );
-    return !required.has(keys.join());
+    return !rejected.has(keys.join());
   };
-  const problems = listed.map((entry) => ('kind' in entry ? problemOf(entry, path, isOptional) : entry));
+  const problems = listed.map((entry) => ('kind' in entry ? problemOf(entry, path, isAccepted) : entry));
   const next = problems[MAX_PROBLEMS];
   if (next === undefined) return { ok: false, problems };
   const unlisted = found.length - MAX_PROBLEMS;
@@ -68,25 +68,25 @@ export function requireOptions<S extends v.GenericSchema>(schema: S, value: unkn
   return parsed.options;
 }
 
-/** @param isOptional returns true if the value at the given keys may be absent */
+/** @param isAccepted returns true if the schema accepts the replacement of the value at the given keys */
 function problemOf(
   issue: v.BaseIssue<unknown>,
   root: string,
-  isOptional: (keys: readonly unknown[]) => boolean,
+  isAccepted: (keys: readonly unknown[]) => boolean,
 ): ConfigurationProblem {
   const keys = keysOf(issue);
   const path = keys.reduce<string>((before, key) => pathOf(before, keyOf(key)), root);
   // The message of a rule is used unchanged, because it is already complete.
   if (issue.type === 'raw_check') return { path, message: messageOf(issue) };
   const [expected = '', ...remedies] = messageOf(issue).split('; ');
-  const known = remedies.length > 0 ? remedies.join('; ') : remedyFor(issue.expected ?? '', issue.input);
-  const remedy = known ?? (issue.input === null && isOptional(keys) ? 'omit it or write undefined' : undefined);
+  const remedy = remedies.length > 0 ? remedies.join('; ') : remedyFor(issue, () => isAccepted(keys));
   const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
   return { path, message: problemMessage(expected, issue.input, remedy, describe) };
 }
 
-function remedyFor(expected: string, input: unknown): string | undefined {
-  if (expected === 'number') return numberRemedy(input);
+function remedyFor({ expected, input }: v.BaseIssue<unknown>, isAccepted: () => boolean): string | undefined {
+  if (input === null) return isAccepted() ? 'omit it or write undefined' : undefined;
+  if (expected === 'number') return numberRemedy(input, isAccepted);
   return expected === 'boolean' && typeof input === 'string' && /^(true|false)$/i.test(input)
     ? `write the boolean ${input.toLowerCase()}`
     : undefined;
@@ -97,24 +97,29 @@ function keysOf({ path }: v.BaseIssue<unknown>): unknown[] {
 }
 
 /**
- * Parses `value` again, with `undefined` in place of each null value that has an issue. Returns the keys of each issue that it finds,
- * joined by commas.
+ * Parses `value` again, with a replacement for each value that has an issue: `undefined` for null, and the number for a number written as a
+ * string. Returns the keys of each issue that it finds, joined by commas.
  */
-function requiredNulls(
+function rejectedReplacements(
   schema: v.GenericSchema,
   value: unknown,
   issues: readonly v.BaseIssue<unknown>[],
 ): ReadonlySet<string> {
-  const nulls = issues.filter(({ input }) => input === null);
-  const rest = nulls.reduce<unknown>((left, issue) => without(left, keysOf(issue)), value);
-  return new Set(v.safeParse(schema, rest).issues?.map((issue) => keysOf(issue).join()));
+  const replaced = issues.reduce<unknown>((left, issue) => {
+    const number = issue.expected === 'number' ? writtenNumber(issue.input) : undefined;
+    return number === undefined && issue.input !== null ? left : withValue(left, keysOf(issue), number);
+  }, value);
+  return new Set(v.safeParse(schema, replaced).issues?.map((issue) => keysOf(issue).join()));
 }
 
-/** Returns a copy of `value` in which the value at `keys` is `undefined`. */
-function without(value: unknown, [key, ...rest]: readonly unknown[]): unknown {
+/** Returns a copy of `value` in which the value at `keys` is `replacement`. */
+function withValue(value: unknown, keys: readonly unknown[], replacement: unknown): unknown {
+  const [key, ...rest] = keys;
+  if (keys.length === 0) return replacement;
   if (Array.isArray(value))
-    return value.map((entry, index) => (index === key ? without(entry, rest) : (entry as unknown)));
-  return isObject(value) ? { ...value, [String(key)]: without(Reflect.get(value, String(key)), rest) } : undefined;
+    return value.map((entry, index) => (index === key ? withValue(entry, rest, replacement) : (entry as unknown)));
+  if (!isObject(value)) return undefined;
+  return { ...value, [String(key)]: withValue(Reflect.get(value, String(key)), rest, replacement) };
 }
 
 function keyOf(key: unknown): string | number {

@@ -55,7 +55,8 @@ export function millisecondsRule(min: number): NumberRule {
 
 /** Returns the message for a value that violates the rule; `undefined` for a valid one. */
 export function numberProblem(value: unknown, { expected, isValid }: NumberRule): string | undefined {
-  return typeof value === 'number' && isValid(value) ? undefined : problemMessage(expected, value, numberRemedy(value));
+  if (typeof value === 'number' && isValid(value)) return undefined;
+  return problemMessage(expected, value, numberRemedy(value, isValid));
 }
 
 /** Returns the message for a value that `values` does not contain; `undefined` for a valid one. */
@@ -88,12 +89,19 @@ export function unknownKeyMessage(key: string, known: readonly string[], remedie
   return `unknown key; ${remedy ?? (meant === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${meant}'?`)}`;
 }
 
-/** Returns the remedy for a number written as a string, such as '5', or '10s' for 10000 ms; `undefined` for any other value. */
-export function numberRemedy(value: unknown): string | undefined {
+/** Returns the remedy for a number written as a string; `undefined` for any other value, and if `isValid` rejects the number. */
+export function numberRemedy(value: unknown, isValid: (number: number) => boolean): string | undefined {
+  const number = writtenNumber(value);
+  if (number === undefined || !isValid(number)) return undefined;
+  return `write ${Number.isFinite(Number(value)) ? 'the number ' : ''}${String(number)}`;
+}
+
+/** Returns the number in a string such as '5', or '10s' for 10000 ms; `undefined` for any other value. */
+export function writtenNumber(value: unknown): number | undefined {
   if (typeof value !== 'string' || value.trim() === '') return undefined;
-  if (Number.isFinite(Number(value))) return `write the number ${String(Number(value))}`;
+  if (Number.isFinite(Number(value))) return Number(value);
   const [, amount, unit = ''] = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$/i.exec(value) ?? [];
   const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit.toLowerCase()] ?? 1;
   // Rounded, because products such as 1.001 × 1,000 are inexact.
-  return amount === undefined ? undefined : `write ${String(Number((Number(amount) * unitMs).toFixed(3)))}`;
+  return amount === undefined ? undefined : Number((Number(amount) * unitMs).toFixed(3));
 }

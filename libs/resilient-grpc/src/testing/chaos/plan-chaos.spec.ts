@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { planChaos } from './plan-chaos.js';
-import type { ChaosPlanOptions, RangeMs } from './plan-chaos.js';
+import type { ChaosPlanOptions, PlannedFault, RangeMs } from './plan-chaos.js';
 
 const range = (max: number) =>
   fc.tuple(fc.nat(max), fc.nat(max)).map(([one, other]): RangeMs => [Math.min(one, other), Math.max(one, other)]);
@@ -92,19 +92,36 @@ describe('planChaos', () => {
       { distanceMs: [0, 0] },
     ],
     ['quietMs to be at least 0 and less than 1000, got 1000', { quietMs: 1_000 }],
-    ['each weight to be a finite number of 0 or more, and at least one weight to be above 0', { faults: [] }],
+    ['seed to be a 32-bit integer, got "1"', { seed: '1' as never }],
+    ['faults to contain at least one fault, got an array of length 0', { faults: [] }],
+    ...[null, NaN, -1, Infinity, '5'].map((weight): [string, Partial<ChaosPlanOptions>] => [
+      `weight of "b" to be a finite number of 0 or more, got ${typeof weight === 'string' ? '"5"' : String(weight)}`,
+      { faults: [{ name: 'a' }, { name: 'b', weight: weight as number }] },
+    ]),
     [
-      'each weight to be a finite number of 0 or more, and at least one weight to be above 0',
-      { faults: [{ name: 'a', weight: 0 }] },
+      'at least one weight to be above 0, got only weights of 0',
+      { faults: ['a', 'b'].map((name) => ({ name, weight: 0 })) },
     ],
-    ['faults to have unique names, got a, a', { faults: [{ name: 'a' }, { name: 'a' }] }],
     [
-      'forMs of a to be [from, to] in whole milliseconds, with 0 <= from <= to, got [5,1]',
+      'faults to have unique names, got several faults named "b"',
+      { faults: ['a', 'b', 'b'].map((name) => ({ name })) },
+    ],
+    [
+      'forMs of "a" to be [from, to] in whole milliseconds, with 0 <= from <= to, got [5,1]',
       { faults: [{ name: 'a', forMs: [5, 1] }] },
     ],
   ])('rejects invalid options of a chaos plan (%#): expected %s', (expected, wrong) => {
     const right = { seed: 1, durationMs: 1_000, faults: [{ name: 'a' }] };
-    expect(() => planChaos({ ...right, ...wrong })).toThrow(`chaos: expected ${expected}`);
+    expect(() => planChaos({ ...right, ...wrong })).toThrow(new RangeError(`chaos: expected ${expected}`));
+  });
+
+  it.each<[string, (index: number) => PlannedFault]>([
+    ['a weight', (index) => ({ name: `fault ${index}`, weight: 0 })],
+    ['a name', () => ({ name: 'n'.repeat(3_000) })],
+    ['a duration', (index) => ({ name: `${index}`, forMs: Array.from({ length: 3_000 }, () => -1) as never })],
+  ])('truncates the message about %s that is invalid in a chaos plan of 3,000 faults', (_what, faultAt) => {
+    const invalid = Array.from({ length: 3_000 }, (_, index) => faultAt(index));
+    expect(() => planChaos({ seed: 1, durationMs: 1_000, faults: invalid })).toThrow(/^chaos: expected .{1,200}$/);
   });
 
   it('draws a chaos plan with at least one fault for any seed, and rejects options that do not guarantee a fault', () => {

@@ -1,3 +1,4 @@
+import { describeData, describeValue } from '../../policy/options/describe-value.js';
 import { seededRandom } from '../seeded-random.js';
 
 /** An inclusive range of durations in milliseconds. Both bounds are integers of 0 or more. */
@@ -94,25 +95,30 @@ type ValidOptions = Required<ChaosPlanOptions> & { readonly distanceMs: RangeMs;
 
 function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOptions): void {
   const names = faults.map(({ name }) => name);
-  const checks: readonly (readonly [boolean, string])[] = [
-    [Number.isInteger(seed) && seed >= -(2 ** 31) && seed < 2 ** 32, `seed to be a 32-bit integer, got ${seed}`],
-    [Number.isFinite(durationMs) && durationMs > 0, `durationMs to be greater than 0, got ${durationMs}`],
+  const repeated = names.find((name, index) => names.indexOf(name) < index);
+  const checks: readonly (readonly [isValid: boolean, expected: string, received: string])[] = [
+    [Number.isInteger(seed) && seed >= -(2 ** 31) && seed < 2 ** 32, 'seed to be a 32-bit integer', describeData(seed)],
+    [Number.isFinite(durationMs) && durationMs > 0, 'durationMs to be greater than 0', describeData(durationMs)],
+    [isRange(distanceMs) && distanceMs[1] > 0, `distanceMs to be ${RANGE} and to > 0`, describeData(distanceMs)],
     [
-      isRange(distanceMs) && distanceMs[1] > 0,
-      `distanceMs to be ${RANGE} and to > 0, got ${JSON.stringify(distanceMs)}`,
+      quietMs >= 0 && quietMs < durationMs,
+      `quietMs to be at least 0 and less than ${durationMs}`,
+      describeData(quietMs),
     ],
-    [quietMs >= 0 && quietMs < durationMs, `quietMs to be at least 0 and less than ${durationMs}, got ${quietMs}`],
-    [
-      faults.every(({ weight = 1 }) => weight >= 0 && weight < Infinity) && sumOf(faults) > 0,
-      `each weight to be a finite number of 0 or more, and at least one weight to be above 0, got [${faults.map(({ weight = 1 }) => weight).join(', ')}]`,
-    ],
-    [new Set(names).size === names.length, `faults to have unique names, got ${names.join(', ')}`],
-    ...faults.map(({ name, forMs = [0, 0] }) => {
-      return [isRange(forMs), `forMs of ${name} to be ${RANGE}, got ${JSON.stringify(forMs)}`] as const;
+    [faults.length > 0, 'faults to contain at least one fault', describeValue(faults)],
+    [repeated === undefined, 'faults to have unique names', `several faults named ${describeData(repeated)}`],
+    ...faults.flatMap(({ name, weight = 1, forMs = [0, 0] }) => {
+      const of = `of ${describeData(name)} to be`;
+      const isWeight = Number.isFinite(weight) && weight >= 0;
+      return [
+        [isWeight, `weight ${of} a finite number of 0 or more`, describeData(weight)],
+        [isRange(forMs), `forMs ${of} ${RANGE}`, describeData(forMs)],
+      ] as const;
     }),
+    [sumOf(faults) > 0, 'at least one weight to be above 0', 'only weights of 0'],
   ];
   const wrong = checks.find(([isValid]) => !isValid);
-  if (wrong !== undefined) throw new RangeError(`chaos: expected ${wrong[1]}`);
+  if (wrong !== undefined) throw new RangeError(`chaos: expected ${wrong[1]}, got ${wrong[2]}`);
   // Checked independently of the seed. With some seeds, the plan would otherwise be empty, and the test would prove nothing.
   const longestMs = Math.max(...faults.filter(({ weight = 1 }) => weight > 0).map(({ forMs = [0, 0] }) => forMs[1]));
   const neededMs = distanceMs[1] + longestMs;

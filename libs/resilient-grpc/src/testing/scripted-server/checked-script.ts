@@ -48,7 +48,7 @@ const replyEntries = {
 function statusProblem(value: unknown): string | undefined {
   if (typeof value === 'number' || (typeof value === 'string' && Object.hasOwn(StatusCode, value))) return undefined;
   const meant = typeof value === 'string' ? closest(value, STATUS_NAMES) : undefined;
-  const remedy = meant === undefined ? numberRemedy(value) : `write '${meant}'`;
+  const remedy = meant === undefined ? numberRemedy(value, () => true) : `write '${meant}'`;
   return problemMessage('the name of a status code or a number', value, remedy);
 }
 

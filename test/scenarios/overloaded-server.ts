@@ -30,7 +30,7 @@ const LOADS = {
 export const overloadedServer: Scenario = {
   name: 'overloaded-server',
   promise:
-    'A server with an offered load of 3 or 10 times its capacity uses most of its capacity for calls that it answers in time, and refuses the other calls at once. It serves calls again within half a second after the overload. A burst is served completely.',
+    'A server with an offered load of 3 or 10 times its capacity uses most of its capacity for calls that it answers in time, and refuses the other calls at once. It serves every call again within half a second after the overload. A burst is served completely.',
   bounds: {
     'calls lost': { atMost: 0 },
     'calls unanswered': { atMost: 0 },

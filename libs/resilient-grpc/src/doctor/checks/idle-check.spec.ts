@@ -75,10 +75,10 @@ describe('idleCheck', () => {
       'measure a shorter time: --idle 24s',
     ],
     [
-      'the connection in use receives no response',
+      'the connection in use stops responding',
       { kind: 'unresponsive', afterMs: 5_000 },
       'failed',
-      'received no response',
+      'stopped responding after 5 s',
       'stuck',
     ],
     ['no connection is available', { kind: 'not-opened', message: 'refused' }, 'skipped', 'not checked: refused', ''],

@@ -67,7 +67,7 @@ export default defineConfig(
       'no-console': 'error',
       'no-restricted-syntax': ['error', ...forbiddenConstructs],
       'no-restricted-imports': ['error', { paths: bareBuiltins }],
-      // Ignores classes that Nest injects, because emitDecoratorMetadata needs them as values.
+      // Ignores files with decorators, because emitDecoratorMetadata needs the classes that Nest injects as values.
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/consistent-type-exports': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],

@@ -18,7 +18,7 @@ const session = new Session();
 session.connect();
 await session.post('Profiler.enable');
 await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
-// Discards the counts so far, because each read resets the counters.
+// This read discards the counts so far, because each read resets the counters.
 await session.post('Profiler.takePreciseCoverage');
 let files = [];
 for (let call = 0; call < MEASURED_CALLS; call++) {

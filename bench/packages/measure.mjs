@@ -90,7 +90,7 @@ function installedWith(packages) {
 function folderOf(name, from) {
   const folder = join(from, 'node_modules', name);
   if (existsSync(folder)) return realpathSync(folder);
-  if (dirname(from) === from) throw new Error(`${name} is not installed`);
+  if (dirname(from) === from) throw new Error(`${name} is not installed; run npm ci`);
   return folderOf(name, dirname(from));
 }
 

@@ -65,7 +65,7 @@ export class BoundedQueue {
   }
 
   cancelled() {
-    // The server does not detect that the call has ended, and processes it.
+    // The server does not detect that the call has ended, so it still processes the call.
   }
 }
 

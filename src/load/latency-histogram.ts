@@ -10,7 +10,7 @@ export interface LatencyPercentiles {
   readonly p99: number;
 }
 
-/** A histogram of durations with bins of 1%. Its memory is bounded, because the page may run for hours. */
+/** A histogram of durations with bins of 1%. Its memory is bounded, because the live comparison on the gateway's page may run for hours. */
 export class LatencyHistogram {
   // The bin with index i has the upper bound MIN_MS * STEP ** i.
   private readonly counts: number[] = [];

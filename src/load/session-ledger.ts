@@ -7,7 +7,7 @@ export interface SessionFigures {
   readonly sessionRepeated: number;
 }
 
-/** Compares the messages created for a session with the log. */
+/** Compares the messages created for a session with the order log. */
 export class SessionLedger {
   private readonly appliedMessages = new Set<number>();
   private readonly repeated = new Set<number>();

@@ -83,7 +83,7 @@ function ipOf(address: string): string {
 
 /** Returns the remedy for a list of addresses without a scheme, which grpc-js would look up as one DNS name. */
 function listRemedy(list: string, minPort: number): string {
-  if (minPort === 0) return 'a server listens on one address';
+  if (minPort === 0) return 'write only one, because a server listens on one address';
   const hosts = list.split(',').map(ipOf);
   const scheme = hosts.every(isIPv4) ? 'ipv4' : hosts.every(isIPv6) ? 'ipv6' : undefined;
   if (scheme !== undefined) return `write '${scheme}:${list}'`;

@@ -63,8 +63,9 @@ export class ResolvedAddresses {
   }
 
   /**
-   * Reports a failed attempt to connect to `address` while the channel is READY. Other endpoints then receive the calls of this endpoint, so
-   * no outage begins and no call fails, but the capacity is lower.
+   * Reports the endpoint at `address` as unreachable if attempts to connect to it have failed for a minute. Called after each failed
+   * attempt while the channel is READY. Other endpoints then receive the calls of this endpoint, so no outage begins and no call fails, but
+   * the capacity is lower.
    */
   connectFailed(
     { kind, message: cause }: ConnectFailure,
@@ -80,7 +81,7 @@ export class ResolvedAddresses {
     if (events.wanted) events.emit({ type: 'reachability', change: 'lost', address, cause, remedy, failedMs });
   }
 
-  /** Reports that a connection to `address` was established. */
+  /** Reports that the endpoint at `address` is connected again if it was reported as unreachable. Called after each new connection. */
   connected(address: string): void {
     const { unreachable, events, clock } = this;
     const since = unreachable.get(address);

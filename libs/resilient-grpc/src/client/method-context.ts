@@ -210,7 +210,7 @@ function describeLimit({ running, queued, maxConcurrent, adaptive }: PermitQueue
 
 /**
  * Returns grpc-js's limit on the bytes of a request message; `Infinity` if the limit is absent or negative. This library also enforces the
- * limit on the messages that it serializes, so that they fail before they reach grpc-js.
+ * limit on the messages that it serializes, so that a larger message fails before it reaches grpc-js.
  */
 function maxSendLength(settings: ResolvedClientSettings): number {
   const limit: unknown = settings.channel.channelOptions['grpc.max_send_message_length'];

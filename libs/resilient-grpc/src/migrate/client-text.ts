@@ -27,7 +27,7 @@ export type RewrittenClient =
   | {
       readonly ok: true;
       readonly text: string;
-      /** Edits to the types of constants that the client uses, needed if the text does not compile without them. */
+      /** Edits to the types of constants that the client uses; applied only if the text does not compile without them. */
       readonly retypes: readonly FileEdit[];
       readonly notes: readonly string[];
     }
@@ -498,8 +498,8 @@ function isUrlMaybeEmpty(keys: ReadonlyMap<string, Node | undefined>, type: Type
 }
 
 /**
- * True if the last spread of the client's options may have a `url` that is missing or empty, and an earlier property or spread has a `url`,
- * too. Which of them Nest would use is known only at run time.
+ * True if the last property or spread with a `url` in the client's options is a spread whose `url` may be missing or empty, and an earlier
+ * property or spread has a `url`, too. Which of them Nest would use is known only at run time.
  */
 function hasSeveralUrls(client: ObjectLiteralExpression): boolean {
   const options = client.getProperty('options');

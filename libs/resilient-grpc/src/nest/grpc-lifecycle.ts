@@ -168,7 +168,7 @@ export class GrpcLifecycle
   private async onTimeout(): Promise<void> {
     const { timeoutMs } = this.registry.drainOptions;
     await this.drainServers();
-    // Waits one turn of the event loop, because Nest continues automatically if it waited only for the servers.
+    // Waits one turn of the event loop, because Nest's shutdown continues in this turn if it was waiting only for the servers.
     await new Promise<void>((resolve) => {
       this.dependencies.clock.defer(resolve);
     });

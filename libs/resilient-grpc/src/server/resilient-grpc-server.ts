@@ -85,7 +85,7 @@ export interface ServerDependencies {
 const MAX_LISTED_METHODS = 20;
 
 /**
- * Time in milliseconds after the start of the application at which a connected server must have started. The check is delayed, because
+ * Time in milliseconds within which a connected server must start after the application has started. The check is delayed, because
  * `startAllMicroservices()` can follow `listen()`.
  */
 const START_CHECK_DELAY_MS = 5_000;

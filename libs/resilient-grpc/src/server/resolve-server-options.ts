@@ -117,7 +117,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
   return Object.freeze({ ...resolved, warnings: Object.freeze(warningsOf(options, resolved)) });
 }
 
-/** Completes the options of a method. Options that are turned off (`Infinity`, `false`) become `undefined`. */
+/** Completes the options of a method. Limits that are turned off (`Infinity`, `false`) become `undefined`. */
 function resolveMethod({
   streamIdleTimeoutMs,
   maxConcurrentCalls,

@@ -16,7 +16,7 @@ const MAX_DETAIL_LENGTH = 200;
 /**
  * Describes a failure: '10.0.0.7:50051 refused the connection: nothing is listening on this port (ECONNREFUSED)'.
  *
- * @param subject address or name; 'the server' if it is unknown
+ * @param subject address or name; if `undefined`, the message contains 'the server' instead
  */
 export function connectFailure(
   kind: ConnectFailureKind,

@@ -26,8 +26,8 @@ export interface StreamOpening {
   readonly authority?: string | undefined;
   onMessage(bytes: Uint8Array): void;
   /**
-   * Called once, as the last callback; not called after `cancel`. `end` is `undefined` if the stream ended because the connection accepts
-   * no more calls, or because the channel was replaced or no longer uses the connection.
+   * Called once, after the last `onMessage`; not called after `cancel`. `end` is `undefined` if the stream ended because the connection
+   * accepts no more calls, or because the channel was replaced or no longer uses the connection.
    */
   onEnd(end: StreamEnd | undefined): void;
   /**

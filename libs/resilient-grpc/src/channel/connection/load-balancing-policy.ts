@@ -405,7 +405,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (this.owner !== undefined) this.removed.keep(connection, this.owner.dependencies.clock);
   }
 
-  /** Runs `change`, then stops observing the connections that it released and did not use again. */
+  /** Runs `change`, then drops the connections that it released and did not use again. */
   private updating<T>(change: () => T): T {
     const released = new Set<ObservedConnection>();
     this.released = released;

@@ -39,7 +39,8 @@ export function outageRefusal(outage: OutageDetails): WaitRefusal {
 }
 
 /**
- * Returns a refusal that names the limit if another call with a request of `bytes` bytes would exceed a limit; `undefined` otherwise.
+ * Returns a refusal if another call with a request of `bytes` bytes would exceed a limit; `undefined` otherwise. The refusal names the
+ * limit.
  * @param whyNotReady returns the reason why calls wait
  */
 export function tooManyWaiting(

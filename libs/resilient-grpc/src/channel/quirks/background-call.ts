@@ -22,7 +22,7 @@ export function runInBackground(call: object): void {
   update(transport, background);
 }
 
-/** Observes the calls that start and end on `transport`, because its `activeCalls` include the background calls. */
+/** Observes the calls that start and end on `transport`, because grpc-js would keep the process running for background calls, too. */
 function observe(transport: Transport): Set<object> | undefined {
   const add = transport.addActiveCall?.bind(transport);
   const remove = transport.removeActiveCall?.bind(transport);

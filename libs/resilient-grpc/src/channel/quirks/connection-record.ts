@@ -80,8 +80,8 @@ export function recordResetInQueue(stream: StreamState): void {
 
 /**
  * Refuses the streams that the server pushes, and records which streams were never processed, before that information is lost. After a
- * GOAWAY with an error, Node ends all streams with that error, regardless of their ids. When the socket closes, sent and queued streams end
- * in the same way. Does nothing if the connection is already observed.
+ * GOAWAY with an error, Node ends all streams with that error, regardless of their IDs. When the socket closes, queued streams end in the
+ * same way as sent streams. Does nothing if the connection is already observed.
  */
 export function observeTransport(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;

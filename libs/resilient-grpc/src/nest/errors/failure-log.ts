@@ -45,7 +45,7 @@ export function closeFailureLogs(host: HttpAdapterHost | undefined): void {
 }
 
 /**
- * Logs the failure details that a filter does not expose to the caller, because Nest logs unknown exceptions but not mapped exceptions.
+ * Logs the failure details that a filter does not expose to the caller. Nest itself logs unknown exceptions but not mapped exceptions.
  * Writes at most one line a minute for each of 20 combinations of method, code, and response, and one for all others.
  */
 export class FailureLog {

@@ -60,8 +60,8 @@ export function endpointOutcome(
       if (verdict.connectionLost) return lost(wire);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'server':
-      // The stream was reset without a response. A response without a content-type has an HTTP status, and its gRPC code determines the
-      // outcome below.
+      // If there is no HTTP status, the stream was reset without a response. Otherwise, the response has no content-type, and its gRPC code
+      // determines the outcome below.
       if (verdict.reachedServer === 'maybe' && wire?.httpStatus === undefined) return 'failure';
       if (verdict.code === StatusCode.DEADLINE_EXCEEDED) return timedOut(elapsedMs, usualMs);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';

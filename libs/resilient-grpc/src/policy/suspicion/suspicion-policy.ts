@@ -23,8 +23,8 @@ export const DEFAULT_SUSPICION_POLICY = {
   pingRestMs: 300_000,
   freePings: 2,
   /**
-   * Time for which a dead connection is still observed after another connection becomes READY. A server that resumes may serve the new
-   * connection first.
+   * Time for which a dead connection is still observed after another connection becomes READY, because a server that resumes may serve the
+   * new connection before it responds on the old one.
    */
   confirmMs: 500,
   /** Maximum number of replacements in `replacementWindowMs`. */

@@ -9,8 +9,8 @@ import { endStream, type StatusLike } from './wire-call.js';
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
 /**
- * Number of messages pushed since the client last took one, above which the client counts as not reading. The messages are counted, because
- * a client that has not yet read a few large messages might just be busy.
+ * Number of messages pushed since the client last took one, above which the client counts as not reading. Exceeding the byte limit alone
+ * does not suffice, because a client that has not yet read a few large messages might just be busy.
  */
 const MAX_UNREAD_MESSAGES = 128;
 /** Bytes pushed since the client last took a message, as a multiple of the byte limit, above which the client counts as not reading. */

@@ -37,8 +37,8 @@ const SECRET_PATTERNS: readonly (readonly [RegExp, string])[] = [
  * Returns `text` with recognizable secrets masked. Log lines contain no metadata values, but an error from an interceptor may quote a
  * header. Runs in linear time for any input, because no pattern rescans text that it has already matched.
  *
- * @param isCut true if `text` was truncated. The missing part of a URL at the end of `text` may contain an '@', so the visible part may
- * include credentials.
+ * @param isCut true if `text` was truncated. A URL at the end of `text` then needs no '@' to be masked: the '@' may be in the missing part,
+ *   and the visible part may include credentials.
  */
 export function maskSecrets(text: string, isCut = false): string {
   const known = SECRET_PATTERNS.reduce((rest, [secret, mask]) => rest.replace(secret, mask), text);

@@ -59,9 +59,9 @@ interface CurrentOutage {
 
 /**
  * Writes the log lines of outages. An outage gets at most three lines above debug level. The first is a warning when the outage is at least
- * 1.5 s old, and either a call or `waitForReady()` is waiting or a call has failed. The second is a warning when the grace period is over
- * and calls fail. The third reports the end of the outage. An outage that starts within a minute of an outage warning gets only the second
- * and third lines. A flapping server gets one line a minute. An outage of a flapping server gets its own second and third lines only if the
+ * 1.5 s old, if a call or `waitForReady()` is waiting, or a call has failed. The second is a warning when the grace period is over and
+ * calls fail. The third reports the end of the outage. An outage that starts within a minute of an outage warning gets only the second and
+ * third lines. A flapping server gets one line a minute. An outage of a flapping server gets its own second and third lines only if the
  * outage outlasts the grace period. These lines are written at least a minute after both the first flapping line and the lines of an
  * earlier flapping outage.
  */

@@ -161,7 +161,7 @@ interface Injection {
   readonly clock: Clock;
   /** Ends the injection when aborted, but only after a running `begin` has settled. */
   readonly ended: AbortSignal;
-  /** Ends the wait for a running `begin` when aborted; the fault is then healed, and the injection ends. */
+  /** Ends the wait for a running `begin` when aborted; `end` of the fault is then called, and the injection ends. */
   readonly aborted: AbortSignal | undefined;
   /** Time limit of each `begin` and each `end`, in milliseconds. */
   readonly graceMs: number;

@@ -29,7 +29,7 @@ export interface GrpcErrorOptions {
 }
 
 /**
- * Default `reachedServer` by reason: the usual value for a call with one attempt, without response headers or messages. Higher values are
+ * Default `reachedServer` by reason: the usual value for a call with one attempt, without response headers or messages. Other values are
  * possible, for example 'maybe' for 'refused' after REFUSED_STREAM.
  */
 const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {

@@ -5,7 +5,7 @@ import { open as openClient } from '../contenders/grpc-js-channel.mjs';
 import { ORDER_ID } from '../contract.mjs';
 
 /**
- * Starts a server in a separate process, and connects a client on grpc-js's channel to it.
+ * Starts a server in a separate process, and connects to it with a client that uses grpc-js's channel directly.
  *
  * @param {import('./measure.mjs').ServerEntry['name']} name
  * @param {readonly string[]} execArgv Node flags for the server.

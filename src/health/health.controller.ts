@@ -3,8 +3,8 @@ import { HealthCheck, type HealthCheckResult, HealthCheckService } from '@nestjs
 import { GrpcChannelHealthIndicator, GrpcReadinessHealthIndicator } from 'nestjs-resilient-grpc/health';
 
 /**
- * Separate routes for liveness, readiness, and dependencies. Only the third route reports an unreachable upstream. A restart of this
- * process, or its removal from rotation, would not fix the upstream and would affect all replicas at once.
+ * Separate routes for liveness, readiness, and dependencies. Only the third route reports an unreachable upstream. If the probes reported
+ * it, all replicas would be restarted or removed from rotation at once, which would not fix the upstream.
  */
 @Controller('health')
 export class HealthController {

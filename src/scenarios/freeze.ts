@@ -5,9 +5,9 @@ import { callScenario } from './call-scenario.js';
 
 const HEALTHY_MS = 1_000;
 const FROZEN_MS = 5_000;
-// Share of the usual load in this scenario. Each call that exceeds its deadline resets its stream. Node closes a server connection that
-// receives more than about 1,000 resets at once (nghttp2's protection against rapid resets), and 200 calls per second would come close to
-// this limit.
+// Share of the usual load in this scenario. Each call that exceeds its deadline resets its stream. The server receives all these resets at
+// once when it continues. Node closes a server connection that receives more than about 1,000 resets at once (nghttp2's protection against
+// rapid resets), and 200 calls per second for 5 s would come close to this limit.
 const RATE_SHARE = 0.5;
 
 /**

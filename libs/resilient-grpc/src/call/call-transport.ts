@@ -11,7 +11,9 @@ export interface ReadBarrier {
 /** Carries attempts. The only interface between calls and channels. */
 export interface CallTransport {
   readonly target: string;
-  /** True if an attempt may begin now: the channel is READY, a connection has a free stream, and no earlier call is waiting for one. */
+  /**
+   * True if an attempt may begin now: the channel is READY, a connection has a free stream, and no earlier call is waiting for a stream.
+   */
   readonly ready: boolean;
   /** True if the channel is READY. */
   readonly isConnected: boolean;

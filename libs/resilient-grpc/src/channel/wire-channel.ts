@@ -343,8 +343,8 @@ export class WireChannel {
   }
 
   /**
-   * Opens a stream that is not a call of the channel; returns `undefined` if no address has a first connection that is READY, or if the
-   * installed grpc-js cannot bind a call to one connection.
+   * Opens a stream that is not a call of the channel, on a READY connection that is the first one to its address; returns `undefined` if no
+   * such connection exists, or if the installed grpc-js cannot bind a call to one connection.
    */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     return this.track(this.policy?.control?.connections.openStream({ ...opening, authority: this.authority }));

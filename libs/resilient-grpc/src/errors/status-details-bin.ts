@@ -35,7 +35,7 @@ function encodeAny({ typeUrl, value }: StatusDetail, path: string): Uint8Array {
 }
 
 /**
- * Encodes a detail. `value` is either an object with the shape of its type or bytes. Any field of the object may be omitted. Bytes are
+ * Encodes a detail. `value` is either bytes or an object with the shape of its type. Any field of the object may be omitted. Bytes are
  * returned unchanged. `path` is the location of the value, for the error.
  * @throws TypeError if the value is neither, or if the type is unknown and the value is not bytes
  */

@@ -12,7 +12,7 @@ export function healthResult<const N extends string>(
   const session = indicators.check(key);
   if (status === 'up') return session.up(details);
   if (status === 'down') return session.down(details);
-  // Terminus 11 supports only up and down, and drops any other status.
+  // Terminus 11 supports only up and down, and drops any other status, so 'degraded' becomes up with `degraded: true`.
   if ('degraded' in session) return session.degraded(details);
   const result: HealthIndicatorResult = { [key]: { ...details, degraded: true, status: 'up' } };
   return result;

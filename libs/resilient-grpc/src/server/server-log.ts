@@ -43,11 +43,11 @@ const UNREADABLE = 'an error whose message cannot be read';
 const PULL_REMEDY = 'return an async generator, which is pulled as the client reads';
 
 /**
- * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. The start of an overload is a
- * warning. The end of an overload and the effect of an option, such as a stream idle timeout, have the level `log`. Each of these events is
- * logged at most once a minute, per method if it has one, with the number of repeats. Handler faults are limited per method and cause, and
- * failed TLS handshakes per reason. A connection that the server ends because of its age, its idleness, or an unanswered ping is logged at
- * debug level. `ServerLifecycle` logs the drain.
+ * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. The start of an overload and a
+ * failed TLS handshake are warnings. The end of an overload and the effect of an option, such as a stream idle timeout, have the level
+ * `log`. Each of these events is logged at most once a minute, per method if it has one, with the number of repeats. Handler faults are
+ * limited per method and cause, and failed TLS handshakes per reason. A connection that the server ends because of its age, its idleness,
+ * or an unanswered ping is logged at debug level. `ServerLifecycle` logs the drain.
  */
 export class ServerLog {
   private readonly repeats: LogLimiter<LimitedEvent>;
@@ -282,8 +282,8 @@ const END_TEXTS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> =
 };
 
 /**
- * Describes a thrown value that is not an Error. A string is returned as is. An object with a message and an integer `code`, or a `code`
- * that resembles a status, is described by both, because its message is meant for the caller. Any other object is described only by its
+ * Describes a thrown value that is not an Error. A string is returned as is. An object with a message and a `code` that is an integer or
+ * resembles a status code is described by both, because its message is meant for the caller. Any other object is described only by its
  * keys, because its values may be secrets.
  */
 function thrownText(thrown: unknown): string {

@@ -125,7 +125,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   /**
    * Abandons an attempt that no longer has a listener. After `MAX_RESETS` resets since endStreams(), further resets wait until close(), so
-   * that they affect no other call. An unsent attempt needs no reset, and must not be sent while it waits.
+   * that they affect no other call. An unsent attempt is abandoned immediately, because it needs no reset and could be sent while it waits.
    */
   abandon(attempt: Attempt, because?: 'deadline'): void {
     const resets = this.areStreamsEnding && this.accepting !== 'closed' && attempt.unsentBecause === undefined;

@@ -18,11 +18,11 @@ import { EXPIRED, REFUSED } from './refusal.js';
 export const SLICE_MS = 10;
 /**
  * Threshold for the number of waiting calls without a near deadline; above it, handlers run without a pause. No request is then read, so
- * TCP flow control stops the clients from sending. Such calls are not refused, or only after a very long queue has formed; without this
- * limit, they could exhaust the memory.
+ * TCP flow control stops the clients from sending. Calls without a near deadline are refused only after a very long queue has formed, if at
+ * all; without this threshold, they could exhaust the memory.
  */
 const MAX_PATIENT = 5_000;
-/** Maximum time from the arrival of a call to its deadline, in milliseconds, for which the deadline is near. */
+/** Maximum time from the arrival of a call to its deadline, in milliseconds, for the deadline to count as near. */
 const NEAR_DEADLINE_MS = 30_000;
 
 /**

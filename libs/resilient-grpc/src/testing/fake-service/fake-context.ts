@@ -47,7 +47,7 @@ export function fakeContexts(
     clock,
     random,
   });
-  // Sets an empty interceptor list, with which messages are not serialized and the call itself enforces its deadline.
+  // With an empty interceptor list instead of `undefined`, messages are not serialized, and the call itself enforces its deadline.
   return (method) => ({ ...runtime.contextOf(method, plainPolicy(method)), interceptors: [] });
 }
 

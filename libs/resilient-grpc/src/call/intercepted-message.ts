@@ -1,6 +1,7 @@
 /**
  * A request message of a call with grpc-js interceptors. Interceptors may change the object that they receive, so each attempt after the
- * first passes a copy to them. The copy is not made by serialization: interceptors may convert values that the serializer would lose.
+ * first passes a copy to them. The copy is not made by serialization, which would lose values that the serializer does not support and that
+ * an interceptor may convert.
  */
 export class InterceptedMessage {
   private readonly copy: unknown;

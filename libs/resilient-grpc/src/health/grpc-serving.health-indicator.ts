@@ -60,8 +60,8 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   /**
    * Returns the health of one client's server, under `key` or the client's name.
    *
-   * @throws Error if no client has this name, GrpcConfigurationError if the options are invalid, or if `mode` is 'watch' and the client's
-   * connections cannot be observed (`xds:`)
+   * @throws Error if no client has this name; GrpcConfigurationError if the options are invalid, or if `mode` is 'watch' and the client's
+   *   connections cannot be observed (`xds:`)
    */
   async check<const N extends string | symbol, const K extends string = N extends string ? N : string>(
     client: N,

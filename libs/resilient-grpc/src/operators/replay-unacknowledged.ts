@@ -59,11 +59,11 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly acknowledgmentTimeoutMs?: number | undefined;
   /**
-   * Decides the next step after a failed call, before the default rules apply. `error` is the error of the call. It is a `ReplayError`
-   * if nothing was acknowledged in time, or if the server ended the call cleanly before it acknowledged all messages of that call. After
-   * 'resume', the next call still waits for the backoff. Five server failures without progress, each soon after its call started,
-   * still end the session, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
-   * cancelled, inbound-cancelled). Not called if this process or the client is shutting down.
+   * Decides the next step after a failed call, before the default rules apply. `error` is the error of the call. It is a `ReplayError` if
+   * nothing was acknowledged in time, or if the server ended the call cleanly before it acknowledged all messages of that call. After
+   * 'resume', the next call still waits for the backoff. Five server failures without progress, each soon after its call started, still end
+   * the session, as does `backoff.maxAttempts`. 'resume' is ignored after a deadline or a cancellation (`reason` deadline, cancelled,
+   * inbound-cancelled). Not called if this process or the client is shutting down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, transient server
    * statuses without a pushback that forbids retries, and the two `ReplayError`s above; all other failures end the session, such as a
    * deadline, a cancellation, a final status, an invalid response, or an error without a gRPC status

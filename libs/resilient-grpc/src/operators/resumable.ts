@@ -54,7 +54,7 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
   /**
    * Decides the next step after a failed call, before the default rules apply; `cursor` is the cursor after which the next call would
    * start. After 'resume', the next call still waits for the backoff. Five server failures at one cursor, each soon after its call started,
-   * still end the stream, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
+   * still end the stream, as does `backoff.maxAttempts`. 'resume' is ignored after a deadline or a cancellation (`reason` deadline,
    * cancelled, inbound-cancelled). Not called if this process or the client is shutting down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, and transient server
    * statuses without a pushback that forbids retries; all other failures end the stream, such as a deadline, a cancellation, a final

@@ -70,8 +70,8 @@ const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
 /**
- * One attempt of a call to any kind of method, directly on a connection or through grpc-js's channel. The object is also the listener of
- * the call and the `AttemptEnd`, so that an attempt needs few objects.
+ * One attempt of a call to any kind of method, directly on a connection or through grpc-js's channel. The object is also the `AttemptEnd`
+ * and the listener of the call, so that an attempt needs few objects.
  */
 export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener {
   code: number = StatusCode.OK;

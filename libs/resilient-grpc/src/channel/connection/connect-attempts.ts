@@ -101,8 +101,8 @@ export class ConnectAttempts {
   }
 
   /**
-   * Releases `attempt` after grpc-js drops its subchannel. Calls may still run on its connection, because streams continue when grpc-js
-   * drops the subchannel after a GOAWAY.
+   * Releases `attempt` after grpc-js drops its subchannel. Aborts the attempt only if it has not succeeded, or if the channel is closed.
+   * Otherwise, calls may still run on its connection, because streams continue when grpc-js drops the subchannel after a GOAWAY.
    */
   release(attempt: ConnectAttempt): void {
     if (this.running.get(attempt.key) === attempt) this.running.delete(attempt.key);
@@ -181,7 +181,7 @@ export class ConnectAttempt {
     return tunnel === undefined ? this.key : `${tunnel.server} through ${tunnel.proxy}`;
   }
 
-  /** Describes an attempt to which the peer does not respond. */
+  /** Describes a slow or timed-out attempt by its incomplete step. */
   unanswered(detail: string): ConnectFailure {
     if (this.step === 'credentials') return this.credentialsFailure(detail);
     if (this.step !== 'tcp') return connectFailure('silent', this.subject, detail);

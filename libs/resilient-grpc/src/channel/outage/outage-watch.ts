@@ -47,8 +47,8 @@ export class OutageWatch {
   private graceTimer: Timer | undefined;
   private confirmTimer: Timer | undefined;
   /**
-   * Timer for the report of a slow attempt to connect. Set when a call or `waitForReady()` begins to wait for a connection without an
-   * outage. Stays set after the report, until READY.
+   * Timer for the report of a slow attempt to connect. Set when a call or `waitForReady()` begins to wait for a connection while there is
+   * no outage. Stays set after the report, until READY.
    */
   private slowConnect: PeerTimer | undefined;
   private waitedCalls = 0;

@@ -26,8 +26,8 @@ export interface Pingable {
 
 /** Returns `subchannel` without its wrappers. */
 export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel {
-  // Safe for the supported releases of grpc-js. Other releases may lack the fields, so all of them are optional. POLICY_SEAM guarantees the
-  // method.
+  // Safe for the supported releases of grpc-js. Other releases may lack the fields, so all of them are optional. POLICY_SEAM guarantees
+  // that `getRealSubchannel()` exists.
   return subchannel.getRealSubchannel() as unknown as RealSubchannel;
 }
 

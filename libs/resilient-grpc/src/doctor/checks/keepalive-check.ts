@@ -113,7 +113,8 @@ function pingCheck(seen: PingResult, everyMs: number): CheckResult {
   const pace = `${counted(seen.sent, 'ping')}, one every ${duration(everyMs)}`;
   if (seen.closedCleanly) {
     const message = `the server closed the connection cleanly after ${pace}: GOAWAY ${String(seen.goaway)}`;
-    const remedy = 'the usual cause is a maximum connection age or a restart; try again, or use a shorter ping interval';
+    const remedy =
+      'the usual cause is a maximum connection age or a restart; try again, or use a shorter ping interval';
     return result('warning', message, remedy);
   }
   if (seen.goaway !== undefined) {

@@ -9,7 +9,8 @@ const logger = new LibraryLogger('ResilientGrpc');
 
 /**
  * Applies Nest's default handling of an unhandled exception outside HTTP. Nest calls only one filter, and an exception that a filter throws
- * bypasses Nest. GraphQL and similar contexts handle such an exception. In microservices and WebSockets, it would end the process.
+ * bypasses Nest. GraphQL and similar contexts handle such an exception, so it is rethrown there. In microservices and WebSockets, it would
+ * end the process, so Nest's base filter receives it instead.
  *
  * `@nestjs/microservices` and `@nestjs/websockets` are loaded on demand. Only the package on which the failed handler is built is loaded,
  * so it is always installed.

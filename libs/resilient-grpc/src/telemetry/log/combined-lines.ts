@@ -20,11 +20,10 @@ interface PendingLine {
 }
 
 /**
- * Limits the log lines above `debug` of one client. Excludes lines about untested versions and unsent fields, and outage lines, which have
- * a separate limit. The limit is four lines a minute, or one line during the minute after an outage starts or ends. Excess lines are
- * combined and written within a minute as one line. For each kind, this line contains the latest message, its age, the number of other
- * messages, and their methods or addresses. It shows only the latest state of a method, so a circuit that has closed again is not reported
- * as open.
+ * Limits the log lines above `debug` of one client to four lines a minute, or to one line during the minute after an outage starts or ends.
+ * Lines about untested versions and unsent fields are not limited, and outage lines have a separate limit. Excess lines are combined and
+ * written within a minute as one line. For each kind, this line contains the latest message, its age, the number of other messages, and
+ * their methods or addresses. It shows only the latest state of a method, so a circuit that has closed again is not reported as open.
  */
 export class CombinedLines {
   /** Pending lines by kind and by method or address, the latest last. */

@@ -8,7 +8,7 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} amplification Attempts per call in the second half of the worst fault, when any retry budget is spent.
  * @property {number} peakLoadRatio Maximum rate of arriving attempts after a fault, relative to the usual load.
  * @property {number} goodput Share of successful calls among those that start after the first 2 s.
- * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault.
+ * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault; 1 if no call starts.
  * @property {number} newCallsFailedConnected Like `newCallsFailed`, but only for calls whose client was connected.
  * @property {number | null} recoverySeconds Longest time, over all faults, from the end of a fault until the share of successful calls
  *   reaches 99% and stays there. Calls are observed until one second before the next fault, or until the end of the simulation. `null` if

@@ -217,7 +217,10 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await waitFor(() => visitors.every((visitor) => visitor.last('whole')));
     expect(listeners()).toBe(1);
     const refused = await fetch(at);
-    expect([refused.status, await refused.json()]).toEqual([503, { message: 'too many dashboard pages are open; close one' }]);
+    expect([refused.status, await refused.json()]).toEqual([
+      503,
+      { message: 'too many dashboard pages are open; close one' },
+    ]);
     visitors[0]!.close();
     const another = await waitFor(async () => {
       const events = await Events.open(at);

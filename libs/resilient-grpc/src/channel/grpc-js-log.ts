@@ -20,8 +20,8 @@ const VERBOSITIES = { error: logVerbosity.ERROR, info: logVerbosity.INFO, debug:
 const REDIRECTIONS = Symbol.for('nestjs-resilient-grpc.grpcJsLog');
 
 /**
- * Active redirections, oldest first. grpc-js has one logger per process, so the applications of a process share it, even if they use
- * several copies of this library, such as its CommonJS build.
+ * Active redirections, oldest first. grpc-js has one logger per process, so the applications of a process share these redirections, even if
+ * they use several copies of this library, such as its ESM and CommonJS builds.
  */
 const redirections = ((globalThis as Record<symbol, Set<Redirection> | undefined>)[REDIRECTIONS] ??=
   new Set<Redirection>());

@@ -117,7 +117,8 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
 
     private streamEvents(answer: DashboardResponse, client: unknown, start: (stream: EventStream) => void): void {
       if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
-      if (this.visitors >= MAX_VISITORS) return answer.json(503, { message: 'too many dashboard pages are open; close one' });
+      if (this.visitors >= MAX_VISITORS)
+        return answer.json(503, { message: 'too many dashboard pages are open; close one' });
       if (!answer.events()) return;
       this.visitors += 1;
       const openClient = typeof client === 'string' ? client : undefined;

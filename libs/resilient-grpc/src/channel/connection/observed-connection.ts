@@ -152,7 +152,7 @@ export class ObservedConnection {
     this.setStreams(undefined);
     this.subchannel.removeConnectivityStateListener(this.listener);
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
-    // Open streams would keep the connection open.
+    // Ends open streams, because they would keep the connection open.
     for (const stream of this.ownStreams) stream.endWithConnection();
   }
 

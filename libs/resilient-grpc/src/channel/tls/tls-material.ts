@@ -120,7 +120,7 @@ export function materialProblems({ ca, cert, key }: TlsMaterial): TlsProblem[] {
       const encrypted = key.includes('ENCRYPTED');
       problems.push({
         key: 'key',
-        message: encrypted ? ENCRYPTED_KEY : unreadable('a PEM private key', error),
+        message: encrypted ? ENCRYPTED_KEY : `${unreadable('a PEM private key', error)}; write a private key`,
       });
     }
   }

@@ -240,9 +240,9 @@ export interface MethodOptions {
   readonly timeoutMs?: number | undefined;
   /**
    * Timeout of one attempt in milliseconds, more than 0. An attempt that exceeds it is cancelled, and retried if the method is safe to
-   * repeat. For a response stream, the timeout ends at the response headers. Time spent waiting for the channel does not count. Unary calls
-   * send the timeout to the server as `grpc-timeout`, unless the call's deadline is earlier or the call has grpc-js interceptors.
-   * `Infinity` means no limit, even if a less specific pattern sets one.
+   * repeat. For a response stream, the timeout applies only until the response headers arrive. Time spent waiting for the channel does not
+   * count. Unary calls send the timeout to the server as `grpc-timeout`, unless the call's deadline is earlier or the call has grpc-js
+   * interceptors. `Infinity` means no limit, even if a less specific pattern sets one.
    * @defaultValue none
    */
   readonly attemptTimeoutMs?: number | undefined;

@@ -33,7 +33,11 @@ it.each([
     'dns:///orders.invalid:50051',
     'Name resolution failed',
     'ENOTFOUND',
-    { message: expect.stringContaining('the name orders.invalid cannot be resolved: it does not exist (ENOTFOUND)') },
+    {
+      message: expect.stringContaining(
+        'the name orders.invalid cannot be resolved: the name does not exist (ENOTFOUND)',
+      ),
+    },
   ],
 ])(
   'reports why the target %s has no addresses, in the terms of its resolver: %s',
@@ -43,7 +47,7 @@ it.each([
 );
 
 it.each([
-  ['ENOTFOUND', 'it does not exist (ENOTFOUND)'],
+  ['ENOTFOUND', 'the name does not exist (ENOTFOUND)'],
   ['ETIMEDOUT', 'the name server does not respond (ETIMEDOUT)'],
   [undefined, 'Name resolution failed'],
 ])('names the proxy and its variable if the name of the proxy does not resolve: %s', (code, cause) => {

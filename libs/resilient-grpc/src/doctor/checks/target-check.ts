@@ -30,7 +30,7 @@ function unresolvedName(name: string, code: string): Finding | undefined {
   const subject = `${name} ${cause}`;
   switch (code) {
     case 'ENOTFOUND':
-      return [`${subject}: it does not exist (${code})`, remedy];
+      return [`${subject}: the name does not exist (${code})`, remedy];
     case 'EAI_AGAIN':
     case 'ETIMEDOUT':
       return [`${subject}: the name server does not respond (${code})`, NAME_SERVER_REMEDY];

@@ -37,10 +37,11 @@ const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEA
 
 /**
  * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code. For a
- * fault, and for a status that the upstream's application did not send, the code is relayed without its message or details. Some codes are
- * unchanged even if `relay` does not list them: UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED, because they apply to this service,
- * too, and CANCELLED if the call was cancelled on this side. For all other codes, the caller receives INTERNAL, because such a code, for
- * example NOT_FOUND or UNAUTHENTICATED, describes this service's request to the upstream, not the caller's request to this service.
+ * fault, and for a status that the upstream's application did not send, the code is relayed without its message or details. UNAVAILABLE,
+ * DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED are unchanged even if `relay` does not list them, because they apply to this service, too.
+ * CANCELLED is also unchanged if the call was cancelled on this side. For all other codes, the caller receives INTERNAL, because such a
+ * code, for example NOT_FOUND or UNAUTHENTICATED, describes this service's request to the upstream, not the caller's request to this
+ * service.
  */
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;

@@ -48,7 +48,8 @@ export class GrpcInboundCall implements CapturedCall {
     setMaxListeners(0, controller.signal);
     const cancelled = (): void => {
       // grpc-js emits 'cancelled' at the end of every call, including a call that was answered.
-      if (!this.answered && call.writableEnded !== true) controller.abort(new Error('The gRPC caller cancelled'));
+      if (!this.answered && call.writableEnded !== true)
+        controller.abort(new Error('The inbound gRPC call was cancelled'));
     };
     if (this.stoppedBy !== undefined) controller.abort(this.stoppedBy);
     else if (call.cancelled) cancelled();

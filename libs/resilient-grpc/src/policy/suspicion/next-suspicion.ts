@@ -33,7 +33,7 @@ export type TrustReason =
   | 'own-delay'
   /** No further call has timed out for a long time. */
   | 'forgotten'
-  /** The connection appears dead, but the limit of replacements is reached. */
+  /** The connection appears dead, but the replacement limit is reached. */
   | 'too-many';
 
 interface SuspicionFacts {

@@ -167,7 +167,10 @@ export class GrpcServerHealth {
     };
     const list = (_call: unknown, answer: AnswerCallback) => {
       if (this.statuses.size > MAX_LISTED_NAMES) {
-        answer({ code: StatusCode.RESOURCE_EXHAUSTED, details: 'Too many services to list' });
+        answer({
+          code: StatusCode.RESOURCE_EXHAUSTED,
+          details: 'Too many services to list; call Check with a service name',
+        });
         return;
       }
       answer(null, { statuses: Object.fromEntries([...this.statuses].map(([name, status]) => [name, { status }])) });

@@ -41,8 +41,8 @@ describe('least_request', () => {
       const { servers, echo } = await startPair(path);
       const [unhealthy, healthy] = servers;
       // If the machine pauses, the policy measures a high latency for the healthy server and sends calls to the unhealthy one. A failure
-      // after 20 ms raises the latency of the unhealthy server to that level within fewer attempts than an
-      // immediate failure.
+      // that takes 20 ms raises the measured latency of the unhealthy server to that level in fewer attempts than an immediate failure
+      // would.
       unhealthy.script('Unary', { delayMs: 20, status: 'UNAVAILABLE', details: 'failing' });
       const before = callsOf(unhealthy);
       for (let calls = 0; calls < 500; calls++) await firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));

@@ -22,10 +22,10 @@ export const serviceConfigOfTheResolver: Scenario = {
   promise:
     'A service config from the resolver applies from the start, and each valid change applies to later calls (within 3 s if `refreshMs` is 1,000). An invalid change is ignored: the previous service config stays in effect, and no call fails.',
   bounds: {
-    'first record applied': { atLeast: 1 },
+    'first service config applied': { atLeast: 1 },
     'time until the change is applied, ms': { atMost: 3_000, timed: true },
-    'invalid record ignored': { atLeast: 1 },
-    'time until the corrected record is applied, ms': { atMost: 3_000, timed: true },
+    'invalid service config ignored': { atLeast: 1 },
+    'time until the corrected service config is applied, ms': { atMost: 3_000, timed: true },
     'reads failed': { atMost: 0 },
   },
   measure: (run) => againstEach(run, (kind) => changes(run, kind)),
@@ -58,10 +58,10 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
   );
   await stop(gets);
   return {
-    'first record applied': Number(first),
+    'first service config applied': Number(first),
     'time until the change is applied, ms': changedAfterMs,
-    'invalid record ignored': Number(isStillRetried),
-    'time until the corrected record is applied, ms': correctedAfterMs,
+    'invalid service config ignored': Number(isStillRetried),
+    'time until the corrected service config is applied, ms': correctedAfterMs,
     ...figuresOf(gets, 'reads'),
   };
 }

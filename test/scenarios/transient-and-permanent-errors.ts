@@ -30,11 +30,11 @@ export const transientAndPermanentErrors: Scenario = {
     'reads with transient errors failed': { atMost: 0 },
     'attempts per transient error': { atLeast: 2, atMost: 2 },
     'reads with permanent errors': { atLeast: 2 * PERMANENT.length },
-    'permanent errors with another code': { atMost: 0 },
+    'permanent errors whose code changed': { atMost: 0 },
     'attempts per permanent error': { atLeast: 1, atMost: 1 },
     // A retry would add at least the shortest backoff, 80 ms.
     'additional latency of permanent errors, ms': { atMost: 40, timed: true },
-    'writes with another code': { atMost: 0 },
+    'writes that did not fail with UNAVAILABLE': { atMost: 0 },
     'attempts per write': { atLeast: 1, atMost: 1 },
   },
   measure: (run) => againstEach(run, (kind) => measureErrors(run, kind)),
@@ -62,14 +62,14 @@ async function measureErrors(run: Run, kind: UpstreamKind): Promise<Measured> {
     ...figuresOf(transient, 'reads with transient errors'),
     'attempts per transient error': timesSent(upstream, 't', transient),
     'reads with permanent errors': permanent.calls.length,
-    'permanent errors with another code': permanent.calls.filter(
+    'permanent errors whose code changed': permanent.calls.filter(
       ({ number, error }) => !(error instanceof GrpcCallError && error.codeName === permanentCode(number)),
     ).length,
     'attempts per permanent error': timesSent(upstream, 'p', permanent),
     'additional latency of permanent errors, ms':
       median(permanent.failed.map(({ latencyMs }) => latencyMs ?? NaN)) - median(latenciesOf(succeeding)),
     writes: written.calls.length,
-    'writes with another code': written.calls.filter(
+    'writes that did not fail with UNAVAILABLE': written.calls.filter(
       ({ error }) => !(error instanceof GrpcCallError && error.codeName === 'UNAVAILABLE'),
     ).length,
     'attempts per write': timesSent(upstream, 'w', written),

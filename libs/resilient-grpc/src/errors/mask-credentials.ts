@@ -22,7 +22,7 @@ export function maskCredentials(text: string, isCut = false): string {
   });
 }
 
-/** Like `maskCredentials`, for one value that may be an address without a scheme: 'app:secret@orders:50051' becomes '***@orders:50051'. */
+/** Masks the credentials in one value, which may be an address without a scheme: 'app:secret@orders:50051' becomes '***@orders:50051'. */
 export function maskAddress(value: string, isCut = false): string {
   const masked = maskCredentials(value, isCut);
   if (masked !== value || /^unix(?:-abstract)?:/.test(value)) return masked;

@@ -49,7 +49,7 @@ const LOSS_WINDOW_MS = 250;
 interface Loss {
   /** Time at which its first attempt was lost. */
   readonly at: number;
-  /** True if the connection accepted no more streams at this loss, or at another loss within `LOSS_WINDOW_MS`. */
+  /** True if the connection accepted no more streams when an attempt of this loss was lost. */
   acceptsNoStreams: boolean;
 }
 
@@ -60,9 +60,9 @@ interface Loss {
  * before the break can override the result of a probe. A hanging probe keeps the circuit half open forever. A cancelled probe closes the
  * circuit. In addition, cockatiel makes other calls wait for the probe, and counts old samples after an idle period.
  *
- * Here, each result carries the token of its admission, probes have a timeout, and ignored results only return their permit. Attempts lost
- * with one connection count as one failure. A server killed under load is one event, and the channel already makes the following calls
- * wait.
+ * Here, each result carries the token of its admission, and probes have a timeout. An ignored result of a probe only permits another probe.
+ * Attempts lost with one connection count as one failure. A server killed under load is one event, and the channel already makes the
+ * following calls wait.
  *
  * Times are monotonic milliseconds. The breaker sets no timers.
  */

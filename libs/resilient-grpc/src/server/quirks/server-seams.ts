@@ -23,7 +23,7 @@ export const SERVER_SEAMS: readonly Seam[] = [
     lostWithout: 'addresses of clients whose certificates were rejected, in the log',
   },
   {
-    // The internal call: `call.call` of the call that a handler receives, without the wrappers of interceptors (`nextCall`).
+    // The innermost call: property `call` of the call that a handler receives, inside the wrappers of interceptors (`nextCall`).
     on: 'server call',
     needs: ['stream.close()'],
     lostWithout:

@@ -12,5 +12,9 @@ export function folderTable() {
       ];
       return `| ${level} | \`${name}/\` | ${is} | ${named.join(', ') || 'nothing'} |`;
     });
-  return ['| Level | Folder | What it is | What it may import |', '| --- | --- | --- | --- |', ...rows].join('\n');
+  return [
+    '| Level | Folder | What it is | What it may import from outside the library |',
+    '| --- | --- | --- | --- |',
+    ...rows,
+  ].join('\n');
 }

@@ -30,8 +30,8 @@ export const flappingServer: Scenario = {
     'connections in excess of one per 0.8 s': { atMost: 0 },
     'health states other than down after the grace period': { atMost: 0 },
     'log lines': { atLeast: 1, atMost: 4 },
-    'recoveries of the server': { atLeast: MIN_RECOVERIES },
-    'log lines about these outages': { atLeast: 1, atMost: 4 },
+    'server unreachable from time to time: recoveries': { atLeast: MIN_RECOVERIES },
+    'server unreachable from time to time: log lines': { atLeast: 1, atMost: 4 },
   },
   fullBounds: { connections: { atLeast: 10, atMost: 35, timed: true } },
   async measure(run) {
@@ -123,5 +123,8 @@ async function measureReturns(run: Run, kind: UpstreamKind, lengthMs: number): P
     await reach(() => app.client.connectivity.outage === undefined);
     times += 1;
   } while (!run.signal.aborted && (times < MIN_RECOVERIES || performance.now() < endsAt - 5_500));
-  return { 'recoveries of the server': times, 'log lines about these outages': aboveDebug(app).length };
+  return {
+    'server unreachable from time to time: recoveries': times,
+    'server unreachable from time to time: log lines': aboveDebug(app).length,
+  };
 }

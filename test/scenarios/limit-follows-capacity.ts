@@ -22,8 +22,8 @@ export const limitFollowsCapacity: Scenario = {
   promise:
     "If the capacity of a server halves and doubles under overload, a client with `maxConcurrentCalls: 'adaptive'` reaches at least 90% of the goodput that it would reach with the better of two fixed limits, 10 and 20.",
   bounds: {
-    'reads failed other than by limit or deadline': { atMost: 0 },
-    'lowest limit at the end of a phase': { atLeast: 4 },
+    'reads failed for reasons other than the limit or the deadline': { atMost: 0 },
+    'lowest adaptive limit after a phase of constant capacity': { atLeast: 4 },
     'goodput relative to the better fixed limit, %': { atLeast: 90, timed: true },
   },
   measure: follow,
@@ -41,11 +41,11 @@ async function follow(run: Run): Promise<Measured> {
     ...Object.fromEntries(
       FIXED_LIMITS.map((limit, i) => [`goodput per second, limit ${limit}`, fixed[i]?.perSecond ?? NaN]),
     ),
-    'reads failed other than by limit or deadline': [adaptive, ...fixed].reduce(
+    'reads failed for reasons other than the limit or the deadline': [adaptive, ...fixed].reduce(
       (sum, { unexpected }) => sum + unexpected,
       0,
     ),
-    'lowest limit at the end of a phase': Math.min(...adaptive.limits),
+    'lowest adaptive limit after a phase of constant capacity': Math.min(...adaptive.limits),
     'limits at the ends of the phases': adaptive.limits.join(' '),
   };
 }

@@ -23,7 +23,7 @@ export const mixedServersChange: Scenario = {
   bounds: {
     changes: { atLeast: 6 },
     'longest time until an added server receives a call, ms': { atMost: 2_000, timed: true },
-    'smallest share of an added server, %': { atLeast: 30 },
+    'smallest share of all calls sent to an added server, %': { atLeast: 30 },
     'calls to servers that were no longer in use': { atMost: 0 },
     'reads failed': { atMost: 0 },
     'writes failed': { atMost: 0 },

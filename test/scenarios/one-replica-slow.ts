@@ -17,7 +17,7 @@ const POLICIES = ['round_robin', 'least_request'] as const;
 export const oneReplicaSlow: Scenario = {
   name: 'one-replica-slow',
   promise:
-    'If one of two replicas is slow, each hedge goes to the other replica, and at most 3% of the hedged reads stay slow. Under `round_robin`, at most 3% of the reads stay slow while the hedging budget allows a hedge. Under `least_request`, at most 3% of all reads are slow.',
+    'If one of two replicas is slow, each hedge goes to the other replica, and at most 3% of the hedged reads stay slow. Under `round_robin`, at most 3% of the reads stay slow while the hedge budget allows a hedge. Under `least_request`, at most 3% of all reads are slow.',
   bounds: {
     ...Object.fromEntries(
       POLICIES.flatMap((policy) => [

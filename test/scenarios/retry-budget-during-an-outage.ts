@@ -18,11 +18,11 @@ export const retryBudgetDuringAnOutage: Scenario = {
   bounds: {
     'calls while all fail': { atLeast: FAILING.short },
     'requests per call while all fail': { atLeast: 1, atMost: 1.1 },
-    'requests per call during a kill': { atLeast: 0.9, atMost: 1.1 },
+    'requests per call while the server restarts': { atLeast: 0.9, atMost: 1.1 },
     'calls failed afterward': { atMost: 0 },
   },
   // The server is down for longer than calls wait, so most calls are never sent.
-  fullBounds: { 'requests per call during a kill': { atLeast: 0.05, atMost: 1.1 } },
+  fullBounds: { 'requests per call while the server restarts': { atLeast: 0.05, atMost: 1.1 } },
   measure: (run) => againstEach(run, (kind) => measureOutage(run, kind)),
 };
 
@@ -54,7 +54,7 @@ async function measureOutage(run: Run, kind: UpstreamKind): Promise<Measured> {
     'calls while all fail': failing.calls.length - from,
     'requests per call while all fail': requests,
     ...figuresOf(killed, 'calls during a kill'),
-    'requests per call during a kill': requestsPerCall(upstream, 'k', killed, 0),
+    'requests per call while the server restarts': requestsPerCall(upstream, 'k', killed, 0),
     'calls failed afterward': well.failed.length,
   };
 }

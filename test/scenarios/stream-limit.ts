@@ -31,7 +31,7 @@ export const streamLimit: Scenario = {
     'reads failed': { atMost: 0 },
     'writes failed': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
-    'p99 of reads, relative to a free connection': { atMost: 2, timed: true },
+    'p99 of reads, relative to that on an unloaded connection': { atMost: 2, timed: true },
     'writes at the limit reported as not executed': { atLeast: LATE_WRITES },
     'writes at the limit executed': { atMost: 0 },
   },
@@ -70,7 +70,7 @@ async function measure(run: Run, implementation: (typeof IMPLEMENTATIONS)[number
     ...figuresOf(beside, 'reads'),
     ...figuresOf(written, 'writes'),
     'writes sent twice': upstream.duplicates('Create'),
-    'p99 of reads, relative to a free connection':
+    'p99 of reads, relative to that on an unloaded connection':
       quantile(latenciesOf(beside), 0.99) / quantile(latenciesOf(alone), 0.99),
     ...(await atTheLimit(run, upstream)),
   };

@@ -27,7 +27,7 @@ export const strictKeepalive: Scenario = {
     'final ping interval compared with the first, times': { atLeast: 2 ** REJECTIONS, atMost: 2 ** REJECTIONS },
     // At most one ping per interval of 10, 20, and 40 s.
     pings: { atMost: REJECTIONS + 1 },
-    'later reductions of the ping rate': { atMost: 0 },
+    'reductions of the ping rate after the last rejection': { atMost: 0 },
     // The number of reductions depends on the server: two for the proxy, and one for a grpcio server that accepts pings sent every 20 s.
     'connections lost per reduction of the ping rate': { atLeast: 1, atMost: 1 },
     'reads failed': { atMost: 0 },
@@ -84,7 +84,7 @@ async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
     'writes sent twice': upstream.duplicates('Create'),
     'final ping interval compared with the first, times': (throttled.at(-1) ?? KEEPALIVE_TIME_MS) / KEEPALIVE_TIME_MS,
     pings: proxy.counters.pings,
-    'later reductions of the ping rate': throttled.length - REJECTIONS,
+    'reductions of the ping rate after the last rejection': throttled.length - REJECTIONS,
     'connections lost per reduction of the ping rate': (proxy.counters.accepted - 1) / throttled.length,
   };
 }
@@ -117,7 +117,7 @@ async function measureGrpcioLimit(run: Run): Promise<Measured> {
   await pass(run, 6 * KEEPALIVE_TIME_MS + 5_000);
   return {
     'accepted interval, times @own limit, grpcio': (throttled.at(-1) ?? KEEPALIVE_TIME_MS) / KEEPALIVE_TIME_MS,
-    'later reductions of the ping rate @own limit, grpcio': broken ?? throttled.length - 1,
+    'reductions of the ping rate after the last rejection @own limit, grpcio': broken ?? throttled.length - 1,
     'connections lost per reduction of the ping rate @own limit, grpcio':
       (proxy.counters.accepted - 1) / throttled.length,
   };

@@ -33,7 +33,7 @@ export const transientAndPermanentErrors: Scenario = {
     'permanent errors whose code changed': { atMost: 0 },
     'attempts per permanent error': { atLeast: 1, atMost: 1 },
     // A retry would add at least the shortest backoff, 80 ms.
-    'additional latency of permanent errors, ms': { atMost: 40, timed: true },
+    'additional latency of permanent errors, relative to successful reads, ms': { atMost: 40, timed: true },
     'writes that did not fail with UNAVAILABLE': { atMost: 0 },
     'attempts per write': { atLeast: 1, atMost: 1 },
   },
@@ -66,7 +66,7 @@ async function measureErrors(run: Run, kind: UpstreamKind): Promise<Measured> {
       ({ number, error }) => !(error instanceof GrpcCallError && error.codeName === permanentCode(number)),
     ).length,
     'attempts per permanent error': timesSent(upstream, 'p', permanent),
-    'additional latency of permanent errors, ms':
+    'additional latency of permanent errors, relative to successful reads, ms':
       median(permanent.failed.map(({ latencyMs }) => latencyMs ?? NaN)) - median(latenciesOf(succeeding)),
     writes: written.calls.length,
     'writes that did not fail with UNAVAILABLE': written.calls.filter(

@@ -24,11 +24,12 @@ export interface ServerMethodOptions {
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond this limit, the stream
-   * ends with RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Time for which the server was
-   * suspended or blocked does not count. Each response counts as its size plus 128 bytes. Responses count only if they are pushed while a
-   * response from an earlier turn of the event loop is still waiting. A client counts as reading nothing if more than 128 responses, or
-   * more bytes than 16 times the limit, were pushed since it last read a response. Iterables are pulled and never run ahead of the client.
+   * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond this limit, the stream is
+   * reset if the client reads nothing, or if the oldest waiting response is 30 s old. grpc-js clients report RESOURCE_EXHAUSTED, and this
+   * library's client reports UNAVAILABLE. Time for which the server was suspended or blocked does not count. Each response counts as its
+   * size plus 128 bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting.
+   * A client counts as reading nothing if more than 128 responses, or more bytes than 16 times the limit, were pushed since it last read a
+   * response. Iterables are pulled and never run ahead of the client.
    * @defaultValue 8388608
    */
   readonly maxQueuedResponseBytes?: number | undefined;

@@ -73,7 +73,7 @@ async function changeRecords(run: Run) {
   return {
     changes: figures.changes,
     'longest time until an added server receives a call, ms': figures.usedAfterMs,
-    'smallest share of an added server, %':
+    'smallest share of all calls sent to an added server, %':
       Math.min(...windows.map(({ server, from, until }) => starts.share(server.url, from, until))) * 100,
     'calls to servers that were no longer in use': figures.late,
     ...figuresOf(gets, 'reads'),

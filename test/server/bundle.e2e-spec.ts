@@ -69,7 +69,7 @@ describe.each<[string, InputOptions]>([
       /run npm install @grpc\/reflection \(for a bundled application, next to the bundle\)/,
     ],
   ])(
-    'names in the error the package that must be installed next to the bundle for the option %s',
+    'fails with an error that names the package to install next to the bundle for the option %s',
     async (_option, given, message) => {
       await expect(run(given)).rejects.toThrow(message);
     },

@@ -453,7 +453,7 @@ class GrpcClient implements ResilientGrpcClient {
     return { tokens, maxTokens, allows: current.suffices(tokens) };
   }
 
-  /** @param limit limit to name in the errors of calls that are cut off; present if the drain is part of the application's shutdown */
+  /** @param limit the limit that the errors of cut-off calls name; present if the drain is part of the application's shutdown */
   async drain(options: { readonly timeoutMs?: number | undefined } = {}, limit?: DrainLimit): Promise<DrainReport> {
     const running = this.registry.size;
     const first = this.registry.accepting === 'yes';

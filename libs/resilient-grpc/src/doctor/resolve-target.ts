@@ -57,8 +57,8 @@ export async function resolveTarget(
 }
 
 /**
- * Looks up the name in `target`, and returns the system's error code, which grpc-js does not report, or 'ETIMEDOUT' if the lookup takes
- * longer than 2 s or the remaining time. Returns `undefined` if the lookup succeeds, or if `target` contains no DNS name.
+ * Looks up the DNS name in `target`, and returns the system's error code, which grpc-js does not report. Returns 'ETIMEDOUT' if the lookup
+ * exceeds 2 s or the remaining time, whichever is shorter. Returns `undefined` if the lookup succeeds, or if `target` contains no DNS name.
  */
 async function causeOf(target: string, budget: TimeBudget): Promise<string | undefined> {
   const name = dnsNameOf(target);

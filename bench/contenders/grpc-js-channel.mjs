@@ -3,7 +3,7 @@ import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
 
 /**
- * `Channel.createCall` without Observables, interceptors, or bookkeeping: the lower bound for clients on this channel.
+ * `Channel.createCall` without Observables, interceptors, or bookkeeping: the minimum cost of a call for clients on this channel.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}

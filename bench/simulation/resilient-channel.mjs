@@ -45,7 +45,7 @@ export class SimulatedChannel extends ManagedChannel {
   }
 
   createWireChannel() {
-    const timeoutMs = () => this.nextConnectTimeoutMs();
+    const timeoutMs = this.nextConnectTimeoutMs.bind(this);
     return new SimulatedWireChannel(this.settings.fleet, this.handle.bind(this), this.dependencies, timeoutMs);
   }
 
@@ -181,10 +181,11 @@ class SimulatedWireChannel {
   // ── as owner of the subchannel ──
 
   connectTimeoutMs() {
-    return this.timeoutMs();
+    return this.timeoutMs(this.#histories.timeouts(TARGET));
   }
 
   onReady() {
+    this.#histories.entered(TARGET, 'READY');
     this.#histories.connected(TARGET, undefined);
     this.#connection = new SimulatedConnection(this.fleet, this.#subchannel.server);
     this.handle(this, { type: 'connected', address: TARGET });
@@ -194,6 +195,7 @@ class SimulatedWireChannel {
   /** @param {import('./subchannel.mjs').FailureKind} kind */
   onFailed(kind) {
     const failure = connectFailure(kind, TARGET, undefined);
+    this.#histories.connectFailed(TARGET, kind === 'silent');
     this.handle(this, { type: 'connect-failed', address: TARGET, failure });
     this.#enter('TRANSIENT_FAILURE', failure.message);
   }

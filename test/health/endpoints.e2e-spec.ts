@@ -56,6 +56,13 @@ async function peersOf({ client, orders }: OrdersApp, count = 30): Promise<Reado
 const healthOf = ({ client }: OrdersApp) =>
   new Map(client.snapshot().connections.map(({ address, health }) => [address, health]));
 
+it('checks the health of a server as a whole if serviceName is empty', async () => {
+  const servers = await startServers(2);
+  const app = await startApp(onTestFinished, { ...settingsFor(servers), healthCheckConfig: { serviceName: '' } });
+  await peersOf(app);
+  expect([...healthOf(app).values()]).toEqual(['serving', 'serving']);
+});
+
 it('makes calls to every endpoint without checking its health if grpc-js cannot make calls directly on a connection', async () => {
   const { prototype } = experimental.BaseSubchannelWrapper;
   const { getChannel } = prototype;

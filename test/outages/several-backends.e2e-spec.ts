@@ -74,7 +74,7 @@ describe('an endpoint that cannot be reached while another one serves the calls'
       expect(aboveDebug(app)).toEqual([
         expect.stringMatching(
           new RegExp(
-            `^warn: endpoint ${stopped.url} unreachable for 6\\d(\\.\\d)? s: .*ECONNREFUSED.*; calls use the other endpoints; check ` +
+            `^warn: endpoint ${stopped.url} unreachable for 6\\d(\\.\\d)? s: .*ECONNREFUSED.*; calls use other connections; check ` +
               'that the server is running on this address and port; to diagnose, run: npx nestjs-resilient-grpc doctor \\S+',
           ),
         ),

@@ -184,15 +184,20 @@ describe('channel replacement', () => {
     expect(channel.addresses.count).toBe(2);
   });
 
-  it('reports an unreachable endpoint only of the channel that carries new calls, and only while it is READY', () => {
-    const { made, reachability, channel, enter, fail, begin } = make('CONNECTING');
+  it('reports an unreachable endpoint only of the channel that carries new calls, and only if it is READY and no outage ended in the last minute', () => {
+    const { clock, made, reachability, channel, enter, fail, begin } = make('CONNECTING');
     const wire = made[0] as unknown as WireChannel;
     const address = '10.0.0.7:50051';
     channel.handle(wire, { type: 'addresses', addresses: [address, '10.0.0.8:50051'] });
     fail(0);
+    enter(0, 'TRANSIENT_FAILURE');
     enter(0, 'READY');
+    clock.advance(1_000);
+    fail(0);
+    // An endpoint may still be reconnecting in the minute after the outage.
+    clock.advance(60_000);
     begin.credentials();
-    fail(1);
+    fail(made.length - 1);
     fail(0, true);
     expect(reachability).toEqual([]);
     fail(0);

@@ -414,6 +414,27 @@ it('increases the connect timeout while attempts to connect time out, and resets
   expect(await timeOut(connected + 1, 2_000)).toContain('timed out after 2.0 s');
 });
 
+it('increases the connect timeout of a silent endpoint while another endpoint is READY', async () => {
+  const [silent, ready] = [await startSilentServer(), await startSilentServer()];
+  ready.isSilent = false;
+  const clock = new VirtualClock();
+  const channel = openChannel(`ipv4:${silent.url},${ready.url}`, clock, {
+    connection: 'warm',
+    loadBalancing: [{ round_robin: {} }],
+    connectTimeoutMs: 2_000,
+    channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1, 'grpc.max_reconnect_backoff_ms': 1 },
+  });
+  clock.advance(0);
+  await waitFor(() => channel.ready);
+  for (const [index, timeoutMs] of [2_000, 4_000, 8_000].entries()) {
+    await waitFor(() => silent.accepted.length === index + 1);
+    clock.advance(timeoutMs - 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([silent.accepted.length, channel.ready]).toEqual([index + 1, true]);
+    clock.advance(1);
+  }
+});
+
 it('includes the time of a timed-out attempt to connect in the outage duration that the error reports', async () => {
   const server = await startSilentServer();
   const clock = new VirtualClock();

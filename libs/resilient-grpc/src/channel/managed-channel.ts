@@ -5,7 +5,6 @@ import type { WatchFigures } from '../call/call-telemetry.js';
 import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
-import { CONNECT_FAILURES } from '../policy/connect-failure/connect-failures.js';
 import { earlyReconnectMs } from '../policy/reconnect/early-reconnect.js';
 import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/connection-times.js';
 import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
@@ -95,8 +94,6 @@ export class ManagedChannel implements CallTransport {
   unreachableSince = 0;
   private readonly diagnosis: ConnectDiagnosis;
   private lastClosedImmediately = false;
-  /** Number of consecutive connection attempts that timed out. */
-  private timeouts = 0;
   /** Ends grpc-js's backoff early if calls are waiting and the failed attempt cost the server little. */
   private reconnectTimer: Timer | undefined;
   /** Time of the early reconnect, in milliseconds since 1970; `undefined` if none is scheduled. */
@@ -377,11 +374,10 @@ export class ManagedChannel implements CallTransport {
         if (events.wanted) events.emit({ type: 'connection', change: 'failed', ...at, cause: failure.message });
         // The failure of a further connection does not affect the state of the channel.
         if (event.isFurther) break;
-        this.timeouts = CONNECT_FAILURES[failure.kind].reconnect === 'timeout' ? this.timeouts + 1 : 0;
         if (!isCurrent) break;
         this.failures += 1;
         this.diagnosis.attemptFailed(failure, address);
-        if (this.isConnected) this.addresses.connectFailed(failure, address, from.histories);
+        if (this.isConnected && this.outage.isCalm) this.addresses.connectFailed(failure, address, from.histories);
         break;
       }
       case 'connected':
@@ -482,7 +478,6 @@ export class ManagedChannel implements CallTransport {
   private becameReady(): void {
     this.diagnosis.connected();
     this.failures = 0;
-    this.timeouts = 0;
     this.cancelReconnect();
     if (this.replacement === undefined) this.startAge();
     // Called before the outage may end, so that calls that waited during the outage are released at a limited rate.
@@ -671,9 +666,9 @@ export class ManagedChannel implements CallTransport {
     return new WireChannel(wireSettings, this.handle.bind(this), clock, random);
   }
 
-  private nextConnectTimeoutMs(): number {
+  private nextConnectTimeoutMs(timeouts: number): number {
     const { connectTimeoutMs: baseMs, outageGraceMs: graceMs } = this.settings;
-    return connectTimeoutMs({ baseMs, timeouts: this.timeouts, graceMs, insideGrace: this.outage.insideGrace });
+    return connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace: this.outage.insideGrace });
   }
 
   /** Fails the waiting calls, stops connecting, and closes the channel. The client ends the calls in flight. */

@@ -3,6 +3,7 @@ import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } 
 import type { CallPath, ChannelPathReason } from '../call/call-path.js';
 import type { ConnectionSnapshot, ConnectivityState } from '../call/connectivity.js';
 import { maskAddress } from '../errors/mask-credentials.js';
+import { CONNECT_FAILURES } from '../policy/connect-failure/connect-failures.js';
 import { withDoctor } from '../policy/connect-failure/doctor-command.js';
 import { silenceRemedy } from '../policy/deadline/silent-peer.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -53,8 +54,8 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
   readonly doctorCommand?: string | undefined;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
-  /** Returns the timeout of the next attempt to connect. */
-  readonly connectTimeoutMs: () => number;
+  /** Returns the timeout of the next attempt to connect to an address, given the number of consecutive attempts to it that timed out. */
+  readonly connectTimeoutMs: (timeouts: number) => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
   /** Service whose health is checked, and the metadata for a Watch; absent if the health of the endpoints is not checked. */
@@ -125,7 +126,7 @@ export class WireChannel {
     this.seams = new SeamReport(CLIENT_SEAMS, (untested) => {
       handle(this, { type: 'untested-version', ...untested });
     });
-    this.attempts = new ConnectAttempts(settings.connectTimeoutMs, clock);
+    this.attempts = new ConnectAttempts((key) => settings.connectTimeoutMs(this.histories.timeouts(key)), clock);
     this.readBarrier = new IdleReadBarrier(() => this.histories.ready, clock);
     this.missedResets = new MissedResetDetector(
       () => this.histories.open,
@@ -465,7 +466,9 @@ export class WireChannel {
     if (to === 'READY' || from === 'READY') endpoints?.connectionChanged(address, to === 'READY');
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
       const text = error ?? 'the connection failed';
-      this.connectFailed(attempt?.failure(text) ?? connectFailureOf(text, address), address, isFurther);
+      const failure = attempt?.failure(text) ?? connectFailureOf(text, address);
+      this.histories.connectFailed(address, CONNECT_FAILURES[failure.kind].reconnect === 'timeout');
+      this.connectFailed(failure, address, isFurther);
     }
     if (to === 'READY') {
       this.connected(address, attempt?.socket);

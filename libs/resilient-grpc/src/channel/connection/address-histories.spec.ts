@@ -80,6 +80,20 @@ describe('failed attempts to connect', () => {
     expect(histories.failingMs(ADDRESS)).toBe(0);
   });
 
+  it('counts consecutive attempts to connect that timed out for each address, until another failure or READY', () => {
+    const { histories } = make();
+    const fail = (timedOut: boolean) => {
+      histories.connectFailed(ADDRESS, timedOut);
+      return histories.timeouts(ADDRESS);
+    };
+    expect([fail(true), fail(true), histories.timeouts('10.0.0.8:50051')]).toEqual([1, 2, 0]);
+    expect([fail(false), fail(true)]).toEqual([0, 1]);
+    histories.entered('10.0.0.8:50051', 'READY');
+    expect(histories.timeouts(ADDRESS)).toBe(1);
+    histories.entered(ADDRESS, 'READY');
+    expect(histories.timeouts(ADDRESS)).toBe(0);
+  });
+
   it('ignores failed attempts to connect while a further connection to the same address is READY', () => {
     const { histories } = makeFailing();
     // Safe: the code under test only listens for the socket's events.

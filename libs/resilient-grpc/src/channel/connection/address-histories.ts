@@ -63,6 +63,8 @@ interface ConnectionHistory {
    * `undefined` if none has failed since.
    */
   failingSince: number | undefined;
+  /** Number of consecutive attempts to connect that timed out. */
+  timeouts: number;
   readyAt: number | undefined;
   /** `undefined` if the connection is not READY, or if its socket is unknown to the library. */
   connection: EstablishedConnection | undefined;
@@ -164,7 +166,20 @@ export class AddressHistories {
     history.state = state;
     history.since = this.clock.epoch();
     if (state === 'TRANSIENT_FAILURE') history.failingSince ??= this.clock.now();
-    else if (state === 'READY') history.failingSince = undefined;
+    if (state !== 'READY') return;
+    history.failingSince = undefined;
+    history.timeouts = 0;
+  }
+
+  /** Reports a failed attempt to connect to `address`. `timedOut` is true if the peer did not respond within the connect timeout. */
+  connectFailed(address: string, timedOut: boolean): void {
+    const history = this.history(address);
+    history.timeouts = timedOut ? history.timeouts + 1 : 0;
+  }
+
+  /** Number of consecutive attempts to connect to `address` that timed out. */
+  timeouts(address: string): number {
+    return this.histories.get(address)?.timeouts ?? 0;
   }
 
   /**
@@ -301,6 +316,7 @@ export class AddressHistories {
         state: 'IDLE',
         since: this.clock.epoch(),
         failingSince: undefined,
+        timeouts: 0,
         readyAt: undefined,
         connection: undefined,
         isReleased: false,

@@ -32,8 +32,8 @@ export class ConnectAttempts {
   private isClosed = false;
 
   constructor(
-    /** Returns the timeout of the next attempt. */
-    private readonly timeoutMs: () => number,
+    /** Returns the timeout of the next attempt to connect to `key`. */
+    private readonly timeoutMs: (key: string) => number,
     private readonly clock: Clock,
   ) {}
 
@@ -58,7 +58,7 @@ export class ConnectAttempts {
    */
   begin(key: string, server?: string): ConnectAttempt {
     this.running.get(key)?.end();
-    const attempt = new ConnectAttempt(key, this.timeoutMs(), this.clock, server);
+    const attempt = new ConnectAttempt(key, this.timeoutMs(key), this.clock, server);
     this.running.set(key, attempt);
     // grpc-js starts an attempt one turn after the request, and the channel may have been closed in between. Without this abort, grpc-js
     // would keep the connection until it cleans up its pool.

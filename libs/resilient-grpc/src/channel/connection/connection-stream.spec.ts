@@ -43,7 +43,7 @@ function connection({ start = () => Promise.resolve() }: { start?: () => Promise
     ConnectionStream.open(subchannel, {
       path: '/grpc.health.v1.Health/Watch',
       metadata,
-      request: new Uint8Array(3),
+      request: Buffer.alloc(3),
       authority,
       onMessage: (bytes) => messages.push(bytes.length),
       onEnd: (end) => ends.push(end),

@@ -20,8 +20,8 @@ export interface StreamOpening {
   /** Path of the method, such as '/grpc.health.v1.Health/Watch'. */
   readonly path: string;
   readonly metadata: Metadata;
-  /** The single request message. */
-  readonly request: Uint8Array;
+  /** The single request message. A Buffer, because grpc-js calls its method `copy()`. */
+  readonly request: Buffer;
   /** Replaces the authority of the target, like the channel option `grpc.default_authority`. */
   readonly authority?: string | undefined;
   onMessage(bytes: Uint8Array): void;

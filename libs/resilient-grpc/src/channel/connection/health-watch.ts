@@ -69,7 +69,7 @@ export class HealthWatch {
     };
     const opening = {
       path: PATH,
-      request: service === '' ? new Uint8Array() : writeField(SERVICE_FIELD, Buffer.from(service)),
+      request: service === '' ? Buffer.alloc(0) : Buffer.from(writeField(SERVICE_FIELD, Buffer.from(service))),
       onMessage: (bytes: Uint8Array) => {
         answered = true;
         this.answer(isServing(bytes) ? 'serving' : 'not-serving');

@@ -65,6 +65,17 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
     expect(clock.pending).toBe(0);
   });
 
+  it('becomes calm a minute after the end of the outage', async () => {
+    const { clock, outage } = watch();
+    outage.becameReady();
+    await clock.advanceAsync(1_010);
+    expect([outage.current, outage.isCalm]).toEqual([undefined, false]);
+    await clock.advanceAsync(58_980);
+    expect(outage.isCalm).toBe(false);
+    await clock.advanceAsync(1_020);
+    expect(outage.isCalm).toBe(true);
+  });
+
   it('continues the outage if the channel was READY for less than a second', async () => {
     const { clock, outage } = watch();
     outage.becameReady();

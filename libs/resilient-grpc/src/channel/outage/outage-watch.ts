@@ -37,6 +37,8 @@ export type OutageChange =
   /** Another attempt to connect failed, a short-lived connection ended, the channel became READY, or the outage ended. */
   | 'other';
 
+/** Time in milliseconds after an outage during which its endpoints may still be reconnecting. */
+const RECOVERY_MS = 60_000;
 /** Maximum number of past outages kept. */
 const MAX_PAST_OUTAGES = 20;
 
@@ -57,6 +59,8 @@ export class OutageWatch {
   /** True if a call has failed after the grace period of the current outage. */
   private isGraceOver = false;
   private cause = '';
+  /** Monotonic end of the last outage, in milliseconds. */
+  private endedAt = -Infinity;
   /** Offset from monotonic to epoch time at the start of the outage. Stored, because each computation yields a slightly different value. */
   private epochOffsetMs = 0;
   /** Number of outages so far, including the current one. */
@@ -85,6 +89,11 @@ export class OutageWatch {
   /** True during the outage grace period, in which calls wait instead of failing. */
   get insideGrace(): boolean {
     return insideGrace(this.state, this.clock.now());
+  }
+
+  /** True if there is no outage, and none has ended in the last minute. */
+  get isCalm(): boolean {
+    return this.current === undefined && this.clock.now() - this.endedAt >= RECOVERY_MS;
   }
 
   /** Describes the outage for `Connectivity`, with epoch times. */
@@ -234,6 +243,7 @@ export class OutageWatch {
 
   private ended(outage: Outage, at: number): void {
     this.dependencies.load.thaw(at);
+    this.endedAt = at;
     this.close();
     const { cause, waitedCalls, abandonedCalls, failedCalls } = this;
     const durationMs = at - outage.startedAt;

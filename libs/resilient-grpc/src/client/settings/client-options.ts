@@ -97,10 +97,10 @@ export interface GrpcClientDefaults {
    */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
   /**
-   * Maximum duration of one connection attempt in milliseconds, including TLS and the CONNECT request to an HTTP proxy. It doubles
-   * after each attempt that times out, up to two minutes; a value below `outageGraceMs` does not grow during the grace period. If a peer
-   * accepts the connection but does not respond, the outage starts only after this time. Calls then wait for this time plus
-   * `outageGraceMs`, or until their deadline. A warning is logged when calls have waited for 1.5 s.
+   * Maximum duration of one connection attempt in milliseconds, including TLS and the CONNECT request to an HTTP proxy. It doubles after
+   * each attempt to the same address that times out, up to two minutes; a value below `outageGraceMs` does not grow during the grace
+   * period. If a peer accepts the connection but does not respond, the outage starts only after this time. Calls then wait for this time
+   * plus `outageGraceMs`, or until their deadline. A warning is logged when calls have waited for 1.5 s.
    * @defaultValue 20000
    */
   readonly connectTimeoutMs?: number | undefined;

@@ -494,6 +494,11 @@ describe('startup warnings', () => {
     expect(warnings({ serviceConfig: config('shop.v1.Ordes') })).toEqual([
       'serviceConfig names shop.v1.Ordes, which the contract does not define; did you mean shop.v1.Orders?',
     ]);
+    for (const name of ['shop.v1.orders', 'Shop.V1.Orders', 'shop_v1.Orders', '/shop.v1.Orders', 'shop.v1.Odrers']) {
+      expect(warnings({ serviceConfig: config(name) })).toEqual([
+        expect.stringContaining('did you mean shop.v1.Orders?'),
+      ]);
+    }
     const both = {
       methodConfig: [...config('shop.v1.Ordes').methodConfig, ...config('shop.v1.Orders').methodConfig],
     };

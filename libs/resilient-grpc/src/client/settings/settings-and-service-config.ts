@@ -155,14 +155,23 @@ function serviceWarning(service: string, services: readonly string[]): string | 
     return `serviceConfig names ${service}, which the contract defines as ${meant}; write the full name`;
   }
   // A name with another package or another first letter, such as OAuth instead of Auth, is probably the name of another service.
-  const start = service.slice(0, 1 - shortName(service).length);
-  const spelled = misspelled(
-    service,
-    services.filter((full) => full.slice(0, 1 - shortName(full).length) === start),
+  const candidates = services.filter(
+    (full) => lettersOf(full) === lettersOf(service) || startOf(full) === startOf(service),
   );
+  const spelled = misspelled(service, candidates);
   if (spelled === undefined) return undefined;
   const name = escapeControls(truncate(service));
   return `serviceConfig names ${name}, which the contract does not define; did you mean ${spelled}?`;
+}
+
+/** Returns the letters and digits of a name in lowercase. */
+function lettersOf(name: string): string {
+  return name.toLowerCase().replace(/[^a-z\d]/g, '');
+}
+
+/** Returns the package and the first letter of the service name `full`, in lowercase. */
+function startOf(full: string): string {
+  return full.slice(0, full.lastIndexOf('.') + 2).toLowerCase();
 }
 
 /** True if `name` is the name of the service `full` without its package, or without the version in its package. */

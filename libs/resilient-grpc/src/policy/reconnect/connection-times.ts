@@ -8,7 +8,7 @@ const AGE_JITTER = 0.1;
 export interface ConnectTimeoutInput {
   /** Timeout of the first attempt, in milliseconds. */
   readonly baseMs: number;
-  /** Number of consecutive attempts that timed out. */
+  /** Number of consecutive attempts to the same address that timed out. */
   readonly timeouts: number;
   readonly graceMs: number;
   /** True during an outage whose grace period has not expired. */
@@ -16,10 +16,10 @@ export interface ConnectTimeoutInput {
 }
 
 /**
- * Returns the timeout of a connection attempt in milliseconds. It doubles after each attempt that times out, up to two minutes, except
- * during a grace period that is longer than `baseMs`. If many clients connect to a busy server, their handshakes can take longer than
- * `baseMs`. Without the increase, these clients would keep the server busy with handshakes that they have already abandoned. A `baseMs`
- * above two minutes is used unchanged.
+ * Returns the timeout of a connection attempt in milliseconds. It doubles after each attempt to the same address that times out, up to two
+ * minutes, except during a grace period that is longer than `baseMs`. If many clients connect to a busy server, their handshakes can take
+ * longer than `baseMs`. Without the increase, these clients would keep the server busy with handshakes that they have already abandoned. A
+ * `baseMs` above two minutes is used unchanged.
  */
 export function connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace }: ConnectTimeoutInput): number {
   // Several short attempts that fit into the grace period find a recovered server sooner than one long attempt.

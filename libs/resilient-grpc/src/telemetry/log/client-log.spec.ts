@@ -705,7 +705,7 @@ describe('events', () => {
       failedMs: 60_000.4,
     } as const;
     const text =
-      `endpoint ${address} unreachable for 60 s: ${address} refused the connection\\u000aAuthorization: ***; calls use the other endpoints; ` +
+      `endpoint ${address} unreachable for 60 s: ${address} refused the connection\\u000aAuthorization: ***; calls use other connections; ` +
       `check the server; to diagnose, run: ${DOCTOR}`;
 
     it('logs an unreachable endpoint with a remedy, and logs that it is connected again', () => {

@@ -323,7 +323,7 @@ export class ClientLog {
     }
     const cause = oneLine(event.cause);
     this.warn(
-      `endpoint ${address} unreachable for ${duration(failedMs)}: ${cause}; calls use the other endpoints; ` +
+      `endpoint ${address} unreachable for ${duration(failedMs)}: ${cause}; calls use other connections; ` +
         `${event.remedy}${this.diagnose}`,
       { event: type, change, address, cause, failedMs },
     );

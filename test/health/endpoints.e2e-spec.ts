@@ -63,6 +63,17 @@ it('checks the health of a server as a whole if serviceName is empty', async () 
   expect([...healthOf(app).values()]).toEqual(['serving', 'serving']);
 });
 
+it('names an unknown service in the state of its endpoints, in errors, and in the command of the doctor', async () => {
+  const servers = await startServers(1);
+  const healthCheckConfig = { serviceName: 'Orders' };
+  const app = await startApp(onTestFinished, { ...settingsFor(servers), healthCheckConfig, outageGraceMs: 100 });
+  const details = await firstValueFrom(app.orders.get({ id: '1' })).catch((error: unknown) => String(error));
+  expect(details).toMatch(
+    /no endpoint is serving \(127\.0\.0\.1:\d+: unknown-service\) \(check the health that the server reports, and the service name in healthCheckConfig; to diagnose, run: npx nestjs-resilient-grpc doctor ipv4:127\.0\.0\.1:\d+ --service Orders\)/,
+  );
+  expect([...healthOf(app).values()]).toEqual(['unknown-service']);
+});
+
 it('makes calls to every endpoint without checking its health if grpc-js cannot make calls directly on a connection', async () => {
   const { prototype } = experimental.BaseSubchannelWrapper;
   const { getChannel } = prototype;

@@ -52,7 +52,8 @@ export interface EndpointSnapshot {
    * Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. A minor version may add values; handle
    * unknown ones in a default branch.
    */
-  readonly health?: 'pending' | 'serving' | 'not-serving' | 'unanswered' | 'failed' | 'unimplemented';
+  readonly health?:
+    'pending' | 'serving' | 'not-serving' | 'unknown-service' | 'unanswered' | 'failed' | 'unimplemented';
   /** The endpoint's share of the client's attempts in the last 10 to 20 s, from 0 to 1. Absent if the client does not eject endpoints. */
   readonly share?: number;
   /**

@@ -23,7 +23,9 @@ export interface HealthWatchDependencies {
 const PATH = '/grpc.health.v1.Health/Watch';
 const SERVICE_FIELD = 1;
 const STATUS_FIELD = 1;
+/** Values of `ServingStatus`. */
 const SERVING = 1n;
+const SERVICE_UNKNOWN = 3n;
 /**
  * Maximum time in milliseconds from the start of a Watch to its first response. After that time without a response, the health becomes
  * 'unanswered'; until then, the health is unchanged.
@@ -72,7 +74,7 @@ export class HealthWatch {
       request: service === '' ? Buffer.alloc(0) : Buffer.from(writeField(SERVICE_FIELD, Buffer.from(service))),
       onMessage: (bytes: Uint8Array) => {
         answered = true;
-        this.answer(isServing(bytes) ? 'serving' : 'not-serving');
+        this.answer(healthIn(bytes));
       },
       onEnd: ended,
     };
@@ -116,10 +118,12 @@ export class HealthWatch {
 }
 
 /** Reads a `HealthCheckResponse`. Unreadable bytes count as not serving. */
-function isServing(bytes: Uint8Array): boolean {
+function healthIn(bytes: Uint8Array): EndpointHealth {
   try {
-    return readFields(bytes).findLast(({ number }) => number === STATUS_FIELD)?.value === SERVING;
+    const status = readFields(bytes).findLast(({ number }) => number === STATUS_FIELD)?.value;
+    if (status === SERVING) return 'serving';
+    return status === SERVICE_UNKNOWN ? 'unknown-service' : 'not-serving';
   } catch {
-    return false;
+    return 'not-serving';
   }
 }

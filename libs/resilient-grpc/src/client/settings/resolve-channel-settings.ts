@@ -185,7 +185,11 @@ export function resolveChannelSettings(
   } = settings;
   return Object.freeze({
     target: settings.url,
-    doctorCommand: doctorCommand(maskAddress(settings.url), doctorTlsOf(settings, credentials)),
+    doctorCommand: doctorCommand(
+      maskAddress(settings.url),
+      doctorTlsOf(settings, credentials),
+      settings.healthCheckConfig?.serviceName,
+    ),
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
     releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),

@@ -253,7 +253,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   },
   'not-serving': {
     cause: 'is not serving',
-    remedy: 'check the health that the server reports',
+    remedy: 'check the health that the server reports, and the service name in healthCheckConfig',
     reconnect: 'other',
   },
   other: { cause: 'cannot be reached', remedy: 'check the server and the network', reconnect: 'other' },

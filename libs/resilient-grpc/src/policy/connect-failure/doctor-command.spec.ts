@@ -22,4 +22,12 @@ describe('doctorCommand', () => {
   it.each(['xds:///orders', 'consul://agent/orders'])('returns no doctor command for %s', (target) => {
     expect(doctorCommand(target, undefined)).toBeUndefined();
   });
+
+  it.each([
+    ['orders.v1.Orders', 'orders:50051 --tls --service orders.v1.Orders'],
+    ["a'b", "orders:50051 --tls --service 'a'\\''b'"],
+    ['', 'orders:50051 --tls'],
+  ])('returns a doctor command that checks the health of the service %o', (service, expected) => {
+    expect(doctorCommand('orders:50051', {}, service)).toBe(`npx nestjs-resilient-grpc doctor ${expected}`);
+  });
 });

@@ -16,8 +16,9 @@ const SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix', 'un
  *
  * @param target without credentials
  * @param tls `undefined` if the client does not use TLS
+ * @param service service whose health the client checks; '' for the server as a whole, which the doctor checks by default
  */
-export function doctorCommand(target: string, tls: DoctorTls | undefined): string | undefined {
+export function doctorCommand(target: string, tls: DoctorTls | undefined, service = ''): string | undefined {
   const scheme = /^([a-z][a-z\d+.-]*):(?!\d+$)/i.exec(target)?.[1];
   if (scheme !== undefined && !SCHEMES.has(scheme.toLowerCase())) return undefined;
   const options = Object.entries(OPTIONS).flatMap(([key, option]) => {
@@ -25,6 +26,7 @@ export function doctorCommand(target: string, tls: DoctorTls | undefined): strin
     return value === undefined ? [] : [option, quoted(value)];
   });
   if (tls !== undefined && options.length === 0) options.push('--tls');
+  if (service !== '') options.push('--service', quoted(service));
   return ['npx nestjs-resilient-grpc doctor', quoted(target), ...options].join(' ');
 }
 

@@ -42,6 +42,10 @@ const HEALTH = {
   pending: ['debug', 'has not reported its health yet'],
   serving: ['log', 'reports SERVING and gets calls'],
   'not-serving': ['log', 'does not report SERVING and gets no calls'],
+  'unknown-service': [
+    'warn',
+    'does not know the service in healthCheckConfig and gets no calls; write the full name of a service, as in the proto',
+  ],
   unanswered: ['warn', 'does not respond to the health Watch and gets no calls'],
   failed: ['warn', 'ended the health Watch with an error and gets no calls; the Watch is repeated'],
   unimplemented: ['log', 'does not implement grpc.health.v1.Health and counts as serving'],

@@ -16,7 +16,7 @@ class FakeWireChannel {
   endedBackoffs = 0;
   closed = false;
   retired = false;
-  readonly histories = { failingMs: () => 60_000 };
+  readonly histories = { failingMs: () => 60_000, inheritFailures: () => undefined };
   get ready(): boolean {
     return this.state === 'READY';
   }

@@ -7,10 +7,9 @@ import { AddressHistories, type EndedConnection } from './address-histories.js';
 
 const ADDRESS = '10.0.0.7:50051';
 
-function make() {
+function make(clock = new VirtualClock()) {
   const closed: number[] = [];
   const judged: EndedConnection[] = [];
-  const clock = new VirtualClock();
   const histories = new AddressHistories(
     () => undefined,
     clock,
@@ -78,6 +77,19 @@ describe('failed attempts to connect', () => {
     clock.advance(3_600_000);
     histories.entered(ADDRESS, 'TRANSIENT_FAILURE');
     expect(histories.failingMs(ADDRESS)).toBe(0);
+  });
+
+  it('continues the failed attempts to connect of a replaced channel, unless the new channel has connected', () => {
+    const { clock, histories: old } = makeFailing();
+    const { histories } = make(clock);
+    histories.entered(ADDRESS, 'CONNECTING');
+    histories.inheritFailures(old);
+    clock.advance(1_000);
+    histories.entered(ADDRESS, 'TRANSIENT_FAILURE');
+    expect(histories.failingMs(ADDRESS)).toBe(41_000);
+    histories.entered(ADDRESS, 'READY');
+    histories.inheritFailures(old);
+    expect(histories.failingMs(ADDRESS)).toBeUndefined();
   });
 
   it('counts consecutive attempts to connect that timed out for each address, until another failure or READY', () => {

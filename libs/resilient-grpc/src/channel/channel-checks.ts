@@ -18,6 +18,8 @@ const MAX_TARGET_LENGTH = 65_536;
 const MAX_POLICIES = 3;
 /** Maximum length, in characters, of the reason why a policy cannot be used. */
 const MAX_REASON_LENGTH = 200;
+/** IP version and list of an `ipv4:` or `ipv6:` target. Like grpc-js, accepts and ignores an authority that is followed by a slash. */
+const IP_TARGET = /^ipv([46]):(?:\/\/[^/]*\/)?(.+)$/;
 
 /**
  * Describes why grpc-js could not create a channel for `url`, or would never connect; `undefined` if `url` is a usable target.
@@ -58,10 +60,16 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
   const afterSlashes = /^dns:\/{1,2}([^/]+)$/.exec(url)?.[1];
   if (afterSlashes !== undefined)
     return `expected three slashes after 'dns:', got '${url}'; write 'dns:///${afterSlashes}'`;
-  const [, version = '', ips = ''] = /^ipv([46]):([^/].*)$/.exec(url) ?? [];
-  const notIp = version === '' ? undefined : ips.split(',').find((one) => isIP(ipOf(one)) !== Number(version));
+  const [, version = '', ips = ''] = IP_TARGET.exec(url) ?? [];
+  const withoutSlashes = ips.split(',').map((one) => one.replace(/^\/+|\/+$/g, ''));
+  const notIp = version === '' ? undefined : withoutSlashes.find((one) => isIP(ipOf(one)) !== Number(version));
   if (notIp !== undefined)
     return `expected IPv${version} addresses after 'ipv${version}:', got '${notIp}' in '${url}'; write 'dns:///name:port' for a name`;
+  const corrected = withoutSlashes.join(',');
+  if (corrected !== ips) {
+    const expected = ips.startsWith('/') ? `an address directly after 'ipv${version}:'` : 'addresses without slashes';
+    return `expected ${expected}, got '${url}'; write 'ipv${version}:${corrected}'`;
+  }
   const address = addressOf(url);
   if (address?.includes(',') === true)
     return `expected one address or name, got '${url}'; ${listRemedy(address, minPort)}`;
@@ -240,7 +248,7 @@ function addressOf(url: string): string | undefined {
 
 /** Returns the addresses in `url` for which gRPC has a default port: those of an `ipv4:` or `ipv6:` list, or a name or address for DNS. */
 function addressesOf(url: string): readonly string[] {
-  const list = /^ipv[46]:([^/].*)$/.exec(url)?.[1];
+  const list = IP_TARGET.exec(url)?.[2];
   if (list !== undefined) return list.split(',');
   const address = addressOf(url);
   return address === undefined ? [] : [address];

@@ -220,6 +220,10 @@ describe('loadBalancingProblem', () => {
       [{ [outliers]: { childPolicy: [{ round_robin: {} }] }, round_robin: {} }],
     ],
     ['a, b', [{ a: {} }, { b: {} }]],
+    ["'', a", [{ '': {} }, { a: {} }]],
+    ['toString, constructor', [{ toString: {} }, { constructor: {} }]],
+    ['__proto__', [JSON.parse('{ "__proto__": {} }') as Record<string, unknown>]],
+    [`${outliers} (childPolicy: '', toString)`, [{ [outliers]: { childPolicy: [{ '': {} }, { toString: {} }] } }]],
     ['a, b, c, and 2 more', ['a', 'b', 'c', 'd', 'e'].map((name) => ({ [name]: {} }))],
     [`${'p'.repeat(60)}…`, [{ ['p'.repeat(61)]: {} }]],
     [String.raw`a\u000ab\u202e`, [{ 'a\nb\u202e': {} }]],
@@ -258,6 +262,25 @@ describe('loadBalancingProblem', () => {
     const nested = (depth: number): Record<string, unknown> =>
       depth === 0 ? { a: {} } : { [outliers]: { childPolicy: [nested(depth - 1), nested(depth - 1)] } };
     expect(loadBalancingProblem([nested(6)])?.length).toBeLessThan(400);
+  });
+
+  it('reads nested outlier detection once per level', () => {
+    let reads = 0;
+    const nested = (depth: number): Record<string, unknown> => {
+      if (depth === 0) return { round_robin: {} };
+      const childPolicy = [nested(depth - 1)];
+      return Object.defineProperty({}, outliers, {
+        enumerable: true,
+        get: () => {
+          reads += 1;
+          return { childPolicy };
+        },
+      });
+    };
+    expect(loadBalancingProblem([nested(14)])).toBeUndefined();
+    expect(reads).toBe(14);
+    expect(policyNameOf([nested(14)])).toBe('round_robin');
+    expect(reads).toBe(28);
   });
 
   it('accepts a list in which one load-balancing policy is usable', () => {

@@ -346,6 +346,22 @@ describe('HTTP proxy of the environment', () => {
     );
   });
 
+  it('uses the HTTP proxy for a list of addresses in no_proxy, names the remedy, and bypasses the proxy with grpc.enable_http_proxy: 0', async () => {
+    useProxy(await startProxy((socket) => socket.write('HTTP/1.1 403 Forbidden\r\n\r\n')));
+    const ports = [await grpcServer(), await grpcServer()];
+    const url = `ipv4:${ports.map((port) => `127.0.0.1:${port}`).join(',')}`;
+    vi.stubEnv('no_proxy', '127.0.0.1');
+    const proxied = await startOrdersApp({ url, outageGraceMs: 300 });
+    onTestFinished(() => proxied.close());
+    expect((await failureOf(proxied.orders.get({ id: '7' }))).message).toContain(
+      'set grpc.enable_http_proxy: 0 in channelOptions, or no_proxy (not for a list of addresses)',
+    );
+    const direct = await startOrdersApp({ url, channelOptions: { 'grpc.enable_http_proxy': 0 } });
+    onTestFinished(() => direct.close());
+    // The servers have no handler.
+    expect(await failureOf(direct.orders.get({ id: '7' }))).toMatchObject({ code: 12, reachedServer: 'yes' });
+  });
+
   it("names the HTTP proxy in the doctor's client check if the proxy does not respond", async () => {
     const { url } = await throughProxy(() => undefined);
     const { of } = await doctor([url, '--connect-timeout', '0.3s']);

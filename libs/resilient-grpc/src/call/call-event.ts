@@ -241,7 +241,7 @@ export type GrpcClientEvent = {
   | ({ readonly type: 'unsent-field' } & UnsentField)
   /**
    * Unary calls without a deadline have been waiting for a response for at least 20 s, and their connection has received nothing for
-   * 20 s. Each call is reported once.
+   * 20 s. The event describes all such calls to `address`. Emitted only if at least one of them has not been part of an earlier event.
    */
   | {
       readonly type: 'unanswered-calls';

@@ -68,6 +68,36 @@ describe('syntax of a target', () => {
     },
   );
 
+  it.each([
+    ['ipv4://127.0.0.1:42301', 'ipv4:127.0.0.1:42301'],
+    ['ipv4://127.0.0.1:42301/', 'ipv4:127.0.0.1:42301'],
+    ['ipv4:/127.0.0.1:42301', 'ipv4:127.0.0.1:42301'],
+    ['ipv6://[::1]:42301', 'ipv6:[::1]:42301'],
+    ['ipv4://10.0.0.1:50051,10.0.0.2:50051', 'ipv4:10.0.0.1:50051,10.0.0.2:50051'],
+  ])('rejects the target %s, in which a slash precedes the IP address', (target, expected) => {
+    const [scheme] = expected.split(':');
+    const problem = `expected an address directly after '${scheme}:', got '${target}'; write '${expected}'`;
+    expect(targetProblem(target)).toBe(problem);
+    expect(targetProblem(target, 0)).toBe(problem);
+    expect(targetProblem(expected)).toBeUndefined();
+  });
+
+  it.each([
+    ['ipv4:10.0.0.1/', 'ipv4:10.0.0.1'],
+    ['ipv4:10.0.0.1:50051,/10.0.0.2:50051', 'ipv4:10.0.0.1:50051,10.0.0.2:50051'],
+  ])('rejects the target %s, in which a slash follows or separates IP addresses', (target, expected) => {
+    expect(targetProblem(target)).toBe(`expected addresses without slashes, got '${target}'; write '${expected}'`);
+  });
+
+  it('accepts an authority before an IP address, which grpc-js ignores, and checks the address', () => {
+    for (const target of ['ipv4:///10.0.0.1:50051', 'ipv4://any/10.0.0.1:50051', 'ipv6:///[::1]:50051'])
+      expect(targetProblem(target)).toBeUndefined();
+    expect(targetProblem('ipv4:///orders:50051')).toContain(
+      "expected IPv4 addresses after 'ipv4:', got 'orders:50051'",
+    );
+    expect(lacksPort('ipv4:///10.0.0.1')).toBe(true);
+  });
+
   it('rejects a list of addresses for a server', () => {
     expect(targetProblem('10.0.0.1:50051,10.0.0.2:50051', 0)).toContain('a server listens on one address');
   });
@@ -190,6 +220,10 @@ describe('loadBalancingProblem', () => {
       [{ [outliers]: { childPolicy: [{ round_robin: {} }] }, round_robin: {} }],
     ],
     ['a, b', [{ a: {} }, { b: {} }]],
+    ["'', a", [{ '': {} }, { a: {} }]],
+    ['toString, constructor', [{ toString: {} }, { constructor: {} }]],
+    ['__proto__', [JSON.parse('{ "__proto__": {} }') as Record<string, unknown>]],
+    [`${outliers} (childPolicy: '', toString)`, [{ [outliers]: { childPolicy: [{ '': {} }, { toString: {} }] } }]],
     ['a, b, c, and 2 more', ['a', 'b', 'c', 'd', 'e'].map((name) => ({ [name]: {} }))],
     [`${'p'.repeat(60)}…`, [{ ['p'.repeat(61)]: {} }]],
     [String.raw`a\u000ab\u202e`, [{ 'a\nb\u202e': {} }]],
@@ -228,6 +262,25 @@ describe('loadBalancingProblem', () => {
     const nested = (depth: number): Record<string, unknown> =>
       depth === 0 ? { a: {} } : { [outliers]: { childPolicy: [nested(depth - 1), nested(depth - 1)] } };
     expect(loadBalancingProblem([nested(6)])?.length).toBeLessThan(400);
+  });
+
+  it('reads nested outlier detection once per level', () => {
+    let reads = 0;
+    const nested = (depth: number): Record<string, unknown> => {
+      if (depth === 0) return { round_robin: {} };
+      const childPolicy = [nested(depth - 1)];
+      return Object.defineProperty({}, outliers, {
+        enumerable: true,
+        get: () => {
+          reads += 1;
+          return { childPolicy };
+        },
+      });
+    };
+    expect(loadBalancingProblem([nested(14)])).toBeUndefined();
+    expect(reads).toBe(14);
+    expect(policyNameOf([nested(14)])).toBe('round_robin');
+    expect(reads).toBe(28);
   });
 
   it('accepts a list in which one load-balancing policy is usable', () => {

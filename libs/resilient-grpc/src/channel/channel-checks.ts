@@ -8,7 +8,7 @@ import { readOutlierDetection, type BalancingPolicies } from '../policy/ejection
 import { describeValue, truncate } from '../policy/options/describe-value.js';
 import { dnsNameOf } from './dns/dns-name.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
-import { experimental } from './quirks/experimental.js';
+import { experimental, isPolicyRegistered } from './quirks/experimental.js';
 import { registeredResolver } from './quirks/library-resolver.js';
 import { errorMessage } from '../errors/error-message.js';
 
@@ -18,6 +18,8 @@ const MAX_TARGET_LENGTH = 65_536;
 const MAX_POLICIES = 3;
 /** Maximum length, in characters, of the reason why a policy cannot be used. */
 const MAX_REASON_LENGTH = 200;
+/** IP version and list of an `ipv4:` or `ipv6:` target. Like grpc-js, accepts and ignores an authority that is followed by a slash. */
+const IP_TARGET = /^ipv([46]):(?:\/\/[^/]*\/)?(.+)$/;
 
 /**
  * Describes why grpc-js could not create a channel for `url`, or would never connect; `undefined` if `url` is a usable target.
@@ -58,10 +60,16 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
   const afterSlashes = /^dns:\/{1,2}([^/]+)$/.exec(url)?.[1];
   if (afterSlashes !== undefined)
     return `expected three slashes after 'dns:', got '${url}'; write 'dns:///${afterSlashes}'`;
-  const [, version = '', ips = ''] = /^ipv([46]):([^/].*)$/.exec(url) ?? [];
-  const notIp = version === '' ? undefined : ips.split(',').find((one) => isIP(ipOf(one)) !== Number(version));
+  const [, version = '', ips = ''] = IP_TARGET.exec(url) ?? [];
+  const withoutSlashes = ips.split(',').map((one) => one.replace(/^\/+|\/+$/g, ''));
+  const notIp = version === '' ? undefined : withoutSlashes.find((one) => isIP(ipOf(one)) !== Number(version));
   if (notIp !== undefined)
     return `expected IPv${version} addresses after 'ipv${version}:', got '${notIp}' in '${url}'; write 'dns:///name:port' for a name`;
+  const corrected = withoutSlashes.join(',');
+  if (corrected !== ips) {
+    const expected = ips.startsWith('/') ? `an address directly after 'ipv${version}:'` : 'addresses without slashes';
+    return `expected ${expected}, got '${url}'; write 'ipv${version}:${corrected}'`;
+  }
   const address = addressOf(url);
   if (address?.includes(',') === true)
     return `expected one address or name, got '${url}'; ${listRemedy(address, minPort)}`;
@@ -142,10 +150,7 @@ export function isDnsName(url: string): boolean {
  * detection, returns the name of its child policy, which selects the endpoints.
  */
 export function policyNameOf(config: BalancingPolicies): string | undefined {
-  const usable = config.find((policy) => unusablePolicies([policy]) === undefined);
-  if (usable === undefined) return undefined;
-  const outliers = readOutlierDetection(usable);
-  return outliers?.ok === true ? policyNameOf(outliers.childPolicy) : Object.keys(usable)[0];
+  return evaluate(config).name;
 }
 
 /**
@@ -153,55 +158,65 @@ export function policyNameOf(config: BalancingPolicies): string | undefined {
  * check, grpc-js would report an invalid config by failing every call.
  */
 export function loadBalancingProblem(config: BalancingPolicies): string | undefined {
-  const received = unusablePolicies(config);
-  if (received === undefined) return undefined;
+  const { unusable } = evaluate(config);
+  if (unusable === undefined) return undefined;
   // The remedy is valid TypeScript and valid JSON.
-  return `expected a policy that grpc-js supports, got ${received}; write [{ "round_robin": {} }]`;
+  return `expected a policy that grpc-js supports, got ${unusable}; write [{ "round_robin": {} }]`;
 }
 
-/** Describes the policies of `config`; `undefined` if grpc-js can use one of them. */
-function unusablePolicies(config: BalancingPolicies): string | undefined {
-  if (config.length === 0) return describeValue(config);
+/** Result of the evaluation of one policy or a list of policies. */
+interface Evaluation {
+  /** Name of the policy that selects the endpoints, if grpc-js can use the policy or one policy of the list. */
+  readonly name?: string | undefined;
+  /** Description of the policy or policies; `undefined` if grpc-js can use the policy or one policy of the list. */
+  readonly unusable?: string;
+}
+
+/** Evaluates the policies of `config` up to the first one that grpc-js can use. */
+function evaluate(config: BalancingPolicies): Evaluation {
+  if (config.length === 0) return { unusable: describeValue(config) };
   const received: string[] = [];
   for (const policy of config) {
     const internal = Object.keys(policy).find(isObservingPolicy);
     // grpc-js would use the internal policy even if the list contains another policy.
-    if (internal !== undefined) return withReason(internal, 'internal to this library');
-    const description = unusablePolicy(policy);
-    if (description === undefined) return undefined;
-    received.push(description);
+    if (internal !== undefined) return { unusable: withReason(internal, 'internal to this library') };
+    const evaluation = evaluatePolicy(policy);
+    if (evaluation.unusable === undefined) return evaluation;
+    received.push(evaluation.unusable);
   }
   const more = received.length - MAX_POLICIES;
-  return [...received.slice(0, MAX_POLICIES), ...(more > 0 ? [`and ${String(more)} more`] : [])].join(', ');
+  const shown = [...received.slice(0, MAX_POLICIES), ...(more > 0 ? [`and ${String(more)} more`] : [])];
+  return { unusable: shown.join(', ') };
 }
 
-/** Names the policy and, if grpc-js supports policies of this name, the reason why it cannot use this one; `undefined` if it can. */
-function unusablePolicy(policy: BalancingPolicies[number]): string | undefined {
+/** Evaluates one policy. The description contains a reason if grpc-js supports policies of this name. */
+function evaluatePolicy(policy: BalancingPolicies[number]): Evaluation {
   const { parseLoadBalancingConfig: parse } = experimental;
-  if (parse === undefined) return undefined;
   const [name, ...others] = Object.keys(policy);
-  if (name === undefined || others.length > 0) return `${describeValue(policy)} (expected one key)`;
   const outliers = readOutlierDetection(policy);
-  if (outliers !== undefined) {
-    const problem = outliers.ok ? childProblem(outliers.childPolicy) : outliers.problem;
-    return problem === undefined ? undefined : withReason(name, problem);
-  }
-  const isRegistered = experimental.isLoadBalancerNameRegistered?.(name);
+  if (parse === undefined) return outliers?.ok === true ? evaluate(outliers.childPolicy) : { name };
+  if (name === undefined || others.length > 0) return { unusable: `${describeValue(policy)} (expected one key)` };
+  if (outliers?.ok === false) return { unusable: withReason(name, outliers.problem) };
+  if (outliers !== undefined) return evaluateOutlierDetection(name, outliers.childPolicy);
+  const isRegistered = isPolicyRegistered(name);
   try {
     if (name === LEAST_REQUEST_POLICY_NAME && isRegistered !== true) parseChoiceCount(policy[name]);
-    else if (isRegistered === false) return policyText(name);
+    else if (isRegistered === false) return { unusable: policyText(name) };
     // Safe: `parse` throws if the value has another shape.
     else parse(policy as Parameters<typeof parse>[0]);
-    return undefined;
+    return { name };
   } catch (error) {
-    return withReason(name, errorMessage(error));
+    return { unusable: withReason(name, errorMessage(error)) };
   }
 }
 
-function childProblem(policies: BalancingPolicies): string | undefined {
-  if (policyNameOf(policies) === 'pick_first') return 'has no effect on pick_first, which uses one endpoint';
-  const received = unusablePolicies(policies);
-  return received === undefined ? undefined : `childPolicy: ${received}`;
+function evaluateOutlierDetection(name: string, childPolicy: BalancingPolicies): Evaluation {
+  // Evaluated once, because each further evaluation would double the work per level of nested policies.
+  const child = evaluate(childPolicy);
+  if (child.unusable !== undefined) return { unusable: withReason(name, `childPolicy: ${child.unusable}`) };
+  if (child.name === 'pick_first')
+    return { unusable: withReason(name, 'has no effect on pick_first, which uses one endpoint') };
+  return child;
 }
 
 /** Returns the name of a policy, followed by a reason, from which a leading name is removed. */
@@ -211,7 +226,7 @@ function withReason(name: string, reason: string): string {
 }
 
 function policyText(name: string): string {
-  return escapeControls(truncate(name));
+  return name === '' ? "''" : escapeControls(truncate(name));
 }
 
 /** True if `value` can be passed to a channel. grpc-js accepts only its own class. */
@@ -240,7 +255,7 @@ function addressOf(url: string): string | undefined {
 
 /** Returns the addresses in `url` for which gRPC has a default port: those of an `ipv4:` or `ipv6:` list, or a name or address for DNS. */
 function addressesOf(url: string): readonly string[] {
-  const list = /^ipv[46]:([^/].*)$/.exec(url)?.[1];
+  const list = IP_TARGET.exec(url)?.[2];
   if (list !== undefined) return list.split(',');
   const address = addressOf(url);
   return address === undefined ? [] : [address];

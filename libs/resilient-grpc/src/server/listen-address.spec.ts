@@ -10,6 +10,9 @@ describe('listenAddress', () => {
     ['[::1]:0', 40_123, '[::1]:40123'],
     ['[::1]', 443, '[::1]:443'],
     ['::1', 443, '[::1]:443'],
+    ['ipv4:127.0.0.1:0', 40_123, 'ipv4:127.0.0.1:40123'],
+    ['ipv4:127.0.0.1:42311,127.0.0.1:42312', 42_311, 'ipv4:127.0.0.1:42311,127.0.0.1:42312'],
+    ['ipv4:10.0.0.1,10.0.0.2', 443, 'ipv4:10.0.0.1,10.0.0.2'],
     ['unix:/run/orders.sock', 1, 'unix:/run/orders.sock'],
     ['unix:///run/orders:1', 1, 'unix:///run/orders:1'],
   ])('returns the address of a server for the url %s and the bound port %i', (url, port, expected) => {

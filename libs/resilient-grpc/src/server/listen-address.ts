@@ -10,11 +10,11 @@ export interface ListenProblem {
 }
 
 /**
- * Returns `url` with the port on which the server listens. A `unix:` address is returned unchanged. If `url` has no port, grpc-js listens
- * on port 443.
+ * Returns `url` with the port on which the server listens. A `unix:` address and a list of addresses, whose ports may differ, are returned
+ * unchanged. If `url` has no port, grpc-js listens on port 443.
  */
 export function listenAddress(url: string, port: number | undefined): string {
-  if (url.startsWith('unix:') || port === undefined) return url;
+  if (url.startsWith('unix:') || url.includes(',') || port === undefined) return url;
   const host = isIPv6(url) ? `[${url}]` : url.replace(/:\d+$/, '');
   return `${host}:${String(port)}`;
 }

@@ -1,6 +1,6 @@
 import type { EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
 import { readOutlierDetection } from '../../policy/ejection/outlier-detection.js';
-import { experimental } from '../quirks/experimental.js';
+import { isPolicyRegistered } from '../quirks/experimental.js';
 
 type Policies = readonly Readonly<Record<string, unknown>>[];
 
@@ -24,7 +24,6 @@ export function childPolicies(policies: Policies): {
 }
 
 function isSupported(policy: Readonly<Record<string, unknown>>): boolean {
-  const { isLoadBalancerNameRegistered } = experimental;
   const [name = ''] = Object.keys(policy);
-  return isLoadBalancerNameRegistered?.(name) ?? true;
+  return isPolicyRegistered(name) ?? true;
 }

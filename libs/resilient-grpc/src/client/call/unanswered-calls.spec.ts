@@ -26,8 +26,11 @@ function make() {
   }, false);
   const calls = new Set<OpenCall>();
   const silent = new Set(['10.0.0.1:1', '10.0.0.2:1']);
-  const remedyFor = (peer: string | undefined, _since: number, countFrom: number) =>
-    peer !== undefined && silent.has(peer) ? remedyAfter(clock.now() - countFrom) : undefined;
+  const queried: string[] = [];
+  const remedyFor = (peer: string, _since: number, countFrom: number) => {
+    queried.push(peer);
+    return silent.has(peer) ? remedyAfter(clock.now() - countFrom) : undefined;
+  };
   const unanswered = new UnansweredCalls(calls, remedyFor, hub, clock);
   const open = ({ path = '/Get', kind = 'unary', deadline = Infinity, ...rest }: StartedCall = {}): OpenCall => {
     const peer = 'peer' in rest ? rest.peer : '10.0.0.1:1';
@@ -37,11 +40,11 @@ function make() {
     if (!unanswered.isScheduled) unanswered.wake();
     return call;
   };
-  return { clock, calls, silent, unanswered, reported, open };
+  return { clock, calls, silent, queried, unanswered, reported, open };
 }
 
 describe('UnansweredCalls', () => {
-  it('reports a call without a deadline once, when it has waited for 20 s on a silent connection', () => {
+  it('reports a call without a deadline when it has waited for 20 s on a silent connection, and not again without another call', () => {
     const { clock, reported, open } = make();
     open();
     clock.advance(19_999);
@@ -52,7 +55,7 @@ describe('UnansweredCalls', () => {
     expect(reported).toHaveLength(1);
   });
 
-  it('combines the unanswered calls that a check finds for one address into one report, and counts them by method', () => {
+  it('combines the unanswered calls to one address into one report, also those of earlier reports, and counts them by method', () => {
     const { clock, reported, open } = make();
     open();
     clock.advance(3_000);
@@ -61,9 +64,16 @@ describe('UnansweredCalls', () => {
     clock.advance(22_000);
     expect(reported).toEqual([
       { address: '10.0.0.1:1', paths: { '/Get': 1 }, oldestMs: 20_000, remedy: REMEDY },
-      { address: '10.0.0.1:1', paths: { '/Get': 1, '/List': 1 }, oldestMs: 22_000, remedy: remedyAfter(22_000) },
+      { address: '10.0.0.1:1', paths: { '/Get': 2, '/List': 1 }, oldestMs: 25_000, remedy: remedyAfter(25_000) },
       { address: '10.0.0.2:1', paths: { '/Get': 1 }, oldestMs: 22_000, remedy: remedyAfter(22_000) },
     ]);
+  });
+
+  it('reads the silence of the connection to one address once per check for unanswered calls', () => {
+    const { clock, queried, open } = make();
+    for (const peer of ['10.0.0.1:1', '10.0.0.3:1', '10.0.0.1:1', '10.0.0.3:1']) open({ peer });
+    clock.advance(20_000);
+    expect(queried).toEqual(['10.0.0.1:1', '10.0.0.3:1']);
   });
 
   it('reports the silence since the start of the oldest call in the report', () => {

@@ -24,12 +24,14 @@ interface UnansweredGroup {
   readonly remedy: string;
   readonly oldestMs: number;
   readonly paths: Record<string, number>;
+  /** True if a call of the group has not been part of a report. */
+  hasNew: boolean;
 }
 
 /**
  * Reports unary calls that may never end: they have no deadline, and their connection has received nothing for 20 s. Without a report, a
- * frozen server leaves no trace, because no attempt and no connection fails. Each call is reported once. A check schedules the next check
- * only if calls are open.
+ * frozen server leaves no trace, because no attempt and no connection fails. A report counts all such calls on the connection, but is made
+ * only if at least one of them has not been reported before. A check schedules the next check only if calls are open.
  */
 export class UnansweredCalls {
   private readonly reported = new WeakSet<OpenCall>();
@@ -44,7 +46,7 @@ export class UnansweredCalls {
    */
   constructor(
     private readonly calls: Iterable<OpenCall>,
-    private readonly remedyFor: (peer: string | undefined, since: number, countFrom: number) => string | undefined,
+    private readonly remedyFor: (peer: string, since: number, countFrom: number) => string | undefined,
     private readonly events: EventHub,
     private readonly clock: Clock,
   ) {}
@@ -71,27 +73,39 @@ export class UnansweredCalls {
 
   private check(): void {
     const now = this.clock.now();
-    const groups = new Map<string, UnansweredGroup>();
+    const groups = new Map<string, UnansweredGroup | undefined>();
     let isNeeded = false;
     for (const call of this.calls) {
       isNeeded = true;
       if (now - call.startedAt < UNANSWERED_AFTER_MS) break;
-      if (call.kind === 'unary' && call.deadline === Infinity && !this.reported.has(call))
-        this.examine(call, groups, now);
+      if (call.kind === 'unary' && call.deadline === Infinity) this.examine(call, groups, now);
     }
     if (isNeeded) this.wake();
     if (!this.events.wanted) return;
-    for (const [address, group] of groups) this.events.emit({ type: 'unanswered-calls', address, ...group });
+    for (const [address, group] of groups) {
+      if (group?.hasNew !== true) continue;
+      const { remedy, oldestMs, paths } = group;
+      this.events.emit({ type: 'unanswered-calls', address, remedy, oldestMs, paths });
+    }
   }
 
-  private examine(call: OpenCall, groups: Map<string, UnansweredGroup>, now: number): void {
+  private examine(call: OpenCall, groups: Map<string, UnansweredGroup | undefined>, now: number): void {
     const { path, peer } = call.describe();
-    // The silence is counted from the start of the oldest call, so that the report describes one period.
-    const remedy = this.remedyFor(peer, now - UNANSWERED_AFTER_MS, call.startedAt);
-    if (peer === undefined || remedy === undefined) return;
-    this.reported.add(call);
-    const group = groups.get(peer) ?? { remedy, oldestMs: now - call.startedAt, paths: {} };
+    if (peer === undefined) return;
+    // The first call of an address is its oldest one.
+    if (!groups.has(peer)) groups.set(peer, this.newGroup(peer, call.startedAt, now));
+    const group = groups.get(peer);
+    if (group === undefined) return;
     group.paths[path] = (group.paths[path] ?? 0) + 1;
-    groups.set(peer, group);
+    if (this.reported.has(call)) return;
+    group.hasNew = true;
+    this.reported.add(call);
+  }
+
+  /** Returns a group without calls; `undefined` if the connection to `peer` has received data. */
+  private newGroup(peer: string, oldestAt: number, now: number): UnansweredGroup | undefined {
+    // The silence is counted from the start of the oldest call, so that the report describes one period.
+    const remedy = this.remedyFor(peer, now - UNANSWERED_AFTER_MS, oldestAt);
+    return remedy === undefined ? undefined : { remedy, oldestMs: now - oldestAt, paths: {}, hasNew: false };
   }
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { proxyOf } from './proxy-check.js';
+import { proxyCheck, proxyOf } from './proxy-check.js';
 
 it.each([
   ['x@y:1', '***@y:1'],
@@ -19,4 +19,13 @@ it.each([
   ['***@y:1', 'dns:///***@y:1'],
 ])('detects no proxy for the target %s that no_proxy excludes from the proxy', (target, canonicalTarget) => {
   expect(proxyOf(target, canonicalTarget, { https_proxy: 'http://proxy:3128' })).toBeUndefined();
+});
+
+it('reports the proxy with remedies for a single host and for a list of addresses', () => {
+  expect(proxyCheck({ proxy: 'proxy:3128', variable: 'https_proxy' })).toMatchObject({
+    status: 'warning',
+    message: 'connections go through the proxy proxy:3128, set by https_proxy',
+    remedy:
+      'if the server is on your own network, add the host of the target to no_proxy, or, for a list of addresses, set grpc.enable_http_proxy: 0 in channelOptions; otherwise check that the proxy allows CONNECT',
+  });
 });

@@ -11,6 +11,10 @@ export interface UsedProxy {
   readonly variable: string;
 }
 
+/** Remedy for a proxy that must not be used. grpc-js compares `no_proxy` with a list of addresses as if the list were one host. */
+export const BYPASS_PROXY =
+  'add the host of the target to no_proxy, or, for a list of addresses, set grpc.enable_http_proxy: 0 in channelOptions';
+
 /**
  * Returns the HTTP proxy that grpc-js reads from the environment; `undefined` if no proxy is used. grpc-js's `no_proxy` rules apply,
  * because grpc-js replaces the path in `canonicalTarget` only if it uses the proxy. A path with an '@' is that of the target, because the
@@ -27,7 +31,6 @@ export function proxyOf(target: string, canonicalTarget: string, env: Env): Used
 /** Reports the proxy that connections use. */
 export function proxyCheck({ proxy, variable }: UsedProxy): CheckResult {
   const message = `connections go through the proxy ${proxy}, set by ${variable}`;
-  const remedy =
-    'add the host to no_proxy if the server is on your own network; otherwise check that the proxy allows CONNECT';
+  const remedy = `if the server is on your own network, ${BYPASS_PROXY}; otherwise check that the proxy allows CONNECT`;
   return resultsOf('proxy', { proxy, variable })('warning', message, remedy);
 }

@@ -56,6 +56,7 @@ it.each([
   expect(targetCheck('orders.example:50051', resolution, false, proxy)).toMatchObject({
     status: 'failed',
     message: `the proxy proxy.shop:3128, set by grpc_proxy, cannot be resolved: ${cause}`,
-    remedy: 'correct grpc_proxy, or add the host of the target to no_proxy to bypass the proxy',
+    remedy:
+      'correct grpc_proxy; to bypass the proxy, add the host of the target to no_proxy, or, for a list of addresses, set grpc.enable_http_proxy: 0 in channelOptions',
   });
 });

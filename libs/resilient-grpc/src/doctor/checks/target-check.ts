@@ -5,7 +5,7 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { findingOf, resultsOf, type CheckResult, type Finding } from '../check-result.js';
 import type { Resolution } from '../resolve-target.js';
 import { addressText, kindOf } from '../target-address.js';
-import type { UsedProxy } from './proxy-check.js';
+import { BYPASS_PROXY, type UsedProxy } from './proxy-check.js';
 
 /** Maximum number of addresses shown and probed. */
 export const MAX_ADDRESSES = 20;
@@ -81,7 +81,7 @@ function unresolvedTarget(target: string, details: string, code: string): Findin
 function unresolvedProxy({ proxy, variable }: UsedProxy, details: string, code: string): Finding {
   const subject = `the proxy ${proxy}, set by ${variable},`;
   const [message] = unresolvedName(subject, code) ?? [`${subject} cannot be resolved: ${details}`];
-  return [message, `correct ${variable}, or add the host of the target to no_proxy to bypass the proxy`];
+  return [message, `correct ${variable}; to bypass the proxy, ${BYPASS_PROXY}`];
 }
 
 function unresolvable(target: string, details: string, code: string): Finding {

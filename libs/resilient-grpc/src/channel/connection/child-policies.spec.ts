@@ -1,0 +1,13 @@
+import { expect, it } from 'vitest';
+import { childPolicies } from './child-policies.js';
+
+it('replaces outlier detection with its child policies after policies with unsupported names, such as toString', () => {
+  const policies: Record<string, unknown>[] = [
+    { toString: {} },
+    { outlier_detection: { childPolicy: [{ round_robin: {} }] } },
+  ];
+  expect(childPolicies(policies)).toEqual({
+    policies: [{ round_robin: {} }],
+    ejection: expect.objectContaining({ intervalMs: 10_000 }),
+  });
+});

@@ -354,7 +354,7 @@ describe('HTTP proxy of the environment', () => {
     const proxied = await startOrdersApp({ url, outageGraceMs: 300 });
     onTestFinished(() => proxied.close());
     expect((await failureOf(proxied.orders.get({ id: '7' }))).message).toContain(
-      'set grpc.enable_http_proxy: 0 in channelOptions, or no_proxy (not for a list of addresses)',
+      'set grpc.enable_http_proxy: 0 in channelOptions, or no_proxy for one host',
     );
     const direct = await startOrdersApp({ url, channelOptions: { 'grpc.enable_http_proxy': 0 } });
     onTestFinished(() => direct.close());

@@ -144,13 +144,13 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'proxy-failed': {
     cause: 'did not open a connection to the server',
     remedy:
-      'check that the proxy runs and permits CONNECT to the server; to bypass the proxy, set grpc.enable_http_proxy: 0 in channelOptions, or no_proxy (not for a list of addresses)',
+      'check that the proxy runs and permits CONNECT to the server; to bypass it, set grpc.enable_http_proxy: 0 in channelOptions, or no_proxy for one host',
     reconnect: 'other',
   },
   'proxy-no-response': {
     cause: 'does not respond to the CONNECT request',
     remedy:
-      'check that the proxy and the server respond; to bypass the proxy, set grpc.enable_http_proxy: 0 in channelOptions, or no_proxy (not for a list of addresses)',
+      'check that the proxy and the server respond; to bypass the proxy, set grpc.enable_http_proxy: 0 in channelOptions, or no_proxy for one host',
     reconnect: 'timeout',
   },
   silent: {

@@ -83,6 +83,8 @@ describe('migrate', { timeout: 240_000 }, () => {
       key: 'q: has the key isGlobal; migrate supports only name, transport, and options',
       returnedkey: 'r: has the key name; migrate supports only transport and options',
       asynckey: 's: has the key isGlobal; with a factory, migrate supports only name, imports, inject, useFactory',
+      asyncspread:
+        'y: has the spread ...shared; with a factory, migrate supports only name, imports, inject, useFactory',
       spreadkey: 't: has the key isGlobal in extra; migrate supports only transport and options there',
       spread: 'u: has options that migrate cannot read: ...(extra as GrpcOptions); write them as an object literal',
       parsed: "v: has options that migrate cannot read: JSON.parse('{}'); write them as an object literal",
@@ -202,6 +204,7 @@ declare function grpcOptions(name: string): typeof options;
 declare const overrides: { url?: string };
 const protoPath = 'a.proto';
 const extra = { transport: Transport.GRPC as const, options, isGlobal: true };
+const shared = { inject: ['PROTO_PATH'] };
 const channelOptions = { 'grpc.max_reconnect_backoff_ms': 1_000, ...{ 'grpc.enable_retries': 0 } };
 
 export class Gateway {
@@ -259,6 +262,7 @@ class Config {
       { name: 'o', useFactory: () => ({ transport: Transport.GRPC, options: { ...options, ...overrides } }) }, // overrides
       { name: 'r', useFactory: () => ({ name: 'r', transport: Transport.GRPC, options }) }, // returnedkey
       { name: 's', isGlobal: true, useFactory: () => ({ transport: Transport.GRPC, options }) }, // asynckey
+      { name: 'y', ...shared, useFactory: () => ({ transport: Transport.GRPC, options }) }, // asyncspread
       { name: 'x', useFactory: () => ({ transport: Transport.GRPC, options: grpcOptions('x') }) }, // call
       { name: 'c', useClass: Config }, // class
       { name: 'd', useFactory: () => ({ transport: Transport.GRPC, options }), extraProviders: [Config] }, // providers

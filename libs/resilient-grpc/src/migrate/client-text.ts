@@ -207,13 +207,16 @@ class ClientWriter {
   asyncClientText(client: ObjectLiteralExpression): string {
     const known = ['name', 'imports', 'inject', 'useFactory'];
     for (const property of client.getProperties()) {
-      const name = Node.isSpreadAssignment(property) ? property.getText() : nameOf(property.getNameNode());
+      const isSpread = Node.isSpreadAssignment(property);
+      const name = isSpread ? property.getText() : nameOf(property.getNameNode());
       if (name === 'useClass' || name === 'useExisting')
         throw new ByHand(`has ${name}; implement createGrpcClientOptions() in its class, and write forFeatureAsync`);
       if (name === 'extraProviders')
         throw new ByHand('has extraProviders; move them to a module in imports, and write forFeatureAsync');
       if (!known.includes(name))
-        throw new ByHand(`has the key ${name}; with a factory, migrate supports only ${known.join(', ')}`);
+        throw new ByHand(
+          `has the ${isSpread ? 'spread' : 'key'} ${name}; with a factory, migrate supports only ${known.join(', ')}`,
+        );
     }
     const factory = factoryOf(client);
     const expression = returnedExpression(client);

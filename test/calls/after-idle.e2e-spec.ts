@@ -39,11 +39,11 @@ describe('first calls after an idle period', () => {
     ]);
   });
 
-  it('does not send a call whose timeout expires before the call can be sent', async () => {
+  it('neither sends nor reports an attempt of a call whose timeout expires before the call can be sent', async () => {
     const { echo, server } = await idleScene();
     const failure = failureOf(callOnce(echo, 'unsafeUnary', { timeoutMs: 50 }));
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 80);
-    expect(await failure).toMatchObject({ code: 4, reachedServer: 'no' });
+    expect(await failure).toMatchObject({ code: 4, reachedServer: 'no', attempts: [] });
     await firstValueFrom(echo.unsafeUnary({ text: 'last' }));
     expect(server.counts().calls).toBe(1);
   });

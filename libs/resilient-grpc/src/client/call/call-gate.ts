@@ -134,7 +134,8 @@ export class CallGate implements Waiter, PermitWaiter {
   private onDataRead(): void {
     if (this.hold !== 'pending-data') return;
     const { transport, clock } = this.context.client;
-    // The deadline may have passed while the data was being read.
+    // The deadline may have passed while the data was being read. An attempt that starts after its deadline is not sent, but it is reported
+    // as a failed attempt in the error, the events, and the telemetry of the call.
     if (this.deadline <= clock.epoch()) this.deadlinePassed();
     else if (transport.ready) this.acquirePermits();
     else this.holdForChannel();

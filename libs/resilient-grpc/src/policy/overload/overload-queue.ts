@@ -312,7 +312,10 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     this.noteEmpty(now);
   }
 
-  /** Records a call that is not served when its turn comes. */
+  /**
+   * Records a call that is not served when its turn comes. Its work limits the margin in `decide`, because a server that queues everything
+   * could serve this call before the next one.
+   */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;

@@ -106,6 +106,13 @@ describe('failed attempts to connect', () => {
     expect(histories.timeouts(ADDRESS)).toBe(0);
   });
 
+  it('forgets attempts to connect that timed out if the address is no longer used', () => {
+    const { histories } = make();
+    histories.connectFailed(ADDRESS, true);
+    histories.unused(ADDRESS);
+    expect(histories.timeouts(ADDRESS)).toBe(0);
+  });
+
   it('ignores failed attempts to connect while a further connection to the same address is READY', () => {
     const { histories } = makeFailing();
     // Safe: the code under test only listens for the socket's events.

@@ -63,7 +63,7 @@ interface ConnectionHistory {
    * `undefined` if none has failed since.
    */
   failingSince: number | undefined;
-  /** Number of consecutive attempts to connect that timed out. */
+  /** Number of consecutive attempts to connect that timed out since the channel last began to use the address. */
   timeouts: number;
   readyAt: number | undefined;
   /** `undefined` if the connection is not READY, or if its socket is unknown to the library. */
@@ -347,6 +347,7 @@ export class AddressHistories {
     if (history === undefined) return;
     this.entered(address, 'IDLE');
     history.failingSince = undefined;
+    history.timeouts = 0;
   }
 
   /** True if a connection that the channel no longer uses is still open. */

@@ -120,7 +120,7 @@ export type GrpcClientEvent = {
       readonly from: NonNullable<EndpointSnapshot['health']>;
       readonly to: NonNullable<EndpointSnapshot['health']>;
     }
-  /** Attempts to connect to an endpoint have failed for a minute, and other endpoints are READY. */
+  /** Attempts to connect to an endpoint have failed for a minute, although the channel is READY. Not emitted in the minute after an outage. */
   | {
       readonly type: 'reachability';
       readonly change: 'lost';
@@ -129,7 +129,7 @@ export type GrpcClientEvent = {
       readonly remedy: string;
       readonly failedMs: number;
     }
-  /** An endpoint whose loss was reported is connected again. */
+  /** An endpoint is connected again after `change: 'lost'` was emitted for it. */
   | {
       readonly type: 'reachability';
       readonly change: 'restored';

@@ -184,7 +184,7 @@ describe('channel replacement', () => {
     expect(channel.addresses.count).toBe(2);
   });
 
-  it('reports an unreachable endpoint only of the channel that carries new calls, and only if it is READY and no outage ended in the last minute', () => {
+  it('reports an unreachable endpoint only for the channel that carries new calls, if that channel is READY and no outage ended in the last minute', () => {
     const { clock, made, reachability, channel, enter, fail, begin } = make('CONNECTING');
     const wire = made[0] as unknown as WireChannel;
     const address = '10.0.0.7:50051';

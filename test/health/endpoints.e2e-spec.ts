@@ -63,7 +63,7 @@ it('checks the health of a server as a whole if serviceName is empty', async () 
   expect([...healthOf(app).values()]).toEqual(['serving', 'serving']);
 });
 
-it('names an unknown service in the state of its endpoints, in errors, and in the command of the doctor', async () => {
+it('names an unknown service in the state of its endpoints, in errors, in the log, and in the command of the doctor', async () => {
   const servers = await startServers(1);
   const healthCheckConfig = { serviceName: 'Orders' };
   const app = await startApp(onTestFinished, { ...settingsFor(servers), healthCheckConfig, outageGraceMs: 100 });
@@ -72,6 +72,11 @@ it('names an unknown service in the state of its endpoints, in errors, and in th
     /no endpoint is serving \(127\.0\.0\.1:\d+: unknown-service\) \(check the health that the server reports, and the service name in healthCheckConfig; to diagnose, run: npx nestjs-resilient-grpc doctor ipv4:127\.0\.0\.1:\d+ --service Orders\)/,
   );
   expect([...healthOf(app).values()]).toEqual(['unknown-service']);
+  expect(app.lines.map(({ text }) => text)).toContainEqual(
+    expect.stringMatching(
+      /^endpoint 127\.0\.0\.1:\d+ does not know the service in healthCheckConfig and gets no calls; write the full name of a service, as in the proto$/,
+    ),
+  );
 });
 
 it('makes calls to every endpoint without checking its health if grpc-js cannot make calls directly on a connection', async () => {

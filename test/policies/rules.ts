@@ -513,7 +513,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: 'DEADLINE_EXCEEDED, sent',
   },
   {
-    rule: 'a call cancelled in its first tick does not run on the server',
+    rule: 'a call cancelled in its first tick ends on the server, too',
     from: 'ours',
     config: {},
     async observe({ server, client }) {

@@ -4,7 +4,10 @@ export type UnsentField = {
   readonly path: string;
   /** Name, without the package, of the message type that contains or lacks the field, such as 'CreateOrderRequest'. */
   readonly messageType: string;
-  /** Names of the containing fields and the key of the value, joined by dots: 'items.price'. List indexes and map keys are omitted. */
+  /**
+   * Names of the containing fields and the key of the value, joined by dots: 'items.price'. List indexes and map keys are omitted. An empty
+   * string if the value was passed in place of the whole message.
+   */
   readonly field: string;
 } & (
   | {

@@ -78,7 +78,7 @@ export function readFields(bytes: Uint8Array, budget?: FieldBudget): readonly Wi
 }
 
 /** Encodes one field (https://protobuf.dev/programming-guides/encoding/). Negative integers are encoded as in int32 and int64. */
-export function writeField(number: number, value: WireField['value']): Uint8Array {
+export function writeField(number: number, value: WireField['value']): Buffer {
   if (typeof value === 'bigint') return Buffer.concat([tag(number, VARINT), varintBytes(value)]);
   if (typeof value === 'number')
     return Buffer.concat([tag(number, FIXED_64), new Uint8Array(Float64Array.of(value).buffer)]);

@@ -2,6 +2,7 @@ import { Long, loadSync, type MethodDefinition, type ServiceDefinition } from '@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { of } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { UnsentField } from '../call/unsent-field.js';
 import { withFieldCheck } from './field-check.js';
@@ -70,6 +71,10 @@ writeFileSync(join(folder, 'parcels.proto'), PROTO);
 afterAll(() => {
   rmSync(folder, { recursive: true });
 });
+
+/** Description of the fields of a Parcel in a message about another value. */
+const PARCEL =
+  "an object with 'parcelId', 'count', 'weight', 'labels', 'address_1', 'shelf', 'createdAt', 'parentParcel', 'state',…";
 
 function methodOf(name: 'Send' | 'Wrap', loader = {}): MethodDefinition<object, object> {
   const definition = loadSync(join(folder, 'parcels.proto'), loader)['shop.v1.Parcels'] as ServiceDefinition;
@@ -248,6 +253,22 @@ describe('withFieldCheck', () => {
       'a string that starts with a number in a 64-bit field',
       { createdAt: '12 kg' },
       'createdAt: expected an integer, got a string of length 5, sends 12',
+    ],
+    [
+      'a Promise as the message',
+      Promise.resolve({ parcelId: '7' }),
+      `: expected ${PARCEL}, got a Promise; await it first, sends an empty object`,
+    ],
+    [
+      'an Observable as the message',
+      of({ parcelId: '7' }),
+      `: expected ${PARCEL}, got an Observable; pass a message that it emits, sends an empty object`,
+    ],
+    ['a Date as the message', new Date(), `: expected ${PARCEL}, got a Date, sends an empty object`],
+    [
+      'a Promise in a message field',
+      { onlySize: Promise.resolve({ widthMm: 4 }) },
+      "onlySize: expected an object with 'widthMm', got a Promise; await it first, sends an empty object",
     ],
     [
       'a field of an object without a prototype',

@@ -11,6 +11,8 @@ const MAX_UNKNOWN_KEYS = 100;
 const MAX_DEPTH = 5;
 /** Maximum number of elements examined per list or map. */
 const MAX_ELEMENTS = 3;
+/** `field` of an event that describes the message as a whole. */
+const WHOLE = '';
 /** Maximum number of messages examined per message of a call, including nested messages. */
 const MAX_MESSAGES = 50;
 
@@ -81,9 +83,34 @@ export class FieldCheck<M> {
 
   run(message: M): void {
     const { type } = this;
-    if (type === undefined || !isCheckable(message)) return;
+    if (type === undefined) return;
+    if (!isCheckable(message)) {
+      this.checkWhole(message, type);
+      return;
+    }
     this.budget = MAX_MESSAGES;
     this.checkMessage({ value: message, type, holds: 'fields', path: '', depth: 0, parent: undefined, key: '' });
+  }
+
+  /** Reports a value in place of the message that the serializer reads as an empty message, such as a Promise. */
+  private checkWhole(message: M, type: MessageType): void {
+    if (this.reported.has(WHOLE)) return;
+    const replaced = replacedValue(message, { kind: 'message', holds: 'single', type });
+    if (replaced === undefined) return;
+    const { expected, remedy, sent } = replaced;
+    this.reported.add(WHOLE);
+    // Safe cast: the serializer reads both values as messages of the call.
+    if (Buffer.compare(this.serialize(message), this.serialize(sent as M)) !== 0) return;
+    const problem = problemMessage(expected, message, remedy, describeSecret);
+    const messageType = type.name;
+    this.events.emit({
+      type: 'unsent-field',
+      path: this.path,
+      messageType,
+      field: WHOLE,
+      problem,
+      sent: describeValue(sent),
+    });
   }
 
   private checkMessage(container: Container): void {

@@ -1,5 +1,5 @@
 import { closest } from '../errors/closest.js';
-import { truncate } from '../policy/options/describe-value.js';
+import { isObservableLike, truncate } from '../policy/options/describe-value.js';
 import { isPlainObject } from '../policy/options/plain-object.js';
 import { expectedScalar, type Field, type MessageType } from './message-type.js';
 
@@ -47,9 +47,12 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
     case 'enum':
       return replacedEnumValue(value, field);
     case 'message':
-      return isLostMessage(value, field.type)
-        ? { expected: `an object with ${listed([...field.type.fields.keys()])}`, sent: {} }
-        : undefined;
+      if (!isLostMessage(value, field.type)) return undefined;
+      return {
+        expected: `an object with ${listed([...field.type.fields.keys()])}`,
+        remedy: remedyOfLost(value),
+        sent: {},
+      };
     case 'other':
       return undefined;
   }
@@ -88,7 +91,16 @@ function isLostMessage(value: unknown, type: MessageType): boolean {
 }
 
 function isBuiltIn(value: object): boolean {
-  return [Array, Map, Set, Date].some((type) => value instanceof type) || ArrayBuffer.isView(value);
+  return (
+    [Array, Map, Set, Date, Promise].some((type) => value instanceof type) ||
+    ArrayBuffer.isView(value) ||
+    isObservableLike(value)
+  );
+}
+
+function remedyOfLost(value: unknown): string | undefined {
+  if (value instanceof Promise) return 'await it first';
+  return isObservableLike(value) ? 'pass a message that it emits' : undefined;
 }
 
 function listed(names: readonly string[]): string {

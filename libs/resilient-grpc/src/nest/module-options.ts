@@ -10,9 +10,9 @@ export interface ResilientGrpcModuleOptions {
   /** Timing of the shutdown of all clients. */
   readonly drain?: DrainOptions | undefined;
   /**
-   * Values that outgoing calls inherit from the inbound call on whose behalf they are made. If given, even as `{}`, inbound calls are
-   * captured (stored in the async context). If an inbound call is a retry, outgoing calls for it are retried only if they cannot have
-   * reached a server.
+   * Values that outgoing calls inherit from the inbound call on whose behalf they are made. If this option is set, even to `{}`, inbound
+   * calls are captured (stored in the async context). If an inbound call is a retry, outgoing calls for it are retried only if they cannot
+   * have reached a server.
    * @defaultValue nothing
    */
   readonly propagate?: PropagationOptions | undefined;

@@ -71,7 +71,7 @@ export class HealthWatch {
     };
     const opening = {
       path: PATH,
-      request: service === '' ? Buffer.alloc(0) : Buffer.from(writeField(SERVICE_FIELD, Buffer.from(service))),
+      request: service === '' ? Buffer.alloc(0) : writeField(SERVICE_FIELD, Buffer.from(service)),
       onMessage: (bytes: Uint8Array) => {
         answered = true;
         this.answer(healthIn(bytes));

@@ -223,8 +223,8 @@ export interface PropagationOptions {
    */
   readonly cancellation?: boolean | undefined;
   /**
-   * Metadata keys or HTTP headers that are forwarded unchanged, such as 'x-request-id'. 'authorization' and 'cookie' are forwarded only if
-   * they are listed. Keys reserved by gRPC or HTTP are rejected.
+   * Metadata keys or HTTP headers that are forwarded unchanged, such as 'x-request-id'. Like all keys, 'authorization' and 'cookie' are
+   * forwarded only if listed. Keys reserved by gRPC or HTTP are rejected.
    * @defaultValue none
    */
   readonly metadata?: readonly string[] | undefined;

@@ -35,7 +35,7 @@ function quoted(argument: string): string {
   return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Appends the doctor command to a remedy. */
+/** Appends the doctor command, if there is one, to a remedy. The remedy may be empty. */
 export function withDoctor(remedy: string, command: string | undefined): string {
   return command === undefined ? remedy : `${remedy}; to diagnose, run: ${command}`;
 }

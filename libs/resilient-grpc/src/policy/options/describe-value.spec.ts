@@ -1,3 +1,4 @@
+import { of } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { describeData, describeValue, pathOf } from './describe-value.js';
 
@@ -40,6 +41,7 @@ describe('describeValue', () => {
     [{ 'a\nb\u001b[31m\u009b\u202e': 1 }, 'an object with a\\u000ab\\u001b[31m\\u009b\\u202e'],
     ['a\nb\u009b\u202e', '"a\\nb\\u009b\\u202e"'],
     [Promise.resolve(1), 'a Promise'],
+    [of(1), 'an Observable'],
     ['x'.repeat(60), `"${'x'.repeat(60)}"`],
     ['x'.repeat(61), `"${'x'.repeat(60)}…"`],
   ])('describes the value %o as %s', (value, text) => {

@@ -18,6 +18,7 @@ export function describeValue(value: unknown): string {
   if (value instanceof Map) return 'a Map';
   if (value instanceof Set) return 'a Set';
   if (value instanceof Date) return 'a Date';
+  if (isObservableLike(value)) return 'an Observable';
   const keys = Object.keys(value).slice(0, MAX_VALUE_LENGTH).join(', ');
   return keys === '' ? 'an empty object' : `an object with ${escapeControls(maskAndTruncate(keys))}`;
 }
@@ -40,10 +41,16 @@ export function describeData(value: unknown): string {
 /** Describes `value` without the contents of strings and objects, which may be secrets. */
 export function describeSecret(value: unknown): string {
   if (typeof value === 'string') return `a string of length ${String(value.length)}`;
-  // An object whose keys `describeValue` would list is described as 'an object'.
-  const hasKeys = typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !Array.isArray(value);
-  const isBuiltIn = value instanceof Map || value instanceof Set || value instanceof Date;
-  return hasKeys && !isBuiltIn ? 'an object' : describeValue(value);
+  // The keys of an object may be secrets, too.
+  const text = describeValue(value);
+  return text.startsWith('an object with ') || text === 'an empty object' ? 'an object' : text;
+}
+
+/** True if `value` is an RxJS Observable, of any version. */
+export function isObservableLike(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { subscribe, pipe } = value as { readonly subscribe?: unknown; readonly pipe?: unknown };
+  return typeof subscribe === 'function' && typeof pipe === 'function';
 }
 
 /** Truncates `text` to `maxLength` characters, and marks the cut with an ellipsis. */

@@ -1,4 +1,5 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
+import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
 import { LOST_IN_RESPONSE, RESET_IN_RESPONSE } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
@@ -216,8 +217,7 @@ export class ClientLog {
 
   /** Names the doctor's command, if there is one, as the last part of a log text. */
   private get diagnose(): string {
-    const { doctorCommand } = this.client;
-    return doctorCommand === undefined ? '' : `; to diagnose, run: ${oneLine(doctorCommand)}`;
+    return oneLine(withDoctor('', this.client.doctorCommand));
   }
 
   private slowConnect({ type, cause, waiting, connectTimeoutMs, graceMs }: EventOf<'slow-connect'>): void {

@@ -1,4 +1,5 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
+import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
 import { DEFAULT_OUTAGE_POLICY } from '../../policy/outage/next-outage.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { LOG_INTERVAL_MS, LogLimiter } from './log-limiter.js';
@@ -264,7 +265,7 @@ export class OutageLog {
 
   /** Returns '; ' and the command that examines the target; '' if absent. */
   private get diagnosis(): string {
-    return this.doctorCommand === undefined ? '' : `; to diagnose, run: ${oneLine(this.doctorCommand)}`;
+    return oneLine(withDoctor('', this.doctorCommand));
   }
 }
 

@@ -20,6 +20,13 @@ describe('unsentFieldLine', () => {
     },
   );
 
+  it('names the message instead of a field if another value was passed in place of the message', () => {
+    const problem = "expected an object with 'id', got a Promise; await it first";
+    expect(String(unsentFieldLine({ ...event, field: '', problem, sent: 'an empty object' }, 'request'))).toBe(
+      `/orders.v1.Orders/Create: the request (Order): ${problem}; the serializer sends an empty object instead`,
+    );
+  });
+
   it('writes the warning about an unsent field on one line even if the problem text contains line breaks, and attaches the client and the event data as fields', () => {
     const line = unsentFieldLine({ ...event, problem: 'expected a\nnumber', sent: '0' }, 'response', {
       client: 'orders',

@@ -18,6 +18,7 @@ export function unsentFieldLine(event: UnsentField, message: 'request' | 'respon
   }
   const { sent } = event;
   const problem = oneLine(event.problem);
-  const text = `${path}: field '${field}' of the ${message} (${messageType}): ${problem}; the serializer sends ${sent} instead`;
+  const subject = field === '' ? `the ${message}` : `field '${field}' of the ${message}`;
+  const text = `${path}: ${subject} (${messageType}): ${problem}; the serializer sends ${sent} instead`;
   return new LogLine('warn', text, { ...common, problem, sent });
 }

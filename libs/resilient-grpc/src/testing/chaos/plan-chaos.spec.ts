@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { describeData } from '../../policy/options/describe-value.js';
 import { planChaos } from './plan-chaos.js';
 import type { ChaosPlanOptions, PlannedFault, RangeMs } from './plan-chaos.js';
 
@@ -94,8 +95,8 @@ describe('planChaos', () => {
     ['quietMs to be at least 0 and less than 1000, got 1000', { quietMs: 1_000 }],
     ['seed to be a 32-bit integer, got "1"', { seed: '1' as never }],
     ['faults to contain at least one fault, got an array of length 0', { faults: [] }],
-    ...[null, NaN, -1, Infinity, '5'].map((weight): [string, Partial<ChaosPlanOptions>] => [
-      `weight of "b" to be a finite number of 0 or more, got ${typeof weight === 'string' ? '"5"' : String(weight)}`,
+    ...[null, NaN, -1, Infinity, '5', 5n].map((weight): [string, Partial<ChaosPlanOptions>] => [
+      `weight of "b" to be a finite number of 0 or more, got ${describeData(weight)}`,
       { faults: [{ name: 'a' }, { name: 'b', weight: weight as number }] },
     ]),
     [
@@ -109,6 +110,14 @@ describe('planChaos', () => {
     [
       'forMs of "a" to be [from, to] in whole milliseconds, with 0 <= from <= to, got [5,1]',
       { faults: [{ name: 'a', forMs: [5, 1] }] },
+    ],
+    [
+      'forMs of "a" to be [from, to] in whole milliseconds, with 0 <= from <= to, got null',
+      { faults: [{ name: 'a', forMs: null as never }] },
+    ],
+    [
+      'distanceMs to be [from, to] in whole milliseconds, with 0 <= from <= to and to > 0, got 500',
+      { distanceMs: 500 as never },
     ],
   ])('rejects invalid options of a chaos plan (%#): expected %s', (expected, wrong) => {
     const right = { seed: 1, durationMs: 1_000, faults: [{ name: 'a' }] };

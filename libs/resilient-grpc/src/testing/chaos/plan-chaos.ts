@@ -1,4 +1,5 @@
 import { describeData, describeValue } from '../../policy/options/describe-value.js';
+import { isInteger } from '../argument-check.js';
 import { seededRandom } from '../seeded-random.js';
 
 /** An inclusive range of durations in milliseconds. Both bounds are integers of 0 or more. */
@@ -115,7 +116,7 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
         [isRange(forMs), `forMs ${of} ${RANGE}`, describeData(forMs)],
       ] as const;
     }),
-    [sumOf(faults) > 0, 'at least one weight to be above 0', 'only weights of 0'],
+    [faults.some(({ weight = 1 }) => weight > 0), 'at least one weight to be above 0', 'only weights of 0'],
   ];
   const wrong = checks.find(([isValid]) => !isValid);
   if (wrong !== undefined) throw new RangeError(`chaos: expected ${wrong[1]}, got ${wrong[2]}`);
@@ -130,6 +131,8 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
   );
 }
 
-function isRange([from, to]: RangeMs): boolean {
-  return Number.isInteger(from) && Number.isInteger(to) && from >= 0 && to >= from;
+function isRange(range: unknown): range is RangeMs {
+  if (!Array.isArray(range)) return false;
+  const [from, to] = range as readonly unknown[];
+  return isInteger(from, 0) && isInteger(to, Number(from));
 }

@@ -58,7 +58,9 @@ function lostMessageProblems(message: object, type: MessageType, path: string): 
   const lost = replacedValue(message, { kind: 'message', holds: 'single', type });
   if (lost === undefined) return [];
   const sent = describeValue(lost.sent);
-  return [{ path, message: `${problemMessage(lost.expected, message)}; the server would send ${sent} instead` }];
+  return [
+    { path, message: `${problemMessage(lost.expected, message, lost.remedy)}; the server would send ${sent} instead` },
+  ];
 }
 
 /** Returns a problem for each value that `FieldCheck` reports, also in nested messages. */

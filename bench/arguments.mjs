@@ -29,7 +29,7 @@ const TABLE_BENCHES = /** @type {const} */ ([
 
 /** Printed with each usage error. */
 export const USAGE = `Usage: npm run bench -- [name] [options]
-Without a name, runs all benchmarks of the table and prints it (about 45 minutes). With a name, runs only that benchmark. Benchmarks of the table:
+Without a name, runs all benchmarks of the table and prints it (about 50 minutes). With a name, runs only that benchmark. Benchmarks of the table:
   ${TABLE_BENCHES.join(', ')}
 Other benchmarks:
   telemetry, memory, many-streams   this library alone

@@ -7,11 +7,11 @@ import { promisify } from 'node:util';
 const start = promisify(execFile);
 
 /**
- * One Node version for each supported release line other than the line of this process. Each is the first version of its line that can
- * load ES modules with `require()`, or a recent one.
+ * One Node version for each supported release line, except the version of this process. Each is the first version of its line that can load
+ * ES modules with `require()`, or a recent one.
  */
 export const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0', '26.10.0'].filter(
-  (version) => parseInt(version) !== parseInt(process.versions.node),
+  (version) => version !== process.versions.node,
 );
 
 /** Other versions of Node that were downloaded and start on this machine, and the missing ones. */

@@ -74,7 +74,7 @@ it('names an unknown service in the state of its endpoints, in errors, in the lo
   expect([...healthOf(app).values()]).toEqual(['unknown-service']);
   expect(app.lines.map(({ text }) => text)).toContainEqual(
     expect.stringMatching(
-      /^endpoint 127\.0\.0\.1:\d+ does not know the service in healthCheckConfig and gets no calls; write the full name of a service, as in the proto$/,
+      /^endpoint 127\.0\.0\.1:\d+ reports the service in healthCheckConfig as unknown and gets no calls; write the full name of a service, as in the proto$/,
     ),
   );
 });

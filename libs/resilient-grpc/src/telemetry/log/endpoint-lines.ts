@@ -44,7 +44,7 @@ const HEALTH = {
   'not-serving': ['log', 'does not report SERVING and gets no calls'],
   'unknown-service': [
     'warn',
-    'does not know the service in healthCheckConfig and gets no calls; write the full name of a service, as in the proto',
+    'reports the service in healthCheckConfig as unknown and gets no calls; write the full name of a service, as in the proto',
   ],
   unanswered: ['warn', 'does not respond to the health Watch and gets no calls'],
   failed: ['warn', 'ended the health Watch with an error and gets no calls; the Watch is repeated'],

@@ -114,7 +114,7 @@ function machineOf(sections) {
 }
 
 /**
- * @param {string} name With hyphens.
+ * @param {string} name
  * @returns {string[]} Lines, broken after hyphens.
  */
 function wrapped(name) {

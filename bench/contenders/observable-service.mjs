@@ -14,8 +14,8 @@ import { readAtPace } from './read-at-pace.mjs';
  */
 
 /**
- * Wraps a service of Nest's client or this library. Nest's client requires `pushed`; this library works with and without it, because it is
- * a drop-in replacement.
+ * Wraps a service of Nest's client or this library. Nest's client requires `pushed`. For this library, a drop-in replacement, `pushed` is
+ * optional.
  *
  * @param {BenchService} service
  * @param {() => unknown} close

@@ -19,7 +19,7 @@ const QUESTION = 'Is memory bounded for streams of any length and readers of any
 
 /** Minimum size of a large message. */
 const LARGE_BYTES = 65_536;
-/** Number of messages of a stream of large messages. */
+/** Messages per stream, if they are large. */
 const LARGE_MESSAGES = 3_000;
 
 /**

@@ -19,7 +19,7 @@ import { pace } from './pace.mjs';
  * @property {number} size Message size in bytes.
  * @property {number} count Number of messages.
  * @property {number} [perSecond] Messages read per second, by this process in a watch, otherwise by the server. `undefined` for full
- *   speed. In an upload or a talk, 0 reads the first message and then stops.
+ *   speed. In an upload or a talk, 0 stops reading after the first message.
  */
 
 const [address = '', channelOptions = '{}'] = process.argv.slice(2);

@@ -98,7 +98,7 @@ export function measureStoppedReader(stream, channelOptions = {}) {
  *   completed, failed, and open streams of the client.
  * @property {ServerCalls} server Calls of the server at the end.
  * @property {Memories} kept Remaining memory growth at the end.
- * @property {string[]} open Node's names of the handles that keep the process alive after the client was closed.
+ * @property {string[]} open Node's names for the handles that keep the process alive after the client is closed.
  */
 
 /**

@@ -86,8 +86,8 @@ export class Pair {
    *
    * @param {Stream} stream
    * @param {number} count Messages.
-   * @param {number} [perSecond] Messages read per second; `undefined` for full speed. In an upload or a talk, 0 reads one message and then
-   *   stops.
+   * @param {number} [perSecond] Messages read per second; `undefined` for full speed. In an upload or a talk, 0 stops reading after one
+   *   message.
    * @returns {Promise<number>} Messages per second.
    */
   async run(stream, count, perSecond) {

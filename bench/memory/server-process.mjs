@@ -61,7 +61,7 @@ async function send(call, signal) {
 }
 
 /**
- * Reads at the rate in the metadata, or at the default rate. A rate of 0 reads one message and then stops.
+ * Reads at the rate in the metadata, or at the default rate. At a rate of 0, reads one message and then stops.
  *
  * @param {UploadCall | TalkCall} call
  * @param {(count: number) => Promise<void>} [onChunk]

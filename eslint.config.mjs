@@ -67,7 +67,7 @@ export default defineConfig(
       'no-console': 'error',
       'no-restricted-syntax': ['error', ...forbiddenConstructs],
       'no-restricted-imports': ['error', { paths: bareBuiltins }],
-      // Ignores files with decorators, because emitDecoratorMetadata needs the classes that Nest injects as values.
+      // Ignores files with decorators, because emitDecoratorMetadata requires value imports of the classes that Nest injects.
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/consistent-type-exports': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],

@@ -19,7 +19,7 @@ const url = await new Promise((resolve, reject) => {
     const address = /The demo: (\S+)/.exec(output)?.[1];
     if (address) resolve(address);
   });
-  gateway.once('exit', () => reject(new Error(`the gateway ended before it listened:\n${output}`)));
+  gateway.once('exit', () => reject(new Error(`the gateway exited before it listened:\n${output}`)));
 });
 
 const browser = await chromium.launch({

@@ -61,7 +61,7 @@ export function toTable(
   ]);
   return [
     `${name}: ${title}`,
-    `${String(clients)} clients at ${String(callsPerSecond)} calls/s each for ${String(seconds)} s; capacity ${String(capacity)}x, deadlines of ${String(patienceMs)} ms, a handshake costs as much as ${String(handshakeCost)} calls`,
+    `${String(clients)} clients at ${String(callsPerSecond)} calls/s each for ${String(seconds)} s; capacity ${String(capacity)}x, deadlines of ${String(patienceMs)} ms, handshake cost of ${String(handshakeCost)} calls`,
     '',
     ...tableLines(head, rows),
     '',

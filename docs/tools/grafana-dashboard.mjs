@@ -246,7 +246,7 @@ const ROWS = [
             '{{resilient_grpc_client}} {{grpc_method}} hedging delay, s',
           ],
         ],
-        description: 'Adaptive limits of concurrent calls, and hedging delays that follow latency.',
+        description: 'Adaptive concurrency limits, and hedging delays that follow latency.',
       },
       {
         title: 'Open streams',

@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { CanActivate, Controller, Injectable } from '@nestjs/common';
 import { GrpcMethod } from '@nestjs/microservices';
 import { ResilientGrpcServer } from 'nestjs-resilient-grpc/server';
-import { FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { ChildServer, FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import type { Locator, Page } from 'playwright-core';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, type TestContext } from 'vitest';
@@ -135,6 +135,23 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await page.getByRole('link', { name: 'plain' }).click();
     await page.getByRole('heading', { name: 'Connections' }).waitFor();
     expect(await page.getByRole('heading', { name: 'Endpoints' }).isVisible()).toBe(false);
+    expect(problems).toEqual([]);
+  });
+
+  it('marks an endpoint of the dashboard that gets no calls, because it does not serve the service in healthCheckConfig', async (test) => {
+    const script = new URL('../health/health-server.mjs', import.meta.url);
+    const server = await ChildServer.start({ script });
+    test.onTestFinished(() => server.close());
+    const healthCheckConfig = { serviceName: 'Orders' };
+    const { url, orders } = await start(test, {
+      clients: [{ name: 'orders', url: server.url, loadBalancing: 'round_robin', healthCheckConfig }],
+    });
+    const { page, problems } = await open(test, `${url}/grpc`);
+    await page.getByRole('link', { name: 'orders' }).click();
+    await firstValueFrom(orders('orders').get({ id: '1' })).catch(() => undefined);
+    const cell = page.getByRole('table', { name: 'Endpoints' }).getByText('unknown-service');
+    await cell.waitFor();
+    expect(await cell.getAttribute('data-tone')).toBe('bad');
     expect(problems).toEqual([]);
   });
 

@@ -489,7 +489,7 @@ describe('ScriptedGrpcServer', () => {
       [{ headers: { served: 1 } }, '.headers.served: expected a string or an array of strings, got number'],
       [
         { trailers: { 'a-bin': 'x' } },
-        ".trailers.a-bin: expected a Buffer, because the key ends in '-bin', got string",
+        ".trailers.a-bin: expected a Buffer for a key that ends in '-bin', got string",
       ],
       [{ pushback: {} }, '.pushback: expected a string, a number, or an array of them, got an empty object'],
       [{ hold: 'message' }, `.hold: expected 'everything', 'messages', or 'status', got "message"`],

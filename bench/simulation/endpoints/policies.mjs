@@ -5,7 +5,7 @@ import { LeastRequest, RoundRobin } from './balancing.mjs';
 /** @typedef {import('../../../libs/resilient-grpc/dist/policy/ejection/ejection-policy.js').EjectionPolicy} EjectionPolicy */
 
 /**
- * The policy by which a client uses several endpoints.
+ * A client's load balancing and ejection.
  *
  * @typedef {object} EndpointPolicy
  * @property {string} name

@@ -134,13 +134,13 @@ export function callTables() {
   };
 }
 
-/** Health values of an endpoint that gets no calls. */
-const UNUSABLE = new Set(['pending', 'not-serving', 'unanswered', 'failed']);
+/** Health values of an endpoint that gets calls; `undefined` if its health is not checked. */
+const USABLE = new Set([undefined, 'serving', 'unimplemented']);
 
 /** Describes whether an endpoint gets calls, and the reason if it does not. */
 function endpointText({ state, ejected, health, weight }, now) {
   if (ejected) return `ejected (${ejected.reason}) for ${duration(Math.max(0, Date.parse(ejected.until) - now))} more`;
-  if (health !== undefined && health !== 'serving' && health !== 'unimplemented') return health;
+  if (!USABLE.has(health)) return health;
   if (weight !== undefined && weight < 1) return `slow start, ${Math.round(weight * 100)}% of its share`;
   return health ?? (state === 'READY' ? 'in use' : NONE);
 }
@@ -188,7 +188,7 @@ export function connectionTables() {
           title: 'calls',
           note: 'Ejection, reported health, or slow start',
           text: endpointText,
-          tone: ({ ejected, health }) => (ejected || UNUSABLE.has(health) ? 'bad' : ''),
+          tone: ({ ejected, health }) => (ejected || !USABLE.has(health) ? 'bad' : ''),
           cell: 'wide',
         },
         {

@@ -52,7 +52,7 @@ export class Details {
     this.charts = new CallCharts();
     this.retries = new Meter(
       'retries',
-      'A retry costs a token, and tokens return with successful calls and over time. Retries stop below one token. With retryThrottling, a failure costs a token, only successful calls return tokens, and retries stop at half.',
+      'A retry costs a token, and tokens return with successful calls and over time. Retries stop below one token. With retryThrottling, a failure costs a token, only successful calls return tokens, and retries stop at half the maximum.',
     );
     this.hedges = new Meter(
       'hedges',

@@ -53,7 +53,7 @@ export interface AttemptEnd extends AttemptEvidence {
   /** Text for the error message: what the transport observed, and the remedy. Absent if the transport observed nothing. */
   readonly remedy?: string | undefined;
   /**
-   * Reason why nothing of the attempt was sent, as in `Attempt`. Absent if this side did not end the attempt, or if something may have been
+   * Reason why no part of the attempt was sent, as in `Attempt`. Absent if this side did not end the attempt, or if something may have been
    * sent.
    */
   readonly unsentBecause?: string | undefined;
@@ -81,7 +81,7 @@ export interface Attempt {
   /** 'ip:port' of the connection; `undefined` until one is picked. */
   readonly peer: string | undefined;
   /**
-   * Reason why nothing of the attempt has been sent, such as 'waiting for an interceptor'. Nothing is sent later if the attempt is
+   * Reason why no part of the attempt has been sent, such as 'waiting for an interceptor'. Nothing is sent later if the attempt is
    * abandoned before the next microtask. `undefined` if something may have been sent.
    */
   readonly unsentBecause?: string | undefined;

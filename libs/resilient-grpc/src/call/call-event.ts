@@ -37,7 +37,7 @@ export type AttemptEndReason =
   | 'retryable-http'
   /** The call credentials failed with a status code that the retry policy lists. */
   | 'credentials'
-  /** Another attempt of the hedged call replaces the failed one, if necessary after a pushback or a backoff. */
+  /** Another attempt of the hedged call replaces the failed one, possibly after a pushback or a backoff. */
   | 'replaces-failed';
 
 /** Final result of a call, after its last attempt. */

@@ -39,9 +39,9 @@ export interface CallbackChannel {
 
 type End = Pick<Status, 'code' | 'details'>;
 
-/** The status of grpc-js for calls that wait when their channel closes. */
+/** grpc-js's status for calls that wait when their channel closes. */
 const CHANNEL_CLOSED: End = { code: StatusCode.UNAVAILABLE, details: 'Channel closed before call started' };
-/** The status of grpc-js for calls whose parent call is cancelled. */
+/** grpc-js's status for calls whose parent call is cancelled. */
 const BY_PARENT: End = { code: StatusCode.CANCELLED, details: 'Cancelled by parent call' };
 
 interface Message {

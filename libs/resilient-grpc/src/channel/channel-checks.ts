@@ -14,7 +14,7 @@ import { errorMessage } from '../errors/error-message.js';
 
 /** Maximum length of a target in characters. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;
-/** Maximum number of policies that the message for a list of policies names. */
+/** Maximum number of policies that an error message lists. */
 const MAX_POLICIES = 3;
 /** Maximum length, in characters, of the reason why a policy cannot be used. */
 const MAX_REASON_LENGTH = 200;

@@ -450,7 +450,7 @@ export class WireChannel {
 
   private nameUnresolved(details: string): void {
     if (this.closed) return;
-    // `details` are used only from this library's resolvers, because those of another resolver may contain credentials from the target.
+    // `details` from other resolvers are ignored, because they may contain credentials from the target.
     this.connectFailed(this.resolutionFailure(hasLibraryResolver(this.channel.getTarget()) ? details : ''));
     // After a failed lookup, grpc-js resolves the name again only if a connection is requested, and not before its backoff has ended.
     this.clock.defer(() => {

@@ -35,7 +35,7 @@ export interface GrpcClientSnapshot {
   readonly name: string;
   readonly target: string;
   /**
-   * Shell command that examines the target with the TLS options of the client. Run it on the machine of the application. Absent if the
+   * Shell command that examines the target with the TLS options of the client. Run it where the application runs. Absent if the
    * doctor does not support the target. Certificates and keys that are not files appear as FILE.
    */
   readonly doctorCommand?: string;

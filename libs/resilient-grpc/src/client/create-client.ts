@@ -293,7 +293,7 @@ class GrpcClient implements ResilientGrpcClient {
    */
   get endpointHealth(): ManagedChannel['endpointHealth'] {
     const { endpointHealth } = this.channel;
-    // Under pick_first, no endpoint is checked.
+    
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 

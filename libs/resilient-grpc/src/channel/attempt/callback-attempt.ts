@@ -72,7 +72,7 @@ export class CallbackAttempt implements EndpointAttempt {
     this.endedHere = endedHere;
     this.channelReady = wireChannel.ready;
     if (!this.headersReceived) this.readContentType(metadata);
-    // Reports a trailers-only response, for which `answered()` is not called, because it has no headers.
+    // Reports a trailers-only response, which has no headers, so `answered()` was not called.
     if (!this.isAnswered) {
       const { reachedServer, connectionLost } = classify(this);
       if (reachedServer === 'yes' && !connectionLost) this.reportResponse();

@@ -41,7 +41,7 @@ export interface DirectCallListener {
 }
 
 /**
- * A call on one connection that does not pass through grpc-js's channel. Like that channel, it frames messages, inflates compressed
+ * A call that runs directly on one connection, without grpc-js's channel. Like that channel, it frames messages, inflates compressed
  * messages, and enforces the deadline and the size limits.
  */
 export class DirectCall implements ConnectionCallListener {

@@ -180,7 +180,7 @@ export function interceptedCall(
     return new BottomCall(call, method, callbacks, effectiveDeadline(final), clock);
   };
   const first = interceptors.reduceRight<NextCall>((next, interceptor) => (given) => interceptor(given, next), bottom);
-  // Safe: a MethodDescriptor has the members of a definition that interceptors read: the path, the kind, and the two codecs.
+  // Safe: interceptors read the path, the kind, and the two codecs, and a MethodDescriptor has them all.
   const definition = method as unknown as InterceptorOptions['method_definition'];
   return first({ ...withDeadline(options, deadline), method_definition: definition });
 }

@@ -431,7 +431,7 @@ class DelayedStatus {
     this.isDue = true;
     this.timer.clear();
     this.connection.endListeners.delete(this.due);
-    // In the next turn, Node and grpc-js have handled the GOAWAY.
+    // By the next turn, Node and grpc-js have handled the GOAWAY.
     this.clock.defer(() => {
       this.deliver(this.status);
     });

@@ -22,8 +22,8 @@ export interface EndedConnection {
   readonly closedImmediately: boolean;
   /**
    * True if the server sent GOAWAY with NO_ERROR right after the connection was established, before the first response. A response to a
-   * call on the connection, or the end of the connection without a response, then decides whether the connection worked, and a 'judged'
-   * event reports the result. Exception: an undecided connection is never judged if it is the first of consecutive connections that close
+   * call on the connection, or the end of the connection without a response, then decides whether the connection worked. A 'judged' event
+   * reports the result. Exception: an undecided connection is never judged if it is the first of consecutive connections that close
    * immediately.
    */
   readonly isUndecided: boolean;
@@ -171,7 +171,7 @@ export class AddressHistories {
     history.timeouts = 0;
   }
 
-  /** Continues the failures of a channel that this one replaces, for addresses to which this channel has not connected either. */
+  /** Inherits the failures of a channel that this one replaces, for addresses to which this channel has not connected either. */
   inheritFailures({ histories }: AddressHistories): void {
     for (const [address, { failingSince }] of histories) {
       const own = this.histories.get(address);

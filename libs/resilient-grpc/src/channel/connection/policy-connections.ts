@@ -73,7 +73,7 @@ export class PolicyConnections {
     for (const connection of this.all) connection.endBackoff();
   }
 
-  /** End of the earliest backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
+  /** Earliest end of a backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
   backoffEndsAt(): number | undefined {
     const ends = [...this.all].flatMap((connection) => connection.backoffEndsAt() ?? []);
     return ends.length === 0 ? undefined : Math.min(...ends);

@@ -70,7 +70,7 @@ export function needsTarget(source: Observable<unknown>): source is TargetServic
 const DEFAULT_DNS_REFRESH_MS = 60_000;
 const MIN_REFRESH_MS = 1_000;
 const REFRESH_JITTER = 0.1;
-// Delay in milliseconds before the first retry of a failed query. It grows as gRPC's backoff does, up to the regular interval.
+// Delay in milliseconds before the first retry of a failed query. Later delays grow like gRPC's backoff, up to the regular interval.
 const FIRST_RETRY_MS = 1_000;
 const RETRY_MULTIPLIER = 1.6;
 const RETRY_JITTER = 0.2;
@@ -79,7 +79,7 @@ const NO_CHOICES = '[]';
 
 /**
  * Reads the service config every `refreshMs` from the standard TXT record `_grpc_config.<name>` of the target, and applies the record's
- * choice rules (gRFC A2). A missing record is an empty service config. An invalid record or a failed lookup is logged, and the current
+ * choice rules (gRFC A2). A missing record counts as an empty service config. An invalid record or a failed lookup is logged, and the current
  * service config stays in effect. If the first read fails in one of these ways, the client starts without a service config. Invalid
  * options, or a target without a DNS name, make startup fail. Pass the result as `serviceConfig` of a client, which provides the target.
  */

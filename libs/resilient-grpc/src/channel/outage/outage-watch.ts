@@ -37,7 +37,7 @@ export type OutageChange =
   /** Another attempt to connect failed, a short-lived connection ended, the channel became READY, or the outage ended. */
   | 'other';
 
-/** Time in milliseconds after an outage during which its endpoints may still be reconnecting. */
+/** Time in milliseconds for which endpoints may still be reconnecting after an outage. */
 const RECOVERY_MS = 60_000;
 /** Maximum number of past outages kept. */
 const MAX_PAST_OUTAGES = 20;

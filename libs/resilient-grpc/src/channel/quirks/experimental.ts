@@ -35,7 +35,7 @@ export type LeafParts = PolicyParts & Pick<Experimental, 'LeafLoadBalancer' | 'Q
 
 /** Returns the names that the policy least_request needs; `undefined` if the installed grpc-js lacks one. */
 export function leafParts(parts: PolicyParts): LeafParts | undefined {
-  // Safe: `isPresent` found all of them.
+  // Safe: `parts` has the other names, and `isPresent` found these.
   return isPresent(LEAF_SEAM, experimental) ? (parts as LeafParts) : undefined;
 }
 

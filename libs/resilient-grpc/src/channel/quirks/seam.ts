@@ -1,7 +1,7 @@
 import type { UntestedVersion } from '../../call/untested-version.js';
 import { grpcJsVersion, isUntested, TESTED_VERSIONS } from './grpc-js-version.js';
 
-/** Private names of grpc-js or Node that a feature depends on. Any release may move them. */
+/** Private names of grpc-js or Node that a feature depends on. Any release may change them. */
 export interface Seam {
   /** Kind of the object at which the paths start. */
   readonly on: string;

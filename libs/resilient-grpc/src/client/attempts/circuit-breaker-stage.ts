@@ -65,7 +65,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   override onHeaders(headers: Metadata): void {
-    // Records a success at the headers of a response stream. The stream may never end, which would keep the circuit half-open.
+    // Records a success once a response stream has headers. The stream may never end, which would keep the circuit half-open.
     if (this.request.method.responseStream) this.record('success');
     super.onHeaders(headers);
   }

@@ -394,7 +394,7 @@ interface Failed {
   readonly because: AttemptEndReason;
 }
 
-/** One attempt of a hedged call, as the listener of its events. */
+/** Starts one attempt of a hedged call and receives its events. */
 class HedgeAttempt implements AttemptListener {
   attempt: Attempt | undefined;
 

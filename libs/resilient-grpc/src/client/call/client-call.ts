@@ -67,7 +67,7 @@ export class ClientCall
   private phase: Phase = 'held';
   private prepared = UNPREPARED;
   private readonly report: CallReport;
-  /** The caller's async context. The call ends in it, because grpc-js reports OK in that of the request that opened the connection. */
+  /** The caller's async context, in which the call ends. grpc-js reports OK in the context of the request that opened the connection. */
   private asyncContext!: AsyncResource;
   private gate: CallGate | undefined;
   private requests: RequestPump | undefined;

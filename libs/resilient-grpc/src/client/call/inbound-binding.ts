@@ -38,7 +38,7 @@ export function inboundBinding(
 }
 
 /**
- * True if the deadline of the inbound call passes now or in a moment. Servers and clients often end the inbound call shortly before its
+ * True if the deadline of the inbound call has passed or is near. Servers and clients often end the inbound call shortly before its
  * deadline. An outgoing attempt without a response then counts as timed out, because a timeout is evidence of a dead connection, but a
  * cancellation is not.
  */

@@ -65,7 +65,7 @@ export interface GrpcCallOptions extends CallOptions {
   readonly waitForReady?: boolean | undefined;
   /** Metadata sent with this call; overrides the metadata of the client, key by key. */
   readonly metadata?: MetadataInput | undefined;
-  /** Signal that cancels the call when it is aborted. Its reason becomes the error's `cause`. */
+  /** Signal that cancels the call. Its abort reason becomes the error's `cause`. */
   readonly signal?: AbortSignal | undefined;
   /** `false` disables hedging and retries of this call, except transparent retries. */
   readonly retry?: false | undefined;

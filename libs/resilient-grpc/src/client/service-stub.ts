@@ -15,7 +15,6 @@ import type { CallInput } from './call/prepare-call.js';
 import { ScopedStream } from './streams/scoped-stream.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
-/** A method of a stub. */
 export interface StubbedMethod {
   readonly method: MethodDescriptor;
   /** Returns the context for a call that starts now. Policies may change between calls. */

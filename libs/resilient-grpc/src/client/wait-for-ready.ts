@@ -5,7 +5,7 @@ import type { Clock } from '../time/clock.js';
 export interface ReadyOptions {
   /** Maximum wait in milliseconds, 0 or more. A value above 2,147,483,647 (24 days) is reduced to 2,147,483,647. @defaultValue no limit */
   readonly timeoutMs?: number | undefined;
-  /** Signal that ends the wait when the signal is aborted. The abort reason becomes the error. */
+  /** Signal that ends the wait. Its abort reason becomes the error. */
   readonly signal?: AbortSignal | undefined;
 }
 

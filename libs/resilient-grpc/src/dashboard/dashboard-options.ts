@@ -107,7 +107,7 @@ const schema = object(
 /**
  * Validates options and applies defaults.
  *
- * @throws GrpcConfigurationError with the problems of the options
+ * @throws GrpcConfigurationError if the options are invalid
  */
 export function resolveDashboardOptions(given: unknown): DashboardSettings {
   const copied = copyOptions(given, FOR_ROOT);

@@ -1,7 +1,6 @@
 import { CONNECT_FAILURES, type ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
-/** The name of a check. */
 export type CheckName =
   | 'kubernetes'
   | 'target'

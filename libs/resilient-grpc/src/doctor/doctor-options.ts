@@ -85,7 +85,6 @@ const TARGET_OPTIONS = [
   'timeout',
   'connect-timeout',
 ] as const;
-/** Options of `attach`. */
 const ATTACH_OPTIONS = ['header', 'once'] as const;
 const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
 

@@ -14,7 +14,6 @@ import { isError } from '../errors/error-message.js';
 
 const NO_CONNECTOR = 'this version of @grpc/grpc-js does not provide its TLS connector (_createSecureConnector)';
 
-/** The parameters of a connection. */
 export interface ConnectParameters {
   /** The target with its scheme. The host in the target is the default TLS server name. */
   readonly canonicalTarget: string;

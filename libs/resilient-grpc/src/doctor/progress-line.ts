@@ -14,7 +14,6 @@ export class ProgressLine {
     this.isShown = true;
   };
 
-  /** Removes the line. */
   erase(): void {
     if (this.isShown) this.stderr.write(ERASE);
     this.isShown = false;

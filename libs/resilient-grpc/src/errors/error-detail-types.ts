@@ -54,7 +54,6 @@ export function isRepeated(kind: FieldKind): kind is readonly ['text' | Shape] {
   return Array.isArray(kind);
 }
 
-/** Returns the type name of a type URL. */
 export function typeNameOf(typeUrl: string): string {
   return typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
 }

@@ -10,7 +10,7 @@ export interface ConfigurationProblem {
 
 /** Entry for problems that are not listed one by one. */
 export interface UnlistedProblems extends ConfigurationProblem {
-  /** Number of the problems. */
+  /** Number of these problems. */
   readonly unlisted: number;
 }
 
@@ -38,7 +38,7 @@ export function isGrpcConfigurationError(error: unknown): error is GrpcConfigura
   return error instanceof GrpcConfigurationError;
 }
 
-/** Maximum number of problems in the message. `problems` has all of them. */
+/** Maximum number of problems in the message. */
 const MAX_SHOWN = 50;
 
 function summary(problems: readonly ConfigurationProblem[]): string {

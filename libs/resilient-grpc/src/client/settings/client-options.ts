@@ -289,7 +289,7 @@ export interface MethodOptions {
   readonly circuitBreaker?: CircuitBreakerOptions | false | undefined;
   /**
    * Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. With 'adaptive', the limit follows the
-   * latency of the method and stays between 4 and 1,000; it has no effect on streams. `false` means no limit of the method, even if a less
+   * latency of the method and stays between 4 and 1,000; it has no effect on streams. `false` means no limit for the method, even if a less
    * specific pattern sets one.
    * @defaultValue no limit
    */
@@ -322,7 +322,6 @@ export interface KeepaliveOptions {
   readonly keepalivePermitWithoutCalls?: 0 | 1 | boolean | undefined;
 }
 
-/** Default settings. */
 export const DEFAULT_CLIENT_SETTINGS = {
   outageGraceMs: 5_000,
   maxWaitingCalls: 10_000,

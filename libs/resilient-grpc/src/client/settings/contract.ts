@@ -214,7 +214,7 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   const absolute = isAbsolute(missing)
     ? ''
     : ` write an absolute path such as join(__dirname, '${missing}') (in ES modules, import.meta.dirname);`;
-  return `expected an existing file, got ${got}${resolved};${copied}${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file in a Nest library project, also add "includeLibraryAssets"; or write a path relative to process.cwd())`;
+  return `expected an existing file, got ${got}${resolved};${copied}${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file in a Nest library, also list the library in "includeLibraryAssets", or write a path relative to process.cwd())`;
 }
 
 /**
@@ -298,7 +298,6 @@ function servicesOf(definition: PackageDefinition): Services {
   return services;
 }
 
-/** Creates the descriptor of a method from its definition. */
 function methodDescriptor(
   service: string,
   method: string,

@@ -218,7 +218,7 @@ export function overridesBounds({ attemptTimeoutMs, streamIdleTimeoutMs }: Attem
   return attemptTimeoutMs !== undefined || streamIdleTimeoutMs !== undefined;
 }
 
-/** The rows of the table, typed as `MethodOption`, which all of them satisfy. */
+/** The rows of the table, typed as `MethodOption`. */
 export const METHOD_OPTION_ROWS: readonly (readonly [key: keyof MethodOptions, row: MethodOption])[] =
   // The cast is needed, because Object.entries() loses the type of the keys.
   Object.entries(METHOD_OPTIONS) as [keyof MethodOptions, MethodOption][];

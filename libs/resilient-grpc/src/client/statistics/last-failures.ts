@@ -4,7 +4,6 @@ import { moment } from '../../time/clock.js';
 import type { ErrorSnapshot } from '../client-snapshot.js';
 import type { CountedFailure } from './method-statistics.js';
 
-/** A failed call. */
 export interface FailedCall extends Omit<CountedFailure, 'notRetriedBecause'> {
   readonly path: string;
 }

@@ -59,7 +59,6 @@ export class MethodStatistics {
     if (latencyMs !== undefined) (slice.latencies ??= new LatencyHistogram()).record(latencyMs);
   }
 
-  /** Counts a cancelled call. */
   cancelled(): void {
     this.cancelledCalls += 1;
   }

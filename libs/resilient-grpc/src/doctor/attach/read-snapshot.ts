@@ -56,7 +56,7 @@ export async function readSnapshot(
     limit.clear();
   }
   if (body === undefined)
-    return failed(`sends more than ${String(MAX_BYTES)} bytes, the maximum of a snapshot`, WRONG_PATH);
+    return failed(`sends more than ${String(MAX_BYTES)} bytes, the limit for a snapshot`, WRONG_PATH);
   const { statusCode: status = 0 } = response;
   const { location, 'content-type': type = 'no content type' } = response.headers;
   if (status === 401 || status === 403) return failed(`requires credentials (${String(status)})`, CREDENTIALS);

@@ -23,7 +23,9 @@ describe('shutdownCheck', () => {
   });
 
   it('fails the shutdown check if the readiness delay is as long as the whole drain', () => {
-    expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 20_000 })).toMatchObject({ status: 'failed' });
+    const noTime = { status: 'failed', message: expect.stringContaining('the drain leaves no time') as string };
+    expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 20_000 })).toMatchObject(noTime);
+    expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 0, drainMs: 0 })).toMatchObject(noTime);
     expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 19_999 })).toMatchObject({ status: 'ok' });
   });
 

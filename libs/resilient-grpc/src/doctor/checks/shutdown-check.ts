@@ -36,7 +36,7 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
   }
   if (readinessDelayMs >= drainMs) {
     const remedy = 'set drain.timeoutMs to more than readinessDelayMs plus the duration of the longest request';
-    return result('failed', `readinessDelayMs leaves no time for calls to finish: ${message}`, remedy);
+    return result('failed', `the drain leaves no time for calls to finish: ${message}`, remedy);
   }
   if (readinessDelayMs === 0 && preStopMs === 0) {
     const remedy =

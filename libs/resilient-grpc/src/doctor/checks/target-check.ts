@@ -59,8 +59,8 @@ export function targetCheck(
     .map((address) => ({ address: addressText(address), kind: kindOf(address) }));
   const result = resultsOf('target', { target, addresses, total, tookMs: Math.round(tookMs) });
   const list = addresses.map(({ address, kind }) => `${address} (${kind})`).join(', ');
-  const tried = total > MAX_ADDRESSES ? `, first ${String(MAX_ADDRESSES)} tried` : '';
-  const message = `${counted(total, 'address', 'addresses')} in ${duration(tookMs)}${tried}: ${list || 'none'}`;
+  const shown = total > MAX_ADDRESSES ? `, first ${String(MAX_ADDRESSES)} shown` : '';
+  const message = `${counted(total, 'address', 'addresses')} in ${duration(tookMs)}${shown}: ${list || 'none'}`;
   if (addresses.length === 0) {
     return result('failed', message, 'check the pods; a headless service without ready pods has no addresses');
   }

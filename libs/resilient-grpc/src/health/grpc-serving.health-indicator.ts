@@ -143,7 +143,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     if (this.loggedUnimplemented.has(client)) return;
     this.loggedUnimplemented.add(client);
     const { name, target } = client;
-    const text = `${target} does not implement grpc.health.v1.Health and counts as serving; implement it there, or check only the channel`;
+    const text = `${target} does not implement grpc.health.v1.Health and counts as serving; implement this service, or check only the channel`;
     const line = new LogLine('warn', text, { client: name, event: 'no-health-service', target });
     new LibraryLogger(`ResilientGrpc:${name}`).warn(line);
   }

@@ -122,7 +122,7 @@ function rewriteRegistration(call: CallExpression, isAsync: boolean): Found {
     const isLiteral = Node.isObjectLiteralExpression(element);
     if (transport === 'unknown' || (!isLiteral && (isAsync || propertyOf(element, 'options') === undefined))) {
       const because =
-        'the client, or the return value of its factory, is not an object literal with a constant transport; write an object literal with a constant transport';
+        'the client, or the return value of its factory, is not an object literal with a constant transport; write one';
       steps.push({ node: element, text: `${name}: ${because}` });
       continue;
     }

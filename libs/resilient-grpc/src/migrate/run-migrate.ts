@@ -124,7 +124,7 @@ function summaryOf(migrations: readonly Migration[], manual: readonly Remark[], 
   if (clients > 0)
     lines.push(
       '',
-      'Next: read docs/differences.md of the package, and make sure that main.ts calls app.enableShutdownHooks().',
+      'Next: read docs/differences.md in the package, and make sure that main.ts calls app.enableShutdownHooks().',
     );
   return `${lines.join('\n')}\n`;
 }

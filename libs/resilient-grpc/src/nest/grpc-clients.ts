@@ -7,7 +7,7 @@ export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
   abstract get(name: string | symbol): ResilientGrpcClient;
   /**
    * Creates a client. The caller owns it and must close it; until then, health checks and the shutdown include the client.
-   * @throws GrpcConfigurationError with the problems of `options`, or if the name is in use; Error once Nest has called
+   * @throws GrpcConfigurationError if `options` are invalid, or if the name is in use; Error once Nest has called
    * `beforeApplicationShutdown`, or once the drain timeout has closed the clients.
    */
   abstract create(options: NestGrpcClientOptions | GrpcClientOptions): ResilientGrpcClient;

@@ -34,12 +34,12 @@ export interface LifecycleDependencies {
 
 /** State of an HTTP server. */
 export interface HttpServerState {
-  /** True until the server is closed. Nest closes it after the hooks `onModuleDestroy` and `beforeApplicationShutdown`. */
+  /** True until Nest starts to close the server, after the hooks `onModuleDestroy` and `beforeApplicationShutdown`. */
   readonly isListening: boolean;
   readonly connections: number;
 }
 
-/** Drain of a server in this process whose handlers call through the clients. */
+/** Drain of a server in this process whose handlers use the clients. */
 export interface ServerDrainHandle {
   /** True if the drain has started. */
   readonly draining: boolean;
@@ -77,9 +77,9 @@ export class GrpcLifecycle
   }
 
   /**
-   * Shuts the clients down after `server`. Client streams end after the server's streams have been notified. A stream that a handler relays
-   * then ends with the server's status, not as if its source had completed. Clients close after the server has drained, regardless of their
-   * own timeout, because its handlers call through them until then.
+   * Shuts the clients down after `server`. Client streams end after the server's streams have been notified. A relayed stream therefore
+   * ends with the server's status, not as if its source had completed. Clients close after the server has drained, regardless of their own
+   * timeout, because its handlers use them until then.
    */
   endAfter(server: ServerDrainHandle): void {
     this.servers.push(server);
@@ -104,7 +104,7 @@ export class GrpcLifecycle
     if (this.endingSince === undefined) this.hooksCheck.start(() => this.registry.size + this.servers.length > 0);
   }
 
-  /** Turns readiness off, and starts the timeout, because later hooks may hang. The application serves requests until the next step. */
+  /** Turns readiness off, and starts the timeout, because later hooks may hang. The application still serves requests. */
   onModuleDestroy(): void {
     this.begin();
   }

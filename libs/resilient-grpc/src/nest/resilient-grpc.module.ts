@@ -62,7 +62,7 @@ export class ResilientGrpcModule {
   static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {
     const place = callSite();
     const given: Provider = { provide: GIVEN_ROOT_OPTIONS, useValue: options };
-    // Without propagation, requests pass through no interceptor.
+    // Without propagation, no interceptor is added.
     return rootModule([given, ...(propagates(options) ? [INBOUND_INTERCEPTOR] : [])], undefined, place);
   }
 

@@ -2,9 +2,9 @@ import { Subject, takeUntil, type Observable, type Observer, type Subscription }
 
 /**
  * Subscription that can be cancelled from outside, even while its source emits synchronously and no `Subscription` exists yet. Nothing is
- * emitted after `stop`. The source is torn down before `stop` returns. If `stop` is called while the source is being subscribed to, the
- * source is torn down once its subscribe function returns. The source is also torn down before its error or completion is emitted, so that
- * work started in response does not overlap with it.
+ * emitted after `stop`. The source is torn down before `stop` returns or, if it is still being subscribed to, once its subscribe function
+ * returns. The source is also torn down before its error or completion is emitted, so that work started in response does not overlap with
+ * it.
  */
 export class CancellableRun<T> {
   private readonly stopped = new Subject<void>();

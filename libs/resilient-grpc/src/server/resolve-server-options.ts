@@ -39,7 +39,7 @@ function isNestTooOld(): boolean {
  *
  * @param options options as passed by the user: untrusted, and not modified
  * @param path path of the options in the reported problems, such as 'ResilientGrpcServerModule.forRoot'
- * @throws GrpcConfigurationError with all problems
+ * @throws GrpcConfigurationError if the options are invalid
  */
 export function resolveServerOptions(options: unknown, path: string): ResolvedServerOptions {
   const unusable = grpcJsProblem();

@@ -167,8 +167,8 @@ export function clientInstruments(meter: Meter) {
       unit: 's',
     }),
     replacements: meter.createCounter('resilient_grpc.client.replacements', {
-      description: 'Number of connections that the client replaced, by reason.',
-      unit: '{connection}',
+      description: 'Number of times that the client replaced its connections, by reason.',
+      unit: '{replacement}',
     }),
     streams: meter.createUpDownCounter('resilient_grpc.client.streams', {
       description: 'Number of open streams.',

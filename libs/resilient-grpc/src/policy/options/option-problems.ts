@@ -61,7 +61,7 @@ export function optionProblems(schema: v.GenericSchema, value: unknown, path: st
   return parsed.ok ? [] : [...parsed.problems];
 }
 
-/** Parses `value`, with the defaults of `schema` applied. @throws GrpcConfigurationError with the problems */
+/** Parses `value`, with the defaults of `schema` applied. @throws GrpcConfigurationError if the value is invalid */
 export function requireOptions<S extends v.GenericSchema>(schema: S, value: unknown, path: string): v.InferOutput<S> {
   const parsed = parseOptions(schema, value, path);
   if (!parsed.ok) throw new GrpcConfigurationError(parsed.problems);

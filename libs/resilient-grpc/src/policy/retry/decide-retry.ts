@@ -40,7 +40,7 @@ export type RetryDecision =
   | { readonly retry: true; readonly kind: 'policy'; readonly delayMs: number; readonly because: RetryReason }
   | { readonly retry: false; readonly because: NoRetryReason };
 
-/** Input of a retry decision, taken when an attempt has ended. */
+/** Input of the retry decision that follows an attempt. */
 export interface RetryInput {
   readonly verdict: Verdict;
   readonly pushback: Pushback;

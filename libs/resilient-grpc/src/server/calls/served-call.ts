@@ -48,7 +48,7 @@ export interface CallHost {
 
 const OK: StatusLike = { code: StatusCode.OK, details: 'OK' };
 
-/** Rounding error of `ServedCall.deadline` in milliseconds, because the epoch time of a clock has no fractions. */
+/** Maximum rounding error of `ServedCall.deadline` in milliseconds. The clock's epoch time has no fractions. */
 const DEADLINE_ERROR_MS = 1;
 
 /** Key of the `ServedCall` on its grpc-js call. */

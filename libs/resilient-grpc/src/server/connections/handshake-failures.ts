@@ -9,7 +9,7 @@ const PATTERNS: readonly (readonly [pattern: RegExp, reason: HandshakeFailureRea
     'client-certificate-untrusted',
   ],
   [/^ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE$/, 'client-certificate-missing'],
-  // Alerts of the client. Their names differ between versions of TLS and of OpenSSL.
+  // Alerts from the client. Their names differ between versions of TLS and of OpenSSL.
   [/^ERR_SSL_.*ALERT_.*(UNKNOWN_CA|CERTIFICATE)/, 'server-certificate-rejected'],
   [/^ERR_SSL_(WRONG_VERSION_NUMBER|HTTP_REQUEST|HTTPS_PROXY_REQUEST|PACKET_LENGTH_TOO_LONG)$/, 'no-tls'],
   [/^ERR_SSL_NO_APPLICATION_PROTOCOL$/, 'no-http2'],

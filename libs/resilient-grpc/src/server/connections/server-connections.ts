@@ -110,7 +110,7 @@ export class ServerConnections {
   }
 
   private readonly reportHandshake = (error: NodeJS.ErrnoException, socket: TLSSocket): void => {
-    // Node types `authorizationError` as an Error, but its value is the result code of the verification, or null.
+    // @types/node declares an Error, but the value is the result code of the verification, or null.
     const failure = handshakeFailure(error.code, socket.authorizationError);
     if (failure === undefined) return;
     this.seamReport.check('rejected TLS socket', socket);

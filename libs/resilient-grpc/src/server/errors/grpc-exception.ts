@@ -92,7 +92,7 @@ function errorCodeOf(code: unknown): StatusCode {
   if (isStatusCode(found) && found !== StatusCode.OK) return found;
   const names = STATUS_NAMES.filter((name) => name !== 'OK');
   const expected = "a status name such as 'NOT_FOUND', or a number from 1 to 16";
-  // A single object is the argument of RpcException.
+  // RpcException takes a single object.
   const remedy = isObject(code) ? 'write new GrpcException(code, message)' : choiceRemedy(code, names);
   throw new TypeError(`code: ${problemMessage(expected, code, remedy)}`);
 }

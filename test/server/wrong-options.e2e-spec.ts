@@ -257,7 +257,7 @@ describe('several calls of forRoot()', () => {
   }
 
   const warningOf = (url: string) =>
-    `the server for ${url} is not connected to this application and serves no calls; the application has 2 servers, one per forRoot() of ResilientGrpcServerModule, and app.get(ResilientGrpcServer) returns only one of them; write one forRoot() with lists of \`package\` and \`protoPath\`, or connect each server by its own token (useExisting: ResilientGrpcServer) if their addresses differ`;
+    `the server for ${url} is not connected to this application and serves no calls; the application has 2 servers, one per forRoot() of ResilientGrpcServerModule, and app.get(ResilientGrpcServer) returns only one of them; write one forRoot() with lists in \`package\` and \`protoPath\`, or connect each server by its own token (useExisting: ResilientGrpcServer) if their addresses differ`;
 
   const warningsOf = (log: CapturedLog) => log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
 

@@ -12,7 +12,7 @@ import type { ProcessLoadSource } from '../time/process-load.js';
 /** Status of a call as grpc-js sends it. */
 export type SentStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
-/** Minimum period of the measured rates in milliseconds. Clients update their weights once a second by default (gRFC A58). */
+/** Minimum period in milliseconds over which rates are measured. Clients update their weights once a second by default (gRFC A58). */
 const PERIOD_MS = 1_000;
 
 /** Statuses that count as errors: the server failed, or was overloaded. */

@@ -19,7 +19,7 @@ export function requireProtoLoader(name = '@grpc/proto-loader'): unknown {
   return BUNDLED.get(name) ?? requireFromNest()(name);
 }
 
-/** Loads a package for Nest's server with Nest's own `load`; with `requireProtoLoader` if `load` fails, as in a bundle. */
+/** Loads a package for Nest's server with Nest's own `load`, or with `requireProtoLoader` if `load` fails, as in a bundle. */
 export function loadForNest(name: string, load: () => unknown): unknown {
   try {
     return load();

@@ -284,7 +284,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       `the server for ${name} is not connected to this application and serves no calls; ` +
       (created > 1
         ? `the application has ${String(created)} servers, one per forRoot() of ResilientGrpcServerModule, and app.get(ResilientGrpcServer) returns only one of them; ` +
-          'write one forRoot() with lists of `package` and `protoPath`, ' +
+          'write one forRoot() with lists in `package` and `protoPath`, ' +
           'or connect each server by its own token (useExisting: ResilientGrpcServer) if their addresses differ'
         : 'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(); ' +
           'in an application without HTTP, call NestFactory.createMicroservice(AppModule, { inject: [ResilientGrpcServer], useFactory: (strategy) => ({ strategy }) }); ' +

@@ -28,7 +28,7 @@ export interface ServerMethodOptions {
    * reset if the client reads nothing, or if the oldest waiting response is 30 s old. grpc-js clients report RESOURCE_EXHAUSTED, and this
    * library's client reports UNAVAILABLE. Time for which the server was suspended or blocked does not count. Each response counts as its
    * size plus 128 bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting.
-   * A client counts as reading nothing if more than 128 responses, or more bytes than 16 times the limit, were pushed since it last read a
+   * A client counts as reading nothing if more than 128 responses, or more than 16 times the limit, have been pushed since it last read a
    * response. Iterables are pulled and never run ahead of the client.
    * @defaultValue 8388608
    */

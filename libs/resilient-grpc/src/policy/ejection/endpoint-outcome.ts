@@ -60,8 +60,8 @@ export function endpointOutcome(
       if (verdict.connectionLost) return lost(wire);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'server':
-      // If there is no HTTP status, the stream was reset without a response. Otherwise, the response has no content-type, and its gRPC code
-      // determines the outcome below.
+      // 'maybe' without an HTTP status: the stream was reset without a response. Otherwise, a gRPC code arrived and determines the outcome
+      // below.
       if (verdict.reachedServer === 'maybe' && wire?.httpStatus === undefined) return 'failure';
       if (verdict.code === StatusCode.DEADLINE_EXCEEDED) return timedOut(elapsedMs, usualMs);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';

@@ -29,7 +29,7 @@ export interface AttemptEvidence {
   /** True if the channel was READY when the attempt ended. A failure without a picked connection is then usually local. */
   readonly channelReady: boolean;
   /**
-   * Reason why this side ended the attempt; 'no' if it did not. 'not-prepared': the attempt's metadata or an interceptor failed before
+   * Reason why this side ended the attempt; 'no' if it did not. 'not-prepared': the metadata function or an interceptor failed before
    * anything was sent.
    */
   readonly endedHere:

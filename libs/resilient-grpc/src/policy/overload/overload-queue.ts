@@ -140,7 +140,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
   }
 
   /**
-   * Returns true, and counts a refused call, if a call that arrives now must be refused. Otherwise, the call can be added later. During an
+   * Returns true if a call that arrives now must be refused, and counts it as refused. Otherwise, the call can be added later. During an
    * overload, a call with a deadline counts as waiting until it is added, or until the next `takeHopeless`, because the headers of many
    * calls arrive before the first of their requests.
    */

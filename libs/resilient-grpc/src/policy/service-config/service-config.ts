@@ -49,7 +49,9 @@ export interface MethodConfig {
   readonly maxResponseMessageBytes?: number | undefined;
   readonly retryPolicy?:
     | {
-        /** Maximum number of attempts, including the first; 2 or more. Values above the client's `maxAttemptsLimit` are reduced to it. */
+        /**
+         * Maximum number of attempts, including the original; 2 or more. Values above the client's `maxAttemptsLimit` are reduced to it.
+         */
         readonly maxAttempts: number;
         /** Delay before the first retry, above 0, with jitter. */
         readonly initialBackoff: string;
@@ -63,7 +65,9 @@ export interface MethodConfig {
     | undefined;
   readonly hedgingPolicy?:
     | {
-        /** Maximum number of attempts, including the first; 2 or more. Values above the client's `maxAttemptsLimit` are reduced to it. */
+        /**
+         * Maximum number of attempts, including the original; 2 or more. Values above the client's `maxAttemptsLimit` are reduced to it.
+         */
         readonly maxAttempts: number;
         /** Delay between two attempts, 0 or more. @defaultValue '0s' */
         readonly hedgingDelay?: string | undefined;

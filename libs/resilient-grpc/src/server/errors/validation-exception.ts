@@ -6,7 +6,10 @@ import { defineLibraryError } from '../../errors/library-error.js';
 const MAX_MESSAGES_LENGTH = 1_000_000;
 const OMISSION_MESSAGE = 'Further validation errors were omitted';
 
-/** Exception for a request that failed validation. HTTP responses have the same body as with Nest's ValidationPipe. */
+/**
+ * Exception for a request that failed validation. HTTP responses of up to 1,000,000 characters are the same as with Nest's
+ * ValidationPipe.
+ */
 export class ValidationException extends BadRequestException {
   constructor(
     messages: readonly string[],

@@ -202,7 +202,7 @@ export class ConcurrencyLimit {
 
 /**
  * Returns the load evidence of a call whose handler has ended; `undefined` if the handler failed, because the duration of a
- * failed call shows nothing about the load.
+ * failed call reveals nothing about the load.
  * @param code status code of the call; `undefined` if the call has not ended
  */
 function evidenceOf(code: number | undefined): LoadEvidence | undefined {

@@ -19,7 +19,7 @@ export const SLICE_MS = 10;
 /**
  * Threshold for the number of waiting calls without a near deadline; above it, handlers run without a pause. No request is then read, so
  * TCP flow control stops the clients from sending. Calls without a near deadline are refused only after a very long queue has formed, if at
- * all; without this threshold, they could exhaust the memory.
+ * all; without this threshold, they could exhaust memory.
  */
 const MAX_PATIENT = 5_000;
 /** Maximum time from the arrival of a call to its deadline, in milliseconds, for the deadline to count as near. */

@@ -8,7 +8,7 @@ const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
 /** Specs of single modules, next to the sources. */
 const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
 
-/** Tests that change grpc-js for their whole process, so that each file needs its own process. */
+/** Tests that change grpc-js for their whole process, so each file needs its own process. */
 const ISOLATED = ['test/telemetry/*-beside-others.e2e-spec.ts'];
 
 /** Tests of features that can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, server, Terminus, HTTP. */

@@ -16,7 +16,9 @@ const ESM = join(DIST, 'esm');
 const IMPORT = /(?:from|import\()\s*['"](\.[^'"]+)\.js['"]/g;
 
 /**
- * Adds `file` and every declaration that it imports, directly or indirectly, to `found`. @param {string} file @param {Set<string>} found
+ * Adds `file` and every declaration that it imports, directly or indirectly, to `found`.
+ * @param {string} file
+ * @param {Set<string>} found
  */
 function reach(file, found) {
   if (found.has(file)) return;

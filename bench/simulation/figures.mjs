@@ -17,7 +17,6 @@ import { SAMPLE_MS } from './meter.mjs';
  *   no call waited.
  */
 
-
 const SAMPLES_PER_SECOND = 1_000 / SAMPLE_MS;
 const RECOVERED_SHARE = 0.99;
 /** Number of samples at the start that do not count toward the goodput. */

@@ -33,7 +33,8 @@ export type UpstreamState = 'down' | 'listening' | 'slow' | 'frozen' | 'draining
 /** Options of an upstream. */
 export interface UpstreamOptions {
   /**
-   * Maximum connection age in milliseconds, ±10%. Older connections receive GOAWAY and are closed shortly after. @defaultValue unlimited
+   * Maximum connection age in milliseconds, ±10%. Older connections receive GOAWAY and are closed shortly after.
+   * @defaultValue unlimited
    */
   readonly connectionAgeMs?: number | undefined;
   /** Server implementation. @defaultValue 'resilient' */
@@ -183,8 +184,8 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /**
    * Restarts as in a rolling deploy. Sends SIGTERM, so that the old process finishes its calls. The new process listens `gapMs` after the
-   * old one has exited or was killed at the end of its grace period. Resolves to the milliseconds from SIGTERM to the exit of the old
-   * process, or to `undefined` if the current state allows no restart.
+   * old one exits or is killed at the end of its grace period. Resolves to the milliseconds from SIGTERM to the exit of the old process, or
+   * to `undefined` if the current state allows no restart.
    */
   async restartGracefully(gapMs = GRACEFUL_GAP_MS): Promise<number | undefined> {
     const child = this.serving;

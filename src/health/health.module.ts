@@ -3,6 +3,6 @@ import { TerminusModule } from '@nestjs/terminus';
 import { ResilientGrpcHealthModule } from 'nestjs-resilient-grpc/health';
 import { HealthController } from './health.controller.js';
 
-/** The health of the gateway. */
+/** Health routes of the gateway. */
 @Module({ imports: [TerminusModule, ResilientGrpcHealthModule], controllers: [HealthController] })
 export class HealthModule {}

@@ -8,7 +8,7 @@ export const OVERLOAD_FIGURES: readonly Figure<OverloadResult>[] = [
   { label: 'calls   answered in time', cell: ({ good }) => String(good) },
   { label: 'calls   refused', cell: ({ refused }) => String(refused) },
   { label: 'handlers started too late', cell: ({ ranExpired }) => String(ranExpired) },
-  { label: 'p99 of answered calls', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : milliseconds(p99Ms)) },
+  { label: 'p99 of answered calls', cell: ({ p99Ms }) => (p99Ms === 0 ? '-' : milliseconds(p99Ms)) },
   { label: 'recovery after overload', cell: ({ goodAgainMs }) => milliseconds(goodAgainMs) },
 ];
 

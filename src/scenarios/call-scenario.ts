@@ -47,7 +47,7 @@ export type CallTerms =
   | (CommonTerms & { readonly proxied: false; perform(stage: Stage): Promise<void> })
   | (CommonTerms & { readonly proxied: true; perform(stage: ProxiedStage): Promise<void> });
 
-/** Creates a scenario in which all contenders get the same calls. */
+/** Creates a scenario in which all contenders get the same load. */
 export function callScenario(terms: CallTerms): Scenario {
   const { minSeconds, defaultSeconds = DEFAULT_SECONDS } = terms;
   return { minSeconds, defaultSeconds, run: (run) => runCallScenario(terms, run) };

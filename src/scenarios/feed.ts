@@ -18,7 +18,7 @@ const CONNECTION_AGE_MS = 2_000;
 const KILL_INTERVAL_MS = 3_000;
 const DOWN_MS = 400;
 const FROZEN_MS = 700;
-/** Time to catch up after the last fault. */
+/** Maximum time to catch up at the end. */
 const SETTLE_MS = 10_000 * PATIENCE;
 
 /**

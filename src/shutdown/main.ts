@@ -1,7 +1,6 @@
-// A separate gateway process for the shutdown scenario:
-// node dist/shutdown/main.js --contender plain|tuned|resilient --url 127.0.0.1:50051 [--busy] The scenario `shutdown` starts it, sends HTTP
-// requests, and terminates it with SIGTERM, like an orchestrator. The process reports to its parent over the IPC channel, and exits if the
-// parent exits.
+// A separate gateway process (node dist/shutdown/main.js --contender plain|tuned|resilient --url 127.0.0.1:50051 [--busy]). The scenario
+// `shutdown` starts the process, sends HTTP requests, and terminates it with SIGTERM, like an orchestrator. The process reports to its
+// parent over the IPC channel, and exits if the parent exits.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { NestFactory } from '@nestjs/core';

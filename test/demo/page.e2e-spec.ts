@@ -173,7 +173,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         'answered in time',
         'refused',
         'handlers run after the deadline',
-        '99% of the answers within',
+        '99% of responses within',
         'recovery after overload',
       ]);
       expect(

@@ -487,10 +487,7 @@ describe('ScriptedGrpcServer', () => {
       [{ status: '14' }, '.status: expected the name of a status code or a number, got "14"; write the number 14'],
       [{ details: 5 }, '.details: expected a string, got 5'],
       [{ headers: { served: 1 } }, '.headers.served: expected a string or an array of strings, got number'],
-      [
-        { trailers: { 'a-bin': 'x' } },
-        ".trailers.a-bin: expected a Buffer for a key that ends in '-bin', got string",
-      ],
+      [{ trailers: { 'a-bin': 'x' } }, ".trailers.a-bin: expected a Buffer for a key that ends in '-bin', got string"],
       [{ pushback: {} }, '.pushback: expected a string, a number, or an array of them, got an empty object'],
       [{ hold: 'message' }, `.hold: expected 'everything', 'messages', or 'status', got "message"`],
       [{ never: 'false' }, '.never: expected true or false, got "false"'],

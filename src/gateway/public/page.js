@@ -15,7 +15,7 @@ const SERVER = {
   draining: ['Restarting', 'finishing its calls; then a new server starts'],
   down: ['Down', 'no process listens on its port'],
 };
-const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in', replicas: 'replicas run for' };
+const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in', replicas: 'run ends in' };
 /** The actions available in each state of the server, in the phase `free`. */
 const POSSIBLE = {
   listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'replicas', 'overload'],
@@ -56,7 +56,7 @@ const OVERLOAD_FIGURES = [
     cell: ({ ranExpired }) => number.format(ranExpired),
     tone: ({ ranExpired, offered }) => (ranExpired > offered / 10 ? 'bad' : 'ok'),
   },
-  { label: '99% of the answers within', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : duration(p99Ms)) },
+  { label: '99% of responses within', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : duration(p99Ms)) },
   { label: 'recovery after overload', cell: ({ goodAgainMs }) => duration(goodAgainMs) },
 ];
 const SHOWN_SECONDS = 30;

@@ -57,7 +57,7 @@ describe('InterceptedMessage', () => {
     expect([message.take(), message.take()].every((object) => object === original)).toBe(true);
   });
 
-  it.each([undefined, null, 'text', 5])('returns %s unchanged', (value) => {
+  it.each([undefined, null, 'text', 5])('returns the message %s unchanged', (value) => {
     const message = new InterceptedMessage(value);
     expect([message.take(), message.take()]).toEqual([value, value]);
   });

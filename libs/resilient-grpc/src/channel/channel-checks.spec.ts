@@ -89,7 +89,7 @@ describe('syntax of a target', () => {
     expect(targetProblem(target)).toBe(`expected addresses without slashes, got '${target}'; write '${expected}'`);
   });
 
-  it('accepts an authority before an IP address, which grpc-js ignores, and checks the address', () => {
+  it('accepts an authority, which grpc-js ignores, before an IP address, and checks the address', () => {
     for (const target of ['ipv4:///10.0.0.1:50051', 'ipv4://any/10.0.0.1:50051', 'ipv6:///[::1]:50051'])
       expect(targetProblem(target)).toBeUndefined();
     expect(targetProblem('ipv4:///orders:50051')).toContain(

@@ -191,7 +191,7 @@ describe('channel replacement', () => {
     expect(channel.addresses.count).toBe(2);
   });
 
-  it('passes the failed attempts to connect of the previous channel to its replacement', () => {
+  it('passes the failed connection attempts of the previous channel to its replacement', () => {
     const { made, enter, begin } = make();
     begin.credentials();
     expect(made[1]?.inheritedFrom).toBeUndefined();

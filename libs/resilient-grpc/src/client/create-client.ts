@@ -293,7 +293,7 @@ class GrpcClient implements ResilientGrpcClient {
    */
   get endpointHealth(): ManagedChannel['endpointHealth'] {
     const { endpointHealth } = this.channel;
-    
+
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 

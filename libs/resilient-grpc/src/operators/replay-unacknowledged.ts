@@ -43,7 +43,8 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   /**
    * Maximum number of unacknowledged messages; 1 or more. At the limit, nothing is read from `outgoing`. An Observable cannot be paused, so
    * its messages are buffered, up to the same number again or 1,000, whichever is greater. If it pushes more, the session fails with
-   * `ReplayError`. @defaultValue 1000
+   * `ReplayError`.
+   * @defaultValue 1000
    */
   readonly maxUnacknowledged?: number | undefined;
   /**

@@ -64,7 +64,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
   /**
    * Maximum age of a call in milliseconds, above 0, with ±10% jitter. At this age, the call is cancelled and replaced by the next one, so
    * that a proxy does not close it first. Use at least 1.2 times `minHealthyMs`, because of the jitter, so that the next call starts
-   * immediately. @defaultValue none
+   * immediately.
+   * @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
 }

@@ -15,12 +15,14 @@ export interface ResilientGrpcTelemetryOptions {
   readonly metrics?: boolean | undefined;
   /**
    * Enables the spans of gRFC A72 and sends their context with the registered propagator. A server creates no spans if
-   * `@opentelemetry/instrumentation-grpc` already creates them. @defaultValue true
+   * `@opentelemetry/instrumentation-grpc` already creates them.
+   * @defaultValue true
    */
   readonly traces?: boolean | undefined;
   /**
    * Adds the address of the endpoint (`network.peer.address`, `network.peer.port`) to `grpc.client.attempt.duration`. Each new address,
-   * such as that of a new pod, creates a new series for each method and status. @defaultValue false
+   * such as that of a new pod, creates a new series for each method and status.
+   * @defaultValue false
    */
   readonly endpointMetrics?: boolean | undefined;
 }

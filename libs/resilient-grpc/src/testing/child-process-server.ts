@@ -20,7 +20,8 @@ export interface ChildServerOptions {
   readonly execPath?: string | undefined;
   /**
    * Returns the command-line arguments for a port. At the first start, the port is free. If another process takes it before the server
-   * listens, `args` is called again with another free port. @defaultValue `--port <port>`
+   * listens, `args` is called again with another free port.
+   * @defaultValue `--port <port>`
    */
   readonly args?: ((port: number) => readonly string[]) | undefined;
   /** Environment variables to add to those of this process. */
@@ -29,7 +30,8 @@ export interface ChildServerOptions {
   readonly execArgv?: readonly string[] | undefined;
   /**
    * Matches the output line written when the server is listening; the first capture group is the port. An IPC message `{ listening: port }`
-   * has the same effect. @defaultValue a pattern that matches the first port after 'listening on'
+   * has the same effect.
+   * @defaultValue a pattern that matches the first port after 'listening on'
    */
   readonly ready?: RegExp | undefined;
   /** Maximum time in milliseconds, 0 or more, until the server is listening. @defaultValue 15,000 */

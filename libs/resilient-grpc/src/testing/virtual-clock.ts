@@ -28,7 +28,7 @@ export class VirtualClock {
   }
 
   /**
-   * Runs `task` once after `ms` milliseconds, 0 or more. `clear()` of the result prevents this.
+   * Runs `task` once after `ms` milliseconds, 0 or more. Calling `clear()` on the result prevents this.
    * @throws RangeError if `ms` is NaN
    */
   setTimer(task: () => void, ms: number): { clear(): void } {

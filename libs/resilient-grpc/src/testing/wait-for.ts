@@ -9,7 +9,8 @@ import { Wait } from '../time/wait.js';
 export interface WaitForOptions {
   /**
    * Maximum waiting time in milliseconds, 0 or more; `Infinity` waits without a limit. The default is below the test timeout of Jest and
-   * Vitest (5,000), so that `waitFor` throws its error before the test times out. @defaultValue 4,000
+   * Vitest (5,000), so that `waitFor` throws its error before the test times out.
+   * @defaultValue 4,000
    */
   readonly timeoutMs?: number | undefined;
   /**

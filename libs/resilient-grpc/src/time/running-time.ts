@@ -7,7 +7,7 @@ const MAX_BEAT_MS = 2 * BEAT_INTERVAL_MS;
 
 /**
  * Monotonic time that passes only while this process runs. A period in which the system stopped the process, or its event loop was blocked,
- * counts as at most 2 s. The time is correct even before the timers and sockets that became due in this period are processed.
+ * counts as at most 2 s. The time is correct even before overdue timers and socket events are processed.
  */
 export class RunningTime {
   private elapsedMs = 0;

@@ -32,8 +32,7 @@ export function sentMetadataProblem(key: string, value: unknown): string | undef
   const binary = /-bin$/i.test(key);
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];
   for (const entry of values) {
-    if (binary && !Buffer.isBuffer(entry))
-      return `expected a Buffer for a key that ends in '-bin', got ${kind(entry)}`;
+    if (binary && !Buffer.isBuffer(entry)) return `expected a Buffer for a key that ends in '-bin', got ${kind(entry)}`;
     if (binary) continue;
     if (Buffer.isBuffer(entry))
       return `expected a string, got a Buffer; write a key that ends in '-bin' for binary values`;

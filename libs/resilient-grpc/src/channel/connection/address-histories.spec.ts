@@ -56,7 +56,7 @@ describe('failed attempts to connect', () => {
     return made;
   }
 
-  it('measures the time since the first failed attempt to connect, also while the next attempt is running or delayed', () => {
+  it('measures the time since the first failed attempt to connect, even while the next attempt is running or delayed', () => {
     const { clock, histories } = makeFailing();
     for (const state of ['IDLE', 'CONNECTING', 'TRANSIENT_FAILURE'] as const) {
       histories.entered(ADDRESS, state);
@@ -79,7 +79,7 @@ describe('failed attempts to connect', () => {
     expect(histories.failingMs(ADDRESS)).toBe(0);
   });
 
-  it('continues the failed attempts to connect of a replaced channel, unless the new channel has connected', () => {
+  it('inherits the connection failures of a replaced channel, unless the new channel has connected', () => {
     const { clock, histories: old } = makeFailing();
     const { histories } = make(clock);
     histories.entered(ADDRESS, 'CONNECTING');
@@ -92,7 +92,7 @@ describe('failed attempts to connect', () => {
     expect(histories.failingMs(ADDRESS)).toBeUndefined();
   });
 
-  it('counts consecutive attempts to connect that timed out for each address, until another failure or READY', () => {
+  it('counts consecutive timed-out attempts to connect to each address, until another failure or READY', () => {
     const { histories } = make();
     const fail = (timedOut: boolean) => {
       histories.connectFailed(ADDRESS, timedOut);

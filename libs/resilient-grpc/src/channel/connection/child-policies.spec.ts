@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { childPolicies } from './child-policies.js';
 
-it('replaces outlier detection with its child policies after policies with unsupported names, such as toString', () => {
+it('replaces outlier detection with its child policies if unsupported names, such as toString, precede it', () => {
   const policies: Record<string, unknown>[] = [
     { toString: {} },
     { outlier_detection: { childPolicy: [{ round_robin: {} }] } },

@@ -242,7 +242,7 @@ describe('CallRelease', () => {
       return released.filter(({ number }) => number > 40).map(({ waiter }) => waiter.path);
     }
 
-    it('sends calls with little time left, of slow and fast methods, if responses are as fast as before the outage', () => {
+    it('sends slow and fast calls with little time left if responses are as fast as before the outage', () => {
       expect(sentWith(5)).toEqual([slow, PATH]);
     });
 

@@ -30,15 +30,12 @@ it.each([
   [49, 'connecting now', 49],
   [51, 'next in 0.1 s', 51],
   [2_100, 'next in 2.1 s', 2_100],
-])(
-  'describes an attempt to connect that begins in %s ms as %j in the refusal of a call',
-  (nextTryInMs, expected, retryAfterMs) => {
-    expect(outageRefusal({ ...OUTAGE, nextTryInMs })).toMatchObject({
-      details: `orders:50051 has been unreachable for 7.3 s (1 connection attempt, ${expected}): refused`,
-      retryAfterMs,
-    });
-  },
-);
+])('describes nextTryInMs %s as %j in the refusal of a call', (nextTryInMs, expected, retryAfterMs) => {
+  expect(outageRefusal({ ...OUTAGE, nextTryInMs })).toMatchObject({
+    details: `orders:50051 has been unreachable for 7.3 s (1 connection attempt, ${expected}): refused`,
+    retryAfterMs,
+  });
+});
 
 it('explains in the refusal of a call that calls wait less because this is at least the third outage within a minute', () => {
   expect(outageRefusal({ ...OUTAGE, flapping: true, nextTryInMs: 700 }).details).toBe(

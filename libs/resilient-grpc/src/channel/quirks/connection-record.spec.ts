@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { connectionRecord, observeTransport, unprocessed, type ConnectionTransport } from './connection-record.js';
 
-/** Observes a connection with open streams 1, 3, and 5. `visits` counts the visits of all its streams. */
+/** Observes a connection with open streams 1, 3, and 5. `visits` counts the iterations over its streams. */
 function makeConnection() {
   const session = Object.assign(new EventEmitter(), { socket: new EventEmitter(), destroyed: false });
   const streams = [1, 3, 5].map((id) => ({ id, closed: false, destroyed: false, state: { state: 2 } }));

@@ -11,7 +11,7 @@ import {
 } from 'node:http2';
 import { connect, createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
-import { Metadata, credentials, type ChannelCredentials } from '@grpc/grpc-js';
+import { Metadata, credentials, type ChannelCredentials, type ChannelOptions } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
@@ -346,7 +346,7 @@ describe('established connection', () => {
 });
 
 describe('connector', () => {
-  function make(inner: ChannelCredentials, address: string | undefined = '127.0.0.1:1') {
+  function make(inner: ChannelCredentials, options: ChannelOptions = { [ADDRESS_ARGUMENT]: '127.0.0.1:1' }) {
     const begun: string[] = [];
     const attempts = new ConnectAttempts(() => 60_000, systemClock);
     const { begin } = attempts;
@@ -357,7 +357,6 @@ describe('connector', () => {
     const observed = observeSockets(inner, attempts, { check: () => undefined });
     if (observed === undefined) throw new Error('the installed grpc-js lacks private names that the connector needs');
     const target = { scheme: 'dns', path: '127.0.0.1:1' };
-    const options = address === undefined ? {} : { [ADDRESS_ARGUMENT]: address };
     onTestFinished(() => attempts.abortAll());
     return { begun, observed, connector: observed._createSecureConnector(target, options) };
   }
@@ -373,10 +372,10 @@ describe('connector', () => {
   };
 
   it.each([
-    ['known address', '127.0.0.1:1'],
-    ['unknown address', undefined],
-  ])('enables TCP keepalive for a socket (%s)', async (_what, address) => {
-    const { connector } = make(credentials.createInsecure(), address);
+    ['known address', undefined],
+    ['unknown address', {}],
+  ])('enables TCP keepalive for a socket (%s)', async (_what, options) => {
+    const { connector } = make(credentials.createInsecure(), options);
     const { socket, keepAliveCalls } = makeRecordedSocket();
     expect(await connector.connect(socket)).toMatchObject({ socket, secure: false });
     expect(keepAliveCalls).toEqual([[true, 60_000]]);

@@ -226,7 +226,7 @@ describe('permits of a call', () => {
     expect(limit.running).toBe(0);
   });
 
-  it('fails queued calls at their turn, and passes the permit on, if the wall clock was set forward past their deadlines', () => {
+  it('fails queued calls when their turn comes, and passes on the permit, if the wall clock was set forward past their deadlines', () => {
     const { clock, transport, limit, begin, failures } = setUp();
     const first = begin();
     begin({ timeoutMs: 1_000 });

@@ -5,7 +5,7 @@ import { keepTraces, currentCallerContext } from './caller-context.js';
 it('captures the trace context while at least one client is traced', () => {
   const mine = {};
   const contexts: TraceContexts = { active: () => mine, run: (_, work) => work() };
-  // Defined only if an inbound call was served in this process before.
+  // Defined only if this process has served an inbound call.
   const untraced = currentCallerContext();
   expect(untraced?.trace).toBeUndefined();
   const stops = [keepTraces(contexts), keepTraces(contexts)] as const;

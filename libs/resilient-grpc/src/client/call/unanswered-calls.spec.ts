@@ -44,7 +44,7 @@ function make() {
 }
 
 describe('UnansweredCalls', () => {
-  it('reports a call without a deadline when it has waited for 20 s on a silent connection, and not again without another call', () => {
+  it('reports a call without a deadline when it has waited for 20 s on a silent connection, and again only with another call', () => {
     const { clock, reported, open } = make();
     open();
     clock.advance(19_999);
@@ -55,7 +55,7 @@ describe('UnansweredCalls', () => {
     expect(reported).toHaveLength(1);
   });
 
-  it('combines the unanswered calls to one address into one report, also those of earlier reports, and counts them by method', () => {
+  it('combines the unanswered calls to one address, including those already reported, into one report and counts them by method', () => {
     const { clock, reported, open } = make();
     open();
     clock.advance(3_000);
@@ -69,7 +69,7 @@ describe('UnansweredCalls', () => {
     ]);
   });
 
-  it('reads the silence of the connection to one address once per check for unanswered calls', () => {
+  it('calls remedyFor() once per address in each check for unanswered calls', () => {
     const { clock, queried, open } = make();
     for (const peer of ['10.0.0.1:1', '10.0.0.3:1', '10.0.0.1:1', '10.0.0.3:1']) open({ peer });
     clock.advance(20_000);

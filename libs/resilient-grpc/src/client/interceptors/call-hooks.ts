@@ -30,7 +30,8 @@ export class CallHooks {
   }
 
   /**
-   * Runs the `onCall` hooks. Returns `undefined` if all of them completed synchronously. @throws the error that a hook throws; rejections
+   * Runs the `onCall` hooks. Returns `undefined` if all of them completed synchronously.
+   * @throws the error that a hook throws; rejections
    * reject the promise
    */
   onCall(call: OutgoingCall): Promise<void> | undefined {

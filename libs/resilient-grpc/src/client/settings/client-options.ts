@@ -148,7 +148,8 @@ export interface GrpcClientDefaults {
    */
   readonly interceptors?: readonly (GrpcClientInterceptor | GrpcClientInterceptorClass)[] | undefined;
   /**
-   * Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client. @defaultValue the value of forRoot
+   * Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client.
+   * @defaultValue the value of forRoot
    */
   readonly propagate?: false | PropagationOptions | undefined;
   /**

@@ -18,7 +18,8 @@ import { wellFormed } from './status-text.js';
 export interface GrpcExceptionOptions {
   /**
    * Machine-readable details of google.rpc.Status; the client of this library provides them as `statusDetails` of the error. Pass
-   * google.rpc messages as objects, and others as bytes. @defaultValue none
+   * google.rpc messages as objects, and others as bytes.
+   * @defaultValue none
    */
   readonly statusDetails?: readonly StatusDetail[] | undefined;
   /** Trailing metadata. @defaultValue none */

@@ -129,7 +129,8 @@ export class GrpcServerHealth {
 
   /**
    * Ends all streams of Watch and reflection, and rejects new ones; Check still works. Call it after GOAWAY is sent; otherwise, clients
-   * restart the streams on this server. @internal
+   * restart the streams on this server.
+   * @internal
    */
   endWatches(): void {
     this.serviceStreams.end();

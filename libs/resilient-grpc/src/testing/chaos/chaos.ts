@@ -24,7 +24,8 @@ export interface ChaosSettings {
   readonly signal?: AbortSignal | undefined;
   /**
    * Maximum time in milliseconds, above 0, for each `begin`, for each `end`, and for `run` to end after its signal was aborted. When it is
-   * exceeded, chaos fails with an error that names the operation. @defaultValue 20,000
+   * exceeded, chaos fails with an error that names the operation.
+   * @defaultValue 20,000
    */
   readonly graceMs?: number | undefined;
   /** Clock for fault times and `graceMs`. @defaultValue the system clock */

@@ -71,7 +71,7 @@ export class ProxiedSession implements ProxiedCallCallbacks {
         if (open === 0) onClosed();
       });
     }
-    // Starts reading. Otherwise, a client that disconnects before the upstream is connected would not be detected.
+    // Starts reading. Otherwise, a client disconnect before the upstream is connected would not be detected.
     wires.client.read(0);
   }
 

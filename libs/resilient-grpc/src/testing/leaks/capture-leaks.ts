@@ -9,7 +9,8 @@ import { traceResources, type ResourceTrace } from './resource-trace.js';
 export interface LeakOptions {
   /**
    * True if the error message includes the creation sites of the open resources. Calls take two or three times as long while
-   * creation sites are recorded. @defaultValue false
+   * creation sites are recorded.
+   * @defaultValue false
    */
   readonly trace?: boolean | undefined;
 }

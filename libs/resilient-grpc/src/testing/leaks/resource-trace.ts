@@ -26,7 +26,7 @@ const TYPES: Readonly<Record<string, Resource | undefined>> = {
 const FRAMES = 60;
 /** Number of stack frames recorded if `withSites` is false: enough to recognize timers that the test runner creates itself. */
 const NEAREST_FRAMES = 8;
-/** Number of new entries between two removals of the entries whose resources no longer keep the process alive. */
+/** Number of new entries between two calls to `prune`. */
 const PRUNE_INTERVAL_ENTRIES = 2_000;
 
 interface CreatedResource {

@@ -63,7 +63,7 @@ function lostMessageProblems(message: object, type: MessageType, path: string): 
   ];
 }
 
-/** Returns a problem for each value that `FieldCheck` reports, also in nested messages. */
+/** Returns a problem for each value that `FieldCheck` reports, including values in nested messages. */
 function unsentValues(
   message: object,
   type: MessageType,

@@ -86,7 +86,7 @@ export class ScriptedGrpcServer {
   /**
    * Sets the script of `method` ('Get', 'Orders/Get', or a full path) from now on. A list starts at its first reply.
    * @throws GrpcConfigurationError if a reply has an unknown key, an invalid value, or a message with an unknown field or a value of the
-   *   wrong type. If a function returns such a reply, the call fails with INTERNAL and the same message.
+   *   wrong type. If a function returns such a reply, the call fails with INTERNAL and the same error message.
    * @throws Error if `method` matches no method or several methods
    */
   script<Request = unknown>(method: string, script: Script<Request>): this {

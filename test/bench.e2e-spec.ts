@@ -181,7 +181,7 @@ describe('benchmark table of docs/performance.md', () => {
     '--messages 50',
     '--only nest',
     '--size 100',
-  ])('prints a benchmark table whose form differs from the one in docs/performance.md if run with %s', (options) => {
+  ])('prints a benchmark table whose form differs from that in docs/performance.md if run with %s', (options) => {
     const { command, ...right } = shapeOf(tableOf());
     const { command: otherCommand, ...other } = shapeOf(tableOf(...options.split(' ')));
     expect([command, otherCommand]).toEqual([

@@ -53,7 +53,7 @@ interface Replicas {
   readonly events: readonly GrpcClientEvent[];
 }
 
-/** Starts `count` replicas and a client, and waits for the connections to all of them, or to one under pick_first. */
+/** Starts `count` replicas and a client, and waits for its connections to all replicas, or to one under pick_first. */
 async function startReplicas(
   count: number,
   policy: (typeof POLICIES)[number] | 'pick_first',

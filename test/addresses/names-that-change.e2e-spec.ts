@@ -16,7 +16,7 @@ interface Setup {
   readonly events: readonly GrpcClientEvent[];
 }
 
-/** Starts `count` replicas and a client that, by default, balances over them and resolves their name every second. */
+/** Starts `count` replicas and a client that, by default, balances calls across them and resolves their name every second. */
 async function setUp(count: number, settings: Partial<GrpcClientSettings> = {}): Promise<Setup> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));

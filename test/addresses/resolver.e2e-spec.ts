@@ -74,7 +74,7 @@ describe('resolver', () => {
     const source = new AddressSource((one) => setImmediate(() => one.resolve([])));
     await clientOf(source, { connection: 'warm' });
     await pause(1_500);
-    // At most one query per 100 ms, even on a busy machine. Without the limit, there are thousands.
+    // At most one query per 100 ms, even on a busy machine. Without the limit, there would be thousands.
     expect(source.requests).toBeGreaterThan(1);
     expect(source.requests).toBeLessThan(30);
   });

@@ -319,7 +319,7 @@ async function* generateMessages(sizes: readonly number[]): AsyncGenerator<{ pay
   }
 }
 
-/** Runs a script and returns its outcome at the caller and at the server. */
+/** Runs a script and returns what the caller and the server observed. */
 async function run(
   echo: EchoStub,
   server: ScriptServer,

@@ -178,7 +178,7 @@ describe('callback client of getClientByServiceName()', () => {
   it.each<[string, (stream: ServerHttp2Stream) => void, (stream: ServerHttp2Stream) => void]>([
     ['after a response', succeed, closeAfter],
     ['after an error without headers', (stream) => fail(stream, status.NOT_FOUND), closeAfter],
-    ['before its response', () => undefined, respondAfterGoaway],
+    ['before the response', () => undefined, respondAfterGoaway],
   ])('counts no outage if a server closes each connection of a callback client %s', async (_, respond, close) => {
     const server = await startHttp2Server((stream) => {
       respond(stream);

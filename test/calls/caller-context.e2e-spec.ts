@@ -268,7 +268,7 @@ describe('async context of a call', () => {
     expect(sorted(seen)).toEqual(sorted(CALLERS));
   });
 
-  it.each(PER_ATTEMPT)('runs %s in the context of the caller at a retry after a failure', async (_, settings) => {
+  it.each(PER_ATTEMPT)('runs %s in the context of the caller on a retry after a failure', async (_, settings) => {
     const seen: Contexts = [];
     const { echo, server } = await scene(settings(seen));
     await warmUp(echo);
@@ -279,7 +279,7 @@ describe('async context of a call', () => {
   });
 
   it.each(PER_ATTEMPT)(
-    'runs %s in the context of each caller at a retry after the loss of the connection',
+    'runs %s in the context of each caller on a retry after the loss of the connection',
     async (_, settings) => {
       const seen: Contexts = [];
       const { echo, server, proxy } = await proxied(settings(seen));

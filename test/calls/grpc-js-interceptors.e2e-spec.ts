@@ -89,7 +89,7 @@ describe('request stream with interceptors of grpc-js', () => {
     },
   );
 
-  /** Starts a server that fails the first upload after its first message, and answers the second with the numbers that it received. */
+  /** Starts a server that fails the first attempt of an upload after one message, and answers the second with the received numbers. */
   async function startFailingOnce(channelOptions: object, interceptor: Interceptor) {
     const context = await scene({
       methods: { ClientStream: { idempotent: true } },
@@ -223,7 +223,7 @@ const withoutHeaders: Interceptor = (options, next) => {
   });
 };
 
-/** Answers with a message and a status, without headers and without the server, as the caching example of gRFC L5 does. */
+/** Returns a message and a status without headers, and sends nothing, as the caching example of gRFC L5 does. */
 const caching: Interceptor = (options, next) => {
   let listener: Parameters<InterceptingCall['start']>[1];
   return new InterceptingCall(next(options), {

@@ -131,7 +131,7 @@ describe('requests', () => {
     },
   );
 
-  it('does not show the content of a string that is not a request source', async () => {
+  it('does not show the content of a string passed as the request source', async () => {
     const { echo } = await scene();
     expect(String(await rejection(echo.bidi('open sesame' as never)))).toContain('got a string of length 11;');
   });

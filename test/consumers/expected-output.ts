@@ -60,8 +60,8 @@ export type Name = keyof typeof APPLICATIONS;
 const ANYWHERE: readonly Name[] = ['standalone', 'fastify', 'internal-library'];
 
 /**
- * Returns the names of the applications to run: only `ANYWHERE` for the less common combinations of Nest version and module system, all
- * for Nest 11 with CommonJS, and all except 'ts-proto' for Nest 12 with ESM.
+ * Returns the names of the applications to run: all for Nest 11 with CommonJS, all except 'ts-proto' for Nest 12 with ESM, and `ANYWHERE`
+ * for the other combinations.
  */
 export function namesFor(nest: Nest, build: 'esm' | 'cjs'): readonly Name[] {
   if ((nest === 12) !== (build === 'esm')) return ANYWHERE;

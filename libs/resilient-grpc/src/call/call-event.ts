@@ -218,6 +218,8 @@ export type GrpcClientEvent = {
       readonly to: number;
       readonly latencyMs: number | undefined;
       readonly unloadedLatencyMs: number | undefined;
+      /** True if more than 10% of the measured calls timed out or were refused. A reduction then has this cause; otherwise, latency. */
+      readonly overloaded: boolean;
     }
   | {
       readonly type: 'stream-resumed';

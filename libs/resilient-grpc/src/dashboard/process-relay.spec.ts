@@ -42,7 +42,7 @@ describe('ProcessRelay', () => {
     },
   );
 
-  it('relays events whose end is split between two chunks', async () => {
+  it('relays events that are split between two chunks', async () => {
     const { events } = await relay((response) => {
       response.write('event: whole\ndata: 1\n', () => {
         setImmediate(() => response.write('\nevent: change\ndata: 2\n\nevent: ch'));

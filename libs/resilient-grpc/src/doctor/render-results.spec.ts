@@ -7,7 +7,7 @@ const rendered = (message: string, facts: Readonly<Record<string, unknown>> = {}
   return JSON.parse(json) as { readonly target: string; readonly checks: readonly [(typeof checks)[0]] };
 };
 
-it('keeps a message of the doctor with an @ after a colon unchanged in JSON', () => {
+it('leaves a doctor message with an @ after a colon unchanged in JSON', () => {
   const message = 'UNKNOWN: database of ops@shop.example is down';
   expect(rendered(message).checks[0].message).toBe(message);
 });
@@ -19,7 +19,7 @@ it("masks the same secrets in the doctor's JSON as in its text", () => {
   expect(json.checks[0].facts['details']).toBe('invalid header authorization: ***, see https://***@shop.example');
 });
 
-it("masks user and password of an address without a scheme in the doctor's JSON", () => {
+it("masks the user and password in an address without a scheme in the doctor's JSON", () => {
   const address = 'app:sesame@orders:50051';
   const json = rendered('x', { address, target: address, proxy: address }, address);
   expect(json.target).toBe('***@orders:50051');

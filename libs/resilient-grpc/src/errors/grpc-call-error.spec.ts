@@ -209,7 +209,7 @@ describe('status details', () => {
   it('reads at most 1,000 fields to find the details', () => {
     const many = Array.from({ length: 400 }, (): [string, object] => ['ErrorInfo', { reason: 'QUOTA' }]);
     const { statusDetails } = makeError(trailers(...many));
-    // The status has 401 fields: its code and 400 details. Each detail has two more fields, so 299 details fit (401 + 598 = 999 fields).
+    // The status has 402 fields: code, message, and 400 details. Each detail has two more, so 299 details fit (402 + 598 = 1,000 fields).
     expect(statusDetails).toHaveLength(299);
     expect(makeError(trailers(...Array.from({ length: 1_001 }, () => many[0]!))).statusDetails).toEqual([]);
   });

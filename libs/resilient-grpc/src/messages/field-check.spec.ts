@@ -72,7 +72,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** Description of the fields of a Parcel in a message about another value. */
+/** Description of a Parcel in the problem reported for a value of another type. */
 const PARCEL =
   "an object with 'parcelId', 'count', 'weight', 'labels', 'address_1', 'shelf', 'createdAt', 'parentParcel', 'state',…";
 

@@ -127,7 +127,7 @@ describe('client name', () => {
     expect(problem).toContain('define it in one module and import that module');
   });
 
-  it('hides secrets in the differences of two client definitions', async () => {
+  it('hides secrets in the differences between two client definitions', async () => {
     await obtain({ ...shop, metadata: { authorization: 'hush1' } });
     const [problem] = await problemsOf(obtain({ ...shop, metadata: { authorization: 'hush2' } }));
     expect(problem).toContain('metadata.authorization');

@@ -51,7 +51,7 @@ describe('isTransient and outcomeOf', () => {
     },
   );
 
-  it('does not count a call for the circuit breaker if the connection closed before the call was sent', () => {
+  it('ignores a call in the circuit breaker if the connection closed before the call was sent', () => {
     const error = makeCallError('connection-lost', 14, 'draining', 'no');
     expect(outcomeOf(error, DEFAULT_CIRCUIT_BREAKER)).toBe('ignored');
   });

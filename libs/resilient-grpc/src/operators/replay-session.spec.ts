@@ -424,7 +424,7 @@ describe('maximum age of a replay call', () => {
 });
 
 describe('scope of a replay session', () => {
-  it('shares one stream scope among all calls of a replay session, and notifies the host of the session once', async () => {
+  it('shares one stream scope among all calls of a replay session, and reports its end to the host once', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     const scope = server.call.scope!;

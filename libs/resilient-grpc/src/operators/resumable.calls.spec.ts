@@ -163,7 +163,7 @@ describe('iterated resumable stream', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('continues reading a resumable stream without recursion if resumeReading() is called while a message is delivered', () => {
+  it('continues reading a resumable stream without recursion if resumeReading() is called while a message is being delivered', () => {
     const { stream, calls } = make();
     const seen: number[] = [];
     const source = stream.openStream({
@@ -251,7 +251,7 @@ describe('iterated plain Observable', () => {
     expect([errors.length, source.observed]).toEqual([1, false]);
   });
 
-  it('delivers messages of a plain Observable in order, then fails with a remedy if more than MAX_HELD_MESSAGES are unread', async () => {
+  it('delivers messages of a plain Observable in order, then fails and suggests a remedy if more than MAX_HELD_MESSAGES are unread', async () => {
     let unsubscribed = false;
     const flood = new Observable<number>((subscriber) => {
       for (let i = 1; i <= 5_000 && !subscriber.closed; i++) subscriber.next(i);
@@ -370,7 +370,7 @@ describe('scope of a resumable stream', () => {
   });
 
   it.each(['before', 'after'])(
-    'notifies the host of a resumable stream once if the stream ended %s the host registered',
+    'notifies the host of a resumable stream once if the stream ends %s the host registers',
     (when) => {
       const outcomes: string[] = [];
       const { stream } = make({}, (call) => {

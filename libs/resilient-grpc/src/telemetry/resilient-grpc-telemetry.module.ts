@@ -27,7 +27,6 @@ export interface ResilientGrpcTelemetryOptions {
   readonly endpointMetrics?: boolean | undefined;
 }
 
-/** Default options: metrics and traces are enabled. */
 const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true, endpointMetrics: false } as const;
 
 const PROVIDERS = { metrics: 'meter provider', traces: 'tracer provider' } as const;
@@ -37,7 +36,7 @@ const optionsSchema = object(
   'an object such as { traces: false }',
 );
 
-/** Import of the module in an application. All clients and servers use its options, so there can be only one. */
+/** Allows one import of the module per application, because all clients and servers use its options. */
 class TelemetryImport {
   private first: string | undefined;
 

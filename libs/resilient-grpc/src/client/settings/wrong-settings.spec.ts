@@ -379,7 +379,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     /matches none; did you mean 'Get'\?/,
   ],
   [
-    'a method of another service',
+    'a method of an unknown service',
     { url, methods: { 'Audit/Get': {} } },
     'clients.shop.methods["Audit/Get"]',
     /matches none/,

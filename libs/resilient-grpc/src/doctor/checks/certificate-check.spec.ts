@@ -82,7 +82,7 @@ describe('certificateCheck', () => {
     },
   );
 
-  it('warns about a rejected certificate and names its address if another address is usable', () => {
+  it('warns about a rejected certificate and names the server address if another address is usable', () => {
     const refused = { ...tls, refused: 'CERT_HAS_EXPIRED' };
     expect(certificateCheck(refused, 'orders', 0, '10.0.0.7:50051', true)).toMatchObject({
       status: 'warning',

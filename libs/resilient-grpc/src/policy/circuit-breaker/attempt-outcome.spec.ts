@@ -26,7 +26,7 @@ describe('attemptOutcome', () => {
     ['an unsent call as ignored', 'unsent', UNAVAILABLE, 'ignored'],
     ['a local failure as ignored', 'local', UNAVAILABLE, 'ignored'],
     ['a serialization failure as ignored', 'serialize', UNAVAILABLE, 'ignored'],
-  ])('counts %s for the circuit breaker', (_, kind, code, outcome, over) => {
+  ])('classifies %s for the circuit breaker', (_, kind, code, outcome, over) => {
     const verdict = { kind, code, connectionLost: false, retryableHttp: false, ...over };
     expect(attemptOutcome(verdict, DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
   });

@@ -4,7 +4,6 @@ import { problemMessage } from '../options/describe-value.js';
 import {
   integerRule,
   numberProblem,
-  POSITIVE_RULE,
   unknownKeyMessage,
   type NestedProblem,
   type NumberRule,
@@ -37,12 +36,17 @@ const SAMPLING_RULE: NumberRule = {
   isValid: (value) => Number.isFinite(value) && value >= MIN_SAMPLING_MS,
 };
 
+const BREAK_RULE: NumberRule = {
+  expected: 'a number of milliseconds above 0',
+  isValid: (value) => Number.isFinite(value) && value > 0,
+};
+
 /** Checks of the options. Each returns the problems of one value. */
 const CHECKS: Readonly<Record<keyof CircuitBreakerOptions, (value: unknown) => readonly NestedProblem[]>> = {
   failureRatio: (value) => problemOf('failureRatio', ratioProblem(value)),
   minimumThroughput: (value) => problemOf('minimumThroughput', numberProblem(value, integerRule(1))),
   samplingDurationMs: (value) => problemOf('samplingDurationMs', numberProblem(value, SAMPLING_RULE)),
-  breakDurationMs: (value) => problemOf('breakDurationMs', numberProblem(value, POSITIVE_RULE)),
+  breakDurationMs: (value) => problemOf('breakDurationMs', numberProblem(value, BREAK_RULE)),
   statusCodes: statusCodeProblems,
 };
 

@@ -71,7 +71,7 @@ describe('circuitBreakerSchema', () => {
     ],
     [
       { breakDurationMs: '5' },
-      'circuitBreaker.breakDurationMs: expected a number above 0, got "5"; write the number 5',
+      'circuitBreaker.breakDurationMs: expected a number of milliseconds above 0, got "5"; write the number 5',
     ],
     [{ halfOpenAfter: 5 }, 'circuitBreaker.halfOpenAfter: unknown key; write breakDurationMs'],
     [

@@ -16,7 +16,7 @@ function make(over = {}, random = drawMiddle) {
 
 function acquire(breaker: CircuitBreakerCore, now: number): CircuitToken {
   const admission = breaker.tryAcquire(now);
-  if (!admission.admitted) throw new Error(`rejected at ${now}, for ${admission.retryAfterMs} ms`);
+  if (!admission.admitted) throw new Error(`rejected at ${now} ms; retryAfterMs: ${admission.retryAfterMs}`);
   return admission.token;
 }
 

@@ -76,6 +76,7 @@ export class AdaptiveLimit {
   /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   private unloadedMs: number | undefined;
   private measuredMs: number | undefined;
+  private wasOverloaded = false;
   private count = 0;
   private overloadedCount = 0;
   private latencyCount = 0;
@@ -116,6 +117,11 @@ export class AdaptiveLimit {
     return this.unloadedMs;
   }
 
+  /** True if more than 10% of the calls of the last measurement timed out or were refused. */
+  get isOverloaded(): boolean {
+    return this.wasOverloaded;
+  }
+
   /**
    * Records the end of a call.
    * @param latencyMs time from its start to its end
@@ -149,6 +155,7 @@ export class AdaptiveLimit {
     this.measuredMs = meanMs;
     const inFlight = this.inFlightSum / this.count;
     const isOverloaded = this.overloadedCount / this.count > OVERLOADED_SHARE;
+    this.wasOverloaded = isOverloaded;
     this.count = this.overloadedCount = this.latencyCount = this.latencySum = this.inFlightSum = 0;
     if (this.beforeProbe !== undefined) {
       this.endProbe(this.beforeProbe, inFlight, isOverloaded ? undefined : meanMs);

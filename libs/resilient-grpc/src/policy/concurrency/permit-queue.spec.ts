@@ -40,7 +40,7 @@ describe('PermitQueue', () => {
     expect(log).toEqual(['last']);
   });
 
-  it('queues a waiter that had a permit before, even if the permit queue is full', () => {
+  it('queues a waiter that returned its permit, even if the permit queue is full', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 0 });
     expect(queue.acquire(makeWaiter([], ''))).toBe('permitted');
     expect(queue.acquire(makeWaiter([], ''))).toBe('refused');
@@ -133,7 +133,15 @@ describe('PermitQueue', () => {
       serve(queue, 190, 50);
       expect([queue.maxConcurrent, changes]).toEqual([25, []]);
       serve(queue, 200, 500);
-      expect(changes).toMatchObject([{ from: 20, to: 10, latencyMs: 500 }]);
+      expect(changes).toMatchObject([{ from: 20, to: 10, latencyMs: 500, overloaded: false }]);
+    });
+
+    it('reports that an adaptive limit has halved because calls timed out', () => {
+      const changes: LimitChange[] = [];
+      const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 }, (change) => changes.push(change));
+      serve(queue, 70, 50);
+      serve(queue, 200, 50, 'timed-out');
+      expect(changes[0]).toMatchObject({ from: 20, latencyMs: 50, unloadedLatencyMs: 50, overloaded: true });
     });
   });
 

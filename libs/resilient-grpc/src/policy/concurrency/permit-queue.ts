@@ -35,6 +35,8 @@ export interface LimitChange {
   readonly latencyMs: number | undefined;
   /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   readonly unloadedLatencyMs: number | undefined;
+  /** True if more than 10% of the measured calls timed out or were refused. */
+  readonly overloaded: boolean;
 }
 
 /** Waiter for a permit. */
@@ -128,6 +130,7 @@ export class PermitQueue {
     const from = this.reportedLimit;
     if (to > from / NOTABLE_CHANGE && to < from * NOTABLE_CHANGE) return;
     this.reportedLimit = to;
-    this.limitChanged?.({ from, to, latencyMs: limit.latencyMs, unloadedLatencyMs: limit.unloadedLatencyMs });
+    const { latencyMs: measuredMs, unloadedLatencyMs, isOverloaded: overloaded } = limit;
+    this.limitChanged?.({ from, to, latencyMs: measuredMs, unloadedLatencyMs, overloaded });
   }
 }

@@ -37,28 +37,28 @@ it.each<[string | undefined, number, number, EndpointOutcome]>([
   [undefined, DEADLINE_EXCEEDED, 10, 'none'],
   [undefined, DEADLINE_EXCEEDED, 100, 'failure'],
 ])(
-  'counts a response with content-type %s and status %i after %i ms as %s',
+  'maps a response with content-type %s and status %i after %i ms to the endpoint outcome %s',
   (contentType, code, elapsedMs, outcome) => {
     expect(outcomeOf({ code, contentType, wire: { ...NOTHING_SEEN, httpStatus: 200 } }, elapsedMs)).toBe(outcome);
   },
 );
 
-it.each([1, 5, 13])('counts a stream reset with RST_STREAM %i without a response as a failure', (resetCode) => {
+it.each([1, 5, 13])('counts a stream reset with RST_STREAM %i without a response as a failure of the endpoint', (resetCode) => {
   expect(outcomeOf({ code: INTERNAL, contentType: undefined, wire: { ...NOTHING_SEEN, resetCode } })).toBe('failure');
 });
 
 it.each(['deadline', 'attempt-timeout'] as const)(
-  'counts an attempt that exceeds its %s without a response as a failure',
+  'counts an attempt that exceeds its %s without a response as a failure of the endpoint',
   (endedHere) => {
     expect(outcomeOf({ code: DEADLINE_EXCEEDED, endedHere }, 100)).toBe('failure');
   },
 );
 
-it('counts a status from the server as a failure if the status arrives when the deadline passes', () => {
+it('counts a status from the server as a failure of the endpoint if the status arrives when the deadline passes', () => {
   const evidence = { code: DEADLINE_EXCEEDED, endedHere: 'deadline', contentType: 'application/grpc' } as const;
   expect(outcomeOf(evidence, 100)).toBe('failure');
 });
 
-it('does not count a deadline that passes during the response', () => {
+it('does not count a deadline that passes during the response against the endpoint', () => {
   expect(outcomeOf({ code: DEADLINE_EXCEEDED, endedHere: 'deadline', headersReceived: true }, 100)).toBe('none');
 });

@@ -153,7 +153,7 @@ describe('attempt without a picked connection', () => {
   ]);
 });
 
-describe('stream that the application never received', () => {
+describe('unprocessed stream', () => {
   const refused = { code: UNAVAILABLE, details: 'Stream refused by server' };
   const withError = { code: INTERNAL, details: 'Received RST_STREAM with code 2 (Internal server error)' };
   table([
@@ -627,12 +627,12 @@ describe('attempt that the client ended', () => {
       { kind: 'deadline', reachedServer: 'maybe' },
     ],
     [
-      'reports DEADLINE_EXCEEDED for the attempt timeout',
+      'reports DEADLINE_EXCEEDED for an attempt timeout',
       { ...SENT, endedHere: 'attempt-timeout', code: CANCELLED, details: 'attempt took longer than 300 ms' },
       { kind: 'attempt-timeout', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports reachedServer yes for the attempt timeout after headers',
+      'reports reachedServer yes for an attempt timeout after headers',
       { ...BEGUN, endedHere: 'attempt-timeout', code: CANCELLED },
       { kind: 'attempt-timeout', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
     ],

@@ -67,7 +67,7 @@ describe('outage', () => {
     expect(after(failed(0), ready(500)).current).toMatchObject({ readySince: 500 });
   });
 
-  it('ends the outage with a response from the server', () => {
+  it('ends the outage when the server responds', () => {
     expect(after(failed(0), ready(500), answered(510)).current).toBeUndefined();
   });
 

@@ -27,18 +27,18 @@ const calls = (count: number, deadlineInMs?: number, waitedMs?: number): readonl
 
 describe('releaseDemand', () => {
   it.each<[string, readonly HeldCall[], Partial<ReleaseTimes>, number, number]>([
-    ['no release rate if no call is held', [], {}, 0, 0],
-    ['the rate of the release bound for calls without a deadline', calls(100), {}, 10, 0],
-    ['the rates of the release bound and of the deadlines', calls(100, 2_000), {}, 10, 50],
+    ['no release pace if no call is held', [], {}, 0, 0],
+    ['the pace that the release bound requires for calls without a deadline', calls(100), {}, 10, 0],
+    ['the paces that the release bound and the deadlines require', calls(100, 2_000), {}, 10, 50],
     [
-      'a higher rate if the latency shortens the time to the deadlines',
+      'a higher pace if the latency shortens the time to the deadlines',
       calls(100, 2_000),
       { usualLatency: () => 600, delayMs: 400 },
       10,
       100,
     ],
     [
-      'a higher rate if half of the release bound has passed',
+      'a higher pace if half of the release bound has passed',
       calls(100, Infinity, 90_000),
       { readyAt: NOW - 5_000 },
       20,
@@ -47,35 +47,35 @@ describe('releaseDemand', () => {
     ['no burst if little of the release bound is left', calls(100, Infinity, 90_000), { readyAt: NOW - 9_000 }, 30, 0],
     ['no burst after the release bound has passed', calls(100, Infinity, 90_000), { readyAt: NOW - 60_000 }, 30, 0],
     [
-      'the rate of the full release bound for calls that started to wait after READY',
+      'the pace that the full release bound requires for calls queued after READY',
       calls(100, Infinity, 0),
       { readyAt: NOW - 60_000 },
       10,
       0,
     ],
-    ['the rate of the strictest deadline', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
+    ['the pace that the strictest deadline requires', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
     [
-      'the rate of all calls up to a later deadline if that rate is higher',
+      'the pace that a later deadline requires for all calls up to it if that pace is higher',
       [...calls(10, 1_000), ...calls(90, 2_000)],
       {},
       10,
       50,
     ],
     [
-      'no release rate for calls that cannot meet their deadlines while responses are slow',
+      'no release pace for calls that cannot meet their deadlines while responses are slow',
       calls(100, 50),
       { usualLatency: () => 50, isSlow: true },
       0,
       0,
     ],
     [
-      'the rate that sends all calls in one step if responses are not slow and the usual latency exceeds the time left',
+      'the pace that sends all calls in one step if responses are not slow and the usual latency exceeds the time left',
       calls(100, 50),
       { usualLatency: () => 50 },
       10,
       1_000,
     ],
-    ['a rate of one call per step for a call that can barely meet its deadline', calls(1, 1), {}, 0.1, 10],
+    ['a pace of one call per step for a call that can barely meet its deadline', calls(1, 1), {}, 0.1, 10],
   ])('demands %s (release bound of 10 s)', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {
     const demand = releaseDemand(held, { ...TIMES, ...times }, WITHOUT_MARGIN);
     expect(demand.floorPerSecond).toBeCloseTo(floorPerSecond);

@@ -271,7 +271,7 @@ describe('ReleasePace', () => {
     ['a response to', 62.5, (pace) => pace.answered(10, USUAL_MS, 50)],
     ['a failure of', 30, (pace) => pace.failed(50)],
   ])(
-    'increases the release pace by a quarter in the step after the step with %s the only call in flight',
+    'increases the release pace by a quarter in the step that follows %s the only call in flight',
     (_, perSecond, end) => {
       const pace = new ReleasePace(USUAL);
       pace.take(0);

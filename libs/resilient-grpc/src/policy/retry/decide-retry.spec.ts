@@ -338,7 +338,7 @@ describe('final attempt', () => {
       'fatal-status',
     ],
     [
-      'a call of a stream if the pushback exceeds 5 minutes',
+      'a call of a resumable stream if the pushback exceeds 5 minutes',
       { isPartOfStream: true, pushback: { kind: 'delay', ms: 300_001 } },
       'pushback',
     ],

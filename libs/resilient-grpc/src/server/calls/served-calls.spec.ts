@@ -139,7 +139,7 @@ describe('streamIdleTimeoutMs', () => {
     expect(wire.status).toMatchObject({ code: StatusCode.UNAVAILABLE });
   });
 
-  it('measures the idle time of a stream without the time in which the process was blocked', async () => {
+  it('excludes the time in which the process was blocked from the idle time of a stream', async () => {
     const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
     serve('server-stream', () => NEVER);
     await clock.advanceAsync(500);
@@ -197,7 +197,7 @@ describe('deadline', () => {
 });
 
 describe('epoch time without fractions', () => {
-  it('reports DEADLINE_EXCEEDED for a call that grpc-js cancels at most 1 ms before the deadline of the call on the monotonic clock', () => {
+  it('reports DEADLINE_EXCEEDED for a call that grpc-js cancels at most 1 ms before its deadline on the monotonic clock', () => {
     const { clock, serve } = makeServer();
     clock.advance(0.75);
     const epoch = clock.epoch.bind(clock);
@@ -323,7 +323,7 @@ describe('handler that outlives its call', () => {
     expect(types()).toEqual(['handler-leak']);
   });
 
-  it('measures the age of a handler leak without the time in which the process was blocked', async () => {
+  it('excludes the time in which the process was blocked from the age of a handler leak', async () => {
     const { clock, serve, types } = makeServer({}, 5_000);
     const { wire } = serve('unary', () => new Promise(() => undefined));
     wire.disconnect();
@@ -400,7 +400,7 @@ describe('Observable that outruns its client', () => {
     expect(count).toBeLessThan(500);
   });
 
-  it('measures the age of a queued response without the time in which the process was blocked', async () => {
+  it('excludes the time in which the process was blocked from the age of a queued response', async () => {
     const { clock, serve, types } = makeServer();
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
@@ -488,7 +488,7 @@ describe('unary handler', () => {
   });
 });
 
-it('closes the generator that an Observable of a unary handler emits even if the teardown of the Observable throws', async () => {
+it('closes the generator that an Observable of a unary handler emits, even if the teardown of the Observable throws', async () => {
   const { calls, serve } = makeServer();
   let returned = 0;
   const generator = {

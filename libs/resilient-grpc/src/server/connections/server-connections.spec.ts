@@ -375,7 +375,7 @@ describe('ServerConnections', () => {
         'CERT_NOT_YET_VALID',
       ],
       [
-        'a certificate of an unknown authority',
+        'a certificate from an unknown authority',
         certificate('untrusted'),
         'client-certificate-untrusted',
         'UNABLE_TO_VERIFY_LEAF_SIGNATURE',

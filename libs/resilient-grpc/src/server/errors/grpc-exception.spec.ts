@@ -38,7 +38,7 @@ describe('GrpcException', () => {
     expect([new GrpcException(9, '').code, new GrpcException(status.ABORTED, '').code]).toEqual([9, 10]);
   });
 
-  it('limits the type of the code of a GrpcException to the error codes of grpc-js and of failed calls', () => {
+  it('limits the code type of a GrpcException to gRPC error codes and their names', () => {
     type Code = ConstructorParameters<typeof GrpcException>[0];
     expectTypeOf<Exclude<status, status.OK>>().toExtend<Code>();
     expectTypeOf<GrpcCallError['code' | 'codeName']>().toExtend<Code>();

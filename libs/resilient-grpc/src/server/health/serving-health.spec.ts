@@ -82,7 +82,7 @@ describe('GrpcServerHealth', () => {
     },
   );
 
-  it('reports NOT_SERVING after the shutdown began, even if the status is set to SERVING', async () => {
+  it('reports NOT_SERVING after the shutdown starts, even if the status is set to SERVING', async () => {
     const { health, check, serve } = await make();
     serve();
     health.turnNotServing();

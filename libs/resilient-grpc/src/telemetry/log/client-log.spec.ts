@@ -402,10 +402,10 @@ describe('events', () => {
       { path, from: 'half-open', to: 'closed', reason: 'too-many-failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
-      { type: 'concurrency-limit', path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
+      { type: 'concurrency-limit', path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2, overloaded: false },
       'log',
       /Get: concurrency limit reduced from 40 to 19: calls take 120 ms, versus 50 ms without load; calls above the limit are queued, up to maxQueuedCalls$/,
-      { path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
+      { path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2, overloaded: false },
     ],
     [
       {
@@ -413,18 +413,19 @@ describe('events', () => {
         path: undefined,
         from: 20,
         to: 10,
-        latencyMs: undefined,
-        unloadedLatencyMs: undefined,
+        latencyMs: 51,
+        unloadedLatencyMs: 50,
+        overloaded: true,
       },
       'log',
-      /concurrency limit reduced from 20 to 10: the server refuses calls; calls above the limit are queued, up to maxQueuedCalls$/,
-      { from: 20, to: 10 },
+      /concurrency limit reduced from 20 to 10: more than 10% of calls time out or are refused; calls above the limit are queued, up to maxQueuedCalls$/,
+      { from: 20, to: 10, overloaded: true },
     ],
     [
-      { type: 'concurrency-limit', path, from: 19, to: 38, latencyMs: 51, unloadedLatencyMs: 50 },
+      { type: 'concurrency-limit', path, from: 19, to: 38, latencyMs: 51, unloadedLatencyMs: 50, overloaded: false },
       'debug',
       /Get: concurrency limit raised from 19 to 38$/,
-      { path, from: 19, to: 38, latencyMs: 51, unloadedLatencyMs: 50 },
+      { path, from: 19, to: 38, latencyMs: 51, unloadedLatencyMs: 50, overloaded: false },
     ],
     [
       { type: 'stream-resumed', path, resumes: 2, gapMs: 80.2, progress: true },
@@ -721,7 +722,7 @@ describe('events', () => {
       ]);
     });
 
-    it('logs an unreachable endpoint in a combined line even if the endpoint is ejected or gets calls again in the meantime', () => {
+    it('logs an unreachable endpoint in a combined line even if the endpoint gets calls again in the meantime', () => {
       const { clock, take, aboveDebug } = make();
       take({ ...OUTAGE });
       take({ ...END });

@@ -215,7 +215,7 @@ export class ClientLog {
     this.repeats.log(`${fields.event} ${kind}`, this.line('warn', text, fields));
   }
 
-  /** Names the doctor's command, if there is one, as the last part of a log text. */
+  /** Returns '; to diagnose, run: ' and the doctor command; '' if absent. */
   private get diagnose(): string {
     return oneLine(withDoctor('', this.client.doctorCommand));
   }
@@ -350,16 +350,17 @@ export class ClientLog {
   }
 
   /** Logs the reduction of an adaptive limit. An increase is logged at debug level, because no action is needed. */
-  private concurrencyLimit({ type, path, from, to, latencyMs, unloadedLatencyMs }: EventOf<'concurrency-limit'>): void {
+  private concurrencyLimit(event: EventOf<'concurrency-limit'>): void {
+    const { type, path, from, to, latencyMs, unloadedLatencyMs, overloaded } = event;
     const subject = path ?? this.client.target;
-    const fields = { event: type, path, from, to, latencyMs, unloadedLatencyMs };
+    const fields = { event: type, path, from, to, latencyMs, unloadedLatencyMs, overloaded };
     if (to > from) {
       this.debug(() => [`${subject}: concurrency limit raised from ${String(from)} to ${String(to)}`, fields]);
       return;
     }
     const cause =
-      latencyMs === undefined || unloadedLatencyMs === undefined
-        ? 'the server refuses calls'
+      overloaded || latencyMs === undefined || unloadedLatencyMs === undefined
+        ? 'more than 10% of calls time out or are refused'
         : `calls take ${duration(latencyMs)}, versus ${duration(unloadedLatencyMs)} without load`;
     const text = `${subject}: concurrency limit reduced from ${String(from)} to ${String(to)}: ${cause}; calls above the limit are queued, up to maxQueuedCalls`;
     this.repeats.log(`${type} ${subject}`, this.line('log', text, fields));

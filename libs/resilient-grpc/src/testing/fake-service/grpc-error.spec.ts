@@ -18,7 +18,7 @@ function findHighestReach(): ReadonlyMap<FailureReason, ReachedServer> {
     for (const endedHere of ENDED_HERE)
       for (const code of codes)
         for (const details of DETAILS)
-          // For a deadline, the content type is absent: usually, the client's timer ends the call before a status of the server arrives.
+          // Omits the content type for a deadline: the client's timer usually ends the call before the server's status arrives.
           for (const contentType of picked && endedHere !== 'deadline' ? TYPES : [undefined]) {
             const evidence = { code, details, picked, endedHere, contentType };
             const verdict = classify({
@@ -42,7 +42,7 @@ describe('grpcError', () => {
     },
   );
 
-  // With each of these reasons, the client reports how far the running attempt got: at most 'maybe' before the server responds.
+  // For each of these reasons, the client reports how far the running attempt got: at most 'maybe' before the server responds.
   it.each(['inbound-cancelled', 'requests-overflow', 'closed', 'draining'] as const)(
     "defaults reachedServer of a grpcError() with reason %s to 'maybe'",
     (reason) => {
@@ -50,7 +50,7 @@ describe('grpcError', () => {
     },
   );
 
-  // The attempt that is rejected for one of these reasons is never sent.
+  // An attempt that is rejected for one of these reasons is never sent.
   it.each(['too-many-waiting', 'concurrency-limit', 'circuit-open'] as const)(
     "defaults reachedServer of a grpcError() with reason %s to 'no'",
     (reason) => {

@@ -10,13 +10,13 @@ type Item = { readonly dueAt: number } & (
 // Number of queued bytes above which the pipe stops reading its source. A full TCP window then stops the sender, as on a real network.
 const MAX_QUEUED_BYTES = 64 * 1024;
 
-/** The callbacks of a pipe to its connection. */
+/** Callbacks through which a pipe notifies its connection. */
 export interface PipeEvents {
   /** Called when bytes have arrived from the source. */
   onArrival(): void;
   /** Called when bytes are written to the sink. */
   onPassed(count: number): void;
-  /** Called when the source has ended its side or was lost. */
+  /** Called when the source has ended its side or failed. */
   onSourceEnded(): void;
   /**
    * Called before a write that uses up `allowance`. Returns how to end the connection after the allowed bytes, or `undefined` to keep the

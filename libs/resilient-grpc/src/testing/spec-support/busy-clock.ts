@@ -15,7 +15,7 @@ export class BusyClock extends VirtualClock {
     this.blockedUntil = this.now() + ms;
   }
 
-  /** Steps the wall clock by `ms`, as a time synchronization does. Timers and `now()` are unaffected. */
+  /** Steps the wall clock by `ms`, as time synchronization does. Timers and `now()` are unaffected. */
   step(ms: number): void {
     this.steppedMs += ms;
   }

@@ -78,7 +78,7 @@ export class MemorySessions {
   /** Called when a call starts. */
   onBegin: ((call: MemoryCall) => void) | undefined;
 
-  /** @param reads true if calls read all requests automatically */
+  /** @param reads true if the server reads requests automatically */
   constructor(readonly reads = true) {}
 
   /** The latest call. */

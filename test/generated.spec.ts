@@ -17,7 +17,7 @@ it('keeps src/gen up to date with protos/ (`npm run gen` regenerates it)', () =>
   const output = mkdtempSync(join(tmpdir(), 'generated-'));
   onTestFinished(() => rmSync(output, { recursive: true }));
   const bin = join(ROOT, 'node_modules/.bin');
-  // buf finds the plug-in through PATH, which npm sets the same way for scripts.
+  // buf finds the plugin through PATH, which npm sets the same way for scripts.
   const env = { ...process.env, PATH: [bin, process.env['PATH']].join(delimiter) };
   execFileSync(join(bin, 'buf'), ['generate', '--output', output], { cwd: ROOT, env, stdio: 'pipe' });
   expect(contentsOf(join(output, 'src/gen'))).toEqual(contentsOf(join(ROOT, 'src/gen')));

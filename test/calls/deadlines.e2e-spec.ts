@@ -104,7 +104,6 @@ describe('timeoutMs', () => {
     expectTimeout(seen.unary, 60_000, beganAt);
     expectTimeout(seen.clientStream, 60_000, beganAt);
     expectTimeout(seen.unsafeUnary, 40_000, beganAt);
-    //
     expect(seen).toMatchObject({ serverStream: { deadline: Infinity }, bidi: { deadline: Infinity } });
     beganAt = Date.now();
     await firstValueFrom(echo.unsafeUnary({}, { timeoutMs: 20_000 }));

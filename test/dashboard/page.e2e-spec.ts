@@ -65,7 +65,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await locator.waitFor({ state });
     recordTiming(task, `time until ${change}, ms`, performance.now() - from, { atMost });
   };
-  // Time limit in milliseconds for all changes except those of the connectivity state: 1 s for the page, plus 500 ms for polling.
+  // Time limit in milliseconds for a change that waits for the next scheduled update: the interval of 1 s, plus a margin of 500 ms.
   const NEXT_UPDATE_MS = 1_500;
   const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: UNREACHABLE }));
 
@@ -138,7 +138,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems).toEqual([]);
   });
 
-  it('marks an endpoint of the dashboard that gets no calls, because it does not serve the service in healthCheckConfig', async (test) => {
+  it('marks an endpoint on the dashboard that gets no calls because it does not serve the service in healthCheckConfig', async (test) => {
     const script = new URL('../health/health-server.mjs', import.meta.url);
     const server = await ChildServer.start({ script });
     test.onTestFinished(() => server.close());

@@ -265,7 +265,7 @@ describe('demo page', { timeout: 120_000 }, () => {
           atMost: 1_500,
         });
 
-        // Then the visitor kills the server, first with an automatic restart and then without. Waits for the server first, because a
+        // Then the visitor kills the server, first with an automatic restart and then without. Waits until the server listens, because a
         // process starts slowly.
         const button = (name: string) => page.getByRole('button', { name, exact: true });
         const server = (state: string) => page.locator(`#server[data-state=${state}]`).waitFor();
@@ -291,7 +291,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         await page.locator('#countdown').waitFor({ state: 'hidden' });
         await button('Start').click();
         await server('listening');
-        // The page still counts the failed calls after the restart.
+        // The page still shows the failed calls after the restart.
         const figures = page.locator('.column[data-name=plain] [data-figure=failed]');
         expect(Number((await figures.textContent())!.replace(',', ''))).toBeGreaterThan(0);
         // The load stops 5 s after the page is closed, so the link opens a new tab.

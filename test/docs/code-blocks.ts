@@ -110,7 +110,7 @@ function generate(folder: string, template: string): void {
   writeFileSync(join(folder, 'buf.gen.yaml'), template);
   cpSync(join(ROOT, 'protos/orders.proto'), join(folder, 'orders.proto'));
   const bin = join(ROOT, 'node_modules/.bin');
-  // buf finds the plug-ins through PATH, which npx sets the same way.
+  // buf finds the plugins through PATH, which npx sets the same way.
   const env = { ...process.env, PATH: [bin, process.env['PATH']].join(delimiter) };
   execFileSync(join(bin, 'buf'), ['generate'], { cwd: folder, env, stdio: 'pipe' });
 }

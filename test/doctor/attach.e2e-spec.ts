@@ -167,7 +167,7 @@ describe('attach without a terminal', () => {
     expect(stdout).toMatch(/^127\.0\.0\.1:\S+ +no +0 +0$/m);
   });
 
-  it('shows "no retries" in a frame of attach only if the retry budget is used up', async () => {
+  it('shows "no retries" in a frame of attach only if the retry budget allows no retries', async () => {
     const server = await startScriptedServer();
     server.script('Get', { status: 'UNAVAILABLE' });
     const retryThrottling = { maxTokens: 10, tokenRatio: 0.1 };
@@ -188,7 +188,7 @@ describe('attach without a terminal', () => {
     await waitFor(async () => (await attachOnce(`${url}/grpc`)).stdout.includes('  no retries: 5.0 of 10 tokens left'));
   });
 
-  it('escapes control characters in every text that a dashboard sends to attach', async () => {
+  it('escapes control characters in every string that a dashboard sends to attach', async () => {
     const { url, clients } = await startDashboard({ clients: [clientOf('orders', '127.0.0.1:1')] });
     const { version, accepting } = (await (await fetch(`${url}/grpc/snapshot`)).json()) as Record<string, unknown>;
     const escape = '\u001b]0;title\u0007';
@@ -400,7 +400,7 @@ describe('attach to an unusable URL', () => {
   });
 
   it.each([['upgrade: x\r\nconnection: upgrade\r\n'], ['']])(
-    'reports that a server which switches protocols is not a dashboard, if attach receives 101 with the headers %j',
+    'reports that the server is not a dashboard if attach receives 101 with the headers %j',
     async (headers) => {
       const server = createTcpServer((socket) => {
         socket.on('error', () => undefined).once('data', () => socket.end(`HTTP/1.1 101 X\r\n${headers}\r\n`));

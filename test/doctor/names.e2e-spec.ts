@@ -50,7 +50,7 @@ describe('target name', () => {
     ]);
   });
 
-  it("fails the doctor's target check with every problem if the target and an option are invalid", async () => {
+  it("fails the doctor's target check and reports every problem if the target and an option are invalid", async () => {
     const { code, of } = await doctor(['dns:///orders; write:50051', '--ca', '/there/is/none.pem']);
     expect(code).toBe(1);
     expect(of('target').problems).toEqual([

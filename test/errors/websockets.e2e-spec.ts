@@ -24,7 +24,7 @@ interface Socket extends EventEmitter {
   send(text: string): void;
   close(): void;
 }
-// Node 20 has no WebSocket client by default, so the tests use the client in the package of Nest's adapter.
+// Node 20 has no WebSocket client by default, so the tests use the `ws` package that Nest's adapter depends on.
 const { WebSocket } = createRequire(import.meta.resolve('@nestjs/platform-ws'))('ws') as {
   readonly WebSocket: new (url: string) => Socket;
 };
@@ -107,7 +107,7 @@ async function collectAnswers(filters: readonly Filter[]) {
   return { failed, after, errors };
 }
 
-describe('failed call under WebSockets', () => {
+describe('failed call in a WebSocket gateway', () => {
   it.each([
     ['GrpcToHttpExceptionFilter', GrpcToHttpExceptionFilter],
     ['GrpcToRpcExceptionFilter', GrpcToRpcExceptionFilter],

@@ -14,7 +14,6 @@ export interface ClientSequence {
 const METHODS = ['Unary', 'UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi'];
 const KiB = 1_024;
 
-/** Returns the sequence for a seed. */
 export function clientSequence(seed: number): ClientSequence {
   const dice = new Dice(seed);
   const streams = Array.from({ length: 1 + dice.below(5) }, (_, index) => 2 * index + 1);

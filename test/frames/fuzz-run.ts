@@ -41,7 +41,6 @@ export type FuzzEvent =
   | { readonly type: 'finding'; readonly finding: Finding }
   | { readonly type: 'report'; readonly report: FuzzReport };
 
-/** Counts log lines. */
 export class CountedLog implements LoggerService {
   lines = 0;
   longest = 0;

@@ -128,7 +128,7 @@ function nastyFields(dice: Dice): FieldList {
 function hostileHeaders(dice: Dice, list: FieldList): Step {
   const of = anyStream(dice);
   const flags = dice.chance(0.3) ? FLAG.endStream : 0;
-  const ending = flags === 0 ? '' : ' that end the stream';
+  const ending = flags === 0 ? '' : ', END_STREAM';
   switch (dice.below(9)) {
     case 0: {
       const block = dice.bytes(1 + dice.below(60));

@@ -22,7 +22,6 @@ const OK: FieldList = [
 /** An EchoMessage whose `text` is 'hi'. */
 const REPLY = message(Buffer.from([0x0a, 2, 0x68, 0x69]));
 
-/** Returns the sequence for a seed. */
 export function serverSequence(seed: number): ServerSequence {
   const dice = new Dice(seed);
   const calls = Array.from({ length: 1 + dice.below(5) }, () => ({

@@ -63,7 +63,7 @@ it('checks the health of a server as a whole if serviceName is empty', async () 
   expect([...healthOf(app).values()]).toEqual(['serving', 'serving']);
 });
 
-it('names an unknown service in the state of its endpoints, in errors, in the log, and in the command of the doctor', async () => {
+it('reports an unknown service in the state of its endpoints, in errors, and in the log, and suggests a doctor command', async () => {
   const servers = await startServers(1);
   const healthCheckConfig = { serviceName: 'Orders' };
   const app = await startApp(onTestFinished, { ...settingsFor(servers), healthCheckConfig, outageGraceMs: 100 });

@@ -295,7 +295,7 @@ describe('health of a channel after a change of the wall clock', () => {
       vi.spyOn(Date, 'now').mockImplementation(() => now() + stepMs);
       try {
         const during = await channelOf(app);
-        // No await follows the check, so both describe one moment.
+        // No await separates the two reads, so both describe one moment.
         const waiting = app.client.snapshot().waiting;
         expect([statusOf(during), waiting]).toEqual(waiting === 1 ? ['degraded', 1] : ['down', 0]);
         await call;

@@ -1,6 +1,6 @@
-// node calling-process.mjs PROTO TARGET [unregistered]: calls the target five times with the kubeconfig of the environment, prints the
-// names of the pods and the snapshot's `callPath`, or the error, as JSON, and closes nothing. With `unregistered`, it does not register the
-// Kubernetes resolver.
+// node calling-process.mjs PROTO TARGET [unregistered]: calls the target five times with the kubeconfig of the environment, and prints the
+// names of the pods and the snapshot's `callPath`, or the error, as JSON. It does not close the application. With `unregistered`, it does
+// not register the Kubernetes resolver.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';

@@ -18,7 +18,7 @@ const PROGRAM = fileURLToPath(new URL('calling-process.mjs', import.meta.url));
 
 interface Printed {
   readonly names?: readonly string[];
-  readonly calls?: object;
+  readonly callPath?: object;
   readonly error?: string;
 }
 

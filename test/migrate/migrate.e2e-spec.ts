@@ -127,7 +127,7 @@ export class ApiModule {}
     expect(await app.migrate()).toMatchObject({ code: 0, stderr: '' });
   });
 
-  it('reports definitions of one client name that are written differently, with the place of the first one, during a migration', async () => {
+  it('reports differently written definitions of a migrated client, with the location of the first definition', async () => {
     const module = (url: string) => SHAPES[0]!.before.replace("url: 'orders:50051'", `url: ${url}`);
     const app = applicationOf({
       'src/a.ts': module("'a:1'"),

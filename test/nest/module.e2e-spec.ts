@@ -256,7 +256,7 @@ describe('forFeatureAsync', () => {
       'clients.orders.useClass: expected a class with the method createGrpcClientOptions(), got Wrong without it',
     ],
   ])(
-    'fails at startup with an error that names the method of %s if a class does not have it',
+    'fails at startup with an error that names the method that the useClass of %s lacks',
     async (_, make, error) => {
       await expect(start(make())).rejects.toThrow(error);
     },

@@ -351,7 +351,7 @@ describe('unsent fields', () => {
     expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
   });
 
-  it('does not change the definition that the application passes', async () => {
+  it('does not change the package definition that the application passes', async () => {
     const packageDefinition = loadSync(ORDERS_PROTO);
     const service = packageDefinition['orders.v1.Orders'] as ServiceDefinition;
     const before = Object.values(service).map((method) => ({ ...method }));

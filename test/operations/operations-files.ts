@@ -15,7 +15,6 @@ interface AlertRule {
   readonly expr: string;
   readonly labels: { readonly severity: string };
 }
-/** The alert rules. */
 export const RULES = (parse(RULES_TEXT) as RulesFile).groups.flatMap(({ rules }) => rules);
 
 /** Some fields of a Grafana dashboard and of its panels. */
@@ -44,7 +43,6 @@ export const withoutVariables = (query: string): string =>
 
 const METRIC = /\b(?:resilient_)?grpc_(?:client|server|subchannel|lb)_\w+/g;
 
-/** The metrics in a query. */
 export const metricsIn = (query: string): readonly string[] => [...new Set(query.match(METRIC))];
 
 /** The labels that a query filters by, groups by, or matches on. */

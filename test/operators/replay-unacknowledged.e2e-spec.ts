@@ -264,7 +264,7 @@ describe('end of a session', () => {
     expect(arrivedAt(server)).toEqual(numbers(150));
   });
 
-  it('fails a replayed session if the timeout of a drain ends before all messages that an Observable has pushed are acknowledged', async () => {
+  it('fails a replayed session if the drain timeout expires before all messages that an Observable pushed are acknowledged', async () => {
     const { server, client, result } = await startPushedSession();
     expect(await client.drain({ timeoutMs: 50 })).toMatchObject({ completed: 0, cancelled: 1 });
     expect(await result).toMatchObject({ reason: 'draining' });

@@ -105,7 +105,7 @@ describe('event loop of the client, blocked for 3 s', () => {
 });
 
 describe('call that reaches its deadline', () => {
-  it('explains in the error that a frozen server sent nothing', async ({ onTestFinished }) => {
+  it('explains in the deadline error that a frozen server sent nothing', async ({ onTestFinished }) => {
     const orders = await startProcess(onTestFinished);
     const { app } = await startApp(onTestFinished, { url: orders.url });
     await firstValueFrom(app.orders.get({ id: '1' }));

@@ -227,7 +227,7 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     options: ['--ca', ca, '--cert', UNTRUSTED, '--key', UNTRUSTED_KEY],
   },
-  'a server without a common cipher suite': {
+  'a server that shares no cipher suite with the client': {
     kind: 'tls-failed',
     start: async () => {
       const options = { key: pem('server-key'), cert: pem('server'), maxVersion: 'TLSv1.2' } as const;
@@ -346,7 +346,7 @@ describe('HTTP proxy of the environment', () => {
     );
   });
 
-  it('uses the HTTP proxy for a list of addresses in no_proxy, names the remedy, and bypasses the proxy with grpc.enable_http_proxy: 0', async () => {
+  it('uses the HTTP proxy for a list of addresses even if no_proxy contains their host, names the remedy, and bypasses the proxy with grpc.enable_http_proxy: 0', async () => {
     useProxy(await startProxy((socket) => socket.write('HTTP/1.1 403 Forbidden\r\n\r\n')));
     const ports = [await grpcServer(), await grpcServer()];
     const url = `ipv4:${ports.map((port) => `127.0.0.1:${port}`).join(',')}`;

@@ -5,7 +5,6 @@ import { failureOf } from '../calls/support.js';
 import { doctor } from '../doctor/support.js';
 import { aboveDebug, startOrdersApp } from '../support/orders-app.js';
 
-/** A connection that fails. */
 export interface FailingConnection {
   readonly kind: ConnectFailureKind;
   readonly settings: GrpcClientSettings & { readonly url: string };

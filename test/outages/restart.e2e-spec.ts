@@ -8,7 +8,7 @@ import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 
 const lineOfGet = (number: number) => `get ${number}`;
-/** Grace period and backoff of grpc-js in milliseconds. Longer than any outage in these tests, so that neither ends during an outage. */
+/** Outage grace period and grpc-js backoff in milliseconds. Longer than any outage in these tests, so that neither ends during an outage. */
 const FAR_MS = 60_000;
 const PATIENT = {
   outageGraceMs: FAR_MS,

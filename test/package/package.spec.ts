@@ -76,8 +76,8 @@ describe('published package', () => {
     expect(unpacked).toBeLessThan(UNPACKED_KB * 1.1);
     // The limit of the project: users download at most 2 MB.
     expect(tarball).toBeLessThan(2_000);
-    // The dashboard page is served from node_modules, unbundled and with its comments: about 120 kB. A larger size shows that a library or
-    // a picture was added.
+    // The dashboard page is served from node_modules, unbundled and with its comments: about 120 kB. A larger size suggests that a library
+    // or an image was added.
     expect(assets).toBeLessThan(125);
   });
 

@@ -68,8 +68,8 @@ function block(isOver = () => true): void {
 
 /**
  * Functions that block the event loop before the request is sent, or while the server responds. The first one blocks, lets the client send
- * the request, and, if `event` is given, blocks again until the server has sent `event`. The second one freezes the server while the client
- * sends the request, and then blocks until the server has sent `event`, which is 'answered' by default. The speed of the server therefore
+ * the request, and, if `event` is given, blocks again until the server has logged `event`. The second one freezes the server while the client
+ * sends the request, and then blocks until the server has logged `event`, which is 'answered' by default. The speed of the server therefore
  * does not matter.
  */
 const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) => Promise<void>][] = [

@@ -80,7 +80,7 @@ async function errorOf(server: FrameServer, write: Write): Promise<unknown> {
   return error;
 }
 
-/** Makes a write that waits while another request uses the only stream, then runs `action`. Expects the write to succeed after one send. */
+/** Makes a write that waits while another request uses the only stream, then runs `action`. Expects the write to be sent once and to succeed. */
 async function writeInQueue(connect: (url: string) => Promise<Write>, action: Ending['action']): Promise<void> {
   const server = await FrameServer.start(
     (request) => {
@@ -142,7 +142,7 @@ describe('write', () => {
   );
 
   it.each(byEnding(ENDINGS))(
-    'causes at most one execution of a write of the grpc-js client on the library channel, and completes it if plain grpc-js completes it with one execution: %s',
+    'causes at most one execution of a write of the grpc-js client on the library channel, and completes the write if plain grpc-js completes it with one execution: %s',
     async (_ending, row) => {
       const [ours, plain] = [await startServer(row), await startServer(row)];
       const [error, plainError] = await Promise.all([

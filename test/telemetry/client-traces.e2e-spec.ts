@@ -353,7 +353,7 @@ describe('parent span of a call', () => {
     expect(parentOf(spansNamed(telemetry, 'Sent.testing.v1.Echo.UnsafeUnary')[0]!)).toBeUndefined();
   });
 
-  it('keeps the parent span active in pulled requests, metadata functions, and callbacks of the call, even on a retry', async () => {
+  it('keeps the parent span active in the request source, metadata functions, and callbacks of the call, even on a retry', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene({
       methods: { ClientStream: { idempotent: true } },

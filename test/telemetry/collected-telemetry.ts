@@ -92,7 +92,7 @@ export function collectTelemetry() {
       await waitFor(() => found() !== undefined);
       return found()!;
     },
-    /** Creates a span of the application, as the instrumentation of a database does for a query. */
+    /** Creates a child of the active span, as database instrumentation does for a query. */
     nested: (name: string) => {
       tracer.startSpan(name).end();
     },

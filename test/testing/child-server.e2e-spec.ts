@@ -130,7 +130,7 @@ describe('ChildServer', () => {
     expect(other.output.slice(1)).toEqual(['draining', 'drained']);
   });
 
-  it('reports a surviving process in terminate() too if close() ends the wait of terminate()', async () => {
+  it('reports a surviving process in both close() and terminate() if close() interrupts terminate()', async () => {
     const other = await startWrapped('run-in-background');
     const terminated = rejection(other.terminate());
     const closed = rejection(other.close());
@@ -233,7 +233,7 @@ describe('ChildServer', () => {
   it.each([
     ['a JSON line with a time', '{"message":"listening on 127.0.0.1:PORT","timestamp":"2026-01-01T10:20:30"}'],
     ['an IPv6 address', 'listening on [::1]:PORT'],
-    ['an IPv4 address in IPv6 form', 'listening on ::ffff:127.0.0.1:PORT'],
+    ['an IPv4-mapped IPv6 address', 'listening on ::ffff:127.0.0.1:PORT'],
     ['a URL', 'Listening on http://localhost:PORT/'],
   ])('reads the port of a child server from %s', async (_what, line) => {
     const args = vi.fn((port: number) => [line, String(port)]);
@@ -242,7 +242,7 @@ describe('ChildServer', () => {
     await other.close();
   });
 
-  it('restarts a child server whose ready pattern has the flag g', async () => {
+  it('restarts a child server whose ready pattern has the g flag', async () => {
     const other = await ChildServer.start({ script, ready: /listening on .*:(\d+)/gi });
     const { port } = other;
     await other.restart();

@@ -140,7 +140,7 @@ describe('Http2FaultProxy', () => {
       expect(server.calls('Bidi')[0]?.requests.length).toBeLessThanOrEqual(2);
     });
 
-    it('removes the status of a trailers-only response if the fault missing-trailers of an Http2FaultProxy applies', async () => {
+    it('removes the status of a trailers-only response if the missing-trailers fault of an Http2FaultProxy applies', async () => {
       server.script('Unary', { status: 'NOT_FOUND', details: 'sold' });
       proxy.failCalls({ kind: 'missing-trailers' });
       expect((await plain.unary({})).status).toMatchObject({ code: status.UNKNOWN });
@@ -203,7 +203,7 @@ describe('Http2FaultProxy', () => {
     server.release();
   });
 
-  it('holds SETTINGS in an Http2FaultProxy, so that a connecting client is not READY before the SETTINGS are released', async () => {
+  it('holds SETTINGS in an Http2FaultProxy, so that a connecting client becomes READY only after releaseSettings()', async () => {
     proxy.holdSettings();
     const late = plain.unary({ text: 'late' });
     await waitFor(() => proxy.counters.open === 1);

@@ -178,8 +178,8 @@ describe('Http2FaultProxy without faults', () => {
       {},
       /^the upstream closed the connection before it sent SETTINGS; if it requires TLS, set upstreamTls$/,
     ],
-    ['without a ca', { upstreamTls: {} }, /certificate/],
-    ['with a wrong serverName', { upstreamTls: { ca: tlsFile('ca'), serverName: 'other.test' } }, /other\.test/],
+    ['without a CA', { upstreamTls: {} }, /certificate/],
+    ['with the wrong serverName', { upstreamTls: { ca: tlsFile('ca'), serverName: 'other.test' } }, /other\.test/],
   ])(
     'reports in the counters why an Http2FaultProxy %s cannot connect to a TLS upstream',
     async (_what, options, reason) => {

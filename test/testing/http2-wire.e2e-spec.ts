@@ -109,7 +109,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     served[0]?.stream.respond({ ':status': 200 });
     served[0]?.stream.write(Buffer.alloc(60_000));
     expect(await staysOpen(stream)).toBe(true);
-    // The client, which does not read, has room for a part of these bytes.
+    // The client, which does not read, has room for only part of these bytes.
     served[0]?.stream.end(Buffer.alloc(10_000));
     await waitFor(() => served[0]?.stream.writableFinished === true);
     expect(await staysOpen(stream)).toBe(true);

@@ -47,7 +47,7 @@ describe('captureLeaks', () => {
 
   it.each([
     ['starts to drain', false],
-    ['waits for another hook of the shutdown', true],
+    ['waits for another shutdown hook', true],
   ])('reports that the client of a leaked call is closing if its application %s', async (_state, isHeld) => {
     const leaks = captureLeaks();
     const server = await ScriptedGrpcServer.start({ protoPath: PROTO, scripts: { Watch: { never: true } } });

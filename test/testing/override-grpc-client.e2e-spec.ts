@@ -199,9 +199,9 @@ describe('overrideGrpcClient', () => {
   });
 
   it.each([
-    ['only another copy', () => []],
+    ['only that copy', () => []],
     [
-      'this copy and another one',
+      'both copies',
       () => [ResilientGrpcModule.forFeature([{ ...contract, name: 'stock', url: server.url }])],
     ],
   ])(

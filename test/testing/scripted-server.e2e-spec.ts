@@ -569,7 +569,7 @@ describe('ScriptedGrpcServer', () => {
         expect(await client.serverStream({}).ended).toMatchObject({
           code: status.INTERNAL,
           details:
-            'ScriptedGrpcServer.scripts["/testing.v1.Echo/ServerStream"].messages: expected an array, or a function, ' +
+            'ScriptedGrpcServer.scripts["/testing.v1.Echo/ServerStream"].messages: expected an array or a function, ' +
             'got an iterator or stream that an earlier call has read; write messages: () => …',
         });
       },

@@ -18,7 +18,6 @@ export interface Manifest {
   readonly PodDisruptionBudget: PodDisruptionBudget;
 }
 
-/** Reads a manifest. */
 export function readManifest(name: (typeof MANIFESTS)[number]): Manifest {
   const text = readFileSync(join(ROOT, 'docs/guides/kubernetes', `${name}.yaml`), 'utf8');
   const documents = parseAllDocuments(text).map((document) => document.toJS({ mapAsMap: false }) as { kind: string });

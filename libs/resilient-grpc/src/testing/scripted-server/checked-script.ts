@@ -114,7 +114,7 @@ export function requireUnread(method: LoadedMethod, { messages }: Reply): void {
   if (typeof messages !== 'object' || !readMessages.has(messages)) return;
   if (!('next' in messages) && !(messages instanceof Readable)) return;
   const got = () => 'an iterator or stream that an earlier call has read';
-  const message = problemMessage('an array, or a function', messages, 'write messages: () => …', got);
+  const message = problemMessage('an array or a function', messages, 'write messages: () => …', got);
   const problem = { path: pathOf(scriptPath(method), 'messages'), message };
   throw Object.assign(new GrpcConfigurationError([problem]), { code: StatusCode.INTERNAL });
 }

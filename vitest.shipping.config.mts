@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 import { CHANNEL_ENV, OUTPUT, SHARED, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
-// For `npm run pack:check`: tests of the published package, of the programs in its docs, of the demo, and of the benchmarks, and long
-// tests. Also runs the full versions of the tests that `npm test` shortens, and runs more tests on grpc-js's channel.
+// For `npm run pack:check`: long tests, and tests of the published package, its docs' programs, the demo, and the benchmarks. Also runs the
+// full versions of the tests that `npm test` shortens, and runs more tests on grpc-js's channel.
 export default defineConfig({
   ...TEST_CODE,
   test: {

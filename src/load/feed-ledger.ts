@@ -1,7 +1,7 @@
 /** An order in the log. */
 export interface LoggedOrder {
   readonly sequence: string;
-  /** Time when the order was appended, by `epochMs`. */
+  /** Append time of the order, from `epochMs()`. */
   readonly atMs: number;
 }
 
@@ -71,7 +71,7 @@ export class FeedLedger {
     this.waitingSinceMs = atMs;
   }
 
-  /** Returns the figures until `atMs`. `log` must contain at least all orders after the cursor. */
+  /** Returns the figures up to `atMs`. `log` must contain at least all orders after the cursor. */
   figures(log: readonly LoggedOrder[], atMs: number): FeedFigures {
     const appendedAtMs = new Map(log.map((order) => [order.sequence, order.atMs]));
     let lostEvents = 0;

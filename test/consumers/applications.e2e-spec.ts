@@ -36,7 +36,7 @@ const PACKAGES = [
 const TYPESCRIPT_6 = 'node_modules/typescript/bin/tsc';
 const TYPESCRIPT_5 = 'test/nest-11/node_modules/typescript/bin/tsc';
 /**
- * Module systems of the applications. Across both versions of Nest, they cover the module resolutions node10, nodenext, and bundler, and
+ * Builds of the applications. Across both versions of Nest, they cover the module resolutions node10, nodenext, and bundler, and
  * the last releases of TypeScript 5 and 6.
  */
 const BUILDS = [

@@ -255,12 +255,9 @@ describe('forFeatureAsync', () => {
       () => ResilientGrpcModule.forFeatureAsync([{ ...contract, useClass: Wrong as never }]),
       'clients.orders.useClass: expected a class with the method createGrpcClientOptions(), got Wrong without it',
     ],
-  ])(
-    'fails at startup with an error that names the method that the useClass of %s lacks',
-    async (_, make, error) => {
-      await expect(start(make())).rejects.toThrow(error);
-    },
-  );
+  ])('fails at startup with an error that names the method that the useClass of %s lacks', async (_, make, error) => {
+    await expect(start(make())).rejects.toThrow(error);
+  });
 
   it('validates the settings that the factory of forFeatureAsync returns', async () => {
     const useFactory = () => ({ url: server.url, timeoutMS: 4 });

@@ -440,7 +440,7 @@ export const RULES: readonly Rule[] = [
       scene.server.script('Unary', UNAVAILABLE);
       const call = scene.client.unary(NEVER_MS);
       if (await endsAtOnce(scene, call)) {
-        scene.record('time until a call whose retry the throttle refuses fails, ms', (await call.ended).ms, 300);
+        scene.record('time until failure of a call whose retry is throttled, ms', (await call.ended).ms, 300);
         return 'at once';
       }
       call.cancel();

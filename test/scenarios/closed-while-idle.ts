@@ -8,7 +8,7 @@ import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.j
 
 const CLIENTS = 8;
 
-/** Connections that are closed between two calls: by a proxy (FIN, RST, idle time) or because their server exits (SIGKILL, SIGTERM). */
+/** Connections that are closed between two calls: by a proxy (FIN, RST, idle timeout) or because their server exits (SIGKILL, SIGTERM). */
 export const closedWhileIdle: Scenario = {
   name: 'closed-while-idle',
   promise:

@@ -104,7 +104,7 @@ async function waitForNewConnection(upstreams: readonly Upstream[], before: numb
   await reach(() => count() > before, { intervalMs: 50, describe: () => `more than ${before} connections` });
 }
 
-/** Starts servers that replace one another at the same address; the old one gets SIGTERM. */
+/** Starts servers that replace one another behind a proxy; the old one gets SIGTERM. */
 async function startSuccessors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'ours'): Promise<Drained> {
   const kind: UpstreamKind = { implementation, security: 'plain' };
   const started: Promise<Upstream>[] = [];

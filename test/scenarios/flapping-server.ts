@@ -117,7 +117,7 @@ async function measureReturns(run: Run, kind: UpstreamKind, lengthMs: number): P
     proxy.refuse();
     proxy.resetAll();
     await reach(() => app.client.connectivity.outage);
-    // Waits for more than 1.5 s, because a shorter outage is not logged.
+    // Waits for more than 1.5 s, because a shorter outage is logged only at debug.
     await pass(run, (run.length === 'short' ? 1_600 : 2_000) + 1_000 * run.random());
     await proxy.forward();
     await reach(() => app.client.connectivity.outage === undefined);

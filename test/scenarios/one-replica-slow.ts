@@ -9,7 +9,7 @@ const PER_SECOND = 40;
 /** Latency of the slow replica, and the hedging delay. Both are longer if only counts are judged, because the machine might be busy. */
 const SLOW_MS = { counts: 5_000, all: 1_000 };
 const HEDGING_DELAY = { counts: '1s', all: '0.1s' };
-/** The default hedging budget. */
+/** The default hedge budget. */
 const HEDGE_BUDGET = { initial: 5, perCall: 0.05 };
 const POLICIES = ['round_robin', 'least_request'] as const;
 

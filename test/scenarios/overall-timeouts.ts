@@ -62,7 +62,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   let maxResumes = 0;
   let events = 0;
   const forms: ((number: number, timeoutMs: number) => Observable<unknown>)[] = [
-    // This call ends before its deadline if the next backoff would pass the deadline.
+    // This call ends before its deadline if the next backoff would outlast the deadline.
     (_, timeoutMs) => orders.get({ id: 'hangs/NEVER' }, { timeoutMs, attemptTimeoutMs: 70 }),
     (_, timeoutMs) => orders.create({ requestId: 'hangs/NEVER', item: 'tea', quantity: 1 }, { timeoutMs }),
     (number, timeoutMs) => waiting.orders.get({ id: String(number) }, { timeoutMs, waitForReady: true }),

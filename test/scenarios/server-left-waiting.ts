@@ -34,7 +34,7 @@ export const serverLeftWaiting: Scenario = {
     'events lost or repeated': { atMost: 0 },
   },
   async measure(run) {
-    // A short run omits 'to-client', because the client must then detect the loss itself, which takes longer.
+    // A short run omits 'to-client', which takes longer, because the client must detect the loss itself.
     const ways: readonly Direction[] = run.length === 'short' ? ['to-upstream'] : ['to-upstream', 'to-client'];
     const parts = ways.map(async (way) => {
       const measured = await againstEach(run, (kind) => cut(run, way, () => startUpstreamServer(run, kind)));

@@ -133,7 +133,6 @@ async function connect(url) {
   return { app, orders: app.get(getGrpcClientToken('orders')).getService('Orders') };
 }
 
-/** Resolves to the outcome of `call`. */
 const outcome = (call) =>
   firstValueFrom(call).then(
     () => ({ ok: true }),

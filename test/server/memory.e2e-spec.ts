@@ -110,7 +110,7 @@ describe('client that stops reading', () => {
     },
   );
 
-  it('delivers every message of a response stream if the client pauses and resumes reading before streamIdleTimeoutMs', async () => {
+  it('delivers every message of a response stream if the client pauses and resumes reading within streamIdleTimeoutMs', async () => {
     const server = await startPouringServer('generator', { streamIdleTimeoutMs: 20_000 });
     server.stopAfter(1);
     await waitFor(() => server.got() === 1);

@@ -11,7 +11,7 @@ afterAll(() => leaks.settled());
 const pem = (name: string) => readFileSync(join(import.meta.dirname, `../fixtures/tls/${name}.pem`));
 
 describe('server that requires client certificates', () => {
-  it('logs one warning per reason to reject a client, with the address, cause, and remedy, and no warning for an accepted client', async () => {
+  it('logs one warning per rejection reason, with the address, cause, and remedy, and none for an accepted client', async () => {
     const pair = { private_key: pem('server-key'), cert_chain: pem('server') };
     const security = ServerCredentials.createSsl(pem('ca'), [pair], true);
     const { log, server } = await startServers(await serveOrders({ url: '127.0.0.1:0', credentials: security }));

@@ -38,7 +38,7 @@ async function openWatches(url: string): Promise<void> {
     sessions.push(...Array.from({ length: BATCH }, watch));
     await waitFor(() => begun === sessions.length, {
       timeoutMs: 20_000,
-      describe: () => `${String(sessions.length)} streams to begin; ${String(begun)} have`,
+      describe: () => `${String(sessions.length)} streams to begin; ${String(begun)} have begun`,
     });
   }
 }

@@ -43,7 +43,7 @@ export interface WatchedPage {
   /** Errors on its console, exceptions, dialogs, and requests to other hosts. */
   readonly problems: readonly string[];
   /**
-   * Waits until the page has shown the sighting `name`, however briefly. Resolves to the time at which it first appeared, in
+   * Waits until the text of `name` has appeared, however briefly. Resolves to the time at which it first appeared, in
    * milliseconds of the page's `performance.now()`.
    */
   sighted(name: string): Promise<number>;
@@ -97,7 +97,7 @@ export async function openPage(
 
 /** A script that records the time at which each of `sightings` first appeared in the page. */
 function recorderOf(sightings: Sightings): string {
-  // Observers run after each change, so that text is recorded even if it is replaced before the next frame.
+  // Observers run after each change, so text is recorded even if it is replaced before the next frame.
   return `
     const sightings = ${JSON.stringify(Object.entries(sightings))};
     globalThis.sightedAt = {};

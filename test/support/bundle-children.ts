@@ -1,4 +1,4 @@
-// Global setup of vitest: bundles programs that load Nest in their own process. Nest takes 1.1 s of CPU time to start from its 800 files,
+// Vitest global setup: bundles programs that load Nest in their own process. Nest takes 1.1 s of CPU time to start from its 800 files,
 // and 0.4 s from a bundle. A program that uses only grpc-js starts no faster from a bundle.
 // NODE_OPTIONS=--enable-source-maps shows the sources in the stack traces of these programs.
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -38,7 +38,7 @@ const ownPlaces: Plugin = {
 
 export async function setup(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'bundles-'));
-  // Removes the folder on exit, because a teardown of vitest would not run after Ctrl-C.
+  // Removes the folder on exit, because a Vitest teardown would not run after Ctrl-C.
   process.once('exit', () => {
     rmSync(folder, { recursive: true });
   });

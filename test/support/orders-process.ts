@@ -84,7 +84,7 @@ export class OrdersProcess {
   }
 
   private get process(): ChildServer {
-    if (this.server === undefined) throw new Error('OrdersProcess is created by OrdersProcess.start()');
+    if (this.server === undefined) throw new Error('OrdersProcess is not started; call OrdersProcess.start()');
     return this.server;
   }
 

@@ -200,10 +200,7 @@ describe('overrideGrpcClient', () => {
 
   it.each([
     ['only that copy', () => []],
-    [
-      'both copies',
-      () => [ResilientGrpcModule.forFeature([{ ...contract, name: 'stock', url: server.url }])],
-    ],
+    ['both copies', () => [ResilientGrpcModule.forFeature([{ ...contract, name: 'stock', url: server.url }])]],
   ])(
     'names the other copy of the package if the client belongs to that copy and the application uses %s',
     async (_, own) => {

@@ -14,7 +14,6 @@ interface CheckedServer {
   setHealth(status: ServingStatus): void;
 }
 
-/** Bounds of the figures of `stopServing`. */
 export const STOP_SERVING_BOUNDS = {
   'calls before NOT_SERVING': { atLeast: 1 },
   'calls later than 100 ms after NOT_SERVING': { atMost: 0, timed: true },

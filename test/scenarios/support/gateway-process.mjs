@@ -1,6 +1,6 @@
 // A gateway in its own process, in front of an upstream:
 //   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
-// Over HTTP, it serves three health routes, GET /orders/:id, GET /peer/:id (calls another gateway), and the feed (server-sent events). Over
+// Over HTTP, it serves GET /orders/:id, GET /peer/:id (calls another gateway), GET /feed (server-sent events), and three health routes. Over
 // gRPC, it serves Get of orders.v1.Orders.
 // It sends three kinds of messages over IPC: { grpc } with its gRPC address, { retried: code } when an attempt to the upstream has failed
 // and will be retried, and { checks } when it has accepted a peer. It accepts { peer }, the gRPC address of the other gateway, to call the

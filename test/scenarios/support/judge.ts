@@ -15,7 +15,6 @@ export interface Judgment {
 
 type Judged = Pick<Scenario, 'bounds' | 'fullBounds'>;
 
-/** Returns the bounds for a run of `length`. */
 function boundsOf({ bounds, fullBounds }: Judged, length: Length): Scenario['bounds'] {
   return length === 'full' ? { ...bounds, ...fullBounds } : bounds;
 }

@@ -7,7 +7,6 @@ import { reach } from './reach.js';
 import type { Run } from './scenario.js';
 import type { Upstream, UpstreamOptions } from './upstream.js';
 
-/** Programs that `startMixedServers` needs. */
 export const MIXED_SERVERS_NEED = ['dnsmasq', 'grpcio', 'grpc-go'] as const;
 
 const IMPLEMENTATIONS = ['grpcio', 'grpc-go', 'grpc-js'] as const;

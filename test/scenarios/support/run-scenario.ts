@@ -8,7 +8,6 @@ export interface RunOptions extends Pick<Run, 'length' | 'which' | 'report'> {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Result of a run. */
 export interface RunResult {
   readonly measured: Measured;
   readonly judgments: readonly Judgment[];

@@ -196,7 +196,7 @@ export class Upstream {
   }
 
   private get process(): ChildServer {
-    if (this.server === undefined) throw new Error('Upstream is created by Upstream.start()');
+    if (this.server === undefined) throw new Error('Upstream is not started; call Upstream.start()');
     return this.server;
   }
 

@@ -53,7 +53,7 @@ class BeyondController {
   async collect(requests: Observable<Note>, metadata: { get(key: string): unknown[] }) {
     const [as] = metadata.get('as');
     if (as === 'empty') return requests.pipe(ignoreElements());
-    // Nest's server delivers no requests before the handler returns, so this handler would wait forever.
+    // On Nest's server, this handler would wait forever: it receives no requests before it returns.
     const all = await firstValueFrom(requests.pipe(toArray()));
     return { number: all.length };
   }

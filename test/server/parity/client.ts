@@ -36,7 +36,6 @@ export interface CallSettings {
   readonly stopsAfter?: number;
 }
 
-/** An open call. */
 export interface OpenCall {
   readonly messages: readonly any[];
   readonly headers: Metadata | undefined;
@@ -170,7 +169,6 @@ export async function received(call: OpenCall, count: number): Promise<void> {
   });
 }
 
-/** The numbers of the messages. */
 export function numbers({ messages }: { readonly messages: readonly any[] }): number[] {
   return messages.map(({ number }: Note) => number);
 }

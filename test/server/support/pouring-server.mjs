@@ -1,4 +1,4 @@
-// A Nest application in its own process whose Watch streams 3,000 messages of 64 KiB.
+// A Nest application, in its own process, whose Watch streams 3,000 messages of 64 KiB.
 //   node --expose-gc pouring-server.mjs --port 0 --source generator|observable --options JSON
 // On the IPC message 'pour', the Observable continues; on any other message, the process reports its memory and the numbers of created
 // messages, open streams, and lingering handlers.

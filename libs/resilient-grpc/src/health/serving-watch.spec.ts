@@ -64,7 +64,7 @@ function makeWatch(initial: Connectivity['state'] = 'READY', random: Random = ()
 }
 
 describe('ServingWatch', () => {
-  it('starts a health Watch for the service of the check on a READY channel and returns the latest status', async () => {
+  it('starts a health Watch for the checked service on a READY channel and returns the latest status', async () => {
     const { watch, respond, requests, clock } = makeWatch();
     const first = watch.status(1_000);
     await clock.advanceAsync(10);
@@ -137,7 +137,7 @@ describe('ServingWatch', () => {
     expect(await answer).toEqual({ kind: 'status', status: 'SERVING' });
   });
 
-  it('reports a health Watch that ends before its first status as a failure, and restarts the Watch with growing backoff', async () => {
+  it('reports a failure if a health Watch ends before its first status, and restarts the Watch with growing backoff', async () => {
     const { end, begunAt, clock, readAnswer } = makeWatch();
     for (const delay of [1_000, 1_600, 2_560]) {
       await clock.advanceAsync(1);

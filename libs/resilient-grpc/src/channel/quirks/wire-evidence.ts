@@ -105,7 +105,7 @@ export function cancelWithEvidence(connectionCall: object, cancel: () => void): 
   if (wasQueued) recordResetInQueue(http2Stream);
 }
 
-/** Like `readWire`, but for a call on one connection. */
+/** Returns the same as `readWire`, for a call that runs directly on one connection. */
 export function readConnectionCall(connectionCall: object): WireFacts | undefined {
   // Safe for the supported releases of grpc-js. Other releases may lack these fields, which are optional.
   const call = connectionCall as SubchannelCall;

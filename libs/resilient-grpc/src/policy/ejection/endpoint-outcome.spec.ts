@@ -43,9 +43,12 @@ it.each<[string | undefined, number, number, EndpointOutcome]>([
   },
 );
 
-it.each([1, 5, 13])('counts a stream reset with RST_STREAM %i without a response as a failure of the endpoint', (resetCode) => {
-  expect(outcomeOf({ code: INTERNAL, contentType: undefined, wire: { ...NOTHING_SEEN, resetCode } })).toBe('failure');
-});
+it.each([1, 5, 13])(
+  'counts a stream reset with RST_STREAM %i without a response as a failure of the endpoint',
+  (resetCode) => {
+    expect(outcomeOf({ code: INTERNAL, contentType: undefined, wire: { ...NOTHING_SEEN, resetCode } })).toBe('failure');
+  },
+);
 
 it.each(['deadline', 'attempt-timeout'] as const)(
   'counts an attempt that exceeds its %s without a response as a failure of the endpoint',

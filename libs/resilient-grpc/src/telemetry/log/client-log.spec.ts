@@ -402,7 +402,15 @@ describe('events', () => {
       { path, from: 'half-open', to: 'closed', reason: 'too-many-failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
-      { type: 'concurrency-limit', path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2, overloaded: false },
+      {
+        type: 'concurrency-limit',
+        path,
+        from: 40,
+        to: 19,
+        latencyMs: 120.4,
+        unloadedLatencyMs: 50.2,
+        overloaded: false,
+      },
       'log',
       /Get: concurrency limit reduced from 40 to 19: calls take 120 ms, versus 50 ms without load; calls above the limit are queued, up to maxQueuedCalls$/,
       { path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2, overloaded: false },
@@ -419,7 +427,7 @@ describe('events', () => {
       },
       'log',
       /concurrency limit reduced from 20 to 10: more than 10% of calls time out or are refused; calls above the limit are queued, up to maxQueuedCalls$/,
-      { from: 20, to: 10, overloaded: true },
+      { from: 20, to: 10, latencyMs: 51, unloadedLatencyMs: 50, overloaded: true },
     ],
     [
       { type: 'concurrency-limit', path, from: 19, to: 38, latencyMs: 51, unloadedLatencyMs: 50, overloaded: false },

@@ -58,7 +58,7 @@ describe('close()', () => {
     });
   });
 
-  it('completes the Observables of the client on close(), which can be called again', async () => {
+  it('completes the Observables of the client even if close() is called repeatedly', async () => {
     const { client } = await scene();
     const ended: string[] = [];
     client.events$.subscribe({ complete: () => ended.push('events') });

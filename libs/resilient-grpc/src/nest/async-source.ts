@@ -35,8 +35,7 @@ export function asyncSourceProviders<M extends OptionsMethod, T>(
 
 /**
  * Asserts that `instance` has `method`, because JavaScript callers can pass any class.
- * @throws GrpcConfigurationError if `instance` does
- * not have `method`
+ * @throws GrpcConfigurationError if `instance` does not have `method`
  */
 function assertMethod(instance: unknown, { name }: Type, method: OptionsMethod, path: string): void {
   if (typeof (instance as Partial<Record<OptionsMethod, unknown>> | undefined)?.[method] === 'function') return;

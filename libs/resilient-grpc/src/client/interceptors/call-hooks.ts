@@ -31,8 +31,7 @@ export class CallHooks {
 
   /**
    * Runs the `onCall` hooks. Returns `undefined` if all of them completed synchronously.
-   * @throws the error that a hook throws; rejections
-   * reject the promise
+   * @throws the error that a hook throws; rejections reject the promise
    */
   onCall(call: OutgoingCall): Promise<void> | undefined {
     return this.each(call, (one) => one.onCall?.(call));

@@ -50,7 +50,7 @@ describe('ScriptedGrpcServer', () => {
     it('fails a call with UNIMPLEMENTED if the method has no script', async () => {
       expect((await client.unary({})).status).toMatchObject({
         code: status.UNIMPLEMENTED,
-        details: 'no script is set for /testing.v1.Echo/Unary; set a script with script() or the option scripts',
+        details: 'no script is set for /testing.v1.Echo/Unary; set a script with script() or the scripts option',
       });
     });
 

@@ -11,7 +11,7 @@ import { shownClients, MAX_SHOWN_CLIENTS, type ShownClient } from './shown-clien
 import { ClientDelta } from './client-delta.js';
 
 /**
- * Interval between the samples of a history in milliseconds. Samples are taken even with no page open, so that a page that is opened after
+ * Interval in milliseconds between the samples of a history. Samples are taken even with no page open, so that a page that is opened after
  * an incident shows the incident.
  */
 const HISTORY_INTERVAL_MS = 2_000;

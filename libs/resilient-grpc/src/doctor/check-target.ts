@@ -33,7 +33,7 @@ import { TimeBudget, within } from './time-budget.js';
 const DNS_TIMED_OUT = resultsOf('dns-config')('skipped', 'not checked: no name server responded in time');
 
 /**
- * Checks `target` in the order in which a client connects, without the steps that an earlier failure makes impossible. Returns the result
+ * Checks `target` in the order in which a client connects, skipping steps that an earlier failure makes impossible. Returns the result
  * of reflection; `undefined` if reflection was not checked.
  */
 export async function* checkTarget(

@@ -3,7 +3,7 @@ import { constantOf, keysOf, unwrapped } from './constants.js';
 
 /**
  * True if a value, such as a `url`, can be `undefined`, null, or the empty string. Nest's client would then use its default. A value of
- * type `string` is assumed not to be empty if strict null checks are on. Without strict null checks, the value is assumed to be possibly
+ * type `string` is assumed not to be empty if strict null checks are on. Without strict null checks, the value is treated as possibly
  * empty, because its type does not show whether it is `undefined`.
  */
 export function isMaybeEmpty(value: Node): boolean {

@@ -17,7 +17,7 @@ export function isCallerCancellation({ codeName, reason }: GrpcCallError): boole
   return codeName === 'CANCELLED' && CANCELLATION_REASONS.has(reason);
 }
 
-/** True if `details` come from the server's application, not from this process, a transport, or a proxy. */
+/** True if `details` comes from the server's application, not from this process, a transport, or a proxy. */
 export function isFromServer({ reason, reachedServer }: GrpcCallError): boolean {
   return reason === 'server' && reachedServer === 'yes';
 }

@@ -102,7 +102,7 @@ export class CallHandler {
     if (script === undefined)
       return {
         status: 'UNIMPLEMENTED',
-        details: `no script is set for ${call.path}; set a script with script() or the option scripts`,
+        details: `no script is set for ${call.path}; set a script with script() or the scripts option`,
       };
     // Safe cast: checkedScript() has converted lists to functions.
     return typeof script === 'function' ? script(call) : (script as Reply);

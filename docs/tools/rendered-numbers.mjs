@@ -133,7 +133,7 @@ const NUMBERS = [
   ['budget: tokens returned by a successful call', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSuccess'],
   ['budget: tokens returned per second', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSecond'],
   [
-    'budget: share of the usable tokens kept at each missed deadline after the first, until a call succeeds',
+    'budget: share of the usable tokens that remains at each missed deadline after the first, until a call succeeds',
     percent,
     BUDGET,
     'DEFAULT_BUDGET_POLICY.leftByStall',

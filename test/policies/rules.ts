@@ -543,7 +543,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: 'OK, streams: 2',
   },
   {
-    rule: 'calls ended by a forced server stop count as UNAVAILABLE and are retried',
+    rule: 'calls ended by a forced server stop are retried and count as UNAVAILABLE',
     from: 'ours',
     config: retrying({ maxAttempts: 5, initialBackoff: '0.1s', maxBackoff: '0.1s' }),
     async observe({ server, client }) {

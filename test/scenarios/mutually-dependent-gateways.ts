@@ -18,7 +18,7 @@ const MIN_CHECKS = 5;
 export const mutuallyDependentGateways: Scenario = {
   name: 'mutually-dependent-gateways',
   promise:
-    'Two gateways that call each other stay ready and live while the upstream of both is down for a minute. At SIGTERM, a process exits within its drain timeout (here 1.5 s) plus 0.5 s, even with a hanging request, a relayed feed, and a call in backoff.',
+    'Two gateways that call each other stay ready and live while the upstream of both is down for a minute. On SIGTERM, a process exits within its drain timeout (here 1.5 s) plus 0.5 s, even with a hanging request, a relayed feed, and a call in backoff.',
   bounds: {
     'health responses': { atLeast: MIN_RESPONSES },
     'health responses other than 200': { atMost: 0 },

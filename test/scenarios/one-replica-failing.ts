@@ -8,12 +8,10 @@ import type { Upstream } from './support/upstream.js';
 
 const READS = { counts: 400, short: 2_000, full: 10_000 };
 const PER_SECOND = { counts: 100, all: 400 };
-/**
- * Attempt timeouts, which expire for each attempt on the frozen replica. Under round_robin, the timeout must not expire on the healthy
- * replica, even on a busy machine, because all of the bounds are judged there. Under least_request, it is shorter, so that the default
- * budget suffices.
- */
-const ATTEMPT_TIMEOUT_MS = { roundRobin: { counts: 2_000, all: 1_000 }, leastRequest: { counts: 2_000, all: 250 } };
+/** Attempt timeout in milliseconds. It must not expire on the healthy replica, even on a busy machine. */
+const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 1_000 };
+/** Attempt timeout in milliseconds with which the default retry budget suffices if a replica is frozen. */
+const SHORT_TIMEOUT_MS = 250;
 const FAULTS = ['failing', 'frozen'] as const;
 /** Options of a server that rejects each request immediately with UNAVAILABLE. */
 const REJECTING = { queueMs: -1_000_000_000 };
@@ -35,7 +33,7 @@ const METHOD_CONFIG = [
 export const oneReplicaFailing: Scenario = {
   name: 'one-replica-failing',
   promise:
-    'If one of two replicas fails or is frozen, no read with `maxAttempts: 2` and `attemptTimeoutMs` fails, because each retry goes to the other replica. Under `least_request`, the default retry budget suffices; under `round_robin`, half of the first attempts fail, so set a larger budget.',
+    'If one of two replicas fails or is frozen, no read with `maxAttempts: 2` and `attemptTimeoutMs` fails, because each retry goes to the other replica. Under `least_request`, the default retry budget suffices, with a timeout of 250 ms if the replica is frozen; under `round_robin`, half of the first attempts fail, so set a larger budget.',
   bounds: Object.fromEntries(
     FAULTS.flatMap((fault) => [
       [`reads (${fault})`, { atLeast: READS.short, timed: true }],
@@ -43,21 +41,19 @@ export const oneReplicaFailing: Scenario = {
       [`retries on the unhealthy replica, ${fault}`, { atMost: 0 }],
       [`retries on the other replica, ${fault}`, { atLeast: 5 }],
       [`reads (${fault}, least_request) failed`, { atMost: 0, timed: true }],
-      [`retries on the unhealthy replica, ${fault}, least_request`, { atMost: 0 }],
+      [`retries on the unhealthy replica, ${fault}, least_request`, { atMost: 0, timed: fault === 'frozen' }],
     ]),
   ),
   measure: (run) => againstEach(run, (kind) => measureFaults(run, kind)),
 };
 
 async function measureFaults(run: Run, kind: UpstreamKind): Promise<Measured> {
-  const leastRequest = {
-    ...settings(run, ATTEMPT_TIMEOUT_MS.leastRequest[run.which]),
-    loadBalancing: 'least_request',
-  } as const;
   // The policies run sequentially, because all calls run in this process.
   const parts = [
     ...(await Promise.all(FAULTS.map((fault) => measure(run, kind, fault, fault, withBudget(run))))),
-    ...(await Promise.all(FAULTS.map((fault) => measure(run, kind, fault, `${fault}, least_request`, leastRequest)))),
+    ...(await Promise.all(
+      FAULTS.map((fault) => measure(run, kind, fault, `${fault}, least_request`, withLeastRequest(run, fault))),
+    )),
   ];
   return Object.assign({}, ...parts) as Measured;
 }
@@ -91,7 +87,7 @@ async function measure(
   };
 }
 
-function settings(run: Run, attemptTimeoutMs: number): Partial<GrpcClientSettings> {
+function settings(run: Run, attemptTimeoutMs = ATTEMPT_TIMEOUT_MS[run.which]): Partial<GrpcClientSettings> {
   return {
     methods: { Get: { attemptTimeoutMs } },
     serviceConfig: { methodConfig: METHOD_CONFIG },
@@ -105,10 +101,15 @@ function settings(run: Run, attemptTimeoutMs: number): Partial<GrpcClientSetting
  */
 function withBudget(run: Run): Partial<GrpcClientSettings> {
   return {
-    ...settings(run, ATTEMPT_TIMEOUT_MS.roundRobin[run.which]),
+    ...settings(run),
     loadBalancing: 'round_robin',
     serviceConfig: { retryThrottling: { maxTokens: 1_000, tokenRatio: 1 }, methodConfig: METHOD_CONFIG },
   };
+}
+
+function withLeastRequest(run: Run, fault: (typeof FAULTS)[number]): Partial<GrpcClientSettings> {
+  const isShort = run.which === 'all' && fault === 'frozen';
+  return { ...settings(run, isShort ? SHORT_TIMEOUT_MS : undefined), loadBalancing: 'least_request' };
 }
 
 function retriesOf(upstream: Upstream): number {

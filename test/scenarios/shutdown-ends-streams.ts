@@ -20,7 +20,7 @@ const DRAIN_MS = 1_500;
 export const shutdownEndsStreams: Scenario = {
   name: 'shutdown-ends-streams',
   promise:
-    "At SIGTERM, this library's server ends every stream with UNAVAILABLE, and its process exits within the drain timeout (here 1.5 s) plus 0.5 s, even if clients do not read. Feeds resume on another server.",
+    "On SIGTERM, this library's server ends every stream with UNAVAILABLE, and its process exits within the drain timeout (here 1.5 s) plus 0.5 s, even if clients do not read. Feeds resume on another server.",
   bounds: {
     'time until the process exits, ms': { atMost: DRAIN_MS + 500, timed: true },
     'streams not ended': { atMost: 0 },

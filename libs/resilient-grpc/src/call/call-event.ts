@@ -218,7 +218,7 @@ export type GrpcClientEvent = {
       readonly to: number;
       readonly latencyMs: number | undefined;
       readonly unloadedLatencyMs: number | undefined;
-      /** True if more than 10% of the measured calls timed out or were refused. A reduction then has this cause; otherwise, latency. */
+      /** True if more than 10% of the calls in the last measurement timed out or were refused. */
       readonly overloaded: boolean;
     }
   | {

@@ -17,7 +17,10 @@ export type UnsentField = {
   | {
       /** Reason why the value does not fit the field: 'expected a number, got a string of length 4'. */
       readonly problem: string;
-      /** Value that is sent instead: '0', 'NaN', 'true', '"[object Object]"', 'an empty object', or 'nothing' if the field is omitted. */
+      /**
+       * Value that is sent instead: '0', 'NaN', 'true', '"[object Object]"', 'an empty object', 'nothing' if the field is omitted, or 'its
+       * properties' if an Observable with the names of fields was passed in place of the message.
+       */
       readonly sent: string;
     }
 );

@@ -293,7 +293,6 @@ class GrpcClient implements ResilientGrpcClient {
    */
   get endpointHealth(): ManagedChannel['endpointHealth'] {
     const { endpointHealth } = this.channel;
-
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
@@ -453,7 +452,7 @@ class GrpcClient implements ResilientGrpcClient {
     return { tokens, maxTokens, allows: current.suffices(tokens) };
   }
 
-  /** @param limit the limit that the errors of cut-off calls name; present if the drain is part of the application's shutdown */
+  /** @param limit the limit to name in the errors of cut-off calls; present if the drain is part of the application's shutdown */
   async drain(options: { readonly timeoutMs?: number | undefined } = {}, limit?: DrainLimit): Promise<DrainReport> {
     const running = this.registry.size;
     const first = this.registry.accepting === 'yes';

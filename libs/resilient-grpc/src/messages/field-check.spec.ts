@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { of } from 'rxjs';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import type { UnsentField } from '../call/unsent-field.js';
 import { withFieldCheck } from './field-check.js';
 import { messageTypeOf } from './message-type.js';
@@ -264,6 +264,16 @@ describe('withFieldCheck', () => {
       of({ parcelId: '7' }),
       `: expected ${PARCEL}, got an Observable; pass a message that it emits, sends an empty object`,
     ],
+    [
+      'a query with a then method as the message',
+      { then: () => undefined, where: {} },
+      `: expected ${PARCEL}, got an object; await it first, sends an empty object`,
+    ],
+    [
+      'an Observable that has a property with the name of a field',
+      Object.assign(of({ parcelId: '7' }), { state: 'sent' }),
+      `: expected ${PARCEL}, got an Observable; pass a message that it emits, sends its properties`,
+    ],
     ['a Date as the message', new Date(), `: expected ${PARCEL}, got a Date, sends an empty object`],
     [
       'a Promise in a message field',
@@ -280,6 +290,21 @@ describe('withFieldCheck', () => {
     expect(checked(message)).toEqual(serialize(message));
     expect(checked(message)).toEqual(serialize(message));
     expect(problems()).toEqual([problem]);
+  });
+
+  it('reports a Promise after an array, which the serializer rejects', () => {
+    const { checked, problems } = make();
+    expect(() => checked([] as never)).toThrow('got array instead');
+    checked(Promise.resolve({}));
+    expect(problems()).toHaveLength(1);
+  });
+
+  it('does not call a getter of a message', () => {
+    const { checked, problems } = make();
+    const getter = vi.fn(() => () => undefined);
+    checked(Object.defineProperty({ parcelId: '7' }, 'then', { get: getter }));
+    expect(getter).not.toHaveBeenCalled();
+    expect(problems()).toEqual([]);
   });
 
   it.each<[what: string, message: unknown]>([

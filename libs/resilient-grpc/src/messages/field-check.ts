@@ -3,7 +3,7 @@ import type { UnsentField } from '../call/unsent-field.js';
 import { misspelled } from '../errors/closest.js';
 import { describeSecret, describeValue, problemMessage } from '../policy/options/describe-value.js';
 import { isAbsent, isCheckable, isUnknownField, type Field, type MessageType } from './message-type.js';
-import { replacedValue, type ReplacedValue } from './replaced-value.js';
+import { isUnresolved, replacedValue, type ReplacedValue } from './replaced-value.js';
 
 /** Maximum number of unknown keys examined per method and message type. Each is compared with the field names once. */
 const MAX_UNKNOWN_KEYS = 100;
@@ -84,7 +84,7 @@ export class FieldCheck<M> {
   run(message: M): void {
     const { type } = this;
     if (type === undefined) return;
-    if (!isCheckable(message)) {
+    if (!isCheckable(message) || isUnresolved(message)) {
       this.checkWhole(message, type);
       return;
     }
@@ -92,25 +92,20 @@ export class FieldCheck<M> {
     this.checkMessage({ value: message, type, holds: 'fields', path: '', depth: 0, parent: undefined, key: '' });
   }
 
-  /** Reports a value in place of the message that the serializer reads as an empty message, such as a Promise. */
+  /** Reports a value in place of the message: a Promise, an Observable, or an object that the serializer reads as an empty message. */
   private checkWhole(message: M, type: MessageType): void {
     if (this.reported.has(WHOLE)) return;
     const replaced = replacedValue(message, { kind: 'message', holds: 'single', type });
     if (replaced === undefined) return;
-    const { expected, remedy, sent } = replaced;
-    this.reported.add(WHOLE);
+    const { expected, remedy, sent: empty } = replaced;
     // Safe cast: the serializer reads both values as messages of the call.
-    if (Buffer.compare(this.serialize(message), this.serialize(sent as M)) !== 0) return;
+    const isEmpty = Buffer.compare(this.serialize(message), this.serialize(empty as M)) === 0;
+    // An Observable can have properties with the names of fields, such as `source`.
+    if (!isEmpty && !isUnresolved(message)) return;
+    this.reported.add(WHOLE);
     const problem = problemMessage(expected, message, remedy, describeSecret);
-    const messageType = type.name;
-    this.events.emit({
-      type: 'unsent-field',
-      path: this.path,
-      messageType,
-      field: WHOLE,
-      problem,
-      sent: describeValue(sent),
-    });
+    const sent = isEmpty ? describeValue(empty) : 'its properties';
+    this.events.emit({ type: 'unsent-field', path: this.path, messageType: type.name, field: WHOLE, problem, sent });
   }
 
   private checkMessage(container: Container): void {

@@ -77,30 +77,45 @@ function replacedEnumValue(value: unknown, field: Field & { kind: 'enum' }): Rep
 }
 
 /**
- * True if the object `value` was probably passed by mistake, because the serializer reads it as an empty message of `type`. For a
- * well-known type (Timestamp, a wrapper, Struct), any object without a field of the type is a mistake, except `{}`. For other types, only a
- * built-in object such as a Map is a mistake, because an empty plain object or class instance may be intended.
+ * True if the object `value` was probably passed by mistake: a Promise or an Observable, or an object that the serializer reads as an empty
+ * message of `type`. For a well-known type (Timestamp, a wrapper, Struct), any object without a field of the type is a mistake, except
+ * `{}`. For other types, only a built-in object such as a Map is a mistake, because an empty plain object or class instance may be
+ * intended.
  */
 function isLostMessage(value: unknown, type: MessageType): boolean {
   if (typeof value !== 'object' || value === null) return false;
+  const fields = [...type.fields.keys()];
+  if (fields.length === 0) return false;
+  if (isUnresolved(value)) return true;
   const isPlain = isPlainObject(value);
   const isWellKnown = type.fullName.startsWith('google.protobuf.') && !(isPlain && Object.keys(value).length === 0);
   if (!isWellKnown && (isPlain || !isBuiltIn(value))) return false;
-  const fields = [...type.fields.keys()];
-  return fields.length > 0 && !fields.some((field) => field in value);
+  return !fields.some((field) => field in value);
 }
 
 function isBuiltIn(value: object): boolean {
-  return (
-    [Array, Map, Set, Date, Promise].some((type) => value instanceof type) ||
-    ArrayBuffer.isView(value) ||
-    isObservableLike(value)
-  );
+  return [Array, Map, Set, Date].some((type) => value instanceof type) || ArrayBuffer.isView(value);
+}
+
+/** True if `value` is a Promise, another object with a `then` method, or an Observable. */
+export function isUnresolved(value: unknown): boolean {
+  return isThenable(value) || isObservableLike(value);
+}
+
+/** True if `value` has a `then` method. A getter is not called, because reading `then` of a call reports the call as awaited. */
+function isThenable(value: unknown): boolean {
+  let owner = typeof value === 'object' ? value : null;
+  while (owner !== null) {
+    const then = Object.getOwnPropertyDescriptor(owner, 'then');
+    if (then !== undefined) return typeof then.value === 'function';
+    owner = Object.getPrototypeOf(owner) as object | null;
+  }
+  return false;
 }
 
 function remedyOfLost(value: unknown): string | undefined {
-  if (value instanceof Promise) return 'await it first';
-  return isObservableLike(value) ? 'pass a message that it emits' : undefined;
+  if (isObservableLike(value)) return 'pass a message that it emits';
+  return isThenable(value) ? 'await it first' : undefined;
 }
 
 function listed(names: readonly string[]): string {

@@ -44,7 +44,7 @@ export class VirtualClock {
     };
   }
 
-  /** Runs `task` during the current or next `advance`, even if this call advances the time by 0 ms. */
+  /** Runs `task` during the current or next `advance`, even `advance(0)`. */
   defer(task: () => void): void {
     this.setTimer(task, 0);
   }

@@ -26,7 +26,7 @@ const OPEN_STATES: readonly unknown[] = [
 /**
  * True if HTTP/2 has stopped on `session` and Node has not reported the end. After a protocol error by the peer, such as a SETTINGS frame
  * of 5 bytes, nghttp2 sends GOAWAY and then neither reads nor writes. For most of these errors, Node emits no event: the socket stays open,
- * its end is not read, and each stream waits forever. The only symptom is that nghttp2 has no pending reads or writes. Node exposes this
+ * a FIN is not detected, and each stream waits forever. The only symptom is that nghttp2 has no pending reads or writes. Node exposes this
  * state on a private handle. False if this release of Node lacks the handle or its `hasPendingData`.
  */
 export function isStopped(session: StoppableSession): boolean {

@@ -210,7 +210,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
    * Rejects new calls, ends calls according to their `onDrain`, lets other calls finish within `timeoutMs`, and cuts off the rest. Later
    * callers get the same report; the timeout that expires first applies.
    *
-   * @param limit the limit that the errors of cut-off calls name, if the drain is part of a longer shutdown
+   * @param limit the limit to name in the errors of cut-off calls, if the drain is part of a longer shutdown
    */
   drain(timeoutMs: number, limit: DrainLimit = { timeoutMs, option: 'timeoutMs of drain()' }): Promise<DrainReport> {
     const until = this.clock.now() + timeoutMs;

@@ -59,8 +59,10 @@ export function targetCheck(
     .map((address) => ({ address: addressText(address), kind: kindOf(address) }));
   const result = resultsOf('target', { target, addresses, total, tookMs: Math.round(tookMs) });
   const list = addresses.map(({ address, kind }) => `${address} (${kind})`).join(', ');
-  const shown = total > MAX_ADDRESSES ? `, first ${String(MAX_ADDRESSES)} shown` : '';
-  const message = `${counted(total, 'address', 'addresses')} in ${duration(tookMs)}${shown}: ${list || 'none'}`;
+  // Through a proxy, no address is probed.
+  const verb = used === undefined ? 'tried' : 'shown';
+  const first = total > MAX_ADDRESSES ? `, first ${String(MAX_ADDRESSES)} ${verb}` : '';
+  const message = `${counted(total, 'address', 'addresses')} in ${duration(tookMs)}${first}: ${list || 'none'}`;
   if (addresses.length === 0) {
     return result('failed', message, 'check the pods; a headless service without ready pods has no addresses');
   }

@@ -35,7 +35,7 @@ export interface LimitChange {
   readonly latencyMs: number | undefined;
   /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   readonly unloadedLatencyMs: number | undefined;
-  /** True if more than 10% of the measured calls timed out or were refused. */
+  /** True if more than 10% of the calls in the last measurement timed out or were refused. */
   readonly overloaded: boolean;
 }
 

@@ -1,6 +1,6 @@
 import { of } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { describeData, describeValue, pathOf } from './describe-value.js';
+import { describeData, describeSecret, describeValue, pathOf } from './describe-value.js';
 
 describe('pathOf', () => {
   it.each<[path: string, key: string | number, result: string]>([
@@ -46,6 +46,21 @@ describe('describeValue', () => {
     ['x'.repeat(61), `"${'x'.repeat(60)}…"`],
   ])('describes the value %o as %s', (value, text) => {
     expect(describeValue(value)).toBe(text);
+  });
+
+  it('describes an object whose properties cannot be read, such as an environment that rejects unknown names', () => {
+    const reject = () => {
+      throw new Error('unknown name');
+    };
+    expect(describeValue(new Proxy({ URL: 'x' }, { get: reject }))).toBe('an object with URL');
+    class Unreadable {
+      readonly key = 1;
+      get pipe(): never {
+        return reject();
+      }
+    }
+    expect(describeValue(new Unreadable())).toBe('an object with key');
+    expect(describeSecret(new Unreadable())).toBe('an object');
   });
 
   it('describes the keys of an object that contains itself', () => {

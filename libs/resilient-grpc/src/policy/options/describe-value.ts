@@ -1,5 +1,6 @@
 import { escapeControls } from '../../errors/control-characters.js';
 import { maskAddress, maskCredentials } from '../../errors/mask-credentials.js';
+import { isPlainObject } from './plain-object.js';
 
 const MAX_VALUE_LENGTH = 60;
 const MAX_KEY_LENGTH = 200;
@@ -12,13 +13,8 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'bigint') return `${String(value)}n`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'symbol') return 'a symbol';
-  if (ArrayBuffer.isView(value)) return `a Buffer of length ${String(value.byteLength)}`;
-  if (Array.isArray(value)) return `an array of length ${String(value.length)}`;
-  if (value instanceof Promise) return 'a Promise';
-  if (value instanceof Map) return 'a Map';
-  if (value instanceof Set) return 'a Set';
-  if (value instanceof Date) return 'a Date';
-  if (isObservableLike(value)) return 'an Observable';
+  const name = builtInName(value);
+  if (name !== undefined) return name;
   const keys = Object.keys(value).slice(0, MAX_VALUE_LENGTH).join(', ');
   return keys === '' ? 'an empty object' : `an object with ${escapeControls(maskAndTruncate(keys))}`;
 }
@@ -41,16 +37,31 @@ export function describeData(value: unknown): string {
 /** Describes `value` without the contents of strings and objects, which may be secrets. */
 export function describeSecret(value: unknown): string {
   if (typeof value === 'string') return `a string of length ${String(value.length)}`;
+  const isObject = typeof value === 'object' && value !== null;
   // The keys of an object may be secrets, too.
-  const text = describeValue(value);
-  return text.startsWith('an object with ') || text === 'an empty object' ? 'an object' : text;
+  return isObject ? (builtInName(value) ?? 'an object') : describeValue(value);
 }
 
-/** True if `value` is an RxJS Observable, of any version. */
+/** Describes an array, a Buffer, and an object of a well-known class; `undefined` for other objects. */
+function builtInName(value: object): string | undefined {
+  if (ArrayBuffer.isView(value)) return `a Buffer of length ${String(value.byteLength)}`;
+  if (Array.isArray(value)) return `an array of length ${String(value.length)}`;
+  if (value instanceof Promise) return 'a Promise';
+  if (value instanceof Map) return 'a Map';
+  if (value instanceof Set) return 'a Set';
+  if (value instanceof Date) return 'a Date';
+  return isObservableLike(value) ? 'an Observable' : undefined;
+}
+
+/** True if `value` looks like an RxJS Observable. Reads no property of a plain object, because its getters can throw. */
 export function isObservableLike(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  const { subscribe, pipe } = value as { readonly subscribe?: unknown; readonly pipe?: unknown };
-  return typeof subscribe === 'function' && typeof pipe === 'function';
+  if (typeof value !== 'object' || value === null || isPlainObject(value)) return false;
+  try {
+    const { subscribe, pipe } = value as { readonly subscribe?: unknown; readonly pipe?: unknown };
+    return typeof subscribe === 'function' && typeof pipe === 'function';
+  } catch {
+    return false;
+  }
 }
 
 /** Truncates `text` to `maxLength` characters, and marks the cut with an ellipsis. */

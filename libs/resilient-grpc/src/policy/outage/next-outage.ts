@@ -34,7 +34,7 @@ export interface OutageInterval {
 /** Current outage and recent past outages. */
 export interface OutageState {
   readonly current: Outage | undefined;
-  /** At most 60 past outages, to detect flapping. Those that started over `flapWindowMs` ago are dropped when the next outage starts. */
+  /** At most 60 past outages, to detect flapping. Those that started more than `flapWindowMs` ago are dropped when the next one starts. */
   readonly past: readonly OutageInterval[];
 }
 

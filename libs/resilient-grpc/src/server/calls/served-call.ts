@@ -48,7 +48,7 @@ export interface CallHost {
 
 const OK: StatusLike = { code: StatusCode.OK, details: 'OK' };
 
-/** Maximum rounding error of `ServedCall.deadline` in milliseconds. The clock's epoch time has no fractions. */
+/** Maximum rounding error of `ServedCall.deadline` in milliseconds. The clock's epoch time is an integer. */
 const DEADLINE_ERROR_MS = 1;
 
 /** Key of the `ServedCall` on its grpc-js call. */
@@ -304,7 +304,7 @@ export abstract class ServedCall {
   protected abstract send(status: StatusLike): void;
 
   /**
-   * Returns the status of a failed handler. Reports the error if the caller does not receive all of it, or if its code is a mistake.
+   * Returns the status of a failed handler. Reports the error if it is unexpected, or if a part of its status is omitted.
    * @param filtered true if the error has passed Nest's exception filters
    */
   protected failureStatus(error: unknown, filtered: boolean): StatusLike {

@@ -426,7 +426,7 @@ describe('events', () => {
         overloaded: true,
       },
       'log',
-      /concurrency limit reduced from 20 to 10: more than 10% of calls time out or are refused; calls above the limit are queued, up to maxQueuedCalls$/,
+      /concurrency limit reduced from 20 to 10: more than 10% of the latest calls timed out or were refused; calls above the limit are queued, up to maxQueuedCalls$/,
       { from: 20, to: 10, latencyMs: 51, unloadedLatencyMs: 50, overloaded: true },
     ],
     [

@@ -360,7 +360,7 @@ export class ClientLog {
     }
     const cause =
       overloaded || latencyMs === undefined || unloadedLatencyMs === undefined
-        ? 'more than 10% of calls time out or are refused'
+        ? 'more than 10% of the latest calls timed out or were refused'
         : `calls take ${duration(latencyMs)}, versus ${duration(unloadedLatencyMs)} without load`;
     const text = `${subject}: concurrency limit reduced from ${String(from)} to ${String(to)}: ${cause}; calls above the limit are queued, up to maxQueuedCalls`;
     this.repeats.log(`${type} ${subject}`, this.line('log', text, fields));

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { describeData } from '../../policy/options/describe-value.js';
 import { planChaos } from './plan-chaos.js';
 import type { ChaosPlanOptions, PlannedFault, RangeMs } from './plan-chaos.js';
 
@@ -95,10 +94,26 @@ describe('planChaos', () => {
     ['quietMs to be at least 0 and less than 1000, got 1000', { quietMs: 1_000 }],
     ['seed to be a 32-bit integer, got "1"', { seed: '1' as never }],
     ['faults to contain at least one fault, got an array of length 0', { faults: [] }],
-    ...[null, NaN, -1, Infinity, '5', 5n].map((weight): [string, Partial<ChaosPlanOptions>] => [
-      `weight of "b" to be a finite number of 0 or more, got ${describeData(weight)}`,
+    ...[
+      [null, 'null'],
+      [NaN, 'NaN'],
+      [-1, '-1'],
+      [Infinity, 'Infinity'],
+      ['5', '"5"'],
+      [5n, '5n'],
+    ].map(([weight, received]): [string, Partial<ChaosPlanOptions>] => [
+      `weight of "b" to be a finite number of 0 or more, got ${String(received)}`,
       { faults: [{ name: 'a' }, { name: 'b', weight: weight as number }] },
     ]),
+    ['faults to contain at least one fault, got nothing', { faults: undefined as never }],
+    ['faults to be objects with a name, got null', { faults: [null as never] }],
+    ['durationMs to be greater than 0, got 1000n', { durationMs: 1_000n as never }],
+    ['quietMs to be at least 0 and less than 1000, got null', { quietMs: null as never }],
+    ['quietMs to be at least 0 and less than 1000, got "5"', { quietMs: '5' as never }],
+    [
+      'distanceMs to be [from, to] in whole milliseconds, with 0 <= from <= to and to > 0, got [1,2,3]',
+      { distanceMs: [1, 2, 3] as never },
+    ],
     [
       'at least one weight to be above 0, got only weights of 0',
       { faults: ['a', 'b'].map((name) => ({ name, weight: 0 })) },

@@ -1,5 +1,5 @@
 import { describeData, describeValue } from '../../policy/options/describe-value.js';
-import { isInteger } from '../argument-check.js';
+import { argumentCheck, isInteger } from '../argument-check.js';
 import { seededRandom } from '../seeded-random.js';
 
 /** An inclusive range of durations in milliseconds. Both bounds are integers of 0 or more. */
@@ -52,6 +52,8 @@ export interface ChaosPlan {
 
 const DEFAULT_DISTANCE_MS: RangeMs = [500, 1_500];
 
+const check = argumentCheck('chaos');
+
 const RANGE = '[from, to] in whole milliseconds, with 0 <= from <= to';
 
 /**
@@ -60,8 +62,7 @@ const RANGE = '[from, to] in whole milliseconds, with 0 <= from <= to';
  * @throws RangeError that names the invalid option
  */
 export function planChaos(options: ChaosPlanOptions): ChaosPlan {
-  const { seed, durationMs, faults, distanceMs = DEFAULT_DISTANCE_MS, quietMs = durationMs / 4 } = options;
-  validate({ seed, durationMs, faults, distanceMs, quietMs });
+  const { seed, durationMs, faults, distanceMs, quietMs } = validated(options);
   const random = seededRandom(seed);
   const steps: ChaosStep[] = [];
   for (let atMs = between(distanceMs, random()); ;) {
@@ -95,45 +96,54 @@ function sumOf(faults: readonly PlannedFault[]): number {
 
 type ValidOptions = Required<ChaosPlanOptions> & { readonly distanceMs: RangeMs; readonly quietMs: number };
 
-function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOptions): void {
+/** Returns the options, completed with the defaults. */
+function validated({
+  seed,
+  durationMs,
+  faults,
+  distanceMs = DEFAULT_DISTANCE_MS,
+  ...more
+}: ChaosPlanOptions): ValidOptions {
+  check(isInteger(seed, -(2 ** 31), 2 ** 32 - 1), 'seed to be a 32-bit integer', seed);
+  check(Number.isFinite(durationMs) && durationMs > 0, 'durationMs to be greater than 0', durationMs);
+  check(isRange(distanceMs) && distanceMs[1] > 0, `distanceMs to be ${RANGE} and to > 0`, distanceMs);
+  const { quietMs = durationMs / 4 } = more;
+  const isQuiet = Number.isFinite(quietMs) && quietMs >= 0 && quietMs < durationMs;
+  check(isQuiet, `quietMs to be at least 0 and less than ${durationMs}`, quietMs);
+  // JavaScript callers can pass any value.
+  const list: readonly unknown[] = Array.isArray(faults) ? faults : [];
+  if (list.length === 0) throw invalid('faults to contain at least one fault', describeValue(faults));
+  for (const fault of list)
+    check(typeof fault === 'object' && fault !== null, 'faults to be objects with a name', fault);
   const names = faults.map(({ name }) => name);
   const repeated = names.find((name, index) => names.indexOf(name) < index);
-  const checks: readonly (readonly [isValid: boolean, expected: string, received: string])[] = [
-    [Number.isInteger(seed) && seed >= -(2 ** 31) && seed < 2 ** 32, 'seed to be a 32-bit integer', describeData(seed)],
-    [Number.isFinite(durationMs) && durationMs > 0, 'durationMs to be greater than 0', describeData(durationMs)],
-    [isRange(distanceMs) && distanceMs[1] > 0, `distanceMs to be ${RANGE} and to > 0`, describeData(distanceMs)],
-    [
-      quietMs >= 0 && quietMs < durationMs,
-      `quietMs to be at least 0 and less than ${durationMs}`,
-      describeData(quietMs),
-    ],
-    [faults.length > 0, 'faults to contain at least one fault', describeValue(faults)],
-    [repeated === undefined, 'faults to have unique names', `several faults named ${describeData(repeated)}`],
-    ...faults.flatMap(({ name, weight = 1, forMs = [0, 0] }) => {
-      const of = `of ${describeData(name)} to be`;
-      const isWeight = Number.isFinite(weight) && weight >= 0;
-      return [
-        [isWeight, `weight ${of} a finite number of 0 or more`, describeData(weight)],
-        [isRange(forMs), `forMs ${of} ${RANGE}`, describeData(forMs)],
-      ] as const;
-    }),
-    [faults.some(({ weight = 1 }) => weight > 0), 'at least one weight to be above 0', 'only weights of 0'],
-  ];
-  const wrong = checks.find(([isValid]) => !isValid);
-  if (wrong !== undefined) throw new RangeError(`chaos: expected ${wrong[1]}, got ${wrong[2]}`);
+  if (repeated !== undefined)
+    throw invalid('faults to have unique names', `several faults named ${describeData(repeated)}`);
+  for (const { name, weight = 1, forMs = [0, 0] } of faults) {
+    const of = `of ${describeData(name)} to be`;
+    check(Number.isFinite(weight) && weight >= 0, `weight ${of} a finite number of 0 or more`, weight);
+    check(isRange(forMs), `forMs ${of} ${RANGE}`, forMs);
+  }
+  if (sumOf(faults) === 0) throw invalid('at least one weight to be above 0', 'only weights of 0');
   // Checked independently of the seed. With some seeds, the plan would otherwise be empty, and the test would prove nothing.
   const longestMs = Math.max(...faults.filter(({ weight = 1 }) => weight > 0).map(({ forMs = [0, 0] }) => forMs[1]));
   const neededMs = distanceMs[1] + longestMs;
   const roomMs = durationMs - quietMs;
-  if (neededMs <= roomMs) return;
-  throw new RangeError(
-    `chaos: expected durationMs minus quietMs to be at least ${neededMs}, the longest distance plus the longest fault, got ${roomMs}; ` +
-      'increase durationMs, or reduce distanceMs or quietMs',
-  );
+  if (neededMs > roomMs) {
+    throw new RangeError(
+      `chaos: expected durationMs minus quietMs to be at least ${neededMs}, the longest distance plus the longest fault, got ${roomMs}; ` +
+        'increase durationMs, or reduce distanceMs or quietMs',
+    );
+  }
+  return { seed, durationMs, faults, distanceMs, quietMs };
+}
+
+function invalid(expected: string, received: string): RangeError {
+  return new RangeError(`chaos: expected ${expected}, got ${received}`);
 }
 
 function isRange(range: unknown): range is RangeMs {
-  if (!Array.isArray(range)) return false;
+  if (!Array.isArray(range) || range.length !== 2) return false;
   const [from, to] = range as readonly unknown[];
   return isInteger(from, 0) && isInteger(to, Number(from));
 }

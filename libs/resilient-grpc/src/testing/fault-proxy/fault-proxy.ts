@@ -57,7 +57,7 @@ export class FaultProxy {
    * Starts a proxy that forwards to `upstream`, 'host:port'.
    * @throws TypeError if `upstream` has a different form
    * @throws GrpcConfigurationError if an option is unknown or invalid
-   * @throws Error if the port of the options is in use
+   * @throws Error if `options.port` is in use
    */
   static async start(upstream: string, options: FaultProxyOptions = {}): Promise<FaultProxy> {
     const proxy = new FaultProxy(upstream, options);

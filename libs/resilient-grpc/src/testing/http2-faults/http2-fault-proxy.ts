@@ -50,7 +50,7 @@ export class Http2FaultProxy {
    * Starts a proxy that forwards to `upstream`, 'host:port'.
    * @throws TypeError if `upstream` has a different form
    * @throws GrpcConfigurationError if an option is unknown or invalid, including a key or certificate
-   * @throws Error if the port of the options is in use
+   * @throws Error if `options.port` is in use
    */
   static async start(upstream: string, options: Http2FaultProxyOptions = {}): Promise<Http2FaultProxy> {
     const proxy = new Http2FaultProxy(upstream, options);

@@ -230,7 +230,7 @@ export class Fleet {
   }
 }
 
-/** Returns one summed client for each key of the clients of `processes`. */
+/** Returns one summed client for each client key in `processes`. */
 function summedClients(processes) {
   const parts = new Map();
   for (const process of processes)

@@ -39,7 +39,7 @@ export interface CallbackChannel {
 
 type End = Pick<Status, 'code' | 'details'>;
 
-/** grpc-js's status for calls that wait when their channel closes. */
+/** grpc-js's status for calls that are waiting when their channel closes. */
 const CHANNEL_CLOSED: End = { code: StatusCode.UNAVAILABLE, details: 'Channel closed before call started' };
 /** grpc-js's status for calls whose parent call is cancelled. */
 const BY_PARENT: End = { code: StatusCode.CANCELLED, details: 'Cancelled by parent call' };

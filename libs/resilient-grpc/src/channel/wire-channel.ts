@@ -66,7 +66,7 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
 
 /** grpc-js's default for `grpc.max_receive_message_length`, in bytes. */
 const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
-/** Interval in milliseconds at which a retired channel releases its connections. */
+/** Interval in milliseconds at which a retired channel closes its unused connections. */
 const RELEASE_INTERVAL_MS = 1_000;
 /** The 'streams' event. Created once, because it may follow the end of each call. */
 const STREAMS: ConnectionEvent = { type: 'streams' };
@@ -344,7 +344,7 @@ export class WireChannel {
   }
 
   /**
-   * Opens a stream that is not a call of the channel, on a READY connection that is the first one to its address; returns `undefined` if no
+   * Opens a stream that is not a call of the channel, on a READY connection that is the first one to its address. Returns `undefined` if no
    * such connection exists, or if the installed grpc-js cannot bind a call to one connection.
    */
   openStream(opening: StreamOpening): ConnectionStream | undefined {

@@ -32,7 +32,7 @@ interface ProcessList {
 }
 
 /**
- * Relays the events of the listed processes to dashboard pages. Connects to a process only while a page that shows it is open.
+ * Relays the events of the listed processes to dashboard pages. Connects to a process only while an open page shows it.
  * Sends requests only to listed URLs: the relay of a URL is closed when the list no longer contains it.
  */
 export class DashboardProcesses implements BeforeApplicationShutdown {

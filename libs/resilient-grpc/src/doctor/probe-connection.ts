@@ -47,7 +47,7 @@ export interface ProbedAddress {
   readonly toggledTlsProbe: ConnectionProbeResult | undefined;
 }
 
-/** Matches OpenSSL's codes for TLS alerts of the peer. Not all of them contain 'ALERT': ERR_SSL_TLSV1_UNRECOGNIZED_NAME. */
+/** Matches OpenSSL's codes for TLS alerts from the peer. Some do not contain 'ALERT', such as ERR_SSL_TLSV1_UNRECOGNIZED_NAME. */
 const ALERT_CODE = /_ALERT_|^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_/;
 
 /**

@@ -65,7 +65,7 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
   }
   if (read.kind === 'wrong') {
     const { problems } = read;
-    // Prints JSON even for the invalid argument `--json=true`, because its caller reads JSON.
+    // Prints JSON even for the invalid argument `--json=true`, because the caller parses JSON.
     if (args.some((arg) => /^--json(?:=|$)/.test(arg))) {
       stdout.write(renderJson({ version: 1, ok: false, exitCode: WRONG_USAGE, problems, checks: [] }));
     } else {

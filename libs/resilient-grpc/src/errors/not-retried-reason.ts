@@ -28,5 +28,5 @@ export type RetryRefusal =
   | 'request-not-replayable'
   /** The response is not valid gRPC, or exceeds `maxReceiveMessageLength`. Another attempt would receive the same response. */
   | 'protocol'
-  /** Hedged attempts have reached their share of the client's calls. */
+  /** The hedge budget of the client is used up. */
   | 'hedge-budget';

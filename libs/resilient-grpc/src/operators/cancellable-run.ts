@@ -48,7 +48,7 @@ export class CancellableRun<T> {
     try {
       this.subscription.unsubscribe();
     } finally {
-      // Emits the end even if a finalizer throws, as RxJS does. RxJS also reports the error.
+      // Like RxJS, emits the end even if a finalizer throws. RxJS also reports the error.
       end();
     }
   }

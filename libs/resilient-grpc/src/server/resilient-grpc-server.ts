@@ -100,7 +100,7 @@ const ALREADY_LISTENING_MESSAGE =
   'for a second address, call forRoot() again and connect its server by its own token (useExisting: ResilientGrpcServer)';
 
 /**
- * Transport strategy that replaces `Transport.GRPC`, created by {@link ResilientGrpcServerModule}. It drains at shutdown, emits events, and
+ * Transport strategy from {@link ResilientGrpcServerModule} that replaces `Transport.GRPC`. It drains at shutdown, emits events, and
  * stops handlers when their calls end. Register it with `app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, {
  * inheritAppConfig: true })`.
  */
@@ -154,7 +154,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     private readonly resolved: ResolvedServerOptions,
     private readonly dependencies: ServerDependencies,
   ) {
-    // Applications without types might create the server like any other strategy.
+    // JavaScript applications might create the server like any other strategy.
     if ((dependencies as ServerDependencies | undefined) === undefined) throw new TypeError(CREATED_DIRECTLY_MESSAGE);
     const { clock, random } = dependencies;
     super(resolved.nest);

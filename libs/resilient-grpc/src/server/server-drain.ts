@@ -127,7 +127,7 @@ export class ServerDrain {
   }
 
   /**
-   * Drains without waiting. Errors are ignored here, because an unhandled rejection would end the process; callers of `run()` receive them.
+   * Starts the drain. Errors are ignored here, because an unhandled rejection would end the process; callers of `run()` receive them.
    */
   readonly runInBackground = (): void => {
     this.run().catch(() => undefined);

@@ -26,8 +26,8 @@ interface ApplicationHandlers {
 
 /**
  * Returns a line for each gRPC handler that serves no method of `servers`, and for each pattern with several handlers. Nest silently
- * ignores a handler that serves no method, and all handlers of a pattern except the last. If the application has other servers, handlers
- * for services that none of `servers` serves are omitted, because the other servers may define these services.
+ * ignores a handler that serves no method, and all handlers of a pattern except the last. If the application has other servers, omits
+ * handlers of services that `servers` do not serve, because another server may serve them.
  */
 export function unusedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {
   const unmatched = new Map<string, HandlerPattern>();

@@ -163,7 +163,7 @@ export function serverInstruments(meter: Meter) {
       ...SECONDS,
     }),
     cutOff: meter.createCounter('resilient_grpc.server.drain.cut_off_calls', {
-      description: 'Number of calls that drains cut off because they were still open at the timeout.',
+      description: 'Number of calls cut off by drains because they were still open at the timeout.',
       unit: '{call}',
     }),
   };

@@ -9,12 +9,12 @@ type Listener = experimental.ConnectivityStateListener;
 /** Idle period of a further connection, in milliseconds. The connection closes after one to two periods without a call. */
 export const FURTHER_IDLE_MS = 30_000;
 
-/** Returns the address of connection `number` to `address` in the history of its channel, such as '10.0.0.7:50051#2'. */
+/** Returns the history key of connection `number` to `address`, such as '10.0.0.7:50051#2'. */
 export function furtherAddress(address: string, number: number): string {
   return `${furtherPrefix(address)}${String(number)}`;
 }
 
-/** Returns the start of the addresses of all further connections to `address`. */
+/** Returns the prefix of the history keys of all further connections to `address`. */
 export function furtherPrefix(address: string): string {
   return `${address}#`;
 }

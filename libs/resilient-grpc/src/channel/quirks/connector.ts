@@ -9,7 +9,7 @@ type SecureConnector = experimental.SecureConnector;
 type Target = Parameters<ChannelCredentials['_createSecureConnector']>[0];
 type CallCredentials = NonNullable<Parameters<ChannelCredentials['_createSecureConnector']>[2]>;
 
-/** Channel argument with the address of a connector. The library sets it on each subchannel. */
+/** Channel argument with the address of a subchannel. The library sets it on each subchannel. */
 export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 
 // Idle time in milliseconds before the first TCP keepalive probe. TCP detects an unreachable host in about this time. Servers count HTTP/2

@@ -250,7 +250,7 @@ export function withIgnoredTimeout(
 const ATTEMPT_DEADLINE = /^Deadline exceeded after [\d.]+s/;
 
 /**
- * Returns the details of a call whose attempt `number` reached the deadline `ageMs` after the start of the call, in grpc-js's format. The
+ * Returns, in grpc-js's format, the details of a call whose attempt `number` reached the deadline. `ageMs` is the age of the call. The
  * details of the attempt contain only its own duration, `attemptMs`.
  */
 export function deadlineDetails(end: AttemptEnd, number: number, attemptMs: number, ageMs: number): string {

@@ -14,7 +14,7 @@ export type InterceptorSource = (type: GrpcClientInterceptorClass) => GrpcClient
 
 /**
  * Combines the interceptors of a client. They run in sequence, and each is awaited before the next one starts. Classes are resolved at the
- * first call, because a container may still be creating them when the client is created.
+ * first call, because a container may still be creating their instances when the client is created.
  */
 export class CallHooks {
   private instances: readonly GrpcClientInterceptor[] | undefined;

@@ -97,10 +97,10 @@ export interface GrpcClientDefaults {
    */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
   /**
-   * Maximum duration of one connection attempt in milliseconds, including TLS and the CONNECT request to an HTTP proxy. It doubles after
-   * each attempt to the same address that times out, up to two minutes; a value below `outageGraceMs` does not grow during the grace
-   * period. If a peer accepts the connection but does not respond, the outage starts only after this time. Calls then wait for this time
-   * plus `outageGraceMs`, or until their deadline. A warning is logged when calls have waited for 1.5 s.
+   * Maximum duration of one connection attempt in milliseconds, including TLS and the CONNECT request to an HTTP proxy. It doubles each
+   * time an attempt to the same address times out, up to two minutes; a value below `outageGraceMs` does not grow during the grace period.
+   * If a peer accepts the connection but does not respond, the outage starts only after this time. Calls then wait for this time plus
+   * `outageGraceMs`, or until their deadline. A warning is logged when calls have waited for 1.5 s.
    * @defaultValue 20000
    */
   readonly connectTimeoutMs?: number | undefined;
@@ -278,7 +278,7 @@ export interface MethodOptions {
   /**
    * Maximum number of bytes of request messages, more than 0, that an Observable can push ahead of the connection. Beyond it, the call
    * fails with RESOURCE_EXHAUSTED. Each message counts as its size plus 128 bytes. Messages count only if they are pushed while a message
-   * from an earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed it.
+   * from an earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed the limit.
    * @defaultValue 16777216
    */
   readonly maxQueuedRequestBytes?: number | undefined;

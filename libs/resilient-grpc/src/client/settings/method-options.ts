@@ -22,7 +22,7 @@ interface MethodOption {
 }
 
 /**
- * All options of a method. Validation, resolution, and the remedies for misplaced keys read this table. The doc comments and types are in
+ * All options of a method. Validation, resolution, and the remedies for misplaced keys use this table. The doc comments and types are in
  * `MethodOptions`, and those of call options in `GrpcCallOptions`.
  */
 const METHOD_OPTIONS = {

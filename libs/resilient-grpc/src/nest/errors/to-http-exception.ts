@@ -86,10 +86,10 @@ export class GrpcHttpException extends HttpException {
 defineLibraryError(GrpcHttpException, 'GrpcHttpException');
 
 /**
- * Returns the HttpException for a failed call. google.rpc.Code defines the HTTP status for each gRPC code, with two exceptions: the status
- * is 500 instead of 499 if the upstream cancelled the call, and 500 instead of 429 if a message exceeds a limit of this client. The
- * upstream's message is included only if the gRPC code describes the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS,
- * FAILED_PRECONDITION, OUT_OF_RANGE). A message that this process, a proxy, or a transport wrote is never included.
+ * Returns the HttpException for a failed call. The HTTP status follows google.rpc.Code, with two exceptions: it is 500 instead of 499 if
+ * the upstream cancelled the call, and 500 instead of 429 if a message exceeds a limit of this client. The upstream's message is included
+ * only if the gRPC code describes the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE). A message
+ * that this process, a proxy, or a transport wrote is never included.
  */
 export function toHttpException(error: GrpcCallError): GrpcHttpException {
   const { codeName } = error;

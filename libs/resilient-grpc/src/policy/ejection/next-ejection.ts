@@ -4,7 +4,7 @@ import type { EndpointRecord } from './endpoint-record.js';
 import { latencyOutlier, MIN_LATENCY_SAMPLES, sortedNumbers, withoutSorted } from './latency-outlier.js';
 
 /**
- * Evidence for an ejection, by its rule. Durations are in milliseconds. A minor version may add rules; handle unknown ones in a default
+ * Evidence for an ejection, by rule. Durations are in milliseconds. A minor version may add rules; handle unknown ones in a default
  * branch.
  */
 export type EjectionEvidence =

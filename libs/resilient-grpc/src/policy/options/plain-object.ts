@@ -1,4 +1,4 @@
-/** True if `value` is an object literal, from any realm. */
+/** True if `value` is a plain object from any realm, or an object without a prototype. */
 export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -16,7 +16,7 @@ export interface ConnectTimeoutInput {
 }
 
 /**
- * Returns the timeout of a connection attempt in milliseconds. It doubles after each attempt to the same address that times out, up to two
+ * Returns the timeout of a connection attempt in milliseconds. It doubles each time an attempt to the same address times out, up to two
  * minutes, except during a grace period that is longer than `baseMs`. If many clients connect to a busy server, their handshakes can take
  * longer than `baseMs`. Without the increase, these clients would keep the server busy with handshakes that they have already abandoned. A
  * `baseMs` above two minutes is used unchanged.

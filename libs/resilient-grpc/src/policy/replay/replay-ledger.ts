@@ -64,7 +64,7 @@ export class ReplayLedger<Id, Message> {
     return this.first?.entry;
   }
 
-  /** True if the limit of messages or of bytes is reached. */
+  /** True if the message limit or the byte limit is reached. */
   get isFull(): boolean {
     return this.size >= this.limits.messages || this.bytes >= this.limits.bytes;
   }

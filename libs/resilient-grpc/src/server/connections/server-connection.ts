@@ -6,12 +6,12 @@ import { jitter, type Random } from '../../time/random.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 
-/** Lifetime limits of connections in milliseconds; `undefined` and `Infinity` mean no limit. */
+/** Lifetime limits of connections in milliseconds; `undefined` means no limit. */
 export interface ConnectionLifetime {
   readonly maxConnectionAgeMs: number | undefined;
   readonly maxConnectionAgeGraceMs: number | undefined;
   readonly connectionIdleTimeoutMs: number | undefined;
-  /** Interval between pings, with or without open calls. */
+  /** Interval between pings, with or without open calls; `Infinity` disables pings. */
   readonly keepaliveTimeMs: number;
   /** Time within which the peer must acknowledge a ping; otherwise, its connection is closed. */
   readonly keepaliveTimeoutMs: number;

@@ -88,7 +88,7 @@ export class OverloadGate {
     }
     if (!this.busy.isInBatch) {
       this.busy.begin(now);
-      // Nest's work runs in microtasks, so a tick that is requested in a microtask runs after this work.
+      // Nest's work runs in microtasks, so a `nextTick` callback scheduled in a microtask runs after this work.
       queueMicrotask(this.endBatchLater);
       this.alone = call.method;
     } else {
@@ -143,13 +143,12 @@ export class OverloadGate {
   };
 
   /**
-   * Runs the next handler if the slice has time for it. The next step follows after the synchronous work and the microtasks of that
-   * handler.
+   * Runs the next handler if the slice has time for it. The next step runs after the synchronous work and the microtasks of that handler.
    */
   private readonly step = (): void => {
     const now = this.clock.now();
     const lastMs = this.noteServed(now);
-    // The next handler is expected to run as long as the last one.
+    // The next handler is assumed to take as long as the last one.
     if (now + lastMs > this.sliceEndsAt && this.patientSize <= MAX_PATIENT) {
       this.busy.end(now);
       this.clock.defer(this.work);
@@ -162,7 +161,7 @@ export class OverloadGate {
       return;
     }
     this.noteLeft(held);
-    // The next step is requested first, so that an error thrown by `start` does not stop the queue. The step still runs after the
+    // The next step is scheduled first, so that an error thrown by `start` does not stop the queue. The step still runs after the
     // microtasks of the handler.
     queueMicrotask(this.stepLater);
     this.start(held, now);

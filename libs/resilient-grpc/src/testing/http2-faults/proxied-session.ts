@@ -15,7 +15,7 @@ const UNLIMITED_SESSION = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeader
 
 const NO_SETTINGS = 'the upstream closed the connection before it sent SETTINGS; if it requires TLS, set upstreamTls';
 
-/** The counters of a proxy that its sessions share and update. */
+/** Counters of a proxy, shared and updated by its sessions. */
 export type ProxyCounts = {
   -readonly [K in Exclude<keyof Http2FaultProxyCounters, 'accepted' | 'open'>]: Http2FaultProxyCounters[K];
 };

@@ -87,7 +87,7 @@ export interface DashboardProcess {
   /** Start of the application, in ISO 8601. */
   readonly startedAt: string;
   /**
-   * Unique id of the application in its process. A URL or a pid is not sufficient: two URLs can lead to one process, and two containers can
+   * Globally unique id of the application. A URL or a pid is not sufficient: two URLs can lead to one process, and two containers can
    * have the same host and pid.
    */
   readonly id: string;
@@ -149,7 +149,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     for (const visitor of visitors) visitor.end();
   }
 
-  /** Returns the state of every client as JSON, at most a second old, so that the cost does not grow with the number of readers. */
+  /** Returns the state of every client as JSON; reuses it for a second, so that the cost does not grow with the number of readers. */
   snapshotJson(): string {
     const now = this.clock.now();
     if (this.serialized === undefined || now - this.serialized.at >= MAX_SNAPSHOT_AGE_MS)

@@ -49,8 +49,8 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
     }
 
     /**
-     * Called when the channel leaves the state IDLE, for example for its first call, and whenever the balancer requests a lookup, for
-     * example after a connection has ended.
+     * Called when the channel leaves the state IDLE, for example for its first call, and when the load-balancing policy requests a lookup,
+     * for example after a connection has ended.
      */
     updateResolution(): void {
       if (this.unsubscribe !== undefined) {
@@ -103,8 +103,8 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       const { namespace = dependencies.namespace } = this.target;
       const note = selection.found ? '' : missingEndpoints(selection, this.target, namespace);
       const text = JSON.stringify([endpoints, note]);
-      // A change of the watch that leaves the endpoints unchanged is not reported, because grpc-js recreates the children of its balancer
-      // for each report.
+      // A watch update that leaves the endpoints unchanged is not reported, because grpc-js recreates the children of its load-balancing
+      // policy for each report.
       if (text === this.known) return;
       this.known = text;
       this.result = [{ ok: true, value: endpoints }, {}, null, note];

@@ -36,7 +36,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly acknowledges: (message: In) => Id | undefined;
   /**
-   * Scope of an acknowledgment: 'single' covers only the identified message, 'cumulative' also all messages sent before it.
+   * Scope of an acknowledgment: 'single' covers only the identified message; 'cumulative' also covers all messages sent before it.
    * @defaultValue 'single'
    */
   readonly acknowledgment?: Acknowledgment | undefined;
@@ -66,8 +66,8 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    * the session, as does `backoff.maxAttempts`. 'resume' is ignored after a deadline or a cancellation (`reason` deadline, cancelled,
    * inbound-cancelled). Not called if this process or the client is shutting down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, transient server
-   * statuses without a pushback that forbids retries, and the two `ReplayError`s above; all other failures end the session, such as a
-   * deadline, a cancellation, a final status, an invalid response, or an error without a gRPC status
+   * statuses without a pushback that forbids retries, and the two `ReplayError`s above. Ends the session after all other failures, such as
+   * a deadline, a cancellation, a final status, an invalid response, or an error without a gRPC status
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**

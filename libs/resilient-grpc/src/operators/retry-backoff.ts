@@ -19,7 +19,7 @@ export interface Backoff {
   readonly maxAttempts: number;
   /** Backoff before the first retry in milliseconds, above 0. */
   readonly initialBackoffMs: number;
-  /** Maximum backoff before jitter in milliseconds, above 0. */
+  /** Maximum backoff in milliseconds, before jitter, above 0. */
   readonly maxBackoffMs: number;
   /** Factor by which the backoff grows with each retry, above 0. @defaultValue 2 */
   readonly backoffMultiplier?: number | undefined;

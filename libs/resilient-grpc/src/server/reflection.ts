@@ -56,7 +56,7 @@ function reflectionPackage(from: string, path: string): typeof Reflection {
     const missing = isError(error) && 'code' in error && error.code === 'MODULE_NOT_FOUND';
     if (!missing || !error.message.includes("'@grpc/reflection'")) throw error;
     const message =
-      'expected the package @grpc/reflection to be installed, got none; run npm install @grpc/reflection (for a bundled application, next to the bundle)';
+      'expected the package @grpc/reflection, but it is not installed; run npm install @grpc/reflection (for a bundled application, next to the bundle)';
     throw new GrpcConfigurationError([{ path, message }]);
   }
 }

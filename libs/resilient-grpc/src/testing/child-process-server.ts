@@ -73,8 +73,8 @@ const OUTPUT_END_MS = 1_000;
 const MAX_FIRST_PORTS = 3;
 
 /**
- * Matches the first port after 'listening on', even if the port follows an IPv6 address. Ignores later numbers, which JSON log lines
- * contain.
+ * Matches the first port after 'listening on', even if the port follows an IPv6 address. Ignores later numbers, such as those in JSON log
+ * lines.
  */
 const LISTENING = /listening on .*?:(\d+)(?![\d\]:.])/i;
 
@@ -139,7 +139,7 @@ export class ChildServer {
 
   /**
    * False after the process has ended and its output is closed. A process that it started may keep the output open. `running` then stays
-   * true after exit code 0, as for a script that starts the server in the background. After any other end, it is false 1 s later.
+   * true after exit code 0, as with a script that starts the server in the background. It becomes false 1 s after any other exit.
    */
   get running(): boolean {
     return this.runningChild !== undefined;
@@ -299,7 +299,7 @@ export class ChildServer {
 
   private readOutput(child: ChildProcess, listening: (port: number) => void): void {
     const { source, flags } = this.options.ready ?? LISTENING;
-    // Removes the flags g and y, with which the pattern would keep its position between lines and processes.
+    // Removes the flags g and y, because they would keep `lastIndex` from one line to the next.
     const ready = new RegExp(source, flags.replace(/[gy]/g, ''));
     for (const input of [child.stdout, child.stderr]) {
       if (input === null) continue;
@@ -334,7 +334,7 @@ export class ChildServer {
       if (!hasExited()) throw error;
     }
     await waitFor(() => this.child !== child, { timeoutMs: OUTPUT_END_MS }).catch(() => this.abandonOutput(child));
-    // Another call of `kill()` or `terminate()` may have abandoned the output.
+    // Another `kill()` or `terminate()` call may have abandoned the output.
     if (this.abandoned !== child) return;
     throw new Error(
       `ChildServer: process ${child.pid ?? '?'} ended (${this.ending}), but a process that it started still runs and keeps its ` +

@@ -31,8 +31,7 @@ export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
  */
 const MAX_LAG_MS = 100;
 /**
- * Lower bound, in milliseconds, of the maximum time by which stops of this process extend the timeout. If `timeoutMs` is larger than this
- * bound, the maximum is `timeoutMs`.
+ * Maximum time, in milliseconds, by which stops of this process extend the timeout. If `timeoutMs` is larger, it is the maximum instead.
  */
 const MIN_EXTENSION_MS = 10_000;
 

@@ -11,7 +11,7 @@ export interface ProcessLoad {
   readonly memoryUtilization: number;
 }
 
-/** Measures the load of this process. It is injected, so that tests can set the load. */
+/** Measures the load of this process. Injected, so that tests can set the load. */
 export interface ProcessLoadSource {
   /** Returns the load since the previous call, or since the source was created. */
   next(): ProcessLoad;

@@ -1,6 +1,6 @@
 /** Buckets per factor of two, so that a bucket spans 4.4%. */
 const BUCKETS_PER_OCTAVE = 16;
-/** Lower bound of the first bucket in milliseconds. The bucket also counts lower values. */
+/** Lower bound of the first bucket, in milliseconds. The bucket also counts lower values. */
 const MIN_MS = 2 ** -4;
 /** Number of octaves. The last octave ends at about 70 minutes, and higher values count as 70 minutes. */
 const OCTAVES = 26;

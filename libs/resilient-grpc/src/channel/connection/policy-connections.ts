@@ -54,7 +54,7 @@ export class PolicyConnections {
     for (const connections of this.byAddress.values()) connections.release();
   }
 
-  /** Returns the connection to `address`, preferably a READY one; `undefined` if none is in use. */
+  /** Returns a connection to `address`, preferably a READY one; `undefined` if none is in use. */
   at(address: string): ObservedConnection | undefined {
     let found: ObservedConnection | undefined;
     for (const connection of this.all) {

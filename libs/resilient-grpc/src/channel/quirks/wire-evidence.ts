@@ -24,7 +24,7 @@ interface SubchannelCall {
   };
 }
 
-/** Private objects of grpc-js inside a call of its channel. */
+/** grpc-js's call on a channel; the fields are private. */
 interface ChannelCall {
   readonly child?: {
     readonly underlyingCalls?: readonly { readonly call?: { readonly child?: SubchannelCall | null } }[];
@@ -82,10 +82,9 @@ export function readWire(channelCall: object): WireFacts | undefined {
 }
 
 /**
- * Returns the address of the connection that carried `call`, as in the history of the channel: with a number if it is a further
- * connection. Returns `undefined` if no connection carried the call, or if the address was not recorded, because the library's
- * load-balancing policy is not used (for example, for an `xds:` target). If `isDirect` is true, `call` is a call on one connection instead
- * of a call of the channel.
+ * Returns the address of the connection that carried `call`, as in the history of the channel: with a number for a further connection.
+ * Returns `undefined` if no connection carried the call, or if the address was not recorded, because the library's load-balancing policy is
+ * not used (for example, for an `xds:` target). If `isDirect` is true, `call` is a call on one connection instead of a call of the channel.
  */
 export function connectionAddress(call: object, isDirect: boolean): string | undefined {
   // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.

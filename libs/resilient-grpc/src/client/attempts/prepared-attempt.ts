@@ -63,7 +63,7 @@ function requestWith(request: AttemptRequest, metadata: Metadata): AttemptReques
   return { ...request, metadata };
 }
 
-/** An attempt that waits for its metadata. Operations that are requested during the wait run when the attempt starts. */
+/** An attempt that waits for its metadata. Operations requested during the wait are executed when the attempt starts. */
 class PreparedAttempt implements Attempt {
   private inner: Attempt | undefined;
   private message: { readonly payload: unknown; readonly written: (() => void) | undefined } | undefined;

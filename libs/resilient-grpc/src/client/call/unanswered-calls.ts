@@ -24,7 +24,7 @@ interface UnansweredGroup {
   readonly remedy: string;
   readonly oldestMs: number;
   readonly paths: Record<string, number>;
-  /** True if a call of the group has not been part of a report. */
+  /** True if the group contains a call that has not been reported. */
   hasNew: boolean;
 }
 
@@ -102,7 +102,7 @@ export class UnansweredCalls {
     this.reported.add(call);
   }
 
-  /** Returns a group without calls; `undefined` if the connection to `peer` has received data. */
+  /** Returns a group without calls; `undefined` if the connection to `peer` has received data in the last 20 s. */
   private newGroup(peer: string, oldestAt: number, now: number): UnansweredGroup | undefined {
     // The silence is counted from the start of the oldest call, so that the report describes one period.
     const remedy = this.remedyFor(peer, now - UNANSWERED_AFTER_MS, oldestAt);

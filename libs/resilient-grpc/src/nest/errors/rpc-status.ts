@@ -27,7 +27,7 @@ const DEBUG_INFO = 'google.rpc.DebugInfo';
  * the usual limit for gRPC metadata.
  */
 const MAX_DETAILS_BYTES = 3_072;
-/** Maximum size of a relayed message in bytes, in the percent-encoding of its trailer. Limited for the same reason as the details. */
+/** Maximum size of a relayed message in bytes, percent-encoded as in its trailer. Limited for the same reason as the details. */
 const MAX_MESSAGE_BYTES = 2_048;
 
 /** Codes of faults. The message and details of such a status are never forwarded, even if `relay` lists the code. */

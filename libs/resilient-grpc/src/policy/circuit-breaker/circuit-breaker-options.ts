@@ -86,7 +86,7 @@ function statusCodeProblems(value: unknown): readonly NestedProblem[] {
   });
 }
 
-/** Returns `options`, which must be valid, completed with the defaults. */
+/** Completes valid `options` with the defaults. */
 export function completeCircuitBreaker(options: CircuitBreakerOptions): CircuitBreakerPolicy {
   const standard = DEFAULT_CIRCUIT_BREAKER;
   const breakDurationMs = options.breakDurationMs ?? standard.breakDurationMs;

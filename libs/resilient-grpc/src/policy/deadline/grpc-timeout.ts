@@ -20,7 +20,7 @@ export function parseGrpcTimeout(text: string): number | undefined {
   return perUnit === undefined ? undefined : Number(digits) * perUnit;
 }
 
-/** Formats `ms` as a `grpc-timeout` header in whole milliseconds, rounded up; returns `undefined` if that exceeds eight digits. */
+/** Formats `ms` as a `grpc-timeout` header in whole milliseconds, rounded up; returns `undefined` for more than eight digits. */
 export function formatGrpcTimeout(ms: number): string | undefined {
   return ms <= MAX_MS ? `${String(Math.ceil(ms))}m` : undefined;
 }

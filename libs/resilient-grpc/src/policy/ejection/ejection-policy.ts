@@ -10,7 +10,7 @@ export interface EjectUnhealthyOptions {
   readonly consecutiveFailures?: number | undefined;
   /**
    * Percentage of failed attempts above which an endpoint is ejected (gRFC A50); more than 0 and at most 100. This endpoint and at least
-   * one other must each have at least 20 recent attempts. The endpoint's share must also be at least twice that of the other endpoints.
+   * one other must each have at least 20 recent attempts. The endpoint's percentage must also be at least twice that of the other endpoints.
    * @defaultValue 50
    */
   readonly failurePercent?: number | undefined;
@@ -29,7 +29,7 @@ export interface EjectUnhealthyOptions {
    */
   readonly baseEjectionTimeMs?: number | undefined;
   /**
-   * Maximum duration of an ejection before jitter in milliseconds, more than 0. A value below `baseEjectionTimeMs` is raised to it.
+   * Maximum duration of an ejection in milliseconds, before jitter; more than 0. A value below `baseEjectionTimeMs` is raised to it.
    * @defaultValue 300000
    */
   readonly maxEjectionTimeMs?: number | undefined;
@@ -106,7 +106,7 @@ export const DEFAULT_EJECTION: EjectionPolicy = Object.freeze({
   latencyFactor: 5,
 });
 
-/** Completes the options of `ejectUnhealthy`; `undefined` if it is off. */
+/** Returns the policy for `ejectUnhealthy`; `undefined` if it is off. */
 export function ejectionPolicyOf(options: boolean | EjectUnhealthyOptions | undefined): EjectionPolicy | undefined {
   if (options === undefined || options === false) return undefined;
   if (options === true) return DEFAULT_EJECTION;

@@ -6,7 +6,7 @@ export interface LatencyOutlier {
 
 /** Minimum number of samples of an endpoint, and of the others together. */
 export const MIN_LATENCY_SAMPLES = 16;
-/** Minimum difference of the medians in milliseconds. A smaller difference does not justify an ejection. */
+/** Minimum difference between the medians in milliseconds. A smaller difference does not justify an ejection. */
 const MIN_DIFFERENCE_MS = 10;
 /**
  * Minimum score of the rank-sum test. If both samples have the same distribution, of any shape, the probability of a higher score is

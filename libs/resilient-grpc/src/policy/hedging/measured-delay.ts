@@ -19,13 +19,13 @@ const MIN_DELAY_MS = 5;
 const ATTEMPTS_PER_UPDATE = 16;
 
 /**
- * Hedging delay of one method that follows a percentile of the latency of its first attempts. The delay is Infinity, so that slow attempts
+ * Hedging delay that follows a percentile of the first-attempt latency of one method. The delay is Infinity, so that slow attempts
  * are not hedged, until enough attempts have been measured: 50 for p90, 100 for p95, 500 for p99.
  *
- * Only the latency of an attempt that received response headers or succeeded is known. If an attempt ends otherwise (it fails, is
- * cancelled, or loses to a hedge), its age is recorded if it exceeds the delay, because the attempt was slow in any case. Without these
- * attempts, each hedge would remove a slow attempt from the measurement, and the delay would fall with every hedge. An attempt that ends
- * earlier without success is not recorded, because a failure within one millisecond does not show how fast responses are.
+ * Only the latency of an attempt that received response headers or succeeded is known. The age of an attempt that ends otherwise (it fails,
+ * is cancelled, or loses to a hedge) is recorded if it exceeds the delay, because the attempt was slow in any case. Without these attempts,
+ * each hedge would remove a slow attempt from the measurement, and the delay would fall with every hedge. An attempt that ends earlier
+ * without success is not recorded, because a failure within one millisecond does not show how fast responses are.
  */
 export class MeasuredDelay {
   private readonly latencies: RecentLatencies;

@@ -3,8 +3,8 @@ import type { Random } from '../../time/random.js';
 /** Minimum duration of a stable watch in milliseconds. A stable watch ends a series of failures, even if the watch then fails. */
 export const STABLE_MS = 10_000;
 /**
- * Maximum delay in milliseconds after a stable watch. All watches end together if the API server restarts, so each client draws its own
- * delay.
+ * Maximum delay in milliseconds after a stable watch. All watches end together if the API server restarts, so each client's delay is
+ * random.
  */
 const SPREAD_MS = 1_000;
 const FIRST_BACKOFF_MS = 1_000;

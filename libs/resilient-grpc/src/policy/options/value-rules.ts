@@ -89,14 +89,14 @@ export function unknownKeyMessage(key: string, known: readonly string[], remedie
   return `unknown key; ${remedy ?? (meant === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${meant}'?`)}`;
 }
 
-/** Returns the remedy for a number written as a string; `undefined` for any other value, and if `isValid` rejects the number. */
+/** Returns the remedy for a number written as a string; `undefined` for any other value, or if `isValid` rejects the number. */
 export function numberRemedy(value: unknown, isValid: (number: number) => boolean): string | undefined {
   const number = writtenNumber(value);
   if (number === undefined || !isValid(number)) return undefined;
   return `write ${Number.isFinite(Number(value)) ? 'the number ' : ''}${String(number)}`;
 }
 
-/** Returns the number in a string such as '5', or '10s' for 10000 ms; `undefined` for any other value. */
+/** Returns the number in a string: 5 for '5', 10000 (milliseconds) for '10s'; `undefined` for any other value. */
 export function writtenNumber(value: unknown): number | undefined {
   if (typeof value !== 'string' || value.trim() === '') return undefined;
   if (Number.isFinite(Number(value))) return Number(value);

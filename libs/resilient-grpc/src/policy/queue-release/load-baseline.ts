@@ -4,7 +4,7 @@ const COARSE_STEP = 1.05;
 const FINE_STEP = 1.01;
 const COARSE_SAMPLES = 100;
 
-/** Returns the usual latency of a method in milliseconds, by its path; 0 if it is unknown. */
+/** Returns the usual latency in milliseconds of the method with this path; 0 if the latency is unknown. */
 export type UsualLatency = (path: string | undefined) => number;
 
 /** Latency of the successful unary and client-streaming calls of a method. */

@@ -37,7 +37,7 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
   if (!insideGrace || !waiting || lastClosedImmediately) return undefined;
   switch (failure) {
     case 'timeout':
-      // The backoff is measured from the start of the attempt, so it has long expired after the default timeout. With a short timeout,
+      // The backoff is measured from the start of the attempt, so it ends long before the default timeout. With a short timeout,
       // calls must not wait seconds for the next attempt if the server has recovered.
       return jitter(TIMEOUT_DELAY_MS, JITTER, random);
     case 'not-http2':

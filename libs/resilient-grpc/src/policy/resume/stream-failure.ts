@@ -19,7 +19,7 @@ export interface StreamFailure {
 
 /** Kind of a failure, by its meaning for the next call. */
 export type FailureKind =
-  /** Failure without evidence against the position in the stream, such as a lost connection, a silent server, or a limit of the client. */
+  /** Failure that is not evidence against the position, such as a lost connection, a silent server, or a limit of the client. */
   | 'lost'
   /** Transient failure that the server or a proxy reported. */
   | 'server'

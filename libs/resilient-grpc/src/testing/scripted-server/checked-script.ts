@@ -102,7 +102,7 @@ export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((mess
   };
 }
 
-/** The iterables, other than arrays, from which a call has read a message. */
+/** Values of `messages`, except arrays, from which a call has read a message. */
 const readMessages = new WeakSet<object>();
 
 /**

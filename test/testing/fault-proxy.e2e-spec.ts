@@ -70,7 +70,7 @@ describe('FaultProxy', () => {
     proxy.refuse();
     const started = rejection(proxy.forward());
     proxy.refuse();
-    expect(String(await started)).toMatch(/the listener on 127\.0\.0\.1:\d+ was stopped while it started/);
+    expect(String(await started)).toMatch(/the listener on 127\.0\.0\.1:\d+ was stopped while starting/);
   });
 
   it('refuses new connections and keeps existing ones after refuse(), and listens on the same port again after forward()', async () => {

@@ -27,7 +27,7 @@ export function copyButton(title, textOf) {
   );
 }
 
-/** Copies `text`. Resolves to false, and shows the selected text, if the browser does not permit copying. */
+/** Copies `text`. Resolves to false, and shows `text` in a dialog, if the browser does not permit copying. */
 async function copyText(text) {
   try {
     // `navigator.clipboard` is missing on a page without TLS, except on localhost.

@@ -19,10 +19,10 @@ export function problemCount(problems: readonly (ConfigurationProblem | Unlisted
   return problems.reduce((sum, problem) => sum + ('unlisted' in problem ? problem.unlisted : 1), 0);
 }
 
-/** Error thrown if a configuration is invalid. Contains every problem, not only the first one. */
+/** Error thrown if a configuration is invalid. Lists up to 100 problems, not only the first one. */
 export class GrpcConfigurationError extends Error {
   override readonly name = 'GrpcConfigurationError';
-  /** All problems. Not enumerable, because the message lists the first 50, and Node would print them again after the stack. */
+  /** The problems, up to 100. Not enumerable, because the message lists the first 50, and Node would print them again after the stack. */
   declare readonly problems: readonly ConfigurationProblem[];
 
   constructor(problems: readonly ConfigurationProblem[]) {

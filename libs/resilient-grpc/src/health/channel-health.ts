@@ -32,7 +32,7 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean):
   // Behind a proxy, the channel may be READY while every call fails. These counts show such failures.
   const { windowMs, ended, failed } = client.recentCalls();
   const { state, since, lastError, lastFailure, outage } = connectivity;
-  // A healthy channel omits `lastError`, which has no timestamp and would look like a current problem.
+  // The details of a healthy channel omit `lastError`: without a timestamp, it would look like a current problem.
   const isWell = outage === undefined && (state === 'READY' || state === 'IDLE');
   const details = {
     state,

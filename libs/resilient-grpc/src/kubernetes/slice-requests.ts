@@ -58,7 +58,7 @@ export async function inspectSlices(
 ): Promise<readonly EndpointSlice[]> {
   const { metadata, items } = (await server.get(slicesPath(name, {}), signal)) as SliceList;
   const { resourceVersion = '' } = metadata ?? {};
-  // The API server ends the watch after one second at the latest.
+  // The API server ends the watch within one second.
   const path = slicesPath(name, { watch: 'true', resourceVersion, timeoutSeconds: '1' });
   const opened = new AbortController();
   const end = (): void => {

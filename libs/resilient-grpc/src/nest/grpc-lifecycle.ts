@@ -86,7 +86,7 @@ export class GrpcLifecycle
   }
 
   /**
-   * Readiness of the process. Also 'draining' while only a server of this process is draining, because that server rejects calls after its
+   * Readiness of the process. Also 'draining' if only a server of this process is draining, because that server rejects calls after its
    * readiness delay.
    */
   get phase(): 'starting' | 'ready' | 'draining' {

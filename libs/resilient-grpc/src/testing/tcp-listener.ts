@@ -57,7 +57,7 @@ export class TcpListener {
       });
       // Rejects on 'close', because a server that is stopped while it starts emits no other event.
       server.once('close', () => {
-        reject(new Error(`the listener on ${this.url} was stopped while it started`));
+        reject(new Error(`the listener on ${this.url} was stopped while starting`));
       });
       server.listen(this.port, HOST, resolve);
     });

@@ -21,14 +21,14 @@ export class RunningTime {
     return this.timer === undefined ? this.elapsedMs : this.elapsedMs + this.sinceBeatMs;
   }
 
-  /** Starts the time. Does nothing if the time is already passing. */
+  /** Starts counting. Does nothing if already started. */
   start(): void {
     if (this.timer !== undefined) return;
     this.beatAt = this.clock.now();
     this.beatLater();
   }
 
-  /** Stops the time and clears its timer. */
+  /** Stops counting and clears the timer. */
   stop(): void {
     this.elapsedMs = this.now();
     this.timer?.clear();

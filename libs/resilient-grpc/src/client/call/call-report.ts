@@ -14,8 +14,8 @@ import { inCallerContext, type CallerContext } from './caller-context.js';
 import type { CallInput } from './prepare-call.js';
 
 /**
- * Reports the progress of one call to statistics, telemetry, events, interceptors, and the callbacks of the caller. Keeps the records of
- * its attempts for the error. It decides nothing.
+ * Reports the progress of one call to statistics, telemetry, events, interceptors, and the callbacks of the caller. Keeps the attempt
+ * records of the call for the error. Makes no decisions.
  */
 export class CallReport {
   telemetry: CallTelemetry | undefined;

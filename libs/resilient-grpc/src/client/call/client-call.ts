@@ -443,7 +443,7 @@ export class ClientCall
   }
 
   private factsOf(end: AttemptEnd, { reachedServer }: Verdict): CallFacts {
-    // A single request is in memory while its call runs. If no server application has received it, it is resent regardless of its size.
+    // A single request is in memory while its call runs. If no server application has received it, it can be resent regardless of size.
     const replayable = this.requests?.replayable ?? (this.bufferedBytes !== NOT_BUFFERED || reachedServer === 'no');
     return {
       options: this.options,

@@ -283,7 +283,7 @@ function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const { keepaliveTimeMs, keepaliveTimeoutMs, keepalivePermitWithoutCalls: permit } = settings.keepalive ?? {};
   return defined({
     'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
-    // Limits the interval to 24 days, in effect no pings, because Node would fire a longer timer immediately.
+    // Limits the interval to 24 days (in effect, no pings), because Node would fire a longer timer immediately.
     'grpc.keepalive_time_ms': keepaliveTimeMs === undefined ? undefined : Math.min(keepaliveTimeMs, MAX_TIMER_MS),
     'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
     'grpc.keepalive_permit_without_calls': permit === undefined ? undefined : permit ? 1 : 0,

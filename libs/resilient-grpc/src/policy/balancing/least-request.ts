@@ -3,9 +3,9 @@ import type { EndpointLoad } from './endpoint-load.js';
 type Load = Pick<EndpointLoad, 'inFlight' | 'latencyMs'>;
 
 /**
- * Selects the endpoint for an attempt: draws `choiceCount` endpoints at random and returns the one with the lowest product of average
- * latency and number of attempts in flight, counting the new attempt ("power of two choices"). A choice among all endpoints would send the
- * calls of all clients to the same endpoint.
+ * Selects the endpoint for an attempt: draws `choiceCount` endpoints at random and returns the least loaded one ("power of two choices").
+ * The load is the average latency times the number of attempts in flight, including the new one. A choice among all endpoints would send
+ * the calls of all clients to the same endpoint.
  *
  * @param loads at least one
  * @param now monotonic milliseconds

@@ -99,7 +99,7 @@ export class PermitQueue {
   }
 
   /**
-   * Returns one permit with the result of the last attempt that was sent under it, and passes free permits to the next waiters. Only an
+   * Releases one permit with the result of the last attempt that was sent under it, and passes free permits to the next waiters. Only an
    * adaptive limit uses the result.
    *
    * @param latencyMs monotonic time from the start of the attempt to its end; 0 if none was sent

@@ -132,7 +132,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'target-not-resolved': {
     cause: 'cannot be resolved',
     remedy:
-      'check the target and the resolver of its scheme, that the service has ready endpoints, and that this process may read them',
+      'check the target and the resolver of its scheme, and that the service has ready endpoints and this process may read them',
     reconnect: 'refused',
   },
   'credentials-not-ready': {

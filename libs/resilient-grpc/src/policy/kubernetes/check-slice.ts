@@ -1,8 +1,7 @@
 import type { EndpointSlice } from './endpoint-slice.js';
 
 /**
- * Returns `slice` if each field that a resolver reads has the type that Kubernetes defines. Fields that are read only as true or false are
- * not checked.
+ * Returns `slice` if its lists, addresses, hints, and ports have the types that Kubernetes defines. Other fields are not checked.
  * @throws TypeError if a field has another type
  */
 export function checkSlice(slice: unknown): EndpointSlice {

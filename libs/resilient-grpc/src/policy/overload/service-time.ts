@@ -4,8 +4,8 @@ const MIN_SMOOTHING = 0.02;
 const MIN_CALLS = 10;
 
 /**
- * Moving mean and variance of a duration that is measured for calls of one method: the CPU time of the handler until it first waits or ends
- * (`ServedMethod`), or the time for which a call holds a permit (the server's `ConcurrencyLimit`).
+ * Moving mean and variance of a duration that is measured for calls of one method. For `ServedMethod`, the duration is the CPU time of the
+ * handler until it first waits or ends. For the server's `ConcurrencyLimit`, it is the time for which a call holds a permit.
  */
 export class ServiceTime {
   private calls = 0;

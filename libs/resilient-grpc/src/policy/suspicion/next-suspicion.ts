@@ -12,7 +12,7 @@ export interface SuspicionEvidence {
   /** Duration of the longest timed-out call. */
   readonly longestMs: number;
   readonly lastTimeoutAt: number;
-  /** Random delay of this connection, up to `spreadMs` of the policy. */
+  /** Random part of the minimum silence, up to `spreadMs` of the policy. */
   readonly spreadMs: number;
 }
 

@@ -58,7 +58,7 @@ export function endedCalls(ended: number): string {
   return ended === 0 ? '' : `, ${String(ended)} ended by onDrain`;
 }
 
-/** Remedy for response streams of a client that delay a shutdown. */
+/** Remedy for a client's response streams that delay a shutdown. */
 export const COMPLETE_STREAMS = "set onDrain: 'complete' (the default in resumable) or 'fail'";
 
 /** Maximum number of method paths in a list of calls. */

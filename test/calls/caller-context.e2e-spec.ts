@@ -215,7 +215,7 @@ describe('async context of a call', () => {
     expect(seen).toEqual(ANSWERED);
   });
 
-  it('runs interceptors of grpc-js in the order of the calls, each in the context of its caller, as plain ClientGrpc does, if the calls wait for the connection', async () => {
+  it('runs interceptors of grpc-js in call order and in the context of each caller, like plain ClientGrpc, if the calls wait for the connection', async () => {
     const seen: Contexts = [];
     const seenByPlain: Contexts = [];
     const { echo, server } = await scene({ channelOptions: { interceptors: [contextInterceptor(seen)] } });

@@ -49,7 +49,7 @@ export function rejectedByTypes() {
 }
 
 describe('option types', () => {
-  it('makes a parsed service config file and optional values from a configuration service assignable to the client option types', () => {
+  it('accepts a parsed service config file and optional values from a configuration service in the client option types', () => {
     const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders' }], timeout: '2s' }] };
     const maybe = undefined as number | undefined;
     expectTypeOf({ ...orders, url: 'orders:1', serviceConfig, timeoutMs: maybe }).toExtend<GrpcClientOptions>();
@@ -81,7 +81,7 @@ describe('option types', () => {
     expectTypeOf(accepts).toBeFunction();
   });
 
-  it('lets a client of forFeature() combine a url with a spread ClientOptions or GrpcOptions constant in any order', () => {
+  it('accepts a url and a spread ClientOptions or GrpcOptions constant in any order in the types of forFeature()', () => {
     const accepts = (shared: ClientOptions, grpc: GrpcOptions, url: string) =>
       ResilientGrpcModule.forFeature([
         { name: 'x', url: 'localhost:5000', ...shared },

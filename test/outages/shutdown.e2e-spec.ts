@@ -105,7 +105,7 @@ describe('app.close()', () => {
       await app.close();
       const closedMs = performance.now() - beganAt;
       expect(closedMs).toBeGreaterThan(450);
-      recordTiming(task, 'duration of app.close(), drain timeout 500 ms, ms', closedMs, { atMost: 900 });
+      recordTiming(task, 'duration of close() (drain timeout 500 ms), ms', closedMs, { atMost: 900 });
       const reached: string[] = [];
       for (const [index, { error, at }] of (await Promise.all(failures)).entries()) {
         // The retry is due after the end of the drain, so its call fails when the drain begins.

@@ -14,7 +14,7 @@ import { PYTHON, isInstalled, skipWithout } from '../../support/programs.js';
 const POLICIES = ['pick_first', 'round_robin'] as const;
 type Policy = (typeof POLICIES)[number];
 
-/** A client from another gRPC implementation. The client makes calls at a steady rate. */
+/** A client other than this library's, which makes calls at a steady rate. */
 interface LoadClient {
   /** Pids of the servers that have responded. */
   readonly serverPids: readonly string[];

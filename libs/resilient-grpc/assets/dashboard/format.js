@@ -54,7 +54,7 @@ export function percent(part, all) {
   if (all === 0) return NONE;
   const share = (part / all) * 100;
   if (share > 0 && share < 0.1) return '<0.1%';
-  // A share below 100% is never rounded up to it.
+  // A share below 100% is never shown as 100%.
   if (share < 100 && share > 99.9) return '>99.9%';
   const isRound = Number.isInteger(share) || (share >= 10 && share <= 99);
   return `${isRound ? Math.round(share) : share.toFixed(1)}%`;

@@ -114,8 +114,8 @@ export class SummedClient {
   }
 
   /**
-   * Returns chart data at equal intervals: the times in seconds, then a column of sums over all processes for each of `fields`. The sums
-   * are of rates per second, or, for 'waiting', of the sampled values.
+   * Returns chart data at equal intervals: the times in seconds, then a column of sums over all processes for each of `fields`. Sums rates
+   * per second or, for 'waiting', the sampled values.
    */
   columns(fields, windowMs, now) {
     const first = Math.ceil((now - windowMs) / STEP_MS) * STEP_MS;

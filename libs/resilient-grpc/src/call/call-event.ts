@@ -277,8 +277,8 @@ export type GrpcClientEvent = {
   /** The server rejected keepalive pings (too_many_pings). `keepaliveTimeMs` is the new, longer interval. */
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   /**
-   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. The version, and each kind of internal
-   * object, such as a channel or a call, is checked once per process.
+   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. The version and each kind of internal
+   * object, such as a channel or a call, are checked once per process.
    */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** The resolver reported more addresses than are used. */

@@ -207,7 +207,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.wake(Math.max(0, MIN_UPDATE_INTERVAL_MS - (now - this.sentAt)));
   }
 
-  /** Schedules the next call of `turn()` in at most `ms` milliseconds. */
+  /** Schedules the next `turn()` in at most `ms` milliseconds. */
   private wake(ms: number): void {
     const at = this.clock.now() + ms;
     if (this.ending || (this.next !== undefined && this.next.at <= at)) return;

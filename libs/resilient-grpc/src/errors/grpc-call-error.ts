@@ -76,7 +76,7 @@ export interface GrpcCallFailure {
 }
 
 /**
- * Error of every failed call. If `reason` is 'server', `code`, `details`, and `metadata` are the server's, unchanged. `message` begins
+ * Error of every failed call. `code`, `details`, and `metadata` are the server's, unchanged, if `reason` is 'server'. `message` begins
  * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if one is known. `String(error)` adds the path and the client. `cause`, if
  * present, is the original status of the last failed attempt, the abort reason, or the error that prevented the call.
  */
@@ -144,7 +144,7 @@ export class GrpcCallError extends Error {
     return `${this.name}: ${this.message}${call}`;
   }
 
-  /** Returns the properties for JSON: without the metadata, the status details, the cause, and the stack. */
+  /** Returns the properties for JSON, without the metadata, the status details, the cause, and the stack. */
   toJSON(): Readonly<Record<string, unknown>> {
     return {
       name: this.name,

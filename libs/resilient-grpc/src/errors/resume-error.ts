@@ -8,7 +8,7 @@ import { defineLibraryError } from './library-error.js';
 export type ResumeFailureReason =
   /** The server failed repeatedly, and the stream or session made no progress in between. */
   | 'poison'
-  /** The server sent too many messages that precede or match the cursor after which the call should have started. */
+  /** The server sent too many messages at or before the cursor from which the call resumed. */
   | 'overlap'
   /** The cursor of a message cannot be compared, or is a number that may have been rounded. */
   | 'cursor'

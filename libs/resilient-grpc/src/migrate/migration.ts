@@ -27,7 +27,7 @@ export interface Migration {
   /** Number of migrated clients. */
   readonly clients: number;
   readonly manual: readonly Remark[];
-  /** Modules whose exports must be changed by hand if any client moved, including a client in a file with another tsconfig.json. */
+  /** Modules whose exports must be changed by hand if any client is migrated, even one in a file with another tsconfig.json. */
   readonly exports: readonly Remark[];
   readonly notes: readonly Remark[];
 }

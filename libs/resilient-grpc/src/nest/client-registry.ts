@@ -296,7 +296,7 @@ export class ClientRegistry extends GrpcClients {
 
   /**
    * True if startup failed and has closed all clients. No client may be created then, although Nest still runs the asynchronous factories
-   * of other modules. False while `fail` collects problems, because it then closes the new clients, too.
+   * of other modules. False while `fail` collects problems, because `fail` also closes clients that are created meanwhile.
    */
   private get hasFailed(): boolean {
     return this.failed && !this.hasStarted && this.pending === undefined;
@@ -349,7 +349,7 @@ export class ClientRegistry extends GrpcClients {
   }
 
   /**
-   * Creates a client once its first service config has arrived or the wait has timed out, because a client creates its channel only once.
+   * Creates a client when its first service config has arrived or the wait has timed out, because a client creates its channel only once.
    */
   private async createWhenConfigured(defined: Defined, resolution: Resolution): Promise<ResilientGrpcClient> {
     const { name, path } = defined.definition;

@@ -54,7 +54,7 @@ export function isTransient(error: unknown): boolean {
 /** Returns the outcome of an error for a circuit breaker. An error with neither a reason nor a gRPC status code is a failure. */
 export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): AttemptOutcome {
   const reason = failureReason(error);
-  // A connection that closed before it sent the call is not evidence about the server.
+  // A connection that closed before the call was sent is not evidence about the server.
   const isUnsent = reason === 'connection-lost' && isGrpcCallError(error) && error.reachedServer === 'no';
   if (isUnsent || INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
   if (FAILURE_REASONS.has(reason)) return 'failure';
@@ -71,7 +71,7 @@ export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): Attempt
  */
 export function failureReason(error: unknown): FailureReason | undefined {
   if (isGrpcCallError(error)) return error.reason;
-  // If `deadline` or `idleTimeout` is applied inside an operator that repeats calls, its timeout ends one call of several.
+  // Inside an operator that repeats calls, a timeout of `deadline` or `idleTimeout` ends one call of several.
   if (isDeadlineError(error)) return 'attempt-timeout';
   if (isIdleTimeoutError(error)) return 'stream-idle';
   if (isCircuitOpenError(error)) return 'circuit-open';

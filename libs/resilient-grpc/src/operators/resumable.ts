@@ -57,8 +57,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    * still end the stream, as does `backoff.maxAttempts`. 'resume' is ignored after a deadline or a cancellation (`reason` deadline,
    * cancelled, inbound-cancelled). Not called if this process or the client is shutting down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, and transient server
-   * statuses without a pushback that forbids retries; all other failures end the stream, such as a deadline, a cancellation, a final
-   * status, an invalid response, or an error without a gRPC status
+   * statuses without a pushback that forbids retries; all other failures, such as a deadline, a cancellation, a final status, an invalid
+   * response, or an error without a gRPC status, end the stream
    */
   readonly onError?: ((error: unknown, cursor: C) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
@@ -95,8 +95,8 @@ export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
  * without a `pipe()`; apply operators after `resumable`.
  *
  * By default, the stream retries after a lost connection until it succeeds, at the pace of `backoff`. Five server failures at one cursor,
- * each soon after its call started, end the stream with `ResumeError`; UNAVAILABLE does not count. Progress (a cursor that advanced) and a
- * call that lasted `minHealthyMs` reset backoff and counters.
+ * each soon after its call started, end the stream with `ResumeError`; UNAVAILABLE does not count. Progress (a cursor that advanced) or a
+ * call that lasted `minHealthyMs` resets backoff and counters.
  * @param factory Creates the call that starts after `cursor`; `attempt` is 1 for the first call and increases by 1 with each call. If
  * `factory` throws, the stream ends.
  * @throws {GrpcConfigurationError} if the options are invalid, or if `seed` requires `compare`.

@@ -6,8 +6,8 @@ import { backoffMessages, type Backoff } from './retry-backoff.js';
 /** Backoff between the calls of one stream, and the duration of a healthy call. */
 export interface ResumeBackoffOptions {
   /**
-   * Backoff between calls. Each key overrides the default: 100 ms, doubling to 10 s, ±20%, any number of attempts. Progress and a healthy
-   * call (`minHealthyMs`) reset the backoff. `maxAttempts` limits the number of consecutive calls that fail without progress and are not
+   * Backoff between calls. Each key overrides the default: 100 ms, doubling to 10 s, ±20%, any number of attempts. Progress or a healthy
+   * call (`minHealthyMs`) resets the backoff. `maxAttempts` limits the number of consecutive calls that fail without progress and are not
    * healthy. When the limit is reached, the stream fails with the error of the last call. If the error of a call has a `retryAfterMs` or a
    * pushback, the delay before the next call is at least that long. A delay that the server requested is capped at 5 minutes.
    */

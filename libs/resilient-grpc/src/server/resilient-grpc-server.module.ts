@@ -23,7 +23,7 @@ const GIVEN_OPTIONS = Symbol('ResilientGrpcServerModule options');
 const FOR_ROOT = 'ResilientGrpcServerModule.forRoot';
 const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 
-/** Provides {@link ResilientGrpcServer}, its health service, and its shutdown hooks. Each call of `forRoot()` creates a server. */
+/** Provides {@link ResilientGrpcServer}, its health service, and its shutdown hooks. Each call to `forRoot()` creates a server. */
 @Module({})
 export class ResilientGrpcServerModule {
   /**

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from './clock.js';
 
-/** A wait that ends after a time, or earlier on request. Its timer keeps the process alive, because a caller awaits `over`. */
+/** A wait that ends after a set time, or earlier on request. Its timer keeps the process alive, because a caller awaits `over`. */
 export class Wait {
   /** Resolves when the wait has ended. */
   readonly over: Promise<void>;

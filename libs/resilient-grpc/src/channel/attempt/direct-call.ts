@@ -61,7 +61,7 @@ export class DirectCall implements ConnectionCallListener {
     private readonly clock: Clock,
   ) {}
 
-  /** The call on the connection. */
+  /** */
   get onConnection(): ConnectionCall {
     return this.picked.call;
   }

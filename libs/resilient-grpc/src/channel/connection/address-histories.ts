@@ -34,7 +34,7 @@ export interface EndedConnection {
 /** A connection that the client closed. */
 export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 'reason'>;
 
-/** The final state of a connection that is no longer used for new calls. */
+/** Event about a connection that is no longer used for new calls. */
 export type AddressHistoryEvent =
   /** The client closed a connection. This is no evidence about the server. */
   | { readonly type: 'closed'; readonly closed: ClosedConnection }

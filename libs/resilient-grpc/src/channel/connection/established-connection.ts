@@ -82,7 +82,7 @@ export class EstablishedConnection {
     return this.session !== undefined && !this.socket.destroyed && isStopped(this.session);
   }
 
-  /** Sets the HTTP/2 session of the connection. */
+  /** Sets the HTTP/2 session; later calls are ignored. */
   setSession(session: WatchedSession, isPinged: boolean): void {
     this.session ??= session;
     this.watch ??= new DisconnectReasonWatch(session, isPinged);

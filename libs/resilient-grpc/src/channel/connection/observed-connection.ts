@@ -156,7 +156,7 @@ export class ObservedConnection {
     for (const stream of this.ownStreams) stream.endWithConnection();
   }
 
-  /** Reports the end of a READY connection after `stop()`, because calls are running on it. */
+  /** Reports the end of a READY connection even after `stop()`; used while calls still run on it. */
   watchEnd(): void {
     this.subchannel.addConnectivityStateListener(this.listener);
   }

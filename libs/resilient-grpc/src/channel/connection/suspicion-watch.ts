@@ -78,7 +78,7 @@ export class SuspicionWatch {
   timedOut(connection: WatchedConnection, waitedMs: number): void {
     let suspect = this.suspects.get(connection.address);
     if (suspect?.connection !== connection) {
-      // Ends the suspicion of a previous connection to the address, whose end was not reported.
+      // A previous connection to the address ended without a report, so its suspicion ends here.
       this.ended(connection.address);
       if (connection.probe() === undefined) return;
       suspect = { connection, state: NOT_SUSPECTED, probe: undefined, othersRead: new Map() };

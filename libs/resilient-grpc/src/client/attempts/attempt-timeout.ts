@@ -122,7 +122,7 @@ function shouldSendTimeout(
 
 /**
  * Returns `request` with a `grpc-timeout` header and without a deadline, because the transport would overwrite the header with the time
- * left until the deadline. An earlier deadline would not exclude time during which this process did not run.
+ * left until the deadline. Setting an earlier deadline would count the time when this process did not run.
  */
 function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
   const metadata = request.metadata.clone();

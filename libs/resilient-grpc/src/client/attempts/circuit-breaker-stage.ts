@@ -27,7 +27,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private recorded = false;
   /**
-   * Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds. `Infinity` before that time, or if
+   * Monotonic time in milliseconds, one event-loop turn after the start, when the request has been sent. `Infinity` before that time, or if
    * there can be no deadline.
    */
   private sentAt = Infinity;

@@ -14,7 +14,7 @@ import { describeSecret, pathOf } from '../../policy/options/describe-value.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
 import { areCallOptionsValid, CALL_OPTIONS, callOptionsSchema } from '../settings/method-options.js';
 
-/** grpc-js's bits of `propagate_flags`. If a call specifies no flags, all of them are set. */
+/** Bits of grpc-js's `propagate_flags`. If a call specifies no flags, all of them are set. */
 const PROPAGATE_DEADLINE = 1;
 const PROPAGATE_CANCELLATION = 8;
 

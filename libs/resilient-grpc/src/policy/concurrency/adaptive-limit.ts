@@ -46,7 +46,7 @@ const IDLE_WEIGHT = 0.1;
 /** Weight of a measurement in the unloaded latency, 0 to 1, while the limit is at its floor and latency remains high. */
 const FLOOR_WEIGHT = 0.05;
 /**
- * Share of the latency from before the limit decreased. If latency remains at or above this share after half of the load was removed, the
+ * Share of the latency when the limit began to decrease. If latency remains at or above this share after half of the load was removed, the
  * load is assumed not to cause the latency.
  */
 const UNAFFECTED_SHARE = 0.8;
@@ -68,7 +68,7 @@ interface Decrease {
  * measurement covers a round trip of all concurrent calls. The unloaded latency is measured in three situations: with the first calls,
  * while fewer than half of the permits are in use, and during probes, which halve the limit until 50 calls are measured. It is also raised
  * in two other situations: if latency stays high at the minimum limit, and if it stays high after half of the load was removed. In both
- * situations, the service time itself may have grown. A probe and these two situations raise the unloaded latency only by a limited amount,
+ * situations, the service time itself may have grown. After a probe and in these two situations, the unloaded latency rises only by a limited amount,
  * so that the limit does not follow a queue that other clients cause.
  */
 export class AdaptiveLimit {

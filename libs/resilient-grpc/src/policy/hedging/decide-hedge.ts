@@ -175,7 +175,7 @@ function decideEnded(before: HedgeState, event: EndedEvent, gates: HedgeGates): 
   if (isTransparent(state, event, gates)) return resend({ ...state, resent: true }, 'refused');
   if (verdict.kind === 'overloaded') return stop(state, 'pushback');
   const isNonFatal = isNonFatalFailure(event, gates.policy);
-  // As for retries, the budget is debited for a stopping pushback with any code, and for every non-fatal failure.
+  // As in `decideRetry`, every non-fatal failure debits the budget, and so does a pushback that stops retries, for any code.
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
   if (!isNonFatal) return { state, action: 'fail', because: 'fatal-status' };
   if (state.stopped !== undefined) return stop(state, state.stopped);

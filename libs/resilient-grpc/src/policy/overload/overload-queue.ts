@@ -10,8 +10,8 @@ const SPEED_PERIOD_MS = 100;
 /** Weight of the latest period in the moving average of the speed. */
 const SPEED_SMOOTHING = 0.3;
 /**
- * Factor by which even the shortest likely wait of a call must exceed the remaining time of the call before the call is too late. It covers
- * errors in the measured speed.
+ * Safety factor for errors in the measured speed. A call is too late only if even its shortest likely wait exceeds its remaining time
+ * multiplied by this factor.
  */
 const CERTAINTY = 1.5;
 /** Maximum number of calls that are refused at once, so that the refusals do not delay the handlers. */

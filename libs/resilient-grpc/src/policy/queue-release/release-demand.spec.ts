@@ -55,7 +55,7 @@ describe('releaseDemand', () => {
     ],
     ['the pace that the strictest deadline requires', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
     [
-      'the pace that a later deadline requires for all calls up to it if that pace is higher',
+      'the pace for all calls due by a later deadline if that pace is higher',
       [...calls(10, 1_000), ...calls(90, 2_000)],
       {},
       10,

@@ -36,7 +36,7 @@ function boundAt(call: HeldCall, { readyAt, boundMs }: ReleaseTimes): number {
 
 /**
  * True if the response to `call` is expected after its deadline, and the server responds slowly. Such a call would only add load. If the
- * server responds normally, every call is sent, because the latency before the outage may be wrong now.
+ * server responds normally, every call is sent, because the latency before the outage may no longer apply.
  */
 export function isTooLate(call: HeldCall, times: ReleaseTimes): boolean {
   return times.isSlow && spareMs(call, times) <= 0;

@@ -34,7 +34,7 @@ export class ReleasePace {
   private deadlinePacePerSecond: number;
   /** Moving average of the delays of unary responses beyond their usual latencies, in milliseconds; negative if they are faster. */
   private meanDelayMs = 0;
-  /** True if the responses of the last step with responses were slow. */
+  /** True if too many responses were slow in the last step that received any. */
   isSlow = false;
   /**
    * Latency of the first response whose method has no usual latency. Later responses of such methods are slow if they exceed twice this

@@ -94,9 +94,10 @@ export const CALM_BACKOFF_MS = 1_000;
  * Decides whether a call is retried after an attempt, and debits the retry budget. The caller of this function credits successes, once per
  * call.
  *
- * Checks with observable effects run in the same order as in grpc-go. A stopping pushback debits the budget for any code, except after an
- * overload refusal. A retryable code debits the budget before the limit of attempts is checked. The last failure of a call that has no
- * attempts left therefore also debits the budget. A call that ends as 'committed', 'disabled', or 'request-not-replayable' debits nothing.
+ * Checks with observable effects run in the same order as in grpc-go. A pushback that stops retries debits the budget for any code, except
+ * after an overload refusal. A retryable code debits the budget before the limit of attempts is checked. The last failure of a call that
+ * has no attempts left therefore also debits the budget. A call that ends as 'committed', 'disabled', or 'request-not-replayable' debits
+ * nothing.
  */
 export function decideRetry(input: RetryInput): RetryDecision {
   const { verdict } = input;

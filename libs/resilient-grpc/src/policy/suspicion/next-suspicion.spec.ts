@@ -208,7 +208,7 @@ describe('call timeouts', () => {
     expect(after(...TIMEOUTS, checked(4_000, { late: true }))).toMatchObject({ kind: 'trusted', because: 'own-delay' });
   });
 
-  it('discards call timeouts if no probe starts within the 7.5 s of required silence plus one minute after the last timeout', () => {
+  it('discards call timeouts if no probe starts within 67.5 s (7.5 s of silence plus one minute) after the last timeout', () => {
     const two = [timedOut(0), timedOut(10)];
     expect(after(...two, checked(67_509)).kind).toBe('suspected');
     expect(after(...two, checked(67_510))).toMatchObject({ kind: 'trusted', because: 'forgotten' });

@@ -22,7 +22,7 @@ export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus 
   try {
     return truncateStatus(statusOf(error, filtered));
   } catch {
-    // A getter of the error, or its metadata, threw.
+    // Reading the error or its metadata threw.
     return UNEXPECTED;
   }
 }

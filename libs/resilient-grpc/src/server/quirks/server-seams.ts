@@ -14,7 +14,7 @@ export const SERVER_SEAMS: readonly Seam[] = [
     on: 'server session',
     needs: ['[kHandle].hasPendingData()', '[state].streams'],
     lostWithout:
-      'detection of connections that stall after a protocol error of the client (without it, keepalive closes them later)',
+      'detection of connections that stall after a protocol error by the client (without it, keepalive closes them later)',
   },
   {
     // Probed at the first failed handshake.

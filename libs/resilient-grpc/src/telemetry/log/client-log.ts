@@ -190,7 +190,7 @@ export class ClientLog {
     }
   }
 
-  /** Writes pending summaries, except that of flapping outages, and clears all timers. */
+  /** Writes the pending summaries except the one for flapping outages, and clears all timers. */
   close(): void {
     this.outages.close();
     this.unretried.close();

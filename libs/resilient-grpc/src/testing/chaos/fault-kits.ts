@@ -11,8 +11,8 @@ const LONG_MS: RangeMs = [200, 1_000];
 
 /**
  * The name of a network fault. 'reset', 'close': every connection ends (RST or FIN). 'outage': connections are reset, and new ones are
- * refused. 'black-hole': no bytes pass on existing or new connections. 'cut': up to one connection is reset, in the middle of a frame from
- * the server. 'delay': bytes are delayed by 100 ms in each direction.
+ * refused. 'black-hole': no bytes pass on existing or new connections. 'cut': at most one connection is reset, in the middle of a frame
+ * from the server. 'delay': bytes are delayed by 100 ms in each direction.
  */
 export type NetworkFaultName = 'reset' | 'close' | 'outage' | 'black-hole' | 'cut' | 'delay';
 
@@ -60,10 +60,10 @@ export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkF
 }
 
 /**
- * The name of an HTTP/2 fault of a server or proxy. 'goaway': every connection receives GOAWAY and drains. 'unprocessed': up to one call
- * is rejected as unprocessed by a GOAWAY. 'refused': up to three streams are refused (REFUSED_STREAM). 'reset': up to two calls are reset
- * when the server has started to respond. 'missing-trailers': up to two responses end without trailers. 'stream-limit': each connection
- * allows one stream at a time. 'held-settings': connections drain, and new ones receive no SETTINGS and are unusable.
+ * The name of an HTTP/2 fault of a server or proxy. 'goaway': every connection receives GOAWAY and drains. 'unprocessed': a GOAWAY rejects
+ * at most one call as unprocessed. 'refused': up to three streams are refused (REFUSED_STREAM). 'reset': up to two calls are reset when the
+ * server has started to respond. 'missing-trailers': up to two responses end without trailers. 'stream-limit': each connection allows one
+ * stream at a time. 'held-settings': connections drain, and new ones receive no SETTINGS and are unusable.
  */
 export type Http2FaultName =
   'goaway' | 'unprocessed' | 'refused' | 'reset' | 'missing-trailers' | 'stream-limit' | 'held-settings';

@@ -3,7 +3,7 @@ import type { VirtualClock } from '../virtual-clock.js';
 /** The direction of bytes through a proxy. */
 export type Direction = 'to-upstream' | 'to-client';
 
-/** The way a connection is ended: 'fin' closes it cleanly, 'rst' resets it. */
+/** The way a connection is ended: 'fin' closes it cleanly; 'rst' resets it. */
 export type CloseMode = 'fin' | 'rst';
 
 /** The way an idle connection is cut. 'silent' notifies neither side, like some load balancers. */

@@ -18,9 +18,9 @@ export interface LeakOptions {
 /** A leak check relative to the resources that were open when `captureLeaks` was called. */
 export interface LeakCheck {
   /**
-   * Waits until no socket, server, pipe, timer, watched file, or child process opened since the call to `captureLeaks` keeps the process
-   * alive. Also waits until all calls that clients of this package have started since then have ended. Then stops recording, even after a
-   * failure.
+   * Waits until no socket, server, pipe, timer, watched file, or child process that was opened since the call to `captureLeaks` keeps this
+   * process alive. Also waits until all calls that clients of this package have started since then have ended. Then stops recording, even
+   * after a failure.
    * @throws Error that lists the resources and calls that are still open, after `timeoutMs` (default 2,000)
    */
   settled(options?: { readonly timeoutMs?: number | undefined }): Promise<void>;
@@ -72,8 +72,8 @@ export function failOnLeaks(
 }
 
 /**
- * Snapshot of the open resources, clients, and calls. Compares identities, because a count would hide a new resource if an old one was
- * closed, and the start times of calls are not unique.
+ * Snapshot of the open resources, clients, and calls. Compares identities, because the start times of calls are not unique, and a count
+ * would hide a new resource if an old one was closed.
  */
 class Baseline {
   readonly trace: ResourceTrace;
@@ -131,7 +131,7 @@ class Baseline {
       });
     const hint = this.traced
       ? []
-      : ['pass { trace: true } to failOnLeaks() or captureLeaks() to see where they were created'];
+      : ['pass { trace: true } to failOnLeaks() or captureLeaks() to see where the resources were created'];
     return `all resources to be closed; still open: ${[...resources, ...this.newCalls(), ...this.cutOff, ...clients, ...hint].join('\n  ')}`;
   }
 

@@ -96,8 +96,8 @@ describe('resolver', () => {
   });
 });
 
-describe('stream that is not a call, such as a health Watch', () => {
-  it('ends a stream that is not a call, such as a health Watch, when the address of its connection is removed', async () => {
+describe('stream from openStream(), such as a health Watch', () => {
+  it('ends a stream from openStream(), such as a health Watch, when the address of its connection is removed', async () => {
     const [old, next] = [new ManyListeners(), new ManyListeners()];
     const source = new AddressSource();
     source.resolve(await old.move(1));

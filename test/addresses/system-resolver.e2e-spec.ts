@@ -14,7 +14,7 @@ const LOADER = join(import.meta.dirname, '../support/typescript.mjs');
  */
 const SCRIPT = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"';
 
-it("follows the DNS records of a name that the system's resolver resolves", async ({ skip }) => {
+it("follows changes to the DNS records of a name that the system's resolver resolves", async ({ skip }) => {
   skip(...skipWithout('dnsmasq', 'namespaces'));
   const folder = mkdtempSync(join(tmpdir(), 'resolver-'));
   onTestFinished(() => {

@@ -97,7 +97,7 @@ describe('path of calls', () => {
     expect(client.snapshot().callPath).toEqual({ direct: false, reason: 'call-credentials' });
   });
 
-  it('fails a call immediately if HTTP/2 forbids its metadata, and loses one connection', async () => {
+  it('fails a call immediately if HTTP/2 forbids its metadata, and sends the next call on a new connection', async () => {
     const { echo, server } = await scene();
     await firstValueFrom(echo.unary({}));
     const metadata = { connection: 'close' };

@@ -143,7 +143,7 @@ const PER_ATTEMPT: readonly (readonly [string, (seen: Contexts) => ClientSetting
 
 describe('async context of a call', () => {
   it.each(OUTCOMES.flatMap((outcome) => EACH_METHOD.map((method) => [outcome, method] as const)))(
-    'delivers the result %s of %s in the context of the caller on an open connection',
+    'delivers the result %s of %s in the context of the caller if the connection is open',
     async (outcome, method) => {
       const { echo, server } = await scene();
       const plain = plainEcho(server);

@@ -8,7 +8,7 @@ const LIBRARY = join(import.meta.dirname, '../../libs/resilient-grpc');
 const pageText = (name: string) => readFileSync(join(import.meta.dirname, `../../docs/${name}.md`), 'utf8');
 
 describe('docs', () => {
-  it('lists exactly the properties of a snapshot in the docs', async () => {
+  it('documents exactly the properties of a snapshot', async () => {
     const page = pageText('dashboard/snapshot');
     const { clients, close } = await startDashboardApp({ clients: [{ name: 'orders', url: '127.0.0.1:1' }] });
     const properties = Object.keys(clients.get('orders').snapshot());
@@ -18,7 +18,7 @@ describe('docs', () => {
     expect(documented.sort()).toEqual(properties.sort());
   });
 
-  it('lists every state of a client in the docs', () => {
+  it('documents every state of a client', () => {
     const page = pageText('dashboard');
     const source = readFileSync(join(LIBRARY, 'assets/dashboard/client-state.js'), 'utf8');
     const words = [...source.matchAll(/word: '([A-Z][\w ]*)'/g)].map((match) => match[1]!);

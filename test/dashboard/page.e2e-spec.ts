@@ -138,7 +138,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems).toEqual([]);
   });
 
-  it('marks an endpoint on the dashboard that gets no calls because it does not serve the service in healthCheckConfig', async (test) => {
+  it('marks on the dashboard an endpoint that gets no calls because it does not serve the service in healthCheckConfig', async (test) => {
     const script = new URL('../health/health-server.mjs', import.meta.url);
     const server = await ChildServer.start({ script });
     test.onTestFinished(() => server.close());

@@ -27,7 +27,7 @@ function mask(text: string): string {
 
 describe.concurrent('failure messages in docs/problems', { timeout: 120_000 }, () => {
   it.each(SHOWN)(
-    'shows the messages of the plain client and of ours for "%s" in docs/problems/%s.md',
+    'shows the messages of the plain client and of this library for "%s" in docs/problems/%s.md',
     async (situation, page) => {
       const lines = codeBlocks(`docs/problems/${page}.md`)
         .filter(({ language }) => language === 'text')

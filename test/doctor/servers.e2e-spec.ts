@@ -52,7 +52,7 @@ describe("this library's server", () => {
     });
   });
 
-  it("compares the names in a service config with the services of the server in the doctor's service-config check", async () => {
+  it("compares the names in a service config with the server's services in the doctor's service-config check", async () => {
     const { url } = ourServer;
     const name = (service: string, method?: string) => ({ service, ...(method && { method }) });
     const file = createFile('config.json', {

@@ -12,7 +12,7 @@ it.each([
   ['an Observable', 'plain'],
   ['a promise', 'awaited'],
 ])(
-  'replaces a dead connection if all outgoing calls have propagated deadlines, cancellation is propagated, and handlers return %s',
+  'replaces a dead connection even if deadlines and cancellation are propagated to all outgoing calls, and handlers return %s',
   { timeout: 120_000 },
   async (_what, way) => {
     const server = await ScriptedGrpcServer.start({

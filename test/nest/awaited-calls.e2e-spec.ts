@@ -139,7 +139,7 @@ describe('awaited call', () => {
     expect(stdout).toMatch(/WARN .*\[ResilientGrpc:orders\] .*Get: the call at .*awaited-script\.mjs:\d+ was awaited/);
   });
 
-  it('creates calls with a `then` property, which detects awaited calls, only outside production', async () => {
+  it('adds a `then` property to calls only outside production, to detect awaited calls', async () => {
     vi.stubEnv('NODE_ENV', 'production');
     onTestFinished(() => {
       vi.unstubAllEnvs();

@@ -332,7 +332,7 @@ describe('ResilientGrpcTelemetryModule', () => {
   it.each([
     ['the class', ResilientGrpcTelemetryModule],
     ['one dynamic module', ResilientGrpcTelemetryModule.forRoot({ traces: false })],
-  ])('accepts several imports of telemetry as %s', async (_, telemetry) => {
+  ])('accepts several telemetry imports of %s', async (_, telemetry) => {
     @Module({ imports: [telemetry, ResilientGrpcModule.forFeature([orders()])] })
     class Feature {}
     expect(await get(await start(telemetry, Feature))).toMatchObject({ id: '7' });

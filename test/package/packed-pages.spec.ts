@@ -27,7 +27,7 @@ it('links packed pages to existing files at the version tag of the repository if
   expect(files.filter((file) => !existsSync(join(ROOT, file)))).toEqual([]);
 });
 
-it('points the image links of packed pages to raw files, and the page links to file views of the repository', () => {
+it('points the image links of packed pages to raw files, and points page links to file views of the repository', () => {
   expect(pages['README.md']).toContain('](https://git.example/orders/grpc/raw/v1.2.3/docs/demo.png)');
   expect(pages['docs/streams.md']).toContain('](https://git.example/orders/grpc/blob/v1.2.3/docs/');
 });

@@ -225,7 +225,7 @@ describe('REFUSED_STREAM', () => {
 const TOGETHER = 40;
 
 it.each(ENDINGS_TOGETHER)(
-  'retries all reads on a lost connection even if they outnumber the tokens in the retry budget: %s',
+  'retries all reads lost with a connection even if they outnumber the tokens in the retry budget: %s',
   async (_ending, action) => {
     const held: FrameRequest[] = [];
     const server = await FrameServer.start((request) => {

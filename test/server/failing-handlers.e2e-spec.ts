@@ -73,7 +73,7 @@ describe('failing handler', () => {
     throw error;
   };
 
-  it('hides from the client the details of an error whose `code` is an exit code, and logs them', async () => {
+  it('logs the details of an error whose `code` is an exit code, and hides them from the client', async () => {
     const { unary, stream, log } = await serveFailing(login);
     for (const status of [await unary(), await stream()]) {
       expect(status).toMatchObject({ code: 2, details: 'Internal server error' });
@@ -91,7 +91,7 @@ describe('failing handler', () => {
       },
     ],
   ])(
-    'hides from the client, and logs, the error that an exception filter for HTTP throws if a unary handler %s',
+    'logs the error that an exception filter for HTTP throws if a unary handler %s, and hides it from the client',
     async (_, fail) => {
       @Controller()
       @UseFilters(new HttpFilter())

@@ -13,7 +13,7 @@ const KiB = 1_024;
 const ENDINGS = [
   ['the client is drained', 'drain', { completed: 0, failed: STREAMS }, STREAMS],
   ['the readers unsubscribe', 'cancel', { completed: 0, failed: 0 }, STREAMS],
-  ['the server ends them', 'end', { completed: STREAMS, failed: 0 }, 0],
+  ['the server ends the streams', 'end', { completed: STREAMS, failed: 0 }, 0],
   ['the client is closed', 'close', { completed: 0, failed: STREAMS }, STREAMS],
 ] as const;
 

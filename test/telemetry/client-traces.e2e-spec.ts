@@ -213,7 +213,7 @@ describe('spans of a call', () => {
     expect(late.length).toBeLessThanOrEqual(calls);
   });
 
-  it('ends spans when the reading loop breaks and when the request source fails', async () => {
+  it('ends the spans of a call if its `for await` loop exits early or its request source fails', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     server.script('ServerStream', { messages: upTo(3), never: true });

@@ -177,7 +177,7 @@ describe('gRPC metrics of a server', () => {
     });
   });
 
-  it('counts the compressed bytes of a served request, while the span contains the uncompressed size', async () => {
+  it('counts the compressed bytes of a served request, but records the uncompressed size in the span', async () => {
     const telemetry = collectTelemetry();
     const { url } = await serveInstrumented(OrdersController);
     const client = compressingOrders(url);

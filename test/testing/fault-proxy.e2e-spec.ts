@@ -66,7 +66,7 @@ describe('FaultProxy', () => {
     expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
   });
 
-  it('rejects forward() if refuse() stops the listener while it starts', async () => {
+  it('rejects forward() if refuse() stops the listener during its start', async () => {
     proxy.refuse();
     const started = rejection(proxy.forward());
     proxy.refuse();
@@ -128,7 +128,7 @@ describe('FaultProxy', () => {
     expect(proxy).toMatchObject({ mode: 'forward', counters: { accepted: 2, open: 1 } });
   });
 
-  it('does not count the time during which the process is blocked as idle time of a FaultProxy connection', async () => {
+  it('excludes the time of a blocked event loop from the idle time of a FaultProxy connection', async () => {
     proxy.cutIdleAfter(1_000, 'silent');
     const answer = client.unary({ text: 'late' }, deadline(20_000));
     await waitFor(() => proxy.counters.accepted === 1, { intervalMs: 1 });

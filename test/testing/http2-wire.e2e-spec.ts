@@ -147,7 +147,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
   });
 
   it.each(['keeps', 'closes'])(
-    'forwards a reset by the upstream of an Http2FaultProxy to a client that does not read, even if the upstream %s the connection',
+    'forwards a reset by the upstream of an Http2FaultProxy to a client that does not read (the upstream %s the connection)',
     async (what) => {
       const { stream } = call();
       stream.pause();

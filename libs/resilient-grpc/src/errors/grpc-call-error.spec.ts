@@ -172,7 +172,7 @@ describe('status details', () => {
     [315_576_000_000, 315_576_000_000_000],
     [315_576_000_001, undefined],
     [2 ** 53, undefined],
-  ])('ignores a RetryInfo only if its delay exceeds the maximum of a Duration: %d s', (seconds, expected) => {
+  ])('ignores a RetryInfo only if its delay (%d s) exceeds the maximum of a Duration', (seconds, expected) => {
     expect(makeError(trailers(['RetryInfo', { retryDelay: { seconds } }])).retryAfterMs).toBe(expected);
   });
 

@@ -39,7 +39,7 @@ describe('error classes of several copies of the package', () => {
   });
 
   it.each(Object.entries(MODULES))(
-    'matches an instance of %s from another copy of the package with instanceof, but not with a subclass or another class',
+    'treats an instance of %s from another copy of the package as an instance of the same class, but not of a subclass or another class',
     async (name, load) => {
       vi.resetModules();
       const own = EXPORTED.get(name)!;

@@ -127,7 +127,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(1);
   });
 
-  it('returns a health status that was unread while the event loop was blocked', async () => {
+  it('returns a health status that arrived while the event loop was blocked', async () => {
     const { watch, respond, clock } = makeWatch();
     const answer = watch.status(300);
     await clock.advanceAsync(1);

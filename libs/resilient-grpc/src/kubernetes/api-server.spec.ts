@@ -103,7 +103,7 @@ describe('ApiServer', () => {
     expect(events).toHaveLength(6);
   });
 
-  it('rejects a Kubernetes watch if its connection is reset, or if a line is not JSON', async () => {
+  it('fails a Kubernetes watch if its connection is reset, or if a line is not JSON', async () => {
     const { api } = await startServer(({ socket }, response) => {
       response.write('{"name":"a"}\n', () => socket.resetAndDestroy());
     });
@@ -112,7 +112,7 @@ describe('ApiServer', () => {
     await expect(watch(other).ended).rejects.toThrow(/JSON/);
   });
 
-  it('rejects a Kubernetes watch if a line is longer than 16 MiB', async () => {
+  it('fails a Kubernetes watch if a line is longer than 16 MiB', async () => {
     const { api } = await startServer((_, response) => response.end('x'.repeat(16 * 1024 * 1024 + 1)));
     await expect(watch(api).ended).rejects.toThrow('an event of the watch is longer than 16 MiB');
   });
@@ -133,7 +133,7 @@ describe('ApiServer', () => {
     expect(tokens).toEqual(['Bearer first', 'Bearer first', 'Bearer second']);
   });
 
-  it('rejects a Kubernetes request with the status and the message of the response, or with the reason phrase if there is no message', async () => {
+  it('fails a Kubernetes request with the status and the message of the response, or with the reason phrase if there is no message', async () => {
     const { api } = await startServer((_, response) => {
       response.writeHead(403).end('{"message":"endpointslices is forbidden"}');
     });

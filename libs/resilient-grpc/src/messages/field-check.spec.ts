@@ -292,7 +292,7 @@ describe('withFieldCheck', () => {
     expect(problems()).toEqual([problem]);
   });
 
-  it('reports a Promise after an array, which the serializer rejects', () => {
+  it('reports a Promise even after the serializer has rejected an array', () => {
     const { checked, problems } = make();
     expect(() => checked([] as never)).toThrow('got array instead');
     checked(Promise.resolve({}));
@@ -317,7 +317,7 @@ describe('withFieldCheck', () => {
     ['columns of a database', { parcelId: '7', tenant_id: 1, updated_at: 'x', deletedAt: 'x', stage: 'x', _count: 1 }],
     ['a column next to the field with a similar name', { parcel_id: '7', parcelId: '7', count: 1, parcelIds: ['7'] }],
     ['a column next to an empty field with a similar name', { parcel_id: '7', parcelId: undefined }],
-    ['a name that differs from a field only in its number', { address2: 'x' }],
+    ['the name of a field with another number at its end', { address2: 'x' }],
     ['the singular of a repeated field', { label: 'x' }],
     ['absent values of unknown keys', { parcel_id: undefined, created_at: null, parent_parcel: () => 1 }],
     ['absent values and functions in fields', { parcelId: null, count: () => 1, weight: undefined, state: undefined }],

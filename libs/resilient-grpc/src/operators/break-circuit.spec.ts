@@ -85,7 +85,7 @@ describe('breakCircuit', () => {
     expect(breaker.state).toBe(state);
   });
 
-  it('keeps the circuit half-open after a probe that exceeds the deadline of its call, if DEADLINE_EXCEEDED is not listed', () => {
+  it('keeps the circuit half-open after a probe that exceeds the deadline of its call, if statusCodes does not include DEADLINE_EXCEEDED', () => {
     const scheduler = makeTestScheduler();
     const breaker = makeBreaker(scheduler, { breakDurationMs: 5, statusCodes: ['UNAVAILABLE'] });
     trip(breaker);

@@ -225,7 +225,7 @@ describe('replay session at shutdown', () => {
     return { server, pushed, ends };
   }
 
-  it('sends the messages that an Observable pushed before the shutdown, and completes once all are acknowledged', async () => {
+  it('sends the messages that an Observable pushed before the shutdown, and completes the replay session once all are acknowledged', async () => {
     const { server, pushed, ends } = await startPushed();
     expect(pushed.observed).toBe(false);
     for (let id = 1; id <= 6; id++) {

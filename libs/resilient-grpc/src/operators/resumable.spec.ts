@@ -64,7 +64,7 @@ describe('resumable', () => {
     });
   });
 
-  it('waits for a backoff and resumes a stream after its last message if the connection is lost', () => {
+  it('waits for a backoff and resumes a stream after the last received message if the connection is lost', () => {
     const scheduler = makeTestScheduler();
     const { stream, requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = makeStream(scheduler, [cold('-a-b#', MESSAGES, lost), cold('-c|', MESSAGES)]);

@@ -139,7 +139,7 @@ describe('setPollTimer', () => {
     [150, 0],
     [151, 51],
     [5_000, 4_900],
-  ])('reports a process blocked for %i ms from the start of a 100 ms poll as stopped for %i ms', (blockedMs, ms) => {
+  ])('reports an event-loop block of %i ms, from the start of a 100 ms poll, as a stop of %i ms', (blockedMs, ms) => {
     const clock = new BusyClock();
     const reported: number[] = [];
     setPollTimer(clock, 100, (stoppedMs) => reported.push(stoppedMs));

@@ -64,9 +64,9 @@ it.each<[string, CallOptions]>([
 });
 
 it.each<[string, CallOptions['deadline'], unknown]>([
-  ['a Date if given a later Date', new Date(NOW + 900), new Date(NOW + 500)],
-  ['a number if given a later number', NOW + 900, NOW + 500],
-  ['a number if the caller gave none', undefined, NOW + 500],
+  ['a Date if the caller set a later Date', new Date(NOW + 900), new Date(NOW + 500)],
+  ['a number if the caller set a later number', NOW + 900, NOW + 500],
+  ['a number if the caller set no deadline', undefined, NOW + 500],
 ])('gives interceptors the deadline that results from a timeout, as %s', (_, given, expected) => {
   expect(create(NOW + 500, given === undefined ? undefined : { deadline: given }).seen.deadline).toEqual(expected);
 });

@@ -413,7 +413,7 @@ describe('evidence of a call that HTTP/2 queues', () => {
     expect(peer.streams).toHaveLength(1);
   });
 
-  it('reports that a queued call may have been sent if it is cancelled in the same turn as the call that occupies the only stream', async () => {
+  it('reports a queued call as possibly sent if it is cancelled in the same turn as the call that occupies the only stream', async () => {
     const { peer, reach, first, late } = await startQueuedCall();
     systemClock.setTimer(() => {
       first.cancel('attempt-timeout');

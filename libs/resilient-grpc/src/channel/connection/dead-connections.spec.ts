@@ -189,7 +189,7 @@ describe('black-holed connection', () => {
     expect(channel.connectivity.outage).toBeUndefined();
   });
 
-  it('keeps a black-holed connection while its replacement is not READY and after bytes arrive again', async () => {
+  it('keeps a black-holed connection while its replacement is not READY, and also after bytes arrive again', async () => {
     const { proxy } = await startServer();
     const { clock, callServer, start, timeOut, replacements, states } = await setUp([proxy]);
     await callServer();

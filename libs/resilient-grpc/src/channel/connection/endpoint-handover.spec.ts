@@ -76,7 +76,7 @@ describe('EndpointHandover', () => {
     expect(applied.at(-1)).toEqual(['c']);
   });
 
-  it('forwards an endpoint update unchanged under pick_first, if it has no addresses, or if resolution failed', () => {
+  it('forwards an endpoint update unchanged if the policy is pick_first, the update has no addresses, or resolution failed', () => {
     const first = make('pick_first');
     first.resolve('a');
     first.change('a');

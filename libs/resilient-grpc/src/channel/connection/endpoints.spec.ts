@@ -107,7 +107,7 @@ describe('Endpoints', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('includes an endpoint whose ejection ended while the endpoint was not in use', () => {
+  it('adds an endpoint to the pick set if its ejection ended while the endpoint was not in use', () => {
     const { clock, endpoints, connect, eject } = make(EJECTION);
     const gate = connect('a');
     connect('b');
@@ -119,7 +119,7 @@ describe('Endpoints', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('includes an ejected endpoint again in the same turn if the other endpoints are removed', () => {
+  it('adds an ejected endpoint to the pick set again in the same turn if the other endpoints are removed', () => {
     const { endpoints, connect, eject } = make(EJECTION);
     const a = connect('a');
     const b = connect('b');

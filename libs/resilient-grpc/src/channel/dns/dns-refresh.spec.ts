@@ -97,7 +97,7 @@ describe('DnsRefresh', () => {
     expect(started()).toEqual([1, 1, 1, 0, 1]);
   });
 
-  it('clears the timer of the next DNS lookup on close(), and ignores later lookups', () => {
+  it('clears the timer of the next DNS lookup on close(), and ignores lookups that end later', () => {
     const { clock, refresh, end } = make();
     refresh.close();
     expect([clock.pending, refresh.nextAt]).toEqual([0, undefined]);

@@ -246,7 +246,7 @@ describe('CallRelease', () => {
       expect(sentWith(5)).toEqual([slow, PATH]);
     });
 
-    it('skips calls that would miss their deadlines if responses are slower than before the outage', () => {
+    it('skips calls with too little time left if responses are slower than before the outage', () => {
       expect(sentWith(40)).toEqual([PATH]);
       expect(sentWith(1_000)).toEqual([]);
     });

@@ -65,7 +65,7 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
     expect(clock.pending).toBe(0);
   });
 
-  it('becomes calm a minute after the end of the outage', async () => {
+  it('returns true from isCalm a minute after the end of the outage', async () => {
     const { clock, outage } = watch();
     outage.becameReady();
     await clock.advanceAsync(1_010);

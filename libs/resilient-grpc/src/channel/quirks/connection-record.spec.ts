@@ -23,7 +23,7 @@ function makeConnection() {
 }
 
 describe('observeTransport', () => {
-  it('visits the open streams once if many GOAWAYs arrive that reject none of them', () => {
+  it('visits the open streams only once if many GOAWAYs reject none of them', () => {
     const { count, receiveGoaway, rejected } = makeConnection();
     for (let index = 0; index < 10_000; index++) receiveGoaway(2 ** 31 - 1 - index);
     expect(count).toEqual({ visits: 1, ends: 1 });

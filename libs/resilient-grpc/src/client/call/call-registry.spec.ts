@@ -130,7 +130,7 @@ describe('drain', () => {
     },
   );
 
-  it('suggests setting the drain timeout in the error of a cut-off call if the timeout is 0', async () => {
+  it('suggests timeoutMs in the error of a cut-off call if the drain timeout is 0', async () => {
     const { registry, clock, ended } = make(1);
     const report = registry.drain(0);
     await clock.advanceAsync(0);

@@ -44,7 +44,7 @@ function make() {
 }
 
 describe('UnansweredCalls', () => {
-  it('reports a call without a deadline when it has waited for 20 s on a silent connection, and again only with another call', () => {
+  it('reports a call without a deadline when it has waited for 20 s on a silent connection, and again only with another unanswered call', () => {
     const { clock, reported, open } = make();
     open();
     clock.advance(19_999);

@@ -280,7 +280,7 @@ describe('hedged call', () => {
     expect(last(gates({ remainingMs: 0 }), 100)).toMatchObject({ action: 'wait', because: 'deadline' });
   });
 
-  it('sends no hedge while the client drains, except to replace a failed attempt', () => {
+  it('sends no hedge while the client drains, but replaces a failed attempt', () => {
     expect(last(gates({ draining: true }), 100)).toMatchObject({ action: 'wait', because: 'draining' });
     expect(last(gates({ draining: true }), ended(10, 'server'))).toMatchObject({ action: 'send' });
   });

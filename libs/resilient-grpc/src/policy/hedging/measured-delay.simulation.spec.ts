@@ -57,7 +57,7 @@ describe('MeasuredDelay simulation', { timeout: 300_000 }, () => {
       // This factor is greater than the others, because the best fixed delay is chosen in hindsight and suits the slow beginning.
       ['latencies fall to a third within a minute', FALLS_TO_A_THIRD, 1.2],
     ])(
-      'keeps the p99 of hedged calls close to that of the best fixed delay with at most 1.05 attempts per call if %s',
+      'keeps the p99 of hedged calls close to that of the best fixed delay, and makes at most 1.05 attempts per call, if %s',
       (__, drift, factor) => {
         const measured = run(new MeasuredDelay('p95'), shape, drift);
         expect(measured.attemptsPerCall).toBeLessThanOrEqual(1.05);

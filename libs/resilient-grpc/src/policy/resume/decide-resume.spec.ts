@@ -175,7 +175,7 @@ describe('resume backoff', () => {
     ]);
   });
 
-  it('delays a resume after the maximum age of a call only if the call was short', () => {
+  it('delays a resume after a call that ended at its maximum age only if the call was short', () => {
     const aged = { failure: undefined, aged: true };
     expect(decide(ended({ ...aged, livedMs: 5_000 }))).toMatchObject({ delayMs: 0 });
     expect(decide(ended({ ...aged, livedMs: 4_999 }))).toMatchObject({ delayMs: 100 });

@@ -148,7 +148,7 @@ describe('status replaced by UNAVAILABLE', () => {
 });
 
 describe('retry during a drain', () => {
-  it('does not retry a call if the wait would last until the end of the drain, and takes no token', () => {
+  it('neither retries a call nor takes a token if the wait would last until the end of the drain', () => {
     const budget = new CountingBudget();
     expect(decideRetry(input({ drainMs: 100, budget }))).toEqual({ retry: false, because: 'draining' });
     expect(budget.requested).toEqual([]);
@@ -490,21 +490,21 @@ describe('any attempt', () => {
 });
 
 describe('precedence of reasons', () => {
-  it('returns the reason disabled instead of pushback if retry is false, and does not debit the retry budget', () => {
+  it('returns the reason `disabled`, not `pushback`, and does not debit the retry budget if retry is false', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ disabled: true, pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'disabled' });
     expect(budget.failures).toBe(0);
   });
 
-  it('returns the reason pushback for a refused call with a pushback that forbids retries, and debits one retry token', () => {
+  it('returns the reason `pushback` and debits one retry token for a refused call with a pushback that forbids retries', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ verdict: verdict('refused'), pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'pushback' });
     expect(budget.failures).toBe(1);
   });
 
-  it('returns the reason connection-lost for a response that was cut off before delivery', () => {
+  it('returns the reason `connection-lost` for a response that was cut off before delivery', () => {
     const broken = verdict('committed', { connectionLost: true, reachedServer: 'yes' });
     expect(decideRetry(input({ verdict: broken }))).toMatchObject({ retry: true, because: 'connection-lost' });
   });

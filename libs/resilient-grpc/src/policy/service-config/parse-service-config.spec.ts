@@ -149,7 +149,7 @@ describe('invalid service config', () => {
   it.each<[string, unknown]>([
     ['the text', '\u001b[2J\n[Nest] forged \u009b\u202e'],
     ['a key', { '\u001b[2J\n\u009b': 1 }],
-    ['a key of a value', { methodConfig: { '\u001b[2J\n\u009b': 1 } }],
+    ['a nested key', { methodConfig: { '\u001b[2J\n\u009b': 1 } }],
     ['a repeated name', { methodConfig: [{ name: Array(2).fill({ service: '\u001b[2J\n\u009b' }) }] }],
   ])('escapes control characters in %s of a service config', (_, document) => {
     const parsed = parseServiceConfig(document, 'serviceConfig');

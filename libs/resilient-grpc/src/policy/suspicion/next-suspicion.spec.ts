@@ -179,7 +179,7 @@ describe('dead connection', () => {
   it.each([
     ['that waits for its replacement', DEAD],
     ['that is about to be replaced', REPLACEABLE],
-  ])('clears a connection %s if a byte arrives', (_, events) => {
+  ])('clears the suspicion of a connection %s if a byte arrives', (_, events) => {
     expect(after(...events, checked(13_500, { otherReady: true, ...oneMoreByte }))).toMatchObject({
       kind: 'trusted',
       because: 'bytes-received',

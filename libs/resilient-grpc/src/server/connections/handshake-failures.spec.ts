@@ -11,7 +11,7 @@ it.each([
   ['ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE', null, 'server-certificate-rejected'],
   ['ERR_SSL_PACKET_LENGTH_TOO_LONG', null, 'no-tls'],
   ['ERR_SSL_NO_SHARED_CIPHER', null, 'other'],
-])('explains a handshake that failed with %s and the verification result %s as %s', (code, verification, reason) => {
+])('classifies a handshake failure with code %s and verification result %s as %s', (code, verification, reason) => {
   expect(handshakeFailure(code, verification)).toEqual({ reason, code: verification ?? code });
 });
 

@@ -140,10 +140,10 @@ describe('planChaos', () => {
   });
 
   it.each<[string, (index: number) => PlannedFault]>([
-    ['a weight', (index) => ({ name: `fault ${index}`, weight: 0 })],
-    ['a name', () => ({ name: 'n'.repeat(3_000) })],
-    ['a duration', (index) => ({ name: `${index}`, forMs: Array.from({ length: 3_000 }, () => -1) as never })],
-  ])('truncates the message about %s that is invalid in a chaos plan of 3,000 faults', (_what, faultAt) => {
+    ['an invalid weight', (index) => ({ name: `fault ${index}`, weight: 0 })],
+    ['an invalid name', () => ({ name: 'n'.repeat(3_000) })],
+    ['an invalid duration', (index) => ({ name: `${index}`, forMs: Array.from({ length: 3_000 }, () => -1) as never })],
+  ])('truncates the error about %s in a chaos plan of 3,000 faults', (_what, faultAt) => {
     const invalid = Array.from({ length: 3_000 }, (_, index) => faultAt(index));
     expect(() => planChaos({ seed: 1, durationMs: 1_000, faults: invalid })).toThrow(/^chaos: expected .{1,200}$/);
   });

@@ -9,7 +9,7 @@ import { withContenders } from './contender.mjs';
 /** @typedef {{ readonly count: number, readonly size: number }} Messages */
 
 const MESSAGE_BYTES = 16_384;
-/** Number of messages of a warm-up stream, so that one-time allocations are not counted. */
+/** Number of messages in the warm-up stream, which absorbs one-time allocations. */
 const WARM_UP_MESSAGES = 50;
 
 /**
@@ -80,7 +80,7 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
  * @param {'stopReading' | 'beginUpload'} command
  * @param {Messages} stream
  * @param {() => Promise<number>} progress Progress of the sender.
- * @returns {Promise<number>} Growth of the memory of the child in bytes when the sender makes no more progress.
+ * @returns {Promise<number>} Memory growth of the child in bytes, measured once the sender has stalled.
  */
 async function heldOf(child, command, stream, progress) {
   const { heap: before } = await child.execute('memory');

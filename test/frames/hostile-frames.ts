@@ -28,7 +28,7 @@ export interface Step {
   readonly breaksFraming?: boolean;
 }
 
-/** Header fields in their order; names may repeat. */
+/** Ordered header fields; names may repeat. */
 export type FieldList = readonly (readonly [name: string, value: string])[];
 type StreamOf = (streams: readonly number[]) => number;
 

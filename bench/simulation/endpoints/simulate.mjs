@@ -29,7 +29,7 @@ const REACTION_SECONDS = 2;
  * @property {number} failedAfter Share of failures among the calls that start after the fault.
  * @property {number} p99Before p99 in milliseconds of the calls that start before the fault, including failed calls.
  * @property {number} p99 p99 in milliseconds of the calls that start later in the fault, including failed calls.
- * @property {number} ejected Share of pairs of a client and a watched endpoint in which the client ejected the endpoint during the fault.
+ * @property {number} ejected Share of (client, watched endpoint) pairs in which the client ejected the endpoint during the fault.
  * @property {number | undefined} ejectedAfter Median time of the first ejections.
  * @property {readonly [number, number] | undefined} returned 5th and 95th percentiles of the times of the first returns.
  * @property {number} peak Maximum mean load on the watched endpoints, relative to their fair share, after the first return or the end of

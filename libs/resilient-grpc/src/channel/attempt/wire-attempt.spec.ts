@@ -273,7 +273,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, wire: undefined });
     });
 
-    it('reports one end of an attempt and ignores later events', () => {
+    it('reports the attempt end once and ignores later events', () => {
       const { call, reported, owner } = make();
       call.end(0);
       call.end(13);

@@ -263,7 +263,7 @@ describe('service config update', () => {
     expect(warnings.at(-1)).toBe('a: b\\u000a\\u001b[31mc; the current service config stays in effect');
   });
 
-  it('logs a flood of invalid service config updates at most once a minute, with their number', () => {
+  it('logs a flood of invalid service config updates at most once a minute, with their count', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, clock, warnings } = live(source);
     for (let i = 0; i < 10_000; i++) source.next({ ['k'.repeat(1_000)]: i });

@@ -104,7 +104,7 @@ async function waitForNewConnection(upstreams: readonly Upstream[], before: numb
   await reach(() => count() > before, { intervalMs: 50, describe: () => `more than ${before} connections` });
 }
 
-/** Starts servers that replace one another behind a proxy; the old one gets SIGTERM. */
+/** Starts a proxy and its upstream. Each drain switches the proxy to a new server, and sends SIGTERM to the previous one. */
 async function startSuccessors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'ours'): Promise<Drained> {
   const kind: UpstreamKind = { implementation, security: 'plain' };
   const started: Promise<Upstream>[] = [];

@@ -29,8 +29,7 @@ export interface ChaosPlanOptions {
   readonly distanceMs?: RangeMs | undefined;
   /**
    * Time without faults at the end of the plan, in milliseconds; 0 or more, and less than `durationMs`.
-   * @defaultValue a quarter of
-   * `durationMs`
+   * @defaultValue a quarter of `durationMs`
    */
   readonly quietMs?: number | undefined;
 }

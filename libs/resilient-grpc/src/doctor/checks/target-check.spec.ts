@@ -60,3 +60,12 @@ it.each([
       'correct grpc_proxy; to bypass the proxy, add the host of the target to no_proxy, or, for a list of addresses, set grpc.enable_http_proxy: 0 in channelOptions',
   });
 });
+
+it.each([
+  ['tried', undefined],
+  ['shown', { proxy: 'proxy.shop:3128', variable: 'grpc_proxy' }],
+])('states that the first 20 of 21 addresses are %s', (verb, proxy) => {
+  const addresses = Array.from({ length: 21 }, (_, index) => ({ host: `10.0.0.${String(index)}`, port: 50_051 }));
+  const { message } = targetCheck('dns:///orders:50051', { ok: true, addresses, tookMs: 5 }, false, proxy);
+  expect(message).toMatch(new RegExp(`^21 addresses in 5 ms, first 20 ${verb}: 10\\.0\\.0\\.0:50051`));
+});

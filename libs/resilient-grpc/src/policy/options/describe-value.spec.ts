@@ -1,5 +1,5 @@
 import { of } from 'rxjs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { describeData, describeSecret, describeValue, pathOf } from './describe-value.js';
 
 describe('pathOf', () => {
@@ -49,10 +49,12 @@ describe('describeValue', () => {
   });
 
   it('describes an object whose properties cannot be read, such as an environment that rejects unknown names', () => {
-    const reject = () => {
+    const reject = vi.fn(() => {
       throw new Error('unknown name');
-    };
+    });
     expect(describeValue(new Proxy({ URL: 'x' }, { get: reject }))).toBe('an object with URL');
+    // A plain object is described by its keys alone, because a getter can have effects.
+    expect(reject).not.toHaveBeenCalled();
     class Unreadable {
       readonly key = 1;
       get pipe(): never {

@@ -111,9 +111,12 @@ describe('messageProblems', () => {
     expect(problems(Object.assign(Object.create(null), { shapeId: '7' }))).toEqual([]);
   });
 
-  it('reports a scripted response that the serializer would read as an empty message, such as a Date', () => {
+  it('reports a scripted response that the serializer would read as an empty message, such as a Date or a Promise', () => {
     const sent = 'the server would send an empty object instead';
     expect(problems(new Date(), 'Describe')).toEqual([`message: expected an object with 'value', got a Date; ${sent}`]);
+    expect(problems(Promise.resolve({}), 'Describe')).toEqual([
+      `message: expected an object with 'value', got a Promise; await it first; ${sent}`,
+    ]);
     expect(problems(new Map(), 'Wrap')).toEqual([
       `message: expected an object with 'type_url', 'value', got a Map; ${sent}`,
     ]);

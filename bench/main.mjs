@@ -1,5 +1,5 @@
-// Benchmarks this library's client against grpc-js's own client, three other clients, and node:http2 as the lower bound, and its server
-// against Nest's and grpc-js's. Each benchmark prints a question, the method of measurement, and the figures.
+// Benchmarks this library's client against grpc-js's own client, three other clients, and node:http2 as the lower bound. Benchmarks this
+// library's server against Nest's and grpc-js's. Each benchmark prints a question, the method of measurement, and the figures.
 import { USAGE, UsageError, parsePlan } from './arguments.mjs';
 import { measureBounds } from './memory/bounds.mjs';
 import { measureAllEndings } from './memory/many-streams.mjs';

@@ -131,7 +131,7 @@ export async function takeRounds(turns, workloads, { rounds, seconds }) {
 }
 
 /**
- * Returns the order of a round. Each round starts with the next contender, and rounds with an odd number run the others in reverse. With
+ * Returns the order of a round. Each round starts with the next contender, and odd-numbered rounds run the others in reverse. With
  * rotation alone, each contender would always follow the same contender.
  *
  * @param {readonly string[]} names

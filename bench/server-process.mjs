@@ -1,5 +1,5 @@
-// The server for the benchmarks of calls, messages, and first calls, in a separate process so that its CPU is not counted. It encodes the
-// order, and a chunk of each size, only once, so that the client limits the throughput.
+// The server for the benchmarks of calls, messages, and first calls, in a separate process so that its CPU time is not counted. It encodes
+// the order, and a chunk of each size, only once, so that the client limits the throughput.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { ORDER_ID } from './contract.mjs';
 import { loadContract, loadService } from './load-contract.mjs';

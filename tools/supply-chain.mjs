@@ -20,7 +20,7 @@ const LICENSES = new Set([
   'CC0-1.0',
 ]);
 
-/** Packages whose manifest has no license that npm can read, with the license of their LICENSE file. */
+/** Packages whose manifest has no license that npm can read, with the license in their LICENSE file. */
 const READ_BY_HAND = new Map([
   ['busboy', 'MIT'],
   ['streamsearch', 'MIT'],

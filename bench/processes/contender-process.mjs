@@ -54,7 +54,7 @@ function openStreams({ count }) {
   });
 }
 
-/** Resolvers of pauses. Without a reference to them, the paused streams would be garbage-collected. */
+/** Functions that resume the paused streams. Without a reference to them, the paused streams would be garbage-collected. */
 const paused = new Set();
 
 /**

@@ -1,4 +1,4 @@
-/** Duration of a sample. Figures are counted per sample. */
+/** Duration of a sample, the interval in which {@link Meter} counts. */
 export const SAMPLE_MS = 100;
 /** Period after the end of a fault, in milliseconds. Calls that start in this period count as new. */
 const NEW_MS = 10_000;

@@ -13,7 +13,7 @@ import { Subchannel } from './subchannel.mjs';
  */
 
 /**
- * A client on a grpc-js channel with pick_first. Calls wait for the first attempt to connect or reconnect. If it fails, calls fail
+ * A client on a grpc-js channel with pick_first. Calls wait for the first connection or reconnection attempt. If it fails, calls fail
  * immediately until the client is connected. If `retries` is true, the client retries all failures except RESOURCE_EXHAUSTED, as often as
  * this library's default policy.
  *

@@ -45,7 +45,7 @@ export const ANSWER = {
 export class Server {
   #calls;
   #handshakes = new Ring();
-  /** Calls and handshakes that the kernel accepted during a stall. Each call is stored with its timeout instead of a time. */
+  /** Calls and handshakes that the kernel accepted during a stall. For a call, the time in the ring is its timeout. */
   #unread = new Ring();
   /** The current item: a call, or the number of a handshake. */
   /** @type {QueuedCall | number} */
@@ -113,7 +113,7 @@ export class Server {
    * @param {number} call
    */
   takeReset(call) {
-    // A stalled server reads no resets. The simulation drops them, so these calls stay queued after the stall.
+    // A stalled server reads no resets. The simulation drops them, so their calls stay queued after the stall.
     if (!this.isStalled) this.#calls.cancelled(call);
   }
 

@@ -29,8 +29,8 @@ export class OverloadedServerProcess {
   }
 
   /**
-   * Resolves to the number of handlers that ran since the last call to this method, and the number of those that started after the deadline
-   * of their call.
+   * Resolves to the number of handlers that have run since the last call to this method, and the number of those that started after the
+   * deadline of their call.
    */
   async counts(): Promise<{ readonly ran: number; readonly ranExpired: number }> {
     const counted = waitForNotice<OverloadedServerNotice, 'counts'>(this.child, 'counts');

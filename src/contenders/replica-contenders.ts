@@ -18,7 +18,7 @@ const CALL_TIMEOUT_MS = 2_000 * PATIENCE;
 /** Timeout of each attempt of our client. grpc-js has no option for it. */
 const ATTEMPT_TIMEOUT_MS = 600 * PATIENCE;
 /**
- * Retry throttling that permits 100 simultaneous retries, for the calls that are waiting for a replica when it freezes. Our default permits
+ * Retry throttling that permits 100 simultaneous retries, for the calls in flight to a replica when it freezes. Our default permits
  * far fewer, because it cannot distinguish an unhealthy replica from an unhealthy service. grpc-js has no limit by default.
  */
 const RETRY_THROTTLING = { maxTokens: 200, tokenRatio: 0.1 };

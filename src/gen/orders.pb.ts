@@ -75,7 +75,7 @@ export interface OrdersClient {
 
   watch(request: WatchRequest, metadata?: Metadata): Observable<OrderEvent>;
 
-  /** Receives orders as they are created and acknowledges each with its position in the log. */
+  /** Appends each received order to the log and acknowledges it with its position. */
 
   session(request: Observable<SessionRequest>, metadata?: Metadata): Observable<SessionReply>;
 
@@ -97,7 +97,7 @@ export interface OrdersController {
 
   watch(request: WatchRequest, metadata?: Metadata): Observable<OrderEvent>;
 
-  /** Receives orders as they are created and acknowledges each with its position in the log. */
+  /** Appends each received order to the log and acknowledges it with its position. */
 
   session(request: Observable<SessionRequest>, metadata?: Metadata): Observable<SessionReply>;
 

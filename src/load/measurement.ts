@@ -33,7 +33,7 @@ export interface MeasurementSnapshot {
   readonly longestWaitMs: number;
   /** Percentiles of the durations of all calls that succeeded or failed. */
   readonly latencyMs: LatencyPercentiles;
-  /** Longest time from when the server became reachable again to the first success. A recovery in progress counts up to now. */
+  /** Longest time from when the server became reachable again to the first success. Includes a recovery in progress. */
   readonly recoveryMs: number;
   /** Longest time from when the server was reachable again to the last failure; 0 if no call failed after that time. */
   readonly lastFailureMs: number;

@@ -118,7 +118,7 @@ function methodOf(name: string): ServiceDefinition[string] {
   return method;
 }
 
-/** Sends a call with its own deadline as the id in the request. */
+/** Sends a call whose request id is the deadline of the call. */
 function call(client: Client): Promise<Answer> {
   const sentAt = performance.now();
   const deadline = Date.now() + DEADLINE_MS;
@@ -131,7 +131,7 @@ function call(client: Client): Promise<Answer> {
   });
 }
 
-/** Measures with closed loops how many calls per second the server answers. */
+/** Uses closed loops to measure how many calls per second the server answers. */
 async function measureCapacity(client: Client, signal: AbortSignal | undefined): Promise<number> {
   const startedAt = performance.now();
   let ended = 0;

@@ -24,7 +24,7 @@ const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
  * A rolling deploy of two servers, twice. Each server in turn receives SIGTERM. After it exits, a new process listens on the same port.
- * All contenders call both servers by round robin and follow the shared log. No contender is notified in advance.
+ * All contenders use `round_robin` to call both servers, and follow the shared log. No contender is notified in advance.
  */
 export const rolling: Scenario = {
   minSeconds: 6,

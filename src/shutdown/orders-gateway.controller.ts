@@ -14,7 +14,7 @@ export class OrdersGatewayController {
     return this.orders.get(id);
   }
 
-  /** Streams all orders up to and including the sequence `until` as JSON lines. Destroys the connection on a failure. */
+  /** Streams all orders up to and including the sequence `until` as JSON lines. Destroys the connection if the stream fails. */
   @Get('export')
   export(@Query('until') until: string, @Res() response: ServerResponse): void {
     const subscription = this.orders

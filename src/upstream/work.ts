@@ -12,7 +12,6 @@ export interface Work {
   readonly failing: boolean;
 }
 
-/** Normal operation. */
 export const NORMAL_WORK: Work = {
   readMs: 5,
   writeMs: 20,

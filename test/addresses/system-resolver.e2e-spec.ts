@@ -9,7 +9,7 @@ import { IN_NAMESPACES, skipWithout } from '../support/programs.js';
 const CLIENT = join(import.meta.dirname, 'system-resolver-client.ts');
 const LOADER = join(import.meta.dirname, '../support/typescript.mjs');
 /**
- * Shell script that brings up the loopback interface, which is down in a new network namespace, mounts `$0` as
+ * Shell script for a new network namespace, in which the loopback interface is down. Brings this interface up, mounts `$0` as
  * /etc/resolv.conf, and runs its arguments as a command.
  */
 const SCRIPT = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"';

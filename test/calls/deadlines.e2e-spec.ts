@@ -86,7 +86,7 @@ describe('timeoutMs', () => {
     const answer = await firstValueFrom(call);
     expect(answer.number).toBeGreaterThanOrEqual(3);
     expect(seen).toHaveLength(answer.number);
-    // Each call starts after the timeout of the previous one and the delay.
+    // Each call starts after the previous call's timeout and the delay.
     for (const [index, one] of seen.entries()) expectTimeout(one, 300, beganAt + index * 400);
   });
 
@@ -288,7 +288,7 @@ describe('deadline of a retried call', () => {
       proxy.holdBytes('to-client');
       return { never: true };
     });
-    // Leaves a busy machine time to send the second attempt.
+    // Gives a busy machine enough time to send the second attempt.
     const timeoutMs = 2_000;
     const error = await failureOf(callOnce(echo, 'unary', { timeoutMs }));
     proxy.releaseBytes();

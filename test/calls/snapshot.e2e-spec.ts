@@ -173,7 +173,7 @@ describe('client snapshot', () => {
     const refused = failureOf(echo.unary({}, { waitForReady: false }));
     await waitFor(() => client.snapshot().connectivity.outage !== undefined);
     expect(await refused).toMatchObject({ reason: 'outage' });
-    // Waits for both durations, because the calls may have waited before the outage began.
+    // Waits for both durations, because the calls may have started to wait before the outage began.
     const outageMs = () => Date.now() - (client.connectivity.outage?.since.getTime() ?? Infinity);
     await waitFor(() => client.snapshot().oldestWaitMs > 100 && outageMs() > 110);
     expect(client.snapshot()).toMatchObject({ waiting: 2, active: 2, outages: { total: 1, latest: [] } });

@@ -79,7 +79,7 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
   let folder: string;
   beforeAll(() => {
     folder = createApplicationFolder();
-    // Written to the CommonJS build, because, with `useDate`, ts-proto generates an import from protobufjs that fails in ES modules.
+    // Writes to the CommonJS build, because ts-proto with `useDate` generates an import from protobufjs that fails in ES modules.
     if (nest === 11) writeInterfaces(folder, 'cjs/test/consumers/apps');
     install(packed, folder, { nest, packages: PACKAGES, own: { '@example/orders-client': 'orders-client' } });
     return () => {

@@ -14,7 +14,7 @@ export const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0', '26.10.0'].filter(
   (version) => version !== process.versions.node,
 );
 
-/** Other versions of Node that were downloaded and start on this machine, and the missing ones. */
+/** Other versions of Node that start on this machine, and the missing ones. */
 export interface OtherNodes {
   /** Path of the executable, by version. */
   readonly programs: ReadonlyMap<string, string>;

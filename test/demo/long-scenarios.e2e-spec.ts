@@ -34,8 +34,8 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
         expect(figures.sessionMessages).toBeGreaterThan(15 * 49);
       }
       expect(resilient.events).toBeGreaterThan(resilient.sessionMessages);
-      // The figures of the plain client show that the faults occurred. This client restarts its stream, which causes duplicates, and sends
-      // without a ledger, which loses messages.
+      // The figures of the plain client show that the faults occurred. This client restarts its feed at the original cursor, and loses
+      // messages that are pushed while no call is open.
       expect(plain.repeatedEvents).toBeGreaterThan(0);
       expect(plain.sessionLost).toBeGreaterThan(0);
     },

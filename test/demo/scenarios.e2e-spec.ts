@@ -174,8 +174,8 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
         });
         expect(figures.calls).toBeGreaterThan(seconds * 0.95 * CALLS_PER_SECOND);
       }
-      // The figures show that replicas were unhealthy, and that grpc-js ejected at least one but sent retries to replicas that the call had
-      // already tried.
+      // Replicas were unhealthy, and grpc-js ejected at least one. But it sent at least one retry to a replica that the call had already
+      // tried.
       expect(plain).toMatchObject({ triedAgain: 0, ejections: 0 });
       expect(plain.failed).toBeGreaterThan(0);
       expect(tuned.ejections).toBeGreaterThan(0);

@@ -14,7 +14,7 @@ const UNSHARED = /\bprocess\.(env\[[^\]]*\] = |chdir|exit|kill|on)|'node:test'|\
 
 /**
  * Number of processes that all other programs share. Each process loads Nest and grpc-js, which takes most of the time. With fewer
- * processes, a failure would skip more programs, because it ends its process.
+ * processes, more programs would be skipped after a failure, because a failure ends the process.
  */
 const PROCESSES = 6;
 

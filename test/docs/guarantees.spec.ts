@@ -38,7 +38,7 @@ const shown: readonly ShownGuarantee[] = PAGES.filter((page) => page.startsWith(
 
 const shownNumber = (value: number) => value.toLocaleString('en-US');
 
-/** One line per figure, such as 'reads failed: 0' or 'first answer: ≤ 1,000 ms'. */
+/** One line per figure, such as 'reads failed: 0' or 'time until the feed resumes: ≤ 5,000 ms'. */
 function boundLines(bounds: Readonly<Record<string, Bound>>): readonly string[] {
   return Object.entries(bounds).map(([figure, { atLeast, atMost }]) => {
     const [, name, unit] = /^(.+?)(?:,? (ms|%|times))?$/.exec(figure)!;

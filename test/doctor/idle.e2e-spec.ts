@@ -91,7 +91,7 @@ describe('a peer that ends idle connections', () => {
     expect([code, status]).toEqual([0, 'ok']);
     expect(outcome).toMatchObject({ kind: 'closed', end: { how: 'goaway' } });
     expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS - 100);
-    expect(message).toContain('this loses no call');
+    expect(message).toContain('no call is lost');
   });
 
   it.each([

@@ -104,7 +104,7 @@ class GatewayController {
     await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
   }
 
-  /** Streams a download. Has its own error handler, because filters do not receive errors from the stream on Express. */
+  /** Streams a download. Has its own error handler, because with Express, filters do not receive errors from the stream. */
   @Get('download')
   download(): StreamableFile {
     const file = new StreamableFile(Readable.from(this.lines()));

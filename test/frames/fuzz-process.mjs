@@ -41,5 +41,5 @@ if (values.shrink === undefined) {
   await target.close();
 }
 process.off('disconnect', exit);
-// From here, the process exits only if no open resource keeps its event loop running.
+// From here on, the process exits only if no open resource keeps its event loop running.
 if (process.connected) process.disconnect();

@@ -6,7 +6,7 @@ import { readMemory } from '../../bench/memory/memory.mjs';
 export interface FuzzTarget {
   /** Runs the sequence of `seed` without the steps in `without`; resolves to the invariant that it broke, if any. */
   runSequence(lane: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined>;
-  /** The sequence of `seed` as text: a heading, one line per step, the ending. */
+  /** The sequence of `seed` as text: a heading, one line per step, and the ending. */
   describe(seed: number): readonly string[];
   /** Closes the target; resolves to a description of resources that stayed open, if any. */
   close(): Promise<string | undefined>;
@@ -44,7 +44,10 @@ export type FuzzEvent =
 export class CountedLog implements LoggerService {
   lines = 0;
   longest = 0;
-  /** Lines with control characters other than tab and line feed. In a terminal, such a line could overwrite other lines, or look like additional ones. */
+  /**
+   * Lines with control characters other than tab and line feed. In a terminal, such a line could overwrite other lines, or look like
+   * additional ones.
+   */
   forged = 0;
 
   private readonly take = (...parts: readonly unknown[]): void => {

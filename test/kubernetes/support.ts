@@ -33,7 +33,7 @@ export async function startPod(name: string): Promise<RunningPod> {
   return { name, server };
 }
 
-/** Starts pods that are ready in the API server. */
+/** Starts pods, and adds them to the API server as ready. */
 export async function startPods(api: ApiServerStub, ...names: readonly string[]): Promise<readonly RunningPod[]> {
   const pods = await Promise.all(names.map(startPod));
   for (const { name, server } of pods) api.set({ name, port: server.port });

@@ -41,13 +41,13 @@ function definitionOf(name: MethodName) {
   return Object.values(PLAIN).find(({ originalName }) => originalName === name)!;
 }
 
-/** Returns a message as the server receives it, without this library. */
+/** Returns a message as the server would receive it without this library. */
 function arrivedRequest(name: MethodName, message: object): object {
   const { requestSerialize, requestDeserialize } = definitionOf(name);
   return requestDeserialize(requestSerialize(message));
 }
 
-/** Returns a message as the client receives it, without this library. */
+/** Returns a message as the client would receive it without this library. */
 function arrivedResponse(name: MethodName, message: object): object {
   const { responseSerialize, responseDeserialize } = definitionOf(name);
   return responseDeserialize(responseSerialize(message));

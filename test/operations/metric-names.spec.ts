@@ -38,7 +38,7 @@ describe('the dashboard for Grafana', () => {
   it('shows every metric of this library except the drain durations on the Grafana dashboard', () => {
     const shown = PANEL_QUERIES.flatMap(([, query]) => metricsIn(query)).map(instrument);
     const own = [...METRICS.keys()].filter((name) => name.startsWith('resilient_grpc_')).map(instrument);
-    // The dashboard shows drains by the number of calls that they cut off.
+    // For drains, the dashboard shows only the number of calls that were cut off.
     expect([...new Set(own)].filter((name) => !shown.includes(name) && !name.endsWith('drain_duration'))).toEqual([]);
   });
 

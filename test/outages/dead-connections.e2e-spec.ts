@@ -68,7 +68,7 @@ async function startLoad(onTestFinished: Cleanup, { orders }: Pick<OrdersApp, 'o
 
 /**
  * Makes twenty calls and expects them to succeed. Over a frozen connection, a call would not end before the time limit of the test.
- * Resolves to the number of failures among the next twenty calls of `load`, which is 0 on a machine that is not busy.
+ * Resolves to the number of failures among the next twenty calls of `load`; 0 if the machine is not busy.
  */
 async function expectCallsToSucceed({ orders }: Pick<OrdersApp, 'orders'>, load: CallLoad): Promise<number> {
   const from = load.calls.length;
@@ -80,7 +80,7 @@ async function expectCallsToSucceed({ orders }: Pick<OrdersApp, 'orders'>, load:
 
 const since = (at: number): number => performance.now() - at;
 
-// Some tests mostly wait and run concurrently, so all share one leak check.
+// Some tests run concurrently, so all tests share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();

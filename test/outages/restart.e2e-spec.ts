@@ -8,7 +8,9 @@ import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 
 const lineOfGet = (number: number) => `get ${number}`;
-/** Outage grace period and grpc-js backoff in milliseconds. Longer than any outage in these tests, so that neither ends during an outage. */
+/**
+ * Outage grace period and grpc-js backoff in milliseconds. Longer than any outage in these tests, so that neither ends during an outage.
+ */
 const FAR_MS = 60_000;
 const PATIENT = {
   outageGraceMs: FAR_MS,
@@ -167,7 +169,7 @@ describe('restart of the only server', () => {
     async ({ task }) => {
       const server = await startServer({ ports: 20 });
       const app = await startApp(server.bound.map(({ port }) => ({ url: `127.0.0.1:${port}`, ...PATIENT })));
-      // The load is low, because the test measures the reconnect, and a server that has just started answers many waiting calls slowly.
+      // The load is low, because the test measures only the reconnection, and a new server answers many waiting calls slowly.
       const loads = app.clients.map(({ orders }) => CallLoad.start(5, () => orders.get({ id: 'any' })));
       await waitFor(() => loads.every(({ succeeded }) => succeeded.length > 5), { timeoutMs: 20_000 });
       await server.restartAfter(1_500);

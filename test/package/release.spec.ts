@@ -18,7 +18,7 @@ beforeEach(() => {
   repository = mkdtempSync(join(tmpdir(), 'release-'));
   for (const path of ['tools', 'docs', 'README.md', 'CHANGELOG.md', LIBRARY])
     cpSync(join(ROOT, path), join(repository, path), { recursive: true });
-  // Removes packed-dist.mjs from the script of the library, because the replacement build produces no files for it.
+  // Removes packed-dist.mjs from the library's prepack script, because the replacement build produces no files for it.
   const library = readFileSync(join(repository, LIBRARY), 'utf8');
   writeFileSync(join(repository, LIBRARY), library.replace('node ../../tools/packed-dist.mjs && ', ''));
   begin(QUICK);

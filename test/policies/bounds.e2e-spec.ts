@@ -166,7 +166,7 @@ describe('maxConcurrentCalls', () => {
     await waitFor(() => client.snapshot().waiting === 2);
     server.script('Unary', { message: {} });
     await proxy.forward();
-    // Both calls waited despite one permit and no queue. At least one gets the permit after the channel connects.
+    // Both calls waited, although there is only one permit and no queue. At least one gets the permit after the channel connects.
     const ends = await Promise.allSettled(waiting);
     expect(ends.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThanOrEqual(1);
   });

@@ -68,9 +68,9 @@ function block(isOver = () => true): void {
 
 /**
  * Functions that block the event loop before the request is sent, or while the server responds. The first one blocks, lets the client send
- * the request, and, if `event` is given, blocks again until the server has logged `event`. The second one freezes the server while the client
- * sends the request, and then blocks until the server has logged `event`, which is 'answered' by default. The speed of the server therefore
- * does not matter.
+ * the request, and, if `event` is given, blocks again until the server has logged `event`. The second one freezes the server while the
+ * client sends the request, and then blocks until the server has logged `event`, which is 'answered' by default. The speed of the server
+ * therefore does not matter.
  */
 const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) => Promise<void>][] = [
   [
@@ -118,7 +118,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     });
     await client.waitForReady();
     const failed = Promise.all([1, 2, 3].map(() => failureOf(echo.unary({ text: 'x' }, { timeoutMs: TIMEOUT_MS }))));
-    // Waits for no response, because the deadlines pass and the server might receive none of these calls.
+    // Does not wait for responses, because the deadlines pass and the server might receive none of these calls.
     await blocked(server, 'connected');
     const codes = (await failed).map(({ codeName }) => codeName);
     expect(codes).toEqual(['DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED']);

@@ -182,7 +182,7 @@ export const HEDGING_RULES: readonly Rule[] = [
           const [, second, third] = server.calls('Unary');
           return isInTime && third!.at - second!.at;
         });
-      // Repeats the measurement, because a busy machine can delay an attempt that was due sooner.
+      // Repeats the measurement, because a busy machine can delay a premature attempt until after 300 ms.
       const gapsMs = [await gapAfterPushback(), await gapAfterPushback(), await gapAfterPushback()];
       return gapsMs.every((ms) => ms >= 295) ? 'after 300 ms' : 'earlier';
     },

@@ -99,7 +99,7 @@ async function outcome({ client }: Scene, timeoutMs?: number): Promise<Ended> {
   return client.unary(timeoutMs).ended;
 }
 
-/** True if `call` ends when its client receives the server's response, before any backoff or deadline ends. */
+/** True if `call` ends when its client receives the server's response, before any backoff ends or deadline passes. */
 async function endsAtOnce({ server, client }: Scene, call: Running): Promise<boolean> {
   let isOver = false;
   void call.ended.then(() => (isOver = true));

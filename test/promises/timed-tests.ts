@@ -31,7 +31,7 @@ export function timedFiles(): readonly string[] {
 }
 
 /**
- * Runs the tests of `files` that are tagged 'timed' one at a time, and passes the result of each test to `onResult`. Tests that skip
+ * Runs the tests of `files` that are tagged 'timed', one at a time, and passes the result of each test to `onResult`. Tests that skip
  * themselves are only printed, but count as results. A file without results is reported as an error.
  */
 export async function runTimedTests(

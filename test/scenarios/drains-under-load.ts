@@ -138,8 +138,8 @@ async function startSuccessors(run: Run, implementation: 'grpc-js' | 'grpc-go' |
 }
 
 /**
- * Starts a server that sends GOAWAY at the maximum connection age. This is the only variant of grpcio, because grpcio can fail writes that
- * arrive between SIGTERM and its GOAWAY.
+ * Starts a server that sends GOAWAY at the maximum connection age. This is the only variant with grpcio, because grpcio can fail writes
+ * that arrive between SIGTERM and its GOAWAY.
  */
 async function startWithMaxAge(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };

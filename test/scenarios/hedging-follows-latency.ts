@@ -53,7 +53,7 @@ async function follow(run: Run): Promise<Measured> {
   await reach(() => before.calls.length >= half, { intervalMs: 100 });
   await stop(before);
   usualMs = 3 * USUAL_MS;
-  // Excludes these reads from the latency figures. The hedging delay needs seconds to adapt to the new latencies, which all exceed it.
+  // Excludes these reads from the latency figures. The hedging delay takes seconds to adapt to the new latencies, which exceed it at first.
   const between = reads(run, app, PER_SECOND);
   await reach(() => between.calls.length >= half / 2, { intervalMs: 100 });
   await stop(between);

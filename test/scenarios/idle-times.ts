@@ -55,8 +55,8 @@ async function measureIdleTimes(run: Run, kind: UpstreamKind): Promise<Measured>
     makeCallsWithPauses(run, direct, () => 300 + run.random() * 1_000, { until: () => closed() >= CALLERS }),
     makeCallsWithPauses(run, balanced, () => 200 + run.random() * 1_800),
   ]);
-  // If all bounds are judged, waits longer than the balancer's idle timeout. The balancer has then silently dropped each connection that the
-  // client has not closed, and the last calls on it hang. Otherwise, waits until the client has closed every connection.
+  // If all bounds are judged, waits longer than the balancer's idle timeout. The balancer has then silently dropped each connection that
+  // the client has not closed, and the last calls on it hang. Otherwise, waits until the client has closed every connection.
   if (run.which === 'all') await pass(run, BALANCER_MS.all + 500);
   else await reach(() => balancer.counters.open === 0, { timeoutMs: BALANCER_MS.counts / 2 }).catch(() => undefined);
   const dropped = balancer.counters.open;
@@ -75,8 +75,8 @@ async function measureIdleTimes(run: Run, kind: UpstreamKind): Promise<Measured>
 }
 
 /**
- * Alternates writes and reads from each caller, with a pause after each call. Each caller ends after at least `ROUNDS` rounds, when `until`
- * returns true.
+ * Alternates writes and reads from each caller, with a pause after each call. Each caller stops after at least `ROUNDS` rounds, when
+ * `until` returns true.
  */
 async function makeCallsWithPauses(
   run: Run,

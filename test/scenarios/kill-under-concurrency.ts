@@ -39,7 +39,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
   let arrivedWithinMs = 0;
   for (let round = 0; round < rounds; round++) {
     await firstValueFrom(orders.get({ id: 'first' }));
-    // The connection has carried a response and is over 1 s old, so its end is a lost connection, not a failed connection attempt.
+    // The connection has carried a response and is over 1 s old, so its end counts as a lost connection, not a failed connection attempt.
     await reach(() => Date.now() - client.connectivity.since.getTime() > 1_100);
     const before = upstream.arrived('Get').length;
     await upstream.prepareRestart();

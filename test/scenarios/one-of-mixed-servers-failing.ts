@@ -54,7 +54,7 @@ export const oneOfMixedServersFailing: Scenario = {
   name: 'one-of-mixed-servers-failing',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'If a DNS name resolves to three servers (grpcio, grpc-go, and grpc-js), and one of them fails, is slow, or is frozen, a client with `ejectUnhealthy`, `maxAttempts: 2`, and `attemptTimeoutMs: 1_000` stops using that server within 2 s at 200 calls per second. After that, at most 0.1% of the reads fail, and no read reaches the same server twice.',
+    'A DNS name resolves to three servers (grpcio, grpc-go, and grpc-js), and a client with `ejectUnhealthy`, `maxAttempts: 2`, and `attemptTimeoutMs: 1_000` makes 200 calls per second. If one server fails, is slow, or is frozen, the client stops using it within 2 s. After that, at most 0.1% of the reads fail, and no read reaches the same server twice.',
   bounds: Object.fromEntries(
     FAULTS.flatMap(({ name }) => [
       [`time until the ejection, ${name}, ms`, { atMost: MAX_EJECTION_DELAY_MS, timed: true }],

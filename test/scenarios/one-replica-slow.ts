@@ -58,7 +58,7 @@ async function measure(run: Run, kind: UpstreamKind, loadBalancing: (typeof POLI
     upstream.arrived('Get').filter(({ previousAttempts }) => previousAttempts > 0);
   const hedged = new Set([slowReplica, healthy].flatMap(hedgesOf).map(({ key }) => key));
   const firstOnSlow = slowReplica.arrived('Get').filter(({ previousAttempts }) => previousAttempts === 0).length;
-  // The minimum number of slow reads: each hedge saves a read whose first attempt is slow, and the budget limits the hedges.
+  // The minimum number of slow reads: each hedge makes at most one slow read fast, and the budget limits the hedges.
   const unavoidable = Math.max(
     0,
     firstOnSlow - Math.floor(HEDGE_BUDGET.initial + HEDGE_BUDGET.perCall * gets.calls.length),

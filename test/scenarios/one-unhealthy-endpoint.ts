@@ -32,7 +32,7 @@ interface Fault {
 export const oneUnhealthyEndpoint: Scenario = {
   name: 'one-unhealthy-endpoint',
   promise:
-    'If one of three servers fails, is 25 times slower, or is frozen, a client with `ejectUnhealthy` and `attemptTimeoutMs: 1_000` stops using that server within 2 s at 200 calls per second. After that, reads succeed, and their p99 is at most 1.5 times that of healthy servers. At least half of the endpoints stay in use, even if two fail.',
+    'A client with `ejectUnhealthy` and `attemptTimeoutMs: 1_000` makes 200 calls per second to three servers. If one fails, is 25 times slower, or is frozen, the client stops using it within 2 s. After that, reads succeed, and their p99 is at most 1.5 times that of healthy servers. At least half of the endpoints stay in use, even if two fail.',
   bounds: {
     'calls failed, failing': { atMost: 0, timed: true },
     'calls failed after the ejection, failing': { atMost: 0 },

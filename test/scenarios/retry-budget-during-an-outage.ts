@@ -41,7 +41,7 @@ async function measureOutage(run: Run, kind: UpstreamKind): Promise<Measured> {
 
   const killed = load(run, perSecond, (number) => app.orders.get({ id: `k${number}` }));
   await upstream.prepareRestart();
-  // Waits until fewer than one in 30 calls is in flight, because calls in flight are sent twice.
+  // Waits until fewer than one in 30 calls is in flight, because calls in flight during the kill are sent twice.
   await reach(() => killed.succeeded.length > 100 && killed.open.length * 30 < killed.calls.length);
   const listensAt = await upstream.restartAfter(DOWN_MS[run.length]);
   await reach(() => killed.succeeded.some(({ startedAt }) => startedAt > listensAt + 200));

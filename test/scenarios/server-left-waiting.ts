@@ -107,7 +107,7 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   for (let id = 1; id <= SESSIONS; id++) {
     // The session sends one request and then no more.
     const requests = NEVER.pipe(startWith({ messageId: String(id), order: undefined }));
-    // A session that ends before the network is cut is reopened: a client on a busy machine may acknowledge a keepalive ping too late.
+    // Reopens a session that ends before the cut, because a client on a busy machine may acknowledge a keepalive ping too late.
     const retryOptions = { delay: () => timer(10).pipe(takeWhile(() => !isCut)) };
     const session = app.orders
       .session(requests)

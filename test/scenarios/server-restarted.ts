@@ -50,7 +50,7 @@ async function restarts(run: Run, kind: UpstreamKind, firstResponsesMs: number[]
     calls().filter(({ endedAt = 0, error }) => endedAt >= since && error === undefined);
   const listened: number[] = [];
   for (let restart = 0; restart < RESTARTS[run.length]; restart++) {
-    // The connection is over 1 s old and carries responses, so its end is a lost connection, not a failed connection attempt.
+    // The connection is over 1 s old and carries responses, so its end counts as a lost connection, not a failed connection attempt.
     await reach(() => Date.now() - app.client.connectivity.since.getTime() > 1_100);
     const began = Date.now();
     await reach(() => answered(began).length > 20);

@@ -65,8 +65,8 @@ async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let used = CLIENTS; proxy !== undefined && used < cycles; used = connectionsTo(upstream)) {
     proxy.goaway({ lastStreamId: 'none' });
     const sentAt = performance.now();
-    // Expects a new connection from each client until `TURN_MS` has passed, and from at least one client after that, because a client that
-    // has no connection receives no GOAWAY and does not replace a connection.
+    // Expects a new connection from each client until `TURN_MS` has passed, and then from at least one client. A client that has no
+    // connection receives no GOAWAY, so it replaces no connection.
     const expected = () => used + (performance.now() - sentAt < TURN_MS ? CLIENTS : 1);
     await reach(() => connectionsTo(upstream) >= expected(), { intervalMs: 20 });
   }

@@ -28,10 +28,12 @@ function findNewest(): string {
   }
 }
 
-/** Private names that supported releases of Node lack, by release. On such a release, the library logs a warning about the lost feature. */
+/**
+ * Private names missing from supported releases of Node, by release. On such a release, the library logs a warning about the lost feature.
+ */
 const LACKING: Readonly<Record<string, string>> = { '22.12.0': 'hasPendingData()' };
 
-/** The version of this Node and other supported versions. */
+/** The current version of Node and other supported versions. */
 const NODES = [process.versions.node, ...OTHER_NODES];
 let nodes: OtherNodes;
 beforeAll(async () => {

@@ -7,7 +7,7 @@ const STARTUP_NAMES =
 const CONNECTION_NAMES =
   /^(resetBackoff|getEndTime|transport|http2Stream|node:getpeername|\[state\]|\[kHandle\]|stream)$/;
 
-// These tests remove several names per run, because each run needs a process. `npm run pack:check` removes one name per run.
+// These tests remove several names per run, because each run starts a process. `npm run pack:check` removes one name per run.
 describe.concurrent('grpc-js without private names', () => {
   it('logs no warning if all private names of grpc-js and Node exist', async () => {
     const result = await runSabotaged({ names: [], tls: true });

@@ -9,7 +9,7 @@ afterAll(() => leaks.settled());
 
 const CLIENTS = 1_000;
 const BATCH = 100;
-/** Timeouts long enough for this process, which runs all clients and the proxy, on a busy machine. */
+/** Timeouts long enough for a busy machine, because this process runs all clients and the proxy. */
 const KEEPALIVE = { keepaliveTimeMs: 1_500, keepaliveTimeoutMs: 5_000 };
 
 /**

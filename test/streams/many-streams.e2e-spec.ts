@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 const STREAMS = 1_000;
 const KiB = 1_024;
 
-/** Endings. Columns: title; kind of ending; completed and failed streams on the client; streams that the server counts as cancelled. */
+/** Columns: title; kind of ending; completed and failed streams on the client; streams that the server counts as cancelled. */
 const ENDINGS = [
   ['the client is drained', 'drain', { completed: 0, failed: STREAMS }, STREAMS],
   ['the readers unsubscribe', 'cancel', { completed: 0, failed: 0 }, STREAMS],

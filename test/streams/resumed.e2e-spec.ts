@@ -236,7 +236,7 @@ describe('resumed stream', () => {
       );
       return failed === 'outage';
     });
-    // The stream waits as one call, without a limit.
+    // The stream is one waiting call; `outageGraceMs` does not limit its wait.
     const waiting = app.client.activeCalls().filter((call) => call.waiting);
     expect(waiting).toMatchObject([{ path: '/orders.v1.Orders/Watch', resumes: 1 }]);
     await server.restart();

@@ -8,7 +8,8 @@
  * @property {number} seconds
  * @property {{ readonly from: number, readonly to: number }} fault Seconds.
  * @property {(endpoints: number) => readonly number[]} watched Replicas whose load and ejections are measured.
- * @property {(endpoints: number) => readonly { readonly at: number, readonly apply: (fleet: EndpointFleet) => void }[]} changes Changes to the
+ * @property {(endpoints: number) => readonly { readonly at: number, readonly apply: (fleet: EndpointFleet) => void }[]} changes Changes to
+ * the
  *   fleet, each at a time in milliseconds.
  */
 
@@ -16,8 +17,8 @@ const FAULT = { from: 10, to: 35 };
 const FLAPS = { from: 20, to: 620 };
 const FLAP_SECONDS = 10;
 /**
- * Start and end, in seconds, of a fault long after the flaps. The durations of its ejections show how far the ejection multiplier has
- * decreased since the flaps.
+ * Start and end, in seconds, of a fault long after the flaps. The durations of the resulting ejections show how far the ejection multiplier
+ * has decreased since the flaps.
  */
 const LATER = { from: 930, to: 950 };
 const APPEARS_AT = 20;

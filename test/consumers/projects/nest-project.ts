@@ -18,7 +18,7 @@ export function installProjects(packed: PackedLibrary, nest: 11 | 12): Installat
   const folder = mkdtempSync(join(tmpdir(), `nest-${String(nest)}-`));
   cpSync(join(HERE, `nest-${String(nest)}/package.json`), join(folder, 'package.json'));
   run('npm', [...INSTALL, packed.tarball], folder);
-  // Projects inside `jest-29` use Jest 29. The peers of the packages installed there are in the parent folder.
+  // Projects inside `jest-29` use Jest 29. The peer dependencies of its packages are in the parent folder.
   mkdirSync(join(folder, 'jest-29'));
   writeFileSync(join(folder, 'jest-29/package.json'), JSON.stringify({ private: true }));
   run('npm', [...INSTALL, '--legacy-peer-deps', 'jest@29', 'ts-jest@29', '@swc/jest@0.2'], join(folder, 'jest-29'));

@@ -25,7 +25,7 @@ export function readManifest(name: (typeof MANIFESTS)[number]): Manifest {
   return Object.assign({ text }, ...documents.map((document) => ({ [document.kind]: document }))) as Manifest;
 }
 
-/** Unknown, missing, or mistyped fields, as compiler messages. */
+/** Unknown fields, missing fields, and wrong types, as compiler messages. */
 export function structuralProblems(manifests: readonly Manifest[]): readonly string[] {
   const kinds = { Deployment: 'apps', Service: 'core', PodDisruptionBudget: 'policy' } as const;
   const file = join(ROOT, 'test/guides/kubernetes/typed-manifests.ts');

@@ -11,8 +11,8 @@ export async function startUpstream(run: Run, kind: UpstreamKind, options: Upstr
 }
 
 /**
- * Outage grace period of a client: the default, or ten minutes if only counts are judged, because recovery on a busy
- * machine can take longer.
+ * Outage grace period of a client: the default, or ten minutes if only counts are judged, because recovery on a busy machine can exceed the
+ * default.
  */
 export function outageGrace({ which }: Run): Pick<GrpcClientSettings, 'outageGraceMs'> {
   return which === 'counts' ? { outageGraceMs: 600_000 } : {};

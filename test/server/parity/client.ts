@@ -72,7 +72,7 @@ export class ParityClient {
     this.definition = definition;
   }
 
-  /** Calls `method`, such as 'parity.v1.Kinds/Unary', with all requests and resolves when the call ends. */
+  /** Calls `method`, such as 'parity.v1.Kinds/Unary', with all requests; resolves when the call ends. */
   async call(method: string, requests: object | readonly object[] = {}, settings: CallSettings = {}): Promise<Answer> {
     const all = [requests].flat();
     const call = this.open(method, all[0], settings);

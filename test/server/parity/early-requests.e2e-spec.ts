@@ -19,7 +19,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (serverKi
   /** True if the interceptor also subscribes to the requests. */
   let watching = false;
 
-  /** Delays each call with a request stream until `release()` if `enhancer` is `busy`. */
+  /** Delays client-streaming and bidi calls until `release()` if `enhancer` is `busy`. */
   const delayIn = async (enhancer: typeof busy, requests: unknown) => {
     if (busy !== enhancer || !isObservable(requests)) return;
     await new Promise<void>((resolve) => {

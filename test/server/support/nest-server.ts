@@ -70,7 +70,7 @@ export class NestServer {
     return this.messages<{ reason: string }>('reason').map(({ reason }) => reason);
   }
 
-  /** Open streams and attempts of the server, and sockets of the whole process. */
+  /** Attempts and open streams of the server, and sockets of the whole process. */
   async counts(): Promise<Counts> {
     const before = this.messages('streams').length;
     this.child.send('counts');
@@ -98,7 +98,9 @@ export class NestServer {
     if (pid !== undefined) process.kill(pid, 'SIGTERM');
   }
 
-  /** Sends SIGTERM and waits until the process exits. Resolves to the duration of the shutdown that the process reports, in milliseconds. */
+  /**
+   * Sends SIGTERM and waits until the process exits. Resolves to the duration of the shutdown that the process reports, in milliseconds.
+   */
   async terminate(): Promise<number> {
     await this.child.terminate(HANG_MS);
     return this.endedAfterMs;

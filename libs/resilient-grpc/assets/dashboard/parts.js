@@ -157,7 +157,7 @@ export class Meter {
 
   show({ tokens, maxTokens, allows }) {
     this.meter.max = maxTokens;
-    // The meter has the color of a warning only if the tokens do not suffice.
+    // The meter has the warning color only if the tokens do not suffice for another retry or hedge.
     this.meter.low = allows === false ? maxTokens : 0;
     this.meter.optimum = maxTokens;
     this.meter.value = tokens;

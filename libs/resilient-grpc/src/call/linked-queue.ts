@@ -1,4 +1,4 @@
-/** FIFO queue of items that link to each other. Shifting each item off a long array would take quadratic time. */
+/** FIFO queue of items that link to each other. Shifting all items off a long array would take quadratic time. */
 export class LinkedQueue<Item extends { next: Item | undefined }> {
   first: Item | undefined;
   private last: Item | undefined;

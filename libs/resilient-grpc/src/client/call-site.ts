@@ -24,7 +24,7 @@ export function nearestCallSiteOf(holder: Stack): string | undefined {
 
 /**
  * Folder of this library. Evaluated when the module loads, because the CommonJS build calls `require()` for `import.meta.url`, and Jest
- * rejects a `require()` call in a timer that runs after the end of the test file. `undefined` in a CommonJS bundle of esbuild, which has no
+ * rejects a `require()` call in a timer that runs after the end of the test file. `undefined` in an esbuild CommonJS bundle, which has no
  * `import.meta.url`.
  */
 const LIBRARY = folderOf(import.meta.url);

@@ -38,7 +38,7 @@ export interface IdleProgress {
 export interface IdleParameters {
   /** Opens one connection, or returns the reason for the failure. */
   readonly open: () => Promise<IdleSession | string>;
-  /** Longest time to measure. */
+  /** Longest idle time to measure. */
   readonly limitMs: number;
   /** Time to wait for the response to a ping or a call. */
   readonly answerTimeoutMs: number;

@@ -4,8 +4,8 @@ const MIN_ABBREVIATION_LENGTH = 3;
 /** Distance of an abbreviation, such as 'proto' for 'protoPath': more than one wrong letter, less than two. */
 const ABBREVIATION_DISTANCE = 1.5;
 /**
- * Minimum length in characters of a word for which an additional letter or two swapped letters count as a misspelling. Shorter words are
- * often other words, such as 'form' and 'from'.
+ * Minimum length in characters of a word for which an additional letter or two swapped letters count as a misspelling. Two shorter words
+ * that differ in this way are often both correct, such as 'form' and 'from'.
  */
 const MIN_MISSPELLED_LENGTH = 6;
 
@@ -33,8 +33,8 @@ export function closest(word: string, known: Iterable<string>): string | undefin
 
 /**
  * Returns the name in `known` that `word` almost certainly misspells: they differ only in case and separators, or one has an additional
- * letter or two swapped letters. Returns `undefined` for a name that differs in another letter, a digit, or a plural 's', which is probably
- * another name.
+ * letter or two swapped letters. Returns `undefined` if they differ in another letter, a digit, or a plural 's', because `word` is then
+ * probably another name.
  */
 export function misspelled(word: string, known: Iterable<string>): string | undefined {
   const plain = simplify(word);

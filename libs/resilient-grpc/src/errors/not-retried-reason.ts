@@ -20,7 +20,7 @@ export type RetryRefusal =
   | 'cancelled'
   /** The client is shutting down. */
   | 'draining'
-  /** The call set `retry: false`. */
+  /** The caller set `retry: false`. */
   | 'disabled'
   /** The failure occurred in the client and would recur. Its cause is the options, a message, metadata, credentials, or an interceptor. */
   | 'local'

@@ -1,7 +1,7 @@
 import { StatusCode } from '../status/status-code.js';
 import { defineLibraryError } from './library-error.js';
 
-/** Reason why a replayed session, or one of its calls, failed. A minor version may add reasons; handle unknown ones in a default branch. */
+/** Reason for a ReplayError. A minor version may add reasons; handle unknown ones in a default branch. */
 export type ReplayFailureReason =
   /** An Observable emitted more messages than may be buffered for a slower connection. */
   | 'source-too-fast'

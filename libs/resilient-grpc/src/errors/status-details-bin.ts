@@ -37,7 +37,7 @@ function encodeAny({ typeUrl, value }: StatusDetail, path: string): Uint8Array {
 /**
  * Encodes a detail. `value` is either bytes or an object with the shape of its type. Any field of the object may be omitted. Bytes are
  * returned unchanged. `path` is the location of the value, for the error.
- * @throws TypeError if the value is neither, or if the type is unknown and the value is not bytes
+ * @throws TypeError if `value` is not bytes and has an unknown type or the wrong shape
  */
 function encodeDetail(typeName: string, value: unknown, path: string): Uint8Array {
   if (value instanceof Uint8Array) return value;

@@ -13,7 +13,7 @@ export interface ReadinessCheckOptions {
 /**
  * Reports the readiness of this process. The process is up after the application has started, until the application or a
  * {@link ResilientGrpcServer} in the process starts to shut down. At shutdown, the process is down before the first call is rejected.
- * Dependencies are not checked, because an unreachable upstream is unreachable for all replicas, and taking all of them out of rotation
+ * Dependencies are not checked, because an upstream that is down is unreachable for every replica, and taking all replicas out of rotation
  * fixes nothing.
  */
 @Injectable()

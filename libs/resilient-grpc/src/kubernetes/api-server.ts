@@ -92,7 +92,7 @@ export class ApiServer {
     response.socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
     response.socket.unref();
     onOpen();
-    // Chunks of the incomplete line. Joined only at its end, so that a long line is not copied for each chunk.
+    // Chunks of the incomplete line. Joined only when the line is complete, so that a long line is not copied for each chunk.
     let rest: string[] = [];
     let length = 0;
     try {

@@ -10,12 +10,12 @@ import { kubernetesOptionsSchema } from './kubernetes-options-schema.js';
 import { ServiceWatch } from './service-watch.js';
 
 /**
- * Registers the scheme `kubernetes:` with grpc-js, so that a client with the `url` 'kubernetes:///orders.shop:50051'
- * (service.namespace:port) sends its calls to the ready pods of the service or, if no pod is ready, to terminating pods that are still
- * serving. Call this function before `ResilientGrpcModule` is configured, for example at the top of the root module's file. The function
- * reads the Kubernetes configuration, but sends no request. The watch of a service starts when a client first connects, which is at its
- * first call by default. The watch stops when all clients that use it are closed or idle. If the function is called again, the new options
- * apply only to clients created afterward.
+ * Registers the scheme `kubernetes:` with grpc-js. A client with the `url` 'kubernetes:///orders.shop:50051' (service.namespace:port) then
+ * sends its calls to the ready pods of the service or, if no pod is ready, to terminating pods that are still serving. Call this function
+ * before `ResilientGrpcModule` is configured, for example at the top of the root module's file. The function reads the Kubernetes
+ * configuration, but sends no request. The watch of a service starts when a client first connects, which is at its first call by default.
+ * The watch stops when all clients that use it are closed or idle. If the function is called again, the new options apply only to clients
+ * created afterward.
  *
  * @throws GrpcConfigurationError if an option is invalid, if there is no usable Kubernetes configuration, or if the installed grpc-js
  * cannot register resolvers

@@ -43,7 +43,7 @@ interface Container {
 /**
  * Returns a serializer that also reports values that `serialize` omits or replaces: misspelled fields and wrongly typed values. Not used
  * if NODE_ENV is 'production', because of its cost per message.
- * @param typeOf returns the message type; called at the first message
+ * @param typeOf returns the message type; called for the first message
  */
 export function withFieldCheck<M>(
   serialize: Serialize<M>,
@@ -92,7 +92,7 @@ export class FieldCheck<M> {
     this.checkMessage({ value: message, type, holds: 'fields', path: '', depth: 0, parent: undefined, key: '' });
   }
 
-  /** Reports a value in place of the message: a Promise, an Observable, or an object that the serializer reads as an empty message. */
+  /** Reports a value passed as the message: a Promise, an Observable, or an object that the serializer reads as an empty message. */
   private checkWhole(message: M, type: MessageType): void {
     if (this.reported.has(WHOLE)) return;
     const replaced = replacedValue(message, { kind: 'message', holds: 'single', type });

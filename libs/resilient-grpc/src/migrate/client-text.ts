@@ -462,7 +462,7 @@ class ClientWriter {
   }
 
   /**
-   * Records the edits that replace a constant's type annotation from Nest with `satisfies`, so that TypeScript infers which of the optional
+   * Records the edits that replace a Nest type annotation of a constant with `satisfies`, so that TypeScript infers which of the optional
    * keys are set.
    */
   private retype(constant: VariableDeclaration): void {
@@ -502,7 +502,7 @@ function isUrlMaybeEmpty(keys: ReadonlyMap<string, Node | undefined>, type: Type
 
 /**
  * True if the last property or spread with a `url` in the client's options is a spread whose `url` may be missing or empty, and an earlier
- * property or spread has a `url`, too. Which of them Nest would use is known only at run time.
+ * property or spread has a `url`, too. The `url` that Nest would use is known only at run time.
  */
 function hasSeveralUrls(client: ObjectLiteralExpression): boolean {
   const options = client.getProperty('options');

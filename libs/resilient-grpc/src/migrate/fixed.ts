@@ -16,8 +16,8 @@ const GLOBALS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * True if an expression has the same value when the file is loaded as when a factory runs later. An environment variable is not fixed, for
- * example, because it may be set in between.
+ * True if an expression has the same value when the file is loaded as when a factory runs later. For example, an environment variable is
+ * not fixed, because it may be set in between.
  */
 export function isFixed(node: Node): boolean {
   const plain = unwrapped(node);

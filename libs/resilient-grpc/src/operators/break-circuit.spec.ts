@@ -118,7 +118,7 @@ describe('breakCircuit', () => {
       if (seen.length === 1) guarded.subscribe((again) => seen.push(again));
     });
     expect(seen).toEqual([1, 1, 2, 3]);
-    // Two of four attempts fail, so the circuit opens. If a success were counted twice, two of five would fail, and it would stay closed.
+    // Two of four attempts fail, so the circuit opens. With one success counted twice (two of five fail), the circuit would stay closed.
     trip(breaker);
     expect(breaker.state).toBe('open');
   });

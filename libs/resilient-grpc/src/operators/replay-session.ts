@@ -51,7 +51,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   /** True if the current call has reached `maxAgeMs`; nothing more is sent on it. */
   private isRetiring = false;
   private retirement: Timer | undefined;
-  /** Timer after which the current call counts as broken. */
+  /** Timeout after which the current call counts as broken. */
   private ackTimer: PeerTimer | undefined;
 
   constructor(
@@ -203,8 +203,8 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.replaceCall({
       error,
       streamFailure: { reason, code: StatusCode.DEADLINE_EXCEEDED, pushback: NO_PUSHBACK, retryAfterMs: undefined },
-      // Subtracts the timeout from the duration of the call. Otherwise, a call that was stuck from the start would count as healthy if the
-      // timeout is long.
+      // Subtracts the timeout from the duration of the call. With a long timeout, a call that was stuck from the start would otherwise
+      // count as healthy.
       silentMs: acknowledgmentTimeoutMs,
     });
   };

@@ -19,7 +19,7 @@ export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | un
 
 /** Source of a session's outgoing messages. */
 export interface ReplaySource extends StreamSource {
-  /** Number of messages that were read and not delivered yet. */
+  /** Number of messages that have been read but not yet delivered. */
   readonly queued: number;
   /** Stops reading, if the source has not ended. Messages already read are still delivered, then the completion. */
   finish(): void;

@@ -3,7 +3,7 @@ import * as grpcJs from '@grpc/grpc-js';
 import * as protoLoader from '@grpc/proto-loader';
 
 /**
- * URL or path from which packages are resolved. A CommonJS bundle of esbuild has no `import.meta.url`, so the path of the main script is
+ * URL or path from which packages are resolved. An esbuild CommonJS bundle has no `import.meta.url`, so the path of the main script is
  * used there.
  */
 export const RESOLVE_FROM = locationOf(import.meta.url);

@@ -53,7 +53,7 @@ export class ReportingServer extends Server {
   }
 }
 
-/** Returns the serializer's reason. Names the type of a response that is not an object, but not its value, which may be a secret. */
+/** Returns the serializer's error message. Names the type of a response that is not an object, but not its value, which may be a secret. */
 function reasonOf(error: unknown, message: unknown): string {
   const reason = errorMessage(error);
   if (typeof message === 'object' && message !== null) return reason;

@@ -17,7 +17,7 @@ type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { rea
 
 type HandlerFailed = EventOf<'handler-failed'>;
 
-/** An event that is logged at most once a minute per method; `handler-failed`, per method and cause. */
+/** An event that is logged at most once a minute per method (`handler-failed`: per method and cause). */
 type MethodEvent = EventOf<
   | 'handler-failed'
   | 'handler-leak'

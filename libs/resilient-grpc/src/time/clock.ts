@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers';
 import { MAX_TIMER_MS } from './max-timer-ms.js';
 
-/** A timer that was set. Its creator must clear it if the task is no longer needed. */
+/** A timer that runs one task. Its creator must clear it if the task is no longer needed. */
 export interface Timer {
   /** Prevents the task from running. Does nothing if the task has run, or the timer has already been cleared. */
   clear(): void;

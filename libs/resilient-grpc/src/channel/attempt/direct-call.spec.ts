@@ -154,7 +154,7 @@ describe('DirectCall', () => {
     let written = 0;
     direct.sendMessageWithContext({ callback: () => void (written += 1) }, Buffer.from('late'));
     await Promise.resolve();
-    // Requests the next message in a later turn. An endless source would otherwise block the event loop.
+    // The callback is deferred, because an endless source would otherwise block the event loop.
     expect([frames, written]).toEqual([[], 0]);
     clock.advance(0);
     expect([frames, written]).toEqual([[], 1]);

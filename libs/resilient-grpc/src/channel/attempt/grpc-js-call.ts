@@ -41,7 +41,7 @@ export interface InterceptedCallCallbacks {
 }
 
 /**
- * The innermost call, below all interceptors. Replaces a class that grpc-js does not export, with the same guarantees for interceptors.
+ * The innermost call, below all interceptors. Replaces a class that grpc-js does not export, and gives interceptors the same guarantees.
  * Messages are objects. A unary or client-streaming call starts to read automatically, and delivers `null` if it ends without a message.
  */
 class BottomCall implements InterceptingCallInterface {

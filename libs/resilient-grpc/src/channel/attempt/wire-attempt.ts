@@ -375,7 +375,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   get unsentBecause(): string | undefined {
     const { direct, channelCall } = this;
     if (this.ended && this.endedHere === 'no') return undefined;
-    // Unknown with interceptors, because an interceptor of grpc-js may ignore a cancellation and send the call later.
+    // Unknown with interceptors, because an interceptor may ignore a cancellation and send the call later.
     if (direct !== undefined || this.intercepted || channelCall === undefined) return undefined;
     if (!isWithoutStream(channelCall)) return undefined;
     // On a READY channel, grpc-js has picked a connection and waits for the credentials of the call.

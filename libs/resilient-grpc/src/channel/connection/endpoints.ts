@@ -80,7 +80,7 @@ const SWEEP_MS = 250;
  * responses are unread, so the sweep ejects none.
  */
 const MAX_SWEEP_DELAY_MS = 250;
-/** Time in milliseconds for which an endpoint must be usable to count as warm. A shorter interruption requires no slow start. */
+/** Time in milliseconds for which an endpoint must be usable to count as warm. An interruption shorter than this requires no slow start. */
 const WARM_MS = 1_000;
 const SHARE_PERIOD_MS = 10_000;
 /** Maximum number of endpoints that are kept, unless more are in use. */
@@ -273,7 +273,7 @@ export class Endpoints {
     const own = weight(endpoint);
     if (own === 1) return 1;
     let largest = own;
-    // If all endpoints are in their slow start, the calls are shared among them.
+    // Relative to the largest weight, so that all calls are shared even if all endpoints are in their slow start.
     for (const other of this.endpoints) {
       if (this.isUsable(other) && other.state.kind === 'included') largest = Math.max(largest, weight(other));
     }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { IdleReadBarrier } from './idle-read-barrier.js';
 
-/** Creates a barrier over two connections, one of which is ending until turn `endingUntil`. */
+/** Creates a barrier for two connections; `isEnding` of the second is true until turn `endingUntil`. */
 function make(endingUntil = 0) {
   const clock = new VirtualClock();
   let turn = 0;

@@ -150,7 +150,7 @@ let policyName = '';
  * names.
  */
 let leastRequestName = '';
-/** grpc-js's names that the policies need; set at registration. */
+/** grpc-js names that the policies need; set at registration. */
 let parts: PolicyParts;
 let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
 

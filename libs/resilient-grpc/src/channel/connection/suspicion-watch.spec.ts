@@ -105,7 +105,7 @@ function make() {
   return { clock, events, owner, watch, connection, timeOut };
 }
 
-/** Lets calls on the connection time out, and advances `watched` to the end of a probe without a response. */
+/** Times out calls on the connection, and advances the clock to the end of a probe without a response. */
 function makeDead(watched = make()) {
   watched.timeOut();
   watched.clock.advance(12_500);

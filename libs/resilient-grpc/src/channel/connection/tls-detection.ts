@@ -11,7 +11,7 @@ const ALERT = /^ERR_SSL_.*(?:ALERT|UNRECOGNIZED_NAME)/;
 /**
  * Detects that a server uses TLS although its client does not. The server then closes each connection without a response. A proxy without
  * a reachable server does the same, so only a TLS handshake distinguishes them. Each client opens at most one connection for the detection,
- * and only if the client has never been connected. A working server therefore receives no additional connections during an outage.
+ * and only if the client has never been connected. An outage after the first connection therefore causes no additional connections.
  */
 export class TlsDetection {
   private hasBegun = false;

@@ -5,7 +5,7 @@ import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { OutageWatch } from './outage-watch.js';
 
-/** Returns a clock whose timers of more than 5 ms fire early, because Node's timers may fire early. */
+/** Returns a clock whose timers of more than 5 ms fire early, as Node's timers may. */
 function withEarlyTimers(clock: BusyClock, earlyMs: number): Clock {
   return {
     now: () => clock.now(),

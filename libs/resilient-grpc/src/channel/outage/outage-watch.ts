@@ -59,7 +59,7 @@ export class OutageWatch {
   /** True if a call has failed after the grace period of the current outage. */
   private isGraceOver = false;
   private cause = '';
-  /** Monotonic end of the last outage, in milliseconds. */
+  /** Monotonic time of the end of the last outage, in milliseconds. */
   private endedAt = -Infinity;
   /** Offset from monotonic to epoch time at the start of the outage. Stored, because each computation yields a slightly different value. */
   private epochOffsetMs = 0;

@@ -62,7 +62,7 @@ export class WaitingCalls implements Iterable<Waiter> {
     return true;
   }
 
-  /** Removes and returns at most `limit` of the calls for which `isTaken` is true, oldest first. */
+  /** Removes and returns at most `limit` of the waiters for which `isTaken` is true, oldest first. */
   takeWhere(isTaken: (waiter: Waiter) => boolean, limit: number): Waiter[] {
     const taken: Waiter[] = [];
     for (const waiter of this.present) {

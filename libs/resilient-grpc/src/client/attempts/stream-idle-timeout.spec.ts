@@ -52,7 +52,7 @@ describe('stream idle timeout', () => {
     expect(cancelledAt).toEqual([1_100]);
   });
 
-  // Both timers are due in the same turn. The idle timer was set first, so it runs before the message is read.
+  // Both timers are due in the same turn. The idle timer was set first, so it fires before the message is read.
   it('keeps a stream if a message arrives in the turn in which the idle timeout expires', () => {
     const { clock, cancelledAt, attempt, server } = make();
     const read = { next: true };

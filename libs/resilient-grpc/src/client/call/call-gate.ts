@@ -205,7 +205,7 @@ export class CallGate implements Waiter, PermitWaiter {
   permitted(): void {
     this.queuedFor = undefined;
     this.permits += 1;
-    // The deadline timer may be late, or the wall clock was set forward. The end of the call returns the permit.
+    // The deadline timer may be late, or the wall clock was set forward. Ending the call releases the permit.
     if (this.deadline <= this.context.client.clock.epoch()) {
       this.deadlinePassed();
       return;

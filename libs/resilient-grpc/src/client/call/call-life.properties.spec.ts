@@ -143,7 +143,6 @@ class WatchedCall {
   }
 }
 
-/** Records the telemetry of a call. */
 class RecordedTelemetry implements CallTelemetry {
   readonly ends: StatusCode[] = [];
   nextIs(): void {

@@ -81,7 +81,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private failedInDrain = 0;
   /** True from `noteShutdown()` on. */
   private isShuttingDown = false;
-  /** Number of calls that a drain has failed because of `onDrain: 'fail'`. */
+  /** Number of calls that a drain ended with an error because of `onDrain: 'fail'`. */
   private ended = 0;
   /** Number of calls that a drain cut off at its timeout, or that close() ended. */
   private cutOff = 0;

@@ -166,7 +166,7 @@ it("ends a call with CANCELLED and does not send it if a listener of 'call-start
   expect([transport.attempts, clock.pending]).toEqual([[], 0]);
 });
 
-/** Starts a call for an inbound call with a deadline of 1 s, and watches how its attempt is abandoned. */
+/** Starts a call for an inbound call, by default with a deadline of 1 s, and records how the attempt is abandoned. */
 function startInboundCall({ hasDeadline = true } = {}) {
   const { clock, transport, context } = setUp();
   const controller = new AbortController();

@@ -178,7 +178,7 @@ export class LiveServiceConfig {
   }
 
   private use(config: ParsedServiceConfig): void {
-    // Throws if the load balancing cannot be serialized, because grpc-js receives it as JSON.
+    // Throws if `loadBalancingConfig` cannot be serialized, because grpc-js receives it as JSON.
     JSON.stringify(config.loadBalancingConfig);
     this.policies = this.input.policies(config);
     this.config = config;

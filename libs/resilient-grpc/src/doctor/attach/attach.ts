@@ -126,7 +126,7 @@ function screenOf(frame: Frame, paint: Paint, stdout: AttachTerminal['stdout']):
   return `${HOME}${text}${ERASE_LINE}\r\n${ERASE_BELOW}${paint('dim', 'q quits')}`;
 }
 
-/** Throws if the time or the state of a snapshot is invalid, because a frame would show wrong data instead of failing to render. */
+/** Throws if the time or the state of a snapshot is invalid, because `renderFrame` would show wrong data instead of throwing. */
 function requireTimeAndState({ at, accepting }: { readonly at: unknown; readonly accepting: unknown }): void {
   if (typeof at !== 'string' || Number.isNaN(Date.parse(at))) throw new Error(`at: ${problemMessage('a time', at)}`);
   if (typeof accepting !== 'boolean') throw new Error(`accepting: ${problemMessage('true or false', accepting)}`);
@@ -183,8 +183,8 @@ class Frames {
   }
 
   /**
-   * Returns `read`, or a finding if its snapshot lacks a property that a frame needs. A server can send any JSON, so the snapshot is rendered
-   * once without being shown.
+   * Returns `read`, or a finding if its snapshot lacks a property that a frame needs. A server can send any JSON, so the snapshot is
+   * rendered once without being shown.
    */
   checked(read: SnapshotRead): SnapshotRead {
     if (!read.ok) return read;

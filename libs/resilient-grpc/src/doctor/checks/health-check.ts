@@ -48,7 +48,7 @@ function failure(error: GrpcCallError, service: string, timeoutMs: number): Verd
     return [
       'failed',
       answers,
-      'implement grpc.health.v1.Health, because health probes of this server fail; or omit --service to skip this check',
+      'implement grpc.health.v1.Health, because health probes fail without it; or omit --service to skip this check',
     ];
   }
   if (code === StatusCode.UNAUTHENTICATED || code === StatusCode.PERMISSION_DENIED) {

@@ -17,7 +17,7 @@ const dropped = (answeredMs: number, lostMs: number): IdleOutcome => ({
 describe('idleCheck', () => {
   it.each<[string, IdleOutcome, string, string, string]>([
     ['idle connections still work', { kind: 'kept', idleMs: 600_000 }, 'ok', 'no setting is required', ''],
-    ['a server sends GOAWAY', closed(60_000, 'goaway'), 'ok', 'after 60 s (GOAWAY); this loses no call', ''],
+    ['a server sends GOAWAY', closed(60_000, 'goaway'), 'ok', 'after 60 s (GOAWAY); no call is lost', ''],
     [
       'a proxy closes idle connections before the client does',
       closed(60_000, 'fin'),

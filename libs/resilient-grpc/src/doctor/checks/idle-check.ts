@@ -39,7 +39,7 @@ export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
 
 function closedVerdict({ idleMs, end }: Extract<IdleOutcome, { kind: 'closed' }>): Verdict {
   const message = `idle connections are closed after ${duration(idleMs)} (${describeEnd(end)})`;
-  if (end.how === 'goaway') return ['ok', `${message}; this loses no call, and the next call opens a connection`];
+  if (end.how === 'goaway') return ['ok', `${message}; no call is lost, and the next call opens a connection`];
   if (CLIENT_IDLE_TIMEOUT_MS <= idleMs * SAFE_SHARE) return ['ok', `${message}; ${CLIENT_CLOSES_FIRST}`];
   const cause = 'a call sent as the connection closes is lost, because the peer sends no GOAWAY';
   return ['warning', `${message}; ${cause}`, recommendation(idleMs)];

@@ -21,7 +21,7 @@ interface PingResult {
   /** True if the GOAWAY had NO_ERROR, for example because of a maximum connection age or a restart. */
   closedCleanly: boolean;
   closed: boolean;
-  /** True if a call was open during the pings. By default, clients send keepalive pings only then. */
+  /** True if a call was open during the pings. By default, clients send keepalive pings only during calls. */
   withCall: boolean;
 }
 

@@ -6,7 +6,7 @@ export type MeasuredOutcome = 'succeeded' | 'failed' | 'cancelled';
 
 /**
  * Time constant of the average in milliseconds. A measurement loses 63% of its weight in this time. At 10 s, as in Finagle and Linkerd, the
- * slow first calls of a Node process would keep calls away from a new server for half a minute.
+ * slow first calls of a new Node server would keep calls away from it for half a minute.
  */
 const DECAY_MS = 2_000;
 /**

@@ -40,8 +40,7 @@ export interface CircuitTransition {
 }
 
 /**
- * Time in milliseconds after the first lost attempt on a connection that stays open. Further attempts on this connection that are lost
- * within this time count as the same loss.
+ * Time in milliseconds, from the first lost attempt, within which all lost attempts on a connection that stays open count as one loss.
  */
 const LOSS_WINDOW_MS = 250;
 
@@ -49,7 +48,7 @@ const LOSS_WINDOW_MS = 250;
 interface Loss {
   /** Time at which its first attempt was lost. */
   readonly at: number;
-  /** True if the connection accepted no more streams when an attempt of this loss was lost. */
+  /** True if the connection accepted no more streams when any of the attempts was lost. */
   acceptsNoStreams: boolean;
 }
 
@@ -60,9 +59,9 @@ interface Loss {
  * before the break can override the result of a probe. A hanging probe keeps the circuit half open forever. A cancelled probe closes the
  * circuit. In addition, cockatiel makes other calls wait for the probe, and counts old samples after an idle period.
  *
- * Here, each result carries the token of its admission, and probes have a timeout. An ignored result of a probe only permits another probe.
- * Attempts lost with one connection count as one failure. A server killed under load is one event, and the channel already makes the
- * following calls wait.
+ * Here, each result carries the token of its admission, and probes have a timeout. If the result of a probe is ignored, the circuit stays
+ * half open and permits another probe. Attempts lost with one connection count as one failure. A server killed under load is one event, and
+ * the channel already makes the following calls wait.
  *
  * Times are monotonic milliseconds. The breaker sets no timers.
  */

@@ -12,12 +12,12 @@ export type EndpointOutcome = 'success' | 'failure' | 'none';
  */
 const GATEWAY_FAILURES: ReadonlySet<number | undefined> = new Set([502, 503, 504]);
 /**
- * Minimum duration of an attempt whose timeout counts, as a multiple of the usual latency of the endpoints. The duration must also be at
- * least `MIN_TIMEOUT_MS`.
+ * Minimum duration of a timed-out attempt that counts as a failure, as a multiple of the usual latency of the endpoints. The duration must
+ * also be at least `MIN_TIMEOUT_MS`.
  */
 const MIN_TIMEOUT_FACTOR = 3;
 const MIN_TIMEOUT_MS = 100;
-/** Minimum duration in milliseconds of an attempt whose timeout counts while the usual latency is unknown. */
+/** Minimum duration in milliseconds of a timed-out attempt that counts as a failure while the usual latency is unknown. */
 const DEFAULT_MIN_TIMEOUT_MS = 1_000;
 
 /**

@@ -12,8 +12,8 @@ export interface OutlierDetection {
   /** Period in which attempts are counted. @defaultValue '10s' */
   readonly interval?: string | undefined;
   /**
-   * Duration of the first ejection, jittered by ±10%. Each further one lasts this much longer, and each `interval` without an ejection
-   * makes the next one this much shorter.
+   * Duration of the first ejection, jittered by ±10%. Each further ejection of the endpoint lasts this much longer, and each `interval`
+   * without an ejection makes the next one this much shorter.
    * @defaultValue '30s'
    */
   readonly baseEjectionTime?: string | undefined;

@@ -53,7 +53,7 @@ describe('describeValue', () => {
       throw new Error('unknown name');
     });
     expect(describeValue(new Proxy({ URL: 'x' }, { get: reject }))).toBe('an object with URL');
-    // A plain object is described by its keys alone, because a getter can have effects.
+    // A plain object is described by its keys alone, because a getter can have side effects.
     expect(reject).not.toHaveBeenCalled();
     class Unreadable {
       readonly key = 1;

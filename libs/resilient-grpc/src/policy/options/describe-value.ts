@@ -42,7 +42,7 @@ export function describeSecret(value: unknown): string {
   return isObject ? (builtInName(value) ?? 'an object') : describeValue(value);
 }
 
-/** Describes an array, a Buffer, and an object of a well-known class; `undefined` for other objects. */
+/** Describes an array, a Buffer, or an object of a well-known class; `undefined` for other objects. */
 function builtInName(value: object): string | undefined {
   if (ArrayBuffer.isView(value)) return `a Buffer of length ${String(value.byteLength)}`;
   if (Array.isArray(value)) return `an array of length ${String(value.length)}`;

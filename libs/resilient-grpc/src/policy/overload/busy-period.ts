@@ -12,10 +12,10 @@ const MAX_BUSY_MS = 10 * LATE_AFTER_MS;
 const MAX_IDLE_MS = 0.5;
 
 /**
- * Detects that handlers run back to back while calls wait for them. A batch is a call and all calls that arrive before the synchronous work
- * and the microtasks of its handler end. The time between batches, in which the process reads requests, is subtracted from the busy time:
- * if handling a request takes less time than reading it, a queue in front of the handlers has no benefit. Only idle time ends a busy period
- * at once: on a machine with other load, the time between two batches can be long even though the requests are already in the socket
+ * Detects that handlers run back to back while calls wait for them. A batch is a call and all calls that arrive before its handler
+ * completes its synchronous work and microtasks. The time between batches, in which the process reads requests, is subtracted from the busy
+ * time. A queue in front of the handlers has no benefit if handling a request takes less time than reading it. Only idle time ends a busy
+ * period at once: on a machine with other load, the time between two batches can be long even though the requests are already in the socket
  * buffer.
  */
 export class BusyPeriod {

@@ -47,7 +47,7 @@ function servePlainly(load: readonly Arrival[]): Result[] {
 /**
  * Serves the calls of one process with an `OverloadQueue`.
  * @param cancelledMs milliseconds from the cancellation of a waiting call to its deadline; `undefined` if no call is cancelled
- * @param refusesUnread true if the queue also decides about calls whose request is unread
+ * @param refusesUnread true if the queue can also refuse calls whose request is unread
  */
 function serveWithQueue(
   load: readonly Arrival[],

@@ -7,7 +7,7 @@ const USUAL = { now: 0, usualCallsPerSecond: 200, demand: DEMAND };
 const USUAL_MS = 10;
 
 /**
- * Takes calls every 10 ms. Immediately reports a response with the latency `latencyMs` to each call; reports none if `latencyMs` is
+ * Takes calls every 10 ms. Immediately reports each call as answered with the latency `latencyMs`, or no call if `latencyMs` is
  * `undefined`. Returns the number of calls taken.
  */
 function run(pace: ReleasePace, from: number, until: number, latencyMs: number | undefined): number {

@@ -26,8 +26,8 @@ export interface ServerStatus<Code extends number = StatusCode> {
 /**
  * Maximum size of a status in trailers, in bytes, with room for what grpc-js adds. A field of more than 64 KiB breaks its connection. Node
  * 20 does not send such a field, so this call and all later calls on the connection wait until their deadlines. With Node 22 or later, the
- * client cannot read the field and closes the connection. The limit applies to the sum of all fields. Node could send a larger sum, but
- * most clients already reject a sum of more than 8 KiB.
+ * client cannot read the field and closes the connection. The limit applies to the sum of all fields. Node could send more, but most
+ * clients already reject more than 8 KiB in total.
  */
 const MAX_BYTES = 61_440;
 /** Bytes that HTTP/2 counts for each field in addition to its name and value. */

@@ -9,7 +9,7 @@ const faults = fc.uniqueArray(
   fc.record({ name: fc.string(), weight: fc.constantFrom(undefined, 0.5, 1, 7), forMs: range(2_000) }),
   { minLength: 1, maxLength: 6, selector: ({ name }) => name },
 );
-// Minimum duration of a plan in milliseconds. Excluding its quiet last quarter, such a plan is long enough for the longest distance plus
+// Minimum duration of a plan in milliseconds. Even without its quiet last quarter, such a plan is long enough for the longest distance plus
 // the longest fault.
 const MIN_DURATION_MS = 7_000;
 const options: fc.Arbitrary<ChaosPlanOptions> = fc

@@ -22,7 +22,7 @@ export type FakeGrpcService<S> = Resilient<S> & {
 
 /**
  * Creates a fake service without a server or socket, to be injected in place of a stub. Each call runs its handler at most once, through
- * the same code as calls of a real client: calls are cold, `for await` pulls messages, and `timeoutMs`, `signal`, and unsubscribing end the
+ * the same code as calls of a real client: calls are cold, and `for await` pulls messages. `timeoutMs`, `signal`, and unsubscribing end the
  * call and abort the signal of its handler. Client settings and call policies do not apply. A method without a handler fails with
  * UNIMPLEMENTED.
  * @throws GrpcConfigurationError if a handler is not a function, or if a method is named `calls`
@@ -70,7 +70,8 @@ class FakeService {
   stub(): object {
     const methods: Record<string, unknown> = { calls: this.calls };
     for (const name of Object.keys(this.handlers)) methods[name] = this.method(name);
-    // A real stub has a method under its proto name and under that name with a lowercase first letter. A handler may have either name.
+    // A real stub has each method under the method's proto name and under that name with a lowercase first letter. A handler may have
+    // either name.
     for (const name of Object.keys(this.handlers)) methods[withOtherCase(name)] ??= methods[name];
     return new Proxy(methods, {
       get: (target, name): unknown => {

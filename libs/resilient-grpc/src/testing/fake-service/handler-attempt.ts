@@ -93,7 +93,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
     try {
       const answer: unknown = await this.handler(request, { ...this.call, signal: this.abort.signal });
       this.method.answersOnce = !isStream(answer);
-      // The result is opened even if the call has been cancelled, so that it can be closed.
+      // The result is opened even if the call has been cancelled, because only an open result can be closed.
       this.answers = messageSource(this.method.answersOnce ? [answer ?? {}] : answer, this);
       if (this.isOpen()) this.pull();
       else void this.answers.close();

@@ -135,8 +135,8 @@ export class ScriptedGrpcServer {
   }
 
   /**
-   * Stops listening and ends the connections. 'graceful' resolves when the last call in flight has finished. Until then, `restart()` can
-   * serve new connections in parallel, or `stop('force')` can end the remaining calls.
+   * Stops listening and ends the connections. With 'graceful', resolves when the last call in flight has finished. Until then, `restart()`
+   * can serve new connections in parallel, or `stop('force')` can end the remaining calls.
    * @throws RangeError if `how` is not a stop mode
    */
   async stop(how: StopMode): Promise<void> {

@@ -10,7 +10,7 @@ import { trailersOf } from './reply.js';
 import type { DuplexCall, ScriptedRequestReader } from './request-reader.js';
 import type { ScriptedCall } from './scripted-call.js';
 
-/** The call and dependencies of `sendReply`. */
+/** The gRPC call that `sendReply` replies to, and its dependencies. */
 export interface ReplyContext {
   readonly method: LoadedMethod;
   readonly call: DuplexCall;

@@ -11,7 +11,7 @@ import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { seededRandom } from '../seeded-random.js';
 import type { MemoryTransport } from './memory-transport.js';
 
-/** A unary method whose requests have one byte. */
+/** A unary method with 1-byte requests. */
 export const MEMORY_METHOD: MethodDescriptor = {
   path: '/memory.Echo/Get',
   service: 'memory.Echo',

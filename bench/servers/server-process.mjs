@@ -86,7 +86,12 @@ function moduleOf(...imports) {
   return { module: class BenchModule {}, controllers: [BenchController], imports };
 }
 
-await START[process.argv[2] ?? '']?.();
+const name = process.argv[2] ?? '';
+const start = START[name];
+if (start === undefined) {
+  throw new Error(`server: expected one of ${Object.keys(START).join(', ')}, got ${JSON.stringify(name)}`);
+}
+await start();
 process.on('message', () => process.send?.(process.cpuUsage()));
 process.send?.({ address: url });
 

@@ -17,11 +17,20 @@ import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient
 import { timeout, throwError } from 'rxjs';
 import type { GetOrderRequest } from '../gen/orders.pb.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
-import { DEADLINE_MS, type OverloadedServerCommand, type OverloadedServerNotice, WORK_MS } from './messages.js';
+import {
+  DEADLINE_MS,
+  OVERLOADED_SERVER_KINDS,
+  type OverloadedServerCommand,
+  type OverloadedServerNotice,
+  WORK_MS,
+} from './messages.js';
 
 const { values } = parseArgs({
   options: { port: { type: 'string', default: '50051' }, server: { type: 'string', default: 'resilient' } },
 });
+if (!OVERLOADED_SERVER_KINDS.some((kind) => kind === values.server)) {
+  throw new Error(`--server: expected ${OVERLOADED_SERVER_KINDS.join(', ')}, got '${values.server}'`);
+}
 const options = { ...ORDERS_CONTRACT, url: `127.0.0.1:${values.port}` };
 const counts = { ran: 0, ranExpired: 0 };
 

@@ -7,7 +7,8 @@ export const WORK_MS = 5;
 export const DEADLINE_MS = 1_000 * PATIENCE;
 
 /** Server implementations: Nest's own, Nest's own with a timeout in an interceptor, and ours. */
-export type OverloadedServerKind = 'plain' | 'tuned' | 'resilient';
+export const OVERLOADED_SERVER_KINDS = ['plain', 'tuned', 'resilient'] as const;
+export type OverloadedServerKind = (typeof OVERLOADED_SERVER_KINDS)[number];
 
 /** A command to the server. `count` requests the counts since the previous `count`. */
 export interface OverloadedServerCommand {

@@ -5,6 +5,7 @@ import {
   GrpcConfigurationError,
   ResilientGrpcModule,
   dnsServiceConfig,
+  type GrpcClientSettings,
   type ServiceConfig,
 } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
@@ -43,10 +44,12 @@ function retrying(maxAttempts: number): ServiceConfig {
   return { methodConfig: [{ name: [{}], retryPolicy }] };
 }
 
-async function start(serviceConfig: Observable<ServiceConfig>, url = server.url): Promise<OrdersClient> {
-  @Module({
-    imports: [ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url, serviceConfig }])],
-  })
+async function start(
+  serviceConfig: Observable<ServiceConfig>,
+  settings: Partial<GrpcClientSettings> = {},
+): Promise<OrdersClient> {
+  const client = { name: 'orders', protoPath: ORDERS_PROTO, url: server.url, serviceConfig, ...settings };
+  @Module({ imports: [ResilientGrpcModule.forFeature([client])] })
   class AppModule {}
   app = await NestFactory.createApplicationContext(AppModule, { logger: false, abortOnError: false });
   return app.get(GrpcClients).get('orders').getService<OrdersClient>('Orders');
@@ -75,6 +78,24 @@ describe('service config from an Observable', () => {
     expect(await attemptsOf(orders)).toBe(1);
   });
 
+  it('lists the hedging delay of a method in snapshot() only while the service config declares the method safe to repeat', async () => {
+    const source = new BehaviorSubject<ServiceConfig>(retrying(2));
+    const orders = await start(source, { methods: { Create: { hedgingDelay: 'p95' } } });
+    const hedged = () =>
+      app!
+        .get(GrpcClients)
+        .get('orders')
+        .snapshot()
+        .hedgingDelays.map(({ path }) => path);
+    await attemptsOf(orders);
+    const path = expect.stringMatching(/\/Create$/);
+    expect(hedged()).toEqual([path]);
+    source.next({});
+    expect(hedged()).toEqual([]);
+    source.next(retrying(2));
+    expect(hedged()).toEqual([path]);
+  });
+
   it('keeps the previous service config if the next one is invalid or the source fails', async () => {
     const source = new BehaviorSubject<ServiceConfig>(retrying(2));
     const orders = await start(source);
@@ -96,7 +117,7 @@ describe('service config from an Observable', () => {
     names.hasRecords = true;
     names.text = text;
     const source = dnsServiceConfig({ servers: [names.url], refreshMs: 1_000 });
-    const orders = await start(source, `dns:///${server.url.replace('127.0.0.1', 'localhost')}`);
+    const orders = await start(source, { url: `dns:///${server.url.replace('127.0.0.1', 'localhost')}` });
     expect(await attemptsOf(orders)).toBe(1);
     names.text = `grpc_config=${JSON.stringify([{ serviceConfig: retrying(2) }])}`;
     await waitFor(async () => (await attemptsOf(orders)) === 2, { timeoutMs: 30_000 });

@@ -93,13 +93,16 @@ export class MethodRuntime {
     return [...this.breakers].map(([path, { breaker }]) => ({ path, state: breaker.state }));
   }
 
-  /** Hedging delays that follow latency, by method. */
+  /** Hedging delays that follow latency, by method. Excludes methods that the current live service config does not hedge. */
   get hedgingDelays(): readonly HedgingDelaySnapshot[] {
-    return [...this.delays].map(([path, { percentile, currentMs }]) => ({
-      path,
-      percentile,
-      ...(currentMs === Infinity ? {} : { delayMs: currentMs }),
-    }));
+    const { live } = this.settings;
+    return [...this.delays]
+      .filter(([path]) => live === undefined || live.policyOf(path)?.hedging !== undefined)
+      .map(([path, { percentile, currentMs }]) => ({
+        path,
+        percentile,
+        ...(currentMs === Infinity ? {} : { delayMs: currentMs }),
+      }));
   }
 
   get limits(): readonly LimitSnapshot[] {

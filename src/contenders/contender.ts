@@ -16,9 +16,9 @@ export interface Contender {
   create(request: CreateOrderRequest): Observable<Order>;
   /** True if `error` means that the connection was lost after the request was sent. The server may have applied the request. */
   lostInFlight(error: unknown): boolean;
-  /** Number of calls waiting for a connection, if the contender provides it. */
+  /** Number of calls waiting for a connection; `undefined` if not provided. */
   waiting?(): number;
-  /** Number of times the connection was lost so far, if the contender provides it. */
+  /** Number of connection losses so far; `undefined` if not provided. */
   connectionLosses?(): number;
   /** Number of ejections of an endpoint so far, if the contender ejects endpoints. */
   ejections?(): number;

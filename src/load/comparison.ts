@@ -19,9 +19,9 @@ export interface ContenderResult extends MeasurementSnapshot {
   readonly triedAgain: number;
   /** Number of connections whose first request reached the upstream after the start of the comparison. */
   readonly connectionsReplaced: number;
-  /** Number of calls waiting for a connection, if the contender provides it. */
+  /** Number of calls waiting for a connection; `undefined` if not provided. */
   readonly waiting: number | undefined;
-  /** Number of times the connection was lost, if the contender provides it. */
+  /** Number of connection losses; `undefined` if not provided. */
   readonly connectionLosses: number | undefined;
   /** Number of ejections of an endpoint since the contender was created, if it ejects endpoints. */
   readonly ejections: number | undefined;

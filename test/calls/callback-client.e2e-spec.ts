@@ -231,7 +231,7 @@ describe('callback client of getClientByServiceName()', () => {
 });
 
 describe('call that a grpc-js interceptor starts after its channel was replaced', () => {
-  /** Starts a client whose grpc-js interceptor starts every call after the first only when `release()` is called. */
+  /** Starts a client whose grpc-js interceptor holds every call after the first until `release()` is called. */
   async function startHeld() {
     const waiting: (() => void)[] = [];
     let isHolding = false;

@@ -63,7 +63,7 @@ export async function end(socket: Socket, byReset: boolean): Promise<void> {
   await closed;
 }
 
-/** Resets a connection. Waits for the FIN first if only it is unsent: an earlier reset fails with EINVAL, and Node leaks the socket. */
+/** Resets a connection. Waits for an unsent FIN if all data is sent: an earlier reset fails with EINVAL, and Node leaks the socket. */
 function reset(socket: Socket): void {
   const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
   if (isEnding) socket.once('finish', () => socket.resetAndDestroy());

@@ -48,7 +48,7 @@ export class Sentinel {
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // Waits for the sample that covers the end of the period.
     await waitFor(() => (this.samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
-    // A sample covers the second before its time, or more if the sentinel process was stopped. Therefore, the first sample after `until`
+    // A sample covers the second before `at`, or more if the sentinel process was stopped. Therefore, the first sample after `until`
     // also counts.
     const last = this.samples.findIndex(({ at }) => at >= until);
     const samples = this.samples.slice(0, last + 1).filter(({ at }) => at > from - 1_000);
@@ -71,7 +71,7 @@ export class Sentinel {
   }
 }
 
-/** Returns the reason why durations measured under `load` cannot be judged; `undefined` if they can. */
+/** Returns why durations measured under this load cannot be judged; `undefined` if they can. */
 export function whyNotJudged({
   maxTimerDelayMs,
   othersPercent = 0,

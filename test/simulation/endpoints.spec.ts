@@ -72,7 +72,7 @@ it('ejects at most half of the simulated endpoints if more than half of them fai
 });
 
 it(
-  'ejects a flapping simulated endpoint for longer each time, and reduces the counted ejections by one after each minute in use',
+  'ejects a flapping simulated endpoint for longer each time, and reduces its ejection count by one after each minute in use',
   SLOW,
   () => {
     const { meter } = simulate('endpoint-flaps', { clients: 4, callsPerSecond: 100, endpoints: 5 });

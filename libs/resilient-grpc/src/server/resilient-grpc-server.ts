@@ -137,7 +137,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly ownLogger = new LibraryLogger('ResilientGrpcServer');
   private readonly log: ServerLog;
   private closed = false;
-  /** Timer of the check for a start that was forgotten; `undefined` if the check is not needed. */
+  /** Timer of the check that the server has started; `undefined` if the check is not needed. */
   private startCheck: Timer | undefined;
   private hasStartHook = false;
   private hasEndHook = false;

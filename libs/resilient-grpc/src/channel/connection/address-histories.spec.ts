@@ -106,7 +106,7 @@ describe('failed attempts to connect', () => {
     expect(histories.timeouts(ADDRESS)).toBe(0);
   });
 
-  it('forgets attempts to connect that timed out if the address is no longer used', () => {
+  it('forgets timed-out attempts to connect to an address that is no longer used', () => {
     const { histories } = make();
     histories.connectFailed(ADDRESS, true);
     histories.unused(ADDRESS);

@@ -1,6 +1,6 @@
 import type { Seam } from './seam.js';
 
-/** Names for the load-balancing policy that observes each connection. */
+/** Names needed by the policy that observes each connection. */
 export const POLICY_SEAM: Seam = {
   on: 'experimental',
   needs: [
@@ -17,28 +17,28 @@ export const POLICY_SEAM: Seam = {
     'observation of individual connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors) and calls directly on a connection',
 };
 
-/** Names for the policy `least_request`. */
+/** Names needed by `least_request`. */
 export const LEAF_SEAM: Seam = {
   on: 'experimental',
   needs: ['LeafLoadBalancer()', 'QueuePicker()'],
   lostWithout: "loadBalancing: 'least_request' (round_robin is used instead)",
 };
 
-/** Names for the removal of endpoints from the pick set. */
+/** Names needed to remove endpoints from the pick set. */
 export const ENDPOINT_SEAM: Seam = {
   on: 'experimental',
   needs: ['QueuePicker()', 'BaseSubchannelWrapper.prototype.setHealthy()'],
   lostWithout: 'ejection and health checks of endpoints (ejectUnhealthy, outlierDetection, healthCheckConfig)',
 };
 
-/** Names for calls on one connection. Without them, health is not checked, because no endpoint could report that it is serving. */
+/** Names needed by calls on one connection. Without them, health is not checked, because no endpoint could report SERVING. */
 export const CONNECTION_CALL_SEAM: Seam = {
   on: 'experimental',
   needs: ['BaseSubchannelWrapper.prototype.getChannel()'],
   lostWithout: 'calls on one connection (dead-connection detection, health Watch)',
 };
 
-/** Names for the connector that receives each socket. */
+/** Names needed by the connector that receives each socket. */
 export const CONNECTOR_SEAM: Seam = {
   on: 'credentials',
   needs: ['_createSecureConnector()', '_equals()', '_isSecure()'],
@@ -52,7 +52,7 @@ export const SOCKET_SEAM: Seam = {
   lostWithout: CONNECTOR_SEAM.lostWithout,
 };
 
-/** Names for calls that are created on a connection instead of on the channel. */
+/** Names needed by calls created on a connection instead of on the channel. */
 export const DIRECT_SEAM: Seam = {
   on: 'channel',
   needs: ['internalChannel.onCallStart()', 'internalChannel.onCallEnd()', 'internalChannel.defaultAuthority'],

@@ -76,7 +76,7 @@ class ObservedConnector implements SecureConnector {
     private readonly inner: SecureConnector,
     private readonly attempts: ConnectAttempts,
     /**
-     * Address of the connections; `undefined` without the library's load-balancing policy (xds:). The sockets then get only TCP keepalive.
+     * Address of the connections; `undefined` if the library's load-balancing policy is off (xds:). Sockets then get only TCP keepalive.
      */
     private readonly address: string | undefined,
     /** The `host:port` of the server; `undefined` if the connection uses no HTTP proxy. */

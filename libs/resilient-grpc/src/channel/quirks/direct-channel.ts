@@ -76,7 +76,7 @@ const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'u
 
 /** Creates calls on the connections of one grpc-js channel, without the layers of the channel. */
 export class DirectChannel {
-  /** Class of the call credentials of a connection that needs none. grpc-js does not export the class. */
+  /** Class of the empty call credentials of grpc-js, which does not export the class. */
   private readonly emptyCredentials = CallCredentials.createEmpty().constructor;
   /** Reason why calls need grpc-js's channel; set when a connection requires the channel. */
   reason: ChannelPathReason | undefined;

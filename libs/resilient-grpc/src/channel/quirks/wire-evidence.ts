@@ -82,7 +82,7 @@ export function readWire(channelCall: object): WireFacts | undefined {
 }
 
 /**
- * Returns the address of the connection that carried `call`, as in the history of the channel: with a number for a further connection.
+ * Returns the address of the connection that carried `call`, as in the channel's history: '10.0.0.7:50051#2' for a further connection.
  * Returns `undefined` if no connection carried the call, or if the address was not recorded, because the library's load-balancing policy is
  * not used (for example, for an `xds:` target). If `isDirect` is true, `call` is a call on one connection instead of a call of the channel.
  */

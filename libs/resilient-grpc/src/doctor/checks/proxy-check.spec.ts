@@ -17,7 +17,7 @@ it('returns the proxy and the environment variable that sets it', () => {
 it.each([
   ['x@y:1', '***@y:1'],
   ['***@y:1', 'dns:///***@y:1'],
-])('detects no proxy for the target %s that no_proxy excludes from the proxy', (target, canonicalTarget) => {
+])('detects no proxy for the target %s if no_proxy excludes it', (target, canonicalTarget) => {
   expect(proxyOf(target, canonicalTarget, { https_proxy: 'http://proxy:3128' })).toBeUndefined();
 });
 

@@ -307,7 +307,7 @@ describe('OverloadGate', () => {
   });
 
   it.each(['cancelled', 'served'])(
-    'yields to the event loop again after 6,000 calls with a far deadline were %s',
+    'yields to the event loop again after 6,000 calls with long deadlines were %s',
     async (end) => {
       const { call, handled, settle } = makeServer(1);
       for (let round = 0; round < 2; round++) {

@@ -56,7 +56,7 @@ const check = argumentCheck('chaos');
 const RANGE = '[from, to] in whole milliseconds, with 0 <= from <= to';
 
 /**
- * Draws a plan. The same options produce the same plan; a shorter `durationMs` produces the beginning of the plan. Faults never overlap, so
+ * Generates a plan. Equal options produce equal plans; a shorter `durationMs` produces the beginning of the plan. Faults never overlap, so
  * that a failure has a single cause.
  * @throws RangeError that names the invalid option
  */

@@ -57,7 +57,7 @@ describe('handler failure', () => {
         throw grpcError('NOT_FOUND', 'no 7');
       },
     ],
-    ['with which the Observable of a fake handler fails', () => throwError(() => grpcError('NOT_FOUND', 'no 7'))],
+    ['that the Observable of a fake handler fails with', () => throwError(() => grpcError('NOT_FOUND', 'no 7'))],
     [
       'that a fake handler throws in the form that a grpc-js server expects',
       () => {

@@ -22,7 +22,8 @@ export function unusableTarget(target: string, problems: readonly ConfigurationP
 const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
 
 /** Remedy if the name server does not respond. */
-const NAME_SERVER_REMEDY = 'check DNS on this host: the name servers in /etc/resolv.conf, and whether they are reachable on UDP port 53';
+const NAME_SERVER_REMEDY =
+  'check DNS on this host: the name servers in /etc/resolv.conf, and whether they are reachable on UDP port 53';
 
 /** Returns the finding for a name that does not resolve; `undefined` if `code` indicates another cause. */
 function unresolvedName(name: string, code: string): Finding | undefined {

@@ -29,7 +29,7 @@ const { values } = parseArgs({
   options: { port: { type: 'string', default: '50051' }, server: { type: 'string', default: 'resilient' } },
 });
 if (!OVERLOADED_SERVER_KINDS.some((kind) => kind === values.server)) {
-  throw new Error(`--server: expected ${OVERLOADED_SERVER_KINDS.join(', ')}, got '${values.server}'`);
+  throw new Error(`--server: expected one of ${OVERLOADED_SERVER_KINDS.join(', ')}, got '${values.server}'`);
 }
 const options = { ...ORDERS_CONTRACT, url: `127.0.0.1:${values.port}` };
 const counts = { ran: 0, ranExpired: 0 };

@@ -235,7 +235,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
             app.useGlobalFilters(new GrpcToHttpExceptionFilter(app.get(HttpAdapterHost))),
         },
       ],
-    ])('logs the number of suppressed lines about server faults on shutdown if %s', async (_, parts) => {
+    ])('logs on shutdown the number of suppressed lines about server faults if %s', async (_, parts) => {
       const other = await startGateway({ upstream: server.url, ...(adapter && { adapter }), ...parts });
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       for (let i = 0; i < 3; i++) await other.get('promise/7');

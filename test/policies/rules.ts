@@ -132,7 +132,7 @@ export const RULES: readonly Rule[] = [
     right: '1 attempt',
   },
   {
-    rule: 'status codes are names in any case, or numbers',
+    rule: 'status codes are numbers or names, in upper or lower case',
     from: 'A6',
     config: retrying({ maxAttempts: 4, retryableStatusCodes: ['unavailable', 10] }),
     observe: (scene) => (scene.server.script('Unary', [UNAVAILABLE, { status: 'ABORTED' }, OK]), attempts(scene)),

@@ -8,7 +8,7 @@ const PER_SECOND = { counts: 60, all: 500 };
 const DOWN_MS = { counts: 1_500, all: 5_000 };
 /** Outage grace period. Longer than the outage plus the time to reconnect; if only counts are judged, long enough for a busy machine. */
 const GRACE_MS = { counts: 600_000, all: 7_000 };
-/** Deadline of a call in milliseconds. If only counts are judged, it exceeds the time limit of a run, so a hanging call fails the run. */
+/** Timeout of a call in milliseconds. If only counts are judged, it exceeds the time limit of a run, so a hanging call fails the run. */
 const TIMEOUT_MS = { counts: 600_000, all: 30_000 };
 /** Maximum queueing time on the server; requests beyond it fail with UNAVAILABLE. */
 const QUEUE_MS = { counts: 60_000, all: 3_000 };

@@ -121,7 +121,7 @@ class FrameConnection {
     this.socket.write(Buffer.concat(bytes));
   }
 
-  /** Sends GOAWAY. */
+  /** */
   goaway(lastStreamId: number, code = 0): void {
     this.lastStreamId = Math.min(this.lastStreamId, lastStreamId);
     this.write(goaway(lastStreamId, code));

@@ -192,7 +192,7 @@ describe('status details', () => {
     decoded.mockRestore();
   });
 
-  it('keeps a detail as bytes if it has too many fields, and decodes the other details', () => {
+  it('keeps a status detail as bytes if it has too many fields, and decodes the others', () => {
     const many = { fieldViolations: Array.from({ length: 23_000 }, () => ({})) };
     const details: readonly [string, object][] = [
       ['ErrorInfo', { reason: 'QUOTA' }],
@@ -206,7 +206,7 @@ describe('status details', () => {
     expect(statusDetails[1]?.value).toBeInstanceOf(Uint8Array);
   });
 
-  it('reads at most 1,000 fields to find the details', () => {
+  it('reads at most 1,000 fields of status details', () => {
     const many = Array.from({ length: 400 }, (): [string, object] => ['ErrorInfo', { reason: 'QUOTA' }]);
     const { statusDetails } = makeError(trailers(...many));
     // The status has 402 fields: code, message, and 400 details. Each detail has two more, so 299 details fit (402 + 598 = 1,000 fields).

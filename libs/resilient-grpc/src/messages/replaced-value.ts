@@ -32,8 +32,8 @@ export function replacedValue(value: unknown, field: Field): ReplacedValue | und
     case 'long':
       return replacedLong(value);
     case 'boolean': {
-      // Strings that mean false are sent as true, and so is a Buffer of zeros, which database drivers return for a false column of type
-      // BIT(1). Other strings, such as 'yes', are sent as true, as intended.
+      // Strings that mean false are sent as true, as is a Buffer of zeros, which database drivers return for false in a BIT(1) column.
+      // Other strings, such as 'yes', are sent as true, as intended.
       const isFalse =
         typeof value === 'string'
           ? /^(false|no|off|0)$/i.test(value)

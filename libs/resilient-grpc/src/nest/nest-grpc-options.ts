@@ -46,7 +46,7 @@ export function flattenNestOptions(given: object, path: string): Flattened {
   return { options: { ...own, ...options }, isNested: true, problems };
 }
 
-/** Adds Nest's default `url` to the options of a client in Nest's form if their `url` is missing or empty, as Nest's client does. */
+/** Adds Nest's default `url` to nested client options whose `url` is missing or empty, as Nest's client does. */
 export function withDefaultUrl({ options, isNested }: Flattened): Readonly<Record<string, unknown>> {
   return isNested && !options['url'] ? { ...options, url: DEFAULT_URL } : options;
 }

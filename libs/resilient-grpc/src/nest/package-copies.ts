@@ -7,7 +7,7 @@ export const CORE_MODULE = Symbol.for('nestjs-resilient-grpc.coreModule');
 /** Remedy if an application contains several copies of the package. */
 export const COPIES_REMEDY =
   'run npm ls nestjs-resilient-grpc, and move the package to peerDependencies in each library that has its own copy ' +
-  '(with one installed version, the copies are its ES module and CommonJS builds; load it in only one way)';
+  '(if only one is installed, the copies are its ES module and CommonJS builds; load only one of them)';
 
 /** Returns the core modules of an application: one for each copy of the package that its modules import. */
 export function coreModules(modules: ModulesContainer): readonly Type[] {

@@ -74,7 +74,7 @@ function make(
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('iterated resumable stream', () => {
-  it('makes no call of a resumable stream before the first next()', async () => {
+  it('starts no resumable-stream call before the first next()', async () => {
     const { stream, calls } = make();
     const reader = stream[Symbol.asyncIterator]();
     expect(calls).toHaveLength(0);
@@ -117,7 +117,7 @@ describe('iterated resumable stream', () => {
     ]);
   });
 
-  it('makes no further call of a resumable stream while the buffer of the reader is full', async () => {
+  it('starts no further resumable-stream call while the reader buffer is full', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();

@@ -4,7 +4,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { HealthWatch } from './health-watch.js';
 
-it('reports the health `unanswered` if a reopened health Watch receives no response for 5 s, and keeps the last health until then', async () => {
+it('reports `unanswered` if a reopened health Watch receives no response for 5 s, and keeps the last health status until then', async () => {
   const clock = new VirtualClock();
   const reported: string[] = [];
   const opened: StreamOpening[] = [];

@@ -113,7 +113,7 @@ describe('WaitingCalls', () => {
     );
   });
 
-  it('lists the waiting calls that need not be sent at a limited rate', () => {
+  it('lists the waiting calls that are not rate-limited', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const [limited, a, b] = [waiter(0, { rateLimited: true }), waiter(), waiter()];
     for (const one of [a, limited, b]) calls.push(one);

@@ -181,7 +181,7 @@ describe('channel options', () => {
     expect(resolve({ keepalive: { keepaliveTimeMs: 0 } }).warnings).toEqual([]);
   });
 
-  it('limits a keepalive time to the maximum of a timer', () => {
+  it('caps a keepalive time at the maximum timer delay', () => {
     const { channelOptions } = resolve({ keepalive: { keepaliveTimeMs: 3e9 } }).settings.channel;
     expect(channelOptions['grpc.keepalive_time_ms']).toBe(2_147_483_647);
   });

@@ -6,7 +6,7 @@ import type { EjectionPolicy } from './ejection-policy.js';
 
 /**
  * Standard outlier detection (gRFC A50) in proto3 JSON. Durations are strings in seconds, such as "10s"; percentages are integers from 0 to
- * 100. No endpoint is ejected if neither `successRateEjection` nor `failurePercentageEjection` is set.
+ * 100. Ejects endpoints only if `successRateEjection` or `failurePercentageEjection` is set.
  */
 export interface OutlierDetection {
   /** Period in which attempts are counted. @defaultValue '10s' */

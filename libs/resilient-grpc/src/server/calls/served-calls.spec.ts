@@ -139,7 +139,7 @@ describe('streamIdleTimeoutMs', () => {
     expect(wire.status).toMatchObject({ code: StatusCode.UNAVAILABLE });
   });
 
-  it('excludes the time in which the process was blocked from the idle time of a stream', async () => {
+  it('excludes the time of an event-loop block from the idle time of a stream', async () => {
     const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
     serve('server-stream', () => NEVER);
     await clock.advanceAsync(500);
@@ -323,7 +323,7 @@ describe('handler that outlives its call', () => {
     expect(types()).toEqual(['handler-leak']);
   });
 
-  it('excludes the time in which the process was blocked from the age of a handler leak', async () => {
+  it('excludes the time of an event-loop block from the age of a handler leak', async () => {
     const { clock, serve, types } = makeServer({}, 5_000);
     const { wire } = serve('unary', () => new Promise(() => undefined));
     wire.disconnect();
@@ -400,7 +400,7 @@ describe('Observable that outruns its client', () => {
     expect(count).toBeLessThan(500);
   });
 
-  it('excludes the time in which the process was blocked from the age of a queued response', async () => {
+  it('excludes the time of an event-loop block from the age of a queued response', async () => {
     const { clock, serve, types } = makeServer();
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);

@@ -183,8 +183,8 @@ export class ProxiedSession implements ProxiedCallCallbacks {
   }
 
   /**
-   * Ends the client's connection in the same way as the upstream's connection ended. Forwards the completely received responses and the
-   * resets first if the upstream's connection ended with a FIN.
+   * Ends the client's connection in the same way as the upstream's connection ended. First forwards the complete responses and the resets
+   * if the upstream's connection ended with a FIN.
    */
   private async endAfterResponses(): Promise<void> {
     const how = this.wires.upstream.lost ?? 'fin';

@@ -1,4 +1,4 @@
-// Measures the CPU of the server process per unary call, for this library's server, Nest's, and grpc-js's. They take turns, each in a
+// Measures the CPU time per unary call of this library's server, Nest's, and grpc-js's. They take turns, each in a
 // separate process. The calls are made directly on grpc-js's channel, which adds little overhead.
 import { outlineOfRounds, rowsOf } from '../compare.mjs';
 import { lengthOfRun, profile, summarize, takeRounds, takeTurn } from '../rounds.mjs';

@@ -118,7 +118,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return this.lines;
   }
 
-  /** Returns to normal operation: restarts a killed process, resumes a frozen one, and ends slowness. */
+  /** Restarts a killed process, resumes a frozen one, or returns a slow one to normal speed. */
   async listen(): Promise<void> {
     if (this.state === 'frozen') this.thaw();
     else if (this.state === 'slow') this.work(NORMAL_WORK, 'listening');

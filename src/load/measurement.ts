@@ -1,6 +1,6 @@
 import { LatencyHistogram, type LatencyPercentiles } from './latency-histogram.js';
 
-/** Kind of a call. Reads are safe to repeat, writes are not. */
+/** Kind of a call. Reads are safe to repeat; writes are not. */
 export type CallKind = 'read' | 'write';
 
 /** A call that has started. */
@@ -11,7 +11,7 @@ export interface OpenCall {
 
 /** The failure of a call. */
 export interface CallFailure {
-  /** Name of the gRPC status, or a name of the failure if the call ended without a status. */
+  /** Name of the gRPC status, or of the failure if the call ended without a status. */
   readonly codeName: string;
   /** True if the contender reports that the connection was lost after the request was sent. */
   readonly lostInFlight: boolean;
@@ -35,12 +35,11 @@ export interface MeasurementSnapshot {
   readonly latencyMs: LatencyPercentiles;
   /** Longest time from when the server became reachable again to the first success. Includes a recovery in progress. */
   readonly recoveryMs: number;
-  /** Longest time from when the server was reachable again to the last failure; 0 if no call failed after that time. */
+  /** Longest time from when the server became reachable again to the last failure; 0 if no call failed after that. */
   readonly lastFailureMs: number;
 }
 
-// Maximum delay, in milliseconds, with which a client detects a lost connection. A write that started after this delay was not in flight at
-// the loss.
+// Maximum time a client takes to detect a lost connection, in milliseconds. A write that started later was not in flight during the loss.
 const DETECTION_DELAY_MS = 500;
 
 /** Code of calls that were still open at the end of the measurement. */

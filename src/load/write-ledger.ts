@@ -9,7 +9,7 @@ export class WriteLedger {
     return this.duplicatedIds.size;
   }
 
-  /** Number of acknowledged requests that are not in the log, as far as it was read. */
+  /** Number of acknowledged requests missing from the log entries read so far. */
   get lost(): number {
     return this.acknowledgedOnly.size;
   }

@@ -21,7 +21,7 @@ describe('nextReadMs', () => {
 });
 
 describe('evenDraws', () => {
-  it('draws values from 0 to below 1 that are evenly distributed, even in a short run', () => {
+  it('draws evenly distributed values in [0, 1), even in a short run', () => {
     const draw = evenDraws();
     for (let run = 0; run < 20; run++) {
       const draws = Array.from({ length: 400 }, draw);

@@ -17,7 +17,7 @@ it.each([
   ['runs directly on a connection', 'on', true],
   ["passes through grpc-js's channel", 'off', false],
 ])(
-  'releases the closures of a caller whose call %s without a major garbage collection',
+  "releases a caller's closures with minor garbage collections alone if the call %s",
   async (_path, setting, direct) => {
     vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', setting);
     onTestFinished(() => void vi.unstubAllEnvs());

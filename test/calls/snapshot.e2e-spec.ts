@@ -116,7 +116,7 @@ describe('client snapshot', () => {
     expect(snapshot.retryBudget.tokens).toBeLessThan(8);
   });
 
-  it('counts cancelled calls in `cancelled` of the snapshot, and calls that could not start only in `failures`', async () => {
+  it('counts cancelled calls in `cancelled` of the snapshot, and unstarted calls only in `failures`', async () => {
     const { server, client, echo } = await scene();
     server.script('Unary', { never: true });
     const abandoned = echo.unary({}).subscribe();

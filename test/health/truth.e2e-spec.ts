@@ -19,7 +19,7 @@ import {
 
 // Compares the reported health with the outcome of a call that starts in the same turn of the event loop.
 
-// Most tests mainly wait and run concurrently, so all share one leak check.
+// Most tests run concurrently, so all share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();

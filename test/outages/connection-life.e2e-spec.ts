@@ -203,7 +203,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     ['round_robin', 3, true],
     ['pick_first', 1, false],
   ] as const)(
-    'replaces connections after maxConnectionAgeMs and keeps only the old connection that carries a stream (%s with %i endpoints, GOAWAY: %s)',
+    'replaces connections after maxConnectionAgeMs and keeps only the old connection that carries a stream (%s, connections in use: %i, GOAWAY: %s)',
     async ([loadBalancing, used, hasGoaway], { onTestFinished }) => {
       const servers = await startFeeds(onTestFinished, 3);
       const app = await startApp(onTestFinished, {

@@ -154,7 +154,7 @@ describe('maxConcurrentCalls', () => {
     await next;
   });
 
-  it('counts no call toward maxConcurrentCalls while the call waits for the channel', async () => {
+  it('excludes calls that wait for the channel from maxConcurrentCalls', async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());

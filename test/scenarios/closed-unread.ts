@@ -12,7 +12,7 @@ const CLIENTS = 4;
 const ROUNDS = { short: 1, full: 5 };
 const IDLE_MS = 500;
 
-/** Ends connections with GOAWAY or SIGKILL while this process is blocked, and makes calls before the process has detected the closes. */
+/** Ends connections with GOAWAY or SIGKILL while this process is blocked, and makes calls before it has detected that they closed. */
 export const closedUnread: Scenario = {
   name: 'closed-unread',
   needs: ['procfs'],

@@ -98,7 +98,7 @@ describe('Http2FaultProxy', () => {
       },
     );
 
-    it('rejects a call in an Http2FaultProxy by GOAWAY as unprocessed, so that the call is resent on a new connection and earlier calls finish', async () => {
+    it('rejects a call as unprocessed with an Http2FaultProxy GOAWAY, so that the call is resent on a new connection and earlier calls finish', async () => {
       const { answer } = await held();
       proxy.failCalls({ kind: 'goaway', debugData: 'max_age' }, { method: 'Unary' });
       expect((await plain.unary({ text: 'elsewhere' })).value?.text).toBe('elsewhere');

@@ -455,7 +455,7 @@ describe('ScriptedGrpcServer', () => {
     function* generate() {
       yield { number: 1 };
     }
-    /** Sets a script that the compiler does not check, as JavaScript or a cast can. */
+    /** Sets a script without a type check, as in JavaScript or after a cast. */
     const setScript = (wrong: unknown, method = 'Unary') => server.script(method, wrong as never);
 
     it.each([

@@ -42,7 +42,7 @@ export type AttemptEndReason =
 
 /** Final result of a call, after its last attempt. */
 export interface CallEnd {
-  /** Number of the status; `status` of `@grpc/grpc-js` contains the numbers by name. */
+  /** Status code; `status` of `@grpc/grpc-js` contains the codes by name. */
   readonly code: StatusCode;
   readonly details: string;
   readonly trailers: Metadata;
@@ -120,7 +120,9 @@ export type GrpcClientEvent = {
       readonly from: NonNullable<EndpointSnapshot['health']>;
       readonly to: NonNullable<EndpointSnapshot['health']>;
     }
-  /** Attempts to connect to an endpoint have failed for a minute, although the channel is READY. Not emitted in the minute after an outage. */
+  /**
+   * Attempts to connect to an endpoint have failed for a minute, although the channel is READY. Not emitted in the minute after an outage.
+   */
   | {
       readonly type: 'reachability';
       readonly change: 'lost';

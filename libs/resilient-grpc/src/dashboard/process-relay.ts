@@ -138,7 +138,7 @@ export class ProcessRelay {
 
 /**
  * Returns the name and the data of an event. Splits only at line feeds, because JSON can contain other line separators, such as U+2028, at
- * which `$` of a regular expression matches.
+ * which `$` of a /m regex matches.
  */
 function fieldsOf(text: string): readonly [event?: string | undefined, json?: string] {
   const lines = text.split('\n');

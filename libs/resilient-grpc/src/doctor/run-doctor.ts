@@ -16,7 +16,7 @@ export interface Terminal extends AttachTerminal {
 }
 
 const HELP = `Usage: nestjs-resilient-grpc doctor <target> [options]
-       nestjs-resilient-grpc migrate [paths] [options]   (rewrites ClientsModule; see migrate --help)
+       nestjs-resilient-grpc migrate [paths] [options]   (replaces ClientsModule; see migrate --help)
 
 Diagnoses why a gRPC client cannot reach its server: name resolution, connection, TLS, HTTP/2, health.
 <target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock,

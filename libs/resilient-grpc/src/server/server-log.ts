@@ -45,13 +45,13 @@ const PULL_REMEDY = 'return an async generator, which is pulled as the client re
 /**
  * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. The start of an overload and a
  * failed TLS handshake are warnings. The end of an overload and the effect of an option, such as a stream idle timeout, have the level
- * `log`. Each of these events is logged at most once a minute, per method if it has one, with the number of repeats. Handler faults are
- * limited per method and cause, and failed TLS handshakes per reason. A connection that the server ends because of its age, its idleness,
- * or an unanswered ping is logged at debug level. `ServerLifecycle` logs the drain.
+ * `log`. Each of these events is logged at most once a minute, per method if it has one, with the number of repeats. Failed handlers are
+ * limited per method and cause, failed TLS handshakes per reason. A connection that the server ends because of its age, its idleness, or an
+ * unanswered ping is logged at debug level. `ServerLifecycle` logs the drain.
  */
 export class ServerLog {
   private readonly repeats: LogLimiter<LimitedEvent>;
-  /** Limiters of handler faults by method, so that the causes of one method cannot suppress lines of another. */
+  /** Limiters of `handler-failed` by method, so that causes of one method cannot suppress lines of another. */
   private readonly failures = new Map<string, LogLimiter<HandlerFailed>>();
 
   /** @param isDebugEnabled returns true if the debug level is enabled */

@@ -37,7 +37,7 @@ it.each([
   });
 });
 
-it('explains in the refusal of a call that calls wait less because this is at least the third outage within a minute', () => {
+it('explains in an outage refusal that calls wait less because this is at least the third outage within a minute', () => {
   expect(outageRefusal({ ...OUTAGE, flapping: true, nextTryInMs: 700 }).details).toBe(
     'orders:50051 has been unreachable for 7.3 s (1 connection attempt, next in 0.7 s; at least the third outage within a minute, so calls wait less): refused',
   );

@@ -37,7 +37,7 @@ export function reach(subject: unknown, path: string): unknown {
   }, subject);
 }
 
-/** Returns the symbol of the own property of `subject` with this description; `undefined` if it has none. */
+/** Returns the own symbol key of `subject` with this description; `undefined` if absent. */
 export function symbolOf(subject: object, description: string): symbol | undefined {
   return Object.getOwnPropertySymbols(subject).find((symbol) => symbol.description === description);
 }

@@ -40,7 +40,7 @@ function run(delay: MeasuredDelay | number, shape: Shape, drift: Drift): HedgedO
     : simulateHedging(clock, { ...load, policy: POLICY, delay });
 }
 
-/** Runs 11 fixed delays, from the 84th to the 99th percentile of all latencies, and returns the lowest p99 of these runs. */
+/** Tries 11 fixed delays, from the 84th to the 99th percentile of all latencies, and returns the lowest p99. */
 function findBestP99Ms(shape: Shape, drift: Drift): number {
   const random = seededRandom(5);
   const latencies = Array.from({ length: 20_000 }, (_, i) => shape(random) * drift((i / 20) * SECONDS));

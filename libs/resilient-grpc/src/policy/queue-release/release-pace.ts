@@ -93,7 +93,7 @@ export class ReleasePace {
     return released;
   }
 
-  /** Takes back `count` calls that `take` counted as released but that were not sent. */
+  /** Reverses `take` for `count` calls that were not sent. */
   putBack(count: number): void {
     this.credit += count;
     this.outstanding -= count;

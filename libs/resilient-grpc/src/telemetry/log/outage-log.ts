@@ -16,7 +16,7 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';
 const { flapCount } = DEFAULT_OUTAGE_POLICY;
-/** Log text used if `waitForReady()` is waiting, but no call. */
+/** Log text used if only `waitForReady()` is waiting. */
 export const ONLY_READY_WAITS = 'only waitForReady() is waiting';
 const NO_CALLS = { waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 

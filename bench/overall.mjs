@@ -70,7 +70,7 @@ export function overallTable(sections, { command, minutes }) {
 
 /**
  * @param {readonly Section[]} sections
- * @returns {string[]} Methods of measurement, with benchmarks of the same method on one line.
+ * @returns {string[]} Measurement methods; benchmarks that share one are on the same line.
  */
 function methodsOf(sections) {
   return [...new Set(sections.map(({ how }) => how))].map((how) => {

@@ -35,7 +35,7 @@ interface LiveState {
   readonly server: ServerKind;
   /**
    * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
-   * `replicas`: the load calls three replicas instead, and ends in `phaseEndsInMs`, which is `undefined` until they have started.
+   * `replicas`: three replicas receive the load instead; it ends in `phaseEndsInMs`, which is `undefined` until they start.
    * `overload`: three servers are overloaded instead, one after another.
    */
   readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'replicas' | 'overload';

@@ -26,7 +26,7 @@ describe('OrderLog', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('assigns a sequence to an appended order and finds the order by its id', () => {
+  it('assigns a sequence number to an appended order and finds the order by its id', () => {
     const log = open();
     expect(log.append(request)).toEqual({ ...request, id: 'order-1', sequence: '1' });
     expect(log.get('order-1')?.requestId).toBe('a');

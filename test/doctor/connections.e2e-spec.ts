@@ -77,7 +77,7 @@ describe('server without TLS', () => {
     expect(code).toBe(1);
   });
 
-  it("recommends checking the server log in the doctor's client check if the address check passes but no connection is usable", async () => {
+  it("names the server log as the remedy in the doctor's client check if the address check passes but no connection is usable", async () => {
     const goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const port = await listen(
@@ -171,7 +171,7 @@ describe('TLS', () => {
     expect(refused.of('certificate').message).toContain('ERR_TLS_CERT_ALTNAME_INVALID: expected 127.0.0.1');
   });
 
-  it("warns in the doctor's certificate check about the certificate of one address if another address works", async () => {
+  it("warns in the doctor's certificate check about a wrong certificate at one address if another works", async () => {
     const [bad, good] = [await startServer('named'), await startServer('server')];
     const { code, checks } = await doctor([`ipv4:127.0.0.1:${bad},127.0.0.1:${good}`, '--ca', ca]);
     expect(code).toBe(0);

@@ -8,7 +8,7 @@ import { servingOf, startApp, startScripted } from './support.js';
 /** A Watch that reports SERVING and never ends. */
 const WATCHED = { messages: [{ status: 'SERVING' }], never: true };
 
-// Most tests mainly wait and run concurrently, so all share one leak check.
+// Most tests run concurrently, so all share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
@@ -163,7 +163,7 @@ describe.concurrent('Watch', () => {
   });
 });
 
-// Not concurrent, because the test replaces the timers of the process.
+// Not concurrent, because the tests replace the timers of the process.
 describe('Watch and connection age', () => {
   it('moves the health Watch to the connection that replaces a connection with open calls', async ({
     onTestFinished,

@@ -17,7 +17,7 @@ export const closedUnread: Scenario = {
   name: 'closed-unread',
   needs: ['procfs'],
   promise:
-    'If a connection ended while the process was too busy to detect this, the next read or write succeeds and is sent once.',
+    'If a connection ended while the process was too busy to detect this, the next call succeeds and is sent once.',
   bounds: {
     calls: { atLeast: 2 * 2 * CLIENTS },
     'calls failed': { atMost: 0 },

@@ -12,7 +12,7 @@ const CLIENTS = 8;
 export const closedWhileIdle: Scenario = {
   name: 'closed-while-idle',
   promise:
-    'If the peer has closed an idle connection, in any way, the next read or write succeeds, is sent once, and needs no retry.',
+    'If the peer has closed an idle connection, in any way, the next call succeeds, is sent once, and needs no retry.',
   bounds: {
     calls: { atLeast: 5 * CLIENTS },
     'calls failed': { atMost: 0 },

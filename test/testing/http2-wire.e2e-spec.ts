@@ -216,7 +216,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     ]);
   });
 
-  it('rejects a call by a GOAWAY from an Http2FaultProxy, and ends earlier calls if the GOAWAY has an error code', async () => {
+  it('rejects a call with GOAWAY from an Http2FaultProxy, and ends earlier calls if the GOAWAY has an error code', async () => {
     const before = call();
     await waitFor(() => served.length === 1);
     proxy.failCalls({ kind: 'goaway', code: 'INTERNAL_ERROR', debugData: 'broken' });

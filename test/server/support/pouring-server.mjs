@@ -46,8 +46,8 @@ async function* generated() {
 
 /**
  * Emits one message in each turn of the event loop. The first 32 messages fill the windows and buffers of a client that does not read.
- * After them, the Observable pauses until the IPC message 'pour'. Without the pause, the test could not distinguish a client that does
- * not read from one that is busy.
+ * After them, the Observable pauses until the IPC message 'pour'. Without the pause, the test could not distinguish a busy client from one
+ * that does not read.
  */
 function pushed() {
   return new Observable((subscriber) => {

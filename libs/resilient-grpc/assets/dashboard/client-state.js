@@ -3,7 +3,7 @@ import { age, counted, duration, percent } from './format.js';
 /** Maximum time range shown, in milliseconds. */
 const SHOWN_MS = 10 * 60_000;
 const WINDOWS_MS = [60_000, 120_000, 300_000, SHOWN_MS];
-/** Minimum time range over which a current rate is averaged, in milliseconds, if there are samples for it. */
+/** Minimum time range over which a current rate is averaged, in milliseconds, if enough samples exist. */
 const RATE_MS = 5_000;
 /** Codes that indicate a problem with the server or the connection. All others describe the request. */
 const FAULTS = new Set([

@@ -70,7 +70,7 @@ export class CallCharts {
 
   element = el('div', { class: 'charts' }, ...this.#charts.map(({ title, chart }) => panel(title, chart.element)));
 
-  /** `dataOf(fields)` returns times in seconds, then a column for each field. `shown`: `min`, `max`, and `marks` of `TimeChart.draw`. */
+  /** Draws `dataOf(fields)`: times in seconds, then a column for each field. `shown`: `min`, `max`, and `marks` of `TimeChart.draw`. */
   draw(dataOf, shown) {
     for (const { chart, minHighest } of this.#charts) {
       const data = dataOf(chart.series.map(({ field }) => field));

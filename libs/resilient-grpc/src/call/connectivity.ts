@@ -57,7 +57,7 @@ export interface EndpointSnapshot {
   /** The endpoint's share of the client's attempts in the last 10 to 20 s, from 0 to 1. Absent if the client does not eject endpoints. */
   readonly share?: number;
   /**
-   * Fraction of the usual calls that the endpoint receives: 1, or less during its slow start. Absent if the client does not eject
+   * Fraction of a full share of the calls that the endpoint receives: 1, or less during its slow start. Absent if the client does not eject
    * endpoints.
    */
   readonly weight?: number;

@@ -10,7 +10,7 @@ class Money {
 }
 
 describe('InterceptedMessage', () => {
-  it('returns the original object on the first take(), and on each later take() a copy that is independent of the objects returned before', () => {
+  it('returns the original object on the first take() and an independent copy on each later take()', () => {
     const at = new Date(0);
     const create = () => ({
       list: [{ number: 1 }],

@@ -20,7 +20,7 @@ export interface Propagated {
   /** Metadata values of the inbound call, base64 for keys that end in '-bin'; also `x-retry-chain` if `inRetryChain` is true. */
   readonly entries: readonly (readonly [key: string, value: string])[];
   /**
-   * True if the outgoing call serves an inbound call that is a retry, or that a retry further up the call chain caused; for an inbound
+   * True if the outgoing call serves an inbound call that is a retry, or was caused by one further up the call chain; for an inbound
    * stream, only for a limited time after its start (see `stopsRetries`). An attempt that may have reached a server is then not repeated.
    */
   readonly inRetryChain: boolean;

@@ -19,7 +19,7 @@ export type UnsentField = {
       readonly problem: string;
       /**
        * Value that is sent instead: '0', 'NaN', 'true', '"[object Object]"', 'an empty object', 'nothing' if the field is omitted, or 'its
-       * properties' if an Observable with the names of fields was passed in place of the message.
+       * properties' if an Observable whose properties match fields was passed as the message.
        */
       readonly sent: string;
     }

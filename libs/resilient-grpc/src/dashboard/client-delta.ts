@@ -18,7 +18,7 @@ const OVERVIEW_PROPERTIES: ReadonlySet<string> = new Set<Property>([
   'circuits',
   'drain',
 ]);
-/** Properties that are not sent for each client. The enclosing message has its own `at`. */
+/** Properties omitted from each client's state. The enclosing message has its own `at`. */
 const MESSAGE_PROPERTIES: ReadonlySet<string> = new Set<Property>(['version', 'at']);
 
 /** Part of a client's state: a property, and its value as JSON. */

@@ -17,7 +17,7 @@ export class TimeBudget {
     this.end = systemClock.now() + totalMs;
   }
 
-  /** True if the remaining time is too short for another step, so that its failure would only show that the time is used up. */
+  /** True if the remaining time is too short for another step, whose failure would show only that the time is used up. */
   get isUsedUp(): boolean {
     return this.end - systemClock.now() < this.minStepMs;
   }

@@ -31,7 +31,7 @@ const optionsOf = () => sessionOptions(time);
 const start = sessionStarter(() => time);
 
 describe('replay session after a call', () => {
-  it('makes another call of a replay session after a clean end of a call if the source continues or messages are unacknowledged', async () => {
+  it('makes another call of a replay session after a call ends cleanly if the source continues or messages are unacknowledged', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     const onError = (error: unknown) => void errors.push(error);

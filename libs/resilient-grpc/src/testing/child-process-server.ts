@@ -102,7 +102,7 @@ export class ChildServer {
   private failed: ChildProcess | undefined;
   /** The latest process whose output is no longer read because another process keeps it open. */
   private abandoned: ChildProcess | undefined;
-  /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' before the first end. */
+  /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' until a process ends. */
   private ending = '';
   private boundPort = 0;
   private isClosed = false;

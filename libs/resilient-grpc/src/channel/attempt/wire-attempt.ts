@@ -113,7 +113,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
     // Counts the attempt before the call starts. The start may detect that the connection has closed, and a pending replacement may then
-    // take over. Without the attempt, the replaced channel would close.
+    // take over. Otherwise, the replaced channel would close.
     wireChannel.attemptStarted();
     try {
       if (interceptors === undefined && (options === undefined || !needsChannel(options))) {

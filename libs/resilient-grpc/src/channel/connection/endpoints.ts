@@ -263,7 +263,7 @@ export class Endpoints {
     return `no endpoint is serving (${list})`;
   }
 
-  /** Fraction of the usual calls that the endpoint at `address` receives: 1, or less during its slow start. */
+  /** Fraction of a full share of the calls that the endpoint at `address` receives: 1, or less during its slow start. */
   weightOf(address: string): number {
     const { policy } = this;
     const endpoint = this.byAddress.get(address);

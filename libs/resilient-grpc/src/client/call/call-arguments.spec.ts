@@ -161,7 +161,7 @@ describe('call deadline', () => {
     ['after the options', { timeoutMs: 5 }, new Metadata()],
     ['after undefined', undefined, new Metadata()],
     ['given twice', new Metadata(), metadataOf({ 'x-token': 'hush' })],
-    ['of another copy of grpc-js after the options', { timeoutMs: 5 }, foreign],
+    ['from another grpc-js copy after the options', { timeoutMs: 5 }, foreign],
   ])('rejects Metadata %s with an error that shows the order of the arguments', (_what, first, second) => {
     const { options } = callArguments(first as never, second as never);
     expect(() => callDeadline(context(), options, NOW)).toThrow(

@@ -125,7 +125,7 @@ function wasReset(e: AttemptEvidence): boolean {
   return resetCode !== undefined && (CONNECTION_LOSS_CODES.has(resetCode) || resetCode === goawayCode);
 }
 
-/** True if the peer reset the stream with ENHANCE_YOUR_CALM, but not its connection. */
+/** True if the peer reset the stream with ENHANCE_YOUR_CALM but kept its connection. */
 function isEnhanceYourCalm({ wire }: AttemptEvidence): boolean {
   return wire?.resetCode === ENHANCE_YOUR_CALM && !wire.acceptsNoStreams;
 }

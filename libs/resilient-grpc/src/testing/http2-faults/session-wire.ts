@@ -14,7 +14,7 @@ type Done = (error?: Error | null) => void;
 export class SessionWire extends Duplex {
   /** The way the peer disconnected; `undefined` while it is connected. */
   lost: CloseMode | undefined;
-  /** The first error of the connection; `undefined` before it. */
+  /** The first error of the connection; `undefined` if none. */
   failure: Error | undefined;
   private readonly idleResolvers: (() => void)[] = [];
   private held: (() => void)[] | undefined;

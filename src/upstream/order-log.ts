@@ -70,7 +70,7 @@ export class OrderLog {
     closeSync(this.file);
   }
 
-  /** Reads the lines appended by any process. Returns the order of the line with this key. */
+  /** Reads the lines appended by any process. Returns the order in the line with this key. */
   private readAppended(key?: string): Order | undefined {
     let found: Order | undefined;
     const before = this.orders.length;

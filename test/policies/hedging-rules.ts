@@ -65,7 +65,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     right: 'OK, 0 running',
   },
   {
-    rule: 'a non-fatal status code sends the next hedge at once',
+    rule: 'a non-fatal status triggers the next hedge at once',
     from: 'A6',
     // The hedging delay is longer than the deadline of the call, so that only the failed attempt can trigger the hedge.
     config: hedging('60s'),

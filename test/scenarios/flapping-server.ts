@@ -25,7 +25,7 @@ export const flappingServer: Scenario = {
   bounds: {
     connections: { atLeast: MIN_CONNECTIONS },
     // The client makes one connection at first, or two if no call started on the first one. Then it makes one after each backoff.
-    'connections sooner than the backoff': { atMost: 0, timed: true },
+    'connections before the backoff ended': { atMost: 0, timed: true },
     // Even if accepts are delayed, the average time between connections is no shorter than the shortest backoff.
     'connections in excess of one per 0.8 s': { atMost: 0 },
     'health states other than down after the grace period': { atMost: 0 },
@@ -84,7 +84,7 @@ async function measureShortLivedConnections(run: Run, lengthMs: number) {
   const measured = {
     seconds,
     connections: acceptedAt.length,
-    'connections sooner than the backoff': acceptedAt.filter((at, index) => at - first < minMsUntil(index)).length,
+    'connections before the backoff ended': acceptedAt.filter((at, index) => at - first < minMsUntil(index)).length,
     'connections in excess of one per 0.8 s': Math.max(0, acceptedAt.length - 3 - seconds / 0.8),
     'health states other than down after the grace period': other,
     'log lines': aboveDebug(app).length,

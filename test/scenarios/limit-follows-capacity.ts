@@ -5,7 +5,7 @@ import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
 import { reads, stop } from './support/load.js';
 import type { Measured, Run, Scenario } from './support/scenario.js';
 
-/** Duration of each phase. Runs that judge only counts do not judge goodput, so their phases can be shorter. */
+/** Duration of each phase. Phases can be shorter in runs that do not check goodput. */
 const PHASE_MS = { counts: 1_000, short: 6_000, full: 20_000 };
 /** Number of workers of the server in each phase. */
 const WORKERS = [10, 5, 10, 20, 10];

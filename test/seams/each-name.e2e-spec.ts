@@ -31,7 +31,7 @@ function findNewest(): string {
 /**
  * Private names missing from supported releases of Node, by release. On such a release, the library logs a warning about the lost feature.
  */
-const LACKING: Readonly<Record<string, string>> = { '22.12.0': 'hasPendingData()' };
+const LACKING: Readonly<Record<string, string>> = { '20.19.0': 'hasPendingData()', '22.12.0': 'hasPendingData()' };
 
 /** The current version of Node and other supported versions. */
 const NODES = [process.versions.node, ...OTHER_NODES];

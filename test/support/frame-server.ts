@@ -121,7 +121,6 @@ class FrameConnection {
     this.socket.write(Buffer.concat(bytes));
   }
 
-  /** */
   goaway(lastStreamId: number, code = 0): void {
     this.lastStreamId = Math.min(this.lastStreamId, lastStreamId);
     this.write(goaway(lastStreamId, code));

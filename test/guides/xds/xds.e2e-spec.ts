@@ -43,7 +43,7 @@ beforeEach(() => {
   two.script('Get', { message: { item: 'two' } });
 });
 
-/** Writes the module of the page to a folder where Node can run it. */
+/** Writes the guide's module to a folder where Node can run it. */
 function writeApplication(): string {
   const folder = mkdtempSync(join(tmpdir(), 'xds-'));
   const options = { target: 9, module: 99, experimentalDecorators: true, emitDecoratorMetadata: true };

@@ -85,7 +85,7 @@ const RUNTIMES: readonly Runtime[] = [
   { name: 'grpc-go', run: runGrpcGo, needs: ['grpc-go'] },
 ];
 
-// The timeout includes the time to build the Go program, which happens once per run of the tests.
+// The timeout includes the time to build the Go program, which is built once per test run.
 describe('an overloaded server', { timeout: 360_000 }, () => {
   it.for(RUNTIMES)(
     'keeps $name from retrying calls that an overloaded server refused, and keeps the connection open',

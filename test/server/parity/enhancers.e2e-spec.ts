@@ -222,7 +222,7 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
         ['an RpcException with a string', { code: Code.UNKNOWN, details: 'said' }],
         ['an RpcException with a code and a message', { code: Code.NOT_FOUND, details: 'no such note' }],
         ['an RpcException with a code, details, and metadata', { code: Code.ABORTED, details: 'try again' }],
-      ])(`sends the status of the exception if a ${kind} handler throws %s`, async (text, expected) => {
+      ])(`sends Nest's status if a ${kind} handler throws %s`, async (text, expected) => {
         const { messages, status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 5 }, NAMED_CALL);
         expect(numbers({ messages })).toEqual(kind === 'Watch' ? [1] : []);
         expect(status).toMatchObject(expected);

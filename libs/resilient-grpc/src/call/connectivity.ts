@@ -25,7 +25,7 @@ export interface Connectivity {
     /** The shell command that examines the target; absent if the doctor does not support it. Contains no credentials. */
     readonly doctorCommand?: string;
   };
-  /** Present from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
+  /** Outage, from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
   readonly outage?: {
     readonly since: Date;
     /** End of the outage grace period. Calls without `waitForReady` wait until then; after that, they fail immediately. */
@@ -64,8 +64,8 @@ export interface EndpointSnapshot {
   /** Median latency of recent unary attempts, in milliseconds. */
   readonly latencyMs?: number;
   /**
-   * Present while the endpoint is ejected: the evidence, the end of the ejection, and the multiplier of its duration (`ejections`), as in
-   * the event `endpoint`.
+   * Current ejection: its evidence, its end, and the multiplier of its duration (`ejections`), as in the event `endpoint`. Absent if the
+   * endpoint is not ejected.
    */
   readonly ejected?: EjectionEvidence & { readonly until: string; readonly ejections: number };
 }
@@ -96,7 +96,7 @@ export interface ResolutionSnapshot {
   readonly failing: boolean;
   /** Earliest time of the next periodic lookup; absent if the name is resolved only on demand, or while the channel is idle. */
   readonly nextLookupAt?: string;
-  /** Present for a target whose endpoints are watched (`kubernetes:`), once the watch has started. */
+  /** Watch of the endpoints of a `kubernetes:` target; absent before the watch has started. */
   readonly watch?: EndpointWatchSnapshot;
 }
 

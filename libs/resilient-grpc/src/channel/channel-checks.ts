@@ -219,7 +219,7 @@ function evaluateOutlierDetection(name: string, childPolicy: BalancingPolicies):
   return child;
 }
 
-/** Returns the name of a policy, followed by a reason, from which a leading name is removed. */
+/** Returns 'name (reason)', without the name at the start of the reason. */
 function withReason(name: string, reason: string): string {
   const rest = reason.startsWith(name) ? reason.slice(name.length).replace(/^(: |\.)/, '') : reason;
   return `${policyText(name)} (${escapeControls(truncate(rest, MAX_REASON_LENGTH))})`;

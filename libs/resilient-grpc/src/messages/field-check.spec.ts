@@ -145,12 +145,12 @@ describe('withFieldCheck', () => {
       'parentParcel.items.parts.part_count → partCount',
     ],
     [
-      'an element of a list of strings',
+      'an object in a list of strings',
       { labels: [{ value: 'x' }] },
       'labels: expected a string, got an object, sends "[object Object]"',
     ],
     [
-      'a value of a map of numbers',
+      'a string in a number map',
       { stock: { tea: 'many' } },
       'stock: expected a number, got a string of length 4, sends 0',
     ],

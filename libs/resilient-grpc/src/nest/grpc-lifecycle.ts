@@ -203,8 +203,7 @@ export class GrpcLifecycle
         remedy: `, so later calls fail; end the open calls of the microservice, shorten the hook, or ${raise}`,
       };
     }
-    // Relayed streams are mentioned only if there is an HTTP server, because they keep the shutdown waiting only by keeping that server
-    // open.
+    // Relayed streams are mentioned only if there is an HTTP server, because they delay the shutdown only by keeping that server open.
     const relays = http !== undefined && [...this.registry].some(({ registry }) => registry.hasFinishingStream);
     return { cause: open, remedy: relays ? `; for relayed streams, ${COMPLETE_STREAMS}` : '' };
   }

@@ -83,7 +83,7 @@ export class ResilientGrpcCoreModule implements NestModule, OnApplicationBootstr
     // Each copy finds the same list, and only the first one warns.
     if (copies.length < 2 || copies[0] !== ResilientGrpcCoreModule) return;
     const text =
-      'this application contains several copies of nestjs-resilient-grpc, and forRoot() options, health, the dashboard, and shutdown ' +
+      'this application contains several copies of nestjs-resilient-grpc; forRoot() options, health, the dashboard, and shutdown ' +
       `apply only to clients of their own copy; ${COPIES_REMEDY}`;
     new LibraryLogger('ResilientGrpc').warn(new LogLine('warn', text, { event: 'configuration' }));
   }

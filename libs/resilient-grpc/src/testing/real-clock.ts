@@ -3,7 +3,7 @@ import timers from 'node:timers';
 import type { Clock } from '../time/clock.js';
 import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
 
-// Read when this module is loaded, before a test installs fake timers. Read from node:timers, because Jest with `fakeTimers: {
+// Captured at module load, before a test installs fake timers. Taken from node:timers, because Jest with `fakeTimers: {
 // enableGlobally: true }` has already replaced the global functions.
 const { setTimeout, clearTimeout, setImmediate } = timers;
 const now = performance.now.bind(performance);

@@ -61,7 +61,6 @@ export class DirectCall implements ConnectionCallListener {
     private readonly clock: Clock,
   ) {}
 
-  /** */
   get onConnection(): ConnectionCall {
     return this.picked.call;
   }

@@ -691,7 +691,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(call.did).toEqual(['start', 'read']);
     });
 
-    it('delivers no message if a call with interceptors fails without one', () => {
+    it('reports only the end if a call with interceptors gets no message', () => {
       const { call, reported } = make({ interceptors: [through] });
       call.end(5, 'none');
       expect(reported).toEqual(['end']);

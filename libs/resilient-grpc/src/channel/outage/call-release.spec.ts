@@ -217,7 +217,7 @@ describe('CallRelease', () => {
     const epoch = Date.UTC(2026, 0, 1);
 
     /**
-     * For 200 ms, releases calls that have no deadline; each is answered after `latencyMs`. Then releases a call of each method with 250 ms
+     * For 200 ms, releases calls that have no deadline; each is answered after `latencyMs`. Then queues a call of each method with 250 ms
      * left, and returns which of them were sent within 240 ms. Before the outage, the fast method took 5 ms, and the slow one 300 ms.
      */
     function sentWith(latencyMs: number): readonly (string | undefined)[] {

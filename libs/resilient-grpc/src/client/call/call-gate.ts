@@ -16,7 +16,7 @@ export interface CallGateCallbacks {
   readonly unsentBecause: string | undefined;
   /** Called when the call may send its next attempt. */
   admitted(): void;
-  /** Runs `work` in the context in which the call was made. A timer or a connection releases a call in another context. */
+  /** Runs `work` in the context in which the call was made. Callbacks of timers and connections may run in another context. */
   inContext<T>(work: () => T): T;
   /** Called when the call must not continue. */
   end(failure: CallFailure): void;

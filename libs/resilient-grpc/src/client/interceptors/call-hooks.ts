@@ -24,7 +24,7 @@ export class CallHooks {
     private readonly source: InterceptorSource,
   ) {}
 
-  /** Interceptor classes, so that they can be checked before the first call. */
+  /** Interceptor classes, to be checked before the first call. */
   get classes(): readonly GrpcClientInterceptorClass[] {
     return this.interceptors.filter((one) => typeof one === 'function');
   }

@@ -119,7 +119,7 @@ describe('async iterable', () => {
     expect(events).toEqual([['error', broken]]);
   });
 
-  it('accepts async iterator results that are not promises, like `for await`', async () => {
+  it('accepts non-promise results of an async iterator, as `for await` does', async () => {
     const { events, consumer } = makeConsumer();
     const results = [{ value: 1 }, { done: true }];
     const source = messageSource(

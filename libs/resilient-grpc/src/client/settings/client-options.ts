@@ -148,7 +148,7 @@ export interface GrpcClientDefaults {
    */
   readonly interceptors?: readonly (GrpcClientInterceptor | GrpcClientInterceptorClass)[] | undefined;
   /**
-   * Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client.
+   * Overrides `propagate` of forRoot key by key; `false` disables propagation for this client.
    * @defaultValue the value of forRoot
    */
   readonly propagate?: false | PropagationOptions | undefined;

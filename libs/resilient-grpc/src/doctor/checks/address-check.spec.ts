@@ -75,7 +75,7 @@ describe('unusable address', () => {
     },
   );
 
-  it('detects by a second probe with the opposite TLS setting that a server uses TLS, no TLS, or HTTP/1.1', () => {
+  it('detects TLS, no TLS, or HTTP/1.1 on a server by a second probe with the opposite TLS setting', () => {
     const closed = { tcpMs: 1, failure: failure('http2', 'closed') };
     expect(check(false, closed, { tcpMs: 1, tlsMs: 2 }).message).toContain('uses TLS');
     const noTls = { tcpMs: 1, failure: failure('tls', 'ERR_SSL_WRONG_VERSION_NUMBER') };

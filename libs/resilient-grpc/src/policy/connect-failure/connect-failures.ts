@@ -9,7 +9,7 @@ export type ConnectFailureKind =
   | 'refused'
   /** ECONNRESET. */
   | 'reset'
-  /** The peer did not accept the TCP connection within the connect timeout, or ETIMEDOUT. */
+  /** ETIMEDOUT, or no TCP connection within the connect timeout. */
   | 'no-response'
   /** EHOSTUNREACH. */
   | 'host-unreachable'
@@ -23,7 +23,7 @@ export type ConnectFailureKind =
   | 'name-not-resolved'
   /** The resolver of a target other than a DNS name (for example, a `kubernetes:` target) found no endpoints. */
   | 'target-not-resolved'
-  /** The channel credentials failed, or were not ready within the connect timeout, so that no connection was attempted. */
+  /** The channel credentials failed, or were not ready within the connect timeout, so no connection was attempted. */
   | 'credentials-not-ready'
   /** The HTTP proxy refused the CONNECT request, closed its connection, or is unreachable. */
   | 'proxy-failed'

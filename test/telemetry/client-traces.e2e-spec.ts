@@ -81,7 +81,7 @@ describe('spans of a call', () => {
     expect(sent!.status).toEqual({ code: SpanStatusCode.OK });
   });
 
-  it('marks a transparent retry in the span of its attempt, and does not count it as a previous attempt', async () => {
+  it('marks the span of a transparent retry, and does not count the refused attempt as a previous one', async () => {
     const telemetry = collectTelemetry();
     const refusing = await startHttp2Server((stream, number) => {
       stream.resume();

@@ -7,7 +7,7 @@ import { errorMessage } from '../../errors/error-message.js';
 /**
  * Checks whether a client of this library becomes READY.
  *
- * @param hasFindings true if an earlier check reported a problem that can be the cause
+ * @param hasFindings true if an earlier check reported a possible cause of a failure
  */
 export async function clientCheck(
   client: InternalGrpcClient,

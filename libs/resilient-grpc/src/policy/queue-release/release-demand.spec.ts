@@ -69,7 +69,7 @@ describe('releaseDemand', () => {
       0,
     ],
     [
-      'the pace that sends all calls in one step if responses are not slow and the usual latency exceeds the time left',
+      'the pace that sends all calls in one step if responses are not slow and the usual latency equals the time left',
       calls(100, 50),
       { usualLatency: () => 50 },
       10,

@@ -415,7 +415,7 @@ describe('types of options', () => {
     ['export interface Foo { bar(options?: { at?: number; }): void; }', ['Foo.at: number']],
     ['export interface FooOptions { readonly at?: number | undefined; readonly to?: unknown; }', []],
     ['export interface FooSnapshot { readonly at?: number; }', []],
-  ])('detects optional properties without undefined in %j', (code, expected) => {
+  ])('detects only options that lack undefined in %j', (code, expected) => {
     expect(exactPropertiesIn(code)).toEqual(expected);
   });
 });

@@ -13,7 +13,7 @@ import { tunedOptions } from './tuned-options.js';
 /** Name of our client, which is part of its log lines. */
 const REPLICAS_CLIENT = 'replicas';
 
-/** Deadline of each call. */
+/** Timeout of each call. */
 const CALL_TIMEOUT_MS = 2_000 * PATIENCE;
 /** Timeout of each attempt of our client. grpc-js has no option for it. */
 const ATTEMPT_TIMEOUT_MS = 600 * PATIENCE;

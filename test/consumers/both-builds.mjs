@@ -73,7 +73,7 @@ async function errorClasses() {
 const errors = [grpcError('NOT_FOUND'), cjsTesting.grpcError('NOT_FOUND')];
 const output = {
   builds: new Set([esm.ResilientGrpcModule, cjs.ResilientGrpcModule]).size,
-  warnings: startupWarnings.map((line) => line.slice(0, line.indexOf(','))),
+  warnings: startupWarnings.map((line) => line.slice(0, line.indexOf(';'))),
   items: await Promise.all(services.map(itemOf)),
   guards: [cjs.isGrpcCallError(errors[0]), esm.isGrpcCallError(errors[1])],
   instances: [errors[0] instanceof cjs.GrpcCallError, errors[1] instanceof esm.GrpcCallError],

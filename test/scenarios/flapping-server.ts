@@ -21,7 +21,7 @@ const MIN_RECOVERIES = 2;
 export const flappingServer: Scenario = {
   name: 'flapping-server',
   promise:
-    "A server that closes each connection 5 ms after the client's SETTINGS arrive receives at most 35 connections in a minute. After the grace period, the health of the client's channel stays down. This server, and a server that is unreachable from time to time, each cause at most four log lines in a minute.",
+    "A server that closes each connection 5 ms after the client's SETTINGS gets at most 35 connections in a minute. After the grace period, the health of the client's channel stays down. This server, and a server that is unreachable from time to time, each cause at most four log lines in a minute.",
   bounds: {
     connections: { atLeast: MIN_CONNECTIONS },
     // The client makes one connection at first, or two if no call started on the first one. Then it makes one after each backoff.

@@ -10,7 +10,7 @@ const PER_SECOND = { counts: 100, all: 200 };
 const FAILING = { short: 400, full: 12_000 };
 const DOWN_MS = { short: 800, full: 8_000 };
 
-/** A server fails every call; later it is killed, is down for 0.8 s or 8 s, and is healthy again. */
+/** A server fails every call, is later killed, stays down for 0.8 s or 8 s, and then recovers. */
 export const retryBudgetDuringAnOutage: Scenario = {
   name: 'retry-budget-during-an-outage',
   promise:

@@ -37,7 +37,7 @@ export function stretches({ history, connectivity, createdAt }, begin, now) {
   return all.filter(({ to }) => to > begin).map((stretch) => ({ ...stretch, from: Math.max(stretch.from, begin) }));
 }
 
-/** Shows the state over time by color, pattern, and, if it fits, word. */
+/** Shows the state over time by color, pattern, and word (if it fits). */
 export class StateStrip {
   constructor() {
     this.bar = el('div', { class: 'strip', role: 'img' });

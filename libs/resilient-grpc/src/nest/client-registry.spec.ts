@@ -434,7 +434,7 @@ describe('shutdown', () => {
       'end the open calls of the microservice, ',
     ],
   ])(
-    'names the shutdown hooks if the application does not close and its HTTP server %s',
+    'mentions shutdown hooks if the application does not close and its HTTP server %s',
     async (_what, isListening, open, cause, remedy) => {
       await obtain(shop);
       if (open === '') made[0]!.activeCalls = () => [];

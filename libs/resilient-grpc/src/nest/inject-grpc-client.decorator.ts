@@ -3,7 +3,7 @@ import { getGrpcClientToken } from './grpc-tokens.js';
 import { recordInjection } from './misspelled-injections.js';
 
 /**
- * Injects a client, a `ResilientGrpcClient`, by its name. A misspelled name makes startup fail with a `GrpcConfigurationError` that
+ * Injects the `ResilientGrpcClient` with the given name. A misspelled name makes startup fail with a `GrpcConfigurationError` that
  * suggests the closest name.
  */
 export function InjectGrpcClient(client: string | symbol): PropertyDecorator & ParameterDecorator {

@@ -95,7 +95,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     // Delivered first, so that nothing more is read from the source if the reader unsubscribes here.
     calls.deliver(message);
     const count = id === undefined || calls.hasEnded() ? 0 : outgoing.acknowledge(id);
-    // `acknowledge` also sends the messages that now fit; an error while sending ends the session.
+    // `acknowledge` also sends queued messages; an error while sending ends the session.
     if (calls.hasEnded()) return;
     this.hasReceived = true;
     if (count > 0 || wasIdle) this.hasProgressed = true;

@@ -164,7 +164,7 @@ class MeasuredServer extends ReportingServer {
   }
 }
 
-/** Creates a grpc-js server that reports all calls to `telemetry`, including those of health and reflection. */
+/** Creates a grpc-js server that reports all calls to `telemetry`, including health and reflection calls. */
 export function observedServer(
   options: ServerOptions,
   telemetry: ServerTelemetry,

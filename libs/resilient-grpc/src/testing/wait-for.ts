@@ -31,7 +31,7 @@ export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
  */
 const MAX_LAG_MS = 100;
 /**
- * Limit, in milliseconds, on how far stops of this process extend the timeout. If `timeoutMs` is larger, it is the limit instead.
+ * Limit, in milliseconds, on the extension of the timeout for stops of this process. If `timeoutMs` is larger, it is the limit instead.
  */
 const MIN_EXTENSION_MS = 10_000;
 

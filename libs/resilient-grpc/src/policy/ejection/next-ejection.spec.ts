@@ -172,7 +172,7 @@ describe('decideEjections', () => {
       [],
     ],
     [
-      'returns only as many endpoints early as needed, first the endpoint whose ejection ends first',
+      'returns only the needed endpoints early, starting with the one whose ejection ends first',
       [
         endpoint('0', { state: ejectedUntil(NOW + 9) }),
         endpoint('1', { state: ejectedUntil(NOW + 5) }),

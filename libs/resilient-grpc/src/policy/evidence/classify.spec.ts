@@ -131,7 +131,7 @@ describe('attempt without a picked connection', () => {
       { kind: 'deadline', reachedServer: 'no', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports a local failure for the message of an unstarted stream if the code is not INTERNAL',
+      'reports a local failure for "Failed to start HTTP/2 stream" if the code is not INTERNAL',
       { ...UNPICKED, code: UNKNOWN, details: 'Failed to start HTTP/2 stream with error x' },
       { ...local, code: UNKNOWN },
     ],
@@ -205,12 +205,12 @@ describe('REFUSED_STREAM reset', () => {
       { kind: 'refused', reachedServer: 'maybe', ...refused },
     ],
     [
-      'reports a server status if the server itself sends the message of a refused stream',
+      'reports a server status if the server itself sends the status of a refused stream',
       { ...TRAILERS_ONLY, ...refused },
       { kind: 'server', reachedServer: 'yes' },
     ],
     [
-      'reports a server status if the server itself sends the message of a refused stream without a content-type',
+      'reports a server status if the server itself sends the status of a refused stream without a content-type',
       { ...UNTYPED, ...refused },
       { kind: 'server', reachedServer: 'maybe', connectionLost: false },
     ],

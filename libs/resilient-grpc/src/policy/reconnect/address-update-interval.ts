@@ -18,7 +18,7 @@ export function updateIntervalMs(emptyUpdates: number): number {
   return Math.min(MIN_INTERVAL_MS * 2 ** Math.max(0, emptyUpdates - 1), MAX_EMPTY_INTERVAL_MS);
 }
 
-/** Returns the milliseconds from the end of an update that took `tookMs` to the next one. */
+/** Returns the pause in milliseconds after an update that took `tookMs`. */
 export function pauseAfterUpdateMs(tookMs: number): number {
   return Math.min(tookMs * INTERVAL_PER_DURATION, MAX_INTERVAL_MS);
 }

@@ -105,7 +105,7 @@ describe('failure kind', () => {
     ['DEADLINE_EXCEEDED', 'Deadline exceeded after 1.002s', 'deadline'],
     ['DEADLINE_EXCEEDED', 'upstream request timeout', 'server'],
     ['NOT_FOUND', 'no such log', 'server'],
-  ])('maps a %s error with the message "%s" to the reason %s', (code, details, reason) => {
+  ])('maps status %s with the message "%s" to the reason %s', (code, details, reason) => {
     expect(reasonByText(StatusCode[code], details)).toBe(reason);
   });
 });

@@ -112,7 +112,7 @@ describe('GrpcException', () => {
       'retryAfterMs: expected a number of milliseconds, 0 or more, got -1',
     ],
     [
-      'the option details',
+      'a `details` option',
       () => new GrpcException('ABORTED', '', { details: [] } as never),
       'details: unknown key; write `statusDetails`',
     ],

@@ -119,7 +119,7 @@ function pingCheck(seen: PingResult, everyMs: number): CheckResult {
   }
   if (seen.goaway !== undefined) {
     const remedy =
-      'raise the client's keepalive.keepaliveTimeMs (most servers allow 300000), disable keepalive, or allow this interval on the server (EnforcementPolicy)';
+      'increase keepalive.keepaliveTimeMs in the client (most servers allow 300000), disable keepalive, or permit this interval on the server (EnforcementPolicy)';
     return result('failed', `the server closed the connection after ${pace}: GOAWAY ${seen.goaway}`, remedy);
   }
   if (seen.closed) {

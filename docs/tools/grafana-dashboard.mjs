@@ -68,7 +68,7 @@ const ROWS = [
             '{{grpc_target}}',
           ],
         ],
-        description: '1 without retries or hedges. A higher value is additional load on the server.',
+        description: '1 without retries or hedges. A higher value means additional load on the server.',
       },
       {
         title: 'Attempts that were not retried',

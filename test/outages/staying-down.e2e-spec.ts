@@ -159,8 +159,8 @@ describe.concurrent('server that stays down', () => {
       const beyond = () => peer.acceptedAt.filter((at) => at > graceEndsAt.getTime());
       await waitFor(() => peer.acceptedAt.length > attempts && beyond().length >= 4, { timeoutMs: 20_000 });
       expect(peer.acceptedAt[attempts]!).toBeGreaterThanOrEqual(nextAttemptAt - 50);
-      // At least two gaps lie between the end of the grace period and the fourth attempt accepted after it, because the first two might
-      // have been due earlier. Only the sum of the gaps is checked, because single gaps vary: a busy process accepts connections late.
+      // At least two gaps lie between the end of the grace period and the fourth attempt accepted after it: the first two attempts may have
+      // been due earlier. Only the sum of the gaps is checked, because single gaps vary: a busy process accepts connections late.
       expect(beyond()[3]! - graceEndsAt.getTime()).toBeGreaterThan(2 * 750);
 
       recordTiming(

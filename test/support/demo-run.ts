@@ -18,7 +18,6 @@ export interface Figures {
   readonly lastFailureMs: number;
   readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99', number>>;
 }
-/** Figures of feeds. */
 export interface FeedFigures {
   readonly events: number;
   readonly lostEvents: number;
@@ -26,7 +25,6 @@ export interface FeedFigures {
   readonly outOfOrder: number;
   readonly longestGapMs: number;
 }
-/** Figures of sessions. */
 export interface SessionFigures {
   readonly sessionMessages: number;
   readonly sessionLost: number;

@@ -82,7 +82,7 @@ function readOne(stream: ClientReadableStream<unknown>): void {
 }
 
 describe.each([
-  ['without interceptor', () => orders],
+  ['with no interceptor', () => orders],
   ['with an asynchronous interceptor', () => intercepted],
 ])('response stream %s', (_how, service) => {
   it.each<[string, () => unknown]>([

@@ -282,7 +282,7 @@ function processTable() {
         tone: ({ link }) => ({ live: 'ok', connecting: 'warn', ending: 'warn' })[link.state] ?? 'bad',
         cell: 'wide',
       },
-      { title: 'release', text: ({ state }) => state.process?.release ?? NONE, note: 'Of nestjs-resilient-grpc' },
+      { title: 'release', text: ({ state }) => state.process?.release ?? NONE, note: 'nestjs-resilient-grpc' },
       {
         title: 'started',
         text: ({ state }) =>

@@ -2,7 +2,7 @@ import { ClientState } from './client-state.js';
 
 /** State of one process: its clients and its servers, as its events report them. */
 export class ProcessState {
-  /** The clients of the process that the page shows, by key. */
+  /** The shown clients of the process, by key. */
   clients = new Map();
   /** Number of clients of the process. */
   total = 0;

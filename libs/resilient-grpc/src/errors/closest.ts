@@ -4,7 +4,7 @@ const MIN_ABBREVIATION_LENGTH = 3;
 /** Distance of an abbreviation, such as 'proto' for 'protoPath': more than one wrong letter, less than two. */
 const ABBREVIATION_DISTANCE = 1.5;
 /**
- * Minimum length in characters of a word for which an additional letter or two swapped letters count as a misspelling. Two shorter words
+ * Minimum length in characters of a word for which an extra letter or a swap of two letters counts as a misspelling. Two shorter words
  * that differ in this way are often both correct, such as 'form' and 'from'.
  */
 const MIN_MISSPELLED_LENGTH = 6;
@@ -32,9 +32,9 @@ export function closest(word: string, known: Iterable<string>): string | undefin
 }
 
 /**
- * Returns the name in `known` that `word` almost certainly misspells: they differ only in case and separators, or one has an additional
- * letter or two swapped letters. Returns `undefined` if they differ in another letter, a digit, or a plural 's', because `word` is then
- * probably another name.
+ * Returns the name in `known` that `word` almost certainly misspells: they differ only in case and separators, by one extra letter, or by a
+ * swap of two letters. Returns `undefined` if they differ in another letter, a digit, or a plural 's', because `word` is then probably
+ * another name.
  */
 export function misspelled(word: string, known: Iterable<string>): string | undefined {
   const plain = simplify(word);
@@ -48,7 +48,7 @@ export function misspelled(word: string, known: Iterable<string>): string | unde
   return best;
 }
 
-/** True if one of two different words has an additional letter or two swapped letters. */
+/** True if two unequal words differ by one extra letter or a swap of two letters. */
 function isTypo(a: string, b: string): boolean {
   if (Math.abs(a.length - b.length) > 1) return false;
   let start = 0;

@@ -66,8 +66,8 @@ describe('channelHealth', () => {
   });
 
   it('includes the state, the last error with its remedy, and the outage in the health details of a channel, but no doctor command', () => {
-    const doctor = 'npx nestjs-resilient-grpc doctor orders:1 --key /etc/tls/client-key.pem';
-    const lastFailure = { kind: 'refused', remedy: 'start the server', doctor } as const;
+    const doctorCommand = 'npx nestjs-resilient-grpc doctor orders:1 --key /etc/tls/client-key.pem';
+    const lastFailure = { kind: 'refused', remedy: 'start the server', doctorCommand } as const;
     const lastError = 'connect ECONNREFUSED';
     expect(read({ state: 'TRANSIENT_FAILURE', lastError, lastFailure, outage }).details).toEqual({
       state: 'TRANSIENT_FAILURE',

@@ -264,7 +264,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     this.resume(undefined, true);
   };
 
-  /** Cancels the current call, also on the wire. */
+  /** Cancels the current call, on the wire too. */
   cancelCall(): void {
     this.detachCall()?.unsubscribe();
   }

@@ -59,7 +59,7 @@ describe('readStreamFailure', () => {
     ['NaN', { retryAfterMs: NaN }, undefined],
     ['a negative number', { retryAfterMs: -5 }, undefined],
     ['a string', { retryAfterMs: '700' }, undefined],
-  ])('reads retryAfterMs from an error only if it is a number of 0 or more (value: %s)', (_, extra, retryAfterMs) => {
+  ])('reads retryAfterMs from an error only if it is a non-negative number (value: %s)', (_, extra, retryAfterMs) => {
     expect(readStreamFailure(makeGrpcJsError(14, 'busy', extra)).retryAfterMs).toBe(retryAfterMs);
   });
 

@@ -334,7 +334,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     super.setOnProcessingEndHook(hook);
   }
 
-  /** @internal Called by the constructor of Nest 11, whose own method exits the process in a bundle that lacks the package. */
+  /** @internal Called by Nest 11's constructor. Nest's own method exits the process in a bundle that lacks the package. */
   protected override loadPackage<T>(name: string, _context: string, load: () => T): T {
     // The cast is safe: if `load` fails, `loadForNest` loads the package of the same name.
     return loadForNest(name, load) as T;

@@ -22,7 +22,7 @@ export interface OutageDependencies {
   readonly load: LoadBaseline;
   readonly clock: Clock;
   readonly events: EventHub;
-  /** The waiting calls: their number, and `size`, which includes `waitForReady()`. */
+  /** `calls`: number of waiting calls; `size` also counts `waitForReady()`. */
   readonly waiting: { readonly calls: number; readonly size: number };
   /** Describes the running attempt to connect; `undefined` between two attempts, or if its progress is unknown. */
   readonly connecting: () => string | undefined;

@@ -118,7 +118,7 @@ describe('loadContract', () => {
     [
       'a file URL as protoPath',
       { protoPath: 'file:///app/shop.proto' },
-      /protoPath: expected a path, got the URL "file:\/\/\/app\/shop\.proto"; write fileURLToPath\('file:\/\/\/app\/shop\.proto'\) with fileURLToPath from node:url/,
+      /protoPath: expected a path, got the URL "file:\/\/\/app\/shop\.proto"; write fileURLToPath\('file:\/\/\/app\/shop\.proto'\), imported from node:url/,
     ],
     ['a missing definition', {}, /clients\.shop\.protoPath: expected a \.proto file, got nothing; write protoPath/],
     [

@@ -206,7 +206,7 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   const got = `"${missing}"`;
   const meant = closestFile(missing, folders);
   if (missing.startsWith('file:'))
-    return `expected a path, got the URL ${got}; write fileURLToPath('${missing}') with fileURLToPath from node:url`;
+    return `expected a path, got the URL ${got}; write fileURLToPath('${missing}'), imported from node:url`;
   const resolved = isAbsolute(missing) ? '' : ` (resolved to ${resolve(missing)})`;
   if (meant !== undefined) return `expected an existing file, got ${got}${resolved}; did you mean '${meant}'?`;
   const copy = copiedFile(resolve(missing));

@@ -9,7 +9,6 @@ export interface ConcurrencyPolicy {
   readonly maxQueued: number;
 }
 
-/** Default of `maxQueued`. */
 export const DEFAULT_MAX_QUEUED = 1_000;
 
 /** Bounds of a limit that follows latency. The initial limit exceeds the capacity of a small server only slightly. */
@@ -39,7 +38,6 @@ export interface LimitChange {
   readonly overloaded: boolean;
 }
 
-/** Waiter for a permit. */
 export interface PermitWaiter {
   /** Called when the waiter receives a permit, which it must return with `release`. Never called inside `acquire`. */
   permitted(): void;

@@ -180,7 +180,7 @@ describe('OverloadQueue in a simulated process', () => {
     },
   );
 
-  it('starts almost no handler after the deadline of its client, which is up to 20 ms earlier than the deadline of the server', () => {
+  it('starts almost no handlers after the client deadline, which is up to 20 ms earlier than the server deadline', () => {
     const load = steadyLoad(3);
     let late = 0;
     const count = ({ deadline, serviceMs }: Arrival, now: number) => {

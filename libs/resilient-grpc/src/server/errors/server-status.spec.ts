@@ -180,7 +180,7 @@ describe('unexpected error', () => {
     ['undefined', undefined],
     ['a function', () => {}],
     [
-      'an object that cannot be read',
+      'an unreadable object',
       new Proxy(
         {},
         {

@@ -10,7 +10,7 @@ const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
 
 /**
  * Tests whose files each need their own process, because they change grpc-js for the whole process, or because they measure memory: V8
- * allocates objects in the old space if earlier tests kept such objects for long, and these objects are released only by major collections.
+ * allocates objects in the old space if earlier tests retained such objects, and only major collections release them.
  */
 const ISOLATED = ['test/telemetry/*-beside-others.e2e-spec.ts', 'test/calls/retained-memory.e2e-spec.ts'];
 

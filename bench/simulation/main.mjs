@@ -21,7 +21,7 @@ const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [o
                    gate: has this library's protection against overload (default: bounded)
   --seed N         random seed (${String(DEFAULT_WORLD.seed)})
   --vary C=A,B     simulate only this library, once with each value of constant C, one of ${VARIABLE_CONSTANTS.join(', ')}
-  --svg FILE       output file of the curves (simulation-SCENARIO.svg; with --json only if given)
+  --svg FILE       SVG file for the curves (simulation-SCENARIO.svg; with --json only if given)
   --json           print only one JSON object on one line: npm run --silent simulate -- outage --json
 
 ${ENDPOINT_USAGE}`;

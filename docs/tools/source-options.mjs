@@ -83,7 +83,8 @@ function optionOf(property, group, constants) {
   const documented = tag && flat(ts.getTextOfJSDocComment(tag.comment) ?? '');
   const value = constants[name];
   const literal = typeof value === 'string' ? `'${value}'` : value?.toString();
-  if (literal !== undefined && literal !== documented)
+  // After a semicolon, the tag may state a different default for a special case.
+  if (literal !== undefined && literal !== documented?.split(';')[0])
     throw new Error(`${group}.${name}: @defaultValue is ${documented}, but the constant is ${literal}`);
   return { name, type: typeText(property.type), meaning, defaultValue: documented };
 }

@@ -23,7 +23,7 @@ export interface ContenderResult extends MeasurementSnapshot {
   readonly waiting: number | undefined;
   /** Number of connection losses; `undefined` if not provided. */
   readonly connectionLosses: number | undefined;
-  /** Number of ejections of an endpoint since the contender was created, if it ejects endpoints. */
+  /** Number of endpoint ejections since the contender was created; `undefined` if not provided. */
   readonly ejections: number | undefined;
 }
 

@@ -309,7 +309,7 @@ describe('attach with a terminal', () => {
     expect(await screen.press('q')).toBe(0);
   });
 
-  it('uses 80 columns and 24 rows in a terminal of attach that reports a size of 0', async () => {
+  it('uses 80 columns and 24 rows for attach if the terminal reports a size of 0', async () => {
     const clients = Array.from({ length: 30 }, (_, index) => clientOf(`client-${index}`, '127.0.0.1:1'));
     const { url } = await startDashboard({ clients });
     const screen = new Screen();
@@ -444,7 +444,7 @@ describe('arguments of attach', () => {
     expect(stderr).not.toContain('sesame@');
   });
 
-  it('rejects the option --json of attach, and reports the error as a JSON document that names the URL of the snapshot', async () => {
+  it('rejects --json with attach, and reports the error as a JSON document that names the URL of the snapshot', async () => {
     const { code, stdout, stderr } = await attachOnce('http://127.0.0.1/grpc', '--json');
     expect([code, stderr]).toEqual([2, '']);
     const message = 'has no effect with attach; for JSON, request <url>/snapshot';

@@ -50,8 +50,8 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
     pour: async () => {
       await waitFor(() => got === 1);
       await waitFor(async () => (await held()).made === FIRST_MESSAGES, { timeoutMs: 20_000 });
-      // Waits for ten consecutive equal byte counts. Between two counts, the server, the proxy, and the client each get a turn, because a
-      // count also stays equal while one of these processes waits for the CPU.
+      // Waits for ten consecutive equal byte counts. Between two counts, the server, the proxy, and the client each get a turn, because
+      // counts also stay equal while one of these processes waits for the CPU.
       let before = -1;
       for (let unchanged = 0; unchanged < 10; unchanged++) {
         await held();

@@ -8,9 +8,8 @@
  * @property {number} seconds
  * @property {{ readonly from: number, readonly to: number }} fault Seconds.
  * @property {(endpoints: number) => readonly number[]} watched Replicas whose load and ejections are measured.
- * @property {(endpoints: number) => readonly { readonly at: number, readonly apply: (fleet: EndpointFleet) => void }[]} changes Changes to
- * the
- *   fleet, each at a time in milliseconds.
+ * @property {(endpoints: number) => readonly { readonly at: number, readonly apply: (fleet: EndpointFleet) => void }[]} changes Timed
+ * changes to the fleet; `at` is in milliseconds.
  */
 
 const FAULT = { from: 10, to: 35 };

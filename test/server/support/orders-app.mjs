@@ -33,7 +33,7 @@ const pem = (name) => readFileSync(file(`fixtures/tls/${name}.pem`));
 /** Number of calls to Get whose handler ran. */
 let handled = 0;
 
-/** Callbacks that end the calls held until the next message 'release'. */
+/** Callbacks that end the calls held until the next 'release' message. */
 const held = [];
 
 class Orders {
@@ -41,7 +41,7 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // Uses the CPU for `--busy` milliseconds. Then waits 300 ms if the id is 'slow:300', or until the next message 'release' if the id is
+  // Uses the CPU for `--busy` milliseconds. Then waits 300 ms if the id is 'slow:300', or until the next 'release' message if the id is
   // 'held'. Responds with the order, or with the order of the upstream if an upstream is configured.
   get({ id }) {
     handled += 1;

@@ -147,7 +147,7 @@ class IdleMeasurement {
     return { kind: 'ended-in-use', afterMs: end.afterMs, end };
   }
 
-  /** Makes a call at a fixed interval. Resolves when the connection ends or a call receives no response. */
+  /** Makes calls at a fixed interval. Resolves when the connection ends or a call receives no response. */
   private async useUntilEnd(): Promise<'ended' | 'silent'> {
     const everyMs = Math.min(Math.max(this.ageOf(0) * USE_SHARE, MIN_USE_INTERVAL_MS), MAX_USE_INTERVAL_MS);
     for (;;) {

@@ -210,7 +210,7 @@ describe('buffer limits', () => {
     expect(source.pulls).toBe(1);
   });
 
-  it('limits the total bytes of the unacknowledged messages, and sends a message that exceeds the limit only if nothing else is unacknowledged', async () => {
+  it('limits the total bytes of unacknowledged messages, and sends a message above the limit only if all earlier ones are acknowledged', async () => {
     const server = new MemorySessions();
     const sizes = [40, 60, 1, 500, 10];
     const weighed = { maxUnacknowledgedBytes: 100, size: ({ id }: Numbered) => sizes[id - 1]! };
@@ -219,7 +219,7 @@ describe('buffer limits', () => {
     expect(server.call.received).toEqual([1, 2]);
     server.call.ack(1);
     await turn();
-    // Message 4 (500 bytes) exceeds the limit, so it is sent only when nothing else is unacknowledged.
+    // Message 4 (500 bytes) exceeds the limit, so it waits until messages 1 to 3 are acknowledged.
     expect(server.call.received).toEqual([1, 2, 3]);
     server.call.ack(2);
     await turn();

@@ -112,8 +112,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
-    // Counts the attempt before the call starts. The start may detect that the connection has closed, and a pending replacement may then
-    // take over. Otherwise, the replaced channel would close.
+    // Counts the attempt before the call starts. The start may detect a closed connection and let a pending replacement take over. If no
+    // attempt were counted, the replaced channel would close.
     wireChannel.attemptStarted();
     try {
       if (interceptors === undefined && (options === undefined || !needsChannel(options))) {

@@ -64,7 +64,7 @@ describe('parent of a call', () => {
     expect(parent.getMaxListeners()).toBe(0);
   });
 
-  it('ends the calls of a cancelled parent, except calls that were unbound before or are unbound by the end of another call', () => {
+  it('ends the calls of a cancelled parent, except calls that were already unbound or that another call unbinds as it ends', () => {
     const parent = new EventEmitter();
     const calls = [bind(parent), bind(parent, () => calls[2]?.unbind?.()), bind(parent), bind(parent)];
     calls[0]?.unbind?.();

@@ -192,7 +192,7 @@ function startInboundCall({ hasDeadline = true } = {}) {
   return { clock, controller, call, attempt: attempt!, abandon, reasons };
 }
 
-describe('call whose inbound call is cancelled', () => {
+describe('call made for an inbound call', () => {
   it.each([
     ['shortly before the deadline of the inbound call', 940, true, 'deadline'],
     ['long before the deadline of the inbound call', 850, true, undefined],

@@ -174,10 +174,10 @@ export interface GrpcClientDefaults {
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
    * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. With `false`, the
-   * default for `pick_first`, the name is resolved again only when a connection ends or cannot be established. New addresses receive calls;
-   * calls on removed addresses finish. While lookups fail, the earlier addresses stay in use, and the delay doubles after each failure, up
-   * to 30 s. Other targets, and idle channels, are not resolved periodically.
-   * @defaultValue 5000
+   * name is resolved again only when a connection ends or cannot be established. New addresses receive calls; calls on removed addresses
+   * finish. While lookups fail, the earlier addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and
+   * idle channels, are not resolved periodically.
+   * @defaultValue 5000; false for pick_first
    */
   readonly dnsRefreshMs?: number | false | undefined;
   /**

@@ -4,7 +4,7 @@ import { deadlineFromTimeout } from '../../policy/deadline/deadline.js';
 import { parseGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
 import { moment, type Clock } from '../../time/clock.js';
 
-/** Part of a Node request, HTTP/1 or HTTP/2, that is used here. */
+/** Part of a Node HTTP/1 or HTTP/2 request that is used here. */
 export interface HttpRequest {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 }

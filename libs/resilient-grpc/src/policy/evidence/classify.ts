@@ -184,7 +184,7 @@ function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
 }
 
 /**
- * Like `reachedServerOf`, but also returns 'yes' for a gRPC status without headers, which the server may send just before the client ends
+ * Returns `reachedServerOf(e)`, or 'yes' for a gRPC status without headers, which the server may send just before the client ends
  * the attempt.
  */
 function reachedByStatus(e: AttemptEvidence): Verdict['reachedServer'] {

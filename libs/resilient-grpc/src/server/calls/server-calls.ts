@@ -39,8 +39,8 @@ const DRAINING_CONNECTION: StatusLike = {
 const MAX_SWEEP_INTERVAL_MS = 1_000;
 const MIN_SWEEP_INTERVAL_MS = 50;
 /**
- * Minimum time in milliseconds from the deadline of a stream until a sweep ends the stream. grpc-js enforces deadlines, so a stream that is
- * still open then has a client that is not reading.
+ * Minimum time in milliseconds from the deadline of a stream until a sweep ends the stream. grpc-js enforces deadlines, so if a stream is
+ * still open then, its client is not reading.
  */
 const DEADLINE_GRACE_MS = 500;
 

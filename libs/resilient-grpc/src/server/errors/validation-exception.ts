@@ -22,7 +22,7 @@ export class ValidationException extends BadRequestException {
 defineLibraryError(ValidationException, 'ValidationException');
 
 /**
- * Creates a {@link ValidationException}. Use it as `new ValidationPipe({ exceptionFactory: validationException })`. With
+ * Creates a {@link ValidationException}. Usage: `new ValidationPipe({ exceptionFactory: validationException })`. With
  * `GrpcServerExceptionFilter`, gRPC callers then receive up to 4 KiB of violations, each with the exact path of its field.
  */
 export function validationException(errors: readonly ValidationError[]): ValidationException {

@@ -285,7 +285,7 @@ function overload(values) {
 function allOrProfiled(all, { profile }) {
   const entries = all.filter(({ name }) => profile === undefined || profile === name);
   if (entries.length > 0) return entries;
-  throw new UsageError(`expected one of ${all.map(({ name }) => name).join(', ')}, got ${profile ?? ''}`);
+  throw new UsageError(`--profile: expected one of ${all.map(({ name }) => name).join(', ')}, got ${profile ?? ''}`);
 }
 
 /** @param {Values} values */

@@ -71,7 +71,7 @@ export interface OrdersClient {
 
   create(request: CreateOrderRequest, metadata?: Metadata): Observable<Order>;
 
-  /** Streams all events after a cursor: first past events, then new ones as they occur. */
+  /** Streams all events after a cursor: past events first, then new ones as they occur. */
 
   watch(request: WatchRequest, metadata?: Metadata): Observable<OrderEvent>;
 
@@ -93,7 +93,7 @@ export interface OrdersController {
 
   create(request: CreateOrderRequest, metadata?: Metadata): Promise<Order> | Observable<Order> | Order;
 
-  /** Streams all events after a cursor: first past events, then new ones as they occur. */
+  /** Streams all events after a cursor: past events first, then new ones as they occur. */
 
   watch(request: WatchRequest, metadata?: Metadata): Observable<OrderEvent>;
 

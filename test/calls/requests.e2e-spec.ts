@@ -131,7 +131,7 @@ describe('requests', () => {
     },
   );
 
-  it('does not show the content of a string passed as the request source', async () => {
+  it('omits the content of a string request source from the error', async () => {
     const { echo } = await scene();
     expect(String(await rejection(echo.bidi('open sesame' as never)))).toContain('got a string of length 11;');
   });

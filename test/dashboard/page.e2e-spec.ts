@@ -359,7 +359,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
-  it('shows on the dashboard which process responds, and reloads the page at most once per release of the process', async (test) => {
+  it('shows on the dashboard which process responds, and reloads the page at most once per library version', async (test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const { page, problems } = await open(test, `${url}/grpc`);
     let loads = 0;

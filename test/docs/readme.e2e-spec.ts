@@ -14,7 +14,7 @@ const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 const [printed] = codeBlocks('README.md').filter(({ language }) => language === 'text');
 const lines = printed!.text.split('\n');
 
-/** The three figures in a row of the README's table. */
+/** The three figures of a row in the README's table. */
 function figures(label: string): number[] {
   const row = lines.find((line) => line.startsWith(label))!;
   return [...row.slice(label.length).matchAll(/\d+/g)].slice(0, 3).map(Number);

@@ -244,7 +244,7 @@ describe('health of each endpoint', () => {
 
   it.each<[string, Record<string, Reply>]>([
     ['NOT_SERVING', { 'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true } }],
-    ['nothing yet', { 'Health/Watch': { never: true } }],
+    ['nothing', { 'Health/Watch': { never: true } }],
   ])(
     'keeps using a removed endpoint while the health Watch of its READY replacement reports %s',
     async (_, scripts) => {

@@ -7,7 +7,7 @@ import { createServer } from 'node:http2';
 import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({ options: { port: { type: 'string' }, log: { type: 'string' } } });
-/** Writes `line` some turns of the event loop later, because Node writes to the socket in this turn or in the next one. */
+/** Writes `line` a few event-loop turns later, because Node writes to the socket in this turn or in the next one. */
 const logAfterTurns = (line, turns = 5) =>
   void setImmediate(() => (turns > 0 ? logAfterTurns(line, turns - 1) : appendFileSync(values.log, `${line}\n`)));
 

@@ -171,7 +171,7 @@ describe('a wait for a free stream', () => {
     ]);
   });
 
-  it('makes no call wait for a stream if the server sets no stream limit', async () => {
+  it('starts all calls immediately if the server sets no stream limit', async () => {
     const { server, client } = await scene();
     server.script('ServerStream', FEED);
     const feeds = openFeeds(client, 150);

@@ -180,7 +180,7 @@ describe('overrideGrpcClient', () => {
     ],
     ['the promise of a testing module', () => Test.createTestingModule({}).compile(), 'a Promise'],
     ['nothing', () => undefined, 'nothing'],
-  ])('rejects a client override of %s with an error that shows the correct call', async (_what, make, got) => {
+  ])('rejects a client override with %s as builder, and shows the correct call', async (_what, make, got) => {
     const given: unknown = make();
     const builder = got === 'a Promise' ? given : await given;
     expect(() => overrideGrpcClient(builder as never, 'orders', { url: server.url })).toThrow(

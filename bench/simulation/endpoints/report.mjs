@@ -57,7 +57,7 @@ export function toTable(
   const rows = results.map(({ policy, figures }) => [policy.name, ...COLUMNS.map(({ cell }) => cell(figures))]);
   return [
     `${name}: ${title}`,
-    `${String(clients)} clients at ${String(callsPerSecond)} calls/s each with ${String(endpoints)} endpoints for ${String(seconds)} s; deadlines of ${String(patienceMs)} ms, attempt timeouts of ${String(attemptTimeoutMs)} ms`,
+    `${String(clients)} clients at ${String(callsPerSecond)} calls/s each, to ${String(endpoints)} endpoints for ${String(seconds)} s; deadlines of ${String(patienceMs)} ms, attempt timeouts of ${String(attemptTimeoutMs)} ms`,
     `p99 before the fault: ${(results[0]?.figures.p99Before ?? 0).toFixed(0)} ms`,
     '',
     ...tableLines(['policy', ...COLUMNS.map((column) => column.title)], rows),

@@ -60,7 +60,7 @@ interface WatchEvent {
  *
  * The official client library provides the configuration and the credentials. Its `ListWatch` is not used, because it stops at the first
  * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` is not used either,
- * because it discards the body of an error response, and exceptions thrown by the callback.
+ * because it discards exceptions thrown by the callback and the body of an error response.
  */
 export class ServiceWatch {
   private readonly listeners = new Set<WatchListener>();

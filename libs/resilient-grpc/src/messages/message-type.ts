@@ -134,7 +134,7 @@ export function isAbsent(value: unknown): boolean {
   return value === undefined || value === null || typeof value === 'function';
 }
 
-/** True if `key` could be the name of a field, but `type` has no such field. False for names such as `$typeName` of other generators. */
+/** True if `key` could be the name of a field, but `type` has no such field. False for other generators' names, such as `$typeName`. */
 export function isUnknownField(key: string, type: MessageType): boolean {
   return !type.fields.has(key) && !type.oneofs.has(key) && /^[a-z]\w*$/i.test(key);
 }

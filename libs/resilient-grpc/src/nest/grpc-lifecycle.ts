@@ -77,7 +77,7 @@ export class GrpcLifecycle
   }
 
   /**
-   * Shuts the clients down after `server`. Client streams end after the server's streams have been notified. A relayed stream therefore
+   * Shuts the clients down after `server`. Clients end their streams after the server's have been notified. A relayed stream therefore
    * ends with the server's status, not as if its source had completed. Clients close after the server has drained, regardless of their own
    * timeout, because its handlers use them until then.
    */

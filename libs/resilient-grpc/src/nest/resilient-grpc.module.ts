@@ -80,8 +80,8 @@ export class ResilientGrpcModule {
   }
 
   /**
-   * Defines clients, and exports them and their services to importing modules, or to all modules if `isGlobal` is true. Nest's
-   * `GrpcOptions` are accepted next to `name`. Invalid settings make startup fail.
+   * Defines clients, and exports them and their services to importing modules, or to all modules if `isGlobal` is true. Also accepts Nest's
+   * `GrpcOptions` plus a `name`. Invalid settings make startup fail.
    * @throws GrpcConfigurationError if a contract cannot be loaded, a transport is not gRPC, or a name is invalid or defined twice in this
    * call.
    */

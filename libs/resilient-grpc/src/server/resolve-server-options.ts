@@ -28,7 +28,7 @@ import { serverOptionsSchema } from './server-options-schema.js';
 const NEST_TOO_OLD =
   'expected 11.1.4 or later, got an earlier version; run npm install @nestjs/core@^11.1.4 @nestjs/common@^11.1.4 @nestjs/microservices@^11.1.4';
 
-/** True if Nest lacks the registry from which a server reads the application's servers. npm accepts such a version with `--legacy-peer-deps`. */
+/** True if Nest lacks the registry of the application's servers. npm accepts such a version with `--legacy-peer-deps`. */
 function isNestTooOld(): boolean {
   return typeof (ModulesContainer.prototype as Partial<ModulesContainer>).getRpcTargetRegistry !== 'function';
 }

@@ -30,7 +30,7 @@ describe('Wait', () => {
     expect(ends).toHaveLength(1);
   });
 
-  it('ends a Wait after the time of its latest restart()', async () => {
+  it('ends a Wait `ms` after its latest restart(ms)', async () => {
     const { clock, ends, wait } = make(100);
     await clock.advanceAsync(40);
     wait.restart(20);

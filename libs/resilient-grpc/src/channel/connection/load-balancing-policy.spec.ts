@@ -368,7 +368,7 @@ describe('endBackoff()', () => {
 });
 
 describe('backoffEndsAt()', () => {
-  it('reports through backoffEndsAt() when the next attempt to connect starts, or undefined if no connection is in backoff', async () => {
+  it('returns from backoffEndsAt() the start time of the next attempt to connect, or undefined without a backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = openWatched(peer.address);

@@ -21,7 +21,7 @@ export type PolicyEvent =
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   /** grpc-js destroyed the policy, because the channel is idle or closed, or because a service config selected another policy. */
   | { readonly type: 'destroyed' }
-  /** The connection to `address` changed its state. `isFurther` is true for a further connection to its address. */
+  /** The connection to `address` changed its state. `isFurther` is true for a further connection to `address`. */
   | {
       readonly type: 'connection';
       readonly address: string;

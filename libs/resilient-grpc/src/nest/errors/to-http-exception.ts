@@ -136,7 +136,7 @@ function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly FieldViol
   const detail = statusDetails.find(({ typeUrl }) => typeNameOf(typeUrl) === BAD_REQUEST)?.value;
   // A detail that could not be decoded is given as bytes.
   if (detail === undefined || detail instanceof Uint8Array) return [];
-  // The cast is safe: a decoded detail has all text and repeated fields of its type.
+  // Safe: a decoded detail has all string and repeated fields of its type.
   const { fieldViolations } = detail as { readonly fieldViolations: readonly FieldViolation[] };
   return fieldViolations.map(({ field, description }) => ({ field, description }));
 }

@@ -49,7 +49,7 @@ export type ResumeDecision =
       readonly because:
         | Exclude<FailureKind, 'lost' | 'server'>
         | 'requested'
-        /** The server forbade a retry by pushback. */
+        /** The server's pushback forbade a retry. */
         | 'pushback'
         /** The server failed `MAX_SERVER_FAILURES` calls at one position, soon after they started. */
         | 'poison'

@@ -300,7 +300,7 @@ describe('final attempt', () => {
     ['a call with repeated pushbacks', { verdict: verdict('server'), pushback: stop('repeated') }, 'pushback'],
     ['a lost call that the retry budget refuses', { budget: new CountingBudget(false) }, 'throttled'],
     [
-      'a refused call that the retry budget refuses',
+      'a refused call if the retry budget is empty',
       { verdict: verdict('refused'), budget: new CountingBudget(false) },
       'throttled',
     ],

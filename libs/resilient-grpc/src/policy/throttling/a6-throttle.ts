@@ -4,7 +4,7 @@ import type { RetryBudget } from './retry-budget.js';
 const SCALE = 1_000;
 
 /**
- * Implements `retryThrottling` as specified. A failure takes one token, a success returns `tokenRatio`, and retries are allowed while
+ * Implements `retryThrottling` as specified. A failure takes one token, a success adds `tokenRatio`, and retries are allowed while
  * more than half of the tokens are left
  * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs).
  */

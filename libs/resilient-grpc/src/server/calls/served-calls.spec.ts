@@ -622,7 +622,7 @@ describe.each<MethodKind>(['unary', 'client-stream'])('generator of a %s handler
         yield { id: '7' };
       })(),
     ],
-  ])('counts the handler as running until the promise that its Observable emits resolves to %s', async (_, value) => {
+  ])('counts the handler as running until the promise emitted by its Observable resolves to %s', async (_, value) => {
     const { calls, serve } = makeServer();
     let settle: (value: unknown) => void = () => undefined;
     const { wire, answers } = serve(kind, () => of(new Promise((resolve) => (settle = resolve))));

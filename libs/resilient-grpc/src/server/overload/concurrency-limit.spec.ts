@@ -266,7 +266,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
     ]);
   });
 
-  it('does not change the adaptive concurrency limit because of failed handlers', async () => {
+  it('does not change the adaptive concurrency limit if handlers fail', async () => {
     const { call, clock, finish, state } = makeServer({ max: 'adaptive' });
     for (let index = 0; index < 1_000; index++) {
       const { id } = call();

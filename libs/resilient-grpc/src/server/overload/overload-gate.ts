@@ -27,7 +27,7 @@ const NEAR_DEADLINE_MS = 30_000;
 
 /**
  * Runs the handlers of unary calls. While the process has time for other work, each handler runs when its call arrives.
- * Otherwise, calls wait in a queue that refuses calls that cannot be served in time, and the event loop turns after each slice of work.
+ * Otherwise, calls wait in a queue that refuses those it cannot serve in time, and the gate yields to the event loop after each slice.
  * Without the queue, calls would wait in the buffers of sockets, where their deadlines and cancellations cannot be detected.
  */
 export class OverloadGate {

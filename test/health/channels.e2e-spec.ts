@@ -130,7 +130,7 @@ describe('GrpcChannelHealthIndicator', () => {
     });
   });
 
-  it('reports two clients under numbered keys if their symbols have the same description', async () => {
+  it('reports two clients under distinct keys if their symbols have the same description', async () => {
     const [first, second] = [Symbol('db'), Symbol('db')];
     const client = { protoPath: ORDERS_PROTO, url: server.url };
     @Module({

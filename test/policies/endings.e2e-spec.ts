@@ -80,7 +80,10 @@ async function errorOf(server: FrameServer, write: Write): Promise<unknown> {
   return error;
 }
 
-/** Makes a write that waits while another request uses the only stream, then runs `action`. Expects the write to be sent once and to succeed. */
+/**
+ * Makes a write that waits while another request uses the only stream, then runs `action`. Expects the write to be sent once and to
+ * succeed.
+ */
 async function writeInQueue(connect: (url: string) => Promise<Write>, action: Ending['action']): Promise<void> {
   const server = await FrameServer.start(
     (request) => {

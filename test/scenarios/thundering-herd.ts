@@ -14,7 +14,7 @@ import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.j
  */
 const CLIENTS = 20;
 /**
- * Calls per second per client. A release starts at a quarter of this rate, but not below 2 per second. At 8 calls per second, random
+ * Calls per second per client. Waiting calls start at a quarter of this rate, at least 2 per second. At 8 calls per second, random
  * variation alone moves the peak by 10% of the usual load. In simulations with 16 seeds, the peak is 1.35 to 1.61 at 8 calls per second,
  * and 1.32 to 1.48 at 16.
  */
@@ -26,7 +26,7 @@ const TIMEOUT_MS = { counts: 600_000, all: 2_000 };
 const DOWN_MS = { short: [3_000], full: [3_000, 8_000, 60_000] };
 /** Window in which the load is measured, in milliseconds. It is long, because calls arrive in bursts on a busy machine. */
 const WINDOW_MS = 1_000;
-/** Maximum time in milliseconds from the start of a call to its arrival on the server. */
+/** Maximum time in milliseconds from the start of a call to its arrival at the server. */
 const MAX_ARRIVAL_DELAY_MS = 200;
 const AFTER_MS = { counts: 1_500, all: 4_000 };
 /** Minimum number of waiting calls if the server restarts within the grace period. */

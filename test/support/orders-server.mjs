@@ -1,7 +1,7 @@
 // A plain grpc-js server of orders.v1.Orders in its own process, on one or several ports:
 //   node orders-server.mjs --ports 0,0 [--log FILE] [--delay MS] [--standby]
-// Writes each request to the log before it responds, so that requests are counted even if the process is killed. In standby, it waits for { listenAt }
-// over IPC, so that the downtime does not depend on the time that Node takes to start.
+// Writes each request to the log before it responds, so that requests are counted even if the process is killed. In standby, it waits for
+// { listenAt } over IPC, so that the downtime does not depend on the time that Node takes to start.
 import { appendFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -1,10 +1,9 @@
 // A gateway in its own process, in front of an upstream:
 //   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
-// Over HTTP, it serves GET /orders/:id, GET /peer/:id (calls another gateway), GET /feed (server-sent events), and three health routes. Over
-// gRPC, it serves Get of orders.v1.Orders.
-// It sends three kinds of messages over IPC: { grpc } with its gRPC address, { retried: code } when an attempt to the upstream has failed
-// and will be retried, and { checks } when it has accepted a peer. It accepts { peer }, the gRPC address of the other gateway, to call the
-// other gateway and to check its health.
+// Over HTTP, it serves GET /orders/:id, GET /peer/:id (calls another gateway), GET /feed (server-sent events), and three health routes.
+// Over gRPC, it serves Get of orders.v1.Orders. It sends three kinds of messages over IPC: { grpc } with its gRPC address, { retried: code
+// } when an attempt to the upstream has failed and will be retried, and { checks } when it has accepted a peer. It accepts { peer }, the
+// gRPC address of the other gateway, to call the other gateway and to check its health.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -43,8 +43,8 @@ export interface ResilientGrpcClient {
   snapshot(): GrpcClientSnapshot;
   /**
    * Rejects new calls, ends calls according to their `onDrain`, and lets other calls finish within `timeoutMs` milliseconds (0 or more;
-   * default 10,000). Then fails the rest with UNAVAILABLE and `reason: 'draining'`, and closes the client. If `drain()` is called twice, the
-   * timeout that expires first applies, and both callers get the same report.
+   * default 10,000). Then fails the rest with UNAVAILABLE and `reason: 'draining'`, and closes the client. If `drain()` is called twice,
+   * the timeout that expires first applies, and both callers get the same report.
    */
   drain(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
   /** Ends all calls immediately, then closes the channel. Resolves when the client has released all resources. */

@@ -290,8 +290,8 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   /**
-   * Returns the state of a client; `undefined` if `snapshot()` throws. Logs only the first error of each client. Does not throw, because the
-   * dashboard must not end the process.
+   * Returns the state of a client; `undefined` if `snapshot()` throws. Logs only the first error of each client. Does not throw, because
+   * the dashboard must not end the process.
    */
   private snapshotOf(client: ResilientGrpcClient): GrpcClientSnapshot | undefined {
     try {

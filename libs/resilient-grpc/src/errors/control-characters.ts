@@ -1,6 +1,6 @@
 /**
- * Characters that can forge text in a log or a terminal: control characters and line separators, which start a line or color a terminal, and
- * bidirectional formatting characters, which reorder the characters around them.
+ * Characters that can forge text in a log or a terminal: control characters and line separators, which start a line or color a terminal,
+ * and bidirectional formatting characters, which reorder the characters around them.
  */
 export const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 

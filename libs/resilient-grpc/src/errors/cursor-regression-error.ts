@@ -2,7 +2,7 @@ import { StatusCode } from '../status/status-code.js';
 import { defineLibraryError } from './library-error.js';
 
 /**
- * Error of a stream in which a cursor precedes the previous one of the same call. The server sent messages out of order, or `cursor` or
+ * Error of a stream in which a cursor decreases within one call. The server sent messages out of order, or `cursor` or
  * `compare` does not match the server's order, so the data is unreliable.
  */
 export class CursorRegressionError extends Error {

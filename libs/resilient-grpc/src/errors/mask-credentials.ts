@@ -4,8 +4,8 @@
  * any other '/' or '@'. This rule excludes the `webpack:///` URLs of stack frames, which contain '@' in package names. `file:///` and
  * `unix:///` URLs have no credentials.
  *
- * @param isCut True if the text was truncated. The '@' of a URL at the end may then have been cut off. Such a URL is masked completely if it
- * has an authority, or if a ':' follows its '///' as described above.
+ * @param isCut True if the text was truncated. The '@' of a URL at the end may then have been cut off. Such a URL is masked completely if
+ * it has an authority, or if a ':' follows its '///' as described above.
  */
 export function maskCredentials(text: string, isCut = false): string {
   const masked = text.replace(/:\/\/(?!\/)[^\s"<>]+/g, (url, at: number) => {

@@ -132,7 +132,8 @@ function textsAfter(
 
 /**
  * Returns a step for each client whose options are written differently from those of an earlier client with the same name. In Nest, both
- * clients exist; in this library, a name has one client. Equal values can be written differently, for example as a literal and as a constant.
+ * clients exist; in this library, a name has one client. Equal values can be written differently, for example as a literal and as a
+ * constant.
  */
 function conflicts(registrations: readonly Registration[]): readonly ManualStep[] {
   const clients = registrations.flatMap((registration) => registration.clients);

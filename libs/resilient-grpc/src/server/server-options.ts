@@ -58,8 +58,8 @@ export interface ServerMethodOptions {
   /**
    * Maximum duration of a call in milliseconds, greater than 0, even if its client sent no deadline. A call that takes longer ends with
    * DEADLINE_EXCEEDED. If the client is not reading the responses of a stream, the stream is reset, and the client receives CANCELLED. The
-   * handler is stopped: its `AbortSignal` is aborted, its Observable is unsubscribed, and its iterator is closed. `Infinity` means no limit,
-   * even if the server or a less specific pattern sets one.
+   * handler is stopped: its `AbortSignal` is aborted, its Observable is unsubscribed, and its iterator is closed. `Infinity` means no
+   * limit, even if the server or a less specific pattern sets one.
    * @defaultValue none
    */
   readonly maxCallMs?: number | undefined;

@@ -34,8 +34,8 @@ export interface ObservableClient {
   /** True if the client's connections are encrypted. */
   readonly isSecure: boolean;
   /**
-   * Sets the object that receives the telemetry of new calls and of events from now on, until the client closes. Replaces an earlier object,
-   * which still receives the telemetry of calls that have begun. If the client is closed, `telemetry` is closed immediately.
+   * Sets the object that receives the telemetry of new calls and of events from now on, until the client closes. Replaces an earlier
+   * object, which still receives the telemetry of calls that have begun. If the client is closed, `telemetry` is closed immediately.
    */
   setTelemetry(telemetry: ClientTelemetry): void;
   /** Returns the client's current gauge values. */

@@ -63,7 +63,7 @@ describe('MissedResetDetector', () => {
     expect(connections[0]!.destroyed).toEqual(['connection reset']);
   });
 
-  it('closes no connection if pending data is read in the turn of a late check for missed resets', () => {
+  it('closes no connection if data is read in the same turn as a late check for missed resets', () => {
     connections[0]!.isReset = true;
     detector.wake();
     clock.advance(260);

@@ -79,8 +79,8 @@ const NO_CHOICES = '[]';
 
 /**
  * Reads the service config every `refreshMs` from the standard TXT record `_grpc_config.<name>` of the target, and applies the record's
- * choice rules (gRFC A2). A missing record counts as an empty service config. An invalid record or a failed lookup is logged, and the current
- * service config stays in effect. If the first read fails in one of these ways, the client starts without a service config. Invalid
+ * choice rules (gRFC A2). A missing record counts as an empty service config. An invalid record or a failed lookup is logged, and the
+ * current service config stays in effect. If the first read fails in one of these ways, the client starts without a service config. Invalid
  * options, or a target without a DNS name, make startup fail. Pass the result as `serviceConfig` of a client, which provides the target.
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {

@@ -68,8 +68,8 @@ interface Decrease {
  * measurement covers a round trip of all concurrent calls. The unloaded latency is measured in three situations: with the first calls,
  * while fewer than half of the permits are in use, and during probes, which halve the limit until 50 calls are measured. It is also raised
  * in two other situations: if latency stays high at the minimum limit, and if it stays high after half of the load was removed. In both
- * situations, the service time itself may have grown. After a probe and in these two situations, the unloaded latency rises only by a limited amount,
- * so that the limit does not follow a queue that other clients cause.
+ * situations, the service time itself may have grown. After a probe and in these two situations, the unloaded latency rises only by a
+ * limited amount, so that the limit does not follow a queue that other clients cause.
  */
 export class AdaptiveLimit {
   private limit: number;

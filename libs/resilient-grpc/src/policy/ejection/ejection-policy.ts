@@ -10,7 +10,8 @@ export interface EjectUnhealthyOptions {
   readonly consecutiveFailures?: number | undefined;
   /**
    * Percentage of failed attempts above which an endpoint is ejected (gRFC A50); more than 0 and at most 100. This endpoint and at least
-   * one other must each have at least 20 recent attempts. The endpoint's percentage must also be at least twice that of the other endpoints.
+   * one other must each have at least 20 recent attempts. The endpoint's percentage must also be at least twice that of the other
+   * endpoints.
    * @defaultValue 50
    */
   readonly failurePercent?: number | undefined;

@@ -217,7 +217,7 @@ describe('chaos', () => {
     expect(log).toEqual(['5300 hold', '5500 release', '6000 over']);
   });
 
-  it('fails chaos if begin() or end() of a fault rejects', async () => {
+  it('fails if begin() or end() of a chaos fault rejects', async () => {
     const broken = (part: 'begin' | 'end'): ChaosFault => ({
       name: 'cut',
       begin: () => undefined,

@@ -56,9 +56,9 @@ export interface GoawayOptions {
   /** The error code. After any code other than NO_ERROR, the connection is closed. @defaultValue 'NO_ERROR' */
   readonly code?: Http2ErrorCode | undefined;
   /**
-   * The last stream ID. 'newest': the ID of the newest call; calls in flight finish if the code is NO_ERROR. 'none': 2^31−1, as in the first
-   * GOAWAY of a graceful shutdown, after which new calls are still served. An integer from 0 to 2^31−1: calls above it are reported as
-   * unprocessed and dropped. The ID never exceeds that of an earlier GOAWAY on the same connection.
+   * The last stream ID. 'newest': the ID of the newest call; calls in flight finish if the code is NO_ERROR. 'none': 2^31−1, as in the
+   * first GOAWAY of a graceful shutdown, after which new calls are still served. An integer from 0 to 2^31−1: calls above it are reported
+   * as unprocessed and dropped. The ID never exceeds that of an earlier GOAWAY on the same connection.
    * @defaultValue 'newest'
    */
   readonly lastStreamId?: number | 'newest' | 'none' | undefined;

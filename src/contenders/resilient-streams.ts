@@ -15,7 +15,7 @@ import type { StreamContender } from './stream-contender.js';
  */
 const IDLE_MS = 2_000;
 /**
- * Maximum number of unacknowledged messages, somewhat more than the orders of one second. At this limit, the client stops reading messages
+ * Maximum number of unacknowledged messages, slightly more than one second of orders. At this limit, the client stops reading messages
  * from the source.
  */
 const MAX_UNACKNOWLEDGED = 64;

@@ -33,7 +33,7 @@ export function nextReadMs({ readMs, slowShare, slowFactor }: Work, tail: number
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 
 /**
- * Returns a function that returns numbers from 0 to below 1, evenly distributed even in small samples. With random numbers, one contender
+ * Returns a function that returns numbers in [0, 1), evenly distributed even in small samples. With random numbers, one contender
  * might get 1% slow reads and another 2%, and their 99th percentiles could not be compared.
  */
 export function evenDraws(): () => number {

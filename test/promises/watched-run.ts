@@ -78,7 +78,7 @@ export async function runWatched(
   return { ...judged, measured: run.measured, errors, seconds: (until - from) / 1_000 };
 }
 
-/** One sentence for each error, and for each bound that does not hold and could be judged. */
+/** Returns the errors, and one sentence for each bound whose verdict is 'broken'. */
 export function problemsOf({ rows, errors }: JudgedRun): readonly string[] {
   return [...errors, ...brokenOf(rows.filter(({ verdict }) => verdict === 'broken'))];
 }

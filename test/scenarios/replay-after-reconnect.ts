@@ -20,11 +20,11 @@ export const replayAfterReconnect: Scenario = {
   promise:
     'After a reconnect, a session first resends its unacknowledged messages. Every message arrives, first arrivals are in order, and only messages that were in flight are repeated.',
   bounds: {
-    breaks: { atLeast: BREAKS.short },
+    reconnects: { atLeast: BREAKS.short },
     'messages lost': { atMost: 0 },
     'first arrivals out of order': { atMost: 0 },
     'messages unacknowledged': { atMost: 0 },
-    'messages repeated per break and session': { atMost: WINDOW },
+    'messages repeated per reconnect and session': { atMost: WINDOW },
     'reads failed': { atMost: 0 },
   },
   measure: (run) => againstEach(run, (kind) => replayMessages(run, kind)),
@@ -87,12 +87,12 @@ async function replayMessages(run: Run, kind: UpstreamKind): Promise<Measured> {
     lasts.set(session, id % 1_000_000);
   }
   return {
-    breaks,
+    reconnects: breaks,
     messages: count * SESSIONS,
     'messages lost': count * SESSIONS - first.length,
     'first arrivals out of order': outOfOrder,
     'messages unacknowledged': count * SESSIONS - acknowledged.size,
-    'messages repeated per break and session': (arrived.length - first.length) / breaks / SESSIONS,
+    'messages repeated per reconnect and session': (arrived.length - first.length) / breaks / SESSIONS,
     reads: gets.calls.length,
     'reads failed': gets.failed.length,
   };

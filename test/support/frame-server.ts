@@ -170,7 +170,7 @@ export class FrameServer {
     });
     const accept = (connection: FrameConnection, streamId: number, block: Buffer): void => {
       const key = /\{(\w+)\}/.exec(block.toString('latin1'))?.[1];
-      if (key === undefined) throw new Error(`a request without the metadata ${KEY}`);
+      if (key === undefined) throw new Error(`expected metadata ${KEY} in a request`);
       const request = new FrameRequest(connection, streamId, key, server.requests(key).length + 1);
       connection.requests.push(request);
       onRequest(request);

@@ -22,13 +22,13 @@ export class Servers {
         },
         {
           title: 'waiting',
-          note: 'Unary calls that wait for their handler',
+          note: 'Unary calls waiting for a handler',
           number: true,
           text: ({ overload }) => count(overload.queued),
         },
         {
           title: 'refused',
-          note: 'Calls refused because of an overload, since the start of the server',
+          note: 'Calls refused because of an overload since the server started',
           number: true,
           text: ({ overload }) => count(overload.shed),
         },

@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import { expect, it } from 'vitest';
 import { freePort } from './free-port.js';
 
-it('returns a different port for each call to freePort(), outside the range of ephemeral ports', async () => {
+it('returns a different port outside the ephemeral range for each call to freePort()', async () => {
   const ports = await Promise.all(Array.from({ length: 50 }, freePort));
   expect(new Set(ports).size).toBe(50);
   for (const port of ports) {

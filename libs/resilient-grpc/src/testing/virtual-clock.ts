@@ -6,7 +6,7 @@ interface VirtualTimer {
 }
 
 /**
- * A clock that only `advance` and `advanceAsync` move. Timers run in the order in which they are due. Timers that are due at the same time
+ * A clock moved only by `advance` and `advanceAsync`. Timers run in the order in which they are due. Timers that are due at the same time
  * run in the order in which they were set.
  */
 export class VirtualClock {

@@ -82,7 +82,7 @@ export class AddressConnections {
   }
 
   /**
-   * Returns the connection for the next call; `undefined` for the first connection. If the first connection has no free stream, the call
+   * Returns the connection for the next call; `undefined` means the first one. If the first connection has no free stream, the call
    * uses the oldest further connection that has one, or else a connection to another address. If no connection has a free stream, a further
    * connection is opened, up to the maximum, and HTTP/2 queues the call.
    */

@@ -34,8 +34,8 @@ export class EstablishedConnection {
   }
 
   /**
-   * Milliseconds for which nothing was received during an attempt that began at `startedAt`, counted from `countFrom` if the silence began
-   * earlier; `undefined` if unknown or short.
+   * Milliseconds without received data during an attempt that began at `startedAt`, counted from `countFrom` if the silence began earlier;
+   * `undefined` if unknown or below 250 ms.
    */
   silenceMs(startedAt: number, now: number, countFrom = startedAt): number | undefined {
     if (startedAt < this.readyAt) return undefined;

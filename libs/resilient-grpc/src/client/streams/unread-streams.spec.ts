@@ -36,7 +36,7 @@ describe('UnreadStreams', () => {
     expect(reported).toEqual([]);
   });
 
-  it('does not count blocked event-loop time, in which no reader can request a message, toward the time limit of an unread stream', () => {
+  it('does not count time in which the event loop is blocked toward the time limit of an unread stream', () => {
     const { clock, reported, open } = make();
     open('held up');
     clock.advance(1_000);

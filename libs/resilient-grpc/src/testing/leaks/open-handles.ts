@@ -83,7 +83,7 @@ function describe(handle: Handle, type: Resource): string | undefined {
 function describeSocket({ localPort, remoteAddress, remotePort, destroyed }: Handle): string {
   const local = localPort ?? '?';
   if (remotePort !== undefined) return `${local} → ${remoteAddress ?? '?'}:${remotePort}`;
-  // A socket that is not closed after destroy() was leaked by Node itself.
+  // If a socket is not closed after destroy(), Node itself leaked it.
   return destroyed === true ? 'destroyed, but not closed' : `${local} → disconnected or not yet connected`;
 }
 

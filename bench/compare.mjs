@@ -1,6 +1,6 @@
-// Measures the CPU, latency, and throughput of calls and messages. Contenders take turns, each in a separate process, because in one
-// process each would be affected by the hidden classes and the garbage of the others. Several sets of processes run one after another,
-// because compilation and garbage collection differ from process to process.
+// Measures the CPU, latency, and throughput of calls and messages. Contenders take turns, each in a separate process, because in a shared
+// process, the hidden classes and garbage of each would affect the others. Several sets of processes run one after another, because
+// compilation and garbage collection differ from process to process.
 import { withContenders } from './processes/contender.mjs';
 import { lengthOfRun, profile, summarize, takeRounds } from './rounds.mjs';
 import { startServer } from './server.mjs';

@@ -118,7 +118,7 @@ async function rehearseBeside({ names }) {
     const opened = each === name ? contender : await (await contenderNamed(each)?.load())?.open(address);
     if (opened === undefined) throw new Error(`expected a contender, got ${each}`);
     await rehearse(opened).catch((/** @type {unknown} */ error) => {
-      throw new Error(`${each} returned wrong responses`, { cause: error });
+      throw new Error(`${each} failed the rehearsal`, { cause: error });
     });
   }
 }

@@ -6,7 +6,7 @@ const CHUNK_BYTES = 64 * 1024;
 
 /** A valid line of the log. Its position among the valid lines is the order's sequence. */
 export interface LogLine extends CreateOrderRequest {
-  /** Value of `epochMs` when the line was appended. */
+  /** Append time in milliseconds since 1970. */
   readonly atMs: number;
   /** Unique key, by which the writer recognizes its line. */
   readonly key: string;

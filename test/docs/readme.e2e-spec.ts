@@ -98,7 +98,7 @@ describe('README demo table', () => {
     );
   });
 
-  // test/demo/scenarios.e2e-spec.ts asserts the same figures of the demo.
+  // test/demo/scenarios.e2e-spec.ts asserts these figures for the demo.
   it('shows zero failed reads and zero duplicated writes of our client in the README', () => {
     expect([figures('reads   failed')[2], figures('writes  executed twice')[2]]).toEqual([0, 0]);
     expect(lines.find((line) => line.startsWith('writes  lost'))).toBeUndefined();

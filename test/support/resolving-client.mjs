@@ -1,4 +1,4 @@
-// A client in its own process, in which grpc-js queries the DNS server of its target (GRPC_NODE_USE_ALTERNATIVE_RESOLVER).
+// A client in its own process, in which grpc-js queries the DNS server in the target (GRPC_NODE_USE_ALTERNATIVE_RESOLVER).
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';

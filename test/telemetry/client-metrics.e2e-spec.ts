@@ -207,7 +207,7 @@ describe('gRPC metrics of a client', () => {
     ['connection reset', 'reset'],
     ['unknown', 'end'],
     ['subchannel shutdown', 'close'],
-  ])('records the reason for a disconnect: %s', async (reason, how) => {
+  ])('records disconnect reason %s after %s', async (reason, how) => {
     const telemetry = collectTelemetry();
     const peer = await startHttp2Server(succeed);
     const { echo, close } = await instrumentedClient(peer.url);

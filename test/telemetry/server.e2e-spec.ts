@@ -381,7 +381,7 @@ describe('span of a served call', () => {
     expect(span.status).toEqual({ code: SpanStatusCode.ERROR, message: `NOT_FOUND, ${message}` });
   });
 
-  it('continues the trace in the W3C traceparent header of a served call', async () => {
+  it("continues the trace of a served call's W3C traceparent header", async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = ({ id }) => ({ id });

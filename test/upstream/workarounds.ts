@@ -19,7 +19,7 @@ export interface Workaround {
   readonly defect: string;
   /** Program that reproduces the defect, for example 'closed-channel-connects-again.mjs'. */
   readonly program: string;
-  /** Text of the third column, without links: "Code to remove", or "What helps" if the defect has no workaround. */
+  /** Text of the third column ("Code to remove", or "What helps" without a workaround), without links. */
   readonly removableCode: string;
   /** The symbols that `removableCode` names; empty if the defect has no workaround. */
   readonly places: readonly Place[];

@@ -11,7 +11,7 @@ export interface OpenClient {
 /** Receives a call that a drain is about to cut off at its timeout. */
 export type CutOffListener = (client: string, call: RegisteredCall) => void;
 
-// Weak references, so that an unclosed client can still be garbage-collected. Only tests use this list.
+// Weak references, so that an unclosed client can still be garbage-collected. Only tests read the list.
 const OPEN_CLIENTS = new Set<WeakRef<OpenClient>>();
 const COLLECTED_CLIENTS = new FinalizationRegistry<WeakRef<OpenClient>>((mark) => OPEN_CLIENTS.delete(mark));
 

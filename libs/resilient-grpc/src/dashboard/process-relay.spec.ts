@@ -33,7 +33,7 @@ async function relay(respond: (response: ServerResponse) => void) {
 
 describe('ProcessRelay', () => {
   it.each(['\u2028', '\u2029'])(
-    'relays the JSON of an event completely if it contains the line separator %j',
+    'relays the JSON of an event completely if it contains the separator %j',
     async (separator) => {
       const json = JSON.stringify({ details: `order ${separator} not found` });
       const { events } = await relay((response) => response.write(`retry: 1\nevent: whole\ndata: ${json}\n\n`));

@@ -76,7 +76,7 @@ describe('endpointsHealth', () => {
     ['mostly not serving', 'degraded', 1, READY, ['serving', 'failed', 'unanswered', 'pending'], of(1, 3)],
     ['not serving', 'down', 0, READY, ['not-serving', 'disconnected'], of(0, 1)],
   ] as const)(
-    'reports a channel with endpoints that are %s as %s',
+    'maps endpoints that are %s to the health status %s',
     (_, status, serving, channelHealth, healths, message) => {
       const endpoints = new Map(healths.map((health, index) => [`10.0.0.${String(index)}:50051`, health]));
       const health = endpointsHealth(channelHealth, 'Orders', endpoints);

@@ -66,7 +66,7 @@ const telemetryOf = (parts: TelemetryParts, form: string): Provider => ({
 /**
  * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. An OpenTelemetry SDK exports them if
  * it is registered before the application is created. Without an SDK, nothing is recorded. Importing the class without {@link forRoot}
- * enables metrics and traces. Global; a second import with another `forRoot()` call, or without one, makes startup fail.
+ * enables metrics and traces. Global; startup fails for imports with two `forRoot()` calls, or with and without one.
  */
 @Global()
 @Module({

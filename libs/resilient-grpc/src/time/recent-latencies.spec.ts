@@ -46,7 +46,7 @@ describe('RecentLatencies', () => {
     expect(recent.weight).toBeCloseTo(5 / 4 + 1, 9);
   });
 
-  it('excludes old latencies from percentiles as newer latencies are recorded', () => {
+  it('weights old latencies less than newer ones in percentiles', () => {
     const recent = createLatencies();
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     for (let i = 0; i < 100; i++) recent.record(10, 5 * HALF_LIFE_MS);

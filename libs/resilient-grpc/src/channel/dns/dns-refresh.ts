@@ -28,7 +28,7 @@ export class DnsRefresh {
   ) {}
 
   /**
-   * Reports the end of a lookup, and schedules the next one.
+   * Handles the end of a lookup, and schedules the next one.
    *
    * @param lookUp requests a lookup; returns false if the channel does not need a lookup now, because it is idle
    */

@@ -83,8 +83,8 @@ export function readWire(channelCall: object): WireFacts | undefined {
 
 /**
  * Returns the address of the connection that carried `call`, as in the channel's history: '10.0.0.7:50051#2' for a further connection.
- * Returns `undefined` if no connection carried the call, or if the address was not recorded, because the library's load-balancing policy is
- * not used (for example, for an `xds:` target). If `isDirect` is true, `call` is a call on one connection instead of a call of the channel.
+ * Returns `undefined` if no connection carried the call, or if the library's load-balancing policy, which records addresses, is not used
+ * (for example, for an `xds:` target). If `isDirect` is true, `call` is a call on one connection instead of a call of the channel.
  */
 export function connectionAddress(call: object, isDirect: boolean): string | undefined {
   // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.

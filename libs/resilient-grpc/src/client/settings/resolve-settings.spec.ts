@@ -236,7 +236,7 @@ describe('channel options', () => {
       ['its named option, even if `channelOptions` sets it, too', { ...byName(A), ...byOption(B) }, undefined, A],
       ['its named option in the defaults', {}, byName(A), A],
       ['`channelOptions` of the defaults', {}, byOption(A), A],
-      ['its named option in the defaults, even if they set both', {}, { ...byName(A), ...byOption(B) }, A],
+      ['the named option of the defaults, not their `channelOptions`', {}, { ...byName(A), ...byOption(B) }, A],
       ['its named option, even if the defaults set that option', byName(A), byName(B), A],
       ['its named option, even if the defaults set it in `channelOptions`', byName(A), byOption(B), A],
       ['`channelOptions`, even if the defaults set its named option', byOption(A), byName(B), A],

@@ -27,7 +27,7 @@ export type VerdictKind =
   | 'http'
   /** The server sent only a status, without headers or messages. Also includes resets that no other kind covers, such as PROTOCOL_ERROR. */
   | 'server'
-  /** An overloaded server refused the attempt before its handler ran. Classified by `verdictOf`. */
+  /** An overloaded server refused the attempt before its handler ran. Set only by `verdictOf`. */
   | 'overloaded'
   /** The attempt failed after headers or messages had arrived. */
   | 'committed'

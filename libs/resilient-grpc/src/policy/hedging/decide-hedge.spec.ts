@@ -392,7 +392,7 @@ describe('cost of hedges', () => {
     expect(last(gates(), 100, refused)).toMatchObject({ action: 'wait', because: 'pushback' });
   });
 
-  it('limits hedges of slow attempts by the hedge budget, but not replacements of failed attempts', () => {
+  it('applies the hedge budget to hedges of slow attempts, not to replacements of failed attempts', () => {
     const hedges = new HedgeBudget({ perCall: 0.05, maxTokens: 0 });
     expect(last(gates({ hedges }), 100)).toMatchObject({ action: 'wait', because: 'hedge-budget' });
     expect(last(gates({ hedges }), ended(10, 'server'))).toMatchObject({ action: 'send' });

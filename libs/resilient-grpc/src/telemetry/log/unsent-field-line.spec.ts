@@ -27,7 +27,7 @@ describe('unsentFieldLine', () => {
     );
   });
 
-  it('writes the warning about an unsent field on one line even if the problem text contains line breaks, and attaches the client and the event data as fields', () => {
+  it('writes the unsent-field warning on one line, even for a multi-line problem, with the client and the event data as fields', () => {
     const line = unsentFieldLine({ ...event, problem: 'expected a\nnumber', sent: '0' }, 'response', {
       client: 'orders',
     });

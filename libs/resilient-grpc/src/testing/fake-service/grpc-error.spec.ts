@@ -10,7 +10,7 @@ const ENDED_HERE = ['no', 'deadline', 'attempt-timeout', 'stream-idle', 'cancel'
 const DETAILS = ['', 'Call cancelled', 'Stream refused by server', 'Deadline exceeded after 1s', 'Connection dropped'];
 const TYPES = [undefined, 'application/grpc'];
 
-/** Returns the highest `reachedServer` that the client reports for an unanswered attempt, by failure reason. */
+/** Returns the highest `reachedServer` of an attempt without headers or messages, by failure reason. */
 function findHighestReach(): ReadonlyMap<FailureReason, ReachedServer> {
   const all = new Map<FailureReason, ReachedServer>();
   const codes = Object.values(StatusCode).filter((code) => code !== StatusCode.OK);

@@ -49,7 +49,7 @@ export class SimulatedChannel extends ManagedChannel {
     return new SimulatedWireChannel(this.settings.fleet, this.handle.bind(this), this.dependencies, timeoutMs);
   }
 
-  /** Like `start`, but without a request. */
+  /** Starts an attempt without a request. */
   attemptBegins() {
     this.load.callStarted(this.dependencies.clock.now());
     this.current.attemptStarted();

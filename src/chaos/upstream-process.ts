@@ -118,7 +118,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return this.lines;
   }
 
-  /** Restarts a killed process, resumes a frozen one, or returns a slow one to normal speed. */
+  /** Returns to normal operation: restarts a killed process, resumes a frozen one, or restores the normal speed of a slow one. */
   async listen(): Promise<void> {
     if (this.state === 'frozen') this.thaw();
     else if (this.state === 'slow') this.work(NORMAL_WORK, 'listening');

@@ -221,8 +221,8 @@ describe('pushback', () => {
   it('replaces the backoff with the pushback from the server', { tags: ['timed'] }, async ({ task }) => {
     const [none, some] = await Promise.all([gapAfter(0), gapAfter(400)]);
     expect(some).toBeGreaterThanOrEqual(395);
-    recordTiming(task, 'time until the retry after a pushback of 0 ms starts, ms', none, { atMost: 4_000 });
-    recordTiming(task, 'time until the retry after a pushback of 400 ms starts, ms', some, { atMost: 4_000 });
+    recordTiming(task, 'time until the retry starts after a pushback of 0 ms, ms', none, { atMost: 4_000 });
+    recordTiming(task, 'time until the retry starts after a pushback of 400 ms, ms', some, { atMost: 4_000 });
   });
 
   it.each([[-1], ['soon'], ['10ms'], ['1.5'], [['10', '20'] as const]])(

@@ -191,7 +191,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
     },
   );
 
-  it("refuses some demo calls at a load of three times the capacity, and serves more in time than Nest's servers", async () => {
+  it("refuses some demo calls at three times the capacity, and serves more calls in time than Nest's servers", async () => {
     const { plain, tuned, resilient } = await figuresOf<OverloadFigures>('overload-server', 4);
     for (const figures of [plain, tuned, resilient]) {
       expect(figures).toEqual({

@@ -21,7 +21,7 @@ export interface JudgedRun {
   /** Errors; each counts as broken. */
   readonly errors: readonly string[];
   readonly seconds: number;
-  /** The reason why durations cannot be judged; `undefined` on a quiet machine. */
+  /** The reason why timed bounds that do not hold are not judged; `undefined` on a quiet machine. */
   readonly busy: string | undefined;
 }
 

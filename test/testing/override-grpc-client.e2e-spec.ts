@@ -125,7 +125,7 @@ describe('overrideGrpcClient', () => {
     expect(server.calls('Get')[0]?.metadata.get('x-tenant')).toEqual(['one']);
   });
 
-  it('limits the drain timeout of an overridden client to 1 s, and names the limit in call errors', async () => {
+  it('limits drain.timeoutMs of an application with an overridden client to 1 s, and names the limit in call errors', async () => {
     server.script('Watch', { message: { sequence: 1 }, never: true });
     app = await overrideGrpcClient(createBuilder({ url: 'orders.invalid:1' }), 'orders', { url: server.url }).compile();
     const ended = new Promise<unknown>((resolve) => {

@@ -292,7 +292,7 @@ function processTable() {
       number('unhealthy', unhealthyOf, 'bad', 'Clients with problems'),
       { title: 'calls', number: true, text: (process) => rate(rateOf(clientsOf(process), 'started')) },
       number('failed', (process) => failedOf(clientsOf(process)), '', 'In the last 30 to 60 seconds'),
-      number('waiting', (process) => waitingOf(clientsOf(process)), 'warn', 'Calls that wait for a connection'),
+      number('waiting', (process) => waitingOf(clientsOf(process)), 'warn', 'Calls waiting for the channel'),
     ],
   });
 }

@@ -10,7 +10,7 @@ export function color(name) {
 }
 
 /**
- * Chart of values over time. `series`: { label, color, fill?, dash? } for each line. `color` names a custom property of the page. `value`
+ * Chart of values over time. `series`: { label, color, fill?, dash? } for each line. `color`: custom property without its `--`. `value`
  * formats a value; `times` replaces the time axis. `legend` shows the names of the lines with their values, at the pointer or at the end.
  * Charts with the same `sync` share the pointer position.
  */

@@ -13,8 +13,8 @@ export interface Connectivity {
   /** Start of this state. */
   readonly since: Date;
   /**
-   * Last failure to connect, or the reason why the last connection ended. If a later attempt to connect has been running for 1.5 s, it is
-   * described instead.
+   * Last failure to connect, or the reason why the last connection ended. A later attempt to connect is described instead after running for
+   * 1.5 s.
    */
   readonly lastError?: string;
   /** Explains `lastError`. Present while the channel is not READY, if `lastError` describes a failed or slow attempt to connect. */

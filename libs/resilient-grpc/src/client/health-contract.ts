@@ -3,8 +3,8 @@ import { fromJSON, type PackageDefinition } from '@grpc/proto-loader';
 export const HEALTH_SERVICE = 'grpc.health.v1.Health';
 
 /**
- * The standard health service (https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto). It is defined here because the
- * package that contains the file depends on an older proto-loader. With that package, an application would load two versions.
+ * The standard health service (https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto). It is defined here because
+ * grpc-health-check depends on an older proto-loader. With that package, an application would load two versions.
  */
 export const HEALTH_CONTRACT: PackageDefinition = fromJSON(
   nested(['grpc', 'health', 'v1'], {

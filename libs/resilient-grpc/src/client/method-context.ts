@@ -93,7 +93,7 @@ export class MethodRuntime {
     return [...this.breakers].map(([path, { breaker }]) => ({ path, state: breaker.state }));
   }
 
-  /** Hedging delays that follow latency, by method. Excludes methods that the current live service config does not hedge. */
+  /** Hedging delays that follow latency, by method. Excludes methods that are not hedged under the current live service config. */
   get hedgingDelays(): readonly HedgingDelaySnapshot[] {
     const { live } = this.settings;
     return [...this.delays]

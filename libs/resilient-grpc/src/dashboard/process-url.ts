@@ -15,7 +15,7 @@ export function processUrl(value: unknown): string {
   if (url.username !== '' || url.password !== '')
     throw new TypeError(`expected ${EXPECTED}, got a URL with a username or a password; send them in \`headers\``);
   if (url.search !== '' || url.hash !== '')
-    throw new TypeError(`expected ${EXPECTED}, got a URL with a query or a fragment; remove it`);
+    throw new TypeError(`expected ${EXPECTED}, got a URL with a query or a fragment; omit the query and the fragment`);
   return url.href.replace(/\/$/, '');
 }
 

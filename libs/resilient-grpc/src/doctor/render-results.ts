@@ -66,7 +66,7 @@ export interface DoctorReport {
   readonly checks: readonly CheckResult[];
 }
 
-/** Keys whose value is only an address. `maskAddress` would mask words in other text, such as 'at 10:30: ops@shop.example'. */
+/** Keys whose value is only an address. `maskAddress` would mask words in other text, such as '10:30: ops@shop.example'. */
 const ADDRESS_KEYS: ReadonlySet<string> = new Set(['target', 'address', 'proxy']);
 
 /** Renders a report as one JSON object on one line. */

@@ -206,7 +206,7 @@ describe('status details', () => {
     expect(statusDetails[1]?.value).toBeInstanceOf(Uint8Array);
   });
 
-  it('reads at most 1,000 fields of status details', () => {
+  it('reads at most 1,000 fields to find the status details of an error', () => {
     const many = Array.from({ length: 400 }, (): [string, object] => ['ErrorInfo', { reason: 'QUOTA' }]);
     const { statusDetails } = makeError(trailers(...many));
     // The status has 402 fields: code, message, and 400 details. Each detail has two more, so 299 details fit (402 + 598 = 1,000 fields).

@@ -35,7 +35,7 @@ export class EstablishedConnection {
 
   /**
    * Milliseconds without received data during an attempt that began at `startedAt`, counted from `countFrom` if the silence began earlier;
-   * `undefined` if unknown or below 250 ms.
+   * `undefined` if unknown, if below 250 ms, or if the silence began more than 500 ms after `startedAt`.
    */
   silenceMs(startedAt: number, now: number, countFrom = startedAt): number | undefined {
     if (startedAt < this.readyAt) return undefined;

@@ -10,7 +10,12 @@ describe('LivenessProbe.of', () => {
   const getChannel = () => ({});
 
   it.each<[string, boolean, object, unknown]>([
-    ['creates a liveness probe if grpc-js has all private names', true, { transport: { session } }, getChannel],
+    [
+      'creates a liveness probe if grpc-js has the private names that the probe needs',
+      true,
+      { transport: { session } },
+      getChannel,
+    ],
     ['creates no liveness probe if the connection is not READY', false, { transport: null }, getChannel],
     ['creates no liveness probe if grpc-js stores sessions elsewhere', false, {}, getChannel],
     ['creates no liveness probe if HTTP/2 sessions have no ping()', false, { transport: { session: {} } }, getChannel],

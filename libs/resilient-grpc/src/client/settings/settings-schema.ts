@@ -166,12 +166,12 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   ...sameRemedy(['host', 'port', 'hostname', 'address', 'target'], "write `url`: 'host:port'"),
   ...sameRemedy(['ssl', 'secure'], "write `tls`: { ca, cert, key }, or {} for Node's default certificate authorities"),
   insecure: 'remove it; connections are unencrypted if neither `tls` nor `credentials` is set',
-  ...sameRemedy(CONTRACT_KEYS, 'the contract belongs next to `name`; move it there'),
+  ...sameRemedy(CONTRACT_KEYS, 'the contract belongs next to `name`; write it only there'),
   ...sameRemedy(
     ['useFactory', 'useClass', 'useExisting', 'inject', 'imports'],
     'move the client to ResilientGrpcModule.forFeatureAsync([...])',
   ),
-  name: 'the name belongs next to the factory; move it there',
+  name: 'the name belongs next to the factory; write it only there',
 };
 
 /** Schema of `forRoot({ defaults })`. */

@@ -65,7 +65,7 @@ function recommendation(idleMs: number): string {
     : `set connectionIdleTimeoutMs to ${String(timeoutMs)} or less in the client, or increase the idle timeout of the server, proxy, or firewall`;
 }
 
-/** Returns machine-readable settings that would prevent the problem. */
+/** Returns machine-readable settings that would prevent the outcome. */
 function settingsFor(outcome: IdleOutcome): Readonly<Record<string, number | undefined>> {
   const safeMs =
     outcome.kind === 'dropped' ? outcome.answeredMs : outcome.kind === 'closed' ? outcome.idleMs : undefined;

@@ -166,7 +166,7 @@ describe('invalid service config', () => {
       '$: expected a service config as an object or as JSON (SyntaxError',
     ],
     ['a list', [], '$: expected a service config as an object, got an array of length 0'],
-    ['undefined', undefined, '$: expected a service config as an object, got nothing'],
+    ['no value', undefined, '$: expected a service config as an object, got nothing'],
     ['an unknown key', { retries: 3 }, '$.retries: unknown key; known keys: loadBalancingConfig, '],
     ['a key in another spelling', { method_config: [] }, "$.method_config: unknown key; did you mean 'methodConfig'?"],
     [

@@ -10,7 +10,7 @@ import { trailersOf } from './reply.js';
 import type { DuplexCall, ScriptedRequestReader } from './request-reader.js';
 import type { ScriptedCall } from './scripted-call.js';
 
-/** The gRPC call that `sendReply` replies to, and its dependencies. */
+/** The gRPC call that `sendReply` replies to, and the dependencies of `sendReply`. */
 export interface ReplyContext {
   readonly method: LoadedMethod;
   readonly call: DuplexCall;

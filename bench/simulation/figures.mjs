@@ -81,7 +81,7 @@ export function peakOf({ load, usual }, begin, end) {
 }
 
 /**
- * Returns the seconds from `from` until the share of successful calls is normal and remains so until `until`; null if this never happens.
+ * Returns how many seconds after `from` the share of successful calls becomes normal and stays so up to `until`; null if it never does.
  *
  * @param {Meter} meter
  * @param {number} from

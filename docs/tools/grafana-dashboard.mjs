@@ -214,7 +214,7 @@ const ROWS = [
             '{{resilient_grpc_client}}',
           ],
         ],
-        description: 'For clients with a kubernetes: target. While the watch fails, new and moved pods are not found.',
+        description: 'For clients with a kubernetes: target. While the watch fails, new pods are not found.',
       },
     ],
   },

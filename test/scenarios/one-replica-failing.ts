@@ -33,7 +33,7 @@ const METHOD_CONFIG = [
 export const oneReplicaFailing: Scenario = {
   name: 'one-replica-failing',
   promise:
-    'If one of two replicas fails or is frozen, no read with `maxAttempts: 2` and `attemptTimeoutMs` fails, because each retry goes to the other replica. Under `least_request`, the default retry budget suffices; if a replica is frozen, this requires an attempt timeout of 250 ms. Under `round_robin`, half of the first attempts fail, so set a larger budget.',
+    'If one of two replicas fails or is frozen, no read with `maxAttempts: 2` and `attemptTimeoutMs` fails, because each retry goes to the other replica. Under `least_request`, the default retry budget suffices (if a replica is frozen, with an attempt timeout of 250 ms). Under `round_robin`, half of the first attempts fail, so set a larger budget.',
   bounds: Object.fromEntries(
     FAULTS.flatMap((fault) => [
       [`reads (${fault})`, { atLeast: READS.short, timed: true }],

@@ -5,7 +5,7 @@ import { toJson, toTable } from './report.mjs';
 import { ENDPOINT_SCENARIOS } from './scenarios.mjs';
 import { DEFAULT_ENDPOINT_WORLD, simulateEndpoints } from './simulate.mjs';
 
-/** Usual number of calls per second of all clients. */
+/** Default calls per second across all clients. */
 const CALLS_PER_SECOND = 10_000;
 
 export const ENDPOINT_USAGE = `With several endpoints: npm run simulate -- ${Object.keys(ENDPOINT_SCENARIOS).join('|')} [options]

@@ -113,6 +113,6 @@ export class RealProxy {
     }
     child.once('close', () => (this.process = undefined));
     await waitFor(() => existsSync(this.socket) || this.process === undefined, { timeoutMs: 20_000 });
-    if (this.process === undefined) throw new Error(`${name} has ended:\n${this.output}`);
+    if (this.process === undefined) throw new Error(`${name} exited:\n${this.output}`);
   }
 }

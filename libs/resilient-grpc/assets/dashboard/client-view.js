@@ -2,7 +2,7 @@ import { count, rate } from './format.js';
 import { el, panel, setAttribute, setText } from './parts.js';
 import { TimeChart } from './rate-chart.js';
 
-/** State, name, target, and assessment of a client, as a heading. */
+/** State, name, target, and assessment of a client, as a header. */
 export class ClientHead {
   constructor() {
     this.word = el('b', { class: 'state' });

@@ -24,10 +24,10 @@ export type ConnectionEnd =
 
 /**
  * Reason for the next step after a failed attempt. If no attempt follows, it is the reason why the call is not retried. If a retry follows,
- * it is 'pushback' if the server set the delay; otherwise, it is the cause of the failure: 'refused', 'connection-lost', 'attempt-timeout',
- * 'stream-idle', 'retryable-status', 'retryable-http', or 'credentials'. If a hedged call continues, it is 'replaces-failed' if another
- * attempt replaces the failed one; otherwise, it is the reason why the failed attempt is not replaced. A minor version may add reasons;
- * handle unknown ones in a default branch.
+ * it is 'pushback' when the server set the delay, otherwise the cause of the failure: 'refused', 'connection-lost', 'attempt-timeout',
+ * 'stream-idle', 'retryable-status', 'retryable-http', or 'credentials'. If a hedged call continues, it is 'replaces-failed' when another
+ * attempt replaces the failed one, otherwise the reason why none does. A minor version may add reasons; handle unknown ones in a default
+ * branch.
  */
 export type AttemptEndReason =
   | NotRetriedReason

@@ -211,7 +211,7 @@ export class ManagedChannel implements CallTransport {
     if (capacity !== undefined) {
       const { connections, limit } = capacity;
       const on = connections === 1 ? '1 connection' : `${String(connections)} connections`;
-      const streams = `the server allows ${String(limit)} concurrent streams on ${on}`;
+      const streams = `the server allows ${String(limit)} concurrent ${limit === 1 ? 'stream' : 'streams'} on ${on}`;
       return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
     }
     let reason = this.connecting ?? this.diagnosis.cause;

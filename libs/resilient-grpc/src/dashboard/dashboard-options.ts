@@ -13,7 +13,7 @@ export type ProcessUrls = readonly string[] | (() => readonly string[] | Promise
 /** Other processes whose clients the page shows together with the clients of the process that serves the page. */
 export interface DashboardProcessesOptions {
   /**
-   * URLs of the dashboards of these processes, such as 'http://10.0.0.7:3000/grpc'. Each URL must always lead to the same process. A
+   * Dashboard URLs of the other processes, such as 'http://10.0.0.7:3000/grpc'. Each URL must always lead to the same process. A
    * function is called at most once every 5 s, and only while a page is open. The page shows at most 100 of these processes.
    */
   readonly urls: ProcessUrls;

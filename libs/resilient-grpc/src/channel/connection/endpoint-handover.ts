@@ -38,7 +38,7 @@ export class EndpointHandover {
     return this.apply({ ...endpoints, value: this.used }, config, ...others);
   }
 
-  /** Reports that the state of a connection or the health of its endpoint changed. */
+  /** Handles a change in a connection's state or in its endpoint's health. */
   endpointChanged(): void {
     if (this.pending === undefined || this.isScheduled) return;
     this.isScheduled = true;

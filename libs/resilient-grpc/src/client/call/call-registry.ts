@@ -54,7 +54,7 @@ const MAX_RESETS = 900;
  */
 const CUT_OFF_MS = 0.05;
 
-/** All open calls of a client, and counters of those that have ended. */
+/** All open calls of a client, and counters of all its calls. */
 export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly calls = new Set<RegisteredCall>();
   private draining: Promise<DrainReport> | undefined;

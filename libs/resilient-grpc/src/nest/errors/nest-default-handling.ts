@@ -12,8 +12,8 @@ const logger = new LibraryLogger('ResilientGrpc');
  * bypasses Nest. GraphQL and similar contexts handle such an exception, so it is rethrown there. In microservices and WebSockets, it would
  * end the process, so Nest's base filter receives it instead.
  *
- * `@nestjs/microservices` and `@nestjs/websockets` are loaded on demand. Only the package on which the failed handler is built is loaded,
- * so it is always installed.
+ * `@nestjs/microservices` and `@nestjs/websockets` are loaded on demand. Only the package that the failed handler uses is loaded, so it is
+ * always installed.
  */
 export function nestDefaultHandling(exception: unknown, host: ArgumentsHost): unknown {
   switch (host.getType<string>()) {

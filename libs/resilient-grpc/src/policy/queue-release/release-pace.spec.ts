@@ -7,8 +7,8 @@ const USUAL = { now: 0, usualCallsPerSecond: 200, demand: DEMAND };
 const USUAL_MS = 10;
 
 /**
- * Takes calls every 10 ms. Immediately reports each call as answered with the latency `latencyMs`, or no call if `latencyMs` is
- * `undefined`. Returns the number of calls taken.
+ * Takes calls every 10 ms. Immediately reports each call as answered with latency `latencyMs`; reports none if it is `undefined`. Returns
+ * the number of calls taken.
  */
 function run(pace: ReleasePace, from: number, until: number, latencyMs: number | undefined): number {
   let released = 0;
@@ -80,7 +80,7 @@ describe('ReleasePace with streams', () => {
     fail(3, 99);
     pace.take(100, 0);
     expect(pace.callsPerSecond).toBe(60);
-    // 2 of those 7 fail. More than a quarter prevents an increase of the pace.
+    // 2 of those 7 fail. A share above a quarter prevents an increase.
     fail(2, 150);
     pace.take(200, 0);
     expect(pace.callsPerSecond).toBe(60);

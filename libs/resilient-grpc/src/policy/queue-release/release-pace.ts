@@ -77,7 +77,7 @@ export class ReleasePace {
     this.stepEndsAt = input.now + policy.stepMs;
   }
 
-  /** Updates the demand. The floor never decreases within a release, because calls sent later need it to meet their bound. */
+  /** Updates the demand. The floor never decreases within a release, because later calls need it to meet the delay bound. */
   require({ floorPerSecond, deadlinePacePerSecond }: ReleaseDemand): void {
     this.floorPerSecond = Math.max(this.floorPerSecond, floorPerSecond);
     this.deadlinePacePerSecond = deadlinePacePerSecond;

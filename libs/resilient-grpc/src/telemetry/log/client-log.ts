@@ -248,7 +248,7 @@ export class ClientLog {
       : `calls wait until other calls end; raise maxConnectionsPerEndpoint (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
     this.repeated(
       target,
-      `${target} allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}, and all are in use ` +
+      `${target} allows ${counted(limit, 'concurrent stream')} on ${counted(connections, 'connection')}, and all are in use ` +
         `(${counted(waiting, 'call')} waiting); ${consequence}`,
       { event: type, phase, target, waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection },
     );

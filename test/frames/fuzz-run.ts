@@ -170,7 +170,7 @@ async function breaks(target: FuzzTarget, seed: number, without: ReadonlySet<num
 }
 
 async function usedResources(): Promise<{ readonly heap: number; readonly handles: number }> {
-  // Waits until the connections of the last sequences are closed.
+  // Gives the connections of the last sequences time to close.
   await wait(300);
   const { heap } = await readMemory();
   return { heap, handles: process.getActiveResourcesInfo().length };

@@ -33,8 +33,7 @@ export function closest(word: string, known: Iterable<string>): string | undefin
 
 /**
  * Returns the name in `known` that `word` almost certainly misspells: they differ only in case and separators, by one extra letter, or by a
- * swap of two letters. Returns `undefined` if they differ in another letter, a digit, or a plural 's', because `word` is then probably
- * another name.
+ * swap of two letters. Returns `undefined` for a replaced letter, a digit, or a plural 's', because `word` is then probably another name.
  */
 export function misspelled(word: string, known: Iterable<string>): string | undefined {
   const plain = simplify(word);

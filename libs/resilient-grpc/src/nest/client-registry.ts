@@ -156,7 +156,7 @@ export class ClientRegistry extends GrpcClients {
     await this.verdict;
   }
 
-  /** True if inbound calls are captured, because `propagate` is configured. */
+  /** True if `propagate` is configured, so that inbound calls are captured. */
   get capturesInbound(): boolean {
     return this.root?.options.propagate !== undefined;
   }

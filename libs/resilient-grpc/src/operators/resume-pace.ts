@@ -13,10 +13,10 @@ export interface ResumeBackoffOptions {
    */
   readonly backoff?: { readonly [K in keyof Backoff]?: Backoff[K] | undefined } | undefined;
   /**
-   * Minimum duration of a healthy call in milliseconds, 0 or more; less than 1000 counts as 1000. The end of a healthy call resets the
-   * backoff, even if the call carried no messages, and its failure does not count toward `reason: 'poison'`. The next call starts after a
-   * random delay within the initial backoff, or immediately if the call reached `maxAgeMs`. A shorter call is followed by a backoff. The
-   * duration is measured from the start of the last attempt and excludes the wait for the channel.
+   * Minimum duration of a healthy call in milliseconds, 0 or more; less than 1000 counts as 1000. A healthy call resets the backoff when it
+   * ends, even if it carried no messages, and its failure does not count toward `reason: 'poison'`. The next call starts after a random
+   * delay within the initial backoff, or immediately if the call reached `maxAgeMs`. A shorter call is followed by a backoff. The duration
+   * is measured from the start of the last attempt and excludes the wait for the channel.
    * @defaultValue 5000
    */
   readonly minHealthyMs?: number | undefined;

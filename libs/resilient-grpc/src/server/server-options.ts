@@ -126,7 +126,6 @@ export interface ResilientGrpcServerOptionsFactory {
     ResilientGrpcServerOptions | GrpcOptions | Promise<ResilientGrpcServerOptions | GrpcOptions>;
 }
 
-/** Default options. */
 export const DEFAULT_SERVER_OPTIONS = {
   onDrain: 'fail',
   maxQueuedResponseBytes: 8 * 1024 * 1024,

@@ -368,7 +368,7 @@ describe('endBackoff()', () => {
 });
 
 describe('backoffEndsAt()', () => {
-  it('returns from backoffEndsAt() the start time of the next attempt to connect, or undefined without a backoff', async () => {
+  it('returns the end of the backoff from backoffEndsAt(), or undefined without a backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = openWatched(peer.address);

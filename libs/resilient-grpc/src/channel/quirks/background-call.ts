@@ -13,7 +13,7 @@ const backgroundCalls = new WeakMap<object, Set<object>>();
  * process keeps running while the connection has other calls. Has no effect if the installed grpc-js lacks the required private fields.
  */
 export function runInBackground(call: object): void {
-  // Safe for the supported releases of grpc-js. Other releases may lack the fields, so all of them are optional.
+  // The cast is safe for supported grpc-js releases. Others may lack the fields, so all fields are optional.
   const { childCall } = call as { readonly childCall?: { readonly transport?: Transport } | null };
   const transport = childCall?.transport;
   if (childCall === undefined || childCall === null || transport?.activeCalls?.has(childCall) !== true) return;

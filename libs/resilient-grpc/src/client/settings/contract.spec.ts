@@ -54,7 +54,7 @@ describe('missing .proto file', () => {
     expect(message).toContain('in nest-cli.json');
   });
 
-  it('ends the search for a copy at a drive that does not exist', async () => {
+  it('ends the search for a copy if the drive does not exist', async () => {
     const { win32 } = await import('node:path');
     vi.resetModules();
     vi.doMock('node:path', () => ({ ...win32, default: win32 }));

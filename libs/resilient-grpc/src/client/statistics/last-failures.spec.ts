@@ -48,7 +48,7 @@ it('drops the least recent kind of failure if there are more than 20 kinds', () 
   expect(paths.slice(-2)).toEqual(['/a.B/0', '/a.B/new']);
 });
 
-it('masks credentials in the details, and shows the details on one line', () => {
+it('masks credentials in the details of a failure, and shows the details on one line', () => {
   const log = new LastFailures();
   log.add(makeFailure({ details: 'redis://app:hunter2@cache\nBearer abc.def.ghi' }), 1_000);
   expect(log.snapshot()[0]?.details).toBe('redis://***@cache\\u000aBearer ***');

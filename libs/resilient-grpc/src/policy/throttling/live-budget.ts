@@ -9,7 +9,6 @@ import type { RetryBudget } from './retry-budget.js';
  */
 export class LiveBudget {
   private throttling: RetryThrottling | undefined;
-  /** Current budget. */
   current: RetryBudget;
 
   constructor(throttling: RetryThrottling | undefined) {
@@ -25,7 +24,6 @@ export class LiveBudget {
     this.current = createBudget(throttling, share);
   }
 
-  /** Maximum number of tokens. */
   get maxTokens(): number {
     return (this.throttling ?? DEFAULT_BUDGET_POLICY).maxTokens;
   }

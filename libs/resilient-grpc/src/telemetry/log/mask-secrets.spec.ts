@@ -64,7 +64,7 @@ describe('maskSecrets', () => {
     ],
   ])('masks %s', (_what, text, shown) => expect(maskSecrets(text)).toBe(shown));
 
-  it('masks a URL after its scheme at the end of truncated text, because the removed text may contain an @ that ends a password', () => {
+  it('masks everything after the scheme of a URL that ends truncated text, because the removed text may contain an @ that ends a password', () => {
     expect(maskSecrets('at https://me:hush', true)).toBe('at https://***');
     expect(maskSecrets('at https://host/a')).toBe('at https://host/a');
   });

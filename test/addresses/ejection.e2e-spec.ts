@@ -7,6 +7,8 @@ import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../sup
 
 const OK = { message: { id: '1' } };
 const FAILED = { status: 'UNAVAILABLE', details: 'no database' } as const;
+/** Limits for a test that hangs, long enough for a busy machine. */
+const WAIT_LIMITS = { timeoutMs: 30_000 };
 const PATHS = [['directly on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
 
 type EndpointEvent = Extract<GrpcClientEvent, { type: 'endpoint' }>;
@@ -113,7 +115,7 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
       // These calls reach the request volume of each endpoint, even if an interval has no other calls.
       await callOften(app, 90);
       return ejected().length > 0;
-    });
+    }, WAIT_LIMITS);
     expect(ejected()).toEqual([unhealthy!.url]);
     unhealthy!.reset();
     for (let round = 0; round < 30; round++) await call(app);
@@ -141,7 +143,7 @@ describe.each(PATHS)('silent endpoint, calls %s', (_, direct) => {
         calls.add(app.orders.get({ id: '1' }).subscribe({ error: () => undefined }));
       return ejected().length > 0;
     };
-    await waitFor(start, { timeoutMs: 30_000, intervalMs: 50 });
+    await waitFor(start, { ...WAIT_LIMITS, intervalMs: 50 });
     expect(ejected()).toEqual([servers[0]!.url]);
   });
 });
@@ -161,7 +163,7 @@ describe('ejection of endpoints', () => {
     await waitFor(async () => {
       await callOften(app, 20);
       return ejected().length > 0;
-    });
+    }, WAIT_LIMITS);
     expect(ejected()).toEqual([servers[0]!.url]);
     const row = app.client.snapshot().connections.find(({ address }) => address === servers[0]!.url);
     expect(row).toMatchObject({ ejected: { ejections: 1 } });
@@ -257,7 +259,7 @@ describe('ejection of endpoints', () => {
         for (let started = 0; started < 6; started++) calls.push(callbacks.get({ id: '1' }, () => undefined));
         return ejected().length > 0;
       },
-      { timeoutMs: 30_000, intervalMs: 50 },
+      { ...WAIT_LIMITS, intervalMs: 50 },
     );
     for (const one of calls) one.cancel();
     expect(ejected()).toEqual([unhealthy!.url]);

@@ -89,7 +89,7 @@ describe('timeoutMs', () => {
     for (const [index, one] of seen.entries()) expectTimeout(one, 300, beganAt + index * 400);
   });
 
-  it('applies the smaller of the method and call timeouts, and does not apply timeouts from the settings to response streams', async () => {
+  it('applies the smaller of the method and call timeouts, and does not apply timeoutMs of the client to response streams', async () => {
     const { echo, server } = await scene({ timeoutMs: 60_000, methods: { UnsafeUnary: { timeoutMs: 40_000 } } });
     const seen: Record<string, Seen> = {};
     for (const method of EACH_METHOD) {

@@ -32,7 +32,7 @@ const clientTwiceWith = (first: object, second: object) => () => [
   forFeature([{ ...orders, ...second }]),
 ];
 
-/** Invalid configurations, each with a description, the imports of an application, the path of the problem, and a pattern of the remedy. */
+/** Invalid configurations, each with a description, the imports of an application, the path of the problem, and a remedy pattern. */
 const WRONG: readonly [what: string, imports: () => DynamicModule[], path: string, remedy: RegExp][] = [
   // contract
   ['clients that are not an array', () => [forFeature(orders)], 'clients', /write \[\{ name/],

@@ -167,7 +167,7 @@ const CASES: Readonly<Record<string, Case>> = {
     kind: 'closed',
     start: async () => at(await listening(createServer((socket) => socket.resume().end()))),
   },
-  'a peer that closes connections before the TLS handshake': {
+  'a peer that closes connections during the TLS handshake': {
     kind: 'closed',
     start: async () => at(await listening(createServer((socket) => socket.once('data', () => socket.end()))), {}),
     options: ['--tls'],

@@ -191,7 +191,7 @@ describe('a server that receives fewer calls than it can serve', { timeout: 120_
 });
 
 describe('a call that is refused during an overload', { timeout: 60_000 }, () => {
-  it('does not pass calls that arrive during an overload to interceptors, and emits a call-end event for each call', async () => {
+  it('bypasses interceptors for calls that arrive during an overload, and emits a call-end event for each call', async () => {
     const seen = { calls: 0, messages: 0, refused: 0 };
     const observe: ServerInterceptor = (_, call) =>
       new ServerInterceptingCall(call, {

@@ -227,7 +227,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(proxy.counters).toMatchObject({ calls: 2, forwarded: 1, failed: 1 });
   });
 
-  it('counts a call as failed in an Http2FaultProxy only if a fault ends the call, and removes a pending fault when the function returned by failCalls() is called', async () => {
+  it('counts a call of an Http2FaultProxy as failed only if a fault ends it, and removes a fault with the function that failCalls() returns', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 1 } });
     const { stream } = call();
     await waitFor(() => served.length === 1);

@@ -16,7 +16,7 @@ export function callbackClient(
   bounds: ResendBounds,
 ): unknown {
   const members = [...(methods ?? [])].map(([name, method]) => [name, { ...method, originalName: method.alias }]);
-  // Safe: generated clients read the path, the kind, the two codecs, and the original name, which is optional.
+  // Safe: generated clients read the path, the stream flags, both codecs, and the optional original name.
   const definition = Object.fromEntries(members) as unknown as ServiceDefinition;
   const unary = new Set([...(methods ?? [])].flatMap(([, { kind, path }]) => (kind === 'unary' ? [path] : [])));
   const Client = makeGenericClientConstructor(definition, service);

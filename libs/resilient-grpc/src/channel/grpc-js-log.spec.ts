@@ -2,7 +2,7 @@ import { experimental, logVerbosity } from '@grpc/grpc-js';
 import { expect, it, vi } from 'vitest';
 import { redirectGrpcJsLog } from './grpc-js-log.js';
 
-it('keeps the redirection of the grpc-js log if the redirection of another copy of the library ends', async () => {
+it('keeps redirecting the grpc-js log after another copy of the library ends its redirection', async () => {
   const lines: string[] = [];
   const end = redirectGrpcJsLog('error', (_level, text) => lines.push(text));
   try {

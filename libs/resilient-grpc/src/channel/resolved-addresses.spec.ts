@@ -68,7 +68,7 @@ describe('ResolvedAddresses', () => {
     expect(events).toHaveLength(3);
   });
 
-  it('neither reports nor remembers an unreachable endpoint whose address is no longer in use', () => {
+  it('neither reports nor keeps an unreachable endpoint whose address is not in use', () => {
     const { events, addresses, fail } = make();
     fail(60_000, '10.0.0.10:50051');
     expect(events).toEqual([]);

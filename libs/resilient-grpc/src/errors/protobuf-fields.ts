@@ -4,7 +4,7 @@ export interface WireField {
   readonly value: bigint | number | Uint8Array;
 }
 
-/** Number of fields that may still be read. Limits the time that is spent on reading messages from a peer. */
+/** Number of fields that may still be read. Limits the time spent reading messages from a peer. */
 export interface FieldBudget {
   fields: number;
 }

@@ -41,7 +41,7 @@ export type DrainListener = (
 ) => void;
 
 /**
- * Time in milliseconds before the drain timeout at which open calls are ended, so that their statuses can be sent. At most
+ * Time in milliseconds from the end of open calls to the drain timeout, so that their statuses can be sent. At most
  * `MAX_STATUS_FLUSH_FRACTION` of the timeout.
  */
 const STATUS_FLUSH_MS = 100;

@@ -133,7 +133,7 @@ export function clientInstruments(meter: Meter) {
       ...buckets(OUTAGE_BUCKETS),
     }),
     streamLimits: meter.createCounter('resilient_grpc.client.stream_limit_reached', {
-      description: 'Number of times calls began to wait because all streams of all connections were in use.',
+      description: 'Number of waits for a free stream, except short ones while another connection opens.',
       unit: '{wait}',
     }),
     waitDuration: meter.createHistogram('resilient_grpc.client.wait.duration', {

@@ -20,7 +20,7 @@ import type { MeasuredCall, ServerMetrics } from './server-metrics.js';
 const METRICS = 'recording server metrics';
 const SPANS = 'recording server spans';
 
-/** Reads metadata for propagators. Binary values such as 'grpc-trace-bin' are returned as base64, as gRFC A72 specifies. */
+/** Reads metadata for propagators. Values of keys such as 'grpc-trace-bin' are returned as base64 (gRFC A72). */
 const METADATA_GETTER: TextMapGetter<Metadata> = {
   keys: (metadata) => Object.keys(metadata.getMap()),
   get: (metadata, key) => {

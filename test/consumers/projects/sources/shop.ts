@@ -29,7 +29,7 @@ export class Shop {
 })
 export class ShopModule {}
 
-/** Never called. It compiles only if TypeScript accepts spread options of Nest's type `ClientOptions`, with and without `url`. */
+/** Compiles only if TypeScript accepts spread options of Nest's type `ClientOptions`, with and without `url`. Never called. */
 export const withSharedOptions = (shared: ClientOptions, url: string) =>
   ResilientGrpcModule.forFeature([
     { name: 'first', url, ...shared },

@@ -219,7 +219,7 @@ export class ConnectAttempt {
     return detail === undefined ? failure : connectFailure(failure.kind, this.subject, detail);
   }
 
-  /** Waits for the credentials, before TCP connects. Rejects if the attempt is aborted before they are available. */
+  /** Waits for the credentials before TCP connects. Rejects if the attempt is aborted before they are available. */
   async prepare(credentials: Promise<void>): Promise<void> {
     this.step = 'credentials';
     await this.rejectOnAbort(credentials);

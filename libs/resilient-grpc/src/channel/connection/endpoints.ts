@@ -88,9 +88,9 @@ const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
  * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others. Also excludes every endpoint that does not
- * count as serving, if health is checked. Wire channels that replace each other share this object, so that a replacement ejects the same
- * endpoints. A replacement gets its own object if the ejection rules or the health check changed. The object exists only if the client
- * ejects or checks endpoints.
+ * count as serving, if health is checked. A wire channel and its replacement share this object, so that both eject the same endpoints. A
+ * replacement gets its own object if the ejection rules or the health check changed. The object exists only if the client ejects or checks
+ * endpoints.
  */
 export class Endpoints {
   /** Known endpoints, in the order of their first use. */

@@ -64,9 +64,8 @@ export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.service_config_disable_resolution':
     "a TXT record would enable grpc-js's retries; remove this option and write `serviceConfig`",
   'grpc-node.retry_max_attempts_limit': 'this library controls retries; write `maxAttemptsLimit`',
-  interceptor_providers: "they belong to grpc-js's Client, which is not used; write `interceptors` in channelOptions",
-  callInvocationTransformer:
-    "it belongs to grpc-js's Client, which is not used; write `interceptors` in channelOptions",
+  interceptor_providers: "an option of grpc-js's Client, which is not used; write `interceptors` in channelOptions",
+  callInvocationTransformer: "an option of grpc-js's Client, which is not used; write `interceptors` in channelOptions",
   channelOverride: 'each client creates its own channel; remove this option',
   channelFactoryOverride: 'each client creates its own channel; remove this option',
 };

@@ -12,7 +12,7 @@ import { optionsByPattern } from './method-patterns.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
 import { canHedge } from './resolve-method-policies.js';
 
-/** Maximum number of warnings about the methods in one service config. */
+/** Maximum number of warnings about one service config. */
 const MAX_WARNINGS = 20;
 
 /** Returns the problems of the load balancing in a service config, including a conflict with the client's `loadBalancing`. */

@@ -36,7 +36,7 @@ describe('UnreadStreams', () => {
     expect(reported).toEqual([]);
   });
 
-  it('does not count time in which the event loop is blocked toward the time limit of an unread stream', () => {
+  it('does not count the time of a blocked event loop toward the time limit of an unread stream', () => {
     const { clock, reported, open } = make();
     open('held up');
     clock.advance(1_000);

@@ -7,7 +7,7 @@ const MS_PER_UNIT: Readonly<Record<string, number>> = {
   n: 0.000_001,
 };
 
-/** Maximum `grpc-timeout` in milliseconds: eight digits, about 27.8 hours. */
+/** Maximum `grpc-timeout` in the unit `m` (milliseconds): eight digits, about 27.8 hours. */
 const MAX_MS = 99_999_999;
 
 /**

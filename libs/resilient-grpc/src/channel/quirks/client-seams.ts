@@ -14,7 +14,7 @@ export const POLICY_SEAM: Seam = {
     'selectLbConfigFromList()',
   ],
   lostWithout:
-    'observation of individual connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors) and calls directly on a connection',
+    'observation of individual connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors), features of endpoints (least_request, ejection, health checks, dnsRefreshMs, maxConnectionsPerEndpoint, retries on another endpoint), and calls directly on a connection',
 };
 
 /** Names needed by `least_request`. */

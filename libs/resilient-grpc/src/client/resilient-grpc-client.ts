@@ -18,7 +18,7 @@ export interface ResilientGrpcClient {
   getService<T extends object>(service: string): Resilient<T> & T;
   /**
    * Returns grpc-js's generated client on the same channel, for code that needs callbacks. Calls of the generated client are not retried,
-   * and they do not wait during an outage. grpc-js still resends a request that no server application received.
+   * and they do not wait during an outage. The library still resends a request that no server application received.
    * @throws GrpcConfigurationError if the client has no such service, or several
    */
   getClientByServiceName<T = unknown>(service: string): T;

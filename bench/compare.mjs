@@ -32,7 +32,7 @@ const SETS = 3;
 /**
  * Node flag for streams: the initial size of the old space in MiB. Without the flag, V8 lowers the heap limit of these small processes
  * until large messages cause continuous marking. From that point, which differs between processes, a message costs five times as much.
- * Unary calls run without this flag, as in a service. With it, V8 would not collect the old space in these runs, and the figures would
+ * Unary calls run without this flag, as in a service. With the flag, V8 would not collect the old space here, and the figures would
  * include the cost of the objects that Node keeps per request.
  */
 const OLD_SPACE_FLAG = '--initial-old-space-size=512';

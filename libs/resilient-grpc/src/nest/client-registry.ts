@@ -102,7 +102,7 @@ export class ClientRegistry extends GrpcClients {
     return this.ready && this.open;
   }
 
-  /** Omits client settings from logs, because they contain credentials and metadata. */
+  /** Omits client settings, which contain credentials and metadata, from logs. */
   toJSON(): object {
     return { clients: [...this] };
   }

@@ -92,7 +92,7 @@ describe('failed attempts to connect', () => {
     expect(histories.failingMs(ADDRESS)).toBeUndefined();
   });
 
-  it('counts consecutive timed-out attempts to connect to each address, until another failure or READY', () => {
+  it('counts consecutive connect timeouts per address, until a different failure or READY', () => {
     const { histories } = make();
     const fail = (timedOut: boolean) => {
       histories.connectFailed(ADDRESS, timedOut);

@@ -1,4 +1,4 @@
-import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
+import type { CallOptions, InterceptingCall, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { AttemptEvidence } from '../policy/evidence/attempt-evidence.js';
 import type { CallTelemetry } from './call-telemetry.js';
 import type { MethodDescriptor } from './method.js';
@@ -80,6 +80,8 @@ export interface Attempt {
   abandon(because?: 'deadline'): void;
   /** 'ip:port' of the connection; `undefined` until one is picked. */
   readonly peer: string | undefined;
+  /** Certificate of the server; absent until a connection is picked. */
+  readonly authContext?: ReturnType<InterceptingCall['getAuthContext']> | undefined;
   /**
    * Reason why no part of the attempt has been sent, such as 'waiting for an interceptor'. Nothing is sent later if the attempt is
    * abandoned before the next microtask. `undefined` if something may have been sent.

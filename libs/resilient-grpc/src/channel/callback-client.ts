@@ -1,11 +1,10 @@
 import { makeGenericClientConstructor, type Channel, type Interceptor, type ServiceDefinition } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../call/method.js';
 import { insecureCredentials } from './channel-checks.js';
-import type { ResendBounds } from './callback-call.js';
 import type { ManagedChannel } from './managed-channel.js';
 
 /**
- * Creates a generated grpc-js client on the managed channel, for code that needs callbacks. Its `close()` has no effect, because the
+ * Creates a generated grpc-js client, for code that needs callbacks. `createCall` makes its calls; its `close()` has no effect, because the
  * channel is shared.
  */
 export function callbackClient(
@@ -13,32 +12,27 @@ export function callbackClient(
   methods: ReadonlyMap<string, MethodDescriptor> | undefined,
   channel: ManagedChannel,
   interceptors: readonly Interceptor[],
-  bounds: ResendBounds,
+  createCall: Channel['createCall'],
 ): unknown {
   const members = [...(methods ?? [])].map(([name, method]) => [name, { ...method, originalName: method.alias }]);
   // Safe: generated clients read the path, the stream flags, both codecs, and the optional original name.
   const definition = Object.fromEntries(members) as unknown as ServiceDefinition;
-  const unary = new Set([...(methods ?? [])].flatMap(([, { kind, path }]) => (kind === 'unary' ? [path] : [])));
   const Client = makeGenericClientConstructor(definition, service);
-  return new Client(channel.target, insecureCredentials(), {
-    channelOverride: sharedChannel(channel, unary, bounds),
-    ...(interceptors.length === 0 ? {} : { interceptors: [...interceptors] }),
-  });
-}
-
-/** Returns a channel that delegates to the current grpc-js channel, which may be replaced between calls. */
-function sharedChannel(channel: ManagedChannel, unary: ReadonlySet<string>, bounds: ResendBounds): Channel {
-  const { replayLimits, trustRefusedStreams } = bounds;
-  return {
+  // The cast is needed, because grpc-js exports the interface `Channel` as the class that implements it, with a private member.
+  const channelOverride = {
     // Closing one of two clients on a channel would break the other.
     close: () => undefined,
+    // grpc-js's channel may be replaced between calls.
     getTarget: () => channel.current.channel.getTarget(),
     getConnectivityState: (connect) => channel.current.channel.getConnectivityState(connect && !channel.isClosed),
     watchConnectivityState: (state, deadline, callback) => {
       channel.current.channel.watchConnectivityState(state, deadline, callback);
     },
     getChannelzRef: () => channel.current.channel.getChannelzRef(),
-    createCall: (...args) =>
-      channel.createCallbackCall({ replayLimits, trustRefusedStreams, isUnary: unary.has(args[0]) }, args),
+    createCall,
   } as Channel;
+  return new Client(channel.target, insecureCredentials(), {
+    channelOverride,
+    ...(interceptors.length === 0 ? {} : { interceptors: [...interceptors] }),
+  });
 }

@@ -1,4 +1,4 @@
-import { Metadata, type Channel } from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
 import type { WatchFigures } from '../call/call-telemetry.js';
@@ -21,7 +21,6 @@ import { isSecure } from './channel-checks.js';
 import { ConnectDiagnosis } from './connection/connect-diagnosis.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { Endpoints } from './connection/endpoints.js';
-import { CallbackCall, type CallbackCallOptions } from './callback-call.js';
 import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
@@ -58,7 +57,7 @@ const REFUSAL_BATCH_SIZE = 256;
 
 /**
  * One channel with its state and history. It queues calls that have no connection, releases or fails them, and decides when to reconnect.
- * Calls start only while it is READY, so grpc-js queues only calls of grpc-js's own client.
+ * Calls start only while it is READY, so grpc-js queues none.
  */
 export class ManagedChannel implements CallTransport {
   readonly target: string;
@@ -232,14 +231,6 @@ export class ManagedChannel implements CallTransport {
     const now = clock.now();
     this.load.callStarted(now);
     return new WireAttempt(this.current, request, listener, clock, now);
-  }
-
-  /** Creates a call of grpc-js's own client. */
-  createCallbackCall(
-    options: CallbackCallOptions,
-    args: Parameters<Channel['createCall']>,
-  ): ReturnType<Channel['createCall']> {
-    return new CallbackCall(this, args, options, this.dependencies.clock);
   }
 
   answered(latencyMs: number | undefined, path: string): void {

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import type { Metadata } from '@grpc/grpc-js';
+import type { Channel, Metadata } from '@grpc/grpc-js';
 import { BehaviorSubject, Observable, ReplaySubject, takeUntil } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
@@ -19,7 +19,7 @@ import { LiveBudget } from '../policy/throttling/live-budget.js';
 import { moment, systemClock, type Clock } from '../time/clock.js';
 import { StatusCode } from '../status/status-code.js';
 import { systemRandom, type Random } from '../time/random.js';
-import type { ClientContext } from './call-context.js';
+import type { ClientContext, MethodContext } from './call-context.js';
 import { keepTraces } from './call/caller-context.js';
 import { CallRegistry, type DrainLimit } from './call/call-registry.js';
 import { UnansweredCalls } from './call/unanswered-calls.js';
@@ -31,12 +31,13 @@ import { prepareAttempt } from './interceptors/prepare-attempt.js';
 import { markClosed, markOpen, reportCutOff, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { ResilientGrpcClient } from './resilient-grpc-client.js';
-import type { Resilient, ResilientMethod } from './resilient-types.js';
+import type { GrpcCallOptions, Resilient, ResilientMethod } from './resilient-types.js';
 import { HEALTH_SERVICE } from './health-contract.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
 import { AwaitedCalls } from './awaited-calls.js';
+import { bytesMethod, ChannelCall } from './channel-call.js';
 import { withCheckedRequests } from './checked-requests.js';
 import { findService, type Services } from './settings/contract.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
@@ -114,6 +115,8 @@ class GrpcClient implements ResilientGrpcClient {
   /** Emits when the client closes; subscribers that are added later also receive the emission. */
   private readonly whenClosed = new ReplaySubject<void>(1);
   private readonly stubs = new Map<string, object>();
+  /** Contexts of the calls of grpc-js's own clients, by path. */
+  private readonly bytesContexts = new Map<string, () => MethodContext>();
   /** Milliseconds since 1970. */
   private readonly createdAt: number;
   private drained: DrainReport | undefined;
@@ -279,7 +282,35 @@ class GrpcClient implements ResilientGrpcClient {
     // As in `getService`, the cast is not checked: the caller must provide an interface that matches the service definition. The returned
     // client has the members that grpc-js generates for the service definition.
     const { interceptors } = this.settings;
-    return callbackClient(name, this.services.get(name), this.channel, interceptors, this.context) as T;
+    return callbackClient(name, this.services.get(name), this.channel, interceptors, this.createCall) as T;
+  }
+
+  /** Creates a call of grpc-js's own client. */
+  private readonly createCall: Channel['createCall'] = (path, deadline, host, parent, flags) => {
+    const options: GrpcCallOptions = {
+      ...(deadline !== Infinity && { deadline }),
+      ...(host && { host }),
+      // Safe: a server call is of one of the four kinds.
+      ...(parent && { parent: parent as NonNullable<GrpcCallOptions['parent']> }),
+      ...(typeof flags === 'number' && { propagate_flags: flags }),
+    };
+    // The interceptors run in the generated client.
+    const context = { ...this.bytesContextOf(path), interceptors: undefined };
+    return new ChannelCall(context, options, this.canonicalTarget, this.settings.traceStreams);
+  };
+
+  /** Returns the context for a call to `path` whose messages are already serialized. */
+  private bytesContextOf(path: string): MethodContext {
+    const known = this.bytesContexts.get(path);
+    if (known !== undefined) return known();
+    const [, service = '', name = ''] = path.split('/');
+    const method = bytesMethod(path, this.services.get(service)?.get(name));
+    const { policies, unlistedPolicy } = this.settings;
+    const fixed = policies.get(path);
+    if (fixed === undefined) return this.runtime.contextOf(method, unlistedPolicy(method));
+    const contextOf = this.runtime.contextsOf(method, fixed);
+    this.bytesContexts.set(path, contextOf);
+    return contextOf();
   }
 
   /** True if the client observes each connection; false if it observes only the state of the channel, as for an `xds:` target. */

@@ -1,4 +1,5 @@
 import { Metadata, type StatusObject, type experimental } from '@grpc/grpc-js';
+import type { Attempt } from '../../call/attempt.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -93,6 +94,10 @@ export class DirectCall implements ConnectionCallListener {
 
   getPeer(): string {
     return this.picked.call.getPeer();
+  }
+
+  getAuthContext(): Attempt['authContext'] {
+    return this.picked.call.getAuthContext();
   }
 
   startRead(): void {

@@ -36,7 +36,7 @@ import type { WireChannel } from '../wire-channel.js';
 type CallStream = experimental.CallStream;
 /** Common methods of a plain call and a call through interceptors. */
 type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> & {
-  sendMessageWithContext(context: { callback?: () => void }, message: unknown): void;
+  sendMessageWithContext(context: { callback?: () => void; flags?: number }, message: unknown): void;
 };
 
 /** Members of the channel that carries an attempt. */
@@ -88,7 +88,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** `call`, if it runs on a connection without grpc-js's channel. */
   private readonly direct: DirectCall | undefined;
   /** The direct call, or the channel's call. With interceptors, `undefined` until they create it, which may never happen. */
-  private channelCall: Pick<CallStream, 'getPeer'> | undefined;
+  private channelCall: Pick<CallStream, 'getPeer'> & { getAuthContext(): Attempt['authContext'] } | undefined;
   /** True if the interceptors created several calls, for example to retry. The evidence of the attempt describes only the latest one. */
   private hasSeveralCalls = false;
   private headers: Metadata | undefined;
@@ -170,7 +170,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     // Safe: without interceptors, messages are sent as bytes.
     if (!this.intercepted) this.telemetry?.sent((message as Uint8Array).length);
     else if (message instanceof InterceptedMessage) payload = message.take();
-    this.call.sendMessageWithContext(written === undefined ? NO_CONTEXT : { callback: written }, payload);
+    const context = written === undefined ? NO_CONTEXT : { callback: written };
+    // Bytes of grpc-js's own client may have write flags. Only grpc-js's channel compresses messages, so only there they have an effect.
+    const flags = this.direct === undefined ? (message as { readonly writeFlags?: number }).writeFlags : undefined;
+    this.call.sendMessageWithContext(flags === undefined ? context : { ...context, flags }, payload);
   }
 
   halfClose(): void {
@@ -346,6 +349,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** Address of the connection that was picked; `undefined` if none was picked. */
   get peer(): string | undefined {
     return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.wireChannel.channel);
+  }
+
+  get authContext(): Attempt['authContext'] {
+    return this.channelCall?.getAuthContext();
   }
 
   /** Address of the connection in the channel's history: the peer, followed by a number if this is not the first connection to it. */

@@ -6,6 +6,7 @@ import {
   type StatusObject,
   type experimental,
 } from '@grpc/grpc-js';
+import type { Attempt } from '../../call/attempt.js';
 import type { ChannelPathReason } from '../../call/call-path.js';
 import { DIRECT_SEAM } from './client-seams.js';
 import { COMPLETE } from './experimental.js';
@@ -26,6 +27,7 @@ export interface ConnectionCallListener {
 export interface ConnectionCall {
   cancelWithStatus(code: number, details: string): void;
   getPeer(): string;
+  getAuthContext(): Attempt['authContext'];
   sendMessageWithContext(context: { callback?: () => void }, framed: Buffer): void;
   startRead(): void;
   halfClose(): void;

@@ -113,6 +113,10 @@ export class HedgedAttempt implements Attempt {
     return (this.winner ?? first)?.attempt?.peer;
   }
 
+  get authContext(): Attempt['authContext'] {
+    return this.winner?.attempt?.authContext;
+  }
+
   /** Sends the only request message of the call. */
   send(message: unknown): void {
     this.payload = message;

@@ -97,6 +97,10 @@ class PreparedAttempt implements Attempt {
     return this.inner?.peer;
   }
 
+  get authContext(): Attempt['authContext'] {
+    return this.inner?.authContext;
+  }
+
   get unsentBecause(): string | undefined {
     if (this.inner !== undefined) return this.inner.unsentBecause;
     const { transport } = this.client;

@@ -16,6 +16,10 @@ export abstract class StagedAttempt implements Attempt, AttemptListener {
     return this.inner.peer;
   }
 
+  get authContext(): Attempt['authContext'] {
+    return this.inner.authContext;
+  }
+
   get unsentBecause(): string | undefined {
     return this.inner.unsentBecause;
   }

@@ -669,6 +669,10 @@ export class ClientCall
     return this.attempt?.peer;
   }
 
+  get authContext(): Attempt['authContext'] {
+    return this.attempt?.authContext;
+  }
+
   get unsentBecause(): string | undefined {
     return this.attempt?.unsentBecause;
   }

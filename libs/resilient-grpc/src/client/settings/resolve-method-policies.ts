@@ -39,7 +39,7 @@ export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
   );
 }
 
-function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): ResolvedMethodPolicy {
+export function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): ResolvedMethodPolicy {
   const { options, from } = optionsByPattern(input.methods, method.service, method.method);
   const { idempotent, ...resolved } = resolveOptions(options, input.client);
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);

@@ -1,6 +1,7 @@
 import { isObservable } from 'rxjs';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
+import type { MethodDescriptor } from '../../call/method.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/mask-credentials.js';
@@ -30,7 +31,7 @@ import {
   type ChannelSettingsDependencies,
 } from './resolve-channel-settings.js';
 import { patternProblems } from './method-patterns.js';
-import { resolveMethodPolicies } from './resolve-method-policies.js';
+import { resolveMethodPolicies, resolvePolicy, type MethodPolicyInput } from './resolve-method-policies.js';
 import type { ResolvedClientSettings } from './resolved-settings.js';
 import { clientDefaultsSchema, clientSettingsSchema } from './settings-schema.js';
 import { balancingProblems, settingsWarnings } from './settings-and-service-config.js';
@@ -116,14 +117,14 @@ function resolveInto(
     return { ok: false, problems };
   }
 
-  const policies = (config: ParsedServiceConfig | undefined) =>
-    resolveMethodPolicies({
-      services,
-      methods: own.methods,
-      client: joined,
-      maxAttemptsLimit: limit,
-      serviceConfig: config,
-    });
+  const policyInput = (config: ParsedServiceConfig | undefined): MethodPolicyInput => ({
+    services,
+    methods: own.methods,
+    client: joined,
+    maxAttemptsLimit: limit,
+    serviceConfig: config,
+  });
+  const policies = (config: ParsedServiceConfig | undefined) => resolveMethodPolicies(policyInput(config));
   const balancing = (config: ParsedServiceConfig | undefined) => resolveBalancing(own, joined, config);
   const live = isObservable(source)
     ? new LiveServiceConfig({
@@ -154,6 +155,7 @@ function resolveInto(
       target: maskAddress(own.url),
       services,
       policies: resolved,
+      unlistedPolicy: (method: MethodDescriptor) => resolvePolicy(method, policyInput(live?.config ?? serviceConfig)),
       retryThrottling: serviceConfig?.retryThrottling,
       maxConcurrentCalls: joined.maxConcurrentCalls || undefined,
       maxQueuedCalls: joined.maxQueuedCalls,

@@ -18,6 +18,8 @@ export interface ResolvedClientSettings {
   readonly services: ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
   /** Policy of each method, by path. If `live` is present, these are the initial policies. */
   readonly policies: ReadonlyMap<string, ResolvedMethodPolicy>;
+  /** Returns the policy of a method that is not in the contract, for a call that starts now. */
+  readonly unlistedPolicy: (method: MethodDescriptor) => ResolvedMethodPolicy;
   readonly retryThrottling: RetryThrottling | undefined;
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   readonly maxQueuedCalls?: number | undefined;

@@ -1,13 +1,15 @@
+import type { EventEmitter } from 'node:events';
 import type { ServerHttp2Stream } from 'node:http2';
 import { setImmediate } from 'node:timers/promises';
 import {
   InterceptingCall,
   Metadata,
+  compressionAlgorithms,
   credentials,
   makeGenericClientConstructor,
   status,
-  type CallOptions,
   type ChannelOptions,
+  type Client,
   type Interceptor,
   type ServiceError,
 } from '@grpc/grpc-js';
@@ -15,28 +17,30 @@ import { loadSync } from '@grpc/proto-loader';
 import { Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
+import { ECHO_PROTO } from '../testing/echo-client.js';
+import {
+  KINDS,
+  answer,
+  type CallbackCall,
+  type Callbacks,
+  type Done,
+  type Requests,
+  type Responses,
+} from './callback-calls.js';
 import { fail, reset, startHttp2Server, succeed } from './raw-http2-server.js';
-import { EACH_METHOD, callOnce, scene, startClient, startServer, toList, upTo } from './support.js';
-
-type Done = (error: ServiceError | null, value?: Echo) => void;
-
-/** grpc-js's generated client of the service. */
-interface Callbacks {
-  unary(request: EchoRequest, done: Done): { cancel(): void };
-  unary(request: EchoRequest, options: CallOptions, done: Done): { cancel(): void };
-  unsafeUnary(request: EchoRequest, done: Done): { cancel(): void };
-  Unary(request: EchoRequest, done: Done): unknown;
-  clientStream(done: Done): Requests;
-  serverStream(request: EchoRequest): AsyncIterable<Echo>;
-  bidi(): Requests & AsyncIterable<Echo>;
-  close(): void;
-}
-
-interface Requests {
-  write(request: EchoRequest): boolean;
-  end(): void;
-}
+import {
+  EACH_METHOD,
+  callOnce,
+  protoName,
+  scene,
+  settled,
+  startClient,
+  startServer,
+  toList,
+  turns,
+  upTo,
+  type ClientSettings,
+} from './support.js';
 
 const connectOurClient = async (url: string): Promise<Callbacks> =>
   (await startClient({ url })).getClientByServiceName<Callbacks>('Echo');
@@ -49,21 +53,6 @@ async function connectPlainClient(url: string): Promise<Callbacks> {
   });
   // The cast is safe because the constructor generates these members.
   return client as unknown as Callbacks;
-}
-
-function answer(call: (done: Done) => unknown): Promise<Echo | undefined> {
-  return new Promise((resolve, reject) => {
-    call((error, value) => {
-      if (error === null) resolve(value);
-      else reject(error);
-    });
-  });
-}
-
-function send<T extends Requests>(call: T): T {
-  for (const request of upTo(3)) call.write(request);
-  call.end();
-  return call;
 }
 
 /** Sends GOAWAY without an error after the response. */
@@ -79,20 +68,6 @@ function respondAfterGoaway(stream: ServerHttp2Stream): void {
     succeed(stream);
   });
 }
-
-/** One function per kind of call. Each makes one call and resolves to the numbers in the responses. */
-const KINDS: Readonly<Record<string, (client: Callbacks) => Promise<unknown>>> = {
-  unary: async (client) => (await answer((done) => client.unsafeUnary({ number: 7 }, done)))?.number,
-  'client-streaming': async (client) => (await answer((done) => send(client.clientStream(done))))?.number,
-  'server-streaming': async (client) => (await toList(client.serverStream({ number: 3 }))).map(({ number }) => number),
-  bidi: async (client) => (await toList(send(client.bidi()))).map(({ number }) => number),
-};
-const ANSWERS: Readonly<Record<string, unknown>> = {
-  unary: 7,
-  'client-streaming': 3,
-  'server-streaming': [1, 2, 3],
-  bidi: [1, 2, 3],
-};
 
 describe('callback client of getClientByServiceName()', () => {
   it("makes the calls of grpc-js's callback client on the shared channel", async () => {
@@ -120,31 +95,34 @@ describe('callback client of getClientByServiceName()', () => {
   };
 
   describe.each([
-    ["on this library's channel", connectOurClient],
-    ['on a plain grpc-js channel', connectPlainClient],
-  ] as const)('%s', (where, connect) => {
-    it.each(Object.entries(KINDS))(
+    ["on this library's channel", connectOurClient, 'resends'],
+    ['on a plain grpc-js channel', connectPlainClient, 'fails'],
+  ] as const)('%s', (where, connect, outcome) => {
+    it.each(KINDS)(
       `resends a %s call of a callback client ${where} once if a GOAWAY rejects it`,
-      async (kind, call) => {
+      async (_kind, { call, numbers }) => {
         const { server, proxy } = await startBehindProxy();
         const client = await connect(proxy.url);
         await answer((done) => client.unary({}, done));
         proxy.failCalls({ kind: 'goaway' });
-        expect(await call(client)).toEqual(ANSWERS[kind]);
+        expect(await call(client)).toEqual(numbers);
         expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1, forwarded: 2 });
         expect(server.counts().calls).toBe(2);
       },
     );
 
-    it.each(Object.entries(KINDS))(
-      `fails a %s call of a callback client ${where} if a second GOAWAY rejects it`,
-      async (_kind, call) => {
-        const { proxy } = await startBehindProxy();
+    it.each(KINDS)(
+      `${outcome} a %s call of a callback client ${where} if a second GOAWAY rejects it`,
+      async (_kind, { call, numbers }) => {
+        const { server, proxy } = await startBehindProxy();
         const client = await connect(proxy.url);
         await answer((done) => client.unary({}, done));
-        proxy.failCalls({ kind: 'goaway' }, { times: 3 });
-        await expect(call(client)).rejects.toMatchObject({ code: status.UNAVAILABLE });
-        expect(proxy.counters).toMatchObject({ failed: 2, forwarded: 1 });
+        proxy.failCalls({ kind: 'goaway' }, { times: 2 });
+        const result = call(client);
+        if (outcome === 'fails') await expect(result).rejects.toMatchObject({ code: status.UNAVAILABLE });
+        else expect(await result).toEqual(numbers);
+        expect(proxy.counters.failed).toBe(2);
+        expect(server.counts().calls).toBe(outcome === 'fails' ? 1 : 2);
       },
     );
   });
@@ -156,7 +134,7 @@ describe('callback client of getClientByServiceName()', () => {
       const client = await connectOurClient(proxy.url);
       await answer((done) => client.unary({}, done));
       proxy.failCalls({ kind: 'goaway', code });
-      expect(await KINDS['unary']!(client)).toBe(7);
+      expect(await answer((done) => client.unsafeUnary({ number: 7 }, done))).toMatchObject({ number: 7 });
       expect(server.counts().calls).toBe(2);
     },
   );
@@ -215,18 +193,280 @@ describe('callback client of getClientByServiceName()', () => {
     expect(server.counts('Unary').calls).toBe(2);
   });
 
-  it('releases buffered requests of a callback client and does not resend a call whose request exceeds the per-call limit', async () => {
+  it('releases buffered requests of a callback client and does not resend a request stream that exceeds the per-call limit', async () => {
     const { server, proxy } = await startBehindProxy();
     const client = await connectOurClient(proxy.url);
-    const payload = Buffer.alloc(1_000_000);
+    const upload = (bytes: number) =>
+      answer((done) => {
+        const call = client.clientStream(done);
+        call.write({ payload: Buffer.alloc(bytes) });
+        call.end();
+      });
     // These calls send more than the 16 MiB that all calls of a client can buffer in total.
-    for (let call = 0; call < 20; call += 1) await answer((done) => client.unary({ payload }, done));
+    for (let call = 0; call < 20; call += 1) await upload(1_000_000);
     proxy.failCalls({ kind: 'goaway' });
-    expect(await answer((done) => client.unary({ payload, number: 8 }, done))).toMatchObject({ number: 8 });
+    expect(await upload(1_000_000)).toMatchObject({ number: 1 });
     proxy.failCalls({ kind: 'goaway' });
-    const larger = { payload: Buffer.alloc(1_100_000) };
-    await expect(answer((done) => client.unary(larger, done))).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    await expect(upload(1_100_000)).rejects.toMatchObject({ code: status.UNAVAILABLE });
     expect(server.counts().calls).toBe(21);
+  });
+});
+
+const TIMEOUT_MS = 50;
+/** Client settings that set the timeout of a method. */
+const TIMEOUTS: readonly (readonly [where: string, settings: (method: string) => ClientSettings])[] = [
+  ['methods', (method) => ({ methods: { [method]: { timeoutMs: TIMEOUT_MS } } })],
+  ['the service config', () => ({ serviceConfig: { methodConfig: [{ name: [{}], timeout: '0.05s' }] } })],
+  ['the client', () => ({ timeoutMs: TIMEOUT_MS })],
+];
+const TIMEOUT_CASES = KINDS.flatMap(([kind, row]) =>
+  // The client's own timeout does not apply to response streams.
+  TIMEOUTS.slice(0, Array.isArray(row.numbers) ? 2 : 3).map(
+    ([where, settings]) => [kind, where, settings, row] as const,
+  ),
+);
+const silent = Object.fromEntries(KINDS.map(([, { method }]) => [method, { never: true }] as const));
+
+describe('settings of the client, for calls of a callback client', () => {
+  it.each(TIMEOUT_CASES)(
+    'ends a %s call of a callback client at the timeout from %s',
+    async (_kind, _where, settings, { method, call }) => {
+      const { client } = await scene(settings(method), { scripts: silent });
+      await expect(call(client.getClientByServiceName<Callbacks>('Echo'))).rejects.toMatchObject({
+        code: status.DEADLINE_EXCEEDED,
+      });
+    },
+  );
+
+  it.each([
+    ['its own deadline', 40, 60_000],
+    ['the timeout of its method', 60_000, 40],
+  ])('ends a call of a callback client at %s if that is earlier', async (_which, ownMs, timeoutMs) => {
+    const { client } = await scene({ methods: { UnsafeUnary: { timeoutMs } } }, { scripts: silent });
+    await client.waitForReady();
+    const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+    const deadline = Date.now() + ownMs;
+    await expect(answer((done) => callbacks.unsafeUnary({}, { deadline }, done))).rejects.toMatchObject({
+      code: status.DEADLINE_EXCEEDED,
+    });
+  });
+
+  it.each(KINDS)(
+    'sends the metadata of the client with a %s call of a callback client',
+    async (_kind, { method, call }) => {
+      const { server, client } = await scene({ metadata: { 'x-tenant': 'shop' } });
+      await call(client.getClientByServiceName<Callbacks>('Echo'));
+      expect(server.calls(method)[0]?.metadata.get('x-tenant')).toEqual(['shop']);
+    },
+  );
+
+  it.each(KINDS)(
+    'counts a %s call of a callback client, lists it while it runs, and emits its events',
+    async (_kind, { method, call, numbers }) => {
+      const { server, client } = await scene();
+      const events: string[] = [];
+      client.events$.subscribe(({ type }) => events.push(type));
+      const reply = Array.isArray(numbers) ? { messages: upTo(3) } : { message: { number: numbers } };
+      server.script(method, { ...reply, hold: 'status' });
+      const outcome = call(client.getClientByServiceName<Callbacks>('Echo'));
+      await waitFor(() => server.heldCount(method) === 1);
+      expect(client.activeCalls()).toMatchObject([{ path: `/testing.v1.Echo/${method}` }]);
+      server.release(method);
+      expect(await outcome).toEqual(numbers);
+      expect(client.snapshot()).toMatchObject({ active: 0, counters: { started: 1, succeeded: 1, attempts: 1 } });
+      expect(events).toEqual(expect.arrayContaining(['call-start', 'call-end']));
+    },
+  );
+
+  it('retries a safe call of a callback client, and reports its last error with the evidence', async () => {
+    const { server, client } = await scene();
+    const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+    server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: { number: 2 } }]);
+    expect(await answer((done) => callbacks.unary({}, done))).toMatchObject({ number: 2 });
+    server.script('UnsafeUnary', { status: 'UNAVAILABLE', details: 'busy' });
+    await expect(answer((done) => callbacks.unsafeUnary({}, done))).rejects.toMatchObject({
+      message: '14 UNAVAILABLE: busy',
+      details: 'busy',
+      reason: 'server',
+      reachedServer: 'yes',
+    });
+    expect(server.counts().calls).toBe(3);
+  });
+
+  it.each(KINDS)('completes a %s call of a callback client that starts during an outage', async (_kind, row) => {
+    const { server, client } = await scene({ outageGraceMs: 60_000 });
+    await client.waitForReady();
+    await server.stop('kill-connections');
+    await waitFor(() => client.connectivity.state !== 'READY');
+    const outcome = row.call(client.getClientByServiceName<Callbacks>('Echo'));
+    await waitFor(() => client.snapshot().outages.total === 1);
+    await server.restart();
+    expect(await outcome).toEqual(row.numbers);
+  });
+});
+
+describe('method outside the contract, called by a callback client', () => {
+  const OTHER = '/other.v1.Other/Get';
+  const identity = (bytes: Buffer) => bytes;
+
+  async function startOther(respond: (stream: ServerHttp2Stream) => void, settings: ClientSettings = {}) {
+    const server = await startHttp2Server(respond);
+    const client = await startClient({ url: server.url, ...settings });
+    return { server, client: client.getClientByServiceName<Client>('Echo') };
+  }
+
+  it('completes calls of each kind', async () => {
+    const { server, client } = await startOther(succeed);
+    const requests = (call: { end(): void }) => {
+      call.end();
+    };
+    const results: unknown[] = [];
+    await new Promise((resolve) => {
+      client.makeUnaryRequest(OTHER, identity, identity, Buffer.of(), (...result) => resolve(results.push(result)));
+    });
+    await new Promise((resolve) => {
+      requests(client.makeClientStreamRequest(OTHER, identity, identity, (...result) => resolve(results.push(result))));
+    });
+    expect(results).toEqual(Array.from({ length: 2 }, () => [null, Buffer.of()]));
+    expect(await toList(client.makeServerStreamRequest(OTHER, identity, identity, Buffer.of()))).toEqual([Buffer.of()]);
+    const bidi = client.makeBidiStreamRequest(OTHER, identity, identity);
+    requests(bidi);
+    expect(await toList(bidi)).toEqual([Buffer.of()]);
+    expect(server.streams).toEqual(Array.from({ length: 4 }, () => OTHER));
+  });
+
+  it('applies a timeout of the service config for all methods', async () => {
+    const { client } = await startOther(() => undefined, {
+      serviceConfig: { methodConfig: [{ name: [{}], timeout: '0.05s' }] },
+    });
+    const error = await new Promise((resolve) => {
+      client.makeUnaryRequest(OTHER, identity, identity, Buffer.of(), resolve);
+    });
+    expect(error).toMatchObject({ code: status.DEADLINE_EXCEEDED });
+  });
+});
+
+describe('events of a call of a callback client', () => {
+  it.each(KINDS)('reports the headers, the messages, and one status of a %s call in this order', async (_kind, row) => {
+    const { server, client } = await scene();
+    const { method, numbers } = row;
+    const reply = Array.isArray(numbers) ? { messages: upTo(2) } : { message: { number: 1 } };
+    server.script(method, { ...reply, headers: { 'x-head': '1' }, trailers: { 'x-tail': '2' } });
+    const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+    const events: string[] = [];
+    const done: Done = (error, value) => events.push(error === null ? `message ${String(value?.number)}` : 'error');
+    const calls: Readonly<Record<string, () => CallbackCall>> = {
+      UnsafeUnary: () => callbacks.unsafeUnary({}, done),
+      ClientStream: () => callbacks.clientStream(done),
+      ServerStream: () => callbacks.serverStream({}),
+      Bidi: () => callbacks.bidi(),
+    };
+    const call = calls[method]!();
+    call.on('metadata', (headers) => events.push(`headers ${String(headers.get('x-head'))}`));
+    const ended = new Promise((resolve) => {
+      call.on('status', ({ code, metadata }) => {
+        events.push(`status ${String(code)} ${String(metadata.get('x-tail'))}`);
+        resolve(undefined);
+      });
+    });
+    if ('end' in call) (call as Requests).end();
+    if (Array.isArray(numbers)) for await (const { number } of call as Responses) events.push(`message ${number}`);
+    await ended;
+    await turns();
+    const messages = Array.isArray(numbers) ? ['message 1', 'message 2'] : ['message 1'];
+    expect(events).toEqual(['headers 1', ...messages, 'status 0 2']);
+  });
+
+  it.each(KINDS)('ends a %s call with CANCELLED, in a later turn, if the caller cancels it at once', async (_, row) => {
+    const { server, client } = await scene({}, { scripts: silent });
+    await client.waitForReady();
+    const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+    const codes: number[] = [];
+    let call: CallbackCall;
+    if (row.method === 'UnsafeUnary') call = callbacks.unsafeUnary({}, () => undefined);
+    else if (row.method === 'ClientStream') call = callbacks.clientStream(() => undefined);
+    else call = row.method === 'Bidi' ? callbacks.bidi() : callbacks.serverStream({});
+    (call as unknown as EventEmitter).on('error', () => undefined);
+    call.on('status', ({ code }) => codes.push(code));
+    call.cancel();
+    call.cancel();
+    expect(codes).toEqual([]);
+    await turns();
+    expect(codes).toEqual([status.CANCELLED]);
+    await waitFor(() => server.counts().open === 0);
+    expect(client.snapshot()).toMatchObject({ active: 0, counters: { failed: 0 } });
+  });
+});
+
+describe('flow control of a callback client', () => {
+  const payload = Buffer.alloc(64 * 1024);
+  /** Number of 64 KiB messages, far more than the buffers on both sides hold. */
+  const MANY_MESSAGES = 200;
+
+  it('stops the server while the reader of a response stream pauses, and delivers all messages in order afterward', async () => {
+    const { server, client } = await scene();
+    let sent = 0;
+    const messages = function* () {
+      while (sent < MANY_MESSAGES) yield { number: ++sent, payload };
+    };
+    server.script('ServerStream', { messages: messages() });
+    const call = client.getClientByServiceName<Callbacks>('Echo').serverStream({});
+    const reader = call[Symbol.asyncIterator]();
+    expect((await reader.next()).value).toMatchObject({ number: 1 });
+    expect(await settled(() => sent)).toBeLessThan(MANY_MESSAGES);
+    for (let number = 2; number <= MANY_MESSAGES; number++) {
+      expect((await reader.next()).value).toMatchObject({ number });
+    }
+    expect(await reader.next()).toMatchObject({ done: true });
+  });
+
+  it.each(['clientStream', 'bidi'] as const)(
+    'stops the writer of a %s call if the server does not read',
+    async (method) => {
+      const { server, client } = await scene();
+      server.script(protoName(method), { requests: 'leave', never: true });
+      const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+      const call = method === 'bidi' ? callbacks.bidi() : callbacks.clientStream(() => undefined);
+      (call as unknown as EventEmitter).on('error', () => undefined);
+      let written = 0;
+      let isOver = false;
+      const write = (): void => {
+        if (!isOver) call.write({ payload }, undefined, () => ((written += 1), write()));
+      };
+      write();
+      await waitFor(() => written > 0);
+      const accepted = await settled(() => written);
+      expect(accepted).toBeLessThan(MANY_MESSAGES);
+      isOver = true;
+      call.cancel();
+      // The callback of the message that was being sent.
+      await waitFor(() => written === accepted + 1);
+    },
+  );
+
+  it('does not compress a message that is written with the flag NoCompress', async () => {
+    const flags: number[] = [];
+    const server = await startHttp2Server((stream) => {
+      const chunks: Buffer[] = [];
+      stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+      stream.once('end', () => {
+        const bytes = Buffer.concat(chunks);
+        for (let at = 0; at < bytes.length; at += 5 + bytes.readUInt32BE(at + 1)) flags.push(bytes[at]!);
+        succeed(stream);
+      });
+    });
+    const client = await startClient({
+      url: server.url,
+      channelOptions: { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip },
+    });
+    await answer((done) => {
+      const call = client.getClientByServiceName<Callbacks>('Echo').clientStream(done);
+      call.write({ text: 'x'.repeat(1_000) });
+      // WriteFlags.NoCompress
+      call.write({ text: 'x'.repeat(1_000) }, 2);
+      call.end();
+    });
+    expect(flags).toEqual([1, 0]);
   });
 });
 
@@ -260,14 +500,14 @@ describe('call that a grpc-js interceptor starts after its channel was replaced'
     return { server, client, echo, callbacks: client.getClientByServiceName<Callbacks>('Echo'), replace, release };
   }
 
-  it.each(Object.entries(KINDS))(
+  it.each(KINDS)(
     'makes a %s call of a callback client on the new channel if an interceptor starts it after the channel was replaced',
-    async (kind, call) => {
+    async (_kind, { call, numbers }) => {
       const { server, callbacks, replace, release } = await startHeld();
       const outcome = call(callbacks);
       await replace();
       release();
-      expect(await outcome).toEqual(ANSWERS[kind]);
+      expect(await outcome).toEqual(numbers);
       expect(server.counts().calls).toBe(2);
       await waitFor(() => server.connections.open === 1);
     },
@@ -327,7 +567,7 @@ describe('call that a grpc-js interceptor starts after its channel was replaced'
       release();
       await expect(outcome).rejects.toMatchObject({
         code: status.DEADLINE_EXCEEDED,
-        details: 'Deadline exceeded before the attempt was sent',
+        details: 'Deadline exceeded before the call began',
       });
       expect(server.counts().calls).toBe(1);
     });
@@ -340,7 +580,7 @@ describe('call that a grpc-js interceptor starts after its channel was replaced'
       release();
       await expect(outcome).rejects.toMatchObject({
         code: status.UNAVAILABLE,
-        details: 'Channel closed before call started',
+        details: 'The client was closed',
       });
     });
   });

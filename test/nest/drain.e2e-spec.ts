@@ -20,7 +20,10 @@ import { resumable } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, map, tap, toArray, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { KINDS, type Callbacks } from '../calls/callback-calls.js';
+import { startServer, upTo } from '../calls/support.js';
 import { recordTiming } from '../support/timing.js';
+import { ECHO_PROTO } from '../testing/echo-client.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
 
@@ -541,6 +544,47 @@ describe('explicit drain()', () => {
       });
       expect(await report).toMatchObject({ finished: 0, cancelled: 1 });
       expect(feed.end).toBe('failed: draining');
+    },
+  );
+});
+
+describe('callback client', () => {
+  it.each(KINDS)(
+    'lets a %s call of a callback client finish while the application closes, counts it as finished, and refuses a new call',
+    async (_kind, { method, call, numbers }) => {
+      const echo = await startServer();
+      const app = await NestFactory.createApplicationContext(
+        {
+          module: class {},
+          imports: [
+            ResilientGrpcModule.forRoot({ drain: { timeoutMs: TEST_TIMEOUT_MS } }),
+            ResilientGrpcModule.forFeature([{ name: 'echo', protoPath: ECHO_PROTO, url: echo.url }]),
+          ],
+        },
+        { logger: false },
+      );
+      onTestFinished(() => app.close());
+      const client = app.get(GrpcClients).get('echo');
+      const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+      const reply = Array.isArray(numbers) ? { messages: upTo(3) } : { message: { number: numbers } };
+      echo.script(method, { ...reply, hold: 'status' });
+      const outcome = call(callbacks);
+      await waitFor(() => echo.heldCount(method) === 1);
+
+      const closing = app.close();
+      await waitFor(() => !client.accepting);
+      await expect(call(callbacks)).rejects.toMatchObject({
+        code: 14,
+        details: 'The client is shutting down and does not start new calls',
+        reason: 'draining',
+        reachedServer: 'no',
+      });
+      echo.release(method);
+      expect(await outcome).toEqual(numbers);
+      await closing;
+      const { drain } = client.snapshot();
+      expect(drain).toMatchObject({ state: 'drained', report: { finished: 1, failed: 0, cancelled: 0 } });
+      expect(echo.counts().calls).toBe(1);
     },
   );
 });

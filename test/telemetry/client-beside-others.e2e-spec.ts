@@ -38,8 +38,9 @@ async function scene() {
       .spans()
       .filter(({ kind }) => kind !== SpanKind.SERVER)
       .map(({ name, instrumentationScope }) => `${instrumentationScope.name} ${name}`);
+  const traceIds = () => [...new Set(telemetry.spans().map((span) => span.spanContext().traceId))];
   const traceparents = () => server.calls().map(({ metadata }) => metadata.get('traceparent'));
-  return { client, echo, server, spans, traceparents };
+  return { client, echo, server, spans, traceIds, traceparents };
 }
 
 it.each(EACH_METHOD)(
@@ -53,12 +54,14 @@ it.each(EACH_METHOD)(
   },
 );
 
-it('creates no spans for calls of the grpc-js client on the library channel, so that only @opentelemetry/instrumentation-grpc traces them', async () => {
-  const { client, spans, traceparents } = await scene();
+it('creates its spans for a call of the grpc-js client on the library channel inside the span of @opentelemetry/instrumentation-grpc', async () => {
+  const { client, spans, traceIds, traceparents } = await scene();
   const plain = client.getClientByServiceName<any>('Echo');
   await new Promise((resolve) => plain.unary({}, resolve));
-  await waitFor(() => spans().length > 0);
-  expect(spans()).toEqual([`${THEIRS} grpc.testing.v1.Echo/Unary`]);
+  await waitFor(() => spans().length === 3);
+  const names = ['Attempt', 'Sent'].map((what) => `${OURS} ${what}.testing.v1.Echo.Unary`);
+  expect(spans()).toEqual([...names, `${THEIRS} grpc.testing.v1.Echo/Unary`]);
+  expect(traceIds()).toHaveLength(1);
   expect(traceparents()).toEqual([[expect.any(String)]]);
 });
 

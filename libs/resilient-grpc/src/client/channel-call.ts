@@ -197,7 +197,10 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
     const { clock } = this.context.client;
     const since = clock.now();
     this.deadline = new DeadlineTimer(deadline, clock, () => {
-      this.end({ ...deadlineFailure(clock.now() - since, ', waiting for an interceptor'), metadata: NO_METADATA.clone() });
+      this.end({
+        ...deadlineFailure(clock.now() - since, ', waiting for an interceptor'),
+        metadata: NO_METADATA.clone(),
+      });
     });
   }
 

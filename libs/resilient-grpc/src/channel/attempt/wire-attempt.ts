@@ -88,7 +88,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** `call`, if it runs on a connection without grpc-js's channel. */
   private readonly direct: DirectCall | undefined;
   /** The direct call, or the channel's call. With interceptors, `undefined` until they create it, which may never happen. */
-  private channelCall: Pick<CallStream, 'getPeer'> & { getAuthContext(): Attempt['authContext'] } | undefined;
+  private channelCall: (Pick<CallStream, 'getPeer'> & { getAuthContext(): Attempt['authContext'] }) | undefined;
   /** True if the interceptors created several calls, for example to retry. The evidence of the attempt describes only the latest one. */
   private hasSeveralCalls = false;
   private headers: Metadata | undefined;

@@ -216,7 +216,10 @@ const TIMEOUT_MS = 50;
 /** Client settings that set the timeout of a method. */
 const TIMEOUTS: readonly (readonly [where: string, settings: (method: string) => ClientSettings])[] = [
   ['methods', (method) => ({ methods: { [method]: { timeoutMs: TIMEOUT_MS } } })],
-  ['the service config', () => ({ serviceConfig: { methodConfig: [{ name: [{}], timeout: '0.05s' }] } })],
+  [
+    'the service config',
+    () => ({ serviceConfig: { methodConfig: [{ name: [{}], timeout: { seconds: 0, nanos: 50_000_000 } }] } }),
+  ],
   ['the client', () => ({ timeoutMs: TIMEOUT_MS })],
 ];
 const TIMEOUT_CASES = KINDS.flatMap(([kind, row]) =>

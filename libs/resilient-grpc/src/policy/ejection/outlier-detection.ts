@@ -67,20 +67,6 @@ const OUTLIER_DETECTION_NAMES: ReadonlySet<string> = new Set([
 
 const percent = integer(0, 100);
 
-/** A duration as a string, or in the form of grpc-js: `{ seconds, nanos }`. */
-function anyDuration(): Schema<number> {
-  const text = duration(true);
-  return v.pipe(
-    v.unknown(),
-    v.transform((value) => {
-      if (typeof value !== 'object' || value === null || !('seconds' in value)) return value;
-      const nanos = 'nanos' in value ? Number(value.nanos) : 0;
-      return `${(Number(value.seconds) + nanos / 1e9).toFixed(9)}s`;
-    }),
-    text,
-  );
-}
-
 const rate = (attempts: number) => ({
   enforcementPercentage: v.optional(percent, 100),
   minimumHosts: v.optional(integer(0), 5),
@@ -91,9 +77,9 @@ const successRate = json({ stdevFactor: v.optional(integer(0), 1_900), ...rate(1
 const failurePercentage = json({ threshold: v.optional(percent, 85), ...rate(50) });
 
 const entries = {
-  interval: v.optional(anyDuration(), '10s'),
-  baseEjectionTime: v.optional(anyDuration(), '30s'),
-  maxEjectionTime: v.optional(anyDuration(), '300s'),
+  interval: v.optional(duration(true), '10s'),
+  baseEjectionTime: v.optional(duration(true), '30s'),
+  maxEjectionTime: v.optional(duration(true), '300s'),
   maxEjectionPercent: v.optional(percent, 10),
   successRateEjection: v.exactOptional(successRate),
   failurePercentageEjection: v.exactOptional(failurePercentage),

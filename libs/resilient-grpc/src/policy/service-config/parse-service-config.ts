@@ -22,15 +22,23 @@ export function parseServiceConfig(value: unknown, path: string): ServiceConfigR
   if (!read.ok) return read;
   const parsed = parseOptions(serviceConfigSchema, read.document, path, () => repeatedNames(read.document, path));
   if (!parsed.ok) return parsed;
-  const { loadBalancingPolicy, methodConfig, retryThrottling, healthCheckConfig, connectionScaling } = parsed.options;
   const {
-    loadBalancingConfig = loadBalancingPolicy === undefined ? undefined : [{ [loadBalancingPolicy.toLowerCase()]: {} }],
+    loadBalancingConfig = [],
+    loadBalancingPolicy = '',
+    methodConfig,
+    retryThrottling,
+    healthCheckConfig,
+    connectionScaling,
   } = parsed.options;
+  // The deprecated key `loadBalancingPolicy` is ignored if `loadBalancingConfig` is set. As in grpc-js, an empty list sets nothing.
+  if (loadBalancingConfig.length === 0 && loadBalancingPolicy !== '') {
+    loadBalancingConfig.push({ [loadBalancingPolicy.toLowerCase()]: {} });
+  }
   const { maxConnectionsPerSubchannel: maxConnectionsPerEndpoint } = connectionScaling ?? {};
   return {
     ok: true,
     config: {
-      ...(loadBalancingConfig && { loadBalancingConfig }),
+      ...(loadBalancingConfig.length > 0 && { loadBalancingConfig }),
       methodConfig,
       ...(retryThrottling && { retryThrottling }),
       ...(healthCheckConfig && { healthCheckConfig }),

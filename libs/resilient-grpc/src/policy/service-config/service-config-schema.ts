@@ -80,10 +80,7 @@ const hedgingPolicy = v.pipe(
 const methodConfig = v.pipe(
   jsonObject(
     {
-      name: v.pipe(
-        list(methodName, 'a list of names, such as [{ "service": "orders.v1.Orders" }]'),
-        v.minLength(1, 'at least one name; write [{}] for all methods'),
-      ),
+      name: list(methodName, 'a list of names, such as [{ "service": "orders.v1.Orders" }]'),
       timeout: v.exactOptional(duration()),
       waitForReady: v.exactOptional(flag),
       maxRequestMessageBytes: v.exactOptional(integer(0)),
@@ -118,7 +115,6 @@ const balancingPolicy = v.pipe(
   ),
 );
 
-const policyName = 'the name of a policy; write "round_robin"';
 const MAX_TOKENS = 1_000;
 
 /** `healthCheckConfig` (gRFC A17). Health is not checked if no service name is set. */
@@ -149,38 +145,25 @@ const connectionScaling = jsonObject(
 );
 
 /** Service config in proto3 JSON, by the rules of gRFC A2 and A6. */
-export const serviceConfigSchema = v.pipe(
-  v.unknown(),
-  // The deprecated key `loadBalancingPolicy` is ignored if `loadBalancingConfig` is set.
-  v.transform((value) =>
-    typeof value === 'object' &&
-    value !== null &&
-    (Reflect.get(value, 'loadBalancingConfig') ?? undefined) !== undefined
-      ? { ...value, loadBalancingPolicy: null }
-      : value,
-  ),
-  jsonObject(
-    {
-      loadBalancingConfig: v.exactOptional(
-        list(balancingPolicy, 'a list of policies, such as [{ "round_robin": {} }]'),
+export const serviceConfigSchema = jsonObject(
+  {
+    loadBalancingConfig: v.exactOptional(list(balancingPolicy, 'a list of policies, such as [{ "round_robin": {} }]')),
+    loadBalancingPolicy: v.exactOptional(v.string('the name of a policy; write "round_robin"')),
+    methodConfig: v.optional(list(methodConfig, 'a list of method configs'), []),
+    retryThrottling: v.exactOptional(
+      jsonObject(
+        {
+          maxTokens: v.pipe(positive, v.maxValue(MAX_TOKENS, `at most ${String(MAX_TOKENS)}`)),
+          tokenRatio: v.pipe(
+            positive,
+            v.check((ratio) => !(ratio > 0 && ratio < 0.001), '0.001 or more, because only three decimals are used'),
+          ),
+        },
+        'an object',
       ),
-      loadBalancingPolicy: v.exactOptional(v.pipe(v.string(policyName), v.nonEmpty(policyName))),
-      methodConfig: v.optional(list(methodConfig, 'a list of method configs'), []),
-      retryThrottling: v.exactOptional(
-        jsonObject(
-          {
-            maxTokens: integer(1, MAX_TOKENS),
-            tokenRatio: v.pipe(
-              positive,
-              v.check((ratio) => !(ratio > 0 && ratio < 0.001), '0.001 or more, because only three decimals are used'),
-            ),
-          },
-          'an object',
-        ),
-      ),
-      healthCheckConfig: v.exactOptional(healthCheckConfigSchema),
-      connectionScaling: v.exactOptional(connectionScaling),
-    },
-    'a service config as an object',
-  ),
+    ),
+    healthCheckConfig: v.exactOptional(healthCheckConfigSchema),
+    connectionScaling: v.exactOptional(connectionScaling),
+  },
+  'a service config as an object',
 );

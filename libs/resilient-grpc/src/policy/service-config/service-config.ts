@@ -7,7 +7,7 @@ export type LoadBalancingConfig = readonly Readonly<Record<string, unknown>>[];
 
 /** `retryThrottling` of a service config: one token bucket per channel. */
 export interface RetryThrottling {
-  /** Size of the token bucket; an integer from 1 to 1000. */
+  /** Size of the token bucket; above 0, at most 1000. Only three decimals are used. */
   readonly maxTokens: number;
   /** Number of tokens that each successful call returns to the bucket; 0.001 or more. Only three decimals are used. */
   readonly tokenRatio: number;
@@ -40,8 +40,8 @@ export interface HealthCheckConfig {
 /** Settings of one or more methods, as written in the service config. Durations are strings in seconds, such as '0.5s'. */
 export interface MethodConfig {
   readonly name: readonly { readonly service?: string | undefined; readonly method?: string | undefined }[];
-  /** Deadline of the whole call, above 0. Also applies to response streams. */
-  readonly timeout?: string | undefined;
+  /** Deadline of the whole call, above 0. Also applies to response streams. May have grpc-js's form. */
+  readonly timeout?: string | { readonly seconds: number; readonly nanos: number } | undefined;
   readonly waitForReady?: boolean | undefined;
   /** Maximum size of a request message in bytes, 0 or more. Not enforced for calls with grpc-js interceptors. */
   readonly maxRequestMessageBytes?: number | undefined;

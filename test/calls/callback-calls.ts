@@ -1,4 +1,4 @@
-import type { AuthContext, CallOptions, Metadata, ServiceError, StatusObject } from '@grpc/grpc-js';
+import type { CallOptions, InterceptingCall, Metadata, ServiceError, StatusObject } from '@grpc/grpc-js';
 import type { Echo, EchoRequest } from '../testing/echo-client.js';
 import { toList, upTo } from './support.js';
 
@@ -8,7 +8,7 @@ export type Done = (error: ServiceError | null, value?: Echo) => void;
 export interface CallbackCall {
   cancel(): void;
   getPeer(): string;
-  getAuthContext(): AuthContext | null;
+  getAuthContext(): ReturnType<InterceptingCall['getAuthContext']>;
   on(event: 'metadata', listener: (headers: Metadata) => void): this;
   on(event: 'status', listener: (status: StatusObject) => void): this;
 }

@@ -406,7 +406,7 @@ describe('flow control of a callback client', () => {
   /** Number of 64 KiB messages, far more than the buffers on both sides hold. */
   const MANY_MESSAGES = 200;
 
-  it('stops the server while the reader of a response stream pauses, and delivers all messages in order afterward', async () => {
+  it('stops the server while the reader of a response stream pauses, and delivers all messages in their sequence afterward', async () => {
     const { server, client } = await scene();
     let sent = 0;
     const messages = function* () {
@@ -434,7 +434,11 @@ describe('flow control of a callback client', () => {
       let written = 0;
       let isOver = false;
       const write = (): void => {
-        if (!isOver) call.write({ payload }, undefined, () => ((written += 1), write()));
+        if (isOver) return;
+        call.write({ payload }, undefined, () => {
+          written += 1;
+          write();
+        });
       };
       write();
       await waitFor(() => written > 0);

@@ -5,13 +5,16 @@ import { credentials } from '@grpc/grpc-js';
 import { NestFactory } from '@nestjs/core';
 import {
   ResilientGrpcModule,
+  getGrpcClientToken,
   getGrpcServiceToken,
   type GrpcClientSettings,
   type Resilient,
+  type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CallbackCall } from '../calls/callback-calls.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO, certificate } from './places.js';
 
@@ -51,6 +54,31 @@ async function call(settings: Partial<GrpcClientSettings>): Promise<unknown> {
 }
 
 describe('TLS', () => {
+  it('gives calls of a callback client the address and the certificate of the server', async () => {
+    await serve('server');
+    const url = `localhost:${String(server.port)}`;
+    const tls = { ca: certificate('ca') };
+    const feature = ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url, tls }]);
+    const app = await NestFactory.createApplicationContext(feature, { logger: false, abortOnError: false });
+    try {
+      const client = app.get<ResilientGrpcClient>(getGrpcClientToken('orders')).getClientByServiceName<{
+        get(request: object, done: (error: Error | null) => void): CallbackCall;
+      }>('Orders');
+      let call!: CallbackCall;
+      await new Promise<void>((resolve, reject) => {
+        call = client.get({ id: '1' }, (error) => (error === null ? resolve() : reject(error)));
+        expect(call.getPeer()).toContain(url);
+      });
+      expect(call.getPeer()).toMatch(new RegExp(`:${String(server.port)}$`));
+      expect(call.getAuthContext()).toMatchObject({
+        transportSecurityType: 'ssl',
+        sslPeerCertificate: { subject: {} },
+      });
+    } finally {
+      await app.close();
+    }
+  });
+
   it('trusts the given CA, passed as a path, a PEM string, or a Buffer', async () => {
     await serve('server');
     for (const ca of [certificate('ca'), pem('ca'), Buffer.from(pem('ca'))]) {

@@ -1,7 +1,7 @@
 import { constants } from 'node:http2';
 import { Client, Metadata, credentials, status } from '@grpc/grpc-js';
 import { loadSync, type MethodDefinition, type ServiceDefinition } from '@grpc/proto-loader';
-import { GrpcCallError } from 'nestjs-resilient-grpc';
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';

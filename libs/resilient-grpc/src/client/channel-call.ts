@@ -4,6 +4,7 @@ import type { StreamDemand } from '../call/stream-scope.js';
 import type { StreamSink } from '../call/stream-source.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import type { GrpcCallError } from '../errors/grpc-call-error.js';
+import { notifyListener } from '../errors/notify-listener.js';
 import { StatusCode } from '../status/status-code.js';
 import type { MethodContext } from './call-context.js';
 import { applicationCallSite } from './call-site.js';
@@ -72,7 +73,8 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
   private unread: unknown;
   private peer: string | undefined;
   private authContext: ReturnType<Call['getAuthContext']> = null;
-  private trailers: Metadata | undefined;
+  private details = '';
+  private trailers = NO_METADATA;
   private status: Status | undefined;
   private isReported = false;
 
@@ -159,7 +161,7 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
 
   error(error: GrpcCallError): void {
     const { code, details, metadata, reason, reachedServer, peer } = error;
-    this.peer = peer;
+    this.peer = peer ?? this.peer;
     // Like grpc-js, does not wait for the reader, which may never read the message.
     this.unread = undefined;
     // The generated client copies the properties of the status to its error.
@@ -167,7 +169,8 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
   }
 
   complete(): void {
-    this.end({ code: StatusCode.OK, details: '', metadata: this.trailers ?? NO_METADATA.clone() });
+    // Copied, because the metadata may be shared, and interceptors may change it.
+    this.end({ code: StatusCode.OK, details: this.details, metadata: this.trailers.clone() });
   }
 
   private begin(request: unknown): void {
@@ -181,7 +184,8 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
         this.authContext = this.getAuthContext();
         listener?.onReceiveMetadata(headers);
       },
-      onEnd: ({ trailers }) => {
+      onEnd: ({ details, trailers }) => {
+        this.details = details;
         this.trailers = trailers;
       },
     };
@@ -191,8 +195,7 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
   }
 
   private awaitMessage(): void {
-    const deadline = Number(this.options.deadline);
-    // False if there is none.
+    const deadline = Number(this.options.deadline ?? Infinity);
     if (!(deadline < Infinity)) return;
     const { clock } = this.context.client;
     const since = clock.now();
@@ -247,7 +250,7 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
   private accepted(): void {
     const { written } = this;
     this.written = undefined;
-    written?.();
+    if (written !== undefined) notifyListener(written, null);
   }
 
   private answerCall(): void {

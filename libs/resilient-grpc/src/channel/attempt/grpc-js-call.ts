@@ -25,7 +25,7 @@ type CallStreamListener = Parameters<CallStream['start']>[1];
 export const EARLY_MS = 1;
 
 /** Status of a call whose deadline passed before it was sent. */
-export const EXPIRED = {
+const EXPIRED = {
   code: StatusCode.DEADLINE_EXCEEDED,
   details: 'Deadline exceeded before the attempt was sent',
 } as const;

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { duration } from '../service-config/duration-schema.js';
 import { parseOptions } from '../options/option-problems.js';
-import { integer, jsonObject, list, openObject, type Schema } from '../options/option-schemas.js';
+import { integer, jsonObject, list, openObject } from '../options/option-schemas.js';
 import type { EjectionPolicy } from './ejection-policy.js';
 
 /**

@@ -17,8 +17,8 @@ export interface ResilientGrpcClient {
    */
   getService<T extends object>(service: string): Resilient<T> & T;
   /**
-   * Returns grpc-js's generated client on the same channel, for code that needs callbacks. Calls of the generated client are not retried,
-   * and they do not wait during an outage. The library still resends a request that no server application received.
+   * Returns grpc-js's generated client, for code that needs callbacks. Its calls run as calls of this client, with the same timeouts,
+   * metadata, retries, and drain. Their errors are grpc-js's, with `reason` and `reachedServer` in addition.
    * @throws GrpcConfigurationError if the client has no such service, or several
    */
   getClientByServiceName<T = unknown>(service: string): T;

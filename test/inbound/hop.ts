@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { request, type RequestOptions } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import {
   Controller,
   Get,
@@ -20,11 +21,13 @@ import {
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, RpcException, Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import {
+  InjectGrpcClient,
   InjectGrpcService,
   ResilientGrpcModule,
   type GrpcCallError,
   type GrpcClientSettings,
   type Resilient,
+  type ResilientGrpcClient,
   type ResilientGrpcModuleOptions,
 } from 'nestjs-resilient-grpc';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
@@ -74,7 +77,7 @@ export interface HopOptions {
 }
 
 /** Form of a handler's call to the downstream server. The id of the requested order starts with this form. */
-export type Way = 'plain' | 'operators' | 'awaited' | 'retried' | 'detached' | 'shared' | 'background';
+export type Way = 'plain' | 'operators' | 'awaited' | 'retried' | 'detached' | 'shared' | 'background' | 'callback';
 
 type Orders = Resilient<OrdersClient>;
 
@@ -117,6 +120,14 @@ function callDownstream(orders: Orders, id: string): Observable<Order> | Promise
   }
 }
 
+/** Calls the downstream service with grpc-js's generated client. */
+function callBack(client: ResilientGrpcClient, id: string): Promise<Order> {
+  const callbacks = client.getClientByServiceName<{
+    get(request: { id: string }, done: (error: Error | null, order: Order) => void): void;
+  }>('Orders');
+  return promisify((done: (error: Error | null, order: Order) => void) => callbacks.get({ id }, done))();
+}
+
 export async function startHop({ downstream, root, client, ...options }: HopOptions): Promise<Hop> {
   @Injectable()
   class CallingGuard implements CanActivate {
@@ -143,13 +154,16 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
 
   @Controller('orders')
   class OrdersController {
-    constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}
+    constructor(
+      @InjectGrpcService('orders', 'Orders') private readonly orders: Orders,
+      @InjectGrpcClient('orders') private readonly client: ResilientGrpcClient,
+    ) {}
 
     @GrpcMethod('Orders', 'Get')
     @UseGuards(CallingRpcGuard)
     get({ id }: { id: string }): Observable<Order> {
       // Nest maps unknown exceptions to UNKNOWN.
-      return from(callDownstream(this.orders, id)).pipe(
+      return from(id.startsWith('callback:') ? callBack(this.client, id) : callDownstream(this.orders, id)).pipe(
         catchError(({ code, details }: GrpcCallError) =>
           throwError(() => new RpcException({ code, message: details })),
         ),

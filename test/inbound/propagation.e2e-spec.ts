@@ -43,7 +43,7 @@ afterAll(async () => {
 const get = (id: string, options?: GrpcCallOptions) => firstValueFrom(app.orders.get({ id }, options));
 const remaining = (call: ScriptedCall | undefined) => (call?.deadline ?? NaN) - Date.now();
 
-const WAYS: readonly Way[] = ['plain', 'operators', 'awaited', 'retried', 'shared'];
+const WAYS: readonly Way[] = ['plain', 'operators', 'awaited', 'retried', 'shared', 'callback'];
 
 describe('inbound gRPC call', () => {
   it.each(WAYS)('propagates the inbound deadline to outbound calls (form of the call: %s)', async (way) => {

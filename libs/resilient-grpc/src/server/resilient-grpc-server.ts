@@ -40,7 +40,13 @@ import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { LoadReports } from './load-reports.js';
-import { connectedServers, createdServers, handlerNames, type HandlerNames } from './application-handlers.js';
+import {
+  connectedServers,
+  createdServers,
+  handlerNames,
+  hideStreamTypes,
+  type HandlerNames,
+} from './application-handlers.js';
 import { listenAddress, listenProblem } from './listen-address.js';
 import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
@@ -158,6 +164,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     if ((dependencies as ServerDependencies | undefined) === undefined) throw new TypeError(CREATED_DIRECTLY_MESSAGE);
     const { clock, random } = dependencies;
     super(resolved.nest);
+    // Nest reads the types when it registers the handlers, which is after it has created all providers.
+    hideStreamTypes(dependencies.modules);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
     this.events = events;
     this.seamReport = new SeamReport(SERVER_SEAMS, (untested) => {

@@ -2,6 +2,7 @@ import { isObservable } from 'rxjs';
 import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
 import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
+import { AbortError } from '../../errors/abort-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import { ServedCall } from './served-call.js';
 import { endStream, type StatusLike } from './wire-call.js';
@@ -134,7 +135,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       super.endOk();
     } else {
       source.finish?.();
-      this.abortSignal(new Error('OK'));
+      this.abortSignal(new AbortError('OK'));
     }
   }
 

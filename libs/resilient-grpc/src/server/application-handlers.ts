@@ -5,6 +5,7 @@ import { MetadataScanner, type ModulesContainer } from '@nestjs/core';
 import { ServerGrpc } from '@nestjs/microservices';
 import 'reflect-metadata';
 import { Observable } from 'rxjs';
+import { CALLED_BY_OTHERS } from '../client/service-stub.js';
 import { isHandlerPattern } from './served-handlers.js';
 
 /** Key of the metadata in which Nest's decorators store the patterns of a handler. Nest does not export it. */
@@ -76,6 +77,14 @@ export function hideStreamTypes(modules: ModulesContainer): void {
     const hidden = types.map((type: unknown) => (isNoMessage(type) ? Object : type));
     Reflect.defineMetadata(PARAMTYPES_METADATA, hidden, prototype, method);
   }
+}
+
+/**
+ * Returns the names of the controller methods that handle gRPC calls, but that `await` or Nest's lifecycle also call.
+ */
+export function handlersCalledByOthers(modules: ModulesContainer): string[] {
+  const found = [...grpcHandlers(modules)].filter(({ method }) => CALLED_BY_OTHERS.includes(method));
+  return found.map(({ controller, method }) => `${controller.name}.${method}`);
 }
 
 function isNoMessage(type: unknown): boolean {

@@ -44,6 +44,7 @@ import {
   connectedServers,
   createdServers,
   handlerNames,
+  handlersCalledByOthers,
   hideStreamTypes,
   type HandlerNames,
 } from './application-handlers.js';
@@ -99,6 +100,9 @@ const START_CHECK_DELAY_MS = 5_000;
 const CREATED_DIRECTLY_MESSAGE =
   'ResilientGrpcServer: expected an instance from ResilientGrpcServerModule, got new ResilientGrpcServer(options); ' +
   'write imports: [ResilientGrpcServerModule.forRoot(options)] in a module, and strategy: app.get(ResilientGrpcServer)';
+const CALLED_BY_OTHERS_MESSAGE =
+  'this handler would also run without a call, because JavaScript or Nest calls methods of this name; ' +
+  "rename the method, and name the rpc in its decorator: @GrpcMethod('Service', 'Rpc')";
 const CLOSED_MESSAGE =
   'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
 const ALREADY_LISTENING_MESSAGE =
@@ -166,6 +170,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     super(resolved.nest);
     // Nest reads the types when it registers the handlers, which is after it has created all providers.
     hideStreamTypes(dependencies.modules);
+    const [called] = handlersCalledByOthers(dependencies.modules);
+    if (called !== undefined) throw new GrpcConfigurationError([{ path: called, message: CALLED_BY_OTHERS_MESSAGE }]);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
     this.events = events;
     this.seamReport = new SeamReport(SERVER_SEAMS, (untested) => {
@@ -398,7 +404,8 @@ export class ResilientGrpcServer extends ServerGrpc {
       const isHandled = [method, definition.originalName].some(
         (key) => key !== undefined && Object.hasOwn(service, key),
       );
-      if (!isHandled) service[method] = unimplemented(definition);
+      // A promise never resolves to an object with a `then()`.
+      if (!isHandled && method !== 'then') service[method] = unimplemented(definition);
     }
     return service;
   }

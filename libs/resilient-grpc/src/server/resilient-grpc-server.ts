@@ -396,6 +396,16 @@ export class ResilientGrpcServer extends ServerGrpc {
     return found;
   }
 
+  /** @internal Called by Nest. Nest's own method takes a package with a subpackage `service` for a service. */
+  override getServiceNames(root: GrpcObject, prefix = ''): { name: string; service: ServiceClientConstructor }[] {
+    if (typeof root === 'function') return [];
+    return Object.entries(root).flatMap(([key, value]) => {
+      if (typeof value === 'function') return [{ name: prefix + key, service: value }];
+      // Only the definition of a message or an enum has a format.
+      return typeof value.format === 'string' ? [] : this.getServiceNames(value as GrpcObject, `${prefix}${key}.`);
+    });
+  }
+
   /** @internal Called by Nest. Adds the methods without a handler, so that the status of their calls names the path. */
   override async createService(constructor: ServiceClientConstructor, name: string): Promise<object> {
     // The cast is safe: Nest returns the implementations by name.

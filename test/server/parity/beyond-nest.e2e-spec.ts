@@ -2,7 +2,7 @@ import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { Controller } from '@nestjs/common';
 import { GrpcMethod, GrpcStreamCall, GrpcStreamMethod, RpcException } from '@nestjs/microservices';
-import { status as Code } from '@grpc/grpc-js';
+import { status as Code, type ServerWritableStream } from '@grpc/grpc-js';
 import { fromJSON } from '@grpc/proto-loader';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import {
@@ -263,6 +263,28 @@ describe('ResilientGrpcServer, intended differences', () => {
       expect(handlers.requests).toEqual([1, 'completed']);
     });
   });
+});
+
+it('sends the messages that the handler of a response stream writes to the call itself, if it also ends the call', async () => {
+  @Controller()
+  class WritingController {
+    @GrpcMethod('Kinds', 'Watch')
+    watch({ text }: Note, _metadata: unknown, call: ServerWritableStream<Note, Partial<Note>>) {
+      for (const number of [1, 2, 3]) call.write({ number });
+      if (text !== 'open') call.end();
+    }
+  }
+  const served = await startServer({ serverKind: 'ResilientGrpcServer', controllers: [WritingController] });
+  const caller = new ParityClient(served.url);
+  const ended = await caller.call('parity.v1.Kinds/Watch', {});
+  expect([numbers(ended), ended.status.code]).toEqual([[1, 2, 3], Code.OK]);
+  const { status } = await caller.call('parity.v1.Kinds/Watch', { text: 'open' });
+  expect(status).toMatchObject({
+    code: Code.INTERNAL,
+    details: 'The handler of /parity.v1.Kinds/Watch emitted undefined',
+  });
+  caller.close();
+  await served.close();
 });
 
 it('serves packages with the names `service` and `format` without the option `package`', async () => {

@@ -80,13 +80,28 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       this.pull(message);
       return;
     }
-    if (message === null) {
-      // Node streams reserve null for their end, so `write(null)` throws.
-      this.onError({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
+    if (message === null || message === undefined) {
+      this.takeNothing(message);
       return;
     }
     this.wire.write(message, this.onTaken);
     this.pump();
+  }
+
+  /** Node streams reserve null for their end, and nothing serializes `undefined`. */
+  private takeNothing(message: null | undefined): void {
+    if (this.wire.writableEnded) {
+      // The handler has written to the call itself, ended it, and returned nothing.
+      this.ending = true;
+      this.release();
+      return;
+    }
+    const details = `The handler of ${this.method.path} emitted ${String(message)}`;
+    if (message === undefined && this.host.events.wanted) {
+      const remedy = 'return an Observable or an async generator, or end the call before the handler returns';
+      this.host.events.emit({ type: 'handler-failed', path: this.method.path, error: `${details}; ${remedy}` });
+    }
+    this.onError({ code: StatusCode.INTERNAL, details });
   }
 
   onEncodedMessage(message: unknown): void {

@@ -18,7 +18,7 @@ const ISOLATED = ['test/telemetry/*-beside-others.e2e-spec.ts', 'test/calls/reta
 const NEST_11 = [
   'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
   'libs/*/src/server/{*,errors/*}.spec.ts',
-  'test/nest/{module,interceptors,drain,shutdown,hero-sample,wrong-configuration,nest-options,misspelled-injections,awaited-calls,unsent-fields}.e2e-spec.ts',
+  'test/nest/{module,interceptors,drain,shutdown,hero-sample,wrong-configuration,nest-options,misspelled-injections,awaited-calls,unsent-fields,reserved-names}.e2e-spec.ts',
   'test/health/{channels,readiness}.e2e-spec.ts',
   'test/server/{errors,failing-handlers,health,lifecycle,options-from-elsewhere,inbound,wrong-options}.e2e-spec.ts',
   'test/server/{handlers,parity}/*.e2e-spec.ts',

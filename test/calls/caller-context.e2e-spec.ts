@@ -206,6 +206,38 @@ describe('async context of a call', () => {
     },
   );
 
+  it('delivers the messages of a resumed stream in the context of its caller', async () => {
+    const { echo, server } = await scene();
+    await warmUp(echo);
+    server.script('ServerStream', [
+      { messages: [{ number: 1 }], status: 'UNAVAILABLE' },
+      { messages: [{ number: 2 }], status: 'UNAVAILABLE' },
+      { messages: [{ number: 3 }] },
+    ]);
+    const resumed = () => resumable(() => echo.serverStream({}), { cursor: () => 0, seed: 0 });
+    const streams = await Promise.all(CALLERS.map((caller) => request.run(caller, () => notificationsOf(resumed()))));
+    for (const [index, seen] of streams.entries()) expect(contextsOf(seen)).toEqual(seen.map(() => CALLERS[index]));
+    expect(streams.flat().filter(([what]) => what === 'next')).not.toHaveLength(0);
+  });
+
+  it.each(['clientStream', 'bidi'] as const)(
+    'pulls the requests of %s in the context of the caller',
+    async (method) => {
+      const { echo } = await scene();
+      await warmUp(echo);
+      const seen: Contexts = [];
+      async function* requests() {
+        for (let number = 0; number < 300; number++) {
+          seen.push(request.getStore());
+          yield { text: 'x'.repeat(1_000), number };
+        }
+        seen.push(request.getStore());
+      }
+      await request.run('caller', () => notificationsOf(echo[method](requests())));
+      expect(new Set(seen)).toEqual(new Set(['caller']));
+    },
+  );
+
   it('subscribes to a call inside switchMap() in the context of the caller', async () => {
     const { echo } = await scene();
     await warmUp(echo);

@@ -16,7 +16,7 @@ import {
   type MicroserviceOptions,
 } from '@nestjs/microservices';
 import { ServerCredentials, connectivityState, loadPackageDefinition } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
+import { fromJSON, loadSync } from '@grpc/proto-loader';
 import type { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import { isGrpcConfigurationError } from 'nestjs-resilient-grpc';
 import {
@@ -394,6 +394,45 @@ describe('several handlers for one method', () => {
       ),
     ]);
     expect(warnings[0]).toContain(`calls: TwiceController.${id === 'orders' ? 'get' : id} has the same decorator`);
+  });
+
+  it('suggests the full names of the services if the handlers of several versions of a service have the same decorator', async () => {
+    @Controller()
+    class V1Controller {
+      @GrpcMethod('Greeter', 'Greet')
+      greet(): object {
+        return {};
+      }
+    }
+    @Controller()
+    class V2Controller {
+      @GrpcMethod('Greeter', 'Greet')
+      greet(): object {
+        return {};
+      }
+    }
+    const greeter = {
+      Greeter: { methods: { Greet: { requestType: 'Note', responseType: 'Note' } } },
+      Note: { fields: {} },
+    };
+    const shop = { nested: { v1: { nested: greeter }, v2: { nested: greeter } } };
+    const packageDefinition = fromJSON({ nested: { shop } });
+    const log = new CapturedLog();
+    const options = { packageDefinition, package: ['shop.v1', 'shop.v2'], url: ownUrl() };
+    const module = {
+      module: class AppModule {},
+      imports: [ResilientGrpcServerModule.forRoot(options)],
+      controllers: [V1Controller, V2Controller],
+    };
+    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
+    onTestFinished(() => app.close());
+    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
+    await app.startAllMicroservices();
+    expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
+      expect.stringMatching(
+        /keep only one handler, or name the service of each in full: @GrpcMethod\('shop\.v1\.Greeter', 'Greet'\), @GrpcMethod\('shop\.v2\.Greeter', 'Greet'\)$/,
+      ),
+    ]);
   });
 
   it('logs no warning about a handler with two decorators, or about an inherited handler', async () => {

@@ -1,9 +1,23 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
 import { GrpcMethod, Payload, RpcException } from '@nestjs/microservices';
 import { CallSignal } from 'nestjs-resilient-grpc/server';
+import { breakCircuit, CircuitBreaker, retryBackoff } from 'nestjs-resilient-grpc/operators';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { EMPTY, Observable, Subject, concat, of, throwError, type Subscriber } from 'rxjs';
+import {
+  EMPTY,
+  Observable,
+  Subject,
+  catchError,
+  concat,
+  defer,
+  lastValueFrom,
+  of,
+  throwError,
+  type Subscriber,
+} from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { repeatUntil } from '../../support/repeat-until.js';
 import { serveOrders, type OrdersService } from './orders-service.js';
@@ -22,6 +36,8 @@ class OrdersController {
 }
 
 let orders: OrdersService;
+/** A server that a test ends. */
+let ended: OrdersService;
 beforeAll(async () => {
   orders = await serveOrders(OrdersController);
 });
@@ -167,6 +183,45 @@ describe('unary handler', () => {
     await waitFor(() => signal?.aborted === true);
     await waitFor(() => orders.server.lingeringHandlers === 0);
   });
+
+  it.each([
+    ['the client cancels', async (call: { cancel(): void }) => call.cancel()],
+    ['the server shuts down', () => ended.close()],
+  ])(
+    'aborts the signal with an AbortError if %s, which circuit breakers and retries do not count',
+    async (_title, end) => {
+      const hanging = createServer(() => undefined);
+      await new Promise<void>((resolve) => hanging.listen(0, '127.0.0.1', resolve));
+      const { port } = hanging.address() as AddressInfo;
+      const breaker = new CircuitBreaker({ minimumThroughput: 1 });
+      ended = await serveOrders(OrdersController, { drain: { timeoutMs: 1 } });
+      let attempts = 0;
+      let failure: unknown;
+      handler = async (_request, signal) => {
+        const backend = defer(() => {
+          attempts++;
+          return fetch(`http://127.0.0.1:${port}`, { signal });
+        });
+        failure = await lastValueFrom(
+          backend.pipe(
+            breakCircuit(breaker),
+            retryBackoff({ maxAttempts: 3, initialBackoffMs: 1, maxBackoffMs: 1 }),
+            catchError((error: unknown) => of(error)),
+          ),
+        );
+        return {};
+      };
+      const call = ended.client.get({ id: '7' }, {}, () => undefined);
+      await waitFor(() => attempts > 0);
+      await end(call);
+      await waitFor(() => failure !== undefined);
+      expect(failure).toMatchObject({ name: 'AbortError' });
+      expect([attempts, breaker.state]).toEqual([1, 'closed']);
+      await ended.close();
+      hanging.closeAllConnections();
+      await new Promise((resolve) => hanging.close(resolve));
+    },
+  );
 
   it('does not abort the signal of a unary handler after its response', async () => {
     const signals: AbortSignal[] = [];

@@ -2,7 +2,8 @@ import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { Controller } from '@nestjs/common';
 import { GrpcMethod, GrpcStreamCall, GrpcStreamMethod, RpcException } from '@nestjs/microservices';
-import { status as Code } from '@grpc/grpc-js';
+import { status as Code, type ServerWritableStream } from '@grpc/grpc-js';
+import { fromJSON } from '@grpc/proto-loader';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import {
   EMPTY,
@@ -262,4 +263,56 @@ describe('ResilientGrpcServer, intended differences', () => {
       expect(handlers.requests).toEqual([1, 'completed']);
     });
   });
+});
+
+it('sends the messages that the handler of a response stream writes to the call itself, if it also ends the call', async () => {
+  @Controller()
+  class WritingController {
+    @GrpcMethod('Kinds', 'Watch')
+    watch({ text }: Note, _metadata: unknown, call: ServerWritableStream<Note, Partial<Note>>) {
+      for (const number of [1, 2, 3]) call.write({ number });
+      if (text !== 'open') call.end();
+    }
+  }
+  const served = await startServer({ serverKind: 'ResilientGrpcServer', controllers: [WritingController] });
+  const caller = new ParityClient(served.url);
+  const ended = await caller.call('parity.v1.Kinds/Watch', {});
+  expect([numbers(ended), ended.status.code]).toEqual([[1, 2, 3], Code.OK]);
+  const { status } = await caller.call('parity.v1.Kinds/Watch', { text: 'open' });
+  expect(status).toMatchObject({
+    code: Code.INTERNAL,
+    details: 'The handler of /parity.v1.Kinds/Watch emitted undefined',
+  });
+  caller.close();
+  await served.close();
+});
+
+it('serves packages with the names `service` and `format` without the option `package`', async () => {
+  @Controller()
+  class Greeter {
+    @GrpcMethod('acme.service.v1.Greeter', 'Greet')
+    greet({ text }: Note) {
+      return { text: `Hello ${text}` };
+    }
+
+    @GrpcMethod('acme.format.v1.Greeter', 'Greet')
+    greetAgain({ text }: Note) {
+      return { text: `Hi ${text}` };
+    }
+  }
+  const note = { Note: { fields: { text: { type: 'string', id: 1 } } } };
+  const greeter = { Greeter: { methods: { Greet: { requestType: 'Note', responseType: 'Note' } } }, ...note };
+  const v1 = { nested: { v1: { nested: greeter } } };
+  const definition = fromJSON({ nested: { acme: { nested: { service: v1, format: v1 } } } });
+  const served = await startServer({
+    serverKind: 'ResilientGrpcServer',
+    controllers: [Greeter],
+    options: { packageDefinition: definition, package: undefined as never },
+  });
+  const caller = new ParityClient(served.url, { definition });
+  const textOf = async (method: string) => (await caller.call(method, { text: 'Ada' })).messages[0]?.text;
+  expect(await textOf('acme.service.v1.Greeter/Greet')).toBe('Hello Ada');
+  expect(await textOf('acme.format.v1.Greeter/Greet')).toBe('Hi Ada');
+  caller.close();
+  await served.close();
 });

@@ -38,7 +38,36 @@ export function serviceStub(
     stub[lowerFirst(name)] ??= call;
     if (method.alias !== undefined) stub[method.alias] ??= call;
   }
+  for (const name of CALLED_BY_OTHERS) {
+    const call = stub[name];
+    if (call !== undefined) stub[name] = calledByOthers(call, stub);
+  }
   return stub;
+}
+
+/** Names that `await` and Nest's lifecycle call on any object: `then` with functions, and hooks with a signal or nothing. */
+export const CALLED_BY_OTHERS = [
+  'then',
+  'onModuleInit',
+  'onApplicationBootstrap',
+  'onModuleDestroy',
+  'beforeApplicationShutdown',
+  'onApplicationShutdown',
+];
+
+/**
+ * Returns a function that makes a call only if it receives a request. If `await` calls it, it provides a stub that cannot be awaited;
+ * `await` would call `then` again and again.
+ */
+function calledByOthers(
+  call: ResilientMethod<unknown, unknown>,
+  stub: Readonly<Record<string, unknown>>,
+): ResilientMethod<unknown, unknown> {
+  // The casts are safe: only `await` passes a function, and it and Nest expect no call.
+  return ((request: unknown, ...rest: never[]) => {
+    if (typeof request === 'function') (request as (stub: object) => void)({ Then: call, ...stub, then: undefined });
+    return typeof request === 'object' ? call(request, ...rest) : undefined;
+  }) as ResilientMethod<unknown, unknown>;
 }
 
 /** Creates the function that calls one method. `awaited` reports calls that are awaited but not subscribed to; absent in production. */

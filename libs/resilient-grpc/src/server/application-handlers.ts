@@ -1,7 +1,11 @@
+import { EventEmitter } from 'node:events';
+import { Metadata } from '@grpc/grpc-js';
 import type { Type } from '@nestjs/common';
 import { MetadataScanner, type ModulesContainer } from '@nestjs/core';
 import { ServerGrpc } from '@nestjs/microservices';
 import 'reflect-metadata';
+import { Observable } from 'rxjs';
+import { CALLED_BY_OTHERS } from '../client/service-stub.js';
 import { isHandlerPattern } from './served-handlers.js';
 
 /** Key of the metadata in which Nest's decorators store the patterns of a handler. Nest does not export it. */
@@ -39,6 +43,63 @@ export type HandlerNames = ReadonlyMap<string, readonly string[]>;
 /** Returns the names of the gRPC handlers of the application. A handler that several controllers inherit or share has one name. */
 export function handlerNames(modules: ModulesContainer): HandlerNames {
   const named = new Map<string, Map<object, string>>();
+  for (const { controller, method, handler, routes } of grpcHandlers(modules)) {
+    for (const route of routes) {
+      const names = named.get(route) ?? new Map<object, string>();
+      named.set(route, names);
+      // A handler that is registered again moves to the end.
+      names.delete(handler);
+      names.set(handler, `${controller.name}.${method}`);
+    }
+  }
+  return new Map([...named].map(([route, names]) => [route, [...names.values()]]));
+}
+
+/** Classes of handler arguments that are no messages. */
+const NO_MESSAGES: readonly (abstract new (...args: never[]) => object)[] = [
+  Observable,
+  EventEmitter,
+  Metadata,
+  AbortSignal,
+];
+
+const PARAMTYPES_METADATA = 'design:paramtypes';
+
+/**
+ * Hides the parameter types of gRPC handlers that are no messages from Nest's pipes. Given such a type, a ValidationPipe passes the handler
+ * a copy of the stream or the metadata, and with `whitelist`, an empty copy.
+ */
+export function hideStreamTypes(modules: ModulesContainer): void {
+  for (const { controller, method } of grpcHandlers(modules)) {
+    const prototype = controller.prototype as object;
+    const types: unknown = Reflect.getMetadata(PARAMTYPES_METADATA, prototype, method);
+    if (!Array.isArray(types) || !types.some(isNoMessage)) continue;
+    const hidden = types.map((type: unknown) => (isNoMessage(type) ? Object : type));
+    Reflect.defineMetadata(PARAMTYPES_METADATA, hidden, prototype, method);
+  }
+}
+
+/**
+ * Returns the names of the controller methods that handle gRPC calls, but that `await` or Nest's lifecycle also call.
+ */
+export function handlersCalledByOthers(modules: ModulesContainer): string[] {
+  const found = [...grpcHandlers(modules)].filter(({ method }) => CALLED_BY_OTHERS.includes(method));
+  return found.map(({ controller, method }) => `${controller.name}.${method}`);
+}
+
+function isNoMessage(type: unknown): boolean {
+  return typeof type === 'function' && NO_MESSAGES.some((one) => type === one || type.prototype instanceof one);
+}
+
+interface GrpcHandler {
+  readonly controller: Type;
+  readonly method: string;
+  readonly handler: object;
+  readonly routes: readonly string[];
+}
+
+/** Yields the gRPC handlers of each controller of the application. */
+function* grpcHandlers(modules: ModulesContainer): Generator<GrpcHandler> {
   const scanner = new MetadataScanner();
   for (const { controllers } of modules.values()) {
     for (const { metatype } of controllers.values()) {
@@ -50,16 +111,9 @@ export function handlerNames(modules: ModulesContainer): HandlerNames {
         const patterns: unknown = Reflect.getMetadata(PATTERN_METADATA, handler);
         if (!Array.isArray(patterns)) continue;
         // Filtered before JSON.stringify(), because patterns of other decorators can be values that JSON does not support.
-        for (const pattern of patterns.filter(isHandlerPattern)) {
-          const route = JSON.stringify(pattern);
-          const names = named.get(route) ?? new Map<object, string>();
-          named.set(route, names);
-          // A handler that is registered again moves to the end.
-          names.delete(handler);
-          names.set(handler, `${metatype.name}.${method}`);
-        }
+        const routes = patterns.filter(isHandlerPattern).map((pattern) => JSON.stringify(pattern));
+        if (routes.length > 0) yield { controller: metatype as Type, method, handler, routes };
       }
     }
   }
-  return new Map([...named].map(([route, names]) => [route, [...names.values()]]));
 }

@@ -40,7 +40,14 @@ import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { LoadReports } from './load-reports.js';
-import { connectedServers, createdServers, handlerNames, type HandlerNames } from './application-handlers.js';
+import {
+  connectedServers,
+  createdServers,
+  handlerNames,
+  handlersCalledByOthers,
+  hideStreamTypes,
+  type HandlerNames,
+} from './application-handlers.js';
 import { listenAddress, listenProblem } from './listen-address.js';
 import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
@@ -93,6 +100,9 @@ const START_CHECK_DELAY_MS = 5_000;
 const CREATED_DIRECTLY_MESSAGE =
   'ResilientGrpcServer: expected an instance from ResilientGrpcServerModule, got new ResilientGrpcServer(options); ' +
   'write imports: [ResilientGrpcServerModule.forRoot(options)] in a module, and strategy: app.get(ResilientGrpcServer)';
+const CALLED_BY_OTHERS_MESSAGE =
+  'this handler would also run without a call, because JavaScript or Nest calls methods of this name; ' +
+  "rename the method, and name the rpc in its decorator: @GrpcMethod('Service', 'Rpc')";
 const CLOSED_MESSAGE =
   'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
 const ALREADY_LISTENING_MESSAGE =
@@ -158,6 +168,10 @@ export class ResilientGrpcServer extends ServerGrpc {
     if ((dependencies as ServerDependencies | undefined) === undefined) throw new TypeError(CREATED_DIRECTLY_MESSAGE);
     const { clock, random } = dependencies;
     super(resolved.nest);
+    // Nest reads the types when it registers the handlers, which is after it has created all providers.
+    hideStreamTypes(dependencies.modules);
+    const [called] = handlersCalledByOthers(dependencies.modules);
+    if (called !== undefined) throw new GrpcConfigurationError([{ path: called, message: CALLED_BY_OTHERS_MESSAGE }]);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
     this.events = events;
     this.seamReport = new SeamReport(SERVER_SEAMS, (untested) => {
@@ -382,6 +396,16 @@ export class ResilientGrpcServer extends ServerGrpc {
     return found;
   }
 
+  /** @internal Called by Nest. Nest's own method takes a package with a subpackage `service` for a service. */
+  override getServiceNames(root: GrpcObject, prefix = ''): { name: string; service: ServiceClientConstructor }[] {
+    if (typeof root === 'function') return [];
+    return Object.entries(root).flatMap(([key, value]) => {
+      if (typeof value === 'function') return [{ name: prefix + key, service: value }];
+      // Only the definition of a message or an enum has a format.
+      return typeof value.format === 'string' ? [] : this.getServiceNames(value as GrpcObject, `${prefix}${key}.`);
+    });
+  }
+
   /** @internal Called by Nest. Adds the methods without a handler, so that the status of their calls names the path. */
   override async createService(constructor: ServiceClientConstructor, name: string): Promise<object> {
     // The cast is safe: Nest returns the implementations by name.
@@ -390,7 +414,8 @@ export class ResilientGrpcServer extends ServerGrpc {
       const isHandled = [method, definition.originalName].some(
         (key) => key !== undefined && Object.hasOwn(service, key),
       );
-      if (!isHandled) service[method] = unimplemented(definition);
+      // A promise never resolves to an object with a `then()`.
+      if (!isHandled && method !== 'then') service[method] = unimplemented(definition);
     }
     return service;
   }

@@ -328,6 +328,11 @@ describe('ServerLog', () => {
       'no order 7 ("NOT_FOUND" is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)',
     ],
     [
+      'the object inside an RpcException whose code has another name, with a remedy',
+      { statusCode: 404, message: 'no order 7' },
+      'an object with statusCode, message (gRPC sends only `code`; write { code: status.NOT_FOUND, message })',
+    ],
+    [
       'the object inside a GrpcException, with the name of its code',
       { code: 5, message: 'no order 7', details: 'no order 7' },
       'NOT_FOUND: no order 7',

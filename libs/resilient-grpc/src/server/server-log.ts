@@ -11,6 +11,7 @@ import { untestedVersionLine } from '../telemetry/log/untested-version-line.js';
 import type { Clock } from '../time/clock.js';
 import { errorMessage, isError } from '../errors/error-message.js';
 import { UNKNOWN_PEER } from './connections/server-connection.js';
+import { misnamedCodeOf } from './errors/server-status.js';
 import { HANDSHAKE_FAILURES } from './connections/handshake-failures.js';
 
 type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { readonly type: T }>;
@@ -296,5 +297,7 @@ function thrownText(thrown: unknown): string {
       return `${message} (${describeValue(code)} is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)`;
     }
   }
-  return describeValue(thrown);
+  const misnamed = isObject(thrown) ? misnamedCodeOf(thrown) : undefined;
+  const remedy = ' (gRPC sends only `code`; write { code: status.NOT_FOUND, message })';
+  return `${describeValue(thrown)}${misnamed === undefined ? '' : remedy}`;
 }

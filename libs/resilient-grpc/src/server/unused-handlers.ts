@@ -42,7 +42,7 @@ export function unusedHandlerLines({ servers, hasOtherServers, names }: Applicat
   for (const [route, pattern] of matched) {
     const replaced = [...(names.get(route) ?? [])];
     const handler = replaced.pop();
-    if (replaced.length > 0) lines.push(duplicateLine(pattern, handler, listNames(replaced, String)));
+    if (replaced.length > 0) lines.push(duplicateLine(pattern, handler, listNames(replaced, String), servers));
   }
   for (const [route, pattern] of unmatched) {
     if (matched.has(route)) continue;
@@ -59,11 +59,20 @@ export function unusedHandlerLines({ servers, hasOtherServers, names }: Applicat
 }
 
 /** Returns the line of a pattern with several handlers, of which `handler` receives the calls. */
-function duplicateLine(pattern: HandlerPattern, handler: string | undefined, unused: string): LogLine {
+function duplicateLine(
+  pattern: HandlerPattern,
+  handler: string | undefined,
+  unused: string,
+  servers: readonly ServedHandlers[],
+): LogLine {
   const { service, rpc: method } = pattern;
+  const meant = servers.flatMap((server) =>
+    [...server.services.keys()].filter((full) => server.namesOf(full).includes(service)),
+  );
+  const full = listNames([...new Set(meant)], (name) => decorator({ ...pattern, service: name }));
   const text =
     `${decorator(pattern)} of ${unused} receives no calls: ${String(handler)} has the same decorator and is registered later, ` +
-    'so Nest uses it; keep only one handler';
+    `so Nest uses it; keep only one handler${meant.length > 1 ? `, or name the service of each in full: ${full}` : ''}`;
   return new LogLine('warn', text, { event: 'handler-duplicate', handler, unused, service, method });
 }
 

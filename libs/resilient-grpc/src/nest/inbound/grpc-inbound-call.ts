@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Metadata } from '@grpc/grpc-js';
 import type { CapturedCall } from '../../call/inbound-call.js';
+import { AbortError } from '../../errors/abort-error.js';
 import { RETRY_CHAIN_KEY, isRetry, PREVIOUS_ATTEMPTS } from '../../policy/retry/retry-chain.js';
 import { moment, type Clock } from '../../time/clock.js';
 
@@ -49,7 +50,7 @@ export class GrpcInboundCall implements CapturedCall {
     const cancelled = (): void => {
       // grpc-js emits 'cancelled' at the end of every call, including a call that was answered.
       if (!this.answered && call.writableEnded !== true)
-        controller.abort(new Error('The inbound gRPC call was cancelled'));
+        controller.abort(new AbortError('The inbound gRPC call was cancelled'));
     };
     if (this.stoppedBy !== undefined) controller.abort(this.stoppedBy);
     else if (call.cancelled) cancelled();

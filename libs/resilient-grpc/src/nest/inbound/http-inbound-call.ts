@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { CapturedCall } from '../../call/inbound-call.js';
+import { AbortError } from '../../errors/abort-error.js';
 import { deadlineFromTimeout } from '../../policy/deadline/deadline.js';
 import { parseGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
 import { moment, type Clock } from '../../time/clock.js';
@@ -49,7 +50,7 @@ export class HttpInboundCall implements CapturedCall {
     setMaxListeners(0, controller.signal);
     const closed = (): void => {
       if (!response.writableEnded)
-        controller.abort(new Error('The HTTP client disconnected before the response ended'));
+        controller.abort(new AbortError('The HTTP client disconnected before the response ended'));
     };
     if (response.destroyed === true) closed();
     else response.once('close', closed);

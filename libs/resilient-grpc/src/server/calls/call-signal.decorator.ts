@@ -5,7 +5,7 @@ import { servedCallOf } from './served-call.js';
 
 /**
  * Injects the `AbortSignal` of a call into a gRPC handler: `@CallSignal() signal: AbortSignal`. The signal is aborted when the caller
- * cancels, the deadline passes, or the server ends the call, for example because of a shutdown or an idle stream.
+ * cancels, the deadline passes, or the server ends the call, for example because of a shutdown or an idle stream. Its reason is an AbortError.
  * @throws TypeError when a handler of another transport is called
  */
 export const CallSignal = createParamDecorator((_data: unknown, context: ExecutionContext): AbortSignal => {

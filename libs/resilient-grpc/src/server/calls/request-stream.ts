@@ -1,5 +1,6 @@
+import { AsyncResource } from 'node:async_hooks';
 import { RpcException } from '@nestjs/microservices';
-import { Observable, Subject, concat, from } from 'rxjs';
+import { Observable, Subject, type Subscriber, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
 import type { ServedCall } from './served-call.js';
 import type { ReadableCall } from './wire-call.js';
@@ -11,18 +12,14 @@ import type { ReadableCall } from './wire-call.js';
  * long as they need. The requests can be read in only one of these two ways, and iterated only once.
  */
 export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable<T> {
-  // Not a property, because Nest's ValidationPipe copies all properties of an argument and would traverse grpc-js's call.
-  readonly #requests: Requests<T>;
-
-  /** @internal Created for a handler. */
-  constructor(call: ReadableCall, served: RequestReader) {
-    const requests = new Requests<T>(call, served);
-    super((subscriber) => requests.pushed().subscribe(subscriber));
-    this.#requests = requests;
+  /** @internal Created for a handler; without arguments, by libraries that copy the stream. */
+  constructor(call?: ReadableCall, served?: RequestReader) {
+    super();
+    if (call !== undefined && served !== undefined) Object.assign(this, { source: requestSource<T>(call, served) });
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
-    return this.#requests.pulled();
+    return this.requests.pulled();
   }
 
   /**
@@ -30,12 +27,36 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
    * @internal
    */
   drainBuffer(): void {
-    this.#requests.handlerReturned();
+    this.requests.handlerReturned();
+  }
+
+  private get requests(): Requests<T> {
+    // The cast is safe: copies share the source that the constructor sets.
+    return (Reflect.get<object, string>(this, 'source') as RequestSource<T>).requests;
   }
 }
 
+/**
+ * The `source` of the stream: a function that returns itself, because pipes may copy the stream. Libraries that copy objects keep functions,
+ * and call at most the functions themselves, so that each copy reads the same requests, even a copy that is a plain Observable.
+ */
+interface RequestSource<T> {
+  (): RequestSource<T>;
+  readonly requests: Requests<T>;
+  subscribe(subscriber: Subscriber<T>): Subscription;
+}
+
+function requestSource<T>(call: ReadableCall, served: RequestReader): RequestSource<T> {
+  const requests = new Requests<T>(call, served);
+  const source: RequestSource<T> = Object.assign(() => source, {
+    requests,
+    subscribe: (subscriber: Subscriber<T>) => requests.pushed.subscribe(subscriber),
+  });
+  return source;
+}
+
 /** The part of a call that the request stream uses. */
-type RequestReader = Pick<ServedCall, 'isCallerGone' | 'noteReceived' | 'inContext'>;
+type RequestReader = Pick<ServedCall, 'isCallerGone' | 'noteReceived'>;
 
 class Requests<T> {
   private readonly subject = new Subject<T>();
@@ -48,15 +69,29 @@ class Requests<T> {
     private readonly served: RequestReader,
   ) {}
 
-  pushed(): Observable<T> {
+  readonly pushed = new Observable<T>((subscriber) => {
     if (this.read === 'pulled') throw new Error(READ_TWICE);
     if (this.read === undefined) {
       this.read = 'pushed';
       // Deferred, so that all synchronous subscribers receive the first request.
       setImmediate(this.push);
     }
-    return this.early === undefined || this.early.length === 0 ? this.subject : concat(from(this.early), this.subject);
-  }
+    for (const message of this.early ?? []) subscriber.next(message);
+    // grpc-js delivers requests in the async context of the connection.
+    const context = new AsyncResource('GrpcRequestStream');
+    return this.subject.subscribe({
+      next: (message) => {
+        context.runInAsyncScope(() => {
+          subscriber.next(message);
+        });
+      },
+      complete: () => {
+        context.runInAsyncScope(() => {
+          subscriber.complete();
+        });
+      },
+    });
+  });
 
   handlerReturned(): void {
     // Deferred, because Nest subscribes to the handler's result within this turn, and the result may subscribe to the requests.
@@ -94,14 +129,10 @@ class Requests<T> {
     call.on('data', (message: T) => {
       this.served.noteReceived();
       this.early?.push(message);
-      this.served.inContext(() => {
-        subject.next(message);
-      });
+      subject.next(message);
     });
     const complete = (): void => {
-      this.served.inContext(() => {
-        subject.complete();
-      });
+      subject.complete();
     };
     call.on('end', complete);
     call.on('cancelled', complete);

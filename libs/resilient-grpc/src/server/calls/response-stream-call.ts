@@ -2,6 +2,7 @@ import { isObservable } from 'rxjs';
 import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
 import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
+import { AbortError } from '../../errors/abort-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import { ServedCall } from './served-call.js';
 import { endStream, type StatusLike } from './wire-call.js';
@@ -79,13 +80,28 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       this.pull(message);
       return;
     }
-    if (message === null) {
-      // Node streams reserve null for their end, so `write(null)` throws.
-      this.onError({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
+    if (message === null || message === undefined) {
+      this.takeNothing(message);
       return;
     }
     this.wire.write(message, this.onTaken);
     this.pump();
+  }
+
+  /** Node streams reserve null for their end, and nothing serializes `undefined`. */
+  private takeNothing(message: null | undefined): void {
+    if (this.wire.writableEnded) {
+      // The handler has written to the call itself, ended it, and returned nothing.
+      this.ending = true;
+      this.release();
+      return;
+    }
+    const details = `The handler of ${this.method.path} emitted ${String(message)}`;
+    if (message === undefined && this.host.events.wanted) {
+      const remedy = 'return an Observable or an async generator, or end the call before the handler returns';
+      this.host.events.emit({ type: 'handler-failed', path: this.method.path, error: `${details}; ${remedy}` });
+    }
+    this.onError({ code: StatusCode.INTERNAL, details });
   }
 
   onEncodedMessage(message: unknown): void {
@@ -134,7 +150,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       super.endOk();
     } else {
       source.finish?.();
-      this.abortSignal(new Error('OK'));
+      this.abortSignal(new AbortError('OK'));
     }
   }
 

@@ -3,6 +3,7 @@ import type { EventHub } from '../../call/event-hub.js';
 import { isThenable } from '../../call/iterator-source.js';
 import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/call/caller-context.js';
+import { AbortError } from '../../errors/abort-error.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import type { ServiceTime } from '../../policy/overload/service-time.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -253,7 +254,7 @@ export abstract class ServedCall {
   /** Ends the call before its handler does: sends `status` after the messages already written, then releases the handler. */
   stop(status: StatusLike): void {
     if (this.over || this.stoppedBy !== undefined) return;
-    this.stoppedBy = new Error(status.details);
+    this.stoppedBy = new AbortError(status.details);
     // Sent first, so that the handler's reaction to its release cannot become the response.
     this.send(status);
     this.releaseHandlerQuietly();

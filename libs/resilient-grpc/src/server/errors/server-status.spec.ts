@@ -103,6 +103,14 @@ describe('given status', () => {
     for (const code of ['23505', 'ECONNREFUSED', undefined]) expect(thrown(code)).toEqual(status);
   });
 
+  it('returns UNKNOWN and marks the error as unexpected if the code of an RpcException is under another name', () => {
+    const thrown = (error: object) => serverStatusOf(new RpcException({ ...error, message: 'no order 7' }), true);
+    for (const error of [{ status: 5 }, { statusCode: 404 }]) {
+      expect(thrown(error)).toEqual({ code: 2, details: 'no order 7', unexpected: true });
+    }
+    expect(thrown({ status: 'error' })).toEqual({ code: 2, details: 'no order 7' });
+  });
+
   it('returns UNKNOWN for an error whose code is OK or an integer that is not a gRPC code, and marks the error as unexpected', () => {
     expect(serverStatusOf({ code: 404, message: 'no order 7' }, false)).toEqual({
       code: 2,

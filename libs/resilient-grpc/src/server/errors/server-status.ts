@@ -60,13 +60,20 @@ function grpcJsStatusOf(error: object): ServerStatus {
   const trailers = isMetadataLike(given) ? { metadata: joinMetadata(NO_METADATA, given) } : {};
   const code = 'code' in error ? error.code : undefined;
   if (typeof code !== 'number' || !Number.isInteger(code)) {
-    // Sent as in Nest, but reported, because a code given as a string, such as 'NOT_FOUND' or '5', is a mistake.
-    const isMistake = suggestStatusCode(code) !== undefined;
+    // Sent as in Nest, but reported, because a code given as a string, such as 'NOT_FOUND' or '5', or under another name is a mistake.
+    const isMistake = suggestStatusCode(code) !== undefined || misnamedCodeOf(error) !== undefined;
     return { code: StatusCode.UNKNOWN, details: message, ...trailers, ...(isMistake && { unexpected: true }) };
   }
   const details = 'details' in error && typeof error.details === 'string' ? wellFormed(error.details) : message;
   if (isStatusCode(code) && code !== StatusCode.OK) return { code, details, ...trailers };
   return { ...UNEXPECTED, details: `${details} (${String(code)} is not a gRPC error code)` };
+}
+
+/** Returns the name under which an error without a `code` has a number that may be meant as its code. */
+export function misnamedCodeOf(error: object): string | undefined {
+  return 'code' in error
+    ? undefined
+    : ['status', 'statusCode'].find((name) => Number.isInteger(Reflect.get(error, name)));
 }
 
 /**

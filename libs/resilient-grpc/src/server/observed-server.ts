@@ -1,5 +1,4 @@
 import {
-  Server,
   ServerInterceptingCall,
   type deserialize,
   type serialize,
@@ -171,7 +170,7 @@ export function observedServer(
   clock: Clock,
   listener: ConversionListener,
   wrapSerializer?: SerializerWrapper,
-): Server {
+): ReportingServer {
   const sizes = new MessageSizes();
   const observer = { telemetry, sizes, clock };
   // The first interceptor is closest to the wire, so it also observes the effects of other interceptors.
@@ -187,11 +186,4 @@ export function observedServer(
     });
   });
   return server;
-}
-
-/** True if another library, such as `@opentelemetry/instrumentation-grpc`, creates spans for the calls of grpc-js servers. */
-export function isTracedByOthers(): boolean {
-  // OpenTelemetry instrumentations mark the functions that they wrap (`isWrapped` of @opentelemetry/instrumentation).
-  // eslint-disable-next-line @typescript-eslint/unbound-method -- only its property is read
-  return Reflect.get(Server.prototype.register, '__wrapped') === true;
 }

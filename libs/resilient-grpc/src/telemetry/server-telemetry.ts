@@ -12,7 +12,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import type { ObservableServer } from '../call/server-overload.js';
 import type { StatusCode } from '../status/status-code.js';
-import { CallSpan, spanName } from './call-span.js';
+import { CallSpan, rpcAttributes, spanName } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 import type { IncomingCall, ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from './grpc-telemetry.js';
 import type { MeasuredCall, ServerMetrics } from './server-metrics.js';
@@ -37,6 +37,9 @@ interface TracedCall {
 
 /** Records the metrics and spans of one server. */
 export class OpenServerTelemetry implements ServerTelemetry {
+  /** Span in which the server started; calls can run in its context. */
+  private readonly outer = activeSpan();
+
   constructor(
     private readonly metrics: ServerMetrics | undefined,
     private readonly tracer: Tracer | undefined,
@@ -47,7 +50,7 @@ export class OpenServerTelemetry implements ServerTelemetry {
     return new ServerCallRecorder(
       this.metrics,
       measured,
-      catchSdkErrors(SPANS, () => this.tracer && startSpan(this.tracer, call)),
+      catchSdkErrors(SPANS, () => this.tracer && this.startSpan(this.tracer, call)),
     );
   }
 
@@ -63,6 +66,29 @@ export class OpenServerTelemetry implements ServerTelemetry {
     const stop = catchSdkErrors(METRICS, () => this.metrics?.observe(server));
     return () => catchSdkErrors(METRICS, () => stop?.());
   }
+
+  /**
+   * Starts the span of a served call (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information),
+   * unless an agent that traces the streams of node:http2, such as Elastic's, has started one.
+   */
+  private startSpan(tracer: Tracer, { path, metadata }: IncomingCall): TracedCall | undefined {
+    const active = activeSpan();
+    if (active !== undefined && active !== this.outer) return undefined;
+    // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of served calls.
+    const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
+    const parent = catchSdkErrors('extracting the trace context', extract) ?? ROOT_CONTEXT;
+    const span = tracer.startSpan(
+      spanName('Recv', path),
+      { kind: SpanKind.SERVER, attributes: rpcAttributes(path) },
+      parent,
+    );
+    return { span: new CallSpan(span), within: trace.setSpan(parent, span) };
+  }
+}
+
+/** Returns the ID of the active span. */
+function activeSpan(): string | undefined {
+  return catchSdkErrors(SPANS, () => trace.getActiveSpan()?.spanContext().spanId);
 }
 
 class ServerCallRecorder implements ServedCallTelemetry {
@@ -92,13 +118,4 @@ class ServerCallRecorder implements ServedCallTelemetry {
     if (measured !== undefined) catchSdkErrors(METRICS, () => this.metrics?.end(measured, end));
     catchSdkErrors(SPANS, () => this.traced?.span.end(end.code, end.details));
   }
-}
-
-/** Starts the span of a served call (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information). */
-function startSpan(tracer: Tracer, { path, metadata }: IncomingCall): TracedCall {
-  // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of served calls.
-  const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
-  const parent = catchSdkErrors('extracting the trace context', extract) ?? ROOT_CONTEXT;
-  const span = tracer.startSpan(spanName('Recv', path), { kind: SpanKind.SERVER }, parent);
-  return { span: new CallSpan(span), within: trace.setSpan(parent, span) };
 }

@@ -2,6 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { errorMonitor, type EventEmitter } from 'node:events';
 import type { Server, UntypedHandleCall } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
+import { systemClock } from '../../time/clock.js';
 
 type Callback = (error: object | null | undefined, value: unknown, ...more: readonly unknown[]) => void;
 
@@ -12,6 +13,7 @@ type Handler = (this: unknown, call: TracedCall, callback?: Callback) => void;
 interface TracedCall extends EventEmitter {
   readonly cancelled: boolean;
   readonly writableFinished?: boolean;
+  getDeadline(): Date | number;
   /** The call inside, with which interceptors wrap the innermost call (`nextCall`). */
   readonly call: InnerCall;
 }
@@ -25,19 +27,16 @@ interface CallEventTracker {
   addMessageSent(): void;
   addMessageReceived(): void;
   onStreamEnd(succeeded: boolean): void;
-  onCallEnd(status: Status): void;
+  onCallEnd(status: object): void;
 }
 
-interface Status {
-  readonly code: number;
-  readonly details: string;
-}
-
-/** End of a call: its status on the wire, and the trailers that its handler passed to the callback. */
+/** State of a call: true if it has ended on the wire, and the trailers that its handler passed to the callback. */
 interface CallEnd {
-  status?: Status;
+  isOver?: boolean;
   more?: readonly unknown[];
 }
+
+const LATE = { code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded', message: 'Deadline exceeded' };
 
 /** Path of a method that no caller can name, because paths on the wire begin with a slash. */
 const PROBE = 'probe';
@@ -83,10 +82,10 @@ export function registerTraced(
     const whenOver = (): void => {
       // Deferred, so that the handler can end its call first.
       setImmediate(() => {
-        end.status ??= { code: StatusCode.CANCELLED, details: '' };
-        // As with Nest's server, a cancelled call is no error.
-        const isLate = end.status.code === StatusCode.DEADLINE_EXCEEDED;
-        const error = isLate ? { ...end.status, message: end.status.details } : undefined;
+        end.isOver = true;
+        // As with Nest's server, a cancelled call is no error. Callers cancel a call at about the time of its deadline.
+        const isLate = systemClock.epoch() + 1 >= Number(call.getDeadline());
+        const error = isLate ? LATE : undefined;
         if (answer !== undefined) answer(error, undefined);
         // An 'error' event would also reach the listeners of the handler.
         else if (call.writableFinished !== true) call.emit(errorMonitor, error ?? { code: StatusCode.OK });
@@ -107,7 +106,7 @@ export function registerTraced(
     trackEvents(call.call, end);
     const answer = (error: object | null | undefined, value: unknown, ...more: readonly unknown[]): void => {
       // OpenTelemetry omits the trailers.
-      if (end.status === undefined) callback?.(error, value, ...(more.length > 0 ? more : (end.more ?? [])));
+      if (end.isOver !== true) callback?.(error, value, ...(more.length > 0 ? more : (end.more ?? [])));
     };
     // Called as a method, because Datadog reads the `type` of the entry.
     func.call(this, call, callback && answer);
@@ -116,7 +115,7 @@ export function registerTraced(
 }
 
 /**
- * Records the status of a call when it ends. New Relic replaces `onCallEnd`, which grpc-js provides only with Channelz and without
+ * Records the end of a call. New Relic replaces `onCallEnd`, which grpc-js provides only with Channelz and without
  * interceptors.
  */
 function trackEvents(call: InnerCall, end: CallEnd): void {
@@ -130,7 +129,7 @@ function trackEvents(call: InnerCall, end: CallEnd): void {
     onStreamEnd: ignore,
     ...given,
     onCallEnd: (status) => {
-      end.status = status;
+      end.isOver = true;
       given?.onCallEnd?.(status);
     },
   };

@@ -205,3 +205,38 @@ describe.each(Object.keys(AGENTS) as AgentName[])('%s', (name) => {
     });
   });
 });
+
+/** CPU time of each call in milliseconds, so that few calls overload the server. */
+const BUSY_MS = 50;
+
+@Controller()
+class BusyController {
+  @GrpcMethod('Orders', 'Get')
+  get({ id }: { id: string }): object {
+    for (const until = performance.now() + BUSY_MS; performance.now() < until;);
+    return { id };
+  }
+}
+
+it('shows an agent the calls that the server refuses during an overload', { timeout: 30_000 }, async () => {
+  const agent = startDatadog();
+  const { client, server } = await serveInstrumented(BusyController, {}, false);
+  const get = () =>
+    new Promise((resolve) =>
+      client.get({ id: '1' }, { deadline: Date.now() + 1_500 }, () => {
+        resolve(undefined);
+      }),
+    );
+  const burst = (count: number) => Promise.all(Array.from({ length: count }, get));
+  // The server measures the duration of the method.
+  for (let call = 0; call < 12; call++) await get();
+  const first = burst(100);
+  await waitFor(() => server.overload().since !== undefined, { timeoutMs: 10_000 });
+  await burst(50);
+  await first;
+  // Calls whose deadline has passed for the client end a little later on the server.
+  await waitFor(() => agent.spans().every(({ isEnded }) => isEnded));
+  const refused = agent.spans().filter(({ code }) => code === 8);
+  expect(server.overload().shed).toBeGreaterThan(50);
+  expect(refused).toHaveLength(server.overload().shed);
+});

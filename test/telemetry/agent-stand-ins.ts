@@ -23,7 +23,7 @@ export interface Agent {
 }
 
 /** Replaces `Server.prototype.register` until the end of the test. */
-function wrapHandlers(wrap: (handler: any, path: string) => any): void {
+export function wrapHandlers(wrap: (handler: any, path: string) => any): void {
   const { register } = Server.prototype as any;
   (Server.prototype as any).register = function (path: string, handler: any, ...more: unknown[]) {
     return register.call(this, path, wrap(handler, path), ...more);

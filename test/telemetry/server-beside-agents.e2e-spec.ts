@@ -5,8 +5,8 @@ import { CallTrailers, type GrpcRequestStream } from 'nestjs-resilient-grpc/serv
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { concat, last, map, NEVER, of, type Observable } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
-import { startDatadog, startNewRelic, startOpenTelemetry, type Agent } from './agent-stand-ins.js';
-import { serveInstrumented } from './collected-telemetry.js';
+import { startDatadog, startNewRelic, startOpenTelemetry, wrapHandlers, type Agent } from './agent-stand-ins.js';
+import { collectTelemetry, serveInstrumented } from './collected-telemetry.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -203,6 +203,36 @@ describe.each(Object.keys(AGENTS) as AgentName[])('%s', (name) => {
       );
       expect(trailers.get('x-cost')).toEqual(['3']);
     });
+  });
+});
+
+describe('the telemetry module', () => {
+  const get = async (client: any) => {
+    await new Promise((resolve) => {
+      client.get({ id: 'ok' }, resolve);
+    });
+  };
+
+  it('creates the span of a served call if OpenTelemetry does not know the span of the agent', async () => {
+    const telemetry = collectTelemetry();
+    agent = startDatadog();
+    const { client } = await serveInstrumented(OrdersController);
+    await get(client);
+    const span = await telemetry.span('Recv.orders.v1.Orders.Get');
+    expect(span.attributes).toMatchObject({ 'rpc.system': 'grpc', 'rpc.grpc.status_code': 0 });
+  });
+
+  it('creates no span if OpenTelemetry knows the span of the agent', async () => {
+    const telemetry = collectTelemetry();
+    agent = { spans: () => [], isActive: telemetry.isActive };
+    wrapHandlers(
+      (handler) => (call: unknown, callback: unknown) =>
+        telemetry.within('grpc.server', () => Promise.resolve(handler(call, callback))),
+    );
+    const { client, close } = await serveInstrumented(OrdersController);
+    await get(client);
+    await close();
+    expect(telemetry.spans().map(({ name }) => name)).toEqual(['grpc.server']);
   });
 });
 

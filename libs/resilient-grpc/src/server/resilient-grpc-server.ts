@@ -23,7 +23,7 @@ import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { withFieldCheck } from '../messages/field-check.js';
 import { pathOf } from '../policy/options/describe-value.js';
-import { hasTracedHandlers } from '../telemetry/agents/traced-handlers.js';
+import { hasTracedHandlers, isInstrumented } from '../telemetry/agents/traced-handlers.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { eventLoopIdleMs, measureProcess } from '../time/process-load.js';
@@ -519,11 +519,12 @@ export class ResilientGrpcServer extends ServerGrpc {
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
     const check = process.env['NODE_ENV'] === 'production' ? undefined : this.checkResponses;
-    const isTraced = hasTracedHandlers(new Server({ 'grpc.enable_channelz': 0 }));
+    const probe = new Server({ 'grpc.enable_channelz': 0 });
+    const isTraced = hasTracedHandlers(probe);
     if (telemetry === undefined)
       return this.prepare(new ReportingServer(this.grpcOptions, this.conversionListener, check), isTraced);
     this.stopTelemetry?.();
-    const recorder = telemetry.forServer(isTraced);
+    const recorder = telemetry.forServer(isInstrumented(probe) ? 'none' : isTraced ? 'unless-active' : 'all');
     const unsubscribe = this.events.listen((event) => {
       recorder.take(event);
     }, false);

@@ -43,15 +43,16 @@ export class OpenServerTelemetry implements ServerTelemetry {
   constructor(
     private readonly metrics: ServerMetrics | undefined,
     private readonly tracer: Tracer | undefined,
+    /** True if spans start with their handlers, because an agent that wraps the handlers may have started one. */
+    private readonly startsLate: boolean,
   ) {}
 
   begin(call: IncomingCall): ServedCallTelemetry {
     const measured = catchSdkErrors(METRICS, () => this.metrics?.begin(call.path, call.kind));
-    return new ServerCallRecorder(
-      this.metrics,
-      measured,
-      catchSdkErrors(SPANS, () => this.tracer && this.startSpan(this.tracer, call)),
-    );
+    const start = () => catchSdkErrors(SPANS, () => this.startSpan(call));
+    return this.startsLate
+      ? new ServerCallRecorder(this.metrics, measured, undefined, start)
+      : new ServerCallRecorder(this.metrics, measured, start());
   }
 
   refused(code: StatusCode): void {
@@ -69,11 +70,12 @@ export class OpenServerTelemetry implements ServerTelemetry {
 
   /**
    * Starts the span of a served call (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information),
-   * unless an agent that traces the streams of node:http2, such as Elastic's, has started one.
+   * unless an agent has started one, for the call or for its stream of node:http2.
    */
-  private startSpan(tracer: Tracer, { path, metadata }: IncomingCall): TracedCall | undefined {
-    const active = activeSpan();
-    if (active !== undefined && active !== this.outer) return undefined;
+  private startSpan({ path, metadata }: IncomingCall): TracedCall | undefined {
+    const { tracer, outer } = this;
+    const active = tracer && activeSpan();
+    if (tracer === undefined || (active !== undefined && active !== outer)) return undefined;
     // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of served calls.
     const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
     const parent = catchSdkErrors('extracting the trace context', extract) ?? ROOT_CONTEXT;
@@ -95,8 +97,14 @@ class ServerCallRecorder implements ServedCallTelemetry {
   constructor(
     private readonly metrics: ServerMetrics | undefined,
     private readonly measured: MeasuredCall | undefined,
-    private readonly traced: TracedCall | undefined,
+    private traced: TracedCall | undefined,
+    private readonly startLate?: () => TracedCall | undefined,
   ) {}
+
+  serve(work: () => void): void {
+    this.traced ??= this.startLate?.();
+    this.within(work);
+  }
 
   within(work: () => void): void {
     if (this.traced === undefined) work();

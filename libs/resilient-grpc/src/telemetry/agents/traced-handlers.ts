@@ -41,7 +41,7 @@ const LATE = { code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded',
 /** Path of a method that no caller can name, because paths on the wire begin with a slash. */
 const PROBE = 'probe';
 
-/** True if a monitoring agent wraps the handlers of grpc-js servers, such as `server`, and so creates a span for each served call. */
+/** True if a monitoring agent wraps the handlers of grpc-js servers, such as `server`, and so may create a span for each served call. */
 export function hasTracedHandlers(server: Server): boolean {
   const handler = (): void => undefined;
   const bytes = (): Buffer => Buffer.alloc(0);
@@ -49,6 +49,12 @@ export function hasTracedHandlers(server: Server): boolean {
   const entry = entryOf(server, PROBE);
   server.unregister(PROBE);
   return entry !== undefined && entry.func !== handler;
+}
+
+/** True if `@opentelemetry/instrumentation-grpc` creates the spans for served calls, except those that it is configured to ignore. */
+export function isInstrumented(prototype: Pick<Server, 'register'>): boolean {
+  // OpenTelemetry instrumentations mark the functions that they wrap (`isWrapped` of @opentelemetry/instrumentation).
+  return Reflect.get(prototype.register, '__wrapped') === true;
 }
 
 /**

@@ -12,7 +12,7 @@ const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
  * Tests whose files each need their own process, because they change grpc-js for the whole process, or because they measure memory: V8
  * allocates objects in the old space if earlier tests retained such objects, and only major collections release them.
  */
-const ISOLATED = ['test/telemetry/*-beside-others.e2e-spec.ts', 'test/calls/retained-memory.e2e-spec.ts'];
+const ISOLATED = ['test/telemetry/*-beside-*.e2e-spec.ts', 'test/calls/retained-memory.e2e-spec.ts'];
 
 /** Tests of features that can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, server, Terminus, HTTP. */
 const NEST_11 = [

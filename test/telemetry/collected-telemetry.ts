@@ -92,6 +92,8 @@ export function collectTelemetry() {
       await waitFor(() => found() !== undefined);
       return found()!;
     },
+    /** True within the context of a span. */
+    isActive: () => trace.getActiveSpan() !== undefined,
     /** Creates a child of the active span, as database instrumentation does for a query. */
     nested: (name: string) => {
       tracer.startSpan(name).end();
@@ -111,16 +113,19 @@ export function collectTelemetry() {
   };
 }
 
-/** Serves `Orders` with `controller` in a microservice with the telemetry module. The microservice is closed after the test. */
+/**
+ * Serves `Orders` with `controller` in a microservice with the telemetry module; without the module if `telemetry` is false. The
+ * microservice is closed after the test.
+ */
 export async function serveInstrumented(
   controller: Type,
   options: Partial<ResilientGrpcServerOptions> = {},
-  telemetry?: ResilientGrpcTelemetryOptions,
+  telemetry?: ResilientGrpcTelemetryOptions | false,
 ) {
   const url = ownUrl();
   const module = await Test.createTestingModule({
     imports: [
-      ResilientGrpcTelemetryModule.forRoot(telemetry),
+      ...(telemetry === false ? [] : [ResilientGrpcTelemetryModule.forRoot(telemetry)]),
       ResilientGrpcServerModule.forRoot(ordersOptions(url, options)),
     ],
     controllers: [controller],

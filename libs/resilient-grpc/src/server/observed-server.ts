@@ -1,5 +1,4 @@
 import {
-  Server,
   ServerInterceptingCall,
   type deserialize,
   type serialize,
@@ -15,7 +14,7 @@ import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../tel
 import type { Clock } from '../time/clock.js';
 import { ReportingServer, type ConversionListener, type SerializerWrapper } from './reporting-server.js';
 import { observeHttp2Servers } from './quirks/http2-servers.js';
-import { observeData, sentStatusOf, statusSentBy } from './quirks/http2-stream.js';
+import { observeData, sentStatusOf, statusSentBy, streamOf } from './quirks/http2-stream.js';
 
 /** Listener of an interceptor. grpc-js does not export its type. */
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
@@ -66,6 +65,8 @@ interface CallObserver {
   readonly telemetry: ServerTelemetry;
   readonly sizes: MessageSizes;
   readonly clock: Clock;
+  /** Calls by their stream, for handlers that an agent wraps; `undefined` without an agent. */
+  calls?: WeakMap<object, ServedCallTelemetry>;
 }
 
 /**
@@ -90,7 +91,10 @@ class ObservedCall extends ServerInterceptingCall {
     this.wire.start({
       onReceiveMetadata: (metadata) => {
         const { path } = this.method;
-        this.telemetry = this.observer.telemetry.begin({ path, kind: kindOf(this.method), metadata });
+        const { telemetry, calls } = this.observer;
+        this.telemetry = telemetry.begin({ path, kind: kindOf(this.method), metadata });
+        const stream = calls && streamOf(this.wire);
+        if (stream !== undefined) calls?.set(stream, this.telemetry);
         this.within(() => {
           listener.onReceiveMetadata(metadata);
         });
@@ -147,7 +151,7 @@ class MeasuredServer extends ReportingServer {
     options: ServerOptions,
     listener: ConversionListener,
     wrapSerializer: SerializerWrapper | undefined,
-    private readonly sizes: MessageSizes,
+    private readonly observer: CallObserver,
   ) {
     super(options, listener, wrapSerializer);
   }
@@ -160,7 +164,21 @@ class MeasuredServer extends ReportingServer {
     type: string,
   ): boolean {
     this.paths.add(name);
-    return super.register(name, handler, this.sizes.wrapSerialize(write), this.sizes.wrapDeserialize(read), type);
+    const { observer } = this;
+    const { sizes } = observer;
+    let served = handler;
+    if (this.isTraced) {
+      const calls = (observer.calls ??= new WeakMap<object, ServedCallTelemetry>());
+      const serve = (call: object, ...more: unknown[]): void => {
+        const work = (): unknown => Reflect.apply(handler, undefined, [call, ...more]);
+        const telemetry = calls.get(streamOf(call) ?? call);
+        if (telemetry === undefined) work();
+        else telemetry.serve(work);
+      };
+      // The cast is safe: grpc-js calls each handler with these arguments.
+      served = serve as never;
+    }
+    return super.register(name, served, sizes.wrapSerialize(write), sizes.wrapDeserialize(read), type);
   }
 }
 
@@ -171,13 +189,13 @@ export function observedServer(
   clock: Clock,
   listener: ConversionListener,
   wrapSerializer?: SerializerWrapper,
-): Server {
+): ReportingServer {
   const sizes = new MessageSizes();
-  const observer = { telemetry, sizes, clock };
+  const observer: CallObserver = { telemetry, sizes, clock };
   // The first interceptor is closest to the wire, so it also observes the effects of other interceptors.
   const observe: ServerInterceptor = (method, call) => new ObservedCall(method, call, observer);
   const interceptors = [observe, ...(options.interceptors ?? [])];
-  const server = new MeasuredServer({ ...options, interceptors }, listener, wrapSerializer, sizes);
+  const server = new MeasuredServer({ ...options, interceptors }, listener, wrapSerializer, observer);
   observeHttp2Servers(server, (http2Server) => {
     http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
       if (server.paths.has(headers[':path'] ?? '')) return;
@@ -187,11 +205,4 @@ export function observedServer(
     });
   });
   return server;
-}
-
-/** True if another library, such as `@opentelemetry/instrumentation-grpc`, creates spans for the calls of grpc-js servers. */
-export function isTracedByOthers(): boolean {
-  // OpenTelemetry instrumentations mark the functions that they wrap (`isWrapped` of @opentelemetry/instrumentation).
-  // eslint-disable-next-line @typescript-eslint/unbound-method -- only its property is read
-  return Reflect.get(Server.prototype.register, '__wrapped') === true;
 }

@@ -1,4 +1,5 @@
 import { errorMessage } from '../errors/error-message.js';
+import { registerTraced } from '../telemetry/agents/traced-handlers.js';
 import { Server, type deserialize, type serialize, type ServerOptions, type UntypedHandleCall } from '@grpc/grpc-js';
 
 /** Receives the paths of methods whose messages cannot be converted, with the error. */
@@ -17,6 +18,9 @@ export type SerializerWrapper = <R>(path: string, write: serialize<R>) => serial
  * INTERNAL without a cause in both cases, and neither logs nor returns the error.
  */
 export class ReportingServer extends Server {
+  /** True if a monitoring agent wraps the handlers that are registered from now on. */
+  isTraced = false;
+
   constructor(
     options: ServerOptions,
     private readonly listener: ConversionListener,
@@ -49,7 +53,8 @@ export class ReportingServer extends Server {
         throw error;
       }
     };
-    return super.register(path, handler, serializeOrReport, deserializeOrReport, type);
+    const add = (added: UntypedHandleCall) => super.register(path, added, serializeOrReport, deserializeOrReport, type);
+    return this.isTraced ? registerTraced(this, path, handler, add) : add(handler);
   }
 }
 

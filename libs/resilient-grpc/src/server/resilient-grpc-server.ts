@@ -1,8 +1,8 @@
 import {
   loadPackageDefinition,
+  Server,
   ServerCredentials,
   type GrpcObject,
-  type Server,
   type ServerOptions,
   type ServiceClientConstructor,
 } from '@grpc/grpc-js';
@@ -23,6 +23,7 @@ import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { withFieldCheck } from '../messages/field-check.js';
 import { pathOf } from '../policy/options/describe-value.js';
+import { hasTracedHandlers, isInstrumented } from '../telemetry/agents/traced-handlers.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { eventLoopIdleMs, measureProcess } from '../time/process-load.js';
@@ -32,7 +33,7 @@ import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
-import { isTracedByOthers, observedServer } from './observed-server.js';
+import { observedServer } from './observed-server.js';
 import { ConcurrencyLimit } from './overload/concurrency-limit.js';
 import { OverloadGate } from './overload/overload-gate.js';
 import { OverloadState } from './overload/overload-state.js';
@@ -543,10 +544,12 @@ export class ResilientGrpcServer extends ServerGrpc {
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
     const check = process.env['NODE_ENV'] === 'production' ? undefined : this.checkResponses;
+    const probe = new Server({ 'grpc.enable_channelz': 0 });
+    const isTraced = hasTracedHandlers(probe);
     if (telemetry === undefined)
-      return this.installFilter(new ReportingServer(this.grpcOptions, this.conversionListener, check));
+      return this.prepare(new ReportingServer(this.grpcOptions, this.conversionListener, check), isTraced);
     this.stopTelemetry?.();
-    const recorder = telemetry.forServer(isTracedByOthers());
+    const recorder = telemetry.forServer(isInstrumented(probe) ? 'none' : isTraced ? 'unless-active' : 'all');
     const unsubscribe = this.events.listen((event) => {
       recorder.take(event);
     }, false);
@@ -555,14 +558,17 @@ export class ResilientGrpcServer extends ServerGrpc {
       unsubscribe();
       stopObserving();
     };
-    return this.installFilter(
-      observedServer(this.grpcOptions, recorder, clock, this.conversionListener, check),
-      recorder,
-    );
+    const server = observedServer(this.grpcOptions, recorder, clock, this.conversionListener, check);
+    return this.prepare(server, isTraced, recorder);
   }
 
-  /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */
-  private installFilter(server: Server, telemetry?: ServerTelemetry): Server {
+  /**
+   * Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. An agent would not see these
+   * refusals, so that with an agent, the gate refuses the calls.
+   */
+  private prepare(server: ReportingServer, isTraced: boolean, telemetry?: ServerTelemetry): Server {
+    server.isTraced = isTraced;
+    if (isTraced) return server;
     const { gate, gatedMethods, loadReports } = this;
     const filter = refuseUnreadCalls(gate, gatedMethods, { telemetry, loadReports });
     observeHttp2Servers(server, (http2Server) => {

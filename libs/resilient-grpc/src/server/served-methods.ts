@@ -8,7 +8,7 @@ import type { ServedCall, ServedHandler, ServedMethod } from './calls/served-cal
 import type { ServerCalls } from './calls/server-calls.js';
 import { ServiceTime } from '../policy/overload/service-time.js';
 import { UnaryCall } from './calls/unary-call.js';
-import { endStream, type AnswerCallback, type ReadableCall, type WireCall } from './calls/wire-call.js';
+import { endStream, errorOf, type AnswerCallback, type ReadableCall, type WireCall } from './calls/wire-call.js';
 import { StatusCode } from '../status/status-code.js';
 import type { ConcurrencyLimit, ServeNext } from './overload/concurrency-limit.js';
 import type { OverloadGate } from './overload/overload-gate.js';
@@ -34,7 +34,7 @@ export function unimplemented({
   const status = { code: StatusCode.UNIMPLEMENTED, details: `The server does not implement the method ${path}` };
   return (wire, callback) => {
     if (responseStream) endStream(wire, status);
-    else callback?.(status);
+    else callback?.(errorOf(status));
   };
 }
 

@@ -16,9 +16,9 @@ export const GRPC_TELEMETRY: InjectionToken<GrpcTelemetry> = Symbol('GrpcTelemet
 export interface GrpcTelemetry {
   /**
    * Creates the telemetry of one server. Called when the server starts to listen.
-   * @param traced true if other instrumentation already creates the server spans
+   * @param spans 'none' if other instrumentation already creates the server spans; 'unless-active' if an agent may create them
    */
-  forServer(traced: boolean): ServerTelemetry;
+  forServer(spans: 'all' | 'none' | 'unless-active'): ServerTelemetry;
   /**
    * Registers a client when it is created. Recording of each enabled signal (metrics or traces) starts now if an OpenTelemetry SDK already
    * consumes the signal; otherwise, when the application has started. It never starts if no SDK consumes the signal by then.
@@ -65,6 +65,8 @@ export interface IncomingCall {
 export interface ServedCallTelemetry {
   /** Runs `work` in the trace context of the call. Spans started inside are children of the call's span. */
   within(work: () => void): void;
+  /** Runs the handler, in the trace context of the call. Starts the span of the call if an agent may have started one, but has not. */
+  serve(work: () => void): void;
   /** @param bytes the uncompressed size of the message */
   received(bytes: number): void;
   /** @param bytes the size of the message; grpc-js servers do not compress responses */

@@ -51,13 +51,14 @@ export class OpenTelemetry implements GrpcTelemetry {
     private readonly clock: Clock,
   ) {}
 
-  forServer(traced: boolean): ServerTelemetry {
+  forServer(spans: Parameters<GrpcTelemetry['forServer']>[0]): ServerTelemetry {
     const { parts, clock } = this;
     const meters = (): ServerMetrics => new ServerMetrics(metrics.getMeter(SCOPE, VERSION), clock);
     const tracers = (): Tracer => trace.getTracer(SCOPE, VERSION);
     return new OpenServerTelemetry(
       parts.metrics ? catchSdkErrors('recording server metrics', meters) : undefined,
-      parts.traces && !traced ? catchSdkErrors('recording server spans', tracers) : undefined,
+      parts.traces && spans !== 'none' ? catchSdkErrors('recording server spans', tracers) : undefined,
+      spans === 'unless-active',
     );
   }
 

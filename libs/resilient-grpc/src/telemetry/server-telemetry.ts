@@ -12,7 +12,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import type { ObservableServer } from '../call/server-overload.js';
 import type { StatusCode } from '../status/status-code.js';
-import { CallSpan, spanName } from './call-span.js';
+import { CallSpan, rpcAttributes, spanName } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 import type { IncomingCall, ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from './grpc-telemetry.js';
 import type { MeasuredCall, ServerMetrics } from './server-metrics.js';
@@ -37,18 +37,22 @@ interface TracedCall {
 
 /** Records the metrics and spans of one server. */
 export class OpenServerTelemetry implements ServerTelemetry {
+  /** Span in which the server started; calls can run in its context. */
+  private readonly outer = activeSpan();
+
   constructor(
     private readonly metrics: ServerMetrics | undefined,
     private readonly tracer: Tracer | undefined,
+    /** True if spans start with their handlers, because an agent that wraps the handlers may have started one. */
+    private readonly startsLate: boolean,
   ) {}
 
   begin(call: IncomingCall): ServedCallTelemetry {
     const measured = catchSdkErrors(METRICS, () => this.metrics?.begin(call.path, call.kind));
-    return new ServerCallRecorder(
-      this.metrics,
-      measured,
-      catchSdkErrors(SPANS, () => this.tracer && startSpan(this.tracer, call)),
-    );
+    const start = () => catchSdkErrors(SPANS, () => this.startSpan(call));
+    return this.startsLate
+      ? new ServerCallRecorder(this.metrics, measured, undefined, start)
+      : new ServerCallRecorder(this.metrics, measured, start());
   }
 
   refused(code: StatusCode): void {
@@ -63,14 +67,44 @@ export class OpenServerTelemetry implements ServerTelemetry {
     const stop = catchSdkErrors(METRICS, () => this.metrics?.observe(server));
     return () => catchSdkErrors(METRICS, () => stop?.());
   }
+
+  /**
+   * Starts the span of a served call (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information),
+   * unless an agent has started one, for the call or for its stream of node:http2.
+   */
+  private startSpan({ path, metadata }: IncomingCall): TracedCall | undefined {
+    const { tracer, outer } = this;
+    const active = tracer && activeSpan();
+    if (tracer === undefined || (active !== undefined && active !== outer)) return undefined;
+    // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of served calls.
+    const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
+    const parent = catchSdkErrors('extracting the trace context', extract) ?? ROOT_CONTEXT;
+    const span = tracer.startSpan(
+      spanName('Recv', path),
+      { kind: SpanKind.SERVER, attributes: rpcAttributes(path) },
+      parent,
+    );
+    return { span: new CallSpan(span), within: trace.setSpan(parent, span) };
+  }
+}
+
+/** Returns the ID of the active span. */
+function activeSpan(): string | undefined {
+  return catchSdkErrors(SPANS, () => trace.getActiveSpan()?.spanContext().spanId);
 }
 
 class ServerCallRecorder implements ServedCallTelemetry {
   constructor(
     private readonly metrics: ServerMetrics | undefined,
     private readonly measured: MeasuredCall | undefined,
-    private readonly traced: TracedCall | undefined,
+    private traced: TracedCall | undefined,
+    private readonly startLate?: () => TracedCall | undefined,
   ) {}
+
+  serve(work: () => void): void {
+    this.traced ??= this.startLate?.();
+    this.within(work);
+  }
 
   within(work: () => void): void {
     if (this.traced === undefined) work();
@@ -92,13 +126,4 @@ class ServerCallRecorder implements ServedCallTelemetry {
     if (measured !== undefined) catchSdkErrors(METRICS, () => this.metrics?.end(measured, end));
     catchSdkErrors(SPANS, () => this.traced?.span.end(end.code, end.details));
   }
-}
-
-/** Starts the span of a served call (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information). */
-function startSpan(tracer: Tracer, { path, metadata }: IncomingCall): TracedCall {
-  // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of served calls.
-  const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
-  const parent = catchSdkErrors('extracting the trace context', extract) ?? ROOT_CONTEXT;
-  const span = tracer.startSpan(spanName('Recv', path), { kind: SpanKind.SERVER }, parent);
-  return { span: new CallSpan(span), within: trace.setSpan(parent, span) };
 }

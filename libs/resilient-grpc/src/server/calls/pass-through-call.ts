@@ -1,7 +1,7 @@
 import { isObservable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
 import { ServedCall, type CallHost, type ServedMethod } from './served-call.js';
-import { endStream, type AnswerCallback, type StatusLike, type WireCall } from './wire-call.js';
+import { endStream, errorOf, type AnswerCallback, type StatusLike, type WireCall } from './wire-call.js';
 
 /**
  * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. If the call ends early, its
@@ -36,7 +36,7 @@ export class PassThroughCall extends ServedCall {
       endStream(this.wire, status);
       return;
     }
-    this.callback(status);
+    this.callback(errorOf(status));
     this.end(status.code);
   }
 

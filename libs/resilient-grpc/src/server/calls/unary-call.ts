@@ -2,7 +2,7 @@ import { isObservable, type Observable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
 import { IteratorSource, isAsyncIterable, isIterable, isThenable } from '../../call/iterator-source.js';
 import { ServedCall, type CallHost, type ServedMethod } from './served-call.js';
-import type { AnswerCallback, StatusLike, WireCall } from './wire-call.js';
+import { errorOf, type AnswerCallback, type StatusLike, type WireCall } from './wire-call.js';
 
 /**
  * Unary or client-streaming call. If its handler returns an Observable, a unary call responds with the first value without waiting for
@@ -63,7 +63,7 @@ export class UnaryCall extends ServedCall {
 
   protected override send(status: StatusLike): void {
     this.responded = true;
-    this.callback(this.withTrailers(status));
+    this.callback(errorOf(this.withTrailers(status)));
     this.end(status.code);
   }
 

@@ -8,6 +8,7 @@ export type AnswerCallback = (error: StatusLike | null | undefined, value?: unkn
 export interface StatusLike {
   readonly code: number;
   readonly details: string;
+  readonly message?: string;
   readonly metadata?: Metadata | undefined;
 }
 
@@ -41,5 +42,10 @@ export function endStream(call: WireCall, status?: StatusLike, trailers?: Metada
   if (call.writableEnded) return;
   // As documented by grpc-js, an 'error' event sets the status of the call.
   if (status === undefined || status.code === StatusCode.OK) call.end(trailers);
-  else call.emit('error', status);
+  else call.emit('error', errorOf(status));
+}
+
+/** Returns `status` as an error of grpc-js, whose `message` monitoring agents record. */
+export function errorOf(status: StatusLike): StatusLike {
+  return { ...status, message: status.details };
 }

@@ -1,0 +1,149 @@
+import { AsyncResource } from 'node:async_hooks';
+import { errorMonitor, type EventEmitter } from 'node:events';
+import type { Server, UntypedHandleCall } from '@grpc/grpc-js';
+import { StatusCode } from '../../status/status-code.js';
+import { systemClock } from '../../time/clock.js';
+
+type Callback = (error: object | null | undefined, value: unknown, ...more: readonly unknown[]) => void;
+
+/** Handler of a method, as grpc-js calls it; a function of the agent, if an agent has wrapped the handler. */
+type Handler = (this: unknown, call: TracedCall, callback?: Callback) => void;
+
+/** The part of grpc-js's server call that agents or this file use. */
+interface TracedCall extends EventEmitter {
+  readonly cancelled: boolean;
+  readonly writableFinished?: boolean;
+  getDeadline(): Date | number;
+  /** The call inside, with which interceptors wrap the innermost call (`nextCall`). */
+  readonly call: InnerCall;
+}
+
+interface InnerCall {
+  readonly nextCall?: InnerCall;
+  callEventTracker?: Partial<CallEventTracker> | null;
+}
+
+interface CallEventTracker {
+  addMessageSent(): void;
+  addMessageReceived(): void;
+  onStreamEnd(succeeded: boolean): void;
+  onCallEnd(status: object): void;
+}
+
+/** State of a call: true if it has ended on the wire, and the trailers that its handler passed to the callback. */
+interface CallEnd {
+  isOver?: boolean;
+  more?: readonly unknown[];
+}
+
+const LATE = { code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded', message: 'Deadline exceeded' };
+
+/** Path of a method that no caller can name, because paths on the wire begin with a slash. */
+const PROBE = 'probe';
+
+/** True if a monitoring agent wraps the handlers of grpc-js servers, such as `server`, and so may create a span for each served call. */
+export function hasTracedHandlers(server: Server): boolean {
+  const handler = (): void => undefined;
+  const bytes = (): Buffer => Buffer.alloc(0);
+  server.register(PROBE, handler, bytes, bytes, 'unary');
+  const entry = entryOf(server, PROBE);
+  server.unregister(PROBE);
+  return entry !== undefined && entry.func !== handler;
+}
+
+/** True if `@opentelemetry/instrumentation-grpc` creates the spans for served calls, except those that it is configured to ignore. */
+export function isInstrumented(prototype: Pick<Server, 'register'>): boolean {
+  // OpenTelemetry instrumentations mark the functions that they wrap (`isWrapped` of @opentelemetry/instrumentation).
+  return Reflect.get(prototype.register, '__wrapped') === true;
+}
+
+/**
+ * Registers a handler that an agent wraps. The agent's span ends when the call does, as a span of Nest's server would, and the agent does
+ * not change the response.
+ * @param register registers a handler with `server` for `path`, and returns false if there is one already
+ */
+export function registerTraced(
+  server: Server,
+  path: string,
+  handler: UntypedHandleCall,
+  register: (handler: UntypedHandleCall) => boolean,
+): boolean {
+  const ends = new WeakMap<TracedCall, CallEnd>();
+
+  /** Called by the agent. */
+  const serve: Handler = (call, callback) => {
+    const end: CallEnd = ends.get(call) ?? {};
+    // Datadog ends the span of a cancelled call itself.
+    const isEndedByAgent = call.listenerCount('cancelled') > 0;
+    // Bound, because agents need the context of the span, and a drain calls this function outside it.
+    const answer =
+      callback &&
+      AsyncResource.bind((error: object | null | undefined, value: unknown, ...more: readonly unknown[]): void => {
+        if (end.more !== undefined) return;
+        end.more = more;
+        callback(error, value, ...more);
+      });
+    Reflect.apply(handler, undefined, [call, answer]);
+    if (isEndedByAgent) return;
+    const whenOver = (): void => {
+      // Deferred, so that the handler can end its call first.
+      setImmediate(() => {
+        end.isOver = true;
+        // As with Nest's server, a cancelled call is no error. Callers cancel a call at about the time of its deadline.
+        const isLate = systemClock.epoch() + 1 >= Number(call.getDeadline());
+        const error = isLate ? LATE : undefined;
+        if (answer !== undefined) answer(error, undefined);
+        // An 'error' event would also reach the listeners of the handler.
+        else if (call.writableFinished !== true) call.emit(errorMonitor, error ?? { code: StatusCode.OK });
+      });
+    };
+    if (call.cancelled) whenOver();
+    else call.once('cancelled', whenOver);
+  };
+
+  // The cast is safe: grpc-js calls a handler with these arguments.
+  if (!register(serve as never)) return false;
+  const entry = entryOf(server, path);
+  if (entry === undefined) return true;
+  const { func } = entry;
+  entry.func = function (call, callback) {
+    const end: CallEnd = {};
+    ends.set(call, end);
+    trackEvents(call.call, end);
+    const answer = (error: object | null | undefined, value: unknown, ...more: readonly unknown[]): void => {
+      // OpenTelemetry omits the trailers.
+      if (end.isOver !== true) callback?.(error, value, ...(more.length > 0 ? more : (end.more ?? [])));
+    };
+    // Called as a method, because Datadog reads the `type` of the entry.
+    func.call(this, call, callback && answer);
+  };
+  return true;
+}
+
+/**
+ * Records the end of a call. New Relic replaces `onCallEnd`, which grpc-js provides only with Channelz and without
+ * interceptors.
+ */
+function trackEvents(call: InnerCall, end: CallEnd): void {
+  let innermost = call;
+  while (innermost.nextCall !== undefined) innermost = innermost.nextCall;
+  const given = innermost.callEventTracker;
+  const ignore = (): void => undefined;
+  call.callEventTracker = innermost.callEventTracker = {
+    addMessageSent: ignore,
+    addMessageReceived: ignore,
+    onStreamEnd: ignore,
+    ...given,
+    onCallEnd: (status) => {
+      end.isOver = true;
+      given?.onCallEnd?.(status);
+    },
+  };
+}
+
+/** Returns what grpc-js has registered for a method; `undefined` if the installed grpc-js keeps it elsewhere. */
+function entryOf(server: Server, path: string): { func: Handler } | undefined {
+  const handlers: unknown = Reflect.get(server, 'handlers');
+  // The cast is safe: grpc-js's map contains only such entries.
+  return handlers instanceof Map ? (handlers.get(path) as { func: Handler } | undefined) : undefined;
+}

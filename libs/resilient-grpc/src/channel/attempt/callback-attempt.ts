@@ -2,7 +2,7 @@ import type { Channel, Metadata, StatusObject } from '@grpc/grpc-js';
 import type { EndpointAttempt } from '../connection/endpoints.js';
 import { measuredOutcome } from '../../policy/balancing/measured-outcome.js';
 import type { AttemptEvidence, WireEvidence } from '../../policy/evidence/attempt-evidence.js';
-import { classify } from '../../policy/evidence/classify.js';
+import { classify, isAnswered } from '../../policy/evidence/classify.js';
 import { isGrpcContentType } from '../../policy/evidence/http-response.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
@@ -73,10 +73,7 @@ export class CallbackAttempt implements EndpointAttempt {
     this.channelReady = wireChannel.ready;
     if (!this.headersReceived) this.readContentType(metadata);
     // Reports a trailers-only response, which has no headers, so `answered()` was not called.
-    if (!this.isAnswered) {
-      const { reachedServer, connectionLost } = classify(this);
-      if (reachedServer === 'yes' && !connectionLost) this.reportResponse();
-    }
+    if (!this.isAnswered && isAnswered(this, classify(this))) this.reportResponse();
     if (this.measuresLatency && peer !== undefined && wireChannel.loads !== undefined) {
       const outcome = measuredOutcome(classify(this));
       if (outcome !== undefined) wireChannel.loads.measured(peer, this.clock.now() - this.startedAt, outcome);

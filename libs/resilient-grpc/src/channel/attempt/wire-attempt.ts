@@ -6,7 +6,7 @@ import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { measuredOutcome } from '../../policy/balancing/measured-outcome.js';
-import { classify } from '../../policy/evidence/classify.js';
+import { classify, isAnswered } from '../../policy/evidence/classify.js';
 import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
@@ -273,7 +273,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     }
     if (this.endedHere !== 'no') this.reportTimeout();
     // Reports a trailers-only response, which has no headers, so `onReceiveMetadata()` did not report it.
-    if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
+    if (this.wireChannel.histories.isUndecided && !this.headersReceived && isAnswered(this, classify(this))) {
       this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     }
     if (this.telemetry !== undefined) {

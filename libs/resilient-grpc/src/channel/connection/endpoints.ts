@@ -13,7 +13,7 @@ import {
   type EndpointView,
 } from '../../policy/ejection/next-ejection.js';
 import type { AttemptEvidence } from '../../policy/evidence/attempt-evidence.js';
-import { classify } from '../../policy/evidence/classify.js';
+import { classify, isGrpcResponse } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -324,7 +324,7 @@ export class Endpoints {
     const outcome = endpointOutcome(verdict, attempt, now - attempt.startedAt, this.usualMs(now));
     if (outcome !== 'none') endpoint.record.count(outcome);
     const { kind } = verdict;
-    if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
+    if (kind === 'server' && isGrpcResponse(attempt)) endpoint.record.respondedAt = now;
     // An attempt that the client ended would have taken even longer, so its duration is sampled as a lower bound. Errors are often faster
     // than responses, so they are not sampled.
     if (wasUnanswered && (kind === 'cancelled' || kind === 'deadline' || kind === 'attempt-timeout')) {

@@ -324,7 +324,7 @@ export class Endpoints {
     const outcome = endpointOutcome(verdict, attempt, now - attempt.startedAt, this.usualMs(now));
     if (outcome !== 'none') endpoint.record.count(outcome);
     const { kind } = verdict;
-    if (kind === 'server' && isGrpcResponse(attempt)) endpoint.record.respondedAt = now;
+    if (isGrpcResponse(attempt)) endpoint.record.respondedAt = now;
     // An attempt that the client ended would have taken even longer, so its duration is sampled as a lower bound. Errors are often faster
     // than responses, so they are not sampled.
     if (wasUnanswered && (kind === 'cancelled' || kind === 'deadline' || kind === 'attempt-timeout')) {

@@ -531,7 +531,9 @@ describe('a gRPC proxy whose backend ends the connection', () => {
           UnsafeUnary: async ({ request }) => {
             const { value, error } = await upstream.unary(request, { method: 'UnsafeUnary' });
             if (value !== undefined) return { message: value };
-            return error?.code === 3 ? { status: 'INVALID_ARGUMENT' } : { status, details: 'the backend is unavailable' };
+            return error?.code === 3
+              ? { status: 'INVALID_ARGUMENT' }
+              : { status, details: 'the backend is unavailable' };
           },
         },
       });

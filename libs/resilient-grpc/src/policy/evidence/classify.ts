@@ -59,7 +59,12 @@ function classifyLocalEnd(e: AttemptEvidence): Verdict {
     case 'protocol':
       // The message that could not be read was part of an HTTP response that is not gRPC, such as a web page.
       if (isHttp(e)) return { ...http(e), code: StatusCode.UNKNOWN };
-      return verdict('protocol', isGrpcResponse(e) ? 'yes' : reachedServerOf(e), failureCode(e, StatusCode.INTERNAL), e.details);
+      return verdict(
+        'protocol',
+        isGrpcResponse(e) ? 'yes' : reachedServerOf(e),
+        failureCode(e, StatusCode.INTERNAL),
+        e.details,
+      );
     case 'serialize':
       return verdict('serialize', reachedServerOf(e), failureCode(e, StatusCode.INTERNAL), e.details);
     case 'closed':
@@ -221,9 +226,12 @@ function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], event:
   return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }
 
-/** Formats the code and message that grpc-js reported. Mentions a timeout of the connection, because grpc-js does not report it. */
+/** Formats the code and message that grpc-js reported, and the cause if grpc-js does not report it. */
 function formatStatus(e: AttemptEvidence): string {
-  const cause = e.wire?.timedOut === true ? ': the server no longer responded' : '';
+  let cause = '';
+  if (e.wire?.timedOut === true) cause = ': the server no longer responded';
+  else if (e.wire?.goawayCode === ENHANCE_YOUR_CALM)
+    cause = ': the server closed the connection because of too many keepalive pings or stream resets';
   return `(${statusName(e.code)}: ${e.details}${cause})`;
 }
 

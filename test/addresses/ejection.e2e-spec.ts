@@ -125,6 +125,23 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
   });
 });
 
+describe('burst of calls on a channel that is idle otherwise', () => {
+  it.each<[string, Partial<GrpcClientSettings>]>([
+    ['outlierDetection', { outlierDetection: { ...STANDARD, interval: '1s' } }],
+    ['failurePercent', { ejectUnhealthy: { consecutiveFailures: 1_000 } }],
+  ])('ejects a failing endpoint after the burst by %s, while no call is running', async (_, settings) => {
+    const servers = await startServers(3);
+    const { app, ejected } = await startClient(servers, settings);
+    servers[0]!.script('Get', FAILED);
+    // Even if two intervals share the burst, one of them has enough calls.
+    await callOften(app, 150);
+    const callsBefore = servers.reduce((sum, server) => sum + server.counts('Get').calls, 0);
+    await waitFor(() => ejected().length > 0, WAIT_LIMITS);
+    expect(ejected()).toEqual([servers[0]!.url]);
+    expect(servers.reduce((sum, server) => sum + server.counts('Get').calls, 0)).toBe(callsBefore);
+  });
+});
+
 describe.each(PATHS)('silent endpoint, calls %s', (_, direct) => {
   it.each<[string, Partial<GrpcClientSettings>]>([
     ['without a timeout', {}],

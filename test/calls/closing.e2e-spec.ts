@@ -53,7 +53,7 @@ describe('close()', () => {
     expect(await failure).toMatchObject({
       code: 14,
       reason: 'closed',
-      reachedServer: 'yes',
+      reachedServer: 'maybe',
       attempts: [{ number: 1 }],
     });
   });

@@ -1,6 +1,6 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
-import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { isGrpcCallError, type GrpcCallError } from 'nestjs-resilient-grpc';
 import {
   FaultProxy,
   Http2FaultProxy,
@@ -10,7 +10,7 @@ import {
 } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { Echo } from '../testing/echo-client.js';
+import { EchoClient, type Echo } from '../testing/echo-client.js';
 import { recordTiming } from '../support/timing.js';
 import { reset, startHttp2Server, succeed } from './raw-http2-server.js';
 import {
@@ -492,4 +492,61 @@ describe('HTTP response that is not gRPC', () => {
     };
     await Promise.all([expectAnswer(undefined), expectAnswer('<h1>sorry</h1>')]);
   });
+});
+
+describe('a gRPC proxy whose backend ends the connection', () => {
+  /** Places a write like the example in the README: returns whether it was placed, rejected, or not sent, or is in doubt. */
+  async function place(echo: EchoStub, text: string): Promise<'placed' | 'rejected' | 'again' | 'check'> {
+    try {
+      await firstValueFrom(echo.unsafeUnary({ text }));
+      return 'placed';
+    } catch (error) {
+      if (!isGrpcCallError(error)) throw error;
+      if (error.reachedServer === 'no') return 'again';
+      const isRejected = isGrpcCallError(error, 'INVALID_ARGUMENT', 'ALREADY_EXISTS', 'FAILED_PRECONDITION');
+      return isRejected && error.reachedServer === 'yes' ? 'rejected' : 'check';
+    }
+  }
+
+  it.each(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED'] as const)(
+    'leaves a write in doubt if the proxy answers %s after the backend has applied the write',
+    async (status) => {
+      const applied: string[] = [];
+      const backend = await startServer({
+        scripts: {
+          UnsafeUnary: async ({ request }) => {
+            if (request.text === 'invalid') return { status: 'INVALID_ARGUMENT', details: 'no text' };
+            applied.push(request.text);
+            if (request.text === 'lost') void backend.stop('kill-connections');
+            return { message: request };
+          },
+        },
+      });
+      const upstream = new EchoClient(backend.url);
+      onTestFinished(() => {
+        upstream.close();
+      });
+      const proxy = await startServer({
+        scripts: {
+          UnsafeUnary: async ({ request }) => {
+            const { value, error } = await upstream.unary(request, { method: 'UnsafeUnary' });
+            if (value !== undefined) return { message: value };
+            return error?.code === 3
+              ? { status: 'INVALID_ARGUMENT' }
+              : { status, details: 'the backend is unavailable' };
+          },
+        },
+      });
+      const echo = await echoOf({ url: proxy.url });
+      expect(await place(echo, 'first')).toBe('placed');
+      expect(await place(echo, 'invalid')).toBe('rejected');
+      expect(await place(echo, 'lost')).toBe('check');
+      expect(applied).toEqual(['first', 'lost']);
+      expect(await failureOf(echo.unsafeUnary({ text: 'again' }))).toMatchObject({
+        reason: 'server',
+        reachedServer: 'maybe',
+        notRetriedBecause: status === 'UNAVAILABLE' ? 'not-safe-to-repeat' : 'fatal-status',
+      });
+    },
+  );
 });

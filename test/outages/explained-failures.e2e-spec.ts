@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttp1Server, globalAgent, request } from 'node:http';
 import { createSecureServer } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
@@ -16,7 +16,7 @@ import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evid
 import { CONNECT_FAILURES } from '../../libs/resilient-grpc/dist/policy/connect-failure/connect-failures.js';
 import { failureOf } from '../calls/support.js';
 import { doctor } from '../doctor/support.js';
-import { ORDERS_PROTO, certificate, startOrdersApp } from '../support/orders-app.js';
+import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp } from '../support/orders-app.js';
 import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { answeringPeer, resettingPeer } from '../support/peers.js';
 import { IN_NAMESPACES, skipWithout } from '../support/programs.js';
@@ -109,6 +109,12 @@ const CASES: Readonly<Record<string, Case>> = {
       return { url: peer.url };
     },
   },
+  'a server without TLS that resets the connection after the first bytes of the TLS handshake': {
+    kind: 'reset-in-tls',
+    start: async () =>
+      at(await listening(createServer((socket) => socket.once('data', () => socket.resetAndDestroy()))), {}),
+    options: ['--tls'],
+  },
   'an unreachable host': {
     kind: 'host-unreachable',
     route: 'unreachable 192.0.2.1',
@@ -147,6 +153,17 @@ const CASES: Readonly<Record<string, Case>> = {
   'a missing Unix socket': {
     kind: 'no-such-socket',
     start: async () => ({ url: `unix:${join(tmpdir(), `no-such-${process.pid}.sock`)}` }),
+  },
+  'a Unix socket that a killed server has left behind': {
+    kind: 'socket-refused',
+    start: async () => {
+      const path = join(tmpdir(), `killed-${process.pid}.sock`);
+      onTestFinished(() => rmSync(path));
+      const script =
+        'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))';
+      await promisify(execFile)(process.execPath, ['-e', script, path]).catch(() => undefined);
+      return { url: `unix:${path}` };
+    },
   },
   'a TLS server, called without TLS': {
     kind: 'server-uses-tls',
@@ -394,6 +411,41 @@ describe('HTTP response instead of gRPC', () => {
     const { of } = await doctor([url]);
     expect(of('health')).toMatchObject({ status: 'failed', remedy: HTTP_RESPONSE_REMEDY });
     expect(of('health').message).toContain(sentence);
+  });
+});
+
+describe("client's own certificate that is not valid", () => {
+  it.each([
+    [
+      'expired',
+      /the (certificate of this client|client's own certificate) expired on Jan {2}1 00:00:00 2021 GMT/,
+      /expired on Jan/,
+    ],
+    ['not-yet-valid', /is not valid before Jan {2}1 00:00:00 2100 GMT/, /is not valid before Jan/],
+  ])('is named in the error, in the log of the outage, and by the doctor: %s', async (name, named, short) => {
+    const tls = { ca, cert: certificate(name), key: certificate(`${name}-key`) };
+    const url = `localhost:${await grpcServer('server', name)}`;
+    const app = await startOrdersApp({ url, tls, outageGraceMs: 1_000 });
+    onTestFinished(() => app.close());
+    const { message } = await failureOf(app.orders.get({ id: '7' }));
+    expect(message).toContain(CONNECT_FAILURES['client-certificate-invalid'].cause);
+    expect(message).toMatch(short);
+    const line = await waitFor(() => aboveDebug(app).find((one) => one.includes('outage')), { timeoutMs: 20_000 });
+    expect(line).toContain(CONNECT_FAILURES['client-certificate-invalid'].remedy);
+    const { checks } = await doctor([
+      url,
+      '--ca',
+      ca,
+      '--cert',
+      tls.cert,
+      '--key',
+      tls.key,
+      '--connect-timeout',
+      '0.5s',
+    ]);
+    expect(checks.filter(({ status }) => status === 'failed').map((check) => check.message)).toContainEqual(
+      expect.stringMatching(named),
+    );
   });
 });
 

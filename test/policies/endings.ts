@@ -86,13 +86,14 @@ export const cancelledBeforeGoaway: Action = inSequence(cancelled, goawayAt());
 const LOST = 'connection-lost, maybe';
 const LOST_DURING_RESPONSE = 'connection-lost, yes';
 const ANSWERED = 'server, yes';
+/** A status that may come from a proxy: it has no content-type, or is UNAVAILABLE or CANCELLED without headers. */
 const UNPROVEN = 'server, maybe';
 
 /** Complete responses. The message of a status has no effect, except while the server's transport shuts down. */
 const STATUSES: readonly Ending[] = [
   ...['Stream refused by server', 'No connection established', 'Connection dropped', 'Cancelling all calls'].flatMap(
     (text): Ending[] => [
-      { ending: `UNAVAILABLE '${text}'`, action: status(UNAVAILABLE, text), outcome: ANSWERED },
+      { ending: `UNAVAILABLE '${text}'`, action: status(UNAVAILABLE, text), outcome: UNPROVEN },
       {
         ending: `UNAVAILABLE '${text}' without content-type`,
         action: status(UNAVAILABLE, text, {}),
@@ -115,13 +116,13 @@ const STATUSES: readonly Ending[] = [
     action: status(CANCELLED, 'Call cancelled', {}),
     outcome: UNPROVEN,
   },
-  { ending: "CANCELLED 'CANCELLED'", action: cancelled, outcome: ANSWERED },
+  { ending: "CANCELLED 'CANCELLED'", action: cancelled, outcome: UNPROVEN },
   { ending: 'ABORTED', action: status(ABORTED, 'again'), outcome: ANSWERED },
   { ending: 'NOT_FOUND without content-type', action: status(NOT_FOUND, 'no tea', {}), outcome: UNPROVEN },
   {
     ending: 'UNAVAILABLE with a pushback of 0 ms',
     action: status(UNAVAILABLE, 'again', { ...GRPC, 'grpc-retry-pushback-ms': '0' }),
-    outcome: ANSWERED,
+    outcome: UNPROVEN,
   },
   { ending: 'a message, then UNKNOWN', action: inSequence(headers, message, trailers(UNKNOWN)), outcome: ANSWERED },
   {
@@ -163,17 +164,17 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
   {
     ending: "CANCELLED 'CANCELLED', then GOAWAY at the request",
     action: cancelledBeforeGoaway,
-    outcome: ANSWERED,
+    outcome: UNPROVEN,
   },
   {
     ending: "GOAWAY at the request, then UNAVAILABLE 'out of tea'",
     action: inSequence(goawayAt(), status(UNAVAILABLE, 'out of tea')),
-    outcome: ANSWERED,
+    outcome: UNPROVEN,
   },
   {
     ending: "GOAWAY at the request, then CANCELLED 'by the application'",
     action: inSequence(goawayAt(), status(CANCELLED, 'by the application')),
-    outcome: ANSWERED,
+    outcome: UNPROVEN,
   },
   {
     ending: "GOAWAY at the request, then UNAVAILABLE 'Stream refused by server' without content-type",
@@ -322,7 +323,7 @@ const SEQUENCES: readonly Ending[] = [
       (request) => request.status({ ...GRPC, 'grpc-status': String(UNAVAILABLE) }),
       (request) => goaway(previousStreamId(request), NO_ERROR),
     ),
-    outcome: ANSWERED,
+    outcome: UNPROVEN,
   },
   {
     ending: 'headers and GOAWAY below the request in one write',

@@ -10,6 +10,8 @@ export interface AttemptRequest {
   readonly deadline: number;
   /** Metadata to send. Several attempts may share the object, so the transport copies it before changing it. */
   readonly metadata: Metadata;
+  /** Timeout of this attempt alone, which `metadata` sends as `grpc-timeout`, and the details of its end. The deadline is then Infinity. */
+  readonly sentTimeout?: { readonly ms: number; readonly details: string } | undefined;
   /** grpc-js's own options for this call (host, parent, propagate_flags, credentials), forwarded unchanged. */
   readonly options: CallOptions | undefined;
   /** grpc-js's interceptors, outermost first. `undefined` if there are none; messages are then sent as bytes. */

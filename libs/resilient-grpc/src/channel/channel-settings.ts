@@ -40,6 +40,8 @@ export interface ChannelSettings extends BalancingSettings {
 /** Provides credentials that may be rotated while the process runs. */
 export interface CredentialsSource {
   readonly current: ChannelCredentials;
+  /** 'expired on …' or 'is not valid before …' if this client's own certificate is not valid now. */
+  readonly certificateProblem?: string | undefined;
   /** Calls `rotated` after each change of `current`. Returns a function that removes the listener. */
   watch(rotated: () => void): () => void;
   close(): void;

@@ -116,6 +116,7 @@ export class ManagedChannel implements CallTransport {
       clock,
       doctorCommand: settings.doctorCommand,
       isSecure: () => isSecure(settings.credentials.current),
+      certificateProblem: () => settings.credentials.certificateProblem,
       slowAttempt: () => (this.isConnected ? undefined : this.current.slowAttempt),
       changed: dependencies.changed,
     });

@@ -1,4 +1,4 @@
-import type { TlsOptions } from '../channel/tls/tls-material.js';
+import { readTlsPart, validityProblem, type TlsOptions } from '../channel/tls/tls-material.js';
 import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import { loadContract } from '../client/settings/contract.js';
@@ -110,6 +110,16 @@ async function* checkServer(
   const usable = probed.find(({ probe }) => probe.readyMs !== undefined);
   for (const one of probed) yield addressCheck(one, usable !== undefined);
   yield* certificates(probed, tls?.serverName ?? authorityHost(canonicalTarget));
+  const cert = readTlsPart('cert', tls?.cert);
+  const invalid = Buffer.isBuffer(cert) ? validityProblem({ cert }, systemClock.epoch()) : undefined;
+  if (invalid !== undefined) {
+    const message = `the client's own certificate ${invalid}`;
+    yield resultsOf('certificate')(
+      usable === undefined ? 'failed' : 'warning',
+      message,
+      'renew the certificate in --cert',
+    );
+  }
 
   let reflected: Reflected | undefined;
   if (usable !== undefined || (proxy !== undefined && addresses.length > 0)) {

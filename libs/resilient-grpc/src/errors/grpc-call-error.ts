@@ -51,7 +51,10 @@ export type FailureReason =
  */
 export type NotRetriedReason = RetryRefusal | FailureReason;
 
-/** Certainty that the server's application received the request. Future versions will not add a value. */
+/**
+ * Certainty that the server's application received the request. UNAVAILABLE, DEADLINE_EXCEEDED, and CANCELLED without response headers are
+ * 'maybe', because proxies send them, too. Future versions will not add a value.
+ */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
 
 /** Constructor argument of a `GrpcCallError`. */
@@ -90,7 +93,10 @@ export class GrpcCallError extends Error {
   readonly path: string;
   readonly peer: string | undefined;
   readonly reason: FailureReason;
-  /** Highest certainty of all attempts: 'no' only if no attempt can have reached the server's application. */
+  /**
+   * Highest certainty of all attempts: 'no' only if no attempt can have reached the server's application. 'yes' does not mean that nothing
+   * was done: only a code that rejects the request, such as INVALID_ARGUMENT or NOT_FOUND, means that.
+   */
   readonly reachedServer: ReachedServer;
   /** The latest attempts, at most 20, oldest first. */
   readonly attempts: readonly AttemptRecord[];

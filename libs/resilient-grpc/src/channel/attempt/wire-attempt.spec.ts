@@ -550,6 +550,42 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
   });
 
+  describe('attempt whose own timeout was sent to the server', () => {
+    /** The server's status after `ms` of a timeout of 1 s. */
+    function endAfter(ms: number, code: number, metadata = grpcHeaders(), headers?: Metadata) {
+      const made = make({ sentTimeout: { ms: 1_000, details: 'Attempt timed out' } });
+      made.clock.advance(ms);
+      if (headers) made.call.listener?.onReceiveMetadata(headers);
+      made.call.end(code, 'context canceled', metadata);
+      return { ...made, verdict: classify(made.ends[0]!) };
+    }
+
+    it.each([
+      [900, 4, 'Attempt timed out'],
+      [999, 1, "Attempt timed out; the server's status: CANCELLED: context canceled"],
+      [1_001, 2, "Attempt timed out; the server's status: UNKNOWN: context canceled"],
+      [900, 13, "Attempt timed out; the server's status: INTERNAL: context canceled"],
+    ])(
+      'ends by the timeout if the server reports the end of its work after %d ms as status %d',
+      (ms, code, details) => {
+        const { verdict, owner } = endAfter(ms, code);
+        expect(verdict).toMatchObject({ kind: 'attempt-timeout', reachedServer: 'maybe', code: 4, details });
+        // The server has responded, so the connection works.
+        expect(owner.tooLong).toEqual([]);
+      },
+    );
+
+    it.each<[string, () => ReturnType<typeof endAfter>, string]>([
+      ['arrives long before the timeout', () => endAfter(899, 2), 'server'],
+      ['describes the request', () => endAfter(999, 5), 'server'],
+      ['names the state of the server', () => endAfter(999, 14), 'server'],
+      ['follows headers', () => endAfter(999, 13, new Metadata(), grpcHeaders()), 'committed'],
+      ['comes from a reset', () => endAfter(999, 1, new Metadata()), 'cancelled'],
+    ])('keeps a status that %s', (_, end, kind) => {
+      expect(end().verdict.kind).toBe(kind);
+    });
+  });
+
   describe('attempt ended by grpc-js', () => {
     it('reports the end of an attempt at its deadline as local', () => {
       const { call, clock, ends } = make({ deadline: Date.UTC(2026, 0, 1) + 100 });

@@ -6,9 +6,9 @@ import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { measuredOutcome } from '../../policy/balancing/measured-outcome.js';
-import { classify } from '../../policy/evidence/classify.js';
+import { classify, isAnswered, isGrpcResponse } from '../../policy/evidence/classify.js';
 import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
-import { StatusCode } from '../../status/status-code.js';
+import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { EndpointLoads } from '../connection/endpoint-loads.js';
@@ -60,6 +60,16 @@ type AttemptChannel = Pick<
 /** Maximum delay of a status, in milliseconds. A grpcio server that is shutting down may send a status up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
 const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
+/**
+ * Codes other than DEADLINE_EXCEEDED under which servers report that the `grpc-timeout` of a call has passed. Their handlers pass on the
+ * error of a database driver or of another call, such as "context canceled".
+ */
+const TIMEOUT_CODES: ReadonlySet<number> = new Set([StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.INTERNAL]);
+/**
+ * Minimum share of a sent timeout that must have passed for such a status to count as its end. The server's timer starts later than the
+ * client's. However, a server that forwards the deadline to other servers receives their failure slightly before its own deadline.
+ */
+const MIN_TIMEOUT_SHARE = 0.9;
 const UNSUPPORTED_ENCODING =
   'Compression method not supported: the "grpc-encoding" of the response is neither gzip nor deflate';
 const AWAITS_CREDENTIALS = 'waiting for call credentials';
@@ -276,7 +286,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     }
     if (this.endedHere !== 'no') this.reportTimeout();
     // Reports a trailers-only response, which has no headers, so `onReceiveMetadata()` did not report it.
-    if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
+    if (this.wireChannel.histories.isUndecided && !this.headersReceived && isAnswered(this, classify(this))) {
       this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     }
     if (this.telemetry !== undefined) {
@@ -314,6 +324,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** Reports that the attempt took too long, as evidence against its connection. */
   private reportTimeout(): void {
     if (!TIMEOUT_ENDS.has(this.endedHere)) return;
+    // The server's own report of a timeout shows that the connection works.
+    if (!this.headersReceived && isGrpcResponse(this)) return;
     // Reports 0 for a response stream that had received headers: it was waiting for its next message, and the start of that wait is
     // unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
@@ -331,14 +343,27 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /**
    * Returns why this side ended the attempt without `cancel()`: a response could not be deserialized below the interceptors, the deadline
-   * passed, or the parent call was cancelled. Returns 'no' if this side did not end the attempt.
+   * or the attempt timeout passed, or the parent call was cancelled. Returns 'no' if this side did not end the attempt.
    */
   private detectLocalEnd(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
     if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS)
       return 'deadline';
     if (code === StatusCode.CANCELLED && this.request.options?.parent?.cancelled === true) return 'cancel';
-    return 'no';
+    return this.reportsSentTimeout(code) ? 'attempt-timeout' : 'no';
+  }
+
+  /** True if the server reports, under whatever code, that the timeout sent to it has passed. Replaces the details. */
+  private reportsSentTimeout(code: number): boolean {
+    const { sentTimeout } = this.request;
+    if (sentTimeout === undefined || this.clock.now() - this.startedAt < sentTimeout.ms * MIN_TIMEOUT_SHARE)
+      return false;
+    const isNamed = code === StatusCode.DEADLINE_EXCEEDED;
+    if (!isNamed && (this.headersReceived || !TIMEOUT_CODES.has(code) || !isGrpcResponse(this))) return false;
+    this.details = isNamed
+      ? sentTimeout.details
+      : `${sentTimeout.details}; the server's status: ${statusName(code)}: ${this.details}`;
+    return true;
   }
 
   get picked(): boolean {

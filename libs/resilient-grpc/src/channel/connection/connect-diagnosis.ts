@@ -9,11 +9,16 @@ import { TlsDetection } from './tls-detection.js';
 /** Failures that can show that the server uses TLS although the client does not. */
 const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set(['closed', 'not-http2']);
 
+/** Failures by which a server may reject the certificate of the client. */
+const MAY_BE_CERTIFICATE: ReadonlySet<ConnectFailureKind> = new Set(['client-certificate', 'closed-in-tls']);
+
 /** Dependencies of a diagnosis. */
 export interface DiagnosisDependencies {
   readonly clock: Clock;
   /** The command that examines the target; `undefined` if the doctor does not support it. */
   readonly doctorCommand: string | undefined;
+  /** Returns the reason why this client's own certificate is not valid now; `undefined` if it is, or if there is none. */
+  readonly certificateProblem?: () => string | undefined;
   /** Returns true if the connections use TLS. */
   readonly isSecure: () => boolean;
   /** Describes the running attempt to connect if it is slow; `undefined` otherwise. */
@@ -69,8 +74,13 @@ export class ConnectDiagnosis {
     return kind && withDoctor(CONNECT_FAILURES[kind].remedy, this.dependencies.doctorCommand);
   }
 
-  /** Replaces a failure that TLS may have caused, if TLS was detected on the server. Returns other failures unchanged. */
+  /**
+   * Replaces a failure that TLS may have caused, if TLS was detected on the server, and one that the client's own certificate may have
+   * caused, if that certificate is not valid. Returns other failures unchanged.
+   */
   explain(failure: ConnectFailure, address: string | undefined): ConnectFailure {
+    const invalid = MAY_BE_CERTIFICATE.has(failure.kind) ? this.dependencies.certificateProblem?.() : undefined;
+    if (invalid !== undefined) return connectFailure('client-certificate-invalid', address, invalid);
     const isTls = this.serverUsesTls && MAY_BE_TLS.has(failure.kind);
     return isTls ? connectFailure('server-uses-tls', address, undefined) : failure;
   }

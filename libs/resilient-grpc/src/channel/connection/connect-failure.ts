@@ -46,7 +46,10 @@ export function readConnectFailure(
 export function connectFailureOf(text: string, subject?: string): ConnectFailure {
   const plain = plainError(text);
   if (CLOSED_BY_PEER.test(plain)) return connectFailure('closed', subject, undefined);
-  return readConnectFailure({ phase: 'tcp', code: codeIn(plain), isSecure: false, receivedBytes: 0 }, subject, plain);
+  // All other subjects end with a port.
+  const isUnixSocket = subject !== undefined && !/:\d+$/.test(subject);
+  const facts = { phase: 'tcp', code: codeIn(plain), isSecure: false, receivedBytes: 0, isUnixSocket } as const;
+  return readConnectFailure(facts, subject, plain);
 }
 
 // Messages from grpc-js and Node about a connection that the peer closed during a handshake.

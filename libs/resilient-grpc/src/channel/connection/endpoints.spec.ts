@@ -8,6 +8,20 @@ import { Endpoints, type EndpointAttempt, type EndpointGate } from './endpoints.
 const BASE_MS = 5_000;
 const EJECTION: EjectionPolicy = { ...DEFAULT_EJECTION, baseEjectionMs: BASE_MS, slowStartMs: 0 };
 
+const ATTEMPT: Omit<EndpointAttempt, 'peer'> = {
+  code: StatusCode.OK,
+  details: '',
+  startedAt: 0,
+  measuresLatency: true,
+  endedHere: 'no',
+  headersReceived: true,
+  messagesReceived: 0,
+  channelReady: true,
+  picked: true,
+  contentType: 'application/grpc',
+  wire: undefined,
+};
+
 class Gate implements EndpointGate {
   isReady = false;
   isIncluded = true;
@@ -35,20 +49,7 @@ function make(policy: EjectionPolicy | undefined, healthService?: string) {
     endpoints.connectionChanged(gate.address, false);
   };
   const call = (peer: string, code: number): void => {
-    const attempt: EndpointAttempt = {
-      peer,
-      code,
-      details: '',
-      startedAt: clock.now(),
-      measuresLatency: true,
-      endedHere: 'no',
-      headersReceived: true,
-      messagesReceived: 0,
-      channelReady: true,
-      picked: true,
-      contentType: 'application/grpc',
-      wire: undefined,
-    };
+    const attempt: EndpointAttempt = { ...ATTEMPT, peer, code, startedAt: clock.now() };
     endpoints.started(attempt);
     endpoints.ended(attempt);
   };
@@ -155,5 +156,66 @@ describe('Endpoints', () => {
     connect('a');
     endpoints.healthChanged('a', 'serving');
     expect(connect('a').isIncluded).toBe(true);
+  });
+
+  /** The rates alone decide. */
+  const RATES: EjectionPolicy = { ...EJECTION, consecutiveFailures: undefined, latencyFactor: undefined };
+  const A50: EjectionPolicy = { ...RATES, intervalMs: 10_000, carriedIntervals: 0 };
+  const burst = (call: ReturnType<typeof make>['call'], calls: number): void => {
+    for (let round = 0; round < calls; round++) {
+      call('a', StatusCode.UNAVAILABLE);
+      call('b', StatusCode.OK);
+    }
+  };
+
+  it('ejects an endpoint at the end of the interval in which its calls failed, even if no call is running by then', () => {
+    const { clock, connect, call } = make(A50);
+    const [a, b] = ['a', 'b'].map(connect);
+    clock.advance(60_000);
+    burst(call, 20);
+    clock.advance(9_999);
+    expect(a!.isIncluded).toBe(true);
+    clock.advance(1);
+    expect([a!.isIncluded, b!.isIncluded]).toEqual([false, true]);
+  });
+
+  it('drops counts below the minimum at the end of an interval of outlier detection', () => {
+    const { clock, connect, call } = make(A50);
+    const [a] = ['a', 'b'].map(connect);
+    for (let round = 0; round < 5; round++) {
+      burst(call, 19);
+      clock.advance(60_000);
+    }
+    expect(a!.isIncluded).toBe(true);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('adds up the failures of bursts that are further apart than the interval until they reach the minimum', () => {
+    const { clock, connect, call } = make(RATES);
+    const [a] = ['a', 'b'].map(connect);
+    const included: boolean[] = [];
+    for (let round = 0; round < 10; round++) {
+      if (a!.isIncluded) burst(call, 2);
+      clock.advance(1_000);
+      included.push(a!.isIncluded);
+      if (!a!.isIncluded) break;
+      clock.advance(9_000);
+    }
+    expect(included).toEqual([...Array.from({ length: 9 }, () => true), false]);
+  });
+
+  it('judges failures that are counted while no call is running', () => {
+    const { clock, endpoints, connect } = make({
+      ...A50,
+      failurePercentage: { ...RATES.failurePercentage!, minimumAttempts: 1 },
+    });
+    const [a] = ['a', 'b'].map(connect);
+    clock.advance(60_000);
+    endpoints.connectionLost('a');
+    endpoints.ended({ ...ATTEMPT, peer: 'b' });
+    clock.advance(10_000);
+    expect(a!.isIncluded).toBe(false);
+    clock.advance(60_000);
+    expect(clock.pending).toBe(0);
   });
 });

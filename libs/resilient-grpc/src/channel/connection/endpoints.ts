@@ -13,7 +13,7 @@ import {
   type EndpointView,
 } from '../../policy/ejection/next-ejection.js';
 import type { AttemptEvidence } from '../../policy/evidence/attempt-evidence.js';
-import { classify } from '../../policy/evidence/classify.js';
+import { classify, isGrpcResponse } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -105,6 +105,8 @@ export class Endpoints {
   private shareEndsAt = 0;
   /** True if an attempt has started since the last sweep. */
   private isActive = false;
+  /** True if attempts were counted in the current interval. Sweeps then continue until its end, even if no call is running by then. */
+  private isCounting = false;
   /** Median latency of all endpoints. It is computed at most once per sweep, when an attempt fails; `undefined` until then. */
   private usual: { readonly ms: number | undefined } | undefined;
   private isClosed = false;
@@ -226,7 +228,7 @@ export class Endpoints {
 
   /** Reports that a connection was lost without GOAWAY. The attempts that it carried count as one failure in total. */
   connectionLost(address: string): void {
-    this.endpoint(address).record.count('failure');
+    this.count(this.endpoint(address), 'failure');
   }
 
   /** Reports the health of the connection to `address`. */
@@ -316,15 +318,15 @@ export class Endpoints {
     const now = this.clock.now();
     if (attempt.code === StatusCode.OK && attempt.endedHere === 'no') {
       endpoint.record.respondedAt = now;
-      endpoint.record.count('success');
+      this.count(endpoint, 'success');
       if (wasUnanswered) this.addLatency(endpoint, attempt);
       return;
     }
     const verdict = classify(attempt);
     const outcome = endpointOutcome(verdict, attempt, now - attempt.startedAt, this.usualMs(now));
-    if (outcome !== 'none') endpoint.record.count(outcome);
+    if (outcome !== 'none') this.count(endpoint, outcome);
     const { kind } = verdict;
-    if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
+    if (isGrpcResponse(attempt)) endpoint.record.respondedAt = now;
     // An attempt that the client ended would have taken even longer, so its duration is sampled as a lower bound. Errors are often faster
     // than responses, so they are not sampled.
     if (wasUnanswered && (kind === 'cancelled' || kind === 'deadline' || kind === 'attempt-timeout')) {
@@ -343,6 +345,13 @@ export class Endpoints {
     this.unanswered.clear();
   }
 
+  private count({ record }: Endpoint, outcome: 'success' | 'failure'): void {
+    record.count(outcome);
+    // Before `isCounting` is set, because it may begin an interval.
+    this.sweepLater();
+    this.isCounting = true;
+  }
+
   private addLatency({ record }: Endpoint, { startedAt }: EndpointAttempt): void {
     const now = this.clock.now();
     record.addLatency(now - startedAt, now);
@@ -358,8 +367,8 @@ export class Endpoints {
     if (this.timer !== undefined || this.isClosed || this.policy === undefined) return;
     const now = this.clock.now();
     this.dueAt = now + SWEEP_MS;
-    // The first interval has not started, or the last one ended while no call was running.
-    if (now >= this.intervalEndsAt) this.startInterval(now);
+    // The first interval has not started, or the last one ended without any attempt.
+    if (now >= this.intervalEndsAt && !this.isCounting) this.intervalEndsAt = now + this.policy.intervalMs;
     this.timer = this.clock.setTimer(() => {
       const isLate = this.clock.now() - this.dueAt > MAX_SWEEP_DELAY_MS;
       // Deferred until pending responses are read, because the event loop runs timers before it reads sockets.
@@ -375,10 +384,13 @@ export class Endpoints {
     const wasSlow = this.isSlowStarting;
     if (now >= this.shareEndsAt) this.startSharePeriod(now);
     this.usual = undefined;
-    if (!isLate) this.decide(now >= this.intervalEndsAt);
-    if (now >= this.intervalEndsAt) this.startInterval(now);
+    if (!isLate) {
+      const isIntervalOver = now >= this.intervalEndsAt;
+      this.decide(isIntervalOver);
+      if (isIntervalOver) this.startInterval(now);
+    }
     if (wasSlow) this.refresh();
-    const isNeeded = this.isActive || this.unanswered.size > 0 || wasSlow || this.hasEjected;
+    const isNeeded = this.isActive || this.isCounting || this.unanswered.size > 0 || wasSlow || this.hasEjected;
     this.isActive = false;
     if (isNeeded) this.sweepLater();
   }
@@ -473,6 +485,7 @@ export class Endpoints {
     const { policy } = this;
     if (policy === undefined) return;
     this.intervalEndsAt = now + policy.intervalMs;
+    this.isCounting = false;
     const minimum = policy.failurePercentage?.minimumAttempts ?? 0;
     for (const { record } of this.endpoints) {
       if (record.carried < policy.carriedIntervals && record.successes + record.failures < minimum) record.carried += 1;

@@ -11,7 +11,7 @@ import {
   tlsPaths,
   readTlsPart,
   sameMaterial,
-  validityProblems,
+  validityProblem,
   type TlsMaterial,
   type TlsOptions,
   type TlsProblem,
@@ -79,6 +79,10 @@ class TlsCredentials implements CredentialsSource {
     this.current = toCredentials(material);
   }
 
+  get certificateProblem(): string | undefined {
+    return validityProblem(this.material, this.dependencies.clock.epoch());
+  }
+
   watch(rotated: () => void): () => void {
     this.listeners.add(rotated);
     this.arm();
@@ -105,7 +109,11 @@ class TlsCredentials implements CredentialsSource {
       this.rejected = '';
       return;
     }
-    const problems = [...materialProblems(next), ...validityProblems(next, this.dependencies.clock.epoch())];
+    const problems = materialProblems(next);
+    const invalid = problems.length > 0 ? undefined : validityProblem(next, this.dependencies.clock.epoch());
+    if (invalid !== undefined) {
+      problems.push({ key: 'cert', message: `expected a certificate that is valid now, got one that ${invalid}` });
+    }
     const [first] = problems;
     if (first !== undefined) {
       const path = paths.find(([part]) => part === first.key)?.[1];

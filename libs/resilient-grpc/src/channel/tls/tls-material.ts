@@ -174,20 +174,12 @@ function certificate(part: TlsPart, pem: Buffer, problems: TlsProblem[]): X509Ce
   }
 }
 
-/** Returns a problem if the certificate has expired or is not yet valid at `epochNow`. */
-export function validityProblems({ cert }: TlsMaterial, epochNow: number): TlsProblem[] {
-  if (cert === undefined) return [];
+/** Returns 'expired on …' or 'is not valid before …' if this client's certificate is not valid at `epochNow`; otherwise `undefined`. */
+export function validityProblem({ cert }: TlsMaterial, epochNow: number): string | undefined {
+  if (cert === undefined) return undefined;
   const { validFrom, validTo } = new X509Certificate(cert);
-  if (Date.parse(validTo) < epochNow)
-    return [{ key: 'cert', message: `expected a certificate that is valid now, got one that expired on ${validTo}` }];
-  if (Date.parse(validFrom) > epochNow)
-    return [
-      {
-        key: 'cert',
-        message: `expected a certificate that is valid now, got one that is not valid before ${validFrom}`,
-      },
-    ];
-  return [];
+  if (Date.parse(validTo) < epochNow) return `expired on ${validTo}`;
+  return Date.parse(validFrom) > epochNow ? `is not valid before ${validFrom}` : undefined;
 }
 
 /** True if the contents are equal. */

@@ -1,5 +1,5 @@
 import type { Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import type { Attempt, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import { formatGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -9,12 +9,6 @@ import { DeadlineTimer } from '../call/deadline-timer.js';
 import { StagedAttempt } from './staged-attempt.js';
 
 const TIMEOUT_KEY = 'grpc-timeout';
-/**
- * Minimum share of the timeout that must have passed for a DEADLINE_EXCEEDED from the server to count as an attempt timeout. The server's
- * timer starts later than the client's. However, a server that forwards the deadline to other servers receives their failure slightly
- * before its own deadline.
- */
-const MIN_TIMEOUT_SHARE = 0.9;
 
 /**
  * Limits how long each attempt may take: for a unary response, until the attempt ends; for a response stream, until its headers arrive.
@@ -31,29 +25,25 @@ class AttemptTimeoutAttempt extends StagedAttempt {
   private readonly timer: PeerTimer | undefined;
   /** Timer for the call's deadline; `undefined` if there is no deadline, or if the transport enforces it. */
   private readonly deadline: DeadlineTimer | undefined;
-  /** True if the timeout was also sent to the server. */
-  private readonly isSent: boolean;
-  /** Start of the attempt, in monotonic milliseconds. */
-  private readonly startedAt: number;
 
   constructor(
     start: StartAttempt,
     request: AttemptRequest,
     listener: AttemptListener,
-    private readonly timeoutMs: number,
-    private readonly clock: Clock,
+    timeoutMs: number,
+    clock: Clock,
   ) {
     super(request, listener);
-    this.startedAt = clock.now();
+    const startedAt = clock.now();
+    const details = `Attempt timed out after ${String(timeoutMs)} ms (attemptTimeoutMs)`;
     const sent = shouldSendTimeout(request, timeoutMs, clock) ? formatGrpcTimeout(timeoutMs) : undefined;
-    this.isSent = sent !== undefined;
-    this.inner = start(sent === undefined ? request : withTimeout(request, sent), this);
+    this.inner = start(sent === undefined ? request : withTimeout(request, sent, { ms: timeoutMs, details }), this);
     this.timer = new PeerTimer(clock, timeoutMs, () => {
-      this.inner.cancel('attempt-timeout', StatusCode.DEADLINE_EXCEEDED, this.details);
+      this.inner.cancel('attempt-timeout', StatusCode.DEADLINE_EXCEEDED, details);
     });
     if (sent === undefined || request.deadline === Infinity) return;
     this.deadline = new DeadlineTimer(request.deadline, clock, () => {
-      const seconds = ((clock.now() - this.startedAt) / 1_000).toFixed(3);
+      const seconds = ((clock.now() - startedAt) / 1_000).toFixed(3);
       this.inner.cancel('deadline', StatusCode.DEADLINE_EXCEEDED, `Deadline exceeded after ${seconds}s`);
     });
   }
@@ -63,48 +53,10 @@ class AttemptTimeoutAttempt extends StagedAttempt {
     super.onHeaders(headers);
   }
 
-  override onEnd(end: AttemptEnd): void {
-    super.onEnd(this.isTimeoutOfServer(end) ? timedOut(end, this.details) : end);
-  }
-
   protected override stop(): void {
     this.timer?.clear();
     this.deadline?.clear();
   }
-
-  private get details(): string {
-    return `Attempt timed out after ${String(this.timeoutMs)} ms (attemptTimeoutMs)`;
-  }
-
-  /** True if the server reports that the timeout sent to it has expired. The report may arrive before the local timer fires. */
-  private isTimeoutOfServer({ code, endedHere }: AttemptEnd): boolean {
-    if (!this.isSent || endedHere !== 'no' || code !== StatusCode.DEADLINE_EXCEEDED) return false;
-    return this.clock.now() - this.startedAt >= this.timeoutMs * MIN_TIMEOUT_SHARE;
-  }
-}
-
-/**
- * Returns `end` with other `details`, as if this side had detected the timeout. Lists the properties, because spread syntax would omit the
- * getters of `end`.
- */
-function timedOut(end: AttemptEnd, details: string): AttemptEnd {
-  const { code, metadata, peer, connection, picked, channelReady, wire, remedy } = end;
-  const { headersReceived, messagesReceived, contentType } = end;
-  return {
-    code,
-    details,
-    metadata,
-    peer,
-    connection,
-    picked,
-    channelReady,
-    endedHere: 'attempt-timeout',
-    wire,
-    headersReceived,
-    messagesReceived,
-    contentType,
-    remedy,
-  };
 }
 
 /**
@@ -124,8 +76,12 @@ function shouldSendTimeout(
  * Returns `request` with a `grpc-timeout` header and without a deadline, because the transport would overwrite the header with the time
  * left until the deadline. Setting an earlier deadline would count the time when this process did not run.
  */
-function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
+function withTimeout(
+  request: AttemptRequest,
+  timeout: string,
+  sentTimeout: AttemptRequest['sentTimeout'],
+): AttemptRequest {
   const metadata = request.metadata.clone();
   metadata.set(TIMEOUT_KEY, timeout);
-  return { ...request, deadline: Infinity, metadata };
+  return { ...request, deadline: Infinity, metadata, sentTimeout };
 }

@@ -10,6 +10,7 @@ import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { notifyListener } from '../../errors/notify-listener.js';
 import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
+import { isAnswered } from '../../policy/evidence/classify.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../active-call.js';
@@ -385,7 +386,7 @@ export class ClientCall
     this.requests?.attemptEnded();
     this.hasResult = false;
     this.result = undefined;
-    if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined, this.method.path);
+    if (isAnswered(end, verdict)) transport.answered(undefined, this.method.path);
     const latencyMs = clock.now() - this.attemptStartedAt;
     this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
     // In the phase 'held', `end()` does not report the deadline to the retry budget, because a timeout of an unsent attempt is no evidence

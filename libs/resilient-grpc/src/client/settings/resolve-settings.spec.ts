@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { Metadata, credentials, experimental } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
@@ -165,6 +166,16 @@ describe('channel options', () => {
     expect(resolve({ tls: { serverName: 'orders.internal' } }).settings.channel.channelOptions).toMatchObject({
       'grpc.ssl_target_name_override': 'orders.internal',
     });
+  });
+
+  it.each([
+    ['client', []],
+    ['expired', [expect.stringMatching(/^tls\.cert: the certificate of this client expired on Jan .* 2021 GMT;/)]],
+    ['not-yet-valid', [expect.stringMatching(/^tls\.cert: .* is not valid before Jan .* 2100 GMT;/)]],
+  ])("warns if the client's own certificate is not valid now: %s", (name, warnings) => {
+    const file = (suffix: string) =>
+      fileURLToPath(new URL(`../../../../../test/fixtures/tls/${name}${suffix}.pem`, import.meta.url));
+    expect(resolve({ tls: { cert: file(''), key: file('-key') } }).warnings).toEqual(warnings);
   });
 
   it('raises a keepalive time between 0 and 10 s with a warning, but keeps a time set in `channelOptions`', () => {

@@ -144,6 +144,11 @@ function resolveInto(
   const loadBalancing = resolveLoadBalancing(own, joined, serviceConfig);
   const resolved = policies(serviceConfig);
   const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, resolved, isObservable(source));
+  const { certificateProblem } = opened;
+  if (certificateProblem !== undefined)
+    warnings.push(
+      `tls.cert: the certificate of this client ${certificateProblem}; servers that check it reject the client`,
+    );
   const channel = resolveChannelSettings(joined, balancing(serviceConfig), opened, dependencies.random, (message) =>
     warnings.push(message),
   );

@@ -42,7 +42,8 @@ function failureFinding(probed: ProbedAddress, failure: ConnectionFailure): Find
   const { phase, code, message } = failure;
   if (phase === 'tcp') {
     if (code === 'timeout') return findingOf('no-response', message);
-    const kind = connectFailureKind({ phase, code, isSecure: secure, receivedBytes: 0 });
+    const isUnixSocket = kindOf(probed.address) === 'unix socket';
+    const kind = connectFailureKind({ phase, code, isSecure: secure, receivedBytes: 0, isUnixSocket });
     return findingOf(kind, kind === 'other' ? message : code);
   }
   if (secure && toggledTlsProbe?.readyMs !== undefined) return findingOf('server-without-tls', code);

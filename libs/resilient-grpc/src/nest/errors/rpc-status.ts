@@ -52,7 +52,7 @@ export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>
   const isFault = codeName !== error.codeName || FAULT_CODES.has(codeName);
   // The retry delay is forwarded only if the caller receives the upstream's code and this code is not the code of a fault.
   const again = isFault ? undefined : retryAfterMs;
-  const pushback = !isFault && isFromServer(error) ? pushbackOf(error) : undefined;
+  const pushback = !isFault && error.reason === 'server' ? pushbackOf(error) : undefined;
   const relayed = isExposed ? error.statusDetails.filter(isForCallers) : [];
   return {
     codeName,

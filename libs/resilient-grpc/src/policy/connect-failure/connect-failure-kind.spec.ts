@@ -8,7 +8,6 @@ const classify = (phase: 'tcp' | 'tls' | 'http2', code?: string, receivedBytes =
 describe('connectFailureKind', () => {
   it.each([
     ['ECONNREFUSED', 'refused'],
-    ['ECONNRESET', 'reset'],
     ['ETIMEDOUT', 'no-response'],
     ['EHOSTUNREACH', 'host-unreachable'],
     ['ENETUNREACH', 'network-unreachable'],
@@ -37,6 +36,11 @@ describe('connectFailureKind', () => {
     expect(classify('tls', code)).toBe(kind);
   });
 
+  it('classifies a reset by the phase', () => {
+    const phases = ['tcp', 'tls', 'http2'] as const;
+    expect(phases.map((phase) => classify(phase, 'ECONNRESET'))).toEqual(['reset', 'reset-in-tls', 'reset']);
+  });
+
   it('attributes handshake_failure to the client certificate only after the server hello', () => {
     const code = 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE';
     expect(classify('tls', code, 7)).toBe('tls-failed');
@@ -60,7 +64,7 @@ describe('connectFailureKind', () => {
       expect(classify('tls', code, 1_200)).toBe('closed-in-tls');
       expect(classify('http2', code, 0, true)).toBe('closed-in-tls');
       const otherwise = code === 'ECONNRESET' ? 'reset' : 'closed';
-      expect(classify('tls', code, 0)).toBe(otherwise);
+      expect(classify('tls', code, 0)).toBe(code === 'ECONNRESET' ? 'reset-in-tls' : 'closed');
       expect(classify('http2', code, 9, true)).toBe(otherwise);
       expect(classify('http2', code, 0, false)).toBe(otherwise);
     },

@@ -10,6 +10,8 @@ export interface ConnectFailureFacts {
   readonly isSecure: boolean;
   /** Number of bytes that the peer sent; after a TLS handshake, the number of decrypted bytes that followed the handshake. */
   readonly receivedBytes: number;
+  /** True if the address is the path of a Unix socket. @defaultValue false */
+  readonly isUnixSocket?: boolean;
 }
 
 const BY_CODE: Readonly<Record<string, ConnectFailureKind>> = {
@@ -67,6 +69,8 @@ const CLOSED: ReadonlySet<string | undefined> = new Set([undefined, 'EPIPE', 'EC
 export function connectFailureKind(facts: ConnectFailureFacts): ConnectFailureKind {
   const { phase, code, isSecure, receivedBytes } = facts;
   if (CLOSED.has(code) && mayRejectClientCertificate(facts)) return 'closed-in-tls';
+  if (code === 'ECONNRESET' && phase === 'tls') return 'reset-in-tls';
+  if (code === 'ECONNREFUSED' && facts.isUnixSocket === true) return 'socket-refused';
   if (code !== undefined) {
     // The server has sent no more than the alert, so it has not requested a client certificate.
     if (code.endsWith('_HANDSHAKE_FAILURE') && receivedBytes <= TLS_ALERT_BYTES) return 'tls-failed';

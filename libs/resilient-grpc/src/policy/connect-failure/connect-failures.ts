@@ -7,8 +7,12 @@ import type { ReconnectClass } from '../reconnect/early-reconnect.js';
 export type ConnectFailureKind =
   /** ECONNREFUSED. */
   | 'refused'
+  /** ECONNREFUSED on a Unix socket that exists. */
+  | 'socket-refused'
   /** ECONNRESET. */
   | 'reset'
+  /** ECONNRESET before the server has sent any part of its TLS handshake. */
+  | 'reset-in-tls'
   /** ETIMEDOUT, or no TCP connection within the connect timeout. */
   | 'no-response'
   /** EHOSTUNREACH. */
@@ -48,6 +52,8 @@ export type ConnectFailureKind =
   | 'no-http2-in-tls'
   /** The server requires a client certificate, or rejects the one it received. */
   | 'client-certificate'
+  /** The server ended the TLS connection, and this client's own certificate has expired or is not valid yet. */
+  | 'client-certificate-invalid'
   /** The server does not recognize the requested server name (SNI). */
   | 'unknown-server-name'
   /** No common version of TLS. */
@@ -92,9 +98,21 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
     remedy: 'check that the server is running on this address and port',
     reconnect: 'refused',
   },
+  'socket-refused': {
+    cause: 'is a Unix socket on which no process is listening',
+    remedy: 'check that the server is running; a server that was killed leaves the file of its socket behind',
+    reconnect: 'refused',
+  },
   reset: {
     cause: 'reset the connection',
     remedy: 'check the server, and the proxy, service mesh, or load balancer in front of it',
+    reconnect: 'refused',
+  },
+  'reset-in-tls': {
+    cause: 'resets the connection when the TLS handshake begins',
+    remedy:
+      'check that the server uses TLS on this port, and check the proxy, service mesh, or load balancer in front of it',
+    doctorOption: 'omit --tls and --ca',
     reconnect: 'refused',
   },
   'no-response': {
@@ -199,6 +217,13 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
     remedy: 'set tls: { cert, key } in the client with a certificate from an authority that the server trusts',
     doctorOption: '--cert and --key',
     reconnect: 'other',
+  },
+  'client-certificate-invalid': {
+    cause: "ends the TLS connection, and the client's own certificate is not valid now",
+    remedy: 'renew the certificate of the client (tls: { cert, key }), and check its automatic renewal and the clock',
+    doctorOption: '--cert and --key',
+    // As for 'closed-in-tls', because the server may be restarting instead.
+    reconnect: 'not-http2',
   },
   'unknown-server-name': {
     cause: 'does not recognize the requested server name (SNI)',

@@ -30,7 +30,7 @@ const DEFAULT_MIN_TIMEOUT_MS = 1_000;
  */
 export function endpointOutcome(
   verdict: Pick<Verdict, 'kind' | 'code' | 'reachedServer' | 'connectionLost'>,
-  evidence: Pick<AttemptEvidence, 'wire' | 'headersReceived' | 'messagesReceived'>,
+  evidence: Pick<AttemptEvidence, 'wire' | 'headersReceived' | 'messagesReceived' | 'contentType'>,
   elapsedMs: number,
   usualMs: number | undefined,
 ): EndpointOutcome {
@@ -60,9 +60,8 @@ export function endpointOutcome(
       if (verdict.connectionLost) return lost(wire);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'server':
-      // 'maybe' without an HTTP status: the stream was reset without a response. Otherwise, a gRPC code arrived and determines the outcome
-      // below.
-      if (verdict.reachedServer === 'maybe' && wire?.httpStatus === undefined) return 'failure';
+      // The stream was reset without a response. Otherwise, a gRPC code arrived and determines the outcome below.
+      if (wire?.httpStatus === undefined && evidence.contentType === undefined) return 'failure';
       if (verdict.code === StatusCode.DEADLINE_EXCEEDED) return timedOut(elapsedMs, usualMs);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'deadline':

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { AttemptEvidence, WireEvidence } from './attempt-evidence.js';
 import { NOTHING_SEEN } from '../../testing/spec-support/memory-transport.js';
-import { classify, SUCCESS } from './classify.js';
+import { classify, isAnswered, SUCCESS } from './classify.js';
 import type { Verdict } from './verdict.js';
 
 const { OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED } = StatusCode;
@@ -207,7 +207,7 @@ describe('REFUSED_STREAM reset', () => {
     [
       'reports a server status if the server itself sends the status of a refused stream',
       { ...TRAILERS_ONLY, ...refused },
-      { kind: 'server', reachedServer: 'yes' },
+      { kind: 'server', reachedServer: 'maybe' },
     ],
     [
       'reports a server status if the server itself sends the status of a refused stream without a content-type',
@@ -283,7 +283,7 @@ describe('connection lost after sending', () => {
     (_, code, details) => {
       expect(classify({ ...TRAILERS_ONLY, code, details })).toEqual({
         kind: 'server',
-        reachedServer: 'yes',
+        reachedServer: code === UNAVAILABLE || code === CANCELLED ? 'maybe' : 'yes',
         code,
         details,
         retryableHttp: false,
@@ -440,12 +440,28 @@ describe('response that is not gRPC', () => {
     [
       'reports a server status if the content-type is gRPC, even if the message names an HTTP status',
       { ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'Received HTTP status code 503' },
-      { kind: 'server', reachedServer: 'yes', retryableHttp: false },
+      { kind: 'server', reachedServer: 'maybe', retryableHttp: false },
     ],
   ]);
 });
 
 describe('status from the server', () => {
+  it('reports reachedServer maybe only for the statuses without headers that a proxy or a peer that is shutting down sends', () => {
+    const inDoubt = Object.entries(StatusCode).filter(
+      ([, code]) => code !== OK && classify({ ...TRAILERS_ONLY, code }).reachedServer !== 'yes',
+    );
+    expect(inDoubt.map(([name]) => name)).toEqual(['CANCELLED', 'DEADLINE_EXCEEDED', 'UNAVAILABLE']);
+  });
+
+  it.each([CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, NOT_FOUND])(
+    'counts status %d with the content-type of gRPC as a response, and a connection without any as none',
+    (code) => {
+      const answer = { ...TRAILERS_ONLY, code };
+      expect(isAnswered(answer, classify(answer))).toBe(true);
+      expect(isAnswered(SENT, classify({ ...SENT, code }))).toBe(false);
+    },
+  );
+
   table([
     [
       'reports the status from the server unchanged',
@@ -453,24 +469,24 @@ describe('status from the server', () => {
       { kind: 'server', reachedServer: 'yes', code: NOT_FOUND, details: 'no such order' },
     ],
     [
-      'reports UNAVAILABLE from the server unchanged',
+      'reports UNAVAILABLE from the server unchanged, with reachedServer maybe, because a proxy may have sent it',
       { ...TRAILERS_ONLY, contentType: 'application/grpc;charset=utf-8', code: UNAVAILABLE, details: 'warming up' },
-      { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
+      { kind: 'server', reachedServer: 'maybe', code: UNAVAILABLE, details: 'warming up' },
     ],
     [
       'reports a server status if a space follows the media type in the content-type',
       { ...TRAILERS_ONLY, contentType: 'application/grpc ; charset=utf-8', code: UNAVAILABLE, details: 'warming up' },
-      { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
+      { kind: 'server', reachedServer: 'maybe', code: UNAVAILABLE, details: 'warming up' },
     ],
     [
       'reports DEADLINE_EXCEEDED from the server as a server status',
       { ...TRAILERS_ONLY, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
-      { kind: 'server', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
+      { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
       'reports CANCELLED from the server as a server status',
       { ...TRAILERS_ONLY, code: CANCELLED, details: 'Cancelled on client' },
-      { kind: 'server', reachedServer: 'yes', code: CANCELLED },
+      { kind: 'server', reachedServer: 'maybe', code: CANCELLED },
     ],
     [
       'reports reachedServer maybe for a server status if the response has no content-type',
@@ -486,6 +502,11 @@ describe('status from the server', () => {
       'reports reachedServer maybe for a server status that has the message of a deadline but another code',
       { ...SENT, code: INVALID_ARGUMENT, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT },
+    ],
+    [
+      'reports reachedServer yes for UNAVAILABLE that follows headers',
+      { ...BEGUN, code: UNAVAILABLE, details: 'warming up' },
+      { kind: 'committed', reachedServer: 'yes', code: UNAVAILABLE },
     ],
     [
       'reports committed for a status that follows headers',
@@ -549,7 +570,7 @@ describe('call aborted by a server shutdown', () => {
     (code, details) => {
       expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goawayCode: undefined } })).toMatchObject({
         kind: 'server',
-        reachedServer: 'yes',
+        reachedServer: 'maybe',
         code,
       });
     },
@@ -558,7 +579,7 @@ describe('call aborted by a server shutdown', () => {
   it('reports a server status if the message is not that of a server shutdown', () => {
     expect(classify({ ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'warming up', wire: goaway })).toMatchObject({
       kind: 'server',
-      reachedServer: 'yes',
+      reachedServer: 'maybe',
     });
   });
 
@@ -593,9 +614,9 @@ describe('attempt that the client ended', () => {
       { kind: 'deadline', reachedServer: 'maybe', code: DEADLINE_EXCEEDED, details: 'too late' },
     ],
     [
-      'reports reachedServer yes if the status of the server arrives when the deadline passes',
+      'reports reachedServer maybe if the status of the server arrives when the deadline passes',
       { ...SENT, endedHere: 'deadline', code: DEADLINE_EXCEEDED, contentType: 'application/grpc' },
-      { kind: 'deadline', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
+      { kind: 'deadline', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
       'reports reachedServer no if the deadline passes while HTTP/2 still queues the stream',

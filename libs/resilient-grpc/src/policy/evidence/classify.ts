@@ -12,6 +12,13 @@ const CONNECTION_LOSS_CODES: ReadonlySet<number> = new Set([NO_ERROR, INTERNAL_E
 /** Transient HTTP statuses of gateways and proxies. */
 const TRANSIENT_HTTP_STATUSES: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
+/** Statuses that a proxy or a server that is shutting down may send for a call that the application has executed, or is executing. */
+const IN_DOUBT: ReadonlySet<number> = new Set([
+  StatusCode.CANCELLED,
+  StatusCode.DEADLINE_EXCEEDED,
+  StatusCode.UNAVAILABLE,
+]);
+
 /** Start of the details if the connection was lost during the response. */
 export const LOST_IN_RESPONSE = 'Connection lost after the response had started';
 /** Start of the details if the stream was reset during the response, and the connection stayed open. */
@@ -44,7 +51,7 @@ function classifyLocalEnd(e: AttemptEvidence): Verdict {
     case 'not-prepared':
       return reportedVerdict('local', 'no', e);
     case 'deadline':
-      return verdict('deadline', reachedByStatus(e), StatusCode.DEADLINE_EXCEEDED, e.details);
+      return verdict('deadline', reachedServerOf(e), StatusCode.DEADLINE_EXCEEDED, e.details);
     case 'attempt-timeout':
       return verdict('attempt-timeout', reachedServerOf(e), StatusCode.DEADLINE_EXCEEDED, e.details);
     case 'stream-idle':
@@ -52,7 +59,12 @@ function classifyLocalEnd(e: AttemptEvidence): Verdict {
     case 'protocol':
       // The message that could not be read was part of an HTTP response that is not gRPC, such as a web page.
       if (isHttp(e)) return { ...http(e), code: StatusCode.UNKNOWN };
-      return verdict('protocol', reachedByStatus(e), failureCode(e, StatusCode.INTERNAL), e.details);
+      return verdict(
+        'protocol',
+        isGrpcResponse(e) ? 'yes' : reachedServerOf(e),
+        failureCode(e, StatusCode.INTERNAL),
+        e.details,
+      );
     case 'serialize':
       return verdict('serialize', reachedServerOf(e), failureCode(e, StatusCode.INTERNAL), e.details);
     case 'closed':
@@ -92,7 +104,7 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   }
   if (responded(e)) {
     if (isShutdownStatus(e)) return lost('connection-lost', 'maybe', 'Server shut down before it responded', e);
-    if (isGrpcResponse(e)) return reportedVerdict('server', 'yes', e);
+    if (isGrpcResponse(e)) return reportedVerdict('server', reachedByStatus(e.code), e);
     // Without a content-type, the status is attributed to the server, although there is no proof.
     return isHttp(e) ? http(e) : reportedVerdict('server', 'maybe', e);
   }
@@ -169,7 +181,12 @@ function http(e: AttemptEvidence): Verdict {
   return { ...verdict('http', 'maybe', failureCode(e, StatusCode.UNKNOWN), details), retryableHttp };
 }
 
-function isGrpcResponse({ contentType }: AttemptEvidence): boolean {
+/** True if a gRPC server or a gRPC proxy responded, even if its status does not show that the application received the request. */
+export function isAnswered(e: AttemptEvidence, verdict: Verdict): boolean {
+  return !verdict.connectionLost && (verdict.reachedServer === 'yes' || isGrpcResponse(e));
+}
+
+export function isGrpcResponse({ contentType }: Pick<AttemptEvidence, 'contentType'>): boolean {
   return contentType !== undefined && isGrpcContentType(contentType);
 }
 
@@ -183,12 +200,9 @@ function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
   return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
 }
 
-/**
- * Returns `reachedServerOf(e)`, or 'yes' for a gRPC status without headers, which the server may send just before the client ends
- * the attempt.
- */
-function reachedByStatus(e: AttemptEvidence): Verdict['reachedServer'] {
-  return isGrpcResponse(e) ? 'yes' : reachedServerOf(e);
+/** Returns `reachedServer` of an attempt that ended with a gRPC status and no headers. */
+export function reachedByStatus(code: number): Verdict['reachedServer'] {
+  return IN_DOUBT.has(code) ? 'maybe' : 'yes';
 }
 
 function unsent(e: AttemptEvidence): Verdict {
@@ -212,9 +226,12 @@ function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], event:
   return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }
 
-/** Formats the code and message that grpc-js reported. Mentions a timeout of the connection, because grpc-js does not report it. */
+/** Formats the code and message that grpc-js reported, and the cause if grpc-js does not report it. */
 function formatStatus(e: AttemptEvidence): string {
-  const cause = e.wire?.timedOut === true ? ': the server no longer responded' : '';
+  let cause = '';
+  if (e.wire?.timedOut === true) cause = ': the server no longer responded';
+  else if (e.wire?.goawayCode === ENHANCE_YOUR_CALM)
+    cause = ': the server closed the connection because of too many keepalive pings or stream resets';
   return `(${statusName(e.code)}: ${e.details}${cause})`;
 }
 

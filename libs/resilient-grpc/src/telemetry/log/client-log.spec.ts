@@ -474,7 +474,7 @@ describe('events', () => {
     [
       { type: 'keepalive-throttled', keepaliveTimeMs: 20_000 },
       'warn',
-      /too_many_pings.*set keepalive\.keepaliveTimeMs to 20000 or more/,
+      /too_many_pings.*now pinging every 20 s.*5 minutes by default.*to the minimum of the server/,
       { keepaliveTimeMs: 20_000 },
     ],
     [

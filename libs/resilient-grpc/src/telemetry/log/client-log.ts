@@ -103,7 +103,8 @@ export class ClientLog {
       case 'keepalive-throttled':
         this.warn(
           `server rejected keepalive pings (too_many_pings); now pinging every ${duration(event.keepaliveTimeMs)}; ` +
-            `set keepalive.keepaliveTimeMs to ${String(event.keepaliveTimeMs)} or more`,
+            `servers of gRPC allow one ping per 5 minutes by default, and none without a call, so this may be rejected again; ` +
+            `set keepalive.keepaliveTimeMs to the minimum of the server, such as 300000, or omit keepalive`,
           { event: event.type, keepaliveTimeMs: event.keepaliveTimeMs },
         );
         return;

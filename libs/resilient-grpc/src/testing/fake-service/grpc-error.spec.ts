@@ -38,7 +38,14 @@ describe('grpcError', () => {
     'defaults reachedServer of a grpcError() with reason %s to the highest value that the client reports: %s',
     (...row) => {
       const [reason, reachedServer] = row;
-      expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe(reachedServer);
+      expect(grpcError('INTERNAL', 'x', { reason }).reachedServer).toBe(reachedServer);
+    },
+  );
+
+  it.each(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED'] as const)(
+    "defaults reachedServer of a grpcError() with %s from the server to 'maybe'",
+    (code) => {
+      expect(grpcError(code).reachedServer).toBe('maybe');
     },
   );
 

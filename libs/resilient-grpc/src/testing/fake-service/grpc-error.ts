@@ -4,6 +4,7 @@ import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { GrpcCallError, type FailureReason, type ReachedServer } from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
+import { reachedByStatus } from '../../policy/evidence/classify.js';
 import { describeData, problemMessage } from '../../policy/options/describe-value.js';
 import { choiceRemedy } from '../../policy/options/value-rules.js';
 import { requireOptions } from '../../policy/options/option-problems.js';
@@ -16,7 +17,10 @@ const FAILED_STATUS_NAMES = STATUS_NAMES.filter((name) => name !== 'OK');
 export interface GrpcErrorOptions {
   /** Reason for the failure. @defaultValue 'server' */
   readonly reason?: FailureReason | undefined;
-  /** Certainty that the request reached the server's application. @defaultValue depends on the reason: 'yes' for 'server' */
+  /**
+   * Certainty that the request reached the server's application.
+   * @defaultValue depends on the reason; for 'server', 'maybe' if the code is UNAVAILABLE, DEADLINE_EXCEEDED, or CANCELLED, otherwise 'yes'
+   */
   readonly reachedServer?: ReachedServer | undefined;
   /** Time in milliseconds, 0 or more, after which the caller may retry. @defaultValue none */
   readonly retryAfterMs?: number | undefined;
@@ -33,6 +37,7 @@ export interface GrpcErrorOptions {
  * possible, for example 'maybe' for 'refused' after REFUSED_STREAM.
  */
 const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
+  // 'maybe' for some codes.
   server: 'yes',
   http: 'maybe',
   overloaded: 'yes',
@@ -91,7 +96,8 @@ export function grpcError(
   }
   requireOptions(optionsSchema, extra, 'grpcError');
   const { reason = 'server', statusDetails = [], cause } = extra;
-  const { reachedServer = DEFAULT_REACHED_SERVER[reason], retryAfterMs } = extra;
+  const usual = reason === 'server' ? reachedByStatus(number) : DEFAULT_REACHED_SERVER[reason];
+  const { reachedServer = usual, retryAfterMs } = extra;
   const metadata = toMetadata(extra.metadata ?? {});
   if (statusDetails.length > 0) metadata.set(STATUS_DETAILS_KEY, statusDetailsBin(number, details, statusDetails));
   return new GrpcCallError({

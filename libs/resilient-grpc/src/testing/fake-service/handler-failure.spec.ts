@@ -123,7 +123,7 @@ describe('grpcError', () => {
   it.each([
     ['outage', 'no'],
     ['connection-lost', 'maybe'],
-    ['server', 'yes'],
+    ['protocol', 'yes'],
   ] as const)(
     'derives reachedServer of a grpcError() from the reason if reachedServer is not given: %s, %s',
     (reason, reachedServer) => {

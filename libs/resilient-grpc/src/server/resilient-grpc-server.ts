@@ -21,7 +21,6 @@ import {
 } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { withFieldCheck } from '../messages/field-check.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -44,7 +43,8 @@ import { connectedServers, createdServers, handlerNames, type HandlerNames } fro
 import { listenAddress, listenProblem } from './listen-address.js';
 import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
-import { ReportingServer, type ConversionListener, type SerializerWrapper } from './reporting-server.js';
+import { ReportingServer, type ConversionListener } from './reporting-server.js';
+import { withCheckedResponses } from './checked-responses.js';
 import { ServedHandlers } from './served-handlers.js';
 import { unusedHandlerLines } from './unused-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
@@ -355,7 +355,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const definition = given ?? loadDefinition(nest, path, load);
     this.packageDefinition = definition;
     nest.onLoadPackageDefinition?.(definition, this.grpcClient);
-    const root = loadPackageDefinition(definition);
+    const root = loadPackageDefinition(withCheckedResponses(definition, this.events));
     const packages: readonly (string | undefined)[] = [nest.package].flat();
     const isMissing = (name: string | undefined) => this.lookupPackage(root, name) === undefined;
     if (!packages.some(isMissing)) return root;
@@ -512,14 +512,10 @@ export class ResilientGrpcServer extends ServerGrpc {
     },
   };
 
-  private readonly checkResponses: SerializerWrapper = (path, write) =>
-    withFieldCheck(write, path, () => this.servedHandlers.responseTypeOf(path), this.events);
-
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
-    const check = process.env['NODE_ENV'] === 'production' ? undefined : this.checkResponses;
     if (telemetry === undefined)
-      return this.installFilter(new ReportingServer(this.grpcOptions, this.conversionListener, check));
+      return this.installFilter(new ReportingServer(this.grpcOptions, this.conversionListener));
     this.stopTelemetry?.();
     const recorder = telemetry.forServer(isTracedByOthers());
     const unsubscribe = this.events.listen((event) => {
@@ -531,7 +527,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       stopObserving();
     };
     return this.installFilter(
-      observedServer(this.grpcOptions, recorder, clock, this.conversionListener, check),
+      observedServer(this.grpcOptions, recorder, clock, this.conversionListener),
       recorder,
     );
   }

@@ -161,6 +161,7 @@ function resolveInto(
       replayBytes: replayBytesOf(joined.channelOptions),
       unreadStreamWarningMs: joined.unreadStreamWarningMs ?? DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs,
       traceStreams: joined.traceStreams ?? false,
+      rejectInvalidMessages: joined.rejectInvalidMessages ?? false,
       trustRefusedStreams: joined.trustRefusedStreams ?? false,
       ...metadataOf(joined.metadata),
       hooks: hooksOf(joined.interceptors, input.interceptorOf),

@@ -52,7 +52,7 @@ class Inspector {
   ) {}
 
   /** Returns the value to send for `value`: itself, or a converted one. `owner` is the type of the message that contains the field. */
-  valueOf(value: unknown, field: FieldValues, owner: MessageType, path: string, depth: number): unknown {
+  valueOf(value: unknown, field: FieldValues | Field, owner: MessageType, path: string, depth: number): unknown {
     if (field.kind === 'message') return this.messageOf(value, field.type, owner, path, depth);
     if (typeof value === 'bigint') {
       if (field.kind === 'integer' || field.kind === 'enum') return this.integerOf(value, 32, field, owner, path);

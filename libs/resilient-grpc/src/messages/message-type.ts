@@ -29,11 +29,13 @@ export class MessageType {
     ));
   }
 
-  /** Returns the type that the '@type' of an Any names; `undefined` if the contract does not contain it. */
+  /** Returns the type that the '@type' of an Any names, with or without its package; `undefined` if the contract does not contain it. */
   typeInAny(url: string): MessageType | undefined {
+    const { types } = this.contract;
     const name = url.slice(url.lastIndexOf('/') + 1);
-    const type = this.contract.types.get(name);
-    return type && typeNamed(name, type, this.contract);
+    const full = types.has(name) ? name : [...types.keys()].find((one) => one.endsWith(`.${name}`));
+    const type = full === undefined ? undefined : types.get(full);
+    return full === undefined || type === undefined ? undefined : typeNamed(full, type, this.contract);
   }
 
   /** Returns the field that the unknown `key` misspells; `undefined` if it is probably another name. */

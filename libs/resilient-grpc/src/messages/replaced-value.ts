@@ -1,7 +1,7 @@
 import { closest } from '../errors/closest.js';
 import { isObservableLike, truncate } from '../policy/options/describe-value.js';
 import { isPlainObject } from '../policy/options/plain-object.js';
-import type { FieldValues, MessageType } from './message-type.js';
+import type { Field, FieldValues, MessageType } from './message-type.js';
 import { isBuiltIn } from './well-known-types.js';
 
 /** A value that proto-loader's serializer replaces without an error. */
@@ -19,7 +19,10 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 const MAX_LIST_LENGTH = 100;
 
 /** Returns the replacement of one value of a field other than a message; `undefined` if it arrives as it was meant. */
-export function replacedValue(value: unknown, field: FieldValues): ReplacedValue | undefined {
+export function replacedValue(
+  value: unknown,
+  field: FieldValues & Partial<Pick<Field, 'holds'>>,
+): ReplacedValue | undefined {
   switch (field.kind) {
     case 'string': {
       if (typeof value === 'string')
@@ -50,7 +53,7 @@ export function replacedValue(value: unknown, field: FieldValues): ReplacedValue
     case 'bytes':
       return replacedBytes(value);
     case 'enum':
-      return replacedEnumValue(value, field);
+      return replacedEnumValue(value, field, field.holds === 'list' ? 0 : undefined);
     case 'message':
     case 'other':
       return undefined;
@@ -113,15 +116,18 @@ function replacedBytes(value: unknown): ReplacedValue | undefined {
   return isBytes && typeof value === 'object' ? undefined : { expected: 'a Buffer', sent: 'other bytes' };
 }
 
-function replacedEnumValue(value: unknown, field: FieldValues & { kind: 'enum' }): ReplacedValue | undefined {
-  const { name, values } = field;
+function replacedEnumValue(
+  value: unknown,
+  { name, values }: FieldValues & { kind: 'enum' },
+  sent: unknown,
+): ReplacedValue | undefined {
   if (typeof value === 'number') {
     return (value | 0) === value ? undefined : { expected: integerRange(32, false), sent: value | 0 };
   }
   if (typeof value === 'string' && values.has(value)) return undefined;
   const meant = typeof value === 'string' ? closest(value, values) : undefined;
   const remedy = meant === undefined ? `its values are ${listed(values)}` : `write '${meant}'`;
-  return { expected: `a value of ${name}`, remedy, sent: undefined };
+  return { expected: `a value of ${name}`, remedy, sent };
 }
 
 /**

@@ -421,7 +421,8 @@ describe('unsent fields', () => {
     const error = await new Promise((resolve) => {
       plain.create(invalid, resolve);
     });
-    expect(error).toMatchObject({ code: 3, details: expect.stringContaining(text) as string });
+    // grpc-js's own client reports every message that cannot be serialized with INTERNAL.
+    expect(error).toMatchObject({ code: 13, details: expect.stringContaining(text) as string });
     expect(received).toEqual([]);
     expect(clientWarnings()).toEqual([]);
     await firstValueFrom(orders.create({ requestId: 'r', quantity: '3' }));

@@ -2,6 +2,7 @@ import { isObservable } from 'rxjs';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
+import type { PropagationNotes } from '../../call/propagation.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/mask-credentials.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
@@ -49,8 +50,8 @@ export interface SettingsInput {
   readonly defaults: GrpcClientDefaults | undefined;
   /** `propagate` of forRoot; already validated. */
   readonly propagate?: PropagationOptions | undefined;
-  /** Called for each call with propagation enabled; `found` is true if an inbound call was found. */
-  readonly inboundNote?: ((found: boolean) => void) | undefined;
+  /** Receives what happens to calls with propagation enabled. */
+  readonly inboundNotes?: PropagationNotes | undefined;
   /** Resolves interceptor classes. If absent, the calls of a client with an interceptor class fail. */
   readonly interceptorOf?: InterceptorSource | undefined;
 }
@@ -165,7 +166,7 @@ function resolveInto(
       trustRefusedStreams: joined.trustRefusedStreams ?? false,
       ...metadataOf(joined.metadata),
       hooks: hooksOf(joined.interceptors, input.interceptorOf),
-      propagation: resolvePropagation(input.propagate, joined.propagate, input.inboundNote),
+      propagation: resolvePropagation(input.propagate, joined.propagate, input.inboundNotes),
       live,
       interceptors: interceptorsOf(joined),
     }),

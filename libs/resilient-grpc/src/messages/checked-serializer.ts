@@ -4,7 +4,7 @@ import { InvalidMessageError } from '../errors/invalid-message-error.js';
 import { describeSecret } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Files } from './file-descriptors.js';
-import { fitsOf } from './compile-fits.js';
+import { prepareFits } from './compile-fits.js';
 import { inspectMessage, type FoundValue, type Inspection } from './inspect-message.js';
 import { messageTypeOf, type MessageType } from './message-type.js';
 
@@ -40,29 +40,34 @@ export function checkedSerializer<M>(
   let type: MessageType | undefined;
   let isRead = false;
 
-  /** Returns `undefined` for a message that the serializer sends as it is. */
-  const inspect = (message: M): Inspection | undefined => {
+  const readType = (): void => {
+    isRead = true;
     try {
-      if (!isRead) {
-        isRead = true;
-        type = messageTypeOf(path, files, direction);
-      }
-      if (type === undefined || (!examinesKeys && fitsOf(type)(message, 0))) return undefined;
-      return inspectMessage(message, type, examinesKeys, describeSecret);
+      type = messageTypeOf(path, files, direction);
+      if (type !== undefined) prepareFits(type);
+    } catch {
+      // The files are not valid descriptors. The serializer does not depend on them.
+    }
+  };
+
+  const inspect = (message: M, as: MessageType): Inspection => {
+    try {
+      return inspectMessage(message, as, examinesKeys, describeSecret);
     } catch {
       // A message that cannot be read must fail only in the serializer.
-      return undefined;
+      return { message, found: [], isUnsendable: false };
     }
   };
 
   return (message) => {
-    const inspection = inspect(message);
-    if (inspection === undefined) return serialize(message);
-    const { found, isUnsendable } = inspection;
+    if (!isRead) readType();
+    // A getter that throws here would also throw in the serializer.
+    if (type === undefined || (!examinesKeys && type.fits?.(message, 0) === true)) return serialize(message);
+    const { message: converted, found, isUnsendable } = inspect(message, type);
     const [first] = found;
     if (first !== undefined && (rejects || isUnsendable)) throw invalidMessage(first, rejects);
     // Safe cast: a copy has the same type.
-    const bytes = serialize(inspection.message as M);
+    const bytes = serialize(converted as M);
     if (!events.wanted) return bytes;
     for (const one of found) {
       if (reported.has(one.field)) continue;

@@ -7,9 +7,17 @@ export const MAX_DEPTH = 100;
 
 type Fits = NonNullable<MessageType['fits']>;
 
-/** Returns the test whether messages of `type` can be serialized as they are. */
-export function fitsOf(type: MessageType): Fits {
-  return (type.fits ??= (message, depth) => (type.fits = compileFits(type))(message, depth));
+/** Sets `type.fits`. It is compiled on first use, because types can contain themselves. */
+export function prepareFits(type: MessageType): void {
+  type.fits ??= (message, depth) => {
+    type.fits = () => false;
+    try {
+      type.fits = compileFits(type);
+    } catch {
+      // The process does not allow generated code (--disallow-code-generation-from-strings), or the descriptor is invalid.
+    }
+    return type.fits(message, depth);
+  };
 }
 
 /**
@@ -36,14 +44,9 @@ function compileFits(type: MessageType): Fits {
     return `if((v=m[${JSON.stringify(name)}])!=null){${isFit};some=true}`;
   });
   const code = `return function(m,d){let v,e,i,some=false;if(typeof m!=="object"||m===null)return false;if(d>${String(MAX_DEPTH)})return true;${tests.join('')}return some}`;
-  try {
-    // Safe: the code contains only names from the descriptor, as JSON. The cast states what the code returns.
-    // eslint-disable-next-line @typescript-eslint/no-implied-eval
-    return (new Function('r', code) as (refs: unknown[]) => Fits)(refs);
-  } catch {
-    // The process does not allow generated code (--disallow-code-generation-from-strings).
-    return () => false;
-  }
+  // Safe: the code contains only names from the descriptor, as JSON. The cast states what the code returns.
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval
+  return (new Function('r', code) as (refs: unknown[]) => Fits)(refs);
 }
 
 /** Returns the code of a test of the value `e`. */
@@ -70,7 +73,7 @@ function testOf(field: FieldValues, refs: unknown[]): string {
     case 'enum':
       return `typeof e==="number"?(e|0)===e:${refer(field.values, refs)}.has(e)`;
     case 'message':
-      fitsOf(field.type);
+      prepareFits(field.type);
       return `${refer(field.type, refs)}.fits(e,d+1)`;
     case 'other':
       return 'true';

@@ -87,9 +87,9 @@ class Inspector {
       this.report(path, owner, value, replacedMessage(value, type));
       return value;
     }
-    const { '@type': packed } = value as { readonly '@type'?: unknown };
-    const isPacked = type.fullName === 'google.protobuf.Any' && typeof packed === 'string';
-    return this.fieldsOf(value, (isPacked ? type.typeInAny(packed) : undefined) ?? type, owner, path, depth);
+    const packed: unknown = type.fullName === 'google.protobuf.Any' ? Reflect.get(value, '@type') : undefined;
+    const packedType = typeof packed === 'string' ? type.typeInAny(packed) : undefined;
+    return this.fieldsOf(value, packedType ?? type, owner, path, depth);
   }
 
   /** Returns `message`, or a copy if values of its fields are converted. */

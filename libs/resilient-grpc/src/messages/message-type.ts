@@ -7,7 +7,7 @@ export class MessageType {
   readonly name: string;
   /** Names of oneofs. With the loader option `oneofs`, a deserialized message has them as keys, which the serializer ignores. */
   readonly oneofs: ReadonlySet<string>;
-  /** True if the serializer sends all values of `message` as they are. Compiled on first use by `fitsOf()`. */
+  /** True if the serializer sends all values of `message` as they are. Compiled on first use by `prepareFits()`. */
   fits: ((message: unknown, depth: number) => boolean) | undefined;
   private knownFields: ReadonlyMap<string, Field> | undefined;
   /** Unknown keys of messages, each with the field that it misspells. */

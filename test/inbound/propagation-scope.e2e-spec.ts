@@ -98,8 +98,8 @@ describe('propagation options of a client', () => {
   });
 });
 
-describe('metadata that gRPC cannot send', () => {
-  it('is not forwarded, and one warning per key names the -bin form, but not the value', async () => {
+describe('values that gRPC cannot send', () => {
+  it('omits a propagated value, and logs one warning per key that names the -bin form, but not the value', async () => {
     hop = await startHop({ downstream: server.url, logger: log, root: { propagate: EVERYTHING } });
     Logger.overrideLogger(log);
     for (let n = 0; n < 3; n++) await send(hop, 'operators:1', { headers: { ...headers, 'x-request-id': 'Zo\u00eb' } });
@@ -110,7 +110,7 @@ describe('metadata that gRPC cannot send', () => {
     ]);
   });
 
-  it('fails a call whose options contain it, before the call is sent, with an error that names the key and the -bin form', async () => {
+  it('fails a call with such a value in its options before it is sent, with an error that names the key and the -bin form', async () => {
     app = await startOrdersApp({ url: server.url });
     for (const value of ['Zo\u00eb', 'a\nb', '\u0000']) {
       const call = firstValueFrom(app.orders.get({ id: '1' }, { metadata: { 'x-name': value } }));

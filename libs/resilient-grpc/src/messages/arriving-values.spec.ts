@@ -204,7 +204,7 @@ function isMeantMessage(name: Name, type: string, given: any, arrived: any): boo
   }
 }
 
-/** For JSON.stringify(): numbers that JSON does not have, and bigints. */
+/** Replacer for JSON.stringify() that keeps bigints and numbers that JSON does not have. */
 function jsonOnly(_: string, value: unknown): unknown {
   if (typeof value === 'number') return String(value);
   return typeof value === 'bigint' ? String(value) : value;

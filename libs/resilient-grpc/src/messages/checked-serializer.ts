@@ -13,7 +13,7 @@ export interface UnsentFieldEvents extends Pick<EventHub, 'wanted'> {
   emit(event: { readonly type: 'unsent-field' } & UnsentField): void;
 }
 
-/** How the messages of a client or a server are checked. */
+/** Settings of the checks of a client's or a server's messages. */
 export interface MessageChecks {
   readonly events: UnsentFieldEvents;
   /** True to reject a message with a value that the serializer omits or replaces. */

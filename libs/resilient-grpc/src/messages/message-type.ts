@@ -48,7 +48,7 @@ export class MessageType {
     return unknownKeys.get(key);
   }
 
-  /** True if `key` could be the name of a field, but is none. False for other generators' names, such as `$typeName`. */
+  /** True if `key` could be the name of a field, but the type has no such field. False for other generators' names, such as `$typeName`. */
   isUnknownField(key: string): boolean {
     return !this.fields.has(key) && !this.oneofs.has(key) && /^[a-z]\w*$/i.test(key);
   }

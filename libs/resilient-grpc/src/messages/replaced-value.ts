@@ -106,7 +106,7 @@ function replacedLong(value: unknown, unsigned: boolean): ReplacedValue | undefi
 function replacedBytes(value: unknown): ReplacedValue | undefined {
   if (typeof value === 'string') {
     const end = value.indexOf('=');
-    return end < 0 || end >= value.length - 2 ? undefined : { expected: 'base64', sent: 'a part of it' };
+    return end < 0 || end >= value.length - 2 ? undefined : { expected: 'base64', sent: 'other bytes' };
   }
   const { length } = value as ArrayLike<unknown>;
   if (!(length >= 0)) return { expected: 'a Buffer', sent: undefined };

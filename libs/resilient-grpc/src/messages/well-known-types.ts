@@ -4,7 +4,7 @@ import type { MessageType } from './message-type.js';
 /** A conversion to a message of a well-known type. Returns `undefined` for a value that it does not convert. */
 type Conversion = (value: unknown, type: MessageType) => object | undefined;
 
-/** Types whose messages cannot be told from other objects by a value of a field alone. */
+/** Types whose messages look like JSON data, so that the values of their fields alone do not identify them. */
 export const JSON_TYPES: ReadonlySet<string> = new Set(
   ['Struct', 'Value', 'Any'].map((name) => `google.protobuf.${name}`),
 );
@@ -21,10 +21,10 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   'google.protobuf.Duration': durationOf,
   'google.protobuf.FieldMask': fieldMaskOf,
   'google.protobuf.Struct': (value, type) =>
-    isDocument(value) && !isStruct(value, type) ? structOf(value, valueType(type, 'fields'), 0) : undefined,
+    isDocument(value) && !isStruct(value, type) ? partOf(value, valueType(type, 'fields'), 5) : undefined,
   'google.protobuf.Value': (value, type) => (isValueMessage(value, type) ? undefined : valueOf(value, type, 0)),
   'google.protobuf.ListValue': (value, type) =>
-    Array.isArray(value) ? listOf(value, valueType(type, 'values'), 0) : undefined,
+    Array.isArray(value) ? partOf(value, valueType(type, 'values'), 6) : undefined,
 };
 
 /**
@@ -91,32 +91,28 @@ function valueOf(json: unknown, type: MessageType, depth: number): object | unde
       if (json === null) return valueMessage(type, 1, 0);
       if (depth > MAX_JSON_DEPTH) return undefined;
       if (Array.isArray(json)) {
-        const list = listOf(json, type, depth + 1);
-        return list && valueMessage(type, 6, list);
+        const values = json.map((one) => valueOf(isJson(one) ? one : null, type, depth + 1));
+        return values.includes(undefined) ? undefined : valueMessage(type, 6, { values });
       }
       const { toJSON } = json as { readonly toJSON?: unknown };
       if (typeof toJSON === 'function') return valueOf(toJSON.call(json), type, depth + 1);
-      const struct = isDocument(json) ? structOf(json, type, depth + 1) : undefined;
-      return struct && valueMessage(type, 5, struct);
+      if (!isDocument(json)) return undefined;
+      const fields = Object.entries(json).filter(([, one]) => isJson(one));
+      const values = fields.map(([key, one]) => [key, valueOf(one, type, depth + 1)] as const);
+      if (values.some(([, one]) => one === undefined)) return undefined;
+      // `Object.fromEntries` defines '__proto__' as an ordinary key.
+      return valueMessage(type, 5, { fields: Object.fromEntries(values) });
     }
     default:
       return undefined;
   }
 }
 
-function listOf(elements: readonly unknown[], type: MessageType, depth: number): object | undefined {
-  const values = elements.map((one) => valueOf(isJson(one) ? one : null, type, depth));
-  return values.includes(undefined) ? undefined : { values };
-}
-
-function structOf(document: object, type: MessageType, depth: number): object | undefined {
-  const { toJSON } = document as { readonly toJSON?: unknown };
-  const source: unknown = typeof toJSON === 'function' ? toJSON.call(document) : document;
-  if (!isDocument(source)) return undefined;
-  const entries = Object.entries(source).filter(([, value]) => isJson(value));
-  const values = entries.map(([key, value]) => [key, valueOf(value, type, depth)] as const);
-  // `Object.fromEntries` defines '__proto__' as an ordinary key.
-  return values.some(([, value]) => value === undefined) ? undefined : { fields: Object.fromEntries(values) };
+/** Returns the field `number` of the Value of `json`. */
+function partOf(json: object, type: MessageType, number: number): object | undefined {
+  const value = valueOf(json, type, 0);
+  // Safe cast: a Struct or a ListValue.
+  return value && (Reflect.get(value, nameOf(type, number)) as object | undefined);
 }
 
 function valueMessage(type: MessageType, number: number, value: unknown): object {
@@ -139,10 +135,11 @@ function valueType(type: MessageType, field: string): MessageType {
 function isStruct(value: object, type: MessageType): boolean {
   const keys = Object.keys(value).filter((key) => !key.startsWith('$'));
   const { fields } = value as { readonly fields?: unknown };
-  const value1 = valueType(type, 'fields');
   return keys.length === 0
     ? isPlainObject(value)
-    : keys.length === 1 && isPlainObject(fields) && Object.values(fields).every((one) => isValueMessage(one, value1));
+    : keys.length === 1 &&
+        isPlainObject(fields) &&
+        Object.values(fields).every((one) => isValueMessage(one, valueType(type, 'fields')));
 }
 
 /** True if `value` is a Value: an object with fields of Value only. */
@@ -162,7 +159,7 @@ function isDocument(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !isBuiltIn(value);
 }
 
-export function isDate(value: unknown): value is Date {
+function isDate(value: unknown): value is Date {
   return Object.prototype.toString.call(value) === '[object Date]';
 }
 

@@ -19,5 +19,6 @@ export function withCheckedResponses(
     });
     return [name, Object.fromEntries(checked)] as const;
   });
-  return Object.fromEntries(copies);
+  // Safe cast: the entries are those of `definition`, with other serializers.
+  return Object.fromEntries(copies) as PackageDefinition;
 }

@@ -38,7 +38,7 @@ export const FOLDERS = {
     node: true,
   },
   messages: {
-    is: 'types of messages, and checks of their fields',
+    is: 'types of messages; conversions and checks of their values',
     level: 4,
     packages: [],
   },

@@ -50,6 +50,7 @@ const STRUCTURE = ['test/architecture.spec.ts'];
 /** Tests that each use more than 5 s of CPU time: simulations, memory measurements, randomly generated options, heavy load, many
  * processes. */
 const LONG = [
+  'libs/*/src/messages/arriving-values.spec.ts',
   'libs/*/src/policy/{concurrency,ejection,overload}/*.simulation.spec.ts',
   'libs/*/src/policy/hedging/measured-delay.simulation.spec.ts',
   'test/simulation/*.{spec,e2e-spec}.ts',

@@ -1,3 +1,4 @@
+import { InterceptingCall } from '@grpc/grpc-js';
 import { loadSync, type PackageDefinition, type ServiceDefinition } from '@grpc/proto-loader';
 import { Controller } from '@nestjs/common';
 import { GrpcMethod, GrpcStreamMethod } from '@nestjs/microservices';
@@ -5,6 +6,7 @@ import { Test } from '@nestjs/testing';
 import {
   ResilientGrpcModule,
   getGrpcClientToken,
+  type GrpcCallError,
   type GrpcClientEvent,
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
@@ -26,7 +28,7 @@ beforeEach(({ onTestFinished }) => {
 
 /** Client of `orders.v1.Orders` that sends any message. */
 interface AnyOrders {
-  create(request: object): Observable<object>;
+  create(request: object, options?: object): Observable<object>;
   watch(request: object): Observable<object>;
   session(requests: Observable<object>): Observable<object>;
   upload(requests: Observable<object>): Observable<object>;
@@ -87,12 +89,29 @@ class OrdersController {
 
 type Contract = { protoPath: string; loader?: object } | { packageDefinition: PackageDefinition };
 
-async function start(contract: Contract = { protoPath: ORDERS_PROTO, loader: { longs: Number } }) {
+function inProduction() {
+  vi.stubEnv('NODE_ENV', 'production');
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+  });
+}
+
+/** Returns the error of a call that fails. */
+async function rejection(call: Observable<object>): Promise<GrpcCallError> {
+  const error: unknown = await lastValueFrom(call).catch((cause: unknown) => cause);
+  // The assertions of the caller check it.
+  return error as GrpcCallError;
+}
+
+async function start(
+  contract: Contract = { protoPath: ORDERS_PROTO, loader: { longs: Number } },
+  settings: { rejectInvalidMessages?: boolean } = {},
+) {
   const url = ownUrl();
   const log = new CapturedLog();
   const module = await Test.createTestingModule({
     imports: [
-      ResilientGrpcModule.forFeature([{ name: 'orders', url, ...contract }]),
+      ResilientGrpcModule.forFeature([{ name: 'orders', url, ...contract, ...settings }]),
       ResilientGrpcServerModule.forRoot({ url, package: 'orders.v1', ...contract }),
     ],
     controllers: [OrdersController],
@@ -126,6 +145,7 @@ async function start(contract: Contract = { protoPath: ORDERS_PROTO, loader: { l
     client,
     server,
     orders,
+    log,
     callAll,
     clientWarnings: () => warnings('ResilientGrpc:orders'),
     serverWarnings: () => warnings('ResilientGrpcServer'),
@@ -224,7 +244,7 @@ describe('unsent fields', () => {
       lines: [{ unitPrice: 1 }, { unit_price: 2 }, { unit_price: 3, isGift: 'false' }],
       byShop: { 'secret shop': { unitPrice: 'many', image: Buffer.of(1).toJSON() } },
       state: 'SHIPED',
-      at: new Date(),
+      at: new Map(),
     };
     responses = { create: message, watch: { order: message }, session: {}, upload: {} };
     const requests = { create: message, watch: {}, session: { order: message }, upload: message };
@@ -236,7 +256,7 @@ describe('unsent fields', () => {
       `/orders.v1.Orders/${method}: field '${at}byShop.unitPrice' of the ${side} (Line): expected a number, got a string of length 4; the serializer sends 0 instead`,
       `/orders.v1.Orders/${method}: field '${at}byShop.image' of the ${side} (Line): expected a Buffer, got an object; the serializer sends nothing instead`,
       `/orders.v1.Orders/${method}: field '${at}state' of the ${side} (${type}): expected a value of State, got a string of length 6; write 'SHIPPED'; the serializer sends nothing instead`,
-      `/orders.v1.Orders/${method}: field '${at}at' of the ${side} (${type}): expected an object with 'seconds', 'nanos', got a Date; the serializer sends an empty object instead`,
+      `/orders.v1.Orders/${method}: field '${at}at' of the ${side} (${type}): expected an object with 'seconds', 'nanos', got a Map; the serializer sends an empty object instead`,
     ];
     expect(clientWarnings()).toEqual([
       ...warnings('Create', 'request', 'CreateOrderRequest'),
@@ -285,15 +305,128 @@ describe('unsent fields', () => {
     expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
   });
 
-  it('logs nothing for misspelled fields and wrong values if NODE_ENV is production', async () => {
-    vi.stubEnv('NODE_ENV', 'production');
-    onTestFinished(() => {
-      vi.unstubAllEnvs();
-    });
+  it('logs wrong values in production, too, but not misspelled fields', async () => {
+    inProduction();
     const { orders, clientWarnings, serverWarnings } = await start();
     responses.create = { request_id: 'r', quantity: 'many' };
     await firstValueFrom(orders.create({ request_id: 'r', quantity: 'many' }));
-    expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
+    const problem = 'expected a number, got a string of length 4; the serializer sends 0 instead';
+    expect(clientWarnings()).toEqual([
+      `/orders.v1.Orders/Create: field 'quantity' of the request (CreateOrderRequest): ${problem}`,
+    ]);
+    expect(serverWarnings()).toEqual([
+      `/orders.v1.Orders/Create: field 'quantity' of the response (Order): ${problem}`,
+    ]);
+  });
+
+  it.each(['production', 'development'])(
+    'converts values of well-known types and bigints in the requests and responses of each kind of method (%s)',
+    async (environment) => {
+      vi.stubEnv('NODE_ENV', environment);
+      onTestFinished(() => {
+        vi.unstubAllEnvs();
+      });
+      const folder = mkdtempSync(join(tmpdir(), 'converted-'));
+      onTestFinished(() => {
+        rmSync(folder, { recursive: true });
+      });
+      const protoPath = join(folder, 'orders.proto');
+      const fields =
+        ' google.protobuf.Timestamp at = 20; google.protobuf.Struct data = 21; google.protobuf.Int64Value size = 22;';
+      const proto = readFileSync(ORDERS_PROTO, 'utf8')
+        .replace(
+          'package orders.v1;',
+          ['timestamp', 'struct', 'wrappers'].reduce(
+            (text, name) => `${text} import "google/protobuf/${name}.proto";`,
+            'package orders.v1;',
+          ),
+        )
+        .replace(/message \w+ \{/g, `$&${fields}`);
+      writeFileSync(protoPath, proto);
+      const { callAll, client, clientWarnings, serverWarnings } = await start({ protoPath, loader: { longs: String } });
+      const message = { at: new Date(1_500), data: { tea: [1, null] }, size: 2n ** 60n };
+      const sent = {
+        at: { seconds: '1', nanos: 500_000_000 },
+        data: {
+          fields: {
+            tea: { listValue: { values: [{ numberValue: 1 }, { nullValue: 0 }] } },
+          },
+        },
+        size: { value: String(2n ** 60n) },
+      };
+      responses = { create: message, watch: message, session: message, upload: message };
+      const answers = await callAll({ create: message, watch: message, session: message, upload: message });
+      expect(answers).toHaveLength(5);
+      for (const one of [...answers, ...received]) expect(one).toMatchObject(sent);
+      const plain = client.getClientByServiceName<{
+        create(request: object, done: (error: unknown, answer: unknown) => void): void;
+      }>('Orders');
+      const answer = await new Promise((resolve) => {
+        plain.create(message, (_, one) => {
+          resolve(one);
+        });
+      });
+      for (const one of [answer, received.at(-1)]) expect(one).toMatchObject(sent);
+      expect(message).toEqual({ at: new Date(1_500), data: { tea: [1, null] }, size: 2n ** 60n });
+      expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
+    },
+  );
+
+  it('fails a call whose request contains a bigint that is too large for its field, before anything is sent', async () => {
+    const { orders } = await start();
+    const error = await rejection(orders.create({ quantity: 2n ** 40n }));
+    expect(error).toMatchObject({ code: 13, reason: 'not-sent', reachedServer: 'no' });
+    expect(error.details).toContain("field 'quantity' of CreateOrderRequest");
+    expect(error.details).toContain('got 1099511627776n');
+    expect(received).toEqual([]);
+  });
+
+  it('fails a call whose response contains a bigint that is too large for its field with INTERNAL, and logs the field', async () => {
+    const { orders, log } = await start();
+    responses.create = { quantity: -1n };
+    expect(await rejection(orders.create({}))).toMatchObject({ code: 13, reachedServer: 'yes' });
+    expect(log.lines.some(({ text }) => text.includes("field 'quantity' of Order") && text.includes('got -1n'))).toBe(
+      true,
+    );
+  });
+
+  it('with rejectInvalidMessages, fails each call whose request contains a wrong value or a misspelled field with INVALID_ARGUMENT before anything is sent', async () => {
+    inProduction();
+    const { orders, client, clientWarnings } = await start(undefined, { rejectInvalidMessages: true });
+    const invalid = { requestId: 'r', quantity: 'many' };
+    const text = "field 'quantity' of CreateOrderRequest: expected a number, got a string of length 4";
+    const passing = {
+      interceptors: [
+        (options: object, next: (options: object) => InterceptingCall) => new InterceptingCall(next(options)),
+      ],
+    };
+    for (const [call, isUnary] of [
+      [orders.create(invalid), true],
+      [orders.create(invalid, passing), true],
+      [orders.upload(of(invalid)), false],
+      [orders.session(of({ order: invalid })), false],
+    ] as const) {
+      const error = await rejection(call);
+      // A stream may have started before its first message.
+      expect(error).toMatchObject({ code: 3, reason: 'not-sent', ...(isUnary ? { reachedServer: 'no' } : {}) });
+      expect(error.details).toMatch(
+        /field '(order\.)?quantity' of CreateOrderRequest: expected a number, got a string of length 4$/,
+      );
+    }
+    const misspelt = await rejection(orders.watch({ FROM: 7 }));
+    expect(misspelt.details).toContain("field 'FROM' of WatchRequest: unknown field; did you mean 'from'?");
+    const plain = client.getClientByServiceName<{ create(request: object, done: (error: unknown) => void): void }>(
+      'Orders',
+    );
+    const error = await new Promise((resolve) => {
+      plain.create(invalid, resolve);
+    });
+    // grpc-js's own client reports every message that cannot be serialized with INTERNAL.
+    expect(error).toMatchObject({ code: 13, details: expect.stringContaining(text) as string });
+    expect(received).toEqual([]);
+    expect(clientWarnings()).toEqual([]);
+    await firstValueFrom(orders.create({ requestId: 'r', quantity: '3' }));
+    expect(received).toMatchObject([{ requestId: 'r', quantity: 3 }]);
   });
 
   it('emits unsent-field events from the client and the server, including for calls of a callback client', async () => {

@@ -510,10 +510,7 @@ describe('ScriptedGrpcServer', () => {
     });
 
     it.each([
-      [
-        { sequence: 'abc' },
-        '.sequence: expected an integer, got a string of length 3; the server would send 0 instead',
-      ],
+      [{ sequence: 'abc' }, '.sequence: expected an integer, got "abc"; the server would send 0 instead'],
       [{ order: { request_id: 'a' } }, ".order.request_id: unknown field of Order; did you mean 'requestId'?"],
       [{ order: [] }, '.order: expected an object with'],
     ])('rejects the scripted message %o, because a value would not be sent', async (message, problem) => {

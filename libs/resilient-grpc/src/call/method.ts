@@ -27,6 +27,6 @@ export interface MethodDescriptor {
   readonly declaredIdempotent: boolean;
   readonly requestSerialize: (message: unknown) => Buffer;
   readonly responseDeserialize: (bytes: Buffer) => unknown;
-  /** Definition of the method as loaded, for the types of its messages. Absent in production, so that its memory can be released. */
-  readonly definition?: object;
+  /** Descriptors of the contract's files, for the types of its messages; absent if proto-loader did not load the method. */
+  readonly files?: readonly Uint8Array[] | undefined;
 }

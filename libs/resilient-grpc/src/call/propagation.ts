@@ -7,8 +7,15 @@ export interface Propagation {
   readonly cancellation: boolean;
   /** Metadata keys in lower case. */
   readonly metadata: readonly string[];
-  /** Called for each outgoing call that these settings apply to. `found` is true if there was an inbound call. */
-  readonly note?: ((found: boolean) => void) | undefined;
+  readonly notes?: PropagationNotes | undefined;
+}
+
+/** Receives what happens to outgoing calls that propagation applies to. */
+export interface PropagationNotes {
+  /** Called for each outgoing call; `found` is true if there was an inbound call. */
+  note(found: boolean): void;
+  /** Called for each value of the inbound call that is not forwarded, because gRPC cannot send it under this key. */
+  dropped(key: string, problem: string): void;
 }
 
 /** Values that an outgoing call inherits from the inbound call. */

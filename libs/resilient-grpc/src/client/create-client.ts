@@ -188,11 +188,11 @@ class GrpcClient implements ResilientGrpcClient {
       random,
     };
     this.runtime = new MethodRuntime(settings, this.context);
-    this.services = settings.services;
-    if (process.env['NODE_ENV'] !== 'production') {
-      this.awaitedCalls = new AwaitedCalls(clock, this.hub);
-      this.services = withCheckedRequests(settings.services, this.hub);
-    }
+    this.services = withCheckedRequests(settings.services, {
+      events: this.hub,
+      rejects: settings.rejectInvalidMessages,
+    });
+    if (process.env['NODE_ENV'] !== 'production') this.awaitedCalls = new AwaitedCalls(clock, this.hub);
     this.mark = markOpen(this);
   }
 

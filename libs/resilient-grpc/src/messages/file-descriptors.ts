@@ -36,24 +36,30 @@ export class Descriptor {
   }
 }
 
-/** Decoded contracts, by the array of files that all definitions of one contract share. */
-const contracts = new WeakMap<object, Contract>();
+/** The encoded files of a contract: one array in all definitions that one call of proto-loader's `loadSync()` returns. */
+export type Files = readonly Uint8Array[];
+
+/** Returns the files of a method definition; `undefined` if another generator created it. */
+export function filesOf(method: object): Files | undefined {
+  const { requestType } = method as { readonly requestType?: { readonly fileDescriptorProtos?: unknown } | null };
+  const files = requestType?.fileDescriptorProtos;
+  // Safe cast: proto-loader documents an array of Buffers.
+  return Array.isArray(files) ? (files as Files) : undefined;
+}
+
+const contracts = new WeakMap<Files, Contract>();
 
 /**
- * Returns the contract of a message definition of proto-loader; `undefined` for a definition that another generator created, because it
- * contains no files.
+ * Returns the contract of `files`.
  * @throws Error if the files are not valid descriptors
  */
-export function contractOf(definition: unknown): Contract | undefined {
-  const { fileDescriptorProtos: files } = (definition ?? {}) as { readonly fileDescriptorProtos?: unknown };
-  if (!Array.isArray(files)) return undefined;
+export function contractOf(files: Files): Contract {
   let contract = contracts.get(files);
-  // Safe cast: proto-loader documents an array of Buffers.
-  if (contract === undefined) contracts.set(files, (contract = read(files as readonly Uint8Array[])));
+  if (contract === undefined) contracts.set(files, (contract = read(files)));
   return contract;
 }
 
-function read(files: readonly Uint8Array[]): Contract {
+function read(files: Files): Contract {
   const types = new Map<string, Descriptor>();
   const methods = new Map<string, Descriptor>();
   /** Adds messages and enums, and the types in these messages. */

@@ -1,5 +1,5 @@
-import { isPlainObject } from '../policy/options/plain-object.js';
-import { contractOf, type Contract, type Descriptor } from './file-descriptors.js';
+import { misspelled } from '../errors/closest.js';
+import { contractOf, type Contract, type Descriptor, type Files } from './file-descriptors.js';
 
 /** A message type, with the field names that the serializer reads: in camel case, or unchanged if the loader option `keepCase` is set. */
 export class MessageType {
@@ -7,7 +7,11 @@ export class MessageType {
   readonly name: string;
   /** Names of oneofs. With the loader option `oneofs`, a deserialized message has them as keys, which the serializer ignores. */
   readonly oneofs: ReadonlySet<string>;
+  /** True if the serializer sends all values of `message` as they are. Compiled on first use by `prepareFits()`. */
+  fits: ((message: unknown, depth: number) => boolean) | undefined;
   private knownFields: ReadonlyMap<string, Field> | undefined;
+  /** Unknown keys of messages, each with the field that it misspells. */
+  private readonly unknownKeys = new Map<string, string | undefined>();
 
   constructor(
     readonly fullName: string,
@@ -25,43 +29,78 @@ export class MessageType {
     ));
   }
 
-  private fieldOf(descriptor: Descriptor): Field {
-    const { fullName, contract } = this;
-    if (descriptor.integer(4) !== LABEL_REPEATED) return this.field(descriptor, 'single', fullName);
-    const entry = contract.types.get(`${fullName}.${descriptor.text(6)}`);
-    const isMap = entry?.children(7)[0]?.integer(7) === 1;
-    if (!isMap) return this.field(descriptor, 'list', fullName);
-    const value = entry.children(2).find((field) => field.integer(3) === 2);
-    // protobufjs writes the type of a map value relative to the parent of the message.
-    return value === undefined ? { kind: 'other', holds: 'map' } : this.field(value, 'map', parentOf(fullName));
+  /** Returns the type that the '@type' of an Any names, with or without its package; `undefined` if the contract does not contain it. */
+  typeInAny(url: string): MessageType | undefined {
+    const { types } = this.contract;
+    const name = url.slice(url.lastIndexOf('/') + 1);
+    const full = types.has(name) ? name : [...types.keys()].find((one) => one.endsWith(`.${name}`));
+    const type = full === undefined ? undefined : types.get(full);
+    return full === undefined || type === undefined ? undefined : typeNamed(full, type, this.contract);
   }
 
-  private field(descriptor: Descriptor, holds: Field['holds'], scope: string): Field {
-    const kind = KINDS[descriptor.integer(5)] ?? 'other';
-    if (kind !== 'message' && kind !== 'enum') return { kind, holds };
-    const name = resolve(descriptor.text(6), scope, this.contract);
+  /** Returns the field that the unknown `key` misspells; `undefined` if it is probably another name. */
+  misspelledField(key: string): string | undefined {
+    const { unknownKeys } = this;
+    if (!unknownKeys.has(key)) {
+      if (unknownKeys.size >= MAX_UNKNOWN_KEYS) return undefined;
+      unknownKeys.set(key, this.isUnknownField(key) ? misspelled(key, this.fields.keys()) : undefined);
+    }
+    return unknownKeys.get(key);
+  }
+
+  /** True if `key` could be the name of a field, but the type has no such field. False for other generators' names, such as `$typeName`. */
+  isUnknownField(key: string): boolean {
+    return !this.fields.has(key) && !this.oneofs.has(key) && /^[a-z]\w*$/i.test(key);
+  }
+
+  private fieldOf(descriptor: Descriptor): Field {
+    const { fullName, contract } = this;
+    const number = descriptor.integer(3);
+    if (descriptor.integer(4) !== LABEL_REPEATED)
+      return { number, holds: 'single', ...this.values(descriptor, fullName) };
+    const entry = contract.types.get(`${fullName}.${descriptor.text(6)}`);
+    const isMap = entry?.children(7)[0]?.integer(7) === 1;
+    if (!isMap) return { number, holds: 'list', ...this.values(descriptor, fullName) };
+    const [keys, values] = [1, 2].map((part) => entry.children(2).find((field) => field.integer(3) === part));
+    // protobufjs writes the type of a map value relative to the parent of the message.
+    const scope = parentOf(fullName);
+    return { number, holds: 'map', keys: this.values(keys, scope), ...this.values(values, scope) };
+  }
+
+  private values(descriptor: Descriptor | undefined, scope: string): FieldValues {
+    const number = descriptor?.integer(5) ?? 0;
+    const kind = KINDS[number] ?? 'other';
+    if (kind === 'integer' || kind === 'long') return { kind, unsigned: UNSIGNED.includes(number) };
+    if (kind !== 'message' && kind !== 'enum') return { kind };
+    const name = resolve(descriptor?.text(6) ?? '', scope, this.contract);
     const type = name === undefined ? undefined : this.contract.types.get(name);
-    if (name === undefined || type === undefined) return { kind: 'other', holds };
-    if (kind === 'message') return { kind, holds, type: typeNamed(name, type, this.contract) };
-    return { kind, holds, name: type.text(1), values: type.children(2).map((value) => value.text(1)) };
+    if (name === undefined || type === undefined) return { kind: 'other' };
+    if (kind === 'message') return { kind, type: typeNamed(name, type, this.contract) };
+    return { kind, name: type.text(1), values: new Set(type.children(2).map((value) => value.text(1))) };
   }
 }
 
 /** A field of a message type: a single value, a list (`repeated`), or a map. */
-export type Field = { readonly holds: 'single' | 'list' | 'map' } & (
-  | { readonly kind: ScalarKind | 'other' }
+export type Field = { readonly number: number } & FieldValues &
+  ({ readonly holds: 'single' | 'list' } | { readonly holds: 'map'; readonly keys: FieldValues });
+
+/** The values of a field; 'long' for 64-bit integers, 'other' for groups and for types that are not found. */
+export type FieldValues =
+  | { readonly kind: 'string' | 'float' | 'double' | 'boolean' | 'bytes' | 'other' }
+  | { readonly kind: 'integer' | 'long'; readonly unsigned: boolean }
   | { readonly kind: 'message'; readonly type: MessageType }
-  | { readonly kind: 'enum'; readonly name: string; readonly values: readonly string[] }
-);
+  | { readonly kind: 'enum'; readonly name: string; readonly values: ReadonlySet<string> };
 
-/** Kind of a scalar field; 'long' for 64-bit integers. */
-export type ScalarKind = 'string' | 'integer' | 'long' | 'float' | 'boolean' | 'bytes';
-
+/** Maximum number of unknown keys examined per message type. Each is compared with the field names once. */
+const MAX_UNKNOWN_KEYS = 100;
 const LABEL_REPEATED = 3;
 
-/** Kinds by number in `FieldDescriptorProto.Type`. Groups are not checked. */
+/** Numbers of the unsigned integers in `FieldDescriptorProto.Type`. */
+const UNSIGNED: readonly number[] = [4, 6, 7, 13];
+
+/** Kinds by number in `FieldDescriptorProto.Type`. */
 const KINDS: Readonly<Record<number, Field['kind']>> = {
-  1: 'float',
+  1: 'double',
   2: 'float',
   3: 'long',
   4: 'long',
@@ -107,15 +146,9 @@ function parentOf(fullName: string): string {
   return fullName.slice(0, Math.max(fullName.lastIndexOf('.'), 0));
 }
 
-/** Returns the type of the requests or responses of `method`; `undefined` if proto-loader did not create its definition. */
-export function messageTypeOf(method: unknown, direction: 'request' | 'response'): MessageType | undefined {
-  const { path, [`${direction}Type` as const]: definition } = (method ?? {}) as {
-    readonly path?: unknown;
-    readonly requestType?: unknown;
-    readonly responseType?: unknown;
-  };
-  const contract = contractOf(definition);
-  if (contract === undefined || typeof path !== 'string') return undefined;
+/** Returns the type of the requests or responses of the method at `path`, from the `files` of its contract. */
+export function messageTypeOf(path: string, files: Files, direction: 'request' | 'response'): MessageType | undefined {
+  const contract = contractOf(files);
   const name = contract.methods
     .get(path)
     ?.text(direction === 'request' ? 2 : 3)
@@ -124,26 +157,7 @@ export function messageTypeOf(method: unknown, direction: 'request' | 'response'
   return name === undefined || type === undefined ? undefined : typeNamed(name, type, contract);
 }
 
-/** True if the fields of `message` can be checked. False for a class instance (it may have more properties) and for an Any with '@type'. */
-export function isCheckable(message: unknown): message is Readonly<Record<string, unknown>> {
-  return isPlainObject(message) && !('@type' in message);
-}
-
-/** True if the serializer ignores `value`, as if it were absent. */
+/** True if an unknown key with `value` is not a mistake. */
 export function isAbsent(value: unknown): boolean {
   return value === undefined || value === null || typeof value === 'function';
-}
-
-/** True if `key` could be the name of a field, but `type` has no such field. False for other generators' names, such as `$typeName`. */
-export function isUnknownField(key: string, type: MessageType): boolean {
-  return !type.fields.has(key) && !type.oneofs.has(key) && /^[a-z]\w*$/i.test(key);
-}
-
-/** Returns 'a string' for an object in a string field, and 'a number' for a non-numeric value in a number field; otherwise, `undefined`. */
-export function expectedScalar(value: unknown, kind: Field['kind']): 'a string' | 'a number' | undefined {
-  if (kind === 'string') return typeof value === 'object' ? 'a string' : undefined;
-  const isNumber = kind === 'integer' || kind === 'float';
-  return isNumber && typeof value !== 'number' && value !== 'NaN' && Number.isNaN(Number(value))
-    ? 'a number'
-    : undefined;
 }

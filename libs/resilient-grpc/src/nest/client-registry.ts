@@ -307,7 +307,7 @@ export class ClientRegistry extends GrpcClients {
     const { clock, random } = this.dependencies;
     const { defaults, propagate } = this.root?.options ?? {};
     return resolveSettings(
-      { name: label, path, services, settings, defaults, propagate, inboundNote: this.watch.note, interceptorOf },
+      { name: label, path, services, settings, defaults, propagate, inboundNotes: this.watch, interceptorOf },
       {
         clock,
         random,

@@ -12,7 +12,7 @@ import { kindOf } from '../call/method.js';
 import { StatusCode } from '../status/status-code.js';
 import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
-import { ReportingServer, type ConversionListener, type SerializerWrapper } from './reporting-server.js';
+import { ReportingServer, type ConversionListener } from './reporting-server.js';
 import { observeHttp2Servers } from './quirks/http2-servers.js';
 import { observeData, sentStatusOf, statusSentBy, streamOf } from './quirks/http2-stream.js';
 
@@ -150,10 +150,9 @@ class MeasuredServer extends ReportingServer {
   constructor(
     options: ServerOptions,
     listener: ConversionListener,
-    wrapSerializer: SerializerWrapper | undefined,
     private readonly observer: CallObserver,
   ) {
-    super(options, listener, wrapSerializer);
+    super(options, listener);
   }
 
   override register<Q, R>(
@@ -188,14 +187,13 @@ export function observedServer(
   telemetry: ServerTelemetry,
   clock: Clock,
   listener: ConversionListener,
-  wrapSerializer?: SerializerWrapper,
 ): ReportingServer {
   const sizes = new MessageSizes();
   const observer: CallObserver = { telemetry, sizes, clock };
   // The first interceptor is closest to the wire, so it also observes the effects of other interceptors.
   const observe: ServerInterceptor = (method, call) => new ObservedCall(method, call, observer);
   const interceptors = [observe, ...(options.interceptors ?? [])];
-  const server = new MeasuredServer({ ...options, interceptors }, listener, wrapSerializer, observer);
+  const server = new MeasuredServer({ ...options, interceptors }, listener, observer);
   observeHttp2Servers(server, (http2Server) => {
     http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
       if (server.paths.has(headers[':path'] ?? '')) return;

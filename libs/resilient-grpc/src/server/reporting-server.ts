@@ -10,9 +10,6 @@ export interface ConversionListener {
   onUnreadable(path: string, error: unknown): void;
 }
 
-/** Returns the serializer to use for the responses of the method at `path`. */
-export type SerializerWrapper = <R>(path: string, write: serialize<R>) => serialize<R>;
-
 /**
  * A grpc-js server that reports each response that cannot be serialized, and each request that cannot be deserialized. grpc-js sends
  * INTERNAL without a cause in both cases, and neither logs nor returns the error.
@@ -24,7 +21,6 @@ export class ReportingServer extends Server {
   constructor(
     options: ServerOptions,
     private readonly listener: ConversionListener,
-    private readonly wrapSerializer: SerializerWrapper | undefined,
   ) {
     super(options);
   }
@@ -36,10 +32,9 @@ export class ReportingServer extends Server {
     read: deserialize<Q>,
     type: string,
   ): boolean {
-    const serialize = this.wrapSerializer?.(path, write) ?? write;
     const serializeOrReport = (message: R) => {
       try {
-        return serialize(message);
+        return write(message);
       } catch (error) {
         this.listener.onUnserializable(path, reasonOf(error, message), error);
         throw error;

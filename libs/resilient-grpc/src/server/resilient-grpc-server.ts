@@ -21,7 +21,6 @@ import {
 } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { withFieldCheck } from '../messages/field-check.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import { hasTracedHandlers, isInstrumented } from '../telemetry/agents/traced-handlers.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
@@ -52,7 +51,8 @@ import {
 import { listenAddress, listenProblem } from './listen-address.js';
 import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
-import { ReportingServer, type ConversionListener, type SerializerWrapper } from './reporting-server.js';
+import { ReportingServer, type ConversionListener } from './reporting-server.js';
+import { withCheckedResponses } from './checked-responses.js';
 import { ServedHandlers } from './served-handlers.js';
 import { unusedHandlerLines } from './unused-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
@@ -370,7 +370,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const definition = given ?? loadDefinition(nest, path, load);
     this.packageDefinition = definition;
     nest.onLoadPackageDefinition?.(definition, this.grpcClient);
-    const root = loadPackageDefinition(definition);
+    const root = loadPackageDefinition(withCheckedResponses(definition, this.events));
     const packages: readonly (string | undefined)[] = [nest.package].flat();
     const isMissing = (name: string | undefined) => this.lookupPackage(root, name) === undefined;
     if (!packages.some(isMissing)) return root;
@@ -538,16 +538,12 @@ export class ResilientGrpcServer extends ServerGrpc {
     },
   };
 
-  private readonly checkResponses: SerializerWrapper = (path, write) =>
-    withFieldCheck(write, path, () => this.servedHandlers.responseTypeOf(path), this.events);
-
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
-    const check = process.env['NODE_ENV'] === 'production' ? undefined : this.checkResponses;
     const probe = new Server({ 'grpc.enable_channelz': 0 });
     const isTraced = hasTracedHandlers(probe);
     if (telemetry === undefined)
-      return this.prepare(new ReportingServer(this.grpcOptions, this.conversionListener, check), isTraced);
+      return this.prepare(new ReportingServer(this.grpcOptions, this.conversionListener), isTraced);
     this.stopTelemetry?.();
     const recorder = telemetry.forServer(isInstrumented(probe) ? 'none' : isTraced ? 'unless-active' : 'all');
     const unsubscribe = this.events.listen((event) => {
@@ -558,8 +554,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       unsubscribe();
       stopObserving();
     };
-    const server = observedServer(this.grpcOptions, recorder, clock, this.conversionListener, check);
-    return this.prepare(server, isTraced, recorder);
+    return this.prepare(observedServer(this.grpcOptions, recorder, clock, this.conversionListener), isTraced, recorder);
   }
 
   /**

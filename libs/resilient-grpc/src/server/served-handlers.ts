@@ -1,6 +1,5 @@
 import { GrpcMethodStreamingType } from '@nestjs/microservices';
 import type { Services } from '../client/settings/contract.js';
-import { messageTypeOf, type MessageType } from '../messages/message-type.js';
 
 /** Pattern of a handler, as the gRPC decorators of Nest create it. */
 export interface HandlerPattern {
@@ -53,15 +52,6 @@ export class ServedHandlers {
   routeOf(path: string): string | undefined {
     const serving = this.serving.get(path);
     for (const [route, handler] of this.registered) if (handler === serving) return route;
-    return undefined;
-  }
-
-  /** Returns the response type of the method with `path`; `undefined` if unknown. */
-  responseTypeOf(path: string): MessageType | undefined {
-    for (const methods of this.defined.values()) {
-      const method = [...methods.values()].find((one) => one.path === path);
-      if (method?.definition !== undefined) return messageTypeOf(method.definition, 'response');
-    }
     return undefined;
   }
 

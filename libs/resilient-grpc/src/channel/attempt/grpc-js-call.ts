@@ -9,6 +9,7 @@ import {
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { errorMessage } from '../../errors/error-message.js';
+import { serializationFailure } from '../../errors/invalid-message-error.js';
 import { peerOf } from '../quirks/wire-evidence.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock } from '../../time/clock.js';
@@ -91,7 +92,8 @@ class BottomCall implements InterceptingCallInterface {
     try {
       bytes = this.method.requestSerialize(message);
     } catch (error) {
-      this.call.cancelWithStatus(StatusCode.INTERNAL, `Request message serialization failure: ${errorMessage(error)}`);
+      const { code, details } = serializationFailure(error);
+      this.call.cancelWithStatus(code, details);
       return;
     }
     this.callbacks.telemetry?.sent(bytes.length);

@@ -55,7 +55,8 @@ describe('inboundBinding', () => {
 
   it('reports for each call with propagation enabled whether there is an inbound call', () => {
     const found: boolean[] = [];
-    const propagation = { ...makePropagation(), note: (isFound: boolean) => found.push(isFound) };
+    const notes = { note: (isFound: boolean) => found.push(isFound), dropped: () => undefined };
+    const propagation = { ...makePropagation(), notes };
     inboundBinding(propagation, undefined, clock);
     runInbound(inbound(), () => inboundBinding(propagation, undefined, clock));
     inboundBinding(propagation, { propagate: false }, clock);
@@ -64,9 +65,11 @@ describe('inboundBinding', () => {
 
   it('skips inbound metadata values that gRPC cannot send, and decodes binary values', () => {
     const values = { 'x-text': 'a', 'x-odd': 'ä', 'x-line': 'a\nb', 'x-id-bin': 'AQI=, Aw==' };
-    const binding = runInbound(inbound(values), () =>
-      inboundBinding(makePropagation(...Object.keys(values)), undefined, clock),
-    );
+    const dropped: string[] = [];
+    const notes = { note: () => undefined, dropped: (key: string) => dropped.push(key) };
+    const propagation = { ...makePropagation(...Object.keys(values)), notes };
+    const binding = runInbound(inbound(values), () => inboundBinding(propagation, undefined, clock));
+    expect(dropped).toEqual(['x-odd', 'x-line']);
     expect(binding?.metadata).toEqual({ 'x-text': 'a', 'x-id-bin': [Buffer.from([1, 2]), Buffer.from([3])] });
     const none = runInbound(inbound(), () => inboundBinding(makePropagation('x-text'), undefined, clock));
     expect(none?.metadata).toBeUndefined();

@@ -31,10 +31,10 @@ export function inboundBinding(
 ): InboundBinding | undefined {
   if (propagation === undefined || options?.propagate === false) return undefined;
   const inbound = currentInbound() ?? createdIn;
-  propagation.note?.(inbound !== undefined);
+  propagation.notes?.note(inbound !== undefined);
   if (inbound === undefined) return undefined;
   const { entries, ...rest } = propagated(inbound, propagation, clock.now());
-  return { inbound, ...rest, metadata: metadataOf(entries) };
+  return { inbound, ...rest, metadata: metadataOf(entries, propagation) };
 }
 
 /**
@@ -72,11 +72,16 @@ export function argumentsInContext(given: CallArguments): CallArguments {
 }
 
 /** Omits values that gRPC does not allow, because untrusted inbound metadata must not make a call fail. */
-function metadataOf(entries: readonly (readonly [string, string])[]): InboundBinding['metadata'] {
+function metadataOf(
+  entries: readonly (readonly [string, string])[],
+  { notes }: Propagation,
+): InboundBinding['metadata'] {
   const metadata: Record<string, string | readonly Buffer[]> = {};
   for (const [key, text] of entries) {
     const value = key.endsWith('-bin') ? text.split(',').map((one) => Buffer.from(one, 'base64')) : text;
-    if (metadataEntryProblem(key, value) === undefined) metadata[key] = value;
+    const problem = metadataEntryProblem(key, value);
+    if (problem === undefined) metadata[key] = value;
+    else notes?.dropped(key, problem);
   }
   return Object.keys(metadata).length === 0 ? undefined : metadata;
 }

@@ -2,7 +2,7 @@ import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { StreamScope } from '../../call/stream-scope.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { errorMessage } from '../../errors/error-message.js';
+import { serializationFailure } from '../../errors/invalid-message-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
@@ -151,8 +151,7 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   try {
     bytes = context.method.requestSerialize(message);
   } catch (error) {
-    const details = `Request message serialization failure: ${errorMessage(error)}`;
-    return { code: StatusCode.INTERNAL, details, reason: 'not-sent', notRetriedBecause: 'local', cause: error };
+    return { ...serializationFailure(error), reason: 'not-sent', notRetriedBecause: 'local', cause: error };
   }
   const { maxSendBytes } = context;
   if (bytes.length <= maxSendBytes) return bytes;

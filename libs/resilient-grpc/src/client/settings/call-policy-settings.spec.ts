@@ -225,7 +225,7 @@ describe('propagation settings', () => {
       deadline: true,
       cancellation: false,
       metadata: ['x-request-id'],
-      note: undefined,
+      notes: undefined,
     });
     expect(propagation({ deadline: true }, { deadline: false, cancellation: true }, { metadata: ['a'] })).toMatchObject(
       {

@@ -40,6 +40,13 @@ export interface GrpcClientDefaults {
   /** Records the call site of each opened stream, for `activeCalls()` and the warning about unread streams. @defaultValue false */
   readonly traceStreams?: boolean | undefined;
   /**
+   * If true, a call fails with INVALID_ARGUMENT before it is sent if a request contains a misspelled field, or a value that would arrive as
+   * another one, such as text in a number field. The error names the field. If false, the request is sent, and an `unsent-field` event and
+   * a log line name the field once per method. Applies to requests that proto-loader's serializers write.
+   * @defaultValue false
+   */
+  readonly rejectInvalidMessages?: boolean | undefined;
+  /**
    * Maximum time in milliseconds, from the start of an outage, that calls wait for the channel; 0 disables waiting. After that time,
    * waiting calls fail, and new calls fail immediately. Each client applies ±10% jitter, so that the clients of a fleet do not fail their
    * calls at the same moment. `methods[…].waitForReady` overrides this limit for a method.

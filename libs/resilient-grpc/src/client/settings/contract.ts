@@ -7,6 +7,7 @@ import { closest } from '../../errors/closest.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 import { unreadable } from './copy-options.js';
 import { errorMessage, isError } from '../../errors/error-message.js';
+import { filesOf } from '../../messages/file-descriptors.js';
 
 /** Services by full name, each with its methods by name. */
 export type Services = ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
@@ -322,7 +323,7 @@ function methodDescriptor(
     // The cast is safe: the serializer validates the message, and throws if the message is invalid.
     requestSerialize: definition.requestSerialize as (message: unknown) => Buffer,
     responseDeserialize: definition.responseDeserialize,
-    ...(process.env['NODE_ENV'] === 'production' ? {} : { definition }),
+    files: filesOf(definition),
   });
 }
 

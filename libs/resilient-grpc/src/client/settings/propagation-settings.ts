@@ -45,14 +45,14 @@ export function propagationProblems(value: unknown, path: string): Configuration
 export function resolvePropagation(
   root: PropagationOptions | undefined,
   own: false | PropagationOptions | undefined,
-  note: Propagation['note'],
+  notes: Propagation['notes'],
 ): Propagation | undefined {
   if (own === false || (root === undefined && own === undefined)) return undefined;
   return Object.freeze({
     deadline: own?.deadline ?? root?.deadline ?? false,
     cancellation: own?.cancellation ?? root?.cancellation ?? false,
     metadata: Object.freeze([...new Set((own?.metadata ?? root?.metadata ?? []).map((key) => key.toLowerCase()))]),
-    note,
+    notes,
   });
 }
 

@@ -3,6 +3,7 @@ import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
+import type { PropagationNotes } from '../../call/propagation.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/mask-credentials.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
@@ -50,8 +51,8 @@ export interface SettingsInput {
   readonly defaults: GrpcClientDefaults | undefined;
   /** `propagate` of forRoot; already validated. */
   readonly propagate?: PropagationOptions | undefined;
-  /** Called for each call with propagation enabled; `found` is true if an inbound call was found. */
-  readonly inboundNote?: ((found: boolean) => void) | undefined;
+  /** Receives what happens to calls with propagation enabled. */
+  readonly inboundNotes?: PropagationNotes | undefined;
   /** Resolves interceptor classes. If absent, the calls of a client with an interceptor class fail. */
   readonly interceptorOf?: InterceptorSource | undefined;
 }
@@ -168,10 +169,11 @@ function resolveInto(
       replayBytes: replayBytesOf(joined.channelOptions),
       unreadStreamWarningMs: joined.unreadStreamWarningMs ?? DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs,
       traceStreams: joined.traceStreams ?? false,
+      rejectInvalidMessages: joined.rejectInvalidMessages ?? false,
       trustRefusedStreams: joined.trustRefusedStreams ?? false,
       ...metadataOf(joined.metadata),
       hooks: hooksOf(joined.interceptors, input.interceptorOf),
-      propagation: resolvePropagation(input.propagate, joined.propagate, input.inboundNote),
+      propagation: resolvePropagation(input.propagate, joined.propagate, input.inboundNotes),
       live,
       interceptors: interceptorsOf(joined),
     }),

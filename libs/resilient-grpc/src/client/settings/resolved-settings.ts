@@ -28,6 +28,7 @@ export interface ResolvedClientSettings {
   readonly replayBytes: { readonly perCall: number; readonly perClient: number };
   readonly unreadStreamWarningMs: number;
   readonly traceStreams: boolean;
+  readonly rejectInvalidMessages: boolean;
   readonly trustRefusedStreams: boolean;
   /** Merged into the metadata of every call. */
   readonly metadata: Metadata | undefined;

@@ -65,6 +65,7 @@ const defaultsEntries = {
   streamIdleTimeoutMs: v.optional(timeout),
   unreadStreamWarningMs: v.optional(millisecondsOrNever(POSITIVE, 'for no warning')),
   traceStreams: v.optional(flag),
+  rejectInvalidMessages: v.optional(flag),
   outageGraceMs: v.optional(milliseconds(0, ', or `waitForReady: true` in `methods` for no limit')),
   maxWaitingCalls: v.optional(integer(0)),
   maxWaitingBytes: v.optional(integer(0)),

@@ -96,7 +96,7 @@ export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((mess
   let index = 0;
   return (message) => {
     readMessages.add(messages);
-    const problems = messageProblems(message, type, pathOf(path, index), method.responseSerialize);
+    const problems = messageProblems(message, type, pathOf(path, index));
     index += 1;
     if (problems.length > 0) throw Object.assign(new GrpcConfigurationError(problems), { code: StatusCode.INTERNAL });
   };
@@ -126,7 +126,6 @@ function replyProblems(
   path: string,
   others = '',
 ): ConfigurationProblem[] {
-  const serialize = method.responseSerialize;
   if (!isObject(reply) || isError(reply) || isThenable(reply)) {
     const isErrorReply = isError(reply);
     const remedy = isErrorReply ? 'write () => { throw error; }' : isThenable(reply) ? 'await it' : undefined;
@@ -142,10 +141,10 @@ function replyProblems(
   const problems = optionProblems(object(replyEntries, EXAMPLE, remedies), reply, path);
   problems.push(...metadataProblems(headers, pathOf(path, 'headers')));
   problems.push(...metadataProblems(trailers, pathOf(path, 'trailers')));
-  if (message !== undefined) problems.push(...messageProblems(message, type, pathOf(path, 'message'), serialize));
+  if (message !== undefined) problems.push(...messageProblems(message, type, pathOf(path, 'message')));
   if (!Array.isArray(messages)) return problems;
   const list = pathOf(path, 'messages');
-  return [...problems, ...messages.flatMap((one, index) => messageProblems(one, type, pathOf(list, index), serialize))];
+  return [...problems, ...messages.flatMap((one, index) => messageProblems(one, type, pathOf(list, index)))];
 }
 
 /** Returns a problem if a reply to a call of `method`, which has a single response, lists several messages. */

@@ -3,6 +3,8 @@ import type { ConnectionInjector } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
 import { systemClock } from '../../time/clock.js';
 import { argumentCheck } from '../argument-check.js';
+import { filesOf } from '../../messages/file-descriptors.js';
+import { checkedSerializer } from '../../messages/checked-serializer.js';
 import { TcpListener } from '../tcp-listener.js';
 import { CallHandler } from './call-handler.js';
 import { CallJournal } from './call-journal.js';
@@ -196,8 +198,13 @@ export class ScriptedGrpcServer {
       server.register(
         method.path,
         handler,
-        // Safe cast: every message is checked to be an object before it is sent.
-        method.responseSerialize as (message: unknown) => Buffer,
+        // Safe cast: every message is checked before it is sent.
+        checkedSerializer(
+          { path: method.path, files: filesOf(method) },
+          method.responseSerialize as (message: unknown) => Buffer,
+          'response',
+          UNREPORTED,
+        ),
         method.requestDeserialize,
         'bidi',
       );
@@ -214,6 +221,9 @@ export class ScriptedGrpcServer {
     this.injector?.injectConnection(socket);
   }
 }
+
+/** Values that are not sent as given are rejected before. */
+const UNREPORTED = { events: { wanted: false, emit: () => undefined }, rejects: false };
 
 const STOP_MODES: readonly unknown[] = ['graceful', 'force', 'kill-connections'] satisfies StopMode[];
 

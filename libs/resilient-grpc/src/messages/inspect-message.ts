@@ -1,0 +1,194 @@
+import type { UnsentField } from '../call/unsent-field.js';
+import { describeValue, problemMessage } from '../policy/options/describe-value.js';
+import { isPlainObject } from '../policy/options/plain-object.js';
+import { MAX_DEPTH } from './compile-fits.js';
+import { isAbsent, type Field, type FieldValues, type MessageType } from './message-type.js';
+import { integerRange, replacedMessage, replacedValue, type ReplacedValue } from './replaced-value.js';
+import { isBuiltIn, isWrapper, wellKnownMessage } from './well-known-types.js';
+
+/** Maximum number of messages whose keys are examined per message of a call, including nested messages. */
+const MAX_MESSAGES_WITH_KEYS = 50;
+
+type DistributedOmit<T, K extends string> = T extends unknown ? Omit<T, K> : never;
+
+/** A value that does not arrive as it was given. */
+export type FoundValue = DistributedOmit<UnsentField, 'path'>;
+
+/** A message as it is sent, and the values in it that do not arrive as they were given. */
+export interface Inspection {
+  /** The given message, or a copy with converted values. */
+  readonly message: unknown;
+  readonly found: readonly FoundValue[];
+  /** True if a bigint is too large for its field. */
+  readonly isUnsendable: boolean;
+}
+
+/**
+ * Converts the values of a message as protobuf's JSON mapping does, and finds the values that the serializer omits or replaces.
+ * @param examinesKeys whether misspelled keys are found, too
+ * @param describe describes a value in a problem
+ */
+export function inspectMessage(
+  message: unknown,
+  type: MessageType,
+  examinesKeys: boolean,
+  describe: (value: unknown) => string,
+): Inspection {
+  const inspector = new Inspector(describe, examinesKeys ? MAX_MESSAGES_WITH_KEYS : 0);
+  const root = { kind: 'message', type } as const;
+  const isAbsent = message === undefined || message === null;
+  const converted = isAbsent ? message : inspector.valueOf(message, root, type, '', 0);
+  return { message: converted, found: inspector.found, isUnsendable: inspector.isUnsendable };
+}
+
+class Inspector {
+  readonly found: FoundValue[] = [];
+  isUnsendable = false;
+
+  constructor(
+    private readonly describe: (value: unknown) => string,
+    /** Number of messages whose keys may still be examined. */
+    private keyBudget: number,
+  ) {}
+
+  /** Returns the value to send for `value`: itself, or a converted one. `owner` is the type of the message that contains the field. */
+  valueOf(value: unknown, field: FieldValues | Field, owner: MessageType, path: string, depth: number): unknown {
+    if (field.kind === 'message') return this.messageOf(value, field.type, owner, path, depth);
+    if (typeof value === 'bigint') {
+      if (field.kind === 'integer' || field.kind === 'enum') return this.integerOf(value, 32, field, owner, path);
+      if (field.kind === 'long') return this.integerOf(value, 64, field, owner, path);
+    }
+    // The serializer reads a long string with spaces as another number.
+    const given = field.kind === 'long' && typeof value === 'string' ? value.trim() : value;
+    this.report(path, owner, value, replacedValue(given, field));
+    return given;
+  }
+
+  private integerOf(value: bigint, bits: 32 | 64, field: FieldValues, owner: MessageType, path: string): unknown {
+    const unsigned = 'unsigned' in field && field.unsigned;
+    if ((unsigned ? BigInt.asUintN(bits, value) : BigInt.asIntN(bits, value)) !== value) {
+      this.isUnsendable = true;
+      this.report(path, owner, value, { expected: integerRange(bits, unsigned), sent: undefined });
+    }
+    if (bits === 32) return Number(value);
+    // The parts of a Long, because older versions of the package `long` read a bigint as 0.
+    const [low, high] = [value, value >> 32n].map((part) => Number(BigInt.asIntN(32, part)));
+    return { low, high, unsigned };
+  }
+
+  private messageOf(value: unknown, type: MessageType, owner: MessageType, path: string, depth: number): unknown {
+    const converted = wellKnownMessage(value, type);
+    if (converted !== undefined) return converted;
+    if (isWrapper(type) && isBare(value)) {
+      const [field] = type.fields.values();
+      return field === undefined ? value : { value: this.valueOf(value, field, owner, path, depth) };
+    }
+    if (typeof value !== 'object' || value === null) {
+      this.report(path, owner, value, replacedMessage(value, type));
+      return value;
+    }
+    const packed: unknown = type.fullName === 'google.protobuf.Any' ? Reflect.get(value, '@type') : undefined;
+    const packedType = typeof packed === 'string' ? type.typeInAny(packed) : undefined;
+    return this.fieldsOf(value, packedType ?? type, owner, path, depth);
+  }
+
+  /** Returns `message`, or a copy if values of its fields are converted. */
+  private fieldsOf(message: object, type: MessageType, owner: MessageType, path: string, depth: number): object {
+    // The serializer rejects such a message.
+    if (depth > MAX_DEPTH) return message;
+    // Safe cast: any object has properties.
+    const given = message as Readonly<Record<string, unknown>>;
+    let copy: Record<string, unknown> | undefined;
+    let isEmpty = true;
+    for (const [name, field] of type.fields) {
+      const value = given[name];
+      if (value === undefined || value === null) continue;
+      isEmpty = false;
+      const sent = this.fieldOf(value, field, type, join(path, name), depth);
+      if (sent !== value) (copy ??= copyOf(given, type))[name] = sent;
+    }
+    if (isEmpty) this.report(path, owner, message, replacedMessage(message, type));
+    if (this.keyBudget > 0 && isPlainObject(given)) this.examineKeys(given, type, path);
+    return copy ?? message;
+  }
+
+  private fieldOf(value: unknown, field: Field, owner: MessageType, path: string, depth: number): unknown {
+    if (field.holds === 'single') return this.valueOf(value, field, owner, path, depth + 1);
+    const isList = field.holds === 'list';
+    const isGiven = isList ? Array.isArray(value) : typeof value === 'object' && value !== null && !isBuiltIn(value);
+    if (!isGiven) {
+      this.report(
+        path,
+        owner,
+        value,
+        isList ? { expected: 'an array', sent: [] } : { expected: 'an object', sent: {} },
+      );
+      return value;
+    }
+    // Safe cast: any object has properties. An array is read by index, because `Object.keys` skips its holes.
+    const elements = value as Readonly<Record<string | number, unknown>>;
+    const keys: Iterable<string | number> = isList ? (value as unknown[]).keys() : Object.keys(elements);
+    let copy: Record<string | number, unknown> | undefined;
+    for (const key of keys) {
+      if (field.holds === 'map' && field.keys.kind !== 'string')
+        this.report(path, owner, key, replacedValue(key, field.keys));
+      const element = elements[key];
+      const sent = this.elementOf(element, field, owner, path, depth + 1);
+      if (sent !== element) (copy ??= copyOfElements(elements))[key] = sent;
+    }
+    return copy ?? value;
+  }
+
+  private elementOf(value: unknown, field: Field, owner: MessageType, path: string, depth: number): unknown {
+    if (value !== undefined && value !== null) return this.valueOf(value, field, owner, path, depth);
+    const converted = field.kind === 'message' ? wellKnownMessage(value, field.type) : undefined;
+    if (converted !== undefined) return converted;
+    const sent = field.kind === 'string' ? String(value) : field.kind === 'boolean' ? false : Number(value) || 0;
+    this.report(path, owner, value, { expected: 'a value', sent });
+    return value;
+  }
+
+  private examineKeys(message: Readonly<Record<string, unknown>>, type: MessageType, path: string): void {
+    this.keyBudget -= 1;
+    for (const key of Object.keys(message)) {
+      const suggestion = type.fields.has(key) ? undefined : type.misspelledField(key);
+      // If the suggested field is present, even without a value, the key is not a mistake. The value of the key is read last, because it
+      // may come from a getter.
+      if (suggestion === undefined || suggestion in message || isAbsent(message[key])) continue;
+      this.found.push({ messageType: type.name, field: join(path, key), suggestion });
+    }
+  }
+
+  private report(field: string, owner: MessageType, value: unknown, replaced: ReplacedValue | undefined): void {
+    if (replaced === undefined) return;
+    const { expected, remedy, sent } = replaced;
+    const problem = problemMessage(expected, value, remedy, this.describe);
+    this.found.push({ messageType: owner.name, field, problem, sent: describeValue(sent) });
+  }
+}
+
+function join(path: string, name: string): string {
+  return path === '' ? name : `${path}.${name}`;
+}
+
+/** Copies the fields of `message`, including those that it inherits. The application's object is not changed. */
+function copyOf(message: Readonly<Record<string, unknown>>, type: MessageType): Record<string, unknown> {
+  // Without a prototype, so that '__proto__' is an ordinary name.
+  const copy = Object.create(null) as Record<string, unknown>;
+  for (const name of ['@type', ...type.fields.keys()]) copy[name] = message[name];
+  return copy;
+}
+
+function copyOfElements(elements: object): Record<string | number, unknown> {
+  // Safe cast: any object has properties.
+  const copy: object = Array.isArray(elements)
+    ? [...(elements as unknown[])]
+    : Object.assign(Object.create(null) as object, elements);
+  return copy as Record<string | number, unknown>;
+}
+
+/** True if `value` is what a wrapper contains, and not the wrapper. */
+function isBare(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return value !== undefined && value !== null;
+  return !('value' in value) && (ArrayBuffer.isView(value) || 'low' in value);
+}

@@ -1,8 +1,9 @@
-import { makeGenericClientConstructor, type Channel, type Interceptor, type ServiceDefinition } from '@grpc/grpc-js';
+import type { Channel, Interceptor, ServiceDefinition } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../call/method.js';
 import { insecureCredentials } from './channel-checks.js';
 import type { ResendBounds } from './callback-call.js';
 import type { ManagedChannel } from './managed-channel.js';
+import { requiredGrpcJs } from './required-grpc-js.js';
 
 /**
  * Creates a generated grpc-js client on the managed channel, for code that needs callbacks. Its `close()` has no effect, because the
@@ -19,7 +20,7 @@ export function callbackClient(
   // Safe: generated clients read the path, the stream flags, both codecs, and the optional original name.
   const definition = Object.fromEntries(members) as unknown as ServiceDefinition;
   const unary = new Set([...(methods ?? [])].flatMap(([, { kind, path }]) => (kind === 'unary' ? [path] : [])));
-  const Client = makeGenericClientConstructor(definition, service);
+  const Client = requiredGrpcJs().makeGenericClientConstructor(definition, service);
   return new Client(channel.target, insecureCredentials(), {
     channelOverride: sharedChannel(channel, unary, bounds),
     ...(interceptors.length === 0 ? {} : { interceptors: [...interceptors] }),

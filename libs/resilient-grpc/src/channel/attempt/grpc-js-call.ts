@@ -138,6 +138,15 @@ export function createCall(
   return call;
 }
 
+/** Returns `listener` with its methods as own properties. New Relic copies the listener of a call, and a copy lacks inherited methods. */
+export function copyableListener(listener: CallStreamListener): CallStreamListener {
+  return {
+    onReceiveMetadata: (headers) => listener.onReceiveMetadata(headers),
+    onReceiveMessage: (message) => listener.onReceiveMessage(message),
+    onReceiveStatus: (status) => listener.onReceiveStatus(status),
+  };
+}
+
 /**
  * Starts `call`, a call of grpc-js's channel. Ends the call with DEADLINE_EXCEEDED and sends nothing if the deadline has passed, because
  * grpc-js would otherwise send the call, and the server would run it.

@@ -16,6 +16,7 @@ import { withTried } from '../connection/endpoint-picker.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
 import {
   EARLY_MS,
+  copyableListener,
   createCall,
   interceptedCall,
   pickedPeer,
@@ -125,7 +126,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
         const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
         this.onCreated(call);
-        startUnlessExpired(call, deadline, clock, tried === undefined ? metadata : withTried(metadata, tried), this);
+        const sent = tried === undefined ? metadata : withTried(metadata, tried);
+        startUnlessExpired(call, deadline, clock, sent, copyableListener(this));
       } else {
         const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this, clock);
         this.call = call;

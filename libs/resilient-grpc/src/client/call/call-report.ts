@@ -40,7 +40,7 @@ export class CallReport {
   /** Reports that the call was rejected before its first attempt. Returns the error for its caller. */
   rejected(failure: CallFailure): GrpcCallError {
     if (!isCancelled(failure)) this.context.statistics.refused(failure);
-    this.telemetry?.end(failure.code, failure.details);
+    this.telemetry?.end(failure.code, failure.details, NO_METADATA);
     return callError(this.context, failure, undefined, 'no');
   }
 
@@ -93,14 +93,14 @@ export class CallReport {
 
   /** Reports that the server ended the call with OK. */
   succeeded(number: number, end: AttemptEnd, attemptMs: number): void {
-    const { details } = end;
+    const { details, metadata } = end;
     const code = StatusCode.OK;
     if (this.isEndObserved()) {
-      const { metadata, peer } = end;
+      const { peer } = end;
       this.history.add(number, end, { code, details }, attemptMs);
       this.ended({ code, details, metadata, peer });
     } else {
-      this.telemetry?.end(code, details);
+      this.telemetry?.end(code, details, metadata);
     }
   }
 
@@ -111,13 +111,13 @@ export class CallReport {
 
   /** Reports that the reader unsubscribed, or that the request source failed. Only telemetry receives this end; `onEnd` is not called. */
   cancelled(details: string): void {
-    this.telemetry?.end(StatusCode.CANCELLED, details);
+    this.telemetry?.end(StatusCode.CANCELLED, details, NO_METADATA);
   }
 
   /** Reports the end of the call to telemetry, interceptors, the `onEnd` callback, and event listeners. */
   ended(end: Pick<GrpcCallFailure, 'code' | 'details' | 'metadata' | 'peer'>): void {
     const { code, details, metadata: trailers, peer } = end;
-    this.telemetry?.end(code, details);
+    this.telemetry?.end(code, details, trailers);
     if (!this.isEndObserved()) return;
     const { client, method, attemptInterceptors } = this.context;
     const { outgoing } = this;

@@ -133,7 +133,7 @@ export class ClientCall
       this.completeLater();
       return;
     }
-    this.report.telemetry = client.telemetry?.begin(this.method, scope);
+    this.report.telemetry = client.telemetry?.begin(this.method, scope, this.input.given.metadata);
     let prepared: PreparedCall | CallFailure;
     try {
       prepared = prepareCall(this.context, this.input, this.interceptors, scope);
@@ -334,6 +334,7 @@ export class ClientCall
   onHeaders(headers: Metadata): void {
     if (this.phase !== 'running') return;
     this.hasHeaders = true;
+    this.report.telemetry?.answered?.(headers);
     if (this.method.responseStream) {
       const { transport, clock } = this.context.client;
       this.requests?.commit();

@@ -47,6 +47,7 @@ export const FOLDERS = {
     level: 4,
     packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
+    node: true,
   },
   client: {
     is: 'calls and their attempts over a transport; drain',

@@ -42,7 +42,18 @@ describe('spans of a call', () => {
       expect(parentOf(sent!)).toBeUndefined();
       expect(attempt).toMatchObject({ kind: SpanKind.CLIENT, status: { code: SpanStatusCode.OK } });
       const [host, port] = server.url.split(':');
+      // OpenTelemetry's conventions for RPC.
+      const common = {
+        'rpc.system': 'grpc',
+        'rpc.service': 'testing.v1.Echo',
+        'rpc.method': name,
+        'rpc.grpc.status_code': 0,
+        'server.address': host,
+        'server.port': Number(port),
+      };
+      expect(sent!.attributes).toEqual(common);
       expect(attempt!.attributes).toEqual({
+        ...common,
         'previous-rpc-attempts': 0,
         'transparent-retry': false,
         'network.peer.address': host,

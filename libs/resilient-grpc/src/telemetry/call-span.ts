@@ -1,4 +1,4 @@
-import { SpanStatusCode, type Span } from '@opentelemetry/api';
+import { SpanStatusCode, type Attributes, type Span } from '@opentelemetry/api';
 import { StatusCode, statusName } from '../status/status-code.js';
 import { peerAttributes } from './instruments.js';
 
@@ -27,6 +27,7 @@ export class CallSpan {
 
   /** Ends the span with a gRPC status in the form of gRFC A72, for example 'NOT_FOUND, no order 7'. */
   end(code: StatusCode, details: string): void {
+    this.recording?.setAttribute('rpc.grpc.status_code', code);
     if (code === StatusCode.OK) {
       this.span?.setStatus({ code: SpanStatusCode.OK });
     } else {
@@ -40,4 +41,10 @@ export class CallSpan {
 /** Returns the span name of gRFC A72: 'Recv.orders.v1.Orders.Get' for 'Recv' and '/orders.v1.Orders/Get'. */
 export function spanName(prefix: 'Sent' | 'Attempt' | 'Recv', path: string): string {
   return `${prefix}.${path.slice(1).replace('/', '.')}`;
+}
+
+/** Returns the attributes by which OpenTelemetry's conventions, and so monitoring agents, recognize a call. */
+export function rpcAttributes(path: string): Attributes {
+  const [, service, method] = path.split('/');
+  return { 'rpc.system': 'grpc', 'rpc.service': service, 'rpc.method': method };
 }

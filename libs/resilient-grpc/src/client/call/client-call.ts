@@ -152,7 +152,7 @@ export class ClientCall
     this.register(scope);
     // Bound first, because a listener of 'call-start' may abort the signal.
     if (this.options !== undefined || prepared.binding !== undefined) this.unbind = this.bindTo(this);
-    this.report.started(prepared.startedAt, prepared.outgoing);
+    this.report.started(prepared.startedAt);
     // A listener may have ended the call.
     if (!this.isOpen()) return;
     if (this.method.requestStream && !this.openRequests()) return;
@@ -205,6 +205,7 @@ export class ClientCall
 
   private runInterceptors(outgoing: NonNullable<PreparedCall['outgoing']>): void {
     let completed: Promise<void> | undefined;
+    this.report.outgoing = outgoing;
     try {
       completed = this.context.attemptInterceptors?.hooks?.onCall(outgoing);
     } catch (error) {

@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import { Metadata } from '@grpc/grpc-js';
 import { ClientsModule, Transport, type ClientGrpc } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
@@ -25,8 +24,7 @@ const leaks = captureLeaks();
 let instrumentation: GrpcInstrumentation;
 beforeAll(() => {
   instrumentation = new GrpcInstrumentation();
-  // The instrumentation patches grpc-js in place when grpc-js is required, so that earlier imports are also patched.
-  createRequire(import.meta.url)('@grpc/grpc-js');
+  // The instrumentation patches grpc-js in place when grpc-js is required. These tests only import it.
 });
 afterAll(async () => {
   instrumentation.disable();

@@ -257,6 +257,22 @@ describe('spans of a call', () => {
     expect(spansNamed(telemetry, 'Attempt.testing.v1.Echo.ServerStream')[0]!.status.message).toBe('CANCELLED');
   });
 
+  it('injects the span of the attempt through a propagator that reads only the active context', async () => {
+    const telemetry = collectTelemetry();
+    propagation.disable();
+    propagation.setGlobalPropagator({
+      fields: () => ['active-span'],
+      extract: (extracted) => extracted,
+      inject: (_context, carrier, setter) => {
+        setter.set(carrier, 'active-span', trace.getActiveSpan()?.spanContext().spanId ?? 'none');
+      },
+    });
+    const { echo, server } = await instrumentedScene();
+    await firstValueFrom(echo.unary({}));
+    const [attempt] = spansNamed(telemetry, ATTEMPT);
+    expect(server.calls()[0]!.metadata.get('active-span')).toEqual([idOf(attempt!)]);
+  });
+
   it('does not fail the call if a propagator throws or injects invalid metadata', async () => {
     const telemetry = collectTelemetry();
     propagation.disable();

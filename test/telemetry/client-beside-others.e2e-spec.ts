@@ -155,7 +155,7 @@ const open = () => concat(of(request), NEVER);
 type Scripts = NonNullable<ServerSettings['scripts']>;
 
 /** A situation: the scripts of the server, a call, and how its caller ends it. */
-type Situation = readonly [
+type Situation = [
   title: string,
   scripts: Scripts | 'unreachable',
   call: (echo: EchoService) => Observable<unknown>,
@@ -167,7 +167,7 @@ const ended = () => ({ deadline: Date.now() + 100 });
 const withDeadline = (echo: EchoService, method: 'unary' | 'serverStream') =>
   (echo[method] as (...args: unknown[]) => Observable<unknown>)(request, new Metadata(), ended());
 
-const SITUATIONS: readonly Situation[] = [
+const SITUATIONS: Situation[] = [
   ['a unary call that succeeds', {}, (echo) => echo.unary(request)],
   ['a unary call that fails', { Unary: failed }, (echo) => echo.unary(request)],
   ['a unary call whose deadline passes', { Unary: { never: true } }, (echo) => withDeadline(echo, 'unary')],
@@ -217,9 +217,9 @@ const shown = ({ name, kind, status, attributes, events }: ReadableSpan) => {
   };
 };
 
-it.each(SITUATIONS)(
+it.each<Situation>(SITUATIONS)(
   "leaves %s to @opentelemetry/instrumentation-grpc without the telemetry module, with the span of Nest's plain client",
-  async (_title, scripts, call, end) => {
+  async (_title: string, scripts: Situation[1], call: Situation[2], end?: Situation[3]) => {
     instrumentation.enable();
     const telemetry = collectTelemetry();
     instrumentation.setTracerProvider(trace.getTracerProvider());

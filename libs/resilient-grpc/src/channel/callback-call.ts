@@ -7,7 +7,7 @@ import { StatusCode } from '../status/status-code.js';
 import type { AttemptEvidence } from '../policy/evidence/attempt-evidence.js';
 import type { Clock } from '../time/clock.js';
 import { CallbackAttempt } from './attempt/callback-attempt.js';
-import { copyableListener, EARLY_MS, EXPIRED, pickedPeer } from './attempt/grpc-js-call.js';
+import { EARLY_MS, EXPIRED, pickedPeer, startUnlessExpired } from './attempt/grpc-js-call.js';
 import { withTried } from './connection/endpoint-picker.js';
 import { readWire } from './quirks/wire-evidence.js';
 import type { WireChannel } from './wire-channel.js';
@@ -183,10 +183,8 @@ export class CallbackCall implements Call, Listener {
     this.wire.attemptStarted();
     this.attempt = new CallbackAttempt(this.call, this.wire, this.options.isUnary, this.clock, this.onAnswered);
     this.wire.callCreated(this.call);
-    this.call.start(
-      this.tried.length === 0 ? this.metadata : withTried(this.metadata, this.tried),
-      copyableListener(this),
-    );
+    const metadata = this.tried.length === 0 ? this.metadata : withTried(this.metadata, this.tried);
+    startUnlessExpired(this.call, undefined, this.clock, metadata, this);
     this.sendNext();
     if (this.isReading) this.call.startRead();
   }

@@ -138,15 +138,6 @@ export function createCall(
   return call;
 }
 
-/** Returns `listener` with its methods as own properties. New Relic copies the listener of a call, and a copy lacks inherited methods. */
-export function copyableListener(listener: CallStreamListener): CallStreamListener {
-  return {
-    onReceiveMetadata: (headers) => listener.onReceiveMetadata(headers),
-    onReceiveMessage: (message) => listener.onReceiveMessage(message),
-    onReceiveStatus: (status) => listener.onReceiveStatus(status),
-  };
-}
-
 /**
  * Starts `call`, a call of grpc-js's channel. Ends the call with DEADLINE_EXCEEDED and sends nothing if the deadline has passed, because
  * grpc-js would otherwise send the call, and the server would run it.
@@ -160,7 +151,12 @@ export function startUnlessExpired(
 ): void {
   // `Number()` converts a `Date`, which an interceptor may set.
   if (deadline === undefined || Number(deadline) > clock.epoch()) {
-    call.start(metadata, listener);
+    // An object with own methods, because New Relic copies the listener of each call, and a copy lacks inherited methods.
+    call.start(metadata, {
+      onReceiveMetadata: listener.onReceiveMetadata.bind(listener),
+      onReceiveMessage: listener.onReceiveMessage.bind(listener),
+      onReceiveStatus: listener.onReceiveStatus.bind(listener),
+    });
     return;
   }
   const { code, details } = EXPIRED;

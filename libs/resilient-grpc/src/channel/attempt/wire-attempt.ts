@@ -16,7 +16,6 @@ import { withTried } from '../connection/endpoint-picker.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
 import {
   EARLY_MS,
-  copyableListener,
   createCall,
   interceptedCall,
   pickedPeer,
@@ -127,7 +126,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
         this.call = call;
         this.onCreated(call);
         const sent = tried === undefined ? metadata : withTried(metadata, tried);
-        startUnlessExpired(call, deadline, clock, sent, copyableListener(this));
+        startUnlessExpired(call, deadline, clock, sent, this);
       } else {
         const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this, clock);
         this.call = call;

@@ -268,7 +268,6 @@ export class ClientCall
     const { deadline, interceptors, outgoing, binding } = prepared;
     const metadata = number === 1 ? prepared.metadata : attemptMetadata(prepared.metadata, number);
     const mayRepeat = options?.retry !== false && (options?.idempotent ?? context.isSafeToRepeat);
-    const { telemetry } = this.report;
     const request: AttemptRequest = {
       method,
       deadline,
@@ -278,7 +277,7 @@ export class ClientCall
       number,
       mayRepeat,
       maxReceiveBytes,
-      telemetry,
+      telemetry: this.report.telemetry,
       tried,
     };
     if (mayRepeat && this.bufferedBytes === 0 && this.requests === undefined) this.bufferRequest();

@@ -10,8 +10,9 @@ import {
   type GrpcClientSettings,
   type OutgoingAttempt,
   type OutgoingCall,
+  type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
-import { ScriptedGrpcServer, captureLeaks, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, toArray } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { OrdersClient } from './orders-client.js';
@@ -118,6 +119,8 @@ async function start(
   return app.get(GrpcClients).get('orders').getService<OrdersClient>('Orders');
 }
 
+type Orders = Awaited<ReturnType<typeof start>>;
+
 const values = (key: string) => seen.map(({ metadata }) => metadata.get(key).join());
 
 describe('interceptors', () => {
@@ -222,6 +225,73 @@ describe('interceptors', () => {
     expect((error as Error).message).toContain('no token');
     expect(seen).toEqual([]);
   });
+
+  /** Calls that end in different ways, and the code that `onEnd` receives. */
+  const ways: readonly [string, number, (orders: Orders, client: ResilientGrpcClient) => Promise<unknown>][] = [
+    ['completes', 0, async (orders) => firstValueFrom(orders.get({ id: '7' }))],
+    [
+      'fails',
+      5,
+      async (orders) => {
+        server.script('Get', { status: 'NOT_FOUND' });
+        await firstValueFrom(orders.get({ id: '7' }));
+      },
+    ],
+    [
+      'is unsubscribed from',
+      1,
+      async (orders) => {
+        server.script('Get', { never: true });
+        const subscription = orders.get({ id: '7' }).subscribe();
+        await waitFor(() => server.counts().open === 1);
+        subscription.unsubscribe();
+      },
+    ],
+    [
+      'is aborted',
+      1,
+      async (orders) => {
+        server.script('Get', { never: true });
+        const abort = new AbortController();
+        const answer = firstValueFrom(orders.get({ id: '7' }, { signal: abort.signal }));
+        await waitFor(() => server.counts().open === 1);
+        abort.abort();
+        await answer;
+      },
+    ],
+    [
+      'exceeds its deadline',
+      4,
+      async (orders) => {
+        server.script('Get', { never: true });
+        await firstValueFrom(orders.get({ id: '7' }, { timeoutMs: 50 }));
+      },
+    ],
+    [
+      'is cut off by a drain',
+      14,
+      async (orders, client) => {
+        server.script('Get', { never: true });
+        const answer = firstValueFrom(orders.get({ id: '7' }));
+        await waitFor(() => server.counts().open === 1);
+        await Promise.all([answer, client.drain({ timeoutMs: 0 })]);
+      },
+    ],
+  ];
+
+  it.each(ways)(
+    'calls onCall and onEnd of an interceptor exactly once for a call that %s',
+    async (_how, code, work) => {
+      const called: unknown[] = [];
+      const interceptor: GrpcClientInterceptor = {
+        onCall: () => void called.push('call'),
+        onEnd: (_call, end) => void called.push(end.code),
+      };
+      const orders = await start({ interceptors: [interceptor] });
+      await work(orders, app!.get(GrpcClients).get('orders')).catch(() => undefined);
+      expect(called).toEqual(['call', code]);
+    },
+  );
 
   it('ends a call that a client interceptor holds if the deadline passes or the caller unsubscribes', async () => {
     const orders = await start({ interceptors: [{ onCall: () => new Promise<void>(() => undefined) }] });

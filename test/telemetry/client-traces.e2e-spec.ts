@@ -42,7 +42,18 @@ describe('spans of a call', () => {
       expect(parentOf(sent!)).toBeUndefined();
       expect(attempt).toMatchObject({ kind: SpanKind.CLIENT, status: { code: SpanStatusCode.OK } });
       const [host, port] = server.url.split(':');
+      // OpenTelemetry's conventions for RPC.
+      const common = {
+        'rpc.system': 'grpc',
+        'rpc.service': 'testing.v1.Echo',
+        'rpc.method': name,
+        'rpc.grpc.status_code': 0,
+        'server.address': host,
+        'server.port': Number(port),
+      };
+      expect(sent!.attributes).toEqual(common);
       expect(attempt!.attributes).toEqual({
+        ...common,
         'previous-rpc-attempts': 0,
         'transparent-retry': false,
         'network.peer.address': host,
@@ -244,6 +255,22 @@ describe('spans of a call', () => {
     await feed;
     expect(spansNamed(telemetry, 'Sent.testing.v1.Echo.ServerStream')[0]!.status).toEqual({ code: SpanStatusCode.OK });
     expect(spansNamed(telemetry, 'Attempt.testing.v1.Echo.ServerStream')[0]!.status.message).toBe('CANCELLED');
+  });
+
+  it('injects the span of the attempt through a propagator that reads only the active context', async () => {
+    const telemetry = collectTelemetry();
+    propagation.disable();
+    propagation.setGlobalPropagator({
+      fields: () => ['active-span'],
+      extract: (extracted) => extracted,
+      inject: (_context, carrier, setter) => {
+        setter.set(carrier, 'active-span', trace.getActiveSpan()?.spanContext().spanId ?? 'none');
+      },
+    });
+    const { echo, server } = await instrumentedScene();
+    await firstValueFrom(echo.unary({}));
+    const [attempt] = spansNamed(telemetry, ATTEMPT);
+    expect(server.calls()[0]!.metadata.get('active-span')).toEqual([idOf(attempt!)]);
   });
 
   it('does not fail the call if a propagator throws or injects invalid metadata', async () => {

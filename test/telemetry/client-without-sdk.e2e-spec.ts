@@ -148,8 +148,25 @@ describe('ResilientGrpcTelemetryModule', () => {
   );
 });
 
+describe('another @opentelemetry/api', () => {
+  const API = Symbol.for('opentelemetry.js.api.1');
+
+  it('names the version of @opentelemetry/api to install if the registered SDK uses an older one', async () => {
+    const own: unknown = Reflect.get(globalThis, API);
+    Reflect.set(globalThis, API, { version: '1.0.3', trace: {}, metrics: {} });
+    onTestFinished(() => void Reflect.set(globalThis, API, own));
+    const log = new CapturedLog();
+    await instrumentedClient((await startServer()).url, {}, undefined, log);
+    expect(log.lines.map(({ text }) => text).filter((text) => text.includes('OpenTelemetry'))).toEqual([
+      'an OpenTelemetry SDK is registered with @opentelemetry/api 1.0.3, but the copy that this library imports does not see it, so no metrics and no traces are collected; install @opentelemetry/api@1.0.3',
+    ]);
+  });
+});
+
 describe('metrics and traces', () => {
   it.each([
+    [{ traces: { client: false } }, 1, 0],
+    [{ traces: { server: false } }, 1, 2],
     [{ traces: false }, 1, 0],
     [{ metrics: false }, 0, 2],
   ])('enables the metrics and the traces of a client separately: %o', async (options, calls, spans) => {

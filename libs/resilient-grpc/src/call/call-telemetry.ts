@@ -22,8 +22,13 @@ export interface ClientTelemetry {
   /**
    * Reports the start of a call. Runs in the caller's context.
    * @param scope the stream that the call belongs to
+   * @param metadata the caller's own metadata
    */
-  begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry;
+  begin(
+    method: MethodDescriptor,
+    scope: StreamScope | undefined,
+    metadata: Metadata | undefined,
+  ): CallTelemetry | undefined;
   /** Receives the events that do not occur for every call. */
   take(event: GrpcClientEvent): void;
   /** Ends the telemetry; no report follows. */
@@ -80,10 +85,14 @@ export interface CallTelemetry {
   nextIs(kind: AttemptKind): void;
   /** Reports the start of an attempt with `metadata`. The attempt must send the metadata of the returned object instead. */
   attempt(metadata: Metadata): AttemptTelemetry;
+  /** Runs `work`, which starts an attempt, in the context of the call's span. Absent if the caller's context suffices. */
+  within?<T>(work: () => T): T;
+  /** Reports the response headers. */
+  answered?(headers: Metadata): void;
   /** Reports the end of a wait for the channel. */
   waited(outcome: WaitEnd, waitedMs: number): void;
   /** Reports the end of the call, before the caller receives its status. Only the first report counts. */
-  end(code: StatusCode, details: string): void;
+  end(code: StatusCode, details: string, trailers: Metadata): void;
 }
 
 /** Receives the telemetry of one attempt. */

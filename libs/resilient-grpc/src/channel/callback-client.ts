@@ -1,7 +1,8 @@
-import { makeGenericClientConstructor, type Channel, type Interceptor, type ServiceDefinition } from '@grpc/grpc-js';
+import type { Channel, Interceptor, ServiceDefinition } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../call/method.js';
 import { insecureCredentials } from './channel-checks.js';
 import type { ManagedChannel } from './managed-channel.js';
+import { requiredGrpcJs } from './required-grpc-js.js';
 
 /**
  * Creates a generated grpc-js client, for code that needs callbacks. `createCall` makes its calls; its `close()` has no effect, because the
@@ -17,7 +18,7 @@ export function callbackClient(
   const members = [...(methods ?? [])].map(([name, method]) => [name, { ...method, originalName: method.alias }]);
   // Safe: generated clients read the path, the stream flags, both codecs, and the optional original name.
   const definition = Object.fromEntries(members) as unknown as ServiceDefinition;
-  const Client = makeGenericClientConstructor(definition, service);
+  const Client = requiredGrpcJs().makeGenericClientConstructor(definition, service);
   // The cast is needed, because grpc-js exports the interface `Channel` as the class that implements it, with a private member.
   const channelOverride = {
     // Closing one of two clients on a channel would break the other.

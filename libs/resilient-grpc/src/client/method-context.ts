@@ -123,7 +123,9 @@ export class MethodRuntime {
     const statistics = this.client.statistics.of(method);
     let start: StartAttempt = (request, listener) => {
       statistics.attempts += 1;
-      return transport.start(request, listener);
+      const { telemetry } = request;
+      if (telemetry?.within === undefined) return transport.start(request, listener);
+      return telemetry.within(() => transport.start(request, listener));
     };
     if (streamIdleTimeoutMs !== undefined && method.responseStream) {
       start = withStreamIdleTimeout(start, streamIdleTimeoutMs, clock);

@@ -9,9 +9,11 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { runInbound } from '../client/call/caller-context.js';
+import { requiredGrpcJs } from '../channel/required-grpc-js.js';
 import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
+import { tracedByAgents } from '../telemetry/agents/agent-telemetry.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { ClientLog } from '../telemetry/log/client-log.js';
 import type { LoggedFailure } from '../telemetry/log/outage-log.js';
@@ -123,7 +125,8 @@ function createLoggedClient(
     onEvent: (event) => log.take(event),
   });
   created.client = client;
-  telemetry?.forClient(client);
+  const traced = tracedByAgents(client, requiredGrpcJs());
+  telemetry?.forClient(traced);
   client.connectivity$.subscribe({ complete: () => log.close() });
   return client;
 }

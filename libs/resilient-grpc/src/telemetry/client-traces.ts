@@ -4,6 +4,7 @@ import {
   ROOT_CONTEXT,
   SpanKind,
   trace,
+  type Attributes,
   type Context,
   type Span,
   type SpanContext,
@@ -14,8 +15,9 @@ import {
 import type { Metadata } from '@grpc/grpc-js';
 import type { StreamScope } from '../call/stream-scope.js';
 import type { TraceContexts } from '../call/call-telemetry.js';
-import { CallSpan, spanName } from './call-span.js';
+import { CallSpan, rpcAttributes, spanName } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
+import { serverAttributes } from './instruments.js';
 
 /** Captures the active OpenTelemetry context and restores it for the callbacks of a client. */
 export const OPEN_TELEMETRY_CONTEXTS: TraceContexts = {
@@ -43,6 +45,7 @@ const METADATA_SETTER: TextMapSetter<Metadata> = {
  * injects the trace context into the request metadata.
  */
 export class ClientTraces {
+  private readonly server: Attributes;
   /** The span context of the latest call of each resumable stream. */
   private readonly latest = new WeakMap<StreamScope, SpanContext>();
 
@@ -51,30 +54,34 @@ export class ClientTraces {
     private readonly tracer: Tracer | undefined,
     /** True if a propagator is registered. */
     private readonly injects: boolean,
-  ) {}
+    target: string,
+  ) {
+    this.server = serverAttributes(target);
+  }
 
   /** Starts the span of a call as a child of the caller's active context. */
   begin(path: string, scope: StreamScope | undefined): TracedClientCall {
     const { tracer, injects } = this;
     const parent = context.active();
     const span = catchSdkErrors('starting a span', () =>
-      tracer?.startSpan(spanName('Sent', path), this.optionsOf(scope), parent),
+      tracer?.startSpan(spanName('Sent', path), this.optionsOf(path, scope), parent),
     );
     if (span !== undefined && scope !== undefined) this.latest.set(scope, span.spanContext());
     // If no span was started, the active context is still propagated.
     const within = span === undefined ? parent : trace.setSpan(parent, span);
-    return new TracedClientCall(tracer, new CallSpan(span), path, within, injects);
+    return new TracedClientCall(tracer, new CallSpan(span), path, this.server, within, injects);
   }
 
   /**
    * Links a resumed call to the previous call of its stream. The previous call is not the parent of the span, because hours may pass
    * between the two calls.
    */
-  private optionsOf(scope: StreamScope | undefined): SpanOptions {
-    if (scope === undefined || scope.resumes === 0) return {};
+  private optionsOf(path: string, scope: StreamScope | undefined): SpanOptions {
+    const attributes = { ...rpcAttributes(path), ...this.server };
+    if (scope === undefined || scope.resumes === 0) return { attributes };
     const before = this.latest.get(scope);
     return {
-      attributes: { 'resilient_grpc.resumes': scope.resumes },
+      attributes: { ...attributes, 'resilient_grpc.resumes': scope.resumes },
       ...(before === undefined ? {} : { links: [{ context: before }] }),
     };
   }
@@ -94,6 +101,7 @@ export class TracedClientCall {
     private readonly tracer: Tracer | undefined,
     readonly span: CallSpan,
     private readonly path: string,
+    private readonly server: Attributes,
     private readonly within: Context,
     private readonly injects: boolean,
   ) {}
@@ -104,7 +112,12 @@ export class TracedClientCall {
    * @param delayed true if the call waited for the channel before this attempt
    */
   attempt(metadata: Metadata, previous: number, transparent: boolean, delayed: boolean): TracedAttempt {
-    const attributes = { 'previous-rpc-attempts': previous, 'transparent-retry': transparent };
+    const attributes = {
+      ...rpcAttributes(this.path),
+      ...this.server,
+      'previous-rpc-attempts': previous,
+      'transparent-retry': transparent,
+    };
     const span = catchSdkErrors('starting a span', () =>
       this.tracer?.startSpan(spanName('Attempt', this.path), { kind: SpanKind.CLIENT, attributes }, this.within),
     );
@@ -116,7 +129,11 @@ export class TracedClientCall {
     // The caller may reuse its metadata for other calls, and all attempts of this call share it.
     const own = metadata.clone();
     catchSdkErrors('injecting the trace context', () => {
-      propagation.inject(span === undefined ? this.within : trace.setSpan(this.within, span), own, METADATA_SETTER);
+      const within = span === undefined ? this.within : trace.setSpan(this.within, span);
+      // Sentry's propagator reads the active context and ignores the one that it is given.
+      context.with(within, () => {
+        propagation.inject(within, own, METADATA_SETTER);
+      });
     });
     return own;
   }

@@ -27,8 +27,17 @@ export function methodName(path: string): string {
 
 /** Returns OpenTelemetry attributes for the address of an endpoint: '10.0.0.7:50051', '[::1]:50051', or the path of a Unix socket. */
 export function peerAttributes(peer: string): Attributes {
-  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(peer) ?? [];
+  return addressAttributes('network.peer', peer);
+}
+
+/** Returns OpenTelemetry attributes for a target with its scheme, such as 'dns:///orders:50051'. */
+export function serverAttributes(target: string): Attributes {
+  return addressAttributes('server', target.replace(/^[^:]+:(?:\/\/[^/]*\/)?/, ''));
+}
+
+function addressAttributes(prefix: string, address: string): Attributes {
+  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(address) ?? [];
   const host = bracketed ?? plain;
-  if (host === undefined) return { 'network.peer.address': peer };
-  return { 'network.peer.address': host, 'network.peer.port': Number(port) };
+  if (host === undefined) return { [`${prefix}.address`]: address };
+  return { [`${prefix}.address`]: host, [`${prefix}.port`]: Number(port) };
 }

@@ -17,7 +17,7 @@ const SCOPE = 'nestjs-resilient-grpc';
 /** The enabled signals. */
 export interface TelemetryParts {
   readonly metrics: boolean;
-  readonly traces: boolean;
+  readonly traces: { readonly client: boolean; readonly server: boolean };
   /** True if attempt durations are recorded with the address of their endpoint. */
   readonly endpointMetrics: boolean;
 }
@@ -57,7 +57,7 @@ export class OpenTelemetry implements GrpcTelemetry {
     const tracers = (): Tracer => trace.getTracer(SCOPE, VERSION);
     return new OpenServerTelemetry(
       parts.metrics ? catchSdkErrors('recording server metrics', meters) : undefined,
-      parts.traces && spans !== 'none' ? catchSdkErrors('recording server spans', tracers) : undefined,
+      parts.traces.server && spans !== 'none' ? catchSdkErrors('recording server spans', tracers) : undefined,
       spans === 'unless-active',
     );
   }
@@ -79,10 +79,24 @@ export class OpenTelemetry implements GrpcTelemetry {
     const missing = (): Signal[] => {
       const signals: Signal[] = [];
       if (parts.metrics && registeredMeter() === undefined) signals.push('metrics');
-      if (parts.traces && registeredTracer() === undefined && propagation.fields().length === 0) signals.push('traces');
+      if (
+        (parts.traces.client || parts.traces.server) &&
+        registeredTracer() === undefined &&
+        propagation.fields().length === 0
+      )
+        signals.push('traces');
       return signals;
     };
     return catchSdkErrors('checking for a registered SDK', missing) ?? [];
+  }
+
+  /** Version of the `@opentelemetry/api` that registered an SDK for a missing signal, which other versions do not see. */
+  get unseenVersion(): string | undefined {
+    // The API keeps what is registered under this symbol.
+    const registered = Reflect.get(globalThis, Symbol.for('opentelemetry.js.api.1')) as
+      { readonly version?: string; readonly metrics?: object; readonly trace?: object } | undefined;
+    const isUnseen = this.missing.some((signal) => registered?.[signal === 'traces' ? 'trace' : signal] !== undefined);
+    return isUnseen ? registered?.version : undefined;
   }
 
   /** Sets the telemetry of `client` if an SDK consumes a signal that is not in `known`. Without an SDK, no data is built. */
@@ -90,18 +104,19 @@ export class OpenTelemetry implements GrpcTelemetry {
     const found = catchSdkErrors('setting up client telemetry', () => this.signalsOf(client, known)) ?? known;
     const { metrics: measured, tracer, injects } = found;
     if (measured !== known.metrics || tracer !== known.tracer || injects !== known.injects) {
-      const traces = tracer === undefined && !injects ? undefined : new ClientTraces(tracer, injects);
-      client.setTelemetry(new OpenClientTelemetry(measured, traces, this.clock));
+      const traced =
+        tracer === undefined && !injects ? undefined : new ClientTraces(tracer, injects, client.canonicalTarget);
+      client.setTelemetry(new OpenClientTelemetry(measured, traced, this.clock));
     }
-    const { metrics: measures, traces: traced } = this.parts;
-    const isComplete = (!measures || measured !== undefined) && (!traced || (tracer !== undefined && injects));
+    const { metrics: measures, traces } = this.parts;
+    const isComplete = (!measures || measured !== undefined) && (!traces.client || (tracer !== undefined && injects));
     if (!isComplete) this.pendingClients?.push({ client, known: found });
   }
 
   private signalsOf(client: ObservableClient, known: ClientSignals): ClientSignals {
     const { parts } = this;
-    const tracer = known.tracer ?? (parts.traces ? registeredTracer() : undefined);
-    const injects = known.injects || (parts.traces && propagation.fields().length > 0);
+    const tracer = known.tracer ?? (parts.traces.client ? registeredTracer() : undefined);
+    const injects = known.injects || (parts.traces.client && propagation.fields().length > 0);
     const meter = parts.metrics && known.metrics === undefined ? registeredMeter() : undefined;
     return { tracer, injects, metrics: meter === undefined ? known.metrics : this.clientMetrics(meter, client) };
   }

@@ -6,17 +6,24 @@ import { OpenTelemetry } from './open-telemetry.js';
 import { ResilientGrpcTelemetryModule } from './resilient-grpc-telemetry.module.js';
 
 describe('ResilientGrpcTelemetryModule.forRoot', () => {
-  it.each([[undefined], [{}], [{ metrics: false }], [{ metrics: undefined, traces: true }]])(
-    'accepts the telemetry options %o',
-    (options) => {
-      expect(ResilientGrpcTelemetryModule.forRoot(options)).toMatchObject({ module: ResilientGrpcTelemetryModule });
-    },
-  );
+  it.each([
+    [undefined],
+    [{}],
+    [{ metrics: false }],
+    [{ metrics: undefined, traces: true }],
+    [{ traces: { client: false } }],
+  ])('accepts the telemetry options %o', (options) => {
+    expect(ResilientGrpcTelemetryModule.forRoot(options)).toMatchObject({ module: ResilientGrpcTelemetryModule });
+  });
 
   it('reports every invalid telemetry option', () => {
-    const options = { metrics: 'yes', trace: false, spans: true } as object;
+    const options = { metrics: 'yes', trace: false, spans: true, traces: { server: 1, clients: true } } as object;
     expect(() => ResilientGrpcTelemetryModule.forRoot(options)).toThrow(
       new GrpcConfigurationError([
+        {
+          path: 'ResilientGrpcTelemetryModule.forRoot.traces.clients',
+          message: "unknown key; did you mean 'client'?",
+        },
         {
           path: 'ResilientGrpcTelemetryModule.forRoot.trace',
           message: "unknown key; did you mean 'traces'?",
@@ -26,6 +33,7 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
           message: 'unknown key; known keys: metrics, traces, endpointMetrics',
         },
         { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got "yes"' },
+        { path: 'ResilientGrpcTelemetryModule.forRoot.traces.server', message: 'expected true or false, got 1' },
       ]),
     );
   });
@@ -42,7 +50,10 @@ describe('ResilientGrpcTelemetryModule', () => {
       Logger.overrideLogger(new ConsoleLogger());
       vi.restoreAllMocks();
     });
-    const telemetry = new OpenTelemetry({ metrics: true, traces: true, endpointMetrics: false }, systemClock);
+    const telemetry = new OpenTelemetry(
+      { metrics: true, traces: { client: true, server: true }, endpointMetrics: false },
+      systemClock,
+    );
     new ResilientGrpcTelemetryModule(telemetry).onApplicationBootstrap();
     expect(warned.mock.calls).toEqual([
       [

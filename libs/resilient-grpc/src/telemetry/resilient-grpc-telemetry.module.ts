@@ -14,11 +14,13 @@ export interface ResilientGrpcTelemetryOptions {
   /** Enables the metrics of gRFC A66, A96, A94, and A91, and this library's own metrics. @defaultValue true */
   readonly metrics?: boolean | undefined;
   /**
-   * Enables the spans of gRFC A72 and sends their context with the registered propagator. A server creates no spans if
-   * `@opentelemetry/instrumentation-grpc` already creates them.
+   * Enables the spans of gRFC A72 and sends their context with the registered propagator. An object enables those of clients and servers
+   * separately, for example `{ server: false }`; absent keys are true. A server creates no spans if
+   * `@opentelemetry/instrumentation-grpc` already creates them. Monitoring agents trace the clients whose spans are off.
    * @defaultValue true
    */
-  readonly traces?: boolean | undefined;
+  readonly traces?:
+    boolean | { readonly client?: boolean | undefined; readonly server?: boolean | undefined } | undefined;
   /**
    * Adds the address of the endpoint (`network.peer.address`, `network.peer.port`) to `grpc.client.attempt.duration`. Each new address,
    * such as that of a new pod, creates a new series for each method and status.
@@ -27,12 +29,18 @@ export interface ResilientGrpcTelemetryOptions {
   readonly endpointMetrics?: boolean | undefined;
 }
 
-const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true, endpointMetrics: false } as const;
+const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: { client: true, server: true }, endpointMetrics: false };
 
 const PROVIDERS = { metrics: 'meter provider', traces: 'tracer provider' } as const;
 
+const tracesSchema = v.lazy((traces) =>
+  typeof traces === 'object'
+    ? object({ client: v.optional(flag), server: v.optional(flag) }, 'an object such as { server: false }')
+    : flag,
+);
+
 const optionsSchema = object(
-  { metrics: v.optional(flag), traces: v.optional(flag), endpointMetrics: v.optional(flag) },
+  { metrics: v.optional(flag), traces: v.optional(tracesSchema), endpointMetrics: v.optional(flag) },
   'an object such as { traces: false }',
 );
 
@@ -83,10 +91,15 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
     const { missing, parts } = this.telemetry;
     if (missing.length === 0) return;
     const [signal] = missing;
-    const isPartial = parts.metrics && parts.traces && missing.length === 1 && signal !== undefined;
-    const text = isPartial
-      ? `no OpenTelemetry ${PROVIDERS[signal]} is registered, so no ${signal} are collected; register one before the application is created, or set ${signal}: false`
-      : 'no OpenTelemetry SDK is registered, so nothing is collected; register one before the application is created';
+    const { client, server } = parts.traces;
+    const isPartial = parts.metrics && (client || server) && missing.length === 1 && signal !== undefined;
+    const unseen = this.telemetry.unseenVersion;
+    const text =
+      unseen !== undefined
+        ? `an OpenTelemetry SDK is registered with @opentelemetry/api ${unseen}, but the copy that this library imports does not see it, so no ${missing.join(' and no ')} are collected; install @opentelemetry/api@${unseen}`
+        : isPartial
+          ? `no OpenTelemetry ${PROVIDERS[signal]} is registered, so no ${signal} are collected; register one before the application is created, or set ${signal}: false`
+          : 'no OpenTelemetry SDK is registered, so nothing is collected; register one before the application is created';
     new LibraryLogger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk', missing: missing.join(', ') }));
   }
 
@@ -95,9 +108,11 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
     requireOptions(optionsSchema, options, 'ResilientGrpcTelemetryModule.forRoot');
     const {
       metrics = DEFAULT_TELEMETRY_OPTIONS.metrics,
-      traces = DEFAULT_TELEMETRY_OPTIONS.traces,
+      traces: given = true,
       endpointMetrics = DEFAULT_TELEMETRY_OPTIONS.endpointMetrics,
     } = options;
+    const { client = true, server = true } = typeof given === 'object' ? given : { client: given, server: given };
+    const traces = { client, server };
     return {
       module: ResilientGrpcTelemetryModule,
       providers: [telemetryOf({ metrics, traces, endpointMetrics }, `forRoot(${JSON.stringify(options)})`)],

@@ -153,7 +153,12 @@ export function startUnlessExpired(
 ): void {
   // `Number()` converts a `Date`, which an interceptor may set.
   if (deadline === undefined || Number(deadline) > clock.epoch()) {
-    call.start(metadata, listener);
+    // An object with own methods, because New Relic copies the listener of each call, and a copy lacks inherited methods.
+    call.start(metadata, {
+      onReceiveMetadata: listener.onReceiveMetadata.bind(listener),
+      onReceiveMessage: listener.onReceiveMessage.bind(listener),
+      onReceiveStatus: listener.onReceiveStatus.bind(listener),
+    });
     return;
   }
   const { code, details } = EXPIRED;

@@ -135,7 +135,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
         const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
         this.onCreated(call);
-        startUnlessExpired(call, deadline, clock, tried === undefined ? metadata : withTried(metadata, tried), this);
+        const sent = tried === undefined ? metadata : withTried(metadata, tried);
+        startUnlessExpired(call, deadline, clock, sent, this);
       } else {
         const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this, clock);
         this.call = call;

@@ -13,6 +13,8 @@ import { callError, isCancelled, withIgnoredTimeout, type CallFailure } from './
 import { inCallerContext, type CallerContext } from './caller-context.js';
 import type { CallInput } from './prepare-call.js';
 
+type EndOfCall = Pick<GrpcCallFailure, 'code' | 'details' | 'metadata' | 'peer'>;
+
 /**
  * Reports the progress of one call to statistics, telemetry, events, interceptors, and the callbacks of the caller. Keeps the attempt
  * records of the call for the error. Makes no decisions.
@@ -21,7 +23,8 @@ export class CallReport {
   telemetry: CallTelemetry | undefined;
   /** Context of the caller; `undefined` if no contexts are kept. */
   origin: CallerContext | undefined;
-  private outgoing: OutgoingCall | undefined;
+  /** The call as interceptors received it; `undefined` if their `onCall` was not called. */
+  outgoing: OutgoingCall | undefined;
   private startedAt = 0;
   private records: AttemptHistory | undefined;
 
@@ -40,15 +43,14 @@ export class CallReport {
   /** Reports that the call was rejected before its first attempt. Returns the error for its caller. */
   rejected(failure: CallFailure): GrpcCallError {
     if (!isCancelled(failure)) this.context.statistics.refused(failure);
-    this.telemetry?.end(failure.code, failure.details);
+    this.telemetry?.end(failure.code, failure.details, NO_METADATA);
     return callError(this.context, failure, undefined, 'no');
   }
 
   /** Reports that the call was registered. A listener of the event may end the call. */
-  started(startedAt: number, outgoing: OutgoingCall | undefined): void {
+  started(startedAt: number): void {
     const { client, method, statistics } = this.context;
     this.startedAt = startedAt;
-    this.outgoing = outgoing;
     statistics.started += 1;
     if (client.events.everyCallWanted) client.events.emit({ type: 'call-start', path: method.path });
   }
@@ -93,14 +95,14 @@ export class CallReport {
 
   /** Reports that the server ended the call with OK. */
   succeeded(number: number, end: AttemptEnd, attemptMs: number): void {
-    const { details } = end;
+    const { details, metadata } = end;
     const code = StatusCode.OK;
     if (this.isEndObserved()) {
-      const { metadata, peer } = end;
+      const { peer } = end;
       this.history.add(number, end, { code, details }, attemptMs);
       this.ended({ code, details, metadata, peer });
     } else {
-      this.telemetry?.end(code, details);
+      this.telemetry?.end(code, details, metadata);
     }
   }
 
@@ -109,32 +111,39 @@ export class CallReport {
     this.ended({ code: StatusCode.OK, details: 'Ended by the client shutdown', metadata: NO_METADATA, peer });
   }
 
-  /** Reports that the reader unsubscribed, or that the request source failed. Only telemetry receives this end; `onEnd` is not called. */
+  /** Reports to telemetry and interceptors that the reader unsubscribed, or that the request source failed. */
   cancelled(details: string): void {
-    this.telemetry?.end(StatusCode.CANCELLED, details);
+    const { outgoing } = this;
+    const end = { code: StatusCode.CANCELLED, details, metadata: NO_METADATA, peer: undefined };
+    this.telemetry?.end(end.code, details, NO_METADATA);
+    if (outgoing === undefined) return;
+    inCallerContext(this.origin, () => this.context.attemptInterceptors?.hooks?.onEnd(outgoing, this.endOf(end)));
   }
 
   /** Reports the end of the call to telemetry, interceptors, the `onEnd` callback, and event listeners. */
-  ended(end: Pick<GrpcCallFailure, 'code' | 'details' | 'metadata' | 'peer'>): void {
-    const { code, details, metadata: trailers, peer } = end;
-    this.telemetry?.end(code, details);
+  ended(end: EndOfCall): void {
+    this.telemetry?.end(end.code, end.details, end.metadata);
     if (!this.isEndObserved()) return;
     const { client, method, attemptInterceptors } = this.context;
     const { outgoing } = this;
     const onEnd = this.input.given.options?.onEnd;
-    const event: CallEnd = {
-      code,
-      details,
-      trailers,
-      durationMs: client.clock.now() - this.startedAt,
-      ...(peer === undefined ? {} : { peer }),
-      attempts: this.records?.records ?? [],
-    };
+    const event = this.endOf(end);
     inCallerContext(this.origin, () => {
       if (outgoing !== undefined) attemptInterceptors?.hooks?.onEnd(outgoing, event);
       if (onEnd !== undefined) notifyListener(onEnd, event);
       if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end: event });
     });
+  }
+
+  private endOf({ code, details, metadata: trailers, peer }: EndOfCall): CallEnd {
+    return {
+      code,
+      details,
+      trailers,
+      durationMs: this.context.client.clock.now() - this.startedAt,
+      ...(peer === undefined ? {} : { peer }),
+      attempts: this.records?.records ?? [],
+    };
   }
 
   /** True if a callback, an interceptor, or an event listener receives the end of the call. */

@@ -46,7 +46,7 @@ let tracedClients = 0;
  * function that removes this registration; the function must be called only once.
  */
 export function keepTraces(contexts: TraceContexts): () => void {
-  traces = contexts;
+  traces ??= contexts;
   tracedClients += 1;
   return () => {
     tracedClients -= 1;

@@ -134,7 +134,7 @@ export class ClientCall
       this.completeLater();
       return;
     }
-    this.report.telemetry = client.telemetry?.begin(this.method, scope);
+    this.report.telemetry = client.telemetry?.begin(this.method, scope, this.input.given.metadata);
     let prepared: PreparedCall | CallFailure;
     try {
       prepared = prepareCall(this.context, this.input, this.interceptors, scope);
@@ -153,7 +153,7 @@ export class ClientCall
     this.register(scope);
     // Bound first, because a listener of 'call-start' may abort the signal.
     if (this.options !== undefined || prepared.binding !== undefined) this.unbind = this.bindTo(this);
-    this.report.started(prepared.startedAt, prepared.outgoing);
+    this.report.started(prepared.startedAt);
     // A listener may have ended the call.
     if (!this.isOpen()) return;
     if (this.method.requestStream && !this.openRequests()) return;
@@ -206,6 +206,7 @@ export class ClientCall
 
   private runInterceptors(outgoing: NonNullable<PreparedCall['outgoing']>): void {
     let completed: Promise<void> | undefined;
+    this.report.outgoing = outgoing;
     try {
       completed = this.context.attemptInterceptors?.hooks?.onCall(outgoing);
     } catch (error) {
@@ -268,7 +269,6 @@ export class ClientCall
     const { deadline, interceptors, outgoing, binding } = prepared;
     const metadata = number === 1 ? prepared.metadata : attemptMetadata(prepared.metadata, number);
     const mayRepeat = options?.retry !== false && (options?.idempotent ?? context.isSafeToRepeat);
-    const { telemetry } = this.report;
     const request: AttemptRequest = {
       method,
       deadline,
@@ -278,7 +278,7 @@ export class ClientCall
       number,
       mayRepeat,
       maxReceiveBytes,
-      telemetry,
+      telemetry: this.report.telemetry,
       tried,
     };
     if (mayRepeat && this.bufferedBytes === 0 && this.requests === undefined) this.bufferRequest();
@@ -335,6 +335,7 @@ export class ClientCall
   onHeaders(headers: Metadata): void {
     if (this.phase !== 'running') return;
     this.hasHeaders = true;
+    this.report.telemetry?.answered?.(headers);
     if (this.method.responseStream) {
       const { transport, clock } = this.context.client;
       this.requests?.commit();

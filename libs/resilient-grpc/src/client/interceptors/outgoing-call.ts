@@ -43,8 +43,8 @@ export interface GrpcClientInterceptor {
   /** Called before each attempt. The attempt waits for the returned promise. */
   onAttempt?(attempt: OutgoingAttempt): void | Promise<void>;
   /**
-   * Called at the end of the call, on success or failure. Not called if the call was rejected before `onCall`, if the caller unsubscribed,
-   * or if the request source failed. An error that it throws does not change the call. It is rethrown as an uncaught exception, like an
+   * Called once at the end of each call that `onCall` received: on success, failure, or cancellation. If the caller unsubscribed or the
+   * request source failed, `end.code` is CANCELLED. An error that it throws does not change the call. It is rethrown as an uncaught exception, like an
    * error of an RxJS subscriber, and ends the process if no 'uncaughtException' handler is set. A rejected promise has the same effect.
    */
   onEnd?(call: OutgoingCall, end: CallEnd): void;

@@ -1,12 +1,5 @@
-import { createRequire } from 'node:module';
 import * as grpcJs from '@grpc/grpc-js';
 import * as protoLoader from '@grpc/proto-loader';
-
-/**
- * URL or path from which packages are resolved. An esbuild CommonJS bundle has no `import.meta.url`, so the path of the main script is
- * used there.
- */
-export const RESOLVE_FROM = locationOf(import.meta.url);
 
 /** Packages that Nest's server loads by name. Bundlers may omit packages that are loaded by name, but include static imports. */
 const BUNDLED: ReadonlyMap<string, unknown> = new Map<string, unknown>([
@@ -16,7 +9,7 @@ const BUNDLED: ReadonlyMap<string, unknown> = new Map<string, unknown>([
 
 /** Loads a proto-loader package. The default is the copy that clients use; others are resolved from `@nestjs/microservices`, as in Nest. */
 export function requireProtoLoader(name = '@grpc/proto-loader'): unknown {
-  return BUNDLED.get(name) ?? requireFromNest()(name);
+  return BUNDLED.get(name) ?? requireFromNest(name)(name);
 }
 
 /** Loads a package for Nest's server with Nest's own `load`, or with `requireProtoLoader` if `load` fails, as in a bundle. */
@@ -28,16 +21,37 @@ export function loadForNest(name: string, load: () => unknown): unknown {
   }
 }
 
-function requireFromNest(): NodeJS.Require {
-  const own = createRequire(RESOLVE_FROM);
+/**
+ * Returns a `require` that resolves the package `name` from this library or, in a bundle, from the folder of the program.
+ * @param places URLs or paths; in a bundle, `import.meta.url` is `undefined` or the path of the source on the machine that built the bundle
+ * @throws the error of the first place if no place has the package
+ */
+export function requireFor(name: string, places = [import.meta.url, process.argv[1]]): NodeJS.Require {
+  let problem: unknown;
+  for (const place of places) {
+    // Old bundles have no `import.meta.url`, and a REPL has no program.
+    const require = createRequire(place ?? process.execPath);
+    try {
+      require.resolve(name);
+      return require;
+    } catch (error) {
+      problem ??= error;
+    }
+  }
+  throw problem;
+}
+
+function requireFromNest(name: string): NodeJS.Require {
+  const nest = '@nestjs/microservices';
   try {
-    return createRequire(own.resolve('@nestjs/microservices'));
+    return createRequire(requireFor(nest).resolve(nest));
   } catch {
-    // Nest is part of a bundle, so packages are resolved from the folder of the bundle.
-    return own;
+    // Nest is part of a bundle.
+    return requireFor(name);
   }
 }
 
-function locationOf(url: string | undefined): string {
-  return url ?? process.argv[1] ?? process.execPath;
+/** Node's function, which webpack and rspack replace if it is imported. */
+export function createRequire(path: string): NodeJS.Require {
+  return process.getBuiltinModule('node:module').createRequire(path);
 }

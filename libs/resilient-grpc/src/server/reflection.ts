@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { PackageDefinition } from '@grpc/proto-loader';
 import type * as Reflection from '@grpc/reflection';
@@ -6,7 +5,7 @@ import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../client/health-contract.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { WireCall } from './calls/wire-call.js';
-import { RESOLVE_FROM } from './proto-loader.js';
+import { createRequire, requireFor } from './proto-loader.js';
 import { reflectedFiles, type ProtoFiles, type Protobuf } from './reflected-files.js';
 import { addStandardService, type ServiceHost, type ServiceStreams } from './service-streams.js';
 import { isError } from '../errors/error-message.js';
@@ -29,12 +28,12 @@ export interface ReflectionInput {
  * Adds the reflection service (v1 and v1alpha) of the package `@grpc/reflection`, except the versions that the application already
  * provides. Call it after the application's services have been added.
  *
- * @param requireFrom URL or path of the module from which the package is resolved
+ * @param places URLs or paths from which the package is resolved
  * @throws GrpcConfigurationError if the package is not installed, or if the definition contains no file descriptors
  */
-export function addReflection(server: ServiceHost, input: ReflectionInput, requireFrom = RESOLVE_FROM): void {
+export function addReflection(server: ServiceHost, input: ReflectionInput, places?: string[]): void {
   const path = pathOf(input.path, 'reflection');
-  const { ReflectionService, protobuf } = reflectionPackage(requireFrom, path);
+  const { ReflectionService, protobuf } = reflectionPackage(places, path);
   if (!Object.values(input.definition).some(isDescribed)) {
     const message =
       "expected a packageDefinition with file descriptors, got one without them; write protoPath, or use proto-loader's loadSync()";
@@ -54,9 +53,12 @@ export function addReflection(server: ServiceHost, input: ReflectionInput, requi
 }
 
 /** Loads the optional package. @throws GrpcConfigurationError if it is not installed */
-function reflectionPackage(from: string, path: string): typeof Reflection & { readonly protobuf: Protobuf } {
+function reflectionPackage(
+  places: string[] | undefined,
+  path: string,
+): typeof Reflection & { readonly protobuf: Protobuf } {
   try {
-    const require = createRequire(from);
+    const require = requireFor('@grpc/reflection', places);
     const requireBeside = createRequire(require.resolve('@grpc/reflection'));
     // The casts are safe: these are the main modules of the packages. The second module assigns `descriptor` to the first.
     const protobuf = requireBeside('protobufjs') as Protobuf;

@@ -250,7 +250,7 @@ describe('shutdown', () => {
     const clock = new VirtualClock();
     const hooks = new GrpcLifecycle(registry, {
       clock,
-      signals: { testing, listensForSignals: () => listens },
+      signals: { testing, listensForSignals: () => listens, onInterrupt: () => () => undefined },
       httpServer,
       closeFailureLogs: () => undefined,
     });

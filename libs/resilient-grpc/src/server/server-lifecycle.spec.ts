@@ -25,6 +25,7 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
     markBootstrapped: () => log.push('bootstrapped'),
     drain: {
       begin: () => log.push('begin'),
+      cutOff: () => log.push('cut off'),
       draining: false,
       ready: readiness,
       run: () => {
@@ -46,7 +47,7 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
     warn: (line: unknown) => log.push(`WARN ${String(line)}`),
   };
   const clock = new VirtualClock();
-  const signals = { testing: false, listensForSignals: () => listens };
+  const signals = { testing: false, listensForSignals: () => listens, onInterrupt: () => () => undefined };
   const made = new ServerLifecycle(server, hasClients ? clients : undefined, signals, clock, logger);
   return {
     clock,

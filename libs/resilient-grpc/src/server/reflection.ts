@@ -1,7 +1,7 @@
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { PackageDefinition } from '@grpc/proto-loader';
 import type * as Reflection from '@grpc/reflection';
-import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../client/health-contract.js';
+import { HEALTH_SERVICE, healthContract } from '../client/health-contract.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { WireCall } from './calls/wire-call.js';
@@ -31,7 +31,7 @@ export interface ReflectionInput {
  * @param places URLs or paths from which the package is resolved
  * @throws GrpcConfigurationError if the package is not installed, or if the definition contains no file descriptors
  */
-export function addReflection(server: ServiceHost, input: ReflectionInput, places?: string[]): void {
+export function addReflection(server: ServiceHost, input: ReflectionInput, places?: readonly string[]): void {
   const path = pathOf(input.path, 'reflection');
   const { ReflectionService, protobuf } = reflectionPackage(places, path);
   if (!Object.values(input.definition).some(isDescribed)) {
@@ -40,7 +40,7 @@ export function addReflection(server: ServiceHost, input: ReflectionInput, place
     throw new GrpcConfigurationError([{ path, message }]);
   }
   const files = reflectedFiles(protobuf, input.definition, input.files);
-  if (input.health && !(HEALTH_SERVICE in input.definition)) files.push(...reflectedFiles(protobuf, HEALTH_CONTRACT));
+  if (input.health && !(HEALTH_SERVICE in input.definition)) files.push(...reflectedFiles(protobuf, healthContract()));
   const services = input.health ? [...input.services, HEALTH_SERVICE] : [...input.services];
   // The cast is safe: the package reads only these properties.
   const described = { files: { fileDescriptorProtos: files } } as unknown as PackageDefinition;
@@ -54,7 +54,7 @@ export function addReflection(server: ServiceHost, input: ReflectionInput, place
 
 /** Loads the optional package. @throws GrpcConfigurationError if it is not installed */
 function reflectionPackage(
-  places: string[] | undefined,
+  places: readonly string[] | undefined,
   path: string,
 ): typeof Reflection & { readonly protobuf: Protobuf } {
   try {

@@ -492,7 +492,7 @@ describe('shutdown', () => {
     clock.advance(4_000);
     registry.create(shop);
     await hooks.beforeApplicationShutdown();
-    await clock.advanceAsync(5_999);
+    await clock.advanceAsync(3_999);
     expect(made[0]?.methodCalls).toEqual(['end streams']);
     await clock.advanceAsync(1);
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);

@@ -46,23 +46,20 @@ interface FileDescriptor extends Readonly<Record<(typeof KINDS)[number], Descrip
   readonly syntax?: string;
 }
 
+const REFERENCES = ['typeName', 'extendee', 'inputType', 'outputType'] as const;
+const CHILDREN = ['field', 'nestedType', 'enumType', 'method', 'extension', 'oneofDecl'] as const;
+
 /** The properties of all descriptors that are read or corrected here. */
-interface Descriptor extends Partial<Record<(typeof REFERENCES)[number], string>> {
+interface Descriptor
+  extends
+    Partial<Record<(typeof REFERENCES)[number], string>>,
+    Partial<Record<(typeof CHILDREN)[number], Descriptor[]>> {
   name: string;
-  field?: Descriptor[];
-  nestedType?: Descriptor[];
-  enumType?: Descriptor[];
-  method?: Descriptor[];
-  extension?: Descriptor[];
-  extensionRange?: { readonly start: number; end: number }[];
-  reservedRange?: object[];
-  oneofDecl?: Descriptor[];
+  readonly extensionRange?: { readonly start: number; end: number }[];
+  readonly options?: { mapEntry?: boolean };
   oneofIndex?: number;
   proto3Optional?: boolean;
-  options?: { mapEntry?: boolean };
 }
-
-const REFERENCES = ['typeName', 'extendee', 'inputType', 'outputType'] as const;
 
 /** The file of a declaration, and the syntax of the file. */
 interface Origin {
@@ -117,9 +114,8 @@ export function reflectedFiles(protobuf: Protobuf, definition: PackageDefinition
       descriptor[key] = `.${name}`;
       dependency.add(symbols.get(name) ?? '');
     }
-    const { field = [], nestedType = [], method = [], extension = [] } = descriptor;
-    const inner = inScope(scope, descriptor.name);
-    for (const child of [field, nestedType, method, extension].flat()) link(child, inner, dependency);
+    const children = CHILDREN.flatMap((key) => descriptor[key] ?? []);
+    for (const child of children) link(child, inScope(scope, descriptor.name), dependency);
   };
   return [...described].map(([name, { dependency, package: scope = '', ...file }]) => {
     for (const declaration of KINDS.flatMap((kind) => file[kind])) link(declaration, scope, dependency);
@@ -139,7 +135,6 @@ function correct(descriptor: Descriptor, isWellKnown: boolean, isLoaded: boolean
   if (isWellKnown)
     for (const each of fields) each.name = each.name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   // A range ends before `end`, but protobufjs sets it to the last number that it read from a .proto file.
-  delete descriptor.reservedRange;
   for (const range of extensionRange) if (isLoaded || range.end <= range.start) range.end += 1;
   // protobufjs marks a message with map fields as a map entry after it has read a descriptor.
   if (options?.mapEntry && fields[0]?.name !== 'key') delete options.mapEntry;
@@ -159,7 +154,8 @@ function correct(descriptor: Descriptor, isWellKnown: boolean, isLoaded: boolean
     if (optional[each.oneofIndex]) each.proto3Optional = true;
     each.oneofIndex = order.indexOf(each.oneofIndex);
   }
-  Object.assign(descriptor, { field: fields, oneofDecl: order.map((index) => oneofDecl[index]) });
+  const oneofs = order.map((index) => oneofDecl[index]);
+  Object.assign(descriptor, { field: fields, oneofDecl: oneofs, reservedRange: [] });
 }
 
 /** Returns the full name of the type that `name` denotes in `scope`; `undefined` if it is unknown. */

@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -55,6 +55,26 @@ for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
 const record = join(DIST, '.tsbuildinfo');
 if (existsSync(record)) rmSync(record);
 
+/** @type {{ readPageFiles: () => Record<string, string> }} */
+const { readPageFiles } = await import(pathToFileURL(join(DIST, 'dashboard/page-files.js')).href);
+/** Replaces the module that reads the files of the dashboard's page with one that contains them. @type {import('rolldown').Plugin} */
+const pageFiles = {
+  name: 'page-files',
+  load: {
+    filter: { id: /\/dashboard\/page-files\.js$/ },
+    handler: () => `export const readPageFiles = () => (${JSON.stringify(readPageFiles())});`,
+  },
+};
+
+/**
+ * Bundlers ignore that an optional package is not installed only if its `require()` is in a `try` block of the same function.
+ * @type {import('rolldown').Plugin}
+ */
+const directRequires = {
+  name: 'direct-requires',
+  renderChunk: (code) => code.replaceAll(/await Promise\.resolve\(\)\.then\(\(\) => (.+)\);$/gm, 'await $1;'),
+};
+
 /** Modules that bin/nestjs-resilient-grpc.js imports. */
 const COMMANDS = ['doctor/run-doctor.js', 'migrate/run-migrate.js'];
 
@@ -69,6 +89,7 @@ async function bundle(input, output) {
   const bundled = await rolldown({
     input: Object.fromEntries(Object.entries(input).map(([name, path]) => [name, join(DIST, path)])),
     platform: 'node',
+    plugins: [pageFiles, ...(output.format === 'cjs' ? [directRequires] : [])],
     external: (id) => !id.startsWith('.') && !isAbsolute(id),
     onLog: (_level, { message }) => {
       throw new Error(message);

@@ -17,6 +17,7 @@ const GROUPS = {
     'guides/kubernetes-resolver',
     'guides/service-meshes',
     'guides/proxies',
+    'guides/serverless',
     'guides/xds',
     'guides/tls',
   ],

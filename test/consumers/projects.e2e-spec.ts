@@ -4,7 +4,7 @@ import { OTHER_NODES, downloadNodes, type OtherNodes } from './other-nodes.js';
 import { packLibrary, RUN_LIMIT_MS, type PackedLibrary } from './packed-library.js';
 import { PROJECTS, RESOLUTIONS, TOOLS, TYPESCRIPTS, type Project } from './projects/matrix.mjs';
 import { createProject, installProjects, type Installation } from './projects/nest-project.js';
-import { checkTypes, copiesIn, runBuild, runTests } from './projects/run-project.js';
+import { checkTypes, copiesIn, runBuild, runBundle, runTests, type Bundler } from './projects/run-project.js';
 
 /** A version of the first Node release line on which Jest can load ES modules with `require()`. */
 const NODE_24 = '24.21.0';
@@ -66,6 +66,16 @@ describe.each([11, 12] as const)('packages of Nest %i, installed by npm', (nest)
       const program = nodeOf(version);
       if (program === undefined) return;
       expect(await copiesIn(installed.folder, program)).toBe(1);
+    },
+  );
+
+  // rspack is installed for Nest 12 only, because the CLI of Nest 11 does not use it.
+  const bundlers: readonly Bundler[] = nest === 12 ? ['webpack', 'rspack', 'esbuild'] : ['webpack', 'esbuild'];
+  it.each(bundlers.flatMap((bundler) => (['cjs', 'esm'] as const).map((format) => [bundler, format] as const)))(
+    'runs a bundle that contains all packages, built by %s as %s, without optional packages',
+    async (bundler, format) => {
+      const output = await runBundle(installed.folder, bundler, format);
+      expect(output).toEqual({ order: { id: '7', item: 'tea' }, pages: [200, 200, 200, 200] });
     },
   );
 

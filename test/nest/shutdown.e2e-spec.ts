@@ -66,7 +66,7 @@ describe('shutdown', () => {
     expect(app.get(GrpcClients).get('orders').connectivity.state).toBe('SHUTDOWN');
     expect(lines.filter((line) => line.includes('[ResilientGrpc]'))).toEqual([
       'LOG [ResilientGrpc] shutdown started with 1 call to /orders.v1.Orders/Get running; ' +
-        'calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
+        'calls that do not end within 8 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
       expect.stringMatching(
         /^LOG \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 1 calls? finished, 0 streams completed, 0 cut off$/,
       ),

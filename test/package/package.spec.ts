@@ -56,7 +56,7 @@ describe('published package', () => {
       /^(package\.json|LICENSE|(README|CHANGELOG|docs\/.+)\.md|docs\/(operations\/.+\.(json|yml)|demo\.png)|dist\/(cjs\/package\.json|.+\.(js|d\.ts))|assets\/(dashboard\/[a-z-]+\.(html|css|js|svg)|exit-with-parent\.cjs)|bin\/nestjs-resilient-grpc\.js)$/;
     expect(packed.files.filter((file) => !known.test(file) || file.includes('.spec.'))).toEqual([]);
     expect(packed.files).toEqual(
-      expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md', 'assets/dashboard/index.html']),
+      expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md', 'assets/dashboard/client-state.js']),
     );
   });
 

@@ -95,6 +95,32 @@ describe.concurrent('SIGTERM', () => {
     );
   });
 
+  it.for<[string, boolean, 'SIGINT' | 'SIGTERM']>([
+    ['a server', false, 'SIGINT'],
+    ['a server', false, 'SIGTERM'],
+    ['a server with clients', true, 'SIGINT'],
+  ])(
+    'cuts off calls at a later SIGINT while %s is draining, and reports it (clients: %s, first signal: %s)',
+    async ([, hasClients, first], { onTestFinished }) => {
+      const upstream = hasClients ? [await startUpstream(onTestFinished)] : [];
+      const flags = upstream.map(({ url }): ServerFlag => `--upstream=${url}`);
+      const server = await startServer(onTestFinished, LONG_DRAIN, ['--hybrid', ...flags]);
+      const client = new PlainClient(server.url, { onTestFinished });
+      const slow = client.get('held').catch(String);
+      await client.get();
+      server.signal(first);
+      await waitFor(() => server.output.includes('shutdown started with'), PATIENTLY);
+      // A second SIGINT that follows at once is one Ctrl+C, so more of them are sent.
+      await waitFor(() => {
+        server.signal('SIGINT');
+        return server.output.includes('server drained');
+      }, PATIENTLY);
+      expect(await slow).toMatch(/14 UNAVAILABLE/);
+      await server.exited();
+      expect(server.output).toMatch(/server drained .*: 0 calls finished, 0 streams ended, 1 cut off/);
+    },
+  );
+
   it('keeps upstream clients open after SIGTERM while handlers run, even if the drain timeout of the clients has passed', async ({
     onTestFinished,
   }) => {

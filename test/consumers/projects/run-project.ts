@@ -1,9 +1,14 @@
 import { execFile } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { RUN_LIMIT_MS } from '../packed-library.js';
+import { ROOT, RUN_LIMIT_MS } from '../packed-library.js';
 import { PROJECTS, RESOLUTIONS, type Project } from './matrix.mjs';
+
+const HERE = import.meta.dirname;
+
+export type Bundler = 'webpack' | 'rspack' | 'esbuild';
 
 /** Runs Node in `folder` and returns its output. Throws with the output if the program fails. */
 async function node(folder: string, args: readonly string[], program = process.execPath): Promise<string> {
@@ -57,6 +62,33 @@ export async function runTests(
 export async function runBuild(folder: string, packages: string, tool: string): Promise<unknown> {
   await node(folder, [join(packages, 'node_modules/@nestjs/cli/bin/nest.js'), 'build', '--builder', tool]);
   return JSON.parse(await node(folder, ['dist/main.js']));
+}
+
+/**
+ * Bundles `sources/bundled.mjs` with all packages in the folder `packages` except `my-loader` and `@grpc/reflection`, which are next to the
+ * bundle, runs the bundle in another folder, and returns its output.
+ */
+export async function runBundle(packages: string, bundler: Bundler, format: 'cjs' | 'esm'): Promise<unknown> {
+  const folder = mkdtempSync(join(tmpdir(), 'bundle-'));
+  const source = readFileSync(join(HERE, 'sources/bundled.mjs'), 'utf8');
+  const entry = join(packages, `bundled.${format === 'cjs' ? 'cjs' : 'mjs'}`);
+  const required = source
+    .replaceAll(/^import ('.*');/gm, 'require($1);')
+    .replaceAll(/^import (\{.*\}) from ('.*');/gm, 'const $1 = require($2);');
+  writeFileSync(entry, format === 'cjs' ? required : source);
+  const bundle = join(folder, `app.${format === 'cjs' ? 'cjs' : 'mjs'}`);
+  await node(packages, [join(HERE, 'bundle.mjs'), bundler, format, entry, bundle]);
+  mkdirSync(join(folder, 'node_modules/@grpc'), { recursive: true });
+  symlinkSync(join(ROOT, 'node_modules/@grpc/reflection'), join(folder, 'node_modules/@grpc/reflection'));
+  mkdirSync(join(folder, 'node_modules/my-loader'));
+  const loader = join(ROOT, 'node_modules/@grpc/proto-loader');
+  writeFileSync(
+    join(folder, 'node_modules/my-loader/index.js'),
+    `module.exports = require(${JSON.stringify(loader)});`,
+  );
+  const output: unknown = JSON.parse(await node(tmpdir(), [bundle, join(HERE, 'sources/orders.proto')]));
+  rmSync(folder, { recursive: true });
+  return output;
 }
 
 /** Checks the types of the sources in `folder` with each module resolution that the project supports. */

@@ -92,10 +92,10 @@ export class NestServer {
     this.child.thaw();
   }
 
-  /** Sends SIGTERM without waiting. */
-  signal(): void {
+  /** Sends a signal without waiting. */
+  signal(name: 'SIGTERM' | 'SIGINT' = 'SIGTERM'): void {
     const { pid } = this.child;
-    if (pid !== undefined) process.kill(pid, 'SIGTERM');
+    if (pid !== undefined) process.kill(pid, name);
   }
 
   /**

@@ -62,7 +62,7 @@ const HEALTH_WATCH = {
   kind: 'server-stream',
 } as const;
 /** Default timeout of a drain in milliseconds. */
-const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
+const DEFAULT_DRAIN_TIMEOUT_MS = 8_000;
 /** Report of a drain that has just begun. */
 const EMPTY_REPORT: DrainReport = {
   finished: 0,

@@ -44,7 +44,7 @@ export class DashboardResponse {
   }
 
   /** Sends `body`, or only status 304 if the browser already has it. */
-  file(type: string, body: Buffer | string, tag: string): void {
+  file(type: string, body: string, tag: string): void {
     this.raw.setHeader('ETag', tag);
     // Revalidated each time, because the files of the next version have the same names.
     this.raw.setHeader('Cache-Control', 'no-cache');
@@ -73,7 +73,7 @@ export class DashboardResponse {
     return this.request.method !== 'HEAD';
   }
 
-  private send(status: number, type: string, body: Buffer | string): void {
+  private send(status: number, type: string, body: string): void {
     this.raw.statusCode = status;
     this.raw.setHeader('Content-Type', type);
     this.raw.setHeader('Content-Length', Buffer.byteLength(body));

@@ -54,7 +54,6 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
       // slash, and otherwise against its parent.
       const inside = /^[^?]*\/(\?|$)/.test(request.url) ? './' : `./${lastPart}/`;
       const text = page.body
-        .toString('utf8')
         .replaceAll('"./', `"${inside}`)
         .replace('<main>', processes === undefined ? '<main>' : `<main data-release="${VERSION}">`);
       this.answer(request, response, (answer) =>

@@ -6,7 +6,7 @@ import { ClientRegistry } from '../nest/client-registry.js';
 import { ResilientGrpcCoreModule } from '../nest/resilient-grpc-core.module.js';
 import { VERSION } from '../telemetry/version.js';
 import { moment, systemClock } from '../time/clock.js';
-import { readDashboardAssets } from './dashboard-asset.js';
+import { dashboardAssets } from './dashboard-asset.js';
 import { DashboardFeed } from './dashboard-feed.js';
 import { DashboardProcesses } from './dashboard-processes.js';
 import { resolveDashboardOptions, type ResilientGrpcDashboardOptions } from './dashboard-options.js';
@@ -53,7 +53,7 @@ export class ResilientGrpcDashboardModule {
           useFactory: (feed: DashboardFeed) =>
             new DashboardProcesses(settings.processes?.urls ?? [], feed, systemClock),
         },
-        { provide: DASHBOARD_ASSETS, useFactory: readDashboardAssets },
+        { provide: DASHBOARD_ASSETS, useFactory: dashboardAssets },
       ],
     };
   }

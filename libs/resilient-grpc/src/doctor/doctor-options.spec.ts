@@ -40,7 +40,7 @@ describe('doctor arguments', () => {
 
   it('fills in the shutdown times that the doctor arguments omit, with the defaults of the library and of Kubernetes', () => {
     expect(optionsOf('--readiness-delay', '5s').shutdown).toEqual({
-      drainMs: 10_000,
+      drainMs: 8_000,
       readinessDelayMs: 5_000,
       gracePeriodMs: 30_000,
       preStopMs: 0,

@@ -1,5 +1,5 @@
 import type { MethodDescriptor } from '../call/method.js';
-import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../client/health-contract.js';
+import { HEALTH_SERVICE, healthContract } from '../client/health-contract.js';
 import { loadContract } from '../client/settings/contract.js';
 
 /** Methods of the standard health service (https://github.com/grpc/grpc/blob/master/doc/health-checking.md). */
@@ -25,7 +25,7 @@ export function probeOptions(timeoutMs: number) {
 }
 
 function methodOf(name: 'Check' | 'Watch'): MethodDescriptor {
-  const contract = loadContract({ packageDefinition: HEALTH_CONTRACT }, HEALTH_SERVICE);
+  const contract = loadContract({ packageDefinition: healthContract() }, HEALTH_SERVICE);
   const method = contract.ok ? contract.services.get(HEALTH_SERVICE)?.get(name) : undefined;
   if (method === undefined) throw new Error(`${HEALTH_SERVICE} has no ${name}`);
   return method;

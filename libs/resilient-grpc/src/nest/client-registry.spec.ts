@@ -250,7 +250,7 @@ describe('shutdown', () => {
     const clock = new VirtualClock();
     const hooks = new GrpcLifecycle(registry, {
       clock,
-      signals: { testing, listensForSignals: () => listens },
+      signals: { testing, listensForSignals: () => listens, onInterrupt: () => () => undefined },
       httpServer,
       closeFailureLogs: () => undefined,
     });
@@ -268,9 +268,9 @@ describe('shutdown', () => {
     clock.advance(1_500);
     await Promise.all([hooks.onApplicationShutdown(), hooks.onApplicationShutdown()]);
     await hooks.beforeApplicationShutdown();
-    expect(made.map(({ methodCalls }) => methodCalls)).toEqual(Array(2).fill(['end streams', 'drain 8500']));
+    expect(made.map(({ methodCalls }) => methodCalls)).toEqual(Array(2).fill(['end streams', 'drain 6500']));
     expect(lines).toEqual([
-      'LOG [ResilientGrpc] shutdown started with 2 calls to /shop.v1.Shop/Buy running; calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
+      'LOG [ResilientGrpc] shutdown started with 2 calls to /shop.v1.Shop/Buy running; calls that do not end within 8 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
       'LOG [ResilientGrpc] 2 clients drained 1.5 s after the shutdown started: 4 calls finished, 2 streams completed, 0 cut off',
     ]);
     expect(clock.pending).toBe(0);
@@ -342,7 +342,7 @@ describe('shutdown', () => {
     });
     await hooks.beforeApplicationShutdown();
     await hooks.onApplicationShutdown();
-    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 10000']);
+    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 8000']);
   });
 
   it('drains clients when the drain timeout expires if the application does not close, and logs the open connections and calls', async () => {
@@ -350,15 +350,15 @@ describe('shutdown', () => {
     lines = [];
     const { hooks, clock } = makeLifecycle();
     await hooks.beforeApplicationShutdown();
-    await clock.advanceAsync(9_999);
+    await clock.advanceAsync(7_999);
     expect(made[0]?.methodCalls).toEqual(['end streams']);
     await clock.advanceAsync(1);
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
     expect(lines).toEqual([
-      'LOG [ResilientGrpc] shutdown started with 1 call to /shop.v1.Shop/Buy running; calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
-      'WARN [ResilientGrpc] the application did not close within 10 s (2 open HTTP connections, 1 call to /shop.v1.Shop/Buy); ' +
+      'LOG [ResilientGrpc] shutdown started with 1 call to /shop.v1.Shop/Buy running; calls that do not end within 8 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
+      'WARN [ResilientGrpc] the application did not close within 8 s (2 open HTTP connections, 1 call to /shop.v1.Shop/Buy); ' +
         'closing gRPC clients now',
-      'LOG [ResilientGrpc] 1 client drained 10 s after the shutdown started: 2 calls finished, 1 stream completed, 0 cut off',
+      'LOG [ResilientGrpc] 1 client drained 8 s after the shutdown started: 2 calls finished, 1 stream completed, 0 cut off',
     ]);
     // Nest calls its last hook late.
     await hooks.onApplicationShutdown();
@@ -379,16 +379,16 @@ describe('shutdown', () => {
     lines = [];
     const { hooks, clock } = makeLifecycle({ httpServer: async () => http });
     await hooks.beforeApplicationShutdown();
-    await clock.advanceAsync(10_000);
+    await clock.advanceAsync(8_000);
     expect(lines[1]?.split('; closing')[1]).toBe(` gRPC clients now${remedy}`);
   });
 
   it.each([
-    [false, 'to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcModule.forRoot()'],
+    [false, 'to give calls more time, raise drain.timeoutMs (8 s) of ResilientGrpcModule.forRoot()'],
     [
       true,
       "for streams without an end, set onDrain: 'complete' (the default in resumable) or 'fail'; " +
-        'to give other calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcModule.forRoot()',
+        'to give other calls more time, raise drain.timeoutMs (8 s) of ResilientGrpcModule.forRoot()',
     ],
   ])(
     'suggests a remedy in the last log line of the shutdown if a client cut off calls (including response streams: %s)',
@@ -419,8 +419,8 @@ describe('shutdown', () => {
     lines = [];
     const { hooks, clock } = makeLifecycle({ httpServer });
     await hooks.beforeApplicationShutdown();
-    await clock.advanceAsync(10_000);
-    expect(lines[1]).toContain('within 10 s (1 call to /shop.v1.Shop/Buy); closing gRPC');
+    await clock.advanceAsync(8_000);
+    expect(lines[1]).toContain('within 8 s (1 call to /shop.v1.Shop/Buy); closing gRPC');
   });
 
   it.each([
@@ -441,9 +441,9 @@ describe('shutdown', () => {
       lines = [];
       const { hooks, clock } = makeLifecycle({ httpServer: async () => ({ isListening, connections: 0 }) });
       await hooks.beforeApplicationShutdown();
-      await clock.advanceAsync(10_000);
+      await clock.advanceAsync(8_000);
       expect(lines).toContain(
-        `WARN [ResilientGrpc] the application did not close within 10 s (${cause}); closing gRPC clients now, so later calls fail; ` +
+        `WARN [ResilientGrpc] the application did not close within 8 s (${cause}); closing gRPC clients now, so later calls fail; ` +
           `${remedy}shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()`,
       );
     },
@@ -463,7 +463,7 @@ describe('shutdown', () => {
     expect(() => registry.create({ ...shop, name: 'late' })).toThrow('the application is shutting down');
     clock.advance(500);
     await hooks.onApplicationShutdown();
-    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 7500']);
+    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 5500']);
     expect(clock.pending).toBe(0);
   });
 
@@ -473,11 +473,11 @@ describe('shutdown', () => {
     lines = [];
     const { hooks, clock } = makeLifecycle();
     hooks.onModuleDestroy();
-    await clock.advanceAsync(9_999);
+    await clock.advanceAsync(7_999);
     expect(made[0]?.methodCalls).toEqual([]);
     await clock.advanceAsync(1);
     expect(made[0]?.methodCalls).toEqual(['drain 0']);
-    expect(lines[1]).toContain('the application did not close within 10 s');
+    expect(lines[1]).toContain('the application did not close within 8 s');
     // The blocked hook ends late.
     await hooks.beforeApplicationShutdown();
     await hooks.onApplicationShutdown();
@@ -492,7 +492,7 @@ describe('shutdown', () => {
     clock.advance(4_000);
     registry.create(shop);
     await hooks.beforeApplicationShutdown();
-    await clock.advanceAsync(5_999);
+    await clock.advanceAsync(3_999);
     expect(made[0]?.methodCalls).toEqual(['end streams']);
     await clock.advanceAsync(1);
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);

@@ -19,7 +19,7 @@ import {
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
-import { ShutdownHooksCheck, type SignalHandling } from './shutdown-hooks-check.js';
+import { onSecondInterrupt, ShutdownHooksCheck, type SignalHandling } from './shutdown-hooks-check.js';
 import { cutOffRemedy, shutdownLine } from './shutdown-lines.js';
 
 /** External dependencies of the lifecycle. */
@@ -47,6 +47,8 @@ export interface ServerDrainHandle {
   streamsNotified(): Promise<void>;
   /** Starts the drain. Resolves when the drain has finished, within its own timeout. */
   run(): Promise<unknown>;
+  /** Ends all calls of the server now, and finishes its drain. */
+  cutOff(): void;
 }
 
 /**
@@ -67,6 +69,8 @@ export class GrpcLifecycle
   private readinessDelay: Wait | undefined;
   private ending: Promise<void> | undefined;
   private draining: Promise<void> | undefined;
+  private isCutOff = false;
+  private stopInterrupts: (() => void) | undefined;
   private readonly servers: ServerDrainHandle[] = [];
 
   constructor(
@@ -116,6 +120,7 @@ export class GrpcLifecycle
 
   onApplicationShutdown(): Promise<void> {
     this.draining ??= this.drain().finally(() => {
+      this.stopInterrupts?.();
       this.dependencies.closeFailureLogs();
       this.registry.endGrpcJsLog();
     });
@@ -128,6 +133,7 @@ export class GrpcLifecycle
     this.endingSince = clock.now();
     this.registry.beginShutdown();
     this.hooksCheck.stop();
+    this.stopInterrupts = onSecondInterrupt(this.dependencies.signals, clock, () => void this.cutOff());
     this.watch(this.registry.drainOptions.timeoutMs);
     const open = this.openCalls();
     if (open !== '') this.logger.log(shutdownLine(open, this.registry.drainOptions, 'ResilientGrpcModule'));
@@ -182,6 +188,16 @@ export class GrpcLifecycle
     await this.onApplicationShutdown();
   }
 
+  /** Ends what still runs. Nest then finishes its own shutdown. */
+  private async cutOff(): Promise<void> {
+    this.isCutOff = true;
+    for (const server of this.servers) server.cutOff();
+    this.readinessDelay?.end();
+    void this.onApplicationShutdown();
+    await this.drainServers();
+    await this.registry.drainAll(0);
+  }
+
   /** Explains a shutdown that takes too long. `open` describes the open connections and calls; '' if nothing is open. */
   private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
     const raise = 'raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
@@ -224,7 +240,7 @@ export class GrpcLifecycle
     this.readinessDelay?.end();
     if (this.registry.size === 0) return;
     // The timeout covers the whole shutdown, including the time that Nest took to close its servers.
-    const remainingMs = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
+    const remainingMs = this.isCutOff ? 0 : this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
     // Clients from create() are removed from the registry when they close.
     const clients = [...this.registry];
     const reports = await this.registry.drainAll(Math.max(remainingMs, 0));

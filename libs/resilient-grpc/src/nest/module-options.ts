@@ -29,7 +29,7 @@ export interface DrainOptions {
   /**
    * Maximum duration of the whole shutdown in milliseconds, 0 or more; calls that last longer are cut off. With 0, a server cuts off calls
    * when the shutdown starts, and clients cut off calls after Nest has closed its servers, however long that takes.
-   * @defaultValue 10000
+   * @defaultValue 8000
    */
   readonly timeoutMs?: number | undefined;
   /**
@@ -41,7 +41,7 @@ export interface DrainOptions {
 }
 
 /** Defaults of `drain`. */
-export const DEFAULT_DRAIN = Object.freeze({ timeoutMs: 10_000, readinessDelayMs: 0 });
+export const DEFAULT_DRAIN = Object.freeze({ timeoutMs: 8_000, readinessDelayMs: 0 });
 
 /** Drain options with defaults applied. */
 export type ResolvedDrain = Readonly<Record<keyof typeof DEFAULT_DRAIN, number>>;

@@ -10,7 +10,7 @@ import { optionProblems } from '../policy/options/option-problems.js';
 /** Schema of `drain`, for clients and servers. */
 export const drainSchema = object(
   { timeoutMs: v.optional(milliseconds(0)), readinessDelayMs: v.optional(milliseconds(0)) },
-  'an object such as { timeoutMs: 10000 }',
+  'an object such as { timeoutMs: 8000 }',
 );
 
 const rootSchema = object(

@@ -6,7 +6,8 @@ export const CORE_MODULE = Symbol.for('nestjs-resilient-grpc.coreModule');
 
 /** Remedy if an application contains several copies of the package. */
 export const COPIES_REMEDY =
-  'run npm ls nestjs-resilient-grpc, and move the package to peerDependencies in each library that has its own copy ' +
+  'run npm ls nestjs-resilient-grpc, and move the package to peerDependencies in each library that has its own copy; ' +
+  'with pnpm, run pnpm why -r nestjs-resilient-grpc, and install the same optional peer dependencies in each package of the monorepo ' +
   '(if only one is installed, the copies are its ES module and CommonJS builds; load only one of them)';
 
 /** Returns the core modules of an application: one for each copy of the package that its modules import. */

@@ -6,12 +6,17 @@ import type { Clock, Timer } from '../time/clock.js';
 // init itself.
 const DELAY_MS = 1_000;
 
-/** Part of the process that the check uses. */
+/** Time in milliseconds in which further SIGINTs count as the first one: of one Ctrl+C, npm forwards a second signal. */
+const SAME_INTERRUPT_MS = 500;
+
+/** Signals of the process. */
 export interface SignalHandling {
   /** True if the process has a listener for SIGTERM or SIGINT. */
   readonly listensForSignals: () => boolean;
   /** True if `NODE_ENV` is 'test'. */
   readonly testing: boolean;
+  /** Calls `listener` on SIGINT from now on, if the process already listens for it. Returns a function that ends this. */
+  readonly onInterrupt: (listener: () => void) => () => void;
 }
 
 /** Returns the signal handling of this process. */
@@ -19,7 +24,21 @@ export function signalHandling(): SignalHandling {
   return {
     listensForSignals: () => process.listenerCount('SIGTERM') + process.listenerCount('SIGINT') > 0,
     testing: process.env['NODE_ENV'] === 'test',
+    onInterrupt: (listener) => {
+      // Without another listener, SIGINT ends the process at once, which a listener would prevent.
+      if (process.listenerCount('SIGINT') === 0) return () => undefined;
+      process.on('SIGINT', listener);
+      return () => process.off('SIGINT', listener);
+    },
   };
+}
+
+/** Calls `cutOff` on a second SIGINT, during a shutdown that begins now. Returns a function that ends this. */
+export function onSecondInterrupt(signals: SignalHandling, clock: Clock, cutOff: () => void): () => void {
+  const beganAt = clock.now();
+  return signals.onInterrupt(() => {
+    if (clock.now() - beganAt >= SAME_INTERRUPT_MS) cutOff();
+  });
 }
 
 /** Warns one second after startup, except in tests, if there are gRPC clients or servers, but no listener for SIGTERM or SIGINT. */

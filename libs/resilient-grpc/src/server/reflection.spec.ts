@@ -155,7 +155,7 @@ describe('addReflection', () => {
       rmSync(elsewhere, { recursive: true });
     });
     const message = problemOf(() => {
-      addReflection(new Server(), { ...input, serviceStreams: new ServiceStreams() }, join(elsewhere, 'index.js'));
+      addReflection(new Server(), { ...input, serviceStreams: new ServiceStreams() }, [join(elsewhere, 'index.js')]);
     });
     expect(message).toMatch(
       /^forRoot\.reflection: expected the package @grpc\/reflection.*run npm install @grpc\/reflection \(for a bundled application, next to the bundle\)$/,

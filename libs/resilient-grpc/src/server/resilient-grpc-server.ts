@@ -584,8 +584,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     if (health) this.health.addTo(server, [...services.keys()]);
     if (reflection) {
+      const { protoPath, protoLoader, loader } = this.resolved.nest;
+      // Another loader may read the files differently.
+      const files = protoPath === undefined || protoLoader !== undefined ? undefined : { protoPath, loader };
       const listed = [...services.keys()];
-      addReflection(server, { definition, services: listed, health, serviceStreams: this.serviceStreams, path });
+      addReflection(server, { definition, files, services: listed, health, serviceStreams: this.serviceStreams, path });
     }
   }
 

@@ -25,7 +25,7 @@ describe('resolveServerOptions', () => {
   it('fills in the default server options if only a contract is given', () => {
     const { methodOptions, nest, path: _path, ...rest } = resolve();
     expect(rest).toEqual({
-      drain: { timeoutMs: 10_000, readinessDelayMs: 0 },
+      drain: { timeoutMs: 8_000, readinessDelayMs: 0 },
       leakWarningMs: 60_000,
       loadReports: false,
       maxConnectionAgeMs: undefined,

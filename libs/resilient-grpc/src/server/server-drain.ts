@@ -60,6 +60,10 @@ export class ServerDrain {
   ready: Promise<void> = Promise.resolve();
   /** Start of the drain in monotonic milliseconds. */
   private beganAt: number | undefined;
+  /** Time at which open calls are ended, in monotonic milliseconds. */
+  private endsAt = Infinity;
+  /** The wait for the readiness delay or for the open calls. */
+  private wait: Wait | undefined;
   private watchdog: Timer | undefined;
   private running: Promise<ServerDrainReport> | undefined;
   private notifying: Promise<void> | undefined;
@@ -100,10 +104,15 @@ export class ServerDrain {
     this.beganAt = clock.now();
     health.turnNotServing();
     if (events.wanted) events.emit({ type: 'drain', phase: 'begin', running: calls.size });
-    const delayMs = Math.min(this.options.readinessDelayMs, this.cutAfterMs);
-    if (delayMs > 0) this.ready = new Wait(clock, delayMs).over;
+    const cutAfterMs = this.options.timeoutMs - this.flushMs;
+    this.endsAt = this.beganAt + cutAfterMs;
+    const delayMs = Math.min(this.options.readinessDelayMs, cutAfterMs);
+    if (delayMs > 0) {
+      this.wait = new Wait(clock, delayMs);
+      this.ready = this.wait.over;
+    }
     // A shutdown hook of the application may hang and block Nest; the watchdog then starts the drain.
-    this.watchdog = clock.setTimer(this.runInBackground, this.cutAfterMs, true);
+    this.watchdog = clock.setTimer(this.runInBackground, cutAfterMs, true);
     notify(this.beginListeners, (listener) => {
       listener();
     });
@@ -126,6 +135,14 @@ export class ServerDrain {
     return this.running;
   }
 
+  /** Ends all calls now. Does nothing if the drain has not begun. */
+  cutOff(): void {
+    if (this.beganAt === undefined) return;
+    this.endsAt = this.dependencies.clock.now();
+    this.wait?.end();
+    this.runInBackground();
+  }
+
   /**
    * Starts the drain. Errors are ignored here, because an unhandled rejection would end the process; callers of `run()` receive them.
    */
@@ -133,9 +150,8 @@ export class ServerDrain {
     this.run().catch(() => undefined);
   };
 
-  private get cutAfterMs(): number {
-    const { timeoutMs } = this.options;
-    return timeoutMs - Math.min(STATUS_FLUSH_MS, timeoutMs * MAX_STATUS_FLUSH_FRACTION);
+  private get flushMs(): number {
+    return Math.min(STATUS_FLUSH_MS, this.options.timeoutMs * MAX_STATUS_FLUSH_FRACTION);
   }
 
   private async runOnce(server: DrainedServer, beganAt: number): Promise<ServerDrainReport> {
@@ -147,13 +163,13 @@ export class ServerDrain {
     let ends = { finished: 0, completed: 0, ended: 0, cutOff: 0 };
     try {
       const over = this.drain(server);
-      await this.within(over, beganAt + this.cutAfterMs - clock.now());
+      await this.within(over, this.endsAt);
       if (calls.size > 0) cutOff = calls.openPaths();
       hasCutOffStream = calls.hasFinishingStream;
       const { endedByDrain: ended, completedByDrain: completed } = calls;
       const finished = calls.ended - endedBefore - ended - completed;
       ends = { finished, completed, ended, cutOff: calls.endAll() };
-      await this.within(over, beganAt + this.options.timeoutMs - clock.now());
+      await this.within(over, this.endsAt + this.flushMs);
     } finally {
       // Runs even after a failure, so that the process can exit. Closes connections first. Otherwise, grpc-js would reset the remaining
       // calls, and their clients would report CANCELLED.
@@ -195,12 +211,13 @@ export class ServerDrain {
     });
   }
 
-  private async within(over: Promise<void>, ms: number): Promise<void> {
-    const late = new Wait(this.dependencies.clock, ms, true);
+  private async within(over: Promise<void>, at: number): Promise<void> {
+    const { clock } = this.dependencies;
+    const wait = (this.wait = new Wait(clock, at - clock.now(), true));
     try {
-      await Promise.race([over, late.over]);
+      await Promise.race([over, wait.over]);
     } finally {
-      late.end();
+      wait.end();
     }
   }
 }

@@ -25,6 +25,7 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
     markBootstrapped: () => log.push('bootstrapped'),
     drain: {
       begin: () => log.push('begin'),
+      cutOff: () => log.push('cut off'),
       draining: false,
       ready: readiness,
       run: () => {
@@ -46,7 +47,12 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
     warn: (line: unknown) => log.push(`WARN ${String(line)}`),
   };
   const clock = new VirtualClock();
-  const signals = { testing: false, listensForSignals: () => listens };
+  const interrupts = new Set<() => void>();
+  const onInterrupt = (listener: () => void) => {
+    interrupts.add(listener);
+    return () => interrupts.delete(listener);
+  };
+  const signals = { testing: false, listensForSignals: () => listens, onInterrupt };
   const made = new ServerLifecycle(server, hasClients ? clients : undefined, signals, clock, logger);
   return {
     clock,
@@ -55,6 +61,7 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
     ready,
     server,
     endAfter,
+    interrupts,
     drainStarted: (...paths: typeof open) => {
       open.push(...paths);
       logStart();
@@ -94,6 +101,24 @@ describe('ServerLifecycle', () => {
     made.onApplicationBootstrap();
     made.onModuleDestroy();
     expect(clock.pending).toBe(0);
+  });
+
+  it('cuts off the drain at a second SIGINT, except in the first half second and after the shutdown', () => {
+    const { made, log, clock, interrupts } = makeLifecycle({ hasClients: false });
+    const interrupt = () => {
+      for (const listener of interrupts) listener();
+    };
+    interrupt();
+    made.onModuleDestroy();
+    // npm forwards the SIGINT that the terminal has also sent to the application.
+    clock.advance(499);
+    interrupt();
+    expect(log).toEqual(['begin']);
+    clock.advance(1);
+    interrupt();
+    expect(log).toEqual(['begin', 'cut off']);
+    made.onApplicationShutdown();
+    expect(interrupts.size).toBe(0);
   });
 
   it('begins the drain in onModuleDestroy(), and makes beforeApplicationShutdown() wait for the readiness delay and then run the drain', async () => {

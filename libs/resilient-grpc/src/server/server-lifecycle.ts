@@ -1,9 +1,14 @@
-import { type BeforeApplicationShutdown, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import {
+  type BeforeApplicationShutdown,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  type OnModuleDestroy,
+} from '@nestjs/common';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import { callsByPath, counted, duration } from '../telemetry/log/log-text.js';
 import type { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import { ShutdownHooksCheck, type SignalHandling } from '../nest/shutdown-hooks-check.js';
+import { onSecondInterrupt, ShutdownHooksCheck, type SignalHandling } from '../nest/shutdown-hooks-check.js';
 import { cutOffRemedy, shutdownLine } from '../nest/shutdown-lines.js';
 import { systemClock, type Clock } from '../time/clock.js';
 import type { ServerDrainReport } from '../call/server-event.js';
@@ -14,6 +19,7 @@ export interface DrainingServer {
   readonly drain: Pick<
     ServerDrain,
     | 'begin'
+    | 'cutOff'
     | 'draining'
     | 'ready'
     | 'run'
@@ -31,15 +37,18 @@ export interface DrainingServer {
  * Connects the server to the application lifecycle. The drain starts before Nest closes anything, because Nest first closes the HTTP
  * server, which may hang. The `close()` of the strategy waits for the drain. The clients of this process shut down after the server.
  */
-export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown {
-  /** Present if the application has no clients; otherwise, the lifecycle of the clients performs this check. */
+export class ServerLifecycle
+  implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
+{
+  /** Present if the application has no clients; otherwise, the lifecycle of the clients performs this check, and listens for SIGINT. */
   private readonly hooksCheck: ShutdownHooksCheck | undefined;
+  private stopInterrupts: (() => void) | undefined;
 
   constructor(
     private readonly server: DrainingServer,
     clients: Pick<GrpcLifecycle, 'endAfter'> | undefined,
-    signals: SignalHandling,
-    clock: Clock = systemClock,
+    private readonly signals: SignalHandling,
+    private readonly clock: Clock = systemClock,
     private readonly logger: Pick<LibraryLogger, 'log' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     const { drain } = server;
@@ -60,8 +69,17 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
   }
 
   onModuleDestroy(): void {
-    this.hooksCheck?.stop();
-    this.server.drain.begin();
+    const { drain } = this.server;
+    drain.begin();
+    if (this.hooksCheck === undefined) return;
+    this.hooksCheck.stop();
+    this.stopInterrupts = onSecondInterrupt(this.signals, this.clock, () => {
+      drain.cutOff();
+    });
+  }
+
+  onApplicationShutdown(): void {
+    this.stopInterrupts?.();
   }
 
   async beforeApplicationShutdown(): Promise<void> {

@@ -1,5 +1,3 @@
-import { createRequire } from 'node:module';
-
 /** Releases of grpc-js that all tests pass with. Later patches of the newest minor version count as tested. */
 export const TESTED_GRPC_JS = { oldest: '1.14.7', newest: '1.14.7' };
 /** First minor version that has all public names that the library uses. */
@@ -17,6 +15,7 @@ let installed: string | undefined;
 export function grpcJsVersion(): string {
   if (installed !== undefined) return installed;
   try {
+    const { createRequire } = process.getBuiltinModule('node:module');
     const { version } = createRequire(import.meta.url)('@grpc/grpc-js/package.json') as { readonly version?: unknown };
     installed = String(version);
   } catch {

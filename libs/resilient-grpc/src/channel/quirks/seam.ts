@@ -85,9 +85,15 @@ export class SeamReport {
 
 function untestedVersion(missing: readonly Missing[]): UntestedVersion {
   return {
-    installed: `@grpc/grpc-js ${grpcJsVersion() || '(unknown version)'} on Node ${process.versions.node}`,
+    installed: `@grpc/grpc-js ${grpcJsVersion() || '(unknown version)'} on ${runtime()}`,
     tested: `@grpc/grpc-js ${TESTED_VERSIONS}`,
     missing: [...new Set(missing.flatMap(({ names }) => names))],
     lost: [...new Set(missing.map(({ lost }) => lost))],
   };
+}
+
+/** Name and version of the runtime. Bun and Deno also report the version of Node that they implement. */
+function runtime({ bun, deno, node } = process.versions): string {
+  if (bun !== undefined) return `Bun ${bun}`;
+  return deno === undefined ? `Node ${node}` : `Deno ${deno}`;
 }

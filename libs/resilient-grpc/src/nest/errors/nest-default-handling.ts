@@ -22,16 +22,20 @@ export function nestDefaultHandling(exception: unknown, host: ArgumentsHost): un
         mergeMap(({ BaseRpcExceptionFilter }) => new BaseRpcExceptionFilter().catch(exception, host)),
       );
     case 'ws':
-      import('@nestjs/websockets')
-        .then(({ BaseWsExceptionFilter }) => {
-          new BaseWsExceptionFilter().catch(exception, host);
-        })
-        .catch((error: unknown) => {
-          const text = `Nest's handling of an unhandled exception failed: ${oneLine(errorMessage(error))}`;
-          logger.error(new LogLine('error', text, { event: 'exception-handling' }));
-        });
+      void handleWebSocketException(exception, host);
       return undefined;
     default:
       throw exception;
+  }
+}
+
+async function handleWebSocketException(exception: unknown, host: ArgumentsHost): Promise<void> {
+  try {
+    // Directly in the `try` block, so that bundlers accept that the package is not installed.
+    const { BaseWsExceptionFilter } = await import('@nestjs/websockets');
+    new BaseWsExceptionFilter().catch(exception, host);
+  } catch (error) {
+    const text = `Nest's handling of an unhandled exception failed: ${oneLine(errorMessage(error))}`;
+    logger.error(new LogLine('error', text, { event: 'exception-handling' }));
   }
 }

@@ -1,5 +1,5 @@
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../../client/health-contract.js';
+import { HEALTH_SERVICE, healthContract } from '../../client/health-contract.js';
 import { closest } from '../../errors/closest.js';
 import { problemMessage } from '../../policy/options/describe-value.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -147,7 +147,7 @@ export class GrpcServerHealth {
     this.contract = services;
     for (const name of services) this.names.add(name);
     this.notify();
-    const added = addStandardService(server, HEALTH_CONTRACT[HEALTH_SERVICE] as ServiceDefinition, this.handlers());
+    const added = addStandardService(server, healthContract()[HEALTH_SERVICE] as ServiceDefinition, this.handlers());
     if (!added) {
       const text =
         'the application serves grpc.health.v1.Health itself and must report NOT_SERVING at shutdown; ' +

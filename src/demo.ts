@@ -1,6 +1,5 @@
 // Runs the demo in a terminal: node dist/demo.js [--scenario NAME] [--seconds N] [--server resilient|nest] [--json]
 import 'reflect-metadata';
-import './contenders/outlier-trace.js';
 import { parseArgs } from 'node:util';
 import type { CallRate } from './load/due-calls.js';
 import { PATIENCE } from './patience.js';

@@ -1,7 +1,6 @@
 // Serves the demo page: run node dist/main.js and open http://localhost:3000. Set PORT and HOST for another address.
 // With --server nest, the upstream runs with Nest's own server.
 import 'reflect-metadata';
-import './contenders/outlier-trace.js';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConsoleLogger } from '@nestjs/common';

@@ -86,7 +86,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return this.options.logPath ?? join(this.folder, 'orders.log');
   }
 
-  /** Path prefixes of the files with the upstream's counts of requests, connections, and repeats. */
+  /** Path prefixes of the files with the upstream's counts of requests and connections. */
   get countsPaths(): readonly string[] {
     return [join(this.folder, 'orders')];
   }

@@ -30,19 +30,11 @@ export const STREAM_CONTENDERS = Symbol('stream contenders');
 /** The upstream that the contenders call. */
 export type CalledUpstream = UpstreamProcess | UpstreamGroup;
 
-/** Overrides the defaults: {@link OUTAGE_SETUP} and a direct connection to the upstream. */
-export interface ContendersOptions {
-  readonly url?: string | undefined;
-  readonly setup?: ContenderSetup | undefined;
-}
-
 /** Provides all contenders for the same upstream. */
 @Module({})
 export class ContendersModule {
-  static forUpstream(
-    upstream: CalledUpstream,
-    { url = upstream.url, setup = OUTAGE_SETUP }: ContendersOptions = {},
-  ): DynamicModule {
+  static forUpstream(upstream: CalledUpstream, setup: ContenderSetup = OUTAGE_SETUP): DynamicModule {
+    const { url } = upstream;
     return {
       module: ContendersModule,
       imports: [

@@ -8,7 +8,7 @@ import {
 } from 'nestjs-resilient-grpc';
 import { type Observable, pairwise } from 'rxjs';
 import { type CreateOrderRequest, type Order, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
-import { callMetadata, type Contender } from './contender.js';
+import { contenderMetadata, type Contender } from './contender.js';
 
 /** Name of our client, which is part of its log lines. */
 export const RESILIENT_CLIENT = 'orders';
@@ -30,11 +30,11 @@ export class ResilientContender implements Contender {
   }
 
   get(id: string): Observable<Order> {
-    return this.orders.get({ id }, callMetadata(this.name));
+    return this.orders.get({ id }, contenderMetadata(this.name));
   }
 
   create(request: CreateOrderRequest): Observable<Order> {
-    return this.orders.create(request, callMetadata(this.name));
+    return this.orders.create(request, contenderMetadata(this.name));
   }
 
   lostInFlight(error: unknown): boolean {

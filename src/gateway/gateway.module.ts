@@ -8,7 +8,6 @@ import { CapturedLogger } from '../report/captured-logger.js';
 import { OrdersController } from './orders.controller.js';
 import { OverloadShow } from './overload-show.js';
 import { PageController } from './page.controller.js';
-import { ReplicasShow } from './replicas-show.js';
 import { Show } from './show.js';
 
 /** Dependencies of the gateway. */
@@ -24,7 +23,7 @@ export class GatewayModule {
     return {
       module: GatewayModule,
       imports: [ContendersModule.forUpstream(upstream), ResilientGrpcDashboardModule.forRoot({ public: true })],
-      providers: [Show, ReplicasShow, OverloadShow, { provide: CapturedLogger, useValue: logger }],
+      providers: [Show, OverloadShow, { provide: CapturedLogger, useValue: logger }],
     };
   }
 }

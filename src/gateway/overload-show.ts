@@ -20,7 +20,7 @@ interface OverloadedServerResult extends OverloadReport {
   readonly name: ContenderName;
 }
 
-/** Runs the scenario `overload-server` for the page. */
+/** Runs the scenario `overload` for the page. */
 @Injectable()
 export class OverloadShow implements BeforeApplicationShutdown {
   private live: OverloadLiveState | undefined;

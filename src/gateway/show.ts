@@ -17,10 +17,9 @@ import { PATIENCE } from '../patience.js';
 import { CapturedLogger, type LogLine } from '../report/captured-logger.js';
 import type { ServerKind } from '../upstream/server-kind.js';
 import { type OverloadLiveState, OverloadShow } from './overload-show.js';
-import { REPLICAS_SECONDS, type ReplicasLiveState, ReplicasShow } from './replicas-show.js';
 
-/** The actions of the buttons. `start` restores normal operation; `replicas` and `overload` start runs with separate servers. */
-const ACTIONS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'replicas', 'overload'] as const;
+/** The actions of the buttons. `start` restores normal operation; `overload` starts a run with separate servers. */
+const ACTIONS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'overload'] as const;
 type Action = (typeof ACTIONS)[number];
 
 export function isAction(name: string): name is Action {
@@ -35,15 +34,12 @@ interface LiveState {
   readonly server: ServerKind;
   /**
    * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
-   * `replicas`: three replicas receive the load instead; it ends in `phaseEndsInMs`, which is `undefined` until they start.
    * `overload`: three servers are overloaded instead, one after another.
    */
-  readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'replicas' | 'overload';
+  readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'overload';
   readonly phaseEndsInMs: number | undefined;
   readonly results: readonly ContenderResult[];
   readonly log: readonly LogLine[];
-  /** The current or last run with three replicas. */
-  readonly replicas: ReplicasLiveState | undefined;
   /** The current or last run with overloaded servers. */
   readonly overload: OverloadLiveState | undefined;
 }
@@ -61,8 +57,7 @@ const SETTLE_MS = 2_000;
 
 /** `opening`: the server is killed at `endsAtMs`. `killed`: it listens again at `endsAtMs`. `idle`: no page has been opened yet. */
 type Phase =
-  | { readonly name: 'opening' | 'killed' | 'replicas'; readonly endsAtMs: number }
-  | { readonly name: 'idle' | 'free' | 'replicas' | 'overload' };
+  { readonly name: 'opening' | 'killed'; readonly endsAtMs: number } | { readonly name: 'idle' | 'free' | 'overload' };
 
 /**
  * Runs the live comparison for the page. The comparison starts when the first page is opened. Load starts immediately; the server is killed
@@ -83,7 +78,6 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   constructor(
     @Inject(CONTENDERS) private readonly contenders: readonly Contender[],
     private readonly upstream: UpstreamProcess,
-    private readonly replicas: ReplicasShow,
     private readonly overload: OverloadShow,
     logger: CapturedLogger,
   ) {
@@ -108,9 +102,9 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await warmUp(this.contenders);
   }
 
-  /** Performs the action of a button of the page. Does nothing during a run with separate servers. */
+  /** Performs the action of a button of the page. Does nothing while other servers are overloaded. */
   async perform(action: Action): Promise<void> {
-    if (this.runsSeparateServers) return;
+    if (this.phase.name === 'overload') return;
     switch (action) {
       case 'kill':
         await this.kill();
@@ -135,9 +129,6 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
         this.endScriptedPhase();
         await this.upstream.listen();
         break;
-      case 'replicas':
-        this.startReplicas();
-        break;
       case 'overload':
         this.startOverload();
         break;
@@ -153,7 +144,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   async startOver(): Promise<void> {
     clearTimeout(this.nextPhase);
     this.comparison.load.stop();
-    await Promise.all([this.replicas.stop(), this.overload.stop()]);
+    await this.overload.stop();
     await this.upstream.listen();
     this.log.length = 0;
     this.open();
@@ -172,17 +163,6 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.comparison.close();
   }
 
-  /** Calls three replicas instead of the server, for half a minute. */
-  private startReplicas(): void {
-    this.endScriptedPhase();
-    this.comparison.pause();
-    this.phase = { name: 'replicas' };
-    const onLoad = (): void => {
-      this.phase = { name: 'replicas', endsAtMs: epochMs() + REPLICAS_SECONDS * 1_000 };
-    };
-    void this.replicas.run(this.upstream.server, RATE, onLoad).then(() => this.rejoin('replicas'));
-  }
-
   /**
    * Overloads three servers one after another, for about a minute. The load of the page stops, because it would use CPU time that these
    * servers need.
@@ -191,17 +171,12 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.endScriptedPhase();
     this.comparison.pause();
     this.phase = { name: 'overload' };
-    void this.overload.run().then(() => this.rejoin('overload'));
+    void this.overload.run().then(() => this.rejoin());
   }
 
-  /** True during a run with separate servers. */
-  private get runsSeparateServers(): boolean {
-    return this.phase.name === 'replicas' || this.phase.name === 'overload';
-  }
-
-  /** Continues the load of the page after a run with separate servers, if a page is open. */
-  private rejoin(phase: 'replicas' | 'overload'): void {
-    if (this.phase.name !== phase) return;
+  /** Continues the load of the page after the servers were overloaded, if a page is open. */
+  private rejoin(): void {
+    if (this.phase.name !== 'overload') return;
     this.phase = { name: 'free' };
     if (this.hasVisitors) this.comparison.load.start(RATE);
   }
@@ -210,7 +185,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     clearTimeout(this.lingering);
     this.hasVisitors = true;
     if (this.phase.name === 'idle') this.open();
-    else if (!this.runsSeparateServers) this.comparison.load.start(RATE);
+    else if (this.phase.name !== 'overload') this.comparison.load.start(RATE);
   }
 
   private visitorsLeft(): void {
@@ -264,7 +239,6 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
       phaseEndsInMs: 'endsAtMs' in this.phase ? Math.max(0, this.phase.endsAtMs - nowMs) : undefined,
       results: this.comparison.results(),
       log: this.log,
-      replicas: this.replicas.state(),
       overload: this.overload.state(),
     };
   }

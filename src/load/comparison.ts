@@ -15,16 +15,12 @@ export interface ContenderResult extends MeasurementSnapshot {
   readonly lostWrites: number;
   /** Number of requests that reached the upstream. */
   readonly attempts: number;
-  /** Number of these requests whose call had already sent a request to the same upstream process. */
-  readonly triedAgain: number;
   /** Number of connections whose first request reached the upstream after the start of the comparison. */
   readonly connectionsReplaced: number;
   /** Number of calls waiting for a connection; `undefined` if not provided. */
   readonly waiting: number | undefined;
   /** Number of connection losses; `undefined` if not provided. */
   readonly connectionLosses: number | undefined;
-  /** Number of endpoint ejections since the contender was created; `undefined` if not provided. */
-  readonly ejections: number | undefined;
 }
 
 /** The upstream of a comparison, or several upstreams that share a log. */
@@ -41,7 +37,6 @@ export class Comparison {
   private readonly log: LogFollower;
   private readonly requests: CountsSince;
   private readonly connections: CountsSince;
-  private readonly repeats: CountsSince;
   /** Number of connection losses of each contender before the comparison, in the order of the contenders. */
   private readonly connectionLossesBefore: readonly number[];
 
@@ -55,7 +50,6 @@ export class Comparison {
     this.log = LogFollower.fromNow(upstream.logPath);
     this.requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
     this.connections = new CountsSince(upstream.countsPaths.map((path) => `${path}.connections`));
-    this.repeats = new CountsSince(upstream.countsPaths.map((path) => `${path}.repeats`));
     this.connectionLossesBefore = contenders.map((contender) => contender.connectionLosses?.() ?? 0);
     upstream.events$.subscribe(({ type, atMs }) => {
       if (type === 'listening') this.serverReachable(atMs);
@@ -96,7 +90,6 @@ export class Comparison {
       ledgers.get(requestId.slice(0, requestId.indexOf('/')))?.applied(requestId);
     const attempts = this.requests.read();
     const connections = this.connections.read();
-    const repeats = this.repeats.read();
     const nowMs = epochMs();
     return this.entrants.map(({ contender, measurement, ledger }, index) => ({
       ...measurement.snapshot(nowMs),
@@ -104,12 +97,10 @@ export class Comparison {
       duplicatedWrites: ledger.duplicated,
       lostWrites: ledger.lost,
       attempts: attempts(contender.name),
-      triedAgain: repeats(contender.name),
       connectionsReplaced: connections(contender.name),
       waiting: contender.waiting?.(),
       connectionLosses:
         contender.connectionLosses && contender.connectionLosses() - (this.connectionLossesBefore[index] ?? 0),
-      ejections: contender.ejections?.(),
     }));
   }
 

@@ -12,10 +12,6 @@ export interface CallResult extends ContenderResult {
 
 /** The rows that a scenario can select for its table of calls. */
 const FIGURES = {
-  failed: {
-    label: 'calls   failed',
-    cell: ({ failed, unsafeInFlightFailed }) => String(failed + unsafeInFlightFailed),
-  },
   failedReads: { label: 'reads   failed', cell: ({ failedReads }) => String(failedReads) },
   failedWrites: {
     label: 'writes  failed',
@@ -23,15 +19,6 @@ const FIGURES = {
     remark: cutOffInFlight,
   },
   duplicatedWrites: { label: 'writes  executed twice', cell: ({ duplicatedWrites }) => String(duplicatedWrites) },
-  attemptsPerCall: {
-    label: 'attempts per call',
-    cell: ({ attempts, calls }) => (calls === 0 ? '-' : (attempts / calls).toFixed(3)),
-  },
-  triedAgain: { label: 'retries on same replica', cell: ({ triedAgain }) => String(triedAgain) },
-  ejections: { label: 'ejections', cell: ({ ejections }) => String(ejections ?? 0) },
-  p50: { label: 'half of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p50) },
-  p90: { label: '90% of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p90) },
-  p99: { label: '99% of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p99) },
   recovery: { label: 'recovery time', cell: ({ recoveryMs }) => milliseconds(recoveryMs) },
   lastFailure: { label: 'time to last failure', cell: ({ lastFailureMs }) => milliseconds(lastFailureMs) },
   longestWait: { label: 'longest wait of a call', cell: ({ longestWaitMs }) => milliseconds(longestWaitMs) },

@@ -20,11 +20,9 @@ const result = (name: ContenderResult['name'], figures: Partial<ContenderResult>
   duplicatedWrites: 0,
   lostWrites: 0,
   attempts: 1_000,
-  triedAgain: 0,
   connectionsReplaced: 0,
   waiting: undefined,
   connectionLosses: undefined,
-  ejections: undefined,
   ...figures,
 });
 
@@ -66,23 +64,14 @@ describe('table', () => {
   });
 
   it("prints only the scenario's figures, below the scenario's title for the tuned client", () => {
-    const text = table([result('tuned', { attempts: 1_015, latencyMs: { p50: 50.2, p90: 54.4, p99: 127 } })], {
-      figures: callFigures(['attemptsPerCall', 'p50', 'p99']),
-      tunedTitle: '+ hedgingPolicy',
+    const text = table([result('tuned', { recoveryMs: 50.2, connectionsReplaced: 1 })], {
+      figures: callFigures(['recovery', 'connectionsReplaced']),
+      tunedTitle: '+ keepalive',
     });
     expect(text.split('\n')).toEqual([
-      '                          + hedgingPolicy',
-      'attempts per call              1.015',
-      'half of calls within           50 ms',
-      '99% of calls within           127 ms',
+      '                          + keepalive',
+      'recovery time                50 ms',
+      'connections replaced           1',
     ]);
-  });
-
-  it('prints a dash for attempts per call before the first call', () => {
-    const text = table([result('plain', { calls: 0, attempts: 0 })], {
-      ...OUTAGE,
-      figures: callFigures(['attemptsPerCall']),
-    });
-    expect(text).toMatch(/^attempts per call +-$/m);
   });
 });

@@ -1,4 +1,3 @@
-import type { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { UpstreamProcess } from '../chaos/upstream-process.js';
 import type { ContenderSetup } from '../contenders/contender-setup.js';
 import type { Contender } from '../contenders/contender.js';
@@ -27,12 +26,8 @@ export interface Stage {
   readonly report: (text: string) => void;
 }
 
-/** A stage with a proxy between the contenders and the upstream. */
-export interface ProxiedStage extends Stage {
-  readonly proxy: FaultProxy;
-}
-
-interface CommonTerms {
+/** Options of a call scenario. */
+export interface CallTerms {
   readonly minSeconds: number;
   readonly defaultSeconds?: number;
   readonly setup: ContenderSetup;
@@ -40,12 +35,8 @@ interface CommonTerms {
   readonly followed?: boolean;
   /** The rows of the table. */
   readonly figures: readonly CallFigureName[];
+  perform(stage: Stage): Promise<void>;
 }
-
-/** Options of a call scenario. If `proxied` is true, the contenders reach the upstream through a proxy that injects faults. */
-export type CallTerms =
-  | (CommonTerms & { readonly proxied: false; perform(stage: Stage): Promise<void> })
-  | (CommonTerms & { readonly proxied: true; perform(stage: ProxiedStage): Promise<void> });
 
 /** Creates a scenario in which all contenders get the same load. */
 export function callScenario(terms: CallTerms): Scenario {
@@ -55,7 +46,7 @@ export function callScenario(terms: CallTerms): Scenario {
 
 function runCallScenario(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {
   const start = () => UpstreamProcess.start({ server: run.server });
-  return inArena({ ...terms, start }, run, async ({ upstream, proxy, app, onEnd }) => {
+  return inArena({ ...terms, start }, run, async ({ upstream, app, onEnd }) => {
     const comparison = new Comparison(app.get<readonly Contender[]>(CONTENDERS), upstream);
     onEnd(() => comparison.close());
     const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
@@ -63,9 +54,8 @@ function runCallScenario(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {
       ? new StreamComparison(followers, upstream, { pausing: false, report: run.report })
       : undefined;
     onEnd(() => feeds?.close());
-    const stage: Stage = { comparison, upstream, seconds: run.seconds, rate: run.rate, report: run.report };
-    if (!terms.proxied) await terms.perform(stage);
-    else if (proxy) await terms.perform({ ...stage, proxy });
+    const { seconds, rate, report } = run;
+    await terms.perform({ comparison, upstream, seconds, rate, report });
     await comparison.finish(SETTLE_MS);
     await feeds?.finish(SETTLE_MS);
     const feedResults = feeds?.results();

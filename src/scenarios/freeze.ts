@@ -15,7 +15,6 @@ const RATE_SHARE = 0.5;
  * connections would add load to the recovering server.
  */
 export const freeze = callScenario({
-  proxied: false,
   minSeconds: 8,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
   followed: true,

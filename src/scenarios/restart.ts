@@ -11,7 +11,6 @@ const RESTART_INTERVAL_SECONDS = 30;
  * The only server is killed under load and listens again after 3 s. This happens once for each full 30 s of the run, and at least once.
  */
 export const restart = callScenario({
-  proxied: false,
   minSeconds: 6,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,

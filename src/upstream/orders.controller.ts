@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Metadata } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
 import { GrpcMethod, GrpcStreamMethod, Payload } from '@nestjs/microservices';
 import { CallSignal, GrpcException } from 'nestjs-resilient-grpc/server';
@@ -14,9 +13,7 @@ import type {
   UploadReply,
   WatchRequest,
 } from '../gen/orders.pb.js';
-import { senderOf } from './arrivals.interceptor.js';
 import { OrderLog } from './order-log.js';
-import { nextRefusal } from './refusal.js';
 import { Workload } from './work.js';
 
 /** Implements `orders.v1.Orders` with a log. Does not detect repeated requests. */
@@ -29,9 +26,8 @@ export class OrdersController {
 
   /** Returns an Observable, so that a cancelled call does not read the order. */
   @GrpcMethod('Orders')
-  get({ id }: GetOrderRequest, metadata: Metadata): Observable<Order> {
-    this.checkRefusal();
-    return timer(this.workload.nextReadMs(senderOf(metadata))).pipe(
+  get({ id }: GetOrderRequest): Observable<Order> {
+    return timer(this.workload.nextReadMs()).pipe(
       map(() => {
         const order = this.log.get(id);
         if (!order) throw new GrpcException('NOT_FOUND', `no order ${id}`);
@@ -46,7 +42,6 @@ export class OrdersController {
    */
   @GrpcMethod('Orders')
   async create(request: CreateOrderRequest): Promise<Order> {
-    this.checkRefusal();
     const { writeMs } = this.workload.now;
     await delay(writeMs / 2);
     const order = this.log.append(request);
@@ -75,12 +70,5 @@ export class OrdersController {
     return requests$.pipe(
       reduce(({ count }, order) => ({ count: count + 1, lastSequence: this.log.append(order).sequence }), none),
     );
-  }
-
-  /** @throws GrpcException if the workload refuses calls */
-  private checkRefusal(): void {
-    const { overloaded, failing } = this.workload.now;
-    if (overloaded) throw nextRefusal(Math.random);
-    if (failing) throw new GrpcException('UNAVAILABLE', 'no database');
   }
 }

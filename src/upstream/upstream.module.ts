@@ -25,7 +25,7 @@ export interface UpstreamSetup {
   readonly port: number;
   /** Path of the log, which other processes may share. */
   readonly logPath: string;
-  /** Path prefix of the files with the counts of requests, connections, and repeats. Replicas do not share these files. */
+  /** Path prefix of the files with the counts of requests and connections. Replicas do not share these files. */
   readonly countsPath: string;
   readonly connectionAgeMs: number | undefined;
 }
@@ -51,7 +51,6 @@ export class UpstreamModule {
         new ArrivalsInterceptor(
           new DurableCounts(`${countsPath}.requests`),
           new DurableCounts(`${countsPath}.connections`),
-          new DurableCounts(`${countsPath}.repeats`),
         ),
     };
     const ours = ResilientGrpcServerModule.forRoot({ ...serverOptions(setup), drain: { timeoutMs: DRAIN_MS } });

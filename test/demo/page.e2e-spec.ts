@@ -130,31 +130,6 @@ describe('demo page', { timeout: 120_000 }, () => {
       }
     }
   };
-  const clientNames = async () => (await json('/grpc/snapshot')).clients.map(({ name }: any) => name);
-  const startReplicas = async () => {
-    await liveUntil(({ phase }) => phase === 'free');
-    expect((await fetch(`${url}/faults/replicas`, { method: 'POST' })).status).toBe(204);
-    return liveUntil(({ replicas }) => replicas?.results.some(({ failed }: any) => failed > 0));
-  };
-
-  it('calls three replicas of the demo on request, shows our client on the dashboard, and stops the replicas on "Start over"', async () => {
-    const { phase, upstream, replicas } = await startReplicas();
-    expect({ phase, upstream }).toEqual({ phase: 'replicas', upstream: 'listening' });
-    expect(replicas).toMatchObject({ isRunning: true, states: ['failing', 'running', 'running'] });
-    expect(replicas.results.map(({ name }: any) => name)).toEqual(['plain', 'tuned', 'resilient']);
-    await expect.poll(clientNames, { timeout: 60_000 }).toEqual(['orders', 'replicas']);
-    expect((await fetch(`${url}/start-over`, { method: 'POST' })).status).toBe(204);
-    expect(await liveUntil(({ phase }) => phase === 'opening')).not.toHaveProperty('replicas');
-    // Polls, because a snapshot can be a second old.
-    await expect.poll(clientNames, { timeout: 60_000 }).toEqual(['orders']);
-  });
-
-  it('shuts down the demo while it calls replicas', async () => {
-    await startReplicas();
-    gateway.kill('SIGTERM');
-    expect(await once(gateway, 'exit')).toEqual([null, 'SIGTERM']);
-  });
-
   it.skipIf(!isInstalled('Chromium'))('shows the figures of three overloaded servers on the demo page', async () => {
     const browser = await startBrowser();
     try {
@@ -200,51 +175,6 @@ describe('demo page', { timeout: 120_000 }, () => {
     expect((await fetch(`${url}/start-over`, { method: 'POST' })).status).toBe(204);
     expect(await liveUntil(({ phase }) => phase === 'opening')).not.toHaveProperty('overload');
   });
-
-  it.skipIf(!isInstalled('Chromium'))(
-    'shows, on the demo page, the figures of three clients that call replicas',
-    async () => {
-      const browser = await startBrowser();
-      try {
-        const { page, problems } = await openPage(browser, url, {});
-        const button = page.getByRole('button', { name: 'Replicas' });
-        expect(await page.locator('#replicas').isHidden()).toBe(true);
-        await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
-        await button.click();
-        const region = page.getByRole('region', { name: 'Three replicas, one of them unhealthy' });
-        const state = region.getByText(/^replica 1: failing$|^the run failed/);
-        await state.waitFor();
-        expect(await state.textContent()).toBe('replica 1: failing');
-        const headings = await region.getByRole('columnheader').allTextContents();
-        expect(headings).toEqual(['', 'Nest ClientGrpc', 'Nest ClientGrpc, tuned', 'nestjs-resilient-grpc']);
-        const rows = await region.getByRole('rowheader').allTextContents();
-        expect(rows).toEqual([
-          'calls',
-          'failed',
-          'retries on the same replica',
-          '99% of calls within',
-          'ejections of a replica',
-        ]);
-        const failed = region
-          .getByRole('row', { name: /^failed/ })
-          .getByRole('cell')
-          .first();
-        await waitFor(async () => Number(await failed.textContent()) > 0, { timeoutMs: 60_000 });
-        await page.getByRole('link', { name: 'replicas', exact: true }).click();
-        await page
-          .getByRole('region', { name: 'Endpoints' })
-          .getByText(/^ejected/)
-          .waitFor();
-        for (const width of [390, 1_440]) {
-          await page.setViewportSize({ width, height: 800 });
-          await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width);
-        }
-        expect(problems).toEqual([]);
-      } finally {
-        await browser.close();
-      }
-    },
-  );
 
   it.skipIf(!isInstalled('Chromium'))(
     'shows only our client on the dashboard, shows a kill on the demo page and on the dashboard, and responds to the buttons Kill, Keep down, and Start',

@@ -39,14 +39,6 @@ export interface RollingFigures extends FeedFigures {
   readonly streamsLost: number;
   readonly restarts: number;
 }
-/** Figures of calls to three replicas. */
-export interface ReplicasFigures {
-  readonly calls: number;
-  readonly failed: number;
-  readonly triedAgain: number;
-  readonly p99Ms: number;
-  readonly ejections: number;
-}
 /** Figures of a server that receives more calls than it can serve. */
 export interface OverloadFigures {
   readonly offered: number;
@@ -56,24 +48,12 @@ export interface OverloadFigures {
   readonly p99Ms: number;
   readonly goodAgainMs: number;
 }
-/** Figures of a gateway that is shut down. */
-export interface ShutdownFigures {
-  readonly exitMs: number;
-  readonly idleExitMs: number;
-  /** `null` for a client that does not report this time. */
-  readonly clientsClosedMs: number | null;
-  readonly unaryInFlight: number;
-  readonly openHandles: number;
-}
 export type Report<F = Figures> = Readonly<Record<(typeof CONTENDERS)[number], F>>;
 
 export const CONTENDERS = ['plain', 'tuned', 'resilient'] as const;
 
 /** Load of each client. */
 export const CALLS_PER_SECOND = 200 / PATIENCE;
-
-/** Drain timeout of the resilient client in the scenario 'shutdown'. */
-export const DRAIN_MS = 3_000 * PATIENCE;
 
 /** Timeout of tests that run the demo. It is longer than the 280 s after which `demo` kills a demo that hangs. */
 export const DEMO_LIMIT = { timeout: 300_000 };

@@ -15,10 +15,10 @@ const SERVER = {
   draining: ['Restarting', 'finishing its calls; then a new server starts'],
   down: ['Down', 'no process listens on its port'],
 };
-const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in', replicas: 'run ends in' };
+const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in' };
 /** The actions available in each state of the server, in the phase `free`. */
 const POSSIBLE = {
-  listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'replicas', 'overload'],
+  listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'overload'],
   slow: ['kill', 'keep-down', 'freeze', 'drain', 'cut', 'start'],
   frozen: ['kill', 'keep-down', 'start'],
   draining: [],
@@ -26,17 +26,6 @@ const POSSIBLE = {
 };
 /** The actions available in phases other than `free`. In phases without an entry, no actions are available. */
 const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
-/** The rows of the table of a run with replicas. */
-const REPLICA_FIGURES = [
-  { label: 'calls', cell: ({ calls }) => number.format(calls) },
-  { label: 'failed', cell: ({ failed }) => number.format(failed), tone: ({ failed }) => (failed > 0 ? 'bad' : 'ok') },
-  {
-    label: 'retries on the same replica',
-    cell: ({ triedAgain }) => number.format(triedAgain),
-  },
-  { label: '99% of calls within', cell: ({ p99Ms }) => duration(p99Ms) },
-  { label: 'ejections of a replica', cell: ({ ejections }) => number.format(ejections) },
-];
 const SERVER_TITLES = {
   plain: "Nest's server",
   tuned: "Nest's server, timeout interceptor",
@@ -182,29 +171,12 @@ function take(next) {
   }
   for (const column of columns.values()) column.draw(nowSeconds, highest, marks);
   showServer(next);
-  showReplicas(next.replicas);
   showOverload(next.overload);
   showLog(next.log);
 }
 
 function calls({ results }) {
   return results.reduce((sum, result) => sum + result.calls, 0);
-}
-
-function showReplicas(replicas) {
-  byId('replicas').hidden = replicas === undefined;
-  if (replicas === undefined) return;
-  const { isRunning, text, states, results } = replicas;
-  byId('replicas').dataset.running = isRunning;
-  setText(byId('replicas-text'), text);
-  const items = fill(byId('replica-states'), 'li', states.length);
-  for (const [index, item] of items.entries()) {
-    item.dataset.state = states[index];
-    setText(item, `replica ${index + 1}: ${states[index]}`);
-  }
-  byId('replicas-table').hidden = results.length === 0;
-  const titles = results.map(({ name }) => TITLES[name]?.[0] ?? name);
-  showFigures(byId('replicas-clients'), titles, byId('replicas-figures'), REPLICA_FIGURES, results);
 }
 
 function showOverload(overload) {
@@ -251,7 +223,6 @@ function showServer({ upstream, server, phase, phaseEndsInMs }) {
   setText(byId('server-word'), word);
   const texts = {
     free: 'your turn: click a button',
-    replicas: 'the load goes to three replicas',
     overload: 'no load while other servers are overloaded',
   };
   setText(byId('server-text'), upstream === 'listening' ? (texts[phase] ?? text) : text);
@@ -332,5 +303,5 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   for (const { chart } of columns.values()) chart.redraw();
 });
 
-// The library's dashboard. Shows the client of the third column and, during a run with replicas, our client for the replicas.
+// The library's dashboard. Shows the client of the third column.
 new Dashboard(byId('dashboard'), { heading: 'h2' });

@@ -8,11 +8,8 @@ import { PATIENCE } from '../patience.js';
 import { type ContenderSetup, OUTAGE_SETUP } from './contender-setup.js';
 import type { Contender } from './contender.js';
 import { NestContender } from './nest-contender.js';
-import { PlainStreams } from './plain-streams.js';
 import { RESILIENT_CLIENT, ResilientContender } from './resilient-contender.js';
-import { ResilientStreams } from './resilient-streams.js';
-import type { StreamContender } from './stream-contender.js';
-import { TunedStreams } from './tuned-streams.js';
+import { PlainStreams, ResilientStreams, type StreamContender, TunedStreams } from './stream-contenders.js';
 
 const PLAIN_CLIENT = Symbol('plain ClientGrpc');
 const TUNED_CLIENT = Symbol('tuned ClientGrpc');

@@ -1,6 +1,6 @@
 import { CONTENDER_NAMES } from '../contenders/contender.js';
 import { overload as overloadOne, type OverloadResult } from '../load/overload-run.js';
-import { OVERLOAD_FIGURES, overloadReport } from '../report/overload-figures.js';
+import { OVERLOAD_FIGURES } from '../report/figures.js';
 import { outcomeOf, type Scenario } from './scenario.js';
 
 /**
@@ -18,7 +18,6 @@ export const overload: Scenario = {
       figures: OVERLOAD_FIGURES,
       plainTitle: "Nest's server",
       tunedTitle: '+ timeout interceptor',
-      report: overloadReport,
     });
   },
 };

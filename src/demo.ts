@@ -1,25 +1,28 @@
-// Runs the demo in a terminal: node dist/demo.js [--scenario NAME] [--seconds N] [--server resilient|nest] [--json]
+// Runs the demo in a terminal: node dist/demo.js [--scenario NAME] [--seconds N] [--json]
 import 'reflect-metadata';
-import './contenders/outlier-trace.js';
 import { parseArgs } from 'node:util';
-import type { CallRate } from './load/due-calls.js';
+import type { CallRate } from './load/load.js';
 import { PATIENCE } from './patience.js';
 import { CapturedLogger, formatLogLine } from './report/captured-logger.js';
+import { feed } from './scenarios/feed.js';
+import { freeze } from './scenarios/freeze.js';
+import { overload } from './scenarios/overload.js';
+import { restart } from './scenarios/restart.js';
+import { rolling } from './scenarios/rolling.js';
 import type { Scenario } from './scenarios/scenario.js';
-import { isScenarioName, SCENARIOS } from './scenarios/scenarios.js';
-import { isServerKind, SERVER_KINDS } from './upstream/server-kind.js';
 
 /** Load of each contender: 200 calls per second, divided by {@link PATIENCE}. */
 const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 
-const USAGE = `Usage: npm run demo -- [--scenario ${Object.keys(SCENARIOS).join('|')}] [--seconds N] [--server ${SERVER_KINDS.join('|')}] [--json]`;
+const SCENARIOS: Readonly<Record<string, Scenario>> = { restart, rolling, freeze, feed, overload };
+
+const USAGE = `Usage: npm run demo -- [--scenario ${Object.keys(SCENARIOS).join('|')}] [--seconds N] [--json]`;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       scenario: { type: 'string', default: 'restart' },
       seconds: { type: 'string' },
-      server: { type: 'string', default: 'resilient' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -29,10 +32,8 @@ async function main(): Promise<void> {
     return;
   }
   const name = values.scenario;
-  if (!isScenarioName(name)) throw new UsageError(`--scenario: expected one of the scenarios below, got '${name}'`);
-  const { server } = values;
-  if (!isServerKind(server)) throw new UsageError(`--server: expected ${SERVER_KINDS.join(' or ')}, got '${server}'`);
-  const scenario: Scenario = SCENARIOS[name];
+  const scenario = SCENARIOS[name];
+  if (scenario === undefined) throw new UsageError(`--scenario: expected one of the scenarios below, got '${name}'`);
   const seconds = Number(values.seconds ?? scenario.defaultSeconds);
   if (!(seconds >= scenario.minSeconds)) {
     throw new UsageError(
@@ -45,17 +46,16 @@ async function main(): Promise<void> {
   logger.lines$.subscribe((line) => lines.push(formatLogLine(line)));
 
   const startedAtMs = performance.now();
-  const { reports, facts, table } = await scenario.run({
+  const { reports, table } = await scenario.run({
     seconds,
     rate: RATE,
-    server,
     logger,
     report: (text) => {
       const elapsed = ((performance.now() - startedAtMs) / 1_000).toFixed(1).padStart(5);
       if (!values.json) console.error(`${elapsed} s  ${text}`);
     },
   });
-  if (values.json) console.log(JSON.stringify({ scenario: name, seconds, ...facts, ...reports }));
+  if (values.json) console.log(JSON.stringify({ scenario: name, seconds, ...reports }));
   else console.log(['', table, '', ...lines].join('\n'));
 }
 

@@ -1,27 +1,21 @@
 // Serves the demo page: run node dist/main.js and open http://localhost:3000. Set PORT and HOST for another address.
-// With --server nest, the upstream runs with Nest's own server.
 import 'reflect-metadata';
-import './contenders/outlier-trace.js';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { UpstreamProcess } from './chaos/upstream-process.js';
 import { GatewayModule } from './gateway/gateway.module.js';
-import { collectMetrics } from './metrics/prometheus.js';
-import { ROOT } from './paths.js';
+import { collectMetrics } from './gateway/metrics.module.js';
+import { ROOT } from './orders-contract.js';
 import { CapturedLogger } from './report/captured-logger.js';
-import { isServerKind } from './upstream/server-kind.js';
 
 const PORT = Number(process.env['PORT'] ?? 3_000);
 // Loopback by default, because the page has buttons that kill a process.
 const HOST = process.env['HOST'] ?? '127.0.0.1';
 
 const logger = new CapturedLogger(new ConsoleLogger({ logLevels: ['log', 'warn', 'error', 'fatal'] }));
-const { server } = parseArgs({ options: { server: { type: 'string', default: 'resilient' } } }).values;
-if (!isServerKind(server)) throw new Error(`--server: expected resilient or nest, got '${server}'`);
-const upstream = await UpstreamProcess.start({ server });
+const upstream = await UpstreamProcess.start();
 
 collectMetrics();
 const app = await NestFactory.create<NestExpressApplication>(GatewayModule.forUpstream({ upstream, logger }), {

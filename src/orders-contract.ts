@@ -1,5 +1,7 @@
 import { join } from 'node:path';
-import { ROOT } from './paths.js';
+
+/** The folder that contains src/ and dist/. Files other than TypeScript (protos, the page) are read from the sources. */
+export const ROOT = join(import.meta.dirname, '..');
 
 /** The contract of the upstream, as options for Nest. The server, Nest's client, and our client use it. */
 export const ORDERS_CONTRACT = {

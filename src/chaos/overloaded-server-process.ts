@@ -1,13 +1,22 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { freePort } from 'nestjs-resilient-grpc/testing';
-import { ROOT } from '../paths.js';
-import type {
-  OverloadedServerCommand,
-  OverloadedServerKind,
-  OverloadedServerNotice,
-} from '../overloaded-server/messages.js';
+import { ROOT } from '../orders-contract.js';
+import type { ContenderName } from '../contenders/contender.js';
+import { PATIENCE } from '../patience.js';
 import { waitForExit, waitForNotice } from './child-process.js';
+
+/** CPU time that each call uses, in milliseconds. */
+export const WORK_MS = 5;
+
+/** Deadline of each call, and timeout of the tuned server's interceptor. */
+export const DEADLINE_MS = 1_000 * PATIENCE;
+
+/** A notice from the server. */
+export type OverloadedServerNotice =
+  | { readonly type: 'listening' }
+  /** `ranExpired`: number of handlers that started after the deadline of their call. */
+  | { readonly type: 'counts'; readonly ranExpired: number };
 
 const PROGRAM = join(ROOT, 'dist', 'overloaded-server', 'main.js');
 
@@ -19,7 +28,7 @@ export class OverloadedServerProcess {
   ) {}
 
   /** Starts the server and resolves when it is listening. */
-  static async start(server: OverloadedServerKind): Promise<OverloadedServerProcess> {
+  static async start(server: ContenderName): Promise<OverloadedServerProcess> {
     const port = await freePort();
     const child = fork(PROGRAM, ['--port', String(port), '--server', server], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -28,14 +37,11 @@ export class OverloadedServerProcess {
     return new OverloadedServerProcess(child, `127.0.0.1:${port}`);
   }
 
-  /**
-   * Resolves to the number of handlers that have run since the last call to this method, and the number of those that started after the
-   * deadline of their call.
-   */
-  async counts(): Promise<{ readonly ran: number; readonly ranExpired: number }> {
+  /** Resolves to the number of handlers that started after the deadline of their call since the last call to this method. */
+  async ranExpired(): Promise<number> {
     const counted = waitForNotice<OverloadedServerNotice, 'counts'>(this.child, 'counts');
-    this.child.send({ type: 'count' } satisfies OverloadedServerCommand);
-    return counted;
+    this.child.send('count');
+    return (await counted).ranExpired;
   }
 
   /** Kills the process and resolves when it has exited. */

@@ -36,10 +36,6 @@ export class UpstreamGroup implements OnApplicationShutdown {
     return join(this.folder, 'orders.log');
   }
 
-  get countsPaths(): readonly string[] {
-    return this.upstreams.flatMap(({ countsPaths }) => countsPaths);
-  }
-
   /** A gRPC target with all addresses. */
   get url(): string {
     return `ipv4:${this.upstreams.map(({ url }) => url).join()}`;

@@ -7,12 +7,10 @@ import type { OnApplicationShutdown } from '@nestjs/common';
 import { BehaviorSubject, type Observable, Subject } from 'rxjs';
 import { freePort } from 'nestjs-resilient-grpc/testing';
 import { epochMs } from '../epoch.js';
-import { ROOT } from '../paths.js';
+import { ROOT } from '../orders-contract.js';
 import { PATIENCE } from '../patience.js';
 import type { LogLine } from '../report/captured-logger.js';
-import type { UpstreamCommand, UpstreamNotice } from '../upstream/messages.js';
-import type { ServerKind } from '../upstream/server-kind.js';
-import { NORMAL_WORK, type Work } from '../upstream/work.js';
+import { NORMAL_WORK, type UpstreamCommand, type UpstreamNotice, type Work } from '../upstream/messages.js';
 import { waitForExit, waitForNotice } from './child-process.js';
 
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
@@ -20,15 +18,9 @@ const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 const GRACEFUL_GAP_MS = 300;
 /** Time between SIGTERM and SIGKILL, like the grace period of an orchestrator. */
 const GRACE_MS = 3_500 * PATIENCE;
-const SLOW_FACTOR = 20;
-const SLOW_WORK: Work = {
-  ...NORMAL_WORK,
-  readMs: NORMAL_WORK.readMs * SLOW_FACTOR,
-  writeMs: NORMAL_WORK.writeMs * SLOW_FACTOR,
-};
 
 /** `down` means that no process listens; `draining` means that a graceful restart is in progress. */
-export type UpstreamState = 'down' | 'listening' | 'slow' | 'frozen' | 'draining';
+export type UpstreamState = 'down' | 'listening' | 'frozen' | 'draining';
 
 /** Options of an upstream. */
 export interface UpstreamOptions {
@@ -37,8 +29,6 @@ export interface UpstreamOptions {
    * @defaultValue unlimited
    */
   readonly connectionAgeMs?: number | undefined;
-  /** Server implementation. @defaultValue 'resilient' */
-  readonly server?: ServerKind | undefined;
   /** Path of a shared log, which the caller removes. @defaultValue a private log */
   readonly logPath?: string | undefined;
 }
@@ -61,7 +51,6 @@ export class UpstreamProcess implements OnApplicationShutdown {
   private serving: ChildProcess | undefined;
   // The next process, started in advance so that it can listen immediately.
   private standby: Promise<ChildProcess> | undefined;
-  private serverKind: ServerKind;
   private ordersPerSecond = 0;
   private stopped = false;
 
@@ -69,9 +58,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     private readonly folder: string,
     private readonly port: number,
     private readonly options: UpstreamOptions,
-  ) {
-    this.serverKind = options.server ?? 'resilient';
-  }
+  ) {}
 
   /** Starts the upstream on a free port, and resolves when it is listening. A private log then contains only the initial orders. */
   static async start(options: UpstreamOptions = {}): Promise<UpstreamProcess> {
@@ -84,16 +71,6 @@ export class UpstreamProcess implements OnApplicationShutdown {
   /** Path of the order log. All processes of this upstream append to the same file. */
   get logPath(): string {
     return this.options.logPath ?? join(this.folder, 'orders.log');
-  }
-
-  /** Path prefixes of the files with the upstream's counts of requests, connections, and repeats. */
-  get countsPaths(): readonly string[] {
-    return [join(this.folder, 'orders')];
-  }
-
-  /** The server implementation. */
-  get server(): ServerKind {
-    return this.serverKind;
   }
 
   get url(): string {
@@ -118,10 +95,9 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return this.lines;
   }
 
-  /** Returns to normal operation: restarts a killed process, resumes a frozen one, or restores the normal speed of a slow one. */
+  /** Returns to normal operation: restarts a killed process, or resumes a frozen one. */
   async listen(): Promise<void> {
     if (this.state === 'frozen') this.thaw();
-    else if (this.state === 'slow') this.work(NORMAL_WORK, 'listening');
     else if (this.state === 'down') await this.replace();
   }
 
@@ -145,18 +121,13 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** Sends SIGSTOP. Connections stay open, but the process does not respond. */
   freeze(): void {
-    if (this.state !== 'listening' && this.state !== 'slow') return;
+    if (this.state !== 'listening') return;
     this.serving?.kill('SIGSTOP');
     this.currentState.next('frozen');
   }
 
-  /** Makes each read and write take 20 times as long. Streams are not slowed. */
-  slowDown(): void {
-    if (this.state === 'listening') this.work(SLOW_WORK, 'slow');
-  }
-
   /**
-   * Overrides the normal work until the next `workAs` or `slowDown`, the end of a freeze, or a replacement of the process. `workAs({})`
+   * Overrides the normal work until the next `workAs`, the end of a freeze, or a replacement of the process. `workAs({})`
    * restores normal work. Does nothing if the process is not in normal operation. Resolves when the override is in effect. Without this
    * wait, a later request could overtake the command, because the command is sent over IPC.
    */
@@ -164,7 +135,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     const child = this.serving;
     if (!child || this.state !== 'listening') return;
     const working = waitForNotice<UpstreamNotice, 'working'>(child, 'working');
-    this.work({ ...NORMAL_WORK, ...work }, 'listening');
+    this.work({ ...NORMAL_WORK, ...work });
     await working;
   }
 
@@ -174,14 +145,6 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.send({ type: 'produce', perSecond });
   }
 
-  /** Resets all connections. The process keeps running. */
-  cut(): void {
-    if (this.state !== 'listening' && this.state !== 'slow') return;
-    this.connectionsLost();
-    this.send({ type: 'cut' });
-    this.events.next({ type: 'listening', atMs: epochMs() });
-  }
-
   /**
    * Restarts as in a rolling deploy. Sends SIGTERM, so that the old process finishes its calls. The new process listens `gapMs` after the
    * old one exits or is killed at the end of its grace period. Resolves to the milliseconds from SIGTERM to the exit of the old process, or
@@ -189,7 +152,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
    */
   async restartGracefully(gapMs = GRACEFUL_GAP_MS): Promise<number | undefined> {
     const child = this.serving;
-    if (!child || (this.state !== 'listening' && this.state !== 'slow')) return undefined;
+    if (!child || this.state !== 'listening') return undefined;
     this.currentState.next('draining');
     await this.prepareNext();
     this.serving = undefined;
@@ -197,13 +160,6 @@ export class UpstreamProcess implements OnApplicationShutdown {
     await delay(gapMs);
     await this.replace();
     return exitMs;
-  }
-
-  /** Switches to another server implementation with a graceful restart. */
-  async serveBy(server: ServerKind): Promise<void> {
-    if (server === this.serverKind || (this.state !== 'listening' && this.state !== 'slow')) return;
-    this.serverKind = server;
-    await this.restartGracefully();
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -257,9 +213,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   private async spawn(): Promise<ChildProcess> {
     const { connectionAgeMs } = this.options;
     const age = connectionAgeMs === undefined ? [] : ['--connection-age', String(connectionAgeMs)];
-    const counts = this.countsPaths.flatMap((path) => ['--counts', path]);
-    const place = ['--port', String(this.port), '--log', this.logPath, ...counts];
-    const child = fork(PROGRAM, [...place, '--server', this.server, ...age, '--standby'], {
+    const child = fork(PROGRAM, ['--port', String(this.port), '--log', this.logPath, ...age], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     child.on('message', (notice: UpstreamNotice) => {
@@ -278,12 +232,12 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   private thaw(): void {
     this.serving?.kill('SIGCONT');
-    this.work(NORMAL_WORK, 'listening');
+    this.work(NORMAL_WORK);
   }
 
-  private work(work: Work, state: UpstreamState): void {
+  private work(work: Work): void {
     this.send({ type: 'work', work });
-    this.currentState.next(state);
+    this.currentState.next('listening');
   }
 
   private send(command: UpstreamCommand): void {

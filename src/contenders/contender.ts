@@ -1,7 +1,5 @@
-import { Metadata } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { CreateOrderRequest, Order } from '../gen/orders.pb.js';
-import { CALL_KEY, CONTENDER_KEY } from '../upstream/arrivals.interceptor.js';
 
 /** Names of the contenders, in display order. */
 export const CONTENDER_NAMES = ['plain', 'tuned', 'resilient'] as const;
@@ -18,24 +16,4 @@ export interface Contender {
   lostInFlight(error: unknown): boolean;
   /** Number of calls waiting for a connection; `undefined` if not provided. */
   waiting?(): number;
-  /** Number of connection losses so far; `undefined` if not provided. */
-  connectionLosses?(): number;
-  /** Number of ejections of an endpoint so far, if the contender ejects endpoints. */
-  ejections?(): number;
 }
-
-/** Returns metadata that identifies the contender to the upstream. */
-export function contenderMetadata(name: ContenderName): Metadata {
-  const metadata = new Metadata();
-  metadata.set(CONTENDER_KEY, name);
-  return metadata;
-}
-
-/** Returns the metadata of {@link contenderMetadata} with a call id, so that the upstream recognizes the attempts of one call. */
-export function callMetadata(name: ContenderName): Metadata {
-  const metadata = contenderMetadata(name);
-  metadata.set(CALL_KEY, `${name}/${++callCount}`);
-  return metadata;
-}
-
-let callCount = 0;

@@ -8,11 +8,8 @@ import { PATIENCE } from '../patience.js';
 import { type ContenderSetup, OUTAGE_SETUP } from './contender-setup.js';
 import type { Contender } from './contender.js';
 import { NestContender } from './nest-contender.js';
-import { PlainStreams } from './plain-streams.js';
 import { RESILIENT_CLIENT, ResilientContender } from './resilient-contender.js';
-import { ResilientStreams } from './resilient-streams.js';
-import type { StreamContender } from './stream-contender.js';
-import { TunedStreams } from './tuned-streams.js';
+import { PlainStreams, ResilientStreams, type StreamContender, TunedStreams } from './stream-contenders.js';
 
 const PLAIN_CLIENT = Symbol('plain ClientGrpc');
 const TUNED_CLIENT = Symbol('tuned ClientGrpc');
@@ -30,19 +27,11 @@ export const STREAM_CONTENDERS = Symbol('stream contenders');
 /** The upstream that the contenders call. */
 export type CalledUpstream = UpstreamProcess | UpstreamGroup;
 
-/** Overrides the defaults: {@link OUTAGE_SETUP} and a direct connection to the upstream. */
-export interface ContendersOptions {
-  readonly url?: string | undefined;
-  readonly setup?: ContenderSetup | undefined;
-}
-
 /** Provides all contenders for the same upstream. */
 @Module({})
 export class ContendersModule {
-  static forUpstream(
-    upstream: CalledUpstream,
-    { url = upstream.url, setup = OUTAGE_SETUP }: ContendersOptions = {},
-  ): DynamicModule {
+  static forUpstream(upstream: CalledUpstream, setup: ContenderSetup = OUTAGE_SETUP): DynamicModule {
+    const { url } = upstream;
     return {
       module: ContendersModule,
       imports: [

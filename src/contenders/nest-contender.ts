@@ -1,8 +1,8 @@
-import type { CallOptions, Metadata } from '@grpc/grpc-js';
+import { type CallOptions, Metadata } from '@grpc/grpc-js';
 import type { ClientGrpc } from '@nestjs/microservices';
 import type { Observable } from 'rxjs';
 import { type CreateOrderRequest, type GetOrderRequest, type Order, ORDERS_SERVICE_NAME } from '../gen/orders.pb.js';
-import { callMetadata, type Contender, type ContenderName } from './contender.js';
+import type { Contender, ContenderName } from './contender.js';
 import { isLostConnection } from './lost-connection.js';
 
 /**
@@ -29,11 +29,11 @@ export class NestContender implements Contender {
   }
 
   get(id: string): Observable<Order> {
-    return this.orders.get({ id }, callMetadata(this.name), this.options());
+    return this.orders.get({ id }, new Metadata(), this.options());
   }
 
   create(request: CreateOrderRequest): Observable<Order> {
-    return this.orders.create(request, callMetadata(this.name), this.options());
+    return this.orders.create(request, new Metadata(), this.options());
   }
 
   // grpc-js expects a deadline as a point in time. The deadline set here is correct because callers subscribe immediately.

@@ -6,9 +6,9 @@ import {
   type Resilient,
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
-import { type Observable, pairwise } from 'rxjs';
+import type { Observable } from 'rxjs';
 import { type CreateOrderRequest, type Order, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
-import { callMetadata, type Contender } from './contender.js';
+import type { Contender } from './contender.js';
 
 /** Name of our client, which is part of its log lines. */
 export const RESILIENT_CLIENT = 'orders';
@@ -17,24 +17,18 @@ export const RESILIENT_CLIENT = 'orders';
 @Injectable()
 export class ResilientContender implements Contender {
   readonly name = 'resilient';
-  private connectionLossCount = 0;
 
   constructor(
     @InjectGrpcService(RESILIENT_CLIENT, ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>,
     @InjectGrpcClient(RESILIENT_CLIENT) private readonly client: ResilientGrpcClient,
-  ) {
-    // Needs no unsubscription, because `connectivity$` completes when the client closes.
-    client.connectivity$.pipe(pairwise()).subscribe(([before, now]) => {
-      if (before.state === 'READY' && now.state !== 'READY') this.connectionLossCount += 1;
-    });
-  }
+  ) {}
 
   get(id: string): Observable<Order> {
-    return this.orders.get({ id }, callMetadata(this.name));
+    return this.orders.get({ id });
   }
 
   create(request: CreateOrderRequest): Observable<Order> {
-    return this.orders.create(request, callMetadata(this.name));
+    return this.orders.create(request);
   }
 
   lostInFlight(error: unknown): boolean {
@@ -43,9 +37,5 @@ export class ResilientContender implements Contender {
 
   waiting(): number {
     return this.client.snapshot().waiting;
-  }
-
-  connectionLosses(): number {
-    return this.connectionLossCount;
   }
 }

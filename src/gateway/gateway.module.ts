@@ -1,14 +1,14 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { TerminusModule } from '@nestjs/terminus';
 import { ResilientGrpcDashboardModule } from 'nestjs-resilient-grpc/dashboard';
+import { ResilientGrpcHealthModule } from 'nestjs-resilient-grpc/health';
 import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import { ContendersModule } from '../contenders/contenders.module.js';
-import { HealthModule } from '../health/health.module.js';
-import { MetricsModule } from '../metrics/metrics.module.js';
 import { CapturedLogger } from '../report/captured-logger.js';
+import { HealthController } from './health.controller.js';
+import { MetricsModule } from './metrics.module.js';
 import { OrdersController } from './orders.controller.js';
-import { OverloadShow } from './overload-show.js';
 import { PageController } from './page.controller.js';
-import { ReplicasShow } from './replicas-show.js';
 import { Show } from './show.js';
 
 /** Dependencies of the gateway. */
@@ -18,13 +18,16 @@ export interface GatewaySetup {
 }
 
 /** The HTTP gateway in front of the upstream: orders, the page with its live figures and faults, the dashboard, health, and metrics. */
-@Module({ imports: [HealthModule, MetricsModule], controllers: [PageController, OrdersController] })
+@Module({
+  imports: [TerminusModule, ResilientGrpcHealthModule, MetricsModule],
+  controllers: [PageController, OrdersController, HealthController],
+})
 export class GatewayModule {
   static forUpstream({ upstream, logger }: GatewaySetup): DynamicModule {
     return {
       module: GatewayModule,
       imports: [ContendersModule.forUpstream(upstream), ResilientGrpcDashboardModule.forRoot({ public: true })],
-      providers: [Show, ReplicasShow, OverloadShow, { provide: CapturedLogger, useValue: logger }],
+      providers: [Show, { provide: CapturedLogger, useValue: logger }],
     };
   }
 }

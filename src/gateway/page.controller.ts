@@ -1,7 +1,6 @@
 import { Controller, HttpCode, type MessageEvent, NotFoundException, Param, Post, Sse } from '@nestjs/common';
 import { map, type Observable } from 'rxjs';
-import { isServerKind } from '../upstream/server-kind.js';
-import { isAction, Show } from './show.js';
+import { Show } from './show.js';
 
 /** Serves the live figures and the button actions of the page. The page itself is static. */
 @Controller()
@@ -16,15 +15,7 @@ export class PageController {
   @Post('faults/:fault')
   @HttpCode(204)
   async perform(@Param('fault') action: string): Promise<void> {
-    if (!isAction(action)) throw new NotFoundException();
-    await this.show.perform(action);
-  }
-
-  @Post('server/:kind')
-  @HttpCode(204)
-  async serveBy(@Param('kind') kind: string): Promise<void> {
-    if (!isServerKind(kind)) throw new NotFoundException();
-    await this.show.serveBy(kind);
+    if (!(await this.show.perform(action))) throw new NotFoundException();
   }
 
   @Post('start-over')

@@ -11,41 +11,22 @@ import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS } from '../contenders/contenders.module.js';
 import { epochMs } from '../epoch.js';
 import { Comparison, type ContenderResult } from '../load/comparison.js';
-import type { CallRate } from '../load/due-calls.js';
+import type { CallRate } from '../load/load.js';
 import { warmUp } from '../load/warm-up.js';
 import { PATIENCE } from '../patience.js';
 import { CapturedLogger, type LogLine } from '../report/captured-logger.js';
-import type { ServerKind } from '../upstream/server-kind.js';
-import { type OverloadLiveState, OverloadShow } from './overload-show.js';
-import { REPLICAS_SECONDS, type ReplicasLiveState, ReplicasShow } from './replicas-show.js';
-
-/** The actions of the buttons. `start` restores normal operation; `replicas` and `overload` start runs with separate servers. */
-const ACTIONS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'replicas', 'overload'] as const;
-type Action = (typeof ACTIONS)[number];
-
-export function isAction(name: string): name is Action {
-  return (ACTIONS as readonly string[]).includes(name);
-}
 
 /** The state sent to the page. */
 interface LiveState {
   readonly atMs: number;
   readonly upstream: UpstreamState;
-  /** Server implementation of the upstream. */
-  readonly server: ServerKind;
   /**
    * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
-   * `replicas`: three replicas receive the load instead; it ends in `phaseEndsInMs`, which is `undefined` until they start.
-   * `overload`: three servers are overloaded instead, one after another.
    */
-  readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'replicas' | 'overload';
+  readonly phase: 'idle' | 'opening' | 'killed' | 'free';
   readonly phaseEndsInMs: number | undefined;
   readonly results: readonly ContenderResult[];
   readonly log: readonly LogLine[];
-  /** The current or last run with three replicas. */
-  readonly replicas: ReplicasLiveState | undefined;
-  /** The current or last run with overloaded servers. */
-  readonly overload: OverloadLiveState | undefined;
 }
 
 /** Load of each contender: 200 calls per second, divided by {@link PATIENCE}. */
@@ -60,9 +41,7 @@ const SHOWN_LOG_LINES = 12;
 const SETTLE_MS = 2_000;
 
 /** `opening`: the server is killed at `endsAtMs`. `killed`: it listens again at `endsAtMs`. `idle`: no page has been opened yet. */
-type Phase =
-  | { readonly name: 'opening' | 'killed' | 'replicas'; readonly endsAtMs: number }
-  | { readonly name: 'idle' | 'free' | 'replicas' | 'overload' };
+type Phase = { readonly name: 'opening' | 'killed'; readonly endsAtMs: number } | { readonly name: 'idle' | 'free' };
 
 /**
  * Runs the live comparison for the page. The comparison starts when the first page is opened. Load starts immediately; the server is killed
@@ -83,8 +62,6 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   constructor(
     @Inject(CONTENDERS) private readonly contenders: readonly Contender[],
     private readonly upstream: UpstreamProcess,
-    private readonly replicas: ReplicasShow,
-    private readonly overload: OverloadShow,
     logger: CapturedLogger,
   ) {
     this.comparison = new Comparison(contenders, upstream);
@@ -108,52 +85,22 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await warmUp(this.contenders);
   }
 
-  /** Performs the action of a button of the page. Does nothing during a run with separate servers. */
-  async perform(action: Action): Promise<void> {
-    if (this.runsSeparateServers) return;
-    switch (action) {
-      case 'kill':
-        await this.kill();
-        break;
-      case 'keep-down':
-        this.endScriptedPhase();
-        await this.upstream.kill();
-        break;
-      case 'freeze':
-        this.upstream.freeze();
-        break;
-      case 'slow':
-        this.upstream.slowDown();
-        break;
-      case 'cut':
-        this.upstream.cut();
-        break;
-      case 'drain':
-        await this.upstream.restartGracefully();
-        break;
-      case 'start':
-        this.endScriptedPhase();
-        await this.upstream.listen();
-        break;
-      case 'replicas':
-        this.startReplicas();
-        break;
-      case 'overload':
-        this.startOverload();
-        break;
-    }
-  }
-
-  /** Switches the server implementation of the upstream. */
-  async serveBy(server: ServerKind): Promise<void> {
-    await this.upstream.serveBy(server);
+  /** Performs the action of a button of the page. Returns false if there is no such action. */
+  async perform(action: string): Promise<boolean> {
+    if (action === 'keep-down' || action === 'start') this.endScriptedPhase();
+    if (action === 'kill') await this.kill();
+    else if (action === 'keep-down') await this.upstream.kill();
+    else if (action === 'freeze') this.upstream.freeze();
+    else if (action === 'drain') await this.upstream.restartGracefully();
+    else if (action === 'start') await this.upstream.listen();
+    else return false;
+    return true;
   }
 
   /** Resets all figures and restarts the opening. */
   async startOver(): Promise<void> {
     clearTimeout(this.nextPhase);
     this.comparison.load.stop();
-    await Promise.all([this.replicas.stop(), this.overload.stop()]);
     await this.upstream.listen();
     this.log.length = 0;
     this.open();
@@ -172,45 +119,11 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.comparison.close();
   }
 
-  /** Calls three replicas instead of the server, for half a minute. */
-  private startReplicas(): void {
-    this.endScriptedPhase();
-    this.comparison.pause();
-    this.phase = { name: 'replicas' };
-    const onLoad = (): void => {
-      this.phase = { name: 'replicas', endsAtMs: epochMs() + REPLICAS_SECONDS * 1_000 };
-    };
-    void this.replicas.run(this.upstream.server, RATE, onLoad).then(() => this.rejoin('replicas'));
-  }
-
-  /**
-   * Overloads three servers one after another, for about a minute. The load of the page stops, because it would use CPU time that these
-   * servers need.
-   */
-  private startOverload(): void {
-    this.endScriptedPhase();
-    this.comparison.pause();
-    this.phase = { name: 'overload' };
-    void this.overload.run().then(() => this.rejoin('overload'));
-  }
-
-  /** True during a run with separate servers. */
-  private get runsSeparateServers(): boolean {
-    return this.phase.name === 'replicas' || this.phase.name === 'overload';
-  }
-
-  /** Continues the load of the page after a run with separate servers, if a page is open. */
-  private rejoin(phase: 'replicas' | 'overload'): void {
-    if (this.phase.name !== phase) return;
-    this.phase = { name: 'free' };
-    if (this.hasVisitors) this.comparison.load.start(RATE);
-  }
-
   private visitorsCame(): void {
     clearTimeout(this.lingering);
     this.hasVisitors = true;
     if (this.phase.name === 'idle') this.open();
-    else if (!this.runsSeparateServers) this.comparison.load.start(RATE);
+    else this.comparison.load.start(RATE);
   }
 
   private visitorsLeft(): void {
@@ -259,13 +172,10 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     return {
       atMs: nowMs,
       upstream: this.upstream.state,
-      server: this.upstream.server,
       phase: this.phase.name,
       phaseEndsInMs: 'endsAtMs' in this.phase ? Math.max(0, this.phase.endsAtMs - nowMs) : undefined,
       results: this.comparison.results(),
       log: this.log,
-      replicas: this.replicas.state(),
-      overload: this.overload.state(),
     };
   }
 }

@@ -3,34 +3,22 @@ import type { UpstreamEvent } from '../chaos/upstream-process.js';
 import type { Contender, ContenderName } from '../contenders/contender.js';
 import { epochMs } from '../epoch.js';
 import { LogFollower } from '../upstream/log-follower.js';
-import { CountsSince } from './counts-since.js';
 import { type Entrant, Load } from './load.js';
 import { Measurement, type MeasurementSnapshot } from './measurement.js';
 import { WriteLedger } from './write-ledger.js';
 
-/** The figures of one contender, from its calls, the log, and the counts of the upstream. */
+/** The figures of one contender, from its calls and the log. */
 export interface ContenderResult extends MeasurementSnapshot {
   readonly name: ContenderName;
   readonly duplicatedWrites: number;
   readonly lostWrites: number;
-  /** Number of requests that reached the upstream. */
-  readonly attempts: number;
-  /** Number of these requests whose call had already sent a request to the same upstream process. */
-  readonly triedAgain: number;
-  /** Number of connections whose first request reached the upstream after the start of the comparison. */
-  readonly connectionsReplaced: number;
   /** Number of calls waiting for a connection; `undefined` if not provided. */
   readonly waiting: number | undefined;
-  /** Number of connection losses; `undefined` if not provided. */
-  readonly connectionLosses: number | undefined;
-  /** Number of endpoint ejections since the contender was created; `undefined` if not provided. */
-  readonly ejections: number | undefined;
 }
 
 /** The upstream of a comparison, or several upstreams that share a log. */
 export interface ComparedUpstream {
   readonly logPath: string;
-  readonly countsPaths: readonly string[];
   readonly events$: Observable<UpstreamEvent>;
 }
 
@@ -39,11 +27,6 @@ export class Comparison {
   readonly load: Load;
   private readonly entrants: readonly Entrant[];
   private readonly log: LogFollower;
-  private readonly requests: CountsSince;
-  private readonly connections: CountsSince;
-  private readonly repeats: CountsSince;
-  /** Number of connection losses of each contender before the comparison, in the order of the contenders. */
-  private readonly connectionLossesBefore: readonly number[];
 
   constructor(contenders: readonly Contender[], upstream: ComparedUpstream) {
     this.entrants = contenders.map((contender) => ({
@@ -52,11 +35,7 @@ export class Comparison {
       ledger: new WriteLedger(),
     }));
     this.load = new Load(this.entrants);
-    this.log = LogFollower.fromNow(upstream.logPath);
-    this.requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
-    this.connections = new CountsSince(upstream.countsPaths.map((path) => `${path}.connections`));
-    this.repeats = new CountsSince(upstream.countsPaths.map((path) => `${path}.repeats`));
-    this.connectionLossesBefore = contenders.map((contender) => contender.connectionLosses?.() ?? 0);
+    this.log = new LogFollower(upstream.logPath, 'end');
     upstream.events$.subscribe(({ type, atMs }) => {
       if (type === 'listening') this.serverReachable(atMs);
       else this.connectionsLost(atMs);
@@ -94,22 +73,13 @@ export class Comparison {
     );
     for (const { requestId } of this.log.read())
       ledgers.get(requestId.slice(0, requestId.indexOf('/')))?.applied(requestId);
-    const attempts = this.requests.read();
-    const connections = this.connections.read();
-    const repeats = this.repeats.read();
     const nowMs = epochMs();
-    return this.entrants.map(({ contender, measurement, ledger }, index) => ({
+    return this.entrants.map(({ contender, measurement, ledger }) => ({
       ...measurement.snapshot(nowMs),
       name: contender.name,
       duplicatedWrites: ledger.duplicated,
       lostWrites: ledger.lost,
-      attempts: attempts(contender.name),
-      triedAgain: repeats(contender.name),
-      connectionsReplaced: connections(contender.name),
       waiting: contender.waiting?.(),
-      connectionLosses:
-        contender.connectionLosses && contender.connectionLosses() - (this.connectionLossesBefore[index] ?? 0),
-      ejections: contender.ejections?.(),
     }));
   }
 

@@ -2,9 +2,22 @@ import { randomUUID } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import type { Contender } from '../contenders/contender.js';
 import { epochMs } from '../epoch.js';
-import { type CallRate, callsDue } from './due-calls.js';
 import type { CallKind, Measurement } from './measurement.js';
 import type { WriteLedger } from './write-ledger.js';
+
+/** Calls per second of each contender. */
+export interface CallRate {
+  readonly reads: number;
+  readonly writes: number;
+}
+
+/**
+ * Returns the number of calls that are due within `elapsedMs` milliseconds at a rate of `perSecond`. The load is an open loop: like the
+ * arrival of users, it does not depend on earlier calls, so slow responses do not lower it.
+ */
+export function callsDue(perSecond: number, elapsedMs: number): number {
+  return Math.floor((perSecond * elapsedMs) / 1_000);
+}
 
 /** Number of orders that the upstream has from the start. */
 const READABLE_ORDERS = 100;
@@ -19,16 +32,13 @@ export interface Entrant {
 
 /** Generates the same load for all entrants. */
 export class Load {
-  private readonly entrants: readonly Entrant[];
   private readonly issued: Record<CallKind, number> = { read: 0, write: 0 };
   private readonly open = new Set<object>();
   // Makes request ids unique among several loads that share a log.
   private readonly id = randomUUID();
   private ticking: NodeJS.Timeout | undefined;
 
-  constructor(entrants: readonly Entrant[]) {
-    this.entrants = entrants;
-  }
+  constructor(private readonly entrants: readonly Entrant[]) {}
 
   get running(): boolean {
     return this.ticking !== undefined;

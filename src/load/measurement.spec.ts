@@ -74,16 +74,6 @@ describe('Measurement', () => {
     expect(measurement.snapshot(105).longestWaitMs).toBe(100);
   });
 
-  it('calculates latency percentiles over succeeded and failed calls', () => {
-    for (let call = 0; call < 90; call++) measurement.succeed(measurement.begin('read', 0), 10);
-    for (let call = 0; call < 10; call++) measurement.fail(measurement.begin('read', 0), 100, REFUSED);
-    measurement.begin('read', 0);
-    const { p50, p90, p99 } = measurement.snapshot(1_000).latencyMs;
-    expect(Math.round(p50)).toBe(10);
-    expect(Math.round(p90)).toBe(10);
-    expect(Math.round(p99)).toBe(100);
-  });
-
   it('reports the longest time from when the server becomes reachable to the first success', () => {
     const early = measurement.begin('read', 0);
     measurement.serverReachable(100);
@@ -116,23 +106,6 @@ describe('Measurement', () => {
     measurement.serverReachable(800);
     measurement.succeed(measurement.begin('read', 800), 820);
     expect(measurement.snapshot(900).recoveryMs).toBe(20);
-  });
-
-  it('reports the longest time from when the server becomes reachable to the last failure', () => {
-    const failAt = (atMs: number) => measurement.fail(measurement.begin('read', 0), atMs, REFUSED);
-    failAt(50);
-    expect(measurement.snapshot(60).lastFailureMs).toBe(0);
-    measurement.serverReachable(100);
-    expect(measurement.snapshot(110).lastFailureMs).toBe(0);
-    failAt(120);
-    measurement.succeed(measurement.begin('read', 0), 130);
-    failAt(180);
-    expect(measurement.snapshot(200).lastFailureMs).toBe(80);
-    measurement.connectionsLost(300);
-    failAt(500);
-    measurement.serverReachable(600);
-    failAt(610);
-    expect(measurement.snapshot(700).lastFailureMs).toBe(80);
   });
 
   it('counts calls as failed if they never end', () => {

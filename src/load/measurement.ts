@@ -1,5 +1,3 @@
-import { LatencyHistogram, type LatencyPercentiles } from './latency-histogram.js';
-
 /** Kind of a call. Reads are safe to repeat; writes are not. */
 export type CallKind = 'read' | 'write';
 
@@ -31,12 +29,8 @@ export interface MeasurementSnapshot {
   readonly inFlight: number;
   /** Longest duration of a call, including calls that are still open. */
   readonly longestWaitMs: number;
-  /** Percentiles of the durations of all calls that succeeded or failed. */
-  readonly latencyMs: LatencyPercentiles;
   /** Longest time from when the server became reachable again to the first success. Includes a recovery in progress. */
   readonly recoveryMs: number;
-  /** Longest time from when the server became reachable again to the last failure; 0 if no call failed after that. */
-  readonly lastFailureMs: number;
 }
 
 // Maximum time a client takes to detect a lost connection, in milliseconds. A write that started later was not in flight during the loss.
@@ -51,17 +45,13 @@ export class Measurement {
   private readonly failed: Record<CallKind, number> = { read: 0, write: 0 };
   private readonly failedByCode: Record<string, number> = {};
   private readonly connectionsLostAtMs: number[] = [];
-  private readonly latencies = new LatencyHistogram();
   private calls = 0;
   private succeeded = 0;
   private unsafeInFlightFailed = 0;
   private longestWaitMs = 0;
   private recoveryMs = 0;
-  private lastFailureMs = 0;
   /** Start of the current recovery; `undefined` if no recovery is in progress. */
   private reachableSinceMs: number | undefined;
-  /** Time at which the server last became reachable; `undefined` until the first time, and after connections are lost. */
-  private lastReachableMs: number | undefined;
 
   begin(kind: CallKind, atMs: number): OpenCall {
     const call = { kind, startedAtMs: atMs };
@@ -80,8 +70,6 @@ export class Measurement {
 
   fail(call: OpenCall, atMs: number, failure: CallFailure): void {
     this.end(call, atMs);
-    if (this.lastReachableMs !== undefined && atMs > this.lastReachableMs)
-      this.lastFailureMs = Math.max(this.lastFailureMs, atMs - this.lastReachableMs);
     if (call.kind === 'write' && failure.lostInFlight && this.wasInFlightAtALoss(call, atMs)) {
       this.unsafeInFlightFailed += 1;
       return;
@@ -94,13 +82,11 @@ export class Measurement {
   connectionsLost(atMs: number): void {
     this.connectionsLostAtMs.push(atMs);
     this.reachableSinceMs = undefined;
-    this.lastReachableMs = undefined;
   }
 
   /** Records that calls can succeed again. The recovery time is measured from `atMs`. */
   serverReachable(atMs: number): void {
     this.reachableSinceMs = atMs;
-    this.lastReachableMs = atMs;
   }
 
   /** Records that no calls begin until the load continues. A recovery in progress counts as lasting until `atMs`. */
@@ -130,17 +116,13 @@ export class Measurement {
       unsafeInFlightFailed: this.unsafeInFlightFailed,
       inFlight: this.open.size,
       longestWaitMs,
-      latencyMs: this.latencies.percentiles(),
       recoveryMs: Math.max(this.recoveryMs, recoveringMs),
-      lastFailureMs: this.lastFailureMs,
     };
   }
 
   private end(call: OpenCall, atMs: number): void {
     this.open.delete(call);
-    const tookMs = atMs - call.startedAtMs;
-    this.longestWaitMs = Math.max(this.longestWaitMs, tookMs);
-    this.latencies.add(tookMs);
+    this.longestWaitMs = Math.max(this.longestWaitMs, atMs - call.startedAtMs);
   }
 
   private wasInFlightAtALoss(call: OpenCall, endedAtMs: number): boolean {

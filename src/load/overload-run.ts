@@ -1,13 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, credentials, type ServiceDefinition, type ServiceError, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { OverloadedServerProcess } from '../chaos/overloaded-server-process.js';
+import { DEADLINE_MS, OverloadedServerProcess } from '../chaos/overloaded-server-process.js';
 import type { ContenderName } from '../contenders/contender.js';
 import { ORDERS_SERVICE_NAME } from '../gen/orders.pb.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
-import { DEADLINE_MS } from '../overloaded-server/messages.js';
 import { PATIENCE } from '../patience.js';
-import { LatencyHistogram } from './latency-histogram.js';
 
 /** Ratio of the load to the capacity of the server. */
 const FACTOR = 3;
@@ -66,29 +64,24 @@ export interface OverloadOptions {
   readonly seconds: number;
   /** Receives progress messages. */
   readonly report: (text: string) => void;
-  /** Aborts the run. The returned promise then rejects. */
-  readonly signal?: AbortSignal;
 }
 
 /** Sends one server three times as many calls as it can serve. */
-export async function overload(
-  name: ContenderName,
-  { seconds, report, signal }: OverloadOptions,
-): Promise<OverloadResult> {
+export async function overload(name: ContenderName, { seconds, report }: OverloadOptions): Promise<OverloadResult> {
   const server = await OverloadedServerProcess.start(name);
   const client = new Client(server.url, credentials.createInsecure());
   try {
-    const capacity = await measureCapacity(client, signal);
+    const capacity = await measureCapacity(client);
     report(`${SERVERS[name]} serves ${Math.round(capacity)} calls per second and receives ${FACTOR} times as many`);
-    await server.counts();
+    await server.ranExpired();
     const startedAt = performance.now();
-    const { answers, ended } = await runOpenLoop(client, capacity * FACTOR, seconds, signal);
-    const goodAgainMs = await measureRecovery(client, signal);
+    const { answers, ended } = await runOpenLoop(client, capacity * FACTOR, seconds);
+    const goodAgainMs = await measureRecovery(client);
     await ended;
-    const { ranExpired } = await server.counts();
+    const ranExpired = await server.ranExpired();
     const good = answers.filter(({ code }) => code === status.OK);
-    const latencies = new LatencyHistogram();
-    for (const { sentAt, ms } of good) if (sentAt - startedAt >= SETTLED_MS) latencies.add(ms);
+    const latencies = good.filter(({ sentAt }) => sentAt - startedAt >= SETTLED_MS).map(({ ms }) => ms);
+    latencies.sort((a, b) => a - b);
     report(`${SERVERS[name]} answered ${good.length} of ${answers.length} calls in time`);
     return {
       name,
@@ -97,7 +90,7 @@ export async function overload(
       good: good.length,
       refused: answers.filter(({ code }) => code === status.RESOURCE_EXHAUSTED).length,
       ranExpired,
-      p99Ms: latencies.percentiles().p99,
+      p99Ms: latencies[Math.ceil(latencies.length * 0.99) - 1] ?? 0,
       goodAgainMs,
     };
   } finally {
@@ -132,12 +125,11 @@ function call(client: Client): Promise<Answer> {
 }
 
 /** Uses closed loops to measure how many calls per second the server answers. */
-async function measureCapacity(client: Client, signal: AbortSignal | undefined): Promise<number> {
+async function measureCapacity(client: Client): Promise<number> {
   const startedAt = performance.now();
   let ended = 0;
   const loop = async (): Promise<void> => {
     while (performance.now() - startedAt < CAPACITY_MS) {
-      signal?.throwIfAborted();
       await call(client);
       ended += 1;
     }
@@ -154,7 +146,6 @@ async function runOpenLoop(
   client: Client,
   perSecond: number,
   seconds: number,
-  signal: AbortSignal | undefined,
 ): Promise<{ readonly answers: readonly Answer[]; readonly ended: Promise<unknown> }> {
   const answers: Answer[] = [];
   const calls: Promise<unknown>[] = [];
@@ -163,13 +154,13 @@ async function runOpenLoop(
   while (calls.length < total) {
     const due = Math.min(total, Math.ceil(((performance.now() - startedAt) / 1_000) * perSecond));
     while (calls.length < due) calls.push(call(client).then((answer) => answers.push(answer)));
-    await delay(1, undefined, { signal });
+    await delay(1);
   }
   return { answers, ended: Promise.all(calls) };
 }
 
 /** Resolves to the milliseconds until the first of `GOOD_CALLS` consecutive quick and successful responses, at most `MAX_RECOVERY_MS`. */
-async function measureRecovery(client: Client, signal: AbortSignal | undefined): Promise<number> {
+async function measureRecovery(client: Client): Promise<number> {
   const endedAt = performance.now();
   let quick: Answer[] = [];
   while (performance.now() - endedAt < MAX_RECOVERY_MS) {
@@ -177,7 +168,7 @@ async function measureRecovery(client: Client, signal: AbortSignal | undefined):
     quick = answer.code === status.OK && answer.ms <= GOOD_MS ? [...quick, answer] : [];
     const [first] = quick;
     if (first !== undefined && quick.length === GOOD_CALLS) return first.sentAt + first.ms - endedAt;
-    await delay(GOOD_INTERVAL_MS, undefined, { signal });
+    await delay(GOOD_INTERVAL_MS);
   }
   return MAX_RECOVERY_MS;
 }

@@ -17,29 +17,19 @@ import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient
 import { timeout, throwError } from 'rxjs';
 import type { GetOrderRequest } from '../gen/orders.pb.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
-import {
-  DEADLINE_MS,
-  OVERLOADED_SERVER_KINDS,
-  type OverloadedServerCommand,
-  type OverloadedServerNotice,
-  WORK_MS,
-} from './messages.js';
+import { DEADLINE_MS, type OverloadedServerNotice, WORK_MS } from '../chaos/overloaded-server-process.js';
 
 const { values } = parseArgs({
   options: { port: { type: 'string', default: '50051' }, server: { type: 'string', default: 'resilient' } },
 });
-if (!OVERLOADED_SERVER_KINDS.some((kind) => kind === values.server)) {
-  throw new Error(`--server: expected one of ${OVERLOADED_SERVER_KINDS.join(', ')}, got '${values.server}'`);
-}
 const options = { ...ORDERS_CONTRACT, url: `127.0.0.1:${values.port}` };
-const counts = { ran: 0, ranExpired: 0 };
+let ranExpired = 0;
 
 @Controller()
 class OrdersController {
   @GrpcMethod('Orders', 'Get')
   get({ id }: GetOrderRequest): { readonly id: string } {
-    counts.ran += 1;
-    if (Date.now() >= Number(id)) counts.ranExpired += 1;
+    if (Date.now() >= Number(id)) ranExpired += 1;
     for (const until = performance.now() + WORK_MS; performance.now() < until;);
     return { id };
   }
@@ -77,9 +67,9 @@ function notify(notice: OverloadedServerNotice): void {
   process.send?.(notice);
 }
 
-process.on('message', (_command: OverloadedServerCommand) => {
-  notify({ type: 'counts', ...counts });
-  counts.ran = counts.ranExpired = 0;
+process.on('message', () => {
+  notify({ type: 'counts', ranExpired });
+  ranExpired = 0;
 });
 process.once('disconnect', () => process.exit(0));
 if (process.send) process.on('SIGINT', () => undefined);

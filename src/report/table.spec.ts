@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ContenderResult } from '../load/comparison.js';
-import { callFigures, OUTAGE_FIGURES } from './call-figures.js';
+import { CALL_FIGURES } from './figures.js';
 import { table } from './table.js';
 
 const result = (name: ContenderResult['name'], figures: Partial<ContenderResult> = {}): ContenderResult => ({
@@ -14,21 +14,14 @@ const result = (name: ContenderResult['name'], figures: Partial<ContenderResult>
   unsafeInFlightFailed: 0,
   inFlight: 0,
   longestWaitMs: 12.4,
-  latencyMs: { p50: 5.2, p90: 6, p99: 11 },
   recoveryMs: 0,
-  lastFailureMs: 0,
   duplicatedWrites: 0,
   lostWrites: 0,
-  attempts: 1_000,
-  triedAgain: 0,
-  connectionsReplaced: 0,
   waiting: undefined,
-  connectionLosses: undefined,
-  ejections: undefined,
   ...figures,
 });
 
-const OUTAGE = { figures: callFigures(OUTAGE_FIGURES), tunedTitle: '+ retryPolicy, keepalive' };
+const OUTAGE = { figures: CALL_FIGURES, tunedTitle: '+ retryPolicy, keepalive' };
 
 describe('table', () => {
   it('prints the figures of the contenders side by side', () => {
@@ -63,26 +56,5 @@ describe('table', () => {
   it('prints lost writes only if there are any', () => {
     expect(table([result('plain')], OUTAGE)).not.toContain('lost');
     expect(table([result('plain', { lostWrites: 1 })], OUTAGE)).toMatch(/^writes {2}lost +1$/m);
-  });
-
-  it("prints only the scenario's figures, below the scenario's title for the tuned client", () => {
-    const text = table([result('tuned', { attempts: 1_015, latencyMs: { p50: 50.2, p90: 54.4, p99: 127 } })], {
-      figures: callFigures(['attemptsPerCall', 'p50', 'p99']),
-      tunedTitle: '+ hedgingPolicy',
-    });
-    expect(text.split('\n')).toEqual([
-      '                          + hedgingPolicy',
-      'attempts per call              1.015',
-      'half of calls within           50 ms',
-      '99% of calls within           127 ms',
-    ]);
-  });
-
-  it('prints a dash for attempts per call before the first call', () => {
-    const text = table([result('plain', { calls: 0, attempts: 0 })], {
-      ...OUTAGE,
-      figures: callFigures(['attemptsPerCall']),
-    });
-    expect(text).toMatch(/^attempts per call +-$/m);
   });
 });

@@ -2,54 +2,41 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { UpstreamProcess } from '../chaos/upstream-process.js';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { STREAM_CONTENDERS } from '../contenders/contenders.module.js';
-import type { StreamContender } from '../contenders/stream-contender.js';
+import type { StreamContender } from '../contenders/stream-contenders.js';
 import { epochMs } from '../epoch.js';
 import { StreamComparison } from '../load/stream-comparison.js';
-import { PATIENCE } from '../patience.js';
-import { FEED_FIGURES, feedReport, SESSION_FIGURES, sessionReport } from '../report/stream-figures.js';
-import { inArena } from './arena.js';
-import { outcomeOf, type Scenario } from './scenario.js';
+import { FEED_FIGURES } from '../report/figures.js';
+import { inArena, outcomeOf, SETTLE_MS, type Scenario } from './scenario.js';
 
 /** Orders per second that the upstream itself appends to the log. */
 const ORDERS_PER_SECOND = 300;
-/** Orders per second sent over the session of each contender. */
-const SESSION_ORDERS_PER_SECOND = 50;
 const CONNECTION_AGE_MS = 2_000;
 const KILL_INTERVAL_MS = 3_000;
 const DOWN_MS = 400;
 const FROZEN_MS = 700;
-/** Maximum time to catch up at the end. */
-const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
- * Each contender follows the log with a reader that pauses occasionally, and sends orders over a session. Meanwhile, streams end because
- * connections reach their maximum age, and because the server is killed every 3 s, alternately after a graceful restart and after a freeze.
- * At the end, the results are compared with the log on disk.
+ * Each contender follows the log with a reader that pauses occasionally. Meanwhile, streams end because connections reach their maximum
+ * age, and because the server is killed every 3 s, alternately after a graceful restart and after a freeze. At the end, the results are
+ * compared with the log on disk.
  */
 export const feed: Scenario = {
   minSeconds: 7,
   defaultSeconds: 15,
   run: (run) =>
     inArena(
-      {
-        setup: OUTAGE_SETUP,
-        start: () => UpstreamProcess.start({ server: run.server, connectionAgeMs: CONNECTION_AGE_MS }),
-      },
+      OUTAGE_SETUP,
+      () => UpstreamProcess.start({ connectionAgeMs: CONNECTION_AGE_MS }),
       run,
       async ({ upstream, app, onEnd }) => {
         const contenders = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
-        const comparison = new StreamComparison(contenders, upstream, { pausing: true, report: run.report });
+        const comparison = new StreamComparison(contenders, upstream.logPath, run.report);
         onEnd(() => comparison.close());
         upstream.produce(ORDERS_PER_SECOND);
-        comparison.startSessions(SESSION_ORDERS_PER_SECOND);
         await causeFaults(upstream, run);
         upstream.produce(0);
         await comparison.finish(SETTLE_MS);
-        return outcomeOf(comparison.results(), {
-          figures: [...FEED_FIGURES, ...SESSION_FIGURES],
-          tunedTitle: '+ cursor, keepalive',
-          report: (result) => ({ ...feedReport(result), ...sessionReport(result) }),
-        });
+        return outcomeOf(comparison.results(), { figures: FEED_FIGURES, tunedTitle: '+ cursor, keepalive' });
       },
     ),
 };

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { epochMs } from '../epoch.js';
-import { callScenario } from './call-scenario.js';
+import { compareCalls, oneUpstream, type Scenario } from './scenario.js';
 
 const HEALTHY_MS = 1_000;
 const FROZEN_MS = 5_000;
@@ -14,30 +14,24 @@ const RATE_SHARE = 0.5;
  * The server freezes and continues after 5 s, like a machine that swaps or migrates. Connections stay open. Clients that replaced these
  * connections would add load to the recovering server.
  */
-export const freeze = callScenario({
-  proxied: false,
+export const freeze: Scenario = {
   minSeconds: 8,
-  setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
-  followed: true,
-  figures: [
-    'failedReads',
-    'failedWrites',
-    'duplicatedWrites',
-    'recovery',
-    'lastFailure',
-    'connectionsReplaced',
-    'lostEvents',
-    'longestGap',
-  ],
-  async perform({ comparison, upstream, seconds, rate, report }) {
-    comparison.load.start({ reads: rate.reads * RATE_SHARE, writes: rate.writes * RATE_SHARE });
-    await delay(HEALTHY_MS);
-    upstream.freeze();
-    report('server frozen');
-    await delay(FROZEN_MS);
-    await upstream.listen();
-    comparison.serverReachable(epochMs());
-    report('server continues');
-    await delay(seconds * 1_000 - FROZEN_MS - HEALTHY_MS);
-  },
-});
+  defaultSeconds: 10,
+  run: (run) =>
+    compareCalls(
+      { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
+      oneUpstream,
+      run,
+      async ({ comparison, upstream, seconds, rate, report }) => {
+        comparison.load.start({ reads: rate.reads * RATE_SHARE, writes: rate.writes * RATE_SHARE });
+        await delay(HEALTHY_MS);
+        upstream.freeze();
+        report('server frozen');
+        await delay(FROZEN_MS);
+        await upstream.listen();
+        comparison.serverReachable(epochMs());
+        report('server continues');
+        await delay(seconds * 1_000 - FROZEN_MS - HEALTHY_MS);
+      },
+    ),
+};

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
-import { OUTAGE_FIGURES } from '../report/call-figures.js';
-import { callScenario } from './call-scenario.js';
+import { compareCalls, oneUpstream, type Scenario } from './scenario.js';
 
 const DOWN_MS = 3_000;
 // Avoids three outages within a minute, because our client would treat the server as flapping and behave differently.
@@ -10,24 +9,23 @@ const RESTART_INTERVAL_SECONDS = 30;
 /**
  * The only server is killed under load and listens again after 3 s. This happens once for each full 30 s of the run, and at least once.
  */
-export const restart = callScenario({
-  proxied: false,
+export const restart: Scenario = {
   minSeconds: 6,
-  setup: OUTAGE_SETUP,
-  figures: OUTAGE_FIGURES,
-  async perform({ comparison, upstream, seconds, rate, report }) {
-    const restarts = Math.max(1, Math.floor(seconds / RESTART_INTERVAL_SECONDS));
-    const upMs = (seconds * 1_000) / restarts - DOWN_MS;
-    comparison.load.start(rate);
-    for (let count = 0; count < restarts; count++) {
-      await Promise.all([delay(upMs * 0.4), upstream.prepareNext()]);
-      const downtime = delay(DOWN_MS);
-      await upstream.kill();
-      report('server killed');
-      await downtime;
-      await upstream.listen();
-      report('server listens again');
-      await delay(upMs * 0.6);
-    }
-  },
-});
+  defaultSeconds: 10,
+  run: (run) =>
+    compareCalls(OUTAGE_SETUP, oneUpstream, run, async ({ comparison, upstream, seconds, rate, report }) => {
+      const restarts = Math.max(1, Math.floor(seconds / RESTART_INTERVAL_SECONDS));
+      const upMs = (seconds * 1_000) / restarts - DOWN_MS;
+      comparison.load.start(rate);
+      for (let count = 0; count < restarts; count++) {
+        await Promise.all([delay(upMs * 0.4), upstream.prepareNext()]);
+        const downtime = delay(DOWN_MS);
+        await upstream.kill();
+        report('server killed');
+        await downtime;
+        await upstream.listen();
+        report('server listens again');
+        await delay(upMs * 0.6);
+      }
+    }),
+};

@@ -13,7 +13,7 @@ describe('LogFollower', () => {
     folder = mkdtempSync(join(tmpdir(), 'log-follower-'));
     path = join(folder, 'orders.log');
     appendFileSync(path, '{"key":"before"}\n');
-    follower = LogFollower.fromNow(path);
+    follower = new LogFollower(path, 'end');
   });
   afterEach(() => {
     follower.close();
@@ -31,7 +31,7 @@ describe('LogFollower', () => {
   });
 
   it('returns earlier log lines, too, if the follower reads from the start', () => {
-    const reader = LogFollower.fromStart(path);
+    const reader = new LogFollower(path);
     appendFileSync(path, '{"key":"a"}\n');
     expect([...reader.read()].map((line) => line.key)).toEqual(['before', 'a']);
     reader.close();

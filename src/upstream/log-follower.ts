@@ -20,19 +20,10 @@ export class LogFollower {
   private position: number;
   private partOfLine = '';
 
-  private constructor(path: string, from: 'start' | 'end') {
+  /** @param from 'end' to read only lines that are appended from now on; 'start' to read the existing lines, too */
+  constructor(path: string, from: 'start' | 'end' = 'start') {
     this.file = openSync(path, 'r');
     this.position = from === 'start' ? 0 : fstatSync(this.file).size;
-  }
-
-  /** Returns a follower that reads all existing lines, then appended ones. */
-  static fromStart(path: string): LogFollower {
-    return new LogFollower(path, 'start');
-  }
-
-  /** Returns a follower that reads only lines that are appended from now on. */
-  static fromNow(path: string): LogFollower {
-    return new LogFollower(path, 'end');
   }
 
   /** Returns the lines that have not been read yet. */

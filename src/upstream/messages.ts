@@ -1,5 +1,13 @@
 import type { LogLine } from '../report/captured-logger.js';
-import type { Work } from './work.js';
+
+/** Timing of the upstream's handlers. */
+export interface Work {
+  /** Duration of a read, ±10%. */
+  readonly readMs: number;
+  readonly writeMs: number;
+}
+
+export const NORMAL_WORK: Work = { readMs: 5, writeMs: 20 };
 
 /** A command from the parent process to the upstream over the IPC channel. */
 export type UpstreamCommand =
@@ -7,9 +15,7 @@ export type UpstreamCommand =
   /** Applies from the next request. */
   | { readonly type: 'work'; readonly work: Work }
   /** Appends this many orders per second to the log. */
-  | { readonly type: 'produce'; readonly perSecond: number }
-  /** Resets all connections and keeps listening. */
-  | { readonly type: 'cut' };
+  | { readonly type: 'produce'; readonly perSecond: number };
 
 /** A message from the upstream to its parent process. */
 export type UpstreamNotice =

@@ -25,7 +25,7 @@ export class OrderLog {
   constructor(path: string) {
     this.file = openSync(path, 'a+');
     if (!endsWithLine(this.file)) writeSync(this.file, '\n');
-    this.follower = LogFollower.fromStart(path);
+    this.follower = new LogFollower(path);
     this.readAppended();
     this.polling = setInterval(() => this.readAppended(), POLL_MS).unref();
   }

@@ -1,23 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Metadata } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
-import { GrpcMethod, GrpcStreamMethod, Payload } from '@nestjs/microservices';
+import { GrpcMethod, Payload } from '@nestjs/microservices';
 import { CallSignal, GrpcException } from 'nestjs-resilient-grpc/server';
-import { concatMap, EMPTY, map, type Observable, of, reduce, timer } from 'rxjs';
-import type {
-  CreateOrderRequest,
-  GetOrderRequest,
-  Order,
-  OrderEvent,
-  SessionReply,
-  SessionRequest,
-  UploadReply,
-  WatchRequest,
-} from '../gen/orders.pb.js';
-import { senderOf } from './arrivals.interceptor.js';
+import { map, type Observable, timer } from 'rxjs';
+import type { CreateOrderRequest, GetOrderRequest, Order, OrderEvent, WatchRequest } from '../gen/orders.pb.js';
 import { OrderLog } from './order-log.js';
-import { nextRefusal } from './refusal.js';
-import { Workload } from './work.js';
+import { NORMAL_WORK } from './messages.js';
+
+/** The current work settings of the upstream. */
+export class Workload {
+  now = NORMAL_WORK;
+
+  /** Returns the duration of the next read. */
+  nextReadMs(): number {
+    return this.now.readMs * (0.9 + 0.2 * Math.random());
+  }
+}
 
 /** Implements `orders.v1.Orders` with a log. Does not detect repeated requests. */
 @Controller()
@@ -29,9 +27,8 @@ export class OrdersController {
 
   /** Returns an Observable, so that a cancelled call does not read the order. */
   @GrpcMethod('Orders')
-  get({ id }: GetOrderRequest, metadata: Metadata): Observable<Order> {
-    this.checkRefusal();
-    return timer(this.workload.nextReadMs(senderOf(metadata))).pipe(
+  get({ id }: GetOrderRequest): Observable<Order> {
+    return timer(this.workload.nextReadMs()).pipe(
       map(() => {
         const order = this.log.get(id);
         if (!order) throw new GrpcException('NOT_FOUND', `no order ${id}`);
@@ -46,7 +43,6 @@ export class OrdersController {
    */
   @GrpcMethod('Orders')
   async create(request: CreateOrderRequest): Promise<Order> {
-    this.checkRefusal();
     const { writeMs } = this.workload.now;
     await delay(writeMs / 2);
     const order = this.log.append(request);
@@ -58,29 +54,5 @@ export class OrdersController {
   @GrpcMethod('Orders')
   async *watch(@Payload() { from }: WatchRequest, @CallSignal() signal: AbortSignal): AsyncGenerator<OrderEvent> {
     for await (const order of this.log.follow(BigInt(from), signal)) yield { sequence: order.sequence, order };
-  }
-
-  @GrpcStreamMethod('Orders')
-  session(requests$: Observable<SessionRequest>): Observable<SessionReply> {
-    return requests$.pipe(
-      concatMap(({ messageId, order }) =>
-        order ? of({ messageId, sequence: this.log.append(order).sequence }) : EMPTY,
-      ),
-    );
-  }
-
-  @GrpcStreamMethod('Orders')
-  upload(requests$: Observable<CreateOrderRequest>): Observable<UploadReply> {
-    const none: UploadReply = { count: 0, lastSequence: '0' };
-    return requests$.pipe(
-      reduce(({ count }, order) => ({ count: count + 1, lastSequence: this.log.append(order).sequence }), none),
-    );
-  }
-
-  /** @throws GrpcException if the workload refuses calls */
-  private checkRefusal(): void {
-    const { overloaded, failing } = this.workload.now;
-    if (overloaded) throw nextRefusal(Math.random);
-    if (failing) throw new GrpcException('UNAVAILABLE', 'no database');
   }
 }

@@ -1,6 +1,6 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { epochMs } from '../epoch.js';
-import { callsDue } from '../load/due-calls.js';
+import { callsDue } from '../load/load.js';
 import { OrderLog } from './order-log.js';
 
 const TICK_MS = 10;

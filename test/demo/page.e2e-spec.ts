@@ -81,7 +81,6 @@ describe('demo page', { timeout: 120_000 }, () => {
       const [opening] = states;
       expect(opening).toMatchObject({
         upstream: 'listening',
-        server: 'resilient',
         phase: 'opening',
         log: expect.any(Array),
       });
@@ -112,139 +111,6 @@ describe('demo page', { timeout: 120_000 }, () => {
     await waitFor(async () => (await outages()) > before, { timeoutMs: 60_000 });
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
   });
-
-  /** Reads live states until `isReached` accepts one, and returns this state. Load stops 5 s after the last reader disconnects. */
-  const liveUntil = async (isReached: (state: any) => boolean): Promise<any> => {
-    const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
-    let text = '';
-    for (;;) {
-      const { value, done } = await reader.read();
-      expect(done).toBe(false);
-      const parts = (text + (value ?? '')).split('\n\n');
-      text = parts.pop()!;
-      for (const part of parts) {
-        const [, data] = /^data: (.*)$/m.exec(part) ?? [];
-        if (data === undefined || !isReached(JSON.parse(data))) continue;
-        await reader.cancel();
-        return JSON.parse(data);
-      }
-    }
-  };
-  const clientNames = async () => (await json('/grpc/snapshot')).clients.map(({ name }: any) => name);
-  const startReplicas = async () => {
-    await liveUntil(({ phase }) => phase === 'free');
-    expect((await fetch(`${url}/faults/replicas`, { method: 'POST' })).status).toBe(204);
-    return liveUntil(({ replicas }) => replicas?.results.some(({ failed }: any) => failed > 0));
-  };
-
-  it('calls three replicas of the demo on request, shows our client on the dashboard, and stops the replicas on "Start over"', async () => {
-    const { phase, upstream, replicas } = await startReplicas();
-    expect({ phase, upstream }).toEqual({ phase: 'replicas', upstream: 'listening' });
-    expect(replicas).toMatchObject({ isRunning: true, states: ['failing', 'running', 'running'] });
-    expect(replicas.results.map(({ name }: any) => name)).toEqual(['plain', 'tuned', 'resilient']);
-    await expect.poll(clientNames, { timeout: 60_000 }).toEqual(['orders', 'replicas']);
-    expect((await fetch(`${url}/start-over`, { method: 'POST' })).status).toBe(204);
-    expect(await liveUntil(({ phase }) => phase === 'opening')).not.toHaveProperty('replicas');
-    // Polls, because a snapshot can be a second old.
-    await expect.poll(clientNames, { timeout: 60_000 }).toEqual(['orders']);
-  });
-
-  it('shuts down the demo while it calls replicas', async () => {
-    await startReplicas();
-    gateway.kill('SIGTERM');
-    expect(await once(gateway, 'exit')).toEqual([null, 'SIGTERM']);
-  });
-
-  it.skipIf(!isInstalled('Chromium'))('shows the figures of three overloaded servers on the demo page', async () => {
-    const browser = await startBrowser();
-    try {
-      const { page, problems } = await openPage(browser, url, {});
-      const button = page.getByRole('button', { name: 'Overload' });
-      expect(await page.locator('#overload').isHidden()).toBe(true);
-      await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
-      await button.click();
-      const region = page.getByRole('region', { name: 'Servers that receive three times the calls they can serve' });
-      await region.getByText('finished').waitFor({ timeout: 150_000 });
-      const headings = await region.getByRole('columnheader').allTextContents();
-      expect(headings).toEqual(['', "Nest's server", "Nest's server, timeout interceptor", 'nestjs-resilient-grpc']);
-      const rows = await region.getByRole('rowheader').allTextContents();
-      expect(rows).toEqual([
-        'calls',
-        'answered in time',
-        'refused',
-        'handlers run after the deadline',
-        '99% of responses within',
-        'recovery after overload',
-      ]);
-      expect(
-        await region
-          .getByRole('row', { name: /^refused/ })
-          .getByRole('cell')
-          .allTextContents(),
-      ).toEqual(['0', '0', expect.stringMatching(/^[1-9]/)]);
-      for (const width of [390, 1_440]) {
-        await page.setViewportSize({ width, height: 800 });
-        await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width);
-      }
-      await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
-      expect(problems).toEqual([]);
-    } finally {
-      await browser.close();
-    }
-  });
-
-  it('stops the overloaded servers of the demo on "Start over"', async () => {
-    await liveUntil(({ phase }) => phase === 'free');
-    expect((await fetch(`${url}/faults/overload`, { method: 'POST' })).status).toBe(204);
-    await liveUntil(({ overload }) => overload?.text.startsWith("Nest's server serves"));
-    expect((await fetch(`${url}/start-over`, { method: 'POST' })).status).toBe(204);
-    expect(await liveUntil(({ phase }) => phase === 'opening')).not.toHaveProperty('overload');
-  });
-
-  it.skipIf(!isInstalled('Chromium'))(
-    'shows, on the demo page, the figures of three clients that call replicas',
-    async () => {
-      const browser = await startBrowser();
-      try {
-        const { page, problems } = await openPage(browser, url, {});
-        const button = page.getByRole('button', { name: 'Replicas' });
-        expect(await page.locator('#replicas').isHidden()).toBe(true);
-        await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
-        await button.click();
-        const region = page.getByRole('region', { name: 'Three replicas, one of them unhealthy' });
-        const state = region.getByText(/^replica 1: failing$|^the run failed/);
-        await state.waitFor();
-        expect(await state.textContent()).toBe('replica 1: failing');
-        const headings = await region.getByRole('columnheader').allTextContents();
-        expect(headings).toEqual(['', 'Nest ClientGrpc', 'Nest ClientGrpc, tuned', 'nestjs-resilient-grpc']);
-        const rows = await region.getByRole('rowheader').allTextContents();
-        expect(rows).toEqual([
-          'calls',
-          'failed',
-          'retries on the same replica',
-          '99% of calls within',
-          'ejections of a replica',
-        ]);
-        const failed = region
-          .getByRole('row', { name: /^failed/ })
-          .getByRole('cell')
-          .first();
-        await waitFor(async () => Number(await failed.textContent()) > 0, { timeoutMs: 60_000 });
-        await page.getByRole('link', { name: 'replicas', exact: true }).click();
-        await page
-          .getByRole('region', { name: 'Endpoints' })
-          .getByText(/^ejected/)
-          .waitFor();
-        for (const width of [390, 1_440]) {
-          await page.setViewportSize({ width, height: 800 });
-          await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width);
-        }
-        expect(problems).toEqual([]);
-      } finally {
-        await browser.close();
-      }
-    },
-  );
 
   it.skipIf(!isInstalled('Chromium'))(
     'shows only our client on the dashboard, shows a kill on the demo page and on the dashboard, and responds to the buttons Kill, Keep down, and Start',
@@ -302,15 +168,4 @@ describe('demo page', { timeout: 120_000 }, () => {
       }
     },
   );
-
-  it("switches the demo to Nest's own server on request", async () => {
-    expect((await fetch(`${url}/server/nest`, { method: 'POST' })).status).toBe(204);
-    const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
-    let text = '';
-    while (!text.includes('\n\n')) text += (await reader.read()).value ?? '';
-    await reader.cancel();
-    expect(text).toMatch(/"upstream":"listening","server":"nest"/);
-    await waitFor(async () => (await json('/orders/order-1')).id === 'order-1', { timeoutMs: 60_000 });
-    expect((await fetch(`${url}/server/apache`, { method: 'POST' })).status).toBe(404);
-  });
 });

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { OUTAGE_SETUP } from '../../src/contenders/contender-setup.js';
 import { CONTENDER_NAMES } from '../../src/contenders/contender.js';
 import type { ContenderResult } from '../../src/load/comparison.js';
-import { callFigures, OUTAGE_FIGURES } from '../../src/report/call-figures.js';
+import { CALL_FIGURES } from '../../src/report/figures.js';
 import { table } from '../../src/report/table.js';
 import { ROOT, codeBlocks, pageText } from './markdown.js';
 
@@ -68,23 +68,16 @@ describe('README demo table', () => {
         failedByCode: {},
         inFlight: 0,
         lostWrites: 0,
-        attempts: 0,
-        triedAgain: 0,
-        connectionsReplaced: 0,
         waiting: undefined,
-        connectionLosses: undefined,
-        ejections: undefined,
         failedReads: cells.reads[index]!,
         failedWrites: ours ? 0 : cells.writes[index]!,
         unsafeInFlightFailed: ours ? cells.writes[index]! : 0,
         duplicatedWrites: cells.twice[index]!,
         recoveryMs: cells.back[index]!,
-        lastFailureMs: 0,
         longestWaitMs: cells.longest[index]!,
-        latencyMs: { p50: 0, p90: 0, p99: 0 },
       };
     });
-    const terms = { figures: callFigures(OUTAGE_FIGURES), tunedTitle: OUTAGE_SETUP.tunedTitle };
+    const terms = { figures: CALL_FIGURES, tunedTitle: OUTAGE_SETUP.tunedTitle };
     expect(rows).toEqual(table(results, terms).split('\n'));
   });
 

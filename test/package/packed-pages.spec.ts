@@ -20,7 +20,7 @@ it('links packed pages to existing files at the version tag of the repository if
     expect.arrayContaining([
       'docs/options.md',
       'docs/demo.png',
-      'src/scenarios/slow.ts',
+      'src/scenarios/freeze.ts',
       'test/scenarios/thundering-herd.ts',
     ]),
   );

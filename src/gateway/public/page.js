@@ -10,55 +10,20 @@ const TITLES = {
 };
 const SERVER = {
   listening: ['Running', ''],
-  slow: ['Slow', 'every request takes 20 times as long'],
   frozen: ['Frozen', 'connections stay open, nothing responds'],
   draining: ['Restarting', 'finishing its calls; then a new server starts'],
   down: ['Down', 'no process listens on its port'],
 };
-const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in', replicas: 'run ends in' };
+const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in' };
 /** The actions available in each state of the server, in the phase `free`. */
 const POSSIBLE = {
-  listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'replicas', 'overload'],
-  slow: ['kill', 'keep-down', 'freeze', 'drain', 'cut', 'start'],
+  listening: ['kill', 'keep-down', 'freeze', 'drain'],
   frozen: ['kill', 'keep-down', 'start'],
   draining: [],
   down: ['start'],
 };
 /** The actions available in phases other than `free`. In phases without an entry, no actions are available. */
 const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
-/** The rows of the table of a run with replicas. */
-const REPLICA_FIGURES = [
-  { label: 'calls', cell: ({ calls }) => number.format(calls) },
-  { label: 'failed', cell: ({ failed }) => number.format(failed), tone: ({ failed }) => (failed > 0 ? 'bad' : 'ok') },
-  {
-    label: 'retries on the same replica',
-    cell: ({ triedAgain }) => number.format(triedAgain),
-  },
-  { label: '99% of calls within', cell: ({ p99Ms }) => duration(p99Ms) },
-  { label: 'ejections of a replica', cell: ({ ejections }) => number.format(ejections) },
-];
-const SERVER_TITLES = {
-  plain: "Nest's server",
-  tuned: "Nest's server, timeout interceptor",
-  resilient: 'nestjs-resilient-grpc',
-};
-/** The rows of the table of a run with overloaded servers. */
-const OVERLOAD_FIGURES = [
-  { label: 'calls', cell: ({ offered }) => number.format(offered) },
-  {
-    label: 'answered in time',
-    cell: ({ good }) => number.format(good),
-    tone: ({ good, offered }) => (good < offered / 10 ? 'bad' : 'ok'),
-  },
-  { label: 'refused', cell: ({ refused }) => number.format(refused) },
-  {
-    label: 'handlers run after the deadline',
-    cell: ({ ranExpired }) => number.format(ranExpired),
-    tone: ({ ranExpired, offered }) => (ranExpired > offered / 10 ? 'bad' : 'ok'),
-  },
-  { label: '99% of responses within', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : duration(p99Ms)) },
-  { label: 'recovery after overload', cell: ({ goodAgainMs }) => duration(goodAgainMs) },
-];
 const SHOWN_SECONDS = 30;
 /** Minimum and maximum of the charts' y-axis limit, in calls per second. The load is 200; spikes above the maximum are clipped. */
 const MIN_AXIS_LIMIT = 240;
@@ -124,7 +89,6 @@ class Column {
       recoveryMs: result.recoveryMs > 0 ? duration(result.recoveryMs) : '–',
       duplicatedWrites: number.format(result.duplicatedWrites),
       lostWrites: number.format(result.lostWrites),
-      attempts: number.format(result.attempts),
     };
     for (const [key, text] of Object.entries(figures)) setText(this.figure(key), text);
     for (const key of ['duplicatedWrites', 'lostWrites']) this.figure(key).classList.toggle('bad', result[key] > 0);
@@ -182,8 +146,6 @@ function take(next) {
   }
   for (const column of columns.values()) column.draw(nowSeconds, highest, marks);
   showServer(next);
-  showReplicas(next.replicas);
-  showOverload(next.overload);
   showLog(next.log);
 }
 
@@ -191,73 +153,11 @@ function calls({ results }) {
   return results.reduce((sum, result) => sum + result.calls, 0);
 }
 
-function showReplicas(replicas) {
-  byId('replicas').hidden = replicas === undefined;
-  if (replicas === undefined) return;
-  const { isRunning, text, states, results } = replicas;
-  byId('replicas').dataset.running = isRunning;
-  setText(byId('replicas-text'), text);
-  const items = fill(byId('replica-states'), 'li', states.length);
-  for (const [index, item] of items.entries()) {
-    item.dataset.state = states[index];
-    setText(item, `replica ${index + 1}: ${states[index]}`);
-  }
-  byId('replicas-table').hidden = results.length === 0;
-  const titles = results.map(({ name }) => TITLES[name]?.[0] ?? name);
-  showFigures(byId('replicas-clients'), titles, byId('replicas-figures'), REPLICA_FIGURES, results);
-}
-
-function showOverload(overload) {
-  byId('overload').hidden = overload === undefined;
-  if (overload === undefined) return;
-  const { text, results } = overload;
-  setText(byId('overload-text'), text);
-  byId('overload-table').hidden = results.length === 0;
-  const titles = results.map(({ name }) => SERVER_TITLES[name] ?? name);
-  showFigures(byId('overload-servers'), titles, byId('overload-figures'), OVERLOAD_FIGURES, results);
-}
-
-/** Fills a table with a column for each result, and a row for each figure. */
-function showFigures(head, titles, body, figures, results) {
-  for (const [index, cell] of fill(head, 'th', titles.length + 1).entries()) {
-    cell.scope = 'col';
-    setText(cell, titles[index - 1] ?? '');
-  }
-  const rows = fill(body, 'tr', figures.length);
-  for (const [index, { label, cell, tone }] of figures.entries()) {
-    const row = rows[index];
-    while (row.childElementCount > results.length + 1) row.lastElementChild.remove();
-    if (row.childElementCount === 0)
-      row.append(Object.assign(document.createElement('th'), { scope: 'row', textContent: label }));
-    while (row.childElementCount < results.length + 1) row.append(document.createElement('td'));
-    for (const [column, result] of results.entries()) {
-      const place = row.children[column + 1];
-      setText(place, cell(result));
-      if (tone) place.className = tone(result);
-    }
-  }
-}
-
-/** Adds elements with this tag to `parent`, or removes children, until it has `count` children. Returns its children. */
-function fill(parent, tag, count) {
-  while (parent.childElementCount > count) parent.lastElementChild.remove();
-  while (parent.childElementCount < count) parent.append(document.createElement(tag));
-  return [...parent.children];
-}
-
-function showServer({ upstream, server, phase, phaseEndsInMs }) {
+function showServer({ upstream, phase, phaseEndsInMs }) {
   byId('server').dataset.state = upstream;
   const [word, text] = SERVER[upstream];
   setText(byId('server-word'), word);
-  const texts = {
-    free: 'your turn: click a button',
-    replicas: 'the load goes to three replicas',
-    overload: 'no load while other servers are overloaded',
-  };
-  setText(byId('server-text'), upstream === 'listening' ? (texts[phase] ?? text) : text);
-  byId('served-by').disabled = phase !== 'free' || !POSSIBLE[upstream].includes('drain');
-  // Does not change the selection while the enabled control has the focus.
-  if (document.activeElement !== byId('served-by') || byId('served-by').disabled) byId('served-by').value = server;
+  setText(byId('server-text'), upstream === 'listening' && phase === 'free' ? 'your turn: click a button' : text);
   byId('countdown').hidden = phaseEndsInMs === undefined;
   setText(byId('countdown-text'), COUNTDOWN[phase] ?? '');
   setText(byId('countdown-seconds'), ((phaseEndsInMs ?? 0) / 1000).toFixed(1));
@@ -302,7 +202,7 @@ live.addEventListener('error', () => {
       ? 'The gateway has stopped. Restart it with npm start, then reload this page.'
       : 'The gateway does not respond; retrying…',
   );
-  for (const control of document.querySelectorAll('button, select')) control.disabled = true;
+  for (const control of document.querySelectorAll('button')) control.disabled = true;
   byId('server').dataset.state = 'unknown';
   setText(byId('server-word'), 'Unknown');
   setText(byId('server-text'), 'no connection to the gateway');
@@ -321,10 +221,6 @@ async function post(path) {
 document.querySelector('.buttons').addEventListener('click', ({ target }) => {
   if (target.dataset.fault) void post(`/faults/${target.dataset.fault}`);
 });
-byId('served-by').addEventListener('change', ({ target }) => {
-  target.blur();
-  void post(`/server/${target.value}`);
-});
 byId('start-over').addEventListener('click', () => void post('/start-over'));
 
 // A canvas does not follow the color scheme of the page automatically.
@@ -332,5 +228,5 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   for (const { chart } of columns.values()) chart.redraw();
 });
 
-// The library's dashboard. Shows the client of the third column and, during a run with replicas, our client for the replicas.
+// The library's dashboard. Shows the client of the third column.
 new Dashboard(byId('dashboard'), { heading: 'h2' });

@@ -98,7 +98,7 @@ describe.each(Object.keys(AGENTS))('an application with %s', (agent) => {
   });
 });
 
-it('has the results that the docs show', async () => {
+it('repeats the results that the docs show', async () => {
   const text = await format(JSON.stringify(results), { parser: 'json', printWidth: 120 });
   await expect(text).toMatchFileSnapshot(RESULTS);
 });

@@ -1,4 +1,4 @@
-/** What an application and its agent show of one situation. */
+/** Results and spans of one situation, as the application and its agent show them. */
 export interface Sight {
   /** Results of the calls, as the gateway returns them, sorted. */
   readonly results: readonly string[];

@@ -23,7 +23,7 @@ export interface Span {
   readonly message: string;
 }
 
-/** A server on loopback that stands for the vendor's. */
+/** A server on loopback in place of the vendor's. */
 export interface Intake {
   /** Environment variables that make the agent of `process` send its spans here. */
   env(process: string): Readonly<Record<string, string>>;
@@ -34,7 +34,7 @@ export interface Intake {
 
 // Payloads are `any`: their formats belong to the vendors, and a wrong assumption about one shows in the results.
 
-/** How to receive the spans of an agent. */
+/** Protocol of an agent. */
 interface Protocol {
   env(url: string, port: number, process: string): Record<string, string>;
   /** Returns the spans in the body of a request. */

@@ -68,10 +68,10 @@ export async function runVariant(
     const url = await gateway.next((event) => event.startsWith('http'));
     service.child.on('message', (event) => gateway.child.connected && gateway.child.send(event));
     const results = new Map<string, string[]>();
-    const died = Promise.race([gateway.failed, service.failed]);
-    died.catch(() => undefined);
+    const crashed = Promise.race([gateway.failed, service.failed]);
+    crashed.catch(() => undefined);
     const answer = (situation: string) =>
-      Promise.race([get(`${url}/${situation}`, died), died]).catch((error: unknown) => {
+      Promise.race([get(`${url}/${situation}`, crashed), crashed]).catch((error: unknown) => {
         throw new Error(`${situation}: ${String(error)}`);
       });
     for (const situation of Object.keys(SITUATIONS)) {
@@ -95,14 +95,14 @@ export async function runVariant(
   }
 }
 
-async function get(url: string, died: Promise<never>): Promise<string> {
+async function get(url: string, crashed: Promise<never>): Promise<string> {
   try {
     const answer = await fetch(url, { headers: { connection: 'close' }, signal: AbortSignal.timeout(LIMIT_MS) });
     return await answer.text();
   } catch (error) {
     if (error instanceof DOMException) throw error;
     // The gateway has reset the connection, so it is ending.
-    return await died;
+    return await crashed;
   }
 }
 

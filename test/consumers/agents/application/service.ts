@@ -1,4 +1,4 @@
-// The service, with a handler for each situation. It tells its parent when a handler waits for the caller, and when it has ended.
+// The service, with a handler for each situation. It reports to its parent when a handler waits for the caller, and when it has ended.
 import { once, type EventEmitter } from 'node:events';
 import { Controller, Inject, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -15,7 +15,7 @@ interface Situations {
 
 const S = 'Situations';
 const CALLS_AT_ONCE = 5;
-const tell = (event: string) => () => void process.send?.(event);
+const report = (event: string) => () => void process.send?.(event);
 const error = (code: number, message: string, metadata?: unknown) => new RpcException({ code, message, metadata });
 const outOfStock = () => error(5, 'out of stock');
 const failed = () => throwError(outOfStock);
@@ -41,14 +41,14 @@ class SituationsController {
 
   @GrpcMethod(S, 'Deadline') async deadline(request: Message, _metadata: unknown, call: EventEmitter) {
     await once(call, 'cancelled');
-    tell('ended Deadline')();
+    report('ended Deadline')();
     return request;
   }
 
   @GrpcMethod(S, 'Cancel') async cancel(request: Message, _metadata: unknown, call: EventEmitter) {
-    tell('waiting Cancel')();
+    report('waiting Cancel')();
     await once(call, 'cancelled');
-    tell('ended Cancel')();
+    report('ended Cancel')();
     return request;
   }
 
@@ -66,7 +66,7 @@ class SituationsController {
   }
 
   @GrpcMethod(S, 'ServerStreamCancel') serverStreamCancel(request: Message) {
-    return concat(of(request), NEVER).pipe(finalize(tell('ended ServerStreamCancel')));
+    return concat(of(request), NEVER).pipe(finalize(report('ended ServerStreamCancel')));
   }
 
   @GrpcStreamMethod(S, 'ClientStreamOk') clientStreamOk(requests: Observable<Message>) {
@@ -81,8 +81,8 @@ class SituationsController {
   }
 
   @GrpcStreamMethod(S, 'ClientStreamCancel') clientStreamCancel(requests: Observable<Message>) {
-    return this.clientStreamOk(requests.pipe(tap(tell('waiting ClientStreamCancel')))).pipe(
-      finalize(tell('ended ClientStreamCancel')),
+    return this.clientStreamOk(requests.pipe(tap(report('waiting ClientStreamCancel')))).pipe(
+      finalize(report('ended ClientStreamCancel')),
     );
   }
 
@@ -95,7 +95,7 @@ class SituationsController {
   }
 
   @GrpcStreamMethod(S, 'BidiCancel') bidiCancel(requests: Observable<Message>) {
-    return requests.pipe(finalize(tell('ended BidiCancel')));
+    return requests.pipe(finalize(report('ended BidiCancel')));
   }
 
   @GrpcMethod(S, 'Nested') nested(request: Message) {
@@ -166,5 +166,5 @@ void createService().then(async (service) => {
   await service.listen();
   service.enableShutdownHooks();
   endWith(() => service.close());
-  tell('ready')();
+  report('ready')();
 });

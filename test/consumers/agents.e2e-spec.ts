@@ -44,7 +44,9 @@ let node: string;
 beforeAll(async () => {
   packed = packLibrary();
   nodes = await downloadNodes([NODE]);
-  node = nodes.programs.get(NODE) ?? process.execPath;
+  const program = nodes.programs.get(NODE);
+  if (program === undefined) throw new Error(`no Node ${NODE}: ${nodes.missing.get(NODE)}`);
+  node = program;
   return () => {
     packed.remove();
     nodes.remove();

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
+import { agentTable } from './rendered-agents.mjs';
 import { connectFailureTable, notRetriedTable } from './rendered-failures.mjs';
 import { folderTable } from './rendered-folders.mjs';
 import { numberTables } from './rendered-numbers.mjs';
@@ -19,6 +20,7 @@ export const RENDERED_PAGES = [
   'docs/options.md',
   'docs/call-lifecycle/numbers.md',
   'docs/recipes/example-contract.md',
+  'docs/telemetry/agents.md',
 ];
 
 // <!-- rendered: options MethodOptions --> … <!-- end of rendered -->
@@ -44,6 +46,8 @@ export async function renderedPage(page) {
 
 function partOf(kind, what) {
   switch (kind) {
+    case 'agents':
+      return agentTable();
     case 'folders':
       return folderTable();
     case 'options':

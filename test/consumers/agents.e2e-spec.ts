@@ -1,0 +1,128 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { format } from 'prettier';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { compare, type Comparison, type Sight } from './agents/compare.js';
+import { AGENTS, SITUATIONS, VARIANTS, type Variant } from './agents/matrix.mjs';
+import { runVariant, writeApplication, type Kind } from './agents/run-agent.js';
+import { downloadNodes, type OtherNodes } from './other-nodes.js';
+import { packLibrary, ROOT, run, RUN_LIMIT_MS, type PackedLibrary } from './packed-library.js';
+
+/** Some agents require Node 22.15. */
+const NODE = '24.21.0';
+
+/** Packages of the application besides the agent and the library. */
+const PACKAGES = {
+  '@grpc/grpc-js': '^1.14.7',
+  '@grpc/proto-loader': '^0.8.1',
+  '@nestjs/common': '^12.0.1',
+  '@nestjs/core': '^12.0.1',
+  '@nestjs/microservices': '^12.0.1',
+  '@nestjs/platform-express': '^12.0.1',
+  'reflect-metadata': '^0.2.2',
+  rxjs: '^7.8.1',
+};
+const INSTALL = ['install', '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', '--no-package-lock'];
+
+/** The file from which docs/telemetry/agents.md is rendered; `npm run pack:check -- -t agents -u` writes it. */
+const RESULTS = join(ROOT, 'docs/telemetry/agents.json');
+
+interface AgentResult {
+  /** Name and version of the agent's packages. */
+  readonly packages: string[];
+  /** Situations in which an application with the library differs from one with plain Nest, by variant. */
+  readonly differences: { situation: string; variant: string; worse: readonly string[]; better: readonly string[] }[];
+}
+
+// The packages of an agent are installed, and four pairs of processes run, each of which is stopped at its own limit.
+vi.setConfig({ testTimeout: RUN_LIMIT_MS, hookTimeout: 3 * RUN_LIMIT_MS });
+
+let packed: PackedLibrary;
+let nodes: OtherNodes;
+let node: string;
+beforeAll(async () => {
+  packed = packLibrary();
+  nodes = await downloadNodes([NODE]);
+  const program = nodes.programs.get(NODE);
+  if (program === undefined) throw new Error(`no Node ${NODE}: ${nodes.missing.get(NODE)}`);
+  node = program;
+  return () => {
+    packed.remove();
+    nodes.remove();
+  };
+});
+
+const results: Record<string, AgentResult> = {};
+const situations = Object.keys(SITUATIONS);
+// The cast is safe because the object literal has no other keys.
+const variants = Object.keys(VARIANTS) as Variant[];
+
+describe.each(Object.keys(AGENTS))('an application with %s', (agent) => {
+  let folder: string;
+  let control: Map<string, Sight>;
+  const comparisons = new Map<string, Comparison>();
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), `${agent}-`));
+    const packages = AGENTS[agent]?.packages ?? {};
+    const dependencies = { ...PACKAGES, ...packages };
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'application', private: true, dependencies }));
+    run('npm', [...INSTALL, packed.tarball], folder);
+    writeApplication(folder, agent);
+    const sights = async (kinds: { client: Kind; server: Kind }) => await runVariant(agent, folder, node, kinds);
+    control = await sights({ client: 'nest', server: 'nest' });
+    for (const variant of variants) {
+      const seen = await sights(VARIANTS[variant]).catch((error: unknown) => String(error));
+      for (const situation of situations)
+        comparisons.set(`${situation} ${variant}`, compared(situation, variant, control, seen));
+    }
+    results[agent] = {
+      packages: Object.keys(packages).map((name) => `${name} ${versionOf(folder, name)}`),
+      differences: situations.flatMap((situation) =>
+        variants.flatMap((variant) => {
+          const { worse = [], better = [] } = comparisons.get(`${situation} ${variant}`) ?? {};
+          return worse.length + better.length === 0 ? [] : [{ situation, variant, worse, better }];
+        }),
+      ),
+    };
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it.each(situations)('shows the spans of %s with plain Nest', (situation) => {
+    expect(control.get(situation)?.spans).not.toEqual([]);
+  });
+
+  describe.each(variants)('and this library as %s', (variant) => {
+    it.each(situations)('shows and returns no less than plain Nest for %s', (situation) => {
+      expect(comparisons.get(`${situation} ${variant}`)?.worse).toEqual([]);
+    });
+  });
+});
+
+it('repeats the results that the docs show', async () => {
+  const text = await format(JSON.stringify(results), { parser: 'json', printWidth: 120 });
+  await expect(text).toMatchFileSnapshot(RESULTS);
+});
+
+function compared(
+  situation: string,
+  variant: Variant,
+  control: ReadonlyMap<string, Sight>,
+  seen: ReadonlyMap<string, Sight> | string,
+): Comparison {
+  if (typeof seen === 'string') return { worse: [seen], better: [] };
+  const [wanted, found] = [control.get(situation), seen.get(situation)];
+  if (wanted === undefined || found === undefined) throw new Error(`no results of ${situation}`);
+  // Only this library's server sends trailers of unary calls.
+  const hasTrailers = situation === 'Trailers' && VARIANTS[variant].server === 'resilient';
+  return compare(
+    hasTrailers ? { ...wanted, results: wanted.results.map((one) => one.replace(']', ',"3"]')) } : wanted,
+    found,
+  );
+}
+
+function versionOf(folder: string, name: string): string {
+  const text = readFileSync(join(folder, 'node_modules', name, 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

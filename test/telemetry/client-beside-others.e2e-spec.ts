@@ -206,7 +206,7 @@ const SITUATIONS: Situation[] = [
   ['a bidirectional stream whose caller unsubscribes', { Bidi: endless }, (echo) => echo.bidi(open()), 'unsubscribe'],
 ];
 
-/** What a span shows, without the texts that this library words in another way. */
+/** Returns the parts of a span, without the texts that this library words in another way. */
 const shown = ({ name, kind, status, attributes, events }: ReadableSpan) => {
   const { 'grpc.error_message': message, 'server.port': port, ...others } = attributes;
   return {

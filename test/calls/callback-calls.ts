@@ -25,6 +25,7 @@ export interface Callbacks {
   unary(request: EchoRequest, done: Done): CallbackCall;
   unary(request: EchoRequest, options: CallOptions, done: Done): CallbackCall;
   unsafeUnary(request: EchoRequest, done: Done): CallbackCall;
+  unsafeUnary(request: EchoRequest, options: CallOptions, done: Done): CallbackCall;
   Unary(request: EchoRequest, done: Done): unknown;
   clientStream(done: Done): Requests;
   serverStream(request: EchoRequest): Responses;

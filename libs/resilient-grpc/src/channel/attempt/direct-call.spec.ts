@@ -28,6 +28,7 @@ function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd =
         http2Stream: stream,
         cancelWithStatus: (code: number, details: string) => void did.push(`cancel ${code} ${details}`),
         getPeer: () => '127.0.0.1:50051',
+        getAuthContext: () => null,
         sendMessageWithContext: (context: { callback?: () => void }, framed: Buffer) => {
           frames.push(framed);
           if (context.callback !== undefined) callbacks.push(context.callback);

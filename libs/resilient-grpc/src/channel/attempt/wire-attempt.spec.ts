@@ -100,6 +100,7 @@ class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded
         {
           cancelWithStatus: (code: number, details: string) => call.cancelWithStatus(code, details),
           getPeer: () => call.getPeer(),
+          getAuthContext: () => null,
           sendMessageWithContext: (context: { callback?: () => void }, framed: Buffer) =>
             call.sendMessageWithContext(context, framed.subarray(5)),
           startRead: () => call.startRead(),

@@ -76,7 +76,7 @@ export class ClientCall
   private stream: ScopedStream | undefined;
   private unbind: (() => void) | undefined;
   /** The running attempt. */
-  private attempt: Attempt | undefined;
+  attempt: Attempt | undefined;
   /** `attempt`, if it consists of several hedged attempts. */
   private hedged: HedgedAttempt | undefined;
   /** Number of the latest attempt; 1 for the original one. */
@@ -669,10 +669,6 @@ export class ClientCall
 
   get peer(): string | undefined {
     return this.attempt?.peer;
-  }
-
-  get authContext(): Attempt['authContext'] {
-    return this.attempt?.authContext;
   }
 
   get unsentBecause(): string | undefined {

@@ -118,7 +118,7 @@ class Inspector {
     const isArray = Array.isArray(value);
     const isObject = typeof value === 'object' && value !== null && (isArray ? value.length === 0 : !isBuiltIn(value));
     if (isList ? !isArray : !isObject) {
-      const sent = isList ? [] : isArray ? { ...value } : {};
+      const sent = isList ? [] : isArray ? Object.assign({}, value) : {};
       this.report(path, owner, value, { expected: isList ? 'an array' : 'an object', sent });
       return value;
     }

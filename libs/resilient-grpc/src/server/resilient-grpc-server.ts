@@ -526,10 +526,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       unsubscribe();
       stopObserving();
     };
-    return this.installFilter(
-      observedServer(this.grpcOptions, recorder, clock, this.conversionListener),
-      recorder,
-    );
+    return this.installFilter(observedServer(this.grpcOptions, recorder, clock, this.conversionListener), recorder);
   }
 
   /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */

@@ -173,6 +173,7 @@ const KEYS = [
   'streamIdleTimeoutMs',
   'unreadStreamWarningMs',
   'traceStreams',
+  'rejectInvalidMessages',
   'outageGraceMs',
   'maxWaitingCalls',
   'maxWaitingBytes',

@@ -115,14 +115,11 @@ class Inspector {
   private fieldOf(value: unknown, field: Field, owner: MessageType, path: string, depth: number): unknown {
     if (field.holds === 'single') return this.valueOf(value, field, owner, path, depth + 1);
     const isList = field.holds === 'list';
-    const isGiven = isList ? Array.isArray(value) : typeof value === 'object' && value !== null && !isBuiltIn(value);
-    if (!isGiven) {
-      this.report(
-        path,
-        owner,
-        value,
-        isList ? { expected: 'an array', sent: [] } : { expected: 'an object', sent: {} },
-      );
+    const isArray = Array.isArray(value);
+    const isObject = typeof value === 'object' && value !== null && (isArray ? value.length === 0 : !isBuiltIn(value));
+    if (isList ? !isArray : !isObject) {
+      const sent = isList ? [] : isArray ? Object.assign({}, value) : {};
+      this.report(path, owner, value, { expected: isList ? 'an array' : 'an object', sent });
       return value;
     }
     // Safe cast: any object has properties. An array is read by index, because `Object.keys` skips its holes.

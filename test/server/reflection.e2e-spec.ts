@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { loadSync, type Options } from '@grpc/proto-loader';
 import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, type MicroserviceOptions } from '@nestjs/microservices';
+import { GrpcMethod, type AsyncMicroserviceOptions } from '@nestjs/microservices';
 import {
   ResilientGrpcServer,
   ResilientGrpcServerModule,
@@ -46,11 +46,11 @@ async function serveShop(options: Partial<ResilientGrpcServerOptions>): Promise<
         url: '127.0.0.1:0',
         reflection: true,
         ...options,
-      } as ResilientGrpcServerOptions),
+      }),
     ],
     controllers: [ShopController],
   };
-  const app = await NestFactory.createMicroservice<MicroserviceOptions>(module, {
+  const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(module, {
     inject: [ResilientGrpcServer],
     useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
     logger: false,

@@ -299,6 +299,7 @@ describe('shutdown', () => {
     hooks.endAfter({
       draining: false,
       streamsNotified: () => new Promise<void>((resolve) => (served = resolve)),
+      cutOff: () => undefined,
       run: () => Promise.resolve(),
     });
     const first = hooks.beforeApplicationShutdown();
@@ -317,7 +318,12 @@ describe('shutdown', () => {
     const { hooks, clock } = makeLifecycle();
     let over: () => void = () => undefined;
     const drained = new Promise<void>((resolve) => (over = resolve));
-    hooks.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => drained });
+    hooks.endAfter({
+      draining: false,
+      cutOff: () => undefined,
+      streamsNotified: () => Promise.resolve(),
+      run: () => drained,
+    });
     await hooks.beforeApplicationShutdown();
     await clock.advanceAsync(4_000);
     expect(made[0]?.methodCalls).toEqual(['end streams']);
@@ -338,6 +344,7 @@ describe('shutdown', () => {
     hooks.endAfter({
       draining: false,
       streamsNotified: () => Promise.reject(new Error('broken')),
+      cutOff: () => undefined,
       run: () => Promise.reject(new Error('broken')),
     });
     await hooks.beforeApplicationShutdown();
@@ -582,7 +589,12 @@ describe('shutdown', () => {
 
   it('warns that enableShutdownHooks() was not called if the application has a server but no clients', () => {
     const { hooks, clock } = makeLifecycle({ testing: false, listens: false });
-    hooks.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => Promise.resolve() });
+    hooks.endAfter({
+      draining: false,
+      cutOff: () => undefined,
+      streamsNotified: () => Promise.resolve(),
+      run: () => Promise.resolve(),
+    });
     hooks.onApplicationBootstrap();
     clock.advance(1_000);
     expect(lines).toEqual([expect.stringContaining('enableShutdownHooks() was not called')]);

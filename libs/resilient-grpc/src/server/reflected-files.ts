@@ -28,13 +28,13 @@ interface ProtoObject {
   /** Name with a leading dot. */
   readonly fullName: string;
   readonly filename: string | null;
-  /** Syntax, except in old versions of protobufjs. */
-  readonly _edition?: string | null;
   readonly nestedArray?: readonly ProtoObject[];
+  /** Returns 'proto2', an edition, or nothing for proto3 and in old versions of protobufjs, as `edition`. */
+  toJSON(): { readonly edition?: string };
 }
 
 interface ProtoRoot extends ProtoObject {
-  resolvePath(origin: string, target: string): string | null;
+  resolvePath: (origin: string, target: string) => string | null;
   loadSync(files: string | readonly string[], options: Options): unknown;
   toDescriptor(syntax: string): { readonly file: readonly object[] };
 }
@@ -196,10 +196,11 @@ function loadedFiles(root: ProtoRoot, { protoPath, loader }: ProtoFiles, origins
   const others = declared.map(({ filename }) => resolve(filename ?? '')).filter((path) => folderOf(path) === undefined);
   let common = dirname(others[0] ?? '');
   while (!others.every((path) => path.startsWith(join(common, sep)))) common = dirname(common);
-  for (const { fullName, filename, _edition: edition } of declared) {
-    const path = resolve(filename ?? '');
+  for (const declaration of declared) {
+    const path = resolve(declaration.filename ?? '');
     const name = relative(folderOf(path) ?? common, path).replaceAll(sep, '/');
-    origins.set(fullName.slice(1), { name, syntax: edition === 'proto2' ? edition : 'proto3' });
+    const syntax = declaration.toJSON().edition === 'proto2' ? 'proto2' : 'proto3';
+    origins.set(declaration.fullName.slice(1), { name, syntax });
   }
   return ['proto3', 'proto2'].flatMap((syntax) => root.toDescriptor(syntax).file);
 }

@@ -10,7 +10,7 @@ import { collectTelemetry } from './collected-telemetry.js';
 export interface AgentSpan {
   readonly path: string;
   code: number | undefined;
-  /** Message of the error; `undefined` if there is none, or if the agent reads none. */
+  /** Message of the error; `undefined` without an error, and if the agent reads no messages. */
   message: string | undefined;
   isEnded: boolean;
 }

@@ -58,6 +58,7 @@ describe('spans of a call', () => {
         'transparent-retry': false,
         'network.peer.address': host,
         'network.peer.port': Number(port),
+        'rpc.grpc.status_code': 0,
       });
       expect(parentOf(attempt!)).toBe(idOf(sent!));
       expect(attempt!.events.map(({ name: event, attributes }) => [event, attributes])).toEqual([

@@ -12,11 +12,11 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 const notFound = (): RpcException => new RpcException({ code: 5, message: 'no such order' });
-/** What a response stream does, as the request's `from`. */
+/** Values of the request's `from`, which select what a response stream does. */
 const [OK, ERROR, WAIT, UNREAD] = ['1', '2', '3', '4'] as const;
 const never = new Promise<never>(() => undefined);
 
-/** For each call, whether its handler ran in the context of a span. */
+/** True for each handler that ran in the context of a span. */
 let contexts: boolean[] = [];
 let agent: Agent;
 
@@ -65,7 +65,7 @@ const AGENTS = { Datadog: startDatadog, 'New Relic': startNewRelic, OpenTelemetr
 type AgentName = keyof typeof AGENTS;
 type Ended = readonly [code: number, message?: string];
 
-/** What the agents report for the end of a call. */
+/** Reports of the agents for the end of a call. */
 const same = (code: number, message?: string): Record<AgentName, Ended> => ({
   Datadog: [code, message],
   // The agent reads no message.

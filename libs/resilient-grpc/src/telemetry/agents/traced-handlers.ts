@@ -20,14 +20,7 @@ interface TracedCall extends EventEmitter {
 
 interface InnerCall {
   readonly nextCall?: InnerCall;
-  callEventTracker?: Partial<CallEventTracker> | null;
-}
-
-interface CallEventTracker {
-  addMessageSent(): void;
-  addMessageReceived(): void;
-  onStreamEnd(succeeded: boolean): void;
-  onCallEnd(status: object): void;
+  callEventTracker?: Readonly<Record<string, (status: object) => void>> | null;
 }
 
 /** State of a call: true if it has ended on the wire, and the trailers that its handler passed to the callback. */
@@ -136,7 +129,7 @@ function trackEvents(call: InnerCall, end: CallEnd): void {
     ...given,
     onCallEnd: (status) => {
       end.isOver = true;
-      given?.onCallEnd?.(status);
+      given?.['onCallEnd']?.(status);
     },
   };
 }

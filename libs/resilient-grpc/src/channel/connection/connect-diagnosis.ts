@@ -17,7 +17,7 @@ export interface DiagnosisDependencies {
   readonly clock: Clock;
   /** The command that examines the target; `undefined` if the doctor does not support it. */
   readonly doctorCommand: string | undefined;
-  /** Returns the reason why this client's own certificate is not valid now; `undefined` if it is, or if there is none. */
+  /** Returns the reason why this client's own certificate is not valid now; `undefined` otherwise. */
   readonly certificateProblem?: () => string | undefined;
   /** Returns true if the connections use TLS. */
   readonly isSecure: () => boolean;

@@ -416,7 +416,8 @@ describe('several handlers for one method', () => {
       Note: { fields: {} },
     };
     const shop = { nested: { v1: { nested: greeter }, v2: { nested: greeter } } };
-    const packageDefinition = fromJSON({ nested: { shop } });
+    // Cast to never, because the types of protobufjs do not allow nested packages.
+    const packageDefinition = fromJSON({ nested: { shop } } as never);
     const log = new CapturedLog();
     const options = { packageDefinition, package: ['shop.v1', 'shop.v2'], url: ownUrl() };
     const module = {

@@ -302,8 +302,9 @@ it('serves packages with the names `service` and `format` without the option `pa
   }
   const note = { Note: { fields: { text: { type: 'string', id: 1 } } } };
   const greeter = { Greeter: { methods: { Greet: { requestType: 'Note', responseType: 'Note' } } }, ...note };
+  // Cast to never, because the types of protobufjs do not allow nested packages.
   const v1 = { nested: { v1: { nested: greeter } } };
-  const definition = fromJSON({ nested: { acme: { nested: { service: v1, format: v1 } } } });
+  const definition = fromJSON({ nested: { acme: { nested: { service: v1, format: v1 } } } } as never);
   const served = await startServer({
     serverKind: 'ResilientGrpcServer',
     controllers: [Greeter],

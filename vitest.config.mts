@@ -57,7 +57,7 @@ const LONG = [
   'test/fleet.spec.ts',
   'test/addresses/churn.e2e-spec.ts',
   'test/dashboard/fleet.e2e-spec.ts',
-  'test/doctor/{attach,idle}.e2e-spec.ts',
+  'test/doctor/idle.e2e-spec.ts',
   'test/kubernetes/{doctor,process}.e2e-spec.ts',
   'test/nest/{any-options,secrets}.e2e-spec.ts',
   'test/scenarios/{drains-under-load,one-unhealthy-endpoint,overloaded-server,thundering-herd}.e2e-spec.ts',

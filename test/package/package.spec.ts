@@ -256,7 +256,6 @@ describe('application that loads both builds', () => {
       guards: [true, true],
       instances: [true, true],
       errorClasses: {
-        ChaosError: true,
         CircuitOpenError: true,
         ConcurrencyLimitError: true,
         CursorRegressionError: true,

@@ -6,8 +6,6 @@ import { DEFAULT_DRAIN } from '../nest/module-options.js';
 import { describeValue, problemMessage } from '../policy/options/describe-value.js';
 import { parseOptions } from '../policy/options/option-problems.js';
 import { duration, suggestDuration } from '../policy/service-config/duration-schema.js';
-import { readAttachArguments } from './attach/attach-options.js';
-import type { Dashboard } from './attach/read-snapshot.js';
 import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './checks/shutdown-check.js';
 import { errorMessage } from '../errors/error-message.js';
 
@@ -30,10 +28,9 @@ export interface DoctorOptions {
 /** The environment variables. Some of them affect connections. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** The result of parsing the arguments: the options of the checks or of `attach`, a request for help, or problems. */
+/** The result of parsing the arguments: the options of the checks, a request for help, or problems. */
 export type DoctorArguments =
   | { readonly kind: 'run'; readonly options: DoctorOptions }
-  | { readonly kind: 'attach'; readonly dashboard: Dashboard; readonly once: boolean }
   | { readonly kind: 'help' }
   | { readonly kind: 'wrong'; readonly problems: readonly ConfigurationProblem[] };
 
@@ -63,8 +60,6 @@ const OPTIONS = {
   'readiness-delay': { type: 'string' },
   'grace-period': { type: 'string' },
   'pre-stop': { type: 'string' },
-  header: { type: 'string', multiple: true },
-  once: { type: 'boolean' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -85,7 +80,6 @@ const TARGET_OPTIONS = [
   'timeout',
   'connect-timeout',
 ] as const;
-const ATTACH_OPTIONS = ['header', 'once'] as const;
 const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
 
 /** Parses the command-line arguments of `nestjs-resilient-grpc`. */
@@ -101,10 +95,6 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   if (values.help === true || command === 'help' || (command === undefined && args.length === 0))
     return { kind: 'help' };
 
-  if (command === 'doctor' && target === 'attach') {
-    const read = readAttachArguments(more, values);
-    return 'problems' in read ? wrong(read.problems) : { kind: 'attach', once: values.once ?? false, ...read };
-  }
   const problems: ConfigurationProblem[] = [];
   const add = (path: string, message: string) => problems.push({ path, message });
   if (command !== 'doctor') {
@@ -134,9 +124,6 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   const unused = target === undefined ? TARGET_OPTIONS.filter((name) => values[name] !== undefined) : [];
   const usage = (name: keyof typeof values) => `--${name}${typeof values[name] === 'boolean' ? '' : ' <value>'}`;
   for (const name of unused) add(`--${name}`, `requires a target; write doctor <host:port> ${usage(name)}`);
-  for (const name of ATTACH_OPTIONS) {
-    if (values[name] !== undefined) add(`--${name}`, `requires attach; write doctor attach <url> ${usage(name)}`);
-  }
   if (protoFile !== undefined && serviceConfigFile === undefined) {
     add('--proto', 'requires --service-config; write --service-config FILE --proto FILE');
   }

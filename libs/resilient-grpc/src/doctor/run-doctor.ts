@@ -1,6 +1,5 @@
 import { errorMessage } from '../errors/error-message.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
-import type { AttachTerminal } from './attach/attach.js';
 import { duration } from '../telemetry/log/log-text.js';
 import type { CheckResult, Checks } from './check-result.js';
 import type { Reflected } from './checks/reflection-check.js';
@@ -10,8 +9,9 @@ import { ProgressLine } from './progress-line.js';
 import { plainPaint, renderCheck, renderJson, renderSummary, terminalPaint } from './render-results.js';
 
 /** The parts of `process` that the command uses. */
-export interface Terminal extends AttachTerminal {
+export interface Terminal {
   readonly env: Env;
+  readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean; hasColors?(): boolean };
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
 }
 
@@ -35,21 +35,16 @@ kubernetes:///orders.shop:50051 (uses the files in KUBECONFIG, ~/.kube/config, o
 These do not require a target:
   --service-config FILE    check a service config; names are compared with --proto or reflection
   --proto FILE             .proto file that defines the methods
-  --drain TIME             drain.timeoutMs of the application (10s)
+  --drain TIME             drain.timeoutMs of the application (8s)
   --readiness-delay TIME   drain.readinessDelayMs (0s)
   --grace-period TIME      terminationGracePeriodSeconds of the pod (30s)
   --pre-stop TIME          duration of the preStop hook (0s)
-
-Attach to a running application that serves the dashboard:
-  doctor attach <url>      show its clients and servers until q or Ctrl-C; <url> is the page's URL, such as http://127.0.0.1:3000/grpc
-  --header 'NAME: VALUE'   header that a guard of the dashboard requires; can be repeated
-  --once                   print the state once
 
   --json                   print one JSON object on one line
   --help                   print this help
 
 TIME is in seconds or minutes: 10s, 0.5s, 10m. Defaults are in parentheses.
-Exit code: 0 if no check failed, 1 if a check or the first request of attach failed, 2 for invalid usage.`;
+Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
 
 const OK = 0;
 const FAILED = 1;
@@ -73,10 +68,6 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
       stderr.write('see nestjs-resilient-grpc --help\n');
     }
     return WRONG_USAGE;
-  }
-  if (read.kind === 'attach') {
-    const { attach } = await import('./attach/attach.js');
-    return attach(read.dashboard, read.once, terminal);
   }
   const { options } = read;
   return options.json ? reportJson(options, env, stdout) : printChecks(options, { env, stdout, stderr });

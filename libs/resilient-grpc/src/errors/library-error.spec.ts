@@ -18,7 +18,6 @@ const EXPORTED = new Map(
 
 /** The module of each error class. */
 const MODULES: Readonly<Record<string, () => Promise<object>>> = {
-  ChaosError: () => import('../testing/chaos/chaos.js'),
   CircuitOpenError: () => import('./circuit-open-error.js'),
   ConcurrencyLimitError: () => import('./concurrency-limit-error.js'),
   CursorRegressionError: () => import('./cursor-regression-error.js'),

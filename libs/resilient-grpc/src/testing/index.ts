@@ -1,10 +1,3 @@
-export { chaos, ChaosError } from './chaos/chaos.js';
-export type { ChaosOptions, ChaosRun, ChaosSettings, SeededChaosOptions, PlannedChaosOptions } from './chaos/chaos.js';
-export type { ChaosFault, ChaosWeights } from './chaos/chaos-fault.js';
-export { http2Faults, networkFaults, serverFaults } from './chaos/fault-kits.js';
-export type { Http2FaultName, NetworkFaultName, ServerFaultName } from './chaos/fault-kits.js';
-export { planChaos } from './chaos/plan-chaos.js';
-export type { ChaosPlan, ChaosPlanOptions, ChaosStep, PlannedFault, RangeMs } from './chaos/plan-chaos.js';
 export { ChildServer, type ChildServerOptions } from './child-process-server.js';
 export { FaultProxy } from './fault-proxy/fault-proxy.js';
 export type {

@@ -514,7 +514,8 @@ describe('a gRPC proxy whose backend ends the connection', () => {
       const applied: string[] = [];
       const backend = await startServer({
         scripts: {
-          UnsafeUnary: async ({ request }) => {
+          UnsafeUnary: (call) => {
+            const { request } = call as ScriptedCall<Echo>;
             if (request.text === 'invalid') return { status: 'INVALID_ARGUMENT', details: 'no text' };
             applied.push(request.text);
             if (request.text === 'lost') void backend.stop('kill-connections');
@@ -528,7 +529,8 @@ describe('a gRPC proxy whose backend ends the connection', () => {
       });
       const proxy = await startServer({
         scripts: {
-          UnsafeUnary: async ({ request }) => {
+          UnsafeUnary: async (call) => {
+            const { request } = call as ScriptedCall<Echo>;
             const { value, error } = await upstream.unary(request, { method: 'UnsafeUnary' });
             if (value !== undefined) return { message: value };
             return error?.code === 3

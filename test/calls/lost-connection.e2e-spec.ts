@@ -514,7 +514,7 @@ describe('a gRPC proxy whose backend ends the connection', () => {
       const applied: string[] = [];
       const backend = await startServer({
         scripts: {
-          UnsafeUnary: async (call) => {
+          UnsafeUnary: (call) => {
             const { request } = call as ScriptedCall<Echo>;
             if (request.text === 'invalid') return { status: 'INVALID_ARGUMENT', details: 'no text' };
             applied.push(request.text);

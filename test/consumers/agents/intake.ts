@@ -27,8 +27,8 @@ export interface Span {
 export interface Intake {
   /** Environment variables that make the agent of `process` send its spans here. */
   env(process: string): Readonly<Record<string, string>>;
-  /** Spans received since the last call. */
-  take(): Span[];
+  /** The spans received so far. */
+  readonly spans: readonly Span[];
   close(): void;
 }
 
@@ -247,7 +247,7 @@ function openTelemetrySpan(name: string, kind: number, attributes: Record<string
 export async function startIntake(agent: string, folder: string): Promise<Intake> {
   const protocol = PROTOCOLS[agent];
   if (protocol === undefined) throw new Error(`no intake for '${agent}'`);
-  let spans: Span[] = [];
+  const spans: Span[] = [];
   let port = 0;
   const tls = (name: string) => readFileSync(join(ROOT, 'test/fixtures/tls', name));
   const isTls = agent === 'newrelic';
@@ -265,11 +265,7 @@ export async function startIntake(agent: string, folder: string): Promise<Intake
   ({ port } = server.address() as AddressInfo);
   return {
     env: (name) => protocol.env(`http://127.0.0.1:${port}`, port, name),
-    take: () => {
-      const taken = spans;
-      spans = [];
-      return taken;
-    },
+    spans,
     close: () => {
       server.close();
       server.closeAllConnections();

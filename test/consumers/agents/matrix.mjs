@@ -1,20 +1,21 @@
 // The monitoring agents and situations that agents.e2e-spec.ts runs, and docs/telemetry/agents.md lists.
 
 /**
- * Agents, each with its packages, the code that starts it before the application, and the code that sends all spans at the end.
+ * Agents, each with its packages, the code that starts it before the application, and the code that sends all spans at the end. `invisible`: situation
+ * of which the agent has no span with plain Nest.
  *
- * @type {Readonly<Record<string, { readonly label: string; readonly packages: Readonly<Record<string, string>>; readonly start: string; readonly flush: string }>>}
+ * @type {Readonly<Record<string, { readonly label: string; readonly packages: Readonly<Record<string, string>>; readonly start: string; readonly flush: string; readonly invisible?: string }>>}
  */
 export const AGENTS = {
   opentelemetry: {
-    label: 'OpenTelemetry auto-instrumentations',
+    label: 'OpenTelemetry',
     packages: { '@opentelemetry/api': '^1.9.0', '@opentelemetry/auto-instrumentations-node': '^0.82.0' },
     start: "require('@opentelemetry/auto-instrumentations-node/register');",
     flush: "await require('@opentelemetry/api').trace.getTracerProvider().getDelegate().shutdown();",
   },
   datadog: {
     label: 'dd-trace 6',
-    packages: { 'dd-trace': '^6.21.0', '@msgpack/msgpack': '^3.0.0' },
+    packages: { 'dd-trace': '^6.21.0' },
     start: "require('dd-trace').init();",
     flush: "await new Promise((resolve) => require('dd-trace')._tracer._exporter.flush(resolve));",
   },
@@ -30,9 +31,11 @@ export const AGENTS = {
     packages: { 'elastic-apm-node': '^4.18.0' },
     start: "require('elastic-apm-node').start();",
     flush: "await require('elastic-apm-node').flush();",
+    // It traces HTTP/2 requests, and no request is sent.
+    invisible: 'Unreachable',
   },
   sentry: {
-    label: '@sentry/node 10 with instrumentation-grpc',
+    label: '@sentry/node 10',
     packages: { '@sentry/node': '^10.0.0', '@opentelemetry/instrumentation-grpc': '^0.223.0' },
     start: `const { GrpcInstrumentation } = require('@opentelemetry/instrumentation-grpc');
 require('@sentry/node').init({ tracesSampleRate: 1, openTelemetryInstrumentations: [new GrpcInstrumentation()] });`,

@@ -40,7 +40,7 @@ export function writeApplication(folder: string, agent: string): void {
   writeFileSync(join(folder, 'start.cjs'), `${start}\nglobalThis.flushAgent = async () => {\n${flush}\n};\n`);
 }
 
-export function agentOf(name: string) {
+function agentOf(name: string) {
   const agent = AGENTS[name];
   if (agent === undefined) throw new Error(`unknown agent '${name}'`);
   return agent;
@@ -85,7 +85,7 @@ export async function runVariant(
           });
     }
     for (const program of [gateway, service]) await program.end();
-    const spans = intake.take();
+    const { spans } = intake;
     return new Map(
       Object.keys(SITUATIONS).map((situation) => [situation, sightOf(situation, spans, results.get(situation) ?? [])]),
     );

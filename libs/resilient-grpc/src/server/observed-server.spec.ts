@@ -26,6 +26,9 @@ function makeTelemetry(more: Partial<ServedCallTelemetry> = {}) {
         within: (work) => {
           work();
         },
+        serve: (work) => {
+          work();
+        },
         received: (bytes) => recorded.push(`received ${bytes}`),
         sent: (bytes) => recorded.push(`sent ${bytes}`),
         end: ({ code, details, receivedBytes }) => recorded.push(`end ${code} ${details} ${receivedBytes}`),

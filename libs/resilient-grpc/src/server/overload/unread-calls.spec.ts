@@ -47,6 +47,9 @@ beforeEach(async () => {
         within: (work) => {
           work();
         },
+        serve: (work) => {
+          work();
+        },
         received: () => undefined,
         sent: () => undefined,
         end: ({ code, receivedBytes }) => recorded.push(`end ${code} ${receivedBytes}`),

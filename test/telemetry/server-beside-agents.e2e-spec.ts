@@ -197,7 +197,7 @@ describe.each(Object.keys(AGENTS) as AgentName[])('%s', (name) => {
     it('does not change the trailers of a response', async () => {
       const { client } = await serve();
       const trailers = await new Promise<Metadata>((resolve) =>
-        client['get']!({ id: 'ok' }, ignore).on('status', ({ metadata }: { metadata: Metadata }) => {
+        (client as any).get({ id: 'ok' }, ignore).on('status', ({ metadata }: { metadata: Metadata }) => {
           resolve(metadata);
         }),
       );
@@ -253,7 +253,7 @@ it('shows an agent the calls that the server refuses during an overload', { time
   const { client, server } = await serveInstrumented(BusyController, {}, false);
   const get = () =>
     new Promise((resolve) =>
-      client['get']!({ id: '1' }, { deadline: Date.now() + 1_500 }, () => {
+      (client as any).get({ id: '1' }, { deadline: Date.now() + 1_500 }, () => {
         resolve(undefined);
       }),
     );

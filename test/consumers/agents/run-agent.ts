@@ -191,12 +191,17 @@ function sightOf(situation: string, all: readonly Span[], results: readonly stri
       process: span.process,
       kind: span.kind,
       name: span.name.replace(/127\.0\.0\.1:\d+/, 'HOST'),
-      status: span.status,
-      message: knownText(span.message),
+      ...outcomeOf(span),
       below: above(span),
     })),
     traces: new Set(shown.map(({ trace }) => trace)).size,
   };
+}
+
+/** The outcome of a late call on the server depends on which timer fires first, the client's or the server's. */
+function outcomeOf({ kind, method, status, message }: Span) {
+  const isRace = kind === 'server' && method === 'Deadline';
+  return isRace ? { status: 'any', message: 'any' } : { status, message: knownText(message) };
 }
 
 /** Reduces a text that does not come from a handler to 'text', because those of the library differ from those of grpc-js. */

@@ -29,4 +29,6 @@ export interface MethodDescriptor {
   readonly responseDeserialize: (bytes: Buffer) => unknown;
   /** Descriptors of the contract's files, for the types of its messages; absent if proto-loader did not load the method. */
   readonly files?: readonly Uint8Array[] | undefined;
+  /** True if a generated client of grpc-js makes the call, so that agents that patch these clients trace it there. */
+  readonly isGenerated?: true;
 }

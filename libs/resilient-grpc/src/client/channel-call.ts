@@ -39,7 +39,8 @@ export function bytesMethod(path: string, method: MethodDescriptor | undefined):
   const unlisted = { service, method: name, kind: 'bidi', requestStream: true, responseStream: true } as const;
   // Safe: the messages are bytes.
   const requestSerialize = identity as MethodDescriptor['requestSerialize'];
-  return { declaredIdempotent: false, ...(method ?? unlisted), path, requestSerialize, responseDeserialize: identity };
+  const bytes = { requestSerialize, responseDeserialize: identity, isGenerated: true } as const;
+  return { declaredIdempotent: false, ...(method ?? unlisted), path, ...bytes };
 }
 
 /**

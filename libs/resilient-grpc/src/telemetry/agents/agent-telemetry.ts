@@ -136,6 +136,9 @@ class AgentCall implements CallTelemetry {
 
   end(code: StatusCode, details: string, trailers: GrpcJs.Metadata): void {
     this.other?.end(code, details, trailers);
-    this.call.end({ code, details, metadata: trailers }, code === StatusCode.OK && !this.method.responseStream);
+    // New Relic notes the error in the active segment.
+    this.call.within(() => {
+      this.call.end({ code, details, metadata: trailers }, code === StatusCode.OK && !this.method.responseStream);
+    });
   }
 }

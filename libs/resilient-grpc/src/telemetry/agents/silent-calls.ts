@@ -71,13 +71,9 @@ export class SilentCalls {
   constructor(
     readonly grpcJs: typeof GrpcJs,
     private readonly target: string,
-    start: Call['start'] | undefined,
+    private readonly patchedStart: Call['start'] | undefined,
   ) {
-    const path = target.replace(/^[^:]+:(?:\/\/[^/]*\/)?/, '');
-    const channel = {
-      getTarget: () => target,
-      createCall: (method: string) => (this.created = new SilentCall(method, { target: { path } }, start)),
-    };
+    const channel = { getTarget: () => target, createCall: (path: string) => (this.created = this.callOf(path)) };
     // Safe: generated clients call no other member of a channel, or of a call, while the call runs.
     this.channel = channel as unknown as GrpcJs.Channel;
   }
@@ -86,16 +82,29 @@ export class SilentCalls {
   start(method: MethodDescriptor, given: GrpcJs.Metadata | undefined): SilentCall | undefined {
     const metadata = new this.grpcJs.Metadata();
     if (given !== undefined) metadata.merge(given);
+    if (method.isGenerated) {
+      if (this.patchedStart === undefined) return undefined;
+      this.created = this.callOf(method.path);
+      this.created.start(metadata, { onReceiveMetadata: ignore, onReceiveMessage: ignore, onReceiveStatus: ignore });
+    } else this.startGenerated(method, metadata);
+    const { created } = this;
+    this.created = undefined;
+    if (created !== undefined) created.headers = added(created.metadata, given);
+    return created;
+  }
+
+  private callOf(path: string): SilentCall {
+    const target = { path: this.target.replace(/^[^:]+:(?:\/\/[^/]*\/)?/, '') };
+    return new SilentCall(path, { target }, this.patchedStart);
+  }
+
+  private startGenerated(method: MethodDescriptor, metadata: GrpcJs.Metadata): void {
     const args = [...(method.requestStream ? [] : [EMPTY]), metadata, ...(method.responseStream ? [] : [ignore])];
     const client = this.clients.get(method.path) ?? this.clientOf(method);
     // Safe: the client was generated with this method. An error event without a listener would end the process.
     (client as unknown as Record<string, (...args: unknown[]) => GrpcJs.ClientUnaryCall>)
       [method.method]?.(...args)
       .on('error', ignore);
-    const { created } = this;
-    this.created = undefined;
-    if (created !== undefined) created.headers = added(created.metadata, given);
-    return created;
   }
 
   private clientOf({ path, service, method, alias, requestStream, responseStream }: MethodDescriptor): GrpcJs.Client {

@@ -291,7 +291,7 @@ describe('settings of the client, for calls of a callback client', () => {
       message: '14 UNAVAILABLE: busy',
       details: 'busy',
       reason: 'server',
-      reachedServer: 'yes',
+      reachedServer: 'maybe',
     });
     expect(server.counts().calls).toBe(3);
   });

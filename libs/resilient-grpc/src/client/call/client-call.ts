@@ -675,7 +675,6 @@ export class ClientCall
     return this.attempt?.unsentBecause;
   }
 
-  /** Number of request messages sent. */
   get sent(): number {
     return this.requests?.sent ?? Math.min(this.number, 1);
   }

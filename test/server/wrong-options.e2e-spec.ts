@@ -5,7 +5,7 @@ import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Controller, type DynamicModule, type Type } from '@nestjs/common';
+import { type CallHandler, Controller, type DynamicModule, Scope, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import {
   EventPattern,
@@ -324,6 +324,63 @@ describe('several calls of forRoot()', () => {
     await app.init();
     expect(warningsOf(log)).toEqual([]);
     expect(await ordersOf(url).unary('Get', { id: '7' })).toMatchObject({ id: '7' });
+  });
+});
+
+describe('global enhancers of a hybrid application', () => {
+  @Controller()
+  class OrdersController {
+    @GrpcMethod('Orders', 'Get')
+    get(): object {
+      return { id: '7' };
+    }
+
+    @GrpcMethod('Orders', 'Create')
+    create(): object {
+      return { id: '8' };
+    }
+  }
+
+  @Controller({ scope: Scope.REQUEST })
+  class RequestController extends OrdersController {}
+
+  const omitted =
+    'the global pipes and interceptors of the application do not run for the handlers of this server; write app.connectMicroservice(options, { inheritAppConfig: true }), or @UseGuards() and so on at the handlers';
+
+  it.each([
+    ['without inheritAppConfig', OrdersController, {}, [omitted]],
+    ['with inheritAppConfig', OrdersController, { inheritAppConfig: true }, []],
+    ['of request-scoped handlers', RequestController, {}, []],
+  ])('are reported at startup only if Nest omits them: %s', async (_case, controller, options, expected) => {
+    const log = new CapturedLog();
+    const url = ownUrl();
+    const grpc = ResilientGrpcServerModule.forRoot(ordersOptions(url));
+    const root = { module: class AppModule {}, imports: [grpc], controllers: [controller] };
+    const app = await NestFactory.create(root, { logger: log, abortOnError: false });
+    onTestFinished(() => app.close());
+    app.useGlobalPipes({ transform: (value: unknown) => value });
+    app.useGlobalInterceptors({ intercept: (_context: unknown, next: CallHandler) => next.handle() });
+    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, options);
+    await app.startAllMicroservices();
+    await app.init();
+    expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual(expected);
+    expect(await ordersOf(url).unary('Get', { id: '7' })).toMatchObject({ id: '7' });
+  });
+
+  it('are not reported in a microservice, whose global enhancers run', async () => {
+    const log = new CapturedLog();
+    const grpc = ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl()));
+    const root = { module: class AppModule {}, imports: [grpc], controllers: [OrdersController] };
+    const app = await NestFactory.createMicroservice(root, {
+      inject: [ResilientGrpcServer],
+      useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
+      logger: log,
+      abortOnError: false,
+    });
+    onTestFinished(() => app.close());
+    app.useGlobalPipes({ transform: (value: unknown) => value });
+    await app.listen();
+    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { Metadata } from '@grpc/grpc-js';
 import type { Type } from '@nestjs/common';
-import { MetadataScanner, type ModulesContainer } from '@nestjs/core';
+import { MetadataScanner, type ApplicationConfig, type ModulesContainer } from '@nestjs/core';
 import { ServerGrpc } from '@nestjs/microservices';
 import 'reflect-metadata';
 import { Observable } from 'rxjs';
@@ -89,6 +89,50 @@ export function handlersCalledByOthers(modules: ModulesContainer): string[] {
 
 function isNoMessage(type: unknown): boolean {
   return typeof type === 'function' && NO_MESSAGES.some((one) => type === one || type.prototype instanceof one);
+}
+
+/**
+ * Finds out whether the global guards, pipes, interceptors, and filters of a hybrid application run for the handlers of a server. Nest
+ * passes them to a microservice only with `inheritAppConfig`, and otherwise omits them without a word.
+ */
+export class GlobalEnhancers {
+  private isRead = false;
+  private handlers = 0;
+  private isInherited = false;
+
+  constructor(private readonly config: ApplicationConfig) {
+    // Nest reads the guards while it creates a handler.
+    const read = config.getGlobalGuards.bind(config);
+    config.getGlobalGuards = () => {
+      this.isRead = true;
+      return read();
+    };
+  }
+
+  /** Called when Nest has created a handler and adds it to the server. */
+  handlerAdded(): void {
+    // Before the first handler, Nest may have read the guards for HTTP routes.
+    this.isInherited ||= this.isRead && this.handlers > 0;
+    this.handlers += 1;
+    if (this.handlers === 1) this.isRead = false;
+  }
+
+  /**
+   * Returns the kinds of the enhancers that do not run. Empty if there is a single handler, and if a handler is created per request, because
+   * nothing can be concluded then.
+   */
+  omitted(modules: ModulesContainer): string[] {
+    const { config } = this;
+    const controllers = [...modules.values()].flatMap((module) => [...module.controllers.values()]);
+    if (this.isInherited || this.handlers < 2 || !controllers.every((one) => one.isDependencyTreeStatic())) return [];
+    const counts = {
+      guards: [config.getGlobalGuards(), config.getGlobalRequestGuards()],
+      pipes: [config.getGlobalPipes(), config.getGlobalRequestPipes()],
+      interceptors: [config.getGlobalInterceptors(), config.getGlobalRequestInterceptors()],
+      filters: [config.getGlobalFilters(), config.getGlobalRequestFilters()],
+    };
+    return Object.entries(counts).flatMap(([kind, lists]) => (lists.flat().length > 0 ? [kind] : []));
+  }
 }
 
 interface GrpcHandler {

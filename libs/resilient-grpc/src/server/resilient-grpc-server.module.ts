@@ -1,5 +1,5 @@
 import { Module, type DynamicModule, type ModuleMetadata, type Provider } from '@nestjs/common';
-import { ModulesContainer } from '@nestjs/core';
+import { ApplicationConfig, ModulesContainer } from '@nestjs/core';
 import type { GrpcOptions } from '@nestjs/microservices';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from '../nest/async-source.js';
@@ -11,6 +11,7 @@ import { asyncSourceProblems } from '../nest/module-options.validation.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
+import { GlobalEnhancers } from './application-handlers.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { ResilientGrpcServer } from './resilient-grpc-server.js';
 import { resolveServerOptions } from './resolve-server-options.js';
@@ -54,12 +55,14 @@ function serverModule(given: Provider[], imports: ModuleMetadata['imports'], pat
     inject: [
       GIVEN_OPTIONS,
       ModulesContainer,
+      ApplicationConfig,
       { token: ClientRegistry, optional: true },
       { token: GRPC_TELEMETRY, optional: true },
     ],
     useFactory: (
       options: ResilientGrpcServerOptions,
       modules: ModulesContainer,
+      config: ApplicationConfig,
       clients: ClientRegistry | undefined,
       telemetry: GrpcTelemetry | undefined,
     ) => {
@@ -69,6 +72,7 @@ function serverModule(given: Provider[], imports: ModuleMetadata['imports'], pat
         captures: () => clients?.capturesInbound ?? false,
         telemetry,
         modules,
+        enhancers: new GlobalEnhancers(config),
       });
       clients?.servers.add(created);
       return created;

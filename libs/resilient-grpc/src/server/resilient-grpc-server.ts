@@ -46,6 +46,7 @@ import {
   handlerNames,
   handlersCalledByOthers,
   hideStreamTypes,
+  type GlobalEnhancers,
   type HandlerNames,
 } from './application-handlers.js';
 import { listenAddress, listenProblem } from './listen-address.js';
@@ -87,6 +88,7 @@ export interface ServerDependencies {
   readonly telemetry?: GrpcTelemetry | undefined;
   /** Modules of the application. */
   readonly modules: ModulesContainer;
+  readonly enhancers?: GlobalEnhancers | undefined;
 }
 
 /** Maximum number of methods in the log line that lists methods without a handler. */
@@ -360,6 +362,12 @@ export class ResilientGrpcServer extends ServerGrpc {
     return this.loadPackage(name, context, load);
   }
 
+  /** @internal Called by Nest for each handler. */
+  override addHandler(...handler: Parameters<ServerGrpc['addHandler']>): void {
+    this.dependencies.enhancers?.handlerAdded();
+    super.addHandler(...handler);
+  }
+
   /** @internal Called by Nest. The errors of Nest's own method name neither the option nor the remedy. */
   override loadProto(): GrpcObject {
     const { nest, path } = this.resolved;
@@ -502,7 +510,15 @@ export class ResilientGrpcServer extends ServerGrpc {
       const text = `methods without a handler (UNIMPLEMENTED): ${methods}`;
       ownLogger.debug(new LogLine('debug', text, { event: 'methods-unhandled', methods }));
     }
-    const { modules } = this.dependencies;
+    const { modules, enhancers } = this.dependencies;
+    const omitted = enhancers?.omitted(modules) ?? [];
+    if (omitted.length > 0) {
+      const kinds = omitted.join(' and ');
+      const remedy =
+        'write app.connectMicroservice(options, { inheritAppConfig: true }), or @UseGuards() and so on at the handlers';
+      const text = `the global ${kinds} of the application do not run for the handlers of this server; ${remedy}`;
+      ownLogger.warn(new LogLine('warn', text, { event: 'enhancers-omitted', kinds }));
+    }
     const connected = connectedServers(modules);
     const servers = connected.flatMap((server) =>
       server instanceof ResilientGrpcServer ? [server.servedHandlers] : [],

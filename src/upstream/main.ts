@@ -22,10 +22,10 @@ const { values } = parseArgs({
     'connection-age': { type: 'string' },
   },
 });
-const age = values['connection-age'];
+const { port, log: logPath, 'connection-age': age } = values;
 const setup: UpstreamSetup = {
-  port: Number(values.port),
-  logPath: values.log,
+  port: Number(port),
+  logPath,
   connectionAgeMs: age === undefined ? undefined : Number(age),
 };
 

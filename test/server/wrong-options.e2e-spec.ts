@@ -351,23 +351,26 @@ describe('global enhancers of a hybrid application', () => {
     ['without inheritAppConfig', OrdersController, {}, [omitted]],
     ['with inheritAppConfig', OrdersController, { inheritAppConfig: true }, []],
     ['of request-scoped handlers', RequestController, {}, []],
-  ])('are reported at startup only if Nest omits them: %s', async (_case, controller, options, expected) => {
-    const log = new CapturedLog();
-    const url = ownUrl();
-    const grpc = ResilientGrpcServerModule.forRoot(ordersOptions(url));
-    const root = { module: class AppModule {}, imports: [grpc], controllers: [controller] };
-    const app = await NestFactory.create(root, { logger: log, abortOnError: false });
-    onTestFinished(() => app.close());
-    app.useGlobalPipes({ transform: (value: unknown) => value });
-    app.useGlobalInterceptors({ intercept: (_context: unknown, next: CallHandler) => next.handle() });
-    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, options);
-    await app.startAllMicroservices();
-    await app.init();
-    expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual(expected);
-    expect(await ordersOf(url).unary('Get', { id: '7' })).toMatchObject({ id: '7' });
-  });
+  ])(
+    'warns at startup about global enhancers that Nest omits, and only then: %s',
+    async (_case, controller, options, expected) => {
+      const log = new CapturedLog();
+      const url = ownUrl();
+      const grpc = ResilientGrpcServerModule.forRoot(ordersOptions(url));
+      const root = { module: class AppModule {}, imports: [grpc], controllers: [controller] };
+      const app = await NestFactory.create(root, { logger: log, abortOnError: false });
+      onTestFinished(() => app.close());
+      app.useGlobalPipes({ transform: (value: unknown) => value });
+      app.useGlobalInterceptors({ intercept: (_context: unknown, next: CallHandler) => next.handle() });
+      app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, options);
+      await app.startAllMicroservices();
+      await app.init();
+      expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual(expected);
+      expect(await ordersOf(url).unary('Get', { id: '7' })).toMatchObject({ id: '7' });
+    },
+  );
 
-  it('are not reported in a microservice, whose global enhancers run', async () => {
+  it('does not warn about the global enhancers of a microservice, which run', async () => {
     const log = new CapturedLog();
     const grpc = ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl()));
     const root = { module: class AppModule {}, imports: [grpc], controllers: [OrdersController] };

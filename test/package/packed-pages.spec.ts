@@ -45,5 +45,5 @@ it('does not change code blocks or links within a packed page', () => {
 it('removes parenthesized references to pages that the package does not contain, if no repository is known', () => {
   const text = Object.values(packedPages({ version: '1.2.3' })).join('\n');
   expect(text).not.toContain('(why)');
-  expect(pages['docs/shutdown.md']).toMatch(/ \(\[why\]\(https:/);
+  expect(pages['docs/streams.md']).toMatch(/ \(\[why\]\(https:/);
 });

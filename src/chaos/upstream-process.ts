@@ -81,11 +81,6 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return this.currentState.value;
   }
 
-  /** The current state, then each change. */
-  get state$(): Observable<UpstreamState> {
-    return this.currentState;
-  }
-
   get events$(): Observable<UpstreamEvent> {
     return this.events;
   }

@@ -40,13 +40,9 @@ export class Load {
 
   constructor(private readonly entrants: readonly Entrant[]) {}
 
-  get running(): boolean {
-    return this.ticking !== undefined;
-  }
-
   /** Starts calls through each entrant at this rate, until {@link stop}. */
   start(rate: CallRate): void {
-    if (this.running) return;
+    if (this.ticking !== undefined) return;
     const startedAtMs = epochMs();
     let reads = 0;
     let writes = 0;

@@ -119,6 +119,20 @@ it('leaves client spans to @opentelemetry/instrumentation-grpc if those of the t
   expect(await telemetry.count('grpc.client.attempt.started')).toBe(1);
 });
 
+it('leaves a call of the grpc-js client to @opentelemetry/instrumentation-grpc without the telemetry module, with a single span', async () => {
+  instrumentation.enable();
+  const telemetry = collectTelemetry();
+  instrumentation.setTracerProvider(trace.getTracerProvider());
+  const { client, server } = await instrumentedScene({}, {}, 'no module');
+  await new Promise((resolve) => client.getClientByServiceName<any>('Echo').unary({}, resolve));
+  const sent = () => telemetry.spans().filter(({ kind }) => kind === SpanKind.CLIENT);
+  await waitFor(() => sent().length > 0);
+  expect(sent().map(({ name }) => name)).toEqual(['grpc.testing.v1.Echo/Unary']);
+  expect(server.calls()[0]!.metadata.get('traceparent')).toEqual([
+    expect.stringContaining(sent()[0]!.spanContext().spanId),
+  ]);
+});
+
 it('runs the callbacks of a stream in the context of its caller if only @opentelemetry/instrumentation-grpc traces it', async () => {
   instrumentation.enable();
   const telemetry = collectTelemetry();

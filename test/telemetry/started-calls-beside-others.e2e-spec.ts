@@ -13,6 +13,8 @@ afterAll(() => leaks.settled());
 interface Segment {
   readonly name: string;
   end?: Pick<StatusObject, 'code' | 'details'>;
+  /** True if the call ended while the segment was active, so that the agent can note the error there. */
+  isEndedInside?: boolean;
 }
 
 const transaction = new AsyncLocalStorage<{ readonly isOpaque: boolean }>();
@@ -47,6 +49,7 @@ beforeAll(() => {
     own.set('newrelic', `segment ${segments.length}`);
     copied.onReceiveStatus = (status) => {
       segment.end = { code: status.code, details: status.details };
+      segment.isEndedInside = transaction.getStore()?.isOpaque === true;
       listener.onReceiveStatus(status);
     };
     transaction.run({ isOpaque: true }, () => {
@@ -69,7 +72,7 @@ it.each(EACH_METHOD)(
     const { echo, server } = await instrumentedScene({}, {}, 'no module');
     await traced(() => lastValueFrom(callOnce(echo, method), { defaultValue: undefined }));
     const name = `${server.url}/testing.v1.Echo/${protoName(method)}`;
-    expect(segments).toEqual([{ name, end: { code: 0, details: 'OK' } }]);
+    expect(segments).toEqual([{ name, end: { code: 0, details: 'OK' }, isEndedInside: true }]);
     expect(server.calls().map(({ metadata }) => metadata.get('newrelic'))).toEqual([['segment 1']]);
   },
 );

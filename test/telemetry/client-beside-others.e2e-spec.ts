@@ -62,13 +62,12 @@ it.each(EACH_METHOD)(
   },
 );
 
-it('creates its spans for a call of the grpc-js client on the library channel inside the span of @opentelemetry/instrumentation-grpc', async () => {
+it('leaves a call of the grpc-js client on the library channel to @opentelemetry/instrumentation-grpc, with a single span', async () => {
   const { client, spans, traceIds, traceparents } = await scene();
   const plain = client.getClientByServiceName<any>('Echo');
   await new Promise((resolve) => plain.unary({}, resolve));
-  await waitFor(() => spans().length === 3);
-  const names = ['Attempt', 'Sent'].map((what) => `${OURS} ${what}.testing.v1.Echo.Unary`);
-  expect(spans()).toEqual([...names, `${THEIRS} grpc.testing.v1.Echo/Unary`]);
+  await waitFor(() => spans().length > 0);
+  expect(spans()).toEqual([`${THEIRS} grpc.testing.v1.Echo/Unary`]);
   expect(traceIds()).toHaveLength(1);
   expect(traceparents()).toEqual([[expect.any(String)]]);
 });

@@ -8,7 +8,7 @@ import type { Clock } from '../time/clock.js';
 import type { CallSpan } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 import type { ClientMetrics } from './client-metrics.js';
-import { OPEN_TELEMETRY_CONTEXTS, type ClientTraces, type TracedClientCall } from './client-traces.js';
+import { carriesActiveSpan, OPEN_TELEMETRY_CONTEXTS, type ClientTraces, type TracedClientCall } from './client-traces.js';
 
 const METRICS = 'recording client metrics';
 const SPANS = 'recording client spans';
@@ -25,8 +25,13 @@ export class OpenClientTelemetry implements ClientTelemetry {
     this.contexts = traces === undefined ? undefined : OPEN_TELEMETRY_CONTEXTS;
   }
 
-  begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry {
-    const traced = catchSdkErrors(SPANS, () => this.traces?.begin(method.path, scope));
+  begin(method: MethodDescriptor, scope: StreamScope | undefined, metadata: Metadata | undefined): CallTelemetry {
+    const traced = catchSdkErrors(SPANS, () =>
+      // An agent that patches generated clients has started the span of such a call.
+      method.isGenerated && metadata !== undefined && carriesActiveSpan(metadata)
+        ? undefined
+        : this.traces?.begin(method.path, scope),
+    );
     return new ClientCallRecorder(method, this.metrics, traced, this.clock);
   }
 

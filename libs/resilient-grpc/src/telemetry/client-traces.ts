@@ -29,6 +29,12 @@ export const OPEN_TELEMETRY_CONTEXTS: TraceContexts = {
   run: (traceContext, work) => context.with((traceContext as Context | undefined) ?? ROOT_CONTEXT, work),
 };
 
+/** True if a header of `metadata`, such as `traceparent` or `b3`, names the active span: other instrumentation has added it. */
+export function carriesActiveSpan(metadata: Metadata): boolean {
+  const active = trace.getActiveSpan()?.spanContext().spanId;
+  return active !== undefined && Object.values(metadata.getMap()).some((value) => value.includes(active));
+}
+
 /** Writes metadata for propagators. Keys and values that gRPC does not allow are skipped, because tracing must not fail a call. */
 const METADATA_SETTER: TextMapSetter<Metadata> = {
   set: (metadata, key, value) => {

@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import * as imported from '@grpc/grpc-js';
 
 /**
@@ -7,7 +6,8 @@ import * as imported from '@grpc/grpc-js';
  */
 export function requiredGrpcJs(): typeof imported {
   try {
-    const require = createRequire(import.meta.url);
+    // Not imported, because webpack and rspack replace an import of this function.
+    const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
     // Requires only the copy that was imported. A bundle contains a copy of its own, and must not load another one.
     if (require.cache[require.resolve('@grpc/grpc-js')] !== undefined) {
       const required = require('@grpc/grpc-js') as typeof imported;

@@ -101,8 +101,9 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
     else this.awaitMessage();
   };
 
-  readonly sendMessageWithContext = ({ flags, callback }: MessageContext, bytes: Buffer): void => {
-    if (flags !== undefined) Object.assign(bytes, { writeFlags: flags });
+  readonly sendMessageWithContext = ({ flags, callback }: MessageContext, given: Buffer): void => {
+    // A view of its own, because a serializer may return the same buffer for several messages.
+    const bytes = flags === undefined ? given : Object.assign(given.subarray(), { writeFlags: flags });
     if (this.context.method.requestStream && this.status === undefined) {
       this.messages.push({ bytes, written: callback });
       this.answerCall();

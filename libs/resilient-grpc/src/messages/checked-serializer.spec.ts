@@ -141,6 +141,11 @@ describe('checkedSerializer', () => {
     ],
     ['a field of a member of a oneof', { onlySize: { width_mm: 4 } }, 'onlySize.width_mm → widthMm'],
     [
+      'a second field of a oneof',
+      { address_1: 'Rome', shelf: 'A7' },
+      "address_1: expected no value beside 'shelf' of the same oneof, got a string of length 4, sends nothing",
+    ],
+    [
       'a field at depth 3',
       { parentParcel: { items: [{ parts: [{ part_count: 3 }] }] } },
       'parentParcel.items.parts.part_count → partCount',

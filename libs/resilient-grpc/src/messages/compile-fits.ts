@@ -41,9 +41,13 @@ function compileFits(type: MessageType): Fits {
     }[field.holds];
     // Keys that are not text are examined one by one.
     const isFit = field.holds === 'map' && field.keys.kind !== 'string' ? 'return false' : tested;
-    return `if((v=m[${JSON.stringify(name)}])!=null){${isFit};some=true}`;
+    // Of several fields of a oneof, only one arrives.
+    const oneof =
+      field.oneof === undefined ? '' : `if(o${String(field.oneof)})return false;o${String(field.oneof)}=true;`;
+    return `if((v=m[${JSON.stringify(name)}])!=null){${oneof}${isFit};some=true}`;
   });
-  const code = `return function(m,d){let v,e,i,some=false;if(typeof m!=="object"||m===null)return false;if(d>${String(MAX_DEPTH)})return true;${tests.join('')}return some}`;
+  const oneofs = type.oneofs.map((_, index) => `,o${String(index)}`).join('');
+  const code = `return function(m,d){let v,e,i,some=false${oneofs};if(typeof m!=="object"||m===null)return false;if(d>${String(MAX_DEPTH)})return true;${tests.join('')}return some}`;
   // Safe: the code contains only names from the descriptor, as JSON. The cast states what the code returns.
   // eslint-disable-next-line @typescript-eslint/no-implied-eval
   return (new Function('r', code) as (refs: unknown[]) => Fits)(refs);

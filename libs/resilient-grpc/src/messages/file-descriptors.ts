@@ -16,6 +16,10 @@ export class Descriptor {
     this.fields = readFields(bytes);
   }
 
+  has(number: number): boolean {
+    return this.values(number).length > 0;
+  }
+
   /** Returns the messages in the field `number`. */
   children(number: number): Descriptor[] {
     return this.values(number).map((value) => new Descriptor(value as Uint8Array));

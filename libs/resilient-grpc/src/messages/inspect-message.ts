@@ -104,6 +104,12 @@ class Inspector {
       const value = given[name];
       if (value === undefined || value === null) continue;
       isEmpty = false;
+      const beside = field.oneof === undefined ? undefined : laterInOneof(field, given, type);
+      if (beside !== undefined)
+        this.report(join(path, name), type, value, {
+          expected: `no value beside '${beside}' of the same oneof`,
+          sent: undefined,
+        });
       const sent = this.fieldOf(value, field, type, join(path, name), depth);
       if (sent !== value) (copy ??= copyOf(given, type))[name] = sent;
     }
@@ -162,6 +168,13 @@ class Inspector {
     const problem = problemMessage(expected, value, remedy, this.describe);
     this.found.push({ messageType: owner.name, field, problem, sent: describeValue(sent) });
   }
+}
+
+/** Returns the name of a field of the same oneof that has a value and arrives instead: the serializer writes fields by their numbers. */
+function laterInOneof(one: Field, given: Readonly<Record<string, unknown>>, type: MessageType): string | undefined {
+  for (const [name, field] of type.fields)
+    if (field.oneof === one.oneof && field.number > one.number && (given[name] ?? undefined) !== undefined) return name;
+  return undefined;
 }
 
 function join(path: string, name: string): string {

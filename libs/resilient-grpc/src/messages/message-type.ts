@@ -6,7 +6,7 @@ export class MessageType {
   /** Name without its package. */
   readonly name: string;
   /** Names of oneofs. With the loader option `oneofs`, a deserialized message has them as keys, which the serializer ignores. */
-  readonly oneofs: ReadonlySet<string>;
+  readonly oneofs: readonly string[];
   /** True if the serializer sends all values of `message` as they are. Compiled on first use by `prepareFits()`. */
   fits: ((message: unknown, depth: number) => boolean) | undefined;
   private knownFields: ReadonlyMap<string, Field> | undefined;
@@ -19,7 +19,7 @@ export class MessageType {
     private readonly contract: Contract,
   ) {
     this.name = descriptor.text(1);
-    this.oneofs = new Set(descriptor.children(8).map((oneof) => oneof.text(1)));
+    this.oneofs = descriptor.children(8).map((oneof) => oneof.text(1));
   }
 
   /** Fields by name. Read on first use, because types can contain themselves. */
@@ -50,14 +50,16 @@ export class MessageType {
 
   /** True if `key` could be the name of a field, but the type has no such field. False for other generators' names, such as `$typeName`. */
   isUnknownField(key: string): boolean {
-    return !this.fields.has(key) && !this.oneofs.has(key) && /^[a-z]\w*$/i.test(key);
+    return !this.fields.has(key) && !this.oneofs.includes(key) && /^[a-z]\w*$/i.test(key);
   }
 
   private fieldOf(descriptor: Descriptor): Field {
     const { fullName, contract } = this;
     const number = descriptor.integer(3);
-    if (descriptor.integer(4) !== LABEL_REPEATED)
-      return { number, holds: 'single', ...this.values(descriptor, fullName) };
+    if (descriptor.integer(4) !== LABEL_REPEATED) {
+      const oneof = descriptor.has(9) ? { oneof: descriptor.integer(9) } : {};
+      return { number, holds: 'single', ...oneof, ...this.values(descriptor, fullName) };
+    }
     const entry = contract.types.get(`${fullName}.${descriptor.text(6)}`);
     const isMap = entry?.children(7)[0]?.integer(7) === 1;
     if (!isMap) return { number, holds: 'list', ...this.values(descriptor, fullName) };
@@ -80,8 +82,8 @@ export class MessageType {
   }
 }
 
-/** A field of a message type: a single value, a list (`repeated`), or a map. */
-export type Field = { readonly number: number } & FieldValues &
+/** A field of a message type: a single value, a list (`repeated`), or a map. `oneof` is the index of its oneof. */
+export type Field = { readonly number: number; readonly oneof?: number } & FieldValues &
   ({ readonly holds: 'single' | 'list' } | { readonly holds: 'map'; readonly keys: FieldValues });
 
 /** The values of a field; 'long' for 64-bit integers, 'other' for groups and for types that are not found. */

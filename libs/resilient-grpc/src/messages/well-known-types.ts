@@ -146,7 +146,7 @@ function isStruct(value: object, type: MessageType): boolean {
 function isValueMessage(value: unknown, type: MessageType): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const keys = Object.keys(value).filter((key) => !key.startsWith('$'));
-  return keys.length > 0 && keys.every((key) => type.fields.has(key) || type.oneofs.has(key));
+  return keys.length > 0 && keys.every((key) => type.fields.has(key) || type.oneofs.includes(key));
 }
 
 /** True if JSON.stringify() includes `value` in an object. */

@@ -406,12 +406,13 @@ describe('shutdown', () => {
       const [, tenant] = made;
       const counts = { finished: 0, failed: 0, completed: 0, ended: 0, cancelled: 1 };
       const report = { ...counts, cutOffByPath: { '/shop.v1.Shop/Watch': 1 }, durationMs: 5 };
+      const { hooks, clock } = makeLifecycle();
       tenant!.drain = async () => {
+        clock.advance(8_000);
         tenant!.registry.hasCutOffStream = hasCutOffStream;
         tenant!.connectivity$.complete();
         return report;
       };
-      const { hooks } = makeLifecycle();
       await hooks.onApplicationShutdown();
       expect(lines.at(-1)).toMatch(/^WARN .* 1 cut off \(at the timeout: 1 call to \/shop.v1.Shop\/Watch\); /);
       expect(lines.at(-1)).toContain(`Watch); ${remedy}`);

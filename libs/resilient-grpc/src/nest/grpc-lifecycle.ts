@@ -267,12 +267,11 @@ export class GrpcLifecycle
     const cutOffByPath = sumsByPath(reports);
     const cutOff = cutOffByPath.size > 0;
     const { timeoutMs } = this.registry.drainOptions;
+    const remedy = cutOffRemedy(ms, timeoutMs, 'ResilientGrpcModule', hasCutOffStream);
     const text =
       `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ` +
       `${finishedCalls(finished, failed)}, ${counted(completed, 'stream')} completed${endedCalls(ended)}, ${String(cancelled)} cut off` +
-      (cutOff
-        ? ` (at the timeout: ${callsByPath(cutOffByPath)})${cutOffRemedy(timeoutMs, 'ResilientGrpcModule', hasCutOffStream)}`
-        : '');
+      (cutOff ? ` (${remedy === '' ? '' : 'at the timeout: '}${callsByPath(cutOffByPath)})${remedy}` : '');
     const level = cutOff ? 'warn' : 'log';
     const fields = { event: 'drain', clients: reports.length, ...counts, durationMs };
     this.logger[level](new LogLine(level, text, fields));

@@ -33,11 +33,13 @@ const STREAM_REMEDIES: Readonly<Record<DrainedModule, string>> = {
 };
 
 /**
- * Returns the remedy for calls that were cut off at the timeout.
+ * Returns the remedy for calls that were cut off at the timeout; '' if a second SIGINT cut them off earlier.
  *
+ * @param durationMs time since the shutdown started
  * @param hasStream true if a response stream with `onDrain: 'finish'` was cut off; more time does not help a stream without an end
  */
-export function cutOffRemedy(timeoutMs: number, module: DrainedModule, hasStream: boolean): string {
+export function cutOffRemedy(durationMs: number, timeoutMs: number, module: DrainedModule, hasStream: boolean): string {
+  if (durationMs < timeoutMs) return '';
   const streams = hasStream ? `for streams without an end, ${STREAM_REMEDIES[module]}; ` : '';
   const others = hasStream ? 'other calls' : 'calls';
   return `; ${streams}to give ${others} more time, raise drain.timeoutMs (${duration(timeoutMs)}) of ${module}.forRoot()`;

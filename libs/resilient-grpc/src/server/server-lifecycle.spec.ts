@@ -162,18 +162,18 @@ describe('ServerLifecycle', () => {
   it('warns about calls that a drain cut off and lists at most five paths', () => {
     const { log, drainEnded: logDrain } = makeLifecycle();
     const paths = new Map(Array.from({ length: 7 }, (_, number) => [`/a.B/M${String(number)}`, number + 1]));
-    logDrain({ ...REPORT, cutOff: 28 }, paths, false);
+    logDrain({ ...REPORT, durationMs: 10_000, cutOff: 28 }, paths, false);
     expect(log).toEqual([
-      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 28 cut off (7 calls to /a.B/M6, 6 calls to /a.B/M5, ' +
+      'WARN server drained 10 s after the shutdown started: 12 calls finished, 50 streams ended, 28 cut off (7 calls to /a.B/M6, 6 calls to /a.B/M5, ' +
         '5 calls to /a.B/M4, 4 calls to /a.B/M3, 3 calls to /a.B/M2, calls to 2 more methods); to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
     ]);
   });
 
   it("suggests another onDrain if a drain cut off a response stream with onDrain: 'finish'", () => {
     const { log, drainEnded: logDrain } = makeLifecycle();
-    logDrain({ ...REPORT, cutOff: 1 }, new Map([['/a.B/Watch', 1]]), true);
+    logDrain({ ...REPORT, durationMs: 10_000, cutOff: 1 }, new Map([['/a.B/Watch', 1]]), true);
     expect(log).toEqual([
-      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 1 cut off (1 call to /a.B/Watch); ' +
+      'WARN server drained 10 s after the shutdown started: 12 calls finished, 50 streams ended, 1 cut off (1 call to /a.B/Watch); ' +
         "for streams without an end, set onDrain: 'fail' or 'complete'; to give other calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()",
     ]);
   });
@@ -181,10 +181,10 @@ describe('ServerLifecycle', () => {
   it('warns about connections that a drain cut off', () => {
     const { log, drainEnded: logDrain } = makeLifecycle();
     logDrain({ ...REPORT, connectionsCutOff: 1 }, new Map(), false);
-    logDrain({ ...REPORT, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]), false);
+    logDrain({ ...REPORT, durationMs: 10_000, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]), false);
     expect(log).toEqual([
       'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 0 cut off, 1 connection cut off',
-      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 2 cut off (2 calls to /a.B/M), 2 connections cut off; to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
+      'WARN server drained 10 s after the shutdown started: 12 calls finished, 50 streams ended, 2 cut off (2 calls to /a.B/M), 2 connections cut off; to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
     ]);
   });
 });

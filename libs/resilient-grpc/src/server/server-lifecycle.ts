@@ -101,7 +101,7 @@ export class ServerLifecycle
       ...(connectionsCutOff > 0 ? [`${counted(connectionsCutOff, 'connection')} cut off`] : []),
     ];
     const { timeoutMs } = this.server.drain.options;
-    const remedy = cutOff > 0 ? cutOffRemedy(timeoutMs, 'ResilientGrpcServerModule', hasCutOffStream) : '';
+    const remedy = cutOff > 0 ? cutOffRemedy(durationMs, timeoutMs, 'ResilientGrpcServerModule', hasCutOffStream) : '';
     const text = `server drained ${duration(durationMs)} after the shutdown started: ${parts.join(', ')}${remedy}`;
     const level = cutOff + connectionsCutOff === 0 ? 'log' : 'warn';
     this.logger[level](

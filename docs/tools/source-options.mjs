@@ -32,7 +32,6 @@ const GROUPS = {
   ServerMethodOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
   GrpcToRpcOptions: { file: 'nest/errors/grpc-to-rpc-exception.filter.ts' },
   DashboardMountOptions: { file: DASHBOARD_OPTIONS },
-  DashboardProcessesOptions: { file: DASHBOARD_OPTIONS },
   ResilientGrpcDashboardOptions: { file: DASHBOARD_OPTIONS },
 };
 

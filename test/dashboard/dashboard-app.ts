@@ -142,10 +142,7 @@ export async function startDashboardApp({
 
 /** Server-sent events received on a separate connection. */
 export class Events {
-  /**
-   * `more` is the second line of the data. It contains the data of the event that another process sent; absent if the event is not relayed.
-   */
-  readonly received: { readonly event: string; readonly data: any; readonly more?: any; readonly atMs: number }[] = [];
+  readonly received: { readonly event: string; readonly data: any; readonly atMs: number }[] = [];
   ended = false;
 
   private constructor(readonly response: IncomingMessage) {
@@ -155,8 +152,8 @@ export class Events {
       text += chunk;
       for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
         const event = /^event: (.*)$/m.exec(text.slice(0, end))?.[1];
-        const [data, more] = [...text.slice(0, end).matchAll(/^data: (.*)$/gm)].map(([, json]) => JSON.parse(json!));
-        if (event !== undefined) this.received.push({ event, data, more, atMs: performance.now() });
+        const data = JSON.parse(/^data: (.*)$/m.exec(text.slice(0, end))?.[1] ?? 'null');
+        if (event !== undefined) this.received.push({ event, data, atMs: performance.now() });
         text = text.slice(end + 2);
       }
     });

@@ -7,7 +7,6 @@ const ASSETS = join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashb
 const moduleOf = (name: string): Promise<any> => import(pathToFileURL(join(ASSETS, name)).href);
 const { ClientState, assess, faultsOf, shownMs } = await moduleOf('client-state.js');
 const { linkProblem, verdict } = await moduleOf('dashboard.js');
-const { SummedClient } = await moduleOf('summed-client.js');
 const { age, duration, moment, percent, rate, shortPath } = await moduleOf('format.js');
 const { stretches } = await moduleOf('state-strip.js');
 
@@ -120,86 +119,6 @@ describe('client rates', () => {
     const client = clientOf(1, 700);
     expect(client.column('at')[0]).toBe(T + 100_000);
     expect([shownMs(T, T + 59_000), shownMs(T, T + 61_000), shownMs(T, T + 9e6)]).toEqual([60_000, 120_000, 600_000]);
-  });
-});
-
-describe('client of several processes', () => {
-  const recent = (ended: number, failed: number) => ({
-    windowMs: 45_000,
-    ended,
-    failed,
-    codes: { UNAVAILABLE: failed },
-  });
-  const method = (started: number, p50Ms: number) => ({
-    path: '/a.B/C',
-    kind: 'unary',
-    started,
-    failed: 1,
-    retried: 2,
-    hedged: 0,
-    codes: { UNAVAILABLE: 1 },
-    recent: recent(10, 1),
-    latency: { p50Ms, p90Ms: 9, p99Ms: 9, maxMs: 9 },
-  });
-  const error = (lastAt: string, count: number) => ({
-    path: '/a.B/C',
-    code: 'UNAVAILABLE',
-    reason: 'server',
-    lastAt,
-    count,
-  });
-  const partOf = (name: string, perSecond: number, more: Record<string, unknown>, skew = 0) => {
-    const client = new ClientState('orders', FIELDS);
-    for (let second = 0; second <= 10; second++) {
-      const counters = { started: perSecond * second, succeeded: perSecond * second, failed: 0 };
-      client.take(snapshot({ counters, waiting: 2, oldestWaitMs: 5, active: 3, ...more }), T + skew + second * 1_000);
-    }
-    return { client, process: { name, now: T + skew + 10_000, skew } };
-  };
-
-  it('sums the rates, calls, methods, and errors of all processes, and shows their highest latency and worst state', () => {
-    const client = new SummedClient('orders', [
-      partOf('one', 10, {
-        recent: recent(50, 0),
-        methods: [method(5, 3)],
-        errors: [error(MADE_AT, 2)],
-        failures: { server: 1 },
-      }),
-      partOf(
-        'two',
-        20,
-        { recent: recent(50, 25), methods: [method(7, 4)], errors: [error('2026-01-01T00:00:05.000Z', 1)] },
-        90_000,
-      ),
-    ]);
-    expect(client.rateNow('started')).toBe(30);
-    expect(client.snapshot).toMatchObject({
-      waiting: 4,
-      oldestWaitMs: 5,
-      active: 6,
-      recent: { ended: 100, failed: 25 },
-    });
-    expect(client.details).toMatchObject({
-      failures: { server: 1 },
-      methods: [
-        { started: 12, failed: 2, codes: { UNAVAILABLE: 2 }, recent: { ended: 20 }, latency: { p50Ms: 4, maxMs: 9 } },
-      ],
-      errors: [{ count: 3, lastAt: '2026-01-01T00:00:05.000Z' }],
-    });
-    expect(client.assess()).toMatchObject({
-      word: 'Catching up',
-      sentence: expect.stringMatching(/^In 1 of 2 processes, for example one: /),
-    });
-    // Samples of processes whose clocks differ are aligned before they are added.
-    const [moments, started, failed] = client.columns(['started', 'failed'], 10_000, T + 10_000);
-    expect(moments).toEqual([0, 2, 4, 6, 8].map((second) => T / 1_000 + second));
-    expect([started, failed]).toEqual([Array(5).fill(30), Array(5).fill(0)]);
-    expect(client.columns(['waiting'], 10_000, T + 10_000)[1]).toEqual(Array(5).fill(4));
-  });
-
-  it('returns null as the rate of a client for moments at which no process has samples', () => {
-    const client = new SummedClient('orders', [partOf('one', 10, {})]);
-    expect(client.columns(['started'], 20_000, T + 14_000)[1]).toEqual([null, null, ...Array(7).fill(10), null]);
   });
 });
 

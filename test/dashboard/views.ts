@@ -155,18 +155,6 @@ export async function startViews(): Promise<Views> {
   });
   closing.push(many.close);
 
-  const fleet = await startDashboardApp({
-    clients: [
-      { name: 'orders', url: steady.url },
-      { name: 'payments', url: UNREACHABLE },
-    ],
-    dashboard: {
-      public: true,
-      processes: { urls: [`${several.url}/grpc`, `${single.url}/grpc`, `http://${UNREACHABLE}/grpc`] },
-    },
-  });
-  closing.push(fleet.close);
-
   const view = (name: string, url: string, ready: View['ready']): View => ({ name, url: `${url}/grpc`, ready });
   const details = (name: string, word: string) => ({
     ...view(name, several.url, (page) => page.getByRole('heading', { name: new RegExp(`^(${word}) `) }).waitFor()),
@@ -183,28 +171,6 @@ export async function startViews(): Promise<Views> {
       { ...details('breaker', 'Circuit open'), name: 'circuit open' },
       { ...details(inventory.name, 'Failing|Healthy|Recovered'), name: 'endpoints with an ejection' },
       view('a single client', single.url, (page) => page.getByRole('heading', { name: /^Outage payments/ }).waitFor()),
-      view('several processes', fleet.url, async (page) => {
-        await page.getByText('1 of 4 processes sends no data.').waitFor();
-        await page.getByRole('link', { name: 'billing' }).waitFor();
-      }),
-      {
-        ...view('one client of several processes', fleet.url, (page) =>
-          page.getByText(/In \d of 3 processes, for example/).waitFor(),
-        ),
-        url: `${fleet.url}/grpc#client=payments`,
-      },
-      {
-        ...view('one of several processes', fleet.url, (page) =>
-          page.getByRole('heading', { name: /^Outage payments/ }).waitFor(),
-        ),
-        url: `${fleet.url}/grpc?process=${encodeURIComponent(`${single.url}/grpc`)}`,
-      },
-      {
-        ...view('a process that is not listed', fleet.url, (page) =>
-          page.getByText('This process is not listed').waitFor(),
-        ),
-        url: `${fleet.url}/grpc?process=http://10.0.0.1/grpc`,
-      },
       view('empty', empty.url, (page) => page.getByText('No clients yet.').waitFor()),
       view('many clients', many.url, (page) => page.getByText('showing 50 of 60 clients').waitFor()),
       {

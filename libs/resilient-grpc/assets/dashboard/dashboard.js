@@ -7,21 +7,16 @@ import { el, place, setAttribute, setText } from './parts.js';
 import { ProcessState } from './process-state.js';
 import { Servers } from './servers.js';
 
-export const HASH = '#client=';
+const HASH = '#client=';
 /** Word and description for each state of the link to the application. */
-export const LINKS = {
+const LINKS = {
   connecting: ['Connecting', 'Connecting to the application'],
   live: ['Live', ''],
   silent: ['No updates', 'Connected, but no updates arrive; the application may be busy or blocked'],
   unreachable: ['No response', 'Retrying, because the application does not respond'],
   ending: ['Shutting down', 'The application is shutting down'],
   forbidden: ['Forbidden', 'Access to this page was denied'],
-  unlisted: ['Not listed', 'This process is not listed; another one may have replaced it'],
   refused: ['Unexpected response', 'Retrying, because the server did not return dashboard data'],
-  unreadable: [
-    'Other release',
-    'This page cannot read the data of the process, which runs another release of the library',
-  ],
 };
 
 /** Returns a sentence about a link that is not live, with the cause if the link has one. */
@@ -31,7 +26,7 @@ export function linkProblem({ state, text }) {
 
 /**
  * The dashboard, embeddable in any page. `onVerdict({ bad, all, link })` receives the number of unhealthy clients, the number of all shown
- * clients, and the link state. `process`: key of another process to show; `release`: the release of this page.
+ * clients, and the link state.
  */
 export class Dashboard {
   #state = new ProcessState();
@@ -41,10 +36,8 @@ export class Dashboard {
   #details;
   #focusDue = false;
 
-  constructor(parent, { heading = 'h1', onVerdict = () => undefined, process, release } = {}) {
+  constructor(parent, { heading = 'h1', onVerdict = () => undefined } = {}) {
     this.onVerdict = onVerdict;
-    this.otherProcess = process;
-    this.pageRelease = release;
     this.status = el('p', { class: 'link', role: 'status' });
     this.clock = el('span', { class: 'dim' });
     this.process = el('span', { class: 'dim', title: 'Process that the data describes' });
@@ -63,7 +56,6 @@ export class Dashboard {
     this.element = el(
       'div',
       { class: 'dashboard' },
-      process && el('a', { class: 'back', text: '← all processes', href: location.pathname }),
       el('header', { class: 'top' }, el(heading, { text: 'gRPC clients' }), this.status, this.clock, this.process),
       this.notice,
       this.verdict,
@@ -73,7 +65,6 @@ export class Dashboard {
     this.feed = new LiveFeed(import.meta.url, {
       onData: (event, data) => this.#take(event, data),
       onLink: (link) => this.#setLink(link),
-      process,
     });
     this.feed.listen(selectedClient());
     addEventListener('hashchange', () => this.#selectionChanged());
@@ -106,21 +97,11 @@ export class Dashboard {
   }
 
   #take(event, data) {
-    if (this.otherProcess === undefined) return this.#takeData(event, data);
-    try {
-      this.#takeData(event, data);
-    } catch {
-      this.#setLink({ state: 'unreadable' });
-    }
-  }
-
-  #takeData(event, data) {
     this.#state.take(event, data);
     if (event === 'snapshot') return this.#show();
     if (event === 'whole') {
       const { host, pid, release } = data.process;
-      if (this.otherProcess === undefined && this.#release !== undefined && this.#release !== release)
-        reloadFor(release);
+      if (this.#release !== undefined && this.#release !== release) reloadFor(release);
       this.#release = release;
       setText(this.process, `${host}, process ${pid}`);
     }
@@ -156,12 +137,8 @@ export class Dashboard {
         : '',
     );
     const isFine = state === 'live' || (state === 'connecting' && !this.#known);
-    const problem = isFine ? '' : linkProblem(this.#link);
-    const isOtherRelease = this.otherProcess !== undefined && this.#release && this.#release !== this.pageRelease;
-    const difference = `The process runs release ${this.#release}, but this page is from release ${this.pageRelease}; some data may be missing.`;
-    const notices = [problem, isOtherRelease ? difference : ''].filter(Boolean).join(' ');
-    this.notice.hidden = notices === '';
-    setText(this.notice, notices);
+    this.notice.hidden = isFine;
+    setText(this.notice, isFine ? '' : linkProblem(this.#link));
     this.element.classList.toggle('stale', this.#known && !fresh);
     const assessed = [...this.#state.clients.values()].map((client) => client.assess(now));
     const bad = assessed.filter(({ rank }) => rank >= 4).length;
@@ -171,10 +148,7 @@ export class Dashboard {
     setAttribute(this.verdict, 'data-tone', bad > 0 ? 'bad' : 'ok');
     this.onVerdict({ bad, all: assessed.length, link: state });
     this.servers.show(this.#state.servers, now);
-    // The snapshot describes only the process that serves the page.
-    this.actions.hidden =
-      this.otherProcess !== undefined ||
-      (bad === 0 && this.#state.servers.every(({ overload }) => overload.since === undefined));
+    this.actions.hidden = bad === 0 && this.#state.servers.every(({ overload }) => overload.since === undefined);
     this.#showView(now);
   }
 
@@ -234,7 +208,7 @@ export class Dashboard {
 }
 
 /** Handles a key: '/' moves the focus to the filter of the overview, and Escape deselects the client. */
-export function handleKey(event, overview) {
+function handleKey(event, overview) {
   const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
   if (event.ctrlKey || event.metaKey || event.altKey || typing) return;
   if (event.key === '/' && overview.element.isConnected) {
@@ -244,7 +218,7 @@ export function handleKey(event, overview) {
 }
 
 /** Returns the key of the selected client; `undefined` if none is selected. */
-export function selectedClient() {
+function selectedClient() {
   if (!location.hash.startsWith(HASH)) return undefined;
   const encoded = location.hash.slice(HASH.length);
   try {
@@ -266,7 +240,7 @@ async function fetchSnapshot() {
  * Reloads the page, because a page of another release may be unable to read the events. Reloads at most once per release and browser tab,
  * because the page would otherwise reload forever behind a load balancer that alternates between releases.
  */
-export function reloadFor(release) {
+function reloadFor(release) {
   const key = `nestjs-resilient-grpc.reloaded-for.${release}`;
   if (sessionStorage.getItem(key) !== null) return;
   sessionStorage.setItem(key, 'once');

@@ -3,9 +3,8 @@ const SILENT_AFTER_MS = 3_500;
 const RETRY_DELAY_MS = 2_000;
 
 /**
- * Receives events while the page is open: the events of the process that serves the page, of `process` if it is given, or of all processes
- * if `path` is 'fleet'. `onData(event, ...data)` receives the data of each event. `onLink(link)` receives the link state: 'connecting',
- * 'live', 'silent', 'unreachable', 'ending', 'forbidden', 'refused', or, for another process, 'unlisted'. Some states have additional
+ * Receives the events of the application while the page is open. `onData(event, data)` receives the data of each event. `onLink(link)`
+ * receives the link state: 'connecting', 'live', 'silent', 'unreachable', 'ending', 'forbidden', or 'refused'. Some states have additional
  * text.
  */
 export class LiveFeed {
@@ -17,48 +16,31 @@ export class LiveFeed {
   #silenceTimer;
   #link;
   #query = '';
-  #path;
-  #process;
 
-  constructor(base, { onData, onLink, path = 'events', process }) {
+  constructor(base, { onData, onLink }) {
     this.#base = base;
-    this.#path = path;
-    this.#process = process;
     this.#onData = onData;
     this.#onLink = onLink;
   }
 
   /** Starts receiving events, with the details of `client` if given. */
   listen(client) {
-    const query = new URLSearchParams();
-    if (this.#process !== undefined) query.set('process', this.#process);
-    if (client !== undefined) query.set('client', client);
-    this.#query = query.size === 0 ? '' : `?${query}`;
+    this.#query = client === undefined ? '' : `?${new URLSearchParams({ client })}`;
     this.#setLink(this.#link?.state === 'live' ? this.#link : { state: 'connecting' });
     this.#open();
   }
 
   #open() {
     this.#stop();
-    const source = new EventSource(new URL(`${this.#path}${this.#query}`, this.#base));
+    const source = new EventSource(new URL(`events${this.#query}`, this.#base));
     this.#source = source;
-    for (const event of ['whole', 'change', 'processes', 'process'])
+    for (const event of ['whole', 'change'])
       source.addEventListener(event, ({ data }) => {
         if (source !== this.#source) return;
-        const parsed = data.split('\n').map((line) => JSON.parse(line));
-        // On the page of all processes, only the event 'end' reports the shutdown of the process that serves the page.
-        const isEnding = this.#path === 'events' && !parsed[0].accepting;
-        this.#received({ state: isEnding ? 'ending' : 'live' });
-        this.#onData(event, ...parsed);
+        const parsed = JSON.parse(data);
+        this.#received({ state: parsed.accepting ? 'live' : 'ending' });
+        this.#onData(event, parsed);
       });
-    // State of the connection between the server and another process.
-    source.addEventListener('link', ({ data }) => {
-      if (source !== this.#source) return;
-      const link = JSON.parse(data);
-      if (this.#path === 'fleet') return this.#onData('link', link);
-      clearTimeout(this.#silenceTimer);
-      if (link.state !== 'live') this.#setLink(link);
-    });
     source.addEventListener('end', () => this.#serverEnded());
     source.addEventListener('error', () => {
       // While CONNECTING, the browser retries automatically. The browser does not expose responses other than event streams.
@@ -96,7 +78,7 @@ export class LiveFeed {
           this.#setLink({ state: 'refused', text: 'no events' });
         } else {
           this.#setLink({ state: 'ending' });
-          if (this.#path === 'events' && this.#process === undefined) this.#onData('snapshot', snapshot);
+          this.#onData('snapshot', snapshot);
         }
       } else this.#setLink({ state: 'refused', text: `${response.status} ${response.statusText}`.trim() });
     } catch {

@@ -3,16 +3,8 @@ import { Dashboard } from './dashboard.js';
 const icon = document.querySelector('link[rel=icon]');
 const icons = { well: icon.href, trouble: icon.dataset.trouble };
 
-const main = document.querySelector('main');
-// Present if the dashboard covers several processes.
-const { release } = main.dataset;
-const process = new URLSearchParams(location.search).get('process') ?? undefined;
-const isFleet = release !== undefined && process === undefined;
-const Page = isFleet ? (await import('./fleet.js')).Fleet : Dashboard;
-
 // Title and icon show the state while the tab is in the background.
-new Page(main, {
-  ...(release === undefined ? {} : { process, release }),
+new Dashboard(document.querySelector('main'), {
   onVerdict({ bad, all, link }) {
     const isWell = bad === 0 && (link === 'live' || link === 'connecting');
     const prefix =

@@ -66,7 +66,7 @@ class VisitorInTest implements Visitor {
   }
 }
 
-const PROCESS = { host: 'here', pid: 7, release: '1.2.3', startedAt: '2026-01-01T00:00:00.000Z', id: 'a' };
+const PROCESS = { host: 'here', pid: 7, release: '1.2.3' };
 
 let clock: VirtualClock;
 let clients: ClientInTest[];

@@ -84,13 +84,6 @@ export interface DashboardProcess {
   readonly pid: number;
   /** Version of this library. A page of another version reloads, or warns that some data may be missing. */
   readonly release: string;
-  /** Start of the application, in ISO 8601. */
-  readonly startedAt: string;
-  /**
-   * Globally unique id of the application. A URL or a pid is not sufficient: two URLs can lead to one process, and two containers can
-   * have the same host and pid.
-   */
-  readonly id: string;
 }
 
 interface DashboardClient extends ShownClient {

@@ -7,8 +7,6 @@ class OpsGuard {
 }
 
 const AT = 'ResilientGrpcDashboardModule.forRoot';
-const PROCESS_URL =
-  "expected the http: or https: URL of a dashboard, without credentials, a query, or a fragment, such as 'http://10.0.0.7:3000/grpc'";
 
 function problemsOf(options: unknown): string[] {
   try {
@@ -54,23 +52,6 @@ describe('dashboard options', () => {
       { guards: [new OpsGuard()] },
       [
         `${AT}.guards[0]: expected a guard class such as OpsGuard (\`imports\` provides its dependencies), got an object with canActivate`,
-      ],
-    ],
-    [
-      'process URLs with a password or a query, and one without a scheme',
-      {
-        public: true,
-        processes: { urls: ['http://me:secret@10.0.0.7/grpc', '10.0.0.7:3000', 'http://10.0.0.7/grpc?a'] },
-      },
-      ['http://***@10.0.0.7/grpc', '10.0.0.7:3000', 'http://10.0.0.7/grpc?a'].map(
-        (shown, at) => `${AT}.processes.urls[${String(at)}]: ${PROCESS_URL}, got "${shown}"`,
-      ),
-    ],
-    [
-      'processes without URLs',
-      { public: true, processes: {} },
-      [
-        `${AT}.processes.urls: expected an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns such an array, got nothing`,
       ],
     ],
     ['public: false', { public: false }, [`${AT}.public: expected true, or \`guards\` instead, got false`]],

@@ -1,38 +1,16 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import type { CanActivate, ModuleMetadata, Type } from '@nestjs/common';
 import * as v from 'valibot';
 import { copyOptions } from '../client/settings/copy-options.js';
 import { object } from '../policy/options/option-schemas.js';
 import { optionProblems } from '../policy/options/option-problems.js';
-import { isProcessUrl } from './process-url.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
-/** URLs of dashboards, or a function that lists them. */
-export type ProcessUrls = readonly string[] | (() => readonly string[] | Promise<readonly string[]>);
-
-/** Other processes whose clients the page shows together with the clients of the process that serves the page. */
-export interface DashboardProcessesOptions {
-  /**
-   * Dashboard URLs of the other processes, such as 'http://10.0.0.7:3000/grpc'. Each URL must always lead to the same process. A
-   * function is called at most once every 5 s, and only while a page is open. The page shows at most 100 of these processes.
-   */
-  readonly urls: ProcessUrls;
-  /**
-   * Returns the headers for requests to the other processes, given the headers of the visitor's request. The guards of these processes
-   * receive the returned headers.
-   * @defaultValue none
-   */
-  readonly headers?: ((visitor: IncomingHttpHeaders) => Readonly<Record<string, string | undefined>>) | undefined;
-}
-
-/** Path of the dashboard, the modules that its guards need, and the other processes. */
+/** Path of the dashboard, and the modules that its guards need. */
 export interface DashboardMountOptions {
   /** Path of the page, below the global prefix if there is one. @defaultValue 'grpc' */
   readonly path?: string | undefined;
   /** Modules that export the dependencies of the guards. @defaultValue none */
   readonly imports?: ModuleMetadata['imports'];
-  /** Other processes that the page shows. @defaultValue none */
-  readonly processes?: DashboardProcessesOptions | undefined;
 }
 
 /** Options of the dashboard: its path, and either `guards` or `public: true`. */
@@ -55,7 +33,6 @@ export interface DashboardSettings {
   readonly path: string;
   readonly imports: NonNullable<ModuleMetadata['imports']>;
   readonly guards: readonly Type<CanActivate>[];
-  readonly processes: DashboardProcessesOptions | undefined;
 }
 
 const DEFAULT_DASHBOARD_PATH = 'grpc';
@@ -63,10 +40,6 @@ const DEFAULT_DASHBOARD_PATH = 'grpc';
 const FOR_ROOT = 'ResilientGrpcDashboardModule.forRoot';
 
 const PATH_TEXT = "a non-empty path without parameters, such as 'ops/grpc'";
-const URL_TEXT =
-  "the http: or https: URL of a dashboard, without credentials, a query, or a fragment, such as 'http://10.0.0.7:3000/grpc'";
-const URLS_TEXT =
-  "an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns such an array";
 const GUARDS_TEXT = 'a non-empty array of guard classes such as [OpsGuard]';
 // Pattern of a path without '.' and '..' segments. HTTP clients resolve these segments before they send a request, so a path that contains
 // them would never match.
@@ -75,18 +48,6 @@ const schema = object(
   {
     path: v.optional(v.pipe(v.string(PATH_TEXT), v.regex(PATH_PATTERN, PATH_TEXT))),
     imports: v.optional(v.array(v.unknown(), 'an array of modules such as [AuthModule]')),
-    processes: v.optional(
-      object(
-        {
-          urls: v.union(
-            [v.function(), v.array(v.pipe(v.string(URL_TEXT), v.check(isProcessUrl, URL_TEXT)))],
-            URLS_TEXT,
-          ),
-          headers: v.optional(v.function('a function such as ({ cookie }) => ({ cookie })')),
-        },
-        "an object such as { urls: ['http://10.0.0.7:3000/grpc'] }",
-      ),
-    ),
     guards: v.optional(
       v.pipe(
         v.array(v.function('a guard class such as OpsGuard (`imports` provides its dependencies)'), GUARDS_TEXT),
@@ -116,13 +77,8 @@ export function resolveDashboardOptions(given: unknown): DashboardSettings {
   const problems = [...optionProblems(schema, options, FOR_ROOT), ...accessProblems(options)];
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   // The cast is safe: the checks found no problems.
-  const {
-    path = DEFAULT_DASHBOARD_PATH,
-    imports = [],
-    guards = [],
-    processes,
-  } = options as ResilientGrpcDashboardOptions;
-  return { path: path.replace(/^\/|\/$/g, ''), imports, guards, processes };
+  const { path = DEFAULT_DASHBOARD_PATH, imports = [], guards = [] } = options as ResilientGrpcDashboardOptions;
+  return { path: path.replace(/^\/|\/$/g, ''), imports, guards };
 }
 
 function accessProblems(options: unknown): ConfigurationProblem[] {

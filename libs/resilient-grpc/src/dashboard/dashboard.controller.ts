@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import {
   Controller,
   Get,
@@ -12,13 +11,11 @@ import {
   VERSION_NEUTRAL,
   type Type,
 } from '@nestjs/common';
-import { VERSION } from '../telemetry/version.js';
 import { systemClock } from '../time/clock.js';
 import { PAGE_FILE, type DashboardAsset } from './dashboard-asset.js';
 import { DashboardFeed } from './dashboard-feed.js';
 import type { DashboardSettings } from './dashboard-options.js';
 import { DashboardResponse } from './dashboard-response.js';
-import { DashboardProcesses, type ProcessVisit } from './dashboard-processes.js';
 import { EventStream } from './event-stream.js';
 
 /** Injection token of the page's files. */
@@ -27,13 +24,8 @@ export const DASHBOARD_ASSETS = Symbol('DashboardAssets');
 /** Maximum number of open pages. Each costs a connection and its write buffer. */
 const MAX_VISITORS = 100;
 
-/** The part of a visitor's request that Express and Fastify both provide. */
-interface VisitorRequest {
-  readonly headers: IncomingHttpHeaders;
-}
-
 /** Creates the controller class of a read-only dashboard. */
-export function dashboardController({ path, guards, processes }: DashboardSettings): Type {
+export function dashboardController({ path, guards }: DashboardSettings): Type {
   const lastPart = path.slice(path.lastIndexOf('/') + 1);
 
   @Controller({ path, version: VERSION_NEUTRAL })
@@ -43,7 +35,6 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
 
     constructor(
       @Inject(DashboardFeed) private readonly feed: DashboardFeed,
-      @Inject(DashboardProcesses) private readonly processes: DashboardProcesses,
       @Inject(DASHBOARD_ASSETS) private readonly assets: ReadonlyMap<string, DashboardAsset>,
     ) {}
 
@@ -53,11 +44,9 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
       // Links are relative, because a proxy may prefix the path. Browsers resolve them against the page's path if that path ends with a
       // slash, and otherwise against its parent.
       const inside = /^[^?]*\/(\?|$)/.test(request.url) ? './' : `./${lastPart}/`;
-      const text = page.body
-        .replaceAll('"./', `"${inside}`)
-        .replace('<main>', processes === undefined ? '<main>' : `<main data-release="${VERSION}">`);
+      const text = page.body.replaceAll('"./', `"${inside}`);
       this.answer(request, response, (answer) =>
-        answer.file(page.type, text, page.tag.replace(/"$/, `-${String(inside.length)}${processes ? '-all' : ''}"`)),
+        answer.file(page.type, text, page.tag.replace(/"$/, `-${String(inside.length)}"`)),
       );
     }
 
@@ -66,66 +55,28 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
       this.answer(request, response, (answer) => answer.json(200, this.feed.snapshotJson()));
     }
 
-    /**
-     * Streams the events of the process with the key `process`, by default this process. `client` is the key of the client whose details
-     * are shown.
-     */
+    /** Streams the events; `client` is the key of the client whose details are shown. */
     @Get('events')
-    events(
-      @Req() request: VisitorRequest,
-      @Res() response: unknown,
-      @Query('client') client: unknown,
-      @Query('process') process: unknown,
-    ): void {
-      if (process === undefined)
-        return this.answer(request, response, (answer) =>
-          this.streamEvents(answer, client, (stream) => this.feed.addVisitor(stream)),
-        );
-      this.relayEvents(request, response, client, (visit) =>
-        this.processes.visitOne(typeof process === 'string' ? process : '', visit),
-      );
-    }
-
-    /** Streams the events of all processes. */
-    @Get('fleet')
-    fleet(@Req() request: VisitorRequest, @Res() response: unknown, @Query('client') client: unknown): void {
-      this.relayEvents(request, response, client, (visit) => this.processes.visitAll(visit));
+    events(@Req() request: unknown, @Res() response: unknown, @Query('client') client: unknown): void {
+      this.answer(request, response, (answer) => {
+        if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
+        if (this.visitors >= MAX_VISITORS)
+          return answer.json(503, { message: 'too many dashboard pages are open; close one' });
+        if (!answer.events()) return;
+        this.visitors += 1;
+        const openClient = typeof client === 'string' ? client : undefined;
+        const visitor = new EventStream(answer.raw, systemClock, openClient, () => {
+          this.visitors -= 1;
+          this.feed.removeVisitor(visitor);
+        });
+        this.feed.addVisitor(visitor);
+      });
     }
 
     @Get(':asset')
     file(@Req() request: unknown, @Res() response: unknown, @Param('asset') name: string): void {
       const { type, body, tag } = this.asset(name);
       this.answer(request, response, (answer) => answer.file(type, body, tag));
-    }
-
-    private relayEvents(
-      request: VisitorRequest,
-      response: unknown,
-      client: unknown,
-      start: (visit: ProcessVisit) => void,
-    ): void {
-      if (processes === undefined) throw new NotFoundException();
-      const given = Object.entries(processes.headers?.(request.headers) ?? {});
-      const headers = Object.fromEntries(
-        given.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
-      );
-      this.answer(request, response, (answer) =>
-        this.streamEvents(answer, client, (stream) => start({ stream, headers, openClient: stream.openClient })),
-      );
-    }
-
-    private streamEvents(answer: DashboardResponse, client: unknown, start: (stream: EventStream) => void): void {
-      if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
-      if (this.visitors >= MAX_VISITORS)
-        return answer.json(503, { message: 'too many dashboard pages are open; close one' });
-      if (!answer.events()) return;
-      this.visitors += 1;
-      const openClient = typeof client === 'string' ? client : undefined;
-      const visitor = new EventStream(answer.raw, systemClock, openClient, () => {
-        this.visitors -= 1;
-        this.feed.removeVisitor(visitor);
-      });
-      start(visitor);
     }
 
     private asset(name: string): DashboardAsset {

@@ -13,7 +13,6 @@ const MAX_END_FLUSH_MS = 500;
 export class EventStream implements Visitor {
   private blocked: Timer | undefined;
   private closed = false;
-  private unblocked: (() => void)[] = [];
 
   constructor(
     private readonly response: ServerResponse,
@@ -38,32 +37,10 @@ export class EventStream implements Visitor {
     return this.blocked !== undefined;
   }
 
-  /** True if no more events can be sent. */
-  get isOver(): boolean {
-    return this.closed;
-  }
-
-  /** Calls `listener` after the connection has closed. */
-  onClose(listener: () => void): void {
-    if (this.response.destroyed) listener();
-    else this.response.once('close', listener);
-  }
-
-  /** Resolves when earlier events have been flushed, or the stream is over. */
-  async writable(): Promise<void> {
-    if (!this.closed && this.isBlocked) await new Promise<void>((resolve) => this.unblocked.push(resolve));
-  }
-
-  /** Sends an event; each item of `data` must be a single line. Drops the event if earlier events have not been flushed. */
-  send(event: string, ...data: readonly string[]): void {
-    if (!this.isBlocked) this.push(event, ...data);
-  }
-
-  /** Sends an event like `send`, but even if earlier events have not been flushed. Use it for changes that cannot be sent later. */
-  push(event: string, ...data: readonly string[]): void {
-    if (this.closed) return;
-    const lines = data.map((line) => `data: ${line}\n`).join('');
-    if (this.response.write(`event: ${event}\n${lines}\n`) || this.isBlocked) return;
+  /** Sends an event with `json` as its data. Drops the event if earlier events have not been flushed. */
+  send(event: string, json: string): void {
+    if (this.closed || this.isBlocked) return;
+    if (this.response.write(`event: ${event}\ndata: ${json}\n\n`)) return;
     this.blocked = this.clock.setTimer(() => this.response.destroy(), MAX_BLOCKED_MS);
   }
 
@@ -79,6 +56,5 @@ export class EventStream implements Visitor {
   private unblock(): void {
     this.blocked?.clear();
     this.blocked = undefined;
-    for (const resolve of this.unblocked.splice(0)) resolve();
   }
 }

@@ -1,14 +1,12 @@
-import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { Inject, Module, Optional, type DynamicModule } from '@nestjs/common';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { ResilientGrpcCoreModule } from '../nest/resilient-grpc-core.module.js';
 import { VERSION } from '../telemetry/version.js';
-import { moment, systemClock } from '../time/clock.js';
+import { systemClock } from '../time/clock.js';
 import { dashboardAssets } from './dashboard-asset.js';
 import { DashboardFeed } from './dashboard-feed.js';
-import { DashboardProcesses } from './dashboard-processes.js';
 import { resolveDashboardOptions, type ResilientGrpcDashboardOptions } from './dashboard-options.js';
 import { DASHBOARD_ASSETS, dashboardController } from './dashboard.controller.js';
 
@@ -43,15 +41,7 @@ export class ResilientGrpcDashboardModule {
               host: hostname(),
               pid: process.pid,
               release: VERSION,
-              startedAt: moment(systemClock.epoch()).toISOString(),
-              id: randomUUID(),
             }),
-        },
-        {
-          provide: DashboardProcesses,
-          inject: [DashboardFeed],
-          useFactory: (feed: DashboardFeed) =>
-            new DashboardProcesses(settings.processes?.urls ?? [], feed, systemClock),
         },
         { provide: DASHBOARD_ASSETS, useFactory: dashboardAssets },
       ],

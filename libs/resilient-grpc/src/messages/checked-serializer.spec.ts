@@ -54,6 +54,8 @@ const PROTO = `
       repeated Parcel.Status states = 1;
     }
     Stop stop = 29;
+    Parcel other_parcel = 30;
+    repeated Parcel bundle = 31;
   }
   message Item {
     string name = 1;
@@ -127,6 +129,11 @@ describe('checkedSerializer', () => {
       'an object in a string field',
       { parcelId: { value: '7' } },
       'parcelId: expected a string, got an object, sends "[object Object]"',
+    ],
+    [
+      'half of a character in the key of a map',
+      { stock: { '\ud800': 1 } },
+      'stock: expected valid Unicode, got a string of length 1, sends "…"',
     ],
     ['a field of a nested message', { parentParcel: { parcel_id: '6' } }, 'parentParcel.parcel_id → parcelId'],
     [
@@ -422,7 +429,10 @@ describe('checkedSerializer', () => {
     ['a string with a plus sign in a 64-bit field', { createdAt: '+7' }],
     ['a Buffer in photo', { photo: Buffer.of(1) }],
     ['an array in a bytes field', { photo: [1, 2] }],
-    ['a base64 string in a bytes field', { photo: 'aGk=' }],
+    ...['aGk=', 'aGk', 'aA==', 'aA=', 'aA'].map(
+      (photo) => [`the base64 text ${photo} in a bytes field`, { photo }] as [string, object],
+    ),
+    ['the largest 64-bit integer, received as a number', { createdAt: 2 ** 63 }],
     ['values of a bool field that convert as intended', { isGift: 1, flags: ['true', Buffer.of(1), 0] }],
     ['absent nested values', { sentAt: null, extra: undefined, status: null, photo: null, isGift: null, items: null }],
     [
@@ -562,12 +572,48 @@ describe('checkedSerializer', () => {
     expect(problems()).toEqual(['items.unit_price → unitPrice']);
   });
 
+  // The other bytes are those of memory that the serializer did not write.
+  it.each(['aA==YQ==', 'aGk=a', 'aGk=='])('reports the text %s in a bytes field', (photo) => {
+    const { checked, problems } = make();
+    checked({ photo });
+    const length = String(photo.length);
+    expect(problems()).toEqual([`photo: expected base64, got a string of length ${length}, sends "other bytes"`]);
+  });
+
   it('lets the serializer throw its own error if a message contains itself', () => {
     const { checked, problems } = make();
     const message: Record<string, unknown> = {};
     message['parentParcel'] = message;
     expect(() => checked(message)).toThrow('maximum nesting depth exceeded');
     expect(problems()).toEqual([]);
+  });
+
+  it.each(['production', 'development'])(
+    'does not go through a message or data that contain themselves twice on all paths (%s)',
+    (environment) => {
+      vi.stubEnv('NODE_ENV', environment);
+      onTestFinished(() => {
+        vi.unstubAllEnvs();
+      });
+      const { checked, problems } = make();
+      const message: Record<string, unknown> = { parcelId: '7' };
+      message['parentParcel'] = { otherParcel: message, bundle: [message, message] };
+      expect(() => checked(message)).toThrow('maximum nesting depth exceeded');
+      expect(problems()).toEqual([]);
+      const data: Record<string, unknown> = {};
+      const list = [data, data];
+      Object.assign(data, { first: list, second: data });
+      checked({ extra: data });
+      expect(problems()).toEqual(["extra: expected an object with 'fields', got an object, sends an empty object"]);
+    },
+  );
+
+  it('reports at most 1,000 paths, because a message type that contains itself has any number', () => {
+    const { checked, reported } = make();
+    const nest = (path: string): object =>
+      path === '' ? { count: 'x' } : { [path[0] === '0' ? 'parentParcel' : 'otherParcel']: nest(path.slice(1)) };
+    for (let path = 0; path < 1025; path++) checked(nest(path.toString(2)));
+    expect(reported).toHaveLength(1000);
   });
 
   it('throws the error of the serializer if the serializer rejects the message', () => {

@@ -20,6 +20,9 @@ export interface MessageChecks {
   readonly rejects: boolean;
 }
 
+/** Maximum number of fields reported per method. A message type that contains itself has any number of paths, which a peer may choose. */
+const MAX_REPORTED = 1000;
+
 type Serialize<M> = (message: M) => Buffer;
 
 /**
@@ -70,7 +73,7 @@ export function checkedSerializer<M>(
     const bytes = serialize(converted as M);
     if (!events.wanted) return bytes;
     for (const one of found) {
-      if (reported.has(one.field)) continue;
+      if (reported.has(one.field) || reported.size >= MAX_REPORTED) continue;
       reported.add(one.field);
       events.emit({ type: 'unsent-field', path, ...one });
     }

@@ -33,11 +33,10 @@ function compileFits(type: MessageType): Fits {
   const refs: unknown[] = [isPlainObject];
   const tests = [...type.fields].map(([name, field]) => {
     const test = testOf(field, refs);
-    const isEach = (head: string) => `${head}{e=v[i];if(!(${test}))return false}`;
     const tested = {
       single: `e=v;if(!(${test}))return false`,
-      list: `if(!Array.isArray(v))return false;${isEach('for(i=0;i<v.length;i++)')}`,
-      map: `if(!r[0](v))return false;${isEach('for(i in v)')}`,
+      list: `if(!Array.isArray(v))return false;for(i=0;i<v.length;i++){e=v[i];if(!(${test}))return false}`,
+      map: `if(!r[0](v))return false;for(i in v){e=v[i];if(!i.isWellFormed()||!(${test}))return false}`,
     }[field.holds];
     // Keys that are not text are examined one by one.
     const isFit = field.holds === 'map' && field.keys.kind !== 'string' ? 'return false' : tested;
@@ -47,7 +46,7 @@ function compileFits(type: MessageType): Fits {
     return `if((v=m[${JSON.stringify(name)}])!=null){${oneof}${isFit};some=true}`;
   });
   const oneofs = type.oneofs.map((_, index) => `,o${String(index)}`).join('');
-  const code = `return function(m,d){let v,e,i,some=false${oneofs};if(typeof m!=="object"||m===null)return false;if(d>${String(MAX_DEPTH)})return true;${tests.join('')}return some}`;
+  const code = `return function(m,d){let v,e,i,some=false${oneofs};if(typeof m!=="object"||m===null)return false;if(d>${String(MAX_DEPTH)})return false;${tests.join('')}return some}`;
   // Safe: the code contains only names from the descriptor, as JSON. The cast states what the code returns.
   // eslint-disable-next-line @typescript-eslint/no-implied-eval
   return (new Function('r', code) as (refs: unknown[]) => Fits)(refs);
@@ -61,7 +60,9 @@ function testOf(field: FieldValues, refs: unknown[]): string {
     case 'integer':
       return `typeof e==="number"&&(e${field.unsigned ? '>>>' : '|'}0)===e`;
     case 'long': {
-      const range = field.unsigned ? 'e>=0&&e<18446744073709551616' : 'e>=-9223372036854775808&&e<9223372036854775808';
+      const range = field.unsigned
+        ? 'e>=0&&e<=18446744073709551616'
+        : 'e>=-9223372036854775808&&e<=9223372036854775808';
       // The text of most integers, and Long.
       const others = `typeof e==="string"?/^\\d{1,18}$/.test(e):typeof e==="object"&&e!==null&&e.unsigned===${String(field.unsigned)}`;
       return `typeof e==="number"?Math.trunc(e)===e&&${range}:${others}`;

@@ -136,6 +136,12 @@ describe('conversions', () => {
     ],
     ['a Struct', { struct: { fields: { a: { numberValue: 1 } } } }, { struct: { fields: { a: { numberValue: 1 } } } }],
     ['an empty Struct', { struct: {} }, { struct: {} }],
+    [
+      'a Struct with a Value without a kind',
+      { struct: { fields: { a: { numberValue: 1 }, b: {} } } },
+      { struct: { fields: { a: { numberValue: 1 }, b: {} } } },
+    ],
+    ['a ListValue with a Value without a kind', { list: { values: [{}] } }, { list: { values: [{}] } }],
     ['a Value', { value: { stringValue: 'x' } }, { value: { stringValue: 'x' } }],
     [
       'values',
@@ -169,6 +175,19 @@ describe('conversions', () => {
     const { send } = sender('response', { method: SERVICE['Wrap'] as MethodDefinition<object, object> });
     expect(send(['x'])).toEqual({ listValue: { values: [{ stringValue: 'x' }] } });
     expect(send('x')).toEqual({ stringValue: 'x' });
+  });
+
+  it('keeps extensions beside a converted value', () => {
+    const extended = join(folder, 'extended.proto');
+    writeFileSync(
+      extended,
+      `syntax = "proto2"; package e; service S { rpc Send(Base) returns (Base); }
+      message Base { optional int64 id = 1; extensions 100 to 200; }
+      extend Base { optional string note = 100; }`,
+    );
+    const { Send } = loadSync(extended, { longs: String })['e.S'] as Record<string, MethodDefinition<object, object>>;
+    const received = sender('request', { method: Send! }).send({ id: 1n, '.e.note': 'x' });
+    expect(received).toEqual({ id: '1', '.e.note': 'x' });
   });
 
   it('converts the values of a class instance with private fields', () => {

@@ -4,7 +4,7 @@ import { isPlainObject } from '../policy/options/plain-object.js';
 import { MAX_DEPTH } from './compile-fits.js';
 import { isAbsent, type Field, type FieldValues, type MessageType } from './message-type.js';
 import { integerRange, replacedMessage, replacedValue, type ReplacedValue } from './replaced-value.js';
-import { isBuiltIn, isWrapper, wellKnownMessage } from './well-known-types.js';
+import { isBuiltIn, isEmptyObject, isWrapper, wellKnownMessage } from './well-known-types.js';
 
 /** Maximum number of messages whose keys are examined per message of a call, including nested messages. */
 const MAX_MESSAGES_WITH_KEYS = 50;
@@ -25,6 +25,7 @@ export interface Inspection {
 
 /**
  * Converts the values of a message as protobuf's JSON mapping does, and finds the values that the serializer omits or replaces.
+ * @throws RangeError if the message is nested so deeply that the serializer rejects it; and what a getter of the message throws
  * @param examinesKeys whether misspelled keys are found, too
  * @param describe describes a value in a problem
  */
@@ -77,7 +78,9 @@ class Inspector {
   }
 
   private messageOf(value: unknown, type: MessageType, owner: MessageType, path: string, depth: number): unknown {
-    const converted = wellKnownMessage(value, type);
+    // In a Struct or a ListValue, an empty object is a Value without a kind, which some servers send for null. Elsewhere it is JSON data.
+    const isInMessage = owner.fullName === 'google.protobuf.Struct' || owner.fullName === 'google.protobuf.ListValue';
+    const converted = isInMessage && isEmptyObject(value) ? undefined : wellKnownMessage(value, type);
     if (converted !== undefined) return converted;
     if (isWrapper(type) && isBare(value)) {
       const [field] = type.fields.values();
@@ -94,8 +97,8 @@ class Inspector {
 
   /** Returns `message`, or a copy if values of its fields are converted. */
   private fieldsOf(message: object, type: MessageType, owner: MessageType, path: string, depth: number): object {
-    // The serializer rejects such a message.
-    if (depth > MAX_DEPTH) return message;
+    // The serializer rejects such a message. To go on with the next field would take 2^100 steps if two fields lead back to the message.
+    if (depth > MAX_DEPTH) throw new RangeError('The message is nested too deeply');
     // Safe cast: any object has properties.
     const given = message as Readonly<Record<string, unknown>>;
     let copy: Record<string, unknown> | undefined;
@@ -133,8 +136,7 @@ class Inspector {
     const keys: Iterable<string | number> = isList ? (value as unknown[]).keys() : Object.keys(elements);
     let copy: Record<string | number, unknown> | undefined;
     for (const key of keys) {
-      if (field.holds === 'map' && field.keys.kind !== 'string')
-        this.report(path, owner, key, replacedValue(key, field.keys));
+      if (field.holds === 'map') this.report(path, owner, key, replacedValue(key, field.keys));
       const element = elements[key];
       const sent = this.elementOf(element, field, owner, path, depth + 1);
       if (sent !== element) (copy ??= copyOfElements(elements))[key] = sent;
@@ -185,7 +187,9 @@ function join(path: string, name: string): string {
 function copyOf(message: Readonly<Record<string, unknown>>, type: MessageType): Record<string, unknown> {
   // Without a prototype, so that '__proto__' is an ordinary name.
   const copy = Object.create(null) as Record<string, unknown>;
-  for (const name of ['@type', ...type.fields.keys()]) copy[name] = message[name];
+  // The names of extensions begin with a dot. Other unknown keys are not read, because they may be getters.
+  const extensions = Object.keys(message).filter((key) => key.startsWith('.'));
+  for (const name of ['@type', ...type.fields.keys(), ...extensions]) copy[name] = message[name];
   return copy;
 }
 

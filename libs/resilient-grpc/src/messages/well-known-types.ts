@@ -90,16 +90,26 @@ function valueOf(json: unknown, type: MessageType, depth: number): object | unde
     case 'object': {
       if (json === null) return valueMessage(type, 1, 0);
       if (depth > MAX_JSON_DEPTH) return undefined;
+      // Ends at the first value that cannot be converted, because data that contain themselves twice have 2^45 values.
       if (Array.isArray(json)) {
-        const values = json.map((one) => valueOf(isJson(one) ? one : null, type, depth + 1));
-        return values.includes(undefined) ? undefined : valueMessage(type, 6, { values });
+        const values: object[] = [];
+        for (const one of json as unknown[]) {
+          const value = valueOf(isJson(one) ? one : null, type, depth + 1);
+          if (value === undefined) return undefined;
+          values.push(value);
+        }
+        return valueMessage(type, 6, { values });
       }
       const { toJSON } = json as { readonly toJSON?: unknown };
       if (typeof toJSON === 'function') return valueOf(toJSON.call(json), type, depth + 1);
       if (!isDocument(json)) return undefined;
-      const fields = Object.entries(json).filter(([, one]) => isJson(one));
-      const values = fields.map(([key, one]) => [key, valueOf(one, type, depth + 1)] as const);
-      if (values.some(([, one]) => one === undefined)) return undefined;
+      const values: [key: string, value: object][] = [];
+      for (const [key, one] of Object.entries(json)) {
+        if (!isJson(one)) continue;
+        const value = valueOf(one, type, depth + 1);
+        if (value === undefined) return undefined;
+        values.push([key, value]);
+      }
       // `Object.fromEntries` defines '__proto__' as an ordinary key.
       return valueMessage(type, 5, { fields: Object.fromEntries(values) });
     }
@@ -134,12 +144,14 @@ function valueType(type: MessageType, field: string): MessageType {
 /** True if `value` is a Struct, and not data that happens to have a key `fields`. */
 function isStruct(value: object, type: MessageType): boolean {
   const keys = Object.keys(value).filter((key) => !key.startsWith('$'));
+  if (keys.length === 0) return isPlainObject(value);
   const { fields } = value as { readonly fields?: unknown };
-  return keys.length === 0
-    ? isPlainObject(value)
-    : keys.length === 1 &&
-        isPlainObject(fields) &&
-        Object.values(fields).every((one) => isValueMessage(one, valueType(type, 'fields')));
+  if (keys.length > 1 || !isPlainObject(fields)) return false;
+  const values = Object.values(fields);
+  // Some servers send a Value without a kind for null. Beside other Values, it is one.
+  const withKind = values.filter((one) => !isEmptyObject(one));
+  const isEach = withKind.every((one) => isValueMessage(one, valueType(type, 'fields')));
+  return isEach && withKind.length > 0 === values.length > 0;
 }
 
 /** True if `value` is a Value: an object with fields of Value only. */
@@ -147,6 +159,11 @@ function isValueMessage(value: unknown, type: MessageType): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const keys = Object.keys(value).filter((key) => !key.startsWith('$'));
   return keys.length > 0 && keys.every((key) => type.fields.has(key) || type.oneofs.includes(key));
+}
+
+/** True if `value` is a plain object without properties. */
+export function isEmptyObject(value: unknown): boolean {
+  return isPlainObject(value) && Object.keys(value).length === 0;
 }
 
 /** True if JSON.stringify() includes `value` in an object. */

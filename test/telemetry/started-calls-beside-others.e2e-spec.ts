@@ -93,3 +93,10 @@ it('traces a call of grpc-js’s channel once beside an agent that copies the li
   await waitFor(() => segments.length === 2 && segments[1]!.end !== undefined);
   expect(server.calls().map(({ metadata }) => metadata.get('newrelic'))).toEqual([['segment 1'], ['segment 2']]);
 });
+
+it('shows an agent that patches started calls no other call of a client that is created while a segment is active', async () => {
+  const { echo } = await traced(() => instrumentedScene({}, {}, 'no module'));
+  expect(segments).toEqual([]);
+  await traced(() => lastValueFrom(echo.unary({})));
+  expect(segments).toHaveLength(1);
+});

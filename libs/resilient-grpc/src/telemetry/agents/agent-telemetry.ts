@@ -16,6 +16,9 @@ import { SilentCall, SilentCalls, type RunInContext } from './silent-calls.js';
 
 const ignore = (): void => undefined;
 
+/** Runs a function outside the spans of a request that creates a client. */
+const runOutside: RunInContext = AsyncLocalStorage.snapshot();
+
 /** Keeps the async context of the caller, in which agents keep their spans. */
 const ASYNC_CONTEXTS: ClientTelemetry['contexts'] = {
   active: () => AsyncLocalStorage.snapshot(),
@@ -56,7 +59,10 @@ function patchedStart({ Channel, credentials, Metadata }: typeof GrpcJs): Silent
   if (!isPatched(start, 'getConfig')) return undefined;
   try {
     const listener = { onReceiveMetadata: ignore, onReceiveMessage: ignore, onReceiveStatus: ignore };
-    new SilentCall('/', { target: { path: '' } }, start).start(new Metadata(), listener);
+    const call = new SilentCall('/', { target: { path: '' } }, start);
+    runOutside(() => {
+      call.start(new Metadata(), listener);
+    });
     return start;
   } catch {
     // This release of grpc-js calls other methods.

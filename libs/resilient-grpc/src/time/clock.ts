@@ -1,5 +1,6 @@
 // `setImmediate` is imported, so that calls proceed in tests that fake the global timers. Tests need not fake it, because a turn of the
 // event loop takes no simulated time.
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate } from 'node:timers';
 import { MAX_TIMER_MS } from './max-timer-ms.js';
 
@@ -48,6 +49,9 @@ export const systemClock: Clock = {
     setImmediate(task);
   },
 };
+
+/** Runs `work` outside the async context of the request that happens to be served, for example its trace. */
+export const runOutside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot();
 
 /** Converts milliseconds since 1970 to a Date. */
 export function moment(epochMs: number): Date {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { DnsRefresh } from './dns-refresh.js';
@@ -34,6 +35,21 @@ describe('DnsRefresh', () => {
     end();
     clock.advance(REFRESH_MS);
     expect(startedAt).toEqual([REFRESH_MS, 65_000 + REFRESH_MS]);
+  });
+
+  it('looks up outside the async context of the request in which the channel connected', () => {
+    const request = new AsyncLocalStorage<string>();
+    const clock = new VirtualClock();
+    const refresh = new DnsRefresh(REFRESH_MS, clock, () => 0);
+    onTestFinished(() => {
+      refresh.close();
+    });
+    const stores: unknown[] = [];
+    request.run('request', () => {
+      refresh.lookupEnded(true, () => stores.push(request.getStore()) > 0);
+      clock.advance(REFRESH_MS);
+    });
+    expect(stores).toEqual([undefined]);
   });
 
   it('adds a random jitter of up to 20% to the interval of DNS lookups', () => {

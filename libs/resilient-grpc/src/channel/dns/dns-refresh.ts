@@ -1,5 +1,5 @@
 import { dnsRefreshDelayMs } from '../../policy/reconnect/dns-refresh-delay.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import { runOutside, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
 /**
@@ -65,7 +65,8 @@ export class DnsRefresh {
   private readonly lookupDue = (): void => {
     this.timer = undefined;
     due.push(this);
-    runNext();
+    // The request in which the channel connected, and its trace, may have ended long ago.
+    runOutside(runNext);
   };
 
   /** Starts the lookup that is due, or schedules the next lookup if the channel is idle. */

@@ -12,12 +12,10 @@ import type { MethodDescriptor } from '../../call/method.js';
 import type { StreamScope } from '../../call/stream-scope.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ObservableClient } from '../grpc-telemetry.js';
+import { runOutside } from '../../time/clock.js';
 import { SilentCall, SilentCalls, type RunInContext } from './silent-calls.js';
 
 const ignore = (): void => undefined;
-
-/** Runs a function outside the spans of a request that creates a client. */
-const runOutside: RunInContext = AsyncLocalStorage.snapshot();
 
 /** Keeps the async context of the caller, in which agents keep their spans. */
 const ASYNC_CONTEXTS: ClientTelemetry['contexts'] = {
@@ -60,6 +58,7 @@ function patchedStart({ Channel, credentials, Metadata }: typeof GrpcJs): Silent
   try {
     const listener = { onReceiveMetadata: ignore, onReceiveMessage: ignore, onReceiveStatus: ignore };
     const call = new SilentCall('/', { target: { path: '' } }, start);
+    // The probe must not become a segment of a request that creates a client.
     runOutside(() => {
       call.start(new Metadata(), listener);
     });

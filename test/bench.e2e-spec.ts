@@ -196,7 +196,7 @@ function tableOf(...argv: string[]): string {
     return { bench: name, ...outline, rows };
   });
   const machine = describeMachine(plans.flatMap(({ options }) => options['entries']));
-  return toTable({ machine, command, minutes: 11, sections } as never);
+  return toTable({ machine, command, minutes: 11, sections });
 }
 
 /** Returns the form of a table without its date, machine, and figures. */

@@ -25,6 +25,7 @@
  * @property {readonly string[]} packages The packages to install, whose versions and sizes are reported. The first is the
  *   contender itself.
  * @property {string} [about] Explanation of the name.
+ * @property {'policies' | 'classic'} [extra] Included only in the unary benchmark, or only with `--classic`.
  * @property {string} [peer] A contender that does the same work, for a second ratio.
  * @property {() => Promise<ContenderModule>} load
  */
@@ -43,19 +44,39 @@ export const BASELINE = 'grpc-js';
 
 const GRPC_JS = ['@grpc/grpc-js', '@grpc/proto-loader'];
 const RESILIENT_GRPC = ['nestjs-resilient-grpc', ...GRPC_JS];
+const ours = () => import('./contenders/resilient-grpc.mjs');
+const grpcJs = () => import('./contenders/grpc-js.mjs');
 
 /**
- * The contenders that run by default, in the order of the report. Each is loaded on demand, so that a profile contains only one.
+ * The contenders in the order of the report. Each is loaded on demand, so that a process contains only those that it measures.
  *
  * @type {readonly Entry[]}
  */
 export const CONTENDERS = [
-  { name: 'resilient-grpc', packages: RESILIENT_GRPC, load: () => import('./contenders/resilient-grpc.mjs') },
-  { name: BASELINE, packages: GRPC_JS, load: () => import('./contenders/grpc-js.mjs') },
+  { name: 'resilient-grpc', packages: RESILIENT_GRPC, load: ours },
   {
-    name: 'grpc-js-retries',
+    name: 'resilient-grpc-policies',
+    about: 'resilient-grpc with a deadline, retries with a budget, and a circuit breaker',
+    packages: RESILIENT_GRPC,
+    extra: 'policies',
+    peer: 'grpc-js-deadline',
+    load: async () => (await ours()).withPolicies,
+  },
+  {
+    name: 'resilient-grpc-classic',
+    about: "resilient-grpc with all calls passing through grpc-js's channel",
+    packages: RESILIENT_GRPC,
+    extra: 'classic',
+    load: async () => (await ours()).onChannel,
+  },
+  { name: BASELINE, packages: GRPC_JS, load: grpcJs },
+  { name: 'grpc-js-retries', packages: GRPC_JS, load: async () => (await grpcJs()).withRetries },
+  {
+    name: 'grpc-js-deadline',
+    about: 'grpc-js with the same deadline, the peer of resilient-grpc-policies',
     packages: GRPC_JS,
-    load: async () => (await import('./contenders/grpc-js.mjs')).withRetries,
+    extra: 'policies',
+    load: async () => (await grpcJs()).withDeadline,
   },
   { name: 'nest', packages: ['@nestjs/microservices', ...GRPC_JS], load: () => import('./contenders/nest.mjs') },
   {
@@ -72,94 +93,24 @@ export const CONTENDERS = [
   { name: 'http2', packages: [], load: () => import('./contenders/http2.mjs') },
 ];
 
+/** Options of every benchmark that compares clients. */
+export const CLIENT_OPTIONS = { only: undefined, classic: false };
+
 /**
- * The lower bound for calls on grpc-js's channel: the channel without a client. Included on demand.
+ * The contenders to run: the baseline, those in `only` (by default, those without `extra`), and those whose `extra` is true.
  *
- * @type {Entry}
+ * @param {{ only?: readonly string[], classic?: boolean, policies?: boolean }} options
  */
-export const CHANNEL = {
-  name: 'grpc-js-channel',
-  packages: GRPC_JS,
-  load: () => import('./contenders/grpc-js-channel.mjs'),
-};
+export function chosenContenders({ only, ...extras }) {
+  return CONTENDERS.filter(({ name, extra }) => {
+    if (name === BASELINE || only?.includes(name)) return true;
+    return extra === undefined ? only === undefined : extras[extra] === true;
+  });
+}
 
-/**
- * This library with call policies, and grpc-js's client with the same deadline. Included on demand.
- *
- * @type {readonly Entry[]}
- */
-export const POLICIES = [
-  {
-    name: 'resilient-grpc-policies',
-    about: 'resilient-grpc with a deadline, retries with a budget, and a circuit breaker',
-    packages: RESILIENT_GRPC,
-    peer: 'grpc-js-deadline',
-    load: () => import('./contenders/resilient-grpc-policies.mjs'),
-  },
-  {
-    name: 'grpc-js-deadline',
-    about: 'grpc-js with the same deadline, the peer of resilient-grpc-policies',
-    packages: GRPC_JS,
-    load: async () => (await import('./contenders/grpc-js.mjs')).withDeadline,
-  },
-];
-
-/**
- * This library with all calls passing through grpc-js's channel instead of running directly on a connection. Included on demand.
- *
- * @type {Entry}
- */
-export const CLASSIC = {
-  name: 'resilient-grpc-classic',
-  about: "resilient-grpc with all calls passing through grpc-js's channel",
-  packages: RESILIENT_GRPC,
-  load: () => import('./contenders/resilient-grpc-classic.mjs'),
-};
-
-/**
- * This library with several sizes of grpc-js's retry buffer. If a call passes through grpc-js's channel, this size limits how many bytes of
- * its requests are buffered before they are sent. Included on demand.
- *
- * @type {readonly Entry[]}
- */
-export const RETRY_BUFFERS = [0, 16, 64, 256, 1_024].map((kib) => ({
-  name: `resilient-grpc-${String(kib)}k`,
-  packages: RESILIENT_GRPC,
-  load: async () => (await import('./contenders/resilient-grpc-retry-buffer.mjs')).withRetryBuffer(kib * 1_024),
-}));
-
-/** Name of the contender to which all ratios of {@link TELEMETRY} are relative. */
-export const NO_TELEMETRY = 'no-module';
-
-/**
- * This library with different kinds of telemetry.
- *
- * @type {readonly Entry[]}
- */
-export const TELEMETRY = [
-  { name: NO_TELEMETRY, key: /** @type {const} */ ('withoutModule') },
-  { name: 'module-no-sdk', key: /** @type {const} */ ('withoutSdk') },
-  { name: 'events-subscriber', key: /** @type {const} */ ('subscriber') },
-  { name: 'sdk-metrics', key: /** @type {const} */ ('withMetrics') },
-].map(({ name, key }) => ({
-  name,
-  packages: RESILIENT_GRPC,
-  load: async () => (await import('./contenders/telemetry.mjs'))[key],
-}));
-
-/** Contenders that are included on demand. */
-const ON_DEMAND = [CHANNEL, CLASSIC, ...POLICIES, ...RETRY_BUFFERS];
-
-/** @param {Entry} entry */
-const placeOf = ({ packages }) => CONTENDERS.findIndex((contender) => contender.packages[0] === packages[0]);
-
-/** All contenders except those of {@link TELEMETRY}, in the order of the report, grouped by package. */
-export const ALL_CONTENDERS = [...CONTENDERS, ...ON_DEMAND].sort((a, b) => placeOf(a) - placeOf(b));
-
-/**
- * @param {string} name Name of any contender, including those of {@link TELEMETRY}.
- * @returns {Entry | undefined}
- */
+/** @param {string} name */
 export function contenderNamed(name) {
-  return [...ALL_CONTENDERS, ...TELEMETRY].find((entry) => entry.name === name);
+  const entry = CONTENDERS.find((one) => one.name === name);
+  if (entry === undefined) throw new Error(`expected a contender, got ${name}`);
+  return entry;
 }

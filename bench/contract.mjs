@@ -9,6 +9,14 @@ export const PROTO_PACKAGE = 'bench';
 /** Id of the order that all contenders request. */
 export const ORDER_ID = 'order-000042';
 
+/** The order that servers return. */
+export const ORDER = {
+  id: ORDER_ID,
+  customer: 'customer-7f3a9c52-11',
+  totalCents: 129_900,
+  note: 'Leave it with the neighbor on the second floor, please.',
+};
+
 /**
  * @template Request, Response
  * @typedef {import('@grpc/grpc-js').MethodDefinition<Request, Response>} MethodDefinition

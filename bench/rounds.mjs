@@ -1,5 +1,5 @@
 import { createHistogram } from 'node:perf_hooks';
-import { median, quantile } from './statistics.mjs';
+import { median } from './statistics.mjs';
 
 /** @typedef {import('./contenders.mjs').Contender} Contender */
 /** @typedef {import('./workloads.mjs').Workload} Workload */
@@ -14,21 +14,6 @@ import { median, quantile } from './statistics.mjs';
  */
 
 /**
- * @typedef {object} Result
- * @property {string} contender
- * @property {Workload} workload
- * @property {number} cpuUs Median over the rounds.
- * @property {number} perSecond Median over the rounds.
- * @property {number} cpuRatio Median of the rounds' ratios to the baseline of the same round.
- * @property {readonly [number, number]} cpuRatioQuartiles Quartiles of these ratios.
- * @property {number} throughputRatio
- * @property {number} p50Ms Median of the rounds' percentiles; NaN if messages are counted.
- * @property {number} p99Ms
- * @property {string} [peer] A contender that does the same work.
- * @property {number} [peerCpuRatio] Like `cpuRatio`, relative to the peer.
- */
-
-/**
  * @typedef {object} Size
  * @property {number} rounds
  * @property {number} seconds Duration per contender, workload, and round.
@@ -40,28 +25,10 @@ import { median, quantile } from './statistics.mjs';
  */
 
 /**
- * @typedef {object} Others
- * @property {string} baseline
- * @property {ReadonlyMap<string, string>} [peers] The peer of each contender that has one.
- */
-
-/**
  * Warm-up duration, as a multiple of the duration of a measured round. A client costs up to four times as much during its first second,
  * before its code is compiled. Each contender runs in a separate process, so each needs its own warm-up.
  */
 const WARM_UP_ROUNDS = 15;
-
-/**
- * Returns the duration of {@link takeRounds} in seconds.
- *
- * @param {number} contenders
- * @param {number} workloads
- * @param {Size} size
- * @returns {number}
- */
-export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
-  return (rounds + WARM_UP_ROUNDS) * contenders * workloads * seconds;
-}
 
 /**
  * Runs one contender with one workload for `seconds`, in this process.
@@ -85,23 +52,6 @@ export async function takeTurn(contender, workload, seconds) {
   /** @param {number} percent */
   const percentileMs = (percent) => (latency.count > 0 ? latency.percentile(percent) / 1_000 : NaN);
   return { cpuUs, perSecond: (amount * 1_000) / tookMs, p50Ms: percentileMs(50), p99Ms: percentileMs(99) };
-}
-
-/**
- * Runs each contender once with each workload for a profiler, and prints the results.
- *
- * @param {ReadonlyMap<string, Contender>} contenders
- * @param {readonly Workload[]} workloads
- * @param {number} seconds
- */
-export async function profile(contenders, workloads, seconds) {
-  for (const [name, contender] of contenders) {
-    for (const workload of workloads) {
-      const { cpuUs, perSecond } = await takeTurn(contender, workload, seconds);
-      const rate = `${perSecond.toFixed(0)} ${workload.unit}s/s`;
-      console.error(`${name} ${JSON.stringify(workload.key)}: ${cpuUs.toFixed(1)} µs/${workload.unit}, ${rate}`);
-    }
-  }
 }
 
 /**
@@ -145,46 +95,78 @@ function orderOfRound(names, round) {
 }
 
 /**
+ * Returns the rows of the report: medians over the rounds, and medians of the rounds' ratios to the baseline and to the peer, if any.
+ *
  * @param {readonly Taken[]} taken Each must include the baseline.
- * @param {Others} others
- * @returns {readonly Result[]} By workload, then in the order of the contenders.
+ * @param {{ baseline: string, entries: readonly { readonly name: string, readonly peer?: string }[] }} compared
+ * @returns {readonly import('./report.mjs').Row[]} By workload, then in the order of the contenders.
  */
-export function summarize(taken, { baseline, peers }) {
+export function rowsOf(taken, { baseline, entries }) {
   return [...new Set(taken.map(({ workload }) => workload))].flatMap((workload) => {
     const rounds = taken.filter((each) => each.workload === workload).map(({ samples }) => samples);
-    // Takes the names from the first round, which ran in the order of the contenders.
-    return [...(rounds[0]?.keys() ?? [])].map((name) =>
-      resultOf(name, { baseline, peer: peers?.get(name) }, workload, rounds),
-    );
+    /** @param {string} name @param {keyof Sample} what */
+    const series = (name, what) => rounds.map((samples) => samples.get(name)?.[what] ?? NaN);
+    return entries.map(({ name, peer }) => {
+      /** @param {keyof Sample} what @param {string} other */
+      const ratios = (what, other) => {
+        const those = series(other, what);
+        return series(name, what).map((value, round) => value / those[round]);
+      };
+      return {
+        contender: name,
+        ...workload.key,
+        cpuPerCallUs: median(series(name, 'cpuUs')),
+        cpuRatio: median(ratios('cpuUs', baseline)),
+        perSecond: median(series(name, 'perSecond')),
+        throughputRatio: median(ratios('perSecond', baseline)),
+        ...(workload.unit === 'call' && { p50Ms: median(series(name, 'p50Ms')), p99Ms: median(series(name, 'p99Ms')) }),
+        ...(rounds[0]?.has(peer) && { peer, peerCpuRatio: median(ratios('cpuUs', peer)) }),
+      };
+    });
   });
 }
 
+/** @type {import('./report.mjs').Varied} */
+const IN_FLIGHT = { name: 'inFlight', label: (value) => `${String(value)} in flight` };
+
+/** @type {import('./report.mjs').Varied} */
+const SIZE = {
+  name: 'size',
+  label: (value) => (Number(value) < 1_024 ? `${String(value)} B` : `${String(Number(value) / 1_024)} KiB`),
+};
+
 /**
- * @param {string} contender
- * @param {{ readonly baseline: string, readonly peer: string | undefined }} others
- * @param {Workload} workload
- * @param {readonly ReadonlyMap<string, Sample>[]} taken By round.
- * @returns {Result}
+ * The outline of a comparison in rounds.
+ *
+ * @param {'call' | 'message'} unit
+ * @param {{ question: string, apart: string, baseline: string, rounds: number, seconds: number, entries: readonly any[] }} comparison `apart`
+ *   follows 'each contender', such as 'in a separate process'.
+ * @returns {import('./report.mjs').Outline}
  */
-function resultOf(contender, { baseline, peer }, workload, taken) {
-  /** @param {string} name @param {keyof Sample} what */
-  const series = (name, what) => taken.map((ofRound) => ofRound.get(name)?.[what] ?? NaN);
-  /** @param {keyof Sample} what @param {string} other */
-  const ratios = (what, other) => {
-    const those = series(other, what);
-    return series(contender, what).map((value, round) => value / (those[round] ?? NaN));
-  };
-  const cpuRatios = ratios('cpuUs', baseline);
+export function outlineOfRounds(unit, { question, apart, baseline, rounds, seconds, entries }) {
+  const isCall = unit === 'call';
+  const hasPeers = entries.some(({ peer }) => peer !== undefined);
   return {
-    contender,
-    workload,
-    cpuUs: median(series(contender, 'cpuUs')),
-    perSecond: median(series(contender, 'perSecond')),
-    cpuRatio: median(cpuRatios),
-    cpuRatioQuartiles: [quantile(cpuRatios, 0.25), quantile(cpuRatios, 0.75)],
-    throughputRatio: median(ratios('perSecond', baseline)),
-    p50Ms: median(series(contender, 'p50Ms')),
-    p99Ms: median(series(contender, 'p99Ms')),
-    ...(peer !== undefined && taken[0]?.has(peer) && { peer, peerCpuRatio: median(ratios('cpuUs', peer)) }),
+    question,
+    how: [
+      `medians of ${String(rounds)} rounds of ${String(seconds)} s, each contender ${apart}`,
+      `ratios are to ${baseline} in the same round`,
+      ...entries.filter(({ about }) => about !== undefined).map(({ name, about }) => `${name}: ${about}`),
+    ].join('; '),
+    varied: isCall ? IN_FLIGHT : SIZE,
+    figures: [
+      { name: 'cpuPerCallUs', title: `CPU µs/${unit}`, digits: 1 },
+      { name: 'cpuRatio', title: 'CPU ratio', digits: 2 },
+      ...(hasPeers ? [{ name: 'peerCpuRatio', title: 'CPU ratio to peer', digits: 2 }] : []),
+      ...(isCall
+        ? [
+            { name: 'p50Ms', title: 'p50 ms', digits: 2 },
+            { name: 'p99Ms', title: 'p99 ms', digits: 2 },
+          ]
+        : [
+            { name: 'perSecond', title: 'messages/s', digits: 0 },
+            { name: 'throughputRatio', title: 'throughput ratio', digits: 2 },
+          ]),
+    ],
   };
 }

@@ -1,7 +1,8 @@
-// The server for the benchmarks of calls, messages, and first calls, in a separate process so that its CPU time is not counted. It encodes
-// the order, and a chunk of each size, only once, so that the client limits the throughput.
+// The server for the benchmarks of clients, in a separate process so that its CPU time is not counted. It encodes the order, and a chunk of
+// each size, only once, so that the client limits the throughput.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { ORDER_ID } from './contract.mjs';
+import { executeCommands } from './child.mjs';
+import { ORDER } from './contract.mjs';
 import { loadContract, loadService } from './load-contract.mjs';
 
 const service = loadService();
@@ -18,12 +19,7 @@ function encode(name, value) {
   return definition.serialize(value);
 }
 
-const order = encode('bench.Order', {
-  id: ORDER_ID,
-  customer: 'customer-7f3a9c52-11',
-  totalCents: 129_900,
-  note: 'Leave it with the neighbor on the second floor, please.',
-});
+const order = encode('bench.Order', ORDER);
 
 /** @type {Map<number, Buffer>} */
 const chunks = new Map();
@@ -40,6 +36,11 @@ function chunkOf(size) {
   }
   return chunk;
 }
+
+/** Number of messages sent in response streams. */
+let sent = 0;
+/** True if the server reads only one message of each upload. */
+let stopsReading = false;
 
 /** @param {Buffer} encoded */
 const unchanged = (encoded) => encoded;
@@ -58,19 +59,20 @@ server.addService(
     Get(_call, callback) {
       callback(null, order);
     },
-    /** @param {import('@grpc/grpc-js').ServerWritableStream<{ count: number, size: number }, Buffer>} call */
+    /** @param {import('@grpc/grpc-js').ServerWritableStream<{ count: number, size: number, stay: boolean }, Buffer>} call */
     Watch(call) {
       const chunk = chunkOf(call.request.size);
       let left = call.request.count;
       const fill = () => {
         while (left > 0) {
           left--;
+          sent++;
           if (!call.write(chunk)) {
             call.once('drain', fill);
             return;
           }
         }
-        call.end();
+        if (!call.request.stay) call.end();
       };
       fill();
     },
@@ -82,6 +84,7 @@ server.addService(
       let count = 0;
       call.on('data', () => {
         count++;
+        if (stopsReading) call.pause();
       });
       call.on('end', () => {
         done(null, { count });
@@ -101,13 +104,25 @@ server.addService(
   },
 );
 
-server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
-  if (error) throw error;
-  process.send?.(port);
-});
+/**
+ * @param {{ port: number }} given Port 0 selects any free port.
+ * @returns {Promise<{ port: number, atMs: number }>} The port, and the time when the server started to listen, on the clock that all
+ *   processes share.
+ */
+function listen({ port }) {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`127.0.0.1:${String(port)}`, ServerCredentials.createInsecure(), (error, bound) => {
+      if (error) reject(error);
+      else resolve({ port: bound, atMs: Number(process.hrtime.bigint()) / 1e6 });
+    });
+  });
+}
 
-// Exits if the benchmark exits.
-process.once('disconnect', () => process.exit());
-// Ignores SIGINT, because Ctrl-C reaches the whole process group. The signal ends the benchmark, and this process then exits on
-// 'disconnect'.
-process.on('SIGINT', () => undefined);
+executeCommands({
+  listen,
+  ready: () => true,
+  sent: () => sent,
+  stopReading() {
+    stopsReading = true;
+  },
+});

@@ -39,102 +39,55 @@ function unaryCalls(inFlight) {
 }
 
 /**
- * Returns a workload of server streams, one stream at a time, each read to its end. Each message has `size` bytes.
+ * Returns a workload of streams, one stream at a time, each run to its end.
  *
- * @param {number} size
+ * @param {Workload['kind']} kind
+ * @param {number} size Bytes of a message.
+ * @param {number} count Messages of a stream.
+ * @param {(contender: Contender, count: number, onMessage: () => void, done: (error: unknown, received?: number) => void) => void} begin
  * @returns {Workload}
  */
-function serverStreams(size) {
-  // Enough messages that the cost of opening a stream is negligible, but few enough that a round ends on time.
-  const count = size > 16_384 ? 200 : 2_000;
+function streams(kind, size, count, begin) {
   return {
-    kind: 'stream',
+    kind,
     key: { size },
     unit: 'message',
     run: (contender, milliseconds) =>
       repeat(milliseconds, 1, (done) => {
-        let received = 0;
-        contender.watch(
-          { count, size },
-          () => {
-            received++;
-          },
-          (error) => {
-            done(error ?? wrongCount(count, received), received);
-          },
-        );
-      }),
-  };
-}
-
-/**
- * Returns a workload of client streams, one stream at a time. Each message has `size` bytes.
- *
- * @param {number} size
- * @returns {Workload}
- */
-function clientStreams(size) {
-  const count = sentMessages(size);
-  const chunk = { data: Buffer.alloc(size, 'x') };
-  return {
-    kind: 'upload',
-    key: { size },
-    unit: 'message',
-    run: (contender, milliseconds) =>
-      repeat(milliseconds, 1, (done) => {
-        contender.upload(copies(chunk, count), (error, received) => {
-          const got = received?.count ?? 0;
-          done(error ?? wrongCount(count, got), got);
+        let messages = 0;
+        const onMessage = () => {
+          messages++;
+        };
+        begin(contender, count, onMessage, (error, received = messages) => {
+          const wrong =
+            received === count ? null : new Error(`expected ${String(count)} messages, got ${String(received)}`);
+          done(error ?? wrong, received);
         });
       }),
   };
 }
 
-/**
- * Returns a workload of bidirectional streams, one stream at a time, on which the server returns each message. Each message has `size`
- * bytes. Counts the returned messages.
- *
- * @param {number} size
- * @returns {Workload}
- */
-function bidirectionalStreams(size) {
-  const count = sentMessages(size);
-  const chunk = { data: Buffer.alloc(size, 'x') };
-  return {
-    kind: 'bidi',
-    key: { size },
-    unit: 'message',
-    run: (contender, milliseconds) =>
-      repeat(milliseconds, 1, (done) => {
-        let received = 0;
-        contender.echo(
-          copies(chunk, count),
-          () => {
-            received++;
-          },
-          (error) => {
-            done(error ?? wrongCount(count, received), received);
-          },
-        );
-      }),
-  };
-}
-
-/**
- * @param {number} expected
- * @param {number} got
- * @returns {Error | null} `null` if the number of messages is right.
- */
-function wrongCount(expected, got) {
-  return got === expected ? null : new Error(`expected ${String(expected)} messages, got ${String(got)}`);
-}
-
 /** Functions that create workloads: `unary` for a number of concurrent calls, the others for a message size in bytes. */
 export const WORKLOADS = {
   unary: unaryCalls,
-  stream: serverStreams,
-  upload: clientStreams,
-  bidi: bidirectionalStreams,
+  // Enough messages that the cost of opening a stream is negligible, but few enough that a round ends on time.
+  stream: (size) =>
+    streams('stream', size, size > 16_384 ? 200 : 2_000, (contender, count, onMessage, done) => {
+      contender.watch({ count, size }, onMessage, done);
+    }),
+  upload: (size) => {
+    const chunk = { data: Buffer.alloc(size, 'x') };
+    return streams('upload', size, sentMessages(size), (contender, count, _, done) => {
+      contender.upload(copies(chunk, count), (error, received) => done(error, received?.count ?? 0));
+    });
+  },
+  // The server returns each message. Counts the returned messages.
+  bidi: (size) => {
+    const chunk = { data: Buffer.alloc(size, 'x') };
+    return streams('bidi', size, sentMessages(size), (contender, count, onMessage, done) => {
+      contender.echo(copies(chunk, count), onMessage, done);
+    });
+  },
 };
 
 /**
@@ -152,49 +105,34 @@ function sentMessages(size) {
  * connection.
  *
  * @param {Contender} contender
- * @returns {Promise<void>}
  */
 export async function rehearse(contender) {
-  await new Promise((resolve, reject) => {
-    contender.get(ORDER_ID, (error, order) => {
-      if (order?.id === ORDER_ID) resolve(undefined);
-      else reject(asError(error ?? new Error(`expected the order ${ORDER_ID}, got ${JSON.stringify(order)}`)));
-    });
-  });
-  await expectThreeMessages((onMessage, done) => {
-    contender.watch({ count: 3, size: 100 }, onMessage, done);
-  });
-  await expectThreeMessages((onMessage, done) => {
-    contender.echo(copies({ data: Buffer.alloc(100) }, 3), onMessage, done);
-  });
-  await new Promise((resolve, reject) => {
-    contender.upload(copies({ data: Buffer.alloc(100) }, 3), (error, received) => {
-      if (!error && received?.count === 3) resolve(undefined);
-      else
-        reject(
-          asError(error ?? new Error(`expected the server to receive 3 messages, got ${JSON.stringify(received)}`)),
-        );
-    });
-  });
+  const chunk = { data: Buffer.alloc(100) };
+  await verified('id', ORDER_ID, (done) => contender.get(ORDER_ID, (error, order) => done(error, order?.id)));
+  await verified('count', 3, (done) =>
+    contender.upload(copies(chunk, 3), (error, received) => done(error, received?.count)),
+  );
+  for (const begin of [
+    contender.watch.bind(undefined, { count: 3, size: 100 }),
+    contender.echo.bind(undefined, copies(chunk, 3)),
+  ]) {
+    const sizes = [];
+    await verified('sizes', '100,100,100', (done) =>
+      begin(
+        ({ data }) => sizes.push(data.length),
+        (error) => done(error, sizes.join()),
+      ),
+    );
+  }
 }
 
-/**
- * @param {(onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} begin
- * @returns {Promise<void>}
- */
-function expectThreeMessages(begin) {
+/** Resolves if `begin` reports the expected value. */
+function verified(what, expected, begin) {
   return new Promise((resolve, reject) => {
-    /** @type {number[]} */
-    const sizes = [];
-    begin(
-      (chunk) => {
-        sizes.push(chunk.data.length);
-      },
-      (error) => {
-        if (!error && sizes.join() === '100,100,100') resolve();
-        else reject(asError(error ?? new Error(`expected 3 messages of 100 bytes, got [${sizes.join()}]`)));
-      },
-    );
+    begin((error, found) => {
+      if (!error && found === expected) resolve(undefined);
+      else reject(asError(error ?? new Error(`${what}: expected ${String(expected)}, got ${String(found)}`)));
+    });
   });
 }
 
@@ -245,6 +183,6 @@ function* copies(item, count) {
  * @param {unknown} error
  * @returns {Error}
  */
-function asError(error) {
+export function asError(error) {
   return error instanceof Error ? error : new Error(JSON.stringify(error));
 }

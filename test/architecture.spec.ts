@@ -10,7 +10,7 @@ import tseslint from 'typescript-eslint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import rules from '../.dependency-cruiser.mjs';
 import { folderPicture } from '../docs/tools/folder-picture.mjs';
-import { seams } from '../docs/tools/source-seams.mjs';
+import { seams } from '../docs/tools/source.mjs';
 import { timeRules } from '../eslint.config.mjs';
 
 const ROOT = dirname(import.meta.dirname);

@@ -1,10 +1,9 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { parsePlan } from '../bench/arguments.mjs';
 import { describeMachine } from '../bench/machine.mjs';
-import { overallTable } from '../bench/overall.mjs';
-import { outlineOf } from '../bench/sections.mjs';
+import { planOf } from '../bench/options.mjs';
+import { toTable } from '../bench/report.mjs';
 import { ROOT, pageText } from './docs/markdown.js';
 
 type Results = readonly ({ readonly contender: string } & Readonly<Record<string, unknown>>)[];
@@ -17,7 +16,7 @@ interface Bench {
   readonly results: Results;
 }
 
-interface Overall {
+interface Report {
   readonly machine: {
     readonly date: string;
     readonly cores: number;
@@ -40,7 +39,7 @@ const ROWS: Readonly<Record<string, readonly object[]>> = {
   package: [{}],
 };
 
-/** Arguments for the smallest run: only the baseline and, in `unary`, the contenders with call policies. */
+/** Arguments for the smallest run: only the baseline. */
 const SMALLEST =
   '--only grpc-js --rounds 1 --seconds 0.01 --in-flight 1,2 --size 65536 --streams 10 --messages 50 --restarts 1 --json';
 
@@ -52,66 +51,54 @@ vi.setConfig({ testTimeout: 300_000, hookTimeout: 600_000 });
 
 let startedAt: number;
 let printed: string;
-let overall: Overall;
+let report: Report;
 let unaryResults: Results;
 beforeAll(async () => {
   startedAt = Date.now();
   const [all, unary] = await Promise.all([
     run('npm', ['run', '--silent', 'bench', '--', ...SMALLEST.split(' ')], { cwd: ROOT }),
-    bench('unary', ...'--policies --rounds 1 --seconds 0.01 --in-flight 1 --json'.split(' ')),
+    bench('unary', ...'--rounds 1 --seconds 0.01 --in-flight 1 --classic --json'.split(' ')),
   ]);
   printed = all.stdout;
-  overall = JSON.parse(printed) as Overall;
-  unaryResults = (JSON.parse(unary.stdout) as Bench).results;
+  report = JSON.parse(printed) as Report;
+  unaryResults = (JSON.parse(unary.stdout) as Report).benches[0]!.results;
 });
 
 describe('npm run bench', () => {
-  it('prints the results of the overall table as exactly one JSON object on one line', () => {
+  it('prints the results as exactly one JSON object on one line', () => {
     expect(printed).toMatch(/^\{[^\n]+\}\n$/);
   });
 
   it('reports the question and the method of each benchmark, the machine, and the command', () => {
-    expect(overall.benches.map(({ bench }) => bench)).toEqual(Object.keys(ROWS));
-    for (const { question, how } of overall.benches) {
+    expect(report.benches.map(({ bench }) => bench)).toEqual(Object.keys(ROWS));
+    for (const { question, how } of report.benches) {
       expect(question).toMatch(/^[A-Z].*\?$/);
       expect(how).not.toBe('');
     }
-    const { date, cores, versions } = overall.machine;
+    const { date, cores, versions } = report.machine;
     expect(Date.parse(date)).toBeGreaterThanOrEqual(startedAt);
     expect(Date.parse(date)).toBeLessThanOrEqual(Date.now());
     expect(cores).toBeGreaterThan(0);
     expect(versions['@grpc/grpc-js']).toMatch(/^1\./);
-    expect(overall.command).toBe(`npm run bench -- ${SMALLEST}`);
+    expect(report.command).toBe(`npm run bench -- ${SMALLEST}`);
   });
 
   it.each(Object.keys(ROWS))('reports every row of the benchmark %s with numeric figures', (name) => {
-    const { results, figures } = overall.benches.find(({ bench }) => bench === name)!;
-    const contenders = ['grpc-js', ...(name === 'unary' ? ['resilient-grpc-policies', 'grpc-js-deadline'] : [])];
+    const { results, figures } = report.benches.find(({ bench }) => bench === name)!;
     const found = results.map(({ contender, inFlight, size, direction, setup }) => ({
       contender,
       ...JSON.parse(JSON.stringify({ inFlight, size, direction, setup })),
     }));
-    const expected = contenders.flatMap((contender) => ROWS[name]!.map((row) => ({ contender, ...row })));
-    expect(found).toHaveLength(expected.length);
-    expect(found).toEqual(expect.arrayContaining(expected));
-    for (const row of results) {
-      for (const figure of Object.keys(figures)) {
-        // A contender without a peer has no peer ratio.
-        if (/^peer/.test(figure)) expect(figure in row).toBe(row.contender === 'resilient-grpc-policies');
-        else
-          expect([row.contender, figure, [row[figure]].flat().every(Number.isFinite)]).toEqual([
-            row.contender,
-            figure,
-            true,
-          ]);
-      }
-    }
+    expect(found).toEqual(ROWS[name]!.map((row) => ({ contender: 'grpc-js', ...row })));
+    for (const row of results)
+      for (const figure of Object.keys(figures)) expect([figure, row[figure]]).toEqual([figure, expect.any(Number)]);
   });
 
-  it('measures every contender relative to grpc-js', () => {
+  it('measures every contender relative to grpc-js, and calls with policies relative to calls with the same deadline', () => {
     expect(unaryResults.map(({ contender }) => contender)).toEqual([
       'resilient-grpc',
       'resilient-grpc-policies',
+      'resilient-grpc-classic',
       'grpc-js',
       'grpc-js-retries',
       'grpc-js-deadline',
@@ -120,19 +107,16 @@ describe('npm run bench', () => {
       'connect-node',
       'http2',
     ]);
-    for (const row of unaryResults) {
-      if (row.contender === 'grpc-js') expect(row).toMatchObject({ cpuRatio: 1, throughputRatio: 1 });
-      if (row.contender === 'resilient-grpc-policies') expect(row).toMatchObject({ peer: 'grpc-js-deadline' });
+    for (const { contender, cpuRatio, peer } of unaryResults) {
+      expect(cpuRatio).toEqual(contender === 'grpc-js' ? 1 : expect.any(Number));
+      expect(peer).toBe(contender === 'resilient-grpc-policies' ? 'grpc-js-deadline' : undefined);
     }
   });
 
-  it.each([
-    ['telemetry', ['no-module', 'module-no-sdk', 'events-subscriber', 'sdk-metrics']],
-    ['server', ['resilient-grpc', 'unprotected', 'nest', 'grpc-js']],
-  ])('runs the contenders specific to the benchmark %s', async (name, contenders) => {
-    const { stdout } = await bench(name, ...'--rounds 1 --seconds 0.01 --json'.split(' '));
-    const { results } = JSON.parse(stdout) as Bench;
-    expect(results.map(({ contender }) => contender)).toEqual(contenders);
+  it('compares the servers in the benchmark server', async () => {
+    const { stdout } = await bench('server', ...'--rounds 1 --seconds 0.01 --json'.split(' '));
+    const { results } = (JSON.parse(stdout) as Report).benches[0]!;
+    expect(results.map(({ contender }) => contender)).toEqual(['resilient-grpc', 'unprotected', 'nest', 'grpc-js']);
     for (const { cpuRatio } of results) expect(cpuRatio).toEqual(expect.any(Number));
   });
 
@@ -145,14 +129,13 @@ describe('npm run bench', () => {
   });
 
   it.each([
-    ['recovery', '--size 5', '--restarts'],
-    ['first-call', '--seconds 1', '--rounds'],
-    ['unary', '--profile http2 --rounds 3', '--seconds'],
-    ['', '--profile http2', '--rounds'],
-  ])('rejects a benchmark option that does not apply: %s %s', (name, options, applies) => {
-    expect(() => parsePlan(`${name} ${options}`.trim().split(' '))).toThrow(
-      new RegExp(`^--\\S+ does not apply to .*; supported options: .*${applies}\\b`),
-    );
+    ['recovery --size 5', '--size does not apply to recovery'],
+    ['--factors 3', '--factors does not apply'],
+    ['unary --roundz 3', "Unknown option '--roundz'"],
+    ['unary --rounds no', '--rounds: expected numbers above 0, got no'],
+    ['unary --only express', '--only: expected resilient-grpc, .*, got express'],
+  ])('rejects a wrong argument with its reason: %s', (args, reason) => {
+    expect(() => planOf(args.split(' '))).toThrow(new RegExp(reason));
   });
 });
 
@@ -162,6 +145,17 @@ describe('npm run simulate', () => {
     const { stdout } = await run(process.execPath, ['bench/simulation/main.mjs', ...small], { cwd: ROOT });
     expect(stdout).toMatch(/^\{[^\n]+\}\n$/);
     expect(JSON.parse(stdout)).toMatchObject({ scenario: 'outage', clients: 5 });
+  });
+
+  it.each([
+    ['outrage', "expected a scenario, got 'outrage'"],
+    ['outage --clients 1.5', '--clients: expected a number of 1 or more, got 1.5'],
+    ['endpoint-fails --handshake 3', "Unknown option '--handshake'"],
+  ])('rejects a wrong argument with its reason: %s', async (args, reason) => {
+    const rejected = await run(process.execPath, ['bench/simulation/main.mjs', ...args.split(' ')], {
+      cwd: ROOT,
+    }).catch((error: unknown) => error);
+    expect(rejected).toMatchObject({ code: 2, stderr: expect.stringContaining(reason) });
   });
 });
 
@@ -173,38 +167,36 @@ describe('benchmark table of docs/performance.md', () => {
     expect(shapeOf(table)).toEqual(shapeOf(tableOf()));
   });
 
-  it.each([
-    '--rounds 3',
-    '--seconds 0.06',
-    '--restarts 12',
-    '--streams 10',
-    '--messages 50',
-    '--only nest',
-    '--size 100',
-  ])('prints a benchmark table whose form differs from that in docs/performance.md if run with %s', (options) => {
-    const { command, ...right } = shapeOf(tableOf());
-    const { command: otherCommand, ...other } = shapeOf(tableOf(...options.split(' ')));
-    expect([command, otherCommand]).toEqual([
-      'npm run bench, which took N minutes',
-      `npm run bench -- ${options}, which took N minutes`,
-    ]);
-    expect(right.titles.length).toBeGreaterThan(50);
-    expect(other).not.toEqual(right);
-  });
+  it.each(['--rounds 3', '--size 100'])(
+    'prints a benchmark table whose form differs from that in docs/performance.md if run with %s',
+    (options) => {
+      const { command, ...other } = shapeOf(tableOf(...options.split(' ')));
+      expect(command).toBe(`npm run bench -- ${options}, which took N minutes`);
+      const { command: _, ...right } = shapeOf(tableOf());
+      expect(right.titles.length).toBeGreaterThan(50);
+      expect(other).not.toEqual(right);
+    },
+  );
 });
 
 /** Returns the table that `npm run bench` prints for the arguments `argv`, with 1 as every figure. */
 function tableOf(...argv: string[]): string {
-  const overall = parsePlan(argv);
-  if (overall.bench !== 'all') throw new Error('expected all benchmarks');
-  const sections = overall.plans.map((plan) => {
-    const outline = outlineOf(plan);
-    const keys = 'workloads' in plan ? plan.workloads.map(({ key }) => key) : ROWS[plan.bench]!;
-    const ones = Object.fromEntries(outline.figures.map(({ name }) => [name, 1]));
-    const rows = plan.entries.flatMap(({ name }) => keys.map((key) => ({ contender: name, ...key, ...ones })));
-    return { ...outline, machine: describeMachine(plan.entries), rows };
+  const { command, plans } = planOf(argv);
+  const sections = plans.map(({ bench: name, options, outline }) => {
+    const amounts: Readonly<Record<string, readonly number[] | undefined>> = {
+      inFlight: options['in-flight'],
+      size: options['size'],
+    };
+    const varied = outline.varied?.name ?? '';
+    const keys: readonly object[] = amounts[varied]?.map((amount) => ({ [varied]: amount })) ?? ROWS[name]!;
+    const ones = Object.fromEntries(outline.figures.map((figure: { name: string }) => [figure.name, 1]));
+    const rows = (options['entries'] as readonly { name: string }[]).flatMap((entry) =>
+      keys.map((key) => ({ contender: entry.name, ...key, ...ones })),
+    );
+    return { bench: name, ...outline, rows };
   });
-  return overallTable(sections, { command: overall.command, minutes: 11 });
+  const machine = describeMachine(plans.flatMap(({ options }) => options['entries']));
+  return toTable({ machine, command, minutes: 11, sections });
 }
 
 /** Returns the form of a table without its date, machine, and figures. */

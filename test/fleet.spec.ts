@@ -19,7 +19,7 @@ it('keeps a simulated fleet within its bounds in a total outage, with the same f
   const text = jsonOf(...small);
   expect(jsonOf(...small)).toBe(text);
   const { policies, ...rest } = JSON.parse(text);
-  expect(rest).toEqual({ scenario: 'outage', clients: 20 });
+  expect(rest).toEqual({ scenario: 'outage', clients: 20, callsPerSecond: 50 });
   const figures = {
     amplification: expect.any(Number),
     peakLoadRatio: expect.any(Number),

@@ -3,15 +3,16 @@
 import { Session } from 'node:inspector/promises';
 import { ORDER_ID } from '../bench/contract.mjs';
 import { open } from '../bench/contenders/resilient-grpc.mjs';
-import { startServer } from '../bench/server.mjs';
+import { startServer } from '../bench/processes.mjs';
 
 const LIBRARY = new URL('../libs/resilient-grpc/dist/', import.meta.url).href;
 /** Number of calls that open the connection and fill the caches before the first measured call. */
 const WARM_UP_CALLS = 20;
 const MEASURED_CALLS = 10;
 
-const server = await startServer();
-const client = await open(server.address);
+const server = startServer();
+const { port } = await server.execute('listen', { port: 0 });
+const client = await open(`127.0.0.1:${port}`);
 for (let call = 0; call < WARM_UP_CALLS; call++) await get();
 
 const session = new Session();
@@ -30,7 +31,7 @@ for (let call = 0; call < MEASURED_CALLS; call++) {
 }
 session.disconnect();
 await client.close();
-server.stop();
+await server.stop();
 
 const all = functionsOf(files);
 const runs = all.reduce((sum, { count }) => sum + count, 0);

@@ -3,7 +3,7 @@ import { Http2SessionManager, createGrpcTransport } from '@connectrpc/connect-no
 import { serviceDesc } from '@bufbuild/protobuf/codegenv2';
 import { BENCH_FILE } from './bench-descriptor.mjs';
 import { overPromises } from './promise-client.mjs';
-import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
+import { TUNED_TIMEOUT_MS } from './channel-options.mjs';
 
 /**
  * The client of Connect (`@connectrpc/connect`) with its gRPC transport and protobuf-es.

@@ -1,8 +1,7 @@
 import { Metadata, credentials, makeClientConstructor } from '@grpc/grpc-js';
 import { loadService } from '../load-contract.mjs';
-import { OWN_CONNECTION } from './own-connection.mjs';
-import { readAtPace } from './read-at-pace.mjs';
-import { RETRIES, TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
+import { OWN_CONNECTION, RETRIES, TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './channel-options.mjs';
+import { readAtPace } from './promise-client.mjs';
 
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 

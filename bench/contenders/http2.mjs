@@ -64,20 +64,16 @@ export function open(address) {
     return stream;
   }
 
+  /** Begins a call with one response. */
+  function beginOne(method, done) {
+    let answer;
+    const onMessage = (message) => (answer = message);
+    return begin(method, onMessage, (error) => done(error, answer));
+  }
+
   return {
     get(id, done) {
-      /** @type {{ id: string } | undefined} */
-      let order;
-      const stream = begin(
-        Get,
-        (message) => {
-          order = message;
-        },
-        (error) => {
-          done(error, order);
-        },
-      );
-      stream.end(framed(Get.requestSerialize({ id })));
+      beginOne(Get, done).end(framed(Get.requestSerialize({ id })));
     },
     watch(wanted, onMessage, done) {
       begin(Watch, onMessage, done).end(framed(Watch.requestSerialize(wanted)));
@@ -94,18 +90,7 @@ export function open(address) {
       }
     },
     upload(chunks, done) {
-      /** @type {{ count: number } | undefined} */
-      let received;
-      const stream = begin(
-        Upload,
-        (message) => {
-          received = message;
-        },
-        (error) => {
-          done(error, received);
-        },
-      );
-      writeAll(stream, chunks, Upload.requestSerialize);
+      writeAll(beginOne(Upload, done), chunks, Upload.requestSerialize);
     },
     echo(chunks, onMessage, done) {
       writeAll(begin(Echo, onMessage, done), chunks, Echo.requestSerialize);

@@ -3,8 +3,7 @@ import { ClientsModule, Transport } from '@nestjs/microservices';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
 import { openApplication } from './application.mjs';
 import { overService, takeOne } from './observable-service.mjs';
-import { OWN_CONNECTION } from './own-connection.mjs';
-import { TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
+import { OWN_CONNECTION, TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './channel-options.mjs';
 
 /**
  * Nest's `ClientGrpc` in a Nest application, as in Nest's docs.

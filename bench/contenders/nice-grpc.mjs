@@ -2,9 +2,8 @@ import { credentials } from '@grpc/grpc-js';
 import { createChannel, createClientFactory } from 'nice-grpc';
 import { retryMiddleware } from 'nice-grpc-client-middleware-retry';
 import { loadService } from '../load-contract.mjs';
-import { OWN_CONNECTION } from './own-connection.mjs';
+import { OWN_CONNECTION, TUNED_CONNECTION, TUNED_TIMEOUT_MS } from './channel-options.mjs';
 import { overPromises } from './promise-client.mjs';
-import { TUNED_CONNECTION, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
  * nice-grpc with its retry middleware, and with the same definition and codec as grpc-js.

@@ -1,5 +1,5 @@
 import { concatMap, from, lastValueFrom } from 'rxjs';
-import { readAtPace } from './read-at-pace.mjs';
+import { readAtPace } from './promise-client.mjs';
 
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
@@ -53,15 +53,8 @@ export function overService(service, close, pushed = false) {
 export function takeOne(call, done) {
   /** @type {T | undefined} */
   let answer;
-  call.subscribe({
-    next(value) {
-      answer = value;
-    },
-    error: done,
-    complete() {
-      done(null, answer);
-    },
-  });
+  const next = (value) => (answer = value);
+  takeAll(call, next, (error) => done(error, answer));
 }
 
 /**
@@ -71,13 +64,7 @@ export function takeOne(call, done) {
  * @param {(error: unknown) => void} done
  */
 function takeAll(call, onMessage, done) {
-  call.subscribe({
-    next: onMessage,
-    error: done,
-    complete() {
-      done(null);
-    },
-  });
+  call.subscribe({ next: onMessage, error: done, complete: () => done(null) });
 }
 
 /**

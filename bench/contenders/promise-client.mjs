@@ -1,5 +1,3 @@
-import { readAtPace } from './read-at-pace.mjs';
-
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
@@ -61,4 +59,15 @@ function readAll(chunks, onMessage, done) {
   read().then(() => {
     done(null);
   }, done);
+}
+
+/**
+ * Reads all messages and waits for `pause()` after each.
+ *
+ * @param {AsyncIterable<unknown>} messages
+ * @param {() => Promise<void>} pause
+ */
+export async function readAtPace(messages, pause) {
+  const iterator = messages[Symbol.asyncIterator]();
+  while ((await iterator.next()).done !== true) await pause();
 }

@@ -1,8 +1,8 @@
 import { ResilientGrpcModule, getGrpcServiceToken } from 'nestjs-resilient-grpc';
-import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
+import { ORDER_ID, PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
 import { openApplication } from './application.mjs';
 import { overService } from './observable-service.mjs';
-import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
+import { RETRIES, TUNED_TIMEOUT_MS } from './channel-options.mjs';
 
 /**
  * Opens this library's client for `address` in a Nest application, with the benchmark's contract and `settings`.
@@ -25,6 +25,28 @@ export async function open(address, settings = {}) {
 export function openTuned(address) {
   return open(address, { connection: 'warm', timeoutMs: TUNED_TIMEOUT_MS, methods: { '*': { idempotent: true } } });
 }
+
+/** This library with a deadline, retries with a budget, and a circuit breaker. */
+export const withPolicies = {
+  /** @param {string} address */
+  open: (address) =>
+    open(address, { timeoutMs: 60_000, methods: { '*': { circuitBreaker: {} } }, serviceConfig: RETRIES }),
+};
+
+/** This library with all calls passing through grpc-js's channel. */
+export const onChannel = {
+  /** @param {string} address */
+  async open(address) {
+    // The library reads this variable when it creates a channel, which the first call does. Its result does not matter.
+    process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'] = 'off';
+    const contender = await open(address);
+    await new Promise((resolve) => {
+      contender.get(ORDER_ID, resolve);
+    });
+    delete process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'];
+    return contender;
+  },
+};
 
 /**
  * Creates an application with a client named 'bench'.

@@ -35,8 +35,19 @@ export class SimulatedClock {
    */
   setTimer(task, ms) {
     // A positive delay is at least MIN_STEP_MS, so that code that sets a timer for a remaining time always makes progress despite rounding.
-    const timer = { at: ms > 0 ? this.time + Math.max(ms, MIN_STEP_MS) : this.time, order: this.#order++, task };
-    if (timer.at !== Infinity) this.#push(timer);
+    return this.runAt(ms > 0 ? this.time + Math.max(ms, MIN_STEP_MS) : this.time, task);
+  }
+
+  /**
+   * Runs `task` at `at`, after the tasks that were set earlier for the same time; never if `at` is Infinity.
+   *
+   * @param {number} at
+   * @param {() => void} task
+   * @returns {{ clear(): void }}
+   */
+  runAt(at, task) {
+    const timer = { at, order: this.#order++, task };
+    if (at !== Infinity) this.#push(timer);
     return {
       clear() {
         timer.task = undefined;
@@ -49,20 +60,17 @@ export class SimulatedClock {
     this.#soon.push(task);
   }
 
-  /** Time of the next timer; Infinity if none is set. */
-  get nextAt() {
-    const heap = this.#heap;
-    for (let top = heap[0]; top !== undefined; top = heap[0]) {
-      if (top.task !== undefined) return top.at;
+  /** Runs all tasks that are due until `endMs`. @param {number} endMs */
+  run(endMs) {
+    this.runDeferred();
+    for (let next = this.#heap[0]; next !== undefined && next.at <= endMs; next = this.#heap[0]) {
       this.#pop();
+      if (next.task === undefined) continue;
+      this.time = next.at;
+      next.task();
+      this.runDeferred();
     }
-    return Infinity;
-  }
-
-  /** Runs the next timer. Must be called only after `time` has reached `nextAt`. */
-  runNext() {
-    const timer = this.#pop();
-    timer?.task?.();
+    this.time = endMs;
   }
 
   /** Runs all deferred tasks, including those that they defer. */
@@ -117,4 +125,22 @@ export class SimulatedClock {
  */
 function isBefore(a, b) {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
+}
+
+/**
+ * Calls `arrive` at random times (a Poisson process), which are identical for every policy.
+ *
+ * @param {SimulatedClock} clock
+ * @param {() => number} random
+ * @param {() => number} perMs Current number of arrivals per millisecond.
+ * @param {() => void} arrive
+ */
+export function startTraffic(clock, random, perMs, arrive) {
+  const next = () => {
+    clock.runAt(clock.time - Math.log(1 - random()) / perMs(), () => {
+      arrive();
+      next();
+    });
+  };
+  next();
 }

@@ -98,11 +98,11 @@ function recovery({ calls, successes, usual }, from, until) {
 }
 
 /**
- * @param {Float64Array} samples
+ * @param {Float64Array | readonly number[]} samples
  * @param {number} from
  * @param {number} to
  */
-function sum(samples, from, to) {
+export function sum(samples, from, to) {
   let all = 0;
   for (let i = from; i < to; i++) all += samples[i] ?? 0;
   return all;

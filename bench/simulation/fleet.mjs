@@ -1,9 +1,7 @@
-import { SimulatedClock } from './clock.mjs';
-import { seededRandom } from '../../libs/resilient-grpc/dist/testing/seeded-random.js';
-import { Calls, PHASE } from './calls.mjs';
+import { SimulatedClock, startTraffic } from './clock.mjs';
+import { seededRandom } from './internals.mjs';
 import { Meter } from './meter.mjs';
 import { Network } from './network.mjs';
-import { Ring } from './ring.mjs';
 import { ANSWER, Server } from './server.mjs';
 
 /** @typedef {import('./policies.mjs').Policy} Policy */
@@ -26,20 +24,41 @@ import { ANSWER, Server } from './server.mjs';
  * @property {number} seed
  */
 
-/** Number of values of {@link ANSWER}. */
-const ANSWERS = Object.keys(ANSWER).length;
+/** A call of a client. */
+class Call {
+  attempts = 0;
+  server = -1;
+  sentAt = 0;
+  /** @type {'waiting' | 'backoff' | 'running' | 'ended'} */
+  phase = 'waiting';
+
+  /**
+   * @param {Client} client
+   * @param {number} startedAt
+   */
+  constructor(client, startedAt) {
+    this.client = client;
+    this.startedAt = startedAt;
+  }
+
+  get isOpen() {
+    return this.phase !== 'ended';
+  }
+
+  /** @param {number} attempt */
+  runs(attempt) {
+    return this.phase === 'running' && this.attempts === attempt;
+  }
+}
 
 /** Simulates a fleet of clients with one policy, and its servers, event by event in virtual time. */
 export class Fleet {
   clock = new SimulatedClock();
   /** Traffic of all clients, relative to the usual load. */
   traffic = 1;
-  #answers = new Ring();
   #arrivals;
-  #callsPerMs;
-  /** @type {Map<number, () => void>} Callbacks of pending server probes, by negative id. */
-  #probes = new Map();
-  #lastProbe = 0;
+  /** @type {Set<Call>} Oldest first. */
+  #open = new Set();
   /** @type {Client[]} */
   #clients = [];
 
@@ -49,16 +68,21 @@ export class Fleet {
    * @param {number} lengthMs
    */
   constructor(world, policy, lengthMs) {
+    const callsPerMs = (world.clients * world.callsPerSecond) / 1_000;
     this.world = world;
-    this.#callsPerMs = (world.clients * world.callsPerSecond) / 1_000;
     this.#arrivals = seededRandom(world.seed);
     this.random = seededRandom(world.seed + 1);
-    this.meter = new Meter(lengthMs, this.#callsPerMs);
-    this.calls = new Calls(this.#callsPerMs * world.patienceMs);
+    this.meter = new Meter(lengthMs, callsPerMs);
     this.servers = Array.from({ length: world.servers }, () => this.#makeServer());
     this.network = new Network(this.servers, this.clock, this.random);
     for (let i = 0; i < world.clients; i++) this.#clients.push(policy.open(this));
     this.#connectAll();
+    startTraffic(
+      this.clock,
+      this.#arrivals,
+      () => callsPerMs * this.traffic,
+      () => this.#call(),
+    );
   }
 
   /** Connects all clients at no cost, because the simulated fleet has been running for a long time. */
@@ -70,19 +94,12 @@ export class Fleet {
   }
 
   #makeServer() {
-    const { clients, callsPerSecond, capacity, servers, serverKind, queueMs, shedCost, handshakeCost, latencyMs } =
-      this.world;
-    const model = {
-      callsPerSecond: (clients * callsPerSecond * capacity) / servers,
-      kind: serverKind,
-      queueMs,
-      shedCost,
-      handshakeCost,
-    };
+    const { clients, callsPerSecond, capacity, servers, latencyMs } = this.world;
+    const model = { ...this.world, callsPerSecond: (clients * callsPerSecond * capacity) / servers };
     const owner = {
       /** @type {import('./server.mjs').ServerOwner['answer']} */
       answer: (call, attempt, answer) => {
-        this.#answers.push(this.clock.time + latencyMs, call, ANSWERS * attempt + answer);
+        this.clock.runAt(this.clock.time + latencyMs, () => this.#answered(call, attempt, answer));
       },
       /** @type {import('./server.mjs').ServerOwner['accepted']} */
       accepted: (connecting) => {
@@ -92,150 +109,89 @@ export class Fleet {
     return new Server(model, owner, this.clock);
   }
 
-  /**
-   * Runs until `endMs`. Traffic is a Poisson process, identical for every policy.
-   *
-   * @param {readonly { readonly at: number, readonly apply: (fleet: Fleet) => void }[]} changes In chronological order.
-   * @param {number} endMs
-   */
-  run(changes, endMs) {
-    const { clock, calls, servers } = this;
-    let callAt = this.#nextCallAt();
-    let change = 0;
-    for (;;) {
-      clock.runDeferred();
-      const answerAt = this.#answers.nextAt;
-      const timerAt = clock.nextAt;
-      const backoffAt = calls.backoffs.nextAt;
-      let next = Math.min(callAt, answerAt, calls.deadlines.nextAt, calls.timeouts.nextAt, backoffAt, timerAt);
-      /** @type {Server | undefined} */
-      let worker;
-      for (const server of servers) {
-        if (server.busyUntil > next) continue;
-        next = server.busyUntil;
-        worker = server;
-      }
-      const changeAt = changes[change]?.at ?? Infinity;
-      if (Math.min(next, changeAt) > endMs) break;
-      if (changeAt <= next) {
-        clock.time = changeAt;
-        changes[change++]?.apply(this);
-        continue;
-      }
-      clock.time = next;
-      if (worker !== undefined) worker.done();
-      else if (next === answerAt) this.#answered();
-      else if (next === callAt) {
-        this.#call();
-        callAt = this.#nextCallAt();
-      } else if (next === calls.timeouts.nextAt) this.#attemptTimedOut();
-      else if (next === calls.deadlines.nextAt) this.#deadlinePassed();
-      else if (next === backoffAt) this.#backoffOver();
-      else clock.runNext();
-    }
-    clock.time = endMs;
-  }
-
-  #nextCallAt() {
-    return this.clock.time - Math.log(1 - this.#arrivals()) / (this.#callsPerMs * this.traffic);
-  }
-
   #call() {
-    const index = Math.floor(this.#arrivals() * this.#clients.length);
-    const client = this.#client(index);
-    const now = this.clock.time;
-    const call = this.calls.begin(index, now, now + this.world.patienceMs);
-    this.meter.called(now, call, client.isConnected);
+    // The cast is safe: the index is valid.
+    const client = /** @type {Client} */ (this.#clients[Math.floor(this.#arrivals() * this.#clients.length)]);
+    const { time } = this.clock;
+    const call = new Call(client, time);
+    this.#open.add(call);
+    this.clock.runAt(time + this.world.patienceMs, () => this.#deadlinePassed(call));
+    this.meter.called(time, call, client.isConnected);
     client.begin(call);
   }
 
-  #answered() {
-    const { first: call, second } = this.#answers;
-    this.#answers.shift();
-    if (call < 0) {
-      this.#probes.get(call)?.();
-      this.#probes.delete(call);
-      return;
-    }
-    if (!this.calls.runs(call, Math.floor(second / ANSWERS))) return;
-    const client = this.#client(this.calls.clientOf(call));
-    const answer = second % ANSWERS;
-    if (answer === ANSWER.ok) client.succeeded(call);
-    else if (answer === ANSWER.overloaded) client.refusedForGood(call);
-    else client.refused(call);
+  /**
+   * @param {Call | (() => void)} call Or the function that receives the response to a probe.
+   * @param {number} attempt
+   * @param {number} answer
+   */
+  #answered(call, attempt, answer) {
+    if (typeof call === 'function') call();
+    else if (!call.runs(attempt)) return;
+    else if (answer === ANSWER.ok) call.client.succeeded(call);
+    else if (answer === ANSWER.overloaded) call.client.refusedForGood(call);
+    else call.client.refused(call);
   }
 
-  #attemptTimedOut() {
-    const { first: call, second: attempt } = this.calls.timeouts;
-    this.calls.timeouts.shift();
-    if (!this.calls.runs(call, attempt)) return;
-    this.#reset(call);
-    this.#client(this.calls.clientOf(call)).attemptTimedOut(call);
+  /** @param {Call} call */
+  #deadlinePassed(call) {
+    if (!call.isOpen) return;
+    if (call.phase === 'running') this.#reset(call);
+    call.client.deadlinePassed?.(call);
+    if (call.isOpen) this.failed(call);
   }
 
-  #backoffOver() {
-    const call = this.calls.backoffs.pop();
-    if (this.calls.isOpen(call)) this.#client(this.calls.clientOf(call)).backoffOver(call);
-  }
-
-  #deadlinePassed() {
-    const { first: call } = this.calls.deadlines;
-    this.calls.deadlines.shift();
-    if (!this.calls.isOpen(call)) return;
-    if (this.calls.phaseOf(call) === PHASE.running) this.#reset(call);
-    this.#client(this.calls.clientOf(call)).deadlinePassed(call);
-    if (this.calls.isOpen(call)) this.failed(call);
-  }
-
-  /** @param {number} call A call whose running attempt is reset by its client. */
+  /** @param {Call} call A call whose running attempt is reset by its client. */
   #reset(call) {
-    this.servers[this.calls.serverOf(call)]?.takeReset(call);
-  }
-
-  /** @param {number} index */
-  #client(index) {
-    // The cast is safe: calls belong to existing clients.
-    return /** @type {Client} */ (this.#clients[index]);
+    this.servers[call.server]?.takeReset(call);
   }
 
   // ── called by clients ──
 
   /**
-   * @param {number} call The call to retry after `delayMs`.
+   * @param {Call} call The call to retry after `delayMs`.
    * @param {number} delayMs
    */
   backOff(call, delayMs) {
-    this.calls.enter(call, PHASE.backoff);
-    this.calls.backoffs.push(this.clock.time + delayMs, call);
+    call.phase = 'backoff';
+    this.clock.runAt(this.clock.time + delayMs, () => {
+      if (call.isOpen) call.client.backoffOver(call);
+    });
   }
 
-  /** Returns the deadline of a call in milliseconds since 1970, as the library expects it. @param {number} call */
+  /** Returns the deadline of a call in milliseconds since 1970, as the library expects it. @param {Call} call */
   deadlineOf(call) {
-    return this.clock.epoch() - this.clock.time + this.calls.startedAt(call) + this.world.patienceMs;
+    return this.clock.epoch() - this.clock.time + call.startedAt + this.world.patienceMs;
   }
 
   /**
    * Records the start of an attempt, even if it does not reach a server.
    *
-   * @param {number} call
+   * @param {Call} call
+   * @param {number} [timeoutMs] Timeout of the attempt.
    */
-  attempted(call) {
+  attempted(call, timeoutMs = Infinity) {
     this.meter.attempted(this.clock.time);
-    return this.calls.nextAttempt(call);
+    call.attempts += 1;
+    const attempt = call.attempts;
+    this.clock.runAt(this.clock.time + timeoutMs, () => {
+      if (!call.runs(attempt)) return;
+      this.#reset(call);
+      call.client.attemptTimedOut?.(call);
+    });
   }
 
   /**
    * Sends the current attempt of a call.
    *
-   * @param {number} call
+   * @param {Call} call
    * @param {number} server
    */
   send(call, server) {
-    const { calls, clock } = this;
-    calls.sent(call, server, clock.time);
-    this.meter.arrived(clock.time);
-    const timeoutMs = calls.startedAt(call) + this.world.patienceMs - clock.time;
-    this.servers[server]?.takeCall(call, calls.attemptsOf(call), timeoutMs);
+    const { time } = this.clock;
+    Object.assign(call, { server, sentAt: time, phase: 'running' });
+    this.meter.arrived(time);
+    this.servers[server]?.takeCall(call, call.attempts, call.startedAt + this.world.patienceMs - time);
   }
 
   /**
@@ -245,29 +201,25 @@ export class Fleet {
    * @param {() => void} answered
    */
   probe(server, answered) {
-    const id = --this.#lastProbe;
-    this.#probes.set(id, answered);
-    this.servers[server]?.takeProbe(id);
+    this.servers[server]?.takeProbe(answered);
   }
 
-  /**
-   * Ends a call that succeeded.
-   *
-   * @param {number} call
-   */
+  /** Ends a call that succeeded. @param {Call} call */
   ended(call) {
-    this.meter.succeeded(this.calls.startedAt(call));
-    this.calls.end(call);
+    this.meter.succeeded(call.startedAt);
+    this.#end(call);
   }
 
-  /**
-   * Ends a call that failed.
-   *
-   * @param {number} call
-   */
+  /** Ends a call that failed. @param {Call} call */
   failed(call) {
     this.meter.failed(call);
-    this.calls.end(call);
+    this.#end(call);
+  }
+
+  /** @param {Call} call */
+  #end(call) {
+    call.phase = 'ended';
+    this.#open.delete(call);
   }
 
   // ── called by faults ──
@@ -277,10 +229,9 @@ export class Fleet {
     this.servers[index]?.stop();
     this.network.serverStopped(index);
     for (const client of this.#clients) client.connectionLost(index);
-    this.calls.forEachOpen((call) => {
-      if (this.calls.phaseOf(call) !== PHASE.running || this.calls.serverOf(call) !== index) return;
-      this.#client(this.calls.clientOf(call)).attemptLost(call);
-    });
+    for (const call of [...this.#open]) {
+      if (call.phase === 'running' && call.server === index) call.client.attemptLost(call);
+    }
   }
 
   /** @param {number} index */

@@ -1,9 +1,8 @@
-import { backoffMs } from '../../libs/resilient-grpc/dist/policy/retry/backoff.js';
-import { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
-import { PHASE } from './calls.mjs';
+import { DEFAULT_RETRY_POLICY, backoffMs } from './internals.mjs';
 import { Subchannel } from './subchannel.mjs';
 
 /** @typedef {import('./fleet.mjs').Fleet} Fleet */
+/** @typedef {import('./policies.mjs').Call} Call */
 
 /**
  * @typedef {object} PlainOptions
@@ -22,7 +21,7 @@ import { Subchannel } from './subchannel.mjs';
 export class PlainClient {
   /** True if the channel has failed to connect and keeps trying. */
   #failsFast = false;
-  /** @type {number[]} */
+  /** @type {Call[]} */
   #queued = [];
   #subchannel;
 
@@ -44,56 +43,49 @@ export class PlainClient {
     this.#subchannel.connect();
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   begin(call) {
     const { fleet, options } = this;
-    const attempt = fleet.attempted(call);
-    if (options.attemptTimeoutMs !== undefined) {
-      fleet.calls.timeouts.push(fleet.clock.time + options.attemptTimeoutMs, call, attempt);
-    }
+    fleet.attempted(call, options.attemptTimeoutMs);
     if (this.isConnected) {
       fleet.send(call, this.#subchannel.server);
     } else if (this.#failsFast) {
       this.#attemptFailed(call);
     } else {
-      fleet.calls.enter(call, PHASE.waiting);
+      call.phase = 'waiting';
       this.#queued.push(call);
       if (this.#subchannel.state === 'idle') this.#subchannel.connect();
     }
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   backoffOver(call) {
     this.begin(call);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   succeeded(call) {
     this.fleet.ended(call);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   refused(call) {
     this.#attemptFailed(call);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   refusedForGood(call) {
     this.fleet.failed(call);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   attemptTimedOut(call) {
     this.#attemptFailed(call);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   attemptLost(call) {
     this.#attemptFailed(call);
-  }
-
-  deadlinePassed() {
-    // The fleet records the failure.
   }
 
   /** @param {number} server */
@@ -118,13 +110,13 @@ export class PlainClient {
   #takeQueued() {
     const queued = this.#queued;
     this.#queued = [];
-    return queued.filter((call) => this.fleet.calls.isOpen(call));
+    return queued.filter((call) => call.isOpen);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   #attemptFailed(call) {
     const { fleet } = this;
-    const attempts = fleet.calls.attemptsOf(call);
+    const { attempts } = call;
     if (!this.options.retries || attempts >= DEFAULT_RETRY_POLICY.maxAttempts) {
       fleet.failed(call);
       return;

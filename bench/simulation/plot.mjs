@@ -1,7 +1,7 @@
 import { init } from 'echarts';
 import { SAMPLE_MS } from './meter.mjs';
+import { sum } from './figures.mjs';
 
-/** @typedef {{ readonly from: number, readonly to: number }} Shaded Start and end of a fault in milliseconds. */
 /**
  * A panel with one curve per policy. `curve` returns the value of a curve for the samples from `from` until `to`.
  *
@@ -13,12 +13,13 @@ const COLORS = ['#0b7a75', '#c8442b', '#6b5ca5', '#8a8f98', '#c28a1e', '#3a6ea5'
 const [WIDTH, HEIGHT, TOP, GAP] = [900, 190, 70, 40];
 /** Target number of points per curve. A curve has up to twice as many, because the step between points is rounded down. */
 const POINTS = 300;
+const SAMPLES_PER_SECOND = 1_000 / SAMPLE_MS;
 
 /** @type {readonly Panel<import('./meter.mjs').Meter>[]} */
-const FLEET_PANELS = [
+export const FLEET_PANELS = [
   {
     title: 'load: arriving attempts relative to the usual load',
-    curve: ({ load, usual }, from, to) => maxOf(load, from, to) / usual,
+    curve: ({ load, usual }, from, to) => Math.max(...load.slice(from, to)) / usual,
   },
   {
     title: 'amplification: attempts per call',
@@ -30,18 +31,30 @@ const FLEET_PANELS = [
   },
 ];
 
+/** @type {readonly Panel<import('./endpoints/meter.mjs').EndpointMeter>[]} The curves of the scenarios with several endpoints. */
+export const ENDPOINT_PANELS = [
+  { title: 'load on the endpoint, relative to its fair share', curve: meanLoad },
+  {
+    title: 'p99 of all calls, in ms',
+    curve: (meter, from) => {
+      const second = Math.floor(from / SAMPLES_PER_SECOND);
+      return meter.between(second, second + 1).p99Ms;
+    },
+  },
+  {
+    title: 'clients that eject the endpoint',
+    curve: ({ ejections, returns }, from) => countBefore(ejections, from) - countBefore(returns, from),
+  },
+];
+
 /**
  * Draws the curves of all policies as SVG, with shaded faults.
  *
- * @template M
- * @param {readonly { readonly policy: { readonly name: string }, readonly meter: M }[]} results
- * @param {readonly Shaded[]} faults
- * @param {number} seconds
- * @param {string} title
- * @param {readonly Panel<M>[]} panels
+ * @param {import('./report.mjs').Simulated} simulated
+ * @param {readonly Panel<any>[]} panels
  * @returns {string}
  */
-export function plot(results, faults, seconds, title, panels = FLEET_PANELS) {
+export function plot({ scenario, title, results, faults, seconds }, panels) {
   const height = TOP + panels.length * (HEIGHT + GAP);
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height });
   const names = results.map(({ policy }) => policy.name);
@@ -49,7 +62,7 @@ export function plot(results, faults, seconds, title, panels = FLEET_PANELS) {
     animation: false,
     backgroundColor: '#ffffff',
     color: COLORS,
-    title: { text: title, left: 10, top: 6, textStyle: { fontSize: 13 } },
+    title: { text: `${scenario}: ${title}`, left: 10, top: 6, textStyle: { fontSize: 13 } },
     legend: { data: names, top: 28 },
     grid: panels.map((_, index) => ({
       left: 50,
@@ -117,31 +130,28 @@ function points(meter, seconds, curve) {
 }
 
 /**
- * @param {Float64Array} samples
- * @param {number} from
- * @param {number} to
- */
-function sum(samples, from, to) {
-  let all = 0;
-  for (let i = from; i < to; i++) all += samples[i] ?? 0;
-  return all;
-}
-
-/**
- * @param {Float64Array} samples
- * @param {number} from
- * @param {number} to
- */
-function maxOf(samples, from, to) {
-  let top = 0;
-  for (let i = from; i < to; i++) top = Math.max(top, samples[i] ?? 0);
-  return top;
-}
-
-/**
  * @param {number} part
  * @param {number} whole
  */
 function ratio(part, whole) {
   return whole === 0 ? 0 : part / whole;
+}
+
+/**
+ * @param {import('./endpoints/meter.mjs').EndpointMeter} meter
+ * @param {number} from
+ * @param {number} to
+ */
+function meanLoad({ load, usual }, from, to) {
+  // Averages over at least one second, because a small fleet sends few calls in 0.1 s.
+  const start = Math.max(Math.min(from, to - SAMPLES_PER_SECOND), 0);
+  return sum(load, start, to) / usual / (to - start);
+}
+
+/**
+ * @param {readonly { readonly at: number }[]} events
+ * @param {number} sample
+ */
+function countBefore(events, sample) {
+  return events.reduce((count, { at }) => count + Number(at < sample * SAMPLE_MS), 0);
 }

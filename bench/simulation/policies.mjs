@@ -1,25 +1,24 @@
-import { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
-import { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/queue-release/release-policy.js';
-import { DEFAULT_BUDGET_POLICY } from '../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
+import { DEFAULT_BUDGET_POLICY, DEFAULT_RELEASE_POLICY, DEFAULT_RETRY_POLICY } from './internals.mjs';
 import { PlainClient } from './plain-client.mjs';
 import { ResilientClient } from './resilient-client.mjs';
 
 /** @typedef {import('./fleet.mjs').Fleet} Fleet */
+/** @typedef {Parameters<Fleet['ended']>[0]} Call */
 
 /**
- * A client of the fleet. Calls are numbers.
+ * A client of the fleet.
  *
  * @typedef {object} Client
  * @property {boolean} isConnected
  * @property {() => void} connect
- * @property {(call: number) => void} begin
- * @property {(call: number) => void} succeeded The running attempt succeeded.
- * @property {(call: number) => void} refused The server returned UNAVAILABLE.
- * @property {(call: number) => void} refusedForGood The server is overloaded and returned RESOURCE_EXHAUSTED, which must not be retried.
- * @property {(call: number) => void} backoffOver The backoff is over, and the call is retried.
- * @property {(call: number) => void} attemptTimedOut
- * @property {(call: number) => void} attemptLost The attempt was lost with its connection. `connectionLost` is called first.
- * @property {(call: number) => void} deadlinePassed The deadline of the call was exceeded.
+ * @property {(call: Call) => void} begin
+ * @property {(call: Call) => void} succeeded The running attempt succeeded.
+ * @property {(call: Call) => void} refused The server returned UNAVAILABLE.
+ * @property {(call: Call) => void} refusedForGood The server is overloaded and returned RESOURCE_EXHAUSTED, which must not be retried.
+ * @property {(call: Call) => void} backoffOver The backoff is over, and the call is retried.
+ * @property {(call: Call) => void} [attemptTimedOut] Called if the policy has a timeout for attempts.
+ * @property {(call: Call) => void} attemptLost The attempt was lost with its connection. `connectionLost` is called first.
+ * @property {(call: Call) => void} [deadlinePassed] The deadline of the call was exceeded.
  * @property {(server: number) => void} connectionLost All connections to that server were lost.
  */
 

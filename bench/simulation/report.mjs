@@ -1,83 +1,57 @@
 import { tableLines } from '../report.mjs';
 
-/** @typedef {import('./simulate.mjs').Result} Result */
-
 /**
- * Formats the results as JSON.
+ * A scenario that was simulated, with the columns of its table.
  *
- * @param {string} scenario
- * @param {number} clients
- * @param {readonly Result[]} results
+ * @typedef {object} Simulated
+ * @property {string} scenario
+ * @property {string} title
+ * @property {readonly string[]} about
+ * @property {{ readonly clients: number, readonly callsPerSecond: number, readonly endpoints?: number }} world
+ * @property {number} seconds
+ * @property {readonly { readonly from: number, readonly to: number }[]} faults
+ * @property {readonly { readonly policy: { readonly name: string, readonly title: string }, readonly figures: any, readonly meter: any }[]} results
+ * @property {Readonly<Record<string, (figures: any) => string>>} columns
+ * @property {readonly string[]} notes
  */
-export function toJson(scenario, clients, results) {
-  const policies = results.map(({ policy, figures }) => ({
-    name: policy.name,
-    amplification: rounded(figures.amplification, 3),
-    peakLoadRatio: rounded(figures.peakLoadRatio, 3),
-    goodput: rounded(figures.goodput, 4),
-    newCallsFailed: rounded(figures.newCallsFailed, 5),
-    newCallsFailedConnected: rounded(figures.newCallsFailedConnected, 5),
-    recoverySeconds: figures.recoverySeconds,
-    lastWaitingSeconds: rounded(figures.lastWaitingSeconds, 2),
-  }));
-  return JSON.stringify({ scenario, clients, policies });
+
+/** The columns of a fleet's table. @type {Readonly<Record<string, (figures: import('./figures.mjs').Figures) => string>>} */
+export const FLEET_COLUMNS = {
+  amplification: ({ amplification }) => amplification.toFixed(2),
+  'peak load': ({ peakLoadRatio }) => `${peakLoadRatio.toFixed(2)}x`,
+  goodput: ({ goodput }) => percent(goodput),
+  'new calls failed': ({ newCallsFailed }) => percent(newCallsFailed),
+  'new calls of connected clients failed': ({ newCallsFailedConnected }) => percent(newCallsFailedConnected),
+  'time to recover': ({ recoverySeconds }) => (recoverySeconds === null ? 'never' : `${recoverySeconds.toFixed(1)} s`),
+  'last waiting call': ({ lastWaitingSeconds }) => `${lastWaitingSeconds.toFixed(1)} s`,
+};
+
+/** @param {Simulated} simulated */
+export function toJson({ scenario, world: { clients, callsPerSecond, endpoints }, results }) {
+  const policies = results.map(({ policy, figures }) => ({ name: policy.name, ...figures }));
+  return JSON.stringify({ scenario, clients, callsPerSecond, endpoints, policies }, (_, value) =>
+    typeof value === 'number' ? Number(value.toPrecision(5)) : value,
+  );
 }
 
-/**
- * Formats the results as a table.
- *
- * @param {string} name
- * @param {string} title
- * @param {import('./fleet.mjs').World} world
- * @param {number} seconds
- * @param {readonly Result[]} results
- */
-export function toTable(
-  name,
-  title,
-  { clients, callsPerSecond, capacity, patienceMs, handshakeCost },
-  seconds,
-  results,
-) {
-  const head = [
-    'policy',
-    'amplification',
-    'peak load',
-    'goodput',
-    'new calls failed',
-    'new calls of connected clients failed',
-    'time to recover',
-    'last waiting call',
-  ];
+/** @param {Simulated} simulated */
+export function toTable({ scenario, title, about, columns, results, notes }) {
   const rows = results.map(({ policy, figures }) => [
     policy.name,
-    figures.amplification.toFixed(2),
-    `${figures.peakLoadRatio.toFixed(2)}x`,
-    percent(figures.goodput),
-    percent(figures.newCallsFailed),
-    percent(figures.newCallsFailedConnected),
-    figures.recoverySeconds === null ? 'never' : `${figures.recoverySeconds.toFixed(1)} s`,
-    `${figures.lastWaitingSeconds.toFixed(1)} s`,
+    ...Object.values(columns).map((cell) => cell(figures)),
   ]);
   return [
-    `${name}: ${title}`,
-    `${String(clients)} clients at ${String(callsPerSecond)} calls/s each for ${String(seconds)} s; capacity ${String(capacity)}x, deadlines of ${String(patienceMs)} ms, handshake cost of ${String(handshakeCost)} calls`,
+    `${scenario}: ${title}`,
+    ...about,
     '',
-    ...tableLines(head, rows),
+    ...tableLines([['policy', ...Object.keys(columns)]], rows),
     '',
+    ...notes,
     ...results.map(({ policy }) => `${policy.name}: ${policy.title}`),
   ].join('\n');
 }
 
 /** @param {number} share */
-function percent(share) {
+export function percent(share) {
   return `${(share * 100).toFixed(2)}%`;
-}
-
-/**
- * @param {number} value
- * @param {number} digits
- */
-function rounded(value, digits) {
-  return Number(value.toFixed(digits));
 }

@@ -1,11 +1,13 @@
-import { EventHub } from '../../libs/resilient-grpc/dist/call/event-hub.js';
-import { CallRelease } from '../../libs/resilient-grpc/dist/channel/outage/call-release.js';
-import { AddressHistories } from '../../libs/resilient-grpc/dist/channel/connection/address-histories.js';
-import { connectFailure } from '../../libs/resilient-grpc/dist/channel/connection/connect-failure.js';
-import { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
-import { DEFAULT_CLIENT_SETTINGS } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
-import { OUTAGE_GRACE_JITTER } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
-import { jitter } from '../../libs/resilient-grpc/dist/time/random.js';
+import {
+  AddressHistories,
+  CallRelease,
+  DEFAULT_CLIENT_SETTINGS,
+  EventHub,
+  ManagedChannel,
+  OUTAGE_GRACE_JITTER,
+  connectFailure,
+  jitter,
+} from './internals.mjs';
 import { Subchannel } from './subchannel.mjs';
 
 /** @typedef {import('./fleet.mjs').Fleet} Fleet */
@@ -48,43 +50,11 @@ export class SimulatedChannel extends ManagedChannel {
     const timeoutMs = this.nextConnectTimeoutMs.bind(this);
     return new SimulatedWireChannel(this.settings.fleet, this.handle.bind(this), this.dependencies, timeoutMs);
   }
-
-  /** Starts an attempt without a request. */
-  attemptBegins() {
-    this.load.callStarted(this.dependencies.clock.now());
-    this.current.attemptStarted();
-  }
-
-  attemptEnds() {
-    this.current.attemptEnded();
-  }
-
-  /**
-   * @param {number} startedAt
-   * @param {number} waitedMs
-   */
-  timedOut(startedAt, waitedMs) {
-    this.current.timedOut(startedAt, waitedMs);
-  }
-
-  /** The connected server, or -1. */
-  get server() {
-    return this.current.server;
-  }
-
-  /** The connection; `undefined` if not connected. */
-  get connection() {
-    return this.current.connection;
-  }
-
-  loseConnection() {
-    this.current.connectionLost();
-  }
 }
 
 /** Replaces channel/wire-channel.ts: behaves like grpc-js's channel with pick_first. */
 class SimulatedWireChannel {
-  /** @type {import('../../libs/resilient-grpc/dist/call/connectivity.js').ConnectivityState} */
+  /** @type {import('./internals.mjs').ConnectivityState} */
   state = 'IDLE';
   #subchannel;
   #histories;
@@ -144,14 +114,6 @@ class SimulatedWireChannel {
   nextAttemptAt() {
     const at = this.#subchannel.backoffUntil;
     return at === undefined ? undefined : this.clock.epoch() + at - this.clock.now();
-  }
-
-  attemptStarted() {
-    // Not needed, because `retire` does not wait for the last attempt.
-  }
-
-  attemptEnded() {
-    // Not needed, because `retire` closes the channel without waiting for attempts.
   }
 
   timedOut(startedAt, waitedMs) {

@@ -1,15 +1,12 @@
-import { AttemptHistory } from '../../libs/resilient-grpc/dist/client/call/attempt-history.js';
-import { classify } from '../../libs/resilient-grpc/dist/policy/evidence/classify.js';
-import { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../libs/resilient-grpc/dist/policy/overload/overload-mark.js';
-import { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
-import { DefaultBudget } from '../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
-import { PHASE } from './calls.mjs';
+import { OVERLOAD_KEY, OVERLOAD_VALUE, classify } from './internals.mjs';
 import { SimulatedChannel } from './resilient-channel.mjs';
+import { NO_METADATA, Retries } from './retries.mjs';
 
 /** Path of the method that all calls of the simulation use. */
 const PATH = '/orders.v1.Orders/Get';
 
 /** @typedef {import('./fleet.mjs').Fleet} Fleet */
+/** @typedef {import('./policies.mjs').Call} Call */
 
 const EVIDENCE = {
   code: 14,
@@ -25,13 +22,11 @@ const REFUSED = classify({ ...EVIDENCE, contentType: 'application/grpc' });
 const OVERLOADED = classify({ ...EVIDENCE, code: 8, contentType: 'application/grpc' });
 const LOST = classify({ ...EVIDENCE, details: 'Connection dropped', channelReady: false });
 
-const NO_METADATA = { get: () => [] };
 /** Trailers of a call that this library's server refuses because of an overload, as in server/overload/refusal.ts. */
 const OVERLOAD_METADATA = {
   /** @param {string} key */
   get: (key) => (key === 'grpc-retry-pushback-ms' ? ['-1'] : key === OVERLOAD_KEY ? [OVERLOAD_VALUE] : []),
 };
-const REGISTRY = { accepting: 'yes', drainUntil: Infinity };
 
 /**
  * A client of this library with its channel, its budget, and its decisions. This class adds only the steps of a unary call that connect
@@ -40,13 +35,10 @@ const REGISTRY = { accepting: 'yes', drainUntil: Infinity };
  * @implements {import('./policies.mjs').Client}
  */
 export class ResilientClient {
-  #budget;
-  #context;
-  /** @type {Map<number, AttemptHistory>} Histories of calls with a failed attempt. */
-  #histories = new Map();
-  /** @type {Map<number, Waiter>} Waiters of waiting calls, and of released calls without a response. */
+  #retries;
+  /** @type {Map<Call, Waiter>} Waiters of waiting calls, and of released calls without a response. */
   #waiters = new Map();
-  /** @type {Set<number>} Calls in backoff whose connection was lost. */
+  /** @type {Set<Call>} Calls in backoff whose connection was lost. */
   #rateLimited = new Set();
   /** @type {object | undefined} The most recently lost connection. */
   #lost;
@@ -58,21 +50,7 @@ export class ResilientClient {
   constructor(fleet, constants) {
     this.fleet = fleet;
     this.channel = SimulatedChannel.open(fleet, constants);
-    this.#budget = { current: new DefaultBudget(constants.budget) };
-    const client = {
-      clock: fleet.clock,
-      random: fleet.random,
-      budget: this.#budget,
-      registry: REGISTRY,
-      throttled: () => undefined,
-    };
-    // Contains only the properties that retry decisions use.
-    this.#context = {
-      client,
-      policy: { retry: { ...DEFAULT_RETRY_POLICY, ...constants.retry } },
-      hedging: undefined,
-      isSafeToRepeat: true,
-    };
+    this.#retries = new Retries(fleet, constants.budget, constants.retry);
   }
 
   get isConnected() {
@@ -83,18 +61,18 @@ export class ResilientClient {
     this.channel.current.connect();
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   begin(call) {
     this.#proceed(call, false);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   backoffOver(call) {
     this.#proceed(call, this.#rateLimited.delete(call));
   }
 
   /**
-   * @param {number} call
+   * @param {Call} call
    * @param {boolean} rateLimited
    */
   #proceed(call, rateLimited) {
@@ -103,25 +81,25 @@ export class ResilientClient {
   }
 
   /**
-   * @param {number} call
+   * @param {Call} call
    * @param {boolean} rateLimited
    */
   #wait(call, rateLimited) {
-    this.fleet.calls.enter(call, PHASE.waiting);
+    call.phase = 'waiting';
     const waiter = new Waiter(this, call, rateLimited);
     this.#waiters.set(call, waiter);
     this.channel.wait(waiter);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   #attempt(call) {
     this.fleet.attempted(call);
-    this.channel.attemptBegins();
-    this.fleet.send(call, this.channel.server);
+    this.channel.load.callStarted(this.fleet.clock.now());
+    this.fleet.send(call, this.channel.current.server);
   }
 
   /**
-   * @param {number} call
+   * @param {Call} call
    * @param {number} waitingSince
    */
   released(call, waitingSince) {
@@ -134,57 +112,47 @@ export class ResilientClient {
     this.#attempt(call);
   }
 
-  /** @param {number} call A call that is not allowed to wait, or is no longer allowed to. */
+  /** @param {Call} call A call that is not allowed to wait, or is no longer allowed to. */
   waitRefused(call) {
     this.#waiters.delete(call);
-    this.#fail(call);
+    this.fleet.failed(call);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   succeeded(call) {
-    const { clock, calls } = this.fleet;
-    const latencyMs = clock.time - calls.sentAt(call);
-    this.channel.attemptEnds();
+    const { clock } = this.fleet;
+    const latencyMs = clock.time - call.sentAt;
     this.channel.answered(latencyMs, PATH);
     this.#reportReleased(call, latencyMs);
-    this.#budget.current.onSuccess(clock.time);
-    if (this.#histories.size > 0) this.#histories.delete(call);
+    this.#retries.budget.onSuccess(clock.time);
     this.fleet.ended(call);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   refused(call) {
-    this.channel.attemptEnds();
     this.channel.answered(undefined, PATH);
     this.#attemptFailed(call, REFUSED, undefined);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   refusedForGood(call) {
-    this.channel.attemptEnds();
     this.channel.answered(undefined, PATH);
     this.#attemptFailed(call, OVERLOADED, undefined, OVERLOAD_METADATA);
   }
 
-  /** @param {number} call */
+  /** @param {Call} call */
   attemptLost(call) {
     this.#attemptFailed(call, LOST, this.#lost);
   }
 
-  attemptTimedOut() {
-    // This policy has no attempt timeout.
-  }
-
-  /** @param {number} call */
+  /** @param {Call} call */
   deadlinePassed(call) {
-    const { calls, clock } = this.fleet;
+    const { clock } = this.fleet;
     const waiter = this.#waiters.get(call);
-    this.#histories.delete(call);
     this.#rateLimited.delete(call);
-    if (calls.phaseOf(call) === PHASE.running) {
-      this.channel.attemptEnds();
-      this.#budget.current.onDeadline(clock.time, calls.sentAt(call));
-      this.channel.timedOut(calls.sentAt(call), clock.time - calls.sentAt(call));
+    if (call.phase === 'running') {
+      this.#retries.budget.onDeadline(clock.time, call.sentAt);
+      this.channel.current.timedOut(call.sentAt, clock.time - call.sentAt);
       this.#reportReleased(call, undefined);
     } else if (waiter !== undefined) {
       this.#waiters.delete(call);
@@ -194,25 +162,20 @@ export class ResilientClient {
 
   /** @param {number} server */
   connectionLost(server) {
-    if (this.channel.server !== server) return;
-    this.#lost = this.channel.connection;
-    this.channel.loseConnection();
+    if (this.channel.current.server !== server) return;
+    this.#lost = this.channel.current.connection;
+    this.channel.current.connectionLost();
   }
 
   /**
-   * @param {number} call
-   * @param {import('../../libs/resilient-grpc/dist/policy/evidence/verdict.js').Verdict} verdict
+   * @param {Call} call
+   * @param {import('./internals.mjs').Verdict} verdict
    * @param {object | undefined} connection
    * @param {{ readonly get: (key: string) => readonly string[] }} metadata
    */
   #attemptFailed(call, verdict, connection, metadata = NO_METADATA) {
     const { fleet } = this;
     this.#reportReleased(call, undefined);
-    let history = this.#histories.get(call);
-    if (history === undefined) {
-      history = new AttemptHistory();
-      this.#histories.set(call, history);
-    }
     const end = {
       code: verdict.code,
       details: verdict.details,
@@ -220,16 +183,9 @@ export class ResilientClient {
       connection,
       wire: { acceptsNoStreams: connection !== undefined },
     };
-    const { decision } = history.judge(this.#context, end, verdict, {
-      options: undefined,
-      deadline: fleet.deadlineOf(call),
-      attempts: fleet.calls.attemptsOf(call),
-      requestReplayable: true,
-      delivered: false,
-      inRetryChain: false,
-    });
+    const decision = this.#retries.decide(call, end, verdict, fleet.deadlineOf(call));
     if (!decision.retry) {
-      this.#fail(call);
+      fleet.failed(call);
       return;
     }
     // Calls lost with a connection are resent at a limited rate, as in client/call/client-call.ts.
@@ -238,7 +194,7 @@ export class ResilientClient {
   }
 
   /**
-   * @param {number} call
+   * @param {Call} call
    * @param {number | undefined} latencyMs
    */
   #reportReleased(call, latencyMs) {
@@ -247,12 +203,6 @@ export class ResilientClient {
     if (waiter === undefined) return;
     this.#waiters.delete(call);
     this.channel.releasedCallEnded(latencyMs ?? 'failed', waiter);
-  }
-
-  /** @param {number} call */
-  #fail(call) {
-    this.#histories.delete(call);
-    this.fleet.failed(call);
   }
 }
 
@@ -265,7 +215,7 @@ class Waiter {
 
   /**
    * @param {ResilientClient} client
-   * @param {number} call
+   * @param {Call} call
    * @param {boolean} rateLimited
    */
   constructor(client, call, rateLimited) {
@@ -282,6 +232,6 @@ class Waiter {
   }
 
   refuse() {
-    if (this.client.fleet.calls.isOpen(this.call)) this.client.waitRefused(this.call);
+    if (this.call.isOpen) this.client.waitRefused(this.call);
   }
 }

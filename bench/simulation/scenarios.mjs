@@ -33,14 +33,7 @@ export const SCENARIOS = {
       down(seconds, 48, 3),
       down(seconds, 120, 8),
       down(seconds, 210, 60),
-      fault(seconds, 360, 60, 'a proxy returns UNAVAILABLE', {
-        begin: ({ servers }) => {
-          for (const server of servers) server.isUnreachable = true;
-        },
-        end: ({ servers }) => {
-          for (const server of servers) server.isUnreachable = false;
-        },
-      }),
+      setOnAll(seconds, 360, 60, 'a proxy returns UNAVAILABLE', 'isUnreachable', true, false),
     ],
   },
   overload: {
@@ -49,7 +42,10 @@ export const SCENARIOS = {
   },
   brownout: {
     title: '50% of the capacity is lost for 60 s, then 90% for 30 s',
-    faults: (seconds) => [slow(seconds, 60, 60, 0.5), slow(seconds, 330, 30, 0.1)],
+    faults: (seconds) => [
+      setOnAll(seconds, 60, 60, '50% of the capacity', 'capacity', 0.5, 1),
+      setOnAll(seconds, 330, 30, '10% of the capacity', 'capacity', 0.1, 1),
+    ],
   },
   rolling: {
     title: 'ten servers are killed and restarted in turn, each down for 5 s',
@@ -58,17 +54,15 @@ export const SCENARIOS = {
     world: { servers: 10, capacity: 2 },
     faults: (seconds) =>
       Array.from({ length: 10 }, (_, index) => {
-        const restart = {
-          /** @param {Fleet} fleet */
-          begin: (fleet) => {
-            fleet.stop(index);
-          },
-          /** @param {Fleet} fleet */
-          end: (fleet) => {
-            fleet.start(index);
-          },
-        };
-        return fault(seconds, 60 + 40 * index, 5, `server ${String(index + 1)} is down`, restart);
+        const title = `server ${String(index + 1)} is down`;
+        return fault(
+          seconds,
+          60 + 40 * index,
+          5,
+          title,
+          (fleet) => fleet.stop(index),
+          (fleet) => fleet.start(index),
+        );
       }),
   },
   stall: {
@@ -77,70 +71,57 @@ export const SCENARIOS = {
   },
 };
 
-/**
- * @param {number} seconds
- * @param {number} at
- * @param {number} length
- */
-function down(seconds, at, length) {
-  return fault(seconds, at, length, 'down', {
-    begin: (fleet) => {
-      for (const index of fleet.servers.keys()) fleet.stop(index);
-    },
-    end: (fleet) => {
-      for (const index of fleet.servers.keys()) fleet.start(index);
-    },
-  });
-}
+const stalled = (seconds, at, length) =>
+  onAll(
+    seconds,
+    at,
+    length,
+    'stalled',
+    (server) => server.stall(),
+    (server) => server.resume(),
+  );
 
-/**
- * @param {number} seconds
- * @param {number} at
- * @param {number} length
- * @param {number} factor
- */
+const down = (seconds, at, length) =>
+  onAll(
+    seconds,
+    at,
+    length,
+    'down',
+    (_, fleet, index) => fleet.stop(index),
+    (_, fleet, index) => fleet.start(index),
+  );
+
+/** A fault that multiplies the traffic. */
 function traffic(seconds, at, length, factor) {
-  return fault(seconds, at, length, `${String(factor)} times the usual load`, {
-    begin: (fleet) => {
-      fleet.traffic = factor;
-    },
-    end: (fleet) => {
-      fleet.traffic = 1;
-    },
-  });
+  const set = (value) => (fleet) => {
+    fleet.traffic = value;
+  };
+  return fault(seconds, at, length, `${String(factor)} times the usual load`, set(factor), set(1));
+}
+
+/** A fault of all servers that changes one of their fields. */
+function setOnAll(seconds, at, length, title, field, during, after) {
+  const set = (value) => (server) => {
+    server[field] = value;
+  };
+  return onAll(seconds, at, length, title, set(during), set(after));
 }
 
 /**
+ * A fault of all servers.
+ *
  * @param {number} seconds
  * @param {number} at
  * @param {number} length
- * @param {number} capacity
+ * @param {string} title
+ * @param {(server: import('./server.mjs').Server, fleet: Fleet, index: number) => void} begin
+ * @param {(server: import('./server.mjs').Server, fleet: Fleet, index: number) => void} end
  */
-function slow(seconds, at, length, capacity) {
-  return fault(seconds, at, length, `${String(capacity * 100)}% of the capacity`, {
-    begin: ({ servers }) => {
-      for (const server of servers) server.capacity = capacity;
-    },
-    end: ({ servers }) => {
-      for (const server of servers) server.capacity = 1;
-    },
-  });
-}
-
-/**
- * @param {number} seconds
- * @param {number} at
- * @param {number} length
- */
-function stalled(seconds, at, length) {
-  return fault(seconds, at, length, 'stalled', {
-    begin: ({ servers }) => {
-      for (const server of servers) server.stall();
-    },
-    end: ({ servers }) => {
-      for (const server of servers) server.resume();
-    },
-  });
+function onAll(seconds, at, length, title, begin, end) {
+  const each = (change) => (fleet) => {
+    for (const [index, server] of fleet.servers.entries()) change(server, fleet, index);
+  };
+  return fault(seconds, at, length, title, each(begin), each(end));
 }
 
 /**
@@ -148,11 +129,13 @@ function stalled(seconds, at, length) {
  * @param {number} at
  * @param {number} length
  * @param {string} title
- * @param {Pick<Fault, 'begin' | 'end'>} change
+ * @param {Fault['begin']} begin
+ * @param {Fault['end']} end
  * @returns {Fault}
  */
-function fault(seconds, at, length, title, change) {
+function fault(seconds, at, length, title, begin, end) {
   const scale = seconds / FULL_SECONDS;
   const from = at * scale * 1_000;
-  return { from, to: from + Math.max(length * scale, Math.min(length, MIN_FAULT_SECONDS)) * 1_000, title, ...change };
+  const to = from + Math.max(length * scale, Math.min(length, MIN_FAULT_SECONDS)) * 1_000;
+  return { from, to, title, begin, end };
 }

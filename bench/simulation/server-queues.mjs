@@ -1,6 +1,5 @@
-import { OverloadQueue } from '../../libs/resilient-grpc/dist/policy/overload/overload-queue.js';
-import { ServiceTime } from '../../libs/resilient-grpc/dist/policy/overload/service-time.js';
-import { Ring } from './ring.mjs';
+import { OverloadQueue, ServiceTime } from './internals.mjs';
+import { Queue } from './queue.mjs';
 
 /** @typedef {import('./clock.mjs').SimulatedClock} SimulatedClock */
 
@@ -8,7 +7,7 @@ import { Ring } from './ring.mjs';
  * An attempt that a server processes.
  *
  * @typedef {object} QueuedCall
- * @property {number} call
+ * @property {object} call
  * @property {number} attempt
  */
 
@@ -17,10 +16,10 @@ import { Ring } from './ring.mjs';
  *
  * @typedef {object} CallQueue
  * @property {number} size
- * @property {(call: number, attempt: number, timeoutMs: number, costMs: number) => boolean} add Returns false if the call is refused.
+ * @property {(call: object, attempt: number, timeoutMs: number, costMs: number) => boolean} add Returns false if the call is refused.
  * @property {() => QueuedCall | undefined} next Removes and returns the next call.
- * @property {(served: QueuedCall, costMs: number) => void} served
- * @property {(call: number) => void} cancelled Called when the client has reset the call.
+ * @property {(served: QueuedCall, costMs: number) => void} [served]
+ * @property {(call: object) => void} [cancelled] Called when the client has reset the call.
  */
 
 /**
@@ -30,7 +29,8 @@ import { Ring } from './ring.mjs';
  * @implements {CallQueue}
  */
 export class BoundedQueue {
-  #calls = new Ring();
+  /** @type {Queue<QueuedCall>} */
+  #calls = new Queue();
 
   /** @param {number} maxMs Maximum queued work. */
   constructor(maxMs) {
@@ -42,30 +42,19 @@ export class BoundedQueue {
   }
 
   /**
-   * @param {number} call
+   * @param {object} call
    * @param {number} attempt
    * @param {number} _
    * @param {number} costMs
    */
   add(call, attempt, _, costMs) {
     if (this.size * costMs >= this.maxMs) return false;
-    this.#calls.push(0, call, attempt);
+    this.#calls.push({ call, attempt });
     return true;
   }
 
   next() {
-    if (this.size === 0) return undefined;
-    const { first: call, second: attempt } = this.#calls;
-    this.#calls.shift();
-    return { call, attempt };
-  }
-
-  served() {
-    // Not needed, because this queue does not measure service times.
-  }
-
-  cancelled() {
-    // The server does not detect that the call has ended, so it still processes the call.
+    return this.#calls.shift();
   }
 }
 
@@ -83,7 +72,7 @@ class HeldCall {
   variance = 0;
 
   /**
-   * @param {number} call
+   * @param {object} call
    * @param {number} attempt
    * @param {ServiceTime} serviceTime
    * @param {number} arrivedAt
@@ -107,13 +96,13 @@ class HeldCall {
 export class GatedQueue {
   #queue = /** @type {OverloadQueue<HeldCall>} */ (new OverloadQueue({ maxQueued: Infinity, maxSpeed: 1 }));
   #serviceTime = new ServiceTime();
-  /** @type {Map<number, HeldCall>} Waiting calls. */
+  /** @type {Map<object, HeldCall>} Waiting calls. */
   #held = new Map();
   #sliceEndsAt = 0;
 
   /**
    * @param {SimulatedClock} clock
-   * @param {(call: number, attempt: number) => void} refuse Refuses a call that was waiting.
+   * @param {(call: object, attempt: number) => void} refuse Refuses a call that was waiting.
    */
   constructor(clock, refuse) {
     this.clock = clock;
@@ -125,7 +114,7 @@ export class GatedQueue {
   }
 
   /**
-   * @param {number} call
+   * @param {object} call
    * @param {number} attempt
    * @param {number} timeoutMs
    */
@@ -155,7 +144,7 @@ export class GatedQueue {
     return undefined;
   }
 
-  /** @param {number} call */
+  /** @param {object} call */
   cancelled(call) {
     const held = this.#held.get(call);
     if (held === undefined) return;

@@ -1,4 +1,4 @@
-import { Ring } from './ring.mjs';
+import { Queue } from './queue.mjs';
 import { BoundedQueue, GatedQueue } from './server-queues.mjs';
 
 /** @typedef {import('./clock.mjs').SimulatedClock} SimulatedClock */
@@ -25,7 +25,7 @@ export const ANSWER = {
 /**
  * @typedef {object} ServerModel
  * @property {number} callsPerSecond Capacity in calls per second.
- * @property {ServerKind} kind
+ * @property {ServerKind} serverKind
  * @property {number} queueMs Maximum queued work of a bounded server.
  * @property {number} shedCost Cost of a refused call, as a multiple of a served one.
  * @property {number} handshakeCost Cost of a new connection, as a multiple of a served call.
@@ -33,7 +33,7 @@ export const ANSWER = {
 
 /**
  * @typedef {object} ServerOwner
- * @property {(call: number, attempt: number, answer: number) => void} answer Called when the server sends a response, which is
+ * @property {(call: object, attempt: number, answer: number) => void} answer Called when the server sends a response, which is
  *   one of {@link ANSWER}.
  * @property {(connecting: number) => void} accepted Called when a handshake is complete.
  */
@@ -44,12 +44,14 @@ export const ANSWER = {
  */
 export class Server {
   #calls;
-  #handshakes = new Ring();
-  /** Calls and handshakes that the kernel accepted during a stall. For a call, the time in the ring is its timeout. */
-  #unread = new Ring();
-  /** The current item: a call, or the number of a handshake. */
-  /** @type {QueuedCall | number} */
+  /** @type {Queue<number>} Numbers of handshakes. */
+  #handshakes = new Queue();
+  /** @type {Queue<() => void>} Calls and handshakes that the kernel accepted during a stall. */
+  #unread = new Queue();
+  /** @type {QueuedCall | number} The current item: a call, or the number of a handshake. */
   #current = 0;
+  /** @type {{ clear(): void } | undefined} */
+  #timer;
   #currentMs = 0;
   /** Cost of calls refused since the current item started, added to the next item. */
   #owedMs = 0;
@@ -57,7 +59,7 @@ export class Server {
   #balanceMs = 0;
   #pausedMs = 0;
   /** Time when the current item is done; Infinity if the server is idle or stalled. */
-  busyUntil = Infinity;
+  #busyUntil = Infinity;
   isUp = true;
   isStalled = false;
   /** True if a proxy in front of the server returns UNAVAILABLE for every call. */
@@ -84,14 +86,14 @@ export class Server {
   /** @returns {import('./server-queues.mjs').CallQueue} */
   #newQueue() {
     const { model, clock } = this;
-    if (model.kind !== 'gate') return new BoundedQueue(model.kind === 'plain' ? Infinity : model.queueMs);
+    if (model.serverKind !== 'gate') return new BoundedQueue(model.serverKind === 'plain' ? Infinity : model.queueMs);
     return new GatedQueue(clock, (call, attempt) => {
       this.#refuse(call, attempt);
     });
   }
 
   /**
-   * @param {number} call
+   * @param {object} call
    * @param {number} attempt
    * @param {number} timeoutMs
    */
@@ -99,7 +101,7 @@ export class Server {
     if (this.isUnreachable) {
       this.owner.answer(call, attempt, ANSWER.unavailable);
     } else if (this.isStalled) {
-      this.#unread.push(timeoutMs, call, attempt);
+      this.#unread.push(() => this.takeCall(call, attempt, timeoutMs));
     } else if (this.#calls.add(call, attempt, timeoutMs, this.#callMs)) {
       this.#startNext();
     } else {
@@ -110,42 +112,49 @@ export class Server {
   /**
    * Takes the reset of a call whose client no longer waits.
    *
-   * @param {number} call
+   * @param {object} call
    */
   takeReset(call) {
     // A stalled server reads no resets. The simulation drops them, so their calls stay queued after the stall.
-    if (!this.isStalled) this.#calls.cancelled(call);
+    if (!this.isStalled) this.#calls.cancelled?.(call);
   }
 
   /**
    * Responds to a probe. A running server with this library responds at once, because its streams and pings do not wait for calls. Any
    * other server treats the probe as a call.
    *
-   * @param {number} probe
+   * @param {object} probe
    */
   takeProbe(probe) {
-    if (this.model.kind === 'gate' && !this.isStalled && !this.isUnreachable) this.owner.answer(probe, 0, ANSWER.ok);
+    if (this.model.serverKind === 'gate' && !this.isStalled && !this.isUnreachable)
+      this.owner.answer(probe, 0, ANSWER.ok);
     else this.takeCall(probe, 0, Infinity);
   }
 
   /** @param {number} connecting */
   takeHandshake(connecting) {
     if (this.isStalled) {
-      this.#unread.push(0, connecting, -1);
+      this.#unread.push(() => this.takeHandshake(connecting));
       return;
     }
-    this.#handshakes.push(0, connecting, -1);
+    this.#handshakes.push(connecting);
     this.#startNext();
   }
 
-  /** Completes the current item. */
-  done() {
-    this.busyUntil = Infinity;
+  /** Works on the current item until `at`. @param {number} at */
+  #workUntil(at) {
+    this.#timer?.clear();
+    this.#busyUntil = at;
+    this.#timer = this.clock.runAt(at, () => this.#done());
+  }
+
+  #done() {
+    this.#busyUntil = Infinity;
     const current = this.#current;
     if (typeof current === 'number') {
       this.owner.accepted(current);
     } else {
-      this.#calls.served(current, this.#currentMs);
+      this.#calls.served?.(current, this.#currentMs);
       this.owner.answer(current.call, current.attempt, ANSWER.ok);
     }
     this.#startNext();
@@ -155,10 +164,10 @@ export class Server {
   stop() {
     this.isUp = false;
     this.#calls = this.#newQueue();
-    this.#handshakes.clear();
-    this.#unread.clear();
+    this.#handshakes = new Queue();
+    this.#unread = new Queue();
     this.#owedMs = 0;
-    this.busyUntil = Infinity;
+    this.#workUntil(Infinity);
   }
 
   start() {
@@ -167,49 +176,38 @@ export class Server {
 
   stall() {
     this.isStalled = true;
-    this.#pausedMs = this.busyUntil - this.clock.time;
-    this.busyUntil = Infinity;
+    this.#pausedMs = this.#busyUntil - this.clock.time;
+    this.#workUntil(Infinity);
   }
 
   resume() {
     this.isStalled = false;
-    this.busyUntil = this.clock.time + this.#pausedMs;
-    for (let left = this.#unread.size; left > 0; left--) {
-      const { first, second, nextAt: timeoutMs } = this.#unread;
-      this.#unread.shift();
-      if (second < 0) this.takeHandshake(first);
-      else this.takeCall(first, second, timeoutMs);
-    }
+    this.#workUntil(this.clock.time + this.#pausedMs);
+    for (let take = this.#unread.shift(); take !== undefined; take = this.#unread.shift()) take();
   }
 
   /**
-   * @param {number} call
+   * @param {object} call
    * @param {number} attempt
    */
   #refuse(call, attempt) {
     const { model, owner } = this;
     this.#owedMs += model.shedCost * this.#callMs;
-    owner.answer(call, attempt, model.kind === 'gate' ? ANSWER.overloaded : ANSWER.unavailable);
+    owner.answer(call, attempt, model.serverKind === 'gate' ? ANSWER.overloaded : ANSWER.unavailable);
   }
 
   #startNext() {
-    if (this.busyUntil !== Infinity) return;
+    if (this.#busyUntil !== Infinity) return;
     const calls = this.#calls.size;
     const handshakes = this.#handshakes.size;
     if (calls === 0 || handshakes === 0) this.#balanceMs = 0;
     const isHandshake = handshakes > 0 && (calls === 0 || this.#balanceMs <= 0);
-    const next = isHandshake ? this.#nextHandshake() : this.#calls.next();
+    const next = isHandshake ? this.#handshakes.shift() : this.#calls.next();
     if (next === undefined) return;
     this.#current = next;
     this.#currentMs = isHandshake ? this.model.handshakeCost * this.#callMs : this.#callMs;
     this.#balanceMs += isHandshake ? this.#currentMs : -this.#currentMs;
-    this.busyUntil = this.clock.time + this.#currentMs + this.#owedMs;
+    this.#workUntil(this.clock.time + this.#currentMs + this.#owedMs);
     this.#owedMs = 0;
-  }
-
-  #nextHandshake() {
-    const { first } = this.#handshakes;
-    this.#handshakes.shift();
-    return first;
   }
 }

@@ -41,23 +41,17 @@ export const DEFAULT_WORLD = {
 export function simulate(world, policy, faults, seconds) {
   const lengthMs = seconds * 1_000;
   const fleet = new Fleet(world, policy, lengthMs + world.patienceMs);
-  const changes = faults.flatMap((fault) => [
-    {
-      at: fault.from,
-      apply: () => {
-        fleet.meter.faultBegins();
-        fault.begin(fleet);
-      },
-    },
-    {
-      at: fault.to,
-      apply: () => {
-        fault.end(fleet);
-        fleet.meter.faultOver(fault.to);
-      },
-    },
-  ]);
-  fleet.run(changes, lengthMs + world.patienceMs);
+  for (const fault of faults) {
+    fleet.clock.runAt(fault.from, () => {
+      fleet.meter.faultBegins();
+      fault.begin(fleet);
+    });
+    fleet.clock.runAt(fault.to, () => {
+      fault.end(fleet);
+      fleet.meter.faultOver(fault.to);
+    });
+  }
+  fleet.clock.run(lengthMs + world.patienceMs);
   // Counts only calls that started within `seconds`. The simulation runs longer by `patienceMs`, so that the last of these calls can
   // finish.
   const samples = Math.floor(lengthMs / SAMPLE_MS);

@@ -1,6 +1,6 @@
 /** @typedef {import('./clock.mjs').SimulatedClock} SimulatedClock */
 /** @typedef {import('./network.mjs').Network} Network */
-/** @typedef {Extract<import('../../libs/resilient-grpc/dist/policy/connect-failure/connect-failures.js').ConnectFailureKind, 'refused' | 'silent'>} FailureKind */
+/** @typedef {Extract<import('./internals.mjs').ConnectFailureKind, 'refused' | 'silent'>} FailureKind */
 
 /**
  * Factor by which the backoff grows. This factor and the jitter are those of grpc-js's backoff-timeout.js. The first backoff has no jitter.

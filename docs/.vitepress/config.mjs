@@ -2,8 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { defineConfig } from 'vitepress';
 import { llmsFiles } from '../tools/llms-files.mjs';
-import { anchorOf } from './anchor.mjs';
-import { repositoryLinks } from './links.mjs';
+import { anchorOf, repositoryLinks } from './links.mjs';
 import { sidebar } from './sidebar.mjs';
 
 const library = join(import.meta.dirname, '../../libs/resilient-grpc/package.json');

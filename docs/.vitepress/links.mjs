@@ -34,3 +34,11 @@ function sourceOf(href, page) {
   const path = posix.join('docs', posix.dirname(page), href);
   return /^docs\/.*\.md(#.*)?$/.test(path) ? undefined : path;
 }
+
+/** Returns the anchor of a heading as GitHub generates it, so that links work on GitHub and on the site. */
+export function anchorOf(heading) {
+  return heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}_\- ]/gu, '')
+    .replaceAll(' ', '-');
+}

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { instance } from '@viz-js/viz';
 import { cruise } from 'dependency-cruiser';
 import rules, { FOLDERS } from '../../.dependency-cruiser.mjs';
-import { ROOT } from './source-file.mjs';
+import { ROOT } from './source.mjs';
 
 const LIBRARY = 'libs/resilient-grpc/src';
 const PICTURE = 'docs/architecture.svg';

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
-import { anchorOf } from '../../docs/.vitepress/anchor.mjs';
+import { anchorOf } from '../../docs/.vitepress/links.mjs';
 
 /** Root of the workspace. */
 export const ROOT = dirname(dirname(import.meta.dirname));

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { LoggerService } from '@nestjs/common';
-import { readMemory } from '../../bench/memory/memory.mjs';
+import { readMemory } from '../../bench/memory.mjs';
 
 /** The client or the server side of the library, which receives the sequences. */
 export interface FuzzTarget {

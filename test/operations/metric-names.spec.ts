@@ -1,6 +1,5 @@
 import { METRICS, collectedNames } from './telemetry-table.js';
 import { describe, expect, it } from 'vitest';
-import { grafanaDashboard } from '../../docs/tools/grafana-dashboard.mjs';
 import { pageText } from '../docs/markdown.js';
 import { DASHBOARD, PANEL_QUERIES, RULES, labelsIn, metricsIn, withoutVariables } from './operations-files.js';
 
@@ -30,11 +29,6 @@ describe.each(QUERIES)('%s', (title, query) => {
 });
 
 describe('the dashboard for Grafana', () => {
-  it('keeps the Grafana dashboard file equal to the output of `node docs/render.mjs`', async () => {
-    const { text, rendered } = await grafanaDashboard();
-    expect(text).toBe(rendered);
-  });
-
   it('shows every metric of this library except the drain durations on the Grafana dashboard', () => {
     const shown = PANEL_QUERIES.flatMap(([, query]) => metricsIn(query)).map(instrument);
     const own = [...METRICS.keys()].filter((name) => name.startsWith('resilient_grpc_')).map(instrument);

@@ -1,4 +1,4 @@
-import { overload } from '../../bench/overload/measure.mjs';
+import { overload } from '../../bench/sections/overload.mjs';
 import { median } from '../support/call-load.js';
 import type { Measured, Run, Scenario } from './support/scenario.js';
 

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { seams } from '../../docs/tools/source-seams.mjs';
+import { seams } from '../../docs/tools/source.mjs';
 
 /** Options of a run of sabotaged-run.mjs. */
 export interface Sabotage {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { overload } from '../../bench/overload/measure.mjs';
+import { overload } from '../../bench/sections/overload.mjs';
 import { POLICIES } from '../../bench/simulation/policies.mjs';
 import type { ServerKind } from '../../bench/simulation/server.mjs';
 import { DEFAULT_WORLD, simulate } from '../../bench/simulation/simulate.mjs';

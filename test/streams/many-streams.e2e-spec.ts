@@ -1,7 +1,7 @@
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { measureManyStreams } from '../../bench/memory/measure.mjs';
+import { measureManyStreams } from './support/measured-memory.mjs';
 import { scene } from '../calls/support.js';
 import { IS_FULL } from '../support/full-tables.js';
 import { recordTiming } from '../support/timing.js';

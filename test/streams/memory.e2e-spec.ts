@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { measureSlowReader, measureStoppedReader, type Memories, type Stream } from '../../bench/memory/measure.mjs';
+import { measureSlowReader, measureStoppedReader, type Memories, type Stream } from './support/measured-memory.mjs';
 import { IS_FULL } from '../support/full-tables.js';
 
 const MiB = 1024 * 1024;

@@ -2,13 +2,12 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { ROOT } from '../docs/markdown.js';
-import { OPEN_DEFECTS, PAGE, PROGRAMS, WORKAROUNDS, declaredNames } from './workarounds.js';
+import { OPEN_DEFECTS, PAGE, PROGRAMS, PROGRAMS_FOLDER, WORKAROUNDS, declaredNames } from './workarounds.js';
 
 const run = promisify(execFile);
 
 describe(PAGE, () => {
-  it('lists exactly one row per program in docs/upstream', () => {
+  it('lists exactly one row per program', () => {
     expect([...WORKAROUNDS, ...OPEN_DEFECTS].map(({ program }) => program).sort()).toEqual(PROGRAMS);
   });
 
@@ -22,7 +21,7 @@ describe('installed version of the dependency', () => {
   it.concurrent.each([...WORKAROUNDS, ...OPEN_DEFECTS])(
     'reproduces the upstream defect with the installed version of the dependency: $program',
     async ({ defect, program, removableCode }) => {
-      const { stdout } = await run(process.execPath, [join(ROOT, 'docs/upstream', program)]);
+      const { stdout } = await run(process.execPath, [join(PROGRAMS_FOLDER, program)]);
       const version = /\((.+)\)\s*$/.exec(stdout)?.[1];
       const outcome = stdout.startsWith('defect reproduced ')
         ? 'defect reproduced'

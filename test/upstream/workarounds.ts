@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { join, normalize } from 'node:path';
 import ts from 'typescript';
-import { sourceFile } from '../../docs/tools/source-file.mjs';
-import { ROOT, pageText } from '../docs/markdown.js';
+import { sourceFile } from '../../docs/tools/source.mjs';
+import { pageText } from '../docs/markdown.js';
 
 export const PAGE = 'docs/upstream/README.md';
 const LIBRARY = 'libs/resilient-grpc/src/';
@@ -25,8 +25,10 @@ export interface Workaround {
   readonly places: readonly Place[];
 }
 
-/** Programs in the folder of the page. */
-export const PROGRAMS: readonly string[] = readdirSync(join(ROOT, 'docs/upstream'))
+/** Folder of the programs that reproduce the defects. */
+export const PROGRAMS_FOLDER = join(import.meta.dirname, 'programs');
+
+export const PROGRAMS: readonly string[] = readdirSync(PROGRAMS_FOLDER)
   .filter((file) => file.endsWith('.mjs'))
   .sort();
 
@@ -44,7 +46,8 @@ function rowsOf(text: string): Workaround[] {
     .filter((line) => line.startsWith('| ['))
     .map((line) => {
       const [what = '', , removableCode = ''] = line.split('|').slice(1, -1);
-      const [, defect = '', program = ''] = /^\[(.+?)\]\(([\w-]+\.mjs)\)/.exec(what.trim()) ?? [];
+      const [, defect = '', program = ''] =
+        /^\[(.+?)\]\([./]+\/test\/upstream\/programs\/([\w-]+\.mjs)\)/.exec(what.trim()) ?? [];
       const places = [...removableCode.matchAll(/`'?([\w.-]+)'?` of \[[^\]]+\]\(([^)]+)\)/g)].map(
         ([, symbol = '', link = '']) => ({
           symbol,

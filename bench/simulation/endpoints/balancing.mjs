@@ -1,9 +1,6 @@
 import { experimental } from '@grpc/grpc-js';
 import { RoundRobinLoadBalancer } from '@grpc/grpc-js/build/src/load-balancer-round-robin.js';
-import {
-  LOADS_OPTION,
-  leastRequestPolicy,
-} from '../../../libs/resilient-grpc/dist/channel/connection/least-request-policy.js';
+import { LOADS_OPTION, leastRequestPolicy } from '../internals.mjs';
 
 /** @typedef {import('./client.mjs').EndpointClient} EndpointClient */
 /** @typedef {import('./replica.mjs').Replica} Replica */

@@ -1,25 +1,21 @@
 import { Metadata } from '@grpc/grpc-js';
-import { EndpointLoads } from '../../../libs/resilient-grpc/dist/channel/connection/endpoint-loads.js';
 import {
+  EndpointLoads,
   EndpointPicker,
+  Endpoints,
+  SlowStartPicker,
+  classify,
+  measuredOutcome,
   setTriedEndpoints,
-} from '../../../libs/resilient-grpc/dist/channel/connection/endpoint-picker.js';
-import { Endpoints } from '../../../libs/resilient-grpc/dist/channel/connection/endpoints.js';
-import { SlowStartPicker } from '../../../libs/resilient-grpc/dist/channel/connection/slow-start-picker.js';
-import { AttemptHistory } from '../../../libs/resilient-grpc/dist/client/call/attempt-history.js';
-import { measuredOutcome } from '../../../libs/resilient-grpc/dist/policy/balancing/measured-outcome.js';
-import { classify } from '../../../libs/resilient-grpc/dist/policy/evidence/classify.js';
-import { DEFAULT_RETRY_POLICY } from '../../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
-import { DefaultBudget } from '../../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
+} from '../internals.mjs';
+import { NO_METADATA, Retries } from '../retries.mjs';
 
 /** @typedef {import('./fleet.mjs').EndpointFleet} EndpointFleet */
 /** @typedef {import('./policies.mjs').EndpointPolicy} EndpointPolicy */
 /** @typedef {import('./balancing.mjs').SimulatedLeaf} SimulatedLeaf */
 /** @typedef {import('./replica.mjs').Replica} Replica */
 
-const NO_METADATA = { get: () => [], getOptions: () => ({}) };
 const FIRST_PICK = { metadata: NO_METADATA, extraPickInfo: {} };
-const REGISTRY = { accepting: 'yes', drainUntil: Infinity };
 const CONNECT_MS = 2;
 
 /** An attempt, as `Endpoints` and `classify` receive it. */
@@ -54,8 +50,6 @@ class Attempt {
 /** A unary call. */
 class Call {
   attempts = 0;
-  /** @type {AttemptHistory | undefined} Created at the first failure. */
-  history;
   /** @type {string[] | undefined} Addresses that the call has tried. */
   tried;
 
@@ -79,7 +73,7 @@ export class EndpointClient {
   #childPicker;
   #picker;
   #isWeighted = false;
-  #context;
+  #retries;
   /** Current leaves, by address, including ejected ones. @type {Map<string, SimulatedLeaf>} */
   #leaves = new Map();
   /** Addresses with a connection. @type {Set<string>} */
@@ -98,10 +92,7 @@ export class EndpointClient {
       this.#endpoints.join(this);
     }
     this.loads = policy.usesLoads ? new EndpointLoads(clock, random) : undefined;
-    const budget = { current: new DefaultBudget() };
-    const client = { clock, random, budget, registry: REGISTRY, throttled: () => undefined };
-    // Contains only the properties that retry decisions use.
-    this.#context = { client, policy: { retry: DEFAULT_RETRY_POLICY }, hedging: undefined, isSafeToRepeat: true };
+    this.#retries = new Retries(fleet);
     this.#balancing = policy.balance(this);
   }
 
@@ -207,7 +198,7 @@ export class EndpointClient {
     attempt.contentType = 'application/grpc';
     this.#endpoints?.answered(attempt);
     this.#ended(attempt);
-    this.#context.client.budget.current.onSuccess(fleet.clock.time);
+    this.#retries.budget.onSuccess(fleet.clock.time);
     fleet.meter.called(attempt.call.startedAt, fleet.clock.time, true);
   }
 
@@ -230,7 +221,7 @@ export class EndpointClient {
     attempt.code = 4;
     attempt.endedHere = 'deadline';
     this.#ended(attempt);
-    this.#context.client.budget.current.onDeadline(this.fleet.clock.time, attempt.startedAt);
+    this.#retries.budget.onDeadline(this.fleet.clock.time, attempt.startedAt);
     this.#failed(attempt.call);
   }
 
@@ -246,21 +237,13 @@ export class EndpointClient {
 
   /**
    * @param {Attempt} attempt
-   * @param {import('../../../libs/resilient-grpc/dist/policy/evidence/verdict.js').Verdict} verdict
+   * @param {import('../internals.mjs').Verdict} verdict
    */
   #retry({ call, code, details, peer }, verdict) {
     const { fleet } = this;
-    call.history ??= new AttemptHistory();
     call.tried ??= [peer];
     const end = { code, details, metadata: NO_METADATA, peer, connection: undefined };
-    const { decision } = call.history.judge(this.#context, end, verdict, {
-      options: undefined,
-      deadline: fleet.deadlineOf(call),
-      attempts: call.attempts,
-      requestReplayable: true,
-      delivered: false,
-      inRetryChain: false,
-    });
+    const decision = this.#retries.decide(call, end, verdict, fleet.deadlineOf(call));
     if (decision.retry) fleet.backOff(call, decision.delayMs);
     else this.#failed(call);
   }

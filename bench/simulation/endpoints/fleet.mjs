@@ -1,7 +1,5 @@
-import { EventHub } from '../../../libs/resilient-grpc/dist/call/event-hub.js';
-import { seededRandom } from '../../../libs/resilient-grpc/dist/testing/seeded-random.js';
-import { SimulatedClock } from '../clock.mjs';
-import { TimedHeap } from '../timed-heap.mjs';
+import { SimulatedClock, startTraffic } from '../clock.mjs';
+import { EventHub, seededRandom } from '../internals.mjs';
 import { EndpointClient } from './client.mjs';
 import { EndpointMeter } from './meter.mjs';
 import { Replica } from './replica.mjs';
@@ -23,13 +21,7 @@ import { Replica } from './replica.mjs';
 /** Simulates clients that share the same replicas, event by event in virtual time. */
 export class EndpointFleet {
   clock = new SimulatedClock();
-  /** @type {TimedHeap<{ readonly call: object }>} Running attempts. */
-  #running = new TimedHeap();
-  /** @type {TimedHeap<object>} Calls in backoff. */
-  #backoffs = new TimedHeap();
-  #arrivals;
   #latencies;
-  #callsPerMs;
   /** @type {Map<string, Replica>} */
   #byAddress = new Map();
   /** @type {EndpointClient[]} */
@@ -42,8 +34,6 @@ export class EndpointFleet {
    */
   constructor(world, policy, watched) {
     this.world = world;
-    this.#callsPerMs = (world.clients * world.callsPerSecond) / 1_000;
-    this.#arrivals = seededRandom(world.seed);
     this.#latencies = seededRandom(world.seed + 2);
     this.random = seededRandom(world.seed + 1);
     this.meter = new EndpointMeter(world, watched);
@@ -56,6 +46,14 @@ export class EndpointFleet {
     for (let index = 0; index < world.endpoints; index++) this.addReplica();
     for (let index = 0; index < world.clients; index++) this.#clients.push(new EndpointClient(this, policy));
     for (const client of this.#clients) client.resolve(this.replicas);
+    const arrivals = seededRandom(world.seed);
+    const callsPerMs = (world.clients * world.callsPerSecond) / 1_000;
+    startTraffic(
+      this.clock,
+      arrivals,
+      () => callsPerMs,
+      () => this.#clients[Math.floor(arrivals() * this.#clients.length)]?.call(),
+    );
   }
 
   addReplica() {
@@ -75,68 +73,28 @@ export class EndpointFleet {
   }
 
   /**
-   * Runs until `endMs`. Traffic is a Poisson process, identical for every policy.
-   *
-   * @param {readonly { readonly at: number, readonly apply: (fleet: EndpointFleet) => void }[]} changes In chronological order.
-   * @param {number} endMs
-   */
-  run(changes, endMs) {
-    const { clock } = this;
-    let callAt = this.#nextCallAt();
-    let change = 0;
-    for (;;) {
-      clock.runDeferred();
-      const attemptAt = this.#running.nextAt;
-      const backoffAt = this.#backoffs.nextAt;
-      const changeAt = changes[change]?.at ?? Infinity;
-      const next = Math.min(callAt, attemptAt, backoffAt, clock.nextAt, changeAt);
-      if (next > endMs) break;
-      clock.time = next;
-      if (next === changeAt) changes[change++]?.apply(this);
-      else if (next === callAt) {
-        this.#client().call();
-        callAt = this.#nextCallAt();
-      } else if (next === attemptAt) this.#attemptDue(this.#running.pop());
-      else if (next === backoffAt) {
-        const call = this.#backoffs.pop();
-        call.client.attempt(call);
-      } else clock.runNext();
-    }
-    clock.time = endMs;
-  }
-
-  #nextCallAt() {
-    return this.clock.time - Math.log(1 - this.#arrivals()) / this.#callsPerMs;
-  }
-
-  #client() {
-    // The cast is safe: the index is valid.
-    return /** @type {EndpointClient} */ (this.#clients[Math.floor(this.#arrivals() * this.#clients.length)]);
-  }
-
-  #attemptDue(attempt) {
-    const { replica, call, dueAt } = attempt;
-    const now = this.clock.time;
-    // Discards the response, because the replica froze before it responded.
-    if (replica.condition === 'frozen' && Math.abs(dueAt) === now) {
-      this.#schedule(attempt, Infinity);
-      return;
-    }
-    if (dueAt === now) call.client.succeeded(attempt);
-    else if (dueAt === -now) call.client.refused(attempt);
-    else if (now >= call.startedAt + this.world.patienceMs) call.client.deadlinePassed(attempt);
-    else call.client.timedOut(attempt);
-  }
-
-  /**
    * @param {object} attempt
    * @param {number} dueAt Time of the response; negative for an error.
    */
   #schedule(attempt, dueAt) {
     const { patienceMs, attemptTimeoutMs } = this.world;
-    attempt.dueAt = dueAt;
-    const endsAt = Math.min(attempt.startedAt + attemptTimeoutMs, attempt.call.startedAt + patienceMs);
-    this.#running.push(Math.min(Math.abs(dueAt), endsAt), attempt);
+    const { replica, call } = attempt;
+    const deadline = call.startedAt + patienceMs;
+    const timesOutAt = attempt.startedAt + attemptTimeoutMs;
+    const endsAt = Math.min(timesOutAt, deadline);
+    if (Math.abs(dueAt) > endsAt) {
+      this.clock.runAt(endsAt, () => {
+        if (deadline <= timesOutAt) call.client.deadlinePassed(attempt);
+        else call.client.timedOut(attempt);
+      });
+      return;
+    }
+    this.clock.runAt(Math.abs(dueAt), () => {
+      // Discards the response, because the replica froze before it responded.
+      if (replica.condition === 'frozen') this.#schedule(attempt, Infinity);
+      else if (dueAt > 0) call.client.succeeded(attempt);
+      else call.client.refused(attempt);
+    });
   }
 
   // ── called by clients ──
@@ -164,6 +122,6 @@ export class EndpointFleet {
    * @param {number} delayMs
    */
   backOff(call, delayMs) {
-    this.#backoffs.push(this.clock.time + delayMs, call);
+    this.clock.runAt(this.clock.time + delayMs, () => call.client.attempt(call));
   }
 }

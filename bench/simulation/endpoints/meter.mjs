@@ -25,11 +25,11 @@ export class EndpointMeter {
   unhealthyAttempts = 0;
   /** Attempts on all replicas. */
   attempts = 0;
-  /** Ejections of watched replicas, in chronological order. @type {{ at: number, forMs: number, number: number, reason: string }[]} */
+  /** Ejections of watched replicas, in chronological order. @type {{ at: number, forMs: number, number: number }[]} */
   ejections = [];
-  /** Number of ejections of other replicas, by reason. @type {Map<string, number>} */
-  falseEjections = new Map();
-  /** Times at which ejected watched replicas were used again, and the reasons. @type {{ at: number, reason: string }[]} */
+  /** Number of ejections of other replicas. */
+  falseEjections = 0;
+  /** Times at which ejected watched replicas were used again. @type {{ at: number }[]} */
   returns = [];
   /** Smallest number of replicas that any client used. */
   minInUse;
@@ -77,16 +77,15 @@ export class EndpointMeter {
     this.minInUse = Math.min(this.minInUse, count);
   }
 
-  /** @param {import('../../../libs/resilient-grpc/dist/call/call-event.js').GrpcClientEvent} event */
+  /** @param {import('../internals.mjs').GrpcClientEvent} event */
   event(event) {
     if (event.type !== 'endpoint') return;
     const isWatched = this.#addresses.has(event.address);
     if (event.change === 'ejected') {
-      const { reason } = event.evidence;
-      if (!isWatched) this.falseEjections.set(reason, (this.falseEjections.get(reason) ?? 0) + 1);
-      else this.ejections.push({ at: event.at, forMs: event.forMs, number: event.ejections, reason });
+      if (isWatched) this.ejections.push({ at: event.at, forMs: event.forMs, number: event.ejections });
+      else this.falseEjections += 1;
     } else if (event.change === 'returned' && isWatched) {
-      this.returns.push({ at: event.at, reason: event.reason });
+      this.returns.push({ at: event.at });
     }
   }
 

@@ -1,8 +1,7 @@
-import { DEFAULT_EJECTION } from '../../../libs/resilient-grpc/dist/policy/ejection/ejection-policy.js';
+import { DEFAULT_EJECTION } from '../internals.mjs';
 import { LeastRequest, RoundRobin } from './balancing.mjs';
 
 /** @typedef {import('./client.mjs').EndpointClient} EndpointClient */
-/** @typedef {import('../../../libs/resilient-grpc/dist/policy/ejection/ejection-policy.js').EjectionPolicy} EjectionPolicy */
 
 /**
  * A client's load balancing and ejection.
@@ -10,49 +9,31 @@ import { LeastRequest, RoundRobin } from './balancing.mjs';
  * @typedef {object} EndpointPolicy
  * @property {string} name
  * @property {string} title
- * @property {EjectionPolicy | undefined} ejection
+ * @property {import('../internals.mjs').EjectionPolicy | undefined} ejection
  * @property {boolean} usesLoads
  * @property {(client: EndpointClient) => { update(replicas: readonly import('./replica.mjs').Replica[]): void }} balance
  */
 
-const roundRobin = {
-  usesLoads: false,
-  /** @param {EndpointClient} client */
-  balance: (client) => new RoundRobin(client),
+const ROUND_ROBIN = { usesLoads: false, balance: (client) => new RoundRobin(client) };
+const LEAST_REQUEST = { usesLoads: true, balance: (client) => new LeastRequest(client) };
+const EJECTING = { title: 'with ejectUnhealthy: true', ejection: DEFAULT_EJECTION };
+const NO_SLOW_START = {
+  title: 'with ejectUnhealthy: { slowStartMs: 0 }',
+  ejection: { ...DEFAULT_EJECTION, slowStartMs: 0 },
 };
-
-const leastRequest = {
-  usesLoads: true,
-  /** @param {EndpointClient} client */
-  balance: (client) => new LeastRequest(client),
-};
+const NOT_EJECTING = { title: 'without ejection', ejection: undefined };
 
 /** @type {readonly EndpointPolicy[]} */
 export const ENDPOINT_POLICIES = [
-  {
-    name: 'ejectUnhealthy',
-    title: 'round_robin with ejectUnhealthy: true',
-    ejection: DEFAULT_EJECTION,
-    ...roundRobin,
-  },
-  {
-    name: 'no slow start',
-    title: 'round_robin with ejectUnhealthy: { slowStartMs: 0 }',
-    ejection: { ...DEFAULT_EJECTION, slowStartMs: 0 },
-    ...roundRobin,
-  },
-  { name: 'round_robin', title: 'round_robin without ejection', ejection: undefined, ...roundRobin },
-  {
-    name: 'least_request, ejecting',
-    title: 'least_request with ejectUnhealthy: true',
-    ejection: DEFAULT_EJECTION,
-    ...leastRequest,
-  },
-  {
-    name: 'least_request, no slow start',
-    title: 'least_request with ejectUnhealthy: { slowStartMs: 0 }',
-    ejection: { ...DEFAULT_EJECTION, slowStartMs: 0 },
-    ...leastRequest,
-  },
-  { name: 'least_request', title: 'least_request without ejection', ejection: undefined, ...leastRequest },
-];
+  ['ejectUnhealthy', 'round_robin', ROUND_ROBIN, EJECTING],
+  ['no slow start', 'round_robin', ROUND_ROBIN, NO_SLOW_START],
+  ['round_robin', 'round_robin', ROUND_ROBIN, NOT_EJECTING],
+  ['least_request, ejecting', 'least_request', LEAST_REQUEST, EJECTING],
+  ['least_request, no slow start', 'least_request', LEAST_REQUEST, NO_SLOW_START],
+  ['least_request', 'least_request', LEAST_REQUEST, NOT_EJECTING],
+].map(([name, balancing, balance, { title, ejection }]) => ({
+  name,
+  title: `${balancing} ${title}`,
+  ejection,
+  ...balance,
+}));

@@ -26,6 +26,9 @@ const FAILING_SHARE = 0.6;
 /** Maximum time until a client receives an address change, as with a watch of EndpointSlices. */
 const RESOLVED_WITHIN_MS = 100;
 
+const firstReplica = () => [0];
+const failingReplicas = (endpoints) => [...Array(Math.round(endpoints * FAILING_SHARE)).keys()];
+
 /** @type {Readonly<Record<string, EndpointScenario>>} */
 export const ENDPOINT_SCENARIOS = {
   'endpoint-fails': withFault('one endpoint fails every call for 25 s', 'failing', firstReplica),
@@ -71,15 +74,6 @@ export const ENDPOINT_SCENARIOS = {
   },
 };
 
-function firstReplica() {
-  return [0];
-}
-
-/** @param {number} endpoints */
-function failingReplicas(endpoints) {
-  return Array.from({ length: Math.round(endpoints * FAILING_SHARE) }, (_, index) => index);
-}
-
 /**
  * @param {string} title
  * @param {import('./replica.mjs').Condition} condition
@@ -109,10 +103,7 @@ function become(seconds, indexes, condition) {
     at: seconds * 1_000,
     /** @param {EndpointFleet} fleet */
     apply: ({ replicas }) => {
-      for (const index of indexes) {
-        const replica = replicas[index];
-        if (replica !== undefined) replica.condition = condition;
-      }
+      for (const index of indexes) replicas[index].condition = condition;
     },
   };
 }

@@ -53,7 +53,8 @@ const REACTION_SECONDS = 2;
 export function simulateEndpoints(world, policy, scenario, seconds = scenario.seconds) {
   const watched = scenario.watched(world.endpoints);
   const fleet = new EndpointFleet(world, policy, watched);
-  fleet.run(scenario.changes(world.endpoints), seconds * 1_000 + world.patienceMs);
+  for (const { at, apply } of scenario.changes(world.endpoints)) fleet.clock.runAt(at, () => apply(fleet));
+  fleet.clock.run(seconds * 1_000 + world.patienceMs);
   return {
     policy,
     meter: fleet.meter,
@@ -72,7 +73,7 @@ export function simulateEndpoints(world, policy, scenario, seconds = scenario.se
 function figuresOf(meter, { from, to }, seconds, { clients }, watched) {
   const { ejections, returns } = meter;
   const firsts = ejections.filter(({ at, number }) => number === 1 && at < to * 1_000);
-  const times = firsts.map(({ at }) => at / 1_000 - from).sort(ascending);
+  const times = firsts.map(({ at }) => at / 1_000 - from).sort((a, b) => a - b);
   const returned = returns.slice(0, firsts.length).map(({ at }) => at / 1_000 - from);
   const backAt = Math.max(returned.length > 0 ? from + returned[0] : 0, to);
   const later = meter.between(from + REACTION_SECONDS, to);
@@ -92,7 +93,7 @@ function figuresOf(meter, { from, to }, seconds, { clients }, watched) {
       (to + REACTION_SECONDS) * SAMPLES_PER_SECOND,
     ),
     minInUse: meter.minInUse,
-    falseEjections: [...meter.falseEjections.values()].reduce((sum, count) => sum + count, 0),
+    falseEjections: meter.falseEjections,
     unhealthyAttempts: meter.unhealthyAttempts / Math.max(meter.attempts, 1),
     ejections: byNumber(ejections),
   };
@@ -104,14 +105,6 @@ function figuresOf(meter, { from, to }, seconds, { clients }, watched) {
  */
 function at(sorted, share) {
   return sorted[Math.floor(share * (sorted.length - 1))];
-}
-
-/**
- * @param {number} a
- * @param {number} b
- */
-function ascending(a, b) {
-  return a - b;
 }
 
 /**

@@ -3,7 +3,7 @@
 // It prints { waiting, bytes }: the number of waiting calls, and the heap bytes of each. The peer accepts the connection and stays silent.
 import { createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import { readMemory } from '../../../bench/memory/memory.mjs';
+import { readMemory } from '../../../bench/memory.mjs';
 
 const CALLS = 10_000;
 

@@ -10,7 +10,7 @@ import { NestFactory } from '@nestjs/core';
 import { GrpcMethod } from '@nestjs/microservices';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { Observable } from 'rxjs';
-import { readMemory } from '../../../bench/memory/memory.mjs';
+import { readMemory } from '../../../bench/memory.mjs';
 
 const MESSAGE_COUNT = 3_000;
 const MESSAGE_BYTES = 64 * 1024;

@@ -11,7 +11,7 @@ import { Transport } from '@nestjs/microservices';
 import { HealthImplementation } from 'grpc-health-check';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { freePort } from 'nestjs-resilient-grpc/testing';
-import { readMemory } from '../../../bench/memory/memory.mjs';
+import { readMemory } from '../../../bench/memory.mjs';
 
 const { values } = parseArgs({
   options: { port: { type: 'string', default: '0' }, kind: { type: 'string', default: 'ours' } },

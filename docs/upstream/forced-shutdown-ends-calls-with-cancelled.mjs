@@ -1,8 +1,0 @@
-import grpc from '@grpc/grpc-js';
-import { reproduce } from './tools/reproduce.mjs';
-import { answerOf, startTextServer, textClient } from './tools/text-service.mjs';
-
-await reproduce('@grpc/grpc-js', async () => {
-  const { server, target } = await startTextServer({ unary: () => server.forceShutdown() });
-  return (await answerOf(textClient(target))).code === grpc.status.CANCELLED;
-});

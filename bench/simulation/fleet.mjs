@@ -1,5 +1,5 @@
 import { SimulatedClock } from './clock.mjs';
-import { seededRandom } from '../../libs/resilient-grpc/dist/testing/seeded-random.js';
+import { seededRandom } from '../../libs/resilient-grpc/spec-support/seeded-random.mjs';
 import { Calls, PHASE } from './calls.mjs';
 import { Meter } from './meter.mjs';
 import { Network } from './network.mjs';

@@ -1,10 +1,12 @@
 import { connectivityState, status } from '@grpc/grpc-js';
 import { captureLeaks, Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
-import type { CallFault, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import type { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { failureOf, startClient, startServer, upTo, type EchoService, type EchoStub } from '../calls/support.js';
 import { EchoClient } from './echo-client.js';
+
+type CallFault = Parameters<Http2FaultProxy['failCalls']>[0];
 
 const REFUSED: CallFault = { kind: 'reset', code: 'REFUSED_STREAM' };
 

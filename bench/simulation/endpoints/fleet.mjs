@@ -1,5 +1,5 @@
 import { EventHub } from '../../../libs/resilient-grpc/dist/call/event-hub.js';
-import { seededRandom } from '../../../libs/resilient-grpc/dist/testing/seeded-random.js';
+import { seededRandom } from '../../../libs/resilient-grpc/spec-support/seeded-random.mjs';
 import { SimulatedClock } from '../clock.mjs';
 import { TimedHeap } from '../timed-heap.mjs';
 import { EndpointClient } from './client.mjs';

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { VirtualClock, turn } from '../testing/virtual-clock.js';
+import { VirtualClock, turn } from '../../spec-support/virtual-clock.js';
 import type { DashboardFeed } from './dashboard-feed.js';
 import { DashboardProcesses } from './dashboard-processes.js';
 import type { EventStream } from './event-stream.js';

@@ -167,10 +167,10 @@ describe('Http2FaultProxy', () => {
     it('makes the client resend calls whose stream IDs are above a numeric lastStreamId that an Http2FaultProxy sends', async () => {
       const { answer } = await held();
       proxy.goaway({ lastStreamId: 0 });
-      await waitFor(() => server.counts('UnsafeUnary').calls === 2);
+      await waitFor(() => server.counts('UnsafeUnary').cancelled === 1 && server.heldCount() === 1);
       server.release();
       expect((await answer).status.code).toBe(status.OK);
-      await waitFor(() => server.counts('UnsafeUnary').cancelled === 1);
+      expect(server.counts('UnsafeUnary').calls).toBe(2);
     });
 
     it('closes the connection after an Http2FaultProxy sends GOAWAY with an error code', async () => {

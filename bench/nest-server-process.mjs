@@ -13,7 +13,7 @@ import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, Transport } from '@nestjs/microservices';
 import { interval, map } from 'rxjs';
-import { freePort } from 'nestjs-resilient-grpc/testing';
+import { freePort } from '../test/support/free-port.mjs';
 import { executeCommands } from './child.mjs';
 import { ORDER, PROTO_PACKAGE, PROTO_PATH } from './contract.mjs';
 import { loadService } from './load-contract.mjs';

@@ -1,6 +1,6 @@
 // npm run api: writes the exports of each entry of the built library to libs/resilient-grpc/api/, so that reviews show changes to the
 // public API. With --check, it writes nothing and reports differences. In both modes, it fails if the public API uses a type that no entry
-// exports.
+// exports, except in the entries of `UNNAMED`.
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,9 @@ import { CompilerState, Extractor, ExtractorConfig } from '@microsoft/api-extrac
 
 /** Folder of the reports. */
 const REPORTS = fileURLToPath(new URL('../libs/resilient-grpc/api', import.meta.url));
+
+/** Entries whose functions may use types that no entry exports, such as their options. Users seldom name such a type in a test. */
+const UNNAMED = ['./testing'];
 
 /**
  * Reads the built declarations of the package in `folder`.
@@ -35,7 +38,10 @@ function apiReports(folder) {
     const compilerState = CompilerState.create(first, {
       additionalEntryPoints: others.map((config) => config.mainEntryPointFilePath),
     });
-    const unexported = configs.flatMap((config) => forgottenBy(config, compilerState));
+    const unexported = configs.flatMap((config, index) => {
+      const found = forgottenBy(config, compilerState);
+      return UNNAMED.includes(entries[index][0]) ? [] : found;
+    });
     const texts = configs.map(({ reportFilePath }) => readFileSync(reportFilePath, 'utf8'));
     const reports = Object.fromEntries(
       entries.map(([entry], index) => {

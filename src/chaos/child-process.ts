@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:net';
 
 /** Resolves when the process has exited. */
 export async function waitForExit(child: ChildProcess): Promise<void> {
@@ -26,4 +27,13 @@ export function waitForNotice<N extends { readonly type: string }, T extends N['
     child.on('message', onMessage);
     child.once('exit', onExit);
   });
+}
+
+/** Returns a port of 127.0.0.1 on which nothing listens, below the ports that systems assign to outgoing connections. */
+export async function freePort(): Promise<number> {
+  const port = 10_000 + Math.trunc(Math.random() * 10_000);
+  const server = createServer().listen(port, '127.0.0.1');
+  const isFree = await once(server, 'listening').catch(() => undefined);
+  server.close();
+  return isFree === undefined ? freePort() : port;
 }

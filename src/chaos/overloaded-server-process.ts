@@ -1,10 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
-import { freePort } from 'nestjs-resilient-grpc/testing';
 import { ROOT } from '../orders-contract.js';
 import type { ContenderName } from '../contenders/contender.js';
 import { PATIENCE } from '../patience.js';
-import { waitForExit, waitForNotice } from './child-process.js';
+import { freePort, waitForExit, waitForNotice } from './child-process.js';
 
 /** CPU time that each call uses, in milliseconds. */
 export const WORK_MS = 5;

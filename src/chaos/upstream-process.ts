@@ -5,13 +5,12 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OnApplicationShutdown } from '@nestjs/common';
 import { BehaviorSubject, type Observable, Subject } from 'rxjs';
-import { freePort } from 'nestjs-resilient-grpc/testing';
 import { epochMs } from '../epoch.js';
 import { ROOT } from '../orders-contract.js';
 import { PATIENCE } from '../patience.js';
 import type { LogLine } from '../report/captured-logger.js';
 import { NORMAL_WORK, type UpstreamCommand, type UpstreamNotice, type Work } from '../upstream/messages.js';
-import { waitForExit, waitForNotice } from './child-process.js';
+import { freePort, waitForExit, waitForNotice } from './child-process.js';
 
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 /** Downtime of a graceful restart, after the old process has exited. */

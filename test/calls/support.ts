@@ -12,13 +12,7 @@ import {
   type Resilient,
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
-import {
-  ScriptedGrpcServer,
-  captureLeaks,
-  waitFor,
-  type ScriptedCall,
-  type ScriptedGrpcServerOptions,
-} from 'nestjs-resilient-grpc/testing';
+import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, toArray, type Observable } from 'rxjs';
 import { onTestFinished } from 'vitest';
 import { repeatUntil } from '../support/repeat-until.js';
@@ -49,7 +43,7 @@ export function callOnce(echo: EchoStub, method: MethodName, options: GrpcCallOp
  * Default scripts of the server. Unary and bidi methods echo their requests, `ClientStream` returns the number of its requests, and
  * `ServerStream` sends as many numbered messages as the `number` in its request.
  */
-export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
+export const ECHOES: NonNullable<ServerSettings['scripts']> = {
   Unary: ({ request }) => ({ message: request }),
   UnsafeUnary: ({ request }) => ({ message: request }),
   ClientStream: async ({ requests }) => ({ message: { number: (await toList(requests)).length } }),
@@ -57,7 +51,7 @@ export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
   Bidi: { messages: (call) => call.requests },
 };
 
-export type ServerSettings = Partial<ScriptedGrpcServerOptions>;
+export type ServerSettings = Partial<Parameters<typeof ScriptedGrpcServer.start>[0]>;
 export type ClientSettings = Partial<GrpcClientSettings & GrpcContract>;
 
 /** Starts an echo server and its client. Both are closed at the end of the test, which fails if resources leak. */

@@ -2,13 +2,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { ClientGrpcProxy } from '@nestjs/microservices';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
-import {
-  FaultProxy,
-  Http2FaultProxy,
-  ScriptedGrpcServer,
-  waitFor,
-  type Http2ErrorCode,
-} from 'nestjs-resilient-grpc/testing';
+import { FaultProxy, Http2FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, type Observable } from 'rxjs';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 
@@ -64,7 +58,9 @@ interface Situation {
   readonly during?: (scene: Scene) => unknown;
 }
 
-function reset(code: Http2ErrorCode): Situation {
+function reset(
+  code: 'NO_ERROR' | 'PROTOCOL_ERROR' | 'INTERNAL_ERROR' | 'REFUSED_STREAM' | 'ENHANCE_YOUR_CALM',
+): Situation {
   const fault = { kind: 'reset', code, at: { afterRequests: 1 } } as const;
   return { through: 'http2', before: ({ http2 }) => http2.failCalls(fault, { times: Infinity }) };
 }

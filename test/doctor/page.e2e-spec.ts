@@ -1,8 +1,9 @@
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { captureLeaks, freePort } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { freePort } from '../support/free-port.mjs';
 import { codeBlocks } from '../docs/markdown.js';
 import { certificate } from '../nest/places.js';
 import { NestServer } from '../server/support/nest-server.js';

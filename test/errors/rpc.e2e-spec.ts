@@ -17,9 +17,10 @@ import {
   type Resilient,
 } from 'nestjs-resilient-grpc';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
-import { captureLeaks, freePort, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, toArray, type Observable } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { freePort } from '../support/free-port.mjs';
 import { ORDERS_PROTO } from '../nest/places.js';
 import type { OrdersClient } from '../nest/orders-client.js';
 import { CapturedLog } from '../support/captured-log.js';

@@ -1,4 +1,4 @@
-import { seededRandom } from 'nestjs-resilient-grpc/testing';
+import { seededRandom } from '../../libs/resilient-grpc/spec-support/seeded-random.mjs';
 
 /** Random source for sequences of frames. The same seed produces the same values. */
 export class Dice {

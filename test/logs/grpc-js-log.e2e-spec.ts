@@ -5,8 +5,9 @@ import { logVerbosity, experimental } from '@grpc/grpc-js';
 import { Logger, type LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, type ResilientGrpcModuleOptions } from 'nestjs-resilient-grpc';
-import { captureLeaks, freePort, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { freePort } from '../support/free-port.mjs';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
 

@@ -11,13 +11,7 @@ import {
   type Resilient,
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
-import {
-  FaultProxy,
-  ScriptedGrpcServer,
-  captureLeaks,
-  waitFor,
-  type ScriptedGrpcServerOptions,
-} from 'nestjs-resilient-grpc/testing';
+import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { filter, firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
@@ -31,7 +25,7 @@ type Cleanup = TestContext['onTestFinished'];
 
 async function startServer(
   onTestFinished: Cleanup,
-  options: Partial<ScriptedGrpcServerOptions> = {},
+  options: Partial<Parameters<typeof ScriptedGrpcServer.start>[0]> = {},
 ): Promise<ScriptedGrpcServer> {
   const scripts = { Get: {}, Create: {}, Watch: { messages: [{ sequence: '1' }, { sequence: '2' }] } };
   const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts, ...options });

@@ -3,13 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
-import {
-  FaultProxy,
-  ScriptedGrpcServer,
-  captureLeaks,
-  waitFor,
-  type ScriptedServerTls,
-} from 'nestjs-resilient-grpc/testing';
+import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { turns } from '../calls/support.js';
@@ -43,7 +37,9 @@ async function startPeer(onTestFinished: Cleanup): Promise<Peer> {
   return peer;
 }
 
-async function startProxy(onTestFinished: Cleanup, tls?: ScriptedServerTls): Promise<FaultProxy> {
+type Tls = Parameters<typeof ScriptedGrpcServer.start>[0]['tls'];
+
+async function startProxy(onTestFinished: Cleanup, tls?: Tls): Promise<FaultProxy> {
   const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {}, Create: {} }, tls });
   onTestFinished(() => server.close());
   const proxy = await FaultProxy.start(server.url);

@@ -1,5 +1,5 @@
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
-import { FaultProxy, type Direction } from 'nestjs-resilient-grpc/testing';
+import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { NEVER, retry, startWith, takeWhile, timer } from 'rxjs';
 import { NestServer } from '../server/support/nest-server.js';
 import { CallLoad } from '../support/call-load.js';
@@ -11,6 +11,9 @@ import { startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import { timed } from './support/timed.js';
+
+/** A direction in which no bytes pass. */
+type Way = 'to-upstream' | 'to-client';
 
 const SESSIONS = 20;
 const DEADLINE_MS = 1_000;
@@ -35,7 +38,7 @@ export const serverLeftWaiting: Scenario = {
   },
   async measure(run) {
     // A short run omits 'to-client', which takes longer, because the client must detect the loss itself.
-    const ways: readonly Direction[] = run.length === 'short' ? ['to-upstream'] : ['to-upstream', 'to-client'];
+    const ways: readonly Way[] = run.length === 'short' ? ['to-upstream'] : ['to-upstream', 'to-client'];
     const parts = ways.map(async (way) => {
       const measured = await againstEach(run, (kind) => cut(run, way, () => startUpstreamServer(run, kind)));
       const own = Object.entries(await cut(run, way, () => startNestServer(run, way)));
@@ -77,7 +80,7 @@ async function startUpstreamServer(run: Run, kind: UpstreamKind): Promise<Server
 }
 
 /** Starts a server with the strategy of this library. */
-async function startNestServer(run: Run, way: Direction): Promise<Server> {
+async function startNestServer(run: Run, way: Way): Promise<Server> {
   const isTls = way === 'to-client';
   const keepalive = { keepaliveTimeMs: PING_MS, keepaliveTimeoutMs: ANSWER_MS };
   const server = await NestServer.start({ keepalive }, isTls ? ['--tls'] : []);
@@ -91,7 +94,7 @@ async function startNestServer(run: Run, way: Direction): Promise<Server> {
   };
 }
 
-async function cut(run: Run, way: Direction, start: () => Promise<Server>): Promise<Measured> {
+async function cut(run: Run, way: Way, start: () => Promise<Server>): Promise<Measured> {
   const server = await start();
   const proxy = await FaultProxy.start(server.url);
   run.onEnd(() => proxy.close());

@@ -7,9 +7,10 @@ import {
   type Resilient,
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
-import { ChildServer, seededRandom, waitFor } from 'nestjs-resilient-grpc/testing';
+import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, type Observable } from 'rxjs';
 import { expect, it, onTestFinished } from 'vitest';
+import { seededRandom } from '../../libs/resilient-grpc/spec-support/seeded-random.mjs';
 import { figuresOf, type Figures } from '../../bench/simulation/figures.mjs';
 import { Meter, SAMPLE_MS } from '../../bench/simulation/meter.mjs';
 import { POLICIES } from '../../bench/simulation/policies.mjs';

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import dns from 'node:dns';
-import { freePort, waitFor } from 'nestjs-resilient-grpc/testing';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { freePort } from './free-port.mjs';
 
 /** A dnsmasq process on loopback. It serves the addresses of one name with a TTL of 0. */
 export class Dnsmasq {

@@ -1,4 +1,4 @@
-import type { Truthy } from 'nestjs-resilient-grpc/testing';
+import type { waitFor } from 'nestjs-resilient-grpc/testing';
 
 const MAX_TRIES = 50;
 
@@ -8,11 +8,11 @@ const MAX_TRIES = 50;
  *
  * @throws Error that names `event` if 50 runs return no truthy value
  */
-export async function repeatUntil<T>(event: string, run: () => Promise<T>): Promise<Truthy<T>> {
+export async function repeatUntil<T>(event: string, run: () => Promise<T>): ReturnType<typeof waitFor<T>> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const result = await run();
     // The cast is safe because `result` is truthy.
-    if (result) return result as Truthy<T>;
+    if (result) return result as Awaited<ReturnType<typeof waitFor<T>>>;
   }
   throw new Error(`${MAX_TRIES} tries without this event: ${event}`);
 }

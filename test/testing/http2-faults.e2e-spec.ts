@@ -1,10 +1,12 @@
 import { connectivityState, status } from '@grpc/grpc-js';
 import { captureLeaks, Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
-import type { CallFault, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import type { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { failureOf, startClient, startServer, upTo, type EchoService, type EchoStub } from '../calls/support.js';
 import { EchoClient } from './echo-client.js';
+
+type CallFault = Parameters<Http2FaultProxy['failCalls']>[0];
 
 const REFUSED: CallFault = { kind: 'reset', code: 'REFUSED_STREAM' };
 
@@ -165,10 +167,10 @@ describe('Http2FaultProxy', () => {
     it('makes the client resend calls whose stream IDs are above a numeric lastStreamId that an Http2FaultProxy sends', async () => {
       const { answer } = await held();
       proxy.goaway({ lastStreamId: 0 });
-      await waitFor(() => server.counts('UnsafeUnary').calls === 2);
+      await waitFor(() => server.counts('UnsafeUnary').cancelled === 1 && server.heldCount() === 1);
       server.release();
       expect((await answer).status.code).toBe(status.OK);
-      await waitFor(() => server.counts('UnsafeUnary').cancelled === 1);
+      expect(server.counts('UnsafeUnary').calls).toBe(2);
     });
 
     it('closes the connection after an Http2FaultProxy sends GOAWAY with an error code', async () => {

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { credentials, Metadata, status } from '@grpc/grpc-js';
 import { captureLeaks, Http2FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
-import type { LeakCheck } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { settled } from '../calls/support.js';
 import { repeatUntil } from '../support/repeat-until.js';
@@ -10,7 +9,7 @@ import { ECHO_PROTO, EchoClient } from './echo-client.js';
 const tlsFile = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url));
 
 describe('Http2FaultProxy without faults', () => {
-  let leaks: LeakCheck;
+  let leaks: ReturnType<typeof captureLeaks>;
   let server: ScriptedGrpcServer;
   let proxy: Http2FaultProxy;
   let client: EchoClient;

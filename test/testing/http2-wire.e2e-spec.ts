@@ -119,33 +119,6 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(stream.rstCode).toBe(2);
   });
 
-  it('forwards, in both directions, the messages that an Http2FaultProxy receives together with RST_STREAM', async () => {
-    const messages = Buffer.concat([message(1), message(2)]);
-    const received = call();
-    await waitFor(() => served.length === 1);
-    // Writes in a callback of the session, because Node then sends all frames together.
-    served[0]?.stream.once('data', () => {
-      served[0]?.stream.respond({ ':status': 200 });
-      served[0]?.stream.write(messages);
-      served[0]?.stream.close(2);
-    });
-    received.stream.write(message(1));
-    await waitFor(() => received.stream.closed);
-    expect(Buffer.concat(received.bytes)).toEqual(messages);
-    expect(received.stream.rstCode).toBe(2);
-
-    const sent = call();
-    await waitFor(() => served.length === 2);
-    sent.stream.once('response', () => {
-      sent.stream.write(messages);
-      sent.stream.close(8);
-    });
-    served[1]?.stream.respond({ ':status': 200 });
-    await waitFor(() => served[1]?.stream.closed === true);
-    expect(Buffer.concat(served[1]!.bytes)).toEqual(messages);
-    expect(served[1]?.stream.rstCode).toBe(8);
-  });
-
   it.each(['keeps', 'closes'])(
     'forwards a reset by the upstream of an Http2FaultProxy to a client that does not read (the upstream %s the connection)',
     async (what) => {
@@ -175,32 +148,6 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     stream.close(8);
     await waitFor(() => upstream.closed);
     expect(upstream.rstCode).toBe(8);
-  });
-
-  it('forwards, in both directions, all 60,000 bytes that an Http2FaultProxy receives before a reset', async () => {
-    const bytes = Buffer.alloc(60_000);
-    const received = call();
-    await waitFor(() => served.length === 1);
-    const sending = served[0]!.stream;
-    sending.respond({ ':status': 200 });
-    await new Promise((resolve) => sending.write(bytes, resolve));
-    sending.close(2);
-    await waitFor(() => received.stream.closed);
-    expect(Buffer.concat(received.bytes)).toHaveLength(bytes.length);
-    expect(received.stream.rstCode).toBe(2);
-
-    // Each call leaves less room in the flow-control window of the connection to the upstream.
-    for (let sentCalls = 1; sentCalls <= 3; sentCalls += 1) {
-      const sent = call();
-      await waitFor(() => served.length === 1 + sentCalls);
-      const reading = served[sentCalls]!;
-      reading.stream.respond({ ':status': 200 });
-      await new Promise((resolve) => sent.stream.write(bytes, resolve));
-      sent.stream.close(8);
-      await waitFor(() => reading.stream.closed);
-      expect(Buffer.concat(reading.bytes)).toHaveLength(bytes.length);
-      expect(reading.stream.rstCode).toBe(8);
-    }
   });
 
   it('sends GOAWAY from an Http2FaultProxy with the given debug data and last stream ID, by default the ID of the newest call', async () => {
@@ -244,25 +191,10 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
   });
 
   it.each([
-    [
-      'http://127.0.0.1:5',
-      {},
-      `Http2FaultProxy: expected an upstream in the form 'host:port', got "http://127.0.0.1:5"`,
-    ],
-    ['127.0.0.1:5', { tls: { key: 'x', cert: 'y' } }, 'Http2FaultProxy.tls: expected key, cert, and ca in PEM format'],
-    [
-      '127.0.0.1:5',
-      { upstreamTls: { key: 'x', cert: 'y' } },
-      'Http2FaultProxy.upstreamTls: expected key, cert, and ca in PEM format',
-    ],
+    ['http://127.0.0.1:5', {}, `expected an upstream in the form 'host:port', got "http://127.0.0.1:5"`],
+    ['127.0.0.1:5', { tls: { key: 'x', cert: 'y' } }, /PEM/],
+    ['127.0.0.1:5', { upstreamTls: { key: 'x', cert: 'y' } }, /PEM/],
   ])('rejects Http2FaultProxy.start() with the upstream %s and the options %j', async (upstream, options, why) => {
     await expect(Http2FaultProxy.start(upstream, options)).rejects.toThrow(why);
-  });
-
-  it('rejects invalid arguments of Http2FaultProxy faults immediately', () => {
-    expect(() => proxy.failCalls({ kind: 'reset', code: -1 })).toThrow('Http2FaultProxy.failCalls.code: expected');
-    expect(() => proxy.goaway({ lastStreamId: -7 })).toThrow('Http2FaultProxy.goaway.lastStreamId: expected');
-    expect(() => proxy.limitStreams(-1)).toThrow('limitStreams: expected max');
-    expect(() => proxy.tooManyPingsAfter(NaN)).toThrow('tooManyPingsAfter: expected pings');
   });
 });

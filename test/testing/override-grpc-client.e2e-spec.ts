@@ -7,7 +7,6 @@ import {
   InjectGrpcService,
   ResilientGrpcModule,
   getGrpcClientToken,
-  getGrpcServiceToken,
   type GrpcClientOptions,
   type Resilient,
 } from 'nestjs-resilient-grpc';
@@ -17,6 +16,7 @@ import {
   fakeGrpcService,
   grpcError,
   overrideGrpcClient,
+  overrideGrpcService,
   waitFor,
 } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, of } from 'rxjs';
@@ -165,32 +165,6 @@ describe('overrideGrpcClient', () => {
     await newLeaks.settled();
   });
 
-  it('rejects a client override with undefined settings', () => {
-    const builder = createBuilder({ url: server.url });
-    expect(() => overrideGrpcClient(builder, 'orders', undefined as never)).toThrow(
-      "overrideGrpcClient: expected settings for 'orders' such as { url }, got undefined",
-    );
-  });
-
-  it.each([
-    [
-      'a compiled testing module',
-      async () => (app = await Test.createTestingModule({}).compile()),
-      'a compiled module',
-    ],
-    ['the promise of a testing module', () => Test.createTestingModule({}).compile(), 'a Promise'],
-    ['nothing', () => undefined, 'nothing'],
-  ])('rejects a client override with %s as builder, and shows the correct call', async (_what, make, got) => {
-    const given: unknown = make();
-    const builder = got === 'a Promise' ? given : await given;
-    expect(() => overrideGrpcClient(builder as never, 'orders', { url: server.url })).toThrow(
-      new TypeError(
-        `overrideGrpcClient: expected the builder that Test.createTestingModule() returns, got ${got}; write overrideGrpcClient(builder, 'orders', settings) before builder.compile()`,
-      ),
-    );
-    await given;
-  });
-
   it('rejects a client override in an application without clients', async () => {
     const builder = overrideGrpcClient(Test.createTestingModule({}), 'orders', { url: server.url });
     await expect(builder.compile()).rejects.toThrow(
@@ -215,6 +189,43 @@ describe('overrideGrpcClient', () => {
   );
 });
 
+describe('overrideGrpcService', () => {
+  it.each(['Orders', 'orders.v1.Orders'])(
+    'overrides all injections of a service that a test names %s, and keeps the service of getService()',
+    async (name) => {
+      @Injectable()
+      class Injections {
+        constructor(
+          @InjectGrpcService('orders', 'Orders') readonly short: Resilient<OrdersClient>,
+          @InjectGrpcService('orders', 'orders.v1.Orders') readonly full: Resilient<OrdersClient>,
+          @InjectGrpcClient('orders') readonly client: ClientGrpc,
+        ) {}
+      }
+      const feature = ResilientGrpcModule.forFeature([{ ...contract, url: server.url }]);
+      const builder = Test.createTestingModule({ imports: [feature], providers: [Injections] });
+      const orders = fakeGrpcService<OrdersClient>({});
+      expect(overrideGrpcService(builder, 'orders', name, orders)).toBe(builder);
+      app = await builder.compile();
+      const { short, full, client } = app.get(Injections);
+      expect([short, full]).toEqual([orders, orders]);
+      const real = client.getService<OrdersClient>('Orders');
+      expect(await firstValueFrom(real.get({ id: '7' }))).toMatchObject({ item: 'tea' });
+    },
+  );
+
+  it.each([
+    ['orders', 'Order', "expected a service of the client, got 'Order'; did you mean 'Orders'?"],
+    [
+      Symbol('nowhere'),
+      'Orders',
+      "overrideGrpcService: no gRPC client 'nowhere'; import ResilientGrpcModule.forFeature([...]) in the module under test",
+    ],
+  ])('rejects the override of a service that does not exist: %s, %s', (client, service, message) => {
+    const builder = createBuilder({ url: server.url });
+    expect(() => overrideGrpcService(builder, client, service, {})).toThrow(message);
+  });
+});
+
 describe('fakeGrpcService', () => {
   it('replaces a service of an application with a fake that does not record lifecycle hooks as calls', async () => {
     const orders = fakeGrpcService<OrdersClient>({
@@ -224,7 +235,7 @@ describe('fakeGrpcService', () => {
       },
     });
     const builder = createBuilder({ url: 'orders.invalid:1' });
-    app = await builder.overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(orders).compile();
+    app = await overrideGrpcService(builder, 'orders', 'Orders', orders).compile();
     await app.init();
     await expect(app.get(Shop).item('7')).resolves.toBe('tea');
     await expect(app.get(Shop).item('8')).rejects.toMatchObject({ codeName: 'NOT_FOUND', reachedServer: 'yes' });

@@ -1,4 +1,5 @@
-import { captureLeaks, seededRandom, type LeakCheck } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { seededRandom } from '../../../libs/resilient-grpc/spec-support/seeded-random.mjs';
 import { judge, type Judgment } from './judge.js';
 import { upstreamKinds } from './kinds.js';
 import type { Measured, Run, Scenario } from './scenario.js';
@@ -62,7 +63,7 @@ export async function runScenario(
 }
 
 /** Ends the leak check, which would slow down later runs. Ignores leaks, because the run has already failed. */
-async function endLeakCheck(leaks: LeakCheck): Promise<void> {
+async function endLeakCheck(leaks: ReturnType<typeof captureLeaks>): Promise<void> {
   await leaks.settled({ timeoutMs: 0 }).catch(() => undefined);
 }
 

@@ -8,7 +8,7 @@ import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, Transport } from '@nestjs/microservices';
 import { delay, of } from 'rxjs';
-import { freePort } from 'nestjs-resilient-grpc/testing';
+import { freePort } from '../../support/free-port.mjs';
 
 const { values } = parseArgs({
   options: { port: { type: 'string', default: '0' }, server: { type: 'string', default: 'resilient' } },

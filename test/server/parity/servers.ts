@@ -9,7 +9,7 @@ import {
   ResilientGrpcServerModule,
   type ResilientGrpcServerOptions,
 } from 'nestjs-resilient-grpc/server';
-import { freePort } from 'nestjs-resilient-grpc/testing';
+import { freePort } from '../../support/free-port.mjs';
 import { KINDS_PROTO } from './places.js';
 
 /** Nest's own server and its replacement. */

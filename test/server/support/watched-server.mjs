@@ -10,7 +10,7 @@ import { NestFactory } from '@nestjs/core';
 import { Transport } from '@nestjs/microservices';
 import { HealthImplementation } from 'grpc-health-check';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
-import { freePort } from 'nestjs-resilient-grpc/testing';
+import { freePort } from '../../support/free-port.mjs';
 import { readMemory } from '../../../bench/memory.mjs';
 
 const { values } = parseArgs({

@@ -35,6 +35,11 @@ export function recordDefinitions(definitions: readonly ClientDefinition[]): voi
   }
 }
 
+/** Returns the services of a client that a forFeature() call of this process defines; `undefined` if none does. */
+export function definedServices(client: string | symbol): Services | undefined {
+  return defined.get(client);
+}
+
 @Module({})
 class ResilientGrpcInjectionsModule {}
 

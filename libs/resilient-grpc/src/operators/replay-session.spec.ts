@@ -10,8 +10,8 @@ import {
   sessionStarter,
   type MemoryCall,
   type Numbered,
-} from '../testing/spec-support/memory-session.js';
-import { turn } from '../testing/virtual-clock.js';
+} from '../../spec-support/memory-session.js';
+import { turn } from '../../spec-support/virtual-clock.js';
 import { VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 

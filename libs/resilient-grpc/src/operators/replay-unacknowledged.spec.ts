@@ -11,8 +11,8 @@ import {
   watchSession,
   type Answer,
   type Numbered,
-} from '../testing/spec-support/memory-session.js';
-import { turn } from '../testing/virtual-clock.js';
+} from '../../spec-support/memory-session.js';
+import { turn } from '../../spec-support/virtual-clock.js';
 import { VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged, type ReplayOptions } from './replay-unacknowledged.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../call/event-hub.js';
-import { VirtualClock } from '../testing/virtual-clock.js';
+import { VirtualClock } from '../../spec-support/virtual-clock.js';
 import type { GrpcServerEvent, HandshakeFailureReason } from '../call/server-event.js';
 import type { LogLevel, LogLine } from '../telemetry/log/log-line.js';
 import { ServerLog } from './server-log.js';

@@ -2,15 +2,11 @@ import { fork } from 'node:child_process';
 import type { ChildProcess, Serializable } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { isRegExp } from 'node:util/types';
-import * as v from 'valibot';
-import { requireOptions } from '../policy/options/option-problems.js';
-import { isObject, list, milliseconds, object } from '../policy/options/option-schemas.js';
 import { freePort } from './free-port.js';
 import { waitFor } from './wait-for.js';
 
 /** Options of a server that runs in a child process. */
-export interface ChildServerOptions {
+interface ChildServerOptions {
   /** A module that Node can run, or a script for `execPath`. */
   readonly script: string | URL;
   /**
@@ -37,25 +33,6 @@ export interface ChildServerOptions {
   /** Maximum time in milliseconds, 0 or more, until the server is listening. @defaultValue 15,000 */
   readonly readyTimeoutMs?: number | undefined;
 }
-
-const optionsSchema = object(
-  {
-    script: v.custom(
-      (value) => (typeof value === 'string' && value !== '') || (isObject(value) && 'href' in value),
-      "the path or URL of a script; write script: './server.mjs'",
-    ),
-    execPath: v.optional(v.string('the path of an executable')),
-    args: v.optional(v.function("a function; write (port) => ['--port', String(port)]")),
-    env: v.optional(
-      v.record(v.string(), v.optional(v.string('a string')), "an object of strings such as { LOG_LEVEL: 'debug' }"),
-    ),
-    execArgv: v.optional(list(v.string('a string'), "an array such as ['--enable-source-maps']")),
-    ready: v.optional(v.custom(isRegExp, 'a regular expression; write /listening on .*:(\\d+)/')),
-    readyTimeoutMs: v.optional(milliseconds(0)),
-  },
-  "options such as { script: './server.mjs' }",
-  { timeoutMs: 'write readyTimeoutMs' },
-);
 
 const NOT_REPORTED =
   'if it starts slowly, raise readyTimeoutMs; otherwise, print a line "listening on <host>:<port>", send the IPC message ' +
@@ -112,11 +89,9 @@ export class ChildServer {
   /**
    * Starts the server and resolves when it is listening. Starts the server again with another port, at most twice, if another process takes
    * the free port before the server listens on it.
-   * @throws GrpcConfigurationError if an option is unknown or invalid
    * @throws Error with the server's output, if the server exits before it is listening, or is not listening in time
    */
   static async start(options: ChildServerOptions): Promise<ChildServer> {
-    requireOptions(optionsSchema, options, 'ChildServer');
     for (let tried = 1; ; tried += 1) {
       const server = new ChildServer(options);
       try {

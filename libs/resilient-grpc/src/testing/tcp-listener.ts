@@ -1,11 +1,19 @@
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { freePort } from './free-port.js';
 
 const HOST = '127.0.0.1';
 
+/** Key and certificate of a server in PEM. If `ca` is set, clients must present a certificate issued by that authority. */
+export interface ServerTls {
+  readonly key: string | Buffer;
+  readonly cert: string | Buffer;
+  readonly ca?: string | Buffer | undefined;
+}
+
 /** Options of a TCP listener. */
-export interface TcpListenerOptions {
+interface TcpListenerOptions {
   /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
   /**
@@ -99,4 +107,23 @@ export function resetSocket(socket: Socket): void {
   const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
   if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
   else socket.resetAndDestroy();
+}
+
+/**
+ * Parses the address of a proxy's upstream, 'host:port' or '[::1]:port'.
+ * @throws TypeError if `address` has neither form
+ */
+export function parseUpstream(address: string): { readonly host: string; readonly port: number } {
+  const [, host, port] = /^([^/:]+|\[[^/]+\]):(\d+)$/.exec(address) ?? [];
+  if (host === undefined)
+    throw new TypeError(`expected an upstream in the form 'host:port', got ${JSON.stringify(address)}`);
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
+}
+
+/**
+ * Requires a valid key, certificate, and certificate authority, so that the start of a server fails instead of each connection.
+ * @throws Error if one of them is invalid
+ */
+export function requirePem({ key, cert, ca }: SecureContextOptions = {}): void {
+  createSecureContext({ key, cert, ca });
 }

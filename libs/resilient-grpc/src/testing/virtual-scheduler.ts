@@ -1,5 +1,5 @@
 import { VirtualAction, VirtualTimeScheduler } from 'rxjs';
-import { turn } from './virtual-clock.js';
+import { systemClock } from '../time/clock.js';
 
 /**
  * An RxJS scheduler with virtual time that only `pass` advances. Promise callbacks run between timers, for code that combines timers with
@@ -33,4 +33,11 @@ export class VirtualScheduler extends VirtualTimeScheduler {
   private nextAt(): number {
     return Math.min(Infinity, ...this.actions.map(({ delay }) => delay));
   }
+}
+
+/** Resolves in the next turn of the event loop, after all pending promise callbacks have run. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    systemClock.defer(resolve);
+  });
 }

@@ -1,12 +1,14 @@
-import * as v from 'valibot';
+import { performance } from 'node:perf_hooks';
+import timers from 'node:timers';
 import { errorMessage } from '../errors/error-message.js';
-import { requireOptions } from '../policy/options/option-problems.js';
-import { millisecondsOrNever, object } from '../policy/options/option-schemas.js';
-import { realClock } from './real-clock.js';
-import { Wait } from '../time/wait.js';
+
+// Captured at module load, before a test installs fake timers. Taken from node:timers, because Jest with `fakeTimers: {
+// enableGlobally: true }` has already replaced the global functions.
+const { setTimeout, setImmediate } = timers;
+const now = performance.now.bind(performance);
 
 /** Options of `waitFor`. */
-export interface WaitForOptions {
+interface WaitForOptions {
   /**
    * Maximum waiting time in milliseconds, 0 or more; `Infinity` waits without a limit. The default is below the test timeout of Jest and
    * Vitest (5,000), so that `waitFor` throws its error before the test times out.
@@ -23,7 +25,7 @@ export interface WaitForOptions {
 }
 
 /** `T` without its falsy values. */
-export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
+type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
 
 /**
  * Maximum overrun of a pause, in milliseconds, that counts as waiting time. A longer overrun means that the process was stopped or blocked;
@@ -35,26 +37,15 @@ const MAX_LAG_MS = 100;
  */
 const MIN_EXTENSION_MS = 10_000;
 
-const optionsSchema = object(
-  {
-    timeoutMs: v.optional(millisecondsOrNever(0)),
-    describe: v.optional(v.unknown()),
-    intervalMs: v.optional(millisecondsOrNever(0)),
-  } as const satisfies Record<keyof WaitForOptions, unknown>,
-  'options such as { timeoutMs: 10_000 }',
-);
-
 /**
  * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time during which
  * this process was stopped or blocked between polls extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger. The timeout
  * does not interrupt a promise that `condition` has returned. Fake timers that are installed after this module is loaded have no effect.
- * @throws GrpcConfigurationError if an option is unknown or invalid
  * @throws Error after `timeoutMs`, with `describe` in its message, and with the error that the last poll threw, if any, as its cause
  */
 export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitForOptions = {}): Promise<Truthy<T>> {
-  requireOptions(optionsSchema, options, 'waitFor');
   const { timeoutMs = 4_000, describe = 'the condition', intervalMs = 5 } = options;
-  let endsAt = realClock.now() + timeoutMs;
+  let endsAt = now() + timeoutMs;
   const endsAtLatest = endsAt + Math.max(timeoutMs, MIN_EXTENSION_MS);
   for (;;) {
     let cause: unknown;
@@ -65,15 +56,17 @@ export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitF
     } catch (error) {
       cause = error;
     }
-    if (realClock.now() >= endsAt) {
+    if (now() >= endsAt) {
       const what = typeof describe === 'string' ? describe : describe();
       if (cause === undefined) throw new Error(`Waited ${timeoutMs} ms for: ${what}`);
       throw new Error(`Waited ${timeoutMs} ms for: ${what}; the last poll failed: ${errorMessage(cause)}`, { cause });
     }
-    const pausedAt = realClock.now();
-    // The wait ends in a later turn of the event loop, so that its timer is no longer active when `condition` runs.
-    await new Wait(realClock, intervalMs, true).over;
-    const stoppedMs = Math.max(0, realClock.now() - pausedAt - intervalMs - MAX_LAG_MS);
+    const pausedAt = now();
+    // Ends in a later turn of the event loop, after pending data is read, and when the timer no longer counts as active.
+    await new Promise<void>((resolve) => {
+      setTimeout(() => setImmediate(resolve), intervalMs);
+    });
+    const stoppedMs = Math.max(0, now() - pausedAt - intervalMs - MAX_LAG_MS);
     endsAt = Math.min(endsAt + stoppedMs, endsAtLatest);
   }
 }

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { DnsRefresh } from './dns-refresh.js';
 
 const REFRESH_MS = 5_000;

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { classify } from '../../policy/evidence/classify.js';
-import { BusyClock } from '../../testing/spec-support/busy-clock.js';
-import { MemoryTransport } from '../../testing/spec-support/memory-transport.js';
+import { BusyClock } from '../../../spec-support/busy-clock.js';
+import { MemoryTransport } from '../../../spec-support/memory-transport.js';
 import { withAttemptTimeout } from './attempt-timeout.js';
 
 /** Starts an attempt with a timeout of 1 s and records how it ends. */

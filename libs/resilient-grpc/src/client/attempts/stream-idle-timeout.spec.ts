@@ -1,7 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { Attempt, AttemptListener, AttemptRequest } from '../../call/attempt.js';
-import { BusyClock } from '../../testing/spec-support/busy-clock.js';
+import { BusyClock } from '../../../spec-support/busy-clock.js';
 import { withStreamIdleTimeout } from './stream-idle-timeout.js';
 
 /** Starts an attempt with a stream idle timeout of 100 ms and records when it is cancelled. */

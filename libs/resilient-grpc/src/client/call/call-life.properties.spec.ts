@@ -9,14 +9,9 @@ import type { StreamSink } from '../../call/stream-source.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { StatusCode } from '../../status/status-code.js';
-import {
-  ENDS,
-  MemoryTransport,
-  type EndName,
-  type MemoryAttempt,
-} from '../../testing/spec-support/memory-transport.js';
-import { memoryRuntime } from '../../testing/spec-support/memory-runtime.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { ENDS, MemoryTransport, type EndName, type MemoryAttempt } from '../../../spec-support/memory-transport.js';
+import { memoryRuntime } from '../../../spec-support/memory-runtime.js';
+import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { MethodContext } from '../call-context.js';

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Subject, from, mergeAll } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { ObservableRequests } from './observable-requests.js';
 import { UNSENDABLE, type BufferedMessages, type MessageConsumer } from './message-consumer.js';
 

@@ -3,7 +3,7 @@ import type { HttpAdapterHost } from '@nestjs/core';
 import { describe, expect, it } from 'vitest';
 import { GrpcCallError, type GrpcCallFailure } from '../../errors/grpc-call-error.js';
 import type { LogLine } from '../../telemetry/log/log-line.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { FailureLog, closeFailureLogs } from './failure-log.js';
 import { toHttpException } from './to-http-exception.js';
 

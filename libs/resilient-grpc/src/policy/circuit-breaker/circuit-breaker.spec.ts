@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { seededRandom } from '../../../spec-support/seeded-random.mjs';
 import type { AttemptOutcome } from './attempt-outcome.js';
 import { CircuitBreakerCore, type CircuitTransition } from './circuit-breaker.js';
 import { DEFAULT_CIRCUIT_BREAKER as DEFAULT } from './circuit-breaker-policy.js';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
-import { NOTHING_SEEN } from '../../testing/spec-support/memory-transport.js';
+import { NOTHING_SEEN } from '../../../spec-support/memory-transport.js';
 import type { AttemptEvidence } from '../evidence/attempt-evidence.js';
 import { classify } from '../evidence/classify.js';
 import { endpointOutcome, type EndpointOutcome } from './endpoint-outcome.js';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { AttemptEvidence, WireEvidence } from './attempt-evidence.js';
-import { NOTHING_SEEN } from '../../testing/spec-support/memory-transport.js';
+import { NOTHING_SEEN } from '../../../spec-support/memory-transport.js';
 import { classify, isAnswered, SUCCESS } from './classify.js';
 import type { Verdict } from './verdict.js';
 

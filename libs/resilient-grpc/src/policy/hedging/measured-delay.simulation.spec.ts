@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../testing/seeded-random.js';
-import { simulateHedging, type HedgedLoad, type HedgedOutcome } from '../../testing/spec-support/hedging-simulation.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { seededRandom } from '../../../spec-support/seeded-random.mjs';
+import { simulateHedging, type HedgedLoad, type HedgedOutcome } from '../../../spec-support/hedging-simulation.js';
+import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import type { Random } from '../../time/random.js';
 import { HedgeBudget } from './hedge-budget.js';
 import { MeasuredDelay } from './measured-delay.js';

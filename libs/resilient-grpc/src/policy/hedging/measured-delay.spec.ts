@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { seededRandom } from '../../../spec-support/seeded-random.mjs';
 import { MeasuredDelay, type HedgingPercentile } from './measured-delay.js';
 
 /** Records `attempts` latencies, spread evenly from 1% to 100% of `maxMs`, in a fixed mixed order. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { seededRandom } from '../../../spec-support/seeded-random.mjs';
 import { OverloadQueue, type WaitingCall } from './overload-queue.js';
 import { ServiceTime } from './service-time.js';
 

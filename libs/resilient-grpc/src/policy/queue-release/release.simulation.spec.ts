@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { seededRandom } from '../../../spec-support/seeded-random.mjs';
 import { releaseDemand } from './release-demand.js';
 import { ReleasePace } from './release-pace.js';
 import { DEFAULT_RELEASE_POLICY } from './release-policy.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { seededRandom } from '../../../spec-support/seeded-random.mjs';
 import { decideReplacement, type Replacements } from './decide-replacement.js';
 import { nextSuspicion, NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from './next-suspicion.js';
 import { DEFAULT_SUSPICION_POLICY as POLICY } from './suspicion-policy.js';

@@ -3,7 +3,7 @@ import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } f
 import { Client, Metadata, ServerCredentials, credentials, status, type ServiceError } from '@grpc/grpc-js';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { measureProcess } from '../../time/process-load.js';
 import type { ServedMethod } from '../calls/served-call.js';
 import { LoadReports } from '../load-reports.js';

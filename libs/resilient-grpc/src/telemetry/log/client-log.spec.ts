@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../../call/event-hub.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { ClientLog } from './client-log.js';
 import type { LogLine } from './log-line.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import type { EventBody } from '../../call/event-hub.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { OutageLog, type LoggedFailure } from './outage-log.js';
 
 const DOCTOR = 'npx nestjs-resilient-grpc doctor 10.0.0.7:50051';

@@ -29,7 +29,7 @@ export interface FakeCallRecord<Name = string, Request = unknown> {
 }
 
 /** The names of the gRPC methods of `S`. */
-export type MethodName<S> = {
+type MethodName<S> = {
   [K in keyof S]: S[K] extends (...args: never) => Observable<unknown> | Promise<unknown> ? K : never;
 }[keyof S];
 
@@ -41,7 +41,7 @@ export type FakeCallRecords<S> = {
 }[MethodName<S>];
 
 /** The return value of a handler: a message, a promise of one, or a stream of messages. An array is a stream of its elements. */
-export type FakeResponse<R> = R | Promise<R> | Observable<R> | AsyncIterable<R> | Iterable<R>;
+type FakeResponse<R> = R | Promise<R> | Observable<R> | AsyncIterable<R> | Iterable<R>;
 
 /** The handlers of a fake service, by the method names of `S`. */
 export type FakeHandlers<S> = {

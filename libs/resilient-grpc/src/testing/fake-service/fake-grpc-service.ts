@@ -1,18 +1,12 @@
-import * as v from 'valibot';
 import { GrpcObservable } from '../../call/grpc-observable.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions, Resilient, ResilientMethod } from '../../client/resilient-types.js';
 import { methodStub } from '../../client/service-stub.js';
-import { closest } from '../../errors/closest.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
-import { requireOptions } from '../../policy/options/option-problems.js';
-import { ruleOf } from '../../policy/options/option-schemas.js';
 import type { AnyHandler, FakeCallRecord, FakeCallRecords, FakeHandlers } from './fake-call.js';
-import { fakeContexts } from './fake-context.js';
-import { FakeMethod } from './fake-method.js';
+import { FakeMethod, fakeContexts } from './fake-context.js';
 import { grpcError } from './grpc-error.js';
-import { HandlerAttempt, isStream } from './handler-attempt.js';
-import { HandlerFailure } from './handler-failure.js';
+import { HandlerAttempt, HandlerFailure, isStream } from './handler-attempt.js';
 
 /** A fake service and the calls that it received. */
 export type FakeGrpcService<S> = Resilient<S> & {
@@ -25,7 +19,7 @@ export type FakeGrpcService<S> = Resilient<S> & {
  * the same code as calls of a real client: calls are cold, and `for await` pulls messages. `timeoutMs`, `signal`, and unsubscribing end the
  * call and abort the signal of its handler. Client settings and call policies do not apply. A method without a handler fails with
  * UNIMPLEMENTED.
- * @throws GrpcConfigurationError if a handler is not a function, or if a method is named `calls`
+ * @throws Error if a method is named `calls`
  */
 export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S> {
   const fake = new FakeService(handlers as Readonly<Record<string, AnyHandler>>);
@@ -40,16 +34,6 @@ export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S
 const NON_METHOD_NAME =
   /^(?:then|lift|getReader|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
 
-const HANDLER = 'a function; write (request) => ({ … }), which returns the response';
-const handlersSchema = v.pipe(
-  v.record(v.string(), v.optional(v.function(HANDLER)), 'an object such as { get: (request) => ({ … }) }'),
-  ruleOf('calls', (handlers) =>
-    Reflect.get(handlers, 'calls') === undefined
-      ? undefined
-      : 'cannot fake a method with this name, because `calls` is the list of received calls',
-  ),
-);
-
 class FakeService {
   private readonly calls: FakeCallRecord[] = [];
   private readonly contextOf = fakeContexts((fakeMethod, request, listener) => {
@@ -59,12 +43,13 @@ class FakeService {
     const { metadata, deadline } = request;
     const record = { method, request: undefined, metadata, options, outcome: 'open' as const };
     this.calls.push(record);
-    const handler = this.handlers[method] ?? unimplemented(method, Object.keys(this.handlers));
+    const handler = this.handlers[method] ?? unimplemented(method);
     return new HandlerAttempt(fakeMethod, listener, handler, { metadata, options, deadline }, record);
   });
 
   constructor(private readonly handlers: Readonly<Record<string, AnyHandler>>) {
-    requireOptions(handlersSchema, handlers, 'fakeGrpcService');
+    if ('calls' in handlers)
+      throw new Error('fakeGrpcService: cannot fake a method named `calls`, which is the list of received calls');
   }
 
   stub(): object {
@@ -115,11 +100,9 @@ function withOwnErrors(sink: StreamSink<unknown>): StreamSink<unknown> {
   };
 }
 
-function unimplemented(name: string, handlers: readonly string[]): AnyHandler {
+function unimplemented(name: string): AnyHandler {
   return () => {
-    const similar = closest(name, handlers);
-    const remedy = similar === undefined ? '' : `; the handler '${similar}' may be misspelled`;
-    throw grpcError('UNIMPLEMENTED', `fakeGrpcService has no handler for '${name}'${remedy}`);
+    throw grpcError('UNIMPLEMENTED', `fakeGrpcService has no handler for '${name}'`);
   };
 }
 

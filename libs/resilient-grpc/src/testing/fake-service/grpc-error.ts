@@ -1,20 +1,24 @@
-import * as v from 'valibot';
 import type { MetadataInput } from '../../client/resilient-types.js';
+import { isMetadataLike } from '../../channel/attempt/call-metadata.js';
 import { toMetadata } from '../../channel/attempt/metadata-input.js';
-import { GrpcCallError, type FailureReason, type ReachedServer } from '../../errors/grpc-call-error.js';
+import {
+  GrpcCallError,
+  isGrpcCallError,
+  type FailureReason,
+  type ReachedServer,
+} from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { reachedByStatus } from '../../policy/evidence/classify.js';
-import { describeData, problemMessage } from '../../policy/options/describe-value.js';
-import { choiceRemedy } from '../../policy/options/value-rules.js';
-import { requireOptions } from '../../policy/options/option-problems.js';
-import { object, oneOf } from '../../policy/options/option-schemas.js';
-import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
+import { isStatusCode, statusName, StatusCode, type StatusName } from '../../status/status-code.js';
 
-const FAILED_STATUS_NAMES = STATUS_NAMES.filter((name) => name !== 'OK');
+/** The client name of all fake services. */
+export const FAKE_CLIENT = 'fake';
+
+type FailedStatusName = Exclude<StatusName, 'OK'>;
 
 /** Optional properties of an error created by `grpcError`. */
-export interface GrpcErrorOptions {
+interface GrpcErrorOptions {
   /** Reason for the failure. @defaultValue 'server' */
   readonly reason?: FailureReason | undefined;
   /**
@@ -59,42 +63,14 @@ const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
   'not-sent': 'no',
 };
 
-const MILLISECONDS = 'a number of milliseconds, 0 or more';
-
-// toMetadata() checks `metadata`, and statusDetailsBin() checks `statusDetails`.
-const optionsSchema = object(
-  {
-    // Safe cast: the keys are the reasons.
-    reason: v.optional(oneOf(Object.keys(DEFAULT_REACHED_SERVER) as FailureReason[])),
-    reachedServer: v.optional(oneOf(['no', 'maybe', 'yes'])),
-    retryAfterMs: v.optional(v.pipe(v.number(MILLISECONDS), v.finite(MILLISECONDS), v.minValue(0, MILLISECONDS))),
-    metadata: v.optional(v.unknown()),
-    statusDetails: v.optional(v.unknown()),
-    cause: v.optional(v.unknown()),
-  },
-  "options such as { reason: 'outage' }",
-);
-
 /**
  * Creates the error that this library's client reports for a failed call. Throw it in a handler of `fakeGrpcService`, or pass it to the
  * code under test. `details` defaults to the name of the code.
- * @throws TypeError if the code or a status detail is invalid
+ * @throws TypeError if a status detail is invalid
  * @throws Error if `metadata` contains a key or value that gRPC does not allow
- * @throws GrpcConfigurationError if another option is unknown or invalid
  */
-export function grpcError(
-  code: Exclude<StatusName, 'OK'>,
-  details: string = code,
-  extra: GrpcErrorOptions = {},
-): GrpcCallError {
-  const number: unknown = StatusCode[code];
-  if (!isStatusCode(number) || number === StatusCode.OK) {
-    const remedy = choiceRemedy(code, FAILED_STATUS_NAMES);
-    throw new TypeError(
-      `grpcError: ${problemMessage("a status name such as 'NOT_FOUND'", code, remedy, describeData)}`,
-    );
-  }
-  requireOptions(optionsSchema, extra, 'grpcError');
+export function grpcError(code: FailedStatusName, details: string = code, extra: GrpcErrorOptions = {}): GrpcCallError {
+  const number = StatusCode[code];
   const { reason = 'server', statusDetails = [], cause } = extra;
   const usual = reason === 'server' ? reachedByStatus(number) : DEFAULT_REACHED_SERVER[reason];
   const { reachedServer = usual, retryAfterMs } = extra;
@@ -116,5 +92,29 @@ export function grpcError(
   });
 }
 
-/** The client name of all fake services. */
-export const FAKE_CLIENT = 'fake';
+/**
+ * Converts a value thrown by a handler into the error of a call. A `GrpcCallError` is returned unchanged. Anything else becomes the status
+ * that a grpc-js server would send: its `code` and `details` (or message), or UNKNOWN and its message if it has no error code. The
+ * metadata is kept in both cases.
+ */
+export function toCallError(thrown: unknown): GrpcCallError {
+  if (isGrpcCallError(thrown)) return thrown;
+  const { code, details, message, metadata } = propertiesOf(thrown);
+  const isCode = isStatusCode(code) && code !== StatusCode.OK;
+  const text = nonEmptyString(isCode ? (details ?? message) : message) ?? nonEmptyString(thrown) ?? 'Unknown Error';
+  // Safe cast: OK was ruled out above.
+  const name = (isCode ? statusName(code) : 'UNKNOWN') as FailedStatusName;
+  return grpcError(name, text, {
+    cause: thrown,
+    ...(isMetadataLike(metadata) ? { metadata } : {}),
+  });
+}
+
+function propertiesOf(thrown: unknown): Readonly<Record<string, unknown>> {
+  // Safe cast: the values are `unknown` and are checked before use.
+  return typeof thrown === 'object' && thrown !== null ? (thrown as Record<string, unknown>) : {};
+}
+
+function nonEmptyString(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}

@@ -5,12 +5,12 @@ import { InterceptedMessage } from '../../call/intercepted-message.js';
 import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
 import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, UnlimitedConsumer } from '../../client/requests/message-consumer.js';
+import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { AnyHandler, FakeCall, FakeCallOutcome } from './fake-call.js';
-import type { FakeMethod } from './fake-method.js';
+import type { FakeMethod } from './fake-context.js';
 import { FakeRequests } from './fake-requests.js';
-import { grpcError } from './grpc-error.js';
-import { HandlerFailure, toCallError } from './handler-failure.js';
+import { FAKE_CLIENT, grpcError, toCallError } from './grpc-error.js';
 
 /** The part of a call's record that changes while the call is running. */
 export interface OpenRecord {
@@ -206,4 +206,32 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
 export function isStream(value: unknown): boolean {
   if (value instanceof Uint8Array) return false;
   return isObservable(value) || isAsyncIterable(value) || isIterable(value);
+}
+
+/** Carries a handler's error through the call that the error ends. */
+export class HandlerFailure {
+  constructor(private readonly error: GrpcCallError) {}
+
+  /**
+   * Returns the handler's error as the error of its call, with the path of `callError`. If the handler's error has no attempts, those of
+   * `callError` are used.
+   */
+  errorFor(callError: GrpcCallError): GrpcCallError {
+    const { error } = this;
+    return new GrpcCallError({
+      code: error.code,
+      details: error.details,
+      metadata: error.metadata,
+      client: FAKE_CLIENT,
+      path: callError.path,
+      peer: error.peer,
+      reason: error.reason,
+      // If a response has started, the request has reached the server, regardless of the reason for the end of the call.
+      reachedServer: callError.reachedServer === 'yes' ? 'yes' : error.reachedServer,
+      attempts: error.attempts.length > 0 ? error.attempts : callError.attempts,
+      notRetriedBecause: error.notRetriedBecause,
+      retryAfterMs: error.retryAfterMs,
+      cause: error.cause ?? error,
+    });
+  }
 }

@@ -1,29 +1,7 @@
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import { systemClock } from '../../time/clock.js';
-import type { Clock } from '../../time/clock.js';
-import { TcpListener, resetSocket } from '../tcp-listener.js';
-import type {
-  Direction,
-  CloseMode,
-  FaultProxyCounters,
-  FaultProxyOptions,
-  IdleCut,
-  IdleCloseMode,
-  ProxyMode,
-} from './faults.js';
-import { checkByteRule, checkDelay, checkDirection, checkIdleCut, checkOptions } from './check-arguments.js';
-import { ProxiedConnection } from './proxied-connection.js';
-import { parseUpstream } from './upstream-address.js';
-import type { UpstreamAddress } from './upstream-address.js';
-
-interface ByteRule {
-  readonly bytes: number;
-  readonly direction: Direction;
-  readonly how: CloseMode;
-  /** Number of further connections that the rule ends. */
-  times: number;
-}
+import { parseUpstream, resetSocket, TcpListener } from '../tcp-listener.js';
+import { ProxiedConnection, type CloseMode, type Direction, type ProxyState } from './proxied-connection.js';
 
 const WAYS: readonly Direction[] = ['to-upstream', 'to-client'];
 
@@ -33,34 +11,31 @@ const WAYS: readonly Direction[] = ['to-upstream', 'to-client'];
  */
 export class FaultProxy {
   private readonly tcp: TcpListener;
-  private readonly clock: Clock;
   private readonly connections = new Set<ProxiedConnection>();
   private readonly silent = new Set<Socket>();
-  private readonly delays: Record<Direction, number> = { 'to-upstream': 0, 'to-client': 0 };
-  private readonly bytes: Record<Direction, number> = { 'to-upstream': 0, 'to-client': 0 };
-  private upstream: UpstreamAddress;
-  private currentMode: ProxyMode = 'forward';
-  private idleCut: IdleCut | undefined;
-  private byteRule: ByteRule | undefined;
+  private readonly state: ProxyState = {
+    delaysMs: { 'to-upstream': 0, 'to-client': 0 },
+    bytes: { 'to-upstream': 0, 'to-client': 0 },
+    idleCut: undefined,
+    byteRule: undefined,
+  };
+  private isSilent = false;
   private isClosed = false;
 
-  private constructor(upstream: string, options: FaultProxyOptions) {
-    checkOptions(options);
-    const { port, clock = systemClock } = options;
-    this.upstream = parseUpstream('FaultProxy', upstream);
-    this.clock = clock;
+  private constructor(
+    private upstream: { readonly host: string; readonly port: number },
+    port: number | undefined,
+  ) {
     // Half-open, so that a FIN from one side is forwarded to the other and has no further effect.
     this.tcp = new TcpListener((socket) => this.accept(socket), { port, allowHalfOpen: true });
   }
 
   /**
-   * Starts a proxy that forwards to `upstream`, 'host:port'.
-   * @throws TypeError if `upstream` has a different form
-   * @throws GrpcConfigurationError if an option is unknown or invalid
-   * @throws Error if `options.port` is in use
+   * Starts a proxy that forwards to `upstream`, 'host:port'. It listens on `options.port`; by default, on a free port.
+   * @throws Error if `upstream` has a different form, or `options.port` is in use
    */
-  static async start(upstream: string, options: FaultProxyOptions = {}): Promise<FaultProxy> {
-    const proxy = new FaultProxy(upstream, options);
+  static async start(upstream: string, options: { readonly port?: number | undefined } = {}): Promise<FaultProxy> {
+    const proxy = new FaultProxy(parseUpstream(upstream), options.port);
     await proxy.tcp.listen();
     return proxy;
   }
@@ -74,16 +49,20 @@ export class FaultProxy {
     return this.tcp.url;
   }
 
-  get mode(): ProxyMode {
-    return this.currentMode;
-  }
-
-  get counters(): FaultProxyCounters {
+  /** Counters since the start. */
+  get counters(): {
+    /** Number of accepted connections. */
+    readonly accepted: number;
+    /** Number of connections whose client is still connected. */
+    readonly open: number;
+    readonly bytesToUpstream: number;
+    readonly bytesToClient: number;
+  } {
     return {
       accepted: this.tcp.accepted,
       open: [...this.connections].filter(({ hasClient }) => hasClient).length + this.silent.size,
-      bytesToUpstream: this.bytes['to-upstream'],
-      bytesToClient: this.bytes['to-client'],
+      bytesToUpstream: this.state.bytes['to-upstream'],
+      bytesToClient: this.state.bytes['to-client'],
     };
   }
 
@@ -93,12 +72,11 @@ export class FaultProxy {
    */
   async forward(): Promise<void> {
     await this.listen();
-    this.currentMode = 'forward';
+    this.isSilent = false;
   }
 
   /** Refuses new connections (ECONNREFUSED). Open connections stay open. */
   refuse(): void {
-    this.currentMode = 'refuse';
     this.tcp.stop();
   }
 
@@ -108,7 +86,7 @@ export class FaultProxy {
    */
   async staySilent(): Promise<void> {
     await this.listen();
-    this.currentMode = 'silent';
+    this.isSilent = true;
   }
 
   /**
@@ -116,7 +94,7 @@ export class FaultProxy {
    * @throws TypeError if `upstream` has a different form
    */
   retarget(upstream: string): void {
-    this.upstream = parseUpstream('FaultProxy', upstream);
+    this.upstream = parseUpstream(upstream);
   }
 
   /** Resets all open connections (RST to both sides) and returns their number. */
@@ -132,19 +110,13 @@ export class FaultProxy {
   /**
    * Turns the open connections into black holes: they stay open but pass no bytes in `direction`. Data sent during this time, including FIN
    * and RST, passes after `releaseBytes`. New connections are not affected; use `staySilent` for those.
-   * @throws RangeError that names the invalid argument
    */
   holdBytes(direction: Direction | 'both' = 'both'): void {
-    checkDirection('holdBytes', direction);
     for (const connection of this.connections) for (const way of ways(direction)) connection.pipes[way].hold();
   }
 
-  /**
-   * Ends `holdBytes` in `direction`.
-   * @throws RangeError that names the invalid argument
-   */
+  /** Ends `holdBytes` in `direction`. */
   releaseBytes(direction: Direction | 'both' = 'both'): void {
-    checkDirection('releaseBytes', direction);
     for (const connection of this.connections) for (const way of ways(direction)) connection.pipes[way].release();
   }
 
@@ -152,37 +124,28 @@ export class FaultProxy {
    * Cuts each present or future connection on which no byte has arrived for `ms` milliseconds (above 0). If `how` is 'silent', neither side
    * is notified, and no further data passes on that connection. Time during which this process was suspended or blocked does not count.
    * `undefined` disables the cuts.
-   * @throws RangeError that names the invalid argument
    */
-  cutIdleAfter(ms: number | undefined, how: IdleCloseMode = 'fin'): void {
-    checkIdleCut(ms, how);
-    this.idleCut = ms === undefined ? undefined : { ms, how };
-    for (const connection of this.connections) connection.cutWhenIdle(this.idleCut);
+  cutIdleAfter(ms: number | undefined, how: CloseMode | 'silent' = 'fin'): void {
+    this.state.idleCut = ms === undefined ? undefined : { ms, how };
+    for (const connection of this.connections) connection.armIdleTimer();
   }
 
   /**
    * Delays the bytes in `direction` by `ms` milliseconds (0 or more) on present and future connections, without reordering them. 0 disables
    * the delay.
-   * @throws RangeError that names the invalid argument
    */
   delay(ms: number, direction: Direction | 'both' = 'both'): void {
-    checkDelay(ms, direction);
-    for (const way of ways(direction)) {
-      this.delays[way] = ms;
-      for (const { pipes } of this.connections) pipes[way].delayMs = ms;
-    }
+    for (const way of ways(direction)) this.state.delaysMs[way] = ms;
   }
 
   /**
    * Ends a connection after `bytes` bytes have passed in `direction`, even in the middle of a write. On open connections, bytes are counted
    * from now; on future connections, from their start. The fault ends after `times` connections (default 1), or immediately if `bytes` is
    * `Infinity`.
-   * @throws RangeError that names the invalid argument
    */
   closeAfterBytes(bytes: number, direction: Direction, how: CloseMode = 'rst', times = 1): void {
-    checkByteRule(bytes, direction, how, times);
-    this.byteRule = bytes === Infinity ? undefined : { bytes, direction, how, times };
-    for (const connection of this.connections) this.setAllowance(connection);
+    this.state.byteRule = bytes === Infinity ? undefined : { bytes, direction, how, times };
+    for (const connection of this.connections) connection.countBytes();
   }
 
   /**
@@ -196,11 +159,6 @@ export class FaultProxy {
     this.closeAfterBytes(Infinity, 'to-client');
     this.releaseBytes();
     await this.forward();
-    return this.resetSilenced();
-  }
-
-  /** Resets only the connections silenced permanently, by `staySilent` or a silent idle cut, and returns their number. */
-  resetSilenced(): number {
     const silenced = [...this.connections].filter(({ isSilenced }) => isSilenced);
     const count = silenced.length + this.silent.size;
     for (const connection of silenced) connection.end('rst');
@@ -223,24 +181,15 @@ export class FaultProxy {
   }
 
   private accept(client: Socket): void {
-    if (this.currentMode === 'silent') {
+    if (this.isSilent) {
       this.acceptSilently(client);
       return;
     }
     const upstream = connect({ ...this.upstream, allowHalfOpen: true, noDelay: true });
-    const connection = new ProxiedConnection(client, upstream, this.clock, {
-      onPassed: (direction, count) => {
-        this.bytes[direction] += count;
-      },
-      claimCut: () => this.claimCut(),
-      onClosed: () => {
-        this.connections.delete(connection);
-      },
+    const connection = new ProxiedConnection(client, upstream, this.state, () => {
+      this.connections.delete(connection);
     });
     this.connections.add(connection);
-    for (const way of WAYS) connection.pipes[way].delayMs = this.delays[way];
-    connection.cutWhenIdle(this.idleCut);
-    this.setAllowance(connection);
   }
 
   private acceptSilently(client: Socket): void {
@@ -260,18 +209,6 @@ export class FaultProxy {
       else resetSocket(socket);
     }
     return count;
-  }
-
-  private setAllowance({ pipes }: ProxiedConnection): void {
-    for (const way of WAYS) pipes[way].allowance = this.byteRule?.direction === way ? this.byteRule.bytes : Infinity;
-  }
-
-  private claimCut(): CloseMode | undefined {
-    const rule = this.byteRule;
-    if (rule === undefined) return undefined;
-    rule.times -= 1;
-    if (rule.times <= 0) this.closeAfterBytes(Infinity, rule.direction);
-    return rule.how;
   }
 }
 

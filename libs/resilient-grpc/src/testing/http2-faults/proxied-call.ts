@@ -1,110 +1,53 @@
 import { constants } from 'node:http2';
-import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { Readable, Writable } from 'node:stream';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
-import { Wait } from '../../time/wait.js';
-import { realClock } from '../real-clock.js';
-import { errorNumber } from './http2-faults.js';
-import type { MissingTrailersFault, ResetFault, ResetPoint } from './http2-faults.js';
-import { pump } from './pump.js';
-
-/** Header fields as received: name, value, name, value. */
-export type RawFields = readonly string[];
+import { errorNumber, type StreamFault } from './call-faults.js';
 
 const { CANCEL, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
 
-/** Maximum delay of a reset in milliseconds, while the messages that arrived before it wait for flow control. */
-const MAX_RESET_DELAY_MS = 100;
+/** Size of the prefix of a gRPC message: a flag byte and a 4-byte length. */
+const PREFIX_BYTES = 5;
 
 // Prevents Node from adding a date header. Node's types lack this option.
 const NO_DATE_HEADER = { sendDate: false };
 
-/** A call received from the client. */
-export interface IncomingCall {
-  readonly id: number;
-  readonly stream: ServerHttp2Stream;
-  readonly headers: RawFields;
-  /** True if the stream ended with its headers, without a message. */
-  readonly ended: boolean;
-  /** The fault to inject into the call. */
-  readonly fault: ResetFault | MissingTrailersFault | undefined;
-}
-
-/** Callbacks with which a call notifies its session, and the state of the session's connections. */
-export interface ProxiedCallCallbacks {
-  /** True if both connections are open. A stream that ends with its connection must not be reset. */
-  readonly connected: boolean;
-  /** Resolves when all pending output to the client has been written. */
-  clientIdle(): Promise<void>;
-  /** Called when the fault has taken effect. */
-  onFailed(): void;
-}
-
 /** A proxied call: the client's stream and the corresponding upstream stream. */
 export class ProxiedCall {
-  /** ID of the client's stream. */
-  readonly id: number;
-  /** Resolves when the end of the call has been sent to the client, or the client's stream is closed. */
-  readonly notified: Promise<void>;
-  private notify: () => void = () => undefined;
-  private readonly client: ServerHttp2Stream;
-  private readonly fault: ResetFault | MissingTrailersFault | undefined;
-  private readonly callbacks: ProxiedCallCallbacks;
-  private readonly upstream: ClientHttp2Stream | undefined;
-  private trailers: RawFields = [];
-  private requests: Promise<void> | undefined;
-  private response: Promise<boolean> | undefined;
+  /** The upstream's stream; `undefined` if the call was not forwarded. */
+  readonly forwarded: ClientHttp2Stream | undefined;
+  /** Resolves when the response has been forwarded: to true if the client receives all of it. */
+  response: Promise<boolean> = Promise.resolve(false);
+  private trailers: IncomingHttpHeaders = {};
 
+  /** @param onFailed called when the fault takes effect */
   constructor(
-    { id, stream, headers, ended, fault }: IncomingCall,
-    upstream: ClientHttp2Session,
-    callbacks: ProxiedCallCallbacks,
+    readonly client: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    private readonly upstream: ClientHttp2Session,
+    private readonly fault: StreamFault | undefined,
+    private readonly onFailed: () => void,
   ) {
-    this.id = id;
-    this.client = stream;
-    this.fault = fault;
-    this.callbacks = callbacks;
-    this.notified = new Promise((resolve) => {
-      this.notify = resolve;
-      stream.once('close', resolve);
-    });
     if (this.resetAt('request')) return;
     // Rejects the call as unprocessed (REFUSED_STREAM), because the upstream accepts no calls after its GOAWAY.
     if (upstream.closed || upstream.destroyed) {
-      this.end(REFUSED_STREAM);
+      client.close(REFUSED_STREAM);
       return;
     }
-    const forwarded = upstream.request(sendable(headers), { endStream: ended });
-    this.upstream = forwarded;
+    const forwarded = upstream.request(headers);
+    this.forwarded = forwarded;
     // Ignored, because the 'close' handler reads the error code of the stream.
     forwarded.on('error', () => undefined);
-    forwarded.once('response', (_headers: unknown, flags: number, raw: RawFields) => {
+    forwarded.once('response', (received, flags) => {
       const isTrailersOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
-      this.response = this.respond(forwarded, raw, isTrailersOnly);
+      this.response = this.respond(forwarded, received, isTrailersOnly);
     });
-    forwarded.once('trailers', (_headers: unknown, _flags: number, raw: RawFields) => {
-      this.trailers = raw;
+    forwarded.once('trailers', (trailers: IncomingHttpHeaders) => {
+      this.trailers = trailers;
     });
-    forwarded.once('close', () => {
-      if (callbacks.connected) void this.passEnd(forwarded.rstCode);
-    });
-    stream.once('close', () => {
-      if (callbacks.connected) void this.passReset(forwarded);
-    });
-    this.requests = this.request(forwarded);
-  }
-
-  /** ID of the upstream stream; `undefined` if the call was not forwarded. */
-  get upstreamId(): number | undefined {
-    return this.upstream?.id;
-  }
-
-  get forwarded(): boolean {
-    return this.upstream !== undefined;
-  }
-
-  /** True if the upstream has ended the call, with its complete response or a reset. */
-  get isEnded(): boolean {
-    return this.upstream?.closed === true;
+    forwarded.once('close', () => void this.passEnd(forwarded.rstCode));
+    client.once('close', () => forwarded.close(client.rstCode));
+    void this.request(forwarded);
   }
 
   /** Refuses the client's stream as unprocessed, and cancels the upstream stream. */
@@ -113,137 +56,138 @@ export class ProxiedCall {
   }
 
   private async request(forwarded: ClientHttp2Stream): Promise<void> {
-    const { outcome, written } = await pump(this.client, forwarded, this.messagesAt('afterRequests'));
-    if (outcome === 'reached') {
-      await written;
-      this.reset();
-    } else if (outcome === 'ended' && !this.client.aborted) {
-      // Node ends the readable side on a reset, too, so `aborted` must be checked.
-      forwarded.end();
-    } else {
-      await written;
-    }
+    const end = await pump(this.client, forwarded, this.messagesBefore('afterRequests'));
+    if (end === 'reached') this.reset();
+    // Node ends the readable side on a reset, too, so `aborted` must be checked.
+    else if (end === 'ended' && !this.client.aborted) forwarded.end();
   }
 
-  /** Forwards the response. Resolves to true if the client has received, or will receive, all of it. */
-  private async respond(forwarded: ClientHttp2Stream, raw: RawFields, isTrailersOnly: boolean): Promise<boolean> {
-    if (this.isClosed() || this.resetAt('headers')) return false;
-    const noTrailers = this.fault?.kind === 'missing-trailers';
+  private async respond(
+    forwarded: ClientHttp2Stream,
+    headers: IncomingHttpHeaders,
+    isTrailersOnly: boolean,
+  ): Promise<boolean> {
+    const { client } = this;
+    if (this.isOver() || this.resetAt('headers')) return false;
     if (isTrailersOnly) {
       if (this.resetAt('trailers')) return false;
-      this.client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...NO_DATE_HEADER, endStream: true });
-      if (noTrailers) this.callbacks.onFailed();
-      this.notify();
+      client.respond(this.withStatus(headers), { ...NO_DATE_HEADER, endStream: true });
       return true;
     }
-    this.client.once('wantTrailers', () => {
-      // Passes `{}` to send no trailers. Node then sends an empty frame that ends the stream.
-      if (!this.isClosed()) {
-        this.client.sendTrailers(noTrailers ? {} : sendable(this.trailers));
-        if (noTrailers) this.callbacks.onFailed();
-      }
-      this.notify();
+    client.respond(headers, { ...NO_DATE_HEADER, waitForTrailers: true });
+    const end = await pump(forwarded, client, this.messagesBefore('afterResponses'));
+    if (end === 'reached') this.reset();
+    if (end !== 'ended' || forwarded.rstCode !== NO_ERROR || this.isOver() || this.resetAt('trailers')) return false;
+    await new Promise<void>((resolve) => {
+      client.once('close', resolve);
+      client.once('wantTrailers', () => {
+        // Without fields, Node sends an empty frame that ends the stream.
+        client.sendTrailers(this.withStatus(this.trailers));
+        resolve();
+      });
+      client.end();
     });
-    this.client.respond(sendable(raw), { ...NO_DATE_HEADER, waitForTrailers: true });
-    const { outcome, written } = await pump(forwarded, this.client, this.messagesAt('afterResponses'));
-    const isComplete = outcome === 'ended' && forwarded.rstCode === NO_ERROR;
-    // Waits until the messages are written, because the reset that follows would otherwise drop them.
-    if (!isComplete || this.isFaultAt('trailers')) await written;
-    if (outcome === 'reached') this.reset();
-    if (!isComplete || this.isClosed() || this.resetAt('trailers')) return false;
-    this.client.end();
     return true;
   }
 
-  /**
-   * Forwards a reset or clean end of the upstream's stream, after the messages that arrived before it. Flow control delays a reset by at
-   * most `MAX_RESET_DELAY_MS`. After a clean end, closes the client's stream with NO_ERROR if the client has not ended its side yet.
-   */
+  /** Returns trailers, or the fields of a trailers-only response, without the gRPC status if that is the fault of the call. */
+  private withStatus(fields: IncomingHttpHeaders): IncomingHttpHeaders {
+    if (this.fault?.kind !== 'missing-trailers') return fields;
+    this.onFailed();
+    return Object.fromEntries(Object.entries(fields).filter(([name]) => /^(:|content-type$)/.test(name)));
+  }
+
+  /** Ends the client's stream like the upstream's, unless the whole connection was lost, or the client receives a complete response. */
   private async passEnd(code: number): Promise<void> {
-    if (code !== NO_ERROR) await settledInTime(this.response);
-    else if ((await this.response) === true) {
-      await this.notified;
-      // If the client has ended its side, the stream closes automatically. Otherwise, it needs a reset, after the pending trailers.
-      if (this.client.readableEnded) return;
-      await this.callbacks.clientIdle();
-    }
-    if (!this.isClosed()) this.client.close(code);
+    if (this.upstream.destroyed || (code === NO_ERROR && (await this.response))) return;
+    if (!this.isOver()) this.client.close(code);
   }
 
-  /** Forwards a reset by the client, after the messages that arrived before it. Flow control delays it by at most `MAX_RESET_DELAY_MS`. */
-  private async passReset(forwarded: ClientHttp2Stream): Promise<void> {
-    await settledInTime(this.requests);
-    if (this.callbacks.connected) forwarded.close(this.client.rstCode);
-  }
-
-  private messagesAt(point: 'afterRequests' | 'afterResponses'): number {
+  private messagesBefore(point: 'afterRequests' | 'afterResponses'): number {
     const at: Partial<Record<typeof point, number>> | string | undefined =
       this.fault?.kind === 'reset' ? this.fault.at : undefined;
     return (typeof at === 'object' ? at[point] : undefined) ?? Infinity;
   }
 
-  private isFaultAt(point: Extract<ResetPoint, string>): boolean {
-    return this.fault?.kind === 'reset' && (this.fault.at ?? 'request') === point;
-  }
-
-  private resetAt(point: Extract<ResetPoint, string>): boolean {
-    if (!this.isFaultAt(point)) return false;
+  private resetAt(point: 'request' | 'headers' | 'trailers'): boolean {
+    if (this.fault?.kind !== 'reset' || (this.fault.at ?? 'request') !== point) return false;
     this.reset();
     return true;
   }
 
   private reset(): void {
-    if (this.fault?.kind !== 'reset') return;
-    if (!this.isClosed()) this.callbacks.onFailed();
+    if (this.fault?.kind !== 'reset' || this.isOver()) return;
+    this.onFailed();
     const code = errorNumber(this.fault.code);
     if (this.fault.direction === 'to-upstream') this.end(CANCEL, code);
     else this.end(code, CANCEL);
   }
 
-  private end(toClient: number, toUpstream: number = NO_ERROR): void {
-    if (!this.isClosed()) this.client.close(toClient);
-    this.upstream?.close(toUpstream);
-    this.notify();
+  private end(toClient: number, toUpstream: number): void {
+    // The upstream's stream first, because it would otherwise be closed with the code of the client's stream.
+    this.forwarded?.close(toUpstream);
+    if (!this.isOver()) this.client.close(toClient);
   }
 
-  private isClosed(): boolean {
+  private isOver(): boolean {
     return this.client.closed || this.client.destroyed;
   }
 }
 
-/** Resolves when `forwarded` has settled, or after `MAX_RESET_DELAY_MS`: a peer that does not read must receive a reset, too. */
-async function settledInTime(forwarded: Promise<unknown> | undefined): Promise<void> {
-  const limit = new Wait(realClock, MAX_RESET_DELAY_MS, true);
-  await Promise.race([forwarded, limit.over]);
-  limit.end();
-}
-
-/** Returns the fields of a trailers-only response without those whose names start with 'grpc-', such as the status. */
-function withoutStatus(raw: RawFields): RawFields {
-  return raw.filter((_, at) => raw[at - (at % 2)]?.startsWith('grpc-') !== true);
-}
-
-// Node accepts only a single value for these fields and throws if it receives an array.
-const SINGLE_VALUE_FIELDS: ReadonlySet<string> = new Set(
-  (
-    'access-control-allow-credentials access-control-max-age access-control-request-method age authorization content-encoding ' +
-    'content-language content-length content-location content-md5 content-range content-type date dnt etag expires from host ' +
-    'if-match if-modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards ' +
-    'proxy-authorization range referer retry-after te tk upgrade-insecure-requests user-agent x-content-type-options'
-  ).split(' '),
-);
-
 /**
- * Converts `raw` to headers for sending. Keeps repeated values of a name separate. Keeps only the first value of a name that Node allows
- * only once. The headers object that node:http2 provides joins some values with commas and drops others.
+ * Forwards the data of `source` at the pace of `sink`: all data ('ended'), or up to the end of message number `messages` ('reached').
+ * Resolves to 'cut' if the source or the sink is lost.
  */
-export function sendable(raw: RawFields): OutgoingHttpHeaders {
-  const fields: Record<string, string | string[]> = {};
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    const [name = '', value = ''] = raw.slice(at, at + 2);
-    const before = fields[name];
-    if (before === undefined) fields[name] = value;
-    else if (!SINGLE_VALUE_FIELDS.has(name) && !name.startsWith(':')) fields[name] = [before, value].flat();
+async function pump(source: Readable, sink: Writable, messages: number): Promise<'ended' | 'reached' | 'cut'> {
+  if (messages === 0) return 'reached';
+  const count = new MessageCount(messages);
+  let settle = (): void => undefined;
+  sink.once('close', () => settle());
+  try {
+    // The source is not destroyed at the end, because a reset that follows ends both streams with its own code.
+    for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      if (!sink.writable) return 'cut';
+      const end = count.endIn(chunk);
+      await new Promise<void>((resolve) => {
+        settle = resolve;
+        sink.write(chunk.subarray(0, end), () => resolve());
+      });
+      if (end !== undefined) return 'reached';
+    }
+    return 'ended';
+  } catch {
+    return 'cut';
   }
-  return fields;
+}
+
+/** Finds the end of the n-th message in a gRPC byte stream. */
+class MessageCount {
+  /** The bytes read so far of the current message's prefix. */
+  private prefix: readonly number[] = [];
+  /** Number of bytes of the current message that have not arrived yet. */
+  private bodyLeft = 0;
+
+  constructor(private remaining: number) {}
+
+  /** Returns the number of bytes of `chunk` up to the end of the n-th message, or `undefined` if that message does not end in `chunk`. */
+  endIn(chunk: Uint8Array): number | undefined {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.prefix.length < PREFIX_BYTES) {
+        const part = chunk.subarray(at, at + PREFIX_BYTES - this.prefix.length);
+        this.prefix = [...this.prefix, ...part];
+        at += part.length;
+        if (this.prefix.length < PREFIX_BYTES) return undefined;
+        this.bodyLeft = Buffer.from(this.prefix).readUInt32BE(1);
+      }
+      const step = Math.min(this.bodyLeft, chunk.length - at);
+      this.bodyLeft -= step;
+      at += step;
+      if (this.bodyLeft > 0) return undefined;
+      this.prefix = [];
+      this.remaining -= 1;
+      if (this.remaining === 0) return at;
+    }
+    return undefined;
+  }
 }

@@ -6,7 +6,7 @@ import { openHandles, RESOURCE_NAMES, RESOURCES, type Resource } from './open-ha
 import { traceResources, type ResourceTrace } from './resource-trace.js';
 
 /** Options of `captureLeaks`. */
-export interface LeakOptions {
+interface LeakOptions {
   /**
    * True if the error message includes the creation sites of the open resources. Calls take two or three times as long while
    * creation sites are recorded.
@@ -16,7 +16,7 @@ export interface LeakOptions {
 }
 
 /** A leak check relative to the resources that were open when `captureLeaks` was called. */
-export interface LeakCheck {
+interface LeakCheck {
   /**
    * Waits until no socket, server, pipe, timer, watched file, or child process that was opened since the call to `captureLeaks` keeps this
    * process alive. Also waits until all calls that clients of this package have started since then have ended. Then stops recording, even
@@ -50,7 +50,7 @@ function startCheck({ trace = false }: LeakOptions, countsCutOff = false): LeakC
 }
 
 /** A hook of a test runner, such as `beforeEach` of Vitest, Jest, or node:test. */
-export type TestHook = (run: () => Promise<void>) => unknown;
+type TestHook = (run: () => Promise<void>) => unknown;
 
 /**
  * Fails each test that leaves a resource or call open: `failOnLeaks(beforeEach, afterEach)`, with the hooks of Vitest, Jest, or node:test.

@@ -1,23 +1,27 @@
-import { Readable } from 'node:stream';
 import { Metadata } from '@grpc/grpc-js';
 import * as v from 'valibot';
-import { isAsyncIterable, isIterable, isThenable } from '../../call/iterator-source.js';
+import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
 import { sentMetadataProblem } from '../../channel/attempt/metadata-input.js';
 import { closest } from '../../errors/closest.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import type { MessageType } from '../../messages/message-type.js';
-import { describeValue, pathOf, problemMessage } from '../../policy/options/describe-value.js';
+import { filesOf } from '../../messages/file-descriptors.js';
+import { inspectMessage } from '../../messages/inspect-message.js';
+import { isAbsent, messageTypeOf, type MessageType } from '../../messages/message-type.js';
+import { describeValue, pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
-import { flag, isObject, millisecondsOrNever, object, oneOf, rule } from '../../policy/options/option-schemas.js';
-import { numberRemedy } from '../../policy/options/value-rules.js';
+import { flag, isObject, millisecondsOrNever, object, oneOf } from '../../policy/options/option-schemas.js';
+import { isPlainObject } from '../../policy/options/plain-object.js';
 import { STATUS_NAMES, StatusCode } from '../../status/status-code.js';
-import type { Reply, Script } from './reply.js';
-import { messageProblems, responseTypeOf } from './message-problems.js';
-import type { ScriptedCall } from './scripted-call.js';
+import type { Reply, Script, ScriptedCall } from './script.js';
 import { SCRIPTED_SERVER, type LoadedMethod } from './service-methods.js';
-import { isError } from '../../errors/error-message.js';
 
-const EXAMPLE = "{ message: { … } } or { status: 'NOT_FOUND' }";
+/** A script whose replies have been checked, or are checked at each call. */
+export type CheckedScript = (call: ScriptedCall) => Reply | Promise<Reply>;
+
+const EXAMPLE = "a reply such as { message: { … } } or { status: 'NOT_FOUND' }";
+
+/** Maximum length, in characters, of the list of fields in an error message. The message may be sent in the trailers of a call. */
+const MAX_LIST_LENGTH = 300;
 
 const replyEntries = {
   message: v.optional(v.unknown()),
@@ -30,7 +34,7 @@ const replyEntries = {
   ),
   intervalMs: v.optional(millisecondsOrNever(0)),
   headers: v.optional(v.custom((value) => value === true || isObject(value), 'an object, or true for empty headers')),
-  status: v.optional(v.pipe(v.unknown(), rule(statusProblem))),
+  status: v.optional(v.union([v.number(), oneOf(STATUS_NAMES)], 'the name of a status code or a number')),
   details: v.optional(v.string('a string')),
   trailers: v.optional(v.custom(isObject, 'an object')),
   pushback: v.optional(
@@ -45,116 +49,67 @@ const replyEntries = {
   requests: v.optional(oneOf(['await', 'read', 'leave'])),
 } as const satisfies Record<keyof Reply, unknown>;
 
-function statusProblem(value: unknown): string | undefined {
-  if (typeof value === 'number' || (typeof value === 'string' && Object.hasOwn(StatusCode, value))) return undefined;
-  const meant = typeof value === 'string' ? closest(value, STATUS_NAMES) : undefined;
-  const remedy = meant === undefined ? numberRemedy(value, () => true) : `write '${meant}'`;
-  return problemMessage('the name of a status code or a number', value, remedy);
-}
-
 /**
  * Returns the script to run for `method`. A single reply and a list are checked here, once. The return value of a function is checked at
- * each call, and an invalid reply becomes a status that describes the problems.
+ * each call, and an invalid reply throws the error for the client.
  * @throws GrpcConfigurationError if the script or one of its replies is invalid
  */
-export function checkedScript(method: LoadedMethod, script: Script): Script {
+export function checkedScript(method: LoadedMethod, script: Script): CheckedScript {
   const path = scriptPath(method);
-  const type = responseTypeOf(method);
-  const problemsOf = (reply: unknown, at: string, others?: string) => [
-    ...replyProblems(reply, method, type, at, others),
-    ...(method.responseStream ? [] : severalMessages(reply, method, at)),
-  ];
   if (typeof script === 'function') {
     return async (call: ScriptedCall) => {
       const reply = await script(call);
-      const problems = problemsOf(reply, `${path}()`);
-      return problems.length === 0 ? reply : invalidReply(problems);
+      const problems = replyProblems(reply, method, `${path}()`);
+      if (problems.length > 0) throw internalError(problems);
+      return reply;
     };
   }
-  // Safe cast: `isArray` loses the element type of a readonly array.
-  const replies = Array.isArray(script) ? (script as readonly Reply[]) : undefined;
-  if (replies?.length === 0) {
-    const message = problemMessage(`at least one reply such as ${EXAMPLE}`, replies, undefined);
-    throw new GrpcConfigurationError([{ path, message }]);
-  }
-  const problems =
-    replies?.flatMap((reply, index) => problemsOf(reply, pathOf(path, index))) ??
-    problemsOf(script, path, ', a list of them, or a function that returns one');
+  const isList = Array.isArray(script);
+  // Safe cast: `isArray` does not narrow a readonly array.
+  const replies = (isList ? script : [script]) as readonly Reply[];
+  const problems = replies.flatMap((reply, index) => replyProblems(reply, method, isList ? pathOf(path, index) : path));
+  if (replies.length === 0) problems.push({ path, message: problemMessage(`at least one of ${EXAMPLE}`, script) });
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
-  return replies === undefined ? script : oneReplyPerCall(replies);
-}
-
-/**
- * Returns a function that checks a message of `reply` just before the message is sent; `undefined` if all messages are already known. The
- * messages of a generator, for example, are not known in advance. The function throws an error with the status for the client.
- */
-export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((message: unknown) => void) | undefined {
-  const { messages } = reply;
-  if (messages === undefined || Array.isArray(messages)) return undefined;
-  const path = pathOf(scriptPath(method), 'messages');
-  const type = responseTypeOf(method);
-  let index = 0;
-  return (message) => {
-    readMessages.add(messages);
-    const problems = messageProblems(message, type, pathOf(path, index));
-    index += 1;
-    if (problems.length > 0) throw Object.assign(new GrpcConfigurationError(problems), { code: StatusCode.INTERNAL });
+  let next = 0;
+  return () => {
+    const reply = replies[Math.min(next, replies.length - 1)] ?? {};
+    next += 1;
+    return reply;
   };
 }
 
-/** Values of `messages`, except arrays, from which a call has read a message. */
-const readMessages = new WeakSet<object>();
-
 /**
- * Requires that no earlier call has read the messages of `reply`, if they are an iterator or a Node stream. Call this function only for a
- * reply that has yielded no messages, because some iterators can be read again.
+ * Checks a message of a reply that could not be checked before, such as the message number `index` of a generator.
  * @throws GrpcConfigurationError with the status for the client
  */
-export function requireUnread(method: LoadedMethod, { messages }: Reply): void {
-  if (typeof messages !== 'object' || !readMessages.has(messages)) return;
-  if (!('next' in messages) && !(messages instanceof Readable)) return;
-  const got = () => 'an iterator or stream that an earlier call has read';
-  const message = problemMessage('an array or a function', messages, 'write messages: () => …', got);
-  const problem = { path: pathOf(scriptPath(method), 'messages'), message };
-  throw Object.assign(new GrpcConfigurationError([problem]), { code: StatusCode.INTERNAL });
+export function requireMessage(method: LoadedMethod, message: unknown, index: number): void {
+  const path = pathOf(pathOf(scriptPath(method), 'messages'), index);
+  const problems = messageProblems(message, responseTypeOf(method), path);
+  if (problems.length > 0) throw internalError(problems);
 }
 
-function replyProblems(
-  reply: unknown,
-  method: LoadedMethod,
-  type: MessageType,
-  path: string,
-  others = '',
-): ConfigurationProblem[] {
-  if (!isObject(reply) || isError(reply) || isThenable(reply)) {
-    const isErrorReply = isError(reply);
-    const remedy = isErrorReply ? 'write () => { throw error; }' : isThenable(reply) ? 'await it' : undefined;
-    const describe = isErrorReply ? () => 'an Error' : describeValue;
-    return [{ path, message: problemMessage(`a reply such as ${EXAMPLE}${others}`, reply, remedy, describe) }];
-  }
+/** Returns an error, with the status for the client, for a problem of the messages of a script. */
+export function invalidMessages(method: LoadedMethod, message: string): Error {
+  return internalError([{ path: pathOf(scriptPath(method), 'messages'), message }]);
+}
+
+function replyProblems(reply: unknown, method: LoadedMethod, path: string): ConfigurationProblem[] {
+  if (!isObject(reply)) return [{ path, message: problemMessage(EXAMPLE, reply) }];
+  const type = responseTypeOf(method);
   // For callers that pass the message itself instead of a reply.
   const remedies = Object.fromEntries(
     [...type.fields.keys()].map((field) => [field, `write message: { ${field}: … }`]),
   );
   // Safe cast: the values are `unknown`, and the checks below report invalid ones.
   const { message, messages, headers, trailers } = reply as Record<keyof Reply, unknown>;
-  const problems = optionProblems(object(replyEntries, EXAMPLE, remedies), reply, path);
-  problems.push(...metadataProblems(headers, pathOf(path, 'headers')));
-  problems.push(...metadataProblems(trailers, pathOf(path, 'trailers')));
-  if (message !== undefined) problems.push(...messageProblems(message, type, pathOf(path, 'message')));
-  if (!Array.isArray(messages)) return problems;
-  const list = pathOf(path, 'messages');
-  return [...problems, ...messages.flatMap((one, index) => messageProblems(one, type, pathOf(list, index)))];
-}
-
-/** Returns a problem if a reply to a call of `method`, which has a single response, lists several messages. */
-function severalMessages(reply: unknown, { path: method }: LoadedMethod, path: string): ConfigurationProblem[] {
-  const { messages } = isObject(reply) ? (reply as Reply) : {};
-  if (!Array.isArray(messages) || messages.length < 2) return [];
-  const expected = `at most one message, because ${method} has a single response`;
-  const remedy =
-    'write [{ message: … }, { message: … }] for one reply per call, or, to simulate a faulty server, messages: () => [{ … }, { … }]';
-  return [{ path: pathOf(path, 'messages'), message: problemMessage(expected, messages, remedy) }];
+  const list: readonly unknown[] = Array.isArray(messages) ? messages : [];
+  return [
+    ...optionProblems(object(replyEntries, EXAMPLE, remedies), reply, path),
+    ...metadataProblems(headers, pathOf(path, 'headers')),
+    ...metadataProblems(trailers, pathOf(path, 'trailers')),
+    ...(message === undefined ? [] : messageProblems(message, type, pathOf(path, 'message'))),
+    ...list.flatMap((one, index) => messageProblems(one, type, pathOf(pathOf(path, 'messages'), index))),
+  ];
 }
 
 function metadataProblems(values: unknown, path: string): ConfigurationProblem[] {
@@ -165,20 +120,59 @@ function metadataProblems(values: unknown, path: string): ConfigurationProblem[]
   });
 }
 
+/**
+ * Returns the problems of a message: a value that is not an object, or is an object such as a Date that would be sent as an empty message;
+ * top-level fields that `type` does not have; misspelled fields of nested messages; and values that the server would not send as given.
+ * Fields of class instances may be unknown, because a class may have additional properties. Names that no field can have, such as
+ * `$typeName` from other code generators, are ignored.
+ */
+function messageProblems(message: unknown, type: MessageType, path: string): ConfigurationProblem[] {
+  if (!isObject(message)) return [{ path, message: problemMessage(`an object with fields of ${type.name}`, message) }];
+  const problems: ConfigurationProblem[] = [];
+  if (isPlainObject(message) && !('@type' in message))
+    for (const [key, value] of Object.entries(message))
+      if (!isAbsent(value) && type.isUnknownField(key))
+        problems.push({ path: pathOf(path, key), message: unknownFieldMessage(key, type) });
+  for (const found of foundValues(message, type)) {
+    const at = found.field === '' ? path : `${path}.${found.field}`;
+    const text =
+      'suggestion' in found
+        ? `unknown field of ${found.messageType}; did you mean '${found.suggestion}'?`
+        : `${found.problem}; the server would send ${found.sent} instead`;
+    if (!problems.some((other) => other.path === at)) problems.push({ path: at, message: text });
+  }
+  return problems;
+}
+
+function foundValues(message: object, type: MessageType) {
+  try {
+    return inspectMessage(message, type, true, describeValue).found;
+  } catch {
+    // A message that cannot be read makes its call fail.
+    return [];
+  }
+}
+
+function unknownFieldMessage(key: string, { name, fields }: MessageType): string {
+  const names = [...fields.keys()];
+  const meant = closest(key, names);
+  if (meant !== undefined) return `unknown field of ${name}; did you mean '${meant}'?`;
+  if (names.length === 0) return `unknown field of ${name}, which has no fields; write message: {}`;
+  return `unknown field of ${name}; known fields: ${truncate(names.join(', '), MAX_LIST_LENGTH)}`;
+}
+
+function responseTypeOf(method: LoadedMethod): MessageType {
+  const files = filesOf(method);
+  const type = files && messageTypeOf(method.path, files, 'response');
+  if (type === undefined) throw new TypeError(`The response type of ${method.path} has no descriptor`);
+  return type;
+}
+
 function scriptPath(method: LoadedMethod): string {
   return pathOf(`${SCRIPTED_SERVER}.scripts`, method.path);
 }
 
-function invalidReply(problems: readonly ConfigurationProblem[]): Reply {
-  return { status: 'INTERNAL', details: new GrpcConfigurationError(problems).message };
-}
-
-/** Creates a script that returns one reply per call, starting with the first. The last one repeats. */
-function oneReplyPerCall(replies: readonly Reply[]): Script {
-  let next = 0;
-  return () => {
-    const reply = replies[Math.min(next, replies.length - 1)] ?? {};
-    next += 1;
-    return reply;
-  };
+/** Returns an error that the server sends as an INTERNAL status. */
+function internalError(problems: readonly ConfigurationProblem[]): Error {
+  return Object.assign(new GrpcConfigurationError(problems), { code: StatusCode.INTERNAL });
 }

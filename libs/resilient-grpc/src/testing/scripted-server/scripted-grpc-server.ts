@@ -1,27 +1,52 @@
-import { Server } from '@grpc/grpc-js';
-import type { ConnectionInjector } from '@grpc/grpc-js';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import type { ConnectionInjector, ServerOptions } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
-import { systemClock } from '../../time/clock.js';
-import { argumentCheck } from '../argument-check.js';
-import { filesOf } from '../../messages/file-descriptors.js';
+import * as v from 'valibot';
 import { checkedSerializer } from '../../messages/checked-serializer.js';
-import { TcpListener } from '../tcp-listener.js';
-import { CallHandler } from './call-handler.js';
-import { CallJournal } from './call-journal.js';
-import { checkedScript } from './checked-script.js';
-import type { Script } from './reply.js';
-import type { DuplexCall } from './request-reader.js';
-import type { CallCounts, CallRecord, ScriptedCall } from './scripted-call.js';
-import { checkServerOptions, serverCredentials } from './scripted-server-options.js';
-import type { ScriptedGrpcServerOptions } from './scripted-server-options.js';
-import { findMethod, loadMethods } from './service-methods.js';
-import type { LoadedMethod } from './service-methods.js';
+import { filesOf } from '../../messages/file-descriptors.js';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { integer, isObject, object } from '../../policy/options/option-schemas.js';
+import { requirePem, TcpListener, type ServerTls } from '../tcp-listener.js';
+import { CallJournal, type CallCounts, type CallRecord } from './call-journal.js';
+import { checkedScript, type CheckedScript } from './checked-script.js';
+import type { Reply, Script } from './script.js';
+import { ServedCall, type DuplexCall } from './served-call.js';
+import { findMethod, loadMethods, SCRIPTED_SERVER } from './service-methods.js';
+import type { LoadedMethod, ServiceDefinitionOptions } from './service-methods.js';
+
+/** Options of a scripted server. */
+interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
+  /** Port to listen on. @defaultValue 0, a free port, kept across restarts */
+  readonly port?: number | undefined;
+  /** TLS key and certificate. @defaultValue plaintext */
+  readonly tls?: ServerTls | undefined;
+  /** Options of the grpc-js server. */
+  readonly serverOptions?: ServerOptions | undefined;
+  /** Scripts by method, as in `script()`. */
+  readonly scripts?: Readonly<Record<string, Script>> | undefined;
+}
+
+const optionalObject = (expected: string) => v.optional(v.custom<object>(isObject, expected));
+
+// `package` and `loader` are checked when the proto is loaded. Each entry of `scripts` is checked when it is set.
+const optionsSchema = object(
+  {
+    protoPath: v.custom((value) => value !== undefined, "a .proto file; write protoPath: 'orders.proto'"),
+    package: v.optional(v.unknown()),
+    loader: v.optional(v.unknown()),
+    port: v.optional(integer(0, 65_535)),
+    tls: optionalObject('an object such as { key, cert }, in PEM format'),
+    serverOptions: optionalObject("an object of grpc-js options such as { 'grpc.max_concurrent_streams': 100 }"),
+    scripts: optionalObject('an object such as { Get: { message: { … } } }'),
+  },
+  "options such as { protoPath: 'orders.proto' }",
+);
 
 /**
  * The way a server stops. 'graceful': sends GOAWAY and lets calls in flight finish. 'force': grpc-js's forceShutdown, which ends calls with
  * CANCELLED. 'kill-connections': destroys the sockets, as if the process were killed.
  */
-export type StopMode = 'graceful' | 'force' | 'kill-connections';
+type StopMode = 'graceful' | 'force' | 'kill-connections';
 
 /**
  * A real grpc-js server on 127.0.0.1 whose methods run scripts, which can be changed at any time. Methods without a script fail with
@@ -30,9 +55,11 @@ export type StopMode = 'graceful' | 'force' | 'kill-connections';
  */
 export class ScriptedGrpcServer {
   private readonly tcp: TcpListener;
-  private readonly methods: ReadonlyMap<string, LoadedMethod>;
-  private readonly journal: CallJournal;
-  private readonly handler: CallHandler;
+  private readonly methods: readonly LoadedMethod[];
+  private readonly journal = new CallJournal();
+  /** The current scripts, by path. */
+  private readonly scripts = new Map<string, CheckedScript>();
+  private readonly openCalls = new Set<ServedCall>();
   /** The servers started since the last stop that was not graceful. Those that were stopped gracefully may still have calls in flight. */
   private readonly servers: Server[] = [];
   private injector: ConnectionInjector | undefined;
@@ -43,13 +70,6 @@ export class ScriptedGrpcServer {
   private constructor(private readonly options: ScriptedGrpcServerOptions) {
     this.tcp = new TcpListener((socket) => this.accept(socket), { port: options.port });
     this.methods = loadMethods(options);
-    this.journal = new CallJournal(options.maxRecords ?? 10_000);
-    this.handler = new CallHandler({
-      journal: this.journal,
-      clock: options.clock ?? systemClock,
-      attemptKey: options.attemptKey ?? callId,
-      isConnected: (peer) => this.isConnected(peer),
-    });
     const scripts = Object.entries(options.scripts ?? {}) as [string, Script | undefined][];
     for (const [method, script] of scripts) if (script !== undefined) this.script(method, script);
   }
@@ -57,10 +77,11 @@ export class ScriptedGrpcServer {
   /**
    * Starts a server and resolves when it is listening.
    * @throws GrpcConfigurationError if an option or a script is invalid, or the proto cannot be loaded
-   * @throws Error if the name of a script matches no method or several methods, or the port is in use
+   * @throws Error if the name of a script matches no method or several methods, the key or certificate is invalid, or the port is in use
    */
   static async start(options: ScriptedGrpcServerOptions): Promise<ScriptedGrpcServer> {
-    checkServerOptions(options);
+    requireOptions(optionsSchema, options, SCRIPTED_SERVER);
+    requirePem(options.tls);
     const server = new ScriptedGrpcServer(options);
     server.serve();
     await server.tcp.listen();
@@ -94,7 +115,7 @@ export class ScriptedGrpcServer {
   script<Request = unknown>(method: string, script: Script<Request>): this {
     const found = findMethod(this.methods, method);
     // Safe cast: the proto defines the request type, which the caller passes as `Request`.
-    this.handler.scripts.set(found.path, checkedScript(found, script as Script));
+    this.scripts.set(found.path, checkedScript(found, script as Script));
     return this;
   }
 
@@ -108,24 +129,21 @@ export class ScriptedGrpcServer {
     return this.journal.records(this.path(method));
   }
 
-  /** Returns the number of calls per key, which is the number of attempts per client call. */
-  attempts(method?: string): ReadonlyMap<string, number> {
-    return this.journal.attempts(this.path(method));
-  }
-
-  /** Resets counts, records, call numbers, and attempts. Open calls stay in the records and in the counts `open` and `maxOpen`. */
+  /** Resets counts, records, and call numbers. Open calls stay in the records and in the counts `open` and `maxOpen`. */
   reset(): void {
     this.journal.reset();
   }
 
   /** Returns the number of calls held by `hold`. */
   heldCount(method?: string): number {
-    return this.handler.heldCount(this.path(method));
+    return this.held(method).length;
   }
 
   /** Releases calls held by `hold` and returns their number. */
   release(method?: string): number {
-    return this.handler.release(this.path(method));
+    const held = this.held(method);
+    for (const call of held) call.release();
+    return held.length;
   }
 
   /**
@@ -139,10 +157,8 @@ export class ScriptedGrpcServer {
   /**
    * Stops listening and ends the connections. With 'graceful', resolves when the last call in flight has finished. Until then, `restart()`
    * can serve new connections in parallel, or `stop('force')` can end the remaining calls.
-   * @throws RangeError if `how` is not a stop mode
    */
   async stop(how: StopMode): Promise<void> {
-    checkStopMode('stop', how);
     this.tcp.stop();
     if (how === 'graceful') {
       const current = this.servers.at(-1);
@@ -156,11 +172,9 @@ export class ScriptedGrpcServer {
 
   /**
    * Starts a new server on the same port. Stops the previous server first if it is still listening.
-   * @throws RangeError if `how` is not a stop mode
    * @throws Error if the server is closed, or the port is in use
    */
   async restart(how: StopMode = 'kill-connections'): Promise<void> {
-    checkStopMode('restart', how);
     if (this.running) await this.stop(how);
     // Checked after the stop, because `close()` may have been called during it.
     if (this.isClosed) throw new Error('ScriptedGrpcServer is closed; write await ScriptedGrpcServer.start(options)');
@@ -180,6 +194,11 @@ export class ScriptedGrpcServer {
     return method === undefined ? undefined : findMethod(this.methods, method).path;
   }
 
+  private held(method: string | undefined): readonly ServedCall[] {
+    const path = this.path(method);
+    return [...this.openCalls].filter((call) => call.isHeld && (path === undefined || call.path === path));
+  }
+
   private isConnected(peer: string): boolean {
     if (this.cutting) return false;
     return [...this.tcp.sockets].some(
@@ -190,10 +209,10 @@ export class ScriptedGrpcServer {
   private serve(): void {
     // Channelz stays enabled, because without it, grpc-js's forceShutdown() ends no connections.
     const server = new Server(this.options.serverOptions);
-    for (const method of this.methods.values()) {
+    for (const method of this.methods) {
       // All four method kinds are registered as bidi. They are the same on the wire, and a bidi handler runs as soon as headers arrive.
       const handler = (call: DuplexCall) => {
-        void this.handler.handle(method, call);
+        void this.answer(method, call);
       };
       server.register(
         method.path,
@@ -210,9 +229,16 @@ export class ScriptedGrpcServer {
       );
     }
     // Uses its own listener instead of grpc-js's, so that sockets can be counted and destroyed, and the port is kept across restarts.
-    this.injector = server.createConnectionInjector(serverCredentials(this.options.tls));
+    this.injector = server.createConnectionInjector(credentialsOf(this.options.tls));
     this.servers.push(server);
     this.cutting = false;
+  }
+
+  private async answer(method: LoadedMethod, call: DuplexCall): Promise<void> {
+    const served = new ServedCall(method, call, this.journal, (peer) => this.isConnected(peer));
+    this.openCalls.add(served);
+    await served.serve(this.scripts.get(method.path) ?? (() => unscripted(method)));
+    this.openCalls.delete(served);
   }
 
   private accept(socket: Socket): void {
@@ -225,13 +251,15 @@ export class ScriptedGrpcServer {
 /** Values that are not sent as given are rejected before. */
 const UNREPORTED = { events: { wanted: false, emit: () => undefined }, rejects: false };
 
-const STOP_MODES: readonly unknown[] = ['graceful', 'force', 'kill-connections'] satisfies StopMode[];
-
-/** @throws RangeError if `how` is not a stop mode */
-function checkStopMode(method: string, how: unknown): void {
-  argumentCheck(method)(STOP_MODES.includes(how), "a stop mode ('graceful', 'force', or 'kill-connections')", how);
+function unscripted({ path }: LoadedMethod): Reply {
+  const details = `no script is set for ${path}; set a script with script() or the scripts option`;
+  return { status: 'UNIMPLEMENTED', details };
 }
 
-function callId(call: ScriptedCall): string | undefined {
-  return call.metadata.get('x-call-id')[0]?.toString();
+/** Returns grpc-js credentials for `tls`; insecure credentials if `tls` is undefined. */
+function credentialsOf(tls: ServerTls | undefined): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  const ca = tls.ca === undefined ? null : Buffer.from(tls.ca);
+  const pair = { private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) };
+  return ServerCredentials.createSsl(ca, [pair], ca !== null);
 }

@@ -7,17 +7,17 @@ import type { LoadedMethod } from './service-methods.js';
 const protoPath = fileURLToPath(new URL('../../../../../protos/testing/echo.proto', import.meta.url));
 
 describe('loadMethods', () => {
-  it('loads the methods of all services in a .proto file, keyed by method path', () => {
+  it('loads the methods of all services in a .proto file', () => {
     const methods = loadMethods({ protoPath });
-    expect([...methods.keys()]).toEqual(
+    expect(methods.map(({ path }) => path)).toEqual(
       ['Unary', 'UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi'].map((name) => `/testing.v1.Echo/${name}`),
     );
-    expect(methods.get('/testing.v1.Echo/Bidi')).toMatchObject({ requestStream: true, responseStream: true });
+    expect(methods.at(-1)).toMatchObject({ requestStream: true, responseStream: true });
   });
 
   it('loads only the methods of the given packages', () => {
-    expect(loadMethods({ protoPath, package: 'testing.v1' }).size).toBe(5);
-    expect(loadMethods({ protoPath, package: ['testing.v1'] }).size).toBe(5);
+    expect(loadMethods({ protoPath, package: 'testing.v1' })).toHaveLength(5);
+    expect(loadMethods({ protoPath, package: ['testing.v1'] })).toHaveLength(5);
   });
 
   it.each([
@@ -50,13 +50,7 @@ describe('loadMethods', () => {
 
 describe('findMethod', () => {
   const paths = ['/a.v1.Orders/Get', '/b.v1.Orders/Get', '/b.v1.Orders/GetAll'];
-  const methods = new Map(
-    paths.map((path) => {
-      const method = path.slice(path.lastIndexOf('/') + 1);
-      const originalName = method.charAt(0).toLowerCase() + method.slice(1);
-      return [path, { path, originalName } as LoadedMethod];
-    }),
-  );
+  const methods = paths.map((path) => ({ path }) as LoadedMethod);
 
   it.each([
     ['GetAll', '/b.v1.Orders/GetAll'],
@@ -69,12 +63,10 @@ describe('findMethod', () => {
   });
 
   it.each([
-    ['Get', "'Get' is the name of several methods; write /a.v1.Orders/Get or /b.v1.Orders/Get"],
-    ['Orders/Get', "'Orders/Get' is the name of several methods; write /a.v1.Orders/Get or /b.v1.Orders/Get"],
+    ['Get', "several methods 'Get'; write one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
+    ['Orders/Get', "several methods 'Orders/Get'; write one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
     ['All', "no method 'All'; known methods: /a.v1.Orders/Get, /b.v1.Orders/Get, /b.v1.Orders/GetAll"],
-    ['GetAl', "no method 'GetAl'; did you mean 'GetAll'?"],
-    ['Orders/Gett', "no method 'Orders/Gett'; did you mean 'Orders/Get'?"],
-  ])('rejects the method name %s and suggests or lists methods', (name, message) => {
+  ])('rejects the method name %s and lists methods', (name, message) => {
     expect(() => findMethod(methods, name)).toThrow(message);
   });
 });

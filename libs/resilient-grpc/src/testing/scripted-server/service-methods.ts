@@ -1,7 +1,7 @@
 import type { MethodDefinition, Options, ServiceDefinition } from '@grpc/proto-loader';
 import { loadContract } from '../../client/settings/contract.js';
-import { closest } from '../../errors/closest.js';
 import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import { isNameOf } from '../method-name.js';
 
 /** Path of a scripted server in error messages. */
 export const SCRIPTED_SERVER = 'ScriptedGrpcServer';
@@ -19,46 +19,27 @@ export interface ServiceDefinitionOptions {
 /** A method of a loaded proto. */
 export type LoadedMethod = MethodDefinition<object, object>;
 
-/** The methods of a scripted server, by path. */
-type Methods = ReadonlyMap<string, LoadedMethod>;
-
 /**
- * Loads all methods of the services that the options define, by path.
+ * Loads all methods of the services that the options define.
  * @throws GrpcConfigurationError if the proto cannot be loaded, or has no service in one of the packages
  */
-export function loadMethods({ protoPath, package: name, loader }: ServiceDefinitionOptions): Methods {
+export function loadMethods({ protoPath, package: name, loader }: ServiceDefinitionOptions): readonly LoadedMethod[] {
   const loaded = loadContract({ protoPath, package: name, loader }, SCRIPTED_SERVER);
   if (!loaded.ok) throw new GrpcConfigurationError(loaded.problems);
-  const methods = new Map<string, LoadedMethod>();
-  for (const service of loaded.services.keys()) {
-    // Safe cast: the name is that of a service.
-    const definition = loaded.definition[service] as ServiceDefinition;
-    for (const method of Object.values(definition)) methods.set(method.path, method);
-  }
-  return methods;
+  // Safe cast: the name is that of a service.
+  return [...loaded.services.keys()].flatMap((name) => Object.values(loaded.definition[name] as ServiceDefinition));
 }
 
 /**
  * Returns the method given as 'Get', 'get', 'Orders/Get', 'orders.v1.Orders/Get', or '/orders.v1.Orders/Get'.
  * @throws Error if `name` matches no method or several methods
  */
-export function findMethod(methods: Methods, name: string): LoadedMethod {
-  const wanted = name.replace(/^\//, '');
-  const found = [...methods.values()].filter(({ path, originalName }) => {
-    const full = path.slice(1);
-    return full === wanted || full.endsWith(`/${wanted}`) || full.endsWith(`.${wanted}`) || originalName === wanted;
-  });
-  const [first] = found;
-  if (first !== undefined && found.length === 1) return first;
-  if (found.length > 1) {
-    const paths = found.map(({ path }) => path).join(' or ');
-    throw new Error(`ScriptedGrpcServer: '${name}' is the name of several methods; write ${paths}`);
-  }
-  const forms = [...methods.keys()].map((path) => path.slice(1).split(/[./]/));
-  const meant = closest(
-    wanted,
-    forms.flatMap((parts) => [parts.slice(-1).join(), parts.slice(-2).join('/')]),
-  );
-  const remedy = meant === undefined ? `known methods: ${[...methods.keys()].join(', ')}` : `did you mean '${meant}'?`;
-  throw new Error(`ScriptedGrpcServer: no method '${name}'; ${remedy}`);
+export function findMethod(methods: readonly LoadedMethod[], name: string): LoadedMethod {
+  const found = methods.filter(({ path }) => isNameOf(path, name));
+  const [first, ...others] = found;
+  if (first !== undefined && others.length === 0) return first;
+  const listed = (first === undefined ? methods : found).map(({ path }) => path);
+  const problem =
+    first === undefined ? `no method '${name}'; known methods:` : `several methods '${name}'; write one of`;
+  throw new Error(`${SCRIPTED_SERVER}: ${problem} ${listed.join(', ')}`);
 }

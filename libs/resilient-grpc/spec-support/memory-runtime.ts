@@ -1,14 +1,14 @@
-import { EventHub } from '../../call/event-hub.js';
-import type { MethodDescriptor } from '../../call/method.js';
-import type { ClientContext } from '../../client/call-context.js';
-import { CallRegistry } from '../../client/call/call-registry.js';
-import { MethodRuntime } from '../../client/method-context.js';
-import type { ResolvedClientSettings } from '../../client/settings/resolved-settings.js';
-import { ClientStatistics } from '../../client/statistics/client-statistics.js';
-import { UnreadStreams } from '../../client/streams/unread-streams.js';
-import { ReplayLimits } from '../../policy/replay/replay-limits.js';
-import { DefaultBudget } from '../../policy/throttling/default-budget.js';
-import { seededRandom } from '../seeded-random.js';
+import { EventHub } from '../src/call/event-hub.js';
+import type { MethodDescriptor } from '../src/call/method.js';
+import type { ClientContext } from '../src/client/call-context.js';
+import { CallRegistry } from '../src/client/call/call-registry.js';
+import { MethodRuntime } from '../src/client/method-context.js';
+import type { ResolvedClientSettings } from '../src/client/settings/resolved-settings.js';
+import { ClientStatistics } from '../src/client/statistics/client-statistics.js';
+import { UnreadStreams } from '../src/client/streams/unread-streams.js';
+import { ReplayLimits } from '../src/policy/replay/replay-limits.js';
+import { DefaultBudget } from '../src/policy/throttling/default-budget.js';
+import { seededRandom } from './seeded-random.mjs';
 import type { MemoryTransport } from './memory-transport.js';
 
 /** A unary method with 1-byte requests. */

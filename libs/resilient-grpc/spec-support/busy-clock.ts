@@ -1,5 +1,5 @@
-import type { Timer } from '../../time/clock.js';
-import { VirtualClock } from '../virtual-clock.js';
+import type { Timer } from '../src/time/clock.js';
+import { VirtualClock } from './virtual-clock.js';
 
 /**
  * A virtual clock of a process whose event loop can be blocked. Timers run in the order in which they are due, before the tasks that they

@@ -1,7 +1,10 @@
-import type { Random } from '../time/random.js';
-
-/** Creates a reproducible random number generator: Mulberry32, 32 bits of state, period 2^32. For tests, not for secrets. */
-export function seededRandom(seed: number): Random {
+/**
+ * Creates a reproducible random number generator: Mulberry32, 32 bits of state, period 2^32.
+ *
+ * @param {number} seed
+ * @returns {() => number}
+ */
+export function seededRandom(seed) {
   let state = seed | 0;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

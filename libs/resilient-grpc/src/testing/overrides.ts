@@ -1,11 +1,17 @@
 import type { TestingModule, TestingModuleBuilder } from '@nestjs/testing';
 import type { GrpcClientDefaults, GrpcClientSettings } from '../client/settings/client-options.js';
+import { findService } from '../client/settings/contract.js';
 import { joinSettings } from '../client/settings/join-settings.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
 import { GrpcClients } from '../nest/grpc-clients.js';
-import { clientLabel, getGrpcClientSettingsToken, givenSettingsToken } from '../nest/grpc-tokens.js';
+import {
+  clientLabel,
+  getGrpcClientSettingsToken,
+  getGrpcServiceToken,
+  givenSettingsToken,
+} from '../nest/grpc-tokens.js';
+import { definedServices } from '../nest/misspelled-injections.js';
 import { COPIES_REMEDY, copiesIn } from '../nest/package-copies.js';
-import { describeValue } from '../policy/options/describe-value.js';
 
 type Settings = Partial<GrpcClientSettings>;
 type Overrides = Map<string | symbol, readonly Settings[]>;
@@ -25,26 +31,12 @@ const overridesByBuilder = new WeakMap<TestingModuleBuilder, Overrides>();
  *
  * When the application closes, its clients give open calls at most 1 s, so that a call that a test leaves open does not block the hook that
  * closes the application. `failOnLeaks` reports the calls that are cut off.
- * @throws TypeError if `builder` is not a builder, for example if it is a compiled module, or if `settings` is not an object
  */
 export function overrideGrpcClient(
   builder: TestingModuleBuilder,
   client: string | symbol,
   settings: Partial<GrpcClientSettings>,
 ): TestingModuleBuilder {
-  // Checked, because JavaScript callers can pass anything, such as a compiled module, or `undefined` instead of an object.
-  if (!isBuilder(builder)) {
-    const got = isCompiled(builder) ? 'a compiled module' : describeValue(builder);
-    const remedy = `write overrideGrpcClient(builder, '${clientLabel(client)}', settings) before builder.compile()`;
-    throw new TypeError(
-      `overrideGrpcClient: expected the builder that Test.createTestingModule() returns, got ${got}; ${remedy}`,
-    );
-  }
-  const given: unknown = settings;
-  if (typeof given !== 'object' || given === null) {
-    const name = clientLabel(client);
-    throw new TypeError(`overrideGrpcClient: expected settings for '${name}' such as { url }, got ${String(given)}`);
-  }
   const overrides = overridesOf(builder);
   const all = [...(overrides.get(client) ?? []), settings];
   overrides.set(client, all);
@@ -54,12 +46,27 @@ export function overrideGrpcClient(
   });
 }
 
-function isBuilder(value: unknown): boolean {
-  return typeof (value as Partial<TestingModuleBuilder> | undefined)?.overrideProvider === 'function';
+/**
+ * Overrides a service of a gRPC client in a Nest testing module, for example with a `fakeGrpcService()`. `service` is its short name
+ * 'Orders' or its full name 'orders.v1.Orders'. All injections of the service receive `fake`; `client.getService()` still returns the real
+ * service. Returns the builder.
+ * @throws GrpcConfigurationError if the client has no such service
+ * @throws Error if no forFeature or forFeatureAsync defines the client
+ */
+export function overrideGrpcService(
+  builder: TestingModuleBuilder,
+  client: string | symbol,
+  service: string,
+  fake: object,
+): TestingModuleBuilder {
+  const services = definedServices(client);
+  if (services === undefined) throw new Error(missingClient('overrideGrpcService', client));
+  const token = getGrpcServiceToken(client, findService(services, service, clientLabel(client)));
+  return builder.overrideProvider(token).useValue(fake);
 }
 
-function isCompiled(value: unknown): boolean {
-  return typeof (value as Partial<TestingModule> | undefined)?.resolve === 'function';
+function missingClient(method: string, client: string | symbol): string {
+  return `${method}: no gRPC client '${clientLabel(client)}'; import ResilientGrpcModule.forFeature([...]) in the module under test`;
 }
 
 function overridesOf(builder: TestingModuleBuilder): Overrides {
@@ -85,7 +92,6 @@ function overridesOf(builder: TestingModuleBuilder): Overrides {
 /** Returns the clients of the application. @throws Error if it does not define `client` */
 function registryOf(compiled: TestingModule, client: string | symbol): ClientRegistry {
   const copies = copiesIn(compiled);
-  const missing = `overrideGrpcClient: no gRPC client '${clientLabel(client)}'`;
   let clients: GrpcClients | undefined;
   try {
     // Safe cast: `ClientRegistry` is the only implementation of `GrpcClients`.
@@ -96,11 +102,11 @@ function registryOf(compiled: TestingModule, client: string | symbol): ClientReg
   } catch (error) {
     if (copies > (clients === undefined ? 0 : 1)) {
       throw new Error(
-        `${missing} in this copy of nestjs-resilient-grpc; the module uses another copy; ${COPIES_REMEDY}`,
+        `overrideGrpcClient: no gRPC client '${clientLabel(client)}' in this copy of nestjs-resilient-grpc; the module uses another copy; ${COPIES_REMEDY}`,
       );
     }
     if (clients !== undefined) throw error;
-    throw new Error(`${missing}; import ResilientGrpcModule.forFeature([...]) in the module under test`);
+    throw new Error(missingClient('overrideGrpcClient', client));
   }
 }
 

@@ -1,4 +1,4 @@
-import { systemClock } from '../time/clock.js';
+import { systemClock } from '../src/time/clock.js';
 
 interface VirtualTimer {
   readonly dueAt: number;

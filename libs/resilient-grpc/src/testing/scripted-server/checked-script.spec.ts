@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { messageProblems, responseTypeOf } from './message-problems.js';
+import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import { checkedScript } from './checked-script.js';
 import { findMethod, loadMethods } from './service-methods.js';
 
 const PROTO = `
@@ -39,12 +40,16 @@ function load(method: string, loader = {}) {
 
 function problems(message: unknown, method = 'Get', loader = {}) {
   const loaded = load(method, loader);
-  return messageProblems(message, responseTypeOf(loaded), 'message').map(
-    ({ path, message: text }) => `${path}: ${text}`,
-  );
+  try {
+    checkedScript(loaded, { message });
+    return [];
+  } catch (error) {
+    if (!(error instanceof GrpcConfigurationError)) throw error;
+    return error.problems.map(({ path, message: text }) => `${path.replace(/^.*\]\./, '')}: ${text}`);
+  }
 }
 
-describe('messageProblems', () => {
+describe('checkedScript', () => {
   it.each([
     ['camel case', {}, 'shapeId', 'shape_id'],
     ['the original case', { keepCase: true }, 'shape_id', 'shapeId'],

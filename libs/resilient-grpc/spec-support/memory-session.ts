@@ -1,9 +1,9 @@
 import type { Observable, ObservableInput, Subscription } from 'rxjs';
-import { GrpcObservable } from '../../call/grpc-observable.js';
-import type { StreamScope } from '../../call/stream-scope.js';
-import type { StreamSink, StreamSource } from '../../call/stream-source.js';
-import { replayUnacknowledged, type ReplayOptions } from '../../operators/replay-unacknowledged.js';
-import type { VirtualScheduler } from '../virtual-scheduler.js';
+import { GrpcObservable } from '../src/call/grpc-observable.js';
+import type { StreamScope } from '../src/call/stream-scope.js';
+import type { StreamSink, StreamSource } from '../src/call/stream-source.js';
+import { replayUnacknowledged, type ReplayOptions } from '../src/operators/replay-unacknowledged.js';
+import type { VirtualScheduler } from '../src/testing/virtual-scheduler.js';
 
 /** A request message of an in-memory session. */
 export interface Numbered {

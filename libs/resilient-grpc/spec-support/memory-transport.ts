@@ -1,10 +1,10 @@
 import { Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
-import type { CallTransport, ReadBarrier, Waiter } from '../../call/call-transport.js';
-import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
-import { StatusCode } from '../../status/status-code.js';
-import type { Timer } from '../../time/clock.js';
-import type { VirtualClock } from '../virtual-clock.js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../src/call/attempt.js';
+import type { CallTransport, ReadBarrier, Waiter } from '../src/call/call-transport.js';
+import type { WireEvidence } from '../src/policy/evidence/attempt-evidence.js';
+import { StatusCode } from '../src/status/status-code.js';
+import type { Timer } from '../src/time/clock.js';
+import type { VirtualClock } from './virtual-clock.js';
 
 /** Ways in which the server or the network ends an attempt. */
 export const ENDS = {

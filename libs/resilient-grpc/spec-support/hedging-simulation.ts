@@ -1,19 +1,19 @@
-import { SUCCESS } from '../../policy/evidence/classify.js';
+import { SUCCESS } from '../src/policy/evidence/classify.js';
 import {
   decideHedge,
   type HedgeEvent,
   type HedgeGates,
   UNSENT,
   type HedgeState,
-} from '../../policy/hedging/decide-hedge.js';
-import type { HedgeBudget } from '../../policy/hedging/hedge-budget.js';
-import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
-import type { MeasuredDelay } from '../../policy/hedging/measured-delay.js';
-import { NO_PUSHBACK } from '../../policy/pushback/parse-pushback.js';
-import { A6Throttle } from '../../policy/throttling/a6-throttle.js';
-import type { Timer } from '../../time/clock.js';
-import { seededRandom } from '../seeded-random.js';
-import type { VirtualClock } from '../virtual-clock.js';
+} from '../src/policy/hedging/decide-hedge.js';
+import type { HedgeBudget } from '../src/policy/hedging/hedge-budget.js';
+import type { HedgingPolicy } from '../src/policy/hedging/hedging-policy.js';
+import type { MeasuredDelay } from '../src/policy/hedging/measured-delay.js';
+import { NO_PUSHBACK } from '../src/policy/pushback/parse-pushback.js';
+import { A6Throttle } from '../src/policy/throttling/a6-throttle.js';
+import type { Timer } from '../src/time/clock.js';
+import { seededRandom } from './seeded-random.mjs';
+import type { VirtualClock } from './virtual-clock.js';
 
 /** Hedged calls of one client. */
 export interface HedgedLoad {

@@ -105,17 +105,13 @@ describe('handler failure', () => {
     expect(handler).toHaveBeenCalledTimes(1);
   });
 
-  it('fails a fake call with UNIMPLEMENTED if the method has no handler, and names a handler with a similar name', async () => {
+  it('fails a fake call with UNIMPLEMENTED if the method has no handler', async () => {
     const shop = fake({});
     expect(await failureOf(firstValueFrom(shop.get({ id: '7' })))).toMatchObject({
       codeName: 'UNIMPLEMENTED',
       details: "fakeGrpcService has no handler for 'get'",
     });
     expect(shop.calls.map(({ method }) => method)).toEqual(['get']);
-    const misspelled = fake({ gett: () => ({}) } as never);
-    expect(await failureOf(firstValueFrom(misspelled.get({ id: '7' })))).toMatchObject({
-      details: "fakeGrpcService has no handler for 'get'; the handler 'gett' may be misspelled",
-    });
   });
 });
 
@@ -143,9 +139,5 @@ describe('grpcError', () => {
       }),
     ]);
     expect(isGrpcCallError(error, 'INVALID_ARGUMENT')).toBe(true);
-  });
-
-  it.each(['OK', 'NOT_THERE', 5])('rejects a grpcError() with the code %s', (code) => {
-    expect(() => grpcError(code as never)).toThrow(TypeError);
   });
 });

@@ -1,11 +1,34 @@
 import type { Metadata } from '@grpc/grpc-js';
-import { toMetadata } from '../../channel/attempt/metadata-input.js';
-import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import type { StatusName } from '../../status/status-code.js';
-import type { ScriptedCall } from './scripted-call.js';
 
 /** Metadata as a plain object. An array sets several values for a key. */
-export type MetadataRecord = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[]>>;
+type MetadataRecord = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[]>>;
+
+/** A source of response messages. */
+type MessageSource = Iterable<unknown> | AsyncIterable<unknown>;
+
+/** A call to a scripted server. */
+export interface ScriptedCall<Request = unknown> {
+  /** Path of the method, such as '/orders.v1.Orders/Get'. */
+  readonly path: string;
+  /** Name of the method, such as 'Get'. */
+  readonly method: string;
+  readonly metadata: Metadata;
+  /** Address of the client, 'ip:port'. */
+  readonly peer: string;
+  /** Number of calls to this method since the start or the last `reset()`, including this one: 1 for the first call. */
+  readonly number: number;
+  /** Value of `grpc-previous-rpc-attempts`; 0 if absent. */
+  readonly previousAttempts: number;
+  /** Deadline in milliseconds since 1970; `Infinity` if there is none. */
+  readonly deadline: number;
+  /** The request; for a request stream, the first message, or `undefined` until the server has read it. */
+  readonly request: Request;
+  /** The requests of a request stream. Can be iterated only once. */
+  readonly requests: AsyncIterable<Request>;
+  /** Aborted when the call ends, for example because the client cancels, the deadline expires, or the connection is lost. */
+  readonly signal: AbortSignal;
+}
 
 /** The reply of a scripted server to one call. An empty reply succeeds, with an empty message or an empty stream. */
 export interface Reply<Request = unknown> {
@@ -13,8 +36,7 @@ export interface Reply<Request = unknown> {
   readonly message?: unknown;
   /**
    * Messages of a response stream. A function may read `call.requests` and respond to each. A reply to several calls needs a function, such
-   * as `messages: () => generate()`, instead of an iterator or a Node stream; otherwise, the second call fails with INTERNAL. An array for
-   * a method with a single response must not have more than one message.
+   * as `messages: () => generate()`, instead of an iterator or a Node stream; otherwise, the second call fails with INTERNAL.
    */
   readonly messages?: MessageSource | ((call: ScriptedCall<Request>) => MessageSource) | undefined;
   /** Time in milliseconds, 0 or more, between two messages, and between the last message and the status. @defaultValue 0 */
@@ -42,9 +64,6 @@ export interface Reply<Request = unknown> {
   readonly requests?: 'await' | 'read' | 'leave' | undefined;
 }
 
-/** A source of response messages. */
-export type MessageSource = Iterable<unknown> | AsyncIterable<unknown>;
-
 /**
  * The behavior of a method: one reply for every call; a list of replies, one per call, of which the last repeats; or a function that is
  * called for each call.
@@ -53,13 +72,3 @@ export type Script<Request = unknown> =
   | Reply<Request>
   | readonly Reply<Request>[]
   | ((call: ScriptedCall<Request>) => Reply<Request> | Promise<Reply<Request>>);
-
-/** Returns the trailers of a reply, including pushback. */
-export function trailersOf(reply: Reply): Metadata {
-  const trailers = toMetadata(reply.trailers ?? {});
-  const { pushback } = reply;
-  if (pushback === undefined) return trailers;
-  const values = typeof pushback === 'object' ? pushback : [pushback];
-  for (const value of values) trailers.add(PUSHBACK_KEY, String(value));
-  return trailers;
-}

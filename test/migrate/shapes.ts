@@ -210,8 +210,8 @@ const { GRPC, TCP } = Transport;
 @Module({
   imports: [
     ClientsModule.register(listFrom('clients.json')), // list
-    ClientsModule.register([...listFrom('clients.json')] as never), // spread
-    ClientsModule.register([{ name: 'e', ...optionsFrom('e.json') } as never]), // unknown
+    ClientsModule.register([...(listFrom('clients.json') as never[])]), // spread
+    ClientsModule.register([{ name: 'e', ...optionsFrom('e.json') }]), // unknown
     ClientsModule.register([{ name: 'h', transport: Transport.GRPC, options }, { name: 'i', transport: Transport.TCP }]), // mixed
     ClientsModule.register([{ name: 'f', transport: Transport.GRPC, options: { ...options, protoLoader: 'my-loader' } }]), // loader
     ClientsModule.register([{ name: 'g', transport: Transport.GRPC, options: { ...options, channelOptions } }]), // retries

@@ -247,7 +247,8 @@ function requireAccepted(client: Node): void {
 
 /** Returns the name of a client, or the start of its source text. */
 function labelOf(client: Node): string {
-  const name = valueOf(client, 'name');
+  const own = Node.isObjectLiteralExpression(client) ? client.getProperty('name') : undefined;
+  const name = own && !Node.isSpreadAssignment(own) ? propertyValue(own) : valueOf(client, 'name');
   const value = name && constantValue(name);
   const text = Node.isStringLiteral(value) ? value.getLiteralText() : (name ?? client).getText().replace(/\s+/g, ' ');
   return text.length > MAX_LABEL_LENGTH ? `${text.slice(0, MAX_LABEL_LENGTH - 1)}…` : text;
@@ -271,8 +272,6 @@ function exportsOf(file: SourceFile): readonly Change[] {
 
 /** Imports `ResilientGrpcModule` if the file uses it, and removes the names that were imported from Nest for the replaced code only. */
 function correctImports(file: SourceFile, namesBefore: ReadonlySet<string>): void {
-  const quoteKind = /from (['"])/.exec(file.getFullText())?.[1] === '"' ? QuoteKind.Double : QuoteKind.Single;
-  file.getProject().manipulationSettings.set({ quoteKind });
   const used = usedNames(file);
   const declarations = file.getImportDeclarations();
   const nest = declarations.filter((one) => one.getModuleSpecifierValue() === NEST);
@@ -293,9 +292,11 @@ function correctImports(file: SourceFile, namesBefore: ReadonlySet<string>): voi
     else for (const one of unused) one.remove();
     isMissing &&= !isWhole;
   }
-  if (!isMissing) return;
-  const index = (nest.at(-1) ?? declarations.at(-1))?.getChildIndex() ?? -1;
-  file.insertImportDeclaration(index + 1, { moduleSpecifier: LIBRARY, namedImports: [MODULE] });
+  const last = nest.at(-1) ?? declarations.at(-1);
+  if (!isMissing || last === undefined) return;
+  const end = last.getTrailingCommentRanges().at(-1)?.getEnd() ?? last.getEnd();
+  const quote = last.getModuleSpecifier().getText().slice(0, 1);
+  file.insertText(end, `\nimport { ${MODULE} } from ${quote}${LIBRARY}${quote};`);
 }
 
 /** Returns the names that a file uses outside of its imports. */

@@ -237,8 +237,9 @@ export const REMARKS: Readonly<Record<string, string>> = {
   proxy: 'ClientProxyFactory.create(): define the client with ResilientGrpcModule.forFeature(), or inject GrpcClients',
   list: 'the list of clients is known only at run time; call ResilientGrpcModule',
   spread: 'the list of clients is known only at run time; call ResilientGrpcModule',
-  unknown: 'e: the transport is known only at run time; if it is gRPC, write a call of ResilientGrpcModule',
-  mixed: 'h: shares the call with other transports (i); write a call of ResilientGrpcModule with the same entry',
+  unknown:
+    'e: the transport is known only at run time; if it is gRPC, move the entry to ResilientGrpcModule.forFeature()',
+  mixed: 'h: shares the call with other transports (i); move the entry to ResilientGrpcModule.forFeature()',
   loader: 'f: has protoLoader; load the definition, and pass it as packageDefinition',
   retries: "g: has channelOptions['grpc.enable_retries']: this library controls retries",
   comments: 'comments beside `clients`, which a rewrite would lose',

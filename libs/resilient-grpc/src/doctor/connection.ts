@@ -7,7 +7,7 @@ import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { ConnectAttempt } from '../channel/connection/connect-attempts.js';
 import { connectFailure, readConnectFailure, type ConnectFailure } from '../channel/connection/connect-failure.js';
 import { secureConnector } from '../channel/quirks/connector.js';
-import { TLS_PARTS, readTlsPart, type TlsMaterial, type TlsOptions } from '../channel/tls/tls-material.js';
+import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-material.js';
 import { isError } from '../errors/error-message.js';
 import { CHECK, WATCH } from '../health/health-service.js';
 import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
@@ -70,14 +70,12 @@ const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set([
  * untrusted certificate does not make the handshake fail, so that the certificate can be examined.
  */
 export function probeCredentials(options: TlsOptions): ChannelCredentials {
-  const material: TlsMaterial = {};
-  for (const part of TLS_PARTS) {
+  // Unreadable files were already reported when the client was created from the same options.
+  const bytes = (part: TlsPart) => {
     const read = readTlsPart(part, options[part]);
-    // Unreadable files were already reported when the client was created from the same options.
-    if (Buffer.isBuffer(read)) material[part] = read;
-  }
-  const { ca, cert, key } = material;
-  return credentials.createSsl(ca ?? null, key ?? null, cert ?? null, { rejectUnauthorized: false });
+    return Buffer.isBuffer(read) ? read : null;
+  };
+  return credentials.createSsl(bytes('ca'), bytes('key'), bytes('cert'), { rejectUnauthorized: false });
 }
 
 /**
@@ -221,7 +219,7 @@ export class Session {
         if (!this.isClosed) this.end ??= { ...end, afterMs: this.idleMs };
         resolve('ended');
       };
-      this.session.on('error', (error) => (this.error = error));
+      this.session.on('error', (error: NodeJS.ErrnoException) => (this.error = error));
       this.session.on('goaway', (code: number, _last: number, data?: Buffer) => {
         const text = data
           ?.toString('latin1')

@@ -75,11 +75,11 @@ export async function measureIdle(
     // The ages increase up to the limit.
     const ages = idle.map((_, index) => limitMs / STEP ** (CONNECTIONS - 1 - index));
     const inUse = useUntilEnd(used, (ages[0] ?? limitMs) * USE_SHARE, answerTimeoutMs);
-    let answeredMs = 0;
+    const longest = { answeredMs: 0 };
     const watched = idle.map(async (session, index): Promise<IdleFinding | undefined> => {
       const finding = await watchIdle(session, ages[index] ?? limitMs, answerTimeoutMs);
       if (typeof finding === 'object') return finding;
-      answeredMs = Math.max(answeredMs, finding);
+      longest.answeredMs = Math.max(longest.answeredMs, finding);
       return undefined;
     });
     const found = watched.map((one) => one.then((finding) => finding ?? new Promise<never>(() => undefined)));
@@ -89,10 +89,12 @@ export async function measureIdle(
     do {
       const elapsed = duration(Math.floor(used.idleMs / 1_000) * 1_000);
       const left = counted(idle.filter(({ isIdle }) => isIdle).length, 'connection');
+      const { answeredMs } = longest;
       const last = answeredMs === 0 ? '' : `; last answer after ${duration(answeredMs)}`;
       onProgress(`idle for ${elapsed} of ${duration(limitMs)}: ${left} left${last}`);
     } while (!(await within(PROGRESS_INTERVAL_MS, isOver, false)));
     const finding = await either;
+    const { answeredMs } = longest;
     if (typeof finding === 'string') return outcomeInUse(used, finding);
     if (finding.kind === 'kept') return { kind: 'kept', idleMs: limitMs };
     if (finding.kind === 'silent') {

@@ -31,8 +31,8 @@ export async function keepaliveCheck(
 
 async function pingCheck(session: Session, everyMs: number): Promise<CheckResult> {
   // Servers apply different ping limits to connections without calls. By default, clients send keepalive pings only during calls.
-  let withCall = true;
-  session.watch(() => (withCall = false));
+  const call = { isOpen: true };
+  session.watch(() => (call.isOpen = false));
   const pings: Promise<number | undefined>[] = [];
   while (pings.length < KEEPALIVE_PINGS && (await within<string>(everyMs, session.ended, 'time')) !== 'ended') {
     const sentAt = systemClock.now();
@@ -43,7 +43,7 @@ async function pingCheck(session: Session, everyMs: number): Promise<CheckResult
   const { end } = session;
   const sent = pings.length;
   const slowestMs = Math.round(Math.max(0, ...tookMs));
-  const facts = { everyMs, sent, acknowledged: tookMs.length, slowestMs, withCall, end };
+  const facts = { everyMs, sent, acknowledged: tookMs.length, slowestMs, withCall: call.isOpen, end };
   const result = resultsOf('keepalive', facts);
   const pace = `${counted(sent, 'ping')}, one every ${duration(everyMs)}`;
   if (end?.how === 'goaway') {
@@ -63,7 +63,7 @@ async function pingCheck(session: Session, everyMs: number): Promise<CheckResult
       'check whether the server process is frozen; a client with this keepalive would close the connection';
     return result('failed', `${String(tookMs.length)} of ${pace}, were acknowledged`, remedy);
   }
-  const alone = withCall ? '' : ', without an open call';
+  const alone = call.isOpen ? '' : ', without an open call';
   const raised =
     everyMs < MIN_KEEPALIVE_TIME_MS
       ? `; clients of this library wait at least ${duration(MIN_KEEPALIVE_TIME_MS)} between pings`

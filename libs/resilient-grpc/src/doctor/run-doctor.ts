@@ -72,19 +72,19 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
   }
   const { options } = read;
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
-  let isProgressShown = false;
+  const progress = { isShown: false };
   const showProgress = (text: string) => {
     if (options.json || stderr.isTTY !== true) return;
     stderr.write(`${ERASE_LINE}${text}`);
-    isProgressShown = true;
+    progress.isShown = true;
   };
   const checks: CheckResult[] = [];
   const failures: ConfigurationProblem[] = [];
   try {
     // Prints each result as soon as it is available, but only one JSON document.
     for await (const result of runChecks(options, env, showProgress)) {
-      if (isProgressShown) stderr.write(ERASE_LINE);
-      isProgressShown = false;
+      if (progress.isShown) stderr.write(ERASE_LINE);
+      progress.isShown = false;
       checks.push(result);
       if (!options.json) stdout.write(renderCheck(result, paint));
     }

@@ -1,7 +1,6 @@
 import {
   Node,
   Project,
-  QuoteKind,
   SyntaxKind,
   ts,
   type CallExpression,
@@ -188,12 +187,13 @@ function changesOf(call: CallExpression, isAsync: boolean): readonly Change[] {
   const labels = (transport: string) =>
     found.flatMap((one) => (one.transport === transport ? labelOf(one.client) : [])).join(', ');
   const [grpc, other, unknown] = [labels('grpc'), labels('other'), labels('unknown')];
-  const remedy = `write a call of ${MODULE} with the same entry`;
-  if (unknown !== '') throw new ByHand(`${unknown}: the transport is known only at run time; if it is gRPC, ${remedy}`);
-  if (grpc === '') return [];
-  if (other !== '') throw new ByHand(`${grpc}: shares the call with other transports (${other}); ${remedy}`);
-  const callee = call.getExpression();
   const name = `${MODULE}.${isAsync ? 'forFeatureAsync' : 'forFeature'}`;
+  if (unknown !== '')
+    throw new ByHand(`${unknown}: the transport is known only at run time; if it is gRPC, move the entry to ${name}()`);
+  if (grpc === '') return [];
+  if (other !== '')
+    throw new ByHand(`${grpc}: shares the call with other transports (${other}); move the entry to ${name}()`);
+  const callee = call.getExpression();
   const edits: TextEdit[] = [{ start: callee.getStart(), end: callee.getEnd(), text: name }];
   if (object !== undefined) edits.push(...unwrapping(object, list));
   for (const client of clients) {

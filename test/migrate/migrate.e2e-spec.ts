@@ -95,21 +95,18 @@ describe('migrate', { timeout: 240_000 }, () => {
 
   it('leaves a registration whose migration would not compile, and migrates the others of the file', async () => {
     const client = (name: string) =>
-      `ClientsModule.register([{ name: ${name}, transport: Transport.GRPC, options: { package: 'p', protoPath: 'p.proto' } }])`;
-    const text = (second: string) => `import { ClientsModule, Transport } from '@nestjs/microservices';
-export const first = ${client("'first'")};
-export const second = ${second};
-`;
-    const own = `${client("'second'")} as ReturnType<typeof ClientsModule.register> & { brand?: never }`;
-    const wrong = text(
-      `{ ...${client("'second'")}, exports: ClientsModule.register.name } satisfies { module: typeof ClientsModule }`,
-    );
-    const app = applicationOf({ 'src/one.ts': wrong, 'src/two.ts': text(own) });
+      `[{ name: '${name}', transport: Transport.GRPC, options: { package: 'p', protoPath: 'p.proto' } }]`;
+    const path = 'src/module.ts';
+    const app = applicationOf({
+      [path]: `import { ClientsModule, Transport, type ClientProviderOptions } from '@nestjs/microservices';
+export const first = ClientsModule.register(${client('first')});
+export const second = ClientsModule.register(${client('second')} as ClientProviderOptions[]);
+`,
+    });
     const { stdout } = await app.migrate('--force');
-    expect(app.read('src/one.ts')).toContain('export const first = ResilientGrpcModule.forFeature(');
-    expect(app.read('src/one.ts')).toContain('export const second = { ...ClientsModule.register(');
-    expect(stdout).toMatch(/^src\/one\.ts:3: second: would not compile with ResilientGrpcModule: /m);
-    expect(app.read('src/two.ts')).not.toContain('ClientsModule.register([');
+    expect(app.read(path)).toContain('export const first = ResilientGrpcModule.forFeature(');
+    expect(app.read(path)).toContain('export const second = ClientsModule.register(');
+    expect(stdout).toMatch(/^src\/module\.ts:3: second: would not compile with ResilientGrpcModule: /m);
   });
 
   it('lists a module that exports ClientsModule if its clients are registered in a file with another tsconfig.json', async () => {

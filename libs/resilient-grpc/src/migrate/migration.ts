@@ -62,8 +62,10 @@ export function migrate(tsConfigFilePath: string, paths: readonly string[]): Mig
     const compiled = new CompiledFile(file);
     let stays = others;
     manual.push(...steps);
+    // A compilation takes about a second, so the calls are compiled one by one only if they do not compile together.
+    const isAccepted = calls.length > 1 && compiled.accept(calls.flatMap(({ edits }) => edits)) === undefined;
     for (const call of calls) {
-      const problem = compiled.accept(call.edits);
+      const problem = isAccepted ? undefined : compiled.accept(call.edits);
       if (problem === undefined) moved.push(call);
       else {
         stays = true;

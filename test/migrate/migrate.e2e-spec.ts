@@ -94,19 +94,20 @@ describe('migrate', { timeout: 240_000 }, () => {
   });
 
   it('leaves a registration whose migration would not compile, and migrates the others of the file', async () => {
-    const client = (name: string) =>
-      `[{ name: '${name}', transport: Transport.GRPC, options: { package: 'p', protoPath: 'p.proto' } }]`;
+    const options = "transport: Transport.GRPC, options: { package: 'p', protoPath: 'p.proto' }";
     const path = 'src/module.ts';
     const app = applicationOf({
-      [path]: `import { ClientsModule, Transport, type ClientProviderOptions } from '@nestjs/microservices';
-export const first = ClientsModule.register(${client('first')});
-export const second = ClientsModule.register(${client('second')} as ClientProviderOptions[]);
+      // Nest ignores the key, but this library has an option of that name.
+      [path]: `import { ClientsModule, Transport } from '@nestjs/microservices';
+const extra = { timeoutMs: 'soon' };
+export const first = ClientsModule.register([{ name: 'first', ${options} }]);
+export const second = ClientsModule.register([{ name: 'second', ${options}, ...extra }]);
 `,
     });
     const { stdout } = await app.migrate('--force');
     expect(app.read(path)).toContain('export const first = ResilientGrpcModule.forFeature(');
     expect(app.read(path)).toContain('export const second = ClientsModule.register(');
-    expect(stdout).toMatch(/^src\/module\.ts:3: second: would not compile with ResilientGrpcModule: /m);
+    expect(stdout).toMatch(/^src\/module\.ts:4: second: would not compile with ResilientGrpcModule: /m);
   });
 
   it('lists a module that exports ClientsModule if its clients are registered in a file with another tsconfig.json', async () => {

@@ -141,13 +141,16 @@ async function useUntilEnd(session: Session, everyMs: number, answerTimeoutMs: n
   }
 }
 
+const endOf = ({ end }: Session) => end;
+
 /** Uses an idle connection at an age, and closes it. Returns its idle time if it still worked. */
 async function watchIdle(session: Session, ageMs: number, answerTimeoutMs: number): Promise<IdleFinding | number> {
   await within<unknown>(ageMs - session.idleMs, session.ended, undefined);
-  if (session.end !== undefined) return { kind: 'ended', end: session.end, wasUsed: false };
+  const ended = endOf(session);
+  if (ended !== undefined) return { kind: 'ended', end: ended, wasUsed: false };
   const { idleMs } = session;
   const answer = await session.ping(answerTimeoutMs);
-  const { end } = session;
+  const end = endOf(session);
   if (answer !== 'answered') return end ? { kind: 'ended', end, wasUsed: true } : { kind: 'silent', lostMs: idleMs };
   session.close();
   return idleMs;

@@ -25,8 +25,7 @@ describe('command', () => {
     const { code, stdout, stderr } = await command(['doctor', 'orders:50051', '--keepalive', '10']);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
-      '--keepalive: expected a duration above 0 such as 30s or 10m, got "10"; write --keepalive 10s\n' +
-        'see nestjs-resilient-grpc --help\n',
+      '--keepalive: expected a duration above 0 such as 30s or 10m, got "10"\n' + 'see nestjs-resilient-grpc --help\n',
     );
   });
 
@@ -110,16 +109,8 @@ describe('--json', () => {
       'target',
       'expected a target, as in the url of a client, got nothing; write doctor orders:50051',
     ],
-    [
-      ['doctor', 'orders:50051', '--json', '--idel', '1m'],
-      'arguments',
-      "Unknown option '--idel'; did you mean --idle?",
-    ],
-    [
-      ['doctr', '--json'],
-      'command',
-      `expected 'doctor' or 'migrate', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
-    ],
+    [['doctor', 'orders:50051', '--json', '--idel', '1m'], 'arguments', "Unknown option '--idel'"],
+    [['doctr', '--json'], 'command', `expected 'doctor' or 'migrate', got "doctr"; write doctor <target>`],
   ])(
     'prints only one JSON document for invalid command-line arguments with --json: %j',
     async (args, path, message) => {
@@ -196,6 +187,17 @@ describe('service config file', () => {
     const { code, of } = await doctor(['--service-config', file, '--proto', ORDERS_PROTO]);
     expect(code).toBe(0);
     expect(of('service-config')).toMatchObject({ status: 'ok', facts: { comparedWith: ORDERS_PROTO } });
+  });
+
+  it("warns in the doctor's service-config check about a method and a service that the .proto file does not define", async () => {
+    const name = [{ ...get, method: 'Gett' }, { service: 'orders.v1.Order' }];
+    const file = createFile('config.json', { methodConfig: [{ name, timeout: '1s' }] });
+    const { of } = await doctor(['--service-config', file, '--proto', ORDERS_PROTO]);
+    expect(of('service-config')).toMatchObject({ status: 'warning', facts: { comparedWith: ORDERS_PROTO } });
+    expect(of('service-config').problems?.map(({ message }) => message)).toEqual([
+      `serviceConfig names orders.v1.Order, which ${ORDERS_PROTO} does not list`,
+      'serviceConfig names orders.v1.Orders/Gett, which the contract does not define; did you mean Get?',
+    ]);
   });
 
   it("fails the doctor's service-config check and reports every problem of the file with its path and an explanation", async () => {

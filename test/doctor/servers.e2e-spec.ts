@@ -38,32 +38,26 @@ describe("this library's server", () => {
     expect(of('reflection').facts['services']).toContain('grpc.health.v1.Health');
   });
 
-  it.each([
-    ['orders.v2.Orders', /^check that the server serves exactly this service: compare the package /],
-    ['Orders', /^write the full name of one of the server's services, /],
-  ])("fails the doctor's health check of the unknown service %s", async (service, remedy) => {
+  it("fails the doctor's health check of an unknown service", async () => {
     const { url } = ourServer;
-    const { code, of } = await doctor([url, '--service', service]);
+    const { code, of } = await doctor([url, '--service', 'orders.v2.Orders']);
     expect(code).toBe(1);
     expect(of('health')).toMatchObject({
       status: 'failed',
-      message: `the health service has no status for '${service}'`,
-      remedy: expect.stringMatching(remedy) as string,
+      message: "the health service has no status for 'orders.v2.Orders'",
+      remedy: expect.stringContaining('compare the name with those of the reflection check') as string,
     });
   });
 
   it("compares the names in a service config with the server's services in the doctor's service-config check", async () => {
     const { url } = ourServer;
-    const name = (service: string, method?: string) => ({ service, ...(method && { method }) });
-    const file = createFile('config.json', {
-      methodConfig: [{ name: [name('orders.v1.Order'), name('orders.v1.Orders', 'Gett')], timeout: '1s' }],
-    });
+    const name = [{ service: 'orders.v1.Order' }, { service: 'orders.v1.Orders' }];
+    const file = createFile('config.json', { methodConfig: [{ name, timeout: '1s' }] });
     const { code, of } = await doctor([url, '--service-config', file]);
     expect(code).toBe(0);
     expect(of('service-config')).toMatchObject({ status: 'warning', facts: { comparedWith: 'reflection' } });
     expect(of('service-config').problems?.map(({ message }) => message)).toEqual([
-      'serviceConfig names orders.v1.Order, which reflection does not list; did you mean orders.v1.Orders?',
-      'serviceConfig names orders.v1.Orders/Gett, which the contract does not define; did you mean Get?',
+      'serviceConfig names orders.v1.Order, which reflection does not list',
     ]);
   });
 

@@ -55,10 +55,29 @@ export class Application {
     await this.node({}, join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.');
   }
 
-  /** Applies a diff; throws if the diff does not match the files. */
-  async applyDiff(diff: string): Promise<void> {
-    writeFileSync(join(this.folder, 'changes.diff'), diff);
-    await promisify(execFile)('git', ['apply', 'changes.diff'], { cwd: this.folder });
+  /** Runs git in the folder of the application, and returns stdout. */
+  async git(...args: readonly string[]): Promise<string> {
+    const identity = ['-c', 'user.name=test', '-c', 'user.email=test@example.org'];
+    return (await promisify(execFile)('git', [...identity, ...args], { cwd: this.folder })).stdout;
+  }
+
+  /** Commits all files. */
+  async commit(): Promise<void> {
+    await this.git('init', '-q');
+    await this.git('add', '.');
+    await this.git('commit', '-qm', 'test');
+  }
+
+  /** Commits all files, then changes one. */
+  async change(path: string): Promise<void> {
+    await this.commit();
+    writeFileSync(join(this.folder, path), `${this.read(path)}\n`);
+  }
+
+  /** Commits all files but one, which git ignores. */
+  async ignore(path: string): Promise<void> {
+    writeFileSync(join(this.folder, '.gitignore'), path);
+    await this.commit();
   }
 
   /** Runs `node` in the folder of the application and returns stdout; throws with stdout and stderr if `node` fails. */

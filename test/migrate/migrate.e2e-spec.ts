@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { consumerOf, packLibrary, RUN_LIMIT_MS } from '../consumers/packed-library.js';
 import { HERO_PROTO, ORDERS_PROTO } from '../nest/places.js';
 import { Application } from './application.js';
-import { SHAPES } from './shapes.js';
+import { BY_HAND, REMARKS, SHAPES } from './shapes.js';
 
 let modules: string;
 // A CommonJS application loads the build that only the packed library contains.
@@ -19,104 +19,116 @@ beforeAll(() => {
   };
 }, 2 * RUN_LIMIT_MS);
 
-const MODULE_IMPORTS = `import { Module } from '@nestjs/common';
-import { ClientsModule } from '@nestjs/microservices';
-`;
-
 const applicationOf = (files: Readonly<Record<string, string>>) => new Application(modules, files);
+const [LITERAL] = SHAPES as [(typeof SHAPES)[number]];
 
 describe('migrate', { timeout: 240_000 }, () => {
-  it('migrates each kind of client registration to code that compiles', async () => {
+  it('migrates each kind of client registration to code that compiles, and shows and undoes the changes with git', async () => {
     const app = applicationOf(Object.fromEntries(SHAPES.map(({ path, before }) => [path, before])));
     await app.compile();
-    const { code, stdout, stderr } = await app.migrate('src', '--write');
+    await app.commit();
+    const { code, stdout, stderr } = await app.migrate('src');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     for (const { path, after } of SHAPES) expect(app.read(path), path).toBe(after);
     await app.compile();
-    expect(stdout).toContain('removed factory.options.gracefulShutdown, which has no effect on a client');
-    expect(stdout).toMatch(/\d+ clients in \d+ files rewritten/);
+    expect(stdout).toMatch(/^6 registrations in 4 files moved$/m);
     // A second run finds no more clients.
-    expect(await app.migrate('src')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^0 clients in 0 files/) });
+    expect(await app.migrate('src', '--dry-run')).toMatchObject({ stdout: expect.stringMatching(/^0 registrations/) });
+    const look = /^Look: +git (.*)$/m.exec(stdout)?.[1] ?? '';
+    expect(await app.git(...look.split(' '))).toContain('+    ResilientGrpcModule.forFeature([');
+    await app.git(...(/^Undo: +git (.*)$/m.exec(stdout)?.[1] ?? '').split(' '));
+    for (const { path, before } of SHAPES) expect(app.read(path), path).toBe(before);
   });
 
-  it('writes nothing if migrate runs without --write, and prints a diff that git can apply', async () => {
-    const [{ path, before, after }] = SHAPES as [(typeof SHAPES)[number]];
-    const app = applicationOf({ [path]: before });
-    const { stdout } = await app.migrate();
-    expect(app.read(path)).toBe(before);
-    expect(stdout).toContain('nothing is written without --write');
-    await app.applyDiff(stdout.slice(0, stdout.indexOf('\n1 client in 1 file')));
-    expect(app.read(path)).toBe(after);
-  });
-
-  it('keeps CRLF line breaks and the byte order mark of a migrated file', async () => {
-    const [{ path, before, after }] = SHAPES as [(typeof SHAPES)[number]];
-    const toWindows = (text: string) => `\uFEFF${text.replaceAll('\n', '\r\n')}`;
-    const app = applicationOf({ [path]: toWindows(before) });
-    await app.migrate('--write');
-    expect(app.read(path)).toBe(toWindows(after));
-  });
-
-  it('lists each client registration that migrate cannot rewrite, with line and remedy, and leaves the registration unchanged', async () => {
+  it('lists each place that migrate cannot rewrite, with line and remedy, and leaves it unchanged', async () => {
     const path = 'src/by-hand.ts';
     const app = applicationOf({ [path]: BY_HAND });
-    const { code, stdout } = await app.migrate('src', '--write');
+    const { code, stdout } = await app.migrate('src', '--force');
     expect(code).toBe(0);
     expect(app.read(path)).toBe(BY_HAND);
     const listed = [...stdout.matchAll(/^src\/by-hand\.ts:(\d+): (.*)$/gm)].map(([, line, text]) => {
-      const marked = BY_HAND.split('\n').slice(Number(line) - 1, Number(line) + 1);
-      return [/\/\/ (\w+)$/m.exec(marked.join('\n'))?.[1], text] as const;
+      const key = /\/\/ (\w+)$/.exec(BY_HAND.split('\n')[Number(line) - 1] ?? '')?.[1] ?? `line ${line}`;
+      return [key, text?.slice(0, REMARKS[key]?.length)] as const;
     });
-    expect(Object.fromEntries(listed)).toEqual({
-      decorator: expect.stringContaining("inject it with @Inject('<name>')"),
-      proxy: expect.stringContaining('GrpcClients'),
-      list: expect.stringContaining('pass the clients as an array literal'),
-      dynamic: expect.stringContaining('needs config from its factory for the contract'),
-      environment: expect.stringContaining("join(process.env.PROTO_DIR!, 'a.proto')"),
-      parameter: expect.stringContaining('needs protoPath from its factory for the contract'),
-      shadow: expect.stringContaining('needs options from its factory for the contract'),
-      overrides: expect.stringContaining('write one url'),
-      class: expect.stringContaining('createGrpcClientOptions()'),
-      providers: expect.stringContaining('extraProviders'),
-      unknown: expect.stringContaining('not an object literal with a constant transport'),
-      label: expect.stringContaining("{ ...optionsFrom('a-long-path/to/client…: the client, or the return value"),
-      key: 'q: has the key isGlobal; migrate supports only name, transport, and options',
-      returnedkey: 'r: has the key name; migrate supports only transport and options',
-      asynckey: 's: has the key isGlobal; with a factory, migrate supports only name, imports, inject, useFactory',
-      asyncspread:
-        'y: has the spread ...shared; with a factory, migrate supports only name, imports, inject, useFactory',
-      spreadkey: 't: has the key isGlobal in extra; migrate supports only transport and options there',
-      spread: 'u: has options that migrate cannot read: ...(extra as GrpcOptions); write them as an object literal',
-      parsed: "v: has options that migrate cannot read: JSON.parse('{}'); write them as an object literal",
-      accessor: 'w: has options that are not an expression; write them as an object literal',
-      call: "x: has options that are not a constant: grpcOptions('x'); write them as an object literal",
-      nourl: 'k: is a constant that forFeature does not accept; write its properties here, with a url',
-      loader: expect.stringContaining('packageDefinition'),
-      retries: expect.stringContaining('idempotent: false'),
-      sharedretries: expect.stringContaining('idempotent: false'),
-      constant: expect.stringContaining('register the gRPC clients in a call of their own'),
-      wrong: expect.stringContaining('does not compile'),
+    expect(Object.fromEntries(listed)).toEqual(REMARKS);
+  });
+
+  it.each<[string, (app: Application) => unknown, RegExp]>([
+    ['outside of a git work tree', () => undefined, /^nothing was written: .*not a git repository/],
+    [
+      'in a file with changes that are not committed',
+      (app) => app.change(LITERAL.path),
+      /^nothing was written: .*src\/literal\.ts; commit/,
+    ],
+    [
+      'in a file that git ignores',
+      (app) => app.ignore(LITERAL.path),
+      /^nothing was written: .*src\/literal\.ts; commit/,
+    ],
+  ])('writes nothing %s, unless --force is given', async (_where, prepare, message) => {
+    const app = applicationOf({ [LITERAL.path]: LITERAL.before });
+    await prepare(app);
+    const before = app.read(LITERAL.path);
+    expect(await app.migrate()).toMatchObject({ code: 2, stderr: expect.stringMatching(message) });
+    expect(app.read(LITERAL.path)).toBe(before);
+    expect(await app.migrate('--force')).toMatchObject({
+      code: 0,
+      stdout: expect.not.stringContaining('git checkout'),
     });
+    expect(app.read(LITERAL.path)).toContain('ResilientGrpcModule.forFeature');
+  });
+
+  it('lists the clients and writes nothing with --dry-run, even without git', async () => {
+    const app = applicationOf({ [LITERAL.path]: LITERAL.before });
+    const { code, stdout } = await app.migrate('--dry-run');
+    expect(code).toBe(0);
+    expect(stdout).toBe('1 registration in 1 file to move (dry run: nothing was written)\nsrc/literal.ts:7: orders\n');
+    expect(app.read(LITERAL.path)).toBe(LITERAL.before);
+  });
+
+  it('keeps CRLF line breaks and the byte order mark of a migrated file', async () => {
+    const toWindows = (text: string) => `\uFEFF${text.replaceAll('\n', '\r\n')}`;
+    const app = applicationOf({ [LITERAL.path]: toWindows(LITERAL.before) });
+    await app.migrate('--force');
+    expect(app.read(LITERAL.path)).toBe(toWindows(LITERAL.after));
+  });
+
+  it('leaves a registration whose migration would not compile, and migrates the others of the file', async () => {
+    const options = "transport: Transport.GRPC, options: { package: 'p', protoPath: 'p.proto' }";
+    const path = 'src/module.ts';
+    const app = applicationOf({
+      // Nest ignores the key, but this library has an option of that name.
+      [path]: `import { ClientsModule, Transport } from '@nestjs/microservices';
+const extra = { timeoutMs: 'soon' };
+export const first = ClientsModule.register([{ name: 'first', ${options} }]);
+export const second = ClientsModule.register([{ name: 'second', ${options}, ...extra }]);
+`,
+    });
+    const { stdout } = await app.migrate('--force');
+    expect(app.read(path)).toContain('export const first = ResilientGrpcModule.forFeature(');
+    expect(app.read(path)).toContain('export const second = ClientsModule.register(');
+    expect(stdout).toMatch(/^src\/module\.ts:4: second: would not compile with ResilientGrpcModule: /m);
   });
 
   it('lists a module that exports ClientsModule if its clients are registered in a file with another tsconfig.json', async () => {
     const tsConfig = JSON.stringify({ extends: '../tsconfig.json', compilerOptions: { rootDir: '..' } });
-    const client =
-      "{ name: 'orders', transport: Transport.GRPC, options: { url: 'a:1', package: 'p', protoPath: 'p.proto' } }";
+    const client = "{ name: 'orders', transport: Transport.GRPC, options: { package: 'p', protoPath: 'p.proto' } }";
     const app = applicationOf({
       'lib/tsconfig.json': tsConfig,
       'lib/clients.ts': `import { ClientsModule, Transport } from '@nestjs/microservices';
 export const clients = ClientsModule.register([${client}]);
 `,
       'api/tsconfig.json': tsConfig,
-      'api/module.ts': `${MODULE_IMPORTS}import { clients } from '../lib/clients';
+      'api/module.ts': `import { Module } from '@nestjs/common';
+import { ClientsModule } from '@nestjs/microservices';
+import { clients } from '../lib/clients';
 @Module({ imports: [clients], exports: [ClientsModule] })
 export class ApiModule {}
 `,
     });
-    const { code, stdout } = await app.migrate();
+    const { code, stdout } = await app.migrate('--dry-run');
     expect(code).toBe(0);
-    expect(stdout).toContain('1 client in 1 file to rewrite');
+    expect(stdout).toContain('1 registration in 1 file to move');
     const step = 'exports ClientsModule: if its clients moved, export ResilientGrpcModule';
     expect(stdout.match(/^api\/.*$/gm)).toEqual([`api/module.ts:4: ${step}`]);
   });
@@ -127,24 +139,8 @@ export class ApiModule {}
     expect(await app.migrate()).toMatchObject({ code: 0, stderr: '' });
   });
 
-  it('reports differently written definitions of a migrated client, with the location of the first definition', async () => {
-    const module = (url: string) => SHAPES[0]!.before.replace("url: 'orders:50051'", `url: ${url}`);
-    const app = applicationOf({
-      'src/a.ts': module("'a:1'"),
-      'src/b.ts': module("'b:1'"),
-      'src/c.ts': module('URL_OF_A'),
-      'src/d.ts': module("'a:1'"),
-      'src/url.d.ts': "declare const URL_OF_A = 'a:1';",
-    });
-    const { code, stdout } = await app.migrate('src');
-    expect(code).toBe(0);
-    const text =
-      'orders: its options are written differently at src/a.ts:8; if the values differ, the application does not start; make the values equal, or rename one client';
-    expect(stdout.match(/^src\/[b-d]\.ts:.*$/gm)).toEqual([`src/b.ts:8: ${text}`, `src/c.ts:8: ${text}`]);
-  });
-
   it.each([
-    ['an unknown option', ['--wriet'], /did you mean --write\?/],
+    ['an unknown option', ['--wriet'], /^Unknown option '--wriet'\nsee nestjs-resilient-grpc migrate --help/],
     ['a path that does not exist', ['nowhere'], /ENOENT.*nowhere/],
   ])('exits with status 2 if migrate receives %s', async (_argument, args, message) => {
     const { code, stderr } = await applicationOf({}).migrate(...args);
@@ -156,7 +152,7 @@ export class ApiModule {}
     const { code, stdout } = await applicationOf({}).migrate('--help');
     expect(code).toBe(0);
     expect(stdout).toMatch(/^Usage: nestjs-resilient-grpc migrate \[paths\]/);
-    expect(stdout.match(/^ {2}--[\w-]+/gm)).toEqual(['  --write', '  --help']);
+    expect(stdout.match(/^ {2}--[\w-]+/gm)).toEqual(['  --dry-run', '  --force', '  --help']);
   });
 });
 
@@ -164,14 +160,12 @@ describe('migrated application', { timeout: 240_000 }, () => {
   it("serves and fetches heroes as before the migration, in an application modeled on Nest's gRPC sample", async () => {
     const app = applicationOf({ ...HERO_APP, 'src/hero.proto': readFileSync(HERO_PROTO, 'utf8') });
     const answers: string[] = [];
-    for (const [index, write] of [() => undefined, () => app.migrate('--write')].entries()) {
+    for (const [index, write] of [() => undefined, () => app.migrate('--force')].entries()) {
       await write();
       await app.compile();
       answers.push(await app.node({ HERO_URL: `unix:hero-${String(index)}.sock` }, 'dist/main.js'));
     }
     expect(app.read('src/hero.module.ts')).toContain('ResilientGrpcModule.forFeature');
-    // Nest's type ClientOptions hides which optional keys are set, so migrate replaces the type annotation with `satisfies`.
-    expect(app.read('src/grpc-client.options.ts')).toContain('} satisfies ClientOptions;');
     expect(answers).toEqual(['{"id":2,"name":"Grace"}\n', '{"id":2,"name":"Grace"}\n']);
   });
 
@@ -180,7 +174,7 @@ describe('migrated application', { timeout: 240_000 }, () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts });
     const app = applicationOf({ ...ORDERS_APP, 'orders.proto': readFileSync(ORDERS_PROTO, 'utf8') });
     const answers: string[] = [];
-    for (const write of [() => undefined, () => app.migrate('--write')]) {
+    for (const write of [() => undefined, () => app.migrate('--force')]) {
       await write();
       await app.compile();
       answers.push(await app.node({ ORDERS_URL: server.url }, 'dist/main.js'));
@@ -190,108 +184,6 @@ describe('migrated application', { timeout: 240_000 }, () => {
     expect(answers).toEqual(['tea\n', 'tea\n']);
   });
 });
-
-/** Source code. Each line that migrate must list, or the line after it, ends with a comment that is its key in the expected list. */
-const BY_HAND = `import { join } from 'node:path';
-import { Injectable, Module } from '@nestjs/common';
-import { Client, ClientProxyFactory, ClientsModule, Transport } from '@nestjs/microservices';
-import type { ClientGrpc, ClientProvider, ClientsModuleOptions, GrpcOptions } from '@nestjs/microservices';
-
-const options = { url: 'a:1', package: 'a', protoPath: 'a.proto' };
-const noUrl = { name: 'k', transport: Transport.GRPC as const, options: { package: 'a', protoPath: 'a.proto' } };
-declare function optionsFrom(file: string): ClientProvider;
-declare function grpcOptions(name: string): typeof options;
-declare const overrides: { url?: string };
-const protoPath = 'a.proto';
-const extra = { transport: Transport.GRPC as const, options, isGlobal: true };
-const shared = { inject: ['PROTO_PATH'] };
-const channelOptions = { 'grpc.max_reconnect_backoff_ms': 1_000, ...{ 'grpc.enable_retries': 0 } };
-
-export class Gateway {
-  @Client({ transport: Transport.GRPC, options }) // decorator
-  client!: ClientGrpc;
-  @Client({ transport: Transport.TCP })
-  mails!: unknown;
-}
-
-export const proxy = ClientProxyFactory.create({ transport: Transport.GRPC, options }); // proxy
-
-const list: ClientsModuleOptions = [{ name: 'a', transport: Transport.GRPC, options }];
-export const listed = ClientsModule.register(list); // list
-
-@Injectable()
-class Config {
-  get(key: string): string {
-    return process.env[key] ?? '';
-  }
-  createClientOptions(): GrpcOptions {
-    return { transport: Transport.GRPC, options };
-  }
-}
-
-@Module({
-  imports: [
-    ClientsModule.registerAsync([
-      { // dynamic
-        name: 'b',
-        inject: [Config],
-        useFactory: (config: Config) => ({
-          transport: Transport.GRPC,
-          options: { ...options, package: config.get('PACKAGE') },
-        }),
-      },
-      { // environment
-        name: 'l',
-        useFactory: () => ({
-          transport: Transport.GRPC,
-          options: { url: 'a:1', package: 'a', protoPath: join(process.env.PROTO_DIR!, 'a.proto') },
-        }),
-      },
-      { // parameter
-        name: 'm',
-        inject: ['PROTO_PATH'],
-        useFactory: (protoPath: string) => ({ transport: Transport.GRPC, options: { url: 'a:1', package: 'a', protoPath } }),
-      },
-      { // shadow
-        name: 'n',
-        useFactory: () => {
-          const options = { url: 'n:1', package: 'n', protoPath: 'n.proto' };
-          return { transport: Transport.GRPC, options };
-        },
-      },
-      { name: 'o', useFactory: () => ({ transport: Transport.GRPC, options: { ...options, ...overrides } }) }, // overrides
-      { name: 'r', useFactory: () => ({ name: 'r', transport: Transport.GRPC, options }) }, // returnedkey
-      { name: 's', isGlobal: true, useFactory: () => ({ transport: Transport.GRPC, options }) }, // asynckey
-      { name: 'y', ...shared, useFactory: () => ({ transport: Transport.GRPC, options }) }, // asyncspread
-      { name: 'x', useFactory: () => ({ transport: Transport.GRPC, options: grpcOptions('x') }) }, // call
-      { name: 'c', useClass: Config }, // class
-      { name: 'd', useFactory: () => ({ transport: Transport.GRPC, options }), extraProviders: [Config] }, // providers
-    ]),
-    ClientsModule.register([
-      { name: 'e', ...optionsFrom('e.json') }, // unknown
-      { ...optionsFrom('a-long-path/to/clients.json') }, // label
-      { name: 'q', transport: Transport.GRPC, options, isGlobal: true }, // key
-      { name: 't', ...extra }, // spreadkey
-      { name: 'u', ...(extra as GrpcOptions) }, // spread
-      { name: 'v', transport: Transport.GRPC, options: JSON.parse('{}') }, // parsed
-      { name: 'w', transport: Transport.GRPC, get options() { return options; } }, // accessor
-      noUrl, // nourl
-      { name: 'f', transport: Transport.GRPC, options: { ...options, protoLoader: 'my-loader' } }, // loader
-      { name: 'g', transport: Transport.GRPC, options: { ...options, channelOptions: { 'grpc.enable_retries': 0 } } }, // retries
-      { name: 'p', transport: Transport.GRPC, options: { ...options, protoPath, channelOptions } }, // sharedretries
-    ]),
-  ],
-})
-export class AppModule {}
-
-const mixed = ClientsModule.register([ // constant
-  { name: 'h', transport: Transport.GRPC, options },
-  { name: 'i', transport: Transport.TCP },
-]);
-export const wrong = ClientsModule.register([{ name: 'j', transport: Transport.GRPC, options }]); // wrong
-const ResilientGrpcModule = 'a name that the import would need';
-export const modules = [mixed, ResilientGrpcModule];
-`;
 
 const HERO_APP = {
   'src/grpc-client.options.ts': `import { join } from 'node:path';

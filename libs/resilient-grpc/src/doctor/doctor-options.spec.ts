@@ -61,45 +61,24 @@ describe('doctor arguments', () => {
 
   it.each([
     [['doctor'], 'target: expected a target, as in the url of a client, got nothing; write doctor orders:50051'],
-    [
-      ['doctr', 'orders:50051'],
-      `command: expected 'doctor' or 'migrate', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
-    ],
+    [['doctr', 'orders:50051'], `command: expected 'doctor' or 'migrate', got "doctr"; write doctor <target>`],
     [['doctor', 'a:1', 'b:1'], 'target: expected one target, got "a:1" and "b:1"'],
-    [
-      ['doctor', 'a:1', '--keepalive', '10'],
-      '--keepalive: expected a duration above 0 such as 30s or 10m, got "10"; write --keepalive 10s',
-    ],
-    [
-      ['doctor', 'a:1', '--timeout', '500ms'],
-      '--timeout: expected a duration above 0 such as 30s or 10m, got "500ms"; write --timeout 0.5s',
-    ],
+    [['doctor', 'a:1', '--keepalive', '10'], '--keepalive: expected a duration above 0 such as 30s or 10m, got "10"'],
+    [['doctor', 'a:1', '--timeout', '500ms'], '--timeout: expected a duration above 0 such as 30s or 10m, got "500ms"'],
     [
       ['doctor', '--drain', '5 parsecs'],
       '--drain: expected a duration of 0 or more such as 30s or 10m, got "5 parsecs"',
     ],
-    [['doctor', 'a:1', '--keepalve', '10s'], "arguments: Unknown option '--keepalve'; did you mean --keepalive?"],
+    [['doctor', 'a:1', '--keepalve', '10s'], "arguments: Unknown option '--keepalve'"],
     [['doctor', 'a:1', '--ca'], "arguments: Option '--ca <value>' argument missing"],
   ])('rejects invalid doctor arguments: %j', (args, problem) => {
     expect(problemsIn(...args)).toEqual([problem]);
   });
 
   it.each([
-    [
-      ['--service-config', 'a.json', '--ca', 'ca.pem'],
-      '--ca',
-      'requires a target; write doctor <host:port> --ca <value>',
-    ],
-    [
-      ['--drain', '10s', '--keepalive', '20s'],
-      '--keepalive',
-      'requires a target; write doctor <host:port> --keepalive <value>',
-    ],
-    [
-      ['orders:50051', '--proto', 'a.proto'],
-      '--proto',
-      'requires --service-config; write --service-config FILE --proto FILE',
-    ],
+    [['--service-config', 'a.json', '--ca', 'ca.pem'], '--ca', 'requires a target; write doctor <host:port>'],
+    [['--drain', '10s', '--keepalive', '20s'], '--keepalive', 'requires a target; write doctor <host:port>'],
+    [['orders:50051', '--proto', 'a.proto'], '--proto', 'requires --service-config FILE'],
   ])('rejects a doctor argument that would have no effect: %j', (args, path, message) => {
     expect(readArguments(['doctor', ...args])).toEqual({
       kind: 'wrong',

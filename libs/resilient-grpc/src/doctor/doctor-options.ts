@@ -1,12 +1,9 @@
 import { parseArgs } from 'node:util';
 import type { TlsOptions } from '../channel/tls/tls-material.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
-import { closest } from '../errors/closest.js';
 import { DEFAULT_DRAIN } from '../nest/module-options.js';
 import { describeValue, problemMessage } from '../policy/options/describe-value.js';
-import { parseOptions } from '../policy/options/option-problems.js';
-import { duration, suggestDuration } from '../policy/service-config/duration-schema.js';
-import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './checks/shutdown-check.js';
+import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './shutdown-check.js';
 import { errorMessage } from '../errors/error-message.js';
 
 /** The parsed options of the command. */
@@ -67,20 +64,11 @@ const OPTIONS = {
 /** Options whose value is a duration. */
 type TimeOption = 'keepalive' | 'idle' | 'timeout' | 'connect-timeout' | (typeof SHUTDOWN_OPTIONS)[number];
 
-/** Options that require a target. */
-const TARGET_OPTIONS = [
-  'tls',
-  'ca',
-  'cert',
-  'key',
-  'server-name',
-  'service',
-  'keepalive',
-  'idle',
-  'timeout',
-  'connect-timeout',
-] as const;
 const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
+/** Options that do not require a target. */
+const WITHOUT_TARGET: ReadonlySet<string> = new Set([...SHUTDOWN_OPTIONS, 'service-config', 'proto', 'json', 'help']);
+/** A duration in seconds or minutes. */
+const TIME = /^(\d{1,9}(?:\.\d{1,3})?)([sm])$/;
 
 /** Parses the command-line arguments of `nestjs-resilient-grpc`. */
 export function readArguments(args: readonly string[]): DoctorArguments {
@@ -88,7 +76,9 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   try {
     parsed = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
   } catch (error) {
-    return wrong([{ path: 'arguments', message: parseErrorMessage(error) }]);
+    // Node's messages continue with advice about positional arguments.
+    const [message = ''] = errorMessage(error).split('. ');
+    return { kind: 'wrong', problems: [{ path: 'arguments', message }] };
   }
   const { values, positionals } = parsed;
   const [command, target, ...more] = positionals;
@@ -97,39 +87,32 @@ export function readArguments(args: readonly string[]): DoctorArguments {
 
   const problems: ConfigurationProblem[] = [];
   const add = (path: string, message: string) => problems.push({ path, message });
-  if (command !== 'doctor') {
-    add(
-      'command',
-      `expected 'doctor' or 'migrate', got ${describeValue(command)}; write 'nestjs-resilient-grpc doctor <target>'`,
-    );
-  }
+  if (command !== 'doctor') add('command', problemMessage("'doctor' or 'migrate'", command, 'write doctor <target>'));
   if (more.length > 0)
     add('target', `expected one target, got ${positionals.slice(1).map(describeValue).join(' and ')}`);
   const time = (name: TimeOption, orElse: number, zero = false): number => {
     const value = values[name];
     if (value === undefined) return orElse;
-    const parsed = parseOptions(duration(zero), inSeconds(value), `--${name}`);
-    if (parsed.ok) return parsed.options;
-    const meant = suggestDuration(value)?.replaceAll('"', '');
-    const expected = `a duration ${zero ? 'of 0 or more' : 'above 0'} such as 30s or 10m`;
-    add(`--${name}`, problemMessage(expected, value, meant === undefined ? undefined : `write --${name} ${meant}`));
+    const [, amount, unit] = TIME.exec(value) ?? [];
+    const ms = Math.round(Number(amount) * (unit === 'm' ? 60_000 : 1_000));
+    if (ms > 0 || (ms === 0 && zero)) return ms;
+    add(`--${name}`, problemMessage(`a duration ${zero ? 'of 0 or more' : 'above 0'} such as 30s or 10m`, value));
     return orElse;
   };
   const { 'service-config': serviceConfigFile, proto: protoFile, service, keepalive, idle } = values;
+  const { tls, ca, cert, key, 'server-name': serverName } = values;
+  const usesTls = tls === true || [ca, cert, key, serverName].some((value) => value !== undefined);
   const checksShutdown = SHUTDOWN_OPTIONS.some((name) => values[name] !== undefined);
-  if (target === undefined && serviceConfigFile === undefined && !checksShutdown && problems.length === 0) {
+  if (target === undefined && serviceConfigFile === undefined && !checksShutdown && problems.length === 0)
     add('target', 'expected a target, as in the url of a client, got nothing; write doctor orders:50051');
-  }
   // Options without effect are rejected, because users would assume that they took effect.
-  const unused = target === undefined ? TARGET_OPTIONS.filter((name) => values[name] !== undefined) : [];
-  const usage = (name: keyof typeof values) => `--${name}${typeof values[name] === 'boolean' ? '' : ' <value>'}`;
-  for (const name of unused) add(`--${name}`, `requires a target; write doctor <host:port> ${usage(name)}`);
-  if (protoFile !== undefined && serviceConfigFile === undefined) {
-    add('--proto', 'requires --service-config; write --service-config FILE --proto FILE');
-  }
+  if (target === undefined)
+    for (const name of Object.keys(values))
+      if (!WITHOUT_TARGET.has(name)) add(`--${name}`, 'requires a target; write doctor <host:port> before it');
+  if (protoFile !== undefined && serviceConfigFile === undefined) add('--proto', 'requires --service-config FILE');
   const options: DoctorOptions = {
     target,
-    tls: tlsOf(values),
+    tls: usesTls ? { ca, cert, key, serverName } : undefined,
     service,
     keepaliveMs: keepalive === undefined ? undefined : time('keepalive', 0),
     idleMs: idle === undefined ? undefined : time('idle', 0),
@@ -147,36 +130,5 @@ export function readArguments(args: readonly string[]): DoctorArguments {
       : undefined,
     json: values.json ?? false,
   };
-  return problems.length === 0 ? { kind: 'run', options } : wrong(problems);
-}
-
-/** Converts minutes to a duration as in a service config: '10m' to '600s'. Returns other values unchanged. */
-function inSeconds(value: string): string {
-  const minutes = /^(\d+(?:\.\d+)?)m$/.exec(value)?.[1];
-  return minutes === undefined ? value : `${String(Math.round(Number(minutes) * 60_000) / 1_000)}s`;
-}
-
-function tlsOf(values: {
-  readonly tls?: boolean;
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly 'server-name'?: string;
-}): TlsOptions | undefined {
-  const { tls, ca, cert, key, 'server-name': serverName } = values;
-  const given = [ca, cert, key, serverName].some((value) => value !== undefined);
-  return given || tls === true ? { ca, cert, key, serverName } : undefined;
-}
-
-function wrong(problems: readonly ConfigurationProblem[]): DoctorArguments {
-  return { kind: 'wrong', problems };
-}
-
-/** Shortens Node's long error message to its first sentence, and suggests the closest name for an unknown option. */
-function parseErrorMessage(error: unknown): string {
-  const text = errorMessage(error);
-  const [first = text] = text.split('. ');
-  const option = /^Unknown option '--([\w-]+)/.exec(text)?.[1];
-  const meant = option === undefined ? undefined : closest(option, Object.keys(OPTIONS));
-  return meant === undefined ? first : `${first}; did you mean --${meant}?`;
+  return problems.length === 0 ? { kind: 'run', options } : { kind: 'wrong', problems };
 }

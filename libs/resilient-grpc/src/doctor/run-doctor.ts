@@ -1,11 +1,9 @@
 import { errorMessage } from '../errors/error-message.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
-import { duration } from '../telemetry/log/log-text.js';
+import { oneLine } from '../telemetry/log/log-text.js';
 import type { CheckResult, Checks } from './check-result.js';
-import type { Reflected } from './checks/reflection-check.js';
-import { shutdownCheck } from './checks/shutdown-check.js';
-import { KEEPALIVE_PINGS, readArguments, type DoctorOptions, type Env } from './doctor-options.js';
-import { ProgressLine } from './progress-line.js';
+import { shutdownCheck } from './shutdown-check.js';
+import { readArguments, type DoctorOptions, type Env } from './doctor-options.js';
 import { plainPaint, renderCheck, renderJson, renderSummary, terminalPaint } from './render-results.js';
 
 /** The parts of `process` that the command uses. */
@@ -46,6 +44,9 @@ These do not require a target:
 TIME is in seconds or minutes: 10s, 0.5s, 10m. Defaults are in parentheses.
 Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
 
+/** Returns to the start of a terminal line, and erases it. */
+const ERASE_LINE = '\r\u001b[2K';
+
 const OK = 0;
 const FAILED = 1;
 const WRONG_USAGE = 2;
@@ -70,55 +71,46 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
     return WRONG_USAGE;
   }
   const { options } = read;
-  return options.json ? reportJson(options, env, stdout) : printChecks(options, { env, stdout, stderr });
-}
-
-/** Runs the checks and prints each result as soon as it is available. */
-async function printChecks(options: DoctorOptions, { env, stdout, stderr }: Terminal): Promise<number> {
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
-  const progress = stderr.isTTY === true ? new ProgressLine(stderr) : undefined;
-  // The pings take five intervals, so the wait is announced on a terminal.
-  if (options.keepaliveMs !== undefined && stderr.isTTY === true) {
-    stderr.write(`sending keepalive pings for ${duration(KEEPALIVE_PINGS * options.keepaliveMs)}\n`);
-  }
-  const results: CheckResult[] = [];
-  for await (const result of runChecks(options, env, progress)) {
-    progress?.erase();
-    results.push(result);
-    stdout.write(renderCheck(result, paint));
-  }
-  stdout.write(renderSummary(results, paint));
-  return exitCodeOf(results);
-}
-
-/** Runs the checks and prints one JSON document, even if a check throws. */
-async function reportJson(options: DoctorOptions, env: Env, stdout: Terminal['stdout']): Promise<number> {
+  const progress = { isShown: false };
+  const showProgress = (text: string) => {
+    if (options.json || stderr.isTTY !== true) return;
+    stderr.write(`${ERASE_LINE}${text}`);
+    progress.isShown = true;
+  };
   const checks: CheckResult[] = [];
-  const problems: ConfigurationProblem[] = [];
+  const failures: ConfigurationProblem[] = [];
   try {
-    for await (const result of runChecks(options, env)) checks.push(result);
+    // Prints each result as soon as it is available, but only one JSON document.
+    for await (const result of runChecks(options, env, showProgress)) {
+      if (progress.isShown) stderr.write(ERASE_LINE);
+      progress.isShown = false;
+      checks.push(result);
+      if (!options.json) stdout.write(renderCheck(result, paint));
+    }
   } catch (error) {
-    problems.push({ path: 'doctor', message: errorMessage(error) });
+    failures.push({ path: 'doctor', message: errorMessage(error) });
+    if (!options.json) stderr.write(`the doctor itself failed: ${oneLine(errorMessage(error))}\n`);
   }
-  const exitCode = problems.length > 0 ? FAILED : exitCodeOf(checks);
-  stdout.write(renderJson({ version: 1, target: options.target, ok: exitCode === OK, exitCode, problems, checks }));
+  const exitCode = failures.length > 0 || checks.some(({ status }) => status === 'failed') ? FAILED : OK;
+  if (!options.json) stdout.write(renderSummary(checks, paint));
+  else {
+    const { target } = options;
+    stdout.write(renderJson({ version: 1, target, ok: exitCode === OK, exitCode, problems: failures, checks }));
+  }
   return exitCode;
 }
 
-function exitCodeOf(results: readonly CheckResult[]): number {
-  return results.some(({ status }) => status === 'failed') ? FAILED : OK;
-}
-
 /** Runs the requested checks one after the other. Loads gRPC only for the checks that need it. */
-async function* runChecks(options: DoctorOptions, env: Env, progress?: ProgressLine): Checks {
+async function* runChecks(options: DoctorOptions, env: Env, onProgress: (text: string) => void): Checks {
   const { target, serviceConfigFile, protoFile, shutdown } = options;
-  let reflected: Reflected | undefined;
+  let reflected: CheckResult | undefined;
   if (target !== undefined) {
     const { checkTarget } = await import('./check-target.js');
-    reflected = yield* checkTarget(target, options, env, progress?.show);
+    reflected = yield* checkTarget(target, options, env, onProgress);
   }
   if (serviceConfigFile !== undefined) {
-    const { serviceConfigCheck } = await import('./checks/service-config-check.js');
+    const { serviceConfigCheck } = await import('./service-config-check.js');
     yield serviceConfigCheck(serviceConfigFile, protoFile, reflected);
   }
   if (shutdown !== undefined) yield shutdownCheck(shutdown);

@@ -1,22 +1,40 @@
 import { systemClock } from '../time/clock.js';
+import { Wait } from '../time/wait.js';
 
-/** Limits the time of an operation that accepts an `AbortSignal`. */
+/**
+ * Remaining time in milliseconds below which no step starts, because a connection or a call to a healthy server can take longer. If the
+ * total is less than ten times this time, a tenth of the total applies.
+ */
+const MIN_STEP_MS = 100;
+
+/** A time limit for several steps, which ensures that the command ends. */
 export class TimeLimit {
-  private readonly controller = new AbortController();
-  private readonly timer;
+  private readonly end: number;
+  private readonly minStepMs: number;
 
-  /** @param ms time until the signal aborts, in milliseconds */
-  constructor(ms: number) {
-    this.timer = systemClock.setTimer(() => this.controller.abort(), ms, true);
+  constructor(totalMs: number) {
+    this.minStepMs = Math.min(MIN_STEP_MS, totalMs / 10);
+    this.end = systemClock.now() + totalMs;
   }
 
-  /** Aborts when the time limit is reached. */
-  get signal(): AbortSignal {
-    return this.controller.signal;
+  /** True if the remaining time is too short for another step, whose failure would show only that the time is used up. */
+  get isUsedUp(): boolean {
+    return this.end - systemClock.now() < this.minStepMs;
   }
 
-  /** Clears the timer. Call this when the operation has ended. */
-  clear(): void {
-    this.timer.clear();
+  /** Returns the remaining milliseconds, at most `maxMs` and at least 1, because some APIs treat 0 as no limit. */
+  leftMs(maxMs: number): number {
+    return Math.max(1, Math.round(Math.min(maxMs, this.end - systemClock.now())));
+  }
+}
+
+/** Resolves to the result of `work`, or to `late` if `work` takes longer than `ms`. */
+export async function within<T>(ms: number, work: Promise<T>, late: T): Promise<T> {
+  // The timer keeps the process alive even if `work` does not.
+  const wait = new Wait(systemClock, ms);
+  try {
+    return await Promise.race([work, wait.over.then(() => late)]);
+  } finally {
+    wait.end();
   }
 }

@@ -1,21 +1,23 @@
-import { readFileSync } from 'node:fs';
-import { relative } from 'node:path';
-import { Project, ts, type SourceFile } from 'ts-morph';
-import { Compiler } from './compiler.js';
-import { withImports } from './import-text.js';
-import { exportEdits, findRegistrations, NEST_PACKAGE, type ManualStep, type Registration } from './registrations.js';
-import { applyEdits } from './text-edits.js';
+import {
+  Node,
+  Project,
+  SyntaxKind,
+  ts,
+  type CallExpression,
+  type ObjectLiteralExpression,
+  type SourceFile,
+} from 'ts-morph';
+import { OWNED_CHANNEL_OPTIONS } from '../client/settings/resolve-channel-settings.js';
+import { asyncTransportOf, ByHand, factoryEdits, type TextEdit } from './factory-edits.js';
+import { constantValue, nestNameOf, propertyValue, transportOf, valueOf } from './source-values.js';
 
 const LIBRARY = 'nestjs-resilient-grpc';
+const NEST = '@nestjs/microservices';
+const MODULE = 'ResilientGrpcModule';
+/** Maximum length, in characters, of the text that identifies a client without a name. */
+const MAX_LABEL_LENGTH = 40;
 
-/** A file whose content changes. */
-export interface ChangedFile {
-  readonly path: string;
-  readonly before: string;
-  readonly after: string;
-}
-
-/** A remark about one place in the code, such as a change to make by hand. */
+/** A remark about one place in the code. */
 export interface Remark {
   readonly path: string;
   readonly line: number;
@@ -23,138 +25,288 @@ export interface Remark {
 }
 
 export interface Migration {
-  readonly changed: readonly ChangedFile[];
-  /** Number of migrated clients. */
-  readonly clients: number;
+  readonly changed: readonly { readonly path: string; readonly text: string }[];
+  /** Clients that move to `ResilientGrpcModule`. */
+  readonly moved: readonly Remark[];
+  /** Places that a person must change, each with what to do. */
   readonly manual: readonly Remark[];
-  /** Modules whose exports must be changed by hand if any client is migrated, even one in a file with another tsconfig.json. */
-  readonly exports: readonly Remark[];
-  readonly notes: readonly Remark[];
+  /** A package whose types cannot be found; nothing is compiled without them. */
+  readonly missing?: string | undefined;
 }
 
-/** Thrown if the types of a package cannot be found. */
-export class MissingPackage extends Error {
-  constructor(readonly packageName: string) {
-    super(`cannot find the types of ${packageName}`);
-  }
+/** A change to a call of `ClientsModule`, or to its name in the exports of a module. */
+interface Change extends Remark {
+  readonly edits: readonly TextEdit[];
 }
 
 /**
- * Rewrites the gRPC clients in `paths`, which share their nearest tsconfig.json. `others` are files that may use the constants of these
- * clients; those that contain the name of a changed constant are compiled, too.
- *
- * @throws MissingPackage
+ * Moves the gRPC clients in `paths`, which share their nearest tsconfig.json, to `ResilientGrpcModule`. A registration that would cause a
+ * new compiler error stays.
  */
-export function migrate(tsConfig: string, paths: readonly string[], others: readonly string[]): Migration {
-  const project = openProject(tsConfig);
-  const files = paths.map((path) => project.addSourceFileAtPath(path));
-  for (const name of [NEST_PACKAGE, LIBRARY]) requirePackage(project, name, paths[0] ?? tsConfig);
-
-  const found = files.map((file) => ({ file, ...findRegistrations(file) }));
-  const registrations = found.flatMap((one) => one.registrations);
-  const manual: ManualStep[] = found.flatMap((one) => one.manual);
-  const { chosen, failed } = selectCompilable(new Compiler(openProject(tsConfig)), files, registrations, others);
-  manual.push(...failed, ...conflicts(chosen));
-  const after = textsAfter(files, chosen);
-  return {
-    changed: [...after].map(([file, text]) => ({ path: file.getFilePath(), before: file.getFullText(), after: text })),
-    clients: chosen.flatMap(({ clients }) => clients).length,
-    manual: manual.map(remarkOf),
-    exports: files.flatMap((file) => exportEdits(file, files, chosen).steps.map(remarkOf)),
-    notes: chosen.flatMap(({ call, notes }) => notes.map((text) => remarkOf({ node: call, text }))),
-  };
-}
-
-function openProject(tsConfigFilePath: string): Project {
+export function migrate(tsConfigFilePath: string, paths: readonly string[]): Migration {
   const project = new Project({ tsConfigFilePath, skipAddingFilesFromTsConfig: true });
-  // TypeScript 6 includes no types by default, so `process` and `__dirname` would be unknown.
-  if (project.compilerOptions.get().types === undefined && !ts.version.startsWith('5'))
-    project.compilerOptions.set({ types: ['*'] });
-  return project;
-}
-
-/**
- * Returns the registrations whose rewritten code compiles, and the reason why each of the others fails. The types of shared constants
- * are changed only if the code would not compile otherwise.
- */
-function selectCompilable(
-  compiler: Compiler,
-  files: readonly SourceFile[],
-  registrations: readonly Registration[],
-  others: readonly string[],
-): { readonly chosen: readonly Registration[]; readonly failed: readonly ManualStep[] } {
-  const problemOf = (some: readonly Registration[]) => {
-    const constants = some.flatMap(({ edits }) => edits.flatMap(({ constant }) => constant ?? []));
-    const users = others.filter((path) => constants.some((name) => textOf(path).includes(name)));
-    const texts = new Map([...textsAfter(files, some)].map(([file, text]) => [file.getFilePath() as string, text]));
-    return compiler.newProblem(texts, users);
-  };
-  if (problemOf(registrations) === undefined) return { chosen: registrations, failed: [] };
-  const chosen: Registration[] = [];
-  const failed: ManualStep[] = [];
-  for (const registration of registrations) {
-    if (problemOf([...chosen, registration]) === undefined) {
-      chosen.push(registration);
-      continue;
+  const options = project.compilerOptions.get();
+  const isFound = (name: string) => ts.resolveModuleName(name, tsConfigFilePath, options, ts.sys).resolvedModule;
+  const missing = [NEST, LIBRARY].find((name) => isFound(name) === undefined);
+  if (missing !== undefined) return { changed: [], moved: [], manual: [], missing };
+  const changed: Migration['changed'][number][] = [];
+  const moved: Remark[] = [];
+  const manual: Remark[] = [];
+  // All positions are read before the first file changes.
+  const files = paths.map((path) => project.addSourceFileAtPath(path));
+  for (const { file, calls, others, steps, exports } of files.map((file) => ({
+    file,
+    ...readCalls(file),
+    exports: exportsOf(file),
+  }))) {
+    const compiled = new CompiledFile(file);
+    let stays = others;
+    manual.push(...steps);
+    // A compilation takes about a second, so the calls are compiled one by one only if they do not compile together.
+    const isAccepted = calls.length > 1 && compiled.accept(calls.flatMap(({ edits }) => edits)) === undefined;
+    for (const call of calls) {
+      const problem = isAccepted ? undefined : compiled.accept(call.edits);
+      if (problem === undefined) moved.push(call);
+      else {
+        stays = true;
+        manual.push({ ...call, text: `${call.text}: would not compile with ${MODULE}: ${problem}` });
+      }
     }
-    const retyped = { ...registration, edits: [...registration.edits, ...registration.retypes] };
-    const problem = problemOf([...chosen, retyped]);
-    if (problem === undefined) chosen.push(retyped);
-    else {
-      const names = registration.clients.map(({ name }) => name).join(', ');
-      failed.push({ node: registration.call, text: `${names}: the rewritten code does not compile: ${problem}` });
-    }
+    // A module whose clients are registered elsewhere, or only partly moved, may still need ClientsModule.
+    const isWhole = compiled.isChanged && !stays;
+    const isUnaffected = stays && !compiled.isChanged;
+    for (const one of exports)
+      if (!isUnaffected && (!isWhole || compiled.accept(one.edits) !== undefined)) manual.push(one);
+    if (compiled.isChanged) changed.push(compiled.result);
   }
-  return { chosen, failed };
+  return { changed, moved, manual };
 }
 
-const textOf = (path: string) => readFileSync(path, 'utf8');
-
-/** Returns the text of each file that changes. */
-function textsAfter(
-  files: readonly SourceFile[],
-  registrations: readonly Registration[],
-): ReadonlyMap<SourceFile, string> {
-  const edits = [
-    ...registrations.flatMap((registration) => registration.edits),
-    ...files.flatMap((file) => exportEdits(file, files, registrations).edits),
-  ];
-  const changed = new Set(edits.map(({ file }) => file));
-  return new Map(
-    [...changed].map((file) => {
-      const before = file.getFullText();
-      const own = edits.filter((edit) => edit.file === file);
-      const after = withImports(before, applyEdits(before, own), NEST_PACKAGE);
-      return [file, before.includes('\r\n') ? after.replaceAll(/\r?\n/g, '\r\n') : after];
-    }),
-  );
-}
-
-/**
- * Returns a step for each client whose options are written differently from those of an earlier client with the same name. In Nest, both
- * clients exist; in this library, a name has one client. Equal values can be written differently, for example as a literal and as a
- * constant.
- */
-function conflicts(registrations: readonly Registration[]): readonly ManualStep[] {
-  const clients = registrations.flatMap((registration) => registration.clients);
-  const plain = (text: string) => text.replace(/\s|,(?=\s*\})/g, '');
-  const first = new Map<string, (typeof clients)[number]>();
-  return clients.flatMap((client) => {
-    const other = first.get(client.token);
-    if (other === undefined) first.set(client.token, client);
-    if (other === undefined || plain(other.text) === plain(client.text)) return [];
-    const { path, line } = remarkOf({ node: other.node, text: '' });
-    const place = `${relative(process.cwd(), path)}:${String(line)}`;
-    const text = `${client.name}: its options are written differently at ${place}; if the values differ, the application does not start; make the values equal, or rename one client`;
-    return [{ node: client.node, text }];
-  });
-}
-
-function remarkOf({ node, text }: ManualStep): Remark {
+function remark(node: Node, text: string): Remark {
   return { path: node.getSourceFile().getFilePath(), line: node.getStartLineNumber(), text };
 }
 
-function requirePackage(project: Project, name: string, from: string): void {
-  const { resolvedModule } = ts.resolveModuleName(name, from, project.compilerOptions.get(), ts.sys);
-  if (resolvedModule === undefined) throw new MissingPackage(name);
+/** A file, the changes to it, and its compiler errors. */
+class CompiledFile {
+  private readonly original: string;
+  private readonly names: ReadonlySet<string>;
+  private readonly problems: readonly string[];
+  private readonly accepted: TextEdit[] = [];
+
+  constructor(private readonly file: SourceFile) {
+    this.original = file.getFullText();
+    this.names = usedNames(file);
+    this.problems = problemsOf(file);
+  }
+
+  /** Adds edits to the changes; if they cause a compiler error, omits them and returns the error. */
+  accept(edits: readonly TextEdit[]): string | undefined {
+    const problem = this.apply([...this.accepted, ...edits]);
+    if (problem === undefined) this.accepted.push(...edits);
+    else this.apply(this.accepted);
+    return problem;
+  }
+
+  get isChanged(): boolean {
+    return this.accepted.length > 0;
+  }
+
+  /** Applies edits to the original, and returns the first compiler error that they cause. */
+  private apply(edits: readonly TextEdit[]): string | undefined {
+    let text = this.original;
+    for (const edit of edits.toSorted((a, b) => b.start - a.start))
+      text = text.slice(0, edit.start) + edit.text + text.slice(edit.end);
+    this.file.replaceWithText(text);
+    correctImports(this.file, this.names);
+    const before = [...this.problems];
+    const isNew = (problem: string) => {
+      const index = before.indexOf(problem);
+      if (index >= 0) before.splice(index, 1);
+      return index < 0;
+    };
+    return problemsOf(this.file).find(isNew)?.split('\n')[0];
+  }
+
+  get result(): Migration['changed'][number] {
+    const text = this.file.getFullText();
+    const isWindows = this.original.includes('\r\n');
+    return { path: this.file.getFilePath(), text: isWindows ? text.replaceAll(/\r?\n/g, '\r\n') : text };
+  }
+}
+
+function problemsOf(file: SourceFile): readonly string[] {
+  const errors = file.getPreEmitDiagnostics().filter((one) => one.getCategory() === ts.DiagnosticCategory.Error);
+  return errors.map(({ compilerObject }) => ts.flattenDiagnosticMessageText(compilerObject.messageText, '\n'));
+}
+
+/** Finds the calls that register gRPC clients, and the places that create gRPC clients in other ways. */
+function readCalls(file: SourceFile) {
+  const calls: Change[] = [];
+  const steps: Remark[] = [];
+  /** True if a call of `ClientsModule` stays. */
+  let others = false;
+  for (const call of file.getDescendantsOfKind(SyntaxKind.CallExpression)) {
+    const callee = call.getExpression();
+    const [owner, method] = Node.isPropertyAccessExpression(callee)
+      ? [nestNameOf(callee.getExpression()), callee.getName()]
+      : [];
+    const [options] = call.getArguments();
+    const isOther = options !== undefined && transportOf(options) === 'other';
+    if (Node.isDecorator(call.getParent()) && nestNameOf(callee) === 'Client' && !isOther) {
+      const remedy = `define the client with ${MODULE}.forFeature() in the module, and inject it with @Inject('<name>')`;
+      steps.push(remark(call, `@Client(): ${remedy}`));
+    } else if (owner === 'ClientProxyFactory' && method === 'create' && !isOther) {
+      const remedy = `define the client with ${MODULE}.forFeature(), or inject GrpcClients and call create()`;
+      steps.push(remark(call, `ClientProxyFactory.create(): ${remedy}`));
+    } else if (owner === 'ClientsModule' && (method === 'register' || method === 'registerAsync')) {
+      try {
+        const changes = changesOf(call, method === 'registerAsync');
+        calls.push(...changes);
+        others ||= changes.length === 0;
+      } catch (error) {
+        if (!(error instanceof ByHand)) throw error;
+        steps.push(remark(call, error.message));
+        others = true;
+      }
+    }
+  }
+  return { calls, steps, others };
+}
+
+/** Returns the change of a call with gRPC clients; nothing if all its clients use other transports. @throws ByHand */
+function changesOf(call: CallExpression, isAsync: boolean): readonly Change[] {
+  const [argument] = call.getArguments();
+  const object = Node.isObjectLiteralExpression(argument) ? argument : undefined;
+  const property = object?.getProperty('clients');
+  const list = object === undefined ? argument : property && propertyValue(property);
+  const clients = list && elementsOf(list);
+  if (list === undefined || clients === undefined)
+    throw new ByHand(`the list of clients is known only at run time; call ${MODULE} with the gRPC clients`);
+  const found = clients.map((client) => ({
+    client,
+    transport: isAsync ? asyncTransportOf(client) : transportOf(client),
+  }));
+  const labels = (transport: string) =>
+    found.flatMap((one) => (one.transport === transport ? labelOf(one.client) : [])).join(', ');
+  const [grpc, other, unknown] = [labels('grpc'), labels('other'), labels('unknown')];
+  const name = `${MODULE}.${isAsync ? 'forFeatureAsync' : 'forFeature'}`;
+  if (unknown !== '')
+    throw new ByHand(`${unknown}: the transport is known only at run time; if it is gRPC, move the entry to ${name}()`);
+  if (grpc === '') return [];
+  if (other !== '')
+    throw new ByHand(`${grpc}: shares the call with other transports (${other}); move the entry to ${name}()`);
+  const callee = call.getExpression();
+  const edits: TextEdit[] = [{ start: callee.getStart(), end: callee.getEnd(), text: name }];
+  if (object !== undefined) edits.push(...unwrapping(object, list));
+  for (const client of clients) {
+    try {
+      requireAccepted(client);
+      if (isAsync) edits.push(...factoryEdits(client, call));
+    } catch (error) {
+      throw error instanceof ByHand ? new ByHand(`${labelOf(client)}: ${error.message}`) : error;
+    }
+  }
+  return [{ ...remark(call, grpc), edits }];
+}
+
+/** Returns the edits that turn `{ isGlobal: true, clients: [] }` into `[], { isGlobal: true }`. */
+function unwrapping(object: ObjectLiteralExpression, list: Node): TextEdit[] {
+  const others = object.getProperties().filter((one) => one !== list.getParent());
+  const source = object.getSourceFile().getFullText();
+  const removed = [
+    [object.getStart(), list.getStart()],
+    [list.getEnd(), object.getEnd()],
+  ] as const;
+  if (removed.some(([start, end]) => /\/[/*]/.test(source.slice(start, end))))
+    throw new ByHand(
+      'comments beside `clients`, which a rewrite would lose; write forFeature([…], { isGlobal: true })',
+    );
+  const extras = others.length === 0 ? '' : `, { ${others.map((one) => one.getText()).join(', ')} }`;
+  return removed.map(([start, end], index) => ({ start, end, text: index === 0 ? '' : extras }));
+}
+
+/** Returns the elements of an array and of the constant arrays that it spreads; `undefined` if they are known only at run time. */
+function elementsOf(list: Node): readonly Node[] | undefined {
+  const array = constantValue(list);
+  if (!Node.isArrayLiteralExpression(array)) return undefined;
+  const elements = array
+    .getElements()
+    .map((one) => (Node.isSpreadElement(one) ? elementsOf(one.getExpression()) : [one]));
+  return elements.includes(undefined) ? undefined : elements.flatMap((one) => one ?? []);
+}
+
+/** Throws if the library rejects an option at startup that the types accept. */
+function requireAccepted(client: Node): void {
+  const options = valueOf(client, 'options');
+  const loader = options && valueOf(options, 'protoLoader')?.getText();
+  if (loader !== undefined && !loader.includes('@grpc/proto-loader'))
+    throw new ByHand('has protoLoader; load the definition, and pass it as packageDefinition');
+  const channelOptions = options && valueOf(options, 'channelOptions');
+  for (const [key, remedy] of Object.entries(OWNED_CHANNEL_OPTIONS))
+    if (channelOptions && valueOf(channelOptions, key) !== undefined)
+      throw new ByHand(`has channelOptions['${key}']: ${remedy}`);
+}
+
+/** Returns the name of a client, or the start of its source text. */
+function labelOf(client: Node): string {
+  const own = Node.isObjectLiteralExpression(client) ? client.getProperty('name') : undefined;
+  const name = own && !Node.isSpreadAssignment(own) ? propertyValue(own) : valueOf(client, 'name');
+  const value = name && constantValue(name);
+  const text = Node.isStringLiteral(value) ? value.getLiteralText() : (name ?? client).getText().replace(/\s+/g, ' ');
+  return text.length > MAX_LABEL_LENGTH ? `${text.slice(0, MAX_LABEL_LENGTH - 1)}…` : text;
+}
+
+/** Finds `ClientsModule` in the exports of modules. */
+function exportsOf(file: SourceFile): readonly Change[] {
+  return file.getDescendantsOfKind(SyntaxKind.Identifier).flatMap((identifier) => {
+    const property = identifier.getParent().getParent();
+    if (!Node.isArrayLiteralExpression(identifier.getParent()) || !Node.isPropertyAssignment(property)) return [];
+    if (property.getName() !== 'exports' || nestNameOf(identifier) !== 'ClientsModule') return [];
+    const text = `exports ClientsModule: if its clients moved, export ${MODULE}`;
+    return [
+      {
+        ...remark(identifier, text),
+        edits: [{ start: identifier.getStart(), end: identifier.getEnd(), text: MODULE }],
+      },
+    ];
+  });
+}
+
+/** Imports `ResilientGrpcModule` if the file uses it, and removes the names that were imported from Nest for the replaced code only. */
+function correctImports(file: SourceFile, namesBefore: ReadonlySet<string>): void {
+  const used = usedNames(file);
+  const declarations = file.getImportDeclarations();
+  const nest = declarations.filter((one) => one.getModuleSpecifierValue() === NEST);
+  const library = declarations.find((one) => one.getModuleSpecifierValue() === LIBRARY && !one.isTypeOnly());
+  const isImported = library?.getNamedImports().some((one) => one.getName() === MODULE) === true;
+  let isMissing = used.has(MODULE) && !isImported;
+  if (isMissing && library !== undefined) library.addNamedImport(MODULE);
+  isMissing &&= library === undefined;
+  for (const declaration of nest) {
+    const names = declaration.getNamedImports();
+    const unused = names.filter((one) => {
+      const name = one.getAliasNode()?.getText() ?? one.getName();
+      return namesBefore.has(name) && !used.has(name);
+    });
+    const isWhole = unused.length > 0 && unused.length === names.length && declaration.getDefaultImport() === undefined;
+    if (isWhole && isMissing) declaration.setModuleSpecifier(LIBRARY).removeNamedImports().addNamedImport(MODULE);
+    else if (isWhole) file.removeText(declaration.getStart(), declaration.getEnd());
+    else for (const one of unused) one.remove();
+    isMissing &&= !isWhole;
+  }
+  const last = nest.at(-1) ?? declarations.at(-1);
+  if (!isMissing || last === undefined) return;
+  const end = last.getTrailingCommentRanges().at(-1)?.getEnd() ?? last.getEnd();
+  const quote = last.getModuleSpecifier().getText().slice(0, 1);
+  file.insertText(end, `\nimport { ${MODULE} } from ${quote}${LIBRARY}${quote};`);
+}
+
+/** Returns the names that a file uses outside of its imports. */
+function usedNames(file: SourceFile): ReadonlySet<string> {
+  const identifiers = file.getDescendantsOfKind(SyntaxKind.Identifier);
+  return new Set(
+    identifiers
+      .filter((one) => one.getFirstAncestor(Node.isImportDeclaration) === undefined)
+      .map((one) => one.getText()),
+  );
 }

@@ -1,11 +1,9 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { relative } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { closest } from '../errors/closest.js';
-import { findSources } from './find-sources.js';
-import type { Migration, Remark } from './migration.js';
-import { unifiedDiff } from './unified-diff.js';
 import { errorMessage, isError } from '../errors/error-message.js';
+import type { Migration, Remark } from './migration.js';
 
 /** The parts of `process` that the command uses. */
 export interface MigrateTerminal {
@@ -21,74 +19,127 @@ const INSTALL = 'npm i nestjs-resilient-grpc && npm i --no-save ts-morph@28';
 
 const HELP = `Usage: nestjs-resilient-grpc migrate [paths] [options]
 
-Rewrites the gRPC clients of ClientsModule.register() and registerAsync() to ResilientGrpcModule.forFeature() and forFeatureAsync().
-[paths] are files or folders with TypeScript; the default is the current folder. Each file is compiled with its nearest tsconfig.json. A
-registration is rewritten only if that causes no new compiler error. Clients with other transports are not changed. Prints the changes
-as a diff, and lists what you must change by hand.
+Moves the gRPC clients of ClientsModule.register() and registerAsync() to ResilientGrpcModule.forFeature() and forFeatureAsync(), and
+corrects the imports. [paths] are files or folders with TypeScript; the default is the current folder. Each file is compiled with its
+nearest tsconfig.json, and a registration that would cause a new compiler error stays as it is. Other transports are not changed. Lists
+what you must change by hand.
 
-  --write                  write the changes
+The files must be committed to git, so that git diff shows the changes and git checkout undoes them.
+
+  --dry-run                only list the clients, and what to change by hand
+  --force                  write even if git cannot undo the changes
   --help                   print this help
 
 Requires nestjs-resilient-grpc and ts-morph in node_modules: ${INSTALL}
-Exit code: 0 after a complete run, even if it lists changes to make by hand; 2 for invalid usage or a missing package.`;
+Exit code: 0 after a complete run, even if it lists changes to make by hand; 2 if nothing was done.`;
 
 const OK = 0;
-const WRONG_USAGE = 2;
-const OPTIONS = { write: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const;
+const NOTHING_DONE = 2;
+const OPTIONS = {
+  'dry-run': { type: 'boolean' },
+  force: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+const SKIPPED = new Set(['node_modules', 'dist', 'coverage']);
+const HAS_CLIENTS = /\bClientsModule\b|\bClientProxyFactory\b|@Client\(/;
+const BYTE_ORDER_MARK = '\uFEFF';
 
 /** Runs `nestjs-resilient-grpc migrate` with these arguments and returns its exit code. */
 export async function runMigrate(args: readonly string[], { stdout, stderr }: MigrateTerminal): Promise<number> {
   const fail = (message: string) => {
     stderr.write(`${message}\n`);
-    return WRONG_USAGE;
+    return NOTHING_DONE;
   };
   let parsed;
+  let groups;
   try {
     parsed = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
+    groups = sourcesIn(parsed.positionals.length === 0 ? ['.'] : parsed.positionals);
   } catch (error) {
-    return fail(`arguments: ${problemOf(error)}\nsee nestjs-resilient-grpc migrate --help`);
+    // Node's messages about options continue with advice about positional arguments.
+    return fail(`${errorMessage(error).split('. ')[0] ?? ''}\nsee nestjs-resilient-grpc migrate --help`);
   }
-  const { values, positionals } = parsed;
-  if (values.help === true) {
+  const { help = false, force = false, 'dry-run': isDryRun = false } = parsed.values;
+  if (help) {
     stdout.write(`${HELP}\n`);
     return OK;
   }
-  let sources;
-  try {
-    sources = findSources(positionals.length === 0 ? ['.'] : positionals);
-  } catch (error) {
-    return fail(`paths: ${errorMessage(error)}`);
-  }
   const migrations: Migration[] = [];
-  if (sources.groups.length > 0) {
+  for (const [tsConfig, paths] of groups) {
     const compiler = await loadMigration();
     if (compiler === undefined)
       return fail(
         `migrate requires ts-morph next to nestjs-resilient-grpc; run ${INSTALL} && npx nestjs-resilient-grpc migrate`,
       );
-    const { migrate, MissingPackage } = compiler;
-    for (const { tsConfig, paths } of sources.groups) {
-      try {
-        migrations.push(migrate(tsConfig, paths, sources.all));
-      } catch (error) {
-        if (!(error instanceof MissingPackage)) throw error;
-        return fail(`${shown(tsConfig)}: ${error.message}; run npm i ${error.packageName}, and run migrate again`);
-      }
-    }
+    const noConfig = { line: 1, text: 'no tsconfig.json in this folder or above it; add one, and run migrate again' };
+    const migration =
+      tsConfig === undefined
+        ? { changed: [], moved: [], manual: paths.map((path) => ({ path, ...noConfig })) }
+        : compiler.migrate(tsConfig, paths);
+    const { missing } = migration;
+    if (missing !== undefined)
+      return fail(
+        `${shown(tsConfig ?? '')}: cannot find the types of ${missing}; run npm i ${missing}, and run migrate again`,
+      );
+    migrations.push(migration);
   }
-  const noConfig = sources.withoutConfig.map((path): Remark => ({
-    path,
-    line: 1,
-    text: 'no tsconfig.json in this folder or above it; add one, and run migrate again',
-  }));
-  const isMoved = migrations.some(({ clients }) => clients > 0);
-  const manual = [...migrations.flatMap((one) => [...one.manual, ...(isMoved ? one.exports : [])]), ...noConfig];
-  for (const { path, before, after } of migrations.flatMap(({ changed }) => changed)) {
-    stdout.write(`${unifiedDiff(shown(path), before, after)}\n`);
-    if (values.write === true) writeFileSync(path, byteOrderMark(path, after) + after);
-  }
-  stdout.write(summaryOf(migrations, manual, values.write === true));
+  const moved = migrations.flatMap((one) => one.moved);
+  const manual = migrations.flatMap((one) => one.manual).sort(byPlace);
+  const changed = migrations.flatMap((one) => one.changed);
+  const files = changed.map(({ path }) => shown(path));
+  const risk = isDryRun || files.length === 0 ? undefined : undoProblem(files);
+  if (risk !== undefined && !force) return fail(`nothing was written: ${risk}, or run migrate with --force`);
+  if (!isDryRun) for (const { path, text } of changed) writeFileSync(path, markOf(path, text) + text);
+
+  const lines = [
+    `${count(moved.length, 'registration')} in ${count(files.length, 'file')} ${isDryRun ? 'to move (dry run: nothing was written)' : 'moved'}`,
+  ];
+  lines.push(...moved.map(lineOf));
+  if (manual.length > 0) lines.push('', `Change by hand (${String(manual.length)}):`, ...manual.map(lineOf));
+  if (!isDryRun && risk === undefined && files.length > 0)
+    lines.push(
+      '',
+      `Look:  git diff -- ${files.map(quoted).join(' ')}`,
+      `Undo:  git checkout -- ${files.map(quoted).join(' ')}`,
+    );
+  if (moved.length > 0 && !isDryRun)
+    lines.push(
+      '',
+      'Next: run your formatter, read docs/differences.md in the package, and make sure that main.ts calls app.enableShutdownHooks().',
+    );
+  stdout.write(`${lines.join('\n')}\n`);
   return OK;
+}
+
+/**
+ * Finds the TypeScript files in `paths` that may define gRPC clients, and groups them by their nearest tsconfig.json.
+ *
+ * @throws Error if a path does not exist
+ */
+function sourcesIn(paths: readonly string[]): ReadonlyMap<string | undefined, string[]> {
+  const groups = new Map<string | undefined, string[]>();
+  for (const path of new Set(paths.flatMap((one) => filesIn(resolve(one), statSync(one).isDirectory())))) {
+    if (!HAS_CLIENTS.test(readFileSync(path, 'utf8'))) continue;
+    const tsConfig = tsConfigOf(dirname(path));
+    groups.set(tsConfig, [...(groups.get(tsConfig) ?? []), path]);
+  }
+  return groups;
+}
+
+function filesIn(path: string, isFolder: boolean): readonly string[] {
+  if (!isFolder) return [path];
+  return readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
+    const inner = join(path, entry.name);
+    if (entry.isDirectory()) return SKIPPED.has(entry.name) || entry.name.startsWith('.') ? [] : filesIn(inner, true);
+    // Skips a symbolic link to a file that does not exist.
+    return /(?<!\.d)\.[mc]?ts$/.test(entry.name) && existsSync(inner) ? [inner] : [];
+  });
+}
+
+function tsConfigOf(folder: string): string | undefined {
+  const path = join(folder, 'tsconfig.json');
+  if (existsSync(path)) return path;
+  return dirname(folder) === folder ? undefined : tsConfigOf(dirname(folder));
 }
 
 /** Returns the module that uses ts-morph; `undefined` if ts-morph is not installed. */
@@ -96,48 +147,39 @@ async function loadMigration() {
   try {
     return await import('./migration.js');
   } catch (error) {
-    if (
-      isError(error) &&
-      'code' in error &&
-      error.code === 'ERR_MODULE_NOT_FOUND' &&
-      error.message.includes("'ts-morph'")
-    )
-      return undefined;
+    const isMissing = isError(error) && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND';
+    if (isMissing && error.message.includes("'ts-morph'")) return undefined;
     throw error;
   }
 }
 
+/** Returns why git could not undo changes to these files, and what to do; `undefined` if it could. */
+function undoProblem(files: readonly string[]): string | undefined {
+  const args = ['--literal-pathspecs', 'status', '--porcelain', '--ignored', '--', ...files];
+  try {
+    const found = execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    const names = found
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => line.slice(3));
+    return names.length === 0
+      ? undefined
+      : `git could not undo changes to ${names.join(', ')}; commit the current content first`;
+  } catch (error) {
+    const [, reason = errorMessage(error)] = /^fatal: (.*)$/m.exec(errorMessage(error)) ?? [];
+    return `git could not undo the changes (${reason}); run migrate in a git work tree`;
+  }
+}
+
 /** Returns the byte order mark if the file has one and `text` does not; otherwise, the empty string. */
-function byteOrderMark(path: string, text: string): string {
-  const mark = '\uFEFF';
-  return readFileSync(path, 'utf8').startsWith(mark) && !text.startsWith(mark) ? mark : '';
+function markOf(path: string, text: string): string {
+  return readFileSync(path, 'utf8').startsWith(BYTE_ORDER_MARK) && !text.startsWith(BYTE_ORDER_MARK)
+    ? BYTE_ORDER_MARK
+    : '';
 }
 
-function summaryOf(migrations: readonly Migration[], manual: readonly Remark[], isWritten: boolean): string {
-  const clients = migrations.reduce((sum, one) => sum + one.clients, 0);
-  const files = migrations.flatMap(({ changed }) => changed).length;
-  const notes = migrations.flatMap((one) => one.notes);
-  const moved = `${count(clients, 'client')} in ${count(files, 'file')}`;
-  const lines = [isWritten ? `${moved} rewritten` : `${moved} to rewrite; nothing is written without --write`];
-  if (notes.length > 0) lines.push('', 'Also changed:', ...notes.map(lineOf));
-  if (manual.length > 0) lines.push('', 'Change by hand:', ...manual.map(lineOf));
-  if (clients > 0)
-    lines.push(
-      '',
-      'Next: read docs/differences.md in the package, and make sure that main.ts calls app.enableShutdownHooks().',
-    );
-  return `${lines.join('\n')}\n`;
-}
-
+const byPlace = (a: Remark, b: Remark) => a.path.localeCompare(b.path) || a.line - b.line;
 const lineOf = ({ path, line, text }: Remark) => `${shown(path)}:${String(line)}: ${text}`;
 const count = (number: number, what: string) => `${String(number)} ${what}${number === 1 ? '' : 's'}`;
 const shown = (path: string) => relative(process.cwd(), path);
-
-/** Shortens Node's long error message to its first sentence, and suggests the closest name for an unknown option. */
-function problemOf(error: unknown): string {
-  const text = errorMessage(error);
-  const option = /^Unknown option '--([\w-]+)/.exec(text)?.[1];
-  const meant = option === undefined ? undefined : closest(option, Object.keys(OPTIONS));
-  const [first = text] = text.split('. ');
-  return meant === undefined ? first : `${first}; did you mean --${meant}?`;
-}
+const quoted = (path: string) => (/^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`);

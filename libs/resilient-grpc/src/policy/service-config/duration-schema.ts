@@ -50,7 +50,7 @@ function toMs(seconds: string): number {
 }
 
 /** Returns the duration to write, in quotes, instead of a number or a string with another unit. */
-export function suggestDuration(value: unknown): string | undefined {
+function suggestDuration(value: unknown): string | undefined {
   if (typeof value === 'number' && value > 0 && Number.isFinite(value)) {
     return `"${seconds(value)}" if it is in seconds, "${seconds(value / 1_000)}" if it is in milliseconds`;
   }

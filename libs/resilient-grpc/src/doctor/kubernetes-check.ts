@@ -1,9 +1,9 @@
-import { errorMessage } from '../../errors/error-message.js';
-import { selectEndpoints } from '../../policy/kubernetes/select-endpoints.js';
-import { counted, duration, oneLine } from '../../telemetry/log/log-text.js';
-import { resultsOf, type CheckResult } from '../check-result.js';
-import { targetUri } from '../resolve-target.js';
-import { TimeLimit } from '../time-limit.js';
+import { errorMessage } from '../errors/error-message.js';
+import { selectEndpoints } from '../policy/kubernetes/select-endpoints.js';
+import { counted, duration, oneLine } from '../telemetry/log/log-text.js';
+import { resultsOf, type CheckResult } from './check-result.js';
+import { targetUri } from './target-check.js';
+import { within } from './time-limit.js';
 
 const INSTALL =
   'install the client library in the application: npm i @kubernetes/client-node; before Node 22.19, npm i @kubernetes/client-node@1';
@@ -15,7 +15,13 @@ const INSTALL =
 export async function kubernetesCheck(target: string, timeoutMs: number): Promise<CheckResult> {
   let modules;
   try {
-    modules = await load();
+    // The resolver requires the optional client library.
+    modules = {
+      ...(await import('../kubernetes/register-kubernetes-resolver.js')),
+      ...(await import('../kubernetes/kubernetes-target.js')),
+      ...(await import('../kubernetes/missing-endpoints.js')),
+      ...(await import('../kubernetes/slice-requests.js')),
+    };
   } catch (error) {
     const message = `@kubernetes/client-node cannot be loaded: ${oneLine(errorMessage(error))}`;
     return resultsOf('kubernetes')('failed', message, INSTALL);
@@ -25,30 +31,30 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
   let service;
   try {
     service = parseKubernetesTarget(targetUri(target));
-  } catch (error) {
-    return resultsOf('kubernetes')('failed', errorMessage(error), 'correct the target');
-  }
-  try {
     server = register({});
   } catch (error) {
-    return resultsOf('kubernetes')('failed', errorMessage(error), 'run the doctor where the application runs');
+    return resultsOf('kubernetes')(
+      'failed',
+      errorMessage(error),
+      'correct the target, and run the doctor where the application runs',
+    );
   }
   const { namespace = server.namespace } = service;
   const facts = { server: server.url, namespace, service: service.service };
-  const limit = new TimeLimit(timeoutMs);
+  const timeout = new AbortController();
+  const request = inspectSlices(server, { service: service.service, namespace }, timeout.signal);
   let slices;
   try {
-    slices = await inspectSlices(server, { service: service.service, namespace }, limit.signal);
-  } catch (thrown) {
-    const error = limit.signal.aborted ? new Error(`no response within ${duration(timeoutMs)}`) : thrown;
-    const { message, remedy = `check the credentials, and that ${server.url} is reachable from here` } = requestFailure(
-      error,
-      server,
-      namespace,
-    );
-    return resultsOf('kubernetes', facts)('failed', message, remedy);
+    slices = await within(timeoutMs, request, undefined);
+    if (slices === undefined) throw new Error(`no response within ${duration(timeoutMs)}`);
+  } catch (error) {
+    const remedy = `check the credentials, and that ${server.url} is reachable from here`;
+    const found = requestFailure(error, server, namespace);
+    return resultsOf('kubernetes', facts)('failed', found.message, found.remedy ?? remedy);
   } finally {
-    limit.clear();
+    // Ends the request after a timeout.
+    request.catch(() => undefined);
+    timeout.abort();
   }
   const selection = selectEndpoints(slices, service.port, undefined);
   const { counts } = selection;
@@ -62,14 +68,4 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
   return selection.reason === 'terminating'
     ? result('warning', `${message}; only terminating pods receive calls`, 'check the readiness probes of the pods')
     : result('ok', message);
-}
-
-/** Loads the resolver, which requires the optional client library. */
-async function load() {
-  return {
-    ...(await import('../../kubernetes/register-kubernetes-resolver.js')),
-    ...(await import('../../kubernetes/kubernetes-target.js')),
-    ...(await import('../../kubernetes/missing-endpoints.js')),
-    ...(await import('../../kubernetes/slice-requests.js')),
-  };
 }

@@ -1,5 +1,5 @@
-import { duration } from '../../telemetry/log/log-text.js';
-import { resultsOf, type CheckResult } from '../check-result.js';
+import { duration } from '../telemetry/log/log-text.js';
+import { resultsOf, type CheckResult } from './check-result.js';
 
 /** The times of a shutdown, in milliseconds. */
 export interface ShutdownTimes {

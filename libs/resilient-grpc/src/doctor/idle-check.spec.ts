@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { IdleOutcome } from '../measure-idle.js';
-import { idleCheck } from './idle-check.js';
+import { idleCheck, type IdleOutcome } from './idle-check.js';
 
 const closed = (idleMs: number, how: 'goaway' | 'fin' | 'rst'): IdleOutcome => ({
   kind: 'closed',

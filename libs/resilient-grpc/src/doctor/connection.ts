@@ -1,0 +1,326 @@
+import type { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { connect as connectHttp2, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
+import { ConnectAttempt } from '../channel/connection/connect-attempts.js';
+import { connectFailure, readConnectFailure, type ConnectFailure } from '../channel/connection/connect-failure.js';
+import { secureConnector } from '../channel/quirks/connector.js';
+import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-material.js';
+import { isError } from '../errors/error-message.js';
+import { CHECK, WATCH } from '../health/health-service.js';
+import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
+import { systemClock } from '../time/clock.js';
+import { Wait } from '../time/wait.js';
+import { addressText, authorityOf, targetUri, type TargetAddress } from './target-check.js';
+import { within, type TimeLimit } from './time-limit.js';
+
+export interface ConnectParameters {
+  /** The target with its scheme. The host in the target is the default TLS server name. */
+  readonly canonicalTarget: string;
+  /** TLS settings; `undefined` for a connection without TLS. */
+  readonly tls: { readonly credentials: ChannelCredentials; readonly serverName: string | undefined } | undefined;
+  readonly connectTimeoutMs: number;
+  readonly limit: TimeLimit;
+}
+
+/** The result of connecting to one address. Times are in milliseconds from the start of the connection attempt. */
+export interface Probe {
+  tcpMs?: number;
+  tlsMs?: number;
+  /** Time until HTTP/2 SETTINGS arrived, which makes a channel READY. */
+  readyMs?: number;
+  tls?: ServerTls;
+  failure?: ProbeFailure;
+}
+
+/** The reason why a connection failed, in the words of a client, with the step that failed and its error code. */
+export interface ProbeFailure extends ConnectFailure {
+  readonly phase: 'tcp' | 'tls' | 'http2';
+  /** An error code from the system or from OpenSSL, 'timeout', or the kind of the failure. */
+  readonly code: string;
+}
+
+/** The result of a TLS handshake. */
+export interface ServerTls {
+  readonly protocol: string;
+  /** The protocol negotiated by ALPN; `undefined` if none. */
+  readonly alpn: string | undefined;
+  readonly certificate: X509Certificate | undefined;
+  /**
+   * The reason why a client rejects the certificate: an OpenSSL code, ERR_TLS_CERT_ALTNAME_INVALID, or 'not authorized' if Node reports no
+   * reason. `undefined` if the certificate is accepted.
+   */
+  readonly refused: string | undefined;
+}
+
+/** Failures that TLS on one side only may cause. A server that completed a handshake or sent an alert uses TLS. */
+const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set([
+  'closed',
+  'reset',
+  'reset-in-tls',
+  'silent',
+  'not-http2',
+  'server-without-tls',
+]);
+
+/**
+ * Creates credentials with the same certificate authorities and client certificate as a client's credentials. The only difference is that an
+ * untrusted certificate does not make the handshake fail, so that the certificate can be examined.
+ */
+export function probeCredentials(options: TlsOptions): ChannelCredentials {
+  // Unreadable files were already reported when the client was created from the same options.
+  const bytes = (part: TlsPart) => {
+    const read = readTlsPart(part, options[part]);
+    return Buffer.isBuffer(read) ? read : null;
+  };
+  return credentials.createSsl(bytes('ca'), bytes('key'), bytes('cert'), { rejectUnauthorized: false });
+}
+
+/**
+ * Connects to an address with the client's own connector, timeout, and diagnosis, and returns the session, which the caller must close.
+ * Like a client, stops if the certificate is rejected.
+ */
+export async function openSession(
+  address: TargetAddress,
+  { canonicalTarget, tls, connectTimeoutMs, limit }: ConnectParameters,
+): Promise<{ readonly probe: Probe; readonly session?: Session }> {
+  const startedAt = systemClock.now();
+  const took = () => systemClock.now() - startedAt;
+  const timeoutMs = limit.leftMs(connectTimeoutMs);
+  const attempt = new ConnectAttempt(addressText(address), timeoutMs, systemClock);
+  // The timer of an attempt does not keep the process alive, but the caller waits for its result.
+  const wait = new Wait(systemClock, timeoutMs + 1_000);
+  const socket = connect({ ...address, signal: attempt.signal });
+  // Prevents an uncaught exception. Errors are handled where the steps are awaited.
+  socket.on('error', () => undefined);
+  const probe: Probe = {};
+  let session: Session | undefined;
+  try {
+    await once(socket, 'connect');
+    probe.tcpMs = took();
+    const name = tls?.serverName === undefined ? {} : { 'grpc.ssl_target_name_override': tls.serverName };
+    const connector = secureConnector(
+      tls?.credentials ?? credentials.createInsecure(),
+      targetUri(canonicalTarget),
+      name,
+    );
+    if (connector === undefined) throw new Error('this version of @grpc/grpc-js has no connector');
+    const secured = await attempt.secure(socket, connector.connect(socket));
+    if (secured.socket instanceof TLSSocket) {
+      probe.tlsMs = took();
+      probe.tls = tlsOf(secured.socket);
+      if (probe.tls.refused !== undefined) return { probe };
+    }
+    session = new Session(secured.socket, tls === undefined ? 'http' : 'https', authorityOf(canonicalTarget));
+    await session.settings();
+    probe.readyMs = took();
+    return { probe, session };
+  } catch (error) {
+    const { code, message } = (isError(error) ? error : new Error(String(error))) as NodeJS.ErrnoException;
+    const phase = probe.tcpMs === undefined ? 'tcp' : probe.tlsMs === undefined && tls !== undefined ? 'tls' : 'http2';
+    const facts = { phase, code, isSecure: true, receivedBytes: socket.bytesRead } as const;
+    const isTlsError = code?.startsWith('ERR_SSL_') === true;
+    const failure = isTlsError ? readConnectFailure(facts, addressText(address), message) : attempt.failure(message);
+    probe.failure = { ...failure, phase, code: attempt.signal.aborted ? 'timeout' : (code ?? failure.kind) };
+    return { probe };
+  } finally {
+    attempt.end();
+    wait.end();
+    if (probe.readyMs === undefined) {
+      session?.close();
+      socket.destroy();
+    }
+  }
+}
+
+/**
+ * Connects to an address and closes the connection. If TLS on one side only may be the cause of a failure, toggles TLS and tries again with
+ * half the connect timeout.
+ */
+export async function probeAddress(address: TargetAddress, parameters: ConnectParameters): Promise<Probe> {
+  const { probe, session } = await openSession(address, parameters);
+  session?.close();
+  const { failure } = probe;
+  if (failure === undefined || failure.phase === 'tcp' || probe.tlsMs !== undefined) return probe;
+  if (!MAY_BE_TLS.has(failure.kind)) return probe;
+  const isSecure = parameters.tls !== undefined;
+  const other = await openSession(address, {
+    ...parameters,
+    tls: isSecure ? undefined : { credentials: probeCredentials({}), serverName: undefined },
+    connectTimeoutMs: parameters.connectTimeoutMs / 2,
+  });
+  other.session?.close();
+  const { readyMs, tlsMs, failure: found } = other.probe;
+  let kind: ConnectFailureKind | undefined;
+  if (isSecure)
+    kind = readyMs !== undefined ? 'server-without-tls' : found?.kind === 'not-http2' ? 'not-http2' : undefined;
+  else if (
+    tlsMs !== undefined ||
+    (found?.code.startsWith('ERR_SSL_') === true && !found.code.includes('WRONG_VERSION'))
+  )
+    kind = 'server-uses-tls';
+  if (kind === undefined) return probe;
+  return { ...probe, failure: { ...failure, ...connectFailure(kind, addressText(address), undefined) } };
+}
+
+function tlsOf(socket: TLSSocket): ServerTls {
+  // `authorizationError` is typed as an Error, but Node sets a string with the error code.
+  const error: unknown = socket.authorizationError;
+  const refused = isError(error) ? error.message : typeof error === 'string' ? error : 'not authorized';
+  return {
+    protocol: socket.getProtocol() ?? 'TLS',
+    alpn: typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined,
+    certificate: socket.getPeerX509Certificate(),
+    refused: socket.authorized ? undefined : refused,
+  };
+}
+
+/** The closure of a connection by its peer. */
+export interface PeerEnd {
+  /** `goaway`: HTTP/2 GOAWAY; `fin` and `rst`: only TCP was closed or reset. */
+  readonly how: 'goaway' | 'fin' | 'rst';
+  /** Debug data of the GOAWAY, or its error code. */
+  readonly details?: string;
+  /** Error code of the GOAWAY; 0 for a planned one, such as at a maximum connection age. */
+  readonly code?: number;
+  /** Milliseconds since the connection first became idle. */
+  readonly afterMs: number;
+}
+
+/** Result of a ping or a call on a connection. */
+export type Answer = 'answered' | 'silent' | 'ended';
+
+/** The 5-byte prefix of an empty message: { service: '' }. */
+const EMPTY_MESSAGE = Buffer.alloc(5);
+
+/** An HTTP/2 connection that sends nothing on its own. */
+export class Session {
+  /** Resolves when the peer has closed the connection, or after `close()`. */
+  readonly ended: Promise<'ended'>;
+  /** The closure by the peer; `undefined` if the peer has not closed the connection. */
+  end: PeerEnd | undefined;
+  private readonly session: ClientHttp2Session;
+  private restedAt = systemClock.now();
+  private wasUsed = false;
+  private isClosed = false;
+  private error: NodeJS.ErrnoException | undefined;
+
+  /** @param authority `:authority` of the calls, such as 'orders:50051' */
+  constructor(
+    private readonly socket: Socket,
+    scheme: 'http' | 'https',
+    private readonly authority: string,
+  ) {
+    this.session = connectHttp2(`${scheme}://${authority}`, { createConnection: () => socket });
+    this.ended = new Promise((resolve) => {
+      const over = (end: Omit<PeerEnd, 'afterMs'>): void => {
+        if (!this.isClosed) this.end ??= { ...end, afterMs: this.idleMs };
+        resolve('ended');
+      };
+      this.session.on('error', (error: NodeJS.ErrnoException) => (this.error = error));
+      this.session.on('goaway', (code: number, _last: number, data?: Buffer) => {
+        const text = data
+          ?.toString('latin1')
+          .replace(/[^\x20-\x7e]/g, '.')
+          .slice(0, 60);
+        const details = text || (code === constants.NGHTTP2_NO_ERROR ? undefined : `code ${String(code)}`);
+        over({ how: 'goaway', code, ...(details !== undefined && { details }) });
+      });
+      this.session.on('close', () => {
+        over({ how: this.error?.code === 'ECONNRESET' ? 'rst' : 'fin' });
+      });
+    });
+  }
+
+  /** Resolves when the server has sent SETTINGS. Rejects if the connection ends first. */
+  settings(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.session.once('remoteSettings', () => {
+        resolve();
+      });
+      // After a TLS alert, neither the session nor the socket closes.
+      this.socket.once('error', reject);
+      // The socket closes after its error event, which explains the failure. The session may close before.
+      this.socket.once('close', () => {
+        reject(this.error ?? new Error('closed'));
+      });
+    });
+  }
+
+  /** Milliseconds since `rest()`. */
+  get idleMs(): number {
+    return systemClock.now() - this.restedAt;
+  }
+
+  /** True if nothing has been sent since `rest()`. */
+  get isUnused(): boolean {
+    return !this.wasUsed;
+  }
+
+  /** True if the connection is open and nothing has been sent since `rest()`. */
+  get isIdle(): boolean {
+    return this.isUnused && !this.isClosed && this.end === undefined;
+  }
+
+  /** Starts the idle time. */
+  rest(): void {
+    this.restedAt = systemClock.now();
+    this.wasUsed = false;
+  }
+
+  /** Sends an HTTP/2 PING. */
+  ping(timeoutMs: number): Promise<Answer> {
+    return this.answer(timeoutMs, (answered) => {
+      this.session.ping((error) => {
+        if (error === null) answered();
+      });
+    });
+  }
+
+  /** Runs a health check. Any response counts as an answer. */
+  call(timeoutMs: number): Promise<Answer> {
+    return this.answer(timeoutMs, (answered) => this.request(CHECK.path).on('response', answered));
+  }
+
+  /** Opens a health Watch, which stays open if the server implements it. Calls `closed` if it ends before the connection. */
+  watch(closed: () => void): void {
+    // Listens for 'close', because a call that is reset emits no 'end'.
+    this.request(WATCH.path).on('close', () => {
+      if (!this.session.destroyed) closed();
+    });
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.session.destroy();
+    this.socket.destroy();
+  }
+
+  private request(path: string): ClientHttp2Stream {
+    const stream = this.session.request({
+      ':method': 'POST',
+      ':path': path,
+      ':authority': this.authority,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    stream
+      .on('error', () => undefined)
+      .resume()
+      .end(EMPTY_MESSAGE);
+    return stream;
+  }
+
+  private async answer(timeoutMs: number, send: (answered: () => void) => void): Promise<Answer> {
+    if (this.end !== undefined || this.session.closed || this.session.destroyed) return 'ended';
+    this.wasUsed = true;
+    const answered = new Promise<Answer>((resolve) => {
+      send(() => {
+        resolve('answered');
+      });
+    });
+    return within<Answer>(timeoutMs, Promise.race([answered, this.ended]), 'silent');
+  }
+}

@@ -1,0 +1,160 @@
+import { fromJSON, type PackageDefinition } from '@grpc/proto-loader';
+import { firstValueFrom } from 'rxjs';
+import type { InternalGrpcClient } from '../client/create-client.js';
+import type { RequestStream, ResilientMethod } from '../client/resilient-types.js';
+import { errorMessage } from '../errors/error-message.js';
+import { isGrpcCallError, type GrpcCallError } from '../errors/grpc-call-error.js';
+import { CHECK, probeOptions, servingStatusOf } from '../health/health-service.js';
+import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/http-response.js';
+import { StatusCode, statusName } from '../status/status-code.js';
+import { counted, duration, listed, oneLine } from '../telemetry/log/log-text.js';
+import { systemClock } from '../time/clock.js';
+import { resultsOf, type CheckResult, type Verdict } from './check-result.js';
+
+/**
+ * Checks whether a client of this library becomes READY.
+ *
+ * @param hasFindings true if an earlier check reported a possible cause of a failure
+ */
+export async function clientCheck(
+  client: InternalGrpcClient,
+  timeoutMs: number,
+  hasFindings: boolean,
+): Promise<CheckResult> {
+  const startedAt = systemClock.now();
+  let verdict: Verdict;
+  try {
+    await client.waitForReady({ timeoutMs });
+    verdict = ['ok', `READY in ${duration(systemClock.now() - startedAt)}`];
+  } catch (error) {
+    const why = client.connectivity.lastError ?? errorMessage(error);
+    const remedy = hasFindings ? 'see the findings above' : 'check the log of the server, or of a proxy in front of it';
+    verdict = ['failed', `not READY within ${duration(timeoutMs)}: ${oneLine(why)}`, remedy];
+  }
+  const { state, lastError } = client.connectivity;
+  const tookMs = Math.round(systemClock.now() - startedAt);
+  return resultsOf('client', { target: client.canonicalTarget, state, tookMs, lastError })(...verdict);
+}
+
+/** Checks the status that the standard health service reports for the whole server ('') or for one service. */
+export async function healthCheck(
+  client: InternalGrpcClient,
+  service: string,
+  timeoutMs: number,
+): Promise<CheckResult> {
+  const startedAt = systemClock.now();
+  const subject = service === '' ? 'the server' : service;
+  const results = (facts: CheckResult['facts']) =>
+    resultsOf('health', { service, tookMs: Math.round(systemClock.now() - startedAt), ...facts });
+  try {
+    const response = await firstValueFrom(client.stubOf(CHECK)({ service }, probeOptions(timeoutMs)));
+    const serving = servingStatusOf(response);
+    if (serving === 'SERVING') {
+      return results({ serving })('ok', `${subject} is SERVING (${duration(systemClock.now() - startedAt)})`);
+    }
+    const remedy =
+      'the server responds but accepts no calls: it is starting, draining, or missing a dependency; see its log';
+    return results({ serving })('failed', `${subject} is ${serving}`, remedy);
+  } catch (error) {
+    if (!isGrpcCallError(error)) throw error;
+    return results({ code: error.codeName, details: error.details })(...failure(error, service, timeoutMs));
+  }
+}
+
+function failure(error: GrpcCallError, service: string, timeoutMs: number): Verdict {
+  const { code, reason } = error;
+  const message = `${error.codeName}: ${oneLine(error.details)}`;
+  if (reason === 'deadline') {
+    const remedy =
+      'the connection is open: check whether the server process is frozen or overloaded, or whether a proxy has no reachable server';
+    return ['failed', `no response to a call within ${duration(timeoutMs)}`, remedy];
+  }
+  if (error.reachedServer === 'yes' && code === StatusCode.NOT_FOUND) {
+    const remedy =
+      'compare the name with those of the reflection check below: it must be the full name, with the package of the .proto file';
+    return service === ''
+      ? ['warning', 'the health service has no status for the whole server', "set the status of '' on the server"]
+      : ['failed', `the health service has no status for '${service}'`, remedy];
+  }
+  if (error.reachedServer === 'yes' && code === StatusCode.UNIMPLEMENTED) {
+    const answers = 'the server responds to calls, but does not implement grpc.health.v1.Health';
+    const remedy = 'implement it, because health probes fail without it; or omit --service to skip this check';
+    return service === '' ? ['skipped', answers] : ['failed', answers, remedy];
+  }
+  if (code === StatusCode.UNAUTHENTICATED || code === StatusCode.PERMISSION_DENIED) {
+    const remedy = 'allow calls to grpc.health.v1.Health without credentials; otherwise probes fail';
+    return ['warning', `the server rejects health checks without credentials: ${message}`, remedy];
+  }
+  const remedy = 'see the log of the server, or of the proxy in front of it';
+  return ['failed', message, reason === 'http' ? HTTP_RESPONSE_REMEDY : remedy];
+}
+
+/** Both versions of the reflection service. They differ only in their names. */
+const REFLECTION_SERVICES = [
+  'grpc.reflection.v1.ServerReflection',
+  'grpc.reflection.v1alpha.ServerReflection',
+] as const;
+
+const MAX_LISTED = 50;
+
+/** A response from the reflection service, with one of these properties. */
+interface ReflectionResponse {
+  readonly listServicesResponse?: { readonly service: readonly { readonly name: string }[] };
+  readonly errorResponse?: { readonly errorCode: number; readonly errorMessage: string };
+}
+
+interface ReflectionStub {
+  readonly serverReflectionInfo: ResilientMethod<RequestStream<{ readonly listServices: string }>, ReflectionResponse>;
+}
+
+/**
+ * Returns the definitions of the reflection services: the part of
+ * https://github.com/grpc/grpc-proto/blob/master/grpc/reflection/v1/reflection.proto that the doctor uses. It is defined here because the
+ * package that contains the file is optional.
+ */
+export function reflectionContract(): PackageDefinition {
+  const requestType = { ServerReflectionRequest: { fields: { listServices: { type: 'string', id: 7 } } } };
+  const answers = { oneof: ['listServicesResponse', 'errorResponse'] };
+  const fields = {
+    listServicesResponse: { type: 'ListServiceResponse', id: 6 },
+    errorResponse: { type: 'ErrorResponse', id: 7 },
+  };
+  const responseTypes = {
+    ServerReflectionResponse: { oneofs: { messageResponse: answers }, fields },
+    ErrorResponse: { fields: { errorCode: { type: 'int32', id: 1 }, errorMessage: { type: 'string', id: 2 } } },
+    ListServiceResponse: { fields: { service: { rule: 'repeated', type: 'ServiceResponse', id: 1 } } },
+    ServiceResponse: { fields: { name: { type: 'string', id: 1 } } },
+  };
+  const types = { requestType: 'ServerReflectionRequest', responseType: 'ServerReflectionResponse' };
+  // The comment is required by the type.
+  const method = { ...types, requestStream: true, responseStream: true, comment: '' };
+  const service = { ServerReflection: { methods: { ServerReflectionInfo: method } } };
+  const version = { nested: { ...service, ...requestType, ...responseTypes } };
+  const reflection = { nested: { v1: version, v1alpha: version } };
+  return fromJSON({ nested: { grpc: { nested: { reflection } } } }, { arrays: true });
+}
+
+/** Lists the services of the server by reflection; the names are in `facts.services`. */
+export async function reflectionCheck(client: InternalGrpcClient, timeoutMs: number): Promise<CheckResult> {
+  const unavailable = (message: string) => resultsOf('reflection')('skipped', message);
+  for (const name of REFLECTION_SERVICES) {
+    try {
+      const stub = client.getService<ReflectionStub>(name);
+      const request = stub.serverReflectionInfo([{ listServices: '*' }], probeOptions(timeoutMs));
+      const { errorResponse, listServicesResponse } =
+        (await firstValueFrom(request, { defaultValue: undefined })) ?? {};
+      if (errorResponse !== undefined)
+        return unavailable(`${statusName(errorResponse.errorCode)}: ${oneLine(errorResponse.errorMessage)}`);
+      const services = listServicesResponse?.service.map((service) => service.name) ?? [];
+      const own = services.filter((service) => !service.startsWith('grpc.'));
+      const list = listed(own, MAX_LISTED, (count) => `and ${String(count)} more`);
+      const message = own.length === 0 ? "no services except gRPC's own" : `${counted(own.length, 'service')}: ${list}`;
+      return resultsOf('reflection', { version: name, services })('ok', message);
+    } catch (error) {
+      if (!isGrpcCallError(error)) throw error;
+      if (error.code !== StatusCode.UNIMPLEMENTED || error.reachedServer !== 'yes')
+        return unavailable(`${error.codeName}: ${oneLine(error.details)}`);
+    }
+  }
+  return unavailable('the server does not implement reflection; its services are unknown');
+}

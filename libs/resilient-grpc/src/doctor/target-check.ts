@@ -1,0 +1,232 @@
+import { lookup } from 'node:dns/promises';
+import { BlockList, isIPv6 } from 'node:net';
+import type { experimental } from '@grpc/grpc-js';
+import { lacksPort } from '../channel/channel-checks.js';
+import { proxyVariable } from '../channel/connection/http-proxy.js';
+import { dnsNameOf } from '../channel/dns/dns-name.js';
+import { experimental as names } from '../channel/quirks/experimental.js';
+import { errorMessage } from '../errors/error-message.js';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { parseKubernetesTarget } from '../kubernetes/kubernetes-target.js';
+import { counted, duration } from '../telemetry/log/log-text.js';
+import { systemClock } from '../time/clock.js';
+import { findingOf, resultsOf, type CheckResult, type Finding } from './check-result.js';
+import type { Env } from './doctor-options.js';
+import { within, type TimeLimit } from './time-limit.js';
+
+/** Maximum number of addresses shown and probed. */
+export const MAX_ADDRESSES = 20;
+
+/** The address of a connection. */
+export type TargetAddress = experimental.SubchannelAddress;
+
+/** The kind of an address, derived from its network. An unexpected kind may reveal a wrong /etc/hosts entry or split DNS. */
+export type AddressKind = 'loopback' | 'private' | 'link-local' | 'any' | 'public' | 'unix socket';
+
+const NETWORKS: readonly (readonly [AddressKind, readonly string[]])[] = [
+  ['loopback', ['127.0.0.0/8', '::1/128']],
+  ['link-local', ['169.254.0.0/16', 'fe80::/10']],
+  ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7']],
+  ['any', ['0.0.0.0/32', '::/128']],
+];
+
+export function kindOf(address: TargetAddress): AddressKind {
+  if (!('host' in address)) return 'unix socket';
+  const { host } = address;
+  const contains = (network: string): boolean => {
+    const [ip = '', bits] = network.split('/');
+    const list = new BlockList();
+    list.addSubnet(ip, Number(bits), isIPv6(ip) ? 'ipv6' : 'ipv4');
+    return list.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
+  };
+  return NETWORKS.find(([, networks]) => networks.some(contains))?.[0] ?? 'public';
+}
+
+/** Formats an address: '10.0.0.7:50051', '[::1]:50051', '/run/orders.sock'. */
+export function addressText(address: TargetAddress): string {
+  if (!('host' in address)) return address.path;
+  return `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${String(address.port)}`;
+}
+
+// The same expression as in grpc-js, whose parser is not part of its public API.
+const URI = /^(?:([A-Za-z0-9+.-]+):)?(?:\/\/([^/]*)\/)?(.+)$/;
+
+/** Parses a target with its scheme into the form that grpc-js's resolvers expect. */
+export function targetUri(canonicalTarget: string): experimental.GrpcUri {
+  const [, scheme, authority, path = ''] = URI.exec(canonicalTarget) ?? [];
+  return { ...(scheme !== undefined && { scheme }), ...(authority !== undefined && { authority }), path };
+}
+
+/** Returns the `:authority` that grpc-js sends for a target: 'orders:50051' for 'dns:///orders:50051', 'localhost' for a Unix socket. */
+export function authorityOf(canonicalTarget: string): string {
+  const uri = targetUri(canonicalTarget);
+  switch (uri.scheme) {
+    case 'dns':
+      return uri.path;
+    case 'ipv4':
+    case 'ipv6':
+      return uri.path.replace(/,.*/, '');
+    case 'kubernetes':
+      return parseKubernetesTarget(uri).authority;
+    default:
+      return 'localhost';
+  }
+}
+
+/** Returns the host in the authority of a target. By default, grpc-js requires a server certificate that is valid for this host. */
+export function authorityHost(canonicalTarget: string): string {
+  const authority = authorityOf(canonicalTarget);
+  return dnsNameOf(authority)?.host ?? authority;
+}
+
+/** The addresses of a target, or the reason why resolving it failed. */
+export type Resolution =
+  | { readonly ok: true; readonly addresses: readonly TargetAddress[]; readonly tookMs: number }
+  | { readonly ok: false; readonly details: string; readonly code: string | undefined; readonly tookMs: number };
+
+/** Resolves a target once, with the resolver that a channel would use. */
+export async function resolveTarget(target: string, limit: TimeLimit, timeoutMs: number): Promise<Resolution> {
+  const startedAt = systemClock.now();
+  let resolver: experimental.Resolver | undefined;
+  const resolved = new Promise<readonly TargetAddress[]>((resolve, reject) => {
+    const listener: experimental.ResolverListener = (endpoints) => {
+      if (endpoints.ok) resolve(endpoints.value.flatMap(({ addresses }) => addresses));
+      else reject(new Error(endpoints.error.details));
+      return true;
+    };
+    resolver = names.createResolver?.(targetUri(target), listener, { 'grpc.service_config_disable_resolution': 1 });
+    if (resolver === undefined) throw new Error('this version of @grpc/grpc-js does not export createResolver');
+    resolver.updateResolution();
+  });
+  try {
+    const addresses = await within(timeoutMs, resolved, undefined);
+    const tookMs = systemClock.now() - startedAt;
+    return addresses === undefined
+      ? { ok: false, details: 'timed out', code: 'ETIMEDOUT', tookMs }
+      : { ok: true, addresses, tookMs };
+  } catch (error) {
+    const tookMs = systemClock.now() - startedAt;
+    return { ok: false, details: errorMessage(error), code: await lookupCode(target, limit), tookMs };
+  } finally {
+    resolver?.destroy();
+  }
+}
+
+/**
+ * Looks up the DNS name in `target`, and returns the system's error code, which grpc-js does not report. Returns 'ETIMEDOUT' if the lookup
+ * exceeds 2 s or the remaining time, whichever is shorter. Returns `undefined` if the lookup succeeds, or if `target` contains no DNS name.
+ */
+async function lookupCode(target: string, limit: TimeLimit): Promise<string | undefined> {
+  const name = dnsNameOf(target);
+  if (name === undefined) return undefined;
+  const code = lookup(name.host).then(
+    () => undefined,
+    (error: unknown) => (error as NodeJS.ErrnoException).code,
+  );
+  return within(limit.leftMs(2_000), code, 'ETIMEDOUT');
+}
+
+/** Remedy if the name server does not respond. */
+const NAME_SERVER_REMEDY =
+  'check DNS on this host: the name servers in /etc/resolv.conf, and whether they are reachable on UDP port 53';
+
+/** The HTTP proxy that connections use: its host and port, and the environment variable that sets it. */
+export interface UsedProxy {
+  readonly proxy: string;
+  readonly variable: string;
+}
+
+/** Remedy for a proxy that must not be used. grpc-js compares `no_proxy` with a list of addresses as if the list were one host. */
+const BYPASS_PROXY =
+  'add the host of the target to no_proxy, or, for a list of addresses, set grpc.enable_http_proxy: 0 in channelOptions';
+
+/**
+ * Returns the HTTP proxy that grpc-js reads from the environment; `undefined` if no proxy is used. grpc-js's `no_proxy` rules apply,
+ * because grpc-js replaces the path in `canonicalTarget` only if it uses the proxy. A path with an '@' is that of the target, because the
+ * path of a proxy contains only a host and a port. Such a path can differ from the path in `target`, because credentials in
+ * `canonicalTarget` are masked.
+ */
+export function proxyOf(target: string, canonicalTarget: string, env: Env): UsedProxy | undefined {
+  const variable = proxyVariable(env);
+  const proxy = targetUri(canonicalTarget).path;
+  const isTarget = proxy === targetUri(target).path || canonicalTarget.endsWith(target) || proxy.includes('@');
+  return variable === undefined || isTarget ? undefined : { proxy, variable };
+}
+
+/** Reports the proxy that connections use. */
+export function proxyCheck({ proxy, variable }: UsedProxy): CheckResult {
+  const message = `connections go through the proxy ${proxy}, set by ${variable}`;
+  const remedy = `if the server is on your own network, ${BYPASS_PROXY}; otherwise check that the proxy allows CONNECT`;
+  return resultsOf('proxy', { proxy, variable })('warning', message, remedy);
+}
+
+/** Reports the problems that prevent the creation of a client, each under the name of the command's argument. */
+export function unusableTarget(target: string, problems: readonly ConfigurationProblem[]): CheckResult {
+  const named = problems.map(({ path, message }) => ({
+    path: path.replace(/^doctor\.tls\.(\w+)$/, '--$1').replace(/^doctor\.url$/, 'target'),
+    message,
+  }));
+  return resultsOf('target', { target })('failed', 'cannot create a client', undefined, named);
+}
+
+/** Checks the addresses to which the client's resolver resolves a target or, if a proxy is used, the name of the proxy. */
+export function targetCheck(
+  target: string,
+  resolution: Resolution,
+  usesOtherResolver: boolean,
+  used?: UsedProxy,
+): CheckResult {
+  if (!resolution.ok) {
+    const [message, remedy] = unresolved(target, resolution, used);
+    return resultsOf('target', { target, ...resolution })('failed', message, remedy);
+  }
+  const { addresses: all, tookMs } = resolution;
+  const addresses = all.slice(0, MAX_ADDRESSES).map((one) => ({ address: addressText(one), kind: kindOf(one) }));
+  const result = resultsOf('target', { target, addresses, total: all.length, tookMs: Math.round(tookMs) });
+  const list = addresses.map(({ address, kind }) => `${address} (${kind})`).join(', ');
+  // Through a proxy, no address is probed.
+  const first = `, first ${String(MAX_ADDRESSES)} ${used === undefined ? 'tried' : 'shown'}`;
+  const cut = all.length > MAX_ADDRESSES ? first : '';
+  const message = `${counted(all.length, 'address', 'addresses')} in ${duration(tookMs)}${cut}: ${list || 'none'}`;
+  if (addresses.length === 0)
+    return result('failed', message, 'check the pods; a headless service without ready pods has no addresses');
+  if (lacksPort(target)) return result('warning', message, 'add the port; gRPC uses 443 by default');
+  if (dnsNameOf(target)?.authority !== undefined && !usesOtherResolver) {
+    const remedy = 'set GRPC_NODE_USE_ALTERNATIVE_RESOLVER=true; otherwise the name server in the target is ignored';
+    return result('warning', `${message}; resolved by the system's name server`, remedy);
+  }
+  return result('ok', message);
+}
+
+/** Explains why a target, or the proxy that is used instead, has no addresses. */
+function unresolved(
+  target: string,
+  { details, code = '' }: Resolution & { readonly ok: false },
+  used?: UsedProxy,
+): Finding {
+  const subject =
+    used === undefined
+      ? `the name ${dnsNameOf(target)?.host ?? target}`
+      : `the proxy ${used.proxy}, set by ${used.variable},`;
+  const [cause, remedy] = findingOf('name-not-resolved');
+  const why =
+    code === 'ENOTFOUND'
+      ? `the name does not exist (${code})`
+      : code === 'EAI_AGAIN' || code === 'ETIMEDOUT'
+        ? `the name server does not respond (${code})`
+        : undefined;
+  if (used !== undefined)
+    return [`${subject} ${cause}: ${why ?? details}`, `correct ${used.variable}; to bypass the proxy, ${BYPASS_PROXY}`];
+  if (why !== undefined && dnsNameOf(target) !== undefined)
+    return [`${subject} ${cause}: ${why}`, code === 'ENOTFOUND' ? remedy : NAME_SERVER_REMEDY];
+  const scheme = /^([a-z][a-z\d+.-]*):(?!\d+$)/i.exec(target)?.[1] ?? 'dns';
+  const text = code === '' ? details : `${details} (${code})`;
+  if (['dns', 'unix', 'ipv4', 'ipv6'].includes(scheme))
+    return [text, 'write host:port, dns:///host:port, ipv4:10.0.0.7:50051, or unix:/path'];
+  if (scheme === 'kubernetes') {
+    const [message = '', ...remedies] = text.split('; ');
+    return [message, remedies[0] ?? 'check that the API server responds, then run the doctor again'];
+  }
+  const elsewhere = 'if the application registers its own resolver (xds:), use an address that it returns';
+  return [`grpc-js has no built-in resolver for '${scheme}:'`, `write dns:///host:port; ${elsewhere}`];
+}

@@ -56,7 +56,6 @@ const LONG = [
   'test/simulation/*.{spec,e2e-spec}.ts',
   'test/fleet.spec.ts',
   'test/addresses/churn.e2e-spec.ts',
-  'test/dashboard/fleet.e2e-spec.ts',
   'test/doctor/idle.e2e-spec.ts',
   'test/kubernetes/{doctor,process}.e2e-spec.ts',
   'test/nest/{any-options,secrets}.e2e-spec.ts',
@@ -73,7 +72,7 @@ export const SHIPPING = [
   'test/{demo,package,consumers,migrate,upstream}/*.{spec,e2e-spec}.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',
   // A browser with a dozen pages uses the whole machine.
-  'test/dashboard/{page,fleet-page,accessibility}.e2e-spec.ts',
+  'test/dashboard/{page,accessibility}.e2e-spec.ts',
   'test/operations/alerts.e2e-spec.ts',
   'test/bench.e2e-spec.ts',
   ...LONG,

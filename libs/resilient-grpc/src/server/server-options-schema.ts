@@ -88,8 +88,6 @@ const SERVER_KEY_REMEDIES: KeyRemedies = {
   keepaliveTimeoutMs: 'write keepalive: { keepaliveTimeoutMs }',
   propagate: 'it applies to outgoing calls; write ResilientGrpcModule.forRoot({ propagate })',
   ...sameRemedy(['defaults', 'clients', 'serviceConfig'], 'it is a client option of ResilientGrpcModule; remove it'),
-  maxQueuedRequestBytes:
-    'requests are read only as handlers consume them; remove it, or write `maxQueuedResponseBytes`',
 };
 
 /** Schema of the server options. Checks each option separately; `resolveServerOptions` checks their combinations. */

@@ -51,6 +51,7 @@ const schema = v.object({
   'grpc.default_compression_algorithm': v.optional(v.picklist([0, 1, 2], '0 (none), 1 (deflate), or 2 (gzip)')),
   'grpc.lb.ring_hash.ring_size_cap': whole(1),
   'grpc-node.max_session_memory': whole(1),
+  'grpc-node.retry_max_attempts_limit': whole(2),
   'grpc-node.flow_control_window': v.optional(
     v.pipe(
       v.number(WINDOW_RANGE),

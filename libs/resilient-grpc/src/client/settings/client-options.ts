@@ -32,14 +32,6 @@ export interface GrpcClientDefaults {
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Time in milliseconds, more than 0, after which a warning and an event report a stream that `for await` no longer reads. `Infinity`
-   * disables both. The stream stays open.
-   * @defaultValue 60000
-   */
-  readonly unreadStreamWarningMs?: number | undefined;
-  /** Records the call site of each opened stream, for `activeCalls()` and the warning about unread streams. @defaultValue false */
-  readonly traceStreams?: boolean | undefined;
-  /**
    * If true, a call fails with INVALID_ARGUMENT before it is sent if a request contains a misspelled field, or a value that would arrive as
    * another one, such as text in a number field. The error names the field. If false, the request is sent, and an `unsent-field` event and
    * a log line name the field once per method. Applies to requests that proto-loader's serializers write.
@@ -61,13 +53,6 @@ export interface GrpcClientDefaults {
    */
   readonly maxWaitingCalls?: number | undefined;
   /**
-   * Maximum total request bytes of calls that wait at the same time during an outage, 0 or more. A call that would exceed it fails with
-   * `reason: 'too-many-waiting'`. The process needs this memory in addition to its usual memory. The default is enough for 1,000 calls of
-   * 400 KB.
-   * @defaultValue 419430400
-   */
-  readonly maxWaitingBytes?: number | undefined;
-  /**
    * Maximum number of concurrent calls of this client, 1 or more. Calls above the limit are queued until a running call ends or their
    * deadline expires. Calls that wait for the channel do not count. With 'adaptive', the limit follows the latency of unary calls, stays
    * between 4 and 1,000, and does not apply to streams. `false` means no limit, even if the defaults set one.
@@ -80,8 +65,6 @@ export interface GrpcClientDefaults {
    * @defaultValue 1000
    */
   readonly maxQueuedCalls?: number | undefined;
-  /** Upper bound for every `maxAttempts`, 2 or more; a larger value in a policy is reduced to it. @defaultValue 5 */
-  readonly maxAttemptsLimit?: number | undefined;
   /**
    * True if the client resends a call once, for any method, when the server resets the HTTP/2 stream of the call with REFUSED_STREAM (gRFC
    * A6). Do not set this option if a proxy is in front of the server: proxies such as HAProxy also send REFUSED_STREAM for requests that a
@@ -283,13 +266,6 @@ export interface MethodOptions {
    */
   readonly onDrain?: ClientDrainMode | undefined;
   /**
-   * Maximum number of bytes of request messages, more than 0, that an Observable can push ahead of the connection. Beyond it, the call
-   * fails with RESOURCE_EXHAUSTED. Each message counts as its size plus 128 bytes. Messages count only if they are pushed while a message
-   * from an earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed the limit.
-   * @defaultValue 16777216
-   */
-  readonly maxQueuedRequestBytes?: number | undefined;
-  /**
    * Rejects attempts for `breakDurationMs`, without sending them, if too many recent attempts have failed. `{}` uses the default options of
    * the circuit breaker. `false` means no circuit breaker, even if a less specific pattern sets one.
    * @defaultValue none
@@ -333,15 +309,15 @@ export interface KeepaliveOptions {
 export const DEFAULT_CLIENT_SETTINGS = {
   outageGraceMs: 5_000,
   maxWaitingCalls: 10_000,
+  /** Maximum number of request bytes of all calls that wait during an outage; enough for 1,000 calls of 400 KB. */
   maxWaitingBytes: 400 * 1024 * 1024,
-  maxAttemptsLimit: 5,
   connection: 'on-demand',
   loadBalancing: 'pick_first',
   connectTimeoutMs: 20_000,
   connectionIdleTimeoutMs: 200_000,
   dnsRefreshMs: 5_000,
   prefetch: 16,
-  maxQueuedRequestBytes: 16 * 1024 * 1024,
+  /** Time without a read after which a stream that `for await` opened is reported. */
   unreadStreamWarningMs: 60_000,
   maxConnectionsPerEndpoint: 1,
 } as const;

@@ -35,11 +35,6 @@ const METHOD_OPTIONS = {
     example: 'methods: { Watch: { prefetch: 16 } }',
   },
   onDrain: { schema: onDrain, example: "methods: { Watch: { onDrain: 'complete' } }" },
-  maxQueuedRequestBytes: {
-    schema: integer(1),
-    default: DEFAULT_CLIENT_SETTINGS.maxQueuedRequestBytes,
-    example: 'methods: { Upload: { maxQueuedRequestBytes: 1048576 } }',
-  },
   idempotent: { schema: flag, example: 'methods: { Get: { idempotent: true } }' },
   waitForReady: { schema: flag, example: "methods: { '*': { waitForReady: true } }" },
   circuitBreaker: { schema: orFalse(circuitBreakerSchema), example: "methods: { '*': { circuitBreaker: {} } }" },
@@ -148,7 +143,7 @@ const onlyFalse = v.optional(v.literal(false, 'false'));
 const listener = v.optional(v.function('a function'));
 const CALL_KEY_REMEDIES: KeyRemedies = {
   ...sameRemedy(
-    ['circuitBreaker', 'hedgingDelay', 'maxConcurrentCalls', 'maxQueuedRequestBytes'],
+    ['circuitBreaker', 'hedgingDelay', 'maxConcurrentCalls'],
     "not an option of a call; set it in `methods` of the client's options",
   ),
   ...sameRemedy(['headers', 'header'], "write `metadata`: { 'x-tenant': 'shop' }"),

@@ -63,7 +63,6 @@ export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.use_local_subchannel_pool': 'each client has its own connections; remove this option',
   'grpc.service_config_disable_resolution':
     "a TXT record would enable grpc-js's retries; remove this option and write `serviceConfig`",
-  'grpc-node.retry_max_attempts_limit': 'this library controls retries; write `maxAttemptsLimit`',
   interceptor_providers: "an option of grpc-js's Client, which is not used; write `interceptors` in channelOptions",
   callInvocationTransformer: "an option of grpc-js's Client, which is not used; write `interceptors` in channelOptions",
   channelOverride: 'each client creates its own channel; remove this option',
@@ -177,7 +176,6 @@ export function resolveChannelSettings(
   const {
     outageGraceMs = DEFAULT_CLIENT_SETTINGS.outageGraceMs,
     maxWaitingCalls = DEFAULT_CLIENT_SETTINGS.maxWaitingCalls,
-    maxWaitingBytes = DEFAULT_CLIENT_SETTINGS.maxWaitingBytes,
     connection = DEFAULT_CLIENT_SETTINGS.connection,
     connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
     maxConnectionAgeMs,
@@ -193,7 +191,7 @@ export function resolveChannelSettings(
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
     releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),
     maxWaitingCalls,
-    maxWaitingBytes,
+    maxWaitingBytes: DEFAULT_CLIENT_SETTINGS.maxWaitingBytes,
     connection,
     ...balancing,
     connectTimeoutMs,

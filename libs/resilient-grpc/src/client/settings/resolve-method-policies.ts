@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
 import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
-import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../../policy/retry/retry-policy.js';
+import { DEFAULT_RETRY_POLICY, MAX_ATTEMPTS, type RetryPolicy } from '../../policy/retry/retry-policy.js';
 import {
   lookupMethodConfig,
   type ParsedMethodConfig,
@@ -22,7 +22,6 @@ export interface MethodPolicyInput {
   readonly methods: Methods | undefined;
   /** Options of the client, which are the defaults of its methods. */
   readonly client: GrpcClientDefaults;
-  readonly maxAttemptsLimit: number;
   readonly serviceConfig: ParsedServiceConfig | undefined;
 }
 
@@ -35,7 +34,7 @@ export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<str
 export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
   return resolvePolicy(
     { ...method, declaredIdempotent: false },
-    { services: new Map(), methods: undefined, client: {}, maxAttemptsLimit: 1, serviceConfig: undefined },
+    { services: new Map(), methods: undefined, client: {}, serviceConfig: undefined },
   );
 }
 
@@ -101,8 +100,10 @@ function policyName(method: MethodDescriptor, config: ParsedMethodConfig | undef
   return config?.hedging !== undefined && canHedge(method) ? 'hedgingPolicy' : undefined;
 }
 
-function limited<T extends { readonly maxAttempts: number }>(policy: T, { maxAttemptsLimit }: MethodPolicyInput): T {
-  return Object.freeze({ ...policy, maxAttempts: Math.min(policy.maxAttempts, maxAttemptsLimit) });
+/** Limits the attempts of a policy to 5, or to the value of grpc-js's own option. */
+function limited<T extends { readonly maxAttempts: number }>(policy: T, { client }: MethodPolicyInput): T {
+  const limit = client.channelOptions?.['grpc-node.retry_max_attempts_limit'] ?? MAX_ATTEMPTS;
+  return Object.freeze({ ...policy, maxAttempts: Math.min(policy.maxAttempts, limit) });
 }
 
 function reasonToRepeat(

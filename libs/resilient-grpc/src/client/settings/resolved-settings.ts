@@ -26,8 +26,6 @@ export interface ResolvedClientSettings {
   readonly channel: ChannelSettings;
   /** Maximum bytes of requests that are kept for further attempts: per call, and for all calls of the client together. */
   readonly replayBytes: { readonly perCall: number; readonly perClient: number };
-  readonly unreadStreamWarningMs: number;
-  readonly traceStreams: boolean;
   readonly rejectInvalidMessages: boolean;
   readonly trustRefusedStreams: boolean;
   /** Merged into the metadata of every call. */

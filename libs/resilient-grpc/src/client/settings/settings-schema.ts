@@ -63,15 +63,11 @@ const loadBalancingText =
 const defaultsEntries = {
   timeoutMs: v.optional(timeout),
   streamIdleTimeoutMs: v.optional(timeout),
-  unreadStreamWarningMs: v.optional(millisecondsOrNever(POSITIVE, 'for no warning')),
-  traceStreams: v.optional(flag),
   rejectInvalidMessages: v.optional(flag),
   outageGraceMs: v.optional(milliseconds(0, ', or `waitForReady: true` in `methods` for no limit')),
   maxWaitingCalls: v.optional(integer(0)),
-  maxWaitingBytes: v.optional(integer(0)),
   maxConcurrentCalls: v.optional(orFalse(concurrencyLimit)),
   maxQueuedCalls: v.optional(integer(0)),
-  maxAttemptsLimit: v.optional(integer(2)),
   trustRefusedStreams: v.optional(flag),
   connection: v.optional(oneOf(['on-demand', 'warm'])),
   loadBalancing: v.optional(

@@ -11,6 +11,9 @@ export interface RetryPolicy {
 }
 
 /** Policy of a method that is declared safe to retry but has no policy of its own. */
+/** Upper bound of `maxAttempts` in any policy, as in gRFC A6. */
+export const MAX_ATTEMPTS = 5;
+
 export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   maxAttempts: 4,
   initialBackoffMs: 100,

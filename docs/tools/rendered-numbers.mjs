@@ -233,14 +233,14 @@ const NUMBERS = [
   [
     'response bytes that an Observable can push ahead of its client',
     mebibytes,
-    SERVER,
-    'DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes',
+    'server/calls/response-stream-call.ts',
+    'MAX_QUEUED_RESPONSE_BYTES',
   ],
   [
     'a handler that is still running is logged this long after its call ended',
     ms,
-    SERVER,
-    'DEFAULT_SERVER_OPTIONS.leakWarningMs',
+    'server/calls/server-calls.ts',
+    'LEAK_WARNING_MS',
   ],
   [
     'under overload, a call with a deadline may be refused if it would wait longer than',

@@ -48,7 +48,7 @@ afterAll(() => {
   rmSync(FOLDER, { recursive: true });
 });
 
-const WRONG = { onDrain: 'never', maxConnectionAgeMs: 5, color: 'red' } as never;
+const WRONG = { onDrain: 'never', maxCallMs: 0, color: 'red' } as never;
 
 describe('startup with invalid options', () => {
   it.each([
@@ -60,7 +60,7 @@ describe('startup with invalid options', () => {
   ])('makes application startup fail and lists all invalid server options (%s)', async (where, server) => {
     const app = NestFactory.create(ordersModule(server()), { logger: false, abortOnError: false });
     const { message, problems } = await failureOf(app);
-    expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['color', 'onDrain', 'maxConnectionAgeMs']);
+    expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['color', 'onDrain', 'maxCallMs']);
     expect(message).toContain(`3 problems in the gRPC configuration:\n  - ResilientGrpcServerModule.${where}.`);
   });
 

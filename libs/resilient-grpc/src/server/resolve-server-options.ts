@@ -75,7 +75,9 @@ function resolveReadable(
     ...(isValid('url') ? urlProblems(given, path) : []),
     ...(typeof options === 'object' && options !== null ? contractProblems(given, path) : []),
     ...(isValid('protoLoader') ? protoLoaderProblems(given, path) : []),
-    ...(isValid('channelOptions') && isValid('keepalive') ? channelOptionProblems(given, path) : []),
+    ...(isValid('channelOptions') && isValid('keepalive') && isValid('connections')
+      ? channelOptionProblems(given, path)
+      : []),
   ];
   if (problems.length + moreProblems.length > 0) throw new GrpcConfigurationError([...problems, ...moreProblems]);
   // The cast is safe: no problems were found.
@@ -90,7 +92,6 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
   const forAll: GivenMethod = {
     onDrain: options.onDrain ?? (options.gracefulShutdown === true ? 'finish' : DEFAULT_SERVER_OPTIONS.onDrain),
     streamIdleTimeoutMs: options.streamIdleTimeoutMs,
-    maxQueuedResponseBytes: options.maxQueuedResponseBytes ?? DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes,
     overloadProtection: options.overloadProtection ?? DEFAULT_SERVER_OPTIONS.overloadProtection,
     // The limit in the options of the server applies to all methods together.
     maxConcurrentCalls: undefined,
@@ -101,15 +102,11 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     path,
     nest: options,
     drain: resolveDrain(options.drain),
-    leakWarningMs: options.leakWarningMs ?? DEFAULT_SERVER_OPTIONS.leakWarningMs,
     ...connectionLimits(options),
-    backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
-    reportOverloadInHealth: options.reportOverloadInHealth ?? DEFAULT_SERVER_OPTIONS.reportOverloadInHealth,
     maxConcurrentCalls: options.maxConcurrentCalls || undefined,
     maxQueuedCalls: forAll.maxQueuedCalls,
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
-    loadReports: options.loadReports ?? DEFAULT_SERVER_OPTIONS.loadReports,
     patterns: Object.freeze(Object.keys(methods ?? {})),
     methodOptions: (service: string, method: string) =>
       resolveMethod({ ...forAll, ...optionsByPattern(methods, service, method).options }),
@@ -173,9 +170,7 @@ function warningsOf(
   }
   if (ignored.length > 0) warnings.push(`options ignored by grpc-js servers: ${ignored.join(', ')}; remove them`);
   if (maxConnectionAgeGraceMs !== undefined && maxConnectionAgeMs === undefined) {
-    warnings.push(
-      'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs; set both, or remove maxConnectionAgeGraceMs',
-    );
+    warnings.push('connections.graceMs has no effect without connections.maxAgeMs; set both, or remove graceMs');
   }
   const drainProblem = drainWarning(drain);
   if (drainProblem !== undefined) warnings.push(drainProblem);

@@ -49,6 +49,11 @@ export const systemClock: Clock = {
   },
 };
 
+/** Returns the total time for which the event loop of this process or worker thread has waited for events, in milliseconds. */
+export function eventLoopIdleMs(): number {
+  return performance.nodeTiming.idleTime;
+}
+
 /** Converts milliseconds since 1970 to a Date. */
 export function moment(epochMs: number): Date {
   return new Date(epochMs);

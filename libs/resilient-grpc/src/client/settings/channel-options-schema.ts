@@ -42,6 +42,7 @@ const schema = v.object({
   'grpc.max_reconnect_backoff_ms': timer(1),
   'grpc.dns_min_time_between_resolutions_ms': timer(0),
   'grpc.client_idle_timeout_ms': timer(0),
+  'grpc.max_concurrent_streams': whole(1),
   'grpc.max_send_message_length': v.optional(bytes),
   'grpc.max_receive_message_length': v.optional(bytes),
   'grpc.per_rpc_retry_buffer_size': whole(0),

@@ -8,7 +8,6 @@ import {
   integer,
   milliseconds,
   millisecondsOrNone,
-  millisecondsOrNever,
   object,
   oneOf,
   orFalse,
@@ -19,7 +18,7 @@ import {
 import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
 import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
-import { choiceRemedy, POSITIVE, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
+import { choiceRemedy, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
 import { CONTRACT_KEYS } from './contract.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 

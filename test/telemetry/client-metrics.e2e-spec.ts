@@ -338,11 +338,15 @@ describe('resilient_grpc metrics of a client', () => {
     const telemetry = collectTelemetry();
     const servers = await Promise.all([startServer(), startServer(), startServer()]);
     const { echo } = await instrumentedClient(`ipv4:${servers.map(({ url }) => url).join(',')}`, {
-      loadBalancing: 'round_robin',
-      outlierDetection: {
-        interval: '0.1s',
-        failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 5 },
-      },
+      loadBalancing: [
+        {
+          outlier_detection: {
+            interval: '0.1s',
+            failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 5 },
+            childPolicy: [{ round_robin: {} }],
+          },
+        },
+      ],
     });
     servers[0].script('Unary', { status: 'UNAVAILABLE' });
     const ejections = (name: string) => telemetry.count(`grpc.lb.outlier_detection.ejections_${name}`);

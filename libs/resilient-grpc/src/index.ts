@@ -98,7 +98,6 @@ export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-bre
 export type { EjectUnhealthyOptions } from './policy/ejection/ejection-policy.js';
 export type { HedgingPercentile } from './policy/hedging/measured-delay.js';
 export type { EjectionEvidence, EjectionReason } from './policy/ejection/next-ejection.js';
-export type { OutlierDetection } from './policy/ejection/outlier-detection.js';
 export type {
   ConnectionScaling,
   HealthCheckConfig,

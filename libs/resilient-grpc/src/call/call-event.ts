@@ -92,7 +92,7 @@ export type GrpcClientEvent = {
       readonly forMs: number;
       /**
        * Multiplier of the ejection's duration: the number of ejections including this one, reduced by one for each minute (with
-       * `outlierDetection`: each `interval`) without an ejection.
+       * outlier detection: each `interval`) without an ejection.
        */
       readonly ejections: number;
     }

@@ -4,7 +4,6 @@ import type { TlsOptions } from '../../channel/tls/tls-material.js';
 import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
 import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
-import type { OutlierDetection } from '../../policy/ejection/outlier-detection.js';
 import type {
   HealthCheckConfig,
   LoadBalancingConfig,
@@ -145,16 +144,11 @@ export interface GrpcClientDefaults {
   /**
    * Ejects endpoints that fail, are slow, or stop responding, while the others perform better. An ejected endpoint receives no calls until
    * its ejection ends, and then an increasing share of the calls. `true` uses the default rules. The option needs a balancing
-   * policy, such as `loadBalancing: 'round_robin'`, because pick_first uses one endpoint. Cannot be combined with `outlierDetection`.
+   * policy, such as `loadBalancing: 'round_robin'`, because pick_first uses one endpoint. It replaces outlier
+   * detection (gRFC A50) in the service config.
    * @defaultValue false
    */
   readonly ejectUnhealthy?: boolean | EjectUnhealthyOptions | undefined;
-  /**
-   * Standard outlier detection (gRFC A50), with the names and durations of a service config, such as
-   * `{ failurePercentageEjection: {} }`. The option needs a balancing policy. Cannot be combined with `ejectUnhealthy`.
-   * @defaultValue none
-   */
-  readonly outlierDetection?: OutlierDetection | undefined;
   /**
    * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Only endpoints that report SERVING, or do not implement the
    * service, receive calls. `serviceName: ''` checks the server as a whole. The check opens one stream per address, and has no effect with

@@ -1,5 +1,4 @@
 import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
-import * as v from 'valibot';
 import {
   insecureCredentials,
   isDnsName,
@@ -15,8 +14,7 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { maskAddress } from '../../errors/mask-credentials.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/doctor-command.js';
-import { ejectionPolicyOf, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
-import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
+import { ejectionPolicyOf } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
@@ -91,9 +89,6 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
     // The schema has validated that an array here contains objects.
     const message = loadBalancingProblem(settings.loadBalancing as LoadBalancing);
     if (message !== undefined) add('loadBalancing', message);
-  }
-  if ((settings.ejectUnhealthy ?? false) !== false && settings.outlierDetection !== undefined) {
-    add('ejectUnhealthy', 'expected ejectUnhealthy or outlierDetection, got both; keep one');
   }
   if (settings.tls !== undefined && settings.credentials !== undefined) {
     add('tls', 'expected tls or credentials, got both; keep one');
@@ -196,7 +191,7 @@ export function resolveChannelSettings(
     ...balancing,
     connectTimeoutMs,
     maxConnectionAgeMs,
-    ejection: ejectionOf(settings),
+    ejection: ejectionPolicyOf(settings.ejectUnhealthy),
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
 }
@@ -209,12 +204,6 @@ function doctorTlsOf({ tls }: GrpcClientSettings, { current }: CredentialsSource
   if (tls === undefined) return isSecure(current) ? {} : undefined;
   const given = TLS_PARTS.filter((part) => tls[part] !== undefined).map((part) => [part, 'FILE'] as const);
   return { ...Object.fromEntries([...given, ...tlsPaths(tls)]), serverName: tls.serverName };
-}
-
-function ejectionOf({ ejectUnhealthy, outlierDetection }: GrpcClientSettings): EjectionPolicy | undefined {
-  // v.parse() does not throw, because the option was validated.
-  if (outlierDetection !== undefined) return v.parse(outlierDetectionSchema, outlierDetection);
-  return ejectionPolicyOf(ejectUnhealthy);
 }
 
 /** Returns the grpc-js interceptors that users of Nest pass in `channelOptions`. */

@@ -42,7 +42,7 @@ export function balancingProblems(
 export function settingsWarnings(
   settings: Pick<
     GrpcClientSettings,
-    'url' | 'loadBalancing' | 'ejectUnhealthy' | 'outlierDetection' | 'healthCheckConfig' | 'methods'
+    'url' | 'loadBalancing' | 'ejectUnhealthy' | 'healthCheckConfig' | 'methods'
   >,
   services: Services,
   config: ParsedServiceConfig | undefined,
@@ -104,7 +104,7 @@ function optionWarnings(
 /** Returns a warning for each option of the client that has no effect with pick_first. */
 function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): string[] {
   if (settings.loadBalancing === undefined || balancingPolicyOf(settings.loadBalancing) !== 'pick_first') return [];
-  return (['ejectUnhealthy', 'outlierDetection', 'healthCheckConfig'] as const)
+  return (['ejectUnhealthy', 'healthCheckConfig'] as const)
     .filter((key) => (settings[key] ?? false) !== false)
     .map((key) => `${key} has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'`);
 }

@@ -16,7 +16,6 @@ import {
   withRemedy,
 } from '../../policy/options/option-schemas.js';
 import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
-import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
 import { choiceRemedy, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
 import { CONTRACT_KEYS } from './contract.js';
@@ -112,7 +111,6 @@ const defaultsEntries = {
   // Validated by `propagationProblems`.
   propagate: v.optional(v.unknown()),
   ejectUnhealthy: v.optional(ejectUnhealthySchema),
-  outlierDetection: v.optional(outlierDetectionSchema),
   healthCheckConfig: v.optional(healthCheckConfigSchema),
   dnsRefreshMs: v.optional(
     v.union(

@@ -17,8 +17,7 @@ import {
 } from '@nestjs/microservices';
 import { ServerCredentials, connectivityState, loadPackageDefinition } from '@grpc/grpc-js';
 import { fromJSON, loadSync } from '@grpc/proto-loader';
-import type { GrpcConfigurationError } from 'nestjs-resilient-grpc';
-import { isGrpcConfigurationError } from 'nestjs-resilient-grpc';
+import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import {
   ResilientGrpcServer,
   ResilientGrpcServerModule,
@@ -38,7 +37,8 @@ async function failureOf(start: Promise<unknown>): Promise<GrpcConfigurationErro
     () => undefined,
     (error: unknown) => error,
   );
-  if (!isGrpcConfigurationError(failure)) throw new Error(`expected a GrpcConfigurationError, got ${String(failure)}`);
+  if (!(failure instanceof GrpcConfigurationError))
+    throw new Error(`expected a GrpcConfigurationError, got ${String(failure)}`);
   return failure;
 }
 

@@ -7,11 +7,7 @@ import { contractKeysProblem } from '../client/settings/contract.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 import { errorMessage } from '../errors/error-message.js';
-import {
-  GrpcConfigurationError,
-  isGrpcConfigurationError,
-  type ConfigurationProblem,
-} from '../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { drainWarning, resolveDrain } from '../nest/module-options.js';
 import { flattenNestOptions } from '../nest/nest-grpc-options.js';
 import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
@@ -54,7 +50,7 @@ export function resolveServerOptions(options: unknown, path: string): ResolvedSe
     return resolveReadable(flat, path, problems);
   } catch (error) {
     // Class instances are not copied and may throw when they are read.
-    throw isGrpcConfigurationError(error) ? error : new GrpcConfigurationError([unreadable(path, error)]);
+    throw error instanceof GrpcConfigurationError ? error : new GrpcConfigurationError([unreadable(path, error)]);
   }
 }
 

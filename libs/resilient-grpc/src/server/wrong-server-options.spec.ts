@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isGrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { resolveServerOptions } from './resolve-server-options.js';
 import type { ResilientGrpcServerOptions } from './server-options.js';
 
@@ -10,7 +10,7 @@ function problemsOf(options: unknown): string[] {
     resolveServerOptions(options, 'forRoot');
     return [];
   } catch (error) {
-    if (!isGrpcConfigurationError(error)) throw error;
+    if (!(error instanceof GrpcConfigurationError)) throw error;
     return error.problems.map(({ path, message }) => `${path}: ${message}`);
   }
 }

@@ -3,7 +3,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { BehaviorSubject, NEVER, Subject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { isGrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import type { GrpcClientDefaults, PropagationOptions } from './client-options.js';
 import { loadContract, type Services } from './contract.js';
@@ -279,7 +279,7 @@ describe('service config from an Observable', () => {
 
   it('makes startup fail if the first service config is invalid', async () => {
     const settings = resolve({ serviceConfig: new BehaviorSubject({ methodConfig: 7 }) });
-    await expect(settings.live?.first).rejects.toSatisfy(isGrpcConfigurationError);
+    await expect(settings.live?.first).rejects.toBeInstanceOf(GrpcConfigurationError);
   });
 
   it('takes load balancing from the first service config', async () => {

@@ -15,7 +15,7 @@ import {
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { DeadlineError } from '../errors/deadline-error.js';
-import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import type { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { CursorRegressionError } from '../errors/cursor-regression-error.js';
 import { ResumeError } from '../errors/resume-error.js';
 import { MAX_OVERLAP } from '../policy/resume/cursor-track.js';

@@ -25,7 +25,7 @@ export type EjectionEvidence =
   | { readonly reason: 'no-response'; readonly silentMs: number; readonly unanswered: number };
 
 /** Reason for an ejection. */
-export type EjectionReason = EjectionEvidence['reason'];
+type EjectionReason = EjectionEvidence['reason'];
 
 /**
  * State of an endpoint. `ejections` increases by one with each ejection. Before that, it is reduced by one for each `ejectionDecayMs` that

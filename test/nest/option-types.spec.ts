@@ -41,7 +41,7 @@ export function rejectedByTypes() {
   // @ts-expect-error an object without interceptor methods
   ResilientGrpcModule.forRoot({ defaults: { interceptors: [{ intercept: () => undefined }] } });
   // @ts-expect-error a percentile that hedging does not support
-  ResilientGrpcModule.forFeature([{ ...orders, url: '', methods: { Get: { hedgingDelay: 'p50' } } }]);
+  ResilientGrpcModule.forFeature([{ ...orders, url: '', methods: { Get: { hedge: 'p50' } } }]);
   // @ts-expect-error a misspelled limit
   ResilientGrpcModule.forRoot({ defaults: { maxConcurrentCalls: 'adaptve' } });
   // @ts-expect-error metadata values that are numbers
@@ -75,7 +75,7 @@ describe('option types', () => {
       metadata: async ({ path }: OutgoingCall) => ({ 'x-path': path }),
       propagate: { deadline: true },
       methods: {
-        '*': { circuitBreaker: {}, attemptTimeoutMs: 300, maxConcurrentCalls: 4, hedgingDelay: 'p95' as const },
+        '*': { circuitBreaker: {}, attemptTimeoutMs: 300, maxConcurrentCalls: 4, hedge: 'p95' as const },
       },
       maxConcurrentCalls: 'adaptive' as const,
     };

@@ -42,7 +42,7 @@ describe('gRPC metrics of a client', () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene({
       maxConcurrentCalls: 'adaptive',
-      methods: { Unary: { hedgingDelay: 'p95' } },
+      methods: { Unary: { hedge: 'p95' } },
       serviceConfig: {
         methodConfig: [
           { name: [{}], hedgingPolicy: { maxAttempts: 2, hedgingDelay: '60s', nonFatalStatusCodes: ['UNAVAILABLE'] } },

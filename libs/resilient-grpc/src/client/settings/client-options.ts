@@ -2,7 +2,7 @@ import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
 import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
-import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
+import type { StatusName } from '../../status/status-code.js';
 import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
 import type {
   HealthCheckConfig,
@@ -273,14 +273,34 @@ export interface MethodOptions {
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
   /**
-   * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile (at least 5 ms)
-   * of the latency of recent first attempts. Slow attempts are hedged only after enough attempts have been measured: 50 for 'p90', 100 for
-   * 'p95', 500 for 'p99'. The option replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the
-   * attempts and status codes of the method's retry policy. The option has no effect on request streams. `false` disables the option, even
-   * if a less specific pattern sets it; a `hedgingPolicy` then keeps its own delay.
+   * Retry policy of the method, with the meaning of `retryPolicy` in a service config, which it replaces. It makes the method safe to
+   * repeat, unless `idempotent` is false. Keys that are not given have the values of the default policy.
+   * @defaultValue the service config's policy; if there is none, the default policy, for methods that are safe to repeat
+   */
+  readonly retry?:
+    | {
+        /** Maximum number of attempts, including the original, 2 or more; values above 5 are reduced to 5. @defaultValue 4 */
+        readonly maxAttempts?: number | undefined;
+        /** Backoff before the first retry in milliseconds, more than 0, with ±20% jitter. @defaultValue 100 */
+        readonly initialBackoffMs?: number | undefined;
+        /** Maximum backoff in milliseconds, more than 0, before jitter. @defaultValue 2000 */
+        readonly maxBackoffMs?: number | undefined;
+        /** Factor by which the backoff grows with each retry, more than 0. @defaultValue 2 */
+        readonly backoffMultiplier?: number | undefined;
+        /** Status codes that are retried, at least one. @defaultValue ['UNAVAILABLE'] */
+        readonly retryableStatusCodes?: readonly StatusName[] | undefined;
+      }
+    | undefined;
+  /**
+   * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this number of milliseconds
+   * (more than 0), or within this percentile (at least 5 ms) of the latency of recent first attempts. With a percentile, slow attempts are
+   * hedged only after enough attempts have been measured: 50 for 'p90', 100 for 'p95', 500 for 'p99'. The option replaces the
+   * `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the attempts and status codes of the method's retry
+   * policy. The option has no effect on request streams. `false` disables the option, even if a less specific pattern sets it; a
+   * `hedgingPolicy` then keeps its own delay.
    * @defaultValue none
    */
-  readonly hedgingDelay?: HedgingPercentile | false | undefined;
+  readonly hedge?: 'p90' | 'p95' | 'p99' | number | false | undefined;
 }
 
 /** HTTP/2 keepalive. If pings are too frequent, servers may reject them with `too_many_pings`. */

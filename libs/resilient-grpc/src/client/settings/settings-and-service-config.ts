@@ -63,7 +63,7 @@ export function settingsWarnings(
 }
 
 /**
- * Returns a warning for each `hedgingDelay`, and each 'adaptive' `maxConcurrentCalls`, that has no effect on a method. A pattern that ends
+ * Returns a warning for each `hedge`, and each 'adaptive' `maxConcurrentCalls`, that has no effect on a method. A pattern that ends
  * with '*' causes no warning.
  */
 function optionWarnings(
@@ -81,9 +81,9 @@ function optionWarnings(
         return pattern === undefined || pattern.endsWith('*') ? undefined : `${pathOf('methods', pattern)}.${key}`;
       };
       const warnings: string[] = [];
-      const delay = options.hedgingDelay === false ? undefined : named('hedgingDelay');
+      const delay = options.hedge === false ? undefined : named('hedge');
       if (delay !== undefined && !canHedge(method)) {
-        warnings.push(`${delay} has no effect, because request streams are not hedged; remove hedgingDelay`);
+        warnings.push(`${delay} has no effect, because request streams are not hedged; remove hedge`);
       } else if (delay !== undefined && !isLive && policies.get(method.path)?.safeToRepeat !== true) {
         warnings.push(
           `${delay} has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely`,

@@ -143,13 +143,13 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   deadline: 'write `timeoutMs`, a duration in milliseconds from the start of each call',
   timeout: 'write `timeoutMs`, in milliseconds',
   ...sameRemedy(
-    ['retry', 'retries'],
-    'write methods: { Get: { idempotent: true } }, or a retryPolicy in `serviceConfig`',
+    ['retries', 'maxRetries', 'maxAttempts'],
+    'write methods: { Get: { retry: { maxAttempts: 3 } } }',
   ),
   retryPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], retryPolicy }] }',
   methodConfig: 'move it to `serviceConfig`: { methodConfig: [...] }',
   hedging:
-    "write methods: { Get: { idempotent: true, hedgingDelay: 'p95' } }, or a hedgingPolicy in `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }",
+    "write methods: { Get: { idempotent: true, hedge: 'p95' } }, or a hedgingPolicy in `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }",
   hedgingPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
   headers: 'write `metadata`',
   ...Object.fromEntries(

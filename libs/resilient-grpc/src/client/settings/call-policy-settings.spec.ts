@@ -138,9 +138,7 @@ describe('call policy settings', () => {
     if (!both.ok) throw new Error('the fixtures do not load');
     const methods = { Create: { hedge: 'p95' } };
     expect(resolution({ url, methods }, undefined, undefined, both.services)).toMatchObject({
-      warnings: [
-        expect.stringMatching(/^methods\.Create\.hedge has no effect, because the method is not declared/),
-      ],
+      warnings: [expect.stringMatching(/^methods\.Create\.hedge has no effect, because the method is not declared/)],
     });
   });
 
@@ -391,12 +389,7 @@ describe('validation of call policy settings', () => {
       'methods.Get.hedge',
       /a number of milliseconds above 0, got 0$/,
     ],
-    [
-      'a hedging delay outside `methods`',
-      { hedge: 'p95' },
-      'hedge',
-      /per method: methods: \{ Get: \{ idempotent/,
-    ],
+    ['a hedging delay outside `methods`', { hedge: 'p95' }, 'hedge', /per method: methods: \{ Get: \{ idempotent/],
     [
       'a measured hedging delay in the service config',
       {

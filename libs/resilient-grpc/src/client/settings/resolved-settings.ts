@@ -80,10 +80,10 @@ export type ResolvedMethodOptions = {
     : K extends 'retry'
       ? RetryPolicy | undefined
       : K extends 'hedge' | 'maxConcurrentCalls'
-      ? Exclude<MethodOptions[K], false>
-      : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
-        ? NonNullable<MethodOptions[K]>
-        : MethodOptions[K];
+        ? Exclude<MethodOptions[K], false>
+        : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
+          ? NonNullable<MethodOptions[K]>
+          : MethodOptions[K];
 };
 
 /** Policy of one method. If `onDrain` is `undefined`, a call of a resumable stream uses 'complete', and any other call uses 'finish'. */

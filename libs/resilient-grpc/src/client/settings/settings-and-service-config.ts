@@ -40,10 +40,7 @@ export function balancingProblems(
  * @param isLive true if the service config comes from an Observable; `config` is then `undefined`
  */
 export function settingsWarnings(
-  settings: Pick<
-    GrpcClientSettings,
-    'url' | 'loadBalancing' | 'ejectUnhealthy' | 'healthCheckConfig' | 'methods'
-  >,
+  settings: Pick<GrpcClientSettings, 'url' | 'loadBalancing' | 'ejectUnhealthy' | 'healthCheckConfig' | 'methods'>,
   services: Services,
   config: ParsedServiceConfig | undefined,
   policies: ReadonlyMap<string, ResolvedMethodPolicy>,

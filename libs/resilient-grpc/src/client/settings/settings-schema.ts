@@ -142,10 +142,7 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   onLoadPackageDefinition: "it is an option of Nest's server; remove it",
   deadline: 'write `timeoutMs`, a duration in milliseconds from the start of each call',
   timeout: 'write `timeoutMs`, in milliseconds',
-  ...sameRemedy(
-    ['retries', 'maxRetries', 'maxAttempts'],
-    'write methods: { Get: { retry: { maxAttempts: 3 } } }',
-  ),
+  ...sameRemedy(['retries', 'maxRetries', 'maxAttempts'], 'write methods: { Get: { retry: { maxAttempts: 3 } } }'),
   retryPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], retryPolicy }] }',
   methodConfig: 'move it to `serviceConfig`: { methodConfig: [...] }',
   hedging:

@@ -161,9 +161,7 @@ describe('selectEndpoints', () => {
       slice([pod('10.0.0.1')], { ports: [{ name: 'grpc', port: 50_050 + number }] }),
     );
     expect(hosts(selectEndpoints(slices, 'grpc'))).toEqual(['10.0.0.1:50051', '10.0.0.1:50052']);
-    expect(selectEndpoints(slices.reverse(), 'grpc')).toEqual(
-      selectEndpoints(slices.reverse(), 'grpc'),
-    );
+    expect(selectEndpoints(slices.reverse(), 'grpc')).toEqual(selectEndpoints(slices.reverse(), 'grpc'));
     expect(selectEndpoints(slices, 'grpc').counts.ready).toBe(2);
   });
 

@@ -1,6 +1,6 @@
 // npm run api: writes the exports of each entry of the built library to libs/resilient-grpc/api/, so that reviews show changes to the
-// public API. With --check, it writes nothing and reports differences. In both modes, it fails if the public API uses a type that no entry
-// exports, except in the entries of `UNNAMED`.
+// public API. With --check, it writes nothing and reports differences. The reports contain the types that the public API uses, exported
+// or not.
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,15 +10,11 @@ import { CompilerState, Extractor, ExtractorConfig } from '@microsoft/api-extrac
 /** Folder of the reports. */
 const REPORTS = fileURLToPath(new URL('../libs/resilient-grpc/api', import.meta.url));
 
-/** Entries whose functions may use types that no entry exports, such as their options. Users seldom name such a type in a test. */
-const UNNAMED = ['./testing'];
-
 /**
  * Reads the built declarations of the package in `folder`.
  *
  * @param {string} folder
- * @returns {{ reports: Record<string, string>, forgotten: string[] }} The text of each report by its file name, and the
- *   types that the public API uses but no entry exports.
+ * @returns {Record<string, string>} The text of each report by its file name.
  */
 function apiReports(folder) {
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
@@ -38,30 +34,18 @@ function apiReports(folder) {
     const compilerState = CompilerState.create(first, {
       additionalEntryPoints: others.map((config) => config.mainEntryPointFilePath),
     });
-    const unexported = configs.flatMap((config, index) => {
-      const found = forgottenBy(config, compilerState);
-      return UNNAMED.includes(entries[index][0]) ? [] : found;
-    });
+    for (const config of configs) extract(config, compilerState);
     const texts = configs.map(({ reportFilePath }) => readFileSync(reportFilePath, 'utf8'));
-    const reports = Object.fromEntries(
+    return Object.fromEntries(
       entries.map(([entry], index) => {
         const text = texts[index].replace(/^.*\n/, `## ${join(manifest.name, entry)}\n`);
         return [`${nameOf(entry)}.api.md`, withoutTypeOnlyValues(text, configs[index].mainEntryPointFilePath)];
       }),
     );
-    const all = texts.join('\n');
-    const exported = new Set([...all.matchAll(EXPORTED)].map(([, name]) => name));
-    // Removes internal members, because they may use internal types.
-    const forUsers = all.replaceAll(INTERNAL_MEMBER, '');
-    const isForgotten = ({ name }) => !exported.has(name) && new RegExp(`\\b${name}\\b`).test(forUsers);
-    return { reports, forgotten: unexported.filter(isForgotten).map(({ label }) => label) };
   } finally {
     rmSync(temporary, { recursive: true });
   }
 }
-
-const EXPORTED = /^export (?:abstract )?(?:class|const|function|interface|type) (\w+)/gm;
-const INTERNAL_MEMBER = /^ +\/\/ @internal.*\n[^]*?;\n/gm;
 
 /**
  * Removes the keyword `export` from the values that an entry exports only as types, because users cannot import them.
@@ -116,13 +100,14 @@ function configOf(folder, types, entry, temporary) {
         reportFileName: `${nameOf(entry)}.api.md`,
         reportFolder: temporary,
         reportTempFolder: join(temporary, 'temp'),
+        includeForgottenExports: true,
       },
       docModel: { enabled: false },
       dtsRollup: { enabled: false },
       tsdocMetadata: { enabled: false },
       messages: {
         compilerMessageReporting: { default: { logLevel: 'error' } },
-        extractorMessageReporting: { ...silent, 'ae-forgotten-export': { logLevel: 'warning' } },
+        extractorMessageReporting: silent,
         tsdocMessageReporting: silent,
       },
     },
@@ -133,30 +118,22 @@ function configOf(folder, types, entry, temporary) {
  * @param {ExtractorConfig} config
  * @param {CompilerState} compilerState
  */
-function forgottenBy(config, compilerState) {
-  /** @type {{ name: string, label: string }[]} */
-  const forgotten = [];
+function extract(config, compilerState) {
   const problems = [];
   Extractor.invoke(config, {
     compilerState,
     localBuild: true,
     messageCallback: (message) => {
       message.handled = true;
-      if (message.messageId === 'ae-forgotten-export') {
-        const [, name = ''] = /"(\w+)"/.exec(message.text) ?? [];
-        forgotten.push({ name, label: `${name}, in ${message.sourceFilePath.slice(config.projectFolder.length + 1)}` });
-      } else if (message.logLevel === 'error') problems.push(message.formatMessageWithLocation(config.projectFolder));
+      if (message.logLevel === 'error') problems.push(message.formatMessageWithLocation(config.projectFolder));
     },
   });
   if (problems.length > 0) throw new Error(problems.join('\n'));
-  return forgotten;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { reports, forgotten } = apiReports(join(REPORTS, '..'));
-  const problems = forgotten.map(
-    (label) => `${label}: used by the public API but not exported; export it, or mark members that use it @internal`,
-  );
+  const reports = apiReports(join(REPORTS, '..'));
+  const problems = [];
   if (process.argv.includes('--check')) {
     const kept = Object.fromEntries(
       readdirSync(REPORTS).map((name) => [name, readFileSync(join(REPORTS, name), 'utf8')]),

@@ -7,7 +7,7 @@ import {
   getGrpcClientToken,
   type GrpcCallOptions,
   type GrpcClientSettings,
-  type GrpcContract,
+  type GrpcClientOptions,
   type GrpcObservable,
   type Resilient,
   type ResilientGrpcClient,
@@ -52,7 +52,7 @@ export const ECHOES: NonNullable<ServerSettings['scripts']> = {
 };
 
 export type ServerSettings = Partial<Parameters<typeof ScriptedGrpcServer.start>[0]>;
-export type ClientSettings = Partial<GrpcClientSettings & GrpcContract>;
+export type ClientSettings = Partial<GrpcClientSettings & GrpcClientOptions>;
 
 /** Starts an echo server and its client. Both are closed at the end of the test, which fails if resources leak. */
 export async function scene(
@@ -82,7 +82,7 @@ export async function startServer(options: ServerSettings = {}): Promise<Scripte
 /** Starts the client 'echo' of a separate application, which is closed at the end of the test. */
 export async function startClient(settings: ClientSettings & { readonly url: string }): Promise<ResilientGrpcClient> {
   // The cast is safe because a contract without `packageDefinition` has a `protoPath`.
-  const options = { name: 'echo', protoPath: ECHO_PROTO, ...settings } as GrpcContract &
+  const options = { name: 'echo', protoPath: ECHO_PROTO, ...settings } as GrpcClientOptions &
     GrpcClientSettings & { name: string };
   class AppModule {}
   const app = await NestFactory.createApplicationContext(

@@ -59,7 +59,7 @@ export async function startViews(): Promise<Views> {
     server,
     controllers: [HeldOrders],
     clients: [
-      { name: 'orders', url: steady.url, traceStreams: true },
+      { name: 'orders', url: steady.url },
       { name: 'billing', url: lost.url, outageGraceMs: 600_000 },
       {
         name: 'inventory-of-all-warehouses-in-the-northern-region',

@@ -11,9 +11,8 @@ import {
   InjectGrpcService,
   ResilientGrpcModule,
   isGrpcCallError,
-  isGrpcConfigurationError,
+  GrpcConfigurationError,
   type GrpcCallError,
-  type GrpcToRpcOptions,
   type Resilient,
 } from 'nestjs-resilient-grpc';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
@@ -118,7 +117,7 @@ async function serve(kind: Kind, providers: readonly Provider[]): Promise<Served
   return { orders: client.orders, app, log };
 }
 
-const filter = (options?: GrpcToRpcOptions): Provider => ({
+const filter = (options?: ConstructorParameters<typeof GrpcToRpcExceptionFilter>[0]): Provider => ({
   provide: APP_FILTER,
   useFactory: () => new GrpcToRpcExceptionFilter(options),
 });
@@ -385,11 +384,11 @@ describe('invalid filter options', () => {
   ])(
     'throws a configuration error with path, value, and remedy for the filter options %j',
     (options, path, message) => {
-      const create = (): unknown => new GrpcToRpcExceptionFilter(options as GrpcToRpcOptions);
+      const create = (): unknown => new GrpcToRpcExceptionFilter(options as never);
       expect(create).toThrow(
         expect.toSatisfy(
           (error: unknown) =>
-            isGrpcConfigurationError(error) &&
+            error instanceof GrpcConfigurationError &&
             error.problems.some((problem) => problem.path === path && message.test(problem.message)),
         ),
       );

@@ -1,9 +1,5 @@
 import type { HealthCheckService, HealthIndicatorResult } from '@nestjs/terminus';
-import type {
-  ChannelCheckOptions,
-  GrpcChannelHealthIndicator,
-  GrpcServingHealthIndicator,
-} from 'nestjs-resilient-grpc/health';
+import type { GrpcChannelHealthIndicator, GrpcServingHealthIndicator } from 'nestjs-resilient-grpc/health';
 import { describe, expectTypeOf, it } from 'vitest';
 
 type Channels = GrpcChannelHealthIndicator;
@@ -19,7 +15,12 @@ export function rejectedByTypes(channels: Channels) {
 
 describe('health result types', () => {
   it('names the result of a health check after its key or, without a key, after the client', () => {
-    const checks = (channels: Channels, serving: Serving, options: ChannelCheckOptions, key: string | undefined) => ({
+    const checks = (
+      channels: Channels,
+      serving: Serving,
+      options: { readonly key?: string },
+      key: string | undefined,
+    ) => ({
       byName: [channels.check('orders'), serving.check('orders')] as const,
       byNameWithOptions: [channels.check('orders', {}), serving.check('orders', { mode: 'watch' })] as const,
       byKey: [channels.check('orders', { key: 'upstream' }), serving.check('orders', { key: 'upstream' })] as const,

@@ -221,25 +221,6 @@ describe('EndpointSlices of a service', () => {
     expect(await call()).toBe('a');
   });
 
-  it('prefers endpoints whose hints name the zone of the client, if all endpoints have hints', async () => {
-    const api = await startApiServer({ zone: 'here' });
-    const pods = await Promise.all(['a', 'b'].map((name) => startPod(name)));
-    const publish = (hinted: boolean): void => {
-      for (const [index, { name, server }] of pods.entries()) {
-        const hints = { forZones: [{ name: index === 0 ? 'here' : 'there' }] };
-        const endpoints = [{ addresses: ['127.0.0.1'], conditions: { ready: true }, ...(hinted && { hints }) }];
-        api.put(slice(name, { addressType: 'IPv4', ports: [{ name: 'grpc', port: server.port }], endpoints }));
-      }
-    };
-    publish(true);
-    const caller = await startPodClient();
-    expect(await callUntil(caller, () => true)).toEqual(['a']);
-    publish(false);
-    await callUntil(caller, namesEqual('a', 'b'));
-    publish(true);
-    await callUntil(caller, namesEqual('a'));
-  });
-
   it('fails calls with the cause in the message after the Kubernetes service is deleted, and recovers after the service is recreated', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');

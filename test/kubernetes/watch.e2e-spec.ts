@@ -1,10 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { registerKubernetesResolver } from 'nestjs-resilient-grpc/kubernetes';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, toArray } from 'rxjs';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { callOnce, EACH_METHOD, failureOf, rejection, startClient } from '../calls/support.js';
 import { callUntil, namesEqual, startApiServer, startPod, startPodClient, startPods } from './support.js';
 
@@ -234,33 +231,12 @@ describe('registerKubernetesResolver', () => {
       { kubeconfig: '/none' },
       /^registerKubernetesResolver\.kubeconfig: expected a readable kubeconfig, got an error: ENOENT/,
     ],
-    [{ zone: '' }, /^registerKubernetesResolver\.zone: expected a zone such as 'eu-central-1a', got ""/],
-    [{ zones: 'a' }, /^registerKubernetesResolver\.zones: unknown key; did you mean 'zone'\?/],
+    [{ namespace: '' }, /^registerKubernetesResolver\.namespace: expected a namespace such as 'shop', got ""/],
+    [{ namespaces: 'a' }, /^registerKubernetesResolver\.namespaces: unknown key; did you mean 'namespace'\?/],
   ])('rejects the Kubernetes resolver options %j', (options: object, message) => {
     expect(() => {
       registerKubernetesResolver(options);
     }).toThrow(message);
-  });
-
-  it('rejects an unknown kubeconfig context with an error that lists the known contexts', async () => {
-    const api = await startApiServer();
-    expect(() => {
-      registerKubernetesResolver({ kubeconfig: api.kubeconfig, context: 'prod' });
-    }).toThrow("registerKubernetesResolver.context: expected a context of the kubeconfig (stub), got 'prod'");
-  });
-
-  it('rejects the context option if the kubeconfig defines no contexts', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'kubernetes-'));
-    onTestFinished(() => {
-      rmSync(folder, { recursive: true });
-    });
-    const kubeconfig = join(folder, 'kubeconfig');
-    writeFileSync(kubeconfig, JSON.stringify({ kind: 'Config', clusters: [], users: [], contexts: [] }));
-    expect(() => {
-      registerKubernetesResolver({ kubeconfig, context: 'prod' });
-    }).toThrow(
-      "registerKubernetesResolver.context: expected a kubeconfig with the context 'prod', got one without contexts; check the path",
-    );
   });
 
   it.each([

@@ -80,7 +80,7 @@ describe('service config from an Observable', () => {
 
   it('lists the hedging delay of a method in snapshot() only while the service config declares the method safe to repeat', async () => {
     const source = new BehaviorSubject<ServiceConfig>(retrying(2));
-    const orders = await start(source, { methods: { Create: { hedgingDelay: 'p95' } } });
+    const orders = await start(source, { methods: { Create: { hedge: 'p95' } } });
     const hedged = () =>
       app!
         .get(GrpcClients)

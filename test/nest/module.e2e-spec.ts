@@ -8,7 +8,6 @@ import {
   InjectGrpcClient,
   InjectGrpcService,
   ResilientGrpcModule,
-  getGrpcClientSettingsToken,
   getGrpcClientToken,
   getGrpcServiceToken,
   type GrpcClientOptionsFactory,
@@ -342,12 +341,6 @@ describe('ResilientGrpcTelemetryModule', () => {
 describe('Nest testing module', () => {
   const builder = () =>
     Test.createTestingModule({ imports: [ResilientGrpcModule.forFeature([{ ...orders(), url: 'nowhere:1' }])] });
-
-  it('overrides the settings of a client in a testing module', async () => {
-    const overridden = builder().overrideProvider(getGrpcClientSettingsToken('orders')).useValue({ url: server.url });
-    app = await overridden.compile();
-    expect(await get(app)).toMatchObject({ id: '7' });
-  });
 
   it('resolves the short name of a service to the override of its full name in a testing module', async () => {
     const fake = { get: () => of({ id: 'fake', item: '' }) };

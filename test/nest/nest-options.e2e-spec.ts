@@ -7,7 +7,6 @@ import {
   getGrpcClientToken,
   getGrpcServiceToken,
   type GrpcClientAsyncOptions,
-  type NestGrpcClientOptions,
   type Resilient,
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
@@ -52,6 +51,8 @@ const SERVERS = [
   ["the 'options' of GrpcOptions", ResilientGrpcServerModule.forRoot(shared.options)],
   ['GrpcOptions returned by a factory', ResilientGrpcServerModule.forRootAsync({ useFactory: () => shared })],
 ] as const;
+
+type NestGrpcClientOptions = Parameters<typeof ResilientGrpcModule.forFeature>[0][number];
 
 const CLIENTS: readonly [string, (url: string) => NestGrpcClientOptions][] = [
   ['GrpcOptions', (url) => ({ name: 'orders', ...shared, options: { ...shared.options, url } })],

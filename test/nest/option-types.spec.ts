@@ -7,9 +7,9 @@ import {
   type GrpcObservable,
   type OutgoingAttempt,
   type OutgoingCall,
+  type GrpcCallOptions,
   type RequestStream,
   type Resilient,
-  type ResilientMethod,
 } from 'nestjs-resilient-grpc';
 import type { ClientGrpc, ClientOptions, GrpcOptions } from '@nestjs/microservices';
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
@@ -41,12 +41,18 @@ export function rejectedByTypes() {
   // @ts-expect-error an object without interceptor methods
   ResilientGrpcModule.forRoot({ defaults: { interceptors: [{ intercept: () => undefined }] } });
   // @ts-expect-error a percentile that hedging does not support
-  ResilientGrpcModule.forFeature([{ ...orders, url: '', methods: { Get: { hedgingDelay: 'p50' } } }]);
+  ResilientGrpcModule.forFeature([{ ...orders, url: '', methods: { Get: { hedge: 'p50' } } }]);
   // @ts-expect-error a misspelled limit
   ResilientGrpcModule.forRoot({ defaults: { maxConcurrentCalls: 'adaptve' } });
   // @ts-expect-error metadata values that are numbers
   ResilientGrpcModule.forRoot({ defaults: { metadata: () => ({ 'x-tenant': 7 }) } });
 }
+
+type Method<Request, Response> = (
+  request: Request,
+  metadataOrOptions?: Metadata | GrpcCallOptions | null,
+  options?: GrpcCallOptions,
+) => GrpcObservable<Response>;
 
 describe('option types', () => {
   it('accepts a parsed service config file and optional values from a configuration service in the client option types', () => {
@@ -69,7 +75,7 @@ describe('option types', () => {
       metadata: async ({ path }: OutgoingCall) => ({ 'x-path': path }),
       propagate: { deadline: true },
       methods: {
-        '*': { circuitBreaker: {}, attemptTimeoutMs: 300, maxConcurrentCalls: 4, hedgingDelay: 'p95' as const },
+        '*': { circuitBreaker: {}, attemptTimeoutMs: 300, maxConcurrentCalls: 4, hedge: 'p95' as const },
       },
       maxConcurrentCalls: 'adaptive' as const,
     };
@@ -108,9 +114,9 @@ describe('option types', () => {
       readonly version: string;
     }
     type Orders = Resilient<PromiseOrders>;
-    expectTypeOf<Orders['get']>().toEqualTypeOf<ResilientMethod<{ id: string }, Order>>();
-    expectTypeOf<Orders['upload']>().toEqualTypeOf<ResilientMethod<RequestStream<Order>, Order>>();
-    expectTypeOf<Orders['watch']>().toEqualTypeOf<ResilientMethod<{ from: string }, Order>>();
+    expectTypeOf<Orders['get']>().toEqualTypeOf<Method<{ id: string }, Order>>();
+    expectTypeOf<Orders['upload']>().toEqualTypeOf<Method<RequestStream<Order>, Order>>();
+    expectTypeOf<Orders['watch']>().toEqualTypeOf<Method<{ from: string }, Order>>();
     expectTypeOf<Orders['version']>().toEqualTypeOf<string>();
     const get = (client: ResilientGrpcClient) => client.getService<PromiseOrders>('Orders').get({ id: '7' });
     expectTypeOf(get).returns.toEqualTypeOf<GrpcObservable<Order>>();
@@ -122,7 +128,7 @@ describe('option types', () => {
     }
     const fake = () => fakeGrpcService<PromiseOrders>({ get: ({ id }) => ({ item: id }) });
     const service = expectTypeOf(fake).returns;
-    service.toHaveProperty('get').toEqualTypeOf<ResilientMethod<{ id: string }, { readonly item: string }>>();
+    service.toHaveProperty('get').toEqualTypeOf<Method<{ id: string }, { readonly item: string }>>();
     service.toHaveProperty('calls').items.toHaveProperty('request').toEqualTypeOf<{ id: string }>();
   });
 });

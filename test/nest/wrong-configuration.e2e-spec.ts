@@ -122,7 +122,6 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'clients.orders.maxWaitingCalls',
     /omit it or write undefined/,
   ],
-  ['a maxAttemptsLimit of 1', clientWith({ maxAttemptsLimit: 1 }), 'clients.orders.maxAttemptsLimit', /2 or more/],
   [
     'an unknown connection mode',
     clientWith({ connection: 'eager' }),

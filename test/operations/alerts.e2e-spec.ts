@@ -4,7 +4,7 @@ import { GrpcMethod } from '@nestjs/microservices';
 import type { ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { Subscription, firstValueFrom } from 'rxjs';
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { failureOf, startServer, type ServerSettings } from '../calls/support.js';
 import { startApiServer, startPods, TARGET } from '../kubernetes/support.js';
 import { skipWithout } from '../support/programs.js';
@@ -116,10 +116,18 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
   },
 
   async GrpcServerHandlerLeak() {
-    const { client, held } = await serveHolding({ leakWarningMs: 100 });
+    // Only the timers of the server are faked, so that a minute passes at once.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    const { client, held } = await serveHolding({});
     const call = client.get({ id: '7' }, () => undefined);
-    await waitFor(() => held.length === 1);
+    await vi.waitFor(() => {
+      expect(held).toHaveLength(1);
+    });
     call.cancel();
+    await vi.waitFor(async () => {
+      await vi.advanceTimersByTimeAsync(70_000);
+    });
+    vi.useRealTimers();
     return { labels: { grpc_method: 'orders.v1.Orders/Get' }, end: () => undefined };
   },
 

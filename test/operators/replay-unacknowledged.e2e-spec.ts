@@ -3,12 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ClientGrpcProxy } from '@nestjs/microservices';
 import type { GrpcObservable } from 'nestjs-resilient-grpc';
-import {
-  isReplayError,
-  isResumeError,
-  replayUnacknowledged,
-  type BaseReplayOptions,
-} from 'nestjs-resilient-grpc/operators';
+import { ReplayError, ResumeError, replayUnacknowledged, type ReplayOptions } from 'nestjs-resilient-grpc/operators';
 import {
   captureLeaks,
   ChildServer,
@@ -39,7 +34,7 @@ const payload = Buffer.alloc(64 * 1024);
 /** Options with a short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */
 const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
 
-type Rules = BaseReplayOptions<EchoRequest, Echo, number>;
+type Rules = ReplayOptions<EchoRequest, Echo, number>;
 
 /** Creates a session of numbered messages. A response with the number of a message acknowledges it. */
 function sessionOf(
@@ -145,7 +140,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
     const { server, echo } = await startBehindProxy();
     server.script('Bidi', (call) => ({ messages: failAt(call as ScriptedCall<Echo>, 7) }));
     const poison = await rejection(read(sessionOf(echo, numbered(20))));
-    expect(isResumeError(poison)).toBe(true);
+    expect(poison instanceof ResumeError).toBe(true);
     expect(poison).toMatchObject({
       reason: 'poison',
       code: 13,
@@ -338,7 +333,7 @@ describe('source of a session', () => {
     const { server, echo } = await startBehindProxy();
     server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
     const error = await rejection(sessionOf(echo, from(numbered(5_000))));
-    expect(isReplayError(error)).toBe(true);
+    expect(error instanceof ReplayError).toBe(true);
     expect(error).toMatchObject({
       reason: 'source-too-fast',
       message: expect.stringContaining('pass an AsyncIterable'),

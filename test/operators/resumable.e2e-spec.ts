@@ -1,6 +1,6 @@
 import { ClientGrpcProxy } from '@nestjs/microservices';
 import type { GrpcObservable } from 'nestjs-resilient-grpc';
-import { isCursorRegressionError, isResumeError, resumable } from 'nestjs-resilient-grpc/operators';
+import { CursorRegressionError, ResumeError, resumable } from 'nestjs-resilient-grpc/operators';
 import { FaultProxy, type ScriptedCall, waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, map, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -107,7 +107,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     server.reset();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), 3), status: 'INTERNAL', details: 'boom' }));
     const poison = await rejection(read(feed(echo)));
-    expect(isResumeError(poison)).toBe(true);
+    expect(poison instanceof ResumeError).toBe(true);
     expect(poison).toMatchObject({ reason: 'poison', code: 13, cause: { reason: 'server', details: 'boom' } });
     expect(server.calls('ServerStream').map(({ requests }) => (requests[0] as Echo).number)).toEqual([0, 3, 3, 3, 3]);
   });
@@ -116,7 +116,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     const { server, echo } = await startBehindProxy();
     server.script('ServerStream', { messages: [{ number: 1 }, { number: 5 }, { number: 3 }], never: true });
     const error = await rejection(read(feed(echo)));
-    expect(isCursorRegressionError(error)).toBe(true);
+    expect(error instanceof CursorRegressionError).toBe(true);
     expect(error).toMatchObject({ code: 15, previous: 5, cursor: 3 });
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });

@@ -20,8 +20,8 @@ it('sends 200 large calls in the order of their start if all of them start while
     scripts: { Create: { message: {} } },
   });
   onTestFinished(() => server.close());
-  // Sets both limits far below what the 200 calls need, because the limits apply only during an outage and must not affect these calls.
-  const app = await startOrdersApp({ url: server.url, maxWaitingCalls: 5, maxWaitingBytes: 5 });
+  // The limit is far below 200, because it applies only during an outage and must not affect these calls.
+  const app = await startOrdersApp({ url: server.url, maxWaitingCalls: 5 });
   onTestFinished(() => app.close());
   const numbers = Array.from({ length: 200 }, (_, index) => String(index));
   const item = 'x'.repeat(272 * KiB);

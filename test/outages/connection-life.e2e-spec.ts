@@ -7,9 +7,9 @@ import { Test } from '@nestjs/testing';
 import {
   ResilientGrpcModule,
   getGrpcServiceToken,
-  type ConnectivityState,
   type Resilient,
   type ResilientGrpcClient,
+  type Connectivity,
 } from 'nestjs-resilient-grpc';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { filter, firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
@@ -76,7 +76,7 @@ function follow(onTestFinished: Cleanup, { orders }: OrdersApp): { received: num
 }
 
 /** Resolves in the turn of the event loop in which the channel enters `state`. */
-const becomes = (client: ResilientGrpcClient, state: ConnectivityState): Promise<unknown> =>
+const becomes = (client: ResilientGrpcClient, state: Connectivity['state']): Promise<unknown> =>
   firstValueFrom(client.events$.pipe(filter((event) => event.type === 'connectivity' && event.to === state)));
 
 /** Makes safe and unsafe calls until `act()` resolves, and expects no call to fail. Resolves to the number of calls. */

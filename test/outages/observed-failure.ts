@@ -1,9 +1,11 @@
-import type { ConnectFailureKind, GrpcCallError, GrpcClientSettings } from 'nestjs-resilient-grpc';
+import type { Connectivity, GrpcCallError, GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { CONNECT_FAILURES } from '../../libs/resilient-grpc/dist/policy/connect-failure/connect-failures.js';
 import { failureOf } from '../calls/support.js';
 import { doctor } from '../doctor/support.js';
 import { aboveDebug, startOrdersApp } from '../support/orders-app.js';
+
+type ConnectFailureKind = NonNullable<Connectivity['lastFailure']>['kind'];
 
 export interface FailingConnection {
   readonly kind: ConnectFailureKind;

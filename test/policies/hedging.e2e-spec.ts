@@ -180,14 +180,14 @@ describe('hedged call', () => {
   );
 });
 
-describe('hedgingDelay that follows latency', () => {
+describe('hedge that follows latency', () => {
   const measured = (change: ClientSettings = {}): ClientSettings => ({
-    methods: { Unary: { idempotent: true, hedgingDelay: 'p95' }, ServerStream: { hedgingDelay: 'p90' } },
+    methods: { Unary: { idempotent: true, hedge: 'p95' }, ServerStream: { hedge: 'p90' } },
     ...change,
   });
   const delays = (client: ResilientGrpcClient) => client.snapshot().hedgingDelays;
 
-  it('starts to hedge slow calls after 100 measured attempts if hedgingDelay is p95', async () => {
+  it('starts to hedge slow calls after 100 measured attempts if `hedge` is p95', async () => {
     const { echo, server, client } = await scene(measured());
     server.script('Unary', { message: { number: 5 } });
     expect(delays(client)).toContainEqual({ path: '/testing.v1.Echo/Unary', percentile: 'p95' });
@@ -201,7 +201,7 @@ describe('hedgingDelay that follows latency', () => {
     expect(client.snapshot().counters.hedged).toBeGreaterThanOrEqual(1);
   });
 
-  it('replaces the delay of a hedgingPolicy with the hedgingDelay of the method, and keeps the attempts and status codes of the policy', async () => {
+  it('replaces the delay of a hedgingPolicy with that of `hedge` of the method, and keeps the attempts and status codes of the policy', async () => {
     const { echo, server } = await scene(measured(hedged('0s', 2)));
     server.script('Unary', { status: 'UNAVAILABLE' });
     const error = await failureOf(echo.unary({}));
@@ -228,7 +228,7 @@ describe('hedgingDelay that follows latency', () => {
   });
 
   it('hedges a response stream that is slow to begin', async () => {
-    const { echo, server } = await scene({ methods: { ServerStream: { idempotent: true, hedgingDelay: 'p90' } } });
+    const { echo, server } = await scene({ methods: { ServerStream: { idempotent: true, hedge: 'p90' } } });
     server.script('ServerStream', { messages: [{ number: 0 }] });
     for (let i = 0; i < 50; i++) await lastValueFrom(echo.serverStream({}));
     server.script('ServerStream', ({ previousAttempts }) =>

@@ -1,6 +1,6 @@
 import type { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
-import type { MethodConfig, ServiceConfig } from 'nestjs-resilient-grpc';
+import type { ServiceConfig } from 'nestjs-resilient-grpc';
 import { failRetryably, reset, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
 import { repeatUntil } from '../support/repeat-until.js';
 import { grpcJs, type Contender, type Ended, type Running } from './contenders.js';
@@ -40,7 +40,7 @@ export const UNAVAILABLE: Reply = { status: 'UNAVAILABLE' };
 const OK: Reply = { message: { number: 1 } };
 const ALL = [{}];
 
-type RetryPolicy = NonNullable<MethodConfig['retryPolicy']>;
+type RetryPolicy = NonNullable<NonNullable<ServiceConfig['methodConfig']>[number]['retryPolicy']>;
 
 function retrying(
   policy: Partial<RetryPolicy> = {},

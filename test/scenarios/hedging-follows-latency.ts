@@ -16,7 +16,7 @@ const WARM_UP = 100;
 export const hedgingFollowsLatency: Scenario = {
   name: 'hedging-follows-latency',
   promise:
-    "If one in fifty responses takes 15 times the usual latency, 99% of the reads of a client with `hedgingDelay: 'p95'` succeed within 3 times the usual latency, with at most 1.06 attempts per call. The same bounds hold after the usual latency has tripled.",
+    "If one in fifty responses takes 15 times the usual latency, 99% of the reads of a client with `hedge: 'p95'` succeed within 3 times the usual latency, with at most 1.06 attempts per call. The same bounds hold after the usual latency has tripled.",
   bounds: {
     'reads failed': { atMost: 0 },
     'hedges before 100 attempts were measured': { atMost: 0 },
@@ -41,7 +41,7 @@ async function follow(run: Run): Promise<Measured> {
     },
   });
   run.onEnd(() => server.close());
-  const app = await startOrdersApp({ url: server.url, methods: { Get: { idempotent: true, hedgingDelay: 'p95' } } });
+  const app = await startOrdersApp({ url: server.url, methods: { Get: { idempotent: true, hedge: 'p95' } } });
   run.onEnd(() => app.close());
 
   const half = READS[run.which === 'counts' ? 'counts' : run.length] / 2;

@@ -34,7 +34,7 @@ export const quietFeeds: Scenario = {
   async measure(run) {
     const lifeMs = LIFE_MS[run.which];
     const grpcio = run.kinds.find(({ implementation }) => implementation === 'grpcio');
-    const age = { maxConnectionAgeMs: lifeMs, maxConnectionAgeGraceMs: GRACE_MS };
+    const age = { connections: { maxAgeMs: lifeMs, graceMs: GRACE_MS } };
     const idle = { streamIdleTimeoutMs: lifeMs };
     const parts = [
       follow(run, 'ours, idle', await startOurs(run, { methods: { Watch: idle, Session: idle } })),

@@ -52,7 +52,7 @@ function messagesOf(session: ClientHttp2Session, method: string): ClientHttp2Str
   return callOver(session, method).end(Buffer.alloc(5)).resume();
 }
 
-describe.concurrent('maxConnectionAgeMs', () => {
+describe.concurrent('connections.maxAgeMs', () => {
   it(
     'fails no call of distant plain grpc-js clients under load when their connections reach the maximum age',
     {
@@ -60,7 +60,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
       timeout: 120_000,
     },
     async ({ onTestFinished, task }) => {
-      const server = await startServer(onTestFinished, { maxConnectionAgeMs: 1_000 });
+      const server = await startServer(onTestFinished, { connections: { maxAgeMs: 1_000 } });
       const url = await startDistantProxy(onTestFinished, server, 20);
       const clients = Array.from({ length: 10 }, () => new PlainClient(url, { onTestFinished }));
       const beganAt = performance.now();
@@ -90,7 +90,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
     onTestFinished,
   }) => {
     const keepalive = { keepaliveTimeMs: 200, keepaliveTimeoutMs: 20_000 };
-    const server = await startServer(onTestFinished, { maxConnectionAgeMs: 1_000, keepalive });
+    const server = await startServer(onTestFinished, { connections: { maxAgeMs: 1_000 }, keepalive });
     const session = connect(`http://${server.url}`).on('error', () => undefined);
     onTestFinished(() => {
       session.destroy();
@@ -115,7 +115,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
 
   it('ends a stream with UNAVAILABLE after the grace period of the connection age', async ({ onTestFinished }) => {
     // The maximum age is long enough for the streams to start on a busy machine before their connections end.
-    const server = await startServer(onTestFinished, { maxConnectionAgeMs: 6_000, maxConnectionAgeGraceMs: 300 });
+    const server = await startServer(onTestFinished, { connections: { maxAgeMs: 6_000, graceMs: 300 } });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
     const stuck = new PlainClient(server.url, { onTestFinished }).watch(1);
     await waitFor(() => watch.messages.length === 1 && stuck.messages.length > 2, PATIENTLY);
@@ -136,12 +136,12 @@ describe.concurrent('maxConnectionAgeMs', () => {
   });
 });
 
-describe.concurrent('connectionIdleTimeoutMs', () => {
+describe.concurrent('connections.idleMs', () => {
   it(
     'fails no call of clients that become active just as their idle connection is closed',
     { tags: ['timed'], timeout: 120_000 },
     async ({ onTestFinished, task }) => {
-      const server = await startServer(onTestFinished, { connectionIdleTimeoutMs: 1_000 });
+      const server = await startServer(onTestFinished, { connections: { idleMs: 1_000 } });
       const url = await startDistantProxy(onTestFinished, server, 20);
       const failed: unknown[] = [];
       let slowestMs = 0;
@@ -173,7 +173,7 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
   );
 
   it('keeps an idle connection if a call arrived while the server was frozen', async ({ onTestFinished }) => {
-    const server = await startServer(onTestFinished, { connectionIdleTimeoutMs: 1_000 });
+    const server = await startServer(onTestFinished, { connections: { idleMs: 1_000 } });
     const proxy = await startProxy(onTestFinished, server);
     const used = await waitFor(async () => {
       const calledAt = performance.now();
@@ -203,7 +203,7 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
 
   it('does not count a connection as idle while a stream is open', async ({ onTestFinished }) => {
     // The idle timeout is long enough for the stream to start on a busy machine before its connection ends.
-    const server = await startServer(onTestFinished, { connectionIdleTimeoutMs: 5_000 });
+    const server = await startServer(onTestFinished, { connections: { idleMs: 5_000 } });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
     await waitFor(() => watch.messages.length === 1, PATIENTLY);
     const idle = new PlainClient(server.url, { onTestFinished });

@@ -77,7 +77,7 @@ describe('ResilientGrpcServer', () => {
     await served.app.init();
     const { advance, until } = holdTimers();
     // The server's onModuleDestroy() hook does the same when Nest starts a shutdown.
-    served.server.drain.begin();
+    (served.server as unknown as { readonly drain: { begin(): void } }).drain.begin();
     await served.app.startAllMicroservices();
     expect(await healthOf(served.url).unary('check', { service: '' })).toEqual({ status: 'NOT_SERVING' });
     let closed = false;

@@ -142,22 +142,6 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
     expect(Number(/: (\d+) calls refused/.exec(server.output)?.[1])).toBeGreaterThanOrEqual(refused.length);
   });
 
-  it('sets the health of the server to NOT_SERVING during an overload if reportOverloadInHealth is true', async () => {
-    const server = await start({ reportOverloadInHealth: true });
-    const client = new PlainClient(server.url);
-    await warmUp(client);
-    const health = client.watchHealth();
-    await waitFor(() => health.messages.length === 1);
-    await burst(client);
-    const statuses = ['SERVING', 'NOT_SERVING', 'SERVING'].map((one) => ({ status: one }));
-    await waitFor(() => health.messages.length === statuses.length, {
-      timeoutMs: 20_000,
-      describe: () => `3 statuses, got ${JSON.stringify(health.messages)}; ${server.output}`,
-    });
-    expect(health.messages).toEqual(statuses);
-    health.call.cancel();
-  });
-
   it('serves each of 50 concurrent calls that have no deadline', async () => {
     const server = await start();
     const app = await startOrdersApp({ url: server.url });

@@ -17,8 +17,7 @@ import {
 } from '@nestjs/microservices';
 import { ServerCredentials, connectivityState, loadPackageDefinition } from '@grpc/grpc-js';
 import { fromJSON, loadSync } from '@grpc/proto-loader';
-import type { GrpcConfigurationError } from 'nestjs-resilient-grpc';
-import { isGrpcConfigurationError } from 'nestjs-resilient-grpc';
+import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import {
   ResilientGrpcServer,
   ResilientGrpcServerModule,
@@ -38,7 +37,8 @@ async function failureOf(start: Promise<unknown>): Promise<GrpcConfigurationErro
     () => undefined,
     (error: unknown) => error,
   );
-  if (!isGrpcConfigurationError(failure)) throw new Error(`expected a GrpcConfigurationError, got ${String(failure)}`);
+  if (!(failure instanceof GrpcConfigurationError))
+    throw new Error(`expected a GrpcConfigurationError, got ${String(failure)}`);
   return failure;
 }
 
@@ -48,7 +48,7 @@ afterAll(() => {
   rmSync(FOLDER, { recursive: true });
 });
 
-const WRONG = { onDrain: 'never', maxConnectionAgeMs: 5, color: 'red' } as never;
+const WRONG = { onDrain: 'never', maxCallMs: 0, color: 'red' } as never;
 
 describe('startup with invalid options', () => {
   it.each([
@@ -60,7 +60,7 @@ describe('startup with invalid options', () => {
   ])('makes application startup fail and lists all invalid server options (%s)', async (where, server) => {
     const app = NestFactory.create(ordersModule(server()), { logger: false, abortOnError: false });
     const { message, problems } = await failureOf(app);
-    expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['color', 'onDrain', 'maxConnectionAgeMs']);
+    expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['color', 'onDrain', 'maxCallMs']);
     expect(message).toContain(`3 problems in the gRPC configuration:\n  - ResilientGrpcServerModule.${where}.`);
   });
 

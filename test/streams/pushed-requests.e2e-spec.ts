@@ -31,9 +31,9 @@ describe.each(METHODS)('request Observable of %s', (method) => {
     ['without interceptors', {}],
     ['with interceptors', { interceptors: [unchanged] }],
   ])(
-    'unsubscribes at maxQueuedRequestBytes and fails the call with an error that names the remedy if the request Observable pushes too fast (%s)',
+    'unsubscribes and fails the call with an error that names the remedy if the request Observable is 16 MiB ahead of the connection (%s)',
     async (_, options) => {
-      const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
+      const { echo, server, client } = await scene();
       server.script(protoName(method), { requests: 'leave', never: true });
       const { state, source } = flood();
       const error = await failureOf(echo[method](source, options));
@@ -43,22 +43,22 @@ describe.each(METHODS)('request Observable of %s', (method) => {
         reachedServer: 'maybe',
       });
       expect(error.details).toMatch(
-        /^The request Observable is \d+ bytes ahead of the connection; pass an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
+        /^The request Observable is \d+ bytes ahead of the connection; pass an AsyncIterable or an Iterable, which is pulled$/,
       );
       expect(state.stopped).toBe(true);
       // The bound is the limit plus the bytes that grpc-js and the socket accepted before they were full.
-      expect(state.pushed * payload.length).toBeLessThan(6 << 20);
+      expect(state.pushed * payload.length).toBeLessThan(21 << 20);
       expect(client.activeCalls()).toEqual([]);
       await waitFor(() => server.counts().open === 0);
     },
   );
 
-  it('sends more than maxQueuedRequestBytes in total from a request Observable if the server keeps pace', async () => {
-    const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 256 * 1024 } } });
+  it('sends more than 16 MiB in total from a request Observable if the server keeps pace', async () => {
+    const { echo, server } = await scene();
     const { state, source } = flood();
     server.script(protoName(method), { requests: 'read', message: {}, messages: [], never: true });
     const subscription = echo[method](source).subscribe();
-    await waitFor(() => state.pushed > 200);
+    await waitFor(() => state.pushed > 1_200);
     expect(server.calls()[0]!.outcome).toBe('open');
     subscription.unsubscribe();
     expect(state.stopped).toBe(true);
@@ -73,27 +73,28 @@ describe.each(METHODS)('request Observable of %s', (method) => {
       { interceptors: [unchanged] },
     ],
   ])(
-    'sends all messages of a request Observable that pushes more than maxQueuedRequestBytes in one event-loop turn, %s',
+    'sends all messages of a request Observable that pushes more than 16 MiB in one event-loop turn, %s',
     async (_when, make, options) => {
-      const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 64 * 1024 } } });
-      const all = Array.from({ length: 100 }, (_, number) => ({ number, payload }));
+      const { echo, server } = await scene();
+      const all = Array.from({ length: 1_100 }, (_, number) => ({ number, payload }));
       await toList(echo[method](make(all), options));
-      expect(server.calls()[0]!.requests).toHaveLength(100);
+      expect(server.calls()[0]!.requests).toHaveLength(1_100);
     },
   );
 
-  it('sends many tiny messages with interceptors if maxQueuedRequestBytes allows 150 bytes per message', async () => {
-    const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1_000 * 150 } } });
+  it('sends many tiny messages with interceptors', async () => {
+    const { echo, server } = await scene();
     const requests = new Subject<EchoRequest>();
     const answers = toList(echo[method](requests, { interceptors: [unchanged] }));
     // Pushes these two requests before the channel is connected. The connection attempt takes many turns.
     requests.next({ number: 1 });
     requests.next({ number: 1 });
     await turns();
-    for (let i = 0; i < 1_000; i++) requests.next({ number: 1 });
+    // Unserialized messages that were counted as 1 KiB each would exceed the limit of 16 MiB.
+    for (let i = 0; i < 20_000; i++) requests.next({ number: 1 });
     requests.complete();
     await answers;
-    expect(server.calls()[0]!.requests).toHaveLength(1_002);
+    expect(server.calls()[0]!.requests).toHaveLength(20_002);
   });
 });
 

@@ -1,13 +1,13 @@
 import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { resumable } from 'nestjs-resilient-grpc/operators';
-import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { recordTiming } from '../support/timing.js';
+import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
 type UnreadReport = Extract<GrpcClientEvent, { type: 'unread-stream' }>;
 
-const AFTER_MS = 300;
+/** Time without a read after which a stream is reported, in milliseconds. */
+const AFTER_MS = 60_000;
 
 describe('unread stream', () => {
   let server: ScriptedGrpcServer;
@@ -23,12 +23,14 @@ describe('unread stream', () => {
     onTestFinished(() => server.close());
   });
 
-  async function start(settings: object): Promise<{ readonly app: OrdersApp; readonly reports: UnreadReport[] }> {
-    const app = await startOrdersApp(
-      { url: server.url, unreadStreamWarningMs: AFTER_MS, ...settings },
-      { drain: { timeoutMs: 50 } },
-    );
-    onTestFinished(() => app.close());
+  async function start(): Promise<{ readonly app: OrdersApp; readonly reports: UnreadReport[] }> {
+    // Timers are faked while the client exists; sockets and `setImmediate` are not.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
+    const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 0 } });
+    onTestFinished(async () => {
+      vi.useRealTimers();
+      await app.close();
+    });
     const reports: UnreadReport[] = [];
     app.client.events$.subscribe((event) => {
       if (event.type === 'unread-stream') reports.push(event);
@@ -36,16 +38,12 @@ describe('unread stream', () => {
     return { app, reports };
   }
 
-  it('logs an unread stream once with the call site that opened it', { tags: ['timed'] }, async ({ task }) => {
-    const { app, reports } = await start({ traceStreams: true });
+  it('logs an unread stream once with the call site that opened it', async () => {
+    const { app, reports } = await start();
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     const line = lineAbove();
     await reader.next();
-    const unreadAt = performance.now();
-    await waitFor(() => reports.length > 0);
-    recordTiming(task, 'time from the threshold until the report, ms', performance.now() - unreadAt - AFTER_MS, {
-      atMost: 500,
-    });
+    await vi.advanceTimersByTimeAsync(AFTER_MS);
     expect(reports).toMatchObject([
       { path: '/orders.v1.Orders/Watch', openedAt: `${import.meta.filename}:${String(line)}` },
     ]);
@@ -56,13 +54,12 @@ describe('unread stream', () => {
         /^warn: \/orders\.v1\.Orders\/Watch: stream open for [\d.]+ m?s, unread for [\d.]+ m?s; opened at .*unread\.e2e-spec\.ts:\d+$/,
       ),
     ]);
-    const reportedAt = performance.now();
-    await waitFor(() => performance.now() - reportedAt > 2 * AFTER_MS);
+    await vi.advanceTimersByTimeAsync(2 * AFTER_MS);
     expect(reports).toHaveLength(1);
   });
 
   it('reports an unread resumable stream once, even if one of its calls is lost', async () => {
-    const { app, reports } = await start({});
+    const { app, reports } = await start();
     const stream = resumable((from: string) => app.orders.watch({ from }), {
       cursor: ({ sequence }) => sequence,
       seed: '0',
@@ -70,30 +67,35 @@ describe('unread stream', () => {
     });
     await stream[Symbol.asyncIterator]().next();
     await server.restart('kill-connections');
-    await waitFor(() => server.counts('Watch').calls === 2 && reports.length > 0);
-    const reportedAt = performance.now();
-    await waitFor(() => performance.now() - reportedAt > 2 * AFTER_MS);
+    await vi.waitFor(() => {
+      expect(server.counts('Watch').calls).toBe(2);
+    });
+    await vi.advanceTimersByTimeAsync(3 * AFTER_MS);
     expect(reports).toMatchObject([{ path: '/orders.v1.Orders/Watch' }]);
   });
 
-  it('logs a hint to set traceStreams if the call site is unknown', async () => {
-    const { app } = await start({});
+  it('logs in production where a stream was opened only if an earlier stream was unread', async () => {
+    vi.stubEnv('NODE_ENV', 'production');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const { app, reports } = await start();
     await app.orders.watch({ from: '0' })[Symbol.asyncIterator]().next();
-    await waitFor(() =>
-      aboveDebug(app).some((text) => text.endsWith('set traceStreams: true to log where it was opened')),
-    );
+    await vi.advanceTimersByTimeAsync(AFTER_MS);
+    await app.orders.watch({ from: '0' })[Symbol.asyncIterator]().next();
+    await vi.advanceTimersByTimeAsync(AFTER_MS);
+    expect(reports.map(({ openedAt }) => openedAt)).toEqual([
+      undefined,
+      expect.stringMatching(/unread\.e2e-spec\.ts:\d+$/),
+    ]);
+    expect(aboveDebug(app)[0]).toMatch(/; the client logs where later streams were opened$/);
   });
 
   it('does not report a stream as unread while a read is pending or a subscription is open', async () => {
-    const { app, reports } = await start({});
+    const { app, reports } = await start();
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     for (let i = 0; i < 3; i++) await reader.next();
     void reader.next();
     const pushed = app.orders.watch({ from: '0' }).subscribe();
-    // Discards earlier reports, because the process may have been suspended between two reads.
-    reports.length = 0;
-    const beganAt = performance.now();
-    await waitFor(() => performance.now() - beganAt > 2 * AFTER_MS);
+    await vi.advanceTimersByTimeAsync(2 * AFTER_MS);
     expect(reports).toEqual([]);
     await reader.return?.();
     pushed.unsubscribe();

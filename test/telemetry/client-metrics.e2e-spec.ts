@@ -42,7 +42,7 @@ describe('gRPC metrics of a client', () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene({
       maxConcurrentCalls: 'adaptive',
-      methods: { Unary: { hedgingDelay: 'p95' } },
+      methods: { Unary: { hedge: 'p95' } },
       serviceConfig: {
         methodConfig: [
           { name: [{}], hedgingPolicy: { maxAttempts: 2, hedgingDelay: '60s', nonFatalStatusCodes: ['UNAVAILABLE'] } },
@@ -338,11 +338,15 @@ describe('resilient_grpc metrics of a client', () => {
     const telemetry = collectTelemetry();
     const servers = await Promise.all([startServer(), startServer(), startServer()]);
     const { echo } = await instrumentedClient(`ipv4:${servers.map(({ url }) => url).join(',')}`, {
-      loadBalancing: 'round_robin',
-      outlierDetection: {
-        interval: '0.1s',
-        failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 5 },
-      },
+      loadBalancing: [
+        {
+          outlier_detection: {
+            interval: '0.1s',
+            failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 5 },
+            childPolicy: [{ round_robin: {} }],
+          },
+        },
+      ],
     });
     servers[0].script('Unary', { status: 'UNAVAILABLE' });
     const ejections = (name: string) => telemetry.count(`grpc.lb.outlier_detection.ejections_${name}`);

@@ -171,16 +171,16 @@ const SITUATIONS: readonly Situation[] = [
 ];
 
 const VARIANTS = [
-  ['the server', {}, false],
-  ['the server with the telemetry module and load reports', { loadReports: true }, {}],
+  ['the server', false],
+  ['the server with the telemetry module', {}],
 ] as const;
 
 describe.each(Object.keys(AGENTS) as AgentName[])('%s', (name) => {
-  describe.each(VARIANTS)('beside %s', (_variant, options, telemetry) => {
+  describe.each(VARIANTS)('beside %s', (_variant, telemetry) => {
     async function serve() {
       contexts = [];
       agent = AGENTS[name]();
-      const served = await serveInstrumented(OrdersController, { drain: { timeoutMs: 100 }, ...options }, telemetry);
+      const served = await serveInstrumented(OrdersController, { drain: { timeoutMs: 100 } }, telemetry);
       return { ...served, agent };
     }
 

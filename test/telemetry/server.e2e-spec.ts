@@ -6,7 +6,7 @@ import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
 import type { GrpcRequestStream } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { NEVER, Observable, concat, defer, map, of, startWith, tap, throwError, toArray } from 'rxjs';
-import { afterAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { bytesOf, collectTelemetry, compressingOrders, serveInstrumented } from './collected-telemetry.js';
 import { LATENCY_BOUNDS_SECONDS, SIZE_BOUNDS_BYTES } from './grfc-bounds.js';
 
@@ -310,13 +310,21 @@ describe('resilient_grpc metrics of a server', () => {
 
   it('counts handlers that keep running after their call ends', async () => {
     const telemetry = collectTelemetry();
-    const { client } = await serveInstrumented(OrdersController, { leakWarningMs: 100 });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { client, server } = await serveInstrumented(OrdersController);
     let end: (() => void) | undefined;
     handlers.get = () => new Promise<void>((resolve) => (end = resolve));
     const call = (client as any).get({ id: '7' }, () => undefined);
-    await waitFor(() => end !== undefined);
+    await vi.waitFor(() => {
+      expect(end).toBeDefined();
+    });
     call.cancel();
-    await waitFor(async () => (await telemetry.count('resilient_grpc.server.handler_leaks', GET)) === 1);
+    await vi.waitFor(() => {
+      expect(server.lingeringHandlers).toBe(1);
+    });
+    await vi.advanceTimersByTimeAsync(62_000);
+    expect(await telemetry.count('resilient_grpc.server.handler_leaks', GET)).toBe(1);
     end?.();
   });
 

@@ -42,10 +42,6 @@ decorate('Get', 'get');
 decorate('Create', 'create');
 
 const pair = () => ({ private_key: readFileSync(tls.key), cert_chain: readFileSync(tls.cert) });
-const ages = {
-  maxConnectionAgeMs: 'grpc.max_connection_age_ms',
-  maxConnectionAgeGraceMs: 'grpc.max_connection_age_grace_ms',
-};
 
 class AppModule {}
 Module({
@@ -56,11 +52,7 @@ Module({
       loader: { longs: String },
       url: `127.0.0.1:${port}`,
       drain: { timeoutMs: drainMs },
-      ...Object.fromEntries(
-        Object.entries(ages).flatMap(([name, option]) =>
-          serverOptions[option] === undefined ? [] : [[name, serverOptions[option]]],
-        ),
-      ),
+      channelOptions: serverOptions,
       ...(tls && { credentials: ServerCredentials.createSsl(null, [pair()]) }),
     }),
   ],

@@ -48,7 +48,7 @@ const slowInterceptor: NestInterceptor = {
 let orders: OrdersService;
 let intercepted: OrdersService;
 beforeAll(async () => {
-  orders = await serveOrders(OrdersController, { maxQueuedResponseBytes: 64 * 1024, streamIdleTimeoutMs: 20_000 });
+  orders = await serveOrders(OrdersController, { streamIdleTimeoutMs: 20_000 });
   intercepted = await serveOrders(OrdersController, {}, slowInterceptor);
 });
 beforeEach(() => {
@@ -60,7 +60,10 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-const event = (sequence: number) => ({ sequence: String(sequence), order: { id: 'x'.repeat(1_000) } });
+const event = (sequence: number, length = 1_000) => ({
+  sequence: String(sequence),
+  order: { id: 'x'.repeat(length) },
+});
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => String(index + 1));
 
 /** Reads a stream to its end, and resolves to its messages and its status. */
@@ -160,7 +163,7 @@ describe('response stream', () => {
     await waitFor(() => orders.server.lingeringHandlers === 0 && orders.server.activeStreams().length === 0);
   });
 
-  it('ends a response stream and logs its method if the queued messages of its Observable exceed maxQueuedResponseBytes', async () => {
+  it('ends a response stream and logs its method if the queued messages of its Observable exceed 8 MiB', async () => {
     const source = new Subject<unknown>();
     handlers.watch = () => source;
     const client = orders.newClient();
@@ -170,7 +173,7 @@ describe('response stream', () => {
     await waitFor(() => source.observed);
     await waitFor(
       () => {
-        source.next(event(++pushed));
+        source.next(event(++pushed, 100_000));
         return !source.observed;
       },
       { intervalMs: 0 },
@@ -180,15 +183,15 @@ describe('response stream', () => {
     await waitFor(() => orders.server.activeStreams().length === 0);
   });
 
-  it('delivers 2,000 messages that a handler emits in one turn, and logs a warning about the burst', async () => {
+  it('delivers 10,000 messages that a handler emits in one turn, and logs a warning about the burst', async () => {
     handlers.watch = () =>
       new Observable((subscriber) => {
-        for (let sequence = 1; sequence <= 2_000; sequence++) subscriber.next(event(sequence));
+        for (let sequence = 1; sequence <= 10_000; sequence++) subscriber.next(event(sequence, 10));
         subscriber.complete();
       });
     const { got, code } = await read(orders.client.watch({ from: '0' }));
     expect(code).toBe(status.OK);
-    expect(got).toEqual(numbers(2_000));
+    expect(got).toEqual(numbers(10_000));
     expect(orders.log.lines).toContainEqual(
       expect.objectContaining({ level: 'warn', text: expect.stringContaining('/orders.v1.Orders/Watch') }),
     );

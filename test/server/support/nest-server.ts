@@ -5,19 +5,7 @@ import { bundled } from '../../support/bundled.js';
 /** Server options that can be serialized for another process. */
 export type PlainServerOptions = Pick<
   ResilientGrpcServerOptions,
-  | 'drain'
-  | 'onDrain'
-  | 'methods'
-  | 'keepalive'
-  | 'maxConnectionAgeMs'
-  | 'maxConnectionAgeGraceMs'
-  | 'connectionIdleTimeoutMs'
-  | 'maxConcurrentStreams'
-  | 'reflection'
-  | 'loadReports'
-  | 'overloadProtection'
-  | 'reportOverloadInHealth'
-  | 'maxCallMs'
+  'drain' | 'onDrain' | 'methods' | 'keepalive' | 'connections' | 'reflection' | 'overloadProtection' | 'maxCallMs'
 >;
 
 /**

@@ -92,7 +92,7 @@ export type GrpcClientEvent = {
       readonly forMs: number;
       /**
        * Multiplier of the ejection's duration: the number of ejections including this one, reduced by one for each minute (with
-       * `outlierDetection`: each `interval`) without an ejection.
+       * outlier detection: each `interval`) without an ejection.
        */
       readonly ejections: number;
     }
@@ -257,18 +257,18 @@ export type GrpcClientEvent = {
       /** Observation about the connection, with a remedy. */
       readonly remedy: string;
     }
-  /** A stream that is read on demand is unread: no message has been requested for about `unreadStreamWarningMs`. */
+  /** A stream that is read on demand is unread: no message has been requested for about a minute. */
   | {
       readonly type: 'unread-stream';
       readonly path: string;
       readonly openMs: number;
       readonly unreadMs: number;
-      /** 'file:line' of the code that opened the stream; present if `traceStreams` is on. */
+      /** 'file:line' of the code that opened the stream; absent in production for streams that were opened before the first such event. */
       readonly openedAt?: string;
     }
   /**
-   * An Observable emitted many request messages in one turn of the event loop: more than `maxQueuedRequestBytes` at an assumed 1 KiB per
-   * message. The messages are buffered in memory until they can be sent.
+   * An Observable emitted many request messages in one turn of the event loop: more than 16,384, which is 16 MiB at an assumed
+   * 1 KiB per message. The messages are buffered in memory until they can be sent.
    */
   | { readonly type: 'requests-burst'; readonly path: string; readonly messages: number }
   /**

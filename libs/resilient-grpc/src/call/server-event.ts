@@ -39,12 +39,12 @@ export type GrpcServerEvent = {
   /** A handler is still running after its call has ended. */
   | { readonly type: 'handler-leak'; readonly path: string; readonly overMs: number }
   /**
-   * A call failed because the buffered responses of its Observable exceeded `maxQueuedResponseBytes`, and the client had stopped reading or
+   * A call failed because the buffered responses of its Observable exceeded 8 MiB, and the client had stopped reading or
    * read too slowly to catch up. `bytes` is the size of the buffered messages.
    */
   | { readonly type: 'responses-overflow'; readonly path: string; readonly bytes: number }
   /**
-   * An Observable emitted many messages in one turn of the event loop: more than `maxQueuedResponseBytes` at an assumed 1 KiB per
+   * An Observable emitted many messages in one turn of the event loop: more than 8,192, which is 8 MiB at an assumed 1 KiB per
    * message. The messages are buffered in memory until they can be sent.
    */
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }

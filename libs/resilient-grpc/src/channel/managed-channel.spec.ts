@@ -264,7 +264,7 @@ it.each([
     'maxWaitingBytes',
     { maxWaitingBytes: 35 },
     10,
-    '3 calls with 30 request bytes are already waiting (maxWaitingBytes: 35; this request: 10)',
+    '3 calls with 30 request bytes are already waiting (limit: 35 bytes; this request: 10)',
   ],
 ])('refuses a call above %s during an outage, and names the limit in the error', async (_, limits, bytes, details) => {
   const outage = await openInOutage(0, limits);

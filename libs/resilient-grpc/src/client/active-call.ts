@@ -15,7 +15,7 @@ export interface ActiveCall {
   readonly waiting: boolean;
   /** Number of times the stream was resumed; present only for resumable streams. */
   readonly resumes?: number;
-  /** 'file:line' of the application code that made the call; present for streams if `traceStreams` is on. */
+  /** 'file:line' of the application code that made the call; present for streams. In production, absent until the client has reported an unread stream. */
   readonly openedAt?: string;
   /** Ends the call with CANCELLED. */
   cancel(reason?: string): void;

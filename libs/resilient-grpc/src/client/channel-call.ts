@@ -83,11 +83,10 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
     private readonly context: MethodContext,
     private readonly options: GrpcCallOptions,
     private readonly target: string,
-    tracesStreams: boolean,
   ) {
     const { kind, responseStream } = context.method;
     if (responseStream) this.demand = this;
-    if (tracesStreams && kind !== 'unary') this.openedAt = applicationCallSite();
+    if (context.client.unread.traces && kind !== 'unary') this.openedAt = applicationCallSite();
   }
 
   // ── the call for grpc-js ──

@@ -88,7 +88,7 @@ export interface GrpcClientSnapshot {
   readonly hedgeBudget: BudgetSnapshot;
   /** Circuit breakers, by method. */
   readonly circuits: readonly CircuitSnapshot[];
-  /** Hedging delays that follow latency (`hedgingDelay`), by method. */
+  /** Hedging delays that follow latency (`hedge`), by method. */
   readonly hedgingDelays: readonly HedgingDelaySnapshot[];
   /** Concurrency limits. */
   readonly limits: readonly LimitSnapshot[];

@@ -17,6 +17,7 @@ import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
 import { LiveBudget } from '../policy/throttling/live-budget.js';
 import { moment, systemClock, type Clock } from '../time/clock.js';
+import { DEFAULT_CLIENT_SETTINGS } from './settings/client-options.js';
 import { StatusCode } from '../status/status-code.js';
 import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
@@ -176,7 +177,7 @@ class GrpcClient implements ResilientGrpcClient {
       budget: this.budget,
       registry: this.registry,
       statistics: this.statistics,
-      unread: new UnreadStreams(settings.unreadStreamWarningMs, clock),
+      unread: new UnreadStreams(DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs, clock),
       throttled: () => {
         this.warnOfSmallThrottle(live?.config?.retryThrottling ?? settings.retryThrottling);
       },
@@ -269,7 +270,7 @@ class GrpcClient implements ResilientGrpcClient {
     const name = findService(this.services, service, this.name);
     let stub = this.stubs.get(name);
     if (stub === undefined) {
-      stub = serviceStub(this.methodsOf(name), this.settings.traceStreams, this.awaitedCalls);
+      stub = serviceStub(this.methodsOf(name), this.awaitedCalls);
       this.stubs.set(name, stub);
     }
     // Returns a copy, so that a caller that replaces a method does not affect other callers. The cast is not checked: the caller must
@@ -296,7 +297,7 @@ class GrpcClient implements ResilientGrpcClient {
     };
     // The interceptors run in the generated client.
     const context = { ...this.bytesContextOf(path), interceptors: undefined };
-    return new ChannelCall(context, options, this.canonicalTarget, this.settings.traceStreams);
+    return new ChannelCall(context, options, this.canonicalTarget);
   };
 
   /** Returns the context for a call to `path` whose messages are already serialized. */
@@ -361,7 +362,7 @@ class GrpcClient implements ResilientGrpcClient {
     const client = { ...this.context, registry, events, statistics: new ClientStatistics(clock) };
     const runtime = new MethodRuntime({ ...settings, maxConcurrentCalls: undefined }, client);
     const context = runtime.contextOf(method, plainPolicy(method));
-    return methodStub(method, () => context, false);
+    return methodStub(method, () => context);
   }
 
   /** Returns the client's metadata for a stream that is not one of its calls. */

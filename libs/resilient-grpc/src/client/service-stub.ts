@@ -27,13 +27,12 @@ export interface StubbedMethod {
  */
 export function serviceStub(
   methods: Iterable<StubbedMethod>,
-  tracesStreams: boolean,
   awaited?: AwaitedCalls,
 ): Readonly<Record<string, ResilientMethod<unknown, unknown>>> {
   const stub: Record<string, ResilientMethod<unknown, unknown>> = {};
   for (const { method, contextOf } of methods) {
     const name = method.method;
-    const call = methodStub(method, contextOf, tracesStreams, awaited);
+    const call = methodStub(method, contextOf, awaited);
     stub[name] = call;
     stub[lowerFirst(name)] ??= call;
     if (method.alias !== undefined) stub[method.alias] ??= call;
@@ -74,7 +73,6 @@ function calledByOthers(
 export function methodStub(
   method: MethodDescriptor,
   contextOf: () => MethodContext,
-  tracesStreams: boolean,
   awaited?: AwaitedCalls,
 ): ResilientMethod<unknown, unknown> {
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
@@ -83,7 +81,7 @@ export function methodStub(
     const createdIn = currentCallerContext();
     const input: CallInput = {
       request,
-      openedAt: tracesStreams && method.kind !== 'unary' ? applicationCallSite() : undefined,
+      openedAt: method.kind !== 'unary' && contextOf().client.unread.traces ? applicationCallSite() : undefined,
       given: createdIn === undefined ? given : argumentsInContext(given),
       createdIn,
     };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isGrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { resolveDashboardOptions } from './dashboard-options.js';
 
 class OpsGuard {
@@ -13,7 +13,7 @@ function problemsOf(options: unknown): string[] {
     resolveDashboardOptions(options);
     return [];
   } catch (error) {
-    if (!isGrpcConfigurationError(error)) throw error;
+    if (!(error instanceof GrpcConfigurationError)) throw error;
     return error.problems.map(({ path, message }) => `${path}: ${message}`);
   }
 }

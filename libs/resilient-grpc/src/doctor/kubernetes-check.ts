@@ -56,7 +56,7 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
     request.catch(() => undefined);
     timeout.abort();
   }
-  const selection = selectEndpoints(slices, service.port, undefined);
+  const selection = selectEndpoints(slices, service.port);
   const { counts } = selection;
   const result = resultsOf('kubernetes', { ...facts, ...counts, slices: slices.length });
   if (!selection.found) {

@@ -20,8 +20,3 @@ export class CircuitOpenError extends Error {
 }
 
 defineLibraryError(CircuitOpenError, 'CircuitOpenError');
-
-/** True if `error` is a CircuitOpenError, including one from another copy of this package. */
-export function isCircuitOpenError(error: unknown): error is CircuitOpenError {
-  return error instanceof CircuitOpenError;
-}

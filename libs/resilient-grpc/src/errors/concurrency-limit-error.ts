@@ -15,8 +15,3 @@ export class ConcurrencyLimitError extends Error {
 }
 
 defineLibraryError(ConcurrencyLimitError, 'ConcurrencyLimitError');
-
-/** True if `error` is a ConcurrencyLimitError, including one from another copy of this package. */
-export function isConcurrencyLimitError(error: unknown): error is ConcurrencyLimitError {
-  return error instanceof ConcurrencyLimitError;
-}

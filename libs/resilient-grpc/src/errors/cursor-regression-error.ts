@@ -21,8 +21,3 @@ export class CursorRegressionError extends Error {
 }
 
 defineLibraryError(CursorRegressionError, 'CursorRegressionError');
-
-/** True if `error` is a CursorRegressionError, including one from another copy of this package. */
-export function isCursorRegressionError(error: unknown): error is CursorRegressionError {
-  return error instanceof CursorRegressionError;
-}

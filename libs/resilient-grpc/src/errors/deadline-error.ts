@@ -15,8 +15,3 @@ export class DeadlineError extends Error {
 }
 
 defineLibraryError(DeadlineError, 'DeadlineError');
-
-/** True if `error` is a DeadlineError, including one from another copy of this package. */
-export function isDeadlineError(error: unknown): error is DeadlineError {
-  return error instanceof DeadlineError;
-}

@@ -40,7 +40,7 @@ export type FailureReason =
    * credentials, or a failed interceptor.
    */
   | 'not-sent'
-  /** An Observable emitted request messages faster than they could be sent, and exceeded `maxQueuedRequestBytes`. */
+  /** An Observable emitted request messages faster than they could be sent, and was 16 MiB ahead. */
   | 'requests-overflow'
   /** The response is not valid gRPC, or exceeds `maxReceiveMessageLength`. */
   | 'protocol';

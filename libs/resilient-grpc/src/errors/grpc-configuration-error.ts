@@ -33,11 +33,6 @@ export class GrpcConfigurationError extends Error {
 
 defineLibraryError(GrpcConfigurationError, 'GrpcConfigurationError');
 
-/** True if `error` is a GrpcConfigurationError, including one from another copy of this package. */
-export function isGrpcConfigurationError(error: unknown): error is GrpcConfigurationError {
-  return error instanceof GrpcConfigurationError;
-}
-
 /** Maximum number of problems in the message. */
 const MAX_SHOWN = 50;
 

@@ -12,8 +12,3 @@ export class IdleTimeoutError extends Error {
 }
 
 defineLibraryError(IdleTimeoutError, 'IdleTimeoutError');
-
-/** True if `error` is an IdleTimeoutError, including one from another copy of this package. */
-export function isIdleTimeoutError(error: unknown): error is IdleTimeoutError {
-  return error instanceof IdleTimeoutError;
-}

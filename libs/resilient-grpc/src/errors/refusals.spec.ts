@@ -1,30 +1,26 @@
 import { describe, expect, it } from 'vitest';
-import { CircuitOpenError, isCircuitOpenError } from './circuit-open-error.js';
-import { ConcurrencyLimitError, isConcurrencyLimitError } from './concurrency-limit-error.js';
-import { DeadlineError, isDeadlineError } from './deadline-error.js';
-import { IdleTimeoutError, isIdleTimeoutError } from './idle-timeout-error.js';
+import { CircuitOpenError } from './circuit-open-error.js';
+import { ConcurrencyLimitError } from './concurrency-limit-error.js';
+import { DeadlineError } from './deadline-error.js';
+import { IdleTimeoutError } from './idle-timeout-error.js';
 
 const CASES = [
-  [new CircuitOpenError('orders', 1_200.4), isCircuitOpenError, 14, ['target', 'retryAfterMs']],
-  [new ConcurrencyLimitError(10, 5), isConcurrencyLimitError, 8, ['maxConcurrent', 'maxQueued']],
-  [new DeadlineError(300), isDeadlineError, 4, ['timeoutMs']],
-  [new IdleTimeoutError(5_000), isIdleTimeoutError, 14, ['idleMs']],
+  [new CircuitOpenError('orders', 1_200.4), CircuitOpenError, 14, ['target', 'retryAfterMs']],
+  [new ConcurrencyLimitError(10, 5), ConcurrencyLimitError, 8, ['maxConcurrent', 'maxQueued']],
+  [new DeadlineError(300), DeadlineError, 4, ['timeoutMs']],
+  [new IdleTimeoutError(5_000), IdleTimeoutError, 14, ['idleMs']],
 ] as const;
 
 describe('errors that the client and the operators create', () => {
   it.each(CASES)(
-    'provides the name, gRPC code, data, and type guard of an error that the client or an operator creates: %o',
-    (error, guard, code, data) => {
+    'provides the name, gRPC code, data, and `instanceof` of an error that the client or an operator creates: %o',
+    (error, type, code, data) => {
       expect(error.name).toBe(error.constructor.name);
       expect(error.code).toBe(code);
       expect(Object.keys(error)).toEqual(expect.arrayContaining(['code', ...data]));
-      expect(guard(error)).toBe(true);
-      expect(CASES.filter(([, other]) => other(error))).toHaveLength(1);
-      expect([
-        guard(new Error(error.message)),
-        guard({ name: error.name, code: error.code }),
-        guard(undefined),
-      ]).toEqual([false, false, false]);
+      expect(error).toBeInstanceOf(type);
+      expect(CASES.filter(([, other]) => error instanceof other)).toHaveLength(1);
+      expect(new Error(error.message)).not.toBeInstanceOf(type);
     },
   );
 

@@ -41,8 +41,3 @@ export class ReplayError extends Error {
 }
 
 defineLibraryError(ReplayError, 'ReplayError');
-
-/** True if `error` is a ReplayError, including one from another copy of this package. */
-export function isReplayError(error: unknown): error is ReplayError {
-  return error instanceof ReplayError;
-}

@@ -34,8 +34,3 @@ export class ResumeError extends Error {
 }
 
 defineLibraryError(ResumeError, 'ResumeError');
-
-/** True if `error` is a ResumeError, including one from another copy of this package. */
-export function isResumeError(error: unknown): error is ResumeError {
-  return error instanceof ResumeError;
-}

@@ -149,7 +149,7 @@ export class ApiServer {
 /** Server that the client library assumes if there is no configuration. */
 const DEFAULT_SERVER = 'http://localhost:8080';
 
-function loadConfig({ kubeconfig, context }: KubernetesResolverOptions): KubeConfig {
+function loadConfig({ kubeconfig }: KubernetesResolverOptions): KubeConfig {
   const config = new KubeConfig();
   try {
     if (kubeconfig === undefined) config.loadFromDefault();
@@ -157,19 +157,6 @@ function loadConfig({ kubeconfig, context }: KubernetesResolverOptions): KubeCon
   } catch (error) {
     const remedy = 'check the file that the option kubeconfig or KUBECONFIG names';
     throw wrong('kubeconfig', `expected a readable kubeconfig, got an error: ${errorMessage(error)}; ${remedy}`);
-  }
-  if (context !== undefined) {
-    const known = config.getContexts().map(({ name }) => name);
-    if (known.length === 0) {
-      const remedy = 'check the path of the file, in the option kubeconfig or in KUBECONFIG';
-      throw wrong(
-        'context',
-        `expected a kubeconfig with the context '${context}', got one without contexts; ${remedy}`,
-      );
-    }
-    if (!known.includes(context))
-      throw wrong('context', `expected a context of the kubeconfig (${known.join(', ')}), got '${context}'`);
-    config.setCurrentContext(context);
   }
   return config;
 }

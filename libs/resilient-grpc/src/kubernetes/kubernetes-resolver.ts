@@ -16,7 +16,6 @@ export interface ResolverDependencies {
   readonly clock: Clock;
   /** URL of the API server. */
   readonly url: string;
-  readonly zone: string | undefined;
   /** Namespace for targets without one. */
   readonly namespace: string;
   watchOf(service: string, namespace: string): ServiceWatch;
@@ -77,7 +76,7 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
     }
 
     onChange({ state, since, slices, changedAt, failure }: WatchState): void {
-      const selection = slices && selectEndpoints(slices, this.target.port, dependencies.zone);
+      const selection = slices && selectEndpoints(slices, this.target.port);
       this.describe({
         server: dependencies.url,
         state,

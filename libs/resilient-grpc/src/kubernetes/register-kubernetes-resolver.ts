@@ -38,7 +38,7 @@ export function register(options: KubernetesResolverOptions): ApiServer {
   const { identity, url, namespace } = server;
   if (registered?.identity !== identity) registered = { identity, watchOf: watchesOf(server) };
   const { watchOf } = registered;
-  const dependencies = { clock: systemClock, url, zone: options.zone, namespace, watchOf };
+  const dependencies = { clock: systemClock, url, namespace, watchOf };
   registerResolver('kubernetes', kubernetesResolverClass(dependencies));
   return server;
 }

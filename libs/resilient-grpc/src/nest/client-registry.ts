@@ -9,11 +9,7 @@ import { resolveSettings, type SettingsResolution } from '../client/settings/res
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { withInitialServiceConfig } from '../client/settings/resolved-settings.js';
 import { errorMessage } from '../errors/error-message.js';
-import {
-  GrpcConfigurationError,
-  isGrpcConfigurationError,
-  type ConfigurationProblem,
-} from '../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { callSite } from '../client/call-site.js';
@@ -359,7 +355,7 @@ export class ClientRegistry extends GrpcClients {
       this.waiting.delete(name);
       release(resolution.settings);
       const problem = { path: `${path}.serviceConfig`, message: errorMessage(error) };
-      return this.fail(isGrpcConfigurationError(error) ? error.problems : [problem]);
+      return this.fail(error instanceof GrpcConfigurationError ? error.problems : [problem]);
     }
     this.waiting.delete(name);
     if (!this.hasFailed && this.open) return this.register(defined, resolution);

@@ -1,8 +1,8 @@
-import { isCircuitOpenError } from '../errors/circuit-open-error.js';
-import { isConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
-import { isDeadlineError } from '../errors/deadline-error.js';
+import { CircuitOpenError } from '../errors/circuit-open-error.js';
+import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
+import { DeadlineError } from '../errors/deadline-error.js';
 import { isGrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
-import { isIdleTimeoutError } from '../errors/idle-timeout-error.js';
+import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { outcomeOfCode, outcomeOfDeadline, type AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
@@ -44,7 +44,7 @@ const FINAL_REASONS: ReadonlySet<string | undefined> = new Set([
  * rejections by a circuit breaker, a concurrency limit, or a client that is shutting down, because another attempt would be rejected, too.
  */
 export function isTransient(error: unknown): boolean {
-  if (isDeadlineError(error)) return true;
+  if (error instanceof DeadlineError) return true;
   if (FINAL_REASONS.has(failureReason(error))) return false;
   if (isGrpcCallError(error) && error.notRetriedBecause === 'not-safe-to-repeat') return false;
   const code = statusOf(error);
@@ -72,10 +72,10 @@ export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): Attempt
 export function failureReason(error: unknown): FailureReason | undefined {
   if (isGrpcCallError(error)) return error.reason;
   // Inside an operator that repeats calls, a timeout of `deadline` or `idleTimeout` ends one call of several.
-  if (isDeadlineError(error)) return 'attempt-timeout';
-  if (isIdleTimeoutError(error)) return 'stream-idle';
-  if (isCircuitOpenError(error)) return 'circuit-open';
-  if (isConcurrencyLimitError(error)) return 'concurrency-limit';
+  if (error instanceof DeadlineError) return 'attempt-timeout';
+  if (error instanceof IdleTimeoutError) return 'stream-idle';
+  if (error instanceof CircuitOpenError) return 'circuit-open';
+  if (error instanceof ConcurrencyLimitError) return 'concurrency-limit';
   return isError(error) && error.name === 'AbortError' ? 'cancelled' : undefined;
 }
 

@@ -1,6 +1,6 @@
 import { from, Observable, of, retry, Subject, throwError, type ObservableInput } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { isGrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ReplayError } from '../errors/replay-error.js';
 import {
   lost,
@@ -528,7 +528,7 @@ function pathsOf(work: () => unknown): string[] {
   try {
     work();
   } catch (error) {
-    if (isGrpcConfigurationError(error)) return error.problems.map(({ path }) => path);
+    if (error instanceof GrpcConfigurationError) return error.problems.map(({ path }) => path);
     throw error;
   }
   return [];

@@ -16,8 +16,8 @@ import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { DeadlineError } from '../errors/deadline-error.js';
 import type { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { isCursorRegressionError } from '../errors/cursor-regression-error.js';
-import { isResumeError } from '../errors/resume-error.js';
+import { CursorRegressionError } from '../errors/cursor-regression-error.js';
+import { ResumeError } from '../errors/resume-error.js';
 import { MAX_OVERLAP } from '../policy/resume/cursor-track.js';
 import { resumable, type ResumeOptions } from './resumable.js';
 
@@ -155,7 +155,7 @@ describe('resumable', () => {
     stream.subscribe({ error: (error) => errors.push(error) });
     scheduler.flush();
     expect(errors).toEqual([expect.objectContaining({ reason: 'poison', code: 13, cause: internal })]);
-    expect(isResumeError(errors[0])).toBe(true);
+    expect(errors[0] instanceof ResumeError).toBe(true);
     expect((errors[0] as Error).message).toBe(
       'The server failed 5 times at cursor 2 without progress, last with "13 INTERNAL: boom"; fix the failure ' +
         'on the server, or start after this cursor with a later seed',
@@ -381,7 +381,7 @@ describe('failed delivery', () => {
   it('fails a resumable stream with DATA_LOSS if a cursor decreases within one call', () => {
     const error = failureOf([concat(of(5, 7, 4), NEVER)]);
     expect(error).toMatchObject({ code: 15, previous: 7, cursor: 4, seen: [5, 7] });
-    expect(isCursorRegressionError(error)).toBe(true);
+    expect(error instanceof CursorRegressionError).toBe(true);
     expect(error.message).toBe(
       'A message with cursor 4 arrived after cursor 7 within one call; the server must send messages in order, and `cursor` and `compare` ' +
         'must match that order',

@@ -13,7 +13,6 @@ import {
 } from './server-options.js';
 
 type Given = Partial<ResilientGrpcServerOptions>;
-type LimitKey = keyof typeof CHANNEL_EQUIVALENTS;
 
 /** Channel options for Nest's `keepalive` keys; grpc-js does not support all of them. */
 const KEEPALIVE_NAMES = {
@@ -26,35 +25,35 @@ const KEEPALIVE_NAMES = {
   http2MaxPingStrikes: 'grpc.http2.max_ping_strikes',
 } as const;
 
-/** Options of this library, each with the equivalent key in `channelOptions`. */
+/** Keys of `connections`, each with the equivalent key in `channelOptions`. */
 const CHANNEL_EQUIVALENTS = {
-  maxConnectionAgeMs: 'grpc.max_connection_age_ms',
-  maxConnectionAgeGraceMs: 'grpc.max_connection_age_grace_ms',
-  connectionIdleTimeoutMs: 'grpc.max_connection_idle_ms',
-  maxConcurrentStreams: 'grpc.max_concurrent_streams',
+  maxAgeMs: 'grpc.max_connection_age_ms',
+  graceMs: 'grpc.max_connection_age_grace_ms',
+  idleMs: 'grpc.max_connection_idle_ms',
 } as const;
 
 /** Channel options that clients also have, and that grpc-js's server does not validate. */
 const CHECKED_CHANNEL_OPTIONS: readonly string[] = [
   'grpc.enable_channelz',
+  'grpc.max_concurrent_streams',
   'grpc.max_send_message_length',
   'grpc.max_receive_message_length',
   'grpc-node.max_session_memory',
   'grpc-node.flow_control_window',
 ];
 
-/** Returns the connection limits, given as options of this library or as channel options; very large durations mean no limit. */
-export function connectionLimits(options: Given): Pick<ResolvedServerOptions, LimitKey> {
-  const limitOf = (key: LimitKey) => options[key] ?? numberOf(options, CHANNEL_EQUIVALENTS[key]);
-  const durationOf = (key: LimitKey) => {
-    const durationMs = limitOf(key);
+/** Returns the limits of connections, given in `connections` or as channel options; very large durations mean no limit. */
+export function connectionLimits(
+  options: Given,
+): Pick<ResolvedServerOptions, 'maxConnectionAgeMs' | 'maxConnectionAgeGraceMs' | 'connectionIdleTimeoutMs'> {
+  const durationOf = (key: keyof typeof CHANNEL_EQUIVALENTS) => {
+    const durationMs = options.connections?.[key] ?? numberOf(options, CHANNEL_EQUIVALENTS[key]);
     return durationMs === undefined || durationMs >= MAX_TIMER_MS ? undefined : durationMs;
   };
   return {
-    maxConnectionAgeMs: durationOf('maxConnectionAgeMs'),
-    maxConnectionAgeGraceMs: durationOf('maxConnectionAgeGraceMs'),
-    connectionIdleTimeoutMs: durationOf('connectionIdleTimeoutMs'),
-    maxConcurrentStreams: limitOf('maxConcurrentStreams'),
+    maxConnectionAgeMs: durationOf('maxAgeMs'),
+    maxConnectionAgeGraceMs: durationOf('graceMs'),
+    connectionIdleTimeoutMs: durationOf('idleMs'),
   };
 }
 
@@ -78,17 +77,12 @@ export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOption
       'grpc.max_send_message_length': nest.maxSendMessageLength || undefined,
       'grpc.max_receive_message_length': nest.maxReceiveMessageLength || undefined,
       'grpc.max_metadata_size': nest.maxMetadataSize || undefined,
-      'grpc.max_concurrent_streams': resolved.maxConcurrentStreams,
     }),
   };
   return Object.fromEntries(Object.entries(options).filter(([key]) => !LIBRARY_ENFORCED_OPTIONS.has(key)));
 }
 
-const LIBRARY_ENFORCED_OPTIONS: ReadonlySet<string> = new Set([
-  CHANNEL_EQUIVALENTS.maxConnectionAgeMs,
-  CHANNEL_EQUIVALENTS.maxConnectionAgeGraceMs,
-  CHANNEL_EQUIVALENTS.connectionIdleTimeoutMs,
-]);
+const LIBRARY_ENFORCED_OPTIONS: ReadonlySet<string> = new Set(Object.values(CHANNEL_EQUIVALENTS));
 
 /** Result of `takeKeepalive`: the remaining options of grpc-js's server, and the keepalive times for `ServerConnection`. */
 export interface TakenKeepalive {
@@ -122,13 +116,16 @@ export function channelOptionProblems(options: Given, path: string): Configurati
   const add = (key: string, message: string) => problems.push({ path: pathOf(at, key), message });
   for (const [key, channelKey] of Object.entries(CHANNEL_EQUIVALENTS)) {
     const value = given[channelKey];
-    const own: unknown = Reflect.get(options, key);
+    const own: unknown = Reflect.get(options.connections ?? {}, key);
     if (value === undefined) continue;
-    const min = key === 'maxConnectionAgeGraceMs' ? 0 : 1;
+    const min = key === 'graceMs' ? 0 : 1;
     if (typeof value !== 'number' || !(value >= min)) {
-      add(channelKey, `expected a number of ${String(min)} or more, got ${describeValue(value)}; write \`${key}\``);
+      add(
+        channelKey,
+        `expected a number of ${String(min)} or more, got ${describeValue(value)}; write connections: { ${key} }`,
+      );
     } else if (own !== undefined && own !== value) {
-      add(channelKey, conflictMessage(key, own, value));
+      add(channelKey, conflictMessage(`connections.${key}`, own, value));
     }
   }
   const { keepalive = {} } = options;

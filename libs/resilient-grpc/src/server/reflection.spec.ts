@@ -14,7 +14,7 @@ import {
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { isGrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { waitFor } from '../testing/wait-for.js';
 import { addReflection } from './reflection.js';
@@ -144,7 +144,7 @@ describe('addReflection', () => {
       run();
       return expect.unreachable();
     } catch (error) {
-      if (!isGrpcConfigurationError(error)) throw error;
+      if (!(error instanceof GrpcConfigurationError)) throw error;
       return error.message;
     }
   };

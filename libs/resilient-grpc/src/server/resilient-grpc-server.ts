@@ -25,7 +25,7 @@ import { pathOf } from '../policy/options/describe-value.js';
 import { hasTracedHandlers, isInstrumented } from '../telemetry/agents/traced-handlers.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock, Timer } from '../time/clock.js';
-import { eventLoopIdleMs, measureProcess } from '../time/process-load.js';
+import { eventLoopIdleMs } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler, ServedMethod } from './calls/served-call.js';
 import type { WireCall } from './calls/wire-call.js';
@@ -39,7 +39,6 @@ import { OverloadState } from './overload/overload-state.js';
 import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
-import { LoadReports } from './load-reports.js';
 import {
   connectedServers,
   createdServers,
@@ -137,7 +136,6 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly methodLimits = new Map<string, ConcurrencyLimit>();
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
-  private readonly loadReports: LoadReports | undefined;
   private readonly servedHandlers = new ServedHandlers(this.getHandlers());
   private knownHandlerNames: HandlerNames | undefined;
   private packageDefinition: PackageDefinition | undefined;
@@ -192,18 +190,12 @@ export class ResilientGrpcServer extends ServerGrpc {
       this.log.take(event);
     }, false);
     this.health = new GrpcServerHealth(this.serviceStreams);
-    this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
-    this.overloadState = new OverloadState(clock, events, (isOverloaded) => {
-      if (resolved.reportOverloadInHealth) this.health.markOverloaded(isOverloaded);
-    });
+    this.calls = new ServerCalls(clock, events, this.seamReport);
+    this.overloadState = new OverloadState(clock, events);
     this.gate = new OverloadGate(clock, events, this.overloadState, eventLoopIdleMs);
     this.serverLimit = this.limitOf(resolved);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
-    const interceptors = [...(serverOptions.interceptors ?? [])];
-    this.loadReports = resolved.loadReports ? new LoadReports(clock, measureProcess()) : undefined;
-    // This interceptor is closer to the wire than the application's interceptors, so that it receives each status that they send.
-    if (this.loadReports !== undefined) interceptors.unshift(this.loadReports.interceptor);
-    this.grpcOptions = { ...serverOptions, interceptors };
+    this.grpcOptions = serverOptions;
     this.connections = new ServerConnections(
       { ...resolved, ...keepalive },
       {
@@ -580,8 +572,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private prepare(server: ReportingServer, isTraced: boolean, telemetry?: ServerTelemetry): Server {
     server.isTraced = isTraced;
     if (isTraced) return server;
-    const { gate, gatedMethods, loadReports } = this;
-    const filter = refuseUnreadCalls(gate, gatedMethods, { telemetry, loadReports });
+    const filter = refuseUnreadCalls(this.gate, this.gatedMethods, telemetry);
     observeHttp2Servers(server, (http2Server) => {
       filterStreams(http2Server, filter);
     });

@@ -1,4 +1,4 @@
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import { ModulesContainer } from '@nestjs/core';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { grpcServerOptions } from './grpc-server-options.js';
@@ -26,15 +26,10 @@ describe('resolveServerOptions', () => {
     const { methodOptions, nest, path: _path, ...rest } = resolve();
     expect(rest).toEqual({
       drain: { timeoutMs: 8_000, readinessDelayMs: 0 },
-      leakWarningMs: 60_000,
-      loadReports: false,
       maxConnectionAgeMs: undefined,
       maxConnectionAgeGraceMs: undefined,
       connectionIdleTimeoutMs: undefined,
-      maxConcurrentStreams: undefined,
-      backlog: 511,
       health: true,
-      reportOverloadInHealth: false,
       maxConcurrentCalls: undefined,
       maxQueuedCalls: 1_000,
       reflection: false,
@@ -45,7 +40,6 @@ describe('resolveServerOptions', () => {
     expect(methodOptions('orders.v1.Orders', 'Get')).toEqual({
       onDrain: 'fail',
       streamIdleTimeoutMs: undefined,
-      maxQueuedResponseBytes: 8_388_608,
       overloadProtection: true,
       maxConcurrentCalls: undefined,
       maxQueuedCalls: 1_000,
@@ -90,36 +84,36 @@ describe('resolveServerOptions', () => {
   it('keeps the given values of valid server options', () => {
     const given = {
       drain: { timeoutMs: 5_000, readinessDelayMs: 100 },
-      leakWarningMs: Infinity,
-      maxConnectionAgeMs: 60_000,
-      maxConnectionAgeGraceMs: 0,
-      connectionIdleTimeoutMs: 30_000,
-      maxConcurrentStreams: 100,
-      backlog: 10,
+      connections: { maxAgeMs: 60_000, graceMs: 0, idleMs: 30_000 },
       health: false,
-      reportOverloadInHealth: true,
       reflection: true,
     };
-    expect(resolve(given)).toMatchObject(given);
+    const { connections, ...others } = given;
+    const { maxAgeMs, graceMs, idleMs } = connections;
+    expect(resolve(given)).toMatchObject({
+      ...others,
+      maxConnectionAgeMs: maxAgeMs,
+      maxConnectionAgeGraceMs: graceMs,
+      connectionIdleTimeoutMs: idleMs,
+    });
   });
 
   it('resolves method options from the most specific pattern, key by key', () => {
     const { methodOptions, patterns } = resolve({
       onDrain: 'complete',
       methods: {
-        'orders.v1.Orders/Watch': { onDrain: 'finish', maxQueuedResponseBytes: undefined },
+        'orders.v1.Orders/Watch': { onDrain: 'finish', maxCallMs: undefined },
         '*': { streamIdleTimeoutMs: 30_000, onDrain: 'fail' },
-        'Watch*': { streamIdleTimeoutMs: 10_000, maxQueuedResponseBytes: 1_024, overloadProtection: false },
+        'Watch*': { streamIdleTimeoutMs: 10_000, maxCallMs: 1_024, overloadProtection: false },
       },
     });
     expect(methodOptions('orders.v1.Orders', 'Watch')).toEqual({
       onDrain: 'finish',
       streamIdleTimeoutMs: 10_000,
-      maxQueuedResponseBytes: 1_024,
       overloadProtection: false,
       maxConcurrentCalls: undefined,
       maxQueuedCalls: 1_000,
-      maxCallMs: undefined,
+      maxCallMs: 1_024,
     });
     expect(methodOptions('orders.v1.Orders', 'Session').onDrain).toBe('fail');
     expect(patterns).toEqual(['orders.v1.Orders/Watch', '*', 'Watch*']);
@@ -138,14 +132,12 @@ describe('resolveServerOptions', () => {
         'grpc.max_connection_age_ms': 300,
         'grpc.max_connection_age_grace_ms': 0,
         'grpc.max_connection_idle_ms': 200,
-        'grpc.max_concurrent_streams': 3,
       },
     });
     expect(limits).toMatchObject({
       maxConnectionAgeMs: 300,
       maxConnectionAgeGraceMs: 0,
       connectionIdleTimeoutMs: 200,
-      maxConcurrentStreams: 3,
     });
   });
 
@@ -167,13 +159,13 @@ describe('resolveServerOptions', () => {
         keepalivePermitWithoutCalls: 1,
         keepaliveTimeMs: 30_000,
       },
-      maxConnectionAgeGraceMs: 5_000,
+      connections: { graceMs: 5_000 },
       drain: { timeoutMs: 5_000, readinessDelayMs: 5_000 },
     });
     expect(warnings).toEqual([
       "url '0.0.0.0' has no port; gRPC uses 443; add the port",
       'options ignored by grpc-js servers: maxMetadataSize, keepalive.http2MaxPingStrikes, keepalive.http2MaxPingsWithoutData, keepalive.keepalivePermitWithoutCalls; remove them',
-      'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs; set both, or remove maxConnectionAgeGraceMs',
+      'connections.graceMs has no effect without connections.maxAgeMs; set both, or remove graceMs',
       'drain.readinessDelayMs (5000) leaves no time for calls to finish, because drain.timeoutMs (5000) includes it; write a larger drain.timeoutMs',
     ]);
   });
@@ -209,7 +201,6 @@ describe('grpcServerOptions', () => {
         maxSendMessageLength: 5,
         maxReceiveMessageLength: -1,
         maxMetadataSize: 6,
-        maxConcurrentStreams: 7,
         keepalive: { keepaliveTimeMs: 8_000, keepaliveTimeoutMs: 9_000, http2MaxPingStrikes: 1 },
         channelOptions: {
           'grpc.max_send_message_length': 4,
@@ -223,7 +214,6 @@ describe('grpcServerOptions', () => {
       'grpc.max_send_message_length': 5,
       'grpc.max_receive_message_length': -1,
       'grpc.max_metadata_size': 6,
-      'grpc.max_concurrent_streams': 7,
       'grpc.keepalive_time_ms': 8_000,
       'grpc.keepalive_timeout_ms': 9_000,
       'grpc.http2.max_ping_strikes': 1,
@@ -247,14 +237,14 @@ describe('grpcServerOptions', () => {
 
   it('omits the age and idle limits of connections, which the library enforces, from the options of grpc-js', () => {
     const options = forGrpcJs({
-      maxConnectionAgeMs: 60_000,
+      connections: { maxAgeMs: 60_000 },
       channelOptions: { 'grpc.max_connection_age_grace_ms': 5, 'grpc.max_connection_idle_ms': 6_000 },
     });
     expect(Object.keys(options).filter((key) => key.includes('connection'))).toEqual([]);
   });
 
   it('returns options that the grpc-js Server applies', () => {
-    const server = new Server(forGrpcJs({ maxConcurrentStreams: 5, credentials: ServerCredentials.createInsecure() }));
+    const server = new Server(forGrpcJs({ channelOptions: { 'grpc.max_concurrent_streams': 5 } }));
     expect(Reflect.get(server, 'keepaliveTimeMs')).toBe(60_000);
     expect(Reflect.get(server, 'channelzEnabled')).toBe(false);
     expect(Reflect.get(server, 'commonServerOptions')).toMatchObject({ settings: { maxConcurrentStreams: 5 } });

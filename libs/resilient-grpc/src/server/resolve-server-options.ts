@@ -7,11 +7,7 @@ import { contractKeysProblem } from '../client/settings/contract.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 import { errorMessage } from '../errors/error-message.js';
-import {
-  GrpcConfigurationError,
-  isGrpcConfigurationError,
-  type ConfigurationProblem,
-} from '../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { drainWarning, resolveDrain } from '../nest/module-options.js';
 import { flattenNestOptions } from '../nest/nest-grpc-options.js';
 import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
@@ -54,7 +50,7 @@ export function resolveServerOptions(options: unknown, path: string): ResolvedSe
     return resolveReadable(flat, path, problems);
   } catch (error) {
     // Class instances are not copied and may throw when they are read.
-    throw isGrpcConfigurationError(error) ? error : new GrpcConfigurationError([unreadable(path, error)]);
+    throw error instanceof GrpcConfigurationError ? error : new GrpcConfigurationError([unreadable(path, error)]);
   }
 }
 
@@ -75,7 +71,9 @@ function resolveReadable(
     ...(isValid('url') ? urlProblems(given, path) : []),
     ...(typeof options === 'object' && options !== null ? contractProblems(given, path) : []),
     ...(isValid('protoLoader') ? protoLoaderProblems(given, path) : []),
-    ...(isValid('channelOptions') && isValid('keepalive') ? channelOptionProblems(given, path) : []),
+    ...(isValid('channelOptions') && isValid('keepalive') && isValid('connections')
+      ? channelOptionProblems(given, path)
+      : []),
   ];
   if (problems.length + moreProblems.length > 0) throw new GrpcConfigurationError([...problems, ...moreProblems]);
   // The cast is safe: no problems were found.
@@ -90,7 +88,6 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
   const forAll: GivenMethod = {
     onDrain: options.onDrain ?? (options.gracefulShutdown === true ? 'finish' : DEFAULT_SERVER_OPTIONS.onDrain),
     streamIdleTimeoutMs: options.streamIdleTimeoutMs,
-    maxQueuedResponseBytes: options.maxQueuedResponseBytes ?? DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes,
     overloadProtection: options.overloadProtection ?? DEFAULT_SERVER_OPTIONS.overloadProtection,
     // The limit in the options of the server applies to all methods together.
     maxConcurrentCalls: undefined,
@@ -101,15 +98,11 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     path,
     nest: options,
     drain: resolveDrain(options.drain),
-    leakWarningMs: options.leakWarningMs ?? DEFAULT_SERVER_OPTIONS.leakWarningMs,
     ...connectionLimits(options),
-    backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
-    reportOverloadInHealth: options.reportOverloadInHealth ?? DEFAULT_SERVER_OPTIONS.reportOverloadInHealth,
     maxConcurrentCalls: options.maxConcurrentCalls || undefined,
     maxQueuedCalls: forAll.maxQueuedCalls,
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
-    loadReports: options.loadReports ?? DEFAULT_SERVER_OPTIONS.loadReports,
     patterns: Object.freeze(Object.keys(methods ?? {})),
     methodOptions: (service: string, method: string) =>
       resolveMethod({ ...forAll, ...optionsByPattern(methods, service, method).options }),
@@ -173,9 +166,7 @@ function warningsOf(
   }
   if (ignored.length > 0) warnings.push(`options ignored by grpc-js servers: ${ignored.join(', ')}; remove them`);
   if (maxConnectionAgeGraceMs !== undefined && maxConnectionAgeMs === undefined) {
-    warnings.push(
-      'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs; set both, or remove maxConnectionAgeGraceMs',
-    );
+    warnings.push('connections.graceMs has no effect without connections.maxAgeMs; set both, or remove graceMs');
   }
   const drainProblem = drainWarning(drain);
   if (drainProblem !== undefined) warnings.push(drainProblem);

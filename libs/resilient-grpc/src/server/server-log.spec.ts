@@ -77,7 +77,7 @@ describe('ServerLog', () => {
     [
       'a connection that reached its maximum age',
       { type: 'connection-end', peer: 'a', reason: 'age' },
-      /^debug .*maxConnectionAgeMs/,
+      /^debug .*connections\.maxAgeMs/,
     ],
     [
       'the start of an overload caused by handlers that use the CPU',

@@ -234,8 +234,7 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
     case 'responses-overflow':
       return [
         'warn',
-        `stream ended: its Observable was ${String(event.bytes)} bytes ahead of the client ` +
-          `(maxQueuedResponseBytes); ${PULL_REMEDY}`,
+        `stream ended: its Observable was ${String(event.bytes)} bytes ahead of the client; ` + PULL_REMEDY,
         { bytes: event.bytes },
       ];
     case 'responses-burst':
@@ -276,9 +275,9 @@ const OMITTED_TEXTS = {
 };
 
 const END_TEXTS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
-  age: 'maximum age reached (maxConnectionAgeMs)',
-  'age-grace': 'calls still open after maxConnectionAgeGraceMs',
-  idle: 'no calls for connectionIdleTimeoutMs',
+  age: 'maximum age reached (connections.maxAgeMs)',
+  'age-grace': 'calls still open after connections.graceMs',
+  idle: 'no calls for connections.idleMs',
   keepalive: 'keepalive ping not answered',
 };
 

@@ -12,14 +12,13 @@ import {
   orFalse,
   timeout,
 } from '../policy/options/option-schemas.js';
-import { POSITIVE, sameRemedy, type KeyRemedies } from '../policy/options/value-rules.js';
+import { sameRemedy, type KeyRemedies } from '../policy/options/value-rules.js';
 import { concurrencyLimit } from '../policy/concurrency/concurrency-schema.js';
 import { drainSchema } from '../nest/module-options.validation.js';
 
 const methodEntries = {
   onDrain: v.optional(onDrain),
   streamIdleTimeoutMs: v.optional(timeout),
-  maxQueuedResponseBytes: v.optional(integer(1)),
   overloadProtection: v.optional(flag),
   maxConcurrentCalls: v.optional(orFalse(concurrencyLimit)),
   maxQueuedCalls: v.optional(integer(0)),
@@ -83,13 +82,10 @@ const SERVER_KEY_REMEDIES: KeyRemedies = {
     'write channelOptions: { interceptors } for grpc-js interceptors; bind Nest interceptors to their handlers',
   ...sameRemedy(['drainTimeoutMs', 'shutdownTimeoutMs', 'timeoutMs'], 'write drain: { timeoutMs }'),
   readinessDelayMs: 'write drain: { readinessDelayMs }',
-  maxConnectionIdleMs: 'write `connectionIdleTimeoutMs`',
   keepaliveTimeMs: 'write keepalive: { keepaliveTimeMs }',
   keepaliveTimeoutMs: 'write keepalive: { keepaliveTimeoutMs }',
   propagate: 'it applies to outgoing calls; write ResilientGrpcModule.forRoot({ propagate })',
   ...sameRemedy(['defaults', 'clients', 'serviceConfig'], 'it is a client option of ResilientGrpcModule; remove it'),
-  maxQueuedRequestBytes:
-    'requests are read only as handlers consume them; remove it, or write `maxQueuedResponseBytes`',
 };
 
 /** Schema of the server options. Checks each option separately; `resolveServerOptions` checks their combinations. */
@@ -105,16 +101,18 @@ export const serverOptionsSchema = object(
       ),
     ),
     drain: v.optional(drainSchema),
-    leakWarningMs: v.optional(millisecondsOrNever(POSITIVE, 'for no warning')),
-    maxConnectionAgeMs: v.optional(millisecondsOrNone(1_000)),
-    maxConnectionAgeGraceMs: v.optional(millisecondsOrNone(0)),
-    connectionIdleTimeoutMs: v.optional(millisecondsOrNone(1_000)),
-    maxConcurrentStreams: v.optional(integer(1)),
-    backlog: v.optional(integer(1)),
+    connections: v.optional(
+      object(
+        {
+          maxAgeMs: v.optional(millisecondsOrNone(1_000)),
+          graceMs: v.optional(millisecondsOrNone(0)),
+          idleMs: v.optional(millisecondsOrNone(1_000)),
+        },
+        'an object such as { maxAgeMs: 1800000 }',
+      ),
+    ),
     health: v.optional(flag),
-    reportOverloadInHealth: v.optional(flag),
     reflection: v.optional(flag),
-    loadReports: v.optional(flag),
   },
   "an object of options such as { package: 'orders.v1', protoPath: 'orders.proto', url: '0.0.0.0:50051' }",
   SERVER_KEY_REMEDIES,

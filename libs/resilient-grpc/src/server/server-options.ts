@@ -24,16 +24,6 @@ export interface ServerMethodOptions {
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond this limit, the stream is
-   * reset if the client reads nothing, or if the oldest waiting response is 30 s old. grpc-js clients report RESOURCE_EXHAUSTED, and this
-   * library's client reports UNAVAILABLE. Time for which the server was suspended or blocked does not count. Each response counts as its
-   * size plus 128 bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting.
-   * A client counts as reading nothing if more than 128 responses, or more than 16 times the limit, have been pushed since it last read a
-   * response. Iterables are pulled and never run ahead of the client.
-   * @defaultValue 8388608
-   */
-  readonly maxQueuedResponseBytes?: number | undefined;
-  /**
    * Refuses unary calls that cannot be served in time because handlers use the CPU without a pause. Such calls fail with RESOURCE_EXHAUSTED
    * before their handlers run, and clients do not retry them. Calls without a deadline are never refused for this reason. See
    * docs/overload.md.
@@ -75,49 +65,32 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      * A pattern that matches no method makes server startup fail.
      */
     readonly methods?: Readonly<Record<string, ServerMethodOptions>> | undefined;
-    /**
-     * Time in milliseconds, greater than 0, from the end of a call until the server logs that its handler is still running; `Infinity`
-     * disables the warning.
-     * @defaultValue 60000
-     */
-    readonly leakWarningMs?: number | undefined;
-    /**
-     * Maximum age of a connection in milliseconds, 1000 or more, with ±10% jitter; then the server sends GOAWAY. Open calls continue; new
-     * ones use another connection. See gRFC A9.
-     * @defaultValue none
-     */
-    readonly maxConnectionAgeMs?: number | undefined;
-    /**
-     * Time in milliseconds, 0 or more, for which open calls can continue after the GOAWAY at the maximum age; then they end with
-     * UNAVAILABLE. See gRFC A9.
-     * @defaultValue none
-     */
-    readonly maxConnectionAgeGraceMs?: number | undefined;
-    /**
-     * Time in milliseconds, 1000 or more, without a call on a connection, after which the server sends GOAWAY. See gRFC A9.
-     * @defaultValue none
-     */
-    readonly connectionIdleTimeoutMs?: number | undefined;
-    /** Maximum number of concurrent calls per connection, 1 or more; clients queue further calls. @defaultValue no limit */
-    readonly maxConcurrentStreams?: number | undefined;
-    /** Maximum length of the queue of pending connections, 1 or more; the operating system may limit it further. @defaultValue 511 */
-    readonly backlog?: number | undefined;
+    /** Limits for the connections of clients. */
+    readonly connections?:
+      | {
+          /**
+           * Maximum age of a connection in milliseconds, 1000 or more, with ±10% jitter; then the server sends GOAWAY. Open calls continue;
+           * new ones use another connection. See gRFC A9.
+           * @defaultValue none
+           */
+          readonly maxAgeMs?: number | undefined;
+          /**
+           * Time in milliseconds, 0 or more, for which open calls can continue after the GOAWAY at the maximum age; then they end with
+           * UNAVAILABLE. See gRFC A9.
+           * @defaultValue none
+           */
+          readonly graceMs?: number | undefined;
+          /**
+           * Time in milliseconds, 1000 or more, without a call on a connection, after which the server sends GOAWAY. See gRFC A9.
+           * @defaultValue none
+           */
+          readonly idleMs?: number | undefined;
+        }
+      | undefined;
     /** Enables `grpc.health.v1.Health`, bound to the application lifecycle. @defaultValue true */
     readonly health?: boolean | undefined;
-    /**
-     * Sets the health of the server and its services to NOT_SERVING while the server refuses calls because of an overload. Use it only if
-     * other servers have the capacity for these calls. Otherwise, the other servers become overloaded next.
-     * @defaultValue false
-     */
-    readonly reportOverloadInHealth?: boolean | undefined;
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
     readonly reflection?: boolean | undefined;
-    /**
-     * Sends the load of the process in the trailers of each call (ORCA, gRFC A51), for clients that use `weighted_round_robin`. The load
-     * consists of calls and errors per second, event-loop utilization, CPU, and memory, and is measured at most once per second.
-     * @defaultValue false
-     */
-    readonly loadReports?: boolean | undefined;
   };
 
 /** Creates the options of `forRootAsync`, for `useClass` and `useExisting`. */
@@ -128,24 +101,18 @@ export interface ResilientGrpcServerOptionsFactory {
 
 export const DEFAULT_SERVER_OPTIONS = {
   onDrain: 'fail',
-  maxQueuedResponseBytes: 8 * 1024 * 1024,
-  leakWarningMs: 60_000,
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
-  backlog: 511,
   health: true,
   overloadProtection: true,
   maxQueuedCalls: 1_000,
-  reportOverloadInHealth: false,
   reflection: false,
-  loadReports: false,
 } as const satisfies Record<string, unknown>;
 
 /** Resolved options of one method. */
 export interface ResolvedServerMethod {
   readonly onDrain: ServerDrainMode;
   readonly streamIdleTimeoutMs: number | undefined;
-  readonly maxQueuedResponseBytes: number;
   readonly overloadProtection: boolean;
   /** Limit of the method; the limit of the server applies in addition. */
   readonly maxConcurrentCalls: number | 'adaptive' | undefined;
@@ -160,18 +127,13 @@ export interface ResolvedServerOptions {
   /** Copy of the given options in flat form, for Nest. */
   readonly nest: GrpcOptions['options'];
   readonly drain: ResolvedDrain;
-  readonly leakWarningMs: number;
   readonly maxConnectionAgeMs: number | undefined;
   readonly maxConnectionAgeGraceMs: number | undefined;
   readonly connectionIdleTimeoutMs: number | undefined;
-  readonly maxConcurrentStreams: number | undefined;
-  readonly backlog: number;
   readonly health: boolean;
-  readonly reportOverloadInHealth: boolean;
   readonly maxConcurrentCalls: number | 'adaptive' | undefined;
   readonly maxQueuedCalls: number;
   readonly reflection: boolean;
-  readonly loadReports: boolean;
   /** Returns the options of `service` ('orders.v1.Orders') and `method` ('Get'). */
   methodOptions(service: string, method: string): ResolvedServerMethod;
   /** Method patterns in `methods`. */

@@ -155,7 +155,7 @@ export function serverInstruments(meter: Meter) {
       unit: '{call}',
     }),
     leaks: meter.createCounter('resilient_grpc.server.handler_leaks', {
-      description: 'Number of handlers still running long after their call ended (leakWarningMs).',
+      description: 'Number of handlers still running a minute after their call ended.',
       unit: '{handler}',
     }),
     drainDuration: meter.createHistogram('resilient_grpc.server.drain.duration', {

@@ -53,6 +53,11 @@ export const systemClock: Clock = {
 /** Runs `work` outside the async context of the request that happens to be served, for example its trace. */
 export const runOutside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot();
 
+/** Returns the total time for which the event loop of this process or worker thread has waited for events, in milliseconds. */
+export function eventLoopIdleMs(): number {
+  return performance.nodeTiming.idleTime;
+}
+
 /** Converts milliseconds since 1970 to a Date. */
 export function moment(epochMs: number): Date {
   return new Date(epochMs);

@@ -60,7 +60,7 @@ export function tooManyWaiting(
   };
   if (waiting.calls >= maxWaitingCalls) return refusal(`maxWaitingCalls: ${String(maxWaitingCalls)}`);
   if (waiting.bytes + bytes <= maxWaitingBytes) return undefined;
-  return refusal(`maxWaitingBytes: ${String(maxWaitingBytes)}; this request: ${String(bytes)}`);
+  return refusal(`limit: ${String(maxWaitingBytes)} bytes; this request: ${String(bytes)}`);
 }
 
 export const CLOSED: WaitRefusal = { reason: 'closed', details: 'The client was closed', retryAfterMs: undefined };

@@ -28,7 +28,7 @@ export const LEAF_SEAM: Seam = {
 export const ENDPOINT_SEAM: Seam = {
   on: 'experimental',
   needs: ['QueuePicker()', 'BaseSubchannelWrapper.prototype.setHealthy()'],
-  lostWithout: 'ejection and health checks of endpoints (ejectUnhealthy, outlierDetection, healthCheckConfig)',
+  lostWithout: 'ejection and health checks of endpoints (ejectUnhealthy, outlier detection, healthCheckConfig)',
 };
 
 /** Names needed by calls on one connection. Without them, health is not checked, because no endpoint could report SERVING. */

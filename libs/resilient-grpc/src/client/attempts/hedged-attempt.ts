@@ -2,7 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import type { AttemptEndReason } from '../../call/call-event.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
-import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { CircuitOpenError } from '../../errors/circuit-open-error.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import {
@@ -174,7 +174,7 @@ export class HedgedAttempt implements Attempt {
       this.finish(hedge, end);
       return;
     }
-    if (isCircuitOpenError(end.cause)) {
+    if (end.cause instanceof CircuitOpenError) {
       this.refused(end.cause);
       return;
     }
@@ -316,7 +316,7 @@ export class HedgedAttempt implements Attempt {
    * further attempt is sent.
    */
   private refused(error: unknown): void {
-    const stopped = isCircuitOpenError(error) ? 'circuit-open' : 'local';
+    const stopped = error instanceof CircuitOpenError ? 'circuit-open' : 'local';
     this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped };
     if (this.hedges.size === 0) this.listener.cannotStart(error);
   }

@@ -1,11 +1,11 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptEnd } from '../../call/attempt.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { CircuitOpenError } from '../../errors/circuit-open-error.js';
 import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
 import { errorMessage } from '../../errors/error-message.js';
 import {
-  isGrpcConfigurationError,
+  GrpcConfigurationError,
   problemCount,
   type ConfigurationProblem,
 } from '../../errors/grpc-configuration-error.js';
@@ -177,7 +177,7 @@ export function isCancelled({ reason }: CallFailure): boolean {
  * invalid metadata values. The `cause` is unchanged.
  */
 export function startFailure(error: unknown): CallFailure {
-  if (isCircuitOpenError(error)) {
+  if (error instanceof CircuitOpenError) {
     const { code, message: details, retryAfterMs } = error;
     return { code, details, reason: 'circuit-open', retryAfterMs, cause: error };
   }
@@ -191,7 +191,7 @@ export function startFailure(error: unknown): CallFailure {
  */
 export function preparationFailure(error: unknown): CallFailure {
   const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
-  const what = isGrpcConfigurationError(error) ? describeProblems(error.problems) : errorMessage(error);
+  const what = error instanceof GrpcConfigurationError ? describeProblems(error.problems) : errorMessage(error);
   return {
     code: isStatusCode(code) && !REQUEST_CODES.has(code) ? code : StatusCode.INTERNAL,
     details: `The call could not be prepared: ${maskSecrets(what)}`,

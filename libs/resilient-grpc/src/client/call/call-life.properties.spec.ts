@@ -198,7 +198,6 @@ class World {
       streamIdleTimeoutMs,
       prefetch: 16,
       onDrain,
-      maxQueuedRequestBytes: 1 << 24,
       waitForReady: undefined,
       attemptTimeoutMs,
       safeToRepeat: safe,

@@ -7,7 +7,7 @@ import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../../call/stream-source.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
-import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { CircuitOpenError } from '../../errors/circuit-open-error.js';
 import { notifyListener } from '../../errors/notify-listener.js';
 import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import { isAnswered } from '../../policy/evidence/classify.js';
@@ -376,7 +376,7 @@ export class ClientCall
 
   private attemptFailed(end: AttemptEnd): void {
     const verdict = end.code === StatusCode.OK ? noMessage(end) : verdictOf(end);
-    if (isCircuitOpenError(end.cause)) {
+    if (end.cause instanceof CircuitOpenError) {
       this.cannotStart(end.cause);
       return;
     }

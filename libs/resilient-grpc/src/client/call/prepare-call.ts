@@ -17,7 +17,7 @@ export interface CallInput {
   readonly given: CallArguments;
   /** Context in which the Observable was created; `undefined` if no contexts are kept. */
   readonly createdIn: CallerContext | undefined;
-  /** 'file:line' of the code that made the call; present for streams if `traceStreams` is on. */
+  /** 'file:line' of the code that made the call; present for streams that are traced. */
   readonly openedAt?: string | undefined;
 }
 

@@ -8,6 +8,12 @@ import { StatusCode } from '../../status/status-code.js';
 import { messageSource } from './request-source.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
 
+/**
+ * Maximum number of bytes of request messages that an Observable can push ahead of the connection, except in one turn of the event loop.
+ * Each message counts as its size plus 128 bytes.
+ */
+const MAX_QUEUED_REQUEST_BYTES = 16 * 1024 * 1024;
+
 /** Assumed size in bytes of a message that becomes serializable only in a grpc-js interceptor. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
 
@@ -82,9 +88,7 @@ export class RequestPump implements MessageConsumer {
     void this.source.close();
   }
 
-  get maxQueuedBytes(): number {
-    return this.context.policy.maxQueuedRequestBytes;
-  }
+  readonly maxQueuedBytes = MAX_QUEUED_REQUEST_BYTES;
 
   encode(message: unknown): unknown {
     if (!this.asBytes) return message;
@@ -135,7 +139,7 @@ export class RequestPump implements MessageConsumer {
   }
 
   onOverflow(queuedBytes: number): void {
-    const remedy = 'pass an AsyncIterable or an Iterable, which is pulled, or raise methods[…].maxQueuedRequestBytes';
+    const remedy = 'pass an AsyncIterable or an Iterable, which is pulled';
     const details = `The request Observable is ${String(queuedBytes)} bytes ahead of the connection; ${remedy}`;
     this.callbacks.end({ code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'requests-overflow' });
   }

@@ -26,7 +26,7 @@ describe('options of a call', () => {
       'options.retries: unknown key; write `idempotent`: true if the call is safe to repeat, or a retryPolicy',
     ],
     [{ 'x-tenant': 'shop' }, 'options.x-tenant: unknown key; known keys: timeoutMs'],
-    [{ hedgingDelay: 5 }, 'options.hedgingDelay: unknown key; not an option of a call; set it in `methods`'],
+    [{ hedge: 5 }, 'options.hedge: unknown key; not an option of a call; set it in `methods`'],
     [
       { timeoutMs: '500' },
       'options.timeoutMs: expected a number of milliseconds above 0, got "500"; write the number 500',

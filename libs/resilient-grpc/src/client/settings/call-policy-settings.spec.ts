@@ -3,7 +3,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { BehaviorSubject, NEVER, Subject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
-import { isGrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import type { GrpcClientDefaults, PropagationOptions } from './client-options.js';
 import { loadContract, type Services } from './contract.js';
@@ -57,8 +57,8 @@ describe('call policy settings', () => {
     });
   });
 
-  it('hedges a safe method with a hedgingDelay, and takes maxAttempts and the status codes from its retry policy', () => {
-    const methods = { '*': { hedgingDelay: 'p95' } };
+  it('hedges a safe method with a measured hedge, and takes maxAttempts and the status codes from its retry policy', () => {
+    const methods = { '*': { hedge: 'p95' } };
     const config = {
       methodConfig: [
         {
@@ -83,18 +83,51 @@ describe('call policy settings', () => {
     for (const method of ['Create', 'Upload', 'Session', 'Watch']) expect(hedgingOf(method)?.hedging).toBeUndefined();
   });
 
+  it('hedges after a fixed delay if `hedge` is a number, and keeps the attempts and status codes of a hedgingPolicy', () => {
+    expect(policy({ methods: { Get: { hedge: 75 } } }, 'Get')).toMatchObject({
+      hedgingDelay: undefined,
+      hedging: { maxAttempts: 4, hedgingDelayMs: 75, nonFatalStatusCodes: new Set([14]) },
+    });
+    const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '9s', nonFatalStatusCodes: ['ABORTED'] };
+    const serviceConfig = { methodConfig: [{ name: [{}], hedgingPolicy }] };
+    expect(policy({ serviceConfig, methods: { Get: { hedge: 75 } } }, 'Get')?.hedging).toEqual({
+      maxAttempts: 2,
+      hedgingDelayMs: 75,
+      nonFatalStatusCodes: new Set([10]),
+    });
+  });
+
+  it('takes the retry policy of a method from `retry`, which makes the method safe to repeat, before that of the service config', () => {
+    const hedgingPolicy = { maxAttempts: 2 };
+    const serviceConfig = { methodConfig: [{ name: [{}], hedgingPolicy }] };
+    const retry = { maxAttempts: 9, initialBackoffMs: 200, retryableStatusCodes: ['ABORTED'] };
+    expect(policy({ serviceConfig, methods: { Create: { retry } } }, 'Create')).toMatchObject({
+      safeBecause: 'methods["Create"].retry',
+      retry: {
+        maxAttempts: 5,
+        initialBackoffMs: 200,
+        maxBackoffMs: 2_000,
+        backoffMultiplier: 2,
+        retryableStatusCodes: new Set([10]),
+      },
+      hedging: undefined,
+    });
+    const forbidden = { methods: { Create: { retry, idempotent: false } } };
+    expect(policy(forbidden, 'Create')).toMatchObject({ safeToRepeat: false, retry: undefined });
+  });
+
   it('warns about a method option that has no effect on the method that its pattern names', () => {
     const methods = {
-      Create: { hedgingDelay: 'p95' },
-      Upload: { idempotent: true, hedgingDelay: 'p95' },
+      Create: { hedge: 'p95' },
+      Upload: { idempotent: true, hedge: 'p95' },
       Watch: { maxConcurrentCalls: 'adaptive' },
-      '*': { hedgingDelay: 'p99', maxConcurrentCalls: 'adaptive' },
+      '*': { hedge: 'p99', maxConcurrentCalls: 'adaptive' },
     };
     expect(resolution({ url, methods })).toMatchObject({
       warnings: [
-        'methods.Create.hedgingDelay has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely',
+        'methods.Create.hedge has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely',
         "methods.Watch.maxConcurrentCalls 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number",
-        'methods.Upload.hedgingDelay has no effect, because request streams are not hedged; remove hedgingDelay',
+        'methods.Upload.hedge has no effect, because request streams are not hedged; remove hedge',
       ],
     });
   });
@@ -103,11 +136,9 @@ describe('call policy settings', () => {
     const protoPath = ['shop.proto', 'archive.proto'].map((file) => join(import.meta.dirname, 'fixtures', file));
     const both = loadContract({ protoPath }, 'clients.shop');
     if (!both.ok) throw new Error('the fixtures do not load');
-    const methods = { Create: { hedgingDelay: 'p95' } };
+    const methods = { Create: { hedge: 'p95' } };
     expect(resolution({ url, methods }, undefined, undefined, both.services)).toMatchObject({
-      warnings: [
-        expect.stringMatching(/^methods\.Create\.hedgingDelay has no effect, because the method is not declared/),
-      ],
+      warnings: [expect.stringMatching(/^methods\.Create\.hedge has no effect, because the method is not declared/)],
     });
   });
 
@@ -129,8 +160,8 @@ describe('call policy settings', () => {
 
   it('turns off an inherited option of a method, or the limit of a client, with false', () => {
     const methods = {
-      '*': { circuitBreaker: {}, hedgingDelay: 'p95', maxConcurrentCalls: 5 },
-      Get: { circuitBreaker: false, hedgingDelay: false, maxConcurrentCalls: false },
+      '*': { circuitBreaker: {}, hedge: 'p95', maxConcurrentCalls: 5 },
+      Get: { circuitBreaker: false, hedge: false, maxConcurrentCalls: false },
     };
     expect(policy({ methods }, 'Get')).toMatchObject({
       circuitBreaker: undefined,
@@ -143,8 +174,8 @@ describe('call policy settings', () => {
     expect(resolve({ maxConcurrentCalls: false }, { maxConcurrentCalls: 5 }).maxConcurrentCalls).toBeUndefined();
   });
 
-  it('does not warn that a hedgingDelay of false has no effect', () => {
-    expect(resolution({ url, methods: { Create: { hedgingDelay: false } } })).toMatchObject({ warnings: [] });
+  it('does not warn that a hedge of false has no effect', () => {
+    expect(resolution({ url, methods: { Create: { hedge: false } } })).toMatchObject({ warnings: [] });
   });
 
   it('merges the options of all matching method patterns key by key, and prefers the most specific pattern', () => {
@@ -279,7 +310,7 @@ describe('service config from an Observable', () => {
 
   it('makes startup fail if the first service config is invalid', async () => {
     const settings = resolve({ serviceConfig: new BehaviorSubject({ methodConfig: 7 }) });
-    await expect(settings.live?.first).rejects.toSatisfy(isGrpcConfigurationError);
+    await expect(settings.live?.first).rejects.toBeInstanceOf(GrpcConfigurationError);
   });
 
   it('takes load balancing from the first service config', async () => {
@@ -342,22 +373,23 @@ describe('validation of call policy settings', () => {
     ],
     [
       'a misspelled hedging percentile',
-      { methods: { Get: { hedgingDelay: 'p95th' } } },
-      'methods.Get.hedgingDelay',
-      /expected 'p90', 'p95', or 'p99', got "p95th"; write 'p95'$/,
+      { methods: { Get: { hedge: 'p95th' } } },
+      'methods.Get.hedge',
+      /expected 'p90', 'p95', 'p99', or a number of milliseconds above 0, got "p95th"; write 'p95'$/,
     ],
     [
-      'a fixed hedging delay outside the service config',
-      { methods: { Get: { hedgingDelay: 50 } } },
-      'methods.Get.hedgingDelay',
-      /got 50; write a fixed delay as `hedgingDelay` of a hedgingPolicy in `serviceConfig`$/,
+      'a retry policy with one attempt',
+      { methods: { Get: { retry: { maxAttempts: 1 } } } },
+      'methods.Get.retry.maxAttempts',
+      /an integer of 2 or more, got 1$/,
     ],
     [
-      'a hedging delay outside `methods`',
-      { hedgingDelay: 'p95' },
-      'hedgingDelay',
-      /per method: methods: \{ Get: \{ idempotent/,
+      'a hedging delay of 0',
+      { methods: { Get: { hedge: 0 } } },
+      'methods.Get.hedge',
+      /a number of milliseconds above 0, got 0$/,
     ],
+    ['a hedging delay outside `methods`', { hedge: 'p95' }, 'hedge', /per method: methods: \{ Get: \{ idempotent/],
     [
       'a measured hedging delay in the service config',
       {
@@ -366,7 +398,7 @@ describe('validation of call policy settings', () => {
         },
       },
       'serviceConfig.methodConfig[0].hedgingPolicy.hedgingDelay',
-      /write "0\.5s" here, or methods: \{ Get: \{ hedgingDelay: 'p95' \} \} in the options of the client$/,
+      /write "0\.5s" here, or methods: \{ Get: \{ hedge: 'p95' \} \} in the options of the client$/,
     ],
     [
       'a method limit of 0 calls',

@@ -42,6 +42,7 @@ const schema = v.object({
   'grpc.max_reconnect_backoff_ms': timer(1),
   'grpc.dns_min_time_between_resolutions_ms': timer(0),
   'grpc.client_idle_timeout_ms': timer(0),
+  'grpc.max_concurrent_streams': whole(1),
   'grpc.max_send_message_length': v.optional(bytes),
   'grpc.max_receive_message_length': v.optional(bytes),
   'grpc.per_rpc_retry_buffer_size': whole(0),
@@ -51,6 +52,7 @@ const schema = v.object({
   'grpc.default_compression_algorithm': v.optional(v.picklist([0, 1, 2], '0 (none), 1 (deflate), or 2 (gzip)')),
   'grpc.lb.ring_hash.ring_size_cap': whole(1),
   'grpc-node.max_session_memory': whole(1),
+  'grpc-node.retry_max_attempts_limit': whole(2),
   'grpc-node.flow_control_window': v.optional(
     v.pipe(
       v.number(WINDOW_RANGE),

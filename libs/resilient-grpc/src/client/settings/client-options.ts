@@ -2,9 +2,8 @@ import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
 import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
-import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
+import type { StatusName } from '../../status/status-code.js';
 import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
-import type { OutlierDetection } from '../../policy/ejection/outlier-detection.js';
 import type {
   HealthCheckConfig,
   LoadBalancingConfig,
@@ -32,14 +31,6 @@ export interface GrpcClientDefaults {
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Time in milliseconds, more than 0, after which a warning and an event report a stream that `for await` no longer reads. `Infinity`
-   * disables both. The stream stays open.
-   * @defaultValue 60000
-   */
-  readonly unreadStreamWarningMs?: number | undefined;
-  /** Records the call site of each opened stream, for `activeCalls()` and the warning about unread streams. @defaultValue false */
-  readonly traceStreams?: boolean | undefined;
-  /**
    * If true, a call fails with INVALID_ARGUMENT before it is sent if a request contains a misspelled field, or a value that would arrive as
    * another one, such as text in a number field. The error names the field. If false, the request is sent, and an `unsent-field` event and
    * a log line name the field once per method. Applies to requests that proto-loader's serializers write.
@@ -61,13 +52,6 @@ export interface GrpcClientDefaults {
    */
   readonly maxWaitingCalls?: number | undefined;
   /**
-   * Maximum total request bytes of calls that wait at the same time during an outage, 0 or more. A call that would exceed it fails with
-   * `reason: 'too-many-waiting'`. The process needs this memory in addition to its usual memory. The default is enough for 1,000 calls of
-   * 400 KB.
-   * @defaultValue 419430400
-   */
-  readonly maxWaitingBytes?: number | undefined;
-  /**
    * Maximum number of concurrent calls of this client, 1 or more. Calls above the limit are queued until a running call ends or their
    * deadline expires. Calls that wait for the channel do not count. With 'adaptive', the limit follows the latency of unary calls, stays
    * between 4 and 1,000, and does not apply to streams. `false` means no limit, even if the defaults set one.
@@ -80,8 +64,6 @@ export interface GrpcClientDefaults {
    * @defaultValue 1000
    */
   readonly maxQueuedCalls?: number | undefined;
-  /** Upper bound for every `maxAttempts`, 2 or more; a larger value in a policy is reduced to it. @defaultValue 5 */
-  readonly maxAttemptsLimit?: number | undefined;
   /**
    * True if the client resends a call once, for any method, when the server resets the HTTP/2 stream of the call with REFUSED_STREAM (gRFC
    * A6). Do not set this option if a proxy is in front of the server: proxies such as HAProxy also send REFUSED_STREAM for requests that a
@@ -162,16 +144,11 @@ export interface GrpcClientDefaults {
   /**
    * Ejects endpoints that fail, are slow, or stop responding, while the others perform better. An ejected endpoint receives no calls until
    * its ejection ends, and then an increasing share of the calls. `true` uses the default rules. The option needs a balancing
-   * policy, such as `loadBalancing: 'round_robin'`, because pick_first uses one endpoint. Cannot be combined with `outlierDetection`.
+   * policy, such as `loadBalancing: 'round_robin'`, because pick_first uses one endpoint. It replaces outlier
+   * detection (gRFC A50) in the service config.
    * @defaultValue false
    */
   readonly ejectUnhealthy?: boolean | EjectUnhealthyOptions | undefined;
-  /**
-   * Standard outlier detection (gRFC A50), with the names and durations of a service config, such as
-   * `{ failurePercentageEjection: {} }`. The option needs a balancing policy. Cannot be combined with `ejectUnhealthy`.
-   * @defaultValue none
-   */
-  readonly outlierDetection?: OutlierDetection | undefined;
   /**
    * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Only endpoints that report SERVING, or do not implement the
    * service, receive calls. `serviceName: ''` checks the server as a whole. The check opens one stream per address, and has no effect with
@@ -283,13 +260,6 @@ export interface MethodOptions {
    */
   readonly onDrain?: ClientDrainMode | undefined;
   /**
-   * Maximum number of bytes of request messages, more than 0, that an Observable can push ahead of the connection. Beyond it, the call
-   * fails with RESOURCE_EXHAUSTED. Each message counts as its size plus 128 bytes. Messages count only if they are pushed while a message
-   * from an earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed the limit.
-   * @defaultValue 16777216
-   */
-  readonly maxQueuedRequestBytes?: number | undefined;
-  /**
    * Rejects attempts for `breakDurationMs`, without sending them, if too many recent attempts have failed. `{}` uses the default options of
    * the circuit breaker. `false` means no circuit breaker, even if a less specific pattern sets one.
    * @defaultValue none
@@ -303,14 +273,34 @@ export interface MethodOptions {
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
   /**
-   * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile (at least 5 ms)
-   * of the latency of recent first attempts. Slow attempts are hedged only after enough attempts have been measured: 50 for 'p90', 100 for
-   * 'p95', 500 for 'p99'. The option replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the
-   * attempts and status codes of the method's retry policy. The option has no effect on request streams. `false` disables the option, even
-   * if a less specific pattern sets it; a `hedgingPolicy` then keeps its own delay.
+   * Retry policy of the method, with the meaning of `retryPolicy` in a service config, which it replaces. It makes the method safe to
+   * repeat, unless `idempotent` is false. Keys that are not given have the values of the default policy.
+   * @defaultValue the service config's policy; if there is none, the default policy, for methods that are safe to repeat
+   */
+  readonly retry?:
+    | {
+        /** Maximum number of attempts, including the original, 2 or more; values above 5 are reduced to 5. @defaultValue 4 */
+        readonly maxAttempts?: number | undefined;
+        /** Backoff before the first retry in milliseconds, more than 0, with ±20% jitter. @defaultValue 100 */
+        readonly initialBackoffMs?: number | undefined;
+        /** Maximum backoff in milliseconds, more than 0, before jitter. @defaultValue 2000 */
+        readonly maxBackoffMs?: number | undefined;
+        /** Factor by which the backoff grows with each retry, more than 0. @defaultValue 2 */
+        readonly backoffMultiplier?: number | undefined;
+        /** Status codes that are retried, at least one. @defaultValue ['UNAVAILABLE'] */
+        readonly retryableStatusCodes?: readonly StatusName[] | undefined;
+      }
+    | undefined;
+  /**
+   * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this number of milliseconds
+   * (more than 0), or within this percentile (at least 5 ms) of the latency of recent first attempts. With a percentile, slow attempts are
+   * hedged only after enough attempts have been measured: 50 for 'p90', 100 for 'p95', 500 for 'p99'. The option replaces the
+   * `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the attempts and status codes of the method's retry
+   * policy. The option has no effect on request streams. `false` disables the option, even if a less specific pattern sets it; a
+   * `hedgingPolicy` then keeps its own delay.
    * @defaultValue none
    */
-  readonly hedgingDelay?: HedgingPercentile | false | undefined;
+  readonly hedge?: 'p90' | 'p95' | 'p99' | number | false | undefined;
 }
 
 /** HTTP/2 keepalive. If pings are too frequent, servers may reject them with `too_many_pings`. */
@@ -333,15 +323,15 @@ export interface KeepaliveOptions {
 export const DEFAULT_CLIENT_SETTINGS = {
   outageGraceMs: 5_000,
   maxWaitingCalls: 10_000,
+  /** Maximum number of request bytes of all calls that wait during an outage; enough for 1,000 calls of 400 KB. */
   maxWaitingBytes: 400 * 1024 * 1024,
-  maxAttemptsLimit: 5,
   connection: 'on-demand',
   loadBalancing: 'pick_first',
   connectTimeoutMs: 20_000,
   connectionIdleTimeoutMs: 200_000,
   dnsRefreshMs: 5_000,
   prefetch: 16,
-  maxQueuedRequestBytes: 16 * 1024 * 1024,
+  /** Time without a read after which a stream that `for await` opened is reported. */
   unreadStreamWarningMs: 60_000,
   maxConnectionsPerEndpoint: 1,
 } as const;

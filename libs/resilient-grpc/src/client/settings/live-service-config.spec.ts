@@ -34,7 +34,6 @@ function live(source: Observable<unknown>, input: Partial<LiveServiceConfigInput
         services,
         methods: undefined,
         client: { timeoutMs: 9_000 },
-        maxAttemptsLimit: 5,
         serviceConfig,
       }),
     balancing: (serviceConfig) => ({

@@ -1,7 +1,8 @@
 import * as v from 'valibot';
 import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-schema.js';
 import { concurrencyLimit } from '../../policy/concurrency/concurrency-schema.js';
-import { hedgingDelay } from '../../policy/hedging/hedging-delay-schema.js';
+import { hedgeSchema } from '../../policy/hedging/hedging-delay-schema.js';
+import { retryOptionsSchema } from '../../policy/service-config/service-config-schema.js';
 import { flag, integer, onDrain, object, orFalse, timeout, type Schema } from '../../policy/options/option-schemas.js';
 import { sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
@@ -35,20 +36,13 @@ const METHOD_OPTIONS = {
     example: 'methods: { Watch: { prefetch: 16 } }',
   },
   onDrain: { schema: onDrain, example: "methods: { Watch: { onDrain: 'complete' } }" },
-  maxQueuedRequestBytes: {
-    schema: integer(1),
-    default: DEFAULT_CLIENT_SETTINGS.maxQueuedRequestBytes,
-    example: 'methods: { Upload: { maxQueuedRequestBytes: 1048576 } }',
-  },
   idempotent: { schema: flag, example: 'methods: { Get: { idempotent: true } }' },
   waitForReady: { schema: flag, example: "methods: { '*': { waitForReady: true } }" },
   circuitBreaker: { schema: orFalse(circuitBreakerSchema), example: "methods: { '*': { circuitBreaker: {} } }" },
   // Not inherited, because the client's option of the same name is a separate limit.
   maxConcurrentCalls: { schema: orFalse(concurrencyLimit) },
-  hedgingDelay: {
-    schema: orFalse(hedgingDelay),
-    example: "methods: { Get: { idempotent: true, hedgingDelay: 'p95' } }",
-  },
+  retry: { schema: retryOptionsSchema, example: 'methods: { Get: { retry: { maxAttempts: 3 } } }' },
+  hedge: { schema: orFalse(hedgeSchema), example: "methods: { Get: { idempotent: true, hedge: 'p95' } }" },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
 /**
@@ -148,7 +142,7 @@ const onlyFalse = v.optional(v.literal(false, 'false'));
 const listener = v.optional(v.function('a function'));
 const CALL_KEY_REMEDIES: KeyRemedies = {
   ...sameRemedy(
-    ['circuitBreaker', 'hedgingDelay', 'maxConcurrentCalls', 'maxQueuedRequestBytes'],
+    ['circuitBreaker', 'hedge', 'maxConcurrentCalls'],
     "not an option of a call; set it in `methods` of the client's options",
   ),
   ...sameRemedy(['headers', 'header'], "write `metadata`: { 'x-tenant': 'shop' }"),

@@ -1,5 +1,4 @@
 import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
-import * as v from 'valibot';
 import {
   insecureCredentials,
   isDnsName,
@@ -15,8 +14,7 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { maskAddress } from '../../errors/mask-credentials.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/doctor-command.js';
-import { ejectionPolicyOf, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
-import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
+import { ejectionPolicyOf } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
@@ -63,7 +61,6 @@ export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.use_local_subchannel_pool': 'each client has its own connections; remove this option',
   'grpc.service_config_disable_resolution':
     "a TXT record would enable grpc-js's retries; remove this option and write `serviceConfig`",
-  'grpc-node.retry_max_attempts_limit': 'this library controls retries; write `maxAttemptsLimit`',
   interceptor_providers: "an option of grpc-js's Client, which is not used; write `interceptors` in channelOptions",
   callInvocationTransformer: "an option of grpc-js's Client, which is not used; write `interceptors` in channelOptions",
   channelOverride: 'each client creates its own channel; remove this option',
@@ -92,9 +89,6 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
     // The schema has validated that an array here contains objects.
     const message = loadBalancingProblem(settings.loadBalancing as LoadBalancing);
     if (message !== undefined) add('loadBalancing', message);
-  }
-  if ((settings.ejectUnhealthy ?? false) !== false && settings.outlierDetection !== undefined) {
-    add('ejectUnhealthy', 'expected ejectUnhealthy or outlierDetection, got both; keep one');
   }
   if (settings.tls !== undefined && settings.credentials !== undefined) {
     add('tls', 'expected tls or credentials, got both; keep one');
@@ -177,7 +171,6 @@ export function resolveChannelSettings(
   const {
     outageGraceMs = DEFAULT_CLIENT_SETTINGS.outageGraceMs,
     maxWaitingCalls = DEFAULT_CLIENT_SETTINGS.maxWaitingCalls,
-    maxWaitingBytes = DEFAULT_CLIENT_SETTINGS.maxWaitingBytes,
     connection = DEFAULT_CLIENT_SETTINGS.connection,
     connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
     maxConnectionAgeMs,
@@ -193,12 +186,12 @@ export function resolveChannelSettings(
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
     releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),
     maxWaitingCalls,
-    maxWaitingBytes,
+    maxWaitingBytes: DEFAULT_CLIENT_SETTINGS.maxWaitingBytes,
     connection,
     ...balancing,
     connectTimeoutMs,
     maxConnectionAgeMs,
-    ejection: ejectionOf(settings),
+    ejection: ejectionPolicyOf(settings.ejectUnhealthy),
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
 }
@@ -211,12 +204,6 @@ function doctorTlsOf({ tls }: GrpcClientSettings, { current }: CredentialsSource
   if (tls === undefined) return isSecure(current) ? {} : undefined;
   const given = TLS_PARTS.filter((part) => tls[part] !== undefined).map((part) => [part, 'FILE'] as const);
   return { ...Object.fromEntries([...given, ...tlsPaths(tls)]), serverName: tls.serverName };
-}
-
-function ejectionOf({ ejectUnhealthy, outlierDetection }: GrpcClientSettings): EjectionPolicy | undefined {
-  // v.parse() does not throw, because the option was validated.
-  if (outlierDetection !== undefined) return v.parse(outlierDetectionSchema, outlierDetection);
-  return ejectionPolicyOf(ejectUnhealthy);
 }
 
 /** Returns the grpc-js interceptors that users of Nest pass in `channelOptions`. */

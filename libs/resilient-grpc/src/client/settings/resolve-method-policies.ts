@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
 import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
-import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../../policy/retry/retry-policy.js';
+import { DEFAULT_RETRY_POLICY, MAX_ATTEMPTS, type RetryPolicy } from '../../policy/retry/retry-policy.js';
 import {
   lookupMethodConfig,
   type ParsedMethodConfig,
@@ -22,7 +22,6 @@ export interface MethodPolicyInput {
   readonly methods: Methods | undefined;
   /** Options of the client, which are the defaults of its methods. */
   readonly client: GrpcClientDefaults;
-  readonly maxAttemptsLimit: number;
   readonly serviceConfig: ParsedServiceConfig | undefined;
 }
 
@@ -35,24 +34,27 @@ export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<str
 export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
   return resolvePolicy(
     { ...method, declaredIdempotent: false },
-    { services: new Map(), methods: undefined, client: {}, maxAttemptsLimit: 1, serviceConfig: undefined },
+    { services: new Map(), methods: undefined, client: {}, serviceConfig: undefined },
   );
 }
 
 export function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): ResolvedMethodPolicy {
   const { options, from } = optionsByPattern(input.methods, method.service, method.method);
-  const { idempotent, ...resolved } = resolveOptions(options, input.client);
+  const { idempotent, retry: ownRetry, hedge, ...resolved } = resolveOptions(options, input.client);
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
   // The client's `timeoutMs` does not apply to response streams.
   const timeoutMs = method.responseStream && options.timeoutMs === undefined ? undefined : resolved.timeoutMs;
-  const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, policyName(method, config));
+  const policy = ownRetry === undefined ? policyName(method, config) : `methods[${JSON.stringify(from.retry)}].retry`;
+  const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, policy);
   const safe = safeBecause !== '';
-  const retry = config?.retry ?? DEFAULT_RETRY_POLICY;
-  const hedging = canHedge(method) ? (config?.hedging ?? measuredHedging(resolved.hedgingDelay, retry)) : undefined;
+  const retry = ownRetry ?? config?.retry ?? DEFAULT_RETRY_POLICY;
+  const configured = ownRetry === undefined ? config?.hedging : undefined;
+  const hedging = canHedge(method) ? hedgingOf(configured, hedge, retry) : undefined;
   return Object.freeze({
     ...resolved,
     timeoutMs: minDefined(timeoutMs, config?.timeoutMs),
     waitForReady: resolved.waitForReady ?? config?.waitForReady,
+    hedgingDelay: typeof hedge === 'string' ? hedge : undefined,
     safeToRepeat: safe,
     safeBecause,
     // A hedged call is not also retried (gRFC A6).
@@ -64,16 +66,17 @@ export function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput
 }
 
 /**
- * Returns the hedging policy of a method that has a `hedgingDelay` and no `hedgingPolicy`; `undefined` if the method has no `hedgingDelay`.
- * The policy takes the number of attempts and the status codes from the retry policy. Until the delay is measured, slow attempts are not
- * hedged.
+ * Returns the hedging policy of a method: that of the service config, with the delay of `hedge`, or one with the number of attempts and the
+ * status codes of the retry policy; `undefined` if the method is not hedged. Until a delay is measured, slow attempts are not hedged.
  */
-function measuredHedging(
-  delay: HedgingPercentile | undefined,
+function hedgingOf(
+  configured: HedgingPolicy | undefined,
+  hedge: HedgingPercentile | number | undefined,
   { maxAttempts, retryableStatusCodes }: RetryPolicy,
 ): HedgingPolicy | undefined {
-  if (delay === undefined) return undefined;
-  return { maxAttempts, hedgingDelayMs: Infinity, nonFatalStatusCodes: retryableStatusCodes };
+  if (hedge === undefined) return configured;
+  const policy = configured ?? { maxAttempts, hedgingDelayMs: Infinity, nonFatalStatusCodes: retryableStatusCodes };
+  return typeof hedge === 'number' ? { ...policy, hedgingDelayMs: hedge } : policy;
 }
 
 /**
@@ -97,12 +100,14 @@ export function canHedge(method: MethodDescriptor): boolean {
 
 /** Returns the name of the service config's policy that makes a method safe to repeat; `undefined` if no policy does. */
 function policyName(method: MethodDescriptor, config: ParsedMethodConfig | undefined): string | undefined {
-  if (config?.retry !== undefined) return 'retryPolicy';
-  return config?.hedging !== undefined && canHedge(method) ? 'hedgingPolicy' : undefined;
+  if (config?.retry !== undefined) return 'serviceConfig retryPolicy';
+  return config?.hedging !== undefined && canHedge(method) ? 'serviceConfig hedgingPolicy' : undefined;
 }
 
-function limited<T extends { readonly maxAttempts: number }>(policy: T, { maxAttemptsLimit }: MethodPolicyInput): T {
-  return Object.freeze({ ...policy, maxAttempts: Math.min(policy.maxAttempts, maxAttemptsLimit) });
+/** Limits the attempts of a policy to 5, or to the value of grpc-js's own option. */
+function limited<T extends { readonly maxAttempts: number }>(policy: T, { client }: MethodPolicyInput): T {
+  const limit = client.channelOptions?.['grpc-node.retry_max_attempts_limit'] ?? MAX_ATTEMPTS;
+  return Object.freeze({ ...policy, maxAttempts: Math.min(policy.maxAttempts, limit) });
 }
 
 function reasonToRepeat(
@@ -113,7 +118,7 @@ function reasonToRepeat(
 ): string {
   if (option === false) return '';
   if (option === true) return `methods[${JSON.stringify(pattern)}].idempotent`;
-  if (policy !== undefined) return `serviceConfig ${policy}`;
+  if (policy !== undefined) return policy;
   return method.declaredIdempotent ? 'proto idempotency_level' : '';
 }
 

@@ -85,20 +85,18 @@ describe('client settings over defaults', () => {
       {
         connection: 'warm',
         maxWaitingCalls: undefined,
-        maxWaitingBytes: undefined,
         keepalive: { keepaliveTimeMs: 30_000 },
         metadata: { a: 'own' },
       },
       {
         connection: 'on-demand',
         maxWaitingCalls: 7,
-        maxWaitingBytes: 8,
         keepalive: { keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 5_000 },
         metadata: { a: 'all', b: 'all' },
         channelOptions: { 'grpc.primary_user_agent': 'x' },
       },
     );
-    expect(settings.channel).toMatchObject({ connection: 'warm', maxWaitingCalls: 7, maxWaitingBytes: 8 });
+    expect(settings.channel).toMatchObject({ connection: 'warm', maxWaitingCalls: 7 });
     expect(settings.channel.channelOptions).toMatchObject({
       'grpc.keepalive_time_ms': 30_000,
       'grpc.keepalive_timeout_ms': 5_000,
@@ -409,7 +407,7 @@ describe('method policy', () => {
     expect(found?.retry !== undefined).toBe(because !== '');
   });
 
-  it('applies the default retry policy or that of the service config, with at most maxAttemptsLimit attempts', () => {
+  it('applies the default retry policy or that of the service config, with at most 5 attempts, or the limit in channelOptions', () => {
     expect(policy({}, 'Get')?.retry).toMatchObject({
       maxAttempts: 4,
       initialBackoffMs: 100,
@@ -421,9 +419,10 @@ describe('method policy', () => {
       initialBackoffMs: 200,
       backoffMultiplier: 3,
     });
-    expect(policy({ serviceConfig, maxAttemptsLimit: 7 }, 'Create')?.retry?.maxAttempts).toBe(7);
-    expect(policy({ maxAttemptsLimit: 2 }, 'Get')?.retry?.maxAttempts).toBe(2);
-    expect(policy({ serviceConfig }, 'Create', { maxAttemptsLimit: 3 })?.retry?.maxAttempts).toBe(3);
+    const limitedTo = (limit: number) => ({ channelOptions: { 'grpc-node.retry_max_attempts_limit': limit } });
+    expect(policy({ serviceConfig, ...limitedTo(7) }, 'Create')?.retry?.maxAttempts).toBe(7);
+    expect(policy(limitedTo(2), 'Get')?.retry?.maxAttempts).toBe(2);
+    expect(policy({ serviceConfig }, 'Create', limitedTo(3))?.retry?.maxAttempts).toBe(3);
   });
 
   it('applies timeoutMs to unary and client-streaming calls, and to a response stream only if `methods` sets it', () => {

@@ -10,12 +10,7 @@ import { parseServiceConfig } from '../../policy/service-config/parse-service-co
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { CallHooks, type InterceptorSource } from '../interceptors/call-hooks.js';
 import { metadataSource } from '../interceptors/metadata-source.js';
-import {
-  DEFAULT_CLIENT_SETTINGS,
-  type GrpcClientDefaults,
-  type GrpcClientSettings,
-  type PropagationOptions,
-} from './client-options.js';
+import type { GrpcClientDefaults, GrpcClientSettings, PropagationOptions } from './client-options.js';
 import type { Services } from './contract.js';
 import { pathOf } from '../../policy/options/describe-value.js';
 import { joinSettings } from './join-settings.js';
@@ -96,7 +91,6 @@ function resolveInto(
   problems.push(...settingsProblems(input.settings, path));
   // `own` is typed without contract keys: `settingsProblems` has already rejected such keys in the settings of a factory.
   const own = uncheckedOptions<GrpcClientSettings>(input.settings);
-  const limit = attemptsLimit(own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit);
 
   const source: unknown = own.serviceConfig;
   let serviceConfig: ParsedServiceConfig | undefined;
@@ -122,7 +116,6 @@ function resolveInto(
     services,
     methods: own.methods,
     client: joined,
-    maxAttemptsLimit: limit,
     serviceConfig: config,
   });
   const policies = (config: ParsedServiceConfig | undefined) => resolveMethodPolicies(policyInput(config));
@@ -167,8 +160,6 @@ function resolveInto(
       maxQueuedCalls: joined.maxQueuedCalls,
       channel,
       replayBytes: replayBytesOf(joined.channelOptions),
-      unreadStreamWarningMs: joined.unreadStreamWarningMs ?? DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs,
-      traceStreams: joined.traceStreams ?? false,
       rejectInvalidMessages: joined.rejectInvalidMessages ?? false,
       trustRefusedStreams: joined.trustRefusedStreams ?? false,
       ...metadataOf(joined.metadata),
@@ -242,9 +233,4 @@ function uncheckedOptions<T extends object>(value: unknown): T {
   // The cast is correct only if no problems are found. Otherwise, a value of the wrong type may throw when it is used, and
   // `resolveSettings` returns the problems found so far.
   return (isObject(value) ? value : {}) as T;
-}
-
-/** Returns `value`, or the default if `value` is absent or invalid. Validation reports an invalid value. */
-function attemptsLimit(value: unknown): number {
-  return typeof value === 'number' && value >= 2 ? value : DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit;
 }

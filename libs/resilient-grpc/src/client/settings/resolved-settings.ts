@@ -4,6 +4,7 @@ import type { Propagation } from '../../call/propagation.js';
 import type { BalancingSettings, ChannelSettings } from '../../channel/channel-settings.js';
 import type { CircuitBreakerPolicy } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
+import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
 import type { RetryPolicy } from '../../policy/retry/retry-policy.js';
 import type { ParsedServiceConfig, RetryThrottling } from '../../policy/service-config/service-config.js';
 import type { CallHooks } from '../interceptors/call-hooks.js';
@@ -26,8 +27,6 @@ export interface ResolvedClientSettings {
   readonly channel: ChannelSettings;
   /** Maximum bytes of requests that are kept for further attempts: per call, and for all calls of the client together. */
   readonly replayBytes: { readonly perCall: number; readonly perClient: number };
-  readonly unreadStreamWarningMs: number;
-  readonly traceStreams: boolean;
   readonly rejectInvalidMessages: boolean;
   readonly trustRefusedStreams: boolean;
   /** Merged into the metadata of every call. */
@@ -78,18 +77,22 @@ export interface LivePolicies {
 export type ResolvedMethodOptions = {
   readonly [K in keyof Required<MethodOptions>]: K extends 'circuitBreaker'
     ? CircuitBreakerPolicy | undefined
-    : K extends 'hedgingDelay' | 'maxConcurrentCalls'
-      ? Exclude<MethodOptions[K], false>
-      : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
-        ? NonNullable<MethodOptions[K]>
-        : MethodOptions[K];
+    : K extends 'retry'
+      ? RetryPolicy | undefined
+      : K extends 'hedge' | 'maxConcurrentCalls'
+        ? Exclude<MethodOptions[K], false>
+        : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
+          ? NonNullable<MethodOptions[K]>
+          : MethodOptions[K];
 };
 
 /** Policy of one method. If `onDrain` is `undefined`, a call of a resumable stream uses 'complete', and any other call uses 'finish'. */
-export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {
+export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent' | 'retry' | 'hedge'> {
+  /** Percentile that the hedging delay follows. */
+  readonly hedgingDelay: HedgingPercentile | undefined;
   readonly safeToRepeat: boolean;
   /**
-   * Reason for `safeToRepeat` in the startup log line: 'proto idempotency_level', 'methods["Get"].idempotent', or 'serviceConfig
+   * Reason for `safeToRepeat` in the startup log line: 'proto idempotency_level', 'methods["Get"].idempotent', 'methods["Get"].retry', or 'serviceConfig
    * retryPolicy' (or hedgingPolicy). The empty string if the method is not safe to repeat.
    */
   readonly safeBecause: string;

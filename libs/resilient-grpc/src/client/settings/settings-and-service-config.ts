@@ -40,10 +40,7 @@ export function balancingProblems(
  * @param isLive true if the service config comes from an Observable; `config` is then `undefined`
  */
 export function settingsWarnings(
-  settings: Pick<
-    GrpcClientSettings,
-    'url' | 'loadBalancing' | 'ejectUnhealthy' | 'outlierDetection' | 'healthCheckConfig' | 'methods'
-  >,
+  settings: Pick<GrpcClientSettings, 'url' | 'loadBalancing' | 'ejectUnhealthy' | 'healthCheckConfig' | 'methods'>,
   services: Services,
   config: ParsedServiceConfig | undefined,
   policies: ReadonlyMap<string, ResolvedMethodPolicy>,
@@ -63,7 +60,7 @@ export function settingsWarnings(
 }
 
 /**
- * Returns a warning for each `hedgingDelay`, and each 'adaptive' `maxConcurrentCalls`, that has no effect on a method. A pattern that ends
+ * Returns a warning for each `hedge`, and each 'adaptive' `maxConcurrentCalls`, that has no effect on a method. A pattern that ends
  * with '*' causes no warning.
  */
 function optionWarnings(
@@ -81,9 +78,9 @@ function optionWarnings(
         return pattern === undefined || pattern.endsWith('*') ? undefined : `${pathOf('methods', pattern)}.${key}`;
       };
       const warnings: string[] = [];
-      const delay = options.hedgingDelay === false ? undefined : named('hedgingDelay');
+      const delay = options.hedge === false ? undefined : named('hedge');
       if (delay !== undefined && !canHedge(method)) {
-        warnings.push(`${delay} has no effect, because request streams are not hedged; remove hedgingDelay`);
+        warnings.push(`${delay} has no effect, because request streams are not hedged; remove hedge`);
       } else if (delay !== undefined && !isLive && policies.get(method.path)?.safeToRepeat !== true) {
         warnings.push(
           `${delay} has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely`,
@@ -104,7 +101,7 @@ function optionWarnings(
 /** Returns a warning for each option of the client that has no effect with pick_first. */
 function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): string[] {
   if (settings.loadBalancing === undefined || balancingPolicyOf(settings.loadBalancing) !== 'pick_first') return [];
-  return (['ejectUnhealthy', 'outlierDetection', 'healthCheckConfig'] as const)
+  return (['ejectUnhealthy', 'healthCheckConfig'] as const)
     .filter((key) => (settings[key] ?? false) !== false)
     .map((key) => `${key} has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'`);
 }

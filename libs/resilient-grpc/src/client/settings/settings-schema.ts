@@ -8,7 +8,6 @@ import {
   integer,
   milliseconds,
   millisecondsOrNone,
-  millisecondsOrNever,
   object,
   oneOf,
   orFalse,
@@ -17,9 +16,8 @@ import {
   withRemedy,
 } from '../../policy/options/option-schemas.js';
 import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
-import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
-import { choiceRemedy, POSITIVE, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
+import { choiceRemedy, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
 import { CONTRACT_KEYS } from './contract.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 
@@ -63,15 +61,11 @@ const loadBalancingText =
 const defaultsEntries = {
   timeoutMs: v.optional(timeout),
   streamIdleTimeoutMs: v.optional(timeout),
-  unreadStreamWarningMs: v.optional(millisecondsOrNever(POSITIVE, 'for no warning')),
-  traceStreams: v.optional(flag),
   rejectInvalidMessages: v.optional(flag),
   outageGraceMs: v.optional(milliseconds(0, ', or `waitForReady: true` in `methods` for no limit')),
   maxWaitingCalls: v.optional(integer(0)),
-  maxWaitingBytes: v.optional(integer(0)),
   maxConcurrentCalls: v.optional(orFalse(concurrencyLimit)),
   maxQueuedCalls: v.optional(integer(0)),
-  maxAttemptsLimit: v.optional(integer(2)),
   trustRefusedStreams: v.optional(flag),
   connection: v.optional(oneOf(['on-demand', 'warm'])),
   loadBalancing: v.optional(
@@ -117,7 +111,6 @@ const defaultsEntries = {
   // Validated by `propagationProblems`.
   propagate: v.optional(v.unknown()),
   ejectUnhealthy: v.optional(ejectUnhealthySchema),
-  outlierDetection: v.optional(outlierDetectionSchema),
   healthCheckConfig: v.optional(healthCheckConfigSchema),
   dnsRefreshMs: v.optional(
     v.union(
@@ -149,14 +142,11 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   onLoadPackageDefinition: "it is an option of Nest's server; remove it",
   deadline: 'write `timeoutMs`, a duration in milliseconds from the start of each call',
   timeout: 'write `timeoutMs`, in milliseconds',
-  ...sameRemedy(
-    ['retry', 'retries'],
-    'write methods: { Get: { idempotent: true } }, or a retryPolicy in `serviceConfig`',
-  ),
+  ...sameRemedy(['retries', 'maxRetries', 'maxAttempts'], 'write methods: { Get: { retry: { maxAttempts: 3 } } }'),
   retryPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], retryPolicy }] }',
   methodConfig: 'move it to `serviceConfig`: { methodConfig: [...] }',
   hedging:
-    "write methods: { Get: { idempotent: true, hedgingDelay: 'p95' } }, or a hedgingPolicy in `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }",
+    "write methods: { Get: { idempotent: true, hedge: 'p95' } }, or a hedgingPolicy in `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }",
   hedgingPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
   headers: 'write `metadata`',
   ...Object.fromEntries(

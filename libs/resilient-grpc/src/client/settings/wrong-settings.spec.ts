@@ -192,22 +192,10 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     /milliseconds, 0 or more, got -1/,
   ],
   [
-    'a fractional maxWaitingBytes',
-    { url, maxWaitingBytes: 1.5 },
-    'clients.shop.maxWaitingBytes',
-    /an integer of 0 or more, got 1.5/,
-  ],
-  [
     'a fractional maxWaitingCalls',
     { url, maxWaitingCalls: 1.5 },
     'clients.shop.maxWaitingCalls',
     /an integer of 0 or more, got 1.5/,
-  ],
-  [
-    'a maxAttemptsLimit of 1',
-    { url, maxAttemptsLimit: 1 },
-    'clients.shop.maxAttemptsLimit',
-    /an integer of 2 or more, got 1/,
   ],
   [
     'an unknown connection mode',
@@ -505,8 +493,6 @@ describe('valid settings', () => {
             'timeoutMs',
             'outageGraceMs',
             'maxWaitingCalls',
-            'maxWaitingBytes',
-            'maxAttemptsLimit',
             'connection',
             'loadBalancing',
             'connectTimeoutMs',

@@ -23,6 +23,11 @@ const CHECKS_PER_PERIOD = 8;
  * or `return()`. Streams are polled, so that reading costs nothing. The timer runs only while streams are monitored.
  */
 export class UnreadStreams {
+  /**
+   * True if the call site of each new stream is recorded: in development always, and in production after the first unread stream, because
+   * recording takes microseconds per stream.
+   */
+  traces = process.env['NODE_ENV'] !== 'production';
   private readonly watched = new Map<UnreadStream, TrackedStream>();
   private timer: Timer | undefined;
 
@@ -67,7 +72,7 @@ export class UnreadStreams {
         tracked.since = now;
         tracked.reported = false;
       } else if (!tracked.reported && now - tracked.since >= unreadFor) {
-        tracked.reported = true;
+        tracked.reported = this.traces = true;
         stream.unread(now - tracked.since);
       }
     }

@@ -1,10 +1,10 @@
 import { isGrpcCallError, type FailureReason, type GrpcCallError } from '../../errors/grpc-call-error.js';
-import { isResumeError } from '../../errors/resume-error.js';
+import { ResumeError } from '../../errors/resume-error.js';
 
 /** Returns the error of the failed call: `error` itself, or the `cause` of a ResumeError; `undefined` for any other error. */
 export function callErrorOf(error: unknown): GrpcCallError | undefined {
   if (isGrpcCallError(error)) return error;
-  return isResumeError(error) && isGrpcCallError(error.cause) ? error.cause : undefined;
+  return error instanceof ResumeError && isGrpcCallError(error.cause) ? error.cause : undefined;
 }
 
 const CANCELLATION_REASONS: ReadonlySet<FailureReason> = new Set(['cancelled', 'inbound-cancelled']);

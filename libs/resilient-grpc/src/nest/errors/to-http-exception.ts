@@ -50,7 +50,7 @@ const CLIENT_CLOSED_REQUEST = 'Client Closed Request';
 const INTERNAL = 'Internal server error';
 
 /** Body of the HTTP response. */
-export interface GrpcHttpBody {
+interface GrpcHttpBody {
   readonly statusCode: number;
   /** The upstream's message if it is not empty and `code` describes the request; otherwise the standard text of the HTTP status. */
   readonly message: string;
@@ -91,7 +91,7 @@ defineLibraryError(GrpcHttpException, 'GrpcHttpException');
  * only if the gRPC code describes the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE). A message
  * that this process, a proxy, or a transport wrote is never included.
  */
-export function toHttpException(error: GrpcCallError): GrpcHttpException {
+export function toHttpException(error: GrpcCallError): HttpException & Pick<GrpcHttpException, 'retryAfterSeconds'> {
   const { codeName } = error;
   const statusCode = httpStatusOf(error);
   const usual = httpStatusText(statusCode);

@@ -1,9 +1,9 @@
-import { readFields, writeField } from '../../errors/protobuf-fields.js';
+import { readFields } from '../../errors/protobuf-fields.js';
 
 /** Key of the trailer that contains the load report of a server (gRFC A51). */
 export const LOAD_REPORT_KEY = 'endpoint-load-metrics-bin';
 
-/** Load of a server: the fields of `xds.data.orca.v3.OrcaLoadReport` that this library sends and reads. */
+/** Load of a server: the fields of `xds.data.orca.v3.OrcaLoadReport` that this library reads. */
 export interface LoadReport {
   /** Share of the CPU time in use, 0 or more; above 1 if the process uses more than its soft limit. */
   readonly cpuUtilization: number;
@@ -25,12 +25,6 @@ const FIELDS: readonly (readonly [keyof LoadReport, number])[] = [
   ['errorsPerSecond', 7],
   ['applicationUtilization', 9],
 ];
-
-/** Encodes a report as a Protocol Buffers message. Fields with the value 0 are omitted. */
-export function encodeLoadReport(report: LoadReport): Uint8Array {
-  const fields = FIELDS.filter(([key]) => report[key] !== 0);
-  return Buffer.concat(fields.map(([key, number]) => writeField(number, report[key])));
-}
 
 /** Decodes a report; fields without a counterpart in `LoadReport` are skipped. Returns `undefined` if the message is invalid. */
 export function decodeLoadReport(bytes: Uint8Array): LoadReport | undefined {

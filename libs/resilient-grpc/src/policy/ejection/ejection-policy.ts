@@ -9,13 +9,6 @@ export interface EjectUnhealthyOptions {
    */
   readonly consecutiveFailures?: number | undefined;
   /**
-   * Percentage of failed attempts above which an endpoint is ejected (gRFC A50); more than 0 and at most 100. This endpoint and at least
-   * one other must each have at least 20 recent attempts. The endpoint's percentage must also be at least twice that of the other
-   * endpoints.
-   * @defaultValue 50
-   */
-  readonly failurePercent?: number | undefined;
-  /**
    * Factor above 1. An endpoint is ejected if the median of at least 16 recent latencies is significantly higher than that of the other
    * endpoints: by this factor and by 10 ms. It is also ejected if it stops responding. Only unary calls are measured. `Infinity` disables
    * both rules.
@@ -24,29 +17,11 @@ export interface EjectUnhealthyOptions {
   readonly latencyFactor?: number | undefined;
   /**
    * Duration of the first ejection in milliseconds, more than 0. Each further ejection of the endpoint lasts this much longer, and each
-   * minute without an ejection makes the next one this much shorter. Jittered by ±10%, so that the clients of a fleet do not all return to
+   * minute without an ejection makes the next one this much shorter; at most 5 minutes, or this value if it is greater. Jittered by ±10%, so that the clients of a fleet do not all return to
    * an endpoint at once.
    * @defaultValue 30000
    */
   readonly baseEjectionTimeMs?: number | undefined;
-  /**
-   * Maximum duration of an ejection in milliseconds, before jitter; more than 0. A value below `baseEjectionTimeMs` is raised to it.
-   * @defaultValue 300000
-   */
-  readonly maxEjectionTimeMs?: number | undefined;
-  /**
-   * Minimum percentage of endpoints that stay in use (connected, serving, and not ejected), 0 to 100. No endpoint is ejected if the
-   * percentage would fall below this minimum. Ejected endpoints return early if the percentage falls below it
-   * because others become unusable. At least one endpoint always stays.
-   * @defaultValue 50
-   */
-  readonly panicThresholdPercent?: number | undefined;
-  /**
-   * Time in milliseconds, 0 or more, over which a new or returning endpoint ramps up to its full share of the calls. It starts with a tenth
-   * of that share. 0 disables slow start.
-   * @defaultValue 10000
-   */
-  readonly slowStartMs?: number | undefined;
 }
 
 /** A rule of gRFC A50 about the share of successful or failed attempts. */
@@ -111,21 +86,17 @@ export const DEFAULT_EJECTION: EjectionPolicy = Object.freeze({
 export function ejectionPolicyOf(options: boolean | EjectUnhealthyOptions | undefined): EjectionPolicy | undefined {
   if (options === undefined || options === false) return undefined;
   if (options === true) return DEFAULT_EJECTION;
-  const { baseEjectionTimeMs, maxEjectionTimeMs, failurePercent, latencyFactor, ...others } = options;
-  const { failurePercentage, ...standard } = DEFAULT_EJECTION;
-  const baseEjectionMs = baseEjectionTimeMs ?? standard.baseEjectionMs;
+  const {
+    consecutiveFailures = DEFAULT_EJECTION.consecutiveFailures,
+    latencyFactor = DEFAULT_EJECTION.latencyFactor,
+    baseEjectionTimeMs: baseEjectionMs = DEFAULT_EJECTION.baseEjectionMs,
+  } = options;
   return Object.freeze({
-    ...standard,
+    ...DEFAULT_EJECTION,
     baseEjectionMs,
-    maxEjectionMs: Math.max(baseEjectionMs, maxEjectionTimeMs ?? standard.maxEjectionMs),
-    panicThresholdPercent: others.panicThresholdPercent ?? standard.panicThresholdPercent,
-    slowStartMs: others.slowStartMs ?? standard.slowStartMs,
-    consecutiveFailures: others.consecutiveFailures ?? standard.consecutiveFailures,
-    failurePercentage: failurePercentage && {
-      ...failurePercentage,
-      threshold: failurePercent ?? failurePercentage.threshold,
-    },
-    latencyFactor: latencyFactor === Infinity ? undefined : (latencyFactor ?? standard.latencyFactor),
+    maxEjectionMs: Math.max(baseEjectionMs, DEFAULT_EJECTION.maxEjectionMs),
+    consecutiveFailures,
+    latencyFactor: latencyFactor === Infinity ? undefined : latencyFactor,
   });
 }
 

@@ -24,9 +24,6 @@ export type EjectionEvidence =
   /** No response for `silentMs`, while `unanswered` unary attempts are waiting and other endpoints respond. */
   | { readonly reason: 'no-response'; readonly silentMs: number; readonly unanswered: number };
 
-/** Reason for an ejection. */
-export type EjectionReason = EjectionEvidence['reason'];
-
 /**
  * State of an endpoint. `ejections` increases by one with each ejection. Before that, it is reduced by one for each `ejectionDecayMs` that
  * has passed since the endpoint last returned.

@@ -4,61 +4,7 @@ import { parseOptions } from '../options/option-problems.js';
 import { integer, jsonObject, list, openObject } from '../options/option-schemas.js';
 import type { EjectionPolicy } from './ejection-policy.js';
 
-/**
- * Standard outlier detection (gRFC A50) in proto3 JSON. Durations are strings in seconds, such as "10s"; percentages are integers from 0 to
- * 100. Ejects endpoints only if `successRateEjection` or `failurePercentageEjection` is set.
- */
-export interface OutlierDetection {
-  /** Period in which attempts are counted. @defaultValue '10s' */
-  readonly interval?: string | undefined;
-  /**
-   * Duration of the first ejection, jittered by ±10%. Each further ejection of the endpoint lasts this much longer, and each `interval`
-   * without an ejection makes the next one this much shorter.
-   * @defaultValue '30s'
-   */
-  readonly baseEjectionTime?: string | undefined;
-  /**
-   * Maximum duration of an ejection before jitter. A value below `baseEjectionTime` is raised to it.
-   * @defaultValue '300s'
-   */
-  readonly maxEjectionTime?: string | undefined;
-  /**
-   * Percentage of ejected endpoints at which no further endpoint is ejected. Ejections always leave at least half of the endpoints in use.
-   * @defaultValue 10
-   */
-  readonly maxEjectionPercent?: number | undefined;
-  /**
-   * Ejects endpoints whose success rate is below the mean by more than `stdevFactor` thousandths of the standard deviation.
-   * @defaultValue off
-   */
-  readonly successRateEjection?:
-    | {
-        /** @defaultValue 1900 */
-        readonly stdevFactor?: number | undefined;
-        /** Probability of an ejection in percent. @defaultValue 100 */
-        readonly enforcementPercentage?: number | undefined;
-        /** Minimum number of endpoints with `requestVolume` attempts. @defaultValue 5 */
-        readonly minimumHosts?: number | undefined;
-        /** Minimum number of attempts on an endpoint in the interval. @defaultValue 100 */
-        readonly requestVolume?: number | undefined;
-      }
-    | undefined;
-  /** Ejects endpoints on which more than `threshold` percent of the attempts fail. @defaultValue off */
-  readonly failurePercentageEjection?:
-    | {
-        /** @defaultValue 85 */
-        readonly threshold?: number | undefined;
-        /** Probability of an ejection in percent. @defaultValue 100 */
-        readonly enforcementPercentage?: number | undefined;
-        /** Minimum number of endpoints with `requestVolume` attempts. @defaultValue 5 */
-        readonly minimumHosts?: number | undefined;
-        /** Minimum number of attempts on an endpoint in the interval. @defaultValue 50 */
-        readonly requestVolume?: number | undefined;
-      }
-    | undefined;
-}
-
-/** Names of the policy in a `loadBalancingConfig`: the standard name, the name in grpc-js, and the name of the option. */
+/** Names of the policy in a `loadBalancingConfig`: the standard name, the name in grpc-js, and the name in some service configs. */
 const OUTLIER_DETECTION_NAMES: ReadonlySet<string> = new Set([
   'outlier_detection_experimental',
   'outlier_detection',
@@ -84,9 +30,6 @@ const entries = {
   successRateEjection: v.exactOptional(successRate),
   failurePercentageEjection: v.exactOptional(failurePercentage),
 };
-
-/** The option `outlierDetection`. */
-export const outlierDetectionSchema = v.pipe(json(entries), v.transform(policyOf));
 
 /** The policy's entry in a `loadBalancingConfig`. */
 const balancingSchema = v.pipe(

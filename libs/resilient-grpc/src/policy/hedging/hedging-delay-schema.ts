@@ -1,6 +1,7 @@
 import { closest } from '../../errors/closest.js';
 import { converted, type Schema } from '../options/option-schemas.js';
-import { choiceText } from '../options/value-rules.js';
+import { numberRemedy } from '../options/value-rules.js';
+import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 import { HEDGING_PERCENTILES, type HedgingPercentile } from './measured-delay.js';
 
 const WORDS = Object.keys(HEDGING_PERCENTILES);
@@ -10,14 +11,16 @@ export function isHedgingPercentile(value: unknown): value is HedgingPercentile 
   return typeof value === 'string' && Object.hasOwn(HEDGING_PERCENTILES, value);
 }
 
-/** A hedging delay that follows latency: 'p90', 'p95', or 'p99'. Fixed delays belong in a service config. */
-export const hedgingDelay: Schema<HedgingPercentile> = converted(
-  choiceText(WORDS),
-  (value) => (isHedgingPercentile(value) ? value : undefined),
+/** The option `hedge`: a delay in milliseconds, or one that follows latency: 'p90', 'p95', or 'p99'. */
+export const hedgeSchema: Schema<HedgingPercentile | number> = converted(
+  `${WORDS.map((word) => `'${word}'`).join(', ')}, or a number of milliseconds above 0`,
+  (value) => (isHedgingPercentile(value) || isDelay(value) ? value : undefined),
   (value) => {
     const word = typeof value === 'string' ? closest(value, WORDS) : undefined;
-    if (word !== undefined) return `'${word}'`;
-    const isFixed = typeof value === 'number' || (typeof value === 'string' && /^\d/.test(value));
-    return isFixed ? 'a fixed delay as `hedgingDelay` of a hedgingPolicy in `serviceConfig`' : undefined;
+    return word === undefined ? numberRemedy(value, isDelay)?.replace(/^write /, '') : `'${word}'`;
   },
 );
+
+function isDelay(value: unknown): value is number {
+  return typeof value === 'number' && value > 0 && value <= MAX_TIMER_MS;
+}

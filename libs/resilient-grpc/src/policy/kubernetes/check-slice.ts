@@ -1,18 +1,16 @@
 import type { EndpointSlice } from './endpoint-slice.js';
 
 /**
- * Returns `slice` if its lists, addresses, hints, and ports have the types that Kubernetes defines. Other fields are not checked.
+ * Returns `slice` if its lists, addresses, and ports have the types that Kubernetes defines. Other fields are not checked.
  * @throws TypeError if a field has another type
  */
 export function checkSlice(slice: unknown): EndpointSlice {
   const { endpoints, ports } = fieldsOf('', slice);
   for (const [index, endpoint] of listOf('endpoints', endpoints).entries()) {
     const path = `endpoints[${String(index)}]`;
-    const { addresses, hints } = fieldsOf(path, endpoint);
+    const { addresses } = fieldsOf(path, endpoint);
     for (const address of listOf(`${path}.addresses`, addresses))
       check(`${path}.addresses`, 'strings', address, typeof address === 'string');
-    const { forZones } = fieldsOf(`${path}.hints`, hints ?? {});
-    for (const zone of listOf(`${path}.hints.forZones`, forZones)) fieldsOf(`${path}.hints.forZones`, zone);
   }
   for (const [index, item] of listOf('ports', ports).entries()) {
     const path = `ports[${String(index)}]`;

@@ -20,7 +20,6 @@ export interface SliceEndpoint {
   } | null;
   readonly targetRef?: { readonly uid?: string } | null;
   /** Zones whose clients should use this endpoint. Set if the service has a `trafficDistribution` or topology-aware routing. */
-  readonly hints?: { readonly forZones?: readonly { readonly name: string }[] | null } | null;
 }
 
 export interface SlicePort {

@@ -9,15 +9,13 @@ interface PodState {
   readonly ready?: boolean | null;
   readonly serving?: boolean | null;
   readonly terminating?: boolean | null;
-  readonly zones?: readonly string[];
   readonly uid?: string;
 }
 
-const pod = (address: string, { zones, uid, ...conditions }: PodState = {}): SliceEndpoint => ({
+const pod = (address: string, { uid, ...conditions }: PodState = {}): SliceEndpoint => ({
   addresses: [address],
   conditions,
   ...(uid !== undefined && { targetRef: { uid } }),
-  ...(zones !== undefined && { hints: { forZones: zones.map((name) => ({ name })) } }),
 });
 
 const slice = (endpoints: readonly SliceEndpoint[], rest: Partial<EndpointSlice> = {}): EndpointSlice => ({
@@ -54,13 +52,13 @@ describe('selectEndpoints', () => {
     ['no pod if the service has no pods', [], 'no-endpoints'],
     ['no pod without an address', [{ addresses: [] }], 'no-endpoints'],
   ])('selects %s', (_, endpoints, expected) => {
-    expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', undefined))).toEqual(expected);
+    expect(hosts(selectEndpoints([slice(endpoints)], 'grpc'))).toEqual(expected);
   });
 
   it('reports no-slices if a service has no EndpointSlices, or only EndpointSlices with DNS names', () => {
-    expect(hosts(selectEndpoints([], 'grpc', undefined))).toBe('no-slices');
+    expect(hosts(selectEndpoints([], 'grpc'))).toBe('no-slices');
     const names = slice([pod('orders.example')], { addressType: 'FQDN' });
-    expect(hosts(selectEndpoints([names], 'grpc', undefined))).toBe('no-slices');
+    expect(hosts(selectEndpoints([names], 'grpc'))).toBe('no-slices');
   });
 
   it.each<
@@ -119,7 +117,7 @@ describe('selectEndpoints', () => {
       'port',
     ],
   ])('%s', (_, ports, port, expected) => {
-    expect(hosts(selectEndpoints([slice([pod('10.0.0.1')], { ports })], port, undefined))).toEqual(expected);
+    expect(hosts(selectEndpoints([slice([pod('10.0.0.1')], { ports })], port))).toEqual(expected);
   });
 
   it('lists the ports of a service if the requested port is invalid', () => {
@@ -129,8 +127,8 @@ describe('selectEndpoints', () => {
       { name: 'grpc', port: 70_000 },
       { name: 'dns', port: 53, protocol: 'UDP' },
     ];
-    expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 81, undefined)).toMatchObject({ found: true });
-    expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 'grpc', undefined)).toEqual({
+    expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 81)).toMatchObject({ found: true });
+    expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 'grpc')).toEqual({
       found: false,
       reason: 'port',
       counts: { ready: 1, notReady: 0, terminating: 0 },
@@ -140,7 +138,7 @@ describe('selectEndpoints', () => {
 
   it('counts each pod once, even if two EndpointSlices contain it', () => {
     const endpoints = [pod('10.0.0.1'), pod('10.0.0.2', { ready: false }), pod('10.0.0.3', SERVING)];
-    expect(selectEndpoints([slice(endpoints), slice(endpoints)], 'grpc', undefined).counts).toEqual({
+    expect(selectEndpoints([slice(endpoints), slice(endpoints)], 'grpc').counts).toEqual({
       ready: 1,
       notReady: 1,
       terminating: 1,
@@ -152,7 +150,7 @@ describe('selectEndpoints', () => {
       slice([pod('10.0.0.1', { uid: 'a' }), pod('10.0.0.2', { uid: 'b' })]),
       slice([pod('fd00::2', { uid: 'b' }), pod('fd00::1', { uid: 'a' })], { addressType: 'IPv6' }),
     ];
-    expect(hosts(selectEndpoints(slices, 'grpc', undefined))).toEqual([
+    expect(hosts(selectEndpoints(slices, 'grpc'))).toEqual([
       '10.0.0.1:50051+fd00::1:50051',
       '10.0.0.2:50051+fd00::2:50051',
     ]);
@@ -162,36 +160,14 @@ describe('selectEndpoints', () => {
     const slices = [1, 2].map((number) =>
       slice([pod('10.0.0.1')], { ports: [{ name: 'grpc', port: 50_050 + number }] }),
     );
-    expect(hosts(selectEndpoints(slices, 'grpc', undefined))).toEqual(['10.0.0.1:50051', '10.0.0.1:50052']);
-    expect(selectEndpoints(slices.reverse(), 'grpc', undefined)).toEqual(
-      selectEndpoints(slices.reverse(), 'grpc', undefined),
-    );
-    expect(selectEndpoints(slices, 'grpc', undefined).counts.ready).toBe(2);
+    expect(hosts(selectEndpoints(slices, 'grpc'))).toEqual(['10.0.0.1:50051', '10.0.0.1:50052']);
+    expect(selectEndpoints(slices.reverse(), 'grpc')).toEqual(selectEndpoints(slices.reverse(), 'grpc'));
+    expect(selectEndpoints(slices, 'grpc').counts.ready).toBe(2);
   });
 
   it('treats a pod as terminating if one of its EndpointSlices marks it as terminating', () => {
     const copies = [slice([pod('10.0.0.1', SERVING)]), slice([pod('10.0.0.1')]), slice([pod('10.0.0.2')])];
-    expect(hosts(selectEndpoints(copies, 'grpc', undefined))).toEqual(['10.0.0.2:50051']);
-  });
-
-  it.each<[string, readonly (readonly string[] | undefined)[], readonly string[]]>([
-    [
-      'only pods whose hints name the zone of the client',
-      [['a'], ['b'], ['a', 'b']],
-      ['10.0.0.1:50051', '10.0.0.3:50051'],
-    ],
-    ['all pods if one pod has no zone hint', [['a'], undefined], ['10.0.0.1:50051', '10.0.0.2:50051']],
-    ['all pods if no hint names the zone of the client', [['b'], ['c']], ['10.0.0.1:50051', '10.0.0.2:50051']],
-  ])('selects %s', (_, zones, expected) => {
-    const endpoints = zones.map((hint, index) =>
-      pod(`10.0.0.${String(index + 1)}`, hint === undefined ? {} : { zones: hint }),
-    );
-    expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', 'a'))).toEqual(expected);
-  });
-
-  it('ignores the zone hints of pods that are not ready', () => {
-    const endpoints = [pod('10.0.0.1', { ready: false, zones: ['a'] }), pod('10.0.0.2', { zones: ['b'] })];
-    expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', 'a'))).toEqual(['10.0.0.2:50051']);
+    expect(hosts(selectEndpoints(copies, 'grpc'))).toEqual(['10.0.0.2:50051']);
   });
 
   it('selects the same endpoints in the same order, whatever the order of the EndpointSlices and of their endpoints', () => {
@@ -206,7 +182,7 @@ describe('selectEndpoints', () => {
         const reversed = slices
           .map((original) => ({ ...original, endpoints: [...(original.endpoints ?? [])].reverse() }))
           .reverse();
-        expect(selectEndpoints(reversed, 'grpc', undefined)).toEqual(selectEndpoints(slices, 'grpc', undefined));
+        expect(selectEndpoints(reversed, 'grpc')).toEqual(selectEndpoints(slices, 'grpc'));
       }),
     );
   });

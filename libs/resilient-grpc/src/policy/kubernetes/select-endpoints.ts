@@ -26,10 +26,9 @@ export type EndpointSelection =
       readonly endpoints: readonly SelectedEndpoint[];
       /**
        * - 'ready': all ready endpoints.
-       * - 'zone': the ready endpoints whose hints name the zone.
        * - 'terminating': no endpoint is ready, and these are terminating but still serving.
        */
-      readonly reason: 'ready' | 'zone' | 'terminating';
+      readonly reason: 'ready' | 'terminating';
       readonly counts: EndpointCounts;
     }
   | {
@@ -52,19 +51,13 @@ interface Pod {
   isReady: boolean;
   isServing: boolean;
   isTerminating: boolean;
-  readonly zones: Set<string>;
 }
 
 /**
  * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones or, if none is ready, those that are terminating but
- * still serving (KEP-1669). If every ready endpoint has zone hints, and some hints name `zone`, only the endpoints with these hints are
- * used. For a service with `trafficDistribution`, neither the hints nor this function takes the load in each zone into account.
+ * still serving (KEP-1669).
  */
-export function selectEndpoints(
-  slices: Iterable<EndpointSlice>,
-  port: PortSelector,
-  zone: string | undefined,
-): EndpointSelection {
+export function selectEndpoints(slices: Iterable<EndpointSlice>, port: PortSelector): EndpointSelection {
   const all = [...slices].filter(({ addressType }) => addressType !== 'FQDN');
   const pods = new Map<string, Pod>();
   const seen = new Map<string, Pod>();
@@ -83,12 +76,7 @@ export function selectEndpoints(
   }
   const counts = countsOf([...seen.values()]);
   const ready = [...pods.values()].filter(isReady);
-  if (ready.length > 0) {
-    const hinted = zone === undefined || ready.some(({ zones }) => zones.size === 0) ? [] : inZone(ready, zone);
-    return hinted.length > 0
-      ? { found: true, endpoints: endpointsOf(hinted), reason: 'zone', counts }
-      : { found: true, endpoints: endpointsOf(ready), reason: 'ready', counts };
-  }
+  if (ready.length > 0) return { found: true, endpoints: endpointsOf(ready), reason: 'ready', counts };
   const serving = [...pods.values()].filter(({ isServing, isTerminating }) => isServing && isTerminating);
   if (serving.length > 0) return { found: true, endpoints: endpointsOf(serving), reason: 'terminating', counts };
   const reason =
@@ -98,26 +86,23 @@ export function selectEndpoints(
 }
 
 /**
- * Adds the conditions and hints from one slice to a pod. While Kubernetes moves a pod between slices, an outdated copy may remain.
+ * Adds the conditions from one slice to a pod. While Kubernetes moves a pod between slices, an outdated copy may remain.
  * Therefore, a pod that is terminating in any slice counts as terminating. Any other pod counts as ready if it is ready in any slice.
  */
-function merge(pods: Map<string, Pod>, key: string, { conditions, hints }: SliceEndpoint): Pod {
+function merge(pods: Map<string, Pod>, key: string, { conditions }: SliceEndpoint): Pod {
   let pod = pods.get(key);
   if (pod === undefined) {
-    pod = { addresses: new Map(), isReady: false, isServing: false, isTerminating: false, zones: new Set() };
+    pod = { addresses: new Map(), isReady: false, isServing: false, isTerminating: false };
     pods.set(key, pod);
   }
   const ready = conditions?.ready ?? true;
   pod.isReady ||= ready;
   pod.isServing ||= conditions?.serving ?? ready;
   pod.isTerminating ||= conditions?.terminating ?? false;
-  for (const { name } of hints?.forZones ?? []) pod.zones.add(name);
   return pod;
 }
 
 const isReady = ({ isReady, isTerminating }: Pod): boolean => isReady && !isTerminating;
-
-const inZone = (pods: readonly Pod[], zone: string): readonly Pod[] => pods.filter(({ zones }) => zones.has(zone));
 
 function countsOf(pods: readonly Pod[]): EndpointCounts {
   const ready = pods.filter(isReady).length;

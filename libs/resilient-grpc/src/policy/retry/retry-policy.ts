@@ -10,6 +10,9 @@ export interface RetryPolicy {
   readonly retryableStatusCodes: ReadonlySet<StatusCode>;
 }
 
+/** Upper bound of `maxAttempts` in any policy, as in gRFC A6. */
+export const MAX_ATTEMPTS = 5;
+
 /** Policy of a method that is declared safe to retry but has no policy of its own. */
 export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   maxAttempts: 4,

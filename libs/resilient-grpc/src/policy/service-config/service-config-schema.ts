@@ -1,11 +1,24 @@
 import * as v from 'valibot';
 import { parseStatusCode, suggestStatusCode } from '../../status/parse-status-code.js';
 import type { StatusCode } from '../../status/status-code.js';
+import { defined } from '../options/defined.js';
 import { describeValue } from '../options/describe-value.js';
-import { converted, flag, integer, jsonObject, list, openObject, positive, ruleOf } from '../options/option-schemas.js';
+import { POSITIVE } from '../options/value-rules.js';
+import {
+  converted,
+  flag,
+  integer,
+  jsonObject,
+  list,
+  milliseconds,
+  object,
+  openObject,
+  positive,
+  ruleOf,
+} from '../options/option-schemas.js';
 import { isHedgingPercentile } from '../hedging/hedging-delay-schema.js';
 import type { HedgingPolicy } from '../hedging/hedging-policy.js';
-import type { RetryPolicy } from '../retry/retry-policy.js';
+import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../retry/retry-policy.js';
 import { duration } from './duration-schema.js';
 import type { ParsedMethodConfig } from './service-config.js';
 
@@ -54,13 +67,28 @@ const retryPolicy = v.pipe(
   })),
 );
 
+/** The option `retry` of a method; completes it with the default policy. */
+export const retryOptionsSchema = v.pipe(
+  object(
+    {
+      maxAttempts: v.optional(integer(2)),
+      initialBackoffMs: v.optional(milliseconds(POSITIVE)),
+      maxBackoffMs: v.optional(milliseconds(POSITIVE)),
+      backoffMultiplier: v.optional(positive),
+      retryableStatusCodes: v.optional(statusCodes(1)),
+    },
+    'an object such as { maxAttempts: 3, initialBackoffMs: 200 }',
+  ),
+  v.transform((options): RetryPolicy => ({ ...DEFAULT_RETRY_POLICY, ...defined(options) })),
+);
+
 /**
  * Returns the remedy for a hedging delay that is a latency percentile, such as 'p95'; `undefined` for any other value. Such a delay is an
  * option of the client, not of a standard service config.
  */
 function suggestMeasuredDelay(value: unknown): string | undefined {
   if (!isHedgingPercentile(value)) return undefined;
-  return `"0.5s" here, or methods: { Get: { hedgingDelay: '${value}' } } in the options of the client`;
+  return `"0.5s" here, or methods: { Get: { hedge: '${value}' } } in the options of the client`;
 }
 
 /** gRFC A6, "Validation of hedgingPolicy": only `maxAttempts` is required. */

@@ -50,7 +50,7 @@ export interface MethodConfig {
   readonly retryPolicy?:
     | {
         /**
-         * Maximum number of attempts, including the original; 2 or more. Values above the client's `maxAttemptsLimit` are reduced to it.
+         * Maximum number of attempts, including the original; 2 or more. Values above 5 are reduced to 5 (gRFC A6).
          */
         readonly maxAttempts: number;
         /** Delay before the first retry, above 0, with jitter. */
@@ -66,7 +66,7 @@ export interface MethodConfig {
   readonly hedgingPolicy?:
     | {
         /**
-         * Maximum number of attempts, including the original; 2 or more. Values above the client's `maxAttemptsLimit` are reduced to it.
+         * Maximum number of attempts, including the original; 2 or more. Values above 5 are reduced to 5 (gRFC A6).
          */
         readonly maxAttempts: number;
         /** Delay between two attempts, 0 or more. @defaultValue '0s' */

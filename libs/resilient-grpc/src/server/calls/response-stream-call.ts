@@ -7,6 +7,8 @@ import { StatusCode } from '../../status/status-code.js';
 import { ServedCall } from './served-call.js';
 import { endStream, type StatusLike } from './wire-call.js';
 
+/** Maximum number of bytes of responses that an Observable can push ahead of its client; each counts as its size plus 128 bytes. */
+const MAX_QUEUED_RESPONSE_BYTES = 8 * 1024 * 1024;
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
 /**
@@ -40,9 +42,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   /** Status that `send` sent; `undefined` if the call ended with OK after the last message of its source. */
   private status: StatusLike | undefined;
 
-  get maxQueuedBytes(): number {
-    return this.method.options.maxQueuedResponseBytes;
-  }
+  readonly maxQueuedBytes = MAX_QUEUED_RESPONSE_BYTES;
 
   encode(message: unknown): unknown {
     return message;
@@ -131,7 +131,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     const { path } = this.method;
     if (this.host.events.wanted) this.host.events.emit({ type: 'responses-overflow', path, bytes });
     const remedy = 'return an async generator, which is pulled as the client reads';
-    const details = `The response Observable is ${String(bytes)} bytes ahead of its client (maxQueuedResponseBytes); ${remedy}`;
+    const details = `The response Observable is ${String(bytes)} bytes ahead of its client; ${remedy}`;
     this.cut({ code: StatusCode.RESOURCE_EXHAUSTED, details });
   }
 

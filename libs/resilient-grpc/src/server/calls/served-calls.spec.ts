@@ -77,13 +77,16 @@ class Wire extends EventEmitter {
   }
 }
 
-function makeServer(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_000) {
+/** A response of 1 MiB. */
+const RESPONSE = Buffer.alloc(1024 * 1024);
+
+function makeServer(options: Partial<ResolvedServerMethod> = {}) {
   const clock = new BusyClock();
   const reported: GrpcServerEvent[] = [];
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   events.listen((event) => reported.push(event), false);
-  const calls = new ServerCalls(clock, events, leakWarningMs, { check: () => undefined });
-  const gate = new OverloadGate(clock, events, new OverloadState(clock, events, () => undefined), () => clock.now());
+  const calls = new ServerCalls(clock, events, { check: () => undefined });
+  const gate = new OverloadGate(clock, events, new OverloadState(clock, events), () => clock.now());
   const serve = (
     kind: MethodKind,
     handler: ServedHandler,
@@ -95,12 +98,11 @@ function makeServer(options: Partial<ResolvedServerMethod> = {}, leakWarningMs =
       path: '/a.B/M',
       kind,
       handler,
-      serialize: () => Buffer.alloc(1_000),
+      serialize: () => RESPONSE,
       serviceTime: new ServiceTime(),
       options: {
         onDrain: 'fail',
         streamIdleTimeoutMs: undefined,
-        maxQueuedResponseBytes: 8_000,
         overloadProtection: true,
         maxConcurrentCalls: undefined,
         maxQueuedCalls: 1_000,
@@ -295,7 +297,6 @@ describe('call whose stream is closed on arrival', () => {
         options: {
           onDrain: 'fail',
           streamIdleTimeoutMs: undefined,
-          maxQueuedResponseBytes: 1,
           overloadProtection: true,
           maxConcurrentCalls: undefined,
           maxQueuedCalls: 1_000,
@@ -315,23 +316,23 @@ describe('call whose stream is closed on arrival', () => {
 
 describe('handler that outlives its call', () => {
   it('reports a handler leak once', async () => {
-    const { clock, calls, serve, types } = makeServer({}, 5_000);
+    const { clock, calls, serve, types } = makeServer();
     const { wire } = serve('unary', () => new Promise(() => undefined));
     wire.disconnect();
     expect([calls.size, calls.lingeringHandlers]).toEqual([0, 1]);
-    await clock.advanceAsync(30_000);
+    await clock.advanceAsync(300_000);
     expect(types()).toEqual(['handler-leak']);
   });
 
   it('excludes the time of an event-loop block from the age of a handler leak', async () => {
-    const { clock, serve, types } = makeServer({}, 5_000);
+    const { clock, serve, types } = makeServer();
     const { wire } = serve('unary', () => new Promise(() => undefined));
     wire.disconnect();
     await clock.advanceAsync(500);
-    clock.block(10_000);
-    await clock.advanceAsync(13_000);
+    clock.block(90_000);
+    await clock.advanceAsync(140_000);
     expect(types()).toEqual([]);
-    await clock.advanceAsync(5_000);
+    await clock.advanceAsync(20_000);
     expect(types()).toEqual(['handler-leak']);
   });
 
@@ -413,7 +414,7 @@ describe('Observable that outruns its client', () => {
         if (reads) wire.readOne();
       }
     };
-    // These responses stay queued and exceed maxQueuedResponseBytes.
+    // These responses stay queued and exceed 8 MiB.
     await push(20, false);
     await push(20, true);
     clock.block(40_000);

@@ -35,6 +35,8 @@ const DRAINING_CONNECTION: StatusLike = {
   details: 'The connection has reached its maximum age',
 };
 
+/** Time in milliseconds from the end of a call until its handler counts as leaked if it is still running. */
+const LEAK_WARNING_MS = 60_000;
 /** Bounds of the sweep interval, in milliseconds. Within these bounds, the interval is a tenth of the shortest idle timeout. */
 const MAX_SWEEP_INTERVAL_MS = 1_000;
 const MIN_SWEEP_INTERVAL_MS = 50;
@@ -70,7 +72,6 @@ export class ServerCalls implements CallHost {
   constructor(
     readonly clock: Clock,
     readonly events: EventHub<GrpcServerEvent>,
-    private readonly leakWarningMs: number,
     private readonly seamReport: Pick<SeamReport, 'check'>,
   ) {
     this.batches = new StreamBatches(clock);
@@ -122,7 +123,7 @@ export class ServerCalls implements CallHost {
     if (this.notified.size > 0) this.countNotified(call);
     if (!call.done) {
       this.lingering.add(call);
-      if (this.leakWarningMs !== Infinity) this.sweepLater();
+      this.sweepLater();
     }
     if (this.open.size === 0) for (const resolve of this.waiting.splice(0)) resolve();
   }
@@ -263,7 +264,7 @@ export class ServerCalls implements CallHost {
     for (const call of this.lingering) {
       if (call.leakReported) continue;
       again = true;
-      if (now - call.overAt >= this.leakWarningMs) this.reportLeak(call, now - call.overAt);
+      if (now - call.overAt >= LEAK_WARNING_MS) this.reportLeak(call, now - call.overAt);
     }
     if (again) this.sweepLater();
   }

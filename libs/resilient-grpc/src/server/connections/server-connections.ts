@@ -7,7 +7,7 @@ import type { SeamReport } from '../../channel/quirks/seam.js';
 import { isStopped } from '../../channel/quirks/stopped-session.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import { observeHttp2Servers, setBacklog, type NodeHttp2Server } from '../quirks/http2-servers.js';
+import { observeHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';
 import { tcpSocketOf } from '../quirks/tls-socket.js';
 import { handshakeFailure } from './handshake-failures.js';
 import {
@@ -41,8 +41,7 @@ export class ServerConnections {
   private pollTimer: Timer | undefined;
 
   constructor(
-    /** `backlog` is the maximum length of the queue of pending connections. */
-    private readonly options: ConnectionLifetime & { readonly backlog: number },
+    private readonly options: ConnectionLifetime,
     private readonly dependencies: ServerConnectionDependencies,
     private readonly seamReport: Pick<SeamReport, 'check'>,
   ) {}
@@ -89,7 +88,6 @@ export class ServerConnections {
 
   private follow(http2Server: NodeHttp2Server): void {
     this.http2Servers.push(http2Server);
-    setBacklog(http2Server, this.options.backlog);
     // Node emits 'session' synchronously with the event of the session's socket, so `latest` is that socket.
     let latest: Duplex | undefined;
     http2Server.prependListener('connection', (socket: Duplex) => {

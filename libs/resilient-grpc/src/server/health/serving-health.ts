@@ -68,7 +68,6 @@ export class GrpcServerHealth {
   private isListening = false;
   private isBootstrapped = false;
   private isDraining = false;
-  private isOverloaded = false;
 
   /** @internal Created by a server. */
   constructor(
@@ -79,8 +78,8 @@ export class GrpcServerHealth {
   }
 
   /**
-   * Sets a service to SERVING. The service is still reported as NOT_SERVING before the application has started, during an overload if
-   * `reportOverloadInHealth` is true, and during shutdown.
+   * Sets a service to SERVING. The service is still reported as NOT_SERVING before the application has started and during
+   * shutdown.
    *
    * @param service full name of a service in the contract, such as 'orders.v1.Orders', or a custom name; '' is the server as a whole, which
    * health probes check by default
@@ -101,12 +100,6 @@ export class GrpcServerHealth {
   setNotServing(service: string): void {
     assertServiceName('setNotServing', service);
     this.set(service, 'NOT_SERVING');
-  }
-
-  /** Sets all services to NOT_SERVING during an overload; overrides `setServing`. @internal */
-  markOverloaded(isOverloaded: boolean): void {
-    this.isOverloaded = isOverloaded;
-    this.notify();
   }
 
   /** Records that the port is open. @internal */
@@ -215,7 +208,7 @@ export class GrpcServerHealth {
   }
 
   private notify(): void {
-    const isUp = this.isListening && this.isBootstrapped && !this.isDraining && !this.isOverloaded;
+    const isUp = this.isListening && this.isBootstrapped && !this.isDraining;
     for (const name of this.names) {
       const status = isUp ? (this.manualStatuses.get(name) ?? 'SERVING') : 'NOT_SERVING';
       this.statuses.set(name, status);

@@ -43,9 +43,9 @@ function makeServer({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallM
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   const overloads: GrpcServerEvent[] = [];
   events.listen((event) => event.type === 'overload' && overloads.push(event), false);
-  const state = new OverloadState(clock, events, () => undefined);
+  const state = new OverloadState(clock, events);
   const gate = new OverloadGate(clock, events, state, () => clock.now());
-  const calls = new ServerCalls(clock, events, 60_000, { check: () => undefined });
+  const calls = new ServerCalls(clock, events, { check: () => undefined });
   const limits = [
     new ConcurrencyLimit({ path: PATH, maxConcurrent: max, maxQueued }, clock, events, state),
     new ConcurrencyLimit({ path: undefined, maxConcurrent: serverMax, maxQueued }, clock, events, state),
@@ -67,7 +67,6 @@ function makeServer({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallM
       options: {
         onDrain: 'fail',
         streamIdleTimeoutMs: undefined,
-        maxQueuedResponseBytes: 1,
         overloadProtection: true,
         maxConcurrentCalls: undefined,
         maxQueuedCalls: 1_000,

@@ -33,8 +33,6 @@ export class OverloadState {
   constructor(
     private readonly clock: Clock,
     private readonly events: EventHub<GrpcServerEvent>,
-    /** Called when an overload begins or ends. */
-    private readonly onChange: (isOverloaded: boolean) => void,
   ) {}
 
   /** @param limit the limit whose calls wait in `source` */
@@ -77,7 +75,6 @@ export class OverloadState {
     this.beganAt = this.clock.now();
     if (events.wanted) this.emitBegin(this.sources.get(source));
     this.settleLater();
-    this.onChange(true);
   }
 
   close(): void {
@@ -112,6 +109,5 @@ export class OverloadState {
     const shed = this.shed - this.shedBefore;
     this.shedBefore = this.shed;
     if (events.wanted) events.emit({ type: 'overload', phase: 'end', shed, durationMs: now - this.beganAt });
-    this.onChange(false);
   }
 }

@@ -4,9 +4,7 @@ import { Client, Metadata, ServerCredentials, credentials, status, type ServiceE
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
-import { measureProcess } from '../../time/process-load.js';
 import type { ServedMethod } from '../calls/served-call.js';
-import { LoadReports } from '../load-reports.js';
 import { observedServer } from '../observed-server.js';
 import { filterStreams, observeHttp2Servers } from '../quirks/http2-servers.js';
 import type { OverloadGate } from './overload-gate.js';
@@ -68,11 +66,7 @@ beforeEach(async () => {
     };
     server.register(path, handler, plain, plain, 'unary');
   }
-  const loadReports = new LoadReports(clock, measureProcess());
-  const filter = refuseUnreadCalls(gate as Pick<OverloadGate, 'isRefusing'> as OverloadGate, methods, {
-    telemetry,
-    loadReports,
-  });
+  const filter = refuseUnreadCalls(gate as Pick<OverloadGate, 'isRefusing'> as OverloadGate, methods, telemetry);
   observeHttp2Servers(server, (http2Server) => {
     filterStreams(http2Server, filter);
   });
@@ -142,13 +136,6 @@ describe('refuseUnreadCalls', () => {
     expect(error.metadata.getMap()).toMatchObject({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
     expect(handled).toEqual([]);
     expect(recorded).toEqual([`begin unary ${PATH} 7`, 'end 8 0']);
-  });
-
-  it('adds the latest load report to a refusal', async () => {
-    const client = new GrpcClient();
-    await clock.advanceAsync(1_000);
-    const error = (await client.call(PATH).catch((thrown: unknown) => thrown)) as ServiceError;
-    expect(error.metadata.get('endpoint-load-metrics-bin')).toHaveLength(1);
   });
 
   it('passes the timeout of a call to the overload gate, and Infinity for a call without a timeout', async () => {

@@ -3,16 +3,9 @@ import type { OutgoingHttpHeaders } from 'node:http2';
 import { parseGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import type { ServedMethod } from '../calls/served-call.js';
-import type { LoadReports, SentStatus } from '../load-reports.js';
 import type { StreamFilter } from '../quirks/http2-servers.js';
 import type { OverloadGate } from './overload-gate.js';
 import { REFUSED } from './refusal.js';
-
-/** Parts of a server that are notified of each refused call. */
-interface Observers {
-  readonly telemetry?: ServerTelemetry | undefined;
-  readonly loadReports?: LoadReports | undefined;
-}
 
 /**
  * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. A refusal then takes about
@@ -22,9 +15,16 @@ interface Observers {
 export function refuseUnreadCalls(
   gate: OverloadGate,
   methods: ReadonlyMap<string, ServedMethod>,
-  { telemetry, loadReports }: Observers,
+  telemetry: ServerTelemetry | undefined,
 ): StreamFilter {
-  const refusal = responseOf(REFUSED);
+  // A response that consists of a status (Trailers-Only in gRPC over HTTP/2).
+  const refusal: OutgoingHttpHeaders = {
+    ':status': 200,
+    'content-type': 'application/grpc+proto',
+    'grpc-status': REFUSED.code,
+    'grpc-message': encodeURI(REFUSED.details),
+    ...REFUSED.metadata.toHttp2Headers(),
+  };
   return (stream, headers) => {
     if (!gate.isRefusing) return false;
     const method = methods.get(headers[':path'] ?? '');
@@ -36,9 +36,7 @@ export function refuseUnreadCalls(
     const timeoutMs = timeout === undefined ? Infinity : parseGrpcTimeout(String(timeout));
     if (timeoutMs === undefined || !gate.refuseUnread(method, timeoutMs, stream.session)) return false;
     stream.once('error', ignore);
-    stream.respond(loadReports === undefined ? refusal : responseOf(loadReports.withReport(REFUSED)), {
-      endStream: true,
-    });
+    stream.respond(refusal, { endStream: true });
     // Discards the request.
     stream.resume();
     const { path, kind } = method;
@@ -46,17 +44,6 @@ export function refuseUnreadCalls(
       ?.begin({ path, kind, metadata: Metadata.fromHttp2Headers(headers) })
       .end({ ...REFUSED, receivedBytes: 0 });
     return true;
-  };
-}
-
-/** Returns the headers of a response that consists of a status (Trailers-Only in gRPC over HTTP/2). */
-function responseOf({ code, details, metadata }: SentStatus): OutgoingHttpHeaders {
-  return {
-    ':status': 200,
-    'content-type': 'application/grpc+proto',
-    'grpc-status': code,
-    'grpc-message': encodeURI(details),
-    ...metadata?.toHttp2Headers(),
   };
 }
 

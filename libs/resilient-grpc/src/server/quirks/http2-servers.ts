@@ -41,17 +41,6 @@ export function filterStreams(http2Server: NodeHttp2Server, filter: StreamFilter
   });
 }
 
-/** Sets the backlog of `http2Server`, because grpc-js passes only an address to `listen`. */
-export function setBacklog(http2Server: NodeHttp2Server, backlog: number): void {
-  const listen: unknown = Reflect.get(http2Server, 'listen');
-  if (typeof listen !== 'function') return;
-  Reflect.set(http2Server, 'listen', (address: unknown, ...rest: unknown[]): unknown => {
-    const withBacklog = typeof address === 'object' && address !== null ? { ...address, backlog } : address;
-    const listening: unknown = Reflect.apply(listen, http2Server, [withBacklog, ...rest]);
-    return listening;
-  });
-}
-
 function isHttp2Server(value: unknown): value is NodeHttp2Server {
   return typeof value === 'object' && value !== null && 'listen' in value && 'updateSettings' in value;
 }

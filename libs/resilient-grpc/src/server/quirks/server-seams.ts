@@ -7,7 +7,7 @@ export const SERVER_SEAMS: readonly Seam[] = [
     on: 'server',
     needs: ['createHttp2Server()'],
     lostWithout:
-      'management of server connections (age, idle timeout, backlog, closing during a drain), keepalive after GOAWAY (without it, connections with open calls are dropped), reports of failed TLS handshakes, refusal of unread calls during an overload, and metrics of calls to unknown methods',
+      'management of server connections (age, idle timeout, closing during a drain), keepalive after GOAWAY (without it, connections with open calls are dropped), reports of failed TLS handshakes, refusal of unread calls during an overload, and metrics of calls to unknown methods',
   },
   // Probed at the first connection, and at the first call.
   {

@@ -387,8 +387,7 @@ export class ClientLog {
 
   /** Logs at most one line a minute per method and call site, because a leak usually affects many streams from the same call site. */
   private streamLeak({ type, path, openMs, unreadMs, openedAt }: EventOf<'unread-stream'>): void {
-    const place =
-      openedAt === undefined ? 'set traceStreams: true to log where it was opened' : `opened at ${openedAt}`;
+    const place = openedAt === undefined ? 'the client logs where later streams were opened' : `opened at ${openedAt}`;
     this.repeated(
       `${path} ${openedAt ?? ''}`,
       `${path}: stream open for ${duration(openMs)}, unread for ${duration(unreadMs)}; ${place}`,

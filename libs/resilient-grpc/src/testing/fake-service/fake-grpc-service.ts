@@ -75,7 +75,7 @@ class FakeService {
 
   private stubOf(name: string, requestStream: boolean): ResilientMethod<unknown, unknown> {
     const method = () => new FakeMethod(name, requestStream);
-    return methodStub(method(), () => this.contextOf(method()), false);
+    return methodStub(method(), () => this.contextOf(method()));
   }
 }
 

@@ -1,7 +1,6 @@
 import type { BeforeApplicationShutdown } from '@nestjs/common';
 import { errorMessage } from '../errors/error-message.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine } from '../telemetry/log/log-line.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { DashboardFeed } from './dashboard-feed.js';
 import type { ProcessUrls } from './dashboard-options.js';
@@ -165,7 +164,7 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
       const problem = `cannot list the processes: ${errorMessage(error)}`;
       if (this.list.problem !== problem) {
         const text = `dashboard ${problem}; the previous list stays in use`;
-        this.logger.warn(new LogLine('warn', text, { event: 'dashboard' }));
+        this.logger.write('warn', text, { event: 'dashboard' });
       }
       this.list = { ...this.list, problem };
     }

@@ -42,9 +42,8 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
   };
   const endAfter: ServerDrainHandle[] = [];
   const clients = { endAfter: (handle: ServerDrainHandle) => endAfter.push(handle) };
-  const logger = {
-    log: (line: unknown) => log.push(String(line)),
-    warn: (line: unknown) => log.push(`WARN ${String(line)}`),
+  const write = (level: string, text: string) => {
+    log.push(level === 'warn' ? `WARN ${text}` : text);
   };
   const clock = new VirtualClock();
   const interrupts = new Set<() => void>();
@@ -53,7 +52,7 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
     return () => interrupts.delete(listener);
   };
   const signals = { testing: false, listensForSignals: () => listens, onInterrupt };
-  const made = new ServerLifecycle(server, hasClients ? clients : undefined, signals, clock, logger);
+  const made = new ServerLifecycle(server, hasClients ? clients : undefined, signals, clock, { write });
   return {
     clock,
     made,

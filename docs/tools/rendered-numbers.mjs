@@ -42,7 +42,7 @@ const NUMBERS = [
   ['a connection without a response counts as failed if it closes within', ms, BACKOFF, 'SHORT_LIVED_MS'],
   ['minimum number of outages that share one grace period', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['period in which these outages occur', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
-  ['an outage is logged as a warning after', ms, 'telemetry/log/outage-log.ts', 'OUTAGE_WARNING_DELAY_MS'],
+  ['an outage is logged as a warning after', ms, 'telemetry/log/client-log.ts', 'OUTAGE_WARNING_DELAY_MS'],
   [
     'a slow connection attempt is logged as a warning after',
     ms,

@@ -57,12 +57,13 @@ export const COMPLETE_STREAMS = "set onDrain: 'complete' (the default in resumab
 /** Lists the number of calls by method path, highest first: '2 calls to /orders.v1.Orders/Get, 1 call to /orders.v1.Orders/Watch'. */
 export function callsByPath(counts: Iterable<readonly [path: string, count: number]>): string {
   const sorted = [...counts].sort(([, a], [, b]) => b - a);
-  return listed(sorted.map(([path, count]) => `${counted(count, 'call')} to ${path}`));
+  const named = sorted.map(([path, count]) => `${counted(count, 'call')} to ${path}`);
+  return listed(named, 5, 'more methods');
 }
 
 /** Lists the first `max` of `items`, and the number of the others. */
-export function listed(items: readonly string[], max = 5): string {
-  const rest = items.length > max ? [`and ${String(items.length - max)} more`] : [];
+export function listed(items: readonly string[], max = 5, others = 'more'): string {
+  const rest = items.length > max ? [`and ${String(items.length - max)} ${others}`] : [];
   return [...items.slice(0, max), ...rest].join(', ');
 }
 

@@ -270,9 +270,7 @@ describe('service config update', () => {
     expect(warnings).toHaveLength(1);
     clock.advance(60_000);
     expect(warnings).toHaveLength(2);
-    expect(warnings[1]).toMatch(
-      /unknown key; .+ \(9999 more in the last minute, the last one [\d.]+ s ago\)$/,
-    );
+    expect(warnings[1]).toMatch(/unknown key; .+ \(9999 more in the last minute, the last one [\d.]+ s ago\)$/);
     for (const line of warnings) expect(line.length).toBeLessThan(500);
     source.next({ retries: 1 });
     subject.close();

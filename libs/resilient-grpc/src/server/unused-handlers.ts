@@ -80,12 +80,6 @@ function problemOf(
   );
   if (known === undefined && unserved[0] !== undefined)
     return `package '${packageOf(unserved[0])}' of its service is not served; add it to \`package\``;
-  const isDefault = handler?.startsWith(`${service}.`) === true;
-  const cause = isDefault ? ' (Nest uses the class name if the decorator names no service)' : '';
-  const problem =
-    known === undefined ? `no service '${service}' is served${cause}` : `service ${known} has no method '${rpc}'`;
-  if (served.size === 0)
-    return `${problem}, because the server has no services; write the package of the service in \`package\``;
   // The class of a handler is often named after its service.
   const guesses = [service, service.replace(/(Grpc)?(Controller|Service)?$/, '')].map(
     (name) => `${shortName(name)}/${rpc}`,
@@ -93,8 +87,20 @@ function problemOf(
   const meant = guesses
     .map((guess) => served.get(closest(guess, served.keys()) ?? ''))
     .find((one) => one !== undefined);
+  const isDefault = handler?.startsWith(`${service}.`) === true;
+  const cause = isDefault ? ' (Nest uses the class name if the decorator names no service)' : '';
+  const problem =
+    known === undefined
+      ? `no service '${service}' is served${cause}`
+      : `service ${meant?.[0].service ?? known} has no method '${rpc}'`;
+  if (served.size === 0)
+    return `${problem}, because the server has no services; write the package of the service in \`package\``;
   if (meant !== undefined) return `${problem}; did you mean ${decoratorOf(meant, pattern)}?`;
-  return `${problem}; write one of the served methods: ${listed([...served.keys()].map((name) => `'${name}'`))}`;
+  const names = [...served.values()].flatMap(([one, name]) => {
+    if (known === undefined) return [`'${name}'`];
+    return one.service === known ? [`'${one.method}'`] : [];
+  });
+  return `${problem}; write one of ${known === undefined ? 'the served services' : 'its methods'}: ${listed([...new Set(names)])}`;
 }
 
 /** Returns the methods by the names under which a handler, or its author, looks for them: 'Orders/Get', 'orders.v1.Orders/Get'. */

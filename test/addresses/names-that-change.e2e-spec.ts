@@ -81,7 +81,7 @@ describe('name whose addresses change', () => {
       { added: [`${added!.address}:${port}`], removed: [], total: 3 },
     ]);
     expect(app.lines.map(({ text }) => text)).toContainEqual(
-      expect.stringMatching(/^addresses changed: added 127\.1\.\d+\.3:\d+; 3 in use$/),
+      expect.stringMatching(/^addresses-changed: added=127\.1\.\d+\.3:\d+, removed=, total=3$/),
     );
   });
 

@@ -14,13 +14,19 @@ const EXCLUDED_EVENTS = ['grpc-js', 'whole'];
 
 /** Paths of the sources that write log lines, excluding specs. */
 const WRITERS = readdirSync(join(ROOT, 'libs/resilient-grpc/src'), { encoding: 'utf8', recursive: true }).filter(
-  (file) => /(?<!\.spec)\.ts$/.test(file) && source(file).includes('/log-line.js'),
+  (file) => /(?<!\.spec)\.ts$/.test(file) && /\/(library-logger|log-line)\.js'/.test(source(file)),
 );
 
 describe('docs/logs.md', () => {
   it('lists exactly the logged events in the tables of docs/logs.md and docs/logs/server.md', () => {
     const events = new Set([
-      ...findNames(/\btype: '([a-z-]+)'/g, 'call/call-event.ts', 'call/server-event.ts'),
+      ...findNames(
+        /\btype: '([a-z-]+)'/g,
+        'call/call-event.ts',
+        'call/server-event.ts',
+        'telemetry/log/client-lines.ts',
+        'nest/errors/failure-log.ts',
+      ),
       ...findNames(/\bevent: '([a-z-]+)'/g, ...WRITERS),
       ...findNames(
         /dependencies\.report\(.*, '([a-z-]+)'\)/g,

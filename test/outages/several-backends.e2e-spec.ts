@@ -57,7 +57,7 @@ describe('an endpoint that cannot be reached while another one serves the calls'
       onTestFinished(() => app.close());
       await until(() => app.client.connectivity.state === 'READY');
       const failures = () =>
-        app.lines.filter(({ text }) => text.startsWith(`could not connect to ${stopped.url}`)).length;
+        app.lines.filter(({ text }) => text.startsWith(`connection failed: address=${stopped.url},`)).length;
       const advanceUntil = async (condition: () => boolean) => {
         while (!condition()) {
           await advance(500);

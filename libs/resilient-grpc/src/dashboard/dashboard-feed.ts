@@ -5,7 +5,6 @@ import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { ServerOverload } from '../call/server-overload.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine } from '../telemetry/log/log-line.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import { shownClients, MAX_SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
 import { ClientDelta } from './client-delta.js';
@@ -292,7 +291,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     } catch (error) {
       if (!this.loggedFailures.has(client)) {
         const text = `dashboard cannot show client ${client.name}: ${String(error)}`;
-        this.logger.error(new LogLine('error', text, { client: client.name, event: 'dashboard' }));
+        this.logger.write('error', text, { client: client.name, event: 'dashboard' });
       }
       this.loggedFailures.add(client);
       return undefined;

@@ -147,7 +147,7 @@ export async function reflectionCheck(client: InternalGrpcClient, timeoutMs: num
         return unavailable(`${statusName(errorResponse.errorCode)}: ${oneLine(errorResponse.errorMessage)}`);
       const services = listServicesResponse?.service.map((service) => service.name) ?? [];
       const own = services.filter((service) => !service.startsWith('grpc.'));
-      const list = listed(own, MAX_LISTED, (count) => `and ${String(count)} more`);
+      const list = listed(own, MAX_LISTED);
       const message = own.length === 0 ? "no services except gRPC's own" : `${counted(own.length, 'service')}: ${list}`;
       return resultsOf('reflection', { version: name, services })('ok', message);
     } catch (error) {

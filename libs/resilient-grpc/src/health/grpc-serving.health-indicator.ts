@@ -7,7 +7,6 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { StatusCode } from '../status/status-code.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine } from '../telemetry/log/log-line.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { channelHealth } from './channel-health.js';
@@ -144,8 +143,8 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     this.loggedUnimplemented.add(client);
     const { name, target } = client;
     const text = `${target} does not implement grpc.health.v1.Health and counts as serving; implement this service, or check only the channel`;
-    const line = new LogLine('warn', text, { client: name, event: 'no-health-service', target });
-    new LibraryLogger(`ResilientGrpc:${name}`).warn(line);
+    const fields = { client: name, event: 'no-health-service', target };
+    new LibraryLogger(`ResilientGrpc:${name}`).write('warn', text, fields);
   }
 }
 

@@ -14,7 +14,6 @@ import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { callSite } from '../client/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine } from '../telemetry/log/log-line.js';
 import { duration } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
@@ -307,7 +306,7 @@ export class ClientRegistry extends GrpcClients {
       {
         clock,
         random,
-        report: (message, event) => loggerOf(label).warn(new LogLine('warn', message, { client: label, event })),
+        report: (message, event) => loggerOf(label).write('warn', message, { client: label, event }),
       },
     );
   }
@@ -318,13 +317,13 @@ export class ClientRegistry extends GrpcClients {
     const resolved = withInitialServiceConfig(resolution.settings);
     const client = this.createClient(definition, resolved, logger);
     this.entries.set(definition.name, { ...defined, resolved, client });
-    logger.log(startUpLine(resolved));
+    logger.write('log', ...startUpLine(resolved));
     const warnings = [...resolution.warnings];
     if (resolved.propagation !== undefined && !this.capturesInbound) {
       warnings.push('propagate is on, but inbound calls are not captured; also write forRoot({ propagate: {} })');
     }
     const fields = { client: definition.label, event: 'configuration' };
-    for (const warning of warnings) logger.warn(new LogLine('warn', warning, fields));
+    for (const warning of warnings) logger.write('warn', warning, fields);
     return client;
   }
 
@@ -403,7 +402,7 @@ function differenceProblems(known: Defined, { definition, settings }: Defined): 
 }
 
 function warn(message: string): void {
-  new LibraryLogger('ResilientGrpc').warn(new LogLine('warn', message, { event: 'configuration' }));
+  new LibraryLogger('ResilientGrpc').write('warn', message, { event: 'configuration' });
 }
 
 function loggerOf(label: string): LibraryLogger {

@@ -1,6 +1,6 @@
 import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
-import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine, type LogLevel } from '../telemetry/log/log-line.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import type { LogLevel } from '../telemetry/log/log-line.js';
 import { oneLine } from '../telemetry/log/log-text.js';
 
 const LEVELS: Readonly<Record<GrpcJsLogLevel, LogLevel>> = { error: 'error', info: 'log', debug: 'debug' };
@@ -17,11 +17,11 @@ export function logGrpcJs(level: GrpcJsLogLevel): () => void {
   return redirectGrpcJsLog(level, (entryLevel, entry) => {
     const lineLevel = LEVELS[entryLevel];
     // Lines that Nest would drop are not formatted, because traces can have thousands of lines.
-    if (lineLevel === 'debug' && !isDebugEnabled()) return;
+    if (lineLevel === 'debug' && !logger.isDebugEnabled) return;
     const [head = '', tracer] = TRACE_HEAD.exec(entry) ?? [];
     // Headers and settings are listed on further lines, which are indented.
     const text = oneLine(entry.slice(head.length).replace(/\n\s*/g, ' '), MAX_LENGTH);
     const message = tracer === undefined ? text : `${tracer}: ${text}`;
-    logger[lineLevel](new LogLine(lineLevel, message, { event: 'grpc-js', tracer }));
+    logger.write(lineLevel, message, { event: 'grpc-js', tracer });
   });
 }

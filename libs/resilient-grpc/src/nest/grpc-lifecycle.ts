@@ -7,15 +7,7 @@ import {
 } from '@nestjs/common';
 import type { DrainReport } from '../client/drain-report.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine } from '../telemetry/log/log-line.js';
-import {
-  COMPLETE_STREAMS,
-  callsByPath,
-  counted,
-  duration,
-  endedCalls,
-  finishedCalls,
-} from '../telemetry/log/log-text.js';
+import { COMPLETE_STREAMS, callsByPath, counted, drainText, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
@@ -136,7 +128,7 @@ export class GrpcLifecycle
     this.stopInterrupts = onSecondInterrupt(this.dependencies.signals, clock, () => void this.cutOff());
     this.watch(this.registry.drainOptions.timeoutMs);
     const open = this.openCalls();
-    if (open !== '') this.logger.log(shutdownLine(open, this.registry.drainOptions, 'ResilientGrpcModule'));
+    if (open !== '') this.logger.write('log', ...shutdownLine(open, this.registry.drainOptions, 'ResilientGrpcModule'));
     return this.endingSince;
   }
 
@@ -184,7 +176,7 @@ export class GrpcLifecycle
     const open = [connections, this.openCalls()].filter((text) => text !== '').join(', ');
     const { cause, remedy } = this.explainOverdue(http, open);
     const text = `the application did not close within ${duration(timeoutMs)} (${cause}); closing gRPC clients now${remedy}`;
-    this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open }));
+    this.logger.write('warn', text, { event: 'drain-overdue', timeoutMs, open });
     await this.onApplicationShutdown();
   }
 
@@ -253,34 +245,19 @@ export class GrpcLifecycle
   }
 
   private logReports(reports: readonly DrainReport[], hasCutOffStream: boolean, ms: number): void {
-    const sum = (key: 'finished' | 'failed' | 'completed' | 'ended' | 'cancelled') =>
-      reports.reduce((total, report) => total + report[key], 0);
-    const counts = {
-      finished: sum('finished'),
-      failed: sum('failed'),
-      completed: sum('completed'),
-      ended: sum('ended'),
-      cancelled: sum('cancelled'),
-    };
-    const { finished, failed, completed, ended, cancelled } = counts;
-    const durationMs = Math.round(ms);
-    const cutOffByPath = sumsByPath(reports);
-    const cutOff = cutOffByPath.size > 0;
+    const counts = { finished: 0, failed: 0, completed: 0, ended: 0, cancelled: 0 };
+    const cutOffByPath: Record<string, number> = {};
+    for (const report of reports) {
+      for (const key of Object.keys(counts) as (keyof typeof counts)[]) counts[key] += report[key];
+      for (const [path, count] of Object.entries(report.cutOffByPath))
+        cutOffByPath[path] = (cutOffByPath[path] ?? 0) + count;
+    }
+    const isCutOff = Object.keys(cutOffByPath).length > 0;
     const { timeoutMs } = this.registry.drainOptions;
-    const remedy = cutOffRemedy(ms, timeoutMs, 'ResilientGrpcModule', hasCutOffStream);
-    const text =
-      `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ` +
-      `${finishedCalls(finished, failed)}, ${counted(completed, 'stream')} completed${endedCalls(ended)}, ${String(cancelled)} cut off` +
-      (cutOff ? ` (${remedy === '' ? '' : 'at the timeout: '}${callsByPath(cutOffByPath)})${remedy}` : '');
-    const level = cutOff ? 'warn' : 'log';
-    const fields = { event: 'drain', clients: reports.length, ...counts, durationMs };
-    this.logger[level](new LogLine(level, text, fields));
+    const remedy = isCutOff ? cutOffRemedy(ms, timeoutMs, 'ResilientGrpcModule', hasCutOffStream) : '';
+    const drained = drainText({ ...counts, cutOffByPath }, remedy === '' ? '' : undefined);
+    const text = `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ${drained}${remedy}`;
+    const fields = { event: 'drain', clients: reports.length, ...counts, durationMs: Math.round(ms) };
+    this.logger.write(isCutOff ? 'warn' : 'log', text, fields);
   }
-}
-
-function sumsByPath(reports: readonly DrainReport[]): ReadonlyMap<string, number> {
-  const sums = new Map<string, number>();
-  for (const { cutOffByPath } of reports)
-    for (const [path, count] of Object.entries(cutOffByPath)) sums.set(path, (sums.get(path) ?? 0) + count);
-  return sums;
 }

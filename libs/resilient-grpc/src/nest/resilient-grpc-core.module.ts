@@ -15,11 +15,9 @@ import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { tracedByAgents } from '../telemetry/agents/agent-telemetry.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
-import { ClientLog } from '../telemetry/log/client-log.js';
-import type { LoggedFailure } from '../telemetry/log/outage-log.js';
+import { ClientLog, type OutageImpact } from '../telemetry/log/client-log.js';
 import type { Connectivity } from '../call/connectivity.js';
-import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine } from '../telemetry/log/log-line.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
@@ -61,9 +59,7 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
       useFactory: (registry: ClientRegistry, http: HttpAdapterHost | undefined) =>
         new GrpcLifecycle(registry, {
           httpServer: () => httpServerState(http),
-          closeFailureLogs: () => {
-            closeFailureLogs(http);
-          },
+          closeFailureLogs,
           clock: systemClock,
           signals: signalHandling(),
         }),
@@ -87,7 +83,7 @@ export class ResilientGrpcCoreModule implements NestModule, OnApplicationBootstr
     const text =
       'this application contains several copies of nestjs-resilient-grpc; forRoot() options, health, the dashboard, and shutdown ' +
       `apply only to clients of their own copy; ${COPIES_REMEDY}`;
-    new LibraryLogger('ResilientGrpc').warn(new LogLine('warn', text, { event: 'configuration' }));
+    new LibraryLogger('ResilientGrpc').write('warn', text, { event: 'configuration' });
   }
 
   configure(consumer: MiddlewareConsumer): void {
@@ -116,9 +112,8 @@ function createLoggedClient(
     failed: created.client?.failedBy('outage') ?? 0,
     failure: failureOf(created.client?.connectivity),
   });
-  const { name, target } = settings;
-  const { doctorCommand } = settings.channel;
-  const log = new ClientLog(logger, { name, target, impact, doctorCommand, isDebugEnabled }, systemClock);
+  const { target, channel } = settings;
+  const log = new ClientLog(logger, { target, impact, doctorCommand: channel.doctorCommand }, systemClock);
   const client = createResilientGrpcClient(settings, {
     clock: systemClock,
     random: systemRandom,
@@ -132,7 +127,7 @@ function createLoggedClient(
 }
 
 /** Returns the last failed or slow attempt to connect; `undefined` if the client is connected, or if there was no such attempt. */
-function failureOf(connectivity: Connectivity | undefined): LoggedFailure | undefined {
+function failureOf(connectivity: Connectivity | undefined): OutageImpact['failure'] {
   const { lastError: cause, lastFailure } = connectivity ?? {};
   return cause === undefined || lastFailure === undefined ? undefined : { cause, ...lastFailure };
 }

@@ -1,5 +1,4 @@
 import type { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine } from '../telemetry/log/log-line.js';
 import type { Clock, Timer } from '../time/clock.js';
 
 // Delay of the check after startup in milliseconds. enableShutdownHooks() may be called after init, because createApplicationContext() runs
@@ -48,7 +47,7 @@ export class ShutdownHooksCheck {
   constructor(
     private readonly clock: Clock,
     private readonly signals: SignalHandling,
-    private readonly logger: Pick<LibraryLogger, 'warn'>,
+    private readonly logger: Pick<LibraryLogger, 'write'>,
   ) {}
 
   /** Starts the check. Later calls are ignored. `isNeeded` returns false if the application has no gRPC clients or servers. */
@@ -58,7 +57,7 @@ export class ShutdownHooksCheck {
       if (this.signals.listensForSignals() || !isNeeded()) return;
       const text =
         'enableShutdownHooks() was not called, so SIGTERM cuts off calls in flight; write app.enableShutdownHooks()';
-      this.logger.warn(new LogLine('warn', text, { event: 'shutdown-hooks' }));
+      this.logger.write('warn', text, { event: 'shutdown-hooks' });
     }, DELAY_MS);
   }
 

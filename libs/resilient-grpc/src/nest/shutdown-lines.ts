@@ -1,4 +1,4 @@
-import { LogLine } from '../telemetry/log/log-line.js';
+import type { EventFields } from '../telemetry/log/log-line.js';
 import { COMPLETE_STREAMS, duration } from '../telemetry/log/log-text.js';
 import type { ResolvedDrain } from './module-options.js';
 
@@ -14,7 +14,7 @@ export function shutdownLine(
   open: string,
   { timeoutMs, readinessDelayMs }: ResolvedDrain,
   module: DrainedModule,
-): LogLine {
+): readonly [text: string, fields: EventFields] {
   const delay =
     readinessDelayMs === 0 ? '' : `; new calls are accepted for ${duration(readinessDelayMs)} (readinessDelayMs)`;
   const end =
@@ -24,7 +24,7 @@ export function shutdownLine(
   const limit = `calls that do not end ${end} (drain.timeoutMs of ${module}${timeoutMs === 0 ? ' is 0' : ''}) are cut off`;
   const streams = module === 'ResilientGrpcServerModule' ? "; streams end earlier unless onDrain is 'finish'" : '';
   const text = `shutdown started with ${open} running; ${limit}${streams}${delay}`;
-  return new LogLine('log', text, { event: 'drain-start', open, timeoutMs, readinessDelayMs });
+  return [text, { event: 'drain-start', open, timeoutMs, readinessDelayMs }];
 }
 
 const STREAM_REMEDIES: Readonly<Record<DrainedModule, string>> = {

@@ -1,8 +1,9 @@
+import { shortName } from '../client/settings/contract.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../client/settings/resolved-settings.js';
-import { LogLine } from '../telemetry/log/log-line.js';
+import type { EventFields } from '../telemetry/log/log-line.js';
+import { listed } from '../telemetry/log/log-text.js';
 
 const MAX_LISTED_METHODS = 12;
-const NO_SAFE_METHOD = 'none';
 const DECLARATION_HINT =
   'declare reads with idempotency_level in the proto, or with methods: { <method>: { idempotent: true } }';
 
@@ -10,32 +11,20 @@ const DECLARATION_HINT =
  * Describes a client in one log line: its target, its services, its methods that are safe to repeat (with reasons), and how long its calls
  * wait during an outage.
  */
-export function startUpLine(settings: ResolvedClientSettings): LogLine {
+export function startUpLine(settings: ResolvedClientSettings): readonly [text: string, fields: EventFields] {
   const { name: client, target } = settings;
-  const services = [...settings.services.keys()].join(', ');
   const { outageGraceMs, connection } = settings.channel;
-  const safeToRepeat = describeSafeMethods(settings);
-  const text = [
-    `${target}${connection === 'warm' ? ' (warm)' : ''}`,
-    services,
-    `safe to repeat: ${safeToRepeat === NO_SAFE_METHOD ? `none (${DECLARATION_HINT})` : safeToRepeat}`,
-    describeWait(settings),
-  ].join(' | ');
-  return new LogLine('log', text, {
-    client,
-    event: 'start-up',
-    target,
-    services,
-    safeToRepeat,
-    connection,
-    outageGraceMs: Math.round(outageGraceMs),
-  });
-}
-
-function describeSafeMethods(settings: ResolvedClientSettings): string {
-  const byReason = methodsBy(settings, (policy) => (policy.safeToRepeat ? policy.safeBecause : undefined));
-  if (byReason.size === 0) return NO_SAFE_METHOD;
-  return [...byReason].map(([reason, names]) => `${formatNames(names)} (${reason})`).join('; ');
+  const services = [...settings.services.keys()].join(', ');
+  const safe = methodsBy(settings, (policy) => (policy.safeToRepeat ? policy.safeBecause : undefined));
+  const safeToRepeat = [...safe].map(([reason, names]) => `${names} (${reason})`).join('; ') || 'none';
+  const hint = safe.size === 0 ? ` (${DECLARATION_HINT})` : '';
+  const text =
+    `${target}${connection === 'warm' ? ' (warm)' : ''} | ${services} | safe to repeat: ${safeToRepeat}${hint} | ` +
+    describeWait(settings);
+  return [
+    text,
+    { client, event: 'start-up', target, services, safeToRepeat, connection, outageGraceMs: Math.round(outageGraceMs) },
+  ];
 }
 
 /**
@@ -45,38 +34,32 @@ function describeSafeMethods(settings: ResolvedClientSettings): string {
 function describeWait(settings: ResolvedClientSettings): string {
   const { outageGraceMs } = settings.channel;
   const byWait = methodsBy(settings, ({ waitForReady }) => String(waitForReady));
-  const none = 'calls do not wait during an outage';
   const [only] = byWait.size === 1 ? byWait.keys() : [];
   if (only === 'true') return 'calls wait until their deadline during an outage';
-  if (only === 'false') return none;
-  const exceptions = [
-    ['wait until their deadline', byWait.get('true')],
-    ['do not wait', byWait.get('false')],
-  ] as const;
-  const listed = exceptions.flatMap(([how, names]) => (names === undefined ? [] : [`${how}: ${formatNames(names)}`]));
-  const usual = outageGraceMs > 0 ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s during an outage` : none;
-  return listed.length === 0 ? usual : `${usual} (${listed.join('; ')})`;
+  const usual =
+    outageGraceMs > 0 && only !== 'false'
+      ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s during an outage`
+      : 'calls do not wait during an outage';
+  const exceptions =
+    only === 'false' ? [] : Object.entries({ true: 'wait until their deadline', false: 'do not wait' });
+  const named = exceptions.flatMap(([wait, how]) => (byWait.has(wait) ? [`${how}: ${String(byWait.get(wait))}`] : []));
+  return named.length === 0 ? usual : `${usual} (${named.join('; ')})`;
 }
 
-/** Returns the names of the methods, grouped by the result of `keyOf`. Omits methods for which `keyOf` returns `undefined`. */
+/** Lists the names of the methods, grouped by the result of `keyOf`. Omits methods for which `keyOf` returns `undefined`. */
 function methodsBy(
   { services, policies }: ResolvedClientSettings,
   keyOf: (policy: ResolvedMethodPolicy) => string | undefined,
-): ReadonlyMap<string, readonly string[]> {
+): ReadonlyMap<string, string> {
   const groups = new Map<string, string[]>();
   for (const [service, methods] of services) {
     for (const { path, method } of methods.values()) {
       const policy = policies.get(path);
-      const key = policy === undefined ? undefined : keyOf(policy);
+      const key = policy && keyOf(policy);
       if (key === undefined) continue;
-      const name = services.size > 1 ? `${service.slice(service.lastIndexOf('.') + 1)}/${method}` : method;
+      const name = services.size > 1 ? `${shortName(service)}/${method}` : method;
       groups.set(key, [...(groups.get(key) ?? []), name]);
     }
   }
-  return groups;
-}
-
-function formatNames(names: readonly string[]): string {
-  if (names.length <= MAX_LISTED_METHODS) return names.join(', ');
-  return `${names.slice(0, MAX_LISTED_METHODS).join(', ')}, and ${String(names.length - MAX_LISTED_METHODS)} more`;
+  return new Map([...groups].map(([key, names]) => [key, listed(names, MAX_LISTED_METHODS)]));
 }

@@ -68,9 +68,9 @@ import {
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import type { ServerOverload } from '../call/server-overload.js';
-import { ServerLog } from './server-log.js';
-import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine } from '../telemetry/log/log-line.js';
+import { SERVER_LINES } from './server-lines.js';
+import { EventLog } from '../telemetry/log/event-log.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { duration, listed } from '../telemetry/log/log-text.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
@@ -146,7 +146,7 @@ export class ResilientGrpcServer extends ServerGrpc {
    */
   private listening: Promise<void> | undefined;
   private readonly ownLogger = new LibraryLogger('ResilientGrpcServer');
-  private readonly log: ServerLog;
+  private readonly log: EventLog<GrpcServerEvent>;
   private closed = false;
   /** Timer of the check that the server has started; `undefined` if the check is not needed. */
   private startCheck: Timer | undefined;
@@ -184,8 +184,8 @@ export class ResilientGrpcServer extends ServerGrpc {
       }, true),
     );
     const { ownLogger: logger } = this;
-    for (const warning of resolved.warnings) logger.warn(new LogLine('warn', warning, { event: 'configuration' }));
-    this.log = new ServerLog(logger, clock, isDebugEnabled);
+    for (const warning of resolved.warnings) logger.write('warn', warning, { event: 'configuration' });
+    this.log = new EventLog(SERVER_LINES, undefined, logger, clock);
     events.listen((event) => {
       this.log.take(event);
     }, false);
@@ -268,7 +268,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       return;
     }
     const address = listenAddress(this.url, this.boundPort);
-    this.ownLogger.log(new LogLine('log', `listening on ${address}`, { event: 'listening', address }));
+    this.ownLogger.write('log', `listening on ${address}`, { event: 'listening', address });
     this.reportHandlers();
     callback();
   }
@@ -298,7 +298,7 @@ export class ResilientGrpcServer extends ServerGrpc {
         : 'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(); ' +
           'in an application without HTTP, call NestFactory.createMicroservice(AppModule, { inject: [ResilientGrpcServer], useFactory: (strategy) => ({ strategy }) }); ' +
           'or ignore this line if another application starts the server');
-    this.ownLogger.warn(new LogLine('warn', text, { event: 'not-connected', address: this.url }));
+    this.ownLogger.write('warn', text, { event: 'not-connected', address: this.url });
   }
 
   private readonly warnNotStarted = (): void => {
@@ -307,7 +307,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       `the server for ${this.url} has not started ${duration(START_CHECK_DELAY_MS)} after the application started, so it serves no calls; ` +
       'call app.startAllMicroservices() after app.connectMicroservice(), or app.listen() after NestFactory.createMicroservice(); ' +
       'ignore this line if the application starts the server later';
-    this.ownLogger.warn(new LogLine('warn', text, { event: 'not-started', address: this.url }));
+    this.ownLogger.write('warn', text, { event: 'not-started', address: this.url });
   };
 
   /** Waits for a pending `listen()`, starts the drain if Nest's hooks have not, and resolves when the drain is over. */
@@ -496,11 +496,11 @@ export class ResilientGrpcServer extends ServerGrpc {
   private reportHandlers(): void {
     const { servedHandlers, ownLogger } = this;
     servedHandlers.isComplete = true;
-    const unhandled = isDebugEnabled() ? servedHandlers.unhandledPaths() : [];
+    const unhandled = ownLogger.isDebugEnabled ? servedHandlers.unhandledPaths() : [];
     if (unhandled.length > 0) {
-      const methods = listed(unhandled, MAX_LISTED_METHODS, (count) => `${String(count)} more`);
+      const methods = listed(unhandled, MAX_LISTED_METHODS);
       const text = `methods without a handler (UNIMPLEMENTED): ${methods}`;
-      ownLogger.debug(new LogLine('debug', text, { event: 'methods-unhandled', methods }));
+      ownLogger.write('debug', text, { event: 'methods-unhandled', methods });
     }
     const { modules, enhancers } = this.dependencies;
     const omitted = enhancers?.omitted(modules) ?? [];
@@ -509,7 +509,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       const remedy =
         'write app.connectMicroservice(options, { inheritAppConfig: true }), or @UseGuards() and so on at the handlers';
       const text = `the global ${kinds} of the application do not run for the handlers of this server; ${remedy}`;
-      ownLogger.warn(new LogLine('warn', text, { event: 'enhancers-omitted', kinds }));
+      ownLogger.write('warn', text, { event: 'enhancers-omitted', kinds });
     }
     const connected = connectedServers(modules);
     const servers = connected.flatMap((server) =>
@@ -519,9 +519,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     const isUnknown = (server: ResilientGrpcServer) => !connected.includes(server);
     const hasOtherServers =
       servers.length < connected.length || createdServers(modules, ResilientGrpcServer).some(isUnknown);
-    for (const line of unusedHandlerLines({ servers, hasOtherServers, names: this.handlerNames })) {
-      ownLogger.warn(line);
-    }
+    for (const line of unusedHandlerLines({ servers, hasOtherServers, names: this.handlerNames }))
+      ownLogger.write('warn', ...line);
   }
 
   /** Names of the handlers. Cached: each search reads all controllers, and handlers do not change after startup. */

@@ -42,9 +42,8 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
   };
   const endAfter: ServerDrainHandle[] = [];
   const clients = { endAfter: (handle: ServerDrainHandle) => endAfter.push(handle) };
-  const logger = {
-    log: (line: unknown) => log.push(String(line)),
-    warn: (line: unknown) => log.push(`WARN ${String(line)}`),
+  const write = (level: string, text: string) => {
+    log.push(level === 'warn' ? `WARN ${text}` : text);
   };
   const clock = new VirtualClock();
   const interrupts = new Set<() => void>();
@@ -53,7 +52,7 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
     return () => interrupts.delete(listener);
   };
   const signals = { testing: false, listensForSignals: () => listens, onInterrupt };
-  const made = new ServerLifecycle(server, hasClients ? clients : undefined, signals, clock, logger);
+  const made = new ServerLifecycle(server, hasClients ? clients : undefined, signals, clock, { write });
   return {
     clock,
     made,
@@ -165,7 +164,7 @@ describe('ServerLifecycle', () => {
     logDrain({ ...REPORT, durationMs: 10_000, cutOff: 28 }, paths, false);
     expect(log).toEqual([
       'WARN server drained 10 s after the shutdown started: 12 calls finished, 50 streams ended, 28 cut off (7 calls to /a.B/M6, 6 calls to /a.B/M5, ' +
-        '5 calls to /a.B/M4, 4 calls to /a.B/M3, 3 calls to /a.B/M2, calls to 2 more methods); to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
+        '5 calls to /a.B/M4, 4 calls to /a.B/M3, 3 calls to /a.B/M2, and 2 more methods); to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
     ]);
   });
 

@@ -5,7 +5,6 @@ import {
   type OnModuleDestroy,
 } from '@nestjs/common';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { LogLine } from '../telemetry/log/log-line.js';
 import { callsByPath, counted, duration } from '../telemetry/log/log-text.js';
 import type { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
 import { onSecondInterrupt, ShutdownHooksCheck, type SignalHandling } from '../nest/shutdown-hooks-check.js';
@@ -49,14 +48,15 @@ export class ServerLifecycle
     clients: Pick<GrpcLifecycle, 'endAfter'> | undefined,
     private readonly signals: SignalHandling,
     private readonly clock: Clock = systemClock,
-    private readonly logger: Pick<LibraryLogger, 'log' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
+    private readonly logger: Pick<LibraryLogger, 'write'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     const { drain } = server;
     if (clients === undefined) this.hooksCheck = new ShutdownHooksCheck(clock, signals, logger);
     else clients.endAfter(drain);
     drain.onBegin(() => {
       const open = drain.openPaths();
-      if (open.size > 0) logger.log(shutdownLine(callsByPath(open), drain.options, 'ResilientGrpcServerModule'));
+      if (open.size > 0)
+        logger.write('log', ...shutdownLine(callsByPath(open), drain.options, 'ResilientGrpcServerModule'));
     });
     drain.onEnd((report, cutOff, hasCutOffStream) => {
       this.logDrain(report, cutOff, hasCutOffStream);
@@ -88,11 +88,8 @@ export class ServerLifecycle
     drain.runInBackground();
   }
 
-  private logDrain(
-    { finished, completed, ended, cutOff, connectionsCutOff, durationMs }: ServerDrainReport,
-    paths: ReadonlyMap<string, number>,
-    hasCutOffStream: boolean,
-  ): void {
+  private logDrain(report: ServerDrainReport, paths: ReadonlyMap<string, number>, hasCutOffStream: boolean): void {
+    const { finished, completed, ended, cutOff, connectionsCutOff, durationMs } = report;
     const parts = [
       `${counted(finished, 'call')} finished`,
       ...(completed > 0 ? [`${counted(completed, 'stream')} completed`] : []),
@@ -103,17 +100,7 @@ export class ServerLifecycle
     const { timeoutMs } = this.server.drain.options;
     const remedy = cutOff > 0 ? cutOffRemedy(durationMs, timeoutMs, 'ResilientGrpcServerModule', hasCutOffStream) : '';
     const text = `server drained ${duration(durationMs)} after the shutdown started: ${parts.join(', ')}${remedy}`;
-    const level = cutOff + connectionsCutOff === 0 ? 'log' : 'warn';
-    this.logger[level](
-      new LogLine(level, text, {
-        event: 'drain',
-        finished,
-        completed,
-        ended,
-        cutOff,
-        connectionsCutOff,
-        durationMs: Math.round(durationMs),
-      }),
-    );
+    const fields = { ...report, event: 'drain', durationMs: Math.round(durationMs) };
+    this.logger.write(cutOff + connectionsCutOff === 0 ? 'log' : 'warn', text, fields);
   }
 }

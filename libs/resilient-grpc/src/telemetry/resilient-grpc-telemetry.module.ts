@@ -6,7 +6,6 @@ import { flag, object } from '../policy/options/option-schemas.js';
 import { systemClock } from '../time/clock.js';
 import { GRPC_TELEMETRY } from './grpc-telemetry.js';
 import { LibraryLogger } from './log/library-logger.js';
-import { LogLine } from './log/log-line.js';
 import { OpenTelemetry, type TelemetryParts } from './open-telemetry.js';
 
 /** Options of {@link ResilientGrpcTelemetryModule}. */
@@ -100,7 +99,7 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
         : isPartial
           ? `no OpenTelemetry ${PROVIDERS[signal]} is registered, so no ${signal} are collected; register one before the application is created, or set ${signal}: false`
           : 'no OpenTelemetry SDK is registered, so nothing is collected; register one before the application is created';
-    new LibraryLogger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk', missing: missing.join(', ') }));
+    new LibraryLogger('ResilientGrpc').write('log', text, { event: 'no-sdk', missing: missing.join(', ') });
   }
 
   /** Enables the signals that `options` select. @throws GrpcConfigurationError if an option is unknown or not a boolean. */

@@ -14,8 +14,8 @@ import {
 } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { counted, oneLine } from '../../telemetry/log/log-text.js';
-import { LogLimiter, lastMinute } from '../../telemetry/log/log-limiter.js';
+import { oneLine } from '../../telemetry/log/log-text.js';
+import { LogLimiter } from '../../telemetry/log/log-limiter.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { unreadable } from './copy-options.js';
@@ -66,7 +66,7 @@ export class LiveServiceConfig {
   readonly first: Promise<void>;
   private readonly input: LiveServiceConfigInput;
   /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
-  private readonly lines: LogLimiter<string>;
+  private readonly lines: LogLimiter;
   private readonly listeners = new Set<(config: ParsedServiceConfig) => void>();
   /** The current service config; `undefined` before the first one. */
   config: ParsedServiceConfig | undefined;
@@ -80,9 +80,10 @@ export class LiveServiceConfig {
 
   constructor(input: LiveServiceConfigInput) {
     this.input = input;
-    this.lines = new LogLimiter(input.clock, (latest, repeats, _isOfOthers, ageMs) => {
-      input.warn(repeats === 0 ? latest : `${latest} (${counted(repeats, 'similar message')} ${lastMinute(ageMs)})`);
-    });
+    const write = (_level: string, text: string): void => {
+      input.warn(text);
+    };
+    this.lines = new LogLimiter({ write }, input.clock);
     this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {
       this.settleFirst = (problems) => {
@@ -139,7 +140,7 @@ export class LiveServiceConfig {
   private subscribe(): void {
     const { source, target, path, clock, random } = this.input;
     const report = (message: string): void => {
-      this.lines.log('lookup', message);
+      this.warn('lookup', message);
     };
     const subject = needsTarget(source) ? source[FOR_TARGET]({ target, path, clock, random, report }) : source;
     const subscription = subject.subscribe({
@@ -193,7 +194,7 @@ export class LiveServiceConfig {
     } catch (error) {
       const problem = `the client cannot apply all of it: ${oneLine(errorMessage(error))}`;
       const line = `${this.input.path}: the new service config is in effect for calls, but ${problem}`;
-      this.lines.log('not-applied', line);
+      this.warn('not-applied', line);
     }
   }
 
@@ -220,7 +221,12 @@ export class LiveServiceConfig {
     this.clearTimer();
     const consequence =
       this.config === undefined ? 'the client has no service config' : 'the current service config stays in effect';
-    this.lines.log(kind, `${problem}; ${consequence}`);
+    this.warn(kind, `${problem}; ${consequence}`);
+  }
+
+  private warn(kind: string, text: string): void {
+    const build = () => [text, { event: kind }] as const;
+    this.lines.log({ level: 'warn', event: kind, subject: '', key: '', build });
   }
 
   private clearTimer(): void {
@@ -240,7 +246,7 @@ export class LiveServiceConfig {
   private beginWithout(problems: readonly ConfigurationProblem[]): void {
     const consequence =
       'the client starts without a service config; correct the record, which is read again periodically';
-    this.lines.log('rejected', `${summaryOf(problems)}; ${consequence}`);
+    this.warn('rejected', `${summaryOf(problems)}; ${consequence}`);
     this.begin([]);
   }
 

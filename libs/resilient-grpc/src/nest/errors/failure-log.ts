@@ -1,22 +1,10 @@
-import type { HttpAdapterHost } from '@nestjs/core';
 import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
-import { LogLine, type LogSink } from '../../telemetry/log/log-line.js';
-import { oneLine } from '../../telemetry/log/log-text.js';
-import { LogLimiter, withRepeats } from '../../telemetry/log/log-limiter.js';
+import { EventLog, type EventTable } from '../../telemetry/log/event-log.js';
+import type { LogSink } from '../../telemetry/log/log-line.js';
 import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 
-/**
- * Maximum number of kinds of failures that are counted separately. The number is bounded, because one failing upstream can make every
- * method of a gateway fail.
- */
-const MAX_KINDS = 20;
-/**
- * Maximum length of a remedy in characters. It exceeds the limit of other texts, because a remedy is written by this library and may
- * contain an address or a command.
- */
-const MAX_REMEDY_LENGTH = 1_000;
 /** Codes with which an upstream rejects this process as its caller. */
 const CALLER_FAULT_CODES: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);
 
@@ -31,66 +19,69 @@ const REASONS_LOGGED_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
   'inbound-cancelled',
 ]);
 
-/**
- * Failure logs that received entries after they were last closed, each with the adapter host of its application, if known.
- * `closeFailureLogs` closes them, because Nest calls no shutdown hooks of filters that were created with `new`.
- */
-const openLogs = new Map<FailureLog, HttpAdapterHost | undefined>();
+/** Logs with lines since they were last closed. Nest calls no shutdown hooks of filters that were created with `new`. */
+const openLogs = new Set<FailureLog>();
 
-/** Closes the logs of the application of `host`, and those whose application is unknown. */
-export function closeFailureLogs(host: HttpAdapterHost | undefined): void {
-  for (const [log, owner] of openLogs) {
-    if (owner === undefined || owner === host) log.close();
-  }
+/** Writes the pending lines of all filters, including those of other applications in the process, and clears their timers. */
+export function closeFailureLogs(): void {
+  for (const log of openLogs) log.close();
 }
 
-/**
- * Logs the failure details that a filter does not expose to the caller. Nest itself logs unknown exceptions but not mapped exceptions.
- * Writes at most one line a minute for each of 20 combinations of method, code, and response, and one for all others.
- */
-export class FailureLog {
-  private readonly repeats: LogLimiter<LogLine>;
+/** A failed call whose details a filter does not expose to the caller. */
+interface CallFailed {
+  readonly type: 'call-failed';
+  readonly client: string;
+  readonly path: string;
+  readonly peer: string | undefined;
+  readonly code: StatusName;
+  readonly details: string;
+  readonly remedy: string | undefined;
+  readonly reason: FailureReason;
+  readonly reachedServer: string;
+  /** Status that the caller received, such as '503' or 'INTERNAL'. */
+  readonly answered: string;
+  /** True for a fault of the upstream or of this process. */
+  readonly isFault: boolean;
+}
 
-  constructor(sink: Pick<LogSink, 'warn' | 'error'> = new LibraryLogger('ResilientGrpc'), clock: Clock = systemClock) {
-    const write = (first: LogLine, repeats: number, isOfOthers: boolean, ageMs: number): void => {
-      const line = withRepeats(first, repeats, ageMs, isOfOthers ? ', including other methods and codes' : '');
-      if (line.level === 'error') sink.error(line);
-      else sink.warn(line);
-    };
-    this.repeats = new LogLimiter(clock, write, { maxKinds: MAX_KINDS });
+const FAILURE_LINES: EventTable<CallFailed, undefined> = {
+  'call-failed': {
+    level: ({ isFault }) => (isFault ? 'error' : 'warn'),
+    text: ({ client, path, peer, code, details, remedy, reason, reachedServer, answered }) => {
+      const isRejected = CALLER_FAULT_CODES.has(code) && (reason === 'server' || reason === 'http');
+      const failed = isRejected ? 'rejected the credential of the call' : 'failed';
+      const status = `${code}: ${details}${remedy === undefined ? '' : ` (${remedy})`} (${reason}, reached the server: ${reachedServer})`;
+      return `${client} ${path}${peer === undefined ? '' : ` at ${peer}`} ${failed}: ${status}; the caller received ${answered}`;
+    },
+    about: ({ path, code, answered }) => `${path} ${code} ${answered}`,
+  },
+};
+
+/** Logs the failure details that a filter does not expose to the caller. Nest itself logs unknown exceptions but not mapped exceptions. */
+export class FailureLog {
+  private readonly lines: EventLog<CallFailed>;
+
+  constructor(sink: LogSink = new LibraryLogger('ResilientGrpc'), clock: Clock = systemClock) {
+    this.lines = new EventLog(FAILURE_LINES, undefined, sink, clock);
   }
 
   /**
    * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault of the upstream or of this
-   * process is logged as an error. `host` is the adapter host of the application, if known.
+   * process is logged as an error.
    */
-  log(error: GrpcCallError, answered: string, isFault: boolean, host?: HttpAdapterHost): void {
-    const { client, path, peer, code, codeName, reason, reachedServer } = error;
+  log(error: GrpcCallError, answered: string, isFault: boolean): void {
+    const { client, path, peer, code, codeName, details, reason, reachedServer } = error;
     if (REASONS_LOGGED_ELSEWHERE.has(reason)) return;
-    const details = oneLine(error.details);
-    // The message ends with the remedy. The remedy has its own limit, so that long details do not cut it off.
-    const remedy = oneLine(
-      error.message.slice(`${String(code)} ${codeName}: ${error.details}`.length),
-      MAX_REMEDY_LENGTH,
-    );
-    const status = `${codeName}: ${details}${remedy}`;
-    const where = peer === undefined ? path : `${path} at ${peer}`;
-    const failed =
-      CALLER_FAULT_CODES.has(codeName) && (reason === 'server' || reason === 'http')
-        ? 'rejected the credential of the call'
-        : 'failed';
-    const line = new LogLine(
-      isFault ? 'error' : 'warn',
-      `${client} ${where} ${failed}: ${status} (${reason}, reached the server: ${reachedServer}); the caller received ${answered}`,
-      { client, event: 'call-failed', path, peer, code: codeName, details, reason, reachedServer, answered },
-    );
-    openLogs.set(this, host);
-    this.repeats.log(`${path} ${codeName} ${answered}`, line);
+    // The message ends with the remedy in parentheses, if there is one.
+    const remedy = error.message.slice(`${String(code)} ${codeName}: ${details} (`.length, -1) || undefined;
+    openLogs.add(this);
+    const failed = { client, path, peer, code: codeName, details, remedy, reason, reachedServer, answered, isFault };
+    this.lines.take({ type: 'call-failed', ...failed });
   }
 
-  /** Writes the pending summaries, and clears the timers. */
+  /** Writes the pending lines, and clears the timers. */
   close(): void {
     openLogs.delete(this);
-    this.repeats.close();
+    this.lines.close();
   }
 }

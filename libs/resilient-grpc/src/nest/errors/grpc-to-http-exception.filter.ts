@@ -1,10 +1,4 @@
-import {
-  Catch,
-  Injectable,
-  type ArgumentsHost,
-  type ExceptionFilter,
-  type OnApplicationShutdown,
-} from '@nestjs/common';
+import { Catch, Injectable, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { ResumeError } from '../../errors/resume-error.js';
@@ -27,7 +21,7 @@ interface NodeResponse {
  */
 @Injectable()
 @Catch(GrpcCallError, ResumeError)
-export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>, OnApplicationShutdown {
+export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError> {
   private readonly log = new FailureLog();
 
   /** Manual registration: `app.useGlobalFilters(new GrpcToHttpExceptionFilter(app.get(HttpAdapterHost)))`. */
@@ -44,7 +38,7 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     }
     const answer = toHttpException(error);
     const status = answer.getStatus();
-    if (!isForCaller(error)) this.log.log(error, String(status), status === 500, this.adapters);
+    if (!isForCaller(error)) this.log.log(error, String(status), status === 500);
     const response: unknown = host.getArgByIndex(1);
     const node = nodeResponseOf(response);
     // Node's flag is checked, too, because in Nest 11, Fastify's adapter reports headers as sent only after the whole response has been
@@ -59,10 +53,6 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     }
     nestFilter.catch(answer, host);
     return undefined;
-  }
-
-  onApplicationShutdown(): void {
-    this.log.close();
   }
 }
 

@@ -1,12 +1,4 @@
-import {
-  Catch,
-  Inject,
-  Injectable,
-  Optional,
-  type ArgumentsHost,
-  type ExceptionFilter,
-  type OnApplicationShutdown,
-} from '@nestjs/common';
+import { Catch, Inject, Injectable, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { throwError } from 'rxjs';
 import * as v from 'valibot';
@@ -52,7 +44,7 @@ const optionsSchema = object(
  */
 @Injectable()
 @Catch(GrpcCallError, ResumeError)
-export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>, OnApplicationShutdown {
+export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError> {
   private readonly log = new FailureLog();
   private readonly relay: ReadonlySet<StatusName>;
   @Optional() @Inject(HttpAdapterHost) private readonly adapters: HttpAdapterHost | undefined;
@@ -76,15 +68,11 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
     }
     if (kind !== 'rpc' || error === undefined) return nestDefaultHandling(exception, host);
     const { codeName, isRelayed, isFault, details, retryAfterMs, metadata } = rpcStatusOf(error, this.relay);
-    if (!isRelayed) this.log.log(error, codeName, isFault, this.adapters);
+    if (!isRelayed) this.log.log(error, codeName, isFault);
     const status =
       serverCallOf(host.getArgs()) === undefined
         ? { status: 'error', code: codeName, message: details, ...(retryAfterMs !== undefined && { retryAfterMs }) }
         : { code: StatusCode[codeName], details, message: details, metadata };
     return throwError(() => status);
-  }
-
-  onApplicationShutdown(): void {
-    this.log.close();
   }
 }

@@ -2,7 +2,6 @@ import { type ArgumentsHost } from '@nestjs/common';
 import { from, mergeMap } from 'rxjs';
 import { errorMessage } from '../../errors/error-message.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
-import { LogLine } from '../../telemetry/log/log-line.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
 
 const logger = new LibraryLogger('ResilientGrpc');
@@ -36,6 +35,6 @@ async function handleWebSocketException(exception: unknown, host: ArgumentsHost)
     new BaseWsExceptionFilter().catch(exception, host);
   } catch (error) {
     const text = `Nest's handling of an unhandled exception failed: ${oneLine(errorMessage(error))}`;
-    logger.error(new LogLine('error', text, { event: 'exception-handling' }));
+    logger.write('error', text, { event: 'exception-handling' });
   }
 }

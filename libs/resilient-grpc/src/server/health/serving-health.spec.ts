@@ -10,7 +10,6 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import { HealthImplementation, protoPath } from 'grpc-health-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { LogLine } from '../../telemetry/log/log-line.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { ServiceStreams } from '../service-streams.js';
@@ -26,11 +25,7 @@ async function make({ services = [ORDERS], before }: { services?: string[]; befo
   const leaks = captureLeaks();
   const serviceStreams = new ServiceStreams();
   const lines: string[] = [];
-  const logger = {
-    debug: (line: LogLine) => lines.push(`debug ${String(line)}`),
-    warn: (line: LogLine) => lines.push(`warn ${String(line)}`),
-  };
-  const health = new GrpcServerHealth(serviceStreams, logger);
+  const health = new GrpcServerHealth(serviceStreams, { write: (level, text) => lines.push(`${level} ${text}`) });
   const server = new Server();
   before?.(server);
   health.addTo(server, services);

@@ -4,7 +4,6 @@ import { closest } from '../../errors/closest.js';
 import { problemMessage } from '../../policy/options/describe-value.js';
 import { StatusCode } from '../../status/status-code.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
-import { LogLine } from '../../telemetry/log/log-line.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
 import { endStream, type AnswerCallback, type WireCall } from '../calls/wire-call.js';
 import { ServiceStreams, addStandardService, type ServiceHost } from '../service-streams.js';
@@ -72,7 +71,7 @@ export class GrpcServerHealth {
   /** @internal Created by a server. */
   constructor(
     private readonly serviceStreams = new ServiceStreams(),
-    private readonly logger: Pick<LibraryLogger, 'debug' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
+    private readonly logger: Pick<LibraryLogger, 'write'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     this.notify();
   }
@@ -145,7 +144,7 @@ export class GrpcServerHealth {
       const text =
         'the application serves grpc.health.v1.Health itself and must report NOT_SERVING at shutdown; ' +
         'remove that service, or write health: false';
-      this.logger.warn(new LogLine('warn', text, { event: 'configuration' }));
+      this.logger.write('warn', text, { event: 'configuration' });
     }
   }
 
@@ -204,7 +203,7 @@ export class GrpcServerHealth {
     const meant = closest(service, contract);
     const guess = meant === undefined ? '' : `; did you mean '${meant}'?`;
     const text = `health status set for '${oneLine(service)}', which is not a service of the contract${guess}`;
-    this.logger.debug(new LogLine('debug', text, { event: 'health-unmatched', service: oneLine(service) }));
+    this.logger.write('debug', text, { event: 'health-unmatched', service: oneLine(service) });
   }
 
   private notify(): void {

@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import type { LogLevel, LogLine } from './log-line.js';
+import { LogLine, type EventFields, type LogLevel, type LogSink } from './log-line.js';
 import { oneLine } from './log-text.js';
 
 /**
@@ -7,43 +7,33 @@ import { oneLine } from './log-text.js';
  * lines are written in timers and connection events, where an uncaught error would crash the process during an outage. A failing logger
  * must also never make a call or the application's startup fail.
  */
-export class LibraryLogger extends Logger {
+export class LibraryLogger implements LogSink {
+  private readonly logger: Logger;
   private isReported = false;
 
-  override debug(line: LogLine): void {
-    this.guarded('debug', line);
+  constructor(context: string) {
+    this.logger = new Logger(context);
   }
 
-  override log(line: LogLine): void {
-    this.guarded('log', line);
+  /**
+   * True if Nest enables the `debug` level, or if it reports every level as disabled, as Nest 11 does without a list of log levels. The
+   * second condition is detected with 'fatal', which every non-empty list of log levels enables.
+   */
+  get isDebugEnabled(): boolean {
+    return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');
   }
 
-  override warn(line: LogLine): void {
-    this.guarded('warn', line);
-  }
-
-  override error(line: LogLine): void {
-    this.guarded('error', line);
-  }
-
-  private guarded(level: LogLevel, line: LogLine): void {
+  write(level: LogLevel, text: string, fields: EventFields): void {
+    const line = new LogLine(level, text, fields);
     try {
-      super[level](line);
+      this.logger[level](line);
     } catch (error) {
       if (this.isReported) return;
       this.isReported = true;
       process.emitWarning(
         `The application's logger threw ${oneLine(String(error))}; nestjs-resilient-grpc loses log lines until you fix the logger. ` +
-          `First lost line: ${oneLine(String(line))}`,
+          `First lost line: ${oneLine(text)}`,
       );
     }
   }
-}
-
-/**
- * True if Nest enables the `debug` level, or if it reports every level as disabled, as Nest 11 does without a list of log levels. The
- * second condition is detected with 'fatal', which every non-empty list of log levels enables.
- */
-export function isDebugEnabled(): boolean {
-  return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');
 }

@@ -1,3 +1,5 @@
+import type { InspectOptions } from 'node:util';
+
 /**
  * Structured fields of a log line. Their names are stable. Never use `context`, `level`, `time`, or `pid`, because loggers add fields with
  * these names.
@@ -11,18 +13,16 @@ export type EventFields = LogFields & { readonly event: string };
 export type LogLevel = 'debug' | 'log' | 'warn' | 'error';
 
 /** A destination of log lines, such as Nest's logger. */
-export type LogSink = Readonly<Record<LogLevel, (line: LogLine) => void>>;
+export interface LogSink {
+  readonly write: (level: LogLevel, text: string, fields: EventFields) => void;
+  /** False if `debug` lines would be dropped, so that they need not be built. */
+  readonly isDebugEnabled: boolean;
+}
 
 /** ANSI colors of Nest's ConsoleLogger, by level. */
 const COLORS: Readonly<Record<LogLevel, number>> = { debug: 95, log: 32, warn: 33, error: 31 };
 /** The `inspect.custom` symbol of node:util. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
-
-/** The subset of Node's inspect options used here. */
-interface InspectOptions {
-  readonly depth?: number | null;
-  readonly colors?: boolean;
-}
 
 /**
  * One log line with a message and structured fields. Nest loggers have no common way to pass both. Nest 11 prints each argument on its own
@@ -34,7 +34,6 @@ interface InspectOptions {
 export class LogLine {
   readonly msg: string;
   readonly #level: LogLevel;
-  readonly #fields: EventFields;
 
   static {
     Object.setPrototypeOf(this.prototype, String.prototype);
@@ -42,20 +41,10 @@ export class LogLine {
 
   constructor(level: LogLevel, msg: string, fields: EventFields) {
     this.#level = level;
-    this.#fields = fields;
     this.msg = msg;
     for (const [name, value] of Object.entries(fields)) {
       if (value !== undefined) Object.defineProperty(this, name, { value, enumerable: true });
     }
-  }
-
-  get level(): LogLevel {
-    return this.#level;
-  }
-
-  /** The fields without the message. */
-  get fields(): EventFields {
-    return this.#fields;
   }
 
   /** Equals `msg`. nest-winston reads the message of an object from this property. */

@@ -1,5 +1,8 @@
 import { escapeControls } from '../../errors/control-characters.js';
+import type { GrpcClientEvent } from '../../call/call-event.js';
 import { maskSecrets } from './mask-secrets.js';
+
+type DrainEvent = Extract<GrpcClientEvent, { readonly type: 'drain' }>;
 
 const MAX_TEXT_LENGTH = 300;
 /**
@@ -48,32 +51,39 @@ export function counted(count: number, one: string, many = `${one}s`): string {
   return `${String(count)} ${count === 1 ? one : many}`;
 }
 
-/** Describes the calls that finished during a drain: '2 calls finished (1 failed)'. */
-export function finishedCalls(finished: number, failed: number): string {
-  return `${counted(finished, 'call')} finished${failed > 0 ? ` (${String(failed)} failed)` : ''}`;
-}
-
-/** Describes the calls that a drain ended with an error because of `onDrain: 'fail'`: ', 2 ended by onDrain', or '' for 0. */
-export function endedCalls(ended: number): string {
-  return ended === 0 ? '' : `, ${String(ended)} ended by onDrain`;
-}
-
 /** Remedy for a client's response streams that delay a shutdown. */
 export const COMPLETE_STREAMS = "set onDrain: 'complete' (the default in resumable) or 'fail'";
 
-/** Maximum number of method paths in a list of calls. */
-const MAX_LISTED_PATHS = 5;
-
 /** Lists the number of calls by method path, highest first: '2 calls to /orders.v1.Orders/Get, 1 call to /orders.v1.Orders/Watch'. */
 export function callsByPath(counts: Iterable<readonly [path: string, count: number]>): string {
-  const named = [...counts]
-    .sort(([, a], [, b]) => b - a)
-    .map(([path, count]) => `${counted(count, 'call')} to ${path}`);
-  return listed(named, MAX_LISTED_PATHS, (count) => `calls to ${counted(count, 'more method')}`);
+  const sorted = [...counts].sort(([, a], [, b]) => b - a);
+  const named = sorted.map(([path, count]) => `${counted(count, 'call')} to ${path}`);
+  return listed(named, 5, 'more methods');
 }
 
-/** Lists the first `max` of `items`. `others` describes the number of the remaining items. */
-export function listed(items: readonly string[], max: number, others: (count: number) => string): string {
-  const rest = items.length > max ? [others(items.length - max)] : [];
+/** Lists the first `max` of `items`, and the number of the others. */
+export function listed(items: readonly string[], max = 5, others = 'more'): string {
+  const rest = items.length > max ? [`and ${String(items.length - max)} ${others}`] : [];
   return [...items.slice(0, max), ...rest].join(', ');
+}
+
+/** Describes what happened to the calls of clients during a drain. `when` is the time at which calls were cut off. */
+export function drainText(
+  {
+    finished,
+    failed,
+    completed,
+    ended,
+    cancelled,
+    cutOffByPath,
+  }: Pick<DrainEvent, 'finished' | 'failed' | 'completed' | 'ended' | 'cancelled' | 'cutOffByPath'>,
+  when = 'at the timeout: ',
+): string {
+  const open = callsByPath(Object.entries(cutOffByPath));
+  return [
+    `${counted(finished, 'call')} finished${failed > 0 ? ` (${String(failed)} failed)` : ''}`,
+    `${counted(completed, 'stream')} completed`,
+    ...(ended > 0 ? [`${String(ended)} ended by onDrain`] : []),
+    `${String(cancelled)} cut off${open === '' ? '' : ` (${when}${open})`}`,
+  ].join(', ');
 }

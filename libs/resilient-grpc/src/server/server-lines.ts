@@ -1,0 +1,162 @@
+import type { GrpcServerEvent } from '../call/server-event.js';
+import { errorMessage, isError } from '../errors/error-message.js';
+import { describeValue } from '../policy/options/describe-value.js';
+import { isObject } from '../policy/options/option-schemas.js';
+import { suggestStatusCode } from '../status/parse-status-code.js';
+import { isStatusCode, statusName, StatusCode } from '../status/status-code.js';
+import { unsentFieldLine, untestedVersionLine } from '../telemetry/log/client-lines.js';
+import type { EventTable } from '../telemetry/log/event-log.js';
+import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
+import { HANDSHAKE_FAILURES } from './connections/handshake-failures.js';
+import { UNKNOWN_PEER } from './connections/server-connection.js';
+import { misnamedCodeOf } from './errors/server-status.js';
+
+/** Maximum length of the part of a message that distinguishes causes. */
+const MAX_CAUSE_LENGTH = 100;
+
+/** Describes a thrown value whose message cannot be read. */
+const UNREADABLE = 'an error whose message cannot be read';
+
+const PULL_REMEDY = 'return an async generator, which is pulled as the client reads';
+
+const OMITTED_TEXTS = {
+  message:
+    'the status message exceeds 60 KiB, so the caller received only its first 512 characters and no trailers; shorten the message',
+  trailers:
+    'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them',
+};
+
+/**
+ * The line of each event of a server. A handler fault is a warning, or an error if it is reported nowhere else. The effect of an option, such
+ * as a stream idle timeout, has the level `log`. `ServerLifecycle` logs the drain.
+ */
+export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
+  'call-start': undefined,
+  'call-end': undefined,
+  'call-shed': undefined,
+  'call-dequeued': undefined,
+  drain: undefined,
+  'connection-end': { level: 'debug' },
+  'handler-failed': {
+    level: 'error',
+    text: ({ path, error, omitted }) =>
+      `${path}: handler failed: ${oneLine(failureText(error))}${omitted === undefined ? '' : `; ${OMITTED_TEXTS[omitted]}`}`,
+    fields: ({ error }) => ({ error: oneLine(failureText(error)), stack: failureStack(error) }),
+    about: ({ path, error }) => `${path} (${causeOf(error)})`,
+  },
+  'handler-leak': {
+    text: ({ path, overMs }) =>
+      `${path}: handler still running ${duration(overMs)} after the call ended; stop it with @CallSignal(), ` +
+      'Observable teardown, or `finally`',
+  },
+  'responses-overflow': {
+    text: ({ path, bytes }) =>
+      `${path}: stream ended: its Observable was ${String(bytes)} bytes ahead of the client; ${PULL_REMEDY}`,
+  },
+  'responses-burst': {
+    text: ({ path, messages }) =>
+      `${path}: an Observable emitted ${counted(messages, 'response')} at once, all buffered in memory; ${PULL_REMEDY}`,
+  },
+  'extra-response': {
+    text: ({ path }) =>
+      `${path}: unary handler emitted another value after its response; the value was dropped; emit only one value`,
+  },
+  'trailers-omitted': { text: ({ path }) => `${path}: ${OMITTED_TEXTS.trailers}` },
+  'request-unreadable': {
+    text: ({ path, error }) =>
+      `${path}: a request cannot be deserialized: ${unreadableText(error)}; the caller received INTERNAL; compare the .proto files of ` +
+      'the client and this server',
+    fields: ({ error }) => ({ error: unreadableText(error) }),
+  },
+  'stream-idle': {
+    level: 'log',
+    text: ({ path, peer, idleMs }) =>
+      `${path}: stream from ${peer} ended: no message for ${duration(idleMs)} (streamIdleTimeoutMs)`,
+  },
+  'handshake-failed': {
+    text: ({ reason, code, peer }) => {
+      const { cause, remedy } = HANDSHAKE_FAILURES[reason];
+      const from = peer === UNKNOWN_PEER ? '' : ` from ${peer}`;
+      return `connection${from} rejected in the TLS handshake: ${cause} (${code}); ${remedy}`;
+    },
+    about: ({ reason }) => reason,
+  },
+  overload: {
+    level: ({ phase }) => (phase === 'begin' ? 'warn' : 'log'),
+    text: (event) => {
+      if (event.phase === 'end')
+        return `overload ended after ${duration(event.durationMs)}: ${counted(event.shed, 'call')} refused`;
+      const { queued, limit } = event;
+      const ofMethod = limit?.path === undefined ? '' : ` of ${limit.path}`;
+      const reached = limit && `maxConcurrentCalls${ofMethod} (${String(limit.maxConcurrent)}) reached, `;
+      const beyond = limit && `calls beyond maxQueuedCalls (${String(limit.maxQueued)}) and `;
+      return (
+        `server overloaded: ${reached ?? ''}${counted(queued, 'unary call')} waiting for a handler; ` +
+        `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see docs/overload.md`
+      );
+    },
+    fields: (event) => ('limit' in event ? { limit: event.limit.maxConcurrent } : {}),
+  },
+  'untested-version': untestedVersionLine(),
+  'unsent-field': unsentFieldLine('response'),
+};
+
+/**
+ * Identifies the cause of a failure: the class and the start of the message, in which words with digits, such as IDs, count as equal. The
+ * stack is not used, because formatting it is expensive and there may be thousands of failures per second.
+ */
+function causeOf(error: unknown): string {
+  return failureText(error, MAX_CAUSE_LENGTH)
+    .slice(0, MAX_CAUSE_LENGTH)
+    .replace(/[\w-]+/g, (word) => (/\d/.test(word) ? '#' : word));
+}
+
+/** Describes a failure. Uses at most `maxLength` characters of the message of an Error. */
+function failureText(error: unknown, maxLength = Infinity): string {
+  return readSafely(
+    () => (isError(error) ? `${error.name}: ${error.message.slice(0, maxLength)}` : thrownText(error)),
+    UNREADABLE,
+  );
+}
+
+/** Returns the failure and its stack frames; `undefined` if the error has no stack, or if the stack cannot be read. */
+function failureStack(error: unknown): string | undefined {
+  return readSafely(
+    () =>
+      isError(error) && error.stack !== undefined ? stackOf(failureText(error), error.message, error.stack) : undefined,
+    undefined,
+  );
+}
+
+function unreadableText(error: unknown): string {
+  return oneLine(readSafely(() => errorMessage(error), UNREADABLE));
+}
+
+/** Returns the result of `read`, or `fallback` if it throws. Getters and proxies of a thrown value may throw. */
+function readSafely<T>(read: () => T, fallback: T): T {
+  try {
+    return read();
+  } catch {
+    return fallback;
+  }
+}
+
+/**
+ * Describes a thrown value that is not an Error. A string is returned as is. An object with a message and a `code` that is an integer or
+ * resembles a status code is described by both, because its message is meant for the caller. Any other object is described only by its
+ * keys, because its values may be secrets.
+ */
+function thrownText(thrown: unknown): string {
+  if (typeof thrown === 'string') return thrown;
+  // The error of an RpcException or a GrpcException.
+  if (isObject(thrown) && 'message' in thrown && typeof thrown.message === 'string' && 'code' in thrown) {
+    const { code, message } = thrown;
+    if (isStatusCode(code) && code !== StatusCode.OK) return `${statusName(code)}: ${message}`;
+    if (Number.isInteger(code) || suggestStatusCode(code) !== undefined) {
+      return `${message} (${describeValue(code)} is not a gRPC error code; write a code from 1 to 16, such as status.NOT_FOUND)`;
+    }
+  }
+  const misnamed = isObject(thrown) ? misnamedCodeOf(thrown) : undefined;
+  const remedy = ' (gRPC sends only `code`; write { code: status.NOT_FOUND, message })';
+  return `${describeValue(thrown)}${misnamed === undefined ? '' : remedy}`;
+}

@@ -20,14 +20,14 @@ export {
   DEFAULT_CLIENT_SETTINGS,
   OUTAGE_GRACE_JITTER,
 } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
-export { measuredOutcome } from '../../libs/resilient-grpc/dist/policy/balancing/measured-outcome.js';
+export { measuredOutcome } from '../../libs/resilient-grpc/dist/policy/balancing/endpoint-load.js';
 export { DEFAULT_EJECTION } from '../../libs/resilient-grpc/dist/policy/ejection/ejection-policy.js';
 export { classify } from '../../libs/resilient-grpc/dist/policy/evidence/classify.js';
 export { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../libs/resilient-grpc/dist/policy/overload/overload-mark.js';
 export { OverloadQueue } from '../../libs/resilient-grpc/dist/policy/overload/overload-queue.js';
 export { ServiceTime } from '../../libs/resilient-grpc/dist/policy/overload/service-time.js';
 export { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/queue-release/release-policy.js';
-export { backoffMs } from '../../libs/resilient-grpc/dist/policy/retry/backoff.js';
+export { backoffMs } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 export { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 export {
   DEFAULT_BUDGET_POLICY,

@@ -111,7 +111,9 @@ export const PARTS = {
 
   /** The reasons why a failed attempt was not retried, from the doc comments in `RetryRefusal`. */
   'not-retried-reasons'() {
-    const { text } = sourceFile('errors/not-retried-reason.ts');
+    const [, text] = /export type RetryRefusal =([^;]+(?:;[^;]+?)*?)\n\n/.exec(
+      sourceFile('errors/grpc-call-error.ts').text,
+    );
     const members = [...text.matchAll(/\/\*\* (.+?)\.? \*\/\n {2}\| '([\w-]+)'/g)];
     const count = [...text.matchAll(/^ {2}\| '/gm)].length;
     if (members.length !== count) throw new Error('every member of RetryRefusal must have a single-line doc comment');

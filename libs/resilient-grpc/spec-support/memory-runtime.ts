@@ -6,7 +6,7 @@ import { MethodRuntime } from '../src/client/method-context.js';
 import type { ResolvedClientSettings } from '../src/client/settings/resolved-settings.js';
 import { ClientStatistics } from '../src/client/statistics/client-statistics.js';
 import { UnreadStreams } from '../src/client/streams/unread-streams.js';
-import { ReplayLimits } from '../src/policy/replay/replay-limits.js';
+import { ReplayLimits } from '../src/policy/replay/replay-ledger.js';
 import { DefaultBudget } from '../src/policy/throttling/default-budget.js';
 import { seededRandom } from './seeded-random.mjs';
 import type { MemoryTransport } from './memory-transport.js';

@@ -1,5 +1,5 @@
-export type { ActiveCall } from './client/active-call.js';
-export type { DrainReport } from './client/drain-report.js';
+export type { ActiveCall } from './client/client-snapshot.js';
+export type { DrainReport } from './client/client-snapshot.js';
 export type { ResilientGrpcClient } from './client/resilient-grpc-client.js';
 export type { GrpcClientSnapshot } from './client/client-snapshot.js';
 export { GrpcObservable } from './call/grpc-observable.js';
@@ -18,7 +18,7 @@ export type { Connectivity } from './call/connectivity.js';
 export type { MethodKind } from './call/method.js';
 export { dnsServiceConfig } from './channel/dns/dns-service-config.js';
 export type { TlsOptions } from './channel/tls/tls-material.js';
-export type { AttemptRecord } from './errors/attempt-record.js';
+export type { AttemptRecord } from './errors/grpc-call-error.js';
 export {
   GrpcCallError,
   isGrpcCallError,
@@ -33,7 +33,7 @@ export { GrpcToRpcExceptionFilter } from './nest/errors/grpc-to-rpc-exception.fi
 export { toHttpException } from './nest/errors/to-http-exception.js';
 export { GrpcClients } from './nest/grpc-clients.js';
 export { getGrpcClientToken, getGrpcServiceToken } from './nest/grpc-tokens.js';
-export { InjectGrpcClient } from './nest/inject-grpc-client.decorator.js';
+export { InjectGrpcClient } from './nest/inject-grpc-service.decorator.js';
 export { InjectGrpcService } from './nest/inject-grpc-service.decorator.js';
 export type {
   DrainOptions,

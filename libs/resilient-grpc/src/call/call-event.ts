@@ -1,13 +1,49 @@
 import type { Metadata } from '@grpc/grpc-js';
-import type { AttemptRecord } from '../errors/attempt-record.js';
-import type { NotRetriedReason } from '../errors/grpc-call-error.js';
+import type { AttemptRecord, NotRetriedReason } from '../errors/grpc-call-error.js';
 import type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 import type { StatusCode } from '../status/status-code.js';
-import type { CallPath } from './call-path.js';
+import type { CallPath } from './method.js';
 import type { ConnectivityState, EndpointSnapshot } from './connectivity.js';
-import type { UnsentField } from './unsent-field.js';
-import type { UntestedVersion } from './untested-version.js';
+
+/** Describes how the installed grpc-js or Node differs from the tested ones. Calls still work, but without the features in `lost`. */
+export interface UntestedVersion {
+  /** Installed versions, such as '@grpc/grpc-js 1.16.0 on Node 26.10.0'. */
+  readonly installed: string;
+  /** Tested releases of grpc-js, such as '@grpc/grpc-js 1.14.7'. */
+  readonly tested: string;
+  /** Private names of grpc-js or Node that are missing; empty if only the version of grpc-js is untested. */
+  readonly missing: readonly string[];
+  /** Features that are off. */
+  readonly lost: readonly string[];
+}
+
+/** A value that the serializer omits from a message or replaces. */
+export type UnsentField = {
+  /** Path of the method, such as '/orders.v1.Orders/Create'. */
+  readonly path: string;
+  /** Name, without the package, of the message type that contains or lacks the field, such as 'CreateOrderRequest'. */
+  readonly messageType: string;
+  /**
+   * Names of the containing fields and the key of the value, joined by dots: 'items.price'. List indexes and map keys are omitted. An empty
+   * string if the value was passed in place of the whole message.
+   */
+  readonly field: string;
+} & (
+  | {
+      /** Field with a similar name. The message type has no field with the given name, so the value is not sent. */
+      readonly suggestion: string;
+    }
+  | {
+      /** Reason why the value does not fit the field: 'expected a number, got a string of length 4'. */
+      readonly problem: string;
+      /**
+       * Value that is sent instead: '0', 'NaN', 'true', '"[object Object]"', 'an empty object', 'nothing' if the field is omitted, or 'its
+       * properties' if an Observable whose properties match fields was passed as the message.
+       */
+      readonly sent: string;
+    }
+);
 
 /**
  * Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). A GOAWAY code that is not in RFC 9113 is a

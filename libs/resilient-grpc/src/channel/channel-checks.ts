@@ -1,16 +1,14 @@
 import { Resolver } from 'node:dns';
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
-import { escapeControls } from '../errors/control-characters.js';
-import { maskAddress } from '../errors/mask-credentials.js';
-import { parseChoiceCount, LEAST_REQUEST_POLICY_NAME } from '../policy/balancing/least-request-config.js';
+import { escapeControls, errorMessage, maskAddress } from '../errors/error-message.js';
+import { parseChoiceCount, LEAST_REQUEST_POLICY_NAME } from '../policy/balancing/least-request.js';
 import { readOutlierDetection, type BalancingPolicies } from '../policy/ejection/outlier-detection.js';
 import { describeValue, truncate } from '../policy/options/describe-value.js';
 import { dnsNameOf } from './dns/dns-name.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental, isPolicyRegistered } from './quirks/experimental.js';
 import { registeredResolver } from './quirks/library-resolver.js';
-import { errorMessage } from '../errors/error-message.js';
 
 /** Maximum length of a target in characters. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;

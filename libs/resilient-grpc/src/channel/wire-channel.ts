@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
-import type { CallPath, ChannelPathReason } from '../call/call-path.js';
-import type { ConnectionSnapshot, ConnectivityState } from '../call/connectivity.js';
-import { maskAddress } from '../errors/mask-credentials.js';
+import type { CallPath, ChannelPathReason } from '../call/method.js';
+import type { ConnectionSnapshot, ConnectivityState, EndpointWatchSnapshot } from '../call/connectivity.js';
+import { maskAddress } from '../errors/error-message.js';
 import { CONNECT_FAILURES } from '../policy/connect-failure/connect-failures.js';
 import { withDoctor } from '../policy/connect-failure/doctor-command.js';
 import { silenceRemedy } from '../policy/deadline/silent-peer.js';
@@ -13,8 +13,7 @@ import { CLIENT_SEAMS, ENDPOINT_SEAM } from './quirks/client-seams.js';
 import { closeUnused } from './quirks/close-unused.js';
 import { mayCreateStream, observeConnectionOf } from './quirks/wire-evidence.js';
 import type { BalancingSettings } from './channel-settings.js';
-import type { ConnectionEvent } from './connection-event.js';
-import { AddressHistories } from './connection/address-histories.js';
+import { AddressHistories, type AddressHistoryEvent, type EndedConnection } from './connection/address-histories.js';
 import {
   connectFailure,
   connectFailureOf,
@@ -46,6 +45,41 @@ import type { StreamCapacity } from './connection/policy-connections.js';
 import type { PolicyEvent } from './connection/policy-event.js';
 import { isPresent, SeamReport } from './quirks/seam.js';
 import { stateName } from './state-name.js';
+import type { UntestedVersion } from '../call/call-event.js';
+import type { EstablishedConnection } from './connection/established-connection.js';
+
+/** An event of a wire channel or of one of its connections. The managed channel handles it. */
+export type ConnectionEvent =
+  | AddressHistoryEvent
+  | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
+  /**
+   * An attempt to connect failed. `address` is `undefined` if the name could not be resolved, if no endpoint is serving, or if the
+   * connection is not observed. `isFurther` is true for a further connection to `address`.
+   */
+  | {
+      readonly type: 'connect-failed';
+      readonly address: string | undefined;
+      readonly isFurther: boolean;
+      readonly failure: ConnectFailure;
+    }
+  | { readonly type: 'connected'; readonly address: string; readonly callPath: CallPath }
+  /** A READY connection ended. */
+  | { readonly type: 'ended'; readonly ended: EndedConnection }
+  /** The channel no longer uses the READY connection to `address`, for example because the address was removed or the channel is idle. */
+  | { readonly type: 'released'; readonly address: string }
+  /**
+   * The client ended a call on `connection` because the call took too long. `waitedMs`: time since the start of the attempt; 0 if the call
+   * was waiting for a message of its response stream.
+   */
+  | { readonly type: 'call-timed-out'; readonly connection: EstablishedConnection; readonly waitedMs: number }
+  /** The number of free streams changed, because a connection was opened or lost, its limit changed, or a call on it ended. */
+  | { readonly type: 'streams' }
+  | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
+  | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }
+  | { readonly type: 'addresses'; readonly addresses: readonly string[] }
+  | { readonly type: 'endpoint-watch'; readonly watch: EndpointWatchSnapshot }
+  | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
+  | ({ readonly type: 'untested-version' } & UntestedVersion);
 
 /** Settings of a wire channel. */
 export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalancing' | 'dnsRefreshMs'> {

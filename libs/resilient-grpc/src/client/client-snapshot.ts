@@ -1,4 +1,4 @@
-import type { CallPath } from '../call/call-path.js';
+import type { CallPath, MethodKind } from '../call/method.js';
 import type {
   ConnectionSnapshot,
   Connectivity,
@@ -6,12 +6,47 @@ import type {
   OutageSnapshot,
   ResolutionSnapshot,
 } from '../call/connectivity.js';
-import type { MethodKind } from '../call/method.js';
 import type { FailureReason, NotRetriedReason } from '../errors/grpc-call-error.js';
 import type { HedgingPercentile } from '../policy/hedging/measured-delay.js';
 import type { StatusName } from '../status/status-code.js';
-import type { ActiveCall } from './active-call.js';
-import type { DrainReport } from './drain-report.js';
+
+/** Result of a drain. */
+export interface DrainReport {
+  /** Number of calls that have finished since the drain began, or since the application began to shut down if that was earlier. */
+  readonly finished: number;
+  /** Number of finished calls that failed, including those whose retry was due after the drain. */
+  readonly failed: number;
+  /** Number of streams that the drain completed. */
+  readonly completed: number;
+  /** Number of calls that the drain ended with an error because of `onDrain: 'fail'`. */
+  readonly ended: number;
+  /** Number of calls that the drain cut off at its timeout, or that `close()` ended during the drain. */
+  readonly cancelled: number;
+  /** Number of calls that the drain cut off at its timeout, by method path; `{}` if 0. */
+  readonly cutOffByPath: Readonly<Record<string, number>>;
+  readonly durationMs: number;
+}
+
+/** An open call. */
+export interface ActiveCall {
+  readonly path: string;
+  readonly kind: MethodKind;
+  readonly peer?: string;
+  readonly startedAt: Date;
+  readonly lastMessageAt?: Date;
+  /** Number of request messages sent. */
+  readonly sent: number;
+  /** Number of response messages received. */
+  readonly received: number;
+  /** True if the call is waiting for the channel, or if the resumable stream is waiting for its next call. */
+  readonly waiting: boolean;
+  /** Number of times the stream was resumed; present only for resumable streams. */
+  readonly resumes?: number;
+  /** 'file:line' of the application code that made the call; present for streams. In production, absent until the client has reported an unread stream. */
+  readonly openedAt?: string;
+  /** Ends the call with CANCELLED. */
+  cancel(reason?: string): void;
+}
 
 /** A value after JSON serialization: dates are ISO 8601 strings, and functions are omitted. */
 export type Serialized<T> = T extends Date

@@ -5,12 +5,11 @@ import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
-import { maskAddress } from '../errors/mask-credentials.js';
+import { maskAddress } from '../errors/error-message.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
-import { canonicalTarget } from '../channel/canonical-target.js';
 import { isSecure } from '../channel/channel-checks.js';
 import type { ConnectionStream, StreamEnd, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
@@ -25,12 +24,17 @@ import { keepTraces } from './call/caller-context.js';
 import { CallRegistry, type DrainLimit } from './call/call-registry.js';
 import { UnansweredCalls } from './call/unanswered-calls.js';
 import { MethodRuntime } from './method-context.js';
-import type { BudgetSnapshot, GrpcClientSnapshot, RecentCalls, Serialized } from './client-snapshot.js';
-import type { ActiveCall } from './active-call.js';
-import type { DrainReport } from './drain-report.js';
+import type {
+  BudgetSnapshot,
+  GrpcClientSnapshot,
+  RecentCalls,
+  Serialized,
+  ActiveCall,
+  DrainReport,
+} from './client-snapshot.js';
 import { prepareAttempt } from './interceptors/prepare-attempt.js';
 import { markClosed, markOpen, reportCutOff, type OpenClient } from './open-clients.js';
-import { ReplayLimits } from '../policy/replay/replay-limits.js';
+import { ReplayLimits } from '../policy/replay/replay-ledger.js';
 import type { ResilientGrpcClient } from './resilient-grpc-client.js';
 import type { GrpcCallOptions, Resilient, ResilientMethod } from './resilient-types.js';
 import { HEALTH_SERVICE } from './health-contract.js';
@@ -39,11 +43,11 @@ import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
 import { AwaitedCalls } from './awaited-calls.js';
 import { bytesMethod, ChannelCall } from './channel-call.js';
-import { withCheckedRequests } from './checked-requests.js';
 import { findService, type Services } from './settings/contract.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 import { ClientStatistics } from './statistics/client-statistics.js';
+import { checkedSerializer, type MessageChecks } from '../messages/checked-serializer.js';
 
 /** Dependencies of a client. Tests replace the clock and the random source. */
 export interface ClientDependencies {
@@ -574,4 +578,25 @@ function transitionJson(transition: ConnectivityTransition): Serialized<Connecti
 function asJson<T>(value: T): Serialized<T> {
   // The type describes the value after JSON serialization.
   return JSON.parse(JSON.stringify(value)) as Serialized<T>;
+}
+
+/** Returns a copy of `services` whose methods check their requests. */
+function withCheckedRequests(services: Services, checks: MessageChecks): Services {
+  const copies = [...services].map(([service, methods]) => {
+    const checked = [...methods].map(([name, method]) => {
+      const requestSerialize = checkedSerializer(method, method.requestSerialize, 'request', checks);
+      return [name, { ...method, requestSerialize }] as const;
+    });
+    return [service, new Map(checked)] as const;
+  });
+  return new Map(copies);
+}
+
+/**
+ * Returns the target of `channel` with its scheme, which grpc-js adds if it is missing: 'dns:///orders:50051' for 'orders:50051'
+ * (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#attributes).
+ */
+export function canonicalTarget(target: string, channel: Pick<Channel, 'getTarget'>): string {
+  const parsed = channel.getTarget();
+  return parsed === target ? target : parsed.replace(/^([^:]+):/, '$1:///');
 }

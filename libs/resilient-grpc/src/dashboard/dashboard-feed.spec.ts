@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { BehaviorSubject } from 'rxjs';
 import { beforeEach, describe, expect, expectTypeOf, it } from 'vitest';
 import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
-import type { ObservableServer } from '../call/server-overload.js';
+import type { ObservableServer } from '../call/server-event.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
 import { VirtualClock } from '../../spec-support/virtual-clock.js';
 import { DashboardFeed, type Visitor } from './dashboard-feed.js';

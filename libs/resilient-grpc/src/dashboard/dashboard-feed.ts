@@ -1,13 +1,13 @@
-import { type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { skip, type Subscription } from 'rxjs';
 import type { GrpcClientSnapshot, Serialized } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import type { ServerOverload } from '../call/server-overload.js';
+import type { ServerOverload } from '../call/server-event.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
-import { shownClients, MAX_SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
 import { ClientDelta } from './client-delta.js';
+import { clientKeys } from '../nest/client-keys.js';
 
 /**
  * Interval in milliseconds between the samples of a history. Samples are taken even with no page open, so that a page that is opened after
@@ -329,4 +329,32 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 function sampleOf({ counters, waiting }: GrpcClientSnapshot, at: number): ClientSample {
   const { started, succeeded, failed, cancelled, attempts, retried, hedged } = counters;
   return [at, started, succeeded, failed, cancelled, attempts, retried, hedged, waiting];
+}
+
+/** Maximum number of shown clients. If there are more, clients that are open in a page come first, then clients with problems. */
+const MAX_SHOWN_CLIENTS = 50;
+
+/** Shown client, and the key that identifies it on the page. */
+export interface ShownClient {
+  readonly key: string;
+  readonly client: ResilientGrpcClient;
+}
+
+/** Selects at most `MAX_SHOWN_CLIENTS` clients to show, with their keys. `openInPage` contains the keys of the clients open in a page. */
+function shownClients(
+  clients: Iterable<ResilientGrpcClient>,
+  openInPage: ReadonlySet<string | undefined>,
+): {
+  readonly total: number;
+  readonly shown: readonly ShownClient[];
+} {
+  const all = [...clientKeys([...clients])].map(([client, key]) => ({ key, client }));
+  if (all.length <= MAX_SHOWN_CLIENTS) return { total: all.length, shown: all };
+  const groups: [ShownClient[], ShownClient[], ShownClient[]] = [[], [], []];
+  for (const one of all) groups[openInPage.has(one.key) ? 0 : hasProblem(one.client) ? 1 : 2].push(one);
+  return { total: all.length, shown: groups.flat().slice(0, MAX_SHOWN_CLIENTS) };
+}
+
+function hasProblem({ connectivity }: ResilientGrpcClient): boolean {
+  return connectivity.outage !== undefined || connectivity.state === 'TRANSIENT_FAILURE';
 }

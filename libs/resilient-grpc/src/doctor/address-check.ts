@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { connectFailureKind } from '../policy/connect-failure/connect-failure-kind.js';
+import { connectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import { counted, duration, oneLine } from '../telemetry/log/log-text.js';
 import { findingOf, resultsOf, type CheckResult, type Finding } from './check-result.js';
 import type { Probe } from './connection.js';

@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { maskAddress } from '../errors/mask-credentials.js';
+import { maskAddress } from '../errors/error-message.js';
 import { maskSecrets } from '../telemetry/log/mask-secrets.js';
 import { counted, oneLine } from '../telemetry/log/log-text.js';
 import { problemCount, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';

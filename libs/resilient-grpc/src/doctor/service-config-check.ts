@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { loadBalancingProblem } from '../channel/channel-checks.js';
 import { dnsNameOf } from '../channel/dns/dns-name.js';
-import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from '../channel/dns/service-config-record.js';
+import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from '../channel/dns/dns-service-config.js';
 import { readBoundedFile } from '../channel/read-bounded-file.js';
 import { errorCode } from '../channel/tls/tls-material.js';
 import { loadContract } from '../client/settings/contract.js';

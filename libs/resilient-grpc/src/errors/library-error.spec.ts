@@ -18,17 +18,17 @@ const EXPORTED = new Map(
 
 /** The module of each error class. */
 const MODULES: Readonly<Record<string, () => Promise<object>>> = {
-  CircuitOpenError: () => import('./circuit-open-error.js'),
-  ConcurrencyLimitError: () => import('./concurrency-limit-error.js'),
-  CursorRegressionError: () => import('./cursor-regression-error.js'),
-  DeadlineError: () => import('./deadline-error.js'),
+  CircuitOpenError: () => import('./operator-errors.js'),
+  ConcurrencyLimitError: () => import('./operator-errors.js'),
+  CursorRegressionError: () => import('./stream-errors.js'),
+  DeadlineError: () => import('./operator-errors.js'),
   GrpcCallError: () => import('./grpc-call-error.js'),
   GrpcConfigurationError: () => import('./grpc-configuration-error.js'),
   GrpcException: () => import('../server/errors/grpc-exception.js'),
   GrpcHttpException: () => import('../nest/errors/to-http-exception.js'),
-  IdleTimeoutError: () => import('./idle-timeout-error.js'),
-  ReplayError: () => import('./replay-error.js'),
-  ResumeError: () => import('./resume-error.js'),
+  IdleTimeoutError: () => import('./operator-errors.js'),
+  ReplayError: () => import('./stream-errors.js'),
+  ResumeError: () => import('./stream-errors.js'),
   ValidationException: () => import('../server/errors/validation-exception.js'),
 };
 

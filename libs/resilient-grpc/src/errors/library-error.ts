@@ -18,3 +18,8 @@ export function defineLibraryError(type: abstract new (...args: never[]) => Erro
 export function isLibraryError(error: Error): boolean {
   return NAME in error;
 }
+
+/** Reason of an aborted signal. `fetch` and others throw the reason, and their callers recognize a cancellation by its name. */
+export class AbortError extends Error {
+  override readonly name = 'AbortError';
+}

@@ -1,8 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CircuitOpenError } from './circuit-open-error.js';
-import { ConcurrencyLimitError } from './concurrency-limit-error.js';
-import { DeadlineError } from './deadline-error.js';
-import { IdleTimeoutError } from './idle-timeout-error.js';
+import { CircuitOpenError, ConcurrencyLimitError, DeadlineError, IdleTimeoutError } from './operator-errors.js';
 
 const CASES = [
   [new CircuitOpenError('orders', 1_200.4), CircuitOpenError, 14, ['target', 'retryAfterMs']],

@@ -10,6 +10,13 @@ import {
 } from './error-detail-types.js';
 import { readFields, type FieldBudget } from './protobuf-fields.js';
 
+/** Violation of one field of a request. */
+export interface FieldViolation {
+  /** Path of the field, such as `items[0].quantity`; empty if unknown. */
+  readonly field: string;
+  readonly description: string;
+}
+
 /** One detail that a server attached to an error. */
 export interface StatusDetail {
   /** Type URL, such as 'type.googleapis.com/google.rpc.ErrorInfo'. To attach a detail, the type name ('google.rpc.ErrorInfo') is enough. */

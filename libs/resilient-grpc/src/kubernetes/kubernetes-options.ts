@@ -1,3 +1,6 @@
+import * as v from 'valibot';
+import { object } from '../policy/options/option-schemas.js';
+
 /** Options of `registerKubernetesResolver`. */
 export interface KubernetesResolverOptions {
   /**
@@ -11,3 +14,14 @@ export interface KubernetesResolverOptions {
    */
   readonly namespace?: string | undefined;
 }
+
+const text = (expected: string) => v.optional(v.pipe(v.string(expected), v.nonEmpty(expected)));
+
+/** Schema of `KubernetesResolverOptions`. */
+export const kubernetesOptionsSchema = object(
+  {
+    kubeconfig: text("a path such as '/run/kubeconfig'"),
+    namespace: text("a namespace such as 'shop'"),
+  },
+  "an object such as { namespace: 'shop' }",
+);

@@ -4,9 +4,8 @@ import { optionProblems } from '../policy/options/option-problems.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ApiServer } from './api-server.js';
-import type { KubernetesResolverOptions } from './kubernetes-options.js';
+import { type KubernetesResolverOptions, kubernetesOptionsSchema } from './kubernetes-options.js';
 import { kubernetesResolverClass, type ResolverDependencies } from './kubernetes-resolver.js';
-import { kubernetesOptionsSchema } from './kubernetes-options-schema.js';
 import { ServiceWatch } from './service-watch.js';
 
 /**

@@ -1,6 +1,5 @@
 import { checkSlice } from '../policy/kubernetes/check-slice.js';
-import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
-import { STABLE_MS, watchDelayMs } from '../policy/kubernetes/watch-delay.js';
+import { type EndpointSlice, STABLE_MS, watchDelayMs } from '../policy/kubernetes/endpoint-slice.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { ApiServerError, type ApiServer } from './api-server.js';

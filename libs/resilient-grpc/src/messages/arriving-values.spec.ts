@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
-import type { UnsentField } from '../call/unsent-field.js';
+import type { UnsentField } from '../call/call-event.js';
 import { checkedSerializer } from './checked-serializer.js';
 import { filesOf } from './file-descriptors.js';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { of } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
-import type { UnsentField } from '../call/unsent-field.js';
+import type { UnsentField } from '../call/call-event.js';
 import { checkedSerializer } from './checked-serializer.js';
 import { filesOf } from './file-descriptors.js';
 

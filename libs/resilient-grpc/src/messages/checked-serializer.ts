@@ -1,5 +1,5 @@
 import type { EventHub } from '../call/event-hub.js';
-import type { UnsentField } from '../call/unsent-field.js';
+import type { UnsentField } from '../call/call-event.js';
 import { InvalidMessageError } from '../errors/invalid-message-error.js';
 import { describeSecret } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';

@@ -1,4 +1,4 @@
-import type { UnsentField } from '../call/unsent-field.js';
+import type { UnsentField } from '../call/call-event.js';
 import { describeValue, problemMessage } from '../policy/options/describe-value.js';
 import { isPlainObject } from '../policy/options/plain-object.js';
 import { MAX_DEPTH } from './compile-fits.js';

@@ -1,26 +1,24 @@
-import type { ObservableServer } from '../call/server-overload.js';
-import type { DrainReport } from '../client/drain-report.js';
+import type { ObservableServer } from '../call/server-event.js';
+import type { DrainReport } from '../client/client-snapshot.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { closest } from '../errors/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
-import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
-import { withInitialServiceConfig } from '../client/settings/resolved-settings.js';
+import { type ResolvedClientSettings, withInitialServiceConfig } from '../client/settings/resolved-settings.js';
 import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { callSite } from '../client/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { duration } from '../telemetry/log/log-text.js';
+import { duration, oneLine } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';
-import { logGrpcJs } from './grpc-js-lines.js';
 import { clientLabel } from './grpc-tokens.js';
-import { InboundWatch } from './inbound/inbound-watch.js';
+import { InboundWatch } from './inbound/inbound.interceptor.js';
 import {
   drainWarning,
   resolveDrain,
@@ -31,6 +29,8 @@ import {
 } from './module-options.js';
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
+import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
+import type { LogLevel } from '../telemetry/log/log-line.js';
 
 /** `inspect.custom` from node:util. It is not imported, because its type would appear in the package's declarations. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
@@ -417,4 +417,27 @@ function notCreated({ label }: ClientDefinition): Error {
 function release(settings: ResolvedClientSettings): void {
   settings.live?.close();
   settings.channel.credentials.close();
+}
+
+const LEVELS: Readonly<Record<GrpcJsLogLevel, LogLevel>> = { error: 'error', info: 'log', debug: 'debug' };
+
+/** The part of a trace before its text: time, version, process ID, and tracer. Nest's logger adds the time and the process ID itself. */
+const TRACE_HEAD = /^\S+ \| v\S+ \d+ \| (\w+) \| /;
+
+/** Maximum length of a line in characters. Traces contain the headers and the service config. */
+const MAX_LENGTH = 1_000;
+
+/** Writes the log of grpc-js to Nest's logger, one line per entry. Returns a function that stops the redirection. */
+function logGrpcJs(level: GrpcJsLogLevel): () => void {
+  const logger = new LibraryLogger('ResilientGrpc:grpc-js');
+  return redirectGrpcJsLog(level, (entryLevel, entry) => {
+    const lineLevel = LEVELS[entryLevel];
+    // Lines that Nest would drop are not formatted, because traces can have thousands of lines.
+    if (lineLevel === 'debug' && !logger.isDebugEnabled) return;
+    const [head = '', tracer] = TRACE_HEAD.exec(entry) ?? [];
+    // Headers and settings are listed on further lines, which are indented.
+    const text = oneLine(entry.slice(head.length).replace(/\n\s*/g, ' '), MAX_LENGTH);
+    const message = tracer === undefined ? text : `${tracer}: ${text}`;
+    logger.write(lineLevel, message, { event: 'grpc-js', tracer });
+  });
 }

@@ -1,11 +1,11 @@
-import {
-  type BeforeApplicationShutdown,
-  type OnApplicationBootstrap,
-  type OnApplicationShutdown,
-  type OnModuleDestroy,
-  type OnModuleInit,
+import type {
+  BeforeApplicationShutdown,
+  OnApplicationBootstrap,
+  OnApplicationShutdown,
+  OnModuleDestroy,
+  OnModuleInit,
 } from '@nestjs/common';
-import type { DrainReport } from '../client/drain-report.js';
+import type { DrainReport } from '../client/client-snapshot.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { COMPLETE_STREAMS, callsByPath, counted, drainText, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';

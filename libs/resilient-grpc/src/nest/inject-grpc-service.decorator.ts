@@ -1,6 +1,20 @@
 import { Inject } from '@nestjs/common';
-import { getGrpcServiceToken } from './grpc-tokens.js';
+import { getGrpcServiceToken, getGrpcClientToken } from './grpc-tokens.js';
 import { recordInjection } from './misspelled-injections.js';
+
+/**
+ * Injects the `ResilientGrpcClient` with the given name. A misspelled name makes startup fail with a `GrpcConfigurationError` that
+ * suggests the closest name.
+ */
+export function InjectGrpcClient(client: string | symbol): PropertyDecorator & ParameterDecorator {
+  const token = getGrpcClientToken(client);
+  const inject = Inject(token);
+  return (target: object, key: string | symbol | undefined, index?: number) => {
+    recordInjection(token, target, { client, service: undefined });
+    // The cast is safe: Nest's decorator accepts both kinds of targets.
+    (inject as (...args: readonly unknown[]) => void)(target, key, index);
+  };
+}
 
 /**
  * Injects a client's service, such as a `Resilient<OrdersClient>`, by its short name 'Orders' or its full name 'orders.v1.Orders'. A

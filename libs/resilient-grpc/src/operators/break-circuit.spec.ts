@@ -1,10 +1,7 @@
 import { concat, EMPTY, firstValueFrom, NEVER, of, Subject, take, throwError, type SchedulerLike } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
-import { CircuitOpenError } from '../errors/circuit-open-error.js';
-import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
-import { DeadlineError } from '../errors/deadline-error.js';
-import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
+import { CircuitOpenError, ConcurrencyLimitError, DeadlineError, IdleTimeoutError } from '../errors/operator-errors.js';
 import { grpcError } from '../testing/fake-service/grpc-error.js';
 import { breakCircuit } from './break-circuit.js';
 import { CircuitBreaker } from './circuit-breaker.js';

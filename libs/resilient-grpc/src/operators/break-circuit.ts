@@ -1,5 +1,5 @@
 import { defer, tap, throwError, type MonoTypeOperatorFunction } from 'rxjs';
-import { CircuitOpenError } from '../errors/circuit-open-error.js';
+import { CircuitOpenError } from '../errors/operator-errors.js';
 import type { AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreaker } from './circuit-breaker.js';
 import { outcomeOf } from './error-status.js';

@@ -9,18 +9,24 @@ import {
   type StreamDemand,
 } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
-import { ResumeError } from '../errors/resume-error.js';
-import { decideResume, INITIAL_RESUME_STATE, type EndedCall } from '../policy/resume/decide-resume.js';
-import { MAX_SERVER_FAILURES, type ResumePolicy } from '../policy/resume/resume-policy.js';
-import { failureKind, type StreamFailure } from '../policy/resume/stream-failure.js';
+import { ResumeError } from '../errors/stream-errors.js';
+import {
+  decideResume,
+  INITIAL_RESUME_STATE,
+  type EndedCall,
+  MAX_SERVER_FAILURES,
+  type ResumePolicy,
+} from '../policy/resume/decide-resume.js';
+import { failureKind, type StreamFailure, reasonByText } from '../policy/resume/stream-failure.js';
 import { describeData, describeValue } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
 import { bufferOverflowError, PLAIN_PREFETCH, PlainSource } from './plain-source.js';
-import { readStreamFailure } from './read-stream-failure.js';
 import { schedulerClock } from './scheduler-clock.js';
 import { isError } from '../errors/error-message.js';
+import { NO_PUSHBACK, parsePushback, PUSHBACK_KEY, type Pushback } from '../policy/pushback/parse-pushback.js';
+import { failureReason, statusOf } from './error-status.js';
 
 /** Options shared by all streams that consist of several calls, with defaults applied. */
 export interface SequenceSettings {
@@ -406,4 +412,30 @@ export function streamOf<T>(
 
 function hasFlowControl<T>(stream: Observable<T>): stream is GrpcObservable<T> {
   return 'openStream' in stream && typeof stream.openStream === 'function';
+}
+
+/** Reads the reason, the status code, the pushback, and the retry delay from the error that ended a call of a stream. */
+export function readStreamFailure(error: unknown): StreamFailure {
+  // The cast is safe: every value is checked before use.
+  const properties = (typeof error === 'object' && error !== null ? error : {}) as Readonly<Record<string, unknown>>;
+  const code = statusOf(error);
+  const { retryAfterMs, details, metadata } = properties;
+  const byText = code === undefined ? undefined : reasonByText(code, typeof details === 'string' ? details : '');
+  const afterMs = typeof retryAfterMs === 'number' && retryAfterMs >= 0 ? retryAfterMs : undefined;
+  return { reason: failureReason(error) ?? byText, code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
+}
+
+/**
+ * Returns the pushback in `metadata`. Checks the shape of `metadata`, not its class, because grpc-js's `Metadata` is not loaded here and
+ * may exist in several copies.
+ */
+function pushbackOf(metadata: unknown): Pushback {
+  if (!isReadable(metadata)) return NO_PUSHBACK;
+  const values = metadata.get(PUSHBACK_KEY);
+  if (!Array.isArray(values) || values.length === 0) return NO_PUSHBACK;
+  return parsePushback(values.map(String));
+}
+
+function isReadable(metadata: unknown): metadata is { get(key: string): unknown } {
+  return typeof metadata === 'object' && metadata !== null && 'get' in metadata && typeof metadata.get === 'function';
 }

@@ -1,8 +1,7 @@
 import { asyncScheduler, config, finalize, type Observable, observeOn, of } from 'rxjs';
 import { expect, it, onTestFinished } from 'vitest';
-import { ConcurrencyLimit } from './concurrency-limit.js';
+import { ConcurrencyLimit, limitConcurrency } from './limit-concurrency.js';
 import { hedge } from './hedge.js';
-import { limitConcurrency } from './limit-concurrency.js';
 import { resumable } from './resumable.js';
 
 const limit = new ConcurrencyLimit({ maxConcurrent: 1 });

@@ -1,9 +1,9 @@
 import { EMPTY, finalize, NEVER, Observable, of, throwError, VirtualTimeScheduler } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
-import { DeadlineError } from '../errors/deadline-error.js';
+import { DeadlineError } from '../errors/operator-errors.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
+import { MAX_TIMER_MS } from '../time/clock.js';
 import { deadline } from './deadline.js';
 
 const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));

@@ -1,7 +1,7 @@
 import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs';
-import { DeadlineError } from '../errors/deadline-error.js';
+import { DeadlineError } from '../errors/operator-errors.js';
 import { numberProblem } from '../policy/options/value-rules.js';
-import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
+import { MAX_TIMER_MS } from '../time/clock.js';
 import { checkOptions, objectProblem } from './options.js';
 import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';

@@ -1,8 +1,5 @@
-import { CircuitOpenError } from '../errors/circuit-open-error.js';
-import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
-import { DeadlineError } from '../errors/deadline-error.js';
+import { CircuitOpenError, ConcurrencyLimitError, DeadlineError, IdleTimeoutError } from '../errors/operator-errors.js';
 import { isGrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
-import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { outcomeOfCode, outcomeOfDeadline, type AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';

@@ -1,7 +1,7 @@
 import { NEVER, of } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
-import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
+import { IdleTimeoutError } from '../errors/operator-errors.js';
 import { idleTimeout } from './idle-timeout.js';
 
 const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));

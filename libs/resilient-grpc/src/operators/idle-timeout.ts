@@ -1,5 +1,5 @@
 import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
-import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
+import { IdleTimeoutError } from '../errors/operator-errors.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { millisecondsRule, numberProblem, POSITIVE } from '../policy/options/value-rules.js';
 import { checkOptions, objectProblem } from './options.js';

@@ -15,9 +15,8 @@ import {
 } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it, vi } from 'vitest';
-import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
-import { ConcurrencyLimit } from './concurrency-limit.js';
-import { limitConcurrency } from './limit-concurrency.js';
+import { ConcurrencyLimitError } from '../errors/operator-errors.js';
+import { ConcurrencyLimit, limitConcurrency } from './limit-concurrency.js';
 
 const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 const ignore = { error: () => undefined };

@@ -1,9 +1,47 @@
 import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
-import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
-import type { PermitOutcome } from '../policy/concurrency/permit-outcome.js';
+import { ConcurrencyLimitError } from '../errors/operator-errors.js';
+import type { PermitOutcome } from '../policy/concurrency/adaptive-limit.js';
 import { systemClock } from '../time/clock.js';
-import type { ConcurrencyLimit } from './concurrency-limit.js';
 import { CancellableRun } from './cancellable-run.js';
+import { DEFAULT_MAX_QUEUED, PermitQueue } from '../policy/concurrency/permit-queue.js';
+import { integerRule, numberProblem } from '../policy/options/value-rules.js';
+import { checkOptions, objectProblem, readableOptions } from './options.js';
+
+/** Options of a `ConcurrencyLimit`. */
+export interface ConcurrencyLimitOptions {
+  /** Maximum number of concurrent subscriptions; 1 or more. */
+  readonly maxConcurrent: number;
+  /** Maximum number of queued subscriptions, 0 or more; further ones fail immediately. @defaultValue 1000 */
+  readonly maxQueued?: number | undefined;
+}
+
+/** Permits shared by all subscriptions through `limitConcurrency(limit)`. Uses the same queue as a client's concurrency limit. */
+export class ConcurrencyLimit {
+  /** Queue that grants the permits. @internal */
+  readonly permits: PermitQueue;
+
+  /** @throws {GrpcConfigurationError} if the options are invalid. */
+  constructor(options: ConcurrencyLimitOptions) {
+    const { maxConcurrent, maxQueued: givenMaxQueued } = readableOptions(options);
+    const maxQueued = givenMaxQueued ?? DEFAULT_MAX_QUEUED;
+    checkOptions({
+      concurrencyLimit: objectProblem(options, '{ maxConcurrent }'),
+      'concurrencyLimit.maxConcurrent': numberProblem(maxConcurrent, integerRule(1)),
+      'concurrencyLimit.maxQueued': numberProblem(maxQueued, integerRule(0)),
+    });
+    this.permits = new PermitQueue({ maxConcurrent, maxQueued });
+  }
+
+  /** Number of active subscriptions. */
+  get running(): number {
+    return this.permits.running;
+  }
+
+  /** Number of queued subscriptions. */
+  get queued(): number {
+    return this.permits.queued;
+  }
+}
 
 /**
  * Subscribes to the source when `limit` grants a permit, in FIFO order. Fails immediately with `ConcurrencyLimitError` if the queue is

@@ -2,7 +2,7 @@ import { EMPTY } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { CircuitBreaker } from './circuit-breaker.js';
-import { ConcurrencyLimit } from './concurrency-limit.js';
+import { ConcurrencyLimit } from './limit-concurrency.js';
 import { deadline } from './deadline.js';
 import { hedge } from './hedge.js';
 import { idleTimeout } from './idle-timeout.js';

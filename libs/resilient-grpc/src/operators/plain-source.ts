@@ -1,7 +1,7 @@
 import type { Observable } from 'rxjs';
 import { LinkedQueue } from '../call/linked-queue.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
-import { ResumeError } from '../errors/resume-error.js';
+import { ResumeError } from '../errors/stream-errors.js';
 import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
 import { StatusCode } from '../status/status-code.js';
 import { CancellableRun } from './cancellable-run.js';

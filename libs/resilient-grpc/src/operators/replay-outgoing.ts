@@ -1,6 +1,6 @@
 import { StreamIterator } from '../call/stream-iterator.js';
 import type { StreamSink } from '../call/stream-source.js';
-import { ReplayError } from '../errors/replay-error.js';
+import { ReplayError } from '../errors/stream-errors.js';
 import {
   bufferLimits,
   ReplayLedger,

@@ -1,7 +1,6 @@
 import { NEVER, Subject } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ReplayError } from '../errors/replay-error.js';
-import { ResumeError } from '../errors/resume-error.js';
+import { ReplayError, ResumeError } from '../errors/stream-errors.js';
 import {
   lost,
   MemorySessions,

@@ -1,5 +1,5 @@
 import type { Observable } from 'rxjs';
-import { ReplayError, type ReplayFailureReason } from '../errors/replay-error.js';
+import { ReplayError, type ReplayFailureReason } from '../errors/stream-errors.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
 import type { EndedCall } from '../policy/resume/decide-resume.js';
 import { describeData } from '../policy/options/describe-value.js';

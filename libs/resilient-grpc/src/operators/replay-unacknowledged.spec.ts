@@ -1,7 +1,7 @@
 import { from, Observable, of, retry, Subject, throwError, type ObservableInput } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { ReplayError } from '../errors/replay-error.js';
+import { ReplayError } from '../errors/stream-errors.js';
 import {
   lost,
   MemorySessions,

@@ -3,7 +3,7 @@ import { Observable, VirtualTimeScheduler, type Subscription } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
-import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
+import { MAX_SERVER_FAILURES } from '../policy/resume/decide-resume.js';
 import { resumable } from './resumable.js';
 
 /** Number of positions in the server's log. Positions start at 1. The server sends a message for each position that `matches` accepts. */

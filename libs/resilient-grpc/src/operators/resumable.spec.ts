@@ -14,10 +14,9 @@ import {
 } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
-import { DeadlineError } from '../errors/deadline-error.js';
+import { DeadlineError } from '../errors/operator-errors.js';
 import type { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { CursorRegressionError } from '../errors/cursor-regression-error.js';
-import { ResumeError } from '../errors/resume-error.js';
+import { CursorRegressionError, ResumeError } from '../errors/stream-errors.js';
 import { MAX_OVERLAP } from '../policy/resume/cursor-track.js';
 import { resumable, type ResumeOptions } from './resumable.js';
 

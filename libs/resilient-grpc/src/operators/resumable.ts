@@ -1,7 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { GrpcObservable } from '../call/grpc-observable.js';
-import { CursorRegressionError } from '../errors/cursor-regression-error.js';
-import { ResumeError } from '../errors/resume-error.js';
+import { CursorRegressionError, ResumeError } from '../errors/stream-errors.js';
 import {
   compareNumbers,
   CursorTrack,

@@ -1,4 +1,4 @@
-import { DEFAULT_RESUME_POLICY, type ResumePolicy } from '../policy/resume/resume-policy.js';
+import { DEFAULT_RESUME_POLICY, type ResumePolicy } from '../policy/resume/decide-resume.js';
 import { millisecondsRule, numberProblem } from '../policy/options/value-rules.js';
 import { readableOptions, unknownKeyMessages } from './options.js';
 import { backoffMessages, type Backoff } from './retry-backoff.js';

@@ -1,8 +1,7 @@
 import { defer, map, Observable, of, take, throwError } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
-import { CircuitOpenError } from '../errors/circuit-open-error.js';
-import { DeadlineError } from '../errors/deadline-error.js';
+import { CircuitOpenError, DeadlineError } from '../errors/operator-errors.js';
 import { retryBackoff } from './retry-backoff.js';
 
 const makeTestScheduler = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));

@@ -7,7 +7,7 @@ import {
   POSITIVE,
   POSITIVE_RULE,
 } from '../policy/options/value-rules.js';
-import { backoffMs, type BackoffJitter } from '../policy/retry/backoff.js';
+import { backoffMs, type BackoffJitter } from '../policy/retry/retry-policy.js';
 import { systemRandom } from '../time/random.js';
 import { isTransient } from './error-status.js';
 import { checkOptions, objectProblem, readableOptions } from './options.js';

@@ -1,7 +1,5 @@
-import { asyncScheduler } from 'rxjs';
-import type { SchedulerLike } from 'rxjs';
-import { systemClock, type Clock } from '../time/clock.js';
-import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
+import { asyncScheduler, type SchedulerLike } from 'rxjs';
+import { systemClock, type Clock, MAX_TIMER_MS } from '../time/clock.js';
 
 /** Scheduler and random source, for tests. */
 export interface SchedulerOptions {

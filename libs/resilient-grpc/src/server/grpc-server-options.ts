@@ -3,7 +3,7 @@ import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js
 import { channelValueProblems } from '../client/settings/channel-options-schema.js';
 import { defined } from '../policy/options/defined.js';
 import { describeValue, pathOf } from '../policy/options/describe-value.js';
-import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
+import { MAX_TIMER_MS } from '../time/clock.js';
 import type { ConnectionLifetime } from './connections/server-connection.js';
 import { canObserveHttp2Servers } from './quirks/http2-servers.js';
 import {

@@ -1,5 +1,5 @@
 export type { GrpcServerEvent } from '../call/server-event.js';
-export { CallSignal } from './calls/call-signal.decorator.js';
+export { CallSignal } from './calls/call-trailers.decorator.js';
 export { CallTrailers } from './calls/call-trailers.decorator.js';
 export { GrpcRequestStream } from './calls/request-stream.js';
 export { GrpcException } from './errors/grpc-exception.js';

@@ -6,7 +6,7 @@ import {
   type ServerOptions,
   type ServiceClientConstructor,
 } from '@grpc/grpc-js';
-import type { loadSync, PackageDefinition } from '@grpc/proto-loader';
+import type { loadSync, PackageDefinition, MethodDefinition } from '@grpc/proto-loader';
 import type { ModulesContainer } from '@nestjs/core';
 import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
@@ -24,8 +24,7 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import { hasTracedHandlers, isInstrumented } from '../telemetry/agents/traced-handlers.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
-import type { Clock, Timer } from '../time/clock.js';
-import { eventLoopIdleMs } from '../time/clock.js';
+import { type Clock, type Timer, eventLoopIdleMs } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler, ServedMethod } from './calls/served-call.js';
 import type { WireCall } from './calls/wire-call.js';
@@ -52,7 +51,6 @@ import { listenAddress, listenProblem } from './listen-address.js';
 import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
 import { ReportingServer, type ConversionListener } from './reporting-server.js';
-import { withCheckedResponses } from './checked-responses.js';
 import { ServedHandlers } from './served-handlers.js';
 import { unusedHandlerLines } from './unused-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
@@ -66,14 +64,15 @@ import {
   type NativeMethod,
 } from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
-import type { GrpcServerEvent } from '../call/server-event.js';
-import type { ServerOverload } from '../call/server-overload.js';
+import type { GrpcServerEvent, ServerOverload } from '../call/server-event.js';
 import { SERVER_LINES } from './server-lines.js';
 import { EventLog } from '../telemetry/log/event-log.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { duration, listed } from '../telemetry/log/log-text.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
+import { checkedSerializer, type MessageChecks } from '../messages/checked-serializer.js';
+import { filesOf } from '../messages/file-descriptors.js';
 
 type ConcurrencyOptions = Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>;
 
@@ -613,4 +612,22 @@ export class ResilientGrpcServer extends ServerGrpc {
       });
     });
   }
+}
+
+/** Returns a copy of `definition` whose methods check their responses. */
+function withCheckedResponses(definition: PackageDefinition, events: MessageChecks['events']): PackageDefinition {
+  const checks = { events, rejects: false };
+  const copies = Object.entries(definition).map(([name, entry]) => {
+    // Messages and enums have a string `format`. An entry without one is a service.
+    if (typeof entry.format === 'string') return [name, entry] as const;
+    const methods = Object.entries(entry as Readonly<Record<string, MethodDefinition<object, object>>>);
+    const checked = methods.map(([key, method]) => {
+      const files = filesOf(method);
+      const write = checkedSerializer({ path: method.path, files }, method.responseSerialize, 'response', checks);
+      return [key, { ...method, responseSerialize: write }] as const;
+    });
+    return [name, Object.fromEntries(checked)] as const;
+  });
+  // Safe cast: the entries are those of `definition`, with other serializers.
+  return Object.fromEntries(copies) as PackageDefinition;
 }

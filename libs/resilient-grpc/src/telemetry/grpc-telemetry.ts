@@ -2,8 +2,7 @@ import type { InjectionToken } from '@nestjs/common';
 import type { Metadata } from '@grpc/grpc-js';
 import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import type { MethodKind } from '../call/method.js';
-import type { GrpcServerEvent } from '../call/server-event.js';
-import type { ObservableServer } from '../call/server-overload.js';
+import type { GrpcServerEvent, ObservableServer } from '../call/server-event.js';
 import type { StatusCode } from '../status/status-code.js';
 
 /** Injection token of {@link GrpcTelemetry}. It has no provider if the telemetry module is not imported. */

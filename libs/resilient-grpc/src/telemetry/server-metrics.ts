@@ -1,7 +1,6 @@
 import type { Attributes, Meter, ObservableCallback } from '@opentelemetry/api';
 import type { MethodKind } from '../call/method.js';
-import type { GrpcServerEvent } from '../call/server-event.js';
-import type { ObservableServer } from '../call/server-overload.js';
+import type { GrpcServerEvent, ObservableServer } from '../call/server-event.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import type { ServedCallEnd } from './grpc-telemetry.js';

@@ -9,8 +9,7 @@ import {
   type Tracer,
 } from '@opentelemetry/api';
 import type { Metadata } from '@grpc/grpc-js';
-import type { GrpcServerEvent } from '../call/server-event.js';
-import type { ObservableServer } from '../call/server-overload.js';
+import type { GrpcServerEvent, ObservableServer } from '../call/server-event.js';
 import type { StatusCode } from '../status/status-code.js';
 import { CallSpan, rpcAttributes, spanName } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';

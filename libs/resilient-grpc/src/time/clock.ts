@@ -2,7 +2,12 @@
 // event loop takes no simulated time.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate } from 'node:timers';
-import { MAX_TIMER_MS } from './max-timer-ms.js';
+
+/**
+ * Maximum delay of a timer in milliseconds, which is 24.8 days. Node fires a longer timer after 1 ms, so a distant deadline would cause a
+ * busy loop.
+ */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** A timer that runs one task. Its creator must clear it if the task is no longer needed. */
 export interface Timer {

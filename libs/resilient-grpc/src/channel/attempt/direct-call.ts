@@ -1,7 +1,6 @@
 import { Metadata, type StatusObject, type experimental } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
-import type { Clock, Timer } from '../../time/clock.js';
-import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
+import { type Clock, type Timer, MAX_TIMER_MS } from '../../time/clock.js';
 import { StatusCode } from '../../status/status-code.js';
 import {
   isWritableEnded,

@@ -5,7 +5,7 @@ import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { errorMessage } from '../../errors/error-message.js';
-import { measuredOutcome } from '../../policy/balancing/measured-outcome.js';
+import { measuredOutcome } from '../../policy/balancing/endpoint-load.js';
 import { classify, isAnswered, isGrpcResponse } from '../../policy/evidence/classify.js';
 import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode, statusName } from '../../status/status-code.js';

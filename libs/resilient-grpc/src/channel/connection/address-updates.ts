@@ -1,5 +1,5 @@
 import type { experimental } from '@grpc/grpc-js';
-import { pauseAfterUpdateMs, updateIntervalMs } from '../../policy/reconnect/address-update-interval.js';
+import { pauseAfterUpdateMs, updateIntervalMs } from '../../policy/reconnect/backoff.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { systemRandom, type Random } from '../../time/random.js';
 

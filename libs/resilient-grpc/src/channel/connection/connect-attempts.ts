@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import type { ConnectFailureFacts } from '../../policy/connect-failure/connect-failure-kind.js';
-import { maskAddress } from '../../errors/mask-credentials.js';
+import type { ConnectFailureFacts } from '../../policy/connect-failure/connect-failures.js';
+import { maskAddress, errorMessage } from '../../errors/error-message.js';
 import {
   CLOSED_BY_PEER,
   codeIn,
@@ -13,7 +13,6 @@ import {
   readConnectFailure,
   type ConnectFailure,
 } from './connect-failure.js';
-import { errorMessage } from '../../errors/error-message.js';
 import { httpProxy } from './http-proxy.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;

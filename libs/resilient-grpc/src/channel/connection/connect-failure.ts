@@ -1,7 +1,10 @@
-import { CONTROL_CHARACTERS } from '../../errors/control-characters.js';
-import { maskCredentials } from '../../errors/mask-credentials.js';
-import { connectFailureKind, type ConnectFailureFacts } from '../../policy/connect-failure/connect-failure-kind.js';
-import { CONNECT_FAILURES, type ConnectFailureKind } from '../../policy/connect-failure/connect-failures.js';
+import { CONTROL_CHARACTERS, maskCredentials } from '../../errors/error-message.js';
+import {
+  connectFailureKind,
+  type ConnectFailureFacts,
+  CONNECT_FAILURES,
+  type ConnectFailureKind,
+} from '../../policy/connect-failure/connect-failures.js';
 
 /** A failed attempt to connect. Decisions use `kind`; `message` is one sentence for logs and errors, without the remedy. */
 export interface ConnectFailure {

@@ -27,7 +27,7 @@ import { withAbortableTunnel } from '../quirks/proxy-tunnel.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
-import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
+import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';

@@ -1,12 +1,13 @@
 import type { EventHub } from '../../call/event-hub.js';
-import { decideReplacement, type Replacements } from '../../policy/suspicion/decide-replacement.js';
 import {
+  decideReplacement,
+  type Replacements,
   nextSuspicion,
   NOT_SUSPECTED,
   type SuspicionEvent,
   type SuspicionState,
+  DEFAULT_SUSPICION_POLICY as POLICY,
 } from '../../policy/suspicion/next-suspicion.js';
-import { DEFAULT_SUSPICION_POLICY as POLICY } from '../../policy/suspicion/suspicion-policy.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 

@@ -1,4 +1,4 @@
-import { dnsRefreshDelayMs } from '../../policy/reconnect/dns-refresh-delay.js';
+import { dnsRefreshDelayMs } from '../../policy/reconnect/backoff.js';
 import { runOutside, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 

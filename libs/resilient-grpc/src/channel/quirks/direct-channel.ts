@@ -7,7 +7,7 @@ import {
   type experimental,
 } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
-import type { ChannelPathReason } from '../../call/call-path.js';
+import type { ChannelPathReason } from '../../call/method.js';
 import { DIRECT_SEAM } from './client-seams.js';
 import { COMPLETE } from './experimental.js';
 import { hasLibraryResolver } from './library-resolver.js';

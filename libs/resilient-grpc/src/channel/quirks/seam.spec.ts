@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { UntestedVersion } from '../../call/untested-version.js';
+import type { UntestedVersion } from '../../call/call-event.js';
 import { SeamReport, type Seam } from './seam.js';
 
 const SEAMS: readonly Seam[] = [

@@ -1,4 +1,4 @@
-import type { UntestedVersion } from '../../call/untested-version.js';
+import type { UntestedVersion } from '../../call/call-event.js';
 import { grpcJsVersion, isUntested, TESTED_VERSIONS } from './grpc-js-version.js';
 
 /** Private names of grpc-js or Node that a feature depends on. Any release may change them. */

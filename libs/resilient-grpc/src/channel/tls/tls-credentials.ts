@@ -1,6 +1,5 @@
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
-import { escapeControls } from '../../errors/control-characters.js';
-import { maskCredentials } from '../../errors/mask-credentials.js';
+import { escapeControls, maskCredentials } from '../../errors/error-message.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { CredentialsSource } from '../channel-settings.js';
 import { reloadBoundedFile } from '../read-bounded-file.js';

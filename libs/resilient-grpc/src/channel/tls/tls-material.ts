@@ -1,9 +1,7 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { escapeControls } from '../../errors/control-characters.js';
-import { errorMessage, isError } from '../../errors/error-message.js';
-import { maskCredentials } from '../../errors/mask-credentials.js';
+import { escapeControls, errorMessage, isError, maskCredentials } from '../../errors/error-message.js';
 import { readBoundedFile } from '../read-bounded-file.js';
 
 /** TLS options of a client. A string that contains '-----BEGIN' is PEM; any other string is a path. A Buffer is PEM. */

@@ -1,6 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
-import { CircuitOpenError } from '../../errors/circuit-open-error.js';
+import { CircuitOpenError } from '../../errors/operator-errors.js';
 import { attemptOutcome, outcomeOfDeadline } from '../../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerCore } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitToken } from '../../policy/circuit-breaker/next-circuit.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { StartAttempt } from '../../call/attempt.js';
-import { CircuitOpenError } from '../../errors/circuit-open-error.js';
+import { CircuitOpenError } from '../../errors/operator-errors.js';
 import { StatusCode } from '../../status/status-code.js';
 import { MEMORY_METHOD, memoryRuntime } from '../../../spec-support/memory-runtime.js';
 import { ENDS, MemoryTransport } from '../../../spec-support/memory-transport.js';

@@ -2,7 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import type { AttemptEndReason } from '../../call/call-event.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
-import { CircuitOpenError } from '../../errors/circuit-open-error.js';
+import { CircuitOpenError } from '../../errors/operator-errors.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import {

@@ -1,7 +1,6 @@
-import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
+import type { NotRetriedReason, AttemptRecord } from '../../errors/grpc-call-error.js';
 import { notHedgedBecause, type HedgeDecision } from '../../policy/hedging/decide-hedge.js';
 import type { AttemptEnd } from '../../call/attempt.js';
-import type { AttemptRecord } from '../../errors/attempt-record.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import { classify } from '../../policy/evidence/classify.js';
 import type { LostConnection, Verdict } from '../../policy/evidence/verdict.js';

@@ -1,16 +1,14 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptEnd } from '../../call/attempt.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { CircuitOpenError } from '../../errors/circuit-open-error.js';
-import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
+import { CircuitOpenError, ConcurrencyLimitError } from '../../errors/operator-errors.js';
 import { errorMessage } from '../../errors/error-message.js';
 import {
   GrpcConfigurationError,
   problemCount,
   type ConfigurationProblem,
 } from '../../errors/grpc-configuration-error.js';
-import { GrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
-import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
+import { GrpcCallError, type FailureReason, type NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
 import { HTTP_RESPONSE_REMEDY } from '../../policy/evidence/http-response.js';

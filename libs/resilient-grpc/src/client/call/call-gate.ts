@@ -1,7 +1,7 @@
 import type { Attempt } from '../../call/attempt.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { ReleasedCallResult, Waiter, WaitRefusal } from '../../call/call-transport.js';
-import type { PermitOutcome } from '../../policy/concurrency/permit-outcome.js';
+import type { PermitOutcome } from '../../policy/concurrency/adaptive-limit.js';
 import type { PermitQueue, PermitWaiter } from '../../policy/concurrency/permit-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Timer } from '../../time/clock.js';

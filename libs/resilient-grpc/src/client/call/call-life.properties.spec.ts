@@ -19,7 +19,7 @@ import { ClientCall } from './client-call.js';
 import { CallRegistry } from './call-registry.js';
 import type { ClientDrainMode } from '../resilient-types.js';
 import type { MethodRuntime } from '../method-context.js';
-import { ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import type { StreamMembership } from '../streams/scoped-stream.js';
 
 /** A call, and the policy of its method. */

@@ -5,8 +5,7 @@ import type { StreamOutcome } from '../../call/stream-scope.js';
 import { COMPLETE_STREAMS, duration } from '../../telemetry/log/log-text.js';
 import type { Clock } from '../../time/clock.js';
 import { Wait } from '../../time/wait.js';
-import type { ActiveCall } from '../active-call.js';
-import type { DrainReport } from '../drain-report.js';
+import type { ActiveCall, DrainReport } from '../client-snapshot.js';
 import type { ClientDrainMode } from '../resilient-types.js';
 import type { UnansweredCalls } from './unanswered-calls.js';
 

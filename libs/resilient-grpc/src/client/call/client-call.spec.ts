@@ -5,7 +5,7 @@ import type { MethodDescriptor } from '../../call/method.js';
 import type { StreamScope } from '../../call/stream-scope.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
-import { ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { seededRandom } from '../../../spec-support/seeded-random.mjs';

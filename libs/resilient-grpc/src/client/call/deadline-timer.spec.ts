@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest';
-import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
-import type { Timer } from '../../time/clock.js';
+import { MAX_TIMER_MS, type Timer } from '../../time/clock.js';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { DeadlineTimer } from './deadline-timer.js';
 

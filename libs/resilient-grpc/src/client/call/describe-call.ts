@@ -1,6 +1,6 @@
 import { moment } from '../../time/clock.js';
 import type { MethodContext } from '../call-context.js';
-import type { ActiveCall } from '../active-call.js';
+import type { ActiveCall } from '../client-snapshot.js';
 import type { Endable } from './call-bindings.js';
 import { cancelled } from './call-failure.js';
 

@@ -8,7 +8,7 @@ import { seededRandom } from '../../../spec-support/seeded-random.mjs';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { runInbound } from './caller-context.js';
 import { MethodRuntime } from '../method-context.js';
-import { ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import { UnreadStreams } from '../streams/unread-streams.js';

@@ -1,7 +1,7 @@
 import type { EventHub } from '../../call/event-hub.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { MethodKind } from '../../call/method.js';
-import type { ActiveCall } from '../active-call.js';
+import type { ActiveCall } from '../client-snapshot.js';
 
 /**
  * Minimum age in milliseconds of a call that is reported, and minimum time in milliseconds for which its connection has received nothing.

@@ -1,6 +1,6 @@
 import type { Unsubscribable } from 'rxjs';
 import { LinkedQueue } from '../../call/linked-queue.js';
-import { MESSAGE_OVERHEAD_BYTES } from '../../policy/replay/replay-limits.js';
+import { MESSAGE_OVERHEAD_BYTES } from '../../policy/replay/replay-ledger.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer, type UnlimitedConsumer } from './message-consumer.js';
 
 /** An Observable from any library. */

@@ -3,7 +3,7 @@ import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { MethodContext } from '../call-context.js';
 import type { CallFailure } from '../call/call-failure.js';
 import { encodeRequest } from '../call/prepare-call.js';
-import { MESSAGE_OVERHEAD_BYTES, type ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { MESSAGE_OVERHEAD_BYTES, type ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import { StatusCode } from '../../status/status-code.js';
 import { messageSource } from './request-source.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';

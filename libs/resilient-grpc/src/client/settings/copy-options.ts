@@ -1,9 +1,8 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { maskCredentials } from '../../errors/mask-credentials.js';
+import { maskCredentials, errorMessage } from '../../errors/error-message.js';
 import { pathOf } from '../../policy/options/describe-value.js';
 import { isPlainObject } from '../../policy/options/plain-object.js';
 import { MAX_ENTRIES } from '../../policy/options/value-rules.js';
-import { errorMessage } from '../../errors/error-message.js';
 
 /** Options as plain data, or the reasons why they cannot be read. */
 export type CopiedOptions =

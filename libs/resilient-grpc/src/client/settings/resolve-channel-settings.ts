@@ -11,14 +11,14 @@ import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-
 import { TLS_PARTS, tlsPaths } from '../../channel/tls/tls-material.js';
 import { hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { maskAddress } from '../../errors/mask-credentials.js';
-import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
+import { maskAddress } from '../../errors/error-message.js';
+import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/doctor-command.js';
 import { ejectionPolicyOf } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
+import { MAX_TIMER_MS } from '../../time/clock.js';
 import { jitter, type Random } from '../../time/random.js';
 import {
   DEFAULT_CLIENT_SETTINGS,

@@ -5,7 +5,7 @@ import type { MethodDescriptor } from '../../call/method.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
 import type { PropagationNotes } from '../../call/propagation.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { maskAddress } from '../../errors/mask-credentials.js';
+import { maskAddress } from '../../errors/error-message.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { CallHooks, type InterceptorSource } from '../interceptors/call-hooks.js';

@@ -1,13 +1,12 @@
 import { lacksPort } from '../../channel/channel-checks.js';
 import { closest, misspelled } from '../../errors/closest.js';
-import { escapeControls } from '../../errors/control-characters.js';
+import { escapeControls } from '../../errors/error-message.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import type { GrpcClientSettings } from './client-options.js';
-import type { Services } from './contract.js';
+import { type Services, shortName } from './contract.js';
 import { pathOf, truncate } from '../../policy/options/describe-value.js';
 import { balancingPolicyOf, channelOptionProblems } from './resolve-channel-settings.js';
-import { shortName } from './contract.js';
 import { optionsByPattern } from './method-patterns.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
 import { canHedge } from './resolve-method-policies.js';

@@ -10,7 +10,7 @@ import { reportUnread } from '../call/call-report.js';
 import { DeadlineTimer } from '../call/deadline-timer.js';
 import { describeCall } from '../call/describe-call.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { ActiveCall } from '../active-call.js';
+import type { ActiveCall } from '../client-snapshot.js';
 import type { MethodStatistics } from '../statistics/method-statistics.js';
 import type { UnreadStream } from './unread-streams.js';
 

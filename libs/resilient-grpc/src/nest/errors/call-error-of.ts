@@ -1,5 +1,5 @@
 import { isGrpcCallError, type FailureReason, type GrpcCallError } from '../../errors/grpc-call-error.js';
-import { ResumeError } from '../../errors/resume-error.js';
+import { ResumeError } from '../../errors/stream-errors.js';
 
 /** Returns the error of the failed call: `error` itself, or the `cause` of a ResumeError; `undefined` for any other error. */
 export function callErrorOf(error: unknown): GrpcCallError | undefined {

@@ -1,7 +1,7 @@
 import { Catch, Injectable, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
-import { ResumeError } from '../../errors/resume-error.js';
+import { ResumeError } from '../../errors/stream-errors.js';
 import { callErrorOf } from './call-error-of.js';
 import { FailureLog } from './failure-log.js';
 import { nestDefaultHandling } from './nest-default-handling.js';

@@ -5,7 +5,7 @@ import * as v from 'valibot';
 import { requireOptions } from '../../policy/options/option-problems.js';
 import { object, oneOf } from '../../policy/options/option-schemas.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
-import { ResumeError } from '../../errors/resume-error.js';
+import { ResumeError } from '../../errors/stream-errors.js';
 import { STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
 import { serverCallOf } from '../inbound/grpc-inbound-call.js';
 import { callErrorOf } from './call-error-of.js';

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { CapturedCall } from '../../call/inbound-call.js';
-import { AbortError } from '../../errors/abort-error.js';
+import { AbortError } from '../../errors/library-error.js';
 import { deadlineFromTimeout } from '../../policy/deadline/deadline.js';
 import { parseGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
 import { moment, type Clock } from '../../time/clock.js';

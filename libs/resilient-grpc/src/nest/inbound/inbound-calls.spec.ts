@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { GrpcInboundCall, serverCallOf } from './grpc-inbound-call.js';
 import { HttpInboundCall } from './http-inbound-call.js';
-import { InboundWatch } from './inbound-watch.js';
+import { InboundWatch } from './inbound.interceptor.js';
 
 const clock = new VirtualClock();
 

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { EndpointLoad } from './endpoint-load.js';
+import { EndpointLoad, measuredOutcome } from './endpoint-load.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { Verdict, VerdictKind } from '../evidence/verdict.js';
 
 function makeMeasuredLoad(
   ...samples: [latencyMs: number, outcome: 'succeeded' | 'failed' | 'cancelled', at: number][]
@@ -94,5 +96,31 @@ describe('EndpointLoad', () => {
     load.ended(2_000);
     load.measured(10, 'succeeded', 2_000);
     expect(load.latencyMs(2_000)).toBeCloseTo(100 * Math.exp(-1) + 10 * (1 - Math.exp(-1)), 3);
+  });
+});
+
+const { OK, NOT_FOUND, UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, CANCELLED, INTERNAL } = StatusCode;
+
+describe('measuredOutcome', () => {
+  it.each<[string, VerdictKind, StatusCode, Verdict['reachedServer'], ReturnType<typeof measuredOutcome>]>([
+    ['OK as a success', 'ok', OK, 'yes', 'succeeded'],
+    ['a status from the application as a success', 'server', NOT_FOUND, 'yes', 'succeeded'],
+    ['UNAVAILABLE from the server as a failure', 'server', UNAVAILABLE, 'yes', 'failed'],
+    ['a lost connection as a failure', 'connection-lost', UNAVAILABLE, 'maybe', 'failed'],
+    ['an exceeded deadline as a failure', 'deadline', DEADLINE_EXCEEDED, 'maybe', 'failed'],
+    ['an attempt timeout as a failure', 'attempt-timeout', DEADLINE_EXCEEDED, 'maybe', 'failed'],
+    ['RESOURCE_EXHAUSTED from the server as a failure', 'server', RESOURCE_EXHAUSTED, 'yes', 'failed'],
+    ['a response that exceeds a client-side limit as a success', 'protocol', RESOURCE_EXHAUSTED, 'yes', 'succeeded'],
+    ['a losing hedge as cancelled', 'cancelled', CANCELLED, 'maybe', 'cancelled'],
+  ])('counts %s for the endpoint load', (_, kind, code, reachedServer, expected) => {
+    expect(measuredOutcome({ kind, code, reachedServer })).toBe(expected);
+  });
+
+  it.each<[string, VerdictKind, StatusCode]>([
+    ['a request that was rejected unprocessed', 'refused', UNAVAILABLE],
+    ['an unsent request', 'unsent', UNAVAILABLE],
+    ['a local failure', 'local', INTERNAL],
+  ])('does not count %s toward the endpoint load', (_, kind, code) => {
+    expect(measuredOutcome({ kind, code, reachedServer: 'no' })).toBeUndefined();
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { EndpointLoad } from './endpoint-load.js';
-import { chooseLeastLoaded } from './least-request.js';
+import { chooseLeastLoaded, parseChoiceCount } from './least-request.js';
 
 const loadOf = (inFlight: number, latencyMs?: number) => ({ inFlight, latencyMs: () => latencyMs });
 
@@ -106,5 +106,27 @@ describe('chooseLeastLoaded', () => {
       if (index === 0 && now > 10_000) failed += 1;
     }
     expect(failed).toBeLessThan(60_000 / 2_500);
+  });
+});
+
+describe('parseChoiceCount', () => {
+  it.each([
+    [{}, 2],
+    [{ choiceCount: 2 }, 2],
+    [{ choiceCount: 7 }, 7],
+    [{ choiceCount: 100 }, 10],
+  ])('reads %j as a choiceCount of %i', (config, expected) => {
+    expect(parseChoiceCount(config)).toBe(expected);
+  });
+
+  it.each([{ choiceCount: 1 }, { choiceCount: 2.5 }, { choiceCount: '3' }, { choiceCount: null }])(
+    'rejects the least-request config %j',
+    (config) => {
+      expect(() => parseChoiceCount(config)).toThrow(/^choiceCount: expected an integer of 2 or more, got /);
+    },
+  );
+
+  it('rejects a least-request config that is not an object', () => {
+    expect(() => parseChoiceCount(null)).toThrow('expected an object, got null; write { choiceCount: 2 }');
   });
 });

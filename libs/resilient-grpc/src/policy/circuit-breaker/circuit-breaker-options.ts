@@ -1,5 +1,4 @@
-import { parseStatusCode, suggestStatusCode } from '../../status/parse-status-code.js';
-import type { StatusCode } from '../../status/status-code.js';
+import { parseStatusCode, suggestStatusCode, type StatusCode } from '../../status/status-code.js';
 import { problemMessage } from '../options/describe-value.js';
 import {
   integerRule,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { PermitOutcome } from './permit-outcome.js';
+import type { PermitOutcome } from './adaptive-limit.js';
 import { PermitQueue, type LimitChange, type PermitWaiter } from './permit-queue.js';
 
 function makeWaiter(log: string[], name: string): PermitWaiter {

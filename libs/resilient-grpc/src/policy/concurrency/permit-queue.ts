@@ -1,5 +1,4 @@
-import { AdaptiveLimit, type LoadEvidence } from './adaptive-limit.js';
-import type { PermitOutcome } from './permit-outcome.js';
+import { AdaptiveLimit, type LoadEvidence, type PermitOutcome } from './adaptive-limit.js';
 
 /** Limits on concurrent and queued calls. */
 export interface ConcurrencyPolicy {

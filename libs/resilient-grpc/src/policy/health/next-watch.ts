@@ -1,4 +1,4 @@
-import { backoffMs } from '../retry/backoff.js';
+import { backoffMs } from '../retry/retry-policy.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Random } from '../../time/random.js';
 

@@ -3,7 +3,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { CALM_BACKOFF_MS, MAX_UNSENT } from '../retry/decide-retry.js';
 import type { LostConnection, Verdict } from '../evidence/verdict.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
-import type { RetryBudget } from '../throttling/retry-budget.js';
+import type { RetryBudget } from '../throttling/default-budget.js';
 import type { HedgeBudget } from './hedge-budget.js';
 import type { HedgingPolicy } from './hedging-policy.js';
 

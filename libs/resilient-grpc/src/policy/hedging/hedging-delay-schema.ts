@@ -1,7 +1,7 @@
 import { closest } from '../../errors/closest.js';
 import { converted, type Schema } from '../options/option-schemas.js';
 import { numberRemedy } from '../options/value-rules.js';
-import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
+import { MAX_TIMER_MS } from '../../time/clock.js';
 import { HEDGING_PERCENTILES, type HedgingPercentile } from './measured-delay.js';
 
 const WORDS = Object.keys(HEDGING_PERCENTILES);

@@ -1,5 +1,4 @@
-import { escapeControls } from '../../errors/control-characters.js';
-import { maskAddress, maskCredentials } from '../../errors/mask-credentials.js';
+import { escapeControls, maskAddress, maskCredentials } from '../../errors/error-message.js';
 import { isPlainObject } from './plain-object.js';
 
 const MAX_VALUE_LENGTH = 60;

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
+import { MAX_TIMER_MS } from '../../time/clock.js';
 import {
   choiceRemedy,
   choiceText,

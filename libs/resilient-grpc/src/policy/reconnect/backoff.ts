@@ -26,3 +26,78 @@ export function firstBackoffMs(maxMs: number, random: Random): number {
 export function shortLivedBackoffMs(count: number, random: Random): number {
   return jitter(Math.min(FIRST_BACKOFF_MS * GROWTH ** Math.max(count - 1, 0), MAX_BACKOFF_MS), JITTER, random);
 }
+
+/** Minimum interval between two updates of a channel's addresses, in milliseconds. */
+const MIN_INTERVAL_MS = 100;
+/**
+ * Maximum interval between updates without addresses, in milliseconds. The interval doubles with each consecutive update of this kind after
+ * the first.
+ */
+const MAX_EMPTY_INTERVAL_MS = 1_000;
+/** Pause after an update, as a multiple of its duration. */
+const INTERVAL_PER_DURATION = 10;
+/**
+ * Maximum pause after an update, in milliseconds. The pause is limited, because a process that was suspended during an update must not keep
+ * old addresses for minutes.
+ */
+const MAX_INTERVAL_MS = 5_000;
+
+/** Returns the milliseconds from the start of an update to the next one. `emptyUpdates`: consecutive updates without addresses. */
+export function updateIntervalMs(emptyUpdates: number): number {
+  return Math.min(MIN_INTERVAL_MS * 2 ** Math.max(0, emptyUpdates - 1), MAX_EMPTY_INTERVAL_MS);
+}
+
+/** Returns the pause in milliseconds after an update that took `tookMs`. */
+export function pauseAfterUpdateMs(tookMs: number): number {
+  return Math.min(tookMs * INTERVAL_PER_DURATION, MAX_INTERVAL_MS);
+}
+
+const TIMEOUT_GROWTH = 2;
+const MAX_TIMEOUT_MS = 120_000;
+const AGE_JITTER = 0.1;
+
+/** Input for the timeout of a connection attempt. */
+export interface ConnectTimeoutInput {
+  /** Timeout of the first attempt, in milliseconds. */
+  readonly baseMs: number;
+  /** Number of consecutive attempts to the same address that timed out. */
+  readonly timeouts: number;
+  readonly graceMs: number;
+  /** True during an outage whose grace period has not expired. */
+  readonly insideGrace: boolean;
+}
+
+/**
+ * Returns the timeout of a connection attempt in milliseconds. It doubles each time an attempt to the same address times out, up to two
+ * minutes, except during a grace period that is longer than `baseMs`. If many clients connect to a busy server, their handshakes can take
+ * longer than `baseMs`. Without the increase, these clients would keep the server busy with handshakes that they have already abandoned. A
+ * `baseMs` above two minutes is used unchanged.
+ */
+export function connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace }: ConnectTimeoutInput): number {
+  // Several short attempts that fit into the grace period find a recovered server sooner than one long attempt.
+  if (insideGrace && baseMs < graceMs) return baseMs;
+  return Math.max(Math.min(baseMs * TIMEOUT_GROWTH ** timeouts, MAX_TIMEOUT_MS), baseMs);
+}
+
+/**
+ * Returns the age at which a channel is replaced, in milliseconds. The jitter prevents the clients of one server from reconnecting at the
+ * same time.
+ */
+export function connectionAgeMs(maxAgeMs: number, random: Random): number {
+  return jitter(maxAgeMs, AGE_JITTER, random);
+}
+
+/** Maximum jitter, as a share of the delay to which it is added. Spreads the lookups of one name by many clients over time. */
+const DNS_JITTER = 0.2;
+/** Maximum delay in milliseconds while lookups fail, before jitter. If `refreshMs` is longer, the delay is `refreshMs`. */
+const MAX_FAILURE_DELAY_MS = 30_000;
+
+/**
+ * Returns the milliseconds from the end of one lookup to the next. `failures`: consecutive lookups that failed; the delay doubles with
+ * each, because the lookups of many clients would otherwise keep a name server overloaded. The delay is never shorter than `refreshMs`,
+ * which is at least grpc-js's minimum interval between two lookups.
+ */
+export function dnsRefreshDelayMs(refreshMs: number, failures: number, random: Random): number {
+  const delayMs = Math.max(refreshMs, Math.min(refreshMs * 2 ** failures, MAX_FAILURE_DELAY_MS));
+  return delayMs * (1 + DNS_JITTER * random());
+}

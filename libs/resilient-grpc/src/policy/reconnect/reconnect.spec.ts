@@ -1,9 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { pauseAfterUpdateMs, updateIntervalMs } from './address-update-interval.js';
-import { connectionAgeMs, connectTimeoutMs } from './connection-times.js';
+import {
+  pauseAfterUpdateMs,
+  updateIntervalMs,
+  firstBackoffMs,
+  shortLivedBackoffMs,
+  connectionAgeMs,
+  connectTimeoutMs,
+} from './backoff.js';
 import { earlyReconnectMs, type EarlyReconnectInput } from './early-reconnect.js';
-import { firstBackoffMs, shortLivedBackoffMs } from './backoff.js';
 
 const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 const middle = () => 0.5;

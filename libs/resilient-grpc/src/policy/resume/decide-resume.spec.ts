@@ -3,8 +3,16 @@ import { describe, expect, it } from 'vitest';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
 import { StatusCode, STATUS_NAMES, type StatusName } from '../../status/status-code.js';
 import { NO_PUSHBACK, type Pushback } from '../pushback/parse-pushback.js';
-import { decideResume, INITIAL_RESUME_STATE, type EndedCall, type ResumeState } from './decide-resume.js';
-import { DEFAULT_RESUME_POLICY, MAX_SERVER_FAILURES, MIN_LIFE_MS, type ResumePolicy } from './resume-policy.js';
+import {
+  decideResume,
+  INITIAL_RESUME_STATE,
+  type EndedCall,
+  type ResumeState,
+  DEFAULT_RESUME_POLICY,
+  MAX_SERVER_FAILURES,
+  MIN_LIFE_MS,
+  type ResumePolicy,
+} from './decide-resume.js';
 import { failureKind, reasonByText, type StreamFailure } from './stream-failure.js';
 
 function failure(

@@ -4,8 +4,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { LostConnection, Verdict, VerdictKind } from '../evidence/verdict.js';
 import { NO_PUSHBACK, type Pushback } from '../pushback/parse-pushback.js';
 import { A6Throttle } from '../throttling/a6-throttle.js';
-import { DefaultBudget } from '../throttling/default-budget.js';
-import type { RetryBudget } from '../throttling/retry-budget.js';
+import { DefaultBudget, type RetryBudget } from '../throttling/default-budget.js';
 import { decideRetry, type RetryInput } from './decide-retry.js';
 import { DEFAULT_RETRY_POLICY } from './retry-policy.js';
 

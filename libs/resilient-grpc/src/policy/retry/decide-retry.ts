@@ -1,13 +1,12 @@
-import type { RetryRefusal } from '../../errors/not-retried-reason.js';
+import type { RetryRefusal } from '../../errors/grpc-call-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import { jitter, type Random } from '../../time/random.js';
 import { CREDENTIALS_FAILED } from '../evidence/grpc-js-texts.js';
 import type { LostConnection, Verdict } from '../evidence/verdict.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
-import { MAX_REQUESTED_DELAY_MS } from '../resume/resume-policy.js';
-import type { RetryBudget } from '../throttling/retry-budget.js';
-import { backoffMs } from './backoff.js';
-import { DEFAULT_RETRY_POLICY, type RetryPolicy } from './retry-policy.js';
+import { MAX_REQUESTED_DELAY_MS } from '../resume/decide-resume.js';
+import type { RetryBudget } from '../throttling/default-budget.js';
+import { backoffMs, DEFAULT_RETRY_POLICY, type RetryPolicy } from './retry-policy.js';
 
 /** Reason for another attempt after a backoff. */
 export type RetryReason =

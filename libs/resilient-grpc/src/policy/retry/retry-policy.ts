@@ -1,4 +1,5 @@
 import type { StatusCode } from '../../status/status-code.js';
+import { jitter, type Random } from '../../time/random.js';
 
 /** A resolved gRFC A6 retry policy: durations in milliseconds, numeric status codes, and `maxAttempts` already limited. */
 export interface RetryPolicy {
@@ -21,3 +22,21 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   backoffMultiplier: 2,
   retryableStatusCodes: new Set<StatusCode>([14]),
 };
+
+/** Jitter of a backoff. 'grpc': ±20% around the backoff. 'full': from 0 to the backoff, which spreads many clients more widely. */
+export type BackoffJitter = 'grpc' | 'full';
+
+/**
+ * Returns the backoff before retry `retryIndex` (0: the first, or the first after a pushback), in milliseconds. The backoff is exponential,
+ * capped, then jittered by `spread`, ±20% by default
+ * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#exponential-backoff).
+ */
+export function backoffMs(
+  policy: Pick<RetryPolicy, 'initialBackoffMs' | 'maxBackoffMs' | 'backoffMultiplier'>,
+  retryIndex: number,
+  random: Random,
+  spread: BackoffJitter = 'grpc',
+): number {
+  const capped = Math.min(policy.initialBackoffMs * policy.backoffMultiplier ** retryIndex, policy.maxBackoffMs);
+  return spread === 'full' ? capped * random() : jitter(capped, 0.2, random);
+}

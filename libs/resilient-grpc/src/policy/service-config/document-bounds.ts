@@ -1,4 +1,4 @@
-import { escapeControls } from '../../errors/control-characters.js';
+import { escapeControls } from '../../errors/error-message.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { describeValue } from '../options/describe-value.js';
 

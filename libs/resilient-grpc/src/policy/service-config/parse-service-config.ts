@@ -1,4 +1,4 @@
-import { escapeControls } from '../../errors/control-characters.js';
+import { escapeControls } from '../../errors/error-message.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { pathOf, truncate } from '../options/describe-value.js';
 import { parseOptions } from '../options/option-problems.js';

@@ -1,6 +1,5 @@
 import * as v from 'valibot';
-import { parseStatusCode, suggestStatusCode } from '../../status/parse-status-code.js';
-import type { StatusCode } from '../../status/status-code.js';
+import { parseStatusCode, suggestStatusCode, type StatusCode } from '../../status/status-code.js';
 import { defined } from '../options/defined.js';
 import { describeValue } from '../options/describe-value.js';
 import { POSITIVE } from '../options/value-rules.js';

@@ -1,8 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../../spec-support/seeded-random.mjs';
-import { decideReplacement, type Replacements } from './decide-replacement.js';
-import { nextSuspicion, NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from './next-suspicion.js';
-import { DEFAULT_SUSPICION_POLICY as POLICY } from './suspicion-policy.js';
+import {
+  decideReplacement,
+  type Replacements,
+  nextSuspicion,
+  NOT_SUSPECTED,
+  type SuspicionEvent,
+  type SuspicionState,
+  DEFAULT_SUSPICION_POLICY as POLICY,
+} from './next-suspicion.js';
 
 const CLIENTS = 500;
 const CALLS_PER_SECOND = 2;

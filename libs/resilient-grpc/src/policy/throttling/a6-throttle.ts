@@ -1,5 +1,5 @@
 import type { RetryThrottling } from '../service-config/service-config.js';
-import type { RetryBudget } from './retry-budget.js';
+import type { RetryBudget } from './default-budget.js';
 
 const SCALE = 1_000;
 

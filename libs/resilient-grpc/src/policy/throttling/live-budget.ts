@@ -1,7 +1,6 @@
 import type { RetryThrottling } from '../service-config/service-config.js';
 import { A6Throttle } from './a6-throttle.js';
-import { DEFAULT_BUDGET_POLICY, DefaultBudget } from './default-budget.js';
-import type { RetryBudget } from './retry-budget.js';
+import { DEFAULT_BUDGET_POLICY, DefaultBudget, type RetryBudget } from './default-budget.js';
 
 /**
  * Retry budget of a channel whose `retryThrottling` may change. A change keeps the share of remaining tokens, as in gRPC Core and grpc-js.

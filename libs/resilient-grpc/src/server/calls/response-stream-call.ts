@@ -2,7 +2,7 @@ import { isObservable } from 'rxjs';
 import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
 import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
-import { AbortError } from '../../errors/abort-error.js';
+import { AbortError } from '../../errors/library-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import { ServedCall } from './served-call.js';
 import { endStream, type StatusLike } from './wire-call.js';

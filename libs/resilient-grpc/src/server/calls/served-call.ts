@@ -3,7 +3,7 @@ import type { EventHub } from '../../call/event-hub.js';
 import { isThenable } from '../../call/iterator-source.js';
 import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/call/caller-context.js';
-import { AbortError } from '../../errors/abort-error.js';
+import { AbortError } from '../../errors/library-error.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import type { ServiceTime } from '../../policy/overload/service-time.js';
 import { StatusCode } from '../../status/status-code.js';

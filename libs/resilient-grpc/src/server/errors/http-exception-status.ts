@@ -1,9 +1,8 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { HttpException } from '@nestjs/common';
 import { BAD_REQUEST } from '../../errors/error-detail-types.js';
-import type { FieldViolation } from '../../errors/field-violation.js';
+import { type FieldViolation, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
-import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ServerStatus } from './truncate-status.js';
 import { joinMessages, wellFormed } from './status-text.js';

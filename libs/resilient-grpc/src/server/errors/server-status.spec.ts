@@ -13,14 +13,14 @@ import {
 } from '@nestjs/common';
 import { KafkaRetriableException, RpcException } from '@nestjs/microservices';
 import { describe, expect, it } from 'vitest';
-import { CircuitOpenError } from '../../errors/circuit-open-error.js';
-import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
-import { CursorRegressionError } from '../../errors/cursor-regression-error.js';
-import { DeadlineError } from '../../errors/deadline-error.js';
+import {
+  CircuitOpenError,
+  ConcurrencyLimitError,
+  DeadlineError,
+  IdleTimeoutError,
+} from '../../errors/operator-errors.js';
+import { CursorRegressionError, ResumeError, ReplayError } from '../../errors/stream-errors.js';
 import { GrpcCallError, type GrpcCallFailure } from '../../errors/grpc-call-error.js';
-import { IdleTimeoutError } from '../../errors/idle-timeout-error.js';
-import { ReplayError } from '../../errors/replay-error.js';
-import { ResumeError } from '../../errors/resume-error.js';
 import { statusDetailsOf } from '../../errors/status-details.js';
 import { StatusCode, type StatusName } from '../../status/status-code.js';
 import { GrpcException } from './grpc-exception.js';

@@ -1,5 +1,5 @@
 import { BadRequestException, type ValidationError } from '@nestjs/common';
-import type { FieldViolation } from '../../errors/field-violation.js';
+import type { FieldViolation } from '../../errors/status-details.js';
 import { defineLibraryError } from '../../errors/library-error.js';
 
 /** Maximum total length, in characters, of the messages in a response, as in Nest. */

@@ -7,8 +7,7 @@ import type { ServiceTime } from '../../policy/overload/service-time.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall } from '../calls/served-call.js';
-import { HeldCall } from './held-call.js';
-import { SLICE_MS } from './overload-gate.js';
+import { HeldCall, SLICE_MS } from './overload-gate.js';
 import type { OverloadState } from './overload-state.js';
 import { EXPIRED, overloadRefusal } from './refusal.js';
 

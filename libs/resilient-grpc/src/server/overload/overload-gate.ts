@@ -2,14 +2,46 @@ import type { Http2Session } from 'node:http2';
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { BusyPeriod } from '../../policy/overload/busy-period.js';
-import { OverloadQueue } from '../../policy/overload/overload-queue.js';
+import { OverloadQueue, type WaitingCall } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall, ServedMethod } from '../calls/served-call.js';
 import { peerOf } from '../connections/server-connection.js';
-import { HeldCall } from './held-call.js';
 import type { OverloadState } from './overload-state.js';
 import { EXPIRED, REFUSED } from './refusal.js';
+import { AsyncResource } from 'node:async_hooks';
+import type { ServiceTime } from '../../policy/overload/service-time.js';
+
+/**
+ * A call whose handler has not started. The handler starts in the async context in which the call arrived, because tracing and request
+ * scopes use this context.
+ */
+export class HeldCall extends AsyncResource implements WaitingCall<HeldCall> {
+  order = 0;
+  isRemoved = false;
+  previous: HeldCall | undefined;
+  next: HeldCall | undefined;
+  weight = 0;
+  variance = 0;
+
+  constructor(
+    readonly call: ServedCall,
+    readonly serviceTime: ServiceTime,
+    readonly arrivedAt: number,
+    private readonly start: () => void,
+  ) {
+    super('GrpcHeldCall');
+  }
+
+  get deadline(): number {
+    return this.call.deadline;
+  }
+
+  /** Starts the handler, or passes the call to the next limit or the gate. */
+  serve(): void {
+    this.runInAsyncScope(this.start);
+  }
+}
 
 /**
  * Maximum time in milliseconds for which handlers run before the event loop reads sockets, detects resets, and runs timers. A single

@@ -1,6 +1,5 @@
 import type { EventHub } from '../../call/event-hub.js';
-import type { GrpcServerEvent } from '../../call/server-event.js';
-import type { ServerConcurrencyLimit, ServerOverload } from '../../call/server-overload.js';
+import type { GrpcServerEvent, ServerConcurrencyLimit, ServerOverload } from '../../call/server-event.js';
 import { OVERLOAD_STAY_MS } from '../../policy/overload/overload-queue.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { ServedCall, ServedMethod } from '../calls/served-call.js';

@@ -1,6 +1,4 @@
-import type { GrpcClientEvent } from '../../call/call-event.js';
-import type { UnsentField } from '../../call/unsent-field.js';
-import type { UntestedVersion } from '../../call/untested-version.js';
+import type { GrpcClientEvent, UnsentField, UntestedVersion } from '../../call/call-event.js';
 import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
 import type { EjectionEvidence } from '../../policy/ejection/next-ejection.js';
 import { LOST_IN_RESPONSE, RESET_IN_RESPONSE } from '../../policy/evidence/classify.js';

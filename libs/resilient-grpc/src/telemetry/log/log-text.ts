@@ -1,4 +1,4 @@
-import { escapeControls } from '../../errors/control-characters.js';
+import { escapeControls } from '../../errors/error-message.js';
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { maskSecrets } from './mask-secrets.js';
 

@@ -1,4 +1,4 @@
-import { maskCredentials } from '../../errors/mask-credentials.js';
+import { maskCredentials } from '../../errors/error-message.js';
 
 /** Matches names that end like the name of a secret: 'x-api-key', 'accessToken', 'DB_PASSWORD'. */
 const SECRET_NAME =

@@ -5,7 +5,7 @@ import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import type { MethodContext } from '../../client/call-context.js';
 import { CallRegistry } from '../../client/call/call-registry.js';
 import { MethodRuntime } from '../../client/method-context.js';
-import { ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import { plainPolicy } from '../../client/settings/resolve-method-policies.js';
 import { resolveSettings } from '../../client/settings/resolve-settings.js';
 import { ClientStatistics } from '../../client/statistics/client-statistics.js';

@@ -1,5 +1,5 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
-import { isNameOf } from '../method-name.js';
+import { isNameOf } from '../scripted-server/service-methods.js';
 
 /** The name of an HTTP/2 error code, or any integer from 0 to 2^32−1, assigned or not. */
 export type Http2ErrorCode = keyof typeof HTTP2_ERROR_CODES | number;

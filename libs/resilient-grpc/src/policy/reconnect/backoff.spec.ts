@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { dnsRefreshDelayMs } from './dns-refresh-delay.js';
+import { dnsRefreshDelayMs } from './backoff.js';
 
 describe('delay before the next DNS lookup', () => {
   it.each([

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { backoffMs } from './backoff.js';
-import { DEFAULT_RETRY_POLICY } from './retry-policy.js';
+import { backoffMs, DEFAULT_RETRY_POLICY } from './retry-policy.js';
 
 describe('backoffMs', () => {
   it('doubles the retry backoff from 100 ms to 2 s by default', () => {

@@ -1,6 +1,6 @@
 import { Channel, credentials } from '@grpc/grpc-js';
 import { expect, it } from 'vitest';
-import { canonicalTarget } from './canonical-target.js';
+import { canonicalTarget } from './create-client.js';
 
 it.each([
   ['orders:50051', 'dns:///orders:50051'],

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { connectFailureKind } from './connect-failure-kind.js';
-import { CONNECT_FAILURES } from './connect-failures.js';
+import { connectFailureKind, CONNECT_FAILURES } from './connect-failures.js';
 
 const classify = (phase: 'tcp' | 'tls' | 'http2', code?: string, receivedBytes = 0, isSecure = phase === 'tls') =>
   connectFailureKind({ phase, code, isSecure, receivedBytes });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { watchDelayMs } from './watch-delay.js';
+import { watchDelayMs } from './endpoint-slice.js';
 
 describe('watchDelayMs', () => {
   it('spreads the next watches of clients over one second after a stable Kubernetes watch', () => {

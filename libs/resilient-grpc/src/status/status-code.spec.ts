@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { suggestStatusCode } from './parse-status-code.js';
+import { suggestStatusCode } from './status-code.js';
 
 it.each([
   ['14', 'the number 14'],

@@ -1,12 +1,9 @@
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { CircuitOpenError } from '../errors/circuit-open-error.js';
-import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
-import { DeadlineError } from '../errors/deadline-error.js';
+import { CircuitOpenError, ConcurrencyLimitError, DeadlineError, IdleTimeoutError } from '../errors/operator-errors.js';
 import { GrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
-import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import type { StatusCode } from '../status/status-code.js';
-import { readStreamFailure } from './read-stream-failure.js';
+import { readStreamFailure } from './call-sequence.js';
 
 function makeCallError(reason: FailureReason, code: StatusCode, retryAfterMs?: number): GrpcCallError {
   const metadata = new Metadata();

@@ -196,7 +196,7 @@ describe('health of each endpoint', () => {
     });
     await waitFor(async () => !(await peersOf(app, 4)).has(servers[0]!.url));
     expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
-    const replaced = app.lines.filter(({ text }) => text.includes('health check changed'));
+    const replaced = app.lines.filter(({ text }) => text.startsWith('connection-replaced'));
     expect(replaced).toHaveLength(1);
     expect(app.client.snapshot().outages.total).toBe(0);
   });

@@ -96,7 +96,7 @@ describe('resumed stream', () => {
       { resumes: 2 },
       { resumes: 3 },
     ]);
-    expect(app.lines.filter(({ text }) => text.includes('resumed after')).map(({ level }) => level)).toEqual(
+    expect(app.lines.filter(({ text }) => text.includes('stream-resumed')).map(({ level }) => level)).toEqual(
       Array(3).fill('debug'),
     );
     feed.unsubscribe();

@@ -25,11 +25,9 @@ const MODULES: Readonly<Record<string, () => Promise<object>>> = {
   GrpcCallError: () => import('./grpc-call-error.js'),
   GrpcConfigurationError: () => import('./grpc-configuration-error.js'),
   GrpcException: () => import('../server/errors/grpc-exception.js'),
-  GrpcHttpException: () => import('../nest/errors/to-http-exception.js'),
   IdleTimeoutError: () => import('./operator-errors.js'),
   ReplayError: () => import('./stream-errors.js'),
   ResumeError: () => import('./stream-errors.js'),
-  ValidationException: () => import('../server/errors/validation-exception.js'),
 };
 
 describe('error classes of several copies of the package', () => {

@@ -228,11 +228,6 @@ describe('ServiceWatch', () => {
       { endpoints: [{ addresses: [{}] }] },
       'endpoints[0].addresses: expected strings, got object',
     ],
-    [
-      'a forZones value that is a number',
-      { endpoints: [{ hints: { forZones: 1 } }] },
-      'endpoints[0].hints.forZones: expected an array, got 1',
-    ],
     ['a port that is null', { ports: [null] }, 'ports[0]: expected an object, got null'],
     ['a fractional port number', { ports: [{ port: 50_051.5 }] }, 'ports[0].port: expected an integer, got 50051.5'],
     ['a port name that is an object', { ports: [{ name: {} }] }, 'ports[0].name: expected a string, got object'],

@@ -34,7 +34,7 @@ const replyEntries = {
   ),
   intervalMs: v.optional(millisecondsOrNever(0)),
   headers: v.optional(v.custom((value) => value === true || isObject(value), 'an object, or true for empty headers')),
-  status: v.optional(v.union([v.number(), oneOf(STATUS_NAMES)], 'the name of a status code or a number')),
+  status: v.optional(v.union([v.number(), v.nan(), oneOf(STATUS_NAMES)], 'the name of a status code or a number')),
   details: v.optional(v.string('a string')),
   trailers: v.optional(v.custom(isObject, 'an object')),
   pushback: v.optional(

@@ -3,8 +3,9 @@ import { LogLimiter } from './log-limiter.js';
 import type { EventFields, LogLevel, LogSink } from './log-line.js';
 import { listed, oneLine } from './log-text.js';
 
-/** Maximum length, in characters, of a remedy, which can contain a shell command with a manifest. Other texts are shorter. */
-const MAX_REMEDY_LENGTH = 2_000;
+/** Maximum length, in characters, of the texts of the library itself, which can contain a shell command with a manifest. */
+const MAX_OWN_TEXT_LENGTH = 2_000;
+const OWN_TEXTS: ReadonlySet<string> = new Set(['remedy', 'lost']);
 
 /** An event, with the properties that many events share. */
 interface LoggedEvent {
@@ -112,9 +113,9 @@ function defaultText({ type, change, phase }: LoggedEvent, fields: object): stri
 
 /** Makes the strings of an event safe to log, and rounds its numbers. Does not touch an `error`, whose properties can throw. */
 function safe(value: unknown, name = ''): unknown {
-  if (typeof value === 'string') return oneLine(value, name === 'remedy' ? MAX_REMEDY_LENGTH : undefined);
+  if (typeof value === 'string') return oneLine(value, OWN_TEXTS.has(name) ? MAX_OWN_TEXT_LENGTH : undefined);
   if (typeof value === 'number') return Math.abs(value) < 10 ? Math.round(value * 100) / 100 : Math.round(value);
   if (name === 'error' || typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map((item) => safe(item));
+  if (Array.isArray(value)) return value.map((item) => safe(item, name));
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, safe(one, key)]));
 }

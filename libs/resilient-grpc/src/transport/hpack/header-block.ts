@@ -1,0 +1,68 @@
+import type { Field } from './static-table.js';
+
+/** Pseudo-header fields of requests and responses (RFC 9113, sections 8.3.1 and 8.3.2). */
+const PSEUDO_FIELDS = {
+  ':status': 'status',
+  ':method': 'method',
+  ':scheme': 'scheme',
+  ':path': 'path',
+  ':authority': 'authority',
+} as const;
+
+/** A decoded header block. Fields that gRPC reads in every block have properties of their own. */
+export class HeaderBlock {
+  status: string | undefined = undefined;
+  method: string | undefined = undefined;
+  scheme: string | undefined = undefined;
+  path: string | undefined = undefined;
+  authority: string | undefined = undefined;
+  grpcStatus: string | undefined = undefined;
+  /** Still percent-encoded. */
+  grpcMessage: string | undefined = undefined;
+  contentType: string | undefined = undefined;
+  grpcEncoding: string | undefined = undefined;
+  grpcTimeout: string | undefined = undefined;
+  /** Names and values of all fields except pseudo-header fields, in turn and in their order. */
+  readonly fields: string[] = [];
+  /** Size of the list (RFC 9113, section 6.5.2). */
+  size = 0;
+  /** True if the size exceeds the limit; then the fields beyond the limit are missing. */
+  isTooLarge = false;
+  /** Reason why the block is malformed (RFC 9113, section 8.2 and 8.3); `undefined` if it is not. */
+  malformed: string | undefined = undefined;
+
+  add(field: Field): void {
+    const { name, value } = field;
+    if (field.problem !== undefined) this.malformed = field.problem;
+    if (name.charCodeAt(0) === 0x3a) {
+      this.addPseudo(name, value);
+      return;
+    }
+    switch (name) {
+      case 'grpc-status':
+        this.grpcStatus = value;
+        break;
+      case 'grpc-message':
+        this.grpcMessage = value;
+        break;
+      case 'content-type':
+        this.contentType = value;
+        break;
+      case 'grpc-encoding':
+        this.grpcEncoding = value;
+        break;
+      case 'grpc-timeout':
+        this.grpcTimeout = value;
+        break;
+    }
+    this.fields.push(name, value);
+  }
+
+  private addPseudo(name: string, value: string): void {
+    // Safe: `hasOwn` has found the name.
+    const key = Object.hasOwn(PSEUDO_FIELDS, name) ? PSEUDO_FIELDS[name as keyof typeof PSEUDO_FIELDS] : undefined;
+    if (key === undefined) this.malformed = `pseudo-header field ${name.slice(0, 40)}`;
+    else if (this[key] !== undefined || this.fields.length > 0) this.malformed = `repeated or misplaced ${name}`;
+    else this[key] = value;
+  }
+}

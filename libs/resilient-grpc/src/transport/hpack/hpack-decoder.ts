@@ -1,0 +1,197 @@
+import { DynamicTable, ENTRY_OVERHEAD } from './dynamic-table.js';
+import { HeaderBlock } from './header-block.js';
+import { HpackError } from './hpack-error.js';
+import { decodedBound, decodeHuffman } from './huffman.js';
+import { STATIC_COUNT, STATIC_FIELDS, type Field } from './static-table.js';
+
+// First byte of each representation (RFC 7541, section 6): the bits that identify it, and the mask of its integer.
+const INDEXED = 0x80;
+const INDEXED_MASK = 0x7f;
+const INSERTED = 0x40;
+const INSERTED_MASK = 0x3f;
+const SIZE_UPDATE = 0x20;
+const SIZE_UPDATE_MASK = 0x1f;
+const NEVER_INDEXED = 0x10;
+const LITERAL_MASK = 0x0f;
+const HUFFMAN = 0x80;
+const LENGTH_MASK = 0x7f;
+
+/** Maximum shift of an integer's continuation: integers are below 2^28. */
+const MAX_SHIFT = 21;
+/** Number of encoded fields that are kept. Peers repeat most fields of their header blocks byte by byte. */
+const KEPT_FIELDS = 128;
+/** Maximum size of a kept encoded field. Longer ones mostly differ from call to call. */
+const MAX_KEPT_BYTES = 48;
+
+interface KeptField {
+  readonly bytes: Uint8Array;
+  readonly field: Field;
+}
+
+/** Decodes the header blocks of one connection (RFC 7541). */
+export class HpackDecoder {
+  private readonly table: DynamicTable;
+  /** Latest encoded literals by the hash of their bytes. */
+  private readonly kept: (KeptField | undefined)[] = Array<undefined>(KEPT_FIELDS).fill(undefined);
+  private scratch = Buffer.allocUnsafeSlow(1_024);
+  private bytes: Buffer = this.scratch;
+  private at = 0;
+  private end = 0;
+
+  /**
+   * @param maxTableSize upper limit of the dynamic table in bytes, which this side announces
+   * @param maxListSize maximum size of a header list (RFC 9113, section 6.5.2); the fields of a larger list are dropped
+   */
+  constructor(
+    private readonly maxTableSize: number,
+    private readonly maxListSize: number,
+  ) {
+    // Until the peer has received the settings of this side, the size is 4,096.
+    this.table = new DynamicTable(Math.max(maxTableSize, 4_096));
+  }
+
+  /**
+   * Decodes the block `bytes[at..end)`.
+   *
+   * @throws HpackError if the peer's encoder does not follow RFC 7541, so that the tables of both sides may differ
+   */
+  decode(bytes: Buffer, at: number, end: number): HeaderBlock {
+    const block = new HeaderBlock();
+    this.bytes = bytes;
+    this.at = at;
+    this.end = end;
+    let mayUpdate = true;
+    while (this.at < end) {
+      const first = bytes[this.at]!;
+      if ((first & 0xe0) === SIZE_UPDATE) {
+        // RFC 7541, section 4.2: only at the start of a block.
+        if (!mayUpdate) throw new HpackError('table size update inside a header block');
+        const size = this.integer(SIZE_UPDATE_MASK);
+        if (size > Math.max(this.maxTableSize, 4_096)) throw new HpackError(`table size ${String(size)}`);
+        this.table.resize(size);
+        continue;
+      }
+      mayUpdate = false;
+      const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first);
+      block.size += field.name.length + field.value.length + ENTRY_OVERHEAD;
+      // Decodes the fields beyond the limit, too, because they may change the table.
+      if (block.size <= this.maxListSize) block.add(field);
+      else block.isTooLarge = true;
+    }
+    return block;
+  }
+
+  private literal(first: number): Field {
+    const from = this.at;
+    const isInserted = (first & INSERTED) !== 0;
+    const index = this.integer(isInserted ? INSERTED_MASK : LITERAL_MASK);
+    const nameAt = this.at;
+    const nameEnd = index === 0 ? this.skipString(nameAt) : nameAt;
+    const end = this.skipString(nameEnd);
+    this.at = end;
+    const { bytes } = this;
+    // The name of a dynamic entry may be another one next time, and values that must not be indexed are secrets.
+    const isKept = end - from <= MAX_KEPT_BYTES && index <= STATIC_COUNT && (isInserted || !(first & NEVER_INDEXED));
+    let slot = 0;
+    if (isKept) {
+      slot = hashOf(bytes, from, end) % KEPT_FIELDS;
+      const known = this.kept[slot];
+      if (known !== undefined && areEqual(known.bytes, bytes, from, end)) {
+        if (isInserted) this.table.insert(known.field);
+        return known.field;
+      }
+    }
+    const name = index === 0 ? this.string(nameAt) : this.fieldAt(index).name;
+    const value = this.string(nameEnd);
+    const problem = problemOf(name, value);
+    const field: Field = problem === undefined ? { name, value } : { name, value, problem };
+    if (isInserted) this.table.insert(field);
+    if (isKept) this.kept[slot] = { bytes: Uint8Array.prototype.slice.call(bytes, from, end), field };
+    return field;
+  }
+
+  private fieldAt(index: number): Field {
+    const field = index <= STATIC_COUNT ? STATIC_FIELDS[index] : this.table.get(index - STATIC_COUNT);
+    if (field === undefined || index === 0) throw new HpackError(`index ${String(index)}`);
+    return field;
+  }
+
+  /** Reads an integer with a prefix of the bits in `mask`, at most 2^28 − 1. */
+  private integer(mask: number): number {
+    const { bytes } = this;
+    let value = bytes[this.at++]! & mask;
+    if (value < mask) return value;
+    for (let shift = 0; shift <= MAX_SHIFT && this.at < this.end; shift += 7) {
+      const byte = bytes[this.at++]!;
+      value += (byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    throw new HpackError('truncated or huge integer');
+  }
+
+  /** Returns the end of the string at `at`. */
+  private skipString(at: number): number {
+    if (at >= this.end) throw new HpackError('truncated string');
+    this.at = at;
+    const length = this.integer(LENGTH_MASK);
+    if (length > this.end - this.at) throw new HpackError('truncated string');
+    return this.at + length;
+  }
+
+  /** Decodes the string at `at`, which is complete. */
+  private string(at: number): string {
+    const { bytes, at: before } = this;
+    this.at = at;
+    const length = this.integer(LENGTH_MASK);
+    const from = this.at;
+    this.at = before;
+    if (!(bytes[at]! & HUFFMAN)) return bytes.latin1Slice(from, from + length);
+    const bound = decodedBound(length);
+    if (bound > this.scratch.length) this.scratch = Buffer.allocUnsafeSlow(bound);
+    return this.scratch.latin1Slice(0, decodeHuffman(bytes, from, from + length, this.scratch));
+  }
+}
+
+function hashOf(bytes: Uint8Array, at: number, end: number): number {
+  let hash = end - at;
+  for (let from = at; from < end; from++) hash = (Math.imul(hash, 31) + bytes[from]!) >>> 0;
+  return hash;
+}
+
+function areEqual(known: Uint8Array, bytes: Uint8Array, at: number, end: number): boolean {
+  if (known.length !== end - at) return false;
+  for (let i = 0; i < known.length; i++) if (known[i] !== bytes[at + i]) return false;
+  return true;
+}
+
+/** Fields that only HTTP/1 has (RFC 9113, section 8.2.2). */
+const CONNECTION_FIELDS = new Set(['connection', 'proxy-connection', 'keep-alive', 'transfer-encoding', 'upgrade']);
+
+/** Returns the reason why a field is malformed (RFC 9113, section 8.2.1); `undefined` if it is not. */
+function problemOf(name: string, value: string): string | undefined {
+  if (!isValidName(name)) return `field name ${JSON.stringify(name.slice(0, 40))}`;
+  if (CONNECTION_FIELDS.has(name)) return `field ${name}`;
+  return isValidValue(value) ? undefined : `value of ${name}`;
+}
+
+/** No upper case, control characters, spaces, or colons except at the start. */
+function isValidName(name: string): boolean {
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    if (code <= 0x20 || code >= 0x7f || (code >= 0x41 && code <= 0x5a) || (code === 0x3a && i > 0)) return false;
+  }
+  return name.length > 0;
+}
+
+/** No NUL or line breaks, and no white space at either end. */
+function isValidValue(value: string): boolean {
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i);
+    if (code === 0 || code === 0x0a || code === 0x0d) return false;
+  }
+  return !isSpace(value.charCodeAt(0)) && !isSpace(value.charCodeAt(value.length - 1));
+}
+
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}

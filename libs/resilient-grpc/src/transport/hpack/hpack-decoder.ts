@@ -145,10 +145,10 @@ export class HpackDecoder {
     const length = this.integer(LENGTH_MASK);
     const from = this.at;
     this.at = before;
-    if (!(bytes[at]! & HUFFMAN)) return bytes.latin1Slice(from, from + length);
+    if (!(bytes[at]! & HUFFMAN)) return bytes.toString('latin1', from, from + length);
     const bound = decodedBound(length);
     if (bound > this.scratch.length) this.scratch = Buffer.allocUnsafeSlow(bound);
-    return this.scratch.latin1Slice(0, decodeHuffman(bytes, from, from + length, this.scratch));
+    return this.scratch.toString('latin1', 0, decodeHuffman(bytes, from, from + length, this.scratch));
   }
 }
 

@@ -68,7 +68,7 @@ function writeInteger(target: Buffer, at: number, pattern: number, mask: number,
 function writeString(target: Buffer, at: number, text: string): number {
   const { length } = text;
   const from = writeInteger(target, at, 0, LENGTH_MASK, length);
-  if (length >= NATIVE_WRITE_LENGTH) return from + target.latin1Write(text, from, length);
+  if (length >= NATIVE_WRITE_LENGTH) return from + target.write(text, from, length, 'latin1');
   for (let i = 0; i < length; i++) target[from + i] = text.charCodeAt(i);
   return from + length;
 }

@@ -1,0 +1,110 @@
+const PREFIX_BYTES = 5;
+/** Largest message for which memory is reserved by its announced size; a larger one is assembled in memory that grows with what arrives. */
+const MAX_TRUSTED_BYTES = 262_144;
+
+/** Receives the messages of a stream. */
+export interface MessageSink {
+  /** @param message own memory; includes the length prefix if the reader keeps prefixes */
+  message(message: Buffer, isCompressed: boolean): void;
+}
+
+/** A message that cannot be read. */
+export interface UnreadableMessage {
+  readonly problem: 'compressed-flag' | 'too-large';
+  readonly details: string;
+}
+
+/** Splits the payload of a stream into length-prefixed messages (gRPC over HTTP/2, Length-Prefixed-Message). */
+export class MessageReader {
+  private prefixBytes = 0;
+  private length = 0;
+  private isCompressed = false;
+  /** The message that is being assembled, and the number of its bytes that have arrived. */
+  private body: Buffer | undefined;
+  private filled = 0;
+
+  /**
+   * @param maxBytes maximum size of a message, without its prefix
+   * @param prefix 5 if messages keep their prefix, 0 if not
+   */
+  constructor(
+    private readonly sink: MessageSink,
+    private readonly maxBytes: number,
+    private readonly prefix: 0 | typeof PREFIX_BYTES = 0,
+  ) {}
+
+  /** True between two messages. */
+  get isIdle(): boolean {
+    return this.prefixBytes === 0 && this.body === undefined;
+  }
+
+  /** Bytes of the incomplete message. */
+  get pendingBytes(): number {
+    return this.body === undefined ? 0 : this.filled;
+  }
+
+  /** Takes `bytes[from..end)`. Reads nothing more after it has returned a problem. */
+  read(bytes: Buffer, from: number, end: number): UnreadableMessage | undefined {
+    let at = from;
+    while (at < end) {
+      if (this.body === undefined) {
+        at = this.readPrefix(bytes, at, end);
+        if (this.prefixBytes < PREFIX_BYTES) return undefined;
+        const { length } = this;
+        if (length > this.maxBytes) {
+          const details = `a message of ${String(length)} bytes; at most ${String(this.maxBytes)} are allowed`;
+          return { problem: 'too-large', details };
+        }
+        if (this.flag > 1) return { problem: 'compressed-flag', details: `the compressed flag ${String(this.flag)}` };
+        this.isCompressed = this.flag === 1;
+        this.filled = 0;
+        const size = this.prefix + length;
+        // The rest of the message may never arrive.
+        this.body = Buffer.allocUnsafe(Math.min(size, Math.max(MAX_TRUSTED_BYTES, 2 * (end - at))));
+        if (this.prefix > 0) {
+          this.body[0] = this.flag;
+          this.body.writeUInt32BE(length, 1);
+          this.filled = this.prefix;
+        }
+        if (length > 0 && at === end) return undefined;
+      }
+      at = this.fill(this.body, bytes, at, end);
+    }
+    return undefined;
+  }
+
+  private flag = 0;
+
+  private readPrefix(bytes: Buffer, from: number, end: number): number {
+    let at = from;
+    for (; at < end && this.prefixBytes < PREFIX_BYTES; at++, this.prefixBytes++) {
+      // Each is below 256.
+      const byte = bytes[at]!;
+      if (this.prefixBytes === 0) {
+        this.flag = byte;
+        this.length = 0;
+      } else this.length = this.length * 256 + byte;
+    }
+    return at;
+  }
+
+  private fill(given: Buffer, bytes: Buffer, at: number, end: number): number {
+    const size = this.prefix + this.length;
+    const next = Math.min(end, at + size - this.filled);
+    let body = given;
+    const filled = this.filled + next - at;
+    if (filled > body.length) {
+      body = Buffer.allocUnsafeSlow(Math.min(size, Math.max(filled, 2 * body.length)));
+      given.copy(body, 0, 0, this.filled);
+      this.body = body;
+    }
+    bytes.copy(body, this.filled, at, next);
+    this.filled = filled;
+    if (filled < size) return next;
+    this.body = undefined;
+    this.prefixBytes = 0;
+    this.filled = 0;
+    this.sink.message(body, this.isCompressed);
+    return next;
+  }
+}

@@ -1,0 +1,192 @@
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import type { HeaderBlock } from '../hpack/header-block.js';
+import type { Http2Stream, StreamFailure, StreamReceiver } from '../http2/stream.js';
+import { MessageReader, type MessageSink } from './message-reader.js';
+
+/** Demand of a reader that takes each message at once. */
+const UNLIMITED = Infinity;
+
+/** The end of a response without trailers. */
+export type ResponseFailure =
+  | StreamFailure
+  | {
+      /**
+       * 'no-trailers': the response ended without them, as proxies cause that drop trailers. 'unreadable': its messages or headers violate
+       * gRPC's protocol. 'too-large': a message exceeds the limit of this side.
+       */
+      readonly cause: 'no-trailers' | 'unreadable' | 'too-large';
+      readonly code: number;
+      readonly details: string;
+      readonly progress: 'answered';
+    };
+
+/** Receives a response. The last event is `trailers()` or `failed()`. */
+export interface ResponseHandler {
+  headers(block: HeaderBlock): void;
+  message(message: Buffer, isCompressed: boolean): void;
+  /** @param isOnly true if the response consists of these trailers (gRPC over HTTP/2, Trailers-Only) or is not gRPC */
+  trailers(block: HeaderBlock, isOnly: boolean): void;
+  failed(failure: ResponseFailure): void;
+  /** More requests may be sent. */
+  drained(): void;
+}
+
+/** The response of a gRPC call, read from its stream: messages are delivered on demand, and the peer gets window as they are consumed. */
+export class ResponseStream implements StreamReceiver, MessageSink {
+  /** Set when the stream is opened, before the first event. */
+  stream!: Http2Stream;
+  private readonly reader: MessageReader;
+  private initial: HeaderBlock | undefined;
+  /** True if the response is not gRPC, such as the HTML page of a proxy. Its body is dropped. */
+  private isForeign = false;
+  private isDone = false;
+  private demand = 0;
+  /** Messages without demand; those before `heldFrom` are delivered. */
+  private held: ({ readonly message: Buffer; readonly isCompressed: boolean } | undefined)[] = [];
+  private heldFrom = 0;
+  private heldBytes = 0;
+  private heldTrailers: HeaderBlock | undefined;
+  private isDelivering = false;
+
+  /**
+   * @param maxMessageBytes maximum size of a message
+   * @param prefix 5 if messages keep their length prefix, 0 if not
+   */
+  constructor(
+    private readonly handler: ResponseHandler,
+    maxMessageBytes: number,
+    prefix: 0 | 5 = 0,
+  ) {
+    this.reader = new MessageReader(this, maxMessageBytes, prefix);
+  }
+
+  /** Requests one more message. */
+  request(): void {
+    this.demand += 1;
+    this.deliver();
+    if (!this.isDone) this.credit();
+  }
+
+  /** Requests all messages as they arrive. */
+  requestAll(): void {
+    this.demand = UNLIMITED;
+    this.request();
+  }
+
+  /** Ends the call on this side. No event follows. */
+  cancel(): void {
+    this.finish();
+    this.stream.cancel();
+  }
+
+  headers(block: HeaderBlock, isEnd: boolean): void {
+    const { initial } = this;
+    if (initial === undefined) this.firstHeaders(block, isEnd);
+    else if (!isEnd) this.reject('trailers that do not end the stream');
+    else if (block.status !== undefined) this.reject(':status in trailers');
+    else if (this.isForeign) this.end(initial, true);
+    else if (!this.reader.isIdle) this.reject('trailers inside a message');
+    else if (block.isTooLarge) this.reject(`trailers of ${String(block.size)} bytes`);
+    else if (this.held.length > 0) this.heldTrailers = block;
+    else this.end(block, false);
+  }
+
+  private firstHeaders(block: HeaderBlock, isEnd: boolean): void {
+    const status = /^[1-5]\d\d$/.test(block.status ?? '') ? Number(block.status) : 0;
+    if (block.isTooLarge) this.reject(`headers of ${String(block.size)} bytes`);
+    else if (status === 0 || status === 101 || (status < 200 && isEnd)) this.reject(`:status ${String(block.status)}`);
+    // Informational headers (RFC 9110, section 15.2) precede the others.
+    else if (status >= 200) {
+      this.initial = block;
+      this.isForeign = status !== 200 || block.contentType?.startsWith('application/grpc') !== true;
+      if (isEnd) this.end(block, true);
+      else if (!this.isForeign) this.handler.headers(block);
+    }
+  }
+
+  data(bytes: Buffer, at: number, end: number): void {
+    if (this.isForeign || this.isDone) return;
+    if (this.initial === undefined) {
+      this.reject('DATA before HEADERS');
+      return;
+    }
+    const unreadable = this.reader.read(bytes, at, end);
+    if (unreadable === undefined || this.isDone) return;
+    this.stream.cancel();
+    this.fail(unreadable.problem === 'too-large' ? 'too-large' : 'unreadable', unreadable.details);
+  }
+
+  dataEnds(isEnd: boolean): void {
+    if (this.isDone) return;
+    if (!isEnd) this.credit();
+    else if (this.isForeign && this.initial !== undefined) this.end(this.initial, true);
+    else this.fail('no-trailers', 'the response ended without trailers');
+  }
+
+  failed(failure: StreamFailure): void {
+    if (this.isDone) return;
+    this.finish();
+    this.handler.failed(failure);
+  }
+
+  drained(): void {
+    this.handler.drained();
+  }
+
+  message(message: Buffer, isCompressed: boolean): void {
+    if (this.isDone) return;
+    if (this.demand > 0 && this.held.length === 0) {
+      this.demand -= 1;
+      this.handler.message(message, isCompressed);
+      return;
+    }
+    this.held.push({ message, isCompressed });
+    this.heldBytes += message.length;
+  }
+
+  private deliver(): void {
+    // A handler may request the next message while it takes one.
+    if (this.isDelivering) return;
+    this.isDelivering = true;
+    while (this.demand > 0 && !this.isDone) {
+      const next = this.held[this.heldFrom];
+      if (next === undefined) break;
+      this.held[this.heldFrom++] = undefined;
+      this.heldBytes -= next.message.length;
+      this.demand -= 1;
+      this.handler.message(next.message, next.isCompressed);
+    }
+    if (this.heldFrom === this.held.length) {
+      this.held = [];
+      this.heldFrom = 0;
+    }
+    this.isDelivering = false;
+    if (this.heldTrailers !== undefined && this.held.length === 0 && !this.isDone) this.end(this.heldTrailers, false);
+  }
+
+  private credit(): void {
+    // An incomplete message that is wanted must be able to arrive, even if it is larger than the window.
+    this.stream.credit(this.demand > 0 ? 0 : this.heldBytes + this.reader.pendingBytes);
+  }
+
+  private end(block: HeaderBlock, isOnly: boolean): void {
+    this.finish();
+    this.handler.trailers(block, isOnly);
+  }
+
+  private reject(details: string): void {
+    this.stream.cancel(HTTP2_ERROR_CODES.PROTOCOL_ERROR);
+    this.fail('unreadable', details);
+  }
+
+  private fail(cause: 'no-trailers' | 'unreadable' | 'too-large', details: string): void {
+    this.finish();
+    this.handler.failed({ cause, code: HTTP2_ERROR_CODES.NO_ERROR, details, progress: 'answered' });
+  }
+
+  private finish(): void {
+    this.isDone = true;
+    this.held = [];
+    this.heldBytes = 0;
+  }
+}

@@ -1,0 +1,582 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { ResponseStream, type ResponseFailure } from '../grpc/response-stream.js';
+import type { HeaderBlock } from '../hpack/header-block.js';
+import { HpackDecoder } from '../hpack/hpack-decoder.js';
+import { encodedBound, encodeFields } from '../hpack/hpack-encoder.js';
+import { Http2Connection, type ConnectionEnd, type ConnectionOwner, type Goaway } from './connection.js';
+import { FrameReader, type FrameHandler } from './frame-reader.js';
+import { FrameWriter } from './frame-writer.js';
+import { PREFACE, Setting } from './frames.js';
+
+const REQUEST = [':method', 'POST', ':scheme', 'http', ':path', '/a.B/C', ':authority', 'x', 'te', 'trailers'];
+const HEADERS = [':status', '200', 'content-type', 'application/grpc'];
+const TRAILERS = ['grpc-status', '0'];
+const SETTINGS = { streamWindow: 65_535, connectionWindow: 65_535, maxHeaderListSize: 16_384, headerTableSize: 0 };
+
+/** What a call reports, as text. */
+class Call {
+  readonly events: string[] = [];
+  readonly messages: Buffer[] = [];
+  failure: ResponseFailure | undefined;
+  drains = 0;
+  readonly response: ResponseStream;
+
+  constructor(connection: Http2Connection, isUnlimited = true, maxMessageBytes = 1_000_000) {
+    this.response = new ResponseStream(
+      {
+        headers: () => void this.events.push('headers'),
+        message: (message) => {
+          this.events.push(`message ${String(message.length)}`);
+          this.messages.push(message);
+        },
+        trailers: ({ grpcStatus, status }, isOnly) =>
+          void this.events.push(`trailers ${String(grpcStatus ?? status)}${isOnly ? ' only' : ''}`),
+        failed: (failure) => {
+          this.failure = failure;
+          this.events.push(`${failure.cause} ${failure.progress}`);
+        },
+        drained: () => void (this.drains += 1),
+      },
+      maxMessageBytes,
+    );
+    this.response.stream = connection.open(this.response, encodedBound(REQUEST), (target, at) =>
+      encodeFields(target, at, REQUEST),
+    );
+    if (isUnlimited) this.response.requestAll();
+  }
+}
+
+/** A client's connection, and the server at its other end, which reads and writes frames. */
+class Scene implements ConnectionOwner, FrameHandler {
+  readonly connection: Http2Connection;
+  /** Frames that the server has received, as text. */
+  readonly frames: string[] = [];
+  readonly owner: string[] = [];
+  goaway: Goaway | undefined;
+  end: ConnectionEnd | undefined;
+  /** Payload that the server has received, by stream. */
+  readonly payload = new Map<number, Buffer[]>();
+  readonly server = new FrameWriter();
+  now = 0;
+  private readonly reader: FrameReader;
+  private hasPreface = false;
+  private dataId = 0;
+
+  constructor(settings = SETTINGS, firstId = 1) {
+    this.reader = new FrameReader(this, new HpackDecoder(0, 1_000_000));
+    this.connection = new Http2Connection(this, settings, { now: () => this.now }, firstId);
+  }
+
+  /** A connection on which both sides have exchanged their settings. */
+  static started(settings = SETTINGS, firstId = 1): Scene {
+    const scene = new Scene(settings, firstId);
+    scene.server.settings([]);
+    scene.exchange();
+    scene.frames.length = 0;
+    return scene;
+  }
+
+  /** Passes all output in both directions. */
+  exchange(): void {
+    for (let isDone = false; !isDone;) {
+      const sent = Buffer.concat(this.connection.takeOutput());
+      this.connection.taken(false, false);
+      let at = 0;
+      if (!this.hasPreface && sent.length > 0) {
+        expect(sent.subarray(0, PREFACE.length)).toEqual(PREFACE);
+        at = PREFACE.length;
+        this.hasPreface = true;
+      }
+      this.reader.read(sent, at, sent.length);
+      const received = Buffer.concat(this.server.take());
+      this.connection.receive(received);
+      isDone = sent.length === 0 && received.length === 0;
+    }
+  }
+
+  block(id: number, fields: readonly string[], isEnd = false): void {
+    this.server.headers(id, isEnd, encodedBound(fields), 16_384, (target, at) => encodeFields(target, at, fields));
+  }
+
+  message(id: number, size: number): void {
+    const bytes = Buffer.alloc(size, id);
+    for (let offset = -5; offset < size;) {
+      const part = Math.min(size - offset, 16_384);
+      this.server.data(id, bytes, 0, offset, part, false, 16_384);
+      offset += part;
+    }
+  }
+
+  // ── the owner of the connection ──
+
+  wake(): void {
+    this.owner.push('wake');
+  }
+  settingsReceived(isFirst: boolean): void {
+    this.owner.push(isFirst ? 'first settings' : 'settings');
+  }
+  goawayReceived(goaway: Goaway | number, code?: number): void {
+    // The client's owner receives an object; the server's frame handler receives numbers.
+    if (typeof goaway === 'number') this.frames.push(`GOAWAY ${String(code)}`);
+    else this.goaway = goaway;
+  }
+  streamClosed(): void {
+    this.owner.push('closed');
+  }
+  ended(end: ConnectionEnd): void {
+    this.end = end;
+  }
+
+  // ── the server's frames ──
+
+  dataBegins(id: number, length: number): void {
+    this.dataId = id;
+    this.frames.push(`DATA ${String(id)} ${String(length)}`);
+  }
+  data(bytes: Buffer, at: number, end: number): void {
+    const parts = this.payload.get(this.dataId) ?? [];
+    this.payload.set(this.dataId, [...parts, Buffer.from(bytes.subarray(at, end))]);
+  }
+  dataEnds(isEnd: boolean): void {
+    if (isEnd) this.frames.push(`END ${String(this.dataId)}`);
+  }
+  headers(id: number, isEnd: boolean, { path }: HeaderBlock): void {
+    this.frames.push(`HEADERS ${String(id)} ${String(path)}${isEnd ? ' END' : ''}`);
+  }
+  reset(id: number, code: number): void {
+    this.frames.push(`RST ${String(id)} ${String(code)}`);
+  }
+  settings(): void {
+    this.server.settingsAcknowledgement();
+  }
+  settingsAcknowledged(): void {
+    this.frames.push('SETTINGS ACK');
+  }
+  pingReceived(high: number, low: number): void {
+    this.frames.push('PING');
+    this.server.ping(1, high, low);
+  }
+  pingAcknowledged(): void {
+    this.frames.push('PING ACK');
+  }
+  windowUpdate(id: number, bytes: number): void {
+    this.frames.push(`WINDOW_UPDATE ${String(id)} ${String(bytes)}`);
+  }
+  useless(): void {}
+}
+
+describe('calls', () => {
+  it('sends a request and receives its response', () => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    call.response.stream.send(Buffer.from('abc'), 0, undefined, true);
+    scene.exchange();
+    expect(scene.frames).toEqual(['HEADERS 1 /a.B/C', 'DATA 1 8', 'END 1']);
+    expect(Buffer.concat(scene.payload.get(1)!)).toEqual(Buffer.from('\0\0\0\0\x03abc'));
+    scene.block(1, HEADERS);
+    scene.message(1, 0);
+    scene.message(1, 40_000);
+    scene.block(1, TRAILERS, true);
+    scene.exchange();
+    expect(call.events).toEqual(['headers', 'message 0', 'message 40000', 'trailers 0']);
+    expect([scene.connection.openStreams, scene.end]).toEqual([0, undefined]);
+  });
+
+  it('puts messages of one stream that follow each other into one DATA frame', () => {
+    const scene = Scene.started();
+    const { stream } = new Call(scene.connection).response;
+    for (let i = 0; i < 100; i++) stream.send(Buffer.alloc(20));
+    stream.end();
+    scene.exchange();
+    expect(scene.frames).toEqual(['HEADERS 1 /a.B/C', 'DATA 1 2500', 'END 1']);
+  });
+
+  it('ends the requests of a call whose response has ended, with RST_STREAM and NO_ERROR', () => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    scene.exchange();
+    scene.block(1, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect([call.events, scene.frames.at(-1)]).toEqual([['trailers 0 only'], 'RST 1 0']);
+  });
+
+  it('reports nothing after cancel(), and resets the stream', () => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    scene.exchange();
+    call.response.cancel();
+    scene.exchange();
+    scene.block(1, HEADERS);
+    scene.message(1, 10);
+    scene.block(1, TRAILERS, true);
+    scene.exchange();
+    expect([call.events, scene.frames.at(-1), scene.end]).toEqual([[], 'RST 1 8', undefined]);
+  });
+
+  it.each([
+    ['a response that is no gRPC', [':status', '502', 'content-type', 'text/html'], false, ['trailers 502 only']],
+    ['a gRPC status without messages', [...HEADERS, 'grpc-status', '5'], true, ['trailers 5 only']],
+    ['an impossible :status', [':status', '99'], false, ['unreadable answered']],
+    ['headers without :status', ['a', 'b'], false, ['unreadable answered']],
+    ['the :status 101', [':status', '101'], false, ['unreadable answered']],
+    ['malformed headers', [...HEADERS, 'connection', 'close'], false, ['protocol answered']],
+    ['headers above the limit', [...HEADERS, 'x', 'y'.repeat(20_000)], false, ['unreadable answered']],
+  ])('reports %s', (_what, fields, isEnd, expected) => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    scene.exchange();
+    scene.block(1, fields, isEnd);
+    scene.exchange();
+    if (!isEnd && call.events.length === 0) scene.server.endData(1);
+    scene.exchange();
+    expect([call.events, scene.connection.openStreams]).toEqual([expected, 0]);
+  });
+
+  it('skips informational headers', () => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    scene.exchange();
+    scene.block(1, [':status', '103', 'link', 'x']);
+    scene.block(1, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect(call.events).toEqual(['trailers 0 only']);
+  });
+
+  it('reports a response without trailers, a message above the limit, and trailers inside a message', () => {
+    const scene = Scene.started();
+    const calls = [1, 2, 3].map(() => new Call(scene.connection, true, 100));
+    scene.exchange();
+    for (const id of [1, 3, 5]) scene.block(id, HEADERS);
+    scene.server.endData(1);
+    scene.message(3, 101);
+    scene.server.data(5, Buffer.alloc(10), 0, -5, 9, false, 16_384);
+    scene.block(5, TRAILERS, true);
+    scene.exchange();
+    expect(calls.map(({ events }) => events.at(-1))).toEqual([
+      'no-trailers answered',
+      'too-large answered',
+      'unreadable answered',
+    ]);
+  });
+});
+
+describe('evidence', () => {
+  it('tells how far a request got', () => {
+    const scene = Scene.started();
+    const { stream } = new Call(scene.connection).response;
+    expect(stream.progress).toBe('never-sent');
+    const [output] = scene.connection.takeOutput();
+    expect(stream.progress).toBe('written');
+    scene.connection.taken(false, false);
+    expect(output).toBeDefined();
+    scene.connection.ping(() => undefined);
+    const { stream: later } = new Call(scene.connection).response;
+    const sent = scene.connection.takeOutput();
+    expect(sent.length).toBeGreaterThan(0);
+    scene.server.ping(1, 0x67727063, 2);
+    scene.connection.receive(Buffer.concat(scene.server.take()));
+    expect([stream.progress, later.progress]).toEqual(['written', 'written']);
+    scene.server.ping(1, 0x67727063, 1);
+    scene.connection.receive(Buffer.concat(scene.server.take()));
+    expect([stream.progress, later.progress]).toEqual(['acknowledged', 'written']);
+    scene.block(3, HEADERS);
+    scene.connection.receive(Buffer.concat(scene.server.take()));
+    expect(later.progress).toBe('answered');
+  });
+
+  it('fails exactly the streams above the id of a GOAWAY, and completes the others', () => {
+    const scene = Scene.started();
+    const calls = [1, 2, 3].map(() => new Call(scene.connection));
+    scene.exchange();
+    const unsent = new Call(scene.connection);
+    scene.server.goaway(3, 0, 'max_age');
+    scene.connection.receive(Buffer.concat(scene.server.take()));
+    expect(scene.goaway).toEqual({ lastId: 3, code: 0, debug: 'max_age' });
+    expect([scene.connection.isUsable, scene.connection.canOpen]).toEqual([false, false]);
+    for (const id of [1, 3]) scene.block(id, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    const ends = [...calls, unsent].map(({ events }) => events.at(-1));
+    expect(ends).toEqual(['trailers 0 only', 'trailers 0 only', 'goaway written', 'goaway never-sent']);
+    expect(unsent.failure).toMatchObject({ code: 0, details: 'GOAWAY with code 0 (max_age)' });
+  });
+
+  it('reports a reset with its code, and the streams of a lost connection', () => {
+    const scene = Scene.started();
+    const calls = [1, 2].map(() => new Call(scene.connection));
+    scene.exchange();
+    scene.server.reset(1, HTTP2_ERROR_CODES.REFUSED_STREAM);
+    scene.exchange();
+    const unsent = new Call(scene.connection);
+    scene.connection.lost('ECONNRESET');
+    expect(calls[0]!.failure).toMatchObject({ cause: 'reset', code: 7 });
+    expect(calls[1]!.failure).toMatchObject({ cause: 'lost', details: 'ECONNRESET', progress: 'written' });
+    expect(unsent.failure).toMatchObject({ cause: 'lost', progress: 'never-sent' });
+    expect(scene.end).toEqual({ code: 0, details: 'ECONNRESET', isPeersFault: false });
+  });
+
+  it('opens no stream after the last id', () => {
+    const scene = Scene.started(SETTINGS, 0x7fff_fffd);
+    expect(scene.connection.canOpen).toBe(true);
+    new Call(scene.connection);
+    expect(scene.connection.canOpen).toBe(true);
+    const last = new Call(scene.connection);
+    expect([scene.connection.canOpen, scene.connection.isUsable]).toEqual([false, false]);
+    scene.exchange();
+    scene.block(0x7fff_ffff, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect(last.events).toEqual(['trailers 0 only']);
+  });
+});
+
+describe('flow control', () => {
+  it('sends a message above the windows in parts, and tells the sender when it may go on', () => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    const { stream } = call.response;
+    expect(stream.send(Buffer.alloc(200_000, 7))).toBe(false);
+    stream.end();
+    scene.exchange();
+    expect(Buffer.concat(scene.payload.get(1)!)).toHaveLength(65_535);
+    scene.server.windowUpdate(1, 1_000_000);
+    scene.exchange();
+    expect(Buffer.concat(scene.payload.get(1)!)).toHaveLength(65_535);
+    scene.server.windowUpdate(0, 1_000_000);
+    scene.exchange();
+    expect(Buffer.concat(scene.payload.get(1)!)).toHaveLength(200_005);
+    expect([scene.frames.at(-1), call.drains]).toEqual(['END 1', 1]);
+  });
+
+  it('takes turns between streams', () => {
+    const scene = Scene.started();
+    const streams = [1, 2].map(() => new Call(scene.connection).response.stream);
+    scene.server.windowUpdate(0, 1_000_000);
+    scene.server.settings([Setting.INITIAL_WINDOW_SIZE, 10]);
+    scene.exchange();
+    for (const stream of streams) stream.send(Buffer.alloc(30_000));
+    scene.exchange();
+    scene.frames.length = 0;
+    scene.server.settings([Setting.INITIAL_WINDOW_SIZE, 100_000]);
+    scene.exchange();
+    const data = scene.frames.filter((frame) => frame.startsWith('DATA'));
+    expect(data).toEqual(['DATA 1 16384', 'DATA 3 16384', 'DATA 1 13611', 'DATA 3 13611']);
+  });
+
+  it('sends nothing in a window that the peer has made negative, until it is positive again', () => {
+    const scene = Scene.started();
+    const { stream } = new Call(scene.connection).response;
+    stream.send(Buffer.alloc(60_000));
+    scene.exchange();
+    scene.server.settings([Setting.INITIAL_WINDOW_SIZE, 1_000]);
+    scene.exchange();
+    stream.send(Buffer.alloc(95));
+    scene.server.windowUpdate(1, 59_005);
+    scene.exchange();
+    expect(Buffer.concat(scene.payload.get(1)!)).toHaveLength(60_005);
+    scene.server.windowUpdate(1, 1);
+    scene.exchange();
+    expect(Buffer.concat(scene.payload.get(1)!)).toHaveLength(60_006);
+    scene.server.windowUpdate(1, 1_000);
+    scene.exchange();
+    expect(Buffer.concat(scene.payload.get(1)!)).toHaveLength(60_105);
+  });
+
+  it('keeps messages in their streams while the socket takes nothing, and passes control frames on', () => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    scene.exchange();
+    scene.connection.taken(false, true);
+    expect(call.response.stream.send(Buffer.alloc(10))).toBe(false);
+    scene.server.ping(0, 1, 2);
+    scene.connection.receive(Buffer.concat(scene.server.take()));
+    expect(Buffer.concat(scene.connection.takeOutput())).toHaveLength(17);
+    scene.connection.drained();
+    expect(call.drains).toBe(1);
+    scene.exchange();
+    expect(Buffer.concat(scene.payload.get(1)!)).toHaveLength(15);
+  });
+
+  it('gives no window for messages that the reader has not taken, but lets an incomplete one arrive', () => {
+    const scene = Scene.started({ ...SETTINGS, connectionWindow: 10_000_000 });
+    const call = new Call(scene.connection, false);
+    scene.exchange();
+    scene.block(1, HEADERS);
+    scene.message(1, 30_000);
+    scene.message(1, 30_000);
+    scene.exchange();
+    expect([call.events, scene.frames.filter((frame) => frame.startsWith('WINDOW_UPDATE 1'))]).toEqual([
+      ['headers'],
+      [],
+    ]);
+    call.response.request();
+    call.response.request();
+    scene.exchange();
+    expect(scene.frames.at(-1)).toBe('WINDOW_UPDATE 1 60010');
+    call.response.request();
+    for (let sent = 0; sent < 200_000; sent += 10_000) {
+      const size = Math.min(10_000, 200_005 - sent);
+      scene.server.data(1, Buffer.alloc(200_000), 0, sent - 5, size, false, 16_384);
+      scene.exchange();
+    }
+    scene.server.data(1, Buffer.alloc(200_000), 0, 199_995, 5, false, 16_384);
+    scene.exchange();
+    expect(call.events).toEqual(['headers', 'message 30000', 'message 30000', 'message 200000']);
+    expect(scene.end).toBeUndefined();
+  });
+});
+
+describe('peers that violate the protocol', () => {
+  const frame = (type: number, flags: number, id: number, payload = '') => {
+    const bytes = Buffer.from(payload, 'hex');
+    return Buffer.concat([Buffer.from([0, bytes.length >> 8, bytes.length, type, flags, 0, 0, 0, id]), bytes]);
+  };
+  const { PROTOCOL_ERROR, FRAME_SIZE_ERROR, FLOW_CONTROL_ERROR, COMPRESSION_ERROR, ENHANCE_YOUR_CALM } =
+    HTTP2_ERROR_CODES;
+
+  it.each<[string, Buffer, number]>([
+    ['DATA on stream 0', frame(0, 0, 0), PROTOCOL_ERROR],
+    ['DATA on an idle stream', frame(0, 0, 9), PROTOCOL_ERROR],
+    ['DATA on a stream of the server', frame(0, 0, 2), PROTOCOL_ERROR],
+    ['padded DATA without a pad length', frame(0, 8, 1), FRAME_SIZE_ERROR],
+    ['padding beyond the frame', frame(0, 8, 1, '0200'), PROTOCOL_ERROR],
+    ['HEADERS on stream 0', frame(1, 4, 0, '88'), PROTOCOL_ERROR],
+    ['HEADERS on an idle stream', frame(1, 4, 9, '88'), PROTOCOL_ERROR],
+    ['an invalid header block', frame(1, 4, 1, '80'), COMPRESSION_ERROR],
+    ['PRIORITY of four bytes', frame(2, 0, 1, '00000000'), FRAME_SIZE_ERROR],
+    ['RST_STREAM on an idle stream', frame(3, 0, 9, '00000000'), PROTOCOL_ERROR],
+    ['SETTINGS on a stream', frame(4, 0, 1), PROTOCOL_ERROR],
+    ['SETTINGS of five bytes', frame(4, 0, 0, '0000000000'), FRAME_SIZE_ERROR],
+    ['a SETTINGS acknowledgement with a payload', frame(4, 1, 0, '000000000000'), FRAME_SIZE_ERROR],
+    ['an initial window of 2^31', frame(4, 0, 0, '000480000000'), FLOW_CONTROL_ERROR],
+    ['a maximum frame size of 100', frame(4, 0, 0, '000500000064'), PROTOCOL_ERROR],
+    ['a server that enables push', frame(4, 0, 0, '000200000001'), PROTOCOL_ERROR],
+    ['PUSH_PROMISE', frame(5, 4, 1, '0000000288'), PROTOCOL_ERROR],
+    ['PING of seven bytes', frame(6, 0, 0, '00000000000000'), FRAME_SIZE_ERROR],
+    ['PING on a stream', frame(6, 0, 1, '0000000000000000'), PROTOCOL_ERROR],
+    ['GOAWAY on a stream', frame(7, 0, 1, '0000000000000000'), PROTOCOL_ERROR],
+    ['WINDOW_UPDATE of 0 for the connection', frame(8, 0, 0, '00000000'), PROTOCOL_ERROR],
+    ['a connection window above 2^31-1', frame(8, 0, 0, '7fffffff'), FLOW_CONTROL_ERROR],
+    ['CONTINUATION without HEADERS', frame(9, 4, 1, '88'), PROTOCOL_ERROR],
+    [
+      'another frame inside a header block',
+      Buffer.concat([frame(1, 0, 1, '88'), frame(6, 0, 0, '0000000000000000')]),
+      PROTOCOL_ERROR,
+    ],
+    [
+      'many empty CONTINUATION frames',
+      Buffer.concat([frame(1, 0, 1, '88'), ...Array<Buffer>(20).fill(frame(9, 0, 1))]),
+      ENHANCE_YOUR_CALM,
+    ],
+    ['a frame above the maximum size', Buffer.from([0, 0x40, 1, 0, 0, 0, 0, 0, 1]), FRAME_SIZE_ERROR],
+    ['many useless frames', Buffer.concat(Array<Buffer>(10_100).fill(frame(2, 0, 1, '0000000000'))), ENHANCE_YOUR_CALM],
+    [
+      'many PINGs while it reads nothing',
+      Buffer.concat(Array<Buffer>(1_100).fill(frame(6, 0, 0, '0000000000000000'))),
+      ENHANCE_YOUR_CALM,
+    ],
+  ])('end the connection after %s', (_what, bytes, code) => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    scene.exchange();
+    scene.connection.receive(bytes);
+    expect(scene.end).toMatchObject({ code, isPeersFault: true });
+    expect(call.failure).toMatchObject({ cause: 'lost', code });
+    scene.exchange();
+    expect(scene.frames.at(-1)).toBe(`GOAWAY ${String(code)}`);
+  });
+
+  it.each([
+    ['HTTP/1.1 400 Bad Request\r\n\r\n', 'the peer answered with HTTP/1'],
+    ['\0\0\0\x06\0\0\0\0\0', 'the first frame is not SETTINGS'],
+    ['\x16\x03\x01\x02\0\x01\0\x01\xfc', /bytes/],
+  ])('end the connection if the first bytes are %j', (text, details) => {
+    const scene = new Scene();
+    scene.connection.receive(Buffer.from(text, 'latin1'));
+    expect(scene.end?.details).toMatch(details);
+  });
+
+  it('reset only the stream whose window they exceed', () => {
+    const scene = Scene.started({ ...SETTINGS, connectionWindow: 1_000_000 });
+    const calls = [1, 2].map(() => new Call(scene.connection, false));
+    scene.exchange();
+    scene.block(1, HEADERS);
+    scene.message(1, 70_000);
+    scene.block(3, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect(calls.map(({ events }) => events.at(-1))).toEqual(['protocol answered', 'trailers 0 only']);
+    expect(scene.end).toBeUndefined();
+  });
+});
+
+describe('any bytes', () => {
+  /** Bytes of a server that answers four calls, of which one fails, one is reset, and one is refused. */
+  const recorded = (() => {
+    const scene = new Scene();
+    scene.server.settings([Setting.MAX_CONCURRENT_STREAMS, 100]);
+    for (const id of [1, 3]) scene.block(id, HEADERS);
+    scene.message(1, 300);
+    scene.server.ping(0, 1, 2);
+    scene.message(3, 20_000);
+    scene.block(1, TRAILERS, true);
+    scene.server.reset(5, 7);
+    scene.server.windowUpdate(0, 1_000);
+    scene.server.goaway(5, 0, 'bye');
+    scene.block(3, ['grpc-status', '13', 'grpc-message', 'no'], true);
+    return Buffer.concat(scene.server.take());
+  })();
+
+  function play(pieces: readonly Buffer[]): { readonly events: readonly string[][]; readonly scene: Scene } {
+    const scene = new Scene();
+    const calls = [1, 2, 3, 4].map(() => new Call(scene.connection));
+    scene.connection.takeOutput();
+    scene.connection.taken(true, false);
+    for (const piece of pieces) {
+      // The socket uses its buffer again for the next bytes.
+      const reused = Buffer.from(piece);
+      scene.connection.receive(reused);
+      reused.fill(0xff);
+    }
+    return { events: calls.map(({ events }) => events), scene };
+  }
+
+  const WHOLE = [
+    ['headers', 'message 300', 'trailers 0'],
+    ['headers', 'message 20000', 'trailers 13'],
+    ['reset answered'],
+    ['goaway written'],
+  ];
+
+  it('mean the same however they are cut', () => {
+    expect(play([recorded]).events).toEqual(WHOLE);
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: recorded.length - 1 }), { maxLength: 30 }), (cuts) => {
+        const places = [0, ...cuts.sort((a, b) => a - b), recorded.length];
+        const pieces = places.slice(1).map((end, i) => recorded.subarray(places[i], end));
+        expect(play(pieces).events).toEqual(WHOLE);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('end each call once, and never throw, in 100,000 mutated recordings', () => {
+    let state = 1;
+    const random = (below: number): number => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+      return (state >> 8) % below;
+    };
+    // Without the large message, because its bytes mean nothing.
+    const short = Buffer.concat([recorded.subarray(0, 500), recorded.subarray(-200)]);
+    for (let round = 0; round < 100_000; round++) {
+      const bytes = Buffer.from(short);
+      for (let change = random(8); change >= 0; change--) bytes[random(bytes.length)] = random(256);
+      const { events, scene } = play([bytes]);
+      scene.connection.lost('the end');
+      for (const list of events) {
+        const ends = list.filter((event) => !/^(headers|message)/.test(event));
+        if (ends.length !== 1 || list.at(-1) !== ends[0]) throw new Error(`${bytes.toString('hex')}: ${list.join()}`);
+      }
+      if (scene.connection.openStreams > 0) throw new Error(`${bytes.toString('hex')}: open streams`);
+    }
+  }, 120_000);
+});

@@ -1,0 +1,285 @@
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import type { HeaderBlock } from '../hpack/header-block.js';
+import type { HpackDecoder } from '../hpack/hpack-decoder.js';
+import {
+  ConnectionError,
+  DEFAULT_FRAME_SIZE,
+  Flag,
+  FrameType,
+  HEAD_BYTES,
+  readUint32,
+  violation,
+  wrongSize,
+} from './frames.js';
+
+/** Receives the frames of a connection. A `ConnectionError` that it throws ends the reading. */
+export interface FrameHandler {
+  /**
+   * A DATA frame begins.
+   *
+   * @param length its length including its padding, which counts for flow control
+   */
+  dataBegins(id: number, length: number): void;
+  /** A piece of the payload, `bytes[at..end)`, which is valid only during the call. */
+  data(bytes: Buffer, at: number, end: number): void;
+  /** The DATA frame is complete. */
+  dataEnds(isEnd: boolean): void;
+  headers(id: number, isEnd: boolean, block: HeaderBlock): void;
+  reset(id: number, code: number): void;
+  /** Settings: six bytes each in `bytes[at..end)`. */
+  settings(bytes: Buffer, at: number, end: number): void;
+  settingsAcknowledged(): void;
+  pingReceived(high: number, low: number): void;
+  pingAcknowledged(high: number, low: number): void;
+  goawayReceived(lastId: number, code: number, debug: string): void;
+  windowUpdate(id: number, bytes: number): void;
+  /** A frame without an effect. */
+  useless(): void;
+}
+
+/** Maximum size of a header block, which is legal far above the limits of most peers, and of the frames that an attacker splits it into. */
+const MAX_BLOCK_BYTES = 262_144;
+const MAX_BLOCK_FRAMES = 8;
+const MIN_MEAN_FRAME_BYTES = 4_096;
+const MAX_DEBUG_BYTES = 256;
+
+/** Splits the bytes of a connection into frames, and checks all that does not depend on the state of a stream. */
+export class FrameReader {
+  /** Number of frames so far. */
+  frames = 0;
+  private isStopped = false;
+  private hasSettings = false;
+  /** Remaining bytes of the DATA frame that is being read, and whether it ends its stream. */
+  private dataLeft = 0;
+  private dataIsEnd = false;
+  /** The first bytes of an incomplete frame: their number, and the number at which they can be read. */
+  private partial: Buffer | undefined;
+  private partialLength = 0;
+  private partialNeeds = 0;
+  /** Stream of a header block that CONTINUATION frames continue; 0 if there is none. */
+  private blockId = 0;
+  private blockIsEnd = false;
+  private blockParts: Buffer[] = [];
+  private blockBytes = 0;
+
+  constructor(
+    private readonly handler: FrameHandler,
+    private readonly decoder: HpackDecoder,
+  ) {}
+
+  /** Reads no further frames, not even those of the current piece of bytes. */
+  stop(): void {
+    this.isStopped = true;
+  }
+
+  /**
+   * Takes bytes of the peer, which are valid only during the call.
+   *
+   * @throws ConnectionError, HpackError if the peer has violated the protocol
+   */
+  read(bytes: Buffer, from: number, end: number): void {
+    let at = from;
+    while (at < end && !this.isStopped) {
+      if (this.dataLeft > 0) at = this.readData(bytes, at, end);
+      else if (this.partialNeeds > 0) at = this.completePartial(bytes, at, end);
+      else if (end - at < HEAD_BYTES) at = this.keepPartial(bytes, at, end, HEAD_BYTES);
+      else {
+        const length = this.checkHead(bytes, at);
+        if (isUnpaddedData(bytes, at)) {
+          this.beginData(readId(bytes, at), bytes[at + 4]!, length, 0);
+          at += HEAD_BYTES;
+        } else if (end - at - HEAD_BYTES < length) at = this.keepPartial(bytes, at, end, HEAD_BYTES + length);
+        else {
+          this.readFrame(bytes, at, length);
+          at += HEAD_BYTES + length;
+        }
+      }
+    }
+  }
+
+  /** Returns the length of the payload. */
+  private checkHead(bytes: Buffer, at: number): number {
+    const length = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!;
+    const type = bytes[at + 3]!;
+    if (length > DEFAULT_FRAME_SIZE) {
+      const isHttp1 = !this.hasSettings && bytes.toString('latin1', at, at + 5) === 'HTTP/';
+      wrongSize(isHttp1 ? 'the peer answered with HTTP/1' : `a frame of ${String(length)} bytes`);
+    }
+    if (!this.hasSettings && type !== FrameType.SETTINGS) violation('the first frame is not SETTINGS');
+    if (this.blockId !== 0 && (type !== FrameType.CONTINUATION || readId(bytes, at) !== this.blockId))
+      violation('a frame inside a header block');
+    return length;
+  }
+
+  private keepPartial(bytes: Buffer, at: number, end: number, needs: number): number {
+    this.partial ??= Buffer.allocUnsafeSlow(HEAD_BYTES + DEFAULT_FRAME_SIZE);
+    this.partialLength = bytes.copy(this.partial, 0, at, end);
+    this.partialNeeds = needs;
+    return end;
+  }
+
+  private completePartial(bytes: Buffer, at: number, end: number): number {
+    // `keepPartial` has created the buffer.
+    const partial = this.partial!;
+    const next =
+      at + bytes.copy(partial, this.partialLength, at, Math.min(end, at + this.partialNeeds - this.partialLength));
+    this.partialLength += next - at;
+    if (this.partialLength < this.partialNeeds) return next;
+    if (this.partialNeeds > HEAD_BYTES) {
+      const length = this.partialNeeds - HEAD_BYTES;
+      this.partialNeeds = 0;
+      this.readFrame(partial, 0, length);
+      return next;
+    }
+    const length = this.checkHead(partial, 0);
+    this.partialNeeds = 0;
+    if (isUnpaddedData(partial, 0)) this.beginData(readId(partial, 0), partial[4]!, length, 0);
+    else if (length > 0) this.partialNeeds = HEAD_BYTES + length;
+    else this.readFrame(partial, 0, 0);
+    return next;
+  }
+
+  private beginData(id: number, flags: number, length: number, padding: number): void {
+    this.frames += 1;
+    if (id === 0) violation('DATA on stream 0');
+    this.dataIsEnd = (flags & Flag.END_STREAM) !== 0;
+    this.dataLeft = length - padding;
+    this.handler.dataBegins(id, length);
+    if (this.dataLeft === 0) this.handler.dataEnds(this.dataIsEnd);
+  }
+
+  private readData(bytes: Buffer, at: number, end: number): number {
+    const next = Math.min(end, at + this.dataLeft);
+    this.dataLeft -= next - at;
+    this.handler.data(bytes, at, next);
+    if (this.dataLeft === 0) this.handler.dataEnds(this.dataIsEnd);
+    return next;
+  }
+
+  /** Reads a complete frame other than DATA without padding. */
+  private readFrame(bytes: Buffer, head: number, length: number): void {
+    this.frames += 1;
+    const type = bytes[head + 3]!;
+    const flags = bytes[head + 4]!;
+    const id = readId(bytes, head);
+    const at = head + HEAD_BYTES;
+    switch (type) {
+      case FrameType.DATA:
+        this.readPaddedData(id, flags, bytes, at, length);
+        return;
+      case FrameType.HEADERS:
+        this.readHeaders(id, flags, bytes, at, length);
+        return;
+      case FrameType.CONTINUATION:
+        this.readContinuation(flags, bytes, at, length);
+        return;
+      case FrameType.SETTINGS:
+        this.readSettings(id, flags, bytes, at, length);
+        return;
+      case FrameType.PRIORITY:
+        if (id === 0) violation('PRIORITY on stream 0');
+        if (length !== 5) wrongSize('PRIORITY');
+        this.handler.useless();
+        return;
+      case FrameType.RST_STREAM:
+        if (id === 0) violation('RST_STREAM on stream 0');
+        if (length !== 4) wrongSize('RST_STREAM');
+        this.handler.reset(id, readUint32(bytes, at));
+        return;
+      case FrameType.PUSH_PROMISE:
+        violation('PUSH_PROMISE, which this side does not allow');
+        break;
+      case FrameType.PING:
+        if (id !== 0) violation('PING on a stream');
+        if (length !== 8) wrongSize('PING');
+        if (flags & Flag.ACK) this.handler.pingAcknowledged(readUint32(bytes, at), readUint32(bytes, at + 4));
+        else this.handler.pingReceived(readUint32(bytes, at), readUint32(bytes, at + 4));
+        return;
+      case FrameType.GOAWAY:
+        if (id !== 0) violation('GOAWAY on a stream');
+        if (length < 8) wrongSize('GOAWAY');
+        this.handler.goawayReceived(
+          readUint32(bytes, at) & 0x7fff_ffff,
+          readUint32(bytes, at + 4),
+          bytes.toString('utf8', at + 8, at + Math.min(length, 8 + MAX_DEBUG_BYTES)),
+        );
+        return;
+      case FrameType.WINDOW_UPDATE:
+        if (length !== 4) wrongSize('WINDOW_UPDATE');
+        this.handler.windowUpdate(id, readUint32(bytes, at) & 0x7fff_ffff);
+        return;
+      default:
+        // RFC 9113, section 5.5: unknown frames are ignored.
+        this.handler.useless();
+    }
+  }
+
+  private readPaddedData(id: number, flags: number, bytes: Buffer, at: number, length: number): void {
+    if (length < 1) wrongSize('padded DATA');
+    const padding = bytes[at]! + 1;
+    if (padding > length) violation('padding beyond the frame');
+    this.beginData(id, flags, length, padding);
+    if (this.dataLeft > 0) this.readData(bytes, at + 1, at + 1 + this.dataLeft);
+  }
+
+  private readHeaders(id: number, flags: number, bytes: Buffer, from: number, length: number): void {
+    if (id === 0) violation('HEADERS on stream 0');
+    let at = from;
+    let end = from + length;
+    if (flags & Flag.PADDED) {
+      if (length < 1) wrongSize('padded HEADERS');
+      end -= bytes[at]!;
+      at += 1;
+    }
+    if (flags & Flag.PRIORITY) at += 5;
+    if (at > end) violation('padding or priority beyond the frame');
+    const isEnd = (flags & Flag.END_STREAM) !== 0;
+    if (flags & Flag.END_HEADERS) {
+      this.handler.headers(id, isEnd, this.decoder.decode(bytes, at, end));
+      return;
+    }
+    this.blockId = id;
+    this.blockIsEnd = isEnd;
+    this.blockParts = [Buffer.from(bytes.subarray(at, end))];
+    this.blockBytes = end - at;
+  }
+
+  private readContinuation(flags: number, bytes: Buffer, at: number, length: number): void {
+    const id = this.blockId;
+    if (id === 0) violation('CONTINUATION without HEADERS');
+    this.blockBytes += length;
+    this.blockParts.push(Buffer.from(bytes.subarray(at, at + length)));
+    const frames = this.blockParts.length;
+    // Many small frames are an attack (CVE-2024-27983): they cost more than their bytes show.
+    if (this.blockBytes > MAX_BLOCK_BYTES || frames > MAX_BLOCK_FRAMES + this.blockBytes / MIN_MEAN_FRAME_BYTES) {
+      const size = `a header block of ${String(this.blockBytes)} bytes in ${String(frames)} frames`;
+      throw new ConnectionError(HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM, size);
+    }
+    if (!(flags & Flag.END_HEADERS)) return;
+    const block = Buffer.concat(this.blockParts, this.blockBytes);
+    this.blockId = 0;
+    this.blockParts = [];
+    this.handler.headers(id, this.blockIsEnd, this.decoder.decode(block, 0, block.length));
+  }
+
+  private readSettings(id: number, flags: number, bytes: Buffer, at: number, length: number): void {
+    if (id !== 0) violation('SETTINGS on a stream');
+    if (flags & Flag.ACK) {
+      if (length !== 0) wrongSize('SETTINGS acknowledgement');
+      if (!this.hasSettings) violation('the first frame is not SETTINGS');
+      this.handler.settingsAcknowledged();
+      return;
+    }
+    if (length % 6 !== 0) wrongSize('SETTINGS');
+    this.hasSettings = true;
+    this.handler.settings(bytes, at, at + length);
+  }
+}
+
+function isUnpaddedData(bytes: Uint8Array, head: number): boolean {
+  return bytes[head + 3] === FrameType.DATA && !(bytes[head + 4]! & Flag.PADDED);
+}
+
+function readId(bytes: Uint8Array, head: number): number {
+  return readUint32(bytes, head + 5) & 0x7fff_ffff;
+}

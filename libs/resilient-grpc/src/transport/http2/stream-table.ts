@@ -1,0 +1,68 @@
+const MIN_CAPACITY = 64;
+
+/**
+ * The open streams of a connection by id, with open addressing. It is no `Map`: when a Map whose keys come and go is rehashed, its old table
+ * refers to the new one, so that after a full garbage collection every later entry survives all minor collections.
+ */
+export class StreamTable<S extends { readonly id: number }> {
+  size = 0;
+  private mask = MIN_CAPACITY - 1;
+  private streams: (S | undefined)[] = emptyTable(MIN_CAPACITY);
+
+  get(id: number): S | undefined {
+    const { streams, mask } = this;
+    for (let at = placeOf(id, mask); ; at = (at + 1) & mask) {
+      const found = streams[at];
+      if (found === undefined || found.id === id) return found;
+    }
+  }
+
+  add(stream: S): void {
+    if ((this.size + 1) * 2 > this.streams.length) this.grow();
+    const { streams, mask } = this;
+    let at = placeOf(stream.id, mask);
+    while (streams[at] !== undefined) at = (at + 1) & mask;
+    streams[at] = stream;
+    this.size += 1;
+  }
+
+  /** Returns false if the stream is not in the table. */
+  delete(id: number): boolean {
+    const { streams, mask } = this;
+    let at = placeOf(id, mask);
+    for (; streams[at]?.id !== id; at = (at + 1) & mask) if (streams[at] === undefined) return false;
+    this.size -= 1;
+    // Moves later entries back, so that no search stops early.
+    for (let next = (at + 1) & mask; ; next = (next + 1) & mask) {
+      const stream = streams[next];
+      if (stream === undefined) break;
+      if (((next - placeOf(stream.id, mask)) & mask) < ((next - at) & mask)) continue;
+      streams[at] = stream;
+      at = next;
+    }
+    streams[at] = undefined;
+    return true;
+  }
+
+  /** Returns the streams in the order of their ids. */
+  all(): S[] {
+    return this.streams.filter((stream) => stream !== undefined).sort((a, b) => a.id - b.id);
+  }
+
+  private grow(): void {
+    const all = this.streams;
+    this.streams = emptyTable(all.length * 2);
+    this.mask = this.streams.length - 1;
+    this.size = 0;
+    for (const stream of all) if (stream !== undefined) this.add(stream);
+  }
+}
+
+function emptyTable(capacity: number): undefined[] {
+  return Array<undefined>(capacity).fill(undefined);
+}
+
+/** The ids of one side are all odd or all even. */
+function placeOf(id: number, mask: number): number {
+  return (id >> 1) & mask;
+}

@@ -17,6 +17,7 @@ const NEST = ['@nestjs/common', '@nestjs/core', '@nestjs/microservices', 'reflec
 export const FOLDERS = {
   status: { is: 'status codes and their names', level: 0, packages: [] },
   time: { is: 'the only source of time, timers, and randomness', level: 0, packages: [], node: true },
+  transport: { is: 'HTTP/2 for gRPC: bytes in, events out', level: 1, packages: [], node: true },
   errors: { is: 'errors that callers receive', level: 1, packages: [], types: ['@grpc/grpc-js'] },
   policy: { is: 'decisions, without timers or I/O', level: 2, packages: ['valibot'] },
   call: {

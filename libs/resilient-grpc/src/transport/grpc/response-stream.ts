@@ -1,6 +1,6 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { HeaderBlock } from '../hpack/header-block.js';
-import type { Http2Stream, StreamFailure, StreamReceiver } from '../http2/stream.js';
+import type { Http2Stream, StreamFailure, StreamReceiver } from '../http2/connection.js';
 import { MessageReader, type MessageSink } from './message-reader.js';
 
 /** Demand of a reader that takes each message at once. */
@@ -111,7 +111,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
       return;
     }
     const unreadable = this.reader.read(bytes, at, end);
-    if (unreadable === undefined || this.isDone) return;
+    if (unreadable === undefined) return;
     this.stream.cancel();
     this.fail(unreadable.problem === 'too-large' ? 'too-large' : 'unreadable', unreadable.details);
   }
@@ -180,6 +180,8 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   }
 
   private fail(cause: 'no-trailers' | 'unreadable' | 'too-large', details: string): void {
+    // A handler may have cancelled the call when it took a message.
+    if (this.isDone) return;
     this.finish();
     this.handler.failed({ cause, code: HTTP2_ERROR_CODES.NO_ERROR, details, progress: 'answered' });
   }

@@ -1,6 +1,7 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { HeaderBlock } from '../hpack/header-block.js';
-import type { Http2Stream, StreamFailure, StreamReceiver } from '../http2/connection.js';
+import type { Http2Stream } from '../http2/connection.js';
+import type { StreamFailure, StreamReceiver } from '../http2/events.js';
 import { MessageReader, type MessageSink } from './message-reader.js';
 
 /** Demand of a reader that takes each message at once. */

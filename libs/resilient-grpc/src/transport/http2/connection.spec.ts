@@ -5,7 +5,8 @@ import { ResponseStream, type ResponseFailure } from '../grpc/response-stream.js
 import type { HeaderBlock } from '../hpack/header-block.js';
 import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { encodedBound, encodeFields } from '../hpack/hpack-encoder.js';
-import { Http2Connection, type ConnectionEnd, type ConnectionOwner, type Goaway } from './connection.js';
+import { Http2Connection } from './connection.js';
+import type { ConnectionEnd, ConnectionOwner, Goaway } from './events.js';
 import { FrameReader, type FrameHandler } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
 import { PREFACE, Setting } from './frames.js';

@@ -4,6 +4,14 @@ import type { HeaderBlock } from '../hpack/header-block.js';
 import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { TABLE_UPDATE } from '../hpack/hpack-encoder.js';
 import { HpackError } from '../hpack/hpack-error.js';
+import type {
+  ConnectionEnd,
+  ConnectionOwner,
+  Goaway,
+  StreamFailure,
+  StreamProgress,
+  StreamReceiver,
+} from './events.js';
 import { FrameReader, type FrameHandler } from './frame-reader.js';
 import { FrameWriter, type WriteBlock } from './frame-writer.js';
 import {
@@ -18,37 +26,6 @@ import {
   violation,
 } from './frames.js';
 import { StreamTable } from './stream-table.js';
-
-/**
- * How far the frames of this side on a stream got. `written`: they were passed to the socket. `acknowledged`: the peer has acknowledged a
- * PING that this side sent after the headers. `answered`: the peer has sent a frame on the stream.
- */
-export type StreamProgress = 'never-sent' | 'written' | 'acknowledged' | 'answered';
-
-/** The end of a stream without its regular end. */
-export interface StreamFailure {
-  /**
-   * 'reset': by the peer. 'goaway': the peer announced that it does not process the stream. 'lost': the connection has ended. 'protocol': the
-   * peer violated the protocol on this stream, which this side has reset.
-   */
-  readonly cause: 'reset' | 'goaway' | 'lost' | 'protocol';
-  /** HTTP/2 error code (RFC 9113, section 7). */
-  readonly code: number;
-  readonly details: string;
-  readonly progress: StreamProgress;
-}
-
-/** Receives the events of a stream. Nothing follows the end of the stream, `failed()`, or `cancel()`. */
-export interface StreamReceiver {
-  headers(block: HeaderBlock, isEnd: boolean): void;
-  /** A piece of a DATA frame's payload, `bytes[at..end)`, which is valid only during the call. */
-  data(bytes: Buffer, at: number, end: number): void;
-  /** A DATA frame is complete. `isEnd` is true if it ends the stream. */
-  dataEnds(isEnd: boolean): void;
-  failed(failure: StreamFailure): void;
-  /** More messages may be sent. Follows a `send()` that returned false. */
-  drained(): void;
-}
 
 /** Start of a message whose length-prefix the connection writes, and of one that contains its prefix. */
 export const PREFIXED = -5;
@@ -201,33 +178,6 @@ export interface ConnectionSettings {
   readonly maxHeaderListSize: number;
   /** Size of the decoder's table. */
   readonly headerTableSize: number;
-}
-
-/** A GOAWAY of the peer. */
-export interface Goaway {
-  readonly lastId: number;
-  readonly code: number;
-  readonly debug: string;
-}
-
-/** End of a connection. `isPeersFault` is true if the peer violated the protocol. */
-export interface ConnectionEnd {
-  readonly code: number;
-  readonly details: string;
-  readonly isPeersFault: boolean;
-}
-
-/** Receives the events of a connection. */
-export interface ConnectionOwner {
-  /** There is output. The owner passes it to the socket soon, once for all frames of a turn of the event loop. */
-  wake(): void;
-  /** The peer's settings have arrived, for the first time if `isFirst`. */
-  settingsReceived(isFirst: boolean): void;
-  goawayReceived(goaway: Goaway): void;
-  /** A stream has closed, so another one may be opened. */
-  streamClosed(): void;
-  /** Nothing follows. Output that is left, such as a GOAWAY, should still be sent. */
-  ended(end: ConnectionEnd): void;
 }
 
 interface SentPing {

@@ -25,18 +25,12 @@ import {
   Setting,
   violation,
 } from './frames.js';
+import { SendQueue } from './send-queue.js';
 import { StreamTable } from './stream-table.js';
 
 /** Start of a message whose length-prefix the connection writes, and of one that contains its prefix. */
 export const PREFIXED = -5;
 export const FRAMED = 0;
-
-interface QueuedMessage {
-  readonly bytes: Uint8Array;
-  readonly compressed: number;
-  /** The first byte that is not sent yet; negative within the prefix. */
-  offset: number;
-}
 
 /** One stream of a connection. */
 export class Http2Stream {
@@ -50,16 +44,13 @@ export class Http2Stream {
   isLocalEnded = false;
   isRemoteEnded = false;
   isClosed = false;
-  queuedBytes = 0;
   // Neighbors in the list of streams that can send queued messages.
   isPumping = false;
   previousPumping: Http2Stream | undefined = undefined;
   nextPumping: Http2Stream | undefined = undefined;
   isEndQueued = false;
   awaitsDrain = false;
-  /** Messages that are not in the output yet; the first ones before `head` are sent. */
-  private queue: (QueuedMessage | undefined)[] | undefined = undefined;
-  private head = 0;
+  private queue: SendQueue | undefined = undefined;
 
   constructor(
     private readonly connection: Http2Connection,
@@ -95,8 +86,7 @@ export class Http2Stream {
       connection.writeData(this, bytes, compressed, from, size, isEnd);
     } else {
       this.isEndQueued = isEnd;
-      (this.queue ??= []).push({ bytes, compressed, offset: from });
-      this.queuedBytes += size;
+      (this.queue ??= new SendQueue()).add(bytes, compressed, from);
       connection.queued(this);
     }
     return connection.isWritable(this);
@@ -124,33 +114,14 @@ export class Http2Stream {
 
   /** Writes at most `room` bytes of the queued messages. */
   writeQueued(room: number): void {
-    const { queue } = this;
-    if (queue === undefined) return;
-    let left = room;
-    while (left > 0) {
-      const message = queue[this.head];
-      if (message === undefined) break;
-      const { bytes, compressed, offset } = message;
-      const size = Math.min(bytes.length - offset, left);
-      const isDone = size === bytes.length - offset;
-      const isEnd = isDone && this.isEndQueued && this.head === queue.length - 1;
-      this.connection.writeData(this, bytes, compressed, offset, size, isEnd);
-      this.queuedBytes -= size;
-      left -= size;
-      message.offset += size;
-      if (isDone) queue[this.head++] = undefined;
-    }
-    if (this.head === queue.length) this.clearQueue();
-    else if (this.head > 64 && this.head * 2 > queue.length) {
-      queue.splice(0, this.head);
-      this.head = 0;
-    }
+    this.queue?.take(room, (bytes, compressed, offset, size, isLast) => {
+      this.connection.writeData(this, bytes, compressed, offset, size, isLast && this.isEndQueued);
+    });
+    if (this.queue?.isEmpty === true) this.queue = undefined;
   }
 
   clearQueue(): void {
     this.queue = undefined;
-    this.head = 0;
-    this.queuedBytes = 0;
   }
 }
 

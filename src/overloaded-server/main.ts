@@ -5,13 +5,7 @@ import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { Controller, Module, type DynamicModule, type NestInterceptor, type Provider } from '@nestjs/common';
 import { APP_INTERCEPTOR, NestFactory } from '@nestjs/core';
-import {
-  type AsyncMicroserviceOptions,
-  GrpcMethod,
-  type MicroserviceOptions,
-  RpcException,
-  Transport,
-} from '@nestjs/microservices';
+import { GrpcMethod, RpcException, Transport } from '@nestjs/microservices';
 import { status } from '@grpc/grpc-js';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { timeout, throwError } from 'rxjs';
@@ -58,7 +52,7 @@ class OverloadedModule {
   }
 }
 
-const RESILIENT_STRATEGY: AsyncMicroserviceOptions = {
+const RESILIENT_STRATEGY = {
   inject: [ResilientGrpcServer],
   useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
 };
@@ -74,9 +68,9 @@ process.on('message', () => {
 process.once('disconnect', () => process.exit(0));
 if (process.send) process.on('SIGINT', () => undefined);
 
-const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions | MicroserviceOptions>(
-  OverloadedModule.serve(values.server),
-  { ...(values.server === 'resilient' ? RESILIENT_STRATEGY : { transport: Transport.GRPC, options }), logger: false },
-);
+const app = await NestFactory.createMicroservice<object>(OverloadedModule.serve(values.server), {
+  ...(values.server === 'resilient' ? RESILIENT_STRATEGY : { transport: Transport.GRPC, options }),
+  logger: false,
+});
 await app.listen();
 notify({ type: 'listening' });

@@ -118,7 +118,9 @@ function optionOf(property, group, defaults) {
   // After a semicolon, the tag may state a different default for a special case.
   if (literal !== undefined && literal !== documented?.split(';')[0])
     throw new Error(`${group}.${name}: @defaultValue is ${documented}, but the constant is ${literal}`);
-  const type = flat(property.type.getText()).replace(/ \| undefined$/, '');
+  const type = flat(property.type.getText().replace(/\/\*\*.*?\*\//gs, ''))
+    .replaceAll(/readonly | \| undefined(?=;)/g, '')
+    .replace(/^\| | \| undefined$/g, '');
   return { name, type: type.replace(/^\(\((.*)\) => void\)$/, '($1) => void'), meaning, defaultValue: documented };
 }
 

@@ -65,7 +65,12 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      * A pattern that matches no method makes server startup fail.
      */
     readonly methods?: Readonly<Record<string, ServerMethodOptions>> | undefined;
-    /** Limits for the connections of clients. */
+    /**
+     * Limits for the connections of clients, in milliseconds. `maxAgeMs` (1,000 or more) is the age at which the server sends GOAWAY, with
+     * ±10% jitter; open calls continue for at most `graceMs`, and new ones use another connection (gRFC A9). `idleMs` (1,000 or more) is the
+     * time without calls after which a connection is closed.
+     * @defaultValue none
+     */
     readonly connections?:
       | {
           /**

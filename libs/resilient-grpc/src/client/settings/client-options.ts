@@ -274,7 +274,8 @@ export interface MethodOptions {
   readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
   /**
    * Retry policy of the method, with the meaning of `retryPolicy` in a service config, which it replaces. It makes the method safe to
-   * repeat, unless `idempotent` is false. Keys that are not given have the values of the default policy.
+   * repeat, unless `idempotent` is false. Keys that are not given have the values of the default policy: 4 attempts, including the original
+   * (the maximum is 5); a backoff of 100 ms with ±20% jitter, which doubles with each retry up to 2 s; and only UNAVAILABLE is retried.
    * @defaultValue the service config's policy; if there is none, the default policy, for methods that are safe to repeat
    */
   readonly retry?:

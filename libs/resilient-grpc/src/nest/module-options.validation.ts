@@ -4,7 +4,7 @@ import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js
 import { describeValue } from '../policy/options/describe-value.js';
 import { propagationProblems } from '../client/settings/propagation-settings.js';
 import { defaultsProblems } from '../client/settings/resolve-settings.js';
-import { milliseconds, object, oneOf } from '../policy/options/option-schemas.js';
+import { milliseconds, misplaced, object, oneOf } from '../policy/options/option-schemas.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 
 /** Schema of `drain`, for clients and servers. */
@@ -19,17 +19,11 @@ const rootSchema = object(
     defaults: v.optional(v.unknown()),
     propagate: v.optional(v.unknown()),
     drain: v.optional(drainSchema),
+    clients: misplaced('in forFeature()'),
+    url: misplaced('in forFeature()'),
     grpcJsLog: v.optional(oneOf(GRPC_JS_LOG_LEVELS)),
   },
   'an object such as { defaults: { timeoutMs: 2000 } }',
-  {
-    clients: 'move them to ResilientGrpcModule.forFeature([...])',
-    url: 'move it to ResilientGrpcModule.forFeature([{ name, url, protoPath }])',
-    timeoutMs: 'move it to defaults: { timeoutMs }',
-    interceptors: 'move it to defaults: { interceptors }',
-    metadata: 'move it to defaults: { metadata }',
-    isGlobal: 'remove it, because forRoot is always global',
-  },
 );
 
 /** Returns the problems of the options of `forRoot`. */
@@ -42,7 +36,7 @@ export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] 
   if (propagate === false) {
     problems.push({
       path: 'forRoot.propagate',
-      message: 'expected an object, got false; remove it to disable propagation',
+      message: 'expected an object, got false',
     });
   }
   return [...problems, ...propagationProblems(propagate, 'forRoot.propagate')];

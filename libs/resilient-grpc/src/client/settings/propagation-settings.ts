@@ -24,13 +24,7 @@ const propagationSchema = object(
       ),
     ),
   },
-  'an object; write { deadline: true, cancellation: true }',
-  {
-    headers: 'write `metadata` with the keys to forward',
-    timeout: 'write `deadline`: true',
-    cancel: 'write `cancellation`: true',
-    signal: 'write `cancellation`: true',
-  },
+  'an object such as { deadline: true, cancellation: true }',
 );
 
 /** Returns the problems of a `propagate` value. `undefined` and `false` are valid. */
@@ -59,12 +53,11 @@ export function resolvePropagation(
 function keyProblem(key: unknown): string | undefined {
   if (typeof key !== 'string') return undefined;
   const name = key.toLowerCase();
-  if (name.endsWith('*')) return `expected a full key, got ${describeValue(key)}; list each key by its name`;
+  if (name.endsWith('*')) return `expected a full key, got ${describeValue(key)}`;
   if (!/^[0-9a-z_.-]+$/.test(name))
     return `expected a key of letters, digits, "_", ".", and "-", got ${describeValue(key)}`;
   if (name.startsWith('grpc-') || name.startsWith('proxy-') || RESERVED_KEYS.has(name)) {
-    const instead = name === 'grpc-timeout' ? '`deadline`: true' : 'a custom key';
-    return `expected a key that can be forwarded, got '${key}', which describes a single connection, message, or call; write ${instead}`;
+    return `expected a key that can be forwarded, got '${key}', which describes a single connection, message, or call`;
   }
   return undefined;
 }

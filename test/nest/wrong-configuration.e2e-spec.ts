@@ -106,7 +106,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /expected 'pick_first', 'round_robin', 'least_request', or a loadBalancingConfig such as \[\{ round_robin: \{\} \}\], got "round-robin"$/,
   ],
   ['an http url', clientWith({ url: 'http://orders:80' }), 'clients.orders.url', /write 'orders:80'/],
-  ['an invalid port', clientWith({ url: 'orders:grpc' }), 'clients.orders.url', /write 'host:port'/],
+  ['an invalid port', clientWith({ url: 'orders:grpc' }), 'clients.orders.url', /a port from 1 to 65535, got 'grpc'/],
   [
     'a duration given as a string',
     clientWith({ timeoutMs: '2s' }),

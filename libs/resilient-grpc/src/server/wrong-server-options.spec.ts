@@ -116,7 +116,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
     'a keepalive time that is a string',
     { keepalive: { keepaliveTimeMs: '30s' } },
     'keepalive.keepaliveTimeMs',
-    /expected a number of milliseconds, 0 or more, or Infinity for no limit, got "30s"$/,
+    /expected a number of milliseconds, 0 or more, or Infinity, got "30s"$/,
   ],
   [
     'a keepalive ping timeout of 0',

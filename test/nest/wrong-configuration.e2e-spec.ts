@@ -193,7 +193,12 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'clients.orders.url',
     /cannot be read/,
   ],
-  ['forRootAsync without options', () => [forRootAsync(undefined)], 'forRootAsync', /write \{ useFactory/],
+  [
+    'forRootAsync without options',
+    () => [forRootAsync(undefined)],
+    'forRootAsync',
+    /expected exactly one of useFactory, useClass, and useExisting, got nothing$/,
+  ],
   [
     'forRootAsync options with a getter that throws',
     () => [forRootAsync(Object.defineProperty({}, 'useFactory', throwing))],
@@ -308,19 +313,29 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'forRoot.propagate',
     /expected an object such as \{ deadline: true, cancellation: true \}, got true$/,
   ],
-  ['propagate: false', () => [forRoot({ propagate: false })], 'forRoot.propagate', /expected an object, got false$/],
+  [
+    'propagate: false',
+    () => [forRoot({ propagate: false })],
+    'forRoot.propagate',
+    /expected an object such as \{ deadline: true, cancellation: true \}, got false$/,
+  ],
   [
     'a reserved key in propagate.metadata',
     () => [forRoot({ propagate: { metadata: ['grpc-timeout'] } })],
     'forRoot.propagate.metadata[0]',
     /expected a key that can be forwarded, got 'grpc-timeout', which describes a single connection, message, or call$/,
   ],
-  ['forRootAsync without a factory', () => [forRootAsync({})], 'forRootAsync', /write useFactory/],
+  [
+    'forRootAsync without a factory',
+    () => [forRootAsync({})],
+    'forRootAsync',
+    /expected exactly one of useFactory, useClass, and useExisting, got an empty object$/,
+  ],
   [
     'forFeatureAsync without a factory',
     () => [forFeatureAsync([{ name: 'orders', protoPath: ORDERS_PROTO }])],
     'clients.orders',
-    /write useFactory/,
+    /expected exactly one of useFactory, useClass, and useExisting, got an object with name, protoPath$/,
   ],
   [
     'a setting next to useFactory',

@@ -435,7 +435,7 @@ describe('validation of call policy settings', () => {
       'a wildcard as a metadata key',
       { propagate: { metadata: ['x-*'] } },
       'propagate.metadata[0]',
-      /expected a full key, got "x-\*"$/,
+      /expected a key of letters, digits, "_", "\.", and "-", got "x-\*"$/,
     ],
     ['an invalid metadata key', { propagate: { metadata: ['x a'] } }, 'propagate.metadata[0]', /a key of letters/],
     [

@@ -18,6 +18,7 @@ import {
 import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
 import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
 import { CONTRACT_KEYS } from './contract.js';
+import { propagationSchema } from './propagation-settings.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 
 /** One entry of `methods`. */
@@ -99,8 +100,7 @@ const defaultsEntries = {
       'an array of interceptors such as [new TokenInterceptor()] or [TokenInterceptor]',
     ),
   ),
-  // Validated by `propagationProblems`.
-  propagate: v.optional(v.unknown()),
+  propagate: v.optional(orFalse(propagationSchema)),
   ejectUnhealthy: v.optional(ejectUnhealthySchema),
   healthCheckConfig: v.optional(healthCheckConfigSchema),
   dnsRefreshMs: v.optional(

@@ -376,9 +376,9 @@ describe('ejection of endpoints', () => {
     ],
     [
       { loadBalancing: [{ outlierDetection: { interval: '10 s', childPolicy: [{ round_robin: {} }] } }] },
-      'interval: expected a duration of 0 or more, in seconds as a string, got "10 s"; write "10s"',
+      'interval: expected a duration of 0 or more, in seconds as a string such as "0.5s", got "10 s"); write [{ "round_robin": {} }]',
     ],
-    [{ healthCheckConfig: { service: '' } }, 'healthCheckConfig.service: unknown key; write serviceName'],
+    [{ healthCheckConfig: { service: '' } }, 'healthCheckConfig.service: unknown option'],
     [
       { loadBalancing: [{ outlierDetection: { childPolicy: [{ pick_first: {} }] } }] },
       'outlierDetection (has no effect on pick_first, which uses one endpoint)',

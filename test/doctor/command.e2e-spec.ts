@@ -209,11 +209,11 @@ describe('service config file', () => {
     const { code, of } = await doctor(['--service-config', file]);
     expect(code).toBe(1);
     expect(of('service-config').problems).toEqual([
-      { path: 'retrythrottling', message: "unknown key; did you mean 'retryThrottling'?" },
+      { path: 'retrythrottling', message: "unknown option; did you mean 'retryThrottling'?" },
       { path: 'methodConfig[0].retryPolicy.maxAttempts', message: 'expected an integer of 2 or more, got 1' },
       {
         path: 'methodConfig[0].retryPolicy.maxBackoff',
-        message: 'expected a duration above 0, in seconds as a string, got "500ms"; write "0.5s"',
+        message: 'expected a duration above 0, in seconds as a string such as "0.5s", got "500ms"',
       },
     ]);
   });

@@ -232,7 +232,7 @@ describe('registerKubernetesResolver', () => {
       /^registerKubernetesResolver\.kubeconfig: expected a readable kubeconfig, got an error: ENOENT/,
     ],
     [{ namespace: '' }, /^registerKubernetesResolver\.namespace: expected a namespace such as 'shop', got ""/],
-    [{ namespaces: 'a' }, /^registerKubernetesResolver\.namespaces: unknown key; did you mean 'namespace'\?/],
+    [{ namespaces: 'a' }, /^registerKubernetesResolver\.namespaces: unknown option; did you mean 'namespace'\?/],
   ])('rejects the Kubernetes resolver options %j', (options: object, message) => {
     expect(() => {
       registerKubernetesResolver(options);

@@ -261,7 +261,7 @@ describe('forFeatureAsync', () => {
   it('validates the settings that the factory of forFeatureAsync returns', async () => {
     const useFactory = () => ({ url: server.url, timeoutMS: 4 });
     await expect(start(ResilientGrpcModule.forFeatureAsync([{ ...contract, useFactory }]))).rejects.toThrow(
-      "clients.orders.timeoutMS: unknown key; did you mean 'timeoutMs'?",
+      "clients.orders.timeoutMS: unknown option; did you mean 'timeoutMs'?",
     );
   });
 });

@@ -406,13 +406,10 @@ describe('ScriptedGrpcServer', () => {
       [undefined, `: expected ${reply}, got nothing`],
       [[], `: expected at least one of ${reply}, got an array of length 0`],
       [[{}, () => ({})], `[1]: expected ${reply}, got a function`],
-      [{ mesage: {} }, ".mesage: unknown key; did you mean 'message'?"],
-      [{ text: 'hello' }, '.text: unknown key; write message: { text: … }'],
-      [
-        [{}, { delayMs: '5' }],
-        '[1].delayMs: expected a number of milliseconds, 0 or more, got "5"; write the number 5',
-      ],
-      [{ intervalMs: NaN }, '.intervalMs: expected a number of milliseconds, 0 or more, got NaN'],
+      [{ mesage: {} }, ".mesage: unknown option; did you mean 'message'?"],
+      [{ text: 'hello' }, '.text: unknown option'],
+      [[{}, { delayMs: '5' }], '[1].delayMs: expected a number of milliseconds, 0 or more, or Infinity, got "5"'],
+      [{ intervalMs: NaN }, '.intervalMs: expected a number of milliseconds, 0 or more, or Infinity, got NaN'],
       [{ status: 'UNAVAILBLE' }, '.status: expected the name of a status code or a number, got "UNAVAILBLE"'],
       [{ details: 5 }, '.details: expected a string, got 5'],
       [{ headers: { served: 1 } }, '.headers.served: expected a string or an array of strings, got number'],
@@ -427,7 +424,7 @@ describe('ScriptedGrpcServer', () => {
       [{ messages: [{}, { order: 7 }] }, '.messages[1].order: unknown field of EchoMessage; known fields:'],
       [
         { messages: { text: 'hello' } },
-        '.messages: expected an array, an iterable, or a function that returns one, got an object with text; write messages: [{ … }]',
+        '.messages: expected an array, an iterable, or a function that returns one, got an object with text',
       ],
     ])('rejects the script %o with an error that describes the problem', (wrong, message) => {
       expect(() => setScript(wrong)).toThrow(script + message);
@@ -520,13 +517,13 @@ describe('ScriptedGrpcServer', () => {
 
     it.each([
       [undefined, ": expected options such as { protoPath: 'orders.proto' }, got nothing"],
-      [{}, ".protoPath: expected a .proto file, got nothing; write protoPath: 'orders.proto'"],
+      [{}, ".protoPath: expected a .proto file such as 'orders.proto', got nothing"],
       [{ protoPath: 'nowhere.proto' }, '.protoPath: expected an existing file, got "nowhere.proto" (resolved to '],
       [
         { protoPath: ECHO_PROTO, package: 'testing.v2' },
         ".package: expected a package with a service, got 'testing.v2'",
       ],
-      [{ protoPath: ECHO_PROTO, script: {} }, ".script: unknown key; did you mean 'scripts'?"],
+      [{ protoPath: ECHO_PROTO, script: {} }, ".script: unknown option; did you mean 'scripts'?"],
       // Without the check, Node would listen on a Unix socket with this name.
       [{ protoPath: ECHO_PROTO, port: 'x' }, '.port: expected an integer from 0 to 65535, got "x"'],
       [{ protoPath: ECHO_PROTO, tls: true }, '.tls: expected an object such as { key, cert }, in PEM format, got true'],

@@ -17,38 +17,36 @@ describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
 
     it.each(['0', '65536', 'http', ''])(`rejects the port of the target '${prefix}orders:%s'`, (port) => {
       const target = `${prefix}orders:${port}`;
-      expect(targetProblem(target)).toBe(
-        `expected a port from 1 to 65535, got '${port}' in '${target}'; write 'host:port'`,
-      );
+      expect(targetProblem(target)).toBe(`expected a port from 1 to 65535, got '${port}' in '${target}'`);
     });
   },
 );
 
 describe('target that grpc-js accepts but cannot use', () => {
-  it.each([
-    ['localhost:41001/', 'localhost:41001'],
-    ['dns:///orders:50051/v1', 'dns:///orders:50051'],
-    ['[::1]:50051/', '[::1]:50051'],
-  ])('rejects the path of the target %s', (target, expected) => {
-    expect(targetProblem(target)).toBe(`expected a target without a path, got '${target}'; write '${expected}'`);
-  });
+  it.each(['localhost:41001/', 'dns:///orders:50051/v1', '[::1]:50051/'])(
+    'rejects the path of the target %s',
+    (target) => {
+      expect(targetProblem(target)).toBe(`expected a target without a path, got '${target}'`);
+    },
+  );
 
-  it('rejects a target with a port and no host, and suggests localhost for a client and 0.0.0.0 for a server', () => {
-    expect(targetProblem(':41001')).toBe("expected a host before the port, got ':41001'; write 'localhost:41001'");
-    expect(targetProblem(':41001', 0)).toBe("expected a host before the port, got ':41001'; write '0.0.0.0:41001'");
-    expect(targetProblem('dns:///:41001')).toContain("write 'localhost:41001'");
+  it.each([':41001', 'dns:///:41001'])('rejects the target %s, which has a port and no host', (target) => {
+    expect(targetProblem(target)).toBe(`expected a host before the port, got '${target}'`);
+    expect(targetProblem(target, 0)).toBe(`expected a host before the port, got '${target}'`);
   });
 });
 
 describe('syntax of a target', () => {
   it.each([
-    ['10.0.0.1:50051,10.0.0.2:50051', "write 'ipv4:10.0.0.1:50051,10.0.0.2:50051'"],
-    ['[::1]:50051,[::2]:50051', "write 'ipv6:[::1]:50051,[::2]:50051'"],
-    ['orders-1:50051,orders-2:50051', "write 'dns:///name:port' with a name that resolves to all addresses"],
-    ['dns:///orders-1:50051,orders-2:50051', "write 'dns:///name:port' with a name that resolves to all addresses"],
-    ['localhost:50051,10.0.0.2', "write 'dns:///name:port' with a name that resolves to all addresses"],
-  ])('rejects the list of addresses %s', (target, remedy) => {
-    expect(targetProblem(target)).toContain(`expected one address or name, got '${target}'; ${remedy}`);
+    '10.0.0.1:50051,10.0.0.2:50051',
+    '[::1]:50051,[::2]:50051',
+    'orders-1:50051,orders-2:50051',
+    'dns:///orders-1:50051,orders-2:50051',
+    'localhost:50051,10.0.0.2',
+  ])('rejects the list of addresses %s', (target) => {
+    const problem = `expected one address or name, or a list of IP addresses after 'ipv4:' or 'ipv6:', got '${target}'`;
+    expect(targetProblem(target)).toBe(problem);
+    expect(targetProblem(target, 0)).toBe(problem);
   });
 
   it.each([
@@ -57,7 +55,7 @@ describe('syntax of a target', () => {
     ['ipv6:10.0.0.1', '6', '10.0.0.1'],
   ])('rejects the target %s, which contains a name or an address of the other IP version', (target, version, found) => {
     expect(targetProblem(target)).toBe(
-      `expected IPv${version} addresses after 'ipv${version}:', got '${found}' in '${target}'; write 'dns:///name:port' for a name`,
+      `expected IPv${version} addresses after 'ipv${version}:', got '${found}' in '${target}'`,
     );
   });
 
@@ -69,24 +67,16 @@ describe('syntax of a target', () => {
   );
 
   it.each([
-    ['ipv4://127.0.0.1:42301', 'ipv4:127.0.0.1:42301'],
-    ['ipv4://127.0.0.1:42301/', 'ipv4:127.0.0.1:42301'],
-    ['ipv4:/127.0.0.1:42301', 'ipv4:127.0.0.1:42301'],
-    ['ipv6://[::1]:42301', 'ipv6:[::1]:42301'],
-    ['ipv4://10.0.0.1:50051,10.0.0.2:50051', 'ipv4:10.0.0.1:50051,10.0.0.2:50051'],
-  ])('rejects the target %s, in which a slash precedes the IP address', (target, expected) => {
-    const [scheme] = expected.split(':');
-    const problem = `expected an address directly after '${scheme}:', got '${target}'; write '${expected}'`;
-    expect(targetProblem(target)).toBe(problem);
-    expect(targetProblem(target, 0)).toBe(problem);
-    expect(targetProblem(expected)).toBeUndefined();
-  });
-
-  it.each([
-    ['ipv4:10.0.0.1/', 'ipv4:10.0.0.1'],
-    ['ipv4:10.0.0.1:50051,/10.0.0.2:50051', 'ipv4:10.0.0.1:50051,10.0.0.2:50051'],
-  ])('rejects the target %s, in which a slash follows or separates IP addresses', (target, expected) => {
-    expect(targetProblem(target)).toBe(`expected addresses without slashes, got '${target}'; write '${expected}'`);
+    'ipv4://127.0.0.1:42301',
+    'ipv4://127.0.0.1:42301/',
+    'ipv4:/127.0.0.1:42301',
+    'ipv6://[::1]:42301',
+    'ipv4:10.0.0.1/',
+    'ipv4:10.0.0.1:50051,/10.0.0.2:50051',
+  ])('rejects the target %s, in which a slash precedes or follows an IP address', (target) => {
+    const scheme = target.slice(0, 4);
+    expect(targetProblem(target)).toContain(`expected IPv${scheme.slice(3)} addresses after '${scheme}:', got '`);
+    expect(targetProblem(target, 0)).toBe(targetProblem(target));
   });
 
   it('accepts an authority, which grpc-js ignores, before an IP address, and checks the address', () => {
@@ -98,26 +88,19 @@ describe('syntax of a target', () => {
     expect(lacksPort('ipv4:///10.0.0.1')).toBe(true);
   });
 
-  it('rejects a list of addresses for a server', () => {
-    expect(targetProblem('10.0.0.1:50051,10.0.0.2:50051', 0)).toContain('a server listens on one address');
-  });
+  it.each(['dns://orders:50051', 'dns:/orders:50051', 'dns://orders'])(
+    'rejects the target %s, which needs three slashes',
+    (target) => {
+      expect(targetProblem(target)).toBe(`expected three slashes after 'dns:', got '${target}'`);
+    },
+  );
 
-  it.each([
-    ['dns://orders:50051', 'dns:///orders:50051'],
-    ['dns:/orders:50051', 'dns:///orders:50051'],
-    ['dns://orders', 'dns:///orders'],
-  ])('rejects the target %s, which needs three slashes', (target, expected) => {
-    expect(targetProblem(target)).toBe(`expected three slashes after 'dns:', got '${target}'; write '${expected}'`);
-  });
-
-  it.each([
-    ['::1:50051', '[::1]:50051'],
-    ['dns:///fe80::7:50051', '[fe80::7]:50051'],
-  ])('rejects the IPv6 address of the target %s, which has a port and no brackets', (target, expected) => {
-    expect(targetProblem(target)).toBe(
-      `expected brackets around an IPv6 address with a port, got '${target}'; write '${expected}'`,
-    );
-  });
+  it.each(['::1:50051', 'dns:///fe80::7:50051'])(
+    'rejects the IPv6 address of the target %s, which has a port and no brackets',
+    (target) => {
+      expect(targetProblem(target)).toBe(`expected brackets around an IPv6 address with a port, got '${target}'`);
+    },
+  );
 
   it('reports the missing port of an IPv6 address without brackets', () => {
     expect(targetProblem('2001:db8::7')).toBeUndefined();
@@ -157,10 +140,7 @@ it.each([
   ['ipv4:10.0.0.1', undefined],
   ['ipv6:[::1]:50051,[::2]', undefined],
   ['ipv6:::1', undefined],
-  [
-    'ipv4:10.0.0.1:50051,10.0.0.2:0',
-    "expected a port from 1 to 65535, got '0' in 'ipv4:10.0.0.1:50051,10.0.0.2:0'; write 'host:port'",
-  ],
+  ['ipv4:10.0.0.1:50051,10.0.0.2:0', "expected a port from 1 to 65535, got '0' in 'ipv4:10.0.0.1:50051,10.0.0.2:0'"],
 ])('reports the missing or invalid port of an address in the target %s', (target, problem) => {
   expect(targetProblem(target)).toBe(problem);
   expect(lacksPort(target)).toBe(problem === undefined);

@@ -1,5 +1,5 @@
 import { Resolver } from 'node:dns';
-import { isIP, isIPv4, isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { escapeControls, errorMessage, maskAddress } from '../errors/error-message.js';
 import { parseChoiceCount, LEAST_REQUEST_POLICY_NAME } from '../policy/balancing/least-request.js';
@@ -26,8 +26,8 @@ const IP_TARGET = /^ipv([46]):(?:\/\/[^/]*\/)?(.+)$/;
  */
 export function targetProblem(url: string, minPort = 1): string | undefined {
   if (url.length > MAX_TARGET_LENGTH)
-    return `expected a target of at most ${String(MAX_TARGET_LENGTH)} characters, got ${String(url.length)}; write a DNS name`;
-  if (url.trim() === '') return "expected a target, got an empty string; write 'host:port'";
+    return `expected a target of at most ${String(MAX_TARGET_LENGTH)} characters, got ${String(url.length)}`;
+  if (url.trim() === '') return "expected a target such as 'orders:50051', got an empty string";
   if (/\s/.test(url)) return `expected a target without whitespace, got ${JSON.stringify(maskAddress(url))}`;
   const scheme = /^(https?|grpcs?|tcp|tls):\/\//i.exec(url);
   if (scheme !== null) {
@@ -45,39 +45,25 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
   if (url.startsWith('kubernetes:')) return kubernetesProblem(url);
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
   if (authority !== undefined && !isNameServer(authority))
-    return `expected the IP address of a name server with an optional port, got '${authority}' in '${url}'; write 'dns://127.0.0.1:53/orders:50051', or 'dns:///orders:50051' for the system's name servers`;
+    return `expected the IP address of a name server with an optional port, got '${authority}' in '${url}'`;
   // grpc-js accepts a target with a path or without a host, but every call then fails.
-  const withPath = /^((?:dns:(?:\/\/[^/]*\/)?)?(?:\[[^\]]*\]|[^:/[\]]+):\d+)\//.exec(url)?.[1];
-  if (withPath !== undefined) return `expected a target without a path, got '${url}'; write '${withPath}'`;
-  const hostless = /^(?:dns:(?:\/\/[^/]*\/)?)?:(\d+)$/.exec(url)?.[1];
-  if (hostless !== undefined) {
-    const host = minPort === 0 ? '0.0.0.0' : 'localhost';
-    return `expected a host before the port, got '${url}'; write '${host}:${hostless}'`;
-  }
+  if (/^((?:dns:(?:\/\/[^/]*\/)?)?(?:\[[^\]]*\]|[^:/[\]]+):\d+)\//.test(url))
+    return `expected a target without a path, got '${url}'`;
+  if (/^(?:dns:(?:\/\/[^/]*\/)?)?:\d+$/.test(url)) return `expected a host before the port, got '${url}'`;
   // grpc-js requires a slash after the authority, and looks up everything after 'dns:' otherwise.
-  const afterSlashes = /^dns:\/{1,2}([^/]+)$/.exec(url)?.[1];
-  if (afterSlashes !== undefined)
-    return `expected three slashes after 'dns:', got '${url}'; write 'dns:///${afterSlashes}'`;
+  if (/^dns:\/{1,2}[^/]+$/.test(url)) return `expected three slashes after 'dns:', got '${url}'`;
   const [, version = '', ips = ''] = IP_TARGET.exec(url) ?? [];
-  const withoutSlashes = ips.split(',').map((one) => one.replace(/^\/+|\/+$/g, ''));
-  const notIp = version === '' ? undefined : withoutSlashes.find((one) => isIP(ipOf(one)) !== Number(version));
-  if (notIp !== undefined)
-    return `expected IPv${version} addresses after 'ipv${version}:', got '${notIp}' in '${url}'; write 'dns:///name:port' for a name`;
-  const corrected = withoutSlashes.join(',');
-  if (corrected !== ips) {
-    const expected = ips.startsWith('/') ? `an address directly after 'ipv${version}:'` : 'addresses without slashes';
-    return `expected ${expected}, got '${url}'; write 'ipv${version}:${corrected}'`;
-  }
+  const notIp = version === '' ? undefined : ips.split(',').find((one) => isIP(ipOf(one)) !== Number(version));
+  if (notIp !== undefined) return `expected IPv${version} addresses after 'ipv${version}:', got '${notIp}' in '${url}'`;
   const address = addressOf(url);
   if (address?.includes(',') === true)
-    return `expected one address or name, got '${url}'; ${listRemedy(address, minPort)}`;
-  const [, ip = '', ipPort = ''] = /^([\da-f:]+):(\d+)$/i.exec(address ?? '') ?? [];
-  if (isIPv6(ip) && !isIPv6(address ?? ''))
-    return `expected brackets around an IPv6 address with a port, got '${url}'; write '[${ip}]:${ipPort}'`;
+    return `expected one address or name, or a list of IP addresses after 'ipv4:' or 'ipv6:', got '${url}'`;
+  const [, ip = ''] = /^([\da-f:]+):\d+$/i.exec(address ?? '') ?? [];
+  if (isIPv6(ip) && !isIPv6(address ?? '')) return `expected brackets around an IPv6 address with a port, got '${url}'`;
   for (const port of addressesOf(url).map(portOf)) {
     if (port === undefined) continue;
     if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < minPort)
-      return `expected a port from ${String(minPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
+      return `expected a port from ${String(minPort)} to 65535, got '${port}' in '${url}'`;
   }
   return undefined;
 }
@@ -85,15 +71,6 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
 /** Returns the host of 'host:port', 'host', or '[::1]:port', without brackets. */
 function ipOf(address: string): string {
   return isIP(address) === 0 ? (dnsNameOf(address)?.host ?? address) : address;
-}
-
-/** Returns the remedy for a list of addresses without a scheme, which grpc-js would look up as one DNS name. */
-function listRemedy(list: string, minPort: number): string {
-  if (minPort === 0) return 'write only one, because a server listens on one address';
-  const hosts = list.split(',').map(ipOf);
-  const scheme = hosts.every(isIPv4) ? 'ipv4' : hosts.every(isIPv6) ? 'ipv6' : undefined;
-  if (scheme !== undefined) return `write '${scheme}:${list}'`;
-  return "write 'dns:///name:port' with a name that resolves to all addresses, or 'ipv4:' and a list of IP addresses";
 }
 
 /**

@@ -74,8 +74,8 @@ describe('dashboard options', () => {
       'several problems at once',
       { guard: [OpsGuard], paths: 'x' },
       [
-        `${AT}.guard: unknown key; write guards: [OpsGuard]`,
-        `${AT}.paths: unknown key; did you mean 'path'?`,
+        `${AT}.guard: unknown option; did you mean 'guards'?`,
+        `${AT}.paths: unknown option; did you mean 'path'?`,
         `${AT}: expected guards or public: true, got neither; ${remedy}`,
       ],
     ],

@@ -57,12 +57,6 @@ const schema = object(
     public: v.optional(v.literal(true, 'true, or `guards` instead')),
   },
   'an object such as { guards: [OpsGuard] }',
-  {
-    guard: 'write guards: [OpsGuard]',
-    useGuards: 'write guards: [OpsGuard]',
-    prefix: 'write `path`',
-    isGlobal: 'remove it, because the module exports no providers',
-  },
 );
 
 /**

@@ -106,11 +106,10 @@ function sourceProblems(
   path: string,
 ): ConfigurationProblem[] {
   const unknownKeys = Object.keys(settings).filter((key) => !(SOURCE_KEYS as readonly string[]).includes(key));
-  const known = ['name', ...CONTRACT_KEYS, ...SOURCE_KEYS].join(', ');
   return [
     ...unknownKeys.map((key) => ({
       path: `${path}.${key}`,
-      message: `unknown key next to a factory; return it from the factory (known keys: ${known})`,
+      message: 'unknown option next to a factory; return it from the factory',
     })),
     ...asyncSourceProblems(options, path),
   ];

@@ -1,10 +1,10 @@
 import * as v from 'valibot';
 import { GRPC_JS_LOG_LEVELS } from '../channel/grpc-js-log.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
-import { describeValue } from '../policy/options/describe-value.js';
-import { propagationProblems } from '../client/settings/propagation-settings.js';
+import { describeValue, pathOf, problemMessage } from '../policy/options/describe-value.js';
+import { propagationSchema } from '../client/settings/propagation-settings.js';
 import { defaultsProblems } from '../client/settings/resolve-settings.js';
-import { milliseconds, object, oneOf } from '../policy/options/option-schemas.js';
+import { isObject, milliseconds, misplaced, object, oneOf } from '../policy/options/option-schemas.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 
 /** Schema of `drain`, for clients and servers. */
@@ -15,21 +15,15 @@ export const drainSchema = object(
 
 const rootSchema = object(
   {
-    // `defaults` and `propagate` are checked separately.
+    // Checked separately.
     defaults: v.optional(v.unknown()),
-    propagate: v.optional(v.unknown()),
+    propagate: v.optional(propagationSchema),
     drain: v.optional(drainSchema),
+    clients: misplaced('in forFeature()'),
+    url: misplaced('in forFeature()'),
     grpcJsLog: v.optional(oneOf(GRPC_JS_LOG_LEVELS)),
   },
   'an object such as { defaults: { timeoutMs: 2000 } }',
-  {
-    clients: 'move them to ResilientGrpcModule.forFeature([...])',
-    url: 'move it to ResilientGrpcModule.forFeature([{ name, url, protoPath }])',
-    timeoutMs: 'move it to defaults: { timeoutMs }',
-    interceptors: 'move it to defaults: { interceptors }',
-    metadata: 'move it to defaults: { metadata }',
-    isGlobal: 'remove it, because forRoot is always global',
-  },
 );
 
 /** Returns the problems of the options of `forRoot`. */
@@ -37,42 +31,21 @@ export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] 
   const problems = optionProblems(rootSchema, options, 'forRoot');
   if (typeof options !== 'object' || options === null) return problems;
   const defaults: unknown = Reflect.get(options, 'defaults');
-  if (defaults !== undefined) problems.push(...defaultsProblems(defaults, 'forRoot.defaults'));
-  const propagate: unknown = Reflect.get(options, 'propagate');
-  if (propagate === false) {
-    problems.push({
-      path: 'forRoot.propagate',
-      message: 'expected an object, got false; remove it to disable propagation',
-    });
-  }
-  return [...problems, ...propagationProblems(propagate, 'forRoot.propagate')];
+  return defaults === undefined ? problems : [...problems, ...defaultsProblems(defaults, 'forRoot.defaults')];
 }
 
 /** Returns the problems of an async source, which must have exactly one of `useFactory`, `useClass`, and `useExisting`. */
 export function asyncSourceProblems(source: unknown, path: string): ConfigurationProblem[] {
-  if (typeof source !== 'object' || source === null) {
-    const message = `expected an object, got ${describeValue(source)}; write { useFactory: () => ({ ... }) }`;
-    return [{ path, message }];
-  }
-  const given = SOURCES.filter((key) => Reflect.get(source, key) !== undefined);
+  const given = isObject(source) ? SOURCES.filter((key) => Reflect.get(source, key) !== undefined) : [];
   const [only] = given;
   if (only === undefined || given.length > 1) {
-    const found = only === undefined ? 'none' : given.join(' and ');
-    return [
-      {
-        path,
-        message: `expected exactly one of useFactory, useClass, and useExisting, got ${found}; write useFactory: () => ({ ... })`,
-      },
-    ];
+    const found = given.length > 1 ? given.join(' and ') : describeValue(source);
+    return [{ path, message: `expected exactly one of useFactory, useClass, and useExisting, got ${found}` }];
   }
-  const value: unknown = Reflect.get(source, only);
+  const value: unknown = Reflect.get(source as object, only);
   if (typeof value === 'function') return [];
-  return [
-    {
-      path: `${path}.${only}`,
-      message: `expected a ${only === 'useFactory' ? 'function' : 'class'}, got ${describeValue(value)}`,
-    },
-  ];
+  const expected = only === 'useFactory' ? 'a function' : 'a class';
+  return [{ path: pathOf(path, only), message: problemMessage(expected, value) }];
 }
 
 /** Keys of an async source. */

@@ -26,22 +26,18 @@ export function flattenNestOptions(given: object, path: string): Flattened {
   const { transport, options, ...own } = given as Readonly<Record<string, unknown>>;
   const problems: ConfigurationProblem[] = [];
   if (transport !== undefined && transport !== GRPC) {
-    const message = problemMessage(
-      'Transport.GRPC',
-      transport,
-      'write Transport.GRPC, or use Nest directly for that transport',
-    );
+    const message = problemMessage('Transport.GRPC', transport);
     problems.push({ path: pathOf(path, 'transport'), message });
   }
   if (options === undefined) return { options: own, isNested: false, problems };
   const nested = pathOf(path, 'options');
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    const message = problemMessage("Nest's gRPC options", options, 'write { url, package, protoPath }');
+    const message = problemMessage("Nest's gRPC options such as { url, package, protoPath }", options);
     problems.push({ path: nested, message });
     return { options: own, isNested: false, problems };
   }
   for (const key of Object.keys(options).filter((one) => own[one] !== undefined))
-    problems.push({ path: pathOf(nested, key), message: 'also given outside of `options`; keep one of them' });
+    problems.push({ path: pathOf(nested, key), message: 'also given outside of `options`' });
   // A key outside of `options` whose value is undefined counts as absent, so the nested value applies.
   return { options: { ...own, ...options }, isNested: true, problems };
 }

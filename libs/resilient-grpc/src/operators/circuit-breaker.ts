@@ -33,7 +33,7 @@ export class CircuitBreaker {
     const problems = circuitBreakerProblems(policy);
     checkOptions({
       circuitBreaker: objectProblem(options, '{ failureRatio }'),
-      ...Object.fromEntries(problems.map(({ keys, message }) => [keys.reduce(pathOf, 'circuitBreaker'), message])),
+      ...Object.fromEntries(Object.entries(problems).map(([key, message]) => [pathOf('circuitBreaker', key), message])),
     });
     const notify = onTransition && ((transition: CircuitTransition) => notifyListener(onTransition, transition));
     this.circuit = new Circuit(completeCircuitBreaker(policy), random, notify);

@@ -1,6 +1,6 @@
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { problemMessage } from '../policy/options/describe-value.js';
-import { unknownKeyMessage } from '../policy/options/value-rules.js';
+import { unknownOptionMessage } from '../policy/options/value-rules.js';
 
 /**
  * Checks the options of an operator. `messages` maps each path to its message, or to `undefined` if the value is valid.
@@ -19,10 +19,10 @@ export function objectProblem(options: unknown, example: string): string | undef
 }
 
 /** Returns the message of each key of `options` that is not in `known`, for options at `path`. A key that is `undefined` is ignored. */
-export function unknownKeyMessages(options: object, known: object, path: string): Readonly<Record<string, string>> {
+export function unknownOptionMessages(options: object, known: object, path: string): Readonly<Record<string, string>> {
   const unknown = Object.entries(options).filter(([key, value]) => value !== undefined && !Object.hasOwn(known, key));
   return Object.fromEntries(
-    unknown.map(([key]) => [`${path}.${key}`, unknownKeyMessage(key, Object.keys(known), {})] as const),
+    unknown.map(([key]) => [`${path}.${key}`, unknownOptionMessage(key, Object.keys(known))] as const),
   );
 }
 

@@ -12,7 +12,7 @@ import {
   POSITIVE_RULE,
 } from '../policy/options/value-rules.js';
 import { streamOf } from './call-sequence.js';
-import { checkOptions, objectProblem, readableOptions, unknownKeyMessages } from './options.js';
+import { checkOptions, objectProblem, readableOptions, unknownOptionMessages } from './options.js';
 import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
 import { toSourceInput } from './replay-source.js';
@@ -156,7 +156,7 @@ function readSettings<Out, In, Id extends ReplayId>(
   const pace = completeResumePace(known);
   checkOptions({
     [path]: objectProblem(options, '{ id, acknowledges }'),
-    ...unknownKeyMessages(known, KNOWN_KEYS, path),
+    ...unknownOptionMessages(known, KNOWN_KEYS, path),
     [`${path}.factory`]: functionProblem(factory),
     [`${path}.id`]: functionProblem(id),
     [`${path}.acknowledges`]: functionProblem(acknowledges),

@@ -609,18 +609,18 @@ describe('options of resumable', () => {
       'resumable.minHealthyMs: expected a number of milliseconds, 0 or more, got -1',
       `resumable.backoff.jitter: expected 'grpc' or 'full', got "some"`,
       'resumable.backoff.maxAttempts: expected an integer of 1 or more, got 0',
-      'resumable.backoff.initialBackoffMs: expected a number of milliseconds above 0, got "1"; write the number 1',
+      'resumable.backoff.initialBackoffMs: expected a number of milliseconds above 0, got "1"',
       'resumable.backoff.maxBackoffMs: expected a number of milliseconds above 0, got NaN',
       'resumable.backoff.backoffMultiplier: expected a number above 0, got -1',
     ]);
     const misspelled = { cursor: Number, seed: 0, maxAge: 5, color: undefined, backoff: { maxBackoff: 5 } };
     expect(listProblems(factory, misspelled)).toEqual([
-      "resumable.maxAge: unknown key; did you mean 'maxAgeMs'?",
-      "resumable.backoff.maxBackoff: unknown key; did you mean 'maxBackoffMs'?",
+      "resumable.maxAge: unknown option; did you mean 'maxAgeMs'?",
+      "resumable.backoff.maxBackoff: unknown option; did you mean 'maxBackoffMs'?",
     ]);
     expect(listProblems(factory, { seed: 0, minHealthyMs: '5' })).toEqual([
       'resumable.cursor: expected a function, got nothing',
-      'resumable.minHealthyMs: expected a number of milliseconds, 0 or more, got "5"; write the number 5',
+      'resumable.minHealthyMs: expected a number of milliseconds, 0 or more, got "5"',
     ]);
   });
 

@@ -27,7 +27,7 @@ import {
   type SequenceSettings,
   type StreamOperator,
 } from './call-sequence.js';
-import { checkOptions, objectProblem, readableOptions, unknownKeyMessages } from './options.js';
+import { checkOptions, objectProblem, readableOptions, unknownOptionMessages } from './options.js';
 import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
@@ -136,7 +136,7 @@ function readSettings<T, C>(
   const pace = completeResumePace(options);
   checkOptions({
     resumable: objectProblem(given, '{ cursor, seed }'),
-    ...unknownKeyMessages(options, KNOWN_KEYS, 'resumable'),
+    ...unknownOptionMessages(options, KNOWN_KEYS, 'resumable'),
     'resumable.factory': functionProblem(factory),
     'resumable.cursor': functionProblem(cursor),
     'resumable.compare': compare === undefined ? undefined : functionProblem(compare),

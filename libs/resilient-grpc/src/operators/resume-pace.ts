@@ -1,6 +1,6 @@
 import { DEFAULT_RESUME_POLICY, type ResumePolicy } from '../policy/resume/decide-resume.js';
 import { millisecondsRule, numberProblem } from '../policy/options/value-rules.js';
-import { readableOptions, unknownKeyMessages } from './options.js';
+import { readableOptions, unknownOptionMessages } from './options.js';
 import { backoffMessages, type Backoff } from './retry-backoff.js';
 
 /** Backoff between the calls of one stream, and the duration of a healthy call. */
@@ -63,7 +63,7 @@ export function resumePaceMessages(
   // Infinity is valid here, but `backoffMessages` accepts only integers, so 1 is checked instead.
   const maxAttempts = pace.maxAttempts === Infinity ? 1 : pace.maxAttempts;
   return {
-    ...unknownKeyMessages(readableOptions(backoff ?? {}), BACKOFF_KEYS, `${path}.backoff`),
+    ...unknownOptionMessages(readableOptions(backoff ?? {}), BACKOFF_KEYS, `${path}.backoff`),
     [`${path}.minHealthyMs`]: numberProblem(pace.minHealthyMs, millisecondsRule(0)),
     ...backoffMessages({ ...pace, maxAttempts }, `${path}.backoff`),
   };

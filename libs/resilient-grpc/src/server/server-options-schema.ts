@@ -12,7 +12,6 @@ import {
   orFalse,
   timeout,
 } from '../policy/options/option-schemas.js';
-import { sameRemedy, type KeyRemedies } from '../policy/options/value-rules.js';
 import { concurrencyLimit } from '../policy/concurrency/concurrency-schema.js';
 import { drainSchema } from '../nest/module-options.validation.js';
 
@@ -30,7 +29,7 @@ const count = v.pipe(v.number('a number of 0 or more'), v.minValue(0, 'a number 
 
 const keepaliveSchema = object(
   {
-    keepaliveTimeMs: v.optional(millisecondsOrNever(0, 'for no pings')),
+    keepaliveTimeMs: v.optional(millisecondsOrNever(0)),
     keepaliveTimeoutMs: v.optional(milliseconds(1)),
     keepalivePermitWithoutCalls: v.optional(v.union([flag, v.picklist([0, 1])], 'true, false, 0, or 1')),
     http2MaxPingsWithoutData: v.optional(count),
@@ -71,23 +70,6 @@ const nestEntries = {
   onLoadPackageDefinition: v.optional(v.function('a function such as (definition, server) => ...')),
 } as const;
 
-/** Remedies for keys that users know from other libraries or modules. */
-const SERVER_KEY_REMEDIES: KeyRemedies = {
-  strategy: 'pass it to Nest: connectMicroservice({ strategy: app.get(ResilientGrpcServer) })',
-  isGlobal: 'remove it',
-  ...sameRemedy(['host', 'hostname', 'port'], "write `url`: '0.0.0.0:50051'"),
-  ...sameRemedy(['tls', 'ssl', 'secure'], 'write credentials: ServerCredentials.createSsl(...)'),
-  insecure: 'remove it; without `credentials`, the server uses no TLS',
-  interceptors:
-    'write channelOptions: { interceptors } for grpc-js interceptors; bind Nest interceptors to their handlers',
-  ...sameRemedy(['drainTimeoutMs', 'shutdownTimeoutMs', 'timeoutMs'], 'write drain: { timeoutMs }'),
-  readinessDelayMs: 'write drain: { readinessDelayMs }',
-  keepaliveTimeMs: 'write keepalive: { keepaliveTimeMs }',
-  keepaliveTimeoutMs: 'write keepalive: { keepaliveTimeoutMs }',
-  propagate: 'it applies to outgoing calls; write ResilientGrpcModule.forRoot({ propagate })',
-  ...sameRemedy(['defaults', 'clients', 'serviceConfig'], 'it is a client option of ResilientGrpcModule; remove it'),
-};
-
 /** Schema of the server options. Checks each option separately; `resolveServerOptions` checks their combinations. */
 export const serverOptionsSchema = object(
   {
@@ -115,5 +97,4 @@ export const serverOptionsSchema = object(
     reflection: v.optional(flag),
   },
   "an object of options such as { package: 'orders.v1', protoPath: 'orders.proto', url: '0.0.0.0:50051' }",
-  SERVER_KEY_REMEDIES,
 );

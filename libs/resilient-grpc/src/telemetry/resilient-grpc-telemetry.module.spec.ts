@@ -22,15 +22,15 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
       new GrpcConfigurationError([
         {
           path: 'ResilientGrpcTelemetryModule.forRoot.traces.clients',
-          message: "unknown key; did you mean 'client'?",
+          message: "unknown option; did you mean 'client'?",
         },
         {
           path: 'ResilientGrpcTelemetryModule.forRoot.trace',
-          message: "unknown key; did you mean 'traces'?",
+          message: "unknown option; did you mean 'traces'?",
         },
         {
           path: 'ResilientGrpcTelemetryModule.forRoot.spans',
-          message: 'unknown key; known keys: metrics, traces, endpointMetrics',
+          message: 'unknown option',
         },
         { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got "yes"' },
         { path: 'ResilientGrpcTelemetryModule.forRoot.traces.server', message: 'expected true or false, got 1' },

@@ -137,15 +137,9 @@ describe('call deadline', () => {
   });
 
   it.each([
-    [
-      { timeoutMs: NaN },
-      'timeoutMs: expected a number of milliseconds above 0, got NaN; write 500, or Infinity for no limit',
-    ],
-    [
-      { timeoutMs: 0 },
-      'timeoutMs: expected a number of milliseconds above 0, got 0; write 500, or Infinity for no limit',
-    ],
-    [{ timeoutMs: '500' }, 'timeoutMs: expected a number of milliseconds above 0, got "500"; write the number 500'],
+    [{ timeoutMs: NaN }, 'timeoutMs: expected a number of milliseconds above 0, or Infinity for no limit, got NaN'],
+    [{ timeoutMs: 0 }, 'timeoutMs: expected a number of milliseconds above 0, or Infinity for no limit, got 0'],
+    [{ timeoutMs: '500' }, 'timeoutMs: expected a number of milliseconds above 0, or Infinity for no limit, got "500"'],
     [{ deadline: NaN }, 'deadline: expected a Date or milliseconds since 1970, got NaN; write '],
     [{ deadline: 500 }, 'got 500, which is a duration'],
     [{ deadline: 'tomorrow' }, 'got the string "tomorrow"'],

@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, statSync, type Dirent } from 'node:fs';
-import { basename, dirname, extname, format, isAbsolute, join, parse, resolve, sep } from 'node:path';
+import { existsSync, statSync } from 'node:fs';
+import { isAbsolute, resolve } from 'node:path';
 import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
 import { kindOf, type MethodDescriptor } from '../../call/method.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
@@ -35,9 +35,6 @@ export type GrpcContract =
   };
 
 export const CONTRACT_KEYS = ['protoPath', 'packageDefinition', 'loader', 'package'] as const;
-
-/** Maximum number of folders that are searched for a missing file. */
-const MAX_SEARCHED_FOLDERS = 200;
 
 /** The services of a contract and the definition that contains them, or the reasons why the contract cannot be used. */
 type LoadedContract =
@@ -205,71 +202,10 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   if (missing === undefined)
     return `expected existing imports, got "${text}"; add the folders that contain the imports to loader.includeDirs`;
   const got = `"${missing}"`;
-  const meant = closestFile(missing, folders);
   if (missing.startsWith('file:'))
     return `expected a path, got the URL ${got}; write fileURLToPath('${missing}'), imported from node:url`;
   const resolved = isAbsolute(missing) ? '' : ` (resolved to ${resolve(missing)})`;
-  if (meant !== undefined) return `expected an existing file, got ${got}${resolved}; did you mean '${meant}'?`;
-  const copy = copiedFile(resolve(missing));
-  const copied = copy === undefined ? '' : ` a copy of it is at '${copy}', so correct the path;`;
-  const absolute = isAbsolute(missing)
-    ? ''
-    : ` write an absolute path such as join(__dirname, '${missing}') (in ES modules, import.meta.dirname);`;
-  return `expected an existing file, got ${got}${resolved};${copied}${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file in a Nest library, also list the library in "includeLibraryAssets", or write a path relative to process.cwd())`;
-}
-
-/**
- * Returns `missing` with its file name replaced by the closest .proto file name in the same folder; `undefined` if no name is close. A
- * relative folder is looked up in the working directory and in each of `folders`.
- */
-function closestFile(missing: string, folders: readonly string[]): string | undefined {
-  const { dir, name } = parse(missing);
-  const names = ['', ...folders].flatMap((folder) => protoNames(resolve(folder, dir)));
-  const meant = closest(name, names);
-  return meant && format({ dir, name: meant, ext: '.proto' });
-}
-
-/**
- * Searches the nearest existing parent folder of `missing` for a file whose path ends with the nonexistent part of `missing`. In a
- * monorepo, `nest build` can copy `hero/hero.proto` to `apps/gateway/src/hero/hero.proto` below the folder of the bundle. Searches only
- * folders below the working directory, and at most `MAX_SEARCHED_FOLDERS`.
- */
-function copiedFile(missing: string): string | undefined {
-  let root = dirname(missing);
-  while (!existsSync(root)) {
-    if (root === dirname(root)) return undefined;
-    root = dirname(root);
-  }
-  if (!root.startsWith(process.cwd() + sep) || root.split(sep).includes('node_modules')) return undefined;
-  const end = missing.slice(root.length);
-  const searched = [root];
-  // Searches breadth-first: the loop appends subfolders to the list that it iterates over.
-  for (const folder of searched) {
-    for (const entry of entriesOf(folder)) {
-      const path = join(folder, entry.name);
-      if (entry.isFile() && path.endsWith(end)) return path;
-      const isSearched = entry.isDirectory() && entry.name !== 'node_modules' && searched.length < MAX_SEARCHED_FOLDERS;
-      if (isSearched) searched.push(path);
-    }
-  }
-  return undefined;
-}
-
-function entriesOf(folder: string): Dirent[] {
-  try {
-    return readdirSync(folder, { withFileTypes: true });
-  } catch {
-    return [];
-  }
-}
-
-/** Returns the names of the .proto files in `folder`, without the extension; an empty list if the folder cannot be read. */
-function protoNames(folder: string): string[] {
-  try {
-    return readdirSync(folder).flatMap((file) => (extname(file) === '.proto' ? [basename(file, '.proto')] : []));
-  } catch {
-    return [];
-  }
+  return `expected an existing file, got ${got}${resolved}; write an absolute path such as join(__dirname, 'orders.proto') (in ES modules, import.meta.dirname); if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file in a Nest library, also list the library in "includeLibraryAssets", or write a path relative to process.cwd())`;
 }
 
 function packagesOf(

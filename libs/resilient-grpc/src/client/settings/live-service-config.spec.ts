@@ -227,7 +227,7 @@ describe('service config update', () => {
     expect(notified).toEqual([]);
     expect(warnings).toEqual([
       expect.stringMatching(
-        /^clients\.shop\.serviceConfig\.retries: unknown key; .+ \(1 more\); the current service config stays in effect$/,
+        /^clients\.shop\.serviceConfig\.retries: unknown option \(1 more\); the current service config stays in effect$/,
       ),
     ]);
     source.next(config('3s'));
@@ -269,13 +269,15 @@ describe('service config update', () => {
     expect(warnings).toHaveLength(1);
     clock.advance(60_000);
     expect(warnings).toHaveLength(2);
-    expect(warnings[1]).toMatch(/unknown key; .+ \(9999 more in the last minute, the last one [\d.]+ s ago\)$/);
+    expect(warnings[1]).toMatch(
+      /unknown option; the current service config stays in effect \(9999 more in the last minute, the last one [\d.]+ s ago\)$/,
+    );
     for (const line of warnings) expect(line.length).toBeLessThan(500);
     source.next({ retries: 1 });
     subject.close();
     clock.advance(60_000);
     // close() logs the updates counted so far. No other line follows.
-    expect(warnings.slice(2)).toEqual([expect.stringMatching(/retries: unknown key; .+ \(1 more in/)]);
+    expect(warnings.slice(2)).toEqual([expect.stringMatching(/retries: unknown option; .+ \(1 more in/)]);
   });
 
   it('logs one line of fewer than 500 characters for a service config update with 1,999 problems', () => {
@@ -358,7 +360,7 @@ describe('source that depends on the target', () => {
     found.next(new LocatedServiceConfig(config('2s'), 'TXT[0]'));
     expect(timeoutMs()).toBe(2_000);
     found.next(new LocatedServiceConfig({ retries: 1 }, 'TXT[1]'));
-    expect(warnings[1]).toMatch(/^TXT\[1\]\.retries: unknown key; /);
+    expect(warnings[1]).toMatch(/^TXT\[1\]\.retries: unknown option; /);
     found.next(new UnreadableServiceConfig([{ path: 'TXT', message: 'no JSON' }], true));
     clock.advance(60_000);
     expect(warnings[2]).toMatch(/^TXT: no JSON/);

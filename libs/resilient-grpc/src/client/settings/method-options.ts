@@ -4,7 +4,6 @@ import { concurrencyLimit } from '../../policy/concurrency/concurrency-schema.js
 import { hedgeSchema } from '../../policy/hedging/hedging-delay-schema.js';
 import { retryOptionsSchema } from '../../policy/service-config/service-config-schema.js';
 import { flag, integer, onDrain, object, orFalse, timeout, type Schema } from '../../policy/options/option-schemas.js';
-import { sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
 
@@ -16,33 +15,28 @@ interface MethodOption {
   readonly default?: unknown;
   /** True if the client's option of the same name is the default. */
   readonly inherited?: true;
-  /**
-   * Example of the option in `methods`, shown if the option is written next to `url`. Absent if clients have an option of the same name.
-   */
-  readonly example?: string;
 }
 
 /**
- * All options of a method. Validation, resolution, and the remedies for misplaced keys use this table. The doc comments and types are in
+ * All options of a method. Validation and resolution use this table. The doc comments and types are in
  * `MethodOptions`, and those of call options in `GrpcCallOptions`.
  */
 const METHOD_OPTIONS = {
   timeoutMs: { schema: timeout, inherited: true },
-  attemptTimeoutMs: { schema: timeout, example: "methods: { '*': { attemptTimeoutMs: 300 } }" },
+  attemptTimeoutMs: { schema: timeout },
   streamIdleTimeoutMs: { schema: timeout, inherited: true },
   prefetch: {
     schema: integer(1),
     default: DEFAULT_CLIENT_SETTINGS.prefetch,
-    example: 'methods: { Watch: { prefetch: 16 } }',
   },
-  onDrain: { schema: onDrain, example: "methods: { Watch: { onDrain: 'complete' } }" },
-  idempotent: { schema: flag, example: 'methods: { Get: { idempotent: true } }' },
-  waitForReady: { schema: flag, example: "methods: { '*': { waitForReady: true } }" },
-  circuitBreaker: { schema: orFalse(circuitBreakerSchema), example: "methods: { '*': { circuitBreaker: {} } }" },
+  onDrain: { schema: onDrain },
+  idempotent: { schema: flag },
+  waitForReady: { schema: flag },
+  circuitBreaker: { schema: orFalse(circuitBreakerSchema) },
   // Not inherited, because the client's option of the same name is a separate limit.
   maxConcurrentCalls: { schema: orFalse(concurrencyLimit) },
-  retry: { schema: retryOptionsSchema, example: 'methods: { Get: { retry: { maxAttempts: 3 } } }' },
-  hedge: { schema: orFalse(hedgeSchema), example: "methods: { Get: { idempotent: true, hedge: 'p95' } }" },
+  retry: { schema: retryOptionsSchema },
+  hedge: { schema: orFalse(hedgeSchema) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
 /**
@@ -140,19 +134,6 @@ function isServerCall(value: unknown): boolean {
 
 const onlyFalse = v.optional(v.literal(false, 'false'));
 const listener = v.optional(v.function('a function'));
-const CALL_KEY_REMEDIES: KeyRemedies = {
-  ...sameRemedy(
-    ['circuitBreaker', 'hedge', 'maxConcurrentCalls'],
-    "not an option of a call; set it in `methods` of the client's options",
-  ),
-  ...sameRemedy(['headers', 'header'], "write `metadata`: { 'x-tenant': 'shop' }"),
-  ...sameRemedy(['authorization', 'Authorization'], 'write it in `metadata`: { authorization }'),
-  ...sameRemedy(
-    ['retries', 'maxRetries', 'maxAttempts', 'retryPolicy'],
-    "write `idempotent`: true if the call is safe to repeat, or a retryPolicy in `serviceConfig` of the client's options",
-  ),
-};
-
 /**
  * Schema of the options of a call. `deadline` and `metadata` are validated separately. grpc-js's options, except `deadline`, may be null,
  * as in grpc-js itself.
@@ -184,7 +165,6 @@ export const callOptionsSchema = v.pipe(
       interceptor_providers: v.nullish(v.custom(Array.isArray, 'an array of interceptor providers')),
     } satisfies Readonly<Record<keyof GrpcCallOptions, unknown>>,
     CALL_OPTIONS,
-    CALL_KEY_REMEDIES,
   ),
 );
 

@@ -46,23 +46,12 @@ export function patternProblems(patterns: readonly string[], services: Services,
         `${service}/${method}`,
       ]);
       const meant = closest(pattern, names);
-      const remedy =
-        meant === undefined
-          ? `known methods: ${firstNames(methods.map(({ service, method }) => `${shortName(service)}/${method}`))}`
-          : `did you mean '${meant}'?`;
+      const hint = meant === undefined ? '' : `; did you mean '${meant}'?`;
       return {
         path: pathOf(pathOf(path, 'methods'), pattern),
-        message: `expected a pattern that matches a method, got one that matches none; ${remedy}`,
+        message: `expected a pattern that matches a method, got one that matches none${hint}`,
       };
     });
-}
-
-function firstNames(names: readonly string[]): string {
-  const shown = names
-    .slice(0, 10)
-    .map((name) => `'${name}'`)
-    .join(', ');
-  return names.length > 10 ? `${shown}, and ${String(names.length - 10)} more` : shown;
 }
 
 /**

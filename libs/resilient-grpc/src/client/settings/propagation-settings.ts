@@ -1,11 +1,9 @@
 import * as v from 'valibot';
 import type { Propagation } from '../../call/propagation.js';
-import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import type { PropagationOptions } from './client-options.js';
 import { describeValue } from '../../policy/options/describe-value.js';
 import { flag, object, rule } from '../../policy/options/option-schemas.js';
-import { optionProblems } from '../../policy/options/option-problems.js';
 
 // These headers describe one connection, message, or call, and would be wrong if they were forwarded.
 const RESERVED_KEYS = new Set([
@@ -13,7 +11,8 @@ const RESERVED_KEYS = new Set([
   ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', RETRY_CHAIN_KEY],
 ]);
 
-const propagationSchema = object(
+/** Schema of `propagate`. */
+export const propagationSchema = object(
   {
     deadline: v.optional(flag),
     cancellation: v.optional(flag),
@@ -24,19 +23,8 @@ const propagationSchema = object(
       ),
     ),
   },
-  'an object; write { deadline: true, cancellation: true }',
-  {
-    headers: 'write `metadata` with the keys to forward',
-    timeout: 'write `deadline`: true',
-    cancel: 'write `cancellation`: true',
-    signal: 'write `cancellation`: true',
-  },
+  'an object such as { deadline: true, cancellation: true }',
 );
-
-/** Returns the problems of a `propagate` value. `undefined` and `false` are valid. */
-export function propagationProblems(value: unknown, path: string): ConfigurationProblem[] {
-  return value === undefined || value === false ? [] : optionProblems(propagationSchema, value, path);
-}
 
 /**
  * Merges the client's propagation options over those of forRoot. Returns `undefined` if nothing is propagated, not even the retry-chain
@@ -59,12 +47,10 @@ export function resolvePropagation(
 function keyProblem(key: unknown): string | undefined {
   if (typeof key !== 'string') return undefined;
   const name = key.toLowerCase();
-  if (name.endsWith('*')) return `expected a full key, got ${describeValue(key)}; list each key by its name`;
   if (!/^[0-9a-z_.-]+$/.test(name))
     return `expected a key of letters, digits, "_", ".", and "-", got ${describeValue(key)}`;
   if (name.startsWith('grpc-') || name.startsWith('proxy-') || RESERVED_KEYS.has(name)) {
-    const instead = name === 'grpc-timeout' ? '`deadline`: true' : 'a custom key';
-    return `expected a key that can be forwarded, got '${key}', which describes a single connection, message, or call; write ${instead}`;
+    return `expected a key that can be forwarded, got '${key}', which describes a single connection, message, or call`;
   }
   return undefined;
 }

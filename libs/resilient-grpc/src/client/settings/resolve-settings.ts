@@ -16,7 +16,7 @@ import { pathOf } from '../../policy/options/describe-value.js';
 import { joinSettings } from './join-settings.js';
 import { LiveServiceConfig } from './live-service-config.js';
 import { unreadable } from './copy-options.js';
-import { propagationProblems, resolvePropagation } from './propagation-settings.js';
+import { resolvePropagation } from './propagation-settings.js';
 import {
   channelOptionProblems,
   resolveLoadBalancing,
@@ -188,7 +188,6 @@ function deeperProblems(
     },
     path,
   );
-  problems.push(...propagationProblems(settings.propagate, pathOf(path, 'propagate')));
   if (!isValid('metadata') || !isObject(settings.metadata) || isMetadataLike(settings.metadata)) return problems;
   for (const [key, value] of Object.entries(settings.metadata)) {
     const problem = value === undefined ? undefined : metadataEntryProblem(key, value);

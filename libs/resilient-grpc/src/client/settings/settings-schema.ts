@@ -8,17 +8,17 @@ import {
   integer,
   milliseconds,
   millisecondsOrNone,
+  misplaced,
   object,
   oneOf,
   orFalse,
   rule,
   timeout,
-  withRemedy,
 } from '../../policy/options/option-schemas.js';
 import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
 import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
-import { choiceRemedy, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
 import { CONTRACT_KEYS } from './contract.js';
+import { propagationSchema } from './propagation-settings.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 
 /** One entry of `methods`. */
@@ -46,12 +46,6 @@ const tlsSchema = object(
     reload: v.optional(flag),
   },
   "an object such as { ca: '/run/tls/ca.pem' }, or {} for Node's default certificate authorities",
-  {
-    ...sameRemedy(['cacert', 'caCert', 'rootCert', 'rootCerts', 'rootCertificates', 'trust'], 'write `ca`'),
-    ...sameRemedy(['certificate', 'certChain', 'clientCert'], 'write `cert`'),
-    ...sameRemedy(['privateKey', 'clientKey'], 'write `key`'),
-    rejectUnauthorized: 'every server certificate is verified; write `ca` to trust its authority',
-  },
 );
 
 const LOAD_BALANCING_POLICIES = ['pick_first', 'round_robin', 'least_request'] as const;
@@ -62,16 +56,14 @@ const defaultsEntries = {
   timeoutMs: v.optional(timeout),
   streamIdleTimeoutMs: v.optional(timeout),
   rejectInvalidMessages: v.optional(flag),
-  outageGraceMs: v.optional(milliseconds(0, ', or `waitForReady: true` in `methods` for no limit')),
+  outageGraceMs: v.optional(milliseconds(0)),
   maxWaitingCalls: v.optional(integer(0)),
   maxConcurrentCalls: v.optional(orFalse(concurrencyLimit)),
   maxQueuedCalls: v.optional(integer(0)),
   trustRefusedStreams: v.optional(flag),
   connection: v.optional(oneOf(['on-demand', 'warm'])),
   loadBalancing: v.optional(
-    v.union([v.picklist(LOAD_BALANCING_POLICIES), v.array(v.record(v.string(), v.unknown()))], ({ input }) =>
-      withRemedy(loadBalancingText, choiceRemedy(input, LOAD_BALANCING_POLICIES)),
-    ),
+    v.union([v.picklist(LOAD_BALANCING_POLICIES), v.array(v.record(v.string(), v.unknown()))], loadBalancingText),
   ),
   connectTimeoutMs: v.optional(milliseconds(1)),
   connectionIdleTimeoutMs: v.optional(milliseconds(1_000)),
@@ -108,13 +100,12 @@ const defaultsEntries = {
       'an array of interceptors such as [new TokenInterceptor()] or [TokenInterceptor]',
     ),
   ),
-  // Validated by `propagationProblems`.
-  propagate: v.optional(v.unknown()),
+  propagate: v.optional(orFalse(propagationSchema)),
   ejectUnhealthy: v.optional(ejectUnhealthySchema),
   healthCheckConfig: v.optional(healthCheckConfigSchema),
   dnsRefreshMs: v.optional(
     v.union(
-      [v.literal(false), milliseconds(1_000, ', or false for lookups only on demand')],
+      [v.literal(false), milliseconds(1_000)],
       'a number of milliseconds, 1000 or more, or false for lookups only on demand',
     ),
   ),
@@ -128,48 +119,16 @@ function isInterceptor(value: unknown): boolean {
   return ['onCall', 'onAttempt', 'onEnd'].some((hook) => typeof Reflect.get(value, hook) === 'function');
 }
 
-/** Remedies for keys of other libraries, and for misplaced keys. */
-const SETTINGS_KEY_REMEDIES: KeyRemedies = {
-  options:
-    "it is Nest's nested form; move `protoPath`, `packageDefinition`, `package`, and `loader` next to `name`, and the other keys, such as `url`, out of `options`",
-  transport: 'the transport is always gRPC; remove `transport`',
-  customClass: 'this library provides the client class; remove `customClass`',
-  protoLoader:
-    '@grpc/proto-loader is always used; remove `protoLoader`, or load the files yourself and write `packageDefinition`',
-  maxMetadataSize: 'grpc-js ignores this setting; remove it',
-  gracefulShutdown: "it is an option of Nest's server; remove it",
-  drain: 'it applies to all clients; move it to forRoot()',
-  onLoadPackageDefinition: "it is an option of Nest's server; remove it",
-  deadline: 'write `timeoutMs`, a duration in milliseconds from the start of each call',
-  timeout: 'write `timeoutMs`, in milliseconds',
-  ...sameRemedy(['retries', 'maxRetries', 'maxAttempts'], 'write methods: { Get: { retry: { maxAttempts: 3 } } }'),
-  retryPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], retryPolicy }] }',
-  methodConfig: 'move it to `serviceConfig`: { methodConfig: [...] }',
-  hedging:
-    "write methods: { Get: { idempotent: true, hedge: 'p95' } }, or a hedgingPolicy in `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }",
-  hedgingPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
-  headers: 'write `metadata`',
-  ...Object.fromEntries(
-    METHOD_OPTION_ROWS.flatMap(([key, { example }]) =>
-      example === undefined ? [] : [[key, `write it per method: ${example}`]],
-    ),
-  ),
-  ...sameRemedy(['host', 'port', 'hostname', 'address', 'target'], "write `url`: 'host:port'"),
-  ...sameRemedy(['ssl', 'secure'], "write `tls`: { ca, cert, key }, or {} for Node's default certificate authorities"),
-  insecure: 'remove it; connections are unencrypted if neither `tls` nor `credentials` is set',
-  ...sameRemedy(CONTRACT_KEYS, 'the contract belongs next to `name`; write it only there'),
-  ...sameRemedy(
-    ['useFactory', 'useClass', 'useExisting', 'inject', 'imports'],
-    'move the client to ResilientGrpcModule.forFeatureAsync([...])',
-  ),
-  name: 'the name belongs next to the factory; write it only there',
-};
-
 /** Schema of `forRoot({ defaults })`. */
-export const clientDefaultsSchema = object(defaultsEntries, 'an object of settings such as { timeoutMs: 2000 }', {
-  ...SETTINGS_KEY_REMEDIES,
-  ...sameRemedy(['url', 'methods', 'serviceConfig'], 'it differs between clients; move it to forFeature()'),
-});
+export const clientDefaultsSchema = object(
+  {
+    ...defaultsEntries,
+    url: misplaced('in forFeature()'),
+    methods: misplaced('in forFeature()'),
+    serviceConfig: misplaced('in forFeature()'),
+  },
+  'an object of settings such as { timeoutMs: 2000 }',
+);
 
 /** Schema of the settings of one client. */
 export const clientSettingsSchema = object(
@@ -188,8 +147,10 @@ export const clientSettingsSchema = object(
     ),
     // Validated by `parseServiceConfig`.
     serviceConfig: v.optional(v.unknown()),
+    ...Object.fromEntries(['name', ...CONTRACT_KEYS].map((key) => [key, misplaced('next to the factory')])),
+    // Nest's nested form, which only a factory can contain: forFeature() moves the keys out of it.
+    options: v.optional(v.never('its keys outside of `options`')),
+    drain: misplaced('in forRoot()'),
   },
   "an object of settings such as { url: 'orders:50051' }",
-  SETTINGS_KEY_REMEDIES,
-  ['name', ...CONTRACT_KEYS, 'transport', 'options'],
 );

@@ -53,10 +53,10 @@ describe('circuitBreakerSchema', () => {
 
   it.each([
     [5, 'circuitBreaker: expected an object such as { failureRatio: 0.5 }, or {} for the defaults, got 5'],
-    [{ failureRatio: 50 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 50; write 0.5'],
+    [{ failureRatio: 50 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 50'],
     [{ failureRatio: 0 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 0'],
     [{ failureRatio: NaN }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got NaN'],
-    [{ failureRatio: 100 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 100; write 1'],
+    [{ failureRatio: 100 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 100'],
     [{ failureRatio: 101 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 101'],
     [{ failureRatio: '0.5' }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got "0.5"'],
     [{ failureRatio: '50' }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got "50"'],
@@ -69,14 +69,11 @@ describe('circuitBreakerSchema', () => {
       { samplingDurationMs: Infinity },
       'circuitBreaker.samplingDurationMs: expected a number of milliseconds, 100 or more, got Infinity',
     ],
-    [
-      { breakDurationMs: '5' },
-      'circuitBreaker.breakDurationMs: expected a number of milliseconds above 0, got "5"; write the number 5',
-    ],
-    [{ halfOpenAfter: 5 }, 'circuitBreaker.halfOpenAfter: unknown key; write breakDurationMs'],
+    [{ breakDurationMs: '5' }, 'circuitBreaker.breakDurationMs: expected a number of milliseconds above 0, got "5"'],
+    [{ halfOpenAfter: 5 }, 'circuitBreaker.halfOpenAfter: unknown option'],
     [
       { statusCodes: ['Unavailable', 'NOPE'] },
-      'circuitBreaker.statusCodes[1]: expected the name of a status code or a number from 0 to 16, got "NOPE"',
+      'circuitBreaker.statusCodes: expected a list of status codes, such as ["UNAVAILABLE"], got "NOPE"',
     ],
   ])('rejects the circuit breaker options %o, and names the path and the problem', (value, problem) => {
     expect(parse(value).problems).toEqual([problem]);

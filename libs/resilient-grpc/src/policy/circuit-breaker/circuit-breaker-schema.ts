@@ -1,12 +1,12 @@
 import * as v from 'valibot';
-import { nestedProblems, openObject } from '../options/option-schemas.js';
+import { openObject, rulesOf } from '../options/option-schemas.js';
 import { circuitBreakerProblems, completeCircuitBreaker } from './circuit-breaker-options.js';
 import type { CircuitBreakerOptions } from './circuit-breaker-policy.js';
 
 /** Schema of a circuit breaker's options; completes them with the defaults. */
 export const circuitBreakerSchema = v.pipe(
   openObject({}, 'an object such as { failureRatio: 0.5 }, or {} for the defaults'),
-  nestedProblems(circuitBreakerProblems),
+  rulesOf(circuitBreakerProblems),
   // The cast is safe: `circuitBreakerProblems` has found no problems.
   v.transform((options) => completeCircuitBreaker(options as CircuitBreakerOptions)),
 );

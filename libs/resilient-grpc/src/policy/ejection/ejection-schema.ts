@@ -11,10 +11,6 @@ const options = object(
     baseEjectionTimeMs: v.optional(milliseconds(POSITIVE)),
   },
   'an object such as { consecutiveFailures: 5 }',
-  {
-    baseEjectionTime: 'write baseEjectionTimeMs',
-    interval: 'remove it; endpoints are checked every 250 ms',
-  },
 );
 
 const onOrOff = v.boolean('true, false, or an object such as { consecutiveFailures: 5 }');

@@ -326,7 +326,7 @@ describe('standard outlier detection (gRFC A50)', () => {
     });
     expect(misspelled).toEqual({
       ok: false,
-      problem: "outlierDetection.intervall: unknown key; did you mean 'interval'?",
+      problem: "outlierDetection.intervall: unknown option; did you mean 'interval'?",
     });
   });
 });

@@ -40,7 +40,7 @@ const balancingSchema = v.pipe(
         v.pipe(openObject({}, 'an object such as { "round_robin": {} }'), v.record(v.string(), v.unknown())),
         'a list of policies, such as [{ "round_robin": {} }]',
       ),
-      v.minLength(1, 'at least one policy; write [{ "round_robin": {} }]'),
+      v.minLength(1, 'at least one policy, such as [{ "round_robin": {} }]'),
     ),
   }),
   v.transform(({ childPolicy, ...config }) => ({ childPolicy, ejection: policyOf(config) })),

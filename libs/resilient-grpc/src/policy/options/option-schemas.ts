@@ -1,40 +1,17 @@
 import * as v from 'valibot';
 import { MAX_TIMER_MS } from '../../time/clock.js';
 import {
-  choiceRemedy,
   choiceText,
   integerRule,
   MAX_ENTRIES,
   millisecondsRule,
   POSITIVE,
   POSITIVE_RULE,
-  unknownKeyMessage,
-  type KeyRemedies,
-  type NestedProblem,
   type NumberRule,
 } from './value-rules.js';
 
-// Schemas of option values. Each message states the expected value, such as 'a number above 0', and optionally the remedy after '; '.
-// option-problems.ts adds "expected" before it and the actual value before the remedy. Messages of raw checks such as `rule` are complete.
-
-/** Functions that build the messages that are not built yet, by issue. */
-const UNBUILT = new WeakMap<v.BaseIssue<unknown>, () => string>();
-
-/**
- * Returns a message that is built when its problem is listed. A document can have tens of thousands of problems, of which 100 are listed,
- * and a remedy may require a search for the closest name.
- */
-function lazyMessage<I extends v.BaseIssue<unknown>>(build: (issue: I) => string): (issue: I) => string {
-  return (issue) => {
-    UNBUILT.set(issue, () => build(issue));
-    return '';
-  };
-}
-
-/** Returns the message of an issue. */
-export function messageOf(issue: v.BaseIssue<unknown>): string {
-  return UNBUILT.get(issue)?.() ?? issue.message;
-}
+// Schemas of option values. Each message states the expected value, such as 'a number above 0'; option-problems.ts adds the actual value.
+// Messages of `rule` and `ruleOf` are complete.
 
 /** Schema whose output is `T`. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
@@ -63,49 +40,33 @@ export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/**
- * An object that rejects each unknown key with a remedy. An empty list counts as an empty object.
- * @param otherKeys keys that the caller removes and checks elsewhere; suggested for a misspelled key
- */
-export function object<const E extends v.ObjectEntries>(
-  entries: E,
-  expected: string,
-  remedies: KeyRemedies = {},
-  otherKeys: readonly string[] = [],
-) {
-  const withoutEmptyList = v.transform((value) => (Array.isArray(value) && value.length === 0 ? {} : value));
-  return v.pipe(v.unknown(), withoutEmptyList, openObject(entries, expected), knownKeys(entries, remedies, otherKeys));
+/** An object that rejects each unknown key. */
+export function object<const E extends v.ObjectEntries>(entries: E, expected: string) {
+  const known = Object.keys(entries);
+  return v.pipe(
+    openObject(entries, expected),
+    v.rawCheck(({ dataset: { value }, addIssue }) => {
+      if (!isObject(value)) return;
+      const unknown = Object.keys(value).filter((key) => !Object.hasOwn(entries, key));
+      for (const key of unknown.slice(0, MAX_ENTRIES)) addIssue({ path: [pathItem(key, known)] });
+    }),
+  );
+}
+
+/** A key that must be absent, because the option belongs in another place, such as 'in forRoot()'. */
+export function misplaced(place: string) {
+  return v.optional(v.never(`this option ${place}`));
+}
+
+/** Returns the unknown key that is the problem, and the known ones; `undefined` for another problem. */
+export function unknownOptionOf({ path }: v.BaseIssue<unknown>) {
+  const item = path?.at(-1);
+  return item?.origin === 'key' ? { key: String(item.key), known: item.input as readonly string[] } : undefined;
 }
 
 /** An object in a JSON document; unknown keys are rejected. A key whose value is null counts as absent, as in proto3 JSON. */
-export function jsonObject<const E extends v.ObjectEntries>(entries: E, expected: string, remedies: KeyRemedies = {}) {
-  return v.pipe(v.unknown(), v.transform(withoutNulls), openObject(entries, expected), knownKeys(entries, remedies));
-}
-
-function knownKeys<T>(
-  entries: v.ObjectEntries,
-  remedies: KeyRemedies,
-  otherKeys: readonly string[] = [],
-): v.RawCheckAction<T> {
-  const known = [...otherKeys, ...Object.keys(entries)];
-  return v.rawCheck<T>(({ dataset: { value }, addIssue }) => {
-    if (!isObject(value)) return;
-    const unknown = Object.keys(value).filter((key) => !Object.hasOwn(entries, key));
-    for (const key of unknown.slice(0, MAX_ENTRIES)) {
-      addIssue({
-        message: lazyMessage(() => unknownKeyMessage(key, known, remedies)),
-        expected: KNOWN_KEY,
-        path: [pathItem(key)],
-      });
-    }
-  });
-}
-
-const KNOWN_KEY = 'a known key';
-
-/** True if the issue is an unknown key. */
-export function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
-  return issue.expected === KNOWN_KEY;
+export function jsonObject<const E extends v.ObjectEntries>(entries: E, expected: string) {
+  return v.pipe(v.unknown(), v.transform(withoutNulls), object(entries, expected));
 }
 
 function withoutNulls(value: unknown): unknown {
@@ -130,69 +91,43 @@ export function rule<T>(messageFor: (value: unknown) => string | undefined): v.R
   });
 }
 
-/** A check that returns complete messages about the values of an object. It also runs if values of the object are invalid. */
-export function nestedProblems<T>(problemsOf: (value: object) => readonly NestedProblem[]): v.RawCheckAction<T> {
+/** A check that returns complete messages about values of an object, by key. It also runs if values of the object are invalid. */
+export function rulesOf<T>(
+  messagesFor: (value: object) => Readonly<Record<string, string | undefined>>,
+): v.RawCheckAction<T> {
   return v.rawCheck<T>(({ dataset: { value }, addIssue }) => {
-    for (const { keys, message } of isObject(value) ? problemsOf(value) : []) {
-      const [first, ...others] = keys;
-      addIssue({ message, path: [pathItem(first), ...others.map(pathItem)] });
-    }
+    for (const [key, message] of isObject(value) ? Object.entries(messagesFor(value)) : [])
+      if (message !== undefined) addIssue({ message, path: [pathItem(key)] });
   });
 }
 
-/** A check that returns a complete message about an object, reported for `key`. It also runs if values of the object are invalid. */
-export function ruleOf<T>(key: string, messageFor: (value: object) => string | undefined): v.RawCheckAction<T> {
-  return nestedProblems((value) => {
-    const message = messageFor(value);
-    return message === undefined ? [] : [{ keys: [key], message }];
-  });
+/** @param known the known keys, if `key` is unknown */
+function pathItem(key: string, known?: readonly string[]): v.UnknownPathItem {
+  return { type: 'unknown', origin: known === undefined ? 'value' : 'key', input: known ?? {}, key, value: undefined };
 }
 
-function pathItem(key: string | number): v.UnknownPathItem {
-  return { type: 'unknown', origin: 'value', input: {}, key, value: undefined };
-}
-
-/** A value that `convert` can convert. `convert` returns `undefined` for any other value. `suggest` returns the value to write instead. */
-export function converted<T>(
-  expected: string,
-  convert: (value: unknown) => T | undefined,
-  suggest: (value: unknown) => string | undefined = () => undefined,
-) {
+/** A value that `convert` can convert. `convert` returns `undefined` for any other value. */
+export function converted<T>(expected: string, convert: (value: unknown) => T | undefined) {
   return v.pipe(
     v.unknown(),
     v.rawTransform<unknown, T>(({ dataset: { value }, addIssue, NEVER }) => {
       const result = convert(value);
       if (result !== undefined) return result;
-      const message = lazyMessage(() => {
-        const suggestion = suggest(value);
-        return withRemedy(expected, suggestion === undefined ? undefined : `write ${suggestion}`);
-      });
-      addIssue({ message });
+      addIssue({ message: expected });
       return NEVER;
     }),
   );
 }
 
-/** Returns the message of a schema: `expected`, followed by the remedy if there is one. */
-export function withRemedy(expected: string, remedy: string | undefined): string {
-  return remedy === undefined ? expected : `${expected}; ${remedy}`;
+/** One of `values`. */
+export function oneOf<const T extends string>(values: readonly T[]) {
+  return v.picklist(values, choiceText(values));
 }
 
-/** One of `values`, described by `expected`. */
-export function oneOf<const T extends string>(values: readonly T[], expected = choiceText(values)) {
-  return v.picklist(
-    values,
-    lazyMessage(({ input }) => withRemedy(expected, choiceRemedy(input, values))),
-  );
-}
-
-/**
- * A duration in milliseconds from `min` to the maximum of a timer, for an option with a default. `noLimitHint` is appended to the message
- * for a value above the maximum.
- */
-export function milliseconds(min: number, noLimitHint = ''): Schema<number> {
-  const expected = millisecondsRule(min).expected;
-  const tooLong = `${expected}, at most ${String(MAX_TIMER_MS)} (24 days)${noLimitHint}`;
+/** A duration in milliseconds from `min` to the maximum of a timer, for an option with a default. */
+export function milliseconds(min: number): Schema<number> {
+  const { expected } = millisecondsRule(min);
+  const tooLong = `${expected}, at most ${String(MAX_TIMER_MS)} (24 days)`;
   return v.pipe(v.number(expected), v.maxValue(MAX_TIMER_MS, tooLong), v.minValue(min, expected));
 }
 
@@ -202,19 +137,15 @@ export function millisecondsOrNone(min: number): Schema<number> {
   return v.pipe(v.number(expected), v.finite(`${expected}, or undefined for no limit`), v.minValue(min, expected));
 }
 
-const timeoutText = ({ input }: { readonly input: unknown }) =>
-  withRemedy(
-    millisecondsRule(POSITIVE).expected,
-    typeof input === 'number' ? 'write 500, or Infinity for no limit' : undefined,
-  );
+const TIMEOUT = `${millisecondsRule(POSITIVE).expected}, or Infinity for no limit`;
 
 /**
  * A timeout in milliseconds, more than 0. `Infinity` becomes `undefined`, which means no limit, even if a less specific setting has a
  * timeout.
  */
 export const timeout: Schema<number | undefined> = v.pipe(
-  v.number(timeoutText),
-  v.minValue(POSITIVE, timeoutText),
+  v.number(TIMEOUT),
+  v.minValue(POSITIVE, TIMEOUT),
   v.transform((ms) => (ms === Infinity ? undefined : ms)),
 );
 
@@ -228,9 +159,9 @@ export function orFalse<T>(schema: Schema<T>): Schema<T | undefined> {
   return v.lazy((value) => (value === false ? off : schema));
 }
 
-/** A duration in milliseconds of `min` or more, or `Infinity`. `never` states the meaning of `Infinity`, such as 'for no warning'. */
-export function millisecondsOrNever(min: number, never?: string): Schema<number> {
-  const expected = `${millisecondsRule(min).expected}${never === undefined ? '' : `, or Infinity ${never}`}`;
+/** A duration in milliseconds of `min` or more, or `Infinity`. */
+export function millisecondsOrNever(min: number): Schema<number> {
+  const expected = `${millisecondsRule(min).expected}, or Infinity`;
   return v.pipe(v.number(expected), v.minValue(min, expected));
 }
 

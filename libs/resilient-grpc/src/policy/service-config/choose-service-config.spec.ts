@@ -94,7 +94,7 @@ describe('chooseServiceConfig', () => {
       'txt: expected a list of service config choices, got an object with serviceConfig',
     ],
     ['a choice that is not an object', ['a'], 'txt[0]: expected a service config choice as an object, got "a"'],
-    ['an unknown field', [{ clientCluster: ['x'], ...config('a') }], 'txt[0].clientCluster: unknown key'],
+    ['an unknown field', [{ clientCluster: ['x'], ...config('a') }], 'txt[0].clientCluster: unknown option'],
     ['a choice without a service config', [{}], 'txt[0].serviceConfig: expected a service config as an object'],
     ['a service config that is not an object', [{ serviceConfig: '{}' }], 'txt[0].serviceConfig: expected'],
     [

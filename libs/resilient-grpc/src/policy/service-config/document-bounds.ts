@@ -36,7 +36,7 @@ export function readDocument(
   }
   const bound = exceededBound(document);
   if (bound === undefined) return { ok: true, document };
-  return failed(`expected a service config with ${bound}, got more; make it smaller`);
+  return failed(`expected a service config with ${bound}, got more`);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { describeValue } from '../options/describe-value.js';
 import { parseOptions } from '../options/option-problems.js';
 import { duration } from './duration-schema.js';
 
@@ -36,7 +37,7 @@ describe('duration', () => {
     expect(read('0s')).toContain('expected a duration above 0');
   });
 
-  it.each([
+  it.each<unknown>([
     '',
     's',
     '1',
@@ -52,50 +53,20 @@ describe('duration', () => {
     '1e3s',
     '1.0000000000s',
     'x1s',
-  ])('rejects the duration %j', (text) => {
-    expect(read(text)).toContain(`expected a duration above 0, in seconds as a string, got ${JSON.stringify(text)}`);
-  });
-});
-
-describe('suggestion of duration', () => {
-  it.each<[value: unknown, write: string]>([
-    [2, 'write "2s" if it is in seconds, "0.002s" if it is in milliseconds'],
-    ['500ms', 'write "0.5s"'],
-    ['500 MS', 'write "0.5s"'],
-    ['250 millis', 'write "0.25s"'],
-    ['2', 'write "2s"'],
-    [' 2 sec ', 'write "2s"'],
-    ['1 second', 'write "1s"'],
-    ['1.25 seconds', 'write "1.25s"'],
-    ['1m', 'write "60s"'],
-    ['2 min', 'write "120s"'],
-    ['1 minute', 'write "60s"'],
-    ['1.5 minutes', 'write "90s"'],
-    ['1h', 'write "3600s"'],
-  ])('rejects the duration %j with the suggestion: %s', (value, write) => {
-    expect(read(value)?.toString().endsWith(`; ${write}`)).toBe(true);
-  });
-
-  it.each<readonly [value: unknown]>([
-    [0],
-    [-1],
-    [NaN],
-    [Infinity],
-    ['0ms'],
-    ['x 5ms'],
-    ['5ms x'],
-    ['5 days'],
-    ['5.ms'],
-    [null],
-    [undefined],
-    [true],
-    [[]],
-    [{}],
-    [{ seconds: 0 }],
-    [{ seconds: -1 }],
-    [{ seconds: 'soon' }],
-    [{ seconds: Infinity }],
-  ])('suggests a general example for the invalid duration %o', (value) => {
-    expect(read(value)?.toString().endsWith('; write "0.5s" for half a second')).toBe(true);
+    '500ms',
+    2,
+    NaN,
+    null,
+    undefined,
+    true,
+    [],
+    {},
+    { seconds: 0 },
+    { seconds: -1 },
+    { seconds: 'soon' },
+    { seconds: Infinity },
+  ])('rejects the duration %j', (value) => {
+    const problem = `expected a duration above 0, in seconds as a string such as "0.5s", got ${describeValue(value)}`;
+    expect(read(value)).toBe(problem);
   });
 });

@@ -104,7 +104,7 @@ describe('valid service config', () => {
   it.each([
     [{ maxConnectionsPerSubchannel: 0 }, 'maxConnectionsPerSubchannel: expected an integer of 1 or more, got 0'],
     [{ maxConnectionsPerSubchannel: '4' }, 'maxConnectionsPerSubchannel: expected an integer of 1 or more, got "4"'],
-    [{ maxConnectionsPerEndpoint: 4 }, 'maxConnectionsPerEndpoint: unknown key; write maxConnectionsPerSubchannel'],
+    [{ maxConnectionsPerEndpoint: 4 }, 'maxConnectionsPerEndpoint: unknown option'],
   ])('rejects connectionScaling %j', (connectionScaling, problem) => {
     const result = parse({ connectionScaling });
     expect(result.ok ? [] : result.problems.map(({ path, message }) => `${path}: ${message}`)).toEqual([
@@ -188,8 +188,12 @@ describe('invalid service config', () => {
     ],
     ['a list', [], '$: expected a service config as an object, got an array of length 0'],
     ['no value', undefined, '$: expected a service config as an object, got nothing'],
-    ['an unknown key', { retries: 3 }, '$.retries: unknown key; known keys: loadBalancingConfig, '],
-    ['a key in another spelling', { method_config: [] }, "$.method_config: unknown key; did you mean 'methodConfig'?"],
+    ['an unknown key', { retries: 3 }, '$.retries: unknown option'],
+    [
+      'a key in another spelling',
+      { method_config: [] },
+      "$.method_config: unknown option; did you mean 'methodConfig'?",
+    ],
     [
       'method configs that are not a list',
       { methodConfig: {} },
@@ -209,7 +213,7 @@ describe('invalid service config', () => {
     [
       'a method name without a service',
       withMethod({ name: [{ method: 'Get' }] }),
-      '$.methodConfig[0].name[0].method: expected a service for method "Get", got none; write the full name of its service in "service"',
+      '$.methodConfig[0].name[0].method: expected a service for method "Get", got none',
     ],
     [
       'a service name that is not a string',
@@ -219,33 +223,32 @@ describe('invalid service config', () => {
     [
       'an unknown key in a name of a method config',
       withMethod({ name: [{ service: 'a.B', Method: 'Get' }] }),
-      "$.methodConfig[0].name[0].Method: unknown key; did you mean 'method'?",
+      "$.methodConfig[0].name[0].Method: unknown option; did you mean 'method'?",
     ],
     [
       'a duplicate name of a method config',
       { methodConfig: [{ name: NAME }, { name: [{}, ...NAME] }] },
-      '$.methodConfig[1].name[1]: expected a unique name, got orders.v1.Orders/ again (first at clients.orders.serviceConfig.methodConfig[0].name[0]); keep one',
-    ],
-    [
-      "grpc-js's key for a message size limit",
-      withMethod({ maxRequestBytes: 7 }),
-      '$.methodConfig[0].maxRequestBytes: unknown key; write maxRequestMessageBytes',
+      '$.methodConfig[1].name[1]: expected a unique name, got orders.v1.Orders/ again (first at clients.orders.serviceConfig.methodConfig[0].name[0])',
     ],
     [
       'a timeout in milliseconds',
       withMethod({ timeout: '500ms' }),
-      '$.methodConfig[0].timeout: expected a duration above 0, in seconds as a string, got "500ms"; write "0.5s"',
+      '$.methodConfig[0].timeout: expected a duration above 0, in seconds as a string such as "0.5s", got "500ms"',
     ],
-    ['a timeout in minutes', withMethod({ timeout: '2m' }), 'got "2m"; write "120s"'],
+    [
+      'a timeout in minutes',
+      withMethod({ timeout: '2m' }),
+      'expected a duration above 0, in seconds as a string such as "0.5s", got "2m"',
+    ],
     [
       'a timeout as a number',
       withMethod({ timeout: 500 }),
-      'got 500; write "500s" if it is in seconds, "0.5s" if it is in milliseconds',
+      'expected a duration above 0, in seconds as a string such as "0.5s", got 500',
     ],
     [
       'a timeout of 0',
       withMethod({ timeout: '0s' }),
-      'expected a duration above 0, in seconds as a string, got "0s"; write "0.5s" for half a second',
+      'expected a duration above 0, in seconds as a string such as "0.5s", got "0s"',
     ],
     ['a negative timeout', withMethod({ timeout: '-1s' }), 'got "-1s"'],
     ['a timeout with ten decimals', withMethod({ timeout: '0.1234567891s' }), 'got "0.1234567891s"'],
@@ -259,7 +262,11 @@ describe('invalid service config', () => {
       withMethod({ maxResponseMessageBytes: -1 }),
       '$.methodConfig[0].maxResponseMessageBytes: expected an integer of 0 or more, got -1',
     ],
-    ['a message size limit in quotes', withMethod({ maxResponseMessageBytes: '7' }), 'got "7"; write the number 7'],
+    [
+      'a message size limit in quotes',
+      withMethod({ maxResponseMessageBytes: '7' }),
+      'expected an integer of 0 or more, got "7"',
+    ],
     [
       'a maxAttempts of 1 in a retry policy',
       withRetry({ maxAttempts: 1 }),
@@ -269,7 +276,7 @@ describe('invalid service config', () => {
     [
       'a missing initialBackoff',
       withRetry({ initialBackoff: undefined }),
-      '$.methodConfig[0].retryPolicy.initialBackoff: expected a duration above 0, in seconds as a string, got nothing',
+      '$.methodConfig[0].retryPolicy.initialBackoff: expected a duration above 0, in seconds as a string such as "0.5s", got nothing',
     ],
     [
       'a maxBackoff of 0',
@@ -285,7 +292,7 @@ describe('invalid service config', () => {
     [
       'an empty list of status codes',
       withRetry({ retryableStatusCodes: [] }),
-      '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected at least one status code, got an array of length 0; write ["UNAVAILABLE"]',
+      '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected at least one status code, such as ["UNAVAILABLE"], got an array of length 0',
     ],
     [
       'status codes that are not a list',
@@ -305,13 +312,12 @@ describe('invalid service config', () => {
     [
       'a status code in another spelling',
       withRetry({ retryableStatusCodes: ['DeadlineExceeded'] }),
-      'got "DeadlineExceeded"; write "DEADLINE_EXCEEDED"',
+      'expected the name of a status code or a number from 0 to 16, got "DeadlineExceeded"',
     ],
-    ['a numeric status code in quotes', withRetry({ retryableStatusCodes: ['14'] }), 'got "14"; write the number 14'],
     [
-      'a timeout per attempt',
-      withRetry({ perAttemptRecvTimeout: '1s' }),
-      'retryPolicy.perAttemptRecvTimeout: unknown key; write attemptTimeoutMs in the method options',
+      'a numeric status code in quotes',
+      withRetry({ retryableStatusCodes: ['14'] }),
+      'expected the name of a status code or a number from 0 to 16, got "14"',
     ],
     [
       'a retry policy that is not an object',
@@ -321,7 +327,7 @@ describe('invalid service config', () => {
     [
       'a retry policy together with a hedging policy',
       withMethod({ retryPolicy: RETRY, hedgingPolicy: { maxAttempts: 2 } }),
-      '$.methodConfig[0].hedgingPolicy: expected retryPolicy or hedgingPolicy, got both; keep one',
+      '$.methodConfig[0].hedgingPolicy: expected retryPolicy or hedgingPolicy, got both',
     ],
     [
       'a maxAttempts of 1 in a hedging policy',
@@ -331,12 +337,12 @@ describe('invalid service config', () => {
     [
       'a hedging delay in milliseconds',
       withMethod({ hedgingPolicy: { maxAttempts: 2, hedgingDelay: '50ms' } }),
-      'hedgingDelay: expected a duration of 0 or more, in seconds as a string, got "50ms"; write "0.05s"',
+      'hedgingDelay: expected a duration of 0 or more, in seconds as a string such as "0.5s", got "50ms"',
     ],
     [
       'a hedging delay of 9 ms, which has no exact binary value in seconds',
       withMethod({ hedgingPolicy: { maxAttempts: 2, hedgingDelay: '9ms' } }),
-      'got "9ms"; write "0.009s"',
+      'expected a duration of 0 or more, in seconds as a string such as "0.5s", got "9ms"',
     ],
     [
       'a load balancing config that is not a list',
@@ -346,7 +352,7 @@ describe('invalid service config', () => {
     [
       'two load balancing policies in one entry',
       { loadBalancingConfig: [{ a: {}, b: {} }] },
-      '$.loadBalancingConfig[0]: expected exactly one key, the name of the policy, got an object with a, b; write an entry for each policy',
+      '$.loadBalancingConfig[0]: expected exactly one key, the name of the policy, got an object with a, b',
     ],
     [
       'a load balancing policy given only by name',
@@ -356,7 +362,7 @@ describe('invalid service config', () => {
     [
       'a loadBalancingPolicy that is not a name',
       { loadBalancingPolicy: 7 },
-      '$.loadBalancingPolicy: expected the name of a policy, got 7; write "round_robin"',
+      '$.loadBalancingPolicy: expected the name of a policy such as "round_robin", got 7',
     ],
     [
       'a maxTokens above 1,000',
@@ -425,9 +431,7 @@ describe('nearly valid service config', () => {
     [
       'a second method config for all methods',
       { methodConfig: [{ name: [{}] }, { name: [{}] }] },
-      [
-        '$.methodConfig[1].name[0]: expected a unique name, got all methods again (first at $.methodConfig[0].name[0]); keep one',
-      ],
+      ['$.methodConfig[1].name[0]: expected a unique name, got all methods again (first at $.methodConfig[0].name[0])'],
     ],
     [
       'a retryThrottling that is not an object',
@@ -457,7 +461,7 @@ describe('nearly valid service config', () => {
     [
       "grpc-js's key for the response size",
       withMethod({ maxResponseBytes: 5 }),
-      [expect.stringContaining('write maxResponseMessageBytes')],
+      [expect.stringContaining('unknown option')],
     ],
     [
       'a blank status code',
@@ -467,7 +471,7 @@ describe('nearly valid service config', () => {
     [
       'a status code with a trailing space',
       withRetry({ retryableStatusCodes: ['unavailable '] }),
-      [expect.stringMatching(/retryableStatusCodes\[0\]: .*, got "unavailable "; write "UNAVAILABLE"$/)],
+      [expect.stringMatching(/expected the name of a status code or a number from 0 to 16, got "unavailable "$/)],
     ],
     [
       'a method config with several names that are strings',
@@ -482,7 +486,7 @@ describe('nearly valid service config', () => {
     [
       'a number in quotes with blanks',
       withMethod({ maxRequestMessageBytes: ' 5 ' }),
-      ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " 5 "; write the number 5'],
+      ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " 5 "'],
     ],
   ])('rejects a service config because of %s', (_title, document, problems) => {
     expect(problemsOf(document).map((problem) => problem.replaceAll(PATH, '$'))).toEqual(problems);

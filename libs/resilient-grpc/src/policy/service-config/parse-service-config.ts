@@ -64,7 +64,7 @@ function repeatedNames(document: unknown, path: string): ConfigurationProblem[] 
       else
         problems.push({
           path: here,
-          message: `expected a unique name, got ${scopeText} again (first at ${first}); keep one`,
+          message: `expected a unique name, got ${scopeText} again (first at ${first})`,
         });
     }
   }

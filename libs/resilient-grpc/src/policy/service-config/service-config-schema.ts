@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { parseStatusCode, suggestStatusCode, type StatusCode } from '../../status/status-code.js';
+import { parseStatusCode, type StatusCode } from '../../status/status-code.js';
 import { defined } from '../options/defined.js';
 import { describeValue } from '../options/describe-value.js';
 import { POSITIVE } from '../options/value-rules.js';
@@ -13,9 +13,8 @@ import {
   object,
   openObject,
   positive,
-  ruleOf,
+  rulesOf,
 } from '../options/option-schemas.js';
-import { isHedgingPercentile } from '../hedging/hedging-delay-schema.js';
 import type { HedgingPolicy } from '../hedging/hedging-policy.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../retry/retry-policy.js';
 import { duration } from './duration-schema.js';
@@ -28,10 +27,10 @@ const methodName = v.pipe(
     { service: v.exactOptional(string), method: v.exactOptional(string) },
     'an object with service and method',
   ),
-  ruleOf('method', (value) => {
+  rulesOf((value) => {
     const { service = '', method = '' } = value as { readonly service?: unknown; readonly method?: unknown };
-    if (service !== '' || method === '' || typeof method !== 'string') return undefined;
-    return `expected a service for method ${describeValue(method)}, got none; write the full name of its service in "service"`;
+    if (service !== '' || method === '' || typeof method !== 'string') return {};
+    return { method: `expected a service for method ${describeValue(method)}, got none` };
   }),
 );
 
@@ -39,10 +38,10 @@ const methodName = v.pipe(
 const statusCodes = (minCount: 0 | 1) =>
   v.pipe(
     list(
-      converted('the name of a status code or a number from 0 to 16', parseStatusCode, suggestStatusCode),
+      converted('the name of a status code or a number from 0 to 16', parseStatusCode),
       'a list of status codes, such as ["UNAVAILABLE"]',
     ),
-    v.minLength(minCount, 'at least one status code; write ["UNAVAILABLE"]'),
+    v.minLength(minCount, 'at least one status code, such as ["UNAVAILABLE"]'),
     v.transform((codes): ReadonlySet<StatusCode> => new Set(codes)),
   );
 
@@ -57,7 +56,6 @@ const retryPolicy = v.pipe(
       retryableStatusCodes: statusCodes(1),
     },
     'an object',
-    { perAttemptRecvTimeout: 'write attemptTimeoutMs in the method options' },
   ),
   v.transform(({ initialBackoff, maxBackoff, ...policy }): RetryPolicy => ({
     ...policy,
@@ -81,21 +79,12 @@ export const retryOptionsSchema = v.pipe(
   v.transform((options): RetryPolicy => ({ ...DEFAULT_RETRY_POLICY, ...defined(options) })),
 );
 
-/**
- * Returns the remedy for a hedging delay that is a latency percentile, such as 'p95'; `undefined` for any other value. Such a delay is an
- * option of the client, not of a standard service config.
- */
-function suggestMeasuredDelay(value: unknown): string | undefined {
-  if (!isHedgingPercentile(value)) return undefined;
-  return `"0.5s" here, or methods: { Get: { hedge: '${value}' } } in the options of the client`;
-}
-
 /** gRFC A6, "Validation of hedgingPolicy": only `maxAttempts` is required. */
 const hedgingPolicy = v.pipe(
   jsonObject(
     {
       maxAttempts: integer(2),
-      hedgingDelay: v.optional(duration(true, suggestMeasuredDelay), '0s'),
+      hedgingDelay: v.optional(duration(true), '0s'),
       nonFatalStatusCodes: v.optional(statusCodes(0), []),
     },
     'an object',
@@ -116,13 +105,11 @@ const methodConfig = v.pipe(
       hedgingPolicy: v.exactOptional(hedgingPolicy),
     },
     'an object',
-    // grpc-js reads these two keys; the standard does not define them.
-    { maxRequestBytes: 'write maxRequestMessageBytes', maxResponseBytes: 'write maxResponseMessageBytes' },
   ),
-  ruleOf('hedgingPolicy', (value) =>
+  rulesOf((value) =>
     'retryPolicy' in value && 'hedgingPolicy' in value
-      ? 'expected retryPolicy or hedgingPolicy, got both; keep one'
-      : undefined,
+      ? { hedgingPolicy: 'expected retryPolicy or hedgingPolicy, got both' }
+      : {},
   ),
   v.transform(({ name, timeout, retryPolicy: retry, hedgingPolicy: hedging, ...rest }): ParsedMethodConfig => ({
     names: name.map(({ service = '', method = '' }) => ({ service, method })),
@@ -136,10 +123,7 @@ const methodConfig = v.pipe(
 const balancingPolicy = v.pipe(
   openObject({}, 'an object such as { "round_robin": {} }'),
   v.record(v.string(), openObject({}, 'an object')),
-  v.check(
-    (policy) => Object.keys(policy).length === 1,
-    'exactly one key, the name of the policy; write an entry for each policy',
-  ),
+  v.check((policy) => Object.keys(policy).length === 1, 'exactly one key, the name of the policy'),
 );
 
 const MAX_TOKENS = 1_000;
@@ -148,7 +132,6 @@ const MAX_TOKENS = 1_000;
 export const healthCheckConfigSchema = jsonObject(
   { serviceName: v.exactOptional(v.string("the full name of a service, or '' for the server as a whole")) },
   "an object such as { serviceName: 'orders.v1.Orders' }",
-  { service: 'write serviceName', service_name: 'write serviceName' },
 );
 
 /** The client's limit for `maxConnectionsPerSubchannel` (gRFC A105). The option `maxConnectionsPerEndpoint` has no limit. */
@@ -165,17 +148,13 @@ const connectionScaling = jsonObject(
     ),
   },
   'an object such as { "maxConnectionsPerSubchannel": 4 }',
-  {
-    maxConnectionsPerEndpoint: 'write maxConnectionsPerSubchannel',
-    max_connections_per_subchannel: 'write maxConnectionsPerSubchannel',
-  },
 );
 
 /** Service config in proto3 JSON, by the rules of gRFC A2 and A6. */
 export const serviceConfigSchema = jsonObject(
   {
     loadBalancingConfig: v.exactOptional(list(balancingPolicy, 'a list of policies, such as [{ "round_robin": {} }]')),
-    loadBalancingPolicy: v.exactOptional(v.string('the name of a policy; write "round_robin"')),
+    loadBalancingPolicy: v.exactOptional(v.string('the name of a policy such as "round_robin"')),
     methodConfig: v.optional(list(methodConfig, 'a list of method configs'), []),
     retryThrottling: v.exactOptional(
       jsonObject(

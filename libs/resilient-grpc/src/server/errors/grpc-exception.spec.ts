@@ -83,11 +83,7 @@ describe('GrpcException', () => {
   const expected = "code: expected a status name such as 'NOT_FOUND', or a number from 1 to 16, got";
   it.each<[what: string, make: () => GrpcException, message: string]>([
     ['an unknown status name', () => new GrpcException('MISSING' as 'ABORTED', ''), `${expected} "MISSING"`],
-    [
-      'a misspelled status name',
-      () => new GrpcException('NOTFOUND' as 'NOT_FOUND', ''),
-      `${expected} "NOTFOUND"; did you mean 'NOT_FOUND'?`,
-    ],
+    ['a misspelled status name', () => new GrpcException('NOTFOUND' as 'NOT_FOUND', ''), `${expected} "NOTFOUND"`],
     [
       'a code that is the name of an inherited object property',
       () => new GrpcException('toString' as 'ABORTED', ''),
@@ -97,13 +93,9 @@ describe('GrpcException', () => {
     [
       'an object with code and message, as for RpcException',
       () => new GrpcException({ code: 5, message: 'no order 7' } as never, undefined as never),
-      `${expected} an object with code, message; write new GrpcException(code, message)`,
+      `${expected} an object with code, message`,
     ],
-    [
-      'no message',
-      () => new GrpcException('NOT_FOUND', undefined as never),
-      "message: expected a string, got nothing; write new GrpcException('NOT_FOUND', 'no order 7')",
-    ],
+    ['no message', () => new GrpcException('NOT_FOUND', undefined as never), 'message: expected a string, got nothing'],
     ['the code 0', () => new GrpcException(0 as 1, ''), `${expected} 0`],
     ['an HTTP status as the code', () => new GrpcException(404 as 5, ''), `${expected} 404`],
     [
@@ -111,20 +103,16 @@ describe('GrpcException', () => {
       () => new GrpcException('UNAVAILABLE', '', { retryAfterMs: -1 }),
       'retryAfterMs: expected a number of milliseconds, 0 or more, got -1',
     ],
-    [
-      'a `details` option',
-      () => new GrpcException('ABORTED', '', { details: [] } as never),
-      'details: unknown key; write `statusDetails`',
-    ],
+    ['a `details` option', () => new GrpcException('ABORTED', '', { details: [] } as never), 'details: unknown option'],
     [
       'a misspelled option',
       () => new GrpcException('ABORTED', '', { retryAfter: 5 } as never),
-      "retryAfter: unknown key; did you mean 'retryAfterMs'?",
+      "retryAfter: unknown option; did you mean 'retryAfterMs'?",
     ],
     [
       'metadata in place of the options',
       () => new GrpcException('ABORTED', '', new Metadata() as never),
-      'internalRepr: unknown key; known keys: statusDetails, metadata, retryAfterMs, cause',
+      'internalRepr: unknown option',
     ],
     [
       'a status detail with an unknown field',

@@ -8,10 +8,9 @@ import { defineLibraryError } from '../../errors/library-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { pathOf, problemMessage } from '../../policy/options/describe-value.js';
-import { isObject } from '../../policy/options/option-schemas.js';
-import { choiceRemedy, unknownKeyMessage } from '../../policy/options/value-rules.js';
+import { unknownOptionMessage } from '../../policy/options/value-rules.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
-import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
+import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 import { wellFormed } from './status-text.js';
 
 /** Options of a `GrpcException`. */
@@ -91,17 +90,12 @@ defineLibraryError(GrpcException, 'GrpcException');
 function errorCodeOf(code: unknown): StatusCode {
   const found: unknown = typeof code === 'string' ? Reflect.get(StatusCode, code) : code;
   if (isStatusCode(found) && found !== StatusCode.OK) return found;
-  const names = STATUS_NAMES.filter((name) => name !== 'OK');
-  const expected = "a status name such as 'NOT_FOUND', or a number from 1 to 16";
-  // RpcException takes a single object.
-  const remedy = isObject(code) ? 'write new GrpcException(code, message)' : choiceRemedy(code, names);
-  throw new TypeError(`code: ${problemMessage(expected, code, remedy)}`);
+  throw new TypeError(`code: ${problemMessage("a status name such as 'NOT_FOUND', or a number from 1 to 16", code)}`);
 }
 
 function checkedMessage(message: unknown): string {
   if (typeof message === 'string') return message;
-  const remedy = "write new GrpcException('NOT_FOUND', 'no order 7')";
-  throw new TypeError(`message: ${problemMessage('a string', message, remedy)}`);
+  throw new TypeError(`message: ${problemMessage('a string', message)}`);
 }
 
 const OPTIONS = [
@@ -110,12 +104,11 @@ const OPTIONS = [
   'retryAfterMs',
   'cause',
 ] as const satisfies (keyof GrpcExceptionOptions)[];
-const OPTION_REMEDIES = { details: 'write `statusDetails`' };
 
 function checkKeys(options: GrpcExceptionOptions): void {
   const unknown = Object.keys(options).find((key) => !OPTIONS.some((known) => known === key));
   if (unknown === undefined) return;
-  throw new TypeError(`${pathOf('', unknown)}: ${unknownKeyMessage(unknown, OPTIONS, OPTION_REMEDIES)}`);
+  throw new TypeError(`${pathOf('', unknown)}: ${unknownOptionMessage(unknown, OPTIONS)}`);
 }
 
 function retryInfo(retryAfterMs: number): StatusDetail {

@@ -23,31 +23,34 @@ const EXAMPLE = "a reply such as { message: { … } } or { status: 'NOT_FOUND' }
 /** Maximum length, in characters, of the list of fields in an error message. The message may be sent in the trailers of a call. */
 const MAX_LIST_LENGTH = 300;
 
-const replyEntries = {
-  message: v.optional(v.unknown()),
-  messages: v.optional(
-    v.custom(
-      (value) =>
-        typeof value === 'function' || (typeof value === 'object' && (isIterable(value) || isAsyncIterable(value))),
-      'an array, an iterable, or a function that returns one; write messages: [{ … }]',
+const replySchema = object(
+  {
+    message: v.optional(v.unknown()),
+    messages: v.optional(
+      v.custom(
+        (value) =>
+          typeof value === 'function' || (typeof value === 'object' && (isIterable(value) || isAsyncIterable(value))),
+        'an array, an iterable, or a function that returns one',
+      ),
     ),
-  ),
-  intervalMs: v.optional(millisecondsOrNever(0)),
-  headers: v.optional(v.custom((value) => value === true || isObject(value), 'an object, or true for empty headers')),
-  status: v.optional(v.union([v.number(), v.nan(), oneOf(STATUS_NAMES)], 'the name of a status code or a number')),
-  details: v.optional(v.string('a string')),
-  trailers: v.optional(v.custom(isObject, 'an object')),
-  pushback: v.optional(
-    v.custom(
-      (value) => [value].flat().every((entry) => typeof entry === 'string' || typeof entry === 'number'),
-      'a string, a number, or an array of them',
+    intervalMs: v.optional(millisecondsOrNever(0)),
+    headers: v.optional(v.custom((value) => value === true || isObject(value), 'an object, or true for empty headers')),
+    status: v.optional(v.union([v.number(), v.nan(), oneOf(STATUS_NAMES)], 'the name of a status code or a number')),
+    details: v.optional(v.string('a string')),
+    trailers: v.optional(v.custom(isObject, 'an object')),
+    pushback: v.optional(
+      v.custom(
+        (value) => [value].flat().every((entry) => typeof entry === 'string' || typeof entry === 'number'),
+        'a string, a number, or an array of them',
+      ),
     ),
-  ),
-  delayMs: v.optional(millisecondsOrNever(0)),
-  hold: v.optional(oneOf(['everything', 'messages', 'status'])),
-  never: v.optional(flag),
-  requests: v.optional(oneOf(['await', 'read', 'leave'])),
-} as const satisfies Record<keyof Reply, unknown>;
+    delayMs: v.optional(millisecondsOrNever(0)),
+    hold: v.optional(oneOf(['everything', 'messages', 'status'])),
+    never: v.optional(flag),
+    requests: v.optional(oneOf(['await', 'read', 'leave'])),
+  } satisfies Record<keyof Reply, unknown>,
+  EXAMPLE,
+);
 
 /**
  * Returns the script to run for `method`. A single reply and a list are checked here, once. The return value of a function is checked at
@@ -96,15 +99,11 @@ export function invalidMessages(method: LoadedMethod, message: string): Error {
 function replyProblems(reply: unknown, method: LoadedMethod, path: string): ConfigurationProblem[] {
   if (!isObject(reply)) return [{ path, message: problemMessage(EXAMPLE, reply) }];
   const type = responseTypeOf(method);
-  // For callers that pass the message itself instead of a reply.
-  const remedies = Object.fromEntries(
-    [...type.fields.keys()].map((field) => [field, `write message: { ${field}: … }`]),
-  );
   // Safe cast: the values are `unknown`, and the checks below report invalid ones.
   const { message, messages, headers, trailers } = reply as Record<keyof Reply, unknown>;
   const list: readonly unknown[] = Array.isArray(messages) ? messages : [];
   return [
-    ...optionProblems(object(replyEntries, EXAMPLE, remedies), reply, path),
+    ...optionProblems(replySchema, reply, path),
     ...metadataProblems(headers, pathOf(path, 'headers')),
     ...metadataProblems(trailers, pathOf(path, 'trailers')),
     ...(message === undefined ? [] : messageProblems(message, type, pathOf(path, 'message'))),

@@ -31,7 +31,7 @@ const optionalObject = (expected: string) => v.optional(v.custom<object>(isObjec
 // `package` and `loader` are checked when the proto is loaded. Each entry of `scripts` is checked when it is set.
 const optionsSchema = object(
   {
-    protoPath: v.custom((value) => value !== undefined, "a .proto file; write protoPath: 'orders.proto'"),
+    protoPath: v.custom((value) => value !== undefined, "a .proto file such as 'orders.proto'"),
     package: v.optional(v.unknown()),
     loader: v.optional(v.unknown()),
     port: v.optional(integer(0, 65_535)),

@@ -8,7 +8,12 @@ import type { Clock } from '../time/clock.js';
 import type { CallSpan } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 import type { ClientMetrics } from './client-metrics.js';
-import { carriesActiveSpan, OPEN_TELEMETRY_CONTEXTS, type ClientTraces, type TracedClientCall } from './client-traces.js';
+import {
+  carriesActiveSpan,
+  OPEN_TELEMETRY_CONTEXTS,
+  type ClientTraces,
+  type TracedClientCall,
+} from './client-traces.js';
 
 const METRICS = 'recording client metrics';
 const SPANS = 'recording client spans';

@@ -1,6 +1,6 @@
 import type { TestingModule, TestingModuleBuilder } from '@nestjs/testing';
 import type { GrpcClientDefaults, GrpcClientSettings } from '../client/settings/client-options.js';
-import { findService } from '../client/settings/contract.js';
+import { findService, shortName } from '../client/settings/contract.js';
 import { joinSettings } from '../client/settings/join-settings.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
 import { GrpcClients } from '../nest/grpc-clients.js';
@@ -61,8 +61,12 @@ export function overrideGrpcService(
 ): TestingModuleBuilder {
   const services = definedServices(client);
   if (services === undefined) throw new Error(missingClient('overrideGrpcService', client));
-  const token = getGrpcServiceToken(client, findService(services, service, clientLabel(client)));
-  return builder.overrideProvider(token).useValue(fake);
+  // Another application of this process may define a client of the same name with a service of this name in another package.
+  const names = [...services.keys()].filter((full) => full === service || shortName(full) === service);
+  // Throws, because there is none.
+  if (names.length === 0) findService(services, service, clientLabel(client));
+  for (const full of names) builder.overrideProvider(getGrpcServiceToken(client, full)).useValue(fake);
+  return builder;
 }
 
 function missingClient(method: string, client: string | symbol): string {

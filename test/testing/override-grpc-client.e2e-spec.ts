@@ -24,6 +24,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 
 const PROTO = join(import.meta.dirname, '../../protos/orders.proto');
+const ARCHIVE_PROTO = join(import.meta.dirname, '../nest/protos/archive.proto');
 const contract = { name: 'orders', protoPath: PROTO } as const;
 
 @Injectable()
@@ -201,6 +202,8 @@ describe('overrideGrpcService', () => {
           @InjectGrpcClient('orders') readonly client: ClientGrpc,
         ) {}
       }
+      // Another application of the process has a client of this name with an Orders service in another package.
+      ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ARCHIVE_PROTO, url: server.url }]);
       const feature = ResilientGrpcModule.forFeature([{ ...contract, url: server.url }]);
       const builder = Test.createTestingModule({ imports: [feature], providers: [Injections] });
       const orders = fakeGrpcService<OrdersClient>({});

@@ -6,7 +6,7 @@ import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusa
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { earlyReconnectMs } from '../policy/reconnect/early-reconnect.js';
-import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/backoff.js';
+import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/reconnect-times.js';
 import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
 import { LoadBaseline } from '../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';

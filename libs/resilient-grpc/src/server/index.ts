@@ -1,6 +1,6 @@
 export type { GrpcServerEvent } from '../call/server-event.js';
-export { CallSignal } from './calls/call-trailers.decorator.js';
-export { CallTrailers } from './calls/call-trailers.decorator.js';
+export { CallSignal } from './calls/call.decorators.js';
+export { CallTrailers } from './calls/call.decorators.js';
 export { GrpcRequestStream } from './calls/request-stream.js';
 export { GrpcException } from './errors/grpc-exception.js';
 export { GrpcServerExceptionFilter } from './errors/grpc-server-exception.filter.js';

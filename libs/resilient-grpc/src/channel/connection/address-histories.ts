@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ConnectionEnd } from '../../call/call-event.js';
 import type { ConnectionSnapshot, ConnectivityState } from '../../call/connectivity.js';
-import { SHORT_LIVED_MS, shortLivedBackoffMs } from '../../policy/reconnect/backoff.js';
+import { SHORT_LIVED_MS, shortLivedBackoffMs } from '../../policy/reconnect/reconnect-times.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { furtherPrefix } from './address-connections.js';

@@ -1,5 +1,5 @@
 import type { experimental } from '@grpc/grpc-js';
-import { pauseAfterUpdateMs, updateIntervalMs } from '../../policy/reconnect/backoff.js';
+import { pauseAfterUpdateMs, updateIntervalMs } from '../../policy/reconnect/reconnect-times.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { systemRandom, type Random } from '../../time/random.js';
 

@@ -1,4 +1,4 @@
-import { dnsRefreshDelayMs } from '../../policy/reconnect/backoff.js';
+import { dnsRefreshDelayMs } from '../../policy/reconnect/reconnect-times.js';
 import { runOutside, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 

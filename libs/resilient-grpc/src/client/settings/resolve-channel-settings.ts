@@ -16,7 +16,7 @@ import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/doctor-command.js';
 import { ejectionPolicyOf } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
-import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
+import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/reconnect-times.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { MAX_TIMER_MS } from '../../time/clock.js';
 import { jitter, type Random } from '../../time/random.js';

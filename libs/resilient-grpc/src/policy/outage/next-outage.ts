@@ -1,4 +1,4 @@
-import { SHORT_LIVED_MS } from '../reconnect/backoff.js';
+import { SHORT_LIVED_MS } from '../reconnect/reconnect-times.js';
 
 /** Defaults of the thresholds that define an outage; durations in milliseconds. */
 export const DEFAULT_OUTAGE_POLICY = {

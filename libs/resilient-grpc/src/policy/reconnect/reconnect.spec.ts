@@ -7,7 +7,7 @@ import {
   shortLivedBackoffMs,
   connectionAgeMs,
   connectTimeoutMs,
-} from './backoff.js';
+} from './reconnect-times.js';
 import { earlyReconnectMs, type EarlyReconnectInput } from './early-reconnect.js';
 
 const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { dnsRefreshDelayMs } from './backoff.js';
+import { dnsRefreshDelayMs } from './reconnect-times.js';
 
 describe('delay before the next DNS lookup', () => {
   it.each([

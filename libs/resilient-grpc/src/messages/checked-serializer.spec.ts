@@ -350,12 +350,23 @@ describe('checkedSerializer', () => {
       { parentParcel: Object.assign(Object.create(null), { parcel_id: '6' }) as object },
       'parentParcel.parcel_id → parcelId',
     ],
-  ])('reports %s once, and returns the bytes of the serializer', (_, message, problem) => {
-    const { checked, problems, serialize } = make();
-    expect(checked(message)).toEqual(serialize(message));
-    expect(checked(message)).toEqual(serialize(message));
-    expect(problems()).toEqual([problem]);
-  });
+  ])(
+    'reports %s once, in production too except for keys, and returns the bytes of the serializer',
+    (_, message, problem) => {
+      const { checked, problems, serialize } = make();
+      expect(checked(message)).toEqual(serialize(message));
+      expect(checked(message)).toEqual(serialize(message));
+      expect(problems()).toEqual([problem]);
+      vi.stubEnv('NODE_ENV', 'production');
+      onTestFinished(() => {
+        vi.unstubAllEnvs();
+      });
+      const inProduction = make();
+      expect(inProduction.checked(message)).toEqual(serialize(message));
+      // Production compiles the test of a message, and does not examine its keys.
+      expect(inProduction.problems()).toEqual(problem.includes(' → ') ? [] : [problem]);
+    },
+  );
 
   it('reports text behind the end of base64, in place of which the serializer sends random bytes', () => {
     const { checked, problems } = make();

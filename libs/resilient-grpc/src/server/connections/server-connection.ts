@@ -31,8 +31,8 @@ export type ConnectionSession = Pick<ServerHttp2Session, 'closed' | 'destroyed' 
 
 /** Jitter of the connection age, as a share of the age, as in gRFC A9. */
 const AGE_JITTER = 0.1;
-/** Time in milliseconds to send the statuses of calls that are ended because of their connection's age. */
-const STATUS_FLUSH_MS = 100;
+/** Time in milliseconds in which peers can read the statuses of calls that are ended because of their connection's age. */
+const STATUS_FLUSH_MS = 1_000;
 /**
  * Time in milliseconds after which a peer is assumed to have nothing more to send: it has sent no data since the server closed its side, or
  * has not acknowledged a ping. Also the time that a shutdown allows for unfinished TLS handshakes.
@@ -119,9 +119,10 @@ export class ServerConnection {
       // All calls over Unix sockets share the peer name UNKNOWN_PEER, so ending calls by this name would also end calls of other
       // connections.
       if (peer !== UNKNOWN_PEER) this.dependencies.endCallsOf(peer);
-      this.arm('grace', STATUS_FLUSH_MS, () => {
+      const flushed = (): void => {
         this.destroy();
-      });
+      };
+      this.arm('grace', STATUS_FLUSH_MS, flushed, true);
     });
   };
 

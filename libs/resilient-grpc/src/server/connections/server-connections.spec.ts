@@ -296,7 +296,7 @@ describe('ServerConnections', () => {
     const [firstPeer] = calls.map((call) => call.getPeer());
     await clock.advanceAsync(5_000);
     await waitForReports(clock, reported, 1);
-    await clock.advanceAsync(1_100);
+    await clock.advanceAsync(2_100);
     expect(peersOfEndedCalls).toEqual([firstPeer]);
     expect(reported.map((event) => event.type === 'connection-end' && event.reason)).toEqual(['age', 'age-grace']);
     await waitFor(() => connections.size === 1);

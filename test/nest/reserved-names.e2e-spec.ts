@@ -132,3 +132,16 @@ it.each(['then', 'onModuleInit', 'onApplicationShutdown'])(
     );
   },
 );
+
+it('fails the start of a server with a handler of an rpc named then, for which Nest would wait without end', async () => {
+  @Controller()
+  class ThenController {
+    @GrpcMethod('LowerCaseNames', 'then')
+    answer(request: Name): Name {
+      return request;
+    }
+  }
+  await expect(serve(ThenController)).rejects.toThrow(
+    "/names.v1.LowerCaseNames/then: Nest cannot serve an rpc named 'then', because it awaits the object of handlers; give the rpc another name",
+  );
+});

@@ -104,6 +104,9 @@ const CREATED_DIRECTLY_MESSAGE =
 const CALLED_BY_OTHERS_MESSAGE =
   'this handler would also run without a call, because JavaScript or Nest calls methods of this name; ' +
   "rename the method, and name the rpc in its decorator: @GrpcMethod('Service', 'Rpc')";
+const THENABLE_MESSAGE =
+  "Nest cannot serve an rpc named 'then', because it awaits the object of handlers; " +
+  'give the rpc another name in the .proto file (Then in upper case works)';
 const CLOSED_MESSAGE =
   'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
 const ALREADY_LISTENING_MESSAGE =
@@ -425,6 +428,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
     // The cast is safe: Nest calls the handler with messages, metadata, and the call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
+    // Nest has named the handler like its key in the object that it awaits.
+    if (handler.name === 'then') throw new GrpcConfigurationError([{ path: method.path, message: THENABLE_MESSAGE }]);
     this.servedHandlers.add(handler, method.path);
     const { calls, gate, onCall } = this;
     const limits = [this.methodLimit(method), this.serverLimit].filter((limit) => limit !== undefined);

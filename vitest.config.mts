@@ -44,6 +44,9 @@ const CHANNEL_PATH = [
 /** Environment in which all calls pass through grpc-js's channel. */
 export const CHANNEL_ENV = { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' };
 
+/** Environment in which clients use the library's own HTTP/2 transport. */
+export const SOCKET_ENV = { NESTJS_RESILIENT_GRPC_TRANSPORT: 'socket' };
+
 /** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
 

@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
-import { CHANNEL_ENV, OUTPUT, SHARED, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
+import { CHANNEL_ENV, OUTPUT, SHARED, SHIPPING, SOCKET_ENV, TAGS, TEST_CODE } from './vitest.config.mjs';
 
 // For `npm run pack:check`: long tests, and tests of the published package, its docs' programs, the demo, and the benchmarks. Also runs the
 // full versions of the tests that `npm test` shortens, and runs more tests on grpc-js's channel.
@@ -40,6 +40,23 @@ export default defineConfig({
           ...SHARED,
           maxWorkers: 6,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'own-transport',
+          include: [
+            'test/{addresses,calls,dashboard,doctor,errors,health,inbound,kubernetes,nest,operators,outages,policies}/**/*.e2e-spec.ts',
+            'test/{scenarios,server,streams,telemetry,testing}/**/*.e2e-spec.ts',
+          ],
+          // HTTP/2 forbids streams that are pushed although the client has disabled them; they end the connection.
+          exclude: ['test/calls/pushed-streams.e2e-spec.ts', ...SHIPPING],
+          env: SOCKET_ENV,
+          globalSetup: ['test/support/bundle-children.ts'],
+          ...SHARED,
+          maxWorkers: 6,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

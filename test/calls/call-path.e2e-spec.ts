@@ -5,6 +5,7 @@ import { firstValueFrom } from 'rxjs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
 import { certificate } from '../support/orders-app.js';
+import { ON_OWN_TRANSPORT } from '../support/transport.js';
 import type { EchoRequest } from '../testing/echo-client.js';
 import { startHttp2Server } from './raw-http2-server.js';
 import {
@@ -97,14 +98,15 @@ describe('path of calls', () => {
     expect(client.snapshot().callPath).toEqual({ direct: false, reason: 'call-credentials' });
   });
 
-  it('fails a call immediately if HTTP/2 forbids its metadata, and sends the next call on a new connection', async () => {
+  it('fails a call immediately if HTTP/2 forbids its metadata, and succeeds with the next call', async () => {
     const { echo, server } = await scene();
     await firstValueFrom(echo.unary({}));
     const metadata = { connection: 'close' };
     const error = await failureOf(echo.unary({}, { metadata, timeoutMs: 3_000 }));
     expect([error.code, error.reason, error.reachedServer]).toEqual([13, 'not-sent', 'no']);
     await firstValueFrom(echo.unary({}));
-    expect(server.connections.accepted).toBe(2);
+    // node:http2 loses the connection; grpc-js discards it.
+    expect(server.connections.accepted).toBe(ON_OWN_TRANSPORT ? 1 : 2);
   });
 
   it('ends a stream whose endless requests continue after the server has ended the stream', async () => {

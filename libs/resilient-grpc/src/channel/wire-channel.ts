@@ -44,6 +44,7 @@ import { MissedResetDetector } from './connection/missed-reset-detector.js';
 import type { StreamCapacity } from './connection/policy-connections.js';
 import type { PolicyEvent } from './connection/policy-event.js';
 import { isPresent, SeamReport } from './quirks/seam.js';
+import { SocketSubchannels } from './quirks/socket-subchannel.js';
 import { stateName } from './state-name.js';
 import type { UntestedVersion } from '../call/call-event.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
@@ -128,6 +129,7 @@ export class WireChannel {
   private readonly missedResets: MissedResetDetector;
   private readonly direct: DirectChannel | ChannelPathReason;
   private readonly limits: MessageLimits;
+  private readonly credentials: ChannelCredentials;
   private readonly authority: string | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
@@ -176,8 +178,8 @@ export class WireChannel {
     this.policy = this.observeConnections(settings);
     this.loads = this.policy?.loads;
     const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing.map(supported);
-    const credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
-    this.channel = new Channel(settings.target, credentials, {
+    this.credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
+    this.channel = new Channel(settings.target, this.credentials, {
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
       ...(hasLibraryResolver(settings.target) && { [WATCH_OPTION]: this.watchReceiver() }),
@@ -212,7 +214,15 @@ export class WireChannel {
       random,
       open: (connection, opening) => this.track(connection.openStream({ ...opening, authority: this.authority })),
     };
-    const dependencies = { clock, random, attempts, histories, seams, endpoints, refresh, handle, health };
+    const subchannels =
+      process.env['NESTJS_RESILIENT_GRPC_TRANSPORT'] === 'socket'
+        ? new SocketSubchannels({
+            clock,
+            credentials: () => this.credentials,
+            target: () => this.channel.getTarget(),
+          })
+        : undefined;
+    const dependencies = { clock, random, attempts, histories, seams, endpoints, refresh, handle, health, subchannels };
     return observeConnections(loadBalancing, { ...dependencies, maxConnectionsPerEndpoint });
   }
 

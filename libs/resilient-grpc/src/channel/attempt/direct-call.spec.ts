@@ -3,7 +3,8 @@ import { deflateSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
-import type { ConnectionCallListener, PickedCall } from '../quirks/direct-channel.js';
+import type { PickedCall } from '../quirks/direct-channel.js';
+import type { ConnectionCallListener } from '../subchannel/connection-call.js';
 import { DirectCall, timeoutValue, type MessageLimits } from './direct-call.js';
 
 const NO_LIMITS: MessageLimits = { maxSendBytes: -1, maxReceiveBytes: -1 };

@@ -2,13 +2,8 @@ import { Metadata, type StatusObject, type experimental } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import { type Clock, type Timer, MAX_TIMER_MS } from '../../time/clock.js';
 import { StatusCode } from '../../status/status-code.js';
-import {
-  isWritableEnded,
-  type ConnectionCall,
-  type ConnectionCallListener,
-  type DirectChannel,
-  type PickedCall,
-} from '../quirks/direct-channel.js';
+import { isWritableEnded, type DirectChannel, type PickedCall } from '../quirks/direct-channel.js';
+import type { ConnectionCall, ConnectionCallListener } from '../subchannel/connection-call.js';
 import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import { inflate, isInflatable } from './inflate.js';
 

@@ -8,7 +8,8 @@ import { classify } from '../../policy/evidence/classify.js';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import type { Endpoints } from '../connection/endpoints.js';
 import { connectionRecord } from '../quirks/connection-record.js';
-import type { ConnectionCallListener, DirectChannel, PickedCall } from '../quirks/direct-channel.js';
+import type { DirectChannel, PickedCall } from '../quirks/direct-channel.js';
+import type { ConnectionCallListener } from '../subchannel/connection-call.js';
 import { DirectCall, type DirectCallListener } from './direct-call.js';
 import { WireAttempt } from './wire-attempt.js';
 

@@ -445,7 +445,7 @@ class DelayedStatus {
 
   constructor(
     private status: StatusObject,
-    private readonly connection: ConnectionRecord,
+    private readonly connection: Pick<ConnectionRecord, 'endListeners'>,
     private readonly clock: Clock,
     private readonly deliver: (status: StatusObject) => void,
   ) {

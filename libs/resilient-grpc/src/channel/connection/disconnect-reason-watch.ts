@@ -13,6 +13,16 @@ const BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
 /** Names of the HTTP/2 error codes, by number. */
 const HTTP2_CODES = Object.keys(HTTP2_ERROR_CODES);
 
+/** Returns the reason for the end of a connection after a GOAWAY with `code`. */
+export function endOfGoaway(code: number): ConnectionEnd {
+  return `GOAWAY ${HTTP2_CODES[code] ?? String(code)}`;
+}
+
+/** Returns the reason for the end of a connection whose socket reported `error`. */
+export function endOfError({ code }: NodeJS.ErrnoException): ConnectionEnd {
+  return BY_CODE[code ?? ''] ?? 'socket error';
+}
+
 /** The part of an HTTP/2 session that is watched. */
 export type WatchedSession = Pick<ClientHttp2Session, 'prependOnceListener' | 'socket' | 'closed' | 'destroyed'>;
 
@@ -27,10 +37,10 @@ export class DisconnectReasonWatch {
   ) {
     // Prepended, because grpc-js releases the connection in its own listener.
     session.prependOnceListener('goaway', (code: number) => {
-      this.first ??= `GOAWAY ${HTTP2_CODES[code] ?? String(code)}`;
+      this.first ??= endOfGoaway(code);
     });
     session.prependOnceListener('error', (error) => {
-      this.first ??= BY_CODE[(error as NodeJS.ErrnoException).code ?? ''] ?? 'socket error';
+      this.first ??= endOfError(error as NodeJS.ErrnoException);
     });
   }
 

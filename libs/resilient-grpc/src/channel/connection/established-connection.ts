@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ConnectionEnd } from '../../call/call-event.js';
 import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
+import { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import type { LivenessProbe } from './liveness-probe.js';
 import { recordTimeout } from '../quirks/connection-record.js';
 import { isReset } from '../quirks/socket-peer.js';
@@ -9,8 +10,9 @@ import { isStopped } from '../quirks/stopped-session.js';
 
 /** A connection that became READY, with its socket. */
 export class EstablishedConnection {
-  private watch: DisconnectReasonWatch | undefined;
+  private watch: Pick<DisconnectReasonWatch, 'end'> | undefined;
   private session: WatchedSession | undefined;
+  private own: SubchannelConnection | undefined;
   private closedBecause: ConnectionEnd | undefined;
   private received: ReceivedBytes | undefined;
 
@@ -59,6 +61,7 @@ export class EstablishedConnection {
 
   /** Records that the peer no longer responded, as evidence for the calls on the connection. */
   recordTimeout(): void {
+    this.own?.recordTimeout();
     if (this.session !== undefined) recordTimeout(this.session);
   }
 
@@ -83,7 +86,12 @@ export class EstablishedConnection {
   }
 
   /** Sets the HTTP/2 session; later calls are ignored. */
-  setSession(session: WatchedSession, isPinged: boolean): void {
+  setSession(session: WatchedSession | SubchannelConnection, isPinged: boolean): void {
+    if (session instanceof SubchannelConnection) {
+      this.own ??= session;
+      this.watch ??= session;
+      return;
+    }
     this.session ??= session;
     this.watch ??= new DisconnectReasonWatch(session, isPinged);
   }

@@ -75,7 +75,8 @@ class Recorder implements PolicyDependencies {
         if (event.error !== undefined) this.errors.push(event.error);
         break;
       case 'session':
-        this.sessions.push(event.session);
+        // Safe: the specs use grpc-js's transport.
+        this.sessions.push(event.session as WatchedSession);
         break;
       case 'unresolved':
         this.connections.push('unresolved');

@@ -26,6 +26,7 @@ import { withDecodedReports } from '../quirks/load-report.js';
 import { withAbortableTunnel } from '../quirks/proxy-tunnel.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
+import type { SocketSubchannels } from '../quirks/socket-subchannel.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -62,6 +63,8 @@ export interface PolicyDependencies {
   readonly maxConnectionsPerEndpoint: () => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
+  /** Subchannels on the transport of this library; `undefined` for those of grpc-js. */
+  readonly subchannels?: SocketSubchannels | undefined;
   /** Present if the health of the endpoints is checked. */
   readonly health?: ConnectionHealth | undefined;
 }
@@ -357,13 +360,15 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     key: string,
     connections: AddressConnections | undefined,
   ): CreatedConnection {
-    const { attempts, histories, seams, handle, endpoints } = owner.dependencies;
+    const { attempts, histories, seams, handle, endpoints, subchannels } = owner.dependencies;
     // Only the first connection, which the child policy selects, determines the health of an endpoint.
     const isFirst = connections !== undefined;
     // grpc-js pools connections by their arguments, so each key results in its own connection.
     const options = { ...args, [ADDRESS_ARGUMENT]: key };
-    const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), options);
-    const real = withAbortableTunnel(realSubchannel(subchannel), options);
+    const abortable = attempts.abortable(address, key);
+    const own = subchannels?.get(abortable, options);
+    const subchannel = own ?? this.helper.createSubchannel(abortable, options);
+    const real = own ?? withAbortableTunnel(realSubchannel(subchannel), options);
     let connection = this.known.get(real);
     if (connection === undefined) {
       const onEvent = (event: PolicyEvent): void => {

@@ -5,8 +5,15 @@ import { removeClosedStreamListeners } from '../quirks/closed-stream-listeners.j
 import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import type { SeamReport } from '../quirks/seam.js';
-import type { StreamSlots } from '../quirks/stream-slots.js';
-import { backoffEndsAt, endBackoff, observeSession, realSubchannel, streamsOf } from '../quirks/subchannel.js';
+import type { ConnectionStreams } from '../quirks/stream-slots.js';
+import {
+  backoffEndsAt,
+  endBackoff,
+  observeSession,
+  realSubchannel,
+  socketConnectionOf,
+  streamsOf,
+} from '../quirks/subchannel.js';
 import type { HealthWatch } from './health-watch.js';
 import type { PolicyEvent } from './policy-event.js';
 
@@ -24,7 +31,7 @@ export class ObservedConnection {
   /** Streams that are not calls of the channel, such as a health Watch. */
   private ownStreams: readonly ConnectionStream[] = [];
   /** Streams of the connection; `undefined` if it is not READY, or if the installed grpc-js does not expose them. */
-  streams: StreamSlots | undefined;
+  streams: ConnectionStreams | undefined;
   /** The last state that was reported. */
   private state = connectivityState.IDLE;
 
@@ -95,6 +102,12 @@ export class ObservedConnection {
     // grpc-js sets the transport after this listener returns.
     queueMicrotask(() => {
       if (this.isWatching && this.isIn('READY')) this.healthWatch ??= this.watchHealth?.(this);
+      const own = socketConnectionOf(this.subchannel);
+      if (own !== undefined) {
+        this.setStreams(own);
+        this.handle({ type: 'session', address: this.address, session: own });
+        return;
+      }
       const real = realSubchannel(this.subchannel);
       this.seams.check('connection', real);
       const session = observeSession(real);
@@ -105,7 +118,7 @@ export class ObservedConnection {
     });
   }
 
-  private setStreams(streams: StreamSlots | undefined): void {
+  private setStreams(streams: ConnectionStreams | undefined): void {
     if (this.streams === undefined && streams === undefined) return;
     this.streams = streams;
     const report = (): void => {

@@ -1,4 +1,5 @@
 import type { ConnectivityState } from '../../call/connectivity.js';
+import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import type { WatchedSession } from './disconnect-reason-watch.js';
 
 /** An event of a channel's load-balancing policy, or of one of the channel's connections. */
@@ -34,7 +35,7 @@ export type PolicyEvent =
    * The connection to `address` became READY, or was reused in that state, and has `session`. Not emitted if the installed grpc-js does not
    * expose the session.
    */
-  | { readonly type: 'session'; readonly address: string; readonly session: WatchedSession }
+  | { readonly type: 'session'; readonly address: string; readonly session: WatchedSession | SubchannelConnection }
   /**
    * The channel no longer uses the connection to `address`, for example because the address was removed, or because the channel became
    * idle. The connection is in `state`.

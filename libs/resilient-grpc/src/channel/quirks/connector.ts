@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import { CONNECTOR_SEAM, SOCKET_SEAM } from './client-seams.js';
-import { connectTarget } from './proxy-tunnel.js';
+import { connectTarget } from '../subchannel/http-tunnel.js';
 import { isPresent, type SeamReport } from './seam.js';
 import type { ConnectAttempt, ConnectAttempts } from '../connection/connect-attempts.js';
 

@@ -6,38 +6,22 @@ import {
   type StatusObject,
   type experimental,
 } from '@grpc/grpc-js';
-import type { Attempt } from '../../call/attempt.js';
 import type { ChannelPathReason } from '../../call/method.js';
 import { DIRECT_SEAM } from './client-seams.js';
+import type { ConnectionCall, ConnectionCallListener } from '../subchannel/connection-call.js';
+import { SocketCall } from '../subchannel/socket-call.js';
 import { COMPLETE } from './experimental.js';
 import { hasLibraryResolver } from './library-resolver.js';
 import { isPresent } from './seam.js';
 
 type Picker = experimental.Picker;
 
-/** Receives the events of a call on one connection. */
-export interface ConnectionCallListener {
-  onReceiveMetadata(headers: Metadata): void;
-  /** Receives one message with its header of five bytes. */
-  onReceiveMessage(framed: Buffer): void;
-  onReceiveStatus(status: StatusObject): void;
-}
-
-/** grpc-js's call on one connection. */
-export interface ConnectionCall {
-  cancelWithStatus(code: number, details: string): void;
-  getPeer(): string;
-  getAuthContext(): Attempt['authContext'];
-  sendMessageWithContext(context: { callback?: () => void }, framed: Buffer): void;
-  startRead(): void;
-  halfClose(): void;
-}
-
 /**
  * True if requests can no longer be written, for example because the server has ended the call. grpc-js would replace the status OK of the
  * call with INTERNAL if a request were written.
  */
 export function isWritableEnded(call: ConnectionCall): boolean {
+  if (call instanceof SocketCall) return call.isWritableEnded;
   // Safe for the supported releases of grpc-js. Other releases may lack the field.
   const { http2Stream } = call as {
     readonly http2Stream?: { readonly writableEnded: boolean; readonly destroyed: boolean };

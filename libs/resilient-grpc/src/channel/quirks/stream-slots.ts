@@ -8,7 +8,19 @@ const UNLIMITED = 2 ** 31 - 1;
 type LimitedSession = Pick<ClientHttp2Session, 'on'> & Partial<Pick<ClientHttp2Session, 'remoteSettings'>>;
 
 /** Streams of one connection, and the server's limit for them (SETTINGS_MAX_CONCURRENT_STREAMS). */
-export class StreamSlots {
+export interface ConnectionStreams {
+  /** Maximum number of concurrent streams; Infinity if the server sets no limit. */
+  readonly limit: number;
+  /** Number of streams in use. */
+  readonly used: number;
+  /** Number of streams that can start now. */
+  readonly free: number;
+  /** Called after each change of `limit`. */
+  changed: () => void;
+}
+
+/** The streams of a connection of grpc-js. */
+export class StreamSlots implements ConnectionStreams {
   /** Maximum number of concurrent streams; Infinity if the server sets no limit. */
   limit = Infinity;
   /** Called after each change of `limit`. */

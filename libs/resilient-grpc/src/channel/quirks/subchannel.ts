@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
 import type { ChannelOptions, experimental } from '@grpc/grpc-js';
 import type { WatchedSession } from '../connection/disconnect-reason-watch.js';
+import { SocketSubchannel } from './socket-subchannel.js';
+import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import { connectionRecord, observeTransport, type ConnectionTransport } from './connection-record.js';
 import { streamSlotsOf, type StreamSlots } from './stream-slots.js';
 
@@ -21,7 +23,13 @@ export interface RealSubchannel {
 
 /** An HTTP/2 session that can be pinged. */
 export interface Pingable {
-  ping(callback: () => void): boolean;
+  ping(callback: () => void): unknown;
+}
+
+/** Returns the connection of `subchannel` on the transport of this library; `undefined` if it is not READY, or belongs to grpc-js. */
+export function socketConnectionOf(subchannel: SubchannelInterface): SubchannelConnection | undefined {
+  const real: unknown = subchannel.getRealSubchannel();
+  return real instanceof SocketSubchannel ? real.connection : undefined;
 }
 
 /** Returns `subchannel` without its wrappers. */
@@ -45,6 +53,8 @@ export function observeSession({ transport }: RealSubchannel): SubchannelSession
  * the calls.
  */
 export function runningCalls(subchannel: SubchannelInterface): number {
+  const own = socketConnectionOf(subchannel);
+  if (own !== undefined) return own.used;
   return [...(realSubchannel(subchannel).transport?.activeCalls ?? [])].length;
 }
 
@@ -60,6 +70,8 @@ export function streamsOf({ transport }: RealSubchannel, address: string): Strea
 
 /** Returns the session of `subchannel` if it can be pinged. */
 export function pingableSession(subchannel: SubchannelInterface): Pingable | undefined {
+  const own = socketConnectionOf(subchannel);
+  if (own !== undefined) return own.socket.http2;
   const session = realSubchannel(subchannel).transport?.session;
   // Safe: the method exists.
   return typeof session?.ping === 'function' ? (session as Pingable) : undefined;

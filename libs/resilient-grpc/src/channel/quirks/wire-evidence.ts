@@ -1,5 +1,6 @@
 import { constants } from 'node:http2';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import { SocketCall } from '../subchannel/socket-call.js';
 import {
   connectionRecord,
   hasTimedOut,
@@ -34,7 +35,7 @@ interface ChannelCall {
 /** Wire evidence of an attempt, and the connection that carried it. */
 export interface WireFacts {
   readonly evidence: WireEvidence;
-  readonly connection: ConnectionRecord;
+  readonly connection: Pick<ConnectionRecord, 'endListeners'>;
 }
 
 /** Starts to observe the connection of `channelCall` if grpc-js has created the stream. */
@@ -88,7 +89,9 @@ export function readWire(channelCall: object): WireFacts | undefined {
  */
 export function connectionAddress(call: object, isDirect: boolean): string | undefined {
   // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.
-  const { transport } = (isDirect ? (call as SubchannelCall) : subchannelCall(call)) ?? {};
+  const onConnection = isDirect ? (call as SubchannelCall) : subchannelCall(call);
+  if (onConnection instanceof SocketCall) return onConnection.address;
+  const { transport } = onConnection ?? {};
   return transport === undefined ? undefined : connectionRecord(transport).address;
 }
 
@@ -106,6 +109,7 @@ export function cancelWithEvidence(connectionCall: object, cancel: () => void): 
 
 /** Returns the same as `readWire`, for a call that runs directly on one connection. */
 export function readConnectionCall(connectionCall: object): WireFacts | undefined {
+  if (connectionCall instanceof SocketCall) return connectionCall.evidence;
   // Safe for the supported releases of grpc-js. Other releases may lack these fields, which are optional.
   const call = connectionCall as SubchannelCall;
   const { http2Stream, transport } = call;

@@ -52,7 +52,7 @@ export class MessageReader {
         if (this.prefixBytes < PREFIX_BYTES) return undefined;
         const { length } = this;
         if (length > this.maxBytes) {
-          const details = `a message of ${String(length)} bytes; at most ${String(this.maxBytes)} are allowed`;
+          const details = `Received message larger than max (${String(length)} vs ${String(this.maxBytes)})`;
           return { problem: 'too-large', details };
         }
         if (this.flag > 1) return { problem: 'compressed-flag', details: `the compressed flag ${String(this.flag)}` };

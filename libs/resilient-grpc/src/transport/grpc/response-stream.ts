@@ -1,6 +1,6 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
-import type { HeaderBlock } from '../hpack/header-block.js';
-import type { Http2Stream } from '../http2/connection.js';
+import { HeaderBlock } from '../hpack/header-block.js';
+import type { Http2Stream } from '../http2/http2-stream.js';
 import type { StreamFailure, StreamReceiver } from '../http2/events.js';
 import { MessageReader, type MessageSink } from './message-reader.js';
 
@@ -46,7 +46,8 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   private held: ({ readonly message: Buffer; readonly isCompressed: boolean } | undefined)[] = [];
   private heldFrom = 0;
   private heldBytes = 0;
-  private heldTrailers: HeaderBlock | undefined;
+  /** The end that follows the held messages. */
+  private heldEnd: HeaderBlock | ResponseFailure | undefined;
   private isDelivering = false;
 
   /**
@@ -59,6 +60,11 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     prefix: 0 | 5 = 0,
   ) {
     this.reader = new MessageReader(this, maxMessageBytes, prefix);
+  }
+
+  /** True if a message has arrived for which there was no demand. */
+  get hasHeld(): boolean {
+    return this.heldFrom < this.held.length;
   }
 
   /** Requests one more message. */
@@ -88,7 +94,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     else if (this.isForeign) this.end(initial, true);
     else if (!this.reader.isIdle) this.reject('trailers inside a message');
     else if (block.isTooLarge) this.reject(`trailers of ${String(block.size)} bytes`);
-    else if (this.held.length > 0) this.heldTrailers = block;
+    else if (this.held.length > 0) this.heldEnd = block;
     else this.end(block, false);
   }
 
@@ -106,7 +112,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   }
 
   data(bytes: Buffer, at: number, end: number): void {
-    if (this.isForeign || this.isDone) return;
+    if (this.isForeign || this.isDone || this.heldEnd !== undefined) return;
     if (this.initial === undefined) {
       this.reject('DATA before HEADERS');
       return;
@@ -118,7 +124,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   }
 
   dataEnds(isEnd: boolean): void {
-    if (this.isDone) return;
+    if (this.isDone || this.heldEnd !== undefined) return;
     if (!isEnd) this.credit();
     else if (this.isForeign && this.initial !== undefined) this.end(this.initial, true);
     else this.fail('no-trailers', 'the response ended without trailers');
@@ -126,6 +132,11 @@ export class ResponseStream implements StreamReceiver, MessageSink {
 
   failed(failure: StreamFailure): void {
     if (this.isDone) return;
+    // What a proxy answered says more than how its stream ended.
+    if (this.isForeign && this.initial !== undefined) {
+      this.end(this.initial, true);
+      return;
+    }
     this.finish();
     this.handler.failed(failure);
   }
@@ -162,7 +173,13 @@ export class ResponseStream implements StreamReceiver, MessageSink {
       this.heldFrom = 0;
     }
     this.isDelivering = false;
-    if (this.heldTrailers !== undefined && this.held.length === 0 && !this.isDone) this.end(this.heldTrailers, false);
+    const { heldEnd } = this;
+    if (heldEnd === undefined || this.held.length > 0 || this.isDone) return;
+    if (heldEnd instanceof HeaderBlock) this.end(heldEnd, false);
+    else {
+      this.finish();
+      this.handler.failed(heldEnd);
+    }
   }
 
   private credit(): void {
@@ -183,8 +200,13 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   private fail(cause: 'no-trailers' | 'unreadable' | 'too-large', details: string): void {
     // A handler may have cancelled the call when it took a message.
     if (this.isDone) return;
+    const failure: ResponseFailure = { cause, code: HTTP2_ERROR_CODES.NO_ERROR, details, progress: 'answered' };
+    if (this.held.length > 0) {
+      this.heldEnd = failure;
+      return;
+    }
     this.finish();
-    this.handler.failed({ cause, code: HTTP2_ERROR_CODES.NO_ERROR, details, progress: 'answered' });
+    this.handler.failed(failure);
   }
 
   private finish(): void {

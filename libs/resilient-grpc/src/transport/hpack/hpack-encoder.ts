@@ -42,7 +42,7 @@ export function encodeFields(target: Buffer, at: number, fields: readonly string
 }
 
 /** Encodes a field at `target[at]`. Returns its end. */
-export function encodeField(target: Buffer, at: number, name: string, value: string): number {
+function encodeField(target: Buffer, at: number, name: string, value: string): number {
   const nameIndex = staticNameIndex(name);
   const index = nameIndex === 0 ? 0 : staticFieldIndex(nameIndex, name, value);
   if (index !== 0) return writeInteger(target, at, INDEXED, INDEXED_MASK, index);

@@ -123,9 +123,6 @@ class Scene implements ConnectionOwner, FrameHandler {
     if (typeof goaway === 'number') this.frames.push(`GOAWAY ${String(code)}`);
     else this.goaway = goaway;
   }
-  streamClosed(): void {
-    this.owner.push('closed');
-  }
   ended(end: ConnectionEnd): void {
     this.end = end;
   }
@@ -315,6 +312,19 @@ describe('evidence', () => {
     expect(calls[1]!.failure).toMatchObject({ cause: 'lost', details: 'ECONNRESET', progress: 'written' });
     expect(unsent.failure).toMatchObject({ cause: 'lost', progress: 'never-sent' });
     expect(scene.end).toEqual({ code: 0, details: 'ECONNRESET', isPeersFault: false });
+  });
+
+  it('sends nothing of a stream that fails as never sent when this side ends the connection', () => {
+    const scene = Scene.started();
+    const sent = new Call(scene.connection);
+    scene.exchange();
+    scene.frames.length = 0;
+    const unsent = new Call(scene.connection);
+    unsent.response.stream.send(Buffer.from('order'));
+    scene.connection.end();
+    scene.exchange();
+    expect([sent.failure?.progress, unsent.failure?.progress]).toEqual(['written', 'never-sent']);
+    expect(scene.frames).toEqual(['GOAWAY 0']);
   });
 
   it('opens no stream after the last id', () => {
@@ -580,4 +590,74 @@ describe('any bytes', () => {
       if (scene.connection.openStreams > 0) throw new Error(`${bytes.toString('hex')}: open streams`);
     }
   }, 120_000);
+});
+
+describe('limit of streams', () => {
+  const limited = (limit: number): Scene => {
+    const scene = new Scene();
+    scene.server.settings([Setting.MAX_CONCURRENT_STREAMS, limit]);
+    scene.exchange();
+    scene.frames.length = 0;
+    return scene;
+  };
+
+  it('starts waiting streams in their order when others end, with the messages that were sent meanwhile', () => {
+    const scene = limited(1);
+    const calls = [1, 2, 3].map(() => new Call(scene.connection));
+    calls[1]!.response.stream.send(Buffer.from('second'));
+    calls[1]!.response.stream.end();
+    calls[2]!.response.stream.end();
+    scene.exchange();
+    expect(scene.frames).toEqual(['HEADERS 1 /a.B/C']);
+    expect(calls.map(({ response }) => response.stream.progress)).toEqual(['written', 'never-sent', 'never-sent']);
+    scene.block(1, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect(scene.frames.slice(1)).toEqual(['RST 1 0', 'HEADERS 3 /a.B/C', 'DATA 3 11', 'END 3']);
+    scene.block(3, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect(scene.frames.slice(-3)).toEqual(['HEADERS 5 /a.B/C', 'DATA 5 0', 'END 5']);
+    scene.block(5, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect(calls.map(({ events }) => events)).toEqual(Array(3).fill(['trailers 0 only']));
+  });
+
+  it('sends nothing for a waiting stream that is cancelled', () => {
+    const scene = limited(1);
+    const first = new Call(scene.connection);
+    const second = new Call(scene.connection);
+    second.response.cancel();
+    const third = new Call(scene.connection);
+    scene.block(1, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect(first.events).toEqual(['trailers 0 only']);
+    expect(second.events).toEqual([]);
+    expect(scene.frames.filter((frame) => frame.startsWith('HEADERS'))).toHaveLength(2);
+    expect(third.response.stream.id).toBe(3);
+  });
+
+  it('starts waiting streams when the peer raises its limit, and fails them as never sent after a GOAWAY', () => {
+    const scene = limited(0);
+    const first = new Call(scene.connection);
+    const second = new Call(scene.connection);
+    scene.server.settings([Setting.MAX_CONCURRENT_STREAMS, 1]);
+    scene.exchange();
+    expect([first.response.stream.id, second.response.stream.id]).toEqual([1, 0]);
+    scene.server.goaway(1, 0, '');
+    scene.exchange();
+    expect(second.failure).toMatchObject({ cause: 'goaway', progress: 'never-sent' });
+    scene.block(1, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect(first.events).toEqual(['trailers 0 only']);
+    expect(scene.frames.filter((frame) => frame.startsWith('HEADERS'))).toHaveLength(1);
+  });
+
+  it('fails waiting streams as never sent when the stream ids run out', () => {
+    const scene = new Scene(SETTINGS, 0x7fff_ffff);
+    scene.server.settings([Setting.MAX_CONCURRENT_STREAMS, 0]);
+    scene.exchange();
+    const calls = [1, 2].map(() => new Call(scene.connection));
+    scene.server.settings([Setting.MAX_CONCURRENT_STREAMS, 10]);
+    scene.exchange();
+    expect(calls.map(({ failure }) => failure?.progress)).toEqual([undefined, 'never-sent']);
+  });
 });

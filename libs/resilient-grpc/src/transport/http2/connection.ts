@@ -25,105 +25,8 @@ import {
   Setting,
   violation,
 } from './frames.js';
-import { SendQueue } from './send-queue.js';
+import { Http2Stream, type StreamHost } from './http2-stream.js';
 import { StreamTable } from './stream-table.js';
-
-/** Start of a message whose length-prefix the connection writes, and of one that contains its prefix. */
-export const PREFIXED = -5;
-export const FRAMED = 0;
-
-/** One stream of a connection. */
-export class Http2Stream {
-  /** Bytes that this side may send, and that the peer may send. */
-  sendWindow: number;
-  receiveWindow: number;
-  /** Received bytes for which the peer has not got new window. */
-  uncredited = 0;
-  isAnswered = false;
-  /** True if this side, or the peer, sends nothing more. */
-  isLocalEnded = false;
-  isRemoteEnded = false;
-  isClosed = false;
-  // Neighbors in the list of streams that can send queued messages.
-  isPumping = false;
-  previousPumping: Http2Stream | undefined = undefined;
-  nextPumping: Http2Stream | undefined = undefined;
-  isEndQueued = false;
-  awaitsDrain = false;
-  private queue: SendQueue | undefined = undefined;
-
-  constructor(
-    private readonly connection: Http2Connection,
-    readonly id: number,
-    readonly receiver: StreamReceiver,
-    sendWindow: number,
-    receiveWindow: number,
-  ) {
-    this.sendWindow = sendWindow;
-    this.receiveWindow = receiveWindow;
-  }
-
-  get progress(): StreamProgress {
-    return this.isAnswered ? 'answered' : this.connection.progressOf(this.id);
-  }
-
-  get isQueued(): boolean {
-    return this.queue !== undefined;
-  }
-
-  /**
-   * Sends a message, or queues it until the windows and the socket accept it. Returns false if the sender should wait for `drained()`.
-   *
-   * @param bytes must not be changed afterward
-   * @param compressed the compressed flag, 0 or 1
-   * @param from `FRAMED` if `bytes` contains its length prefix
-   */
-  send(bytes: Uint8Array, compressed = 0, from: typeof PREFIXED | typeof FRAMED = PREFIXED, isEnd = false): boolean {
-    if (this.isClosed || this.isLocalEnded || this.isEndQueued) return true;
-    const { connection } = this;
-    const size = bytes.length - from;
-    if (this.queue === undefined && connection.maySend(this, size)) {
-      connection.writeData(this, bytes, compressed, from, size, isEnd);
-    } else {
-      this.isEndQueued = isEnd;
-      (this.queue ??= new SendQueue()).add(bytes, compressed, from);
-      connection.queued(this);
-    }
-    return connection.isWritable(this);
-  }
-
-  /** Sends nothing more. */
-  end(): void {
-    if (this.isClosed || this.isLocalEnded || this.isEndQueued) return;
-    if (this.queue === undefined) this.connection.writeEnd(this);
-    else this.isEndQueued = true;
-  }
-
-  /** Ends the stream on this side. No event follows. */
-  cancel(code: number = HTTP2_ERROR_CODES.CANCEL): void {
-    if (!this.isClosed) this.connection.cancel(this, code);
-  }
-
-  /**
-   * Gives the peer new window for what was received, except for `heldBytes` that are not consumed yet. Called when messages are consumed
-   * and at the end of each DATA frame.
-   */
-  credit(heldBytes: number): void {
-    if (!this.isClosed && !this.isRemoteEnded) this.connection.credit(this, this.uncredited - heldBytes);
-  }
-
-  /** Writes at most `room` bytes of the queued messages. */
-  writeQueued(room: number): void {
-    this.queue?.take(room, (bytes, compressed, offset, size, isLast) => {
-      this.connection.writeData(this, bytes, compressed, offset, size, isLast && this.isEndQueued);
-    });
-    if (this.queue?.isEmpty === true) this.queue = undefined;
-  }
-
-  clearQueue(): void {
-    this.queue = undefined;
-  }
-}
 
 const { COMPRESSION_ERROR, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR } =
   HTTP2_ERROR_CODES;
@@ -162,7 +65,7 @@ interface SentPing {
  * The client's side of an HTTP/2 connection (RFC 9113) without its socket and timers: `receive()` takes bytes, `takeOutput()` returns bytes,
  * and the owner and the receivers of the streams are told what happens.
  */
-export class Http2Connection implements FrameHandler {
+export class Http2Connection implements FrameHandler, StreamHost {
   /** Limits of the peer. */
   maxConcurrentStreams = MAX_STREAM_ID;
   maxHeaderListSize = Infinity;
@@ -196,6 +99,9 @@ export class Http2Connection implements FrameHandler {
   private lastPumping: Http2Stream | undefined;
   /** Streams whose senders wait. */
   private draining: Http2Stream[] = [];
+  /** Streams that wait because the peer's limit is reached, and the place of the first one. */
+  private pending: (Http2Stream | undefined)[] = [];
+  private firstPending = 0;
 
   constructor(
     private readonly owner: ConnectionOwner,
@@ -239,21 +145,58 @@ export class Http2Connection implements FrameHandler {
   }
 
   /**
-   * Opens a stream. `canOpen` must be true.
+   * Opens a stream, which waits if the peer's limit is reached. `isUsable` must be true.
    *
    * @param bound upper bound of the size of the header block that `write` writes
    */
-  open(receiver: StreamReceiver, bound: number, write: WriteBlock, isEnd = false): Http2Stream {
+  open(receiver: StreamReceiver, bound: number, write: WriteBlock): Http2Stream {
     const { streamWindow } = this.settingsOfThisSide;
-    const stream = new Http2Stream(this, this.nextId, receiver, this.initialSendWindow, streamWindow);
+    const stream = new Http2Stream(this, receiver, this.initialSendWindow, streamWindow);
+    if (this.canOpen && this.firstPending === this.pending.length) this.start(stream, bound, write);
+    else {
+      stream.pending = { bound, write };
+      this.pending.push(stream);
+    }
+    return stream;
+  }
+
+  private start(stream: Http2Stream, bound: number, write: WriteBlock): void {
+    stream.id = this.nextId;
     this.nextId += 2;
     this.streams.add(stream);
-    stream.isLocalEnded = isEnd;
     const first = this.hasSentBlock ? write : writeFirst(write);
     this.hasSentBlock = true;
-    this.writer.headers(stream.id, isEnd, bound + 1, DEFAULT_FRAME_SIZE, first);
+    this.writer.headers(stream.id, false, bound + 1, DEFAULT_FRAME_SIZE, first);
     this.wake();
-    return stream;
+  }
+
+  /** Starts the streams that wait, as far as the peer's limit allows. */
+  private startPending(): void {
+    while (this.firstPending < this.pending.length && this.canOpen) {
+      const stream = this.pending[this.firstPending];
+      this.pending[this.firstPending++] = undefined;
+      if (stream?.pending === undefined) continue;
+      const { bound, write } = stream.pending;
+      stream.pending = undefined;
+      stream.sendWindow = this.initialSendWindow;
+      this.start(stream, bound, write);
+      if (stream.isQueued) this.queued(stream);
+      else if (stream.isEndQueued) this.writeEnd(stream);
+    }
+    if (this.firstPending === this.pending.length && this.firstPending > 0) {
+      this.pending = [];
+      this.firstPending = 0;
+    }
+    if (this.nextId <= MAX_STREAM_ID) return;
+    for (const stream of this.takePending()) this.fail(stream, 'goaway', NO_ERROR, 'the stream ids have run out');
+  }
+
+  /** Removes the streams that wait. */
+  private takePending(): Http2Stream[] {
+    const waiting = this.pending.filter((stream) => stream?.pending !== undefined) as Http2Stream[];
+    this.pending = [];
+    this.firstPending = 0;
+    return waiting;
   }
 
   progressOf(id: number): StreamProgress {
@@ -273,6 +216,8 @@ export class Http2Connection implements FrameHandler {
   /** Ends the connection with a GOAWAY. The open streams fail. */
   end(code: number = NO_ERROR, details = 'closed by this side'): void {
     if (this.isEnded) return;
+    // The streams that are not sent yet fail as such.
+    this.writer.drop();
     this.writer.goaway(0, code, '');
     this.finish({ code, details, isPeersFault: false });
     this.wake();
@@ -280,7 +225,9 @@ export class Http2Connection implements FrameHandler {
 
   /** The socket has closed. */
   lost(details: string): void {
-    if (!this.isEnded) this.finish({ code: NO_ERROR, details, isPeersFault: false });
+    if (this.isEnded) return;
+    this.writer.drop();
+    this.finish({ code: NO_ERROR, details, isPeersFault: false });
   }
 
   private finish(end: ConnectionEnd): void {
@@ -289,11 +236,18 @@ export class Http2Connection implements FrameHandler {
     this.draining = [];
     this.pings = [];
     const { code, details } = end;
-    for (const stream of this.streams.all()) this.fail(stream, 'lost', code, details);
+    const streams = [...this.streams.all(), ...this.takePending()];
+    // Told first, so that the evidence about the connection is complete when its streams fail.
     this.owner.ended(end);
+    for (const stream of streams) if (!stream.isClosed) this.fail(stream, 'lost', code, details);
   }
 
   // ── output ──
+
+  /** True if `takeOutput()` would return bytes. */
+  get hasOutput(): boolean {
+    return this.writer.bytes > 0;
+  }
 
   /** Returns the bytes to pass to the socket. The caller then calls `taken()`. */
   takeOutput(): Buffer[] {
@@ -384,17 +338,18 @@ export class Http2Connection implements FrameHandler {
 
   /** A message was queued. */
   queued(stream: Http2Stream): void {
-    if (stream.sendWindow <= 0) return;
+    if (stream.sendWindow <= 0 || stream.id === 0) return;
     this.startPumping(stream);
     this.pump();
   }
 
   cancel(stream: Http2Stream, code: number): void {
+    const { id, isRemoteEnded } = stream;
     this.close(stream);
-    if (stream.isRemoteEnded) return;
-    this.writer.reset(stream.id, code);
+    if (id === 0 || isRemoteEnded) return;
+    this.writer.reset(id, code);
+    this.startPending();
     this.wake();
-    this.owner.streamClosed();
   }
 
   credit(stream: Http2Stream, bytes: number): void {
@@ -462,6 +417,7 @@ export class Http2Connection implements FrameHandler {
 
   private endForViolation(code: number, details: string): void {
     if (this.isEnded) return;
+    this.writer.drop();
     this.writer.goaway(0, code, details);
     this.finish({ code, details, isPeersFault: code !== INTERNAL_ERROR });
   }
@@ -530,7 +486,7 @@ export class Http2Connection implements FrameHandler {
     }
     stream.isAnswered = true;
     this.fail(stream, 'reset', code, `reset by the peer with code ${String(code)}`);
-    this.owner.streamClosed();
+    this.startPending();
   }
 
   settings(bytes: Buffer, from: number, end: number): void {
@@ -562,6 +518,7 @@ export class Http2Connection implements FrameHandler {
     this.countAcknowledgement();
     this.writer.settingsAcknowledgement();
     this.pump();
+    this.startPending();
     this.owner.settingsReceived(isFirst);
   }
 
@@ -609,7 +566,7 @@ export class Http2Connection implements FrameHandler {
     if (previous?.lastId === lastId) this.useless();
     this.goaway = { lastId, code, debug };
     const details = `GOAWAY with code ${String(code)}${debug === '' ? '' : ` (${debug})`}`;
-    const refused = this.streams.all().filter(({ id }) => id > lastId);
+    const refused = [...this.streams.all().filter(({ id }) => id > lastId), ...this.takePending()];
     // Told first, so that the calls of refused streams find another connection.
     this.owner.goawayReceived(this.goaway);
     for (const stream of refused) if (!stream.isClosed) this.fail(stream, 'goaway', code, details);
@@ -659,7 +616,7 @@ export class Http2Connection implements FrameHandler {
     const isLocalEnded = stream.isLocalEnded;
     this.close(stream, true);
     if (!isLocalEnded) this.writer.reset(stream.id, NO_ERROR);
-    this.owner.streamClosed();
+    this.startPending();
   }
 
   /** Resets a stream because of the peer. */
@@ -668,7 +625,7 @@ export class Http2Connection implements FrameHandler {
     this.writer.reset(stream.id, code);
     this.wake();
     this.fail(stream, 'protocol', code, details);
-    this.owner.streamClosed();
+    this.startPending();
   }
 
   private fail(stream: Http2Stream, cause: StreamFailure['cause'], code: number, details: string): void {
@@ -682,6 +639,7 @@ export class Http2Connection implements FrameHandler {
     stream.isLocalEnded = true;
     stream.isClosed = !isReadable;
     stream.clearQueue();
+    stream.pending = undefined;
     this.stopPumping(stream);
     this.streams.delete(stream.id);
   }

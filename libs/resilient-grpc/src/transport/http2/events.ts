@@ -52,8 +52,6 @@ export interface ConnectionOwner {
   /** The peer's settings have arrived, for the first time if `isFirst`. */
   settingsReceived(isFirst: boolean): void;
   goawayReceived(goaway: Goaway): void;
-  /** A stream has closed, so another one may be opened. */
-  streamClosed(): void;
   /** Nothing follows. Output that is left, such as a GOAWAY, should still be sent. */
   ended(end: ConnectionEnd): void;
 }

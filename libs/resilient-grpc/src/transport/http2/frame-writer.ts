@@ -49,6 +49,14 @@ export class FrameWriter {
     this.end = 0;
   }
 
+  /** Drops what `take()` has not returned. */
+  drop(): void {
+    this.openStream = 0;
+    this.start = this.end;
+    this.chunks = [];
+    this.chunkBytes = 0;
+  }
+
   preface(): void {
     this.reserve(PREFACE.length);
     this.slab.set(PREFACE, this.end);

@@ -1,0 +1,334 @@
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
+import {
+  connectivityState,
+  type Channel,
+  type ChannelCredentials,
+  type ChannelOptions,
+  experimental,
+  type Metadata,
+} from '@grpc/grpc-js';
+import { errorMessage } from '../../errors/error-message.js';
+import type { Clock } from '../../time/clock.js';
+import { addressKey } from '../connection/address-key.js';
+import { ADDRESS_ARGUMENT } from './connector.js';
+import type { ConnectionCallListener } from '../subchannel/connection-call.js';
+import { fieldsOf } from '../subchannel/header-fields.js';
+import { connectTarget, openTunnel } from '../subchannel/http-tunnel.js';
+import { SocketCall } from '../subchannel/socket-call.js';
+import { SubchannelChannel } from '../subchannel/subchannel-channel.js';
+import { SubchannelConnection, type ConnectionUser } from '../subchannel/subchannel-connection.js';
+
+type SubchannelInterface = experimental.SubchannelInterface;
+type SubchannelAddress = experimental.SubchannelAddress;
+type Listener = experimental.ConnectivityStateListener;
+
+const { IDLE, CONNECTING, READY, TRANSIENT_FAILURE } = connectivityState;
+/** Buffer size from which a socket reports that it should get no more data. */
+const WRITE_HIGH_WATER = 262_144;
+
+/** What the subchannels of a channel share. */
+export interface SubchannelsDependencies {
+  readonly clock: Clock;
+  readonly credentials: () => ChannelCredentials;
+  /** The target, with the scheme that grpc-js adds. */
+  readonly target: () => string;
+}
+
+/** The subchannels of one channel, by address. */
+export class SocketSubchannels {
+  private readonly byAddress = new Map<string, SocketSubchannel>();
+  /** Interval of keepalive pings that servers have forced on the channel. */
+  private keepaliveMs = 0;
+
+  constructor(readonly dependencies: SubchannelsDependencies) {}
+
+  /** @param options contain the address of the connection in the history of the channel */
+  get(address: SubchannelAddress, options: ChannelOptions): SocketSubchannel {
+    const key = String(options[ADDRESS_ARGUMENT]);
+    let subchannel = this.byAddress.get(key);
+    if (subchannel === undefined) {
+      subchannel = new SocketSubchannel(key, address, options, this);
+      this.byAddress.set(key, subchannel);
+    }
+    subchannel.throttleKeepalive(this.keepaliveMs);
+    return subchannel;
+  }
+
+  /** Closes `subchannel` if nothing uses it by the next turn. An update of the addresses releases it before it uses it again. */
+  released(subchannel: SocketSubchannel): void {
+    this.dependencies.clock.defer(() => {
+      if (subchannel.isUsed || this.byAddress.get(subchannel.key) !== subchannel) return;
+      this.byAddress.delete(subchannel.key);
+      subchannel.close();
+    });
+  }
+
+  throttle(keepaliveMs: number): void {
+    this.keepaliveMs = Math.max(this.keepaliveMs, keepaliveMs);
+    for (const subchannel of this.byAddress.values()) subchannel.throttleKeepalive(this.keepaliveMs);
+  }
+}
+
+/**
+ * grpc-js's subchannel, on the transport of this library: the states, the backoff, and the connection to one address. Load-balancing policies
+ * and the channel of grpc-js use it like their own.
+ */
+export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
+  /** The connection in state READY. */
+  connection: SubchannelConnection | undefined;
+  private connecting: SubchannelConnection | undefined;
+  private state = IDLE;
+  private refs = 0;
+  private isClosed = false;
+  private continuesConnecting = false;
+  private keepaliveMs: number;
+  private readonly listeners = new Set<Listener>();
+  private readonly producers = new Map<string, unknown>();
+  private readonly connector: experimental.SecureConnector;
+  private readonly isSecure: boolean;
+  private readonly peer: string;
+  private ownChannel: SubchannelChannel | undefined;
+  readonly backoffTimeout: experimental.BackoffTimeout;
+
+  constructor(
+    readonly key: string,
+    private readonly address: SubchannelAddress,
+    private readonly options: ChannelOptions,
+    private readonly owner: SocketSubchannels,
+  ) {
+    const credentials = owner.dependencies.credentials();
+    const target = owner.dependencies.target();
+    this.peer = addressKey(address);
+    this.keepaliveMs = options['grpc.keepalive_time_ms'] ?? -1;
+    this.connector = credentials._createSecureConnector(uriOf(target), options);
+    this.isSecure = credentials._isSecure();
+    this.backoffTimeout = new experimental.BackoffTimeout(() => this.backoffEnded(), {
+      ...(options['grpc.initial_reconnect_backoff_ms'] !== undefined && {
+        initialDelay: options['grpc.initial_reconnect_backoff_ms'],
+      }),
+      ...(options['grpc.max_reconnect_backoff_ms'] !== undefined && {
+        maxDelay: options['grpc.max_reconnect_backoff_ms'],
+      }),
+    });
+    this.backoffTimeout.unref();
+  }
+
+  get isUsed(): boolean {
+    return this.refs > 0;
+  }
+
+  // ── of grpc-js ──
+
+  getConnectivityState(): connectivityState {
+    return this.state;
+  }
+
+  addConnectivityStateListener(listener: Listener): void {
+    this.listeners.add(listener);
+  }
+
+  removeConnectivityStateListener(listener: Listener): void {
+    this.listeners.delete(listener);
+  }
+
+  startConnecting(): void {
+    process.nextTick(() => {
+      if (!this.move([IDLE], CONNECTING) && this.state === TRANSIENT_FAILURE) this.continuesConnecting = true;
+    });
+  }
+
+  resetBackoff(): void {
+    process.nextTick(() => {
+      this.backoffTimeout.reset();
+      this.move([TRANSIENT_FAILURE], CONNECTING);
+    });
+  }
+
+  getAddress(): string {
+    return this.peer;
+  }
+
+  throttleKeepalive(ms: number): void {
+    if (this.keepaliveMs > 0) this.keepaliveMs = Math.max(this.keepaliveMs, ms);
+  }
+
+  ref(): void {
+    this.refs += 1;
+  }
+
+  unref(): void {
+    this.refs -= 1;
+    if (this.refs === 0) this.owner.released(this);
+  }
+
+  getChannelzRef(): ReturnType<SubchannelInterface['getChannelzRef']> {
+    // Safe: channelz, which is not exported, compares the kind with this text.
+    return { kind: 'subchannel', id: 0, name: this.peer } as ReturnType<SubchannelInterface['getChannelzRef']>;
+  }
+
+  isHealthy(): boolean {
+    return true;
+  }
+
+  addHealthStateWatcher(): void {
+    // A connection has no health of its own.
+  }
+
+  removeHealthStateWatcher(): void {
+    // See above.
+  }
+
+  addDataWatcher(): void {
+    throw new Error('only wrappers of subchannels have data watchers');
+  }
+
+  getOrCreateDataProducer<T>(name: string, create: (subchannel: SubchannelInterface) => T): T {
+    const producer = this.producers.get(name) ?? create(this);
+    this.producers.set(name, producer);
+    // Safe: a name stands for one type.
+    return producer as T;
+  }
+
+  removeDataProducer(name: string): void {
+    this.producers.delete(name);
+  }
+
+  getRealSubchannel(): ReturnType<SubchannelInterface['getRealSubchannel']> {
+    // Safe: this class has the members of grpc-js's class that grpc-js and this library use.
+    return this as unknown as ReturnType<SubchannelInterface['getRealSubchannel']>;
+  }
+
+  realSubchannelEquals(other: SubchannelInterface): boolean {
+    return other.getRealSubchannel() === this.getRealSubchannel();
+  }
+
+  getCallCredentials(): ReturnType<SubchannelInterface['getCallCredentials']> {
+    return this.connector.getCallCredentials();
+  }
+
+  getChannel(): Channel {
+    // Safe: users of the channel of one connection only create calls.
+    return (this.ownChannel ??= new SubchannelChannel(
+      this,
+      authorityOf(uriOf(this.owner.dependencies.target())),
+    )) as unknown as Channel;
+  }
+
+  /** @throws Error if the connection takes no calls, or if HTTP/2 does not allow the metadata */
+  createCall(
+    metadata: Metadata,
+    authority: string,
+    path: string,
+    listener: ConnectionCallListener,
+    callNumber?: number,
+    isBackground = false,
+  ): SocketCall {
+    const { connection } = this;
+    if (connection === undefined) throw new Error('Cannot create call, subchannel not READY');
+    return new SocketCall(connection, path, authority, fieldsOf(metadata), listener, callNumber, isBackground);
+  }
+
+  // ── states ──
+
+  private move(from: readonly connectivityState[], to: connectivityState, error?: string): boolean {
+    if (!from.includes(this.state) || (this.isClosed && to !== IDLE)) return false;
+    const before = this.state;
+    this.state = to;
+    if (to === READY) {
+      this.backoffTimeout.stop();
+      this.backoffTimeout.reset();
+    } else if (to === CONNECTING) {
+      this.backoffTimeout.runOnce();
+      this.continuesConnecting = false;
+      void this.connect();
+    } else {
+      this.connection?.socket.drain();
+      this.connection = undefined;
+      this.connecting?.socket.drain();
+      this.connecting = undefined;
+      // The time to wait has passed while the attempt was running.
+      if (to === TRANSIENT_FAILURE && !this.backoffTimeout.isRunning()) process.nextTick(() => this.backoffEnded());
+    }
+    for (const listener of this.listeners) listener(this, before, to, this.keepaliveMs, error);
+    return true;
+  }
+
+  private backoffEnded(): void {
+    this.move([TRANSIENT_FAILURE], this.continuesConnecting ? CONNECTING : IDLE);
+  }
+
+  /** Closes the connection when its last call has ended. */
+  close(): void {
+    this.isClosed = true;
+    this.backoffTimeout.stop();
+    this.connector.destroy();
+    this.move([CONNECTING, READY, TRANSIENT_FAILURE], IDLE);
+  }
+
+  private async connect(): Promise<void> {
+    const { key, peer, options, keepaliveMs, owner } = this;
+    const connection = new SubchannelConnection(key, peer, options, keepaliveMs, this, owner.dependencies.clock);
+    this.connecting = connection;
+    try {
+      await this.connector.waitForReady();
+      const isTunnel = connectTarget(options) !== undefined;
+      const isRead = !isTunnel && !this.isSecure;
+      const opened = isTunnel ? openTunnel(this.address, options) : open(this.address, isRead ? connection : undefined);
+      const { socket, secure } = await this.connector.connect(await opened);
+      if (socket.closed) throw new Error('Connection closed before starting HTTP/2 handshake');
+      connection.start(socket, secure, isRead);
+      if (this.connecting !== connection) connection.socket.drain();
+    } catch (error) {
+      if (this.connecting === connection) this.failed(error);
+    }
+  }
+
+  // ── of the connection ──
+
+  connected(): void {
+    this.connection = this.connecting;
+    this.connecting = undefined;
+    if (!this.move([CONNECTING], READY)) this.connection?.socket.drain();
+  }
+
+  failed(error: unknown): void {
+    this.connecting = undefined;
+    this.move([CONNECTING], TRANSIENT_FAILURE, errorMessage(error));
+  }
+
+  closing(isTooManyPings: boolean): void {
+    if (isTooManyPings && this.keepaliveMs > 0) this.owner.throttle(this.keepaliveMs * 2);
+    this.move([READY], IDLE);
+  }
+}
+
+/** Opens a socket. With `reader`, the socket reads for that connection. */
+function open(address: SubchannelAddress, reader: SubchannelConnection | undefined): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    // The types of Node lack the option for the writable side.
+    const options: NetConnectOpts & { writableHighWaterMark: number } = {
+      ...address,
+      noDelay: true,
+      writableHighWaterMark: WRITE_HIGH_WATER,
+    };
+    const socket = connect(reader === undefined ? options : { ...options, onread: reader.socket.onread });
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.off('error', reject);
+      resolve(socket);
+    });
+  });
+}
+
+/** Returns the authority of the calls of a target, as grpc-js's resolvers do. */
+function authorityOf({ scheme, path }: experimental.GrpcUri): string {
+  if (scheme === 'unix') return 'localhost';
+  // The targets of these schemes list addresses.
+  return scheme === 'ipv4' || scheme === 'ipv6' ? (path.split(',')[0] ?? path) : path;
+}
+
+/** Parses a target with a scheme. */
+function uriOf(target: string): experimental.GrpcUri {
+  const [, scheme, authority, path = target] = /^(?:([\w+.-]+):)?(?:\/\/([^/]*)\/)?(.+)$/.exec(target) ?? [];
+  return { path, ...(scheme !== undefined && { scheme }), ...(authority !== undefined && { authority }) };
+}

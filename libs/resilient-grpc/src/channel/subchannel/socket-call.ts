@@ -1,0 +1,277 @@
+import { AsyncResource } from 'node:async_hooks';
+import { Metadata, type StatusObject } from '@grpc/grpc-js';
+import type { Attempt } from '../../call/attempt.js';
+import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import { STREAM_REFUSED } from '../../policy/evidence/grpc-js-texts.js';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { StatusCode } from '../../status/status-code.js';
+import { ResponseStream, type ResponseFailure, type ResponseHandler } from '../../transport/grpc/response-stream.js';
+import type { HeaderBlock } from '../../transport/hpack/header-block.js';
+import { FRAMED, type Http2Stream } from '../../transport/http2/http2-stream.js';
+import type { ConnectionCall, ConnectionCallListener } from './connection-call.js';
+import { metadataOf } from './header-fields.js';
+import type { SubchannelConnection } from './subchannel-connection.js';
+
+/** Statuses of HTTP responses that are not gRPC (gRPC, "HTTP to gRPC Status Code Mapping"), with 400 as in grpc-js. */
+const BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
+  400: StatusCode.INTERNAL,
+  401: StatusCode.UNAUTHENTICATED,
+  403: StatusCode.PERMISSION_DENIED,
+  404: StatusCode.UNIMPLEMENTED,
+  429: StatusCode.UNAVAILABLE,
+  502: StatusCode.UNAVAILABLE,
+  503: StatusCode.UNAVAILABLE,
+  504: StatusCode.UNAVAILABLE,
+};
+
+/** Statuses of streams that the peer has reset (gRPC over HTTP/2, "Errors"), with the texts of grpc-js. */
+const BY_RESET: Readonly<Record<number, readonly [code: StatusCode, details: string]>> = {
+  [HTTP2_ERROR_CODES.NO_ERROR]: [
+    StatusCode.INTERNAL,
+    'Received RST_STREAM with code 0 (Call ended without gRPC status)',
+  ],
+  [HTTP2_ERROR_CODES.INTERNAL_ERROR]: [StatusCode.INTERNAL, 'Received RST_STREAM with code 2 (Internal server error)'],
+  [HTTP2_ERROR_CODES.REFUSED_STREAM]: [StatusCode.UNAVAILABLE, STREAM_REFUSED],
+  [HTTP2_ERROR_CODES.CANCEL]: [StatusCode.CANCELLED, 'Call cancelled'],
+  [HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM]: [
+    StatusCode.RESOURCE_EXHAUSTED,
+    'Bandwidth exhausted or memory limit exceeded',
+  ],
+  [HTTP2_ERROR_CODES.INADEQUATE_SECURITY]: [StatusCode.PERMISSION_DENIED, 'Protocol not secure enough'],
+};
+
+/** Size of the length prefix, which messages keep. */
+const PREFIX = 5;
+
+/** A call on one connection: grpc-js's call of a subchannel, on the transport of this library. */
+export class SocketCall implements ConnectionCall, ResponseHandler {
+  private readonly response: ResponseStream;
+  private readonly stream: Http2Stream;
+  private status: StatusObject | undefined = undefined;
+  private httpStatus: number | undefined = undefined;
+  private resetCode: number | undefined = undefined;
+  private unprocessed: WireEvidence['unprocessed'] = undefined;
+  private isClosedHere = false;
+  private isDropped = false;
+  /** Callbacks of messages that wait for the peer or the socket. */
+  private written: (() => void)[] | undefined = undefined;
+  /** Async context of the caller. Without it, callbacks would run in the context in which the connection was opened. */
+  private readonly context = new AsyncResource('GRPC_CALL', { requireManualDestroy: true });
+
+  /** @param callNumber number of grpc-js's call; `undefined` if the library calls without grpc-js's channel */
+  constructor(
+    private readonly connection: SubchannelConnection,
+    path: string,
+    authority: string,
+    fields: readonly string[],
+    private readonly listener: ConnectionCallListener,
+    private readonly callNumber: number | undefined,
+    private readonly isBackground = false,
+  ) {
+    this.response = new ResponseStream(this, connection.maxMessageBytes, PREFIX);
+    this.stream = connection.open(this.response, path, authority, fields);
+    this.response.stream = this.stream;
+    if (!isBackground) connection.socket.callStarted();
+  }
+
+  // ── of grpc-js ──
+
+  cancelWithStatus(code: number, details: string): void {
+    if (this.status !== undefined) return;
+    this.isClosedHere = true;
+    if (this.stream.id === 0) this.unprocessed = 'never-sent';
+    this.response.cancel();
+    this.end({ code, details, metadata: new Metadata() });
+  }
+
+  getPeer(): string {
+    return this.connection.peer;
+  }
+
+  getDeadlineInfo(): string[] {
+    return [`remote_addr=${this.getPeer()}`];
+  }
+
+  getAuthContext(): Attempt['authContext'] {
+    return this.connection.authContext;
+  }
+
+  getCallNumber(): number {
+    return this.callNumber ?? 0;
+  }
+
+  getStatus(): StatusObject | null {
+    return this.status ?? null;
+  }
+
+  startRead(): void {
+    // What has arrived is not passed on inside of the caller's call.
+    if (this.response.hasHeld) process.nextTick(requestOne, this.response);
+    else this.response.request();
+  }
+
+  sendMessageWithContext({ callback }: { callback?: () => void }, framed: Buffer): void {
+    const mayContinue = this.stream.send(framed, 0, FRAMED);
+    if (callback === undefined) return;
+    if (mayContinue || this.isWritableEnded) process.nextTick(callback);
+    else (this.written ??= []).push(callback);
+  }
+
+  halfClose(): void {
+    this.stream.end();
+  }
+
+  /** True if requests can no longer be sent. */
+  get isWritableEnded(): boolean {
+    return this.stream.isClosed || this.stream.isLocalEnded;
+  }
+
+  // ── evidence ──
+
+  get address(): string {
+    return this.connection.address;
+  }
+
+  get evidence(): { readonly evidence: WireEvidence; readonly connection: SubchannelConnection } {
+    const { connection, unprocessed, httpStatus, resetCode, isClosedHere: closedHere, isDropped } = this;
+    const { goawayCode, isUsable, hasTimedOut } = connection;
+    const acceptsNoStreams = !isUsable;
+    const timedOut = isDropped && hasTimedOut;
+    return {
+      connection,
+      evidence: { unprocessed, httpStatus, resetCode, closedHere, goawayCode, acceptsNoStreams, timedOut },
+    };
+  }
+
+  // ── of the response ──
+
+  headers(block: HeaderBlock): void {
+    this.httpStatus = Number(block.status);
+    this.pass(receiveMetadata, metadataOf(block, false));
+  }
+
+  message(framed: Buffer): void {
+    this.pass(receiveMessage, framed);
+  }
+
+  trailers(block: HeaderBlock, isOnly: boolean): void {
+    if (isOnly) this.httpStatus = Number(block.status);
+    const { grpcStatus, grpcMessage = '' } = block;
+    const metadata = metadataOf(block, grpcStatus !== undefined);
+    if (grpcStatus === undefined) {
+      const http = this.httpStatus ?? 0;
+      const code = BY_HTTP_STATUS[http] ?? StatusCode.UNKNOWN;
+      this.endNow({ code, details: `Received HTTP status code ${String(http)}`, metadata });
+    } else this.endNow({ code: Number(grpcStatus), details: decoded(grpcMessage), metadata });
+  }
+
+  failed(failure: ResponseFailure): void {
+    const { cause, code, details, progress } = failure;
+    const metadata = new Metadata();
+    if (progress === 'never-sent') this.unprocessed = 'never-sent';
+    switch (cause) {
+      case 'reset':
+      case 'no-trailers': {
+        this.resetCode = code;
+        const [status, text] = BY_RESET[code] ?? [StatusCode.INTERNAL, `Received RST_STREAM with code ${String(code)}`];
+        this.endNow({ code: status, details: text, metadata });
+        break;
+      }
+      case 'goaway':
+        this.unprocessed ??= 'rejected';
+        this.endNow({ code: StatusCode.UNAVAILABLE, details: STREAM_REFUSED, metadata });
+        break;
+      case 'lost':
+        this.isDropped = true;
+        this.endNow({ code: StatusCode.UNAVAILABLE, details: this.connection.lossText(details), metadata });
+        break;
+      case 'too-large':
+        this.isClosedHere = true;
+        this.endNow({ code: StatusCode.RESOURCE_EXHAUSTED, details, metadata });
+        break;
+      case 'protocol':
+      case 'unreadable':
+        this.isClosedHere = true;
+        this.endNow({ code: StatusCode.INTERNAL, details: `Protocol error: ${details}`, metadata });
+    }
+  }
+
+  drained(): void {
+    const { written } = this;
+    this.written = undefined;
+    if (written !== undefined) for (const callback of written) this.pass(run, callback);
+  }
+
+  /** Ends the call because of something that has happened outside of the caller's call. */
+  private endNow(status: StatusObject): void {
+    if (this.status !== undefined) return;
+    this.close(status);
+    this.report();
+  }
+
+  /** Ends the call because of the caller, who is told later. */
+  private end(status: StatusObject): void {
+    this.close(status);
+    process.nextTick(reportEnd, this);
+  }
+
+  private close(status: StatusObject): void {
+    this.status = status;
+    if (this.written !== undefined) this.drained();
+    if (this.isBackground) this.connection.socket.closeIfUnused();
+    else this.connection.socket.callEnded();
+  }
+
+  /** Reports the status. */
+  report(): void {
+    if (this.status !== undefined) this.pass(receiveStatus, this.status);
+    this.context.emitDestroy();
+  }
+
+  /** Passes `value` to the caller. What the caller throws must not end the connection, which carries other calls. */
+  private pass<V>(receive: (listener: ConnectionCallListener, value: V) => void, value: V): void {
+    try {
+      this.context.runInAsyncScope(receive, undefined, this.listener, value);
+    } catch (error) {
+      process.nextTick(rethrow, error);
+    }
+  }
+}
+
+function receiveMetadata(listener: ConnectionCallListener, headers: Metadata): void {
+  listener.onReceiveMetadata(headers);
+}
+
+function receiveMessage(listener: ConnectionCallListener, framed: Buffer): void {
+  listener.onReceiveMessage(framed);
+}
+
+function receiveStatus(listener: ConnectionCallListener, status: StatusObject): void {
+  listener.onReceiveStatus(status);
+}
+
+function run(_listener: ConnectionCallListener, callback: () => void): void {
+  callback();
+}
+
+function requestOne(response: ResponseStream): void {
+  response.request();
+}
+
+function reportEnd(call: SocketCall): void {
+  call.report();
+}
+
+function rethrow(error: unknown): void {
+  throw error;
+}
+
+/** Decodes a `grpc-message`. Malformed text stays as it is. */
+function decoded(text: string): string {
+  if (!text.includes('%')) return text;
+  try {
+    return decodeURI(text);
+  } catch {
+    return text;
+  }
+}

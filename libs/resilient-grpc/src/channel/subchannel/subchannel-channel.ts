@@ -1,0 +1,91 @@
+import type { Metadata, StatusObject } from '@grpc/grpc-js';
+import type { SocketCall } from './socket-call.js';
+
+const PREFIX = 5;
+
+/** The subchannel whose connection the calls use. */
+interface CallingSubchannel {
+  getAddress(): string;
+  createCall(
+    metadata: Metadata,
+    authority: string,
+    path: string,
+    listener: Listener,
+    callNumber: undefined,
+    isBackground: true,
+  ): SocketCall;
+}
+
+interface Listener {
+  onReceiveMetadata(metadata: Metadata): void;
+  onReceiveMessage(message: Buffer): void;
+  onReceiveStatus(status: StatusObject): void;
+}
+
+/** A channel with one connection, for health Watches, checks of the connection, and load reports. Its calls let the process exit. */
+export class SubchannelChannel {
+  constructor(
+    private readonly subchannel: CallingSubchannel,
+    private readonly authority: string,
+  ) {}
+
+  createCall(path: string): ConnectionBoundCall {
+    return new ConnectionBoundCall(this.subchannel, path, this.authority);
+  }
+
+  getTarget(): string {
+    return this.authority;
+  }
+
+  close(): void {
+    // The subchannel owns the connection.
+  }
+}
+
+/** A call on one connection, with messages instead of frames. */
+class ConnectionBoundCall {
+  /** `host` is the authority, which may be changed before the start. */
+  readonly options: { host: string };
+  private call: SocketCall | undefined;
+
+  constructor(
+    private readonly subchannel: CallingSubchannel,
+    private readonly path: string,
+    host: string,
+  ) {
+    this.options = { host };
+  }
+
+  start(metadata: Metadata, listener: Listener): void {
+    metadata.set('grpc-accept-encoding', 'identity');
+    const unframed = {
+      onReceiveMetadata: (headers: Metadata) => listener.onReceiveMetadata(headers),
+      onReceiveMessage: (framed: Buffer) => listener.onReceiveMessage(framed.subarray(PREFIX)),
+      onReceiveStatus: (status: StatusObject) => listener.onReceiveStatus(status),
+    };
+    this.call = this.subchannel.createCall(metadata, this.options.host, this.path, unframed, undefined, true);
+  }
+
+  sendMessageWithContext(context: { callback?: () => void }, message: Buffer): void {
+    const framed = Buffer.alloc(message.length + PREFIX);
+    framed.writeUInt32BE(message.length, 1);
+    framed.set(message, PREFIX);
+    this.call?.sendMessageWithContext(context, framed);
+  }
+
+  startRead(): void {
+    this.call?.startRead();
+  }
+
+  halfClose(): void {
+    this.call?.halfClose();
+  }
+
+  cancelWithStatus(code: number, details: string): void {
+    this.call?.cancelWithStatus(code, details);
+  }
+
+  getPeer(): string {
+    return this.subchannel.getAddress();
+  }
+}

@@ -1,0 +1,210 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { ChannelOptions } from '@grpc/grpc-js';
+import type { Attempt } from '../../call/attempt.js';
+import type { ConnectionEnd } from '../../call/call-event.js';
+import { DROPPED } from '../../policy/evidence/grpc-js-texts.js';
+import type { Clock } from '../../time/clock.js';
+import type { StreamReceiver, Goaway } from '../../transport/http2/events.js';
+import type { Http2Stream } from '../../transport/http2/http2-stream.js';
+import { encodedBound, encodeFields, listSize } from '../../transport/hpack/hpack-encoder.js';
+import { SocketConnection, type SocketEnd, type SocketOwner } from '../../transport/socket/socket-connection.js';
+import { endOfError, endOfGoaway } from '../connection/disconnect-reason-watch.js';
+import { grpcJsVersion } from '../quirks/grpc-js-version.js';
+import type { ConnectionStreams } from '../quirks/stream-slots.js';
+
+const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
+const DEFAULT_KEEPALIVE_TIMEOUT_MS = 20_000;
+/** Receive windows of a stream and of the connection, in bytes. */
+const STREAM_WINDOW = 262_144;
+const CONNECTION_WINDOW = 1_048_576;
+/** Largest header list of a response, as in `node:http2`. */
+const MAX_HEADER_LIST_BYTES = 65_535;
+/** Number of request heads that are kept. */
+const MAX_HEADS = 256;
+const UNLIMITED_STREAMS = 2 ** 31 - 1;
+
+/** What the subchannel of a connection is told. */
+export interface ConnectionUser {
+  connected(): void;
+  /** The connection takes no more calls. */
+  closing(isTooManyPings: boolean): void;
+  /** The connection could not be established. */
+  failed(error: Error): void;
+}
+
+/** The fields of each request to one method. */
+interface RequestHead {
+  readonly authority: string;
+  readonly bytes: Buffer;
+  readonly listSize: number;
+}
+
+/** One connection of a subchannel: its socket, the evidence about it, and its streams. */
+export class SubchannelConnection implements SocketOwner, ConnectionStreams {
+  readonly socket: SocketConnection;
+  readonly maxMessageBytes: number;
+  authContext: Attempt['authContext'];
+  /** Code of the latest GOAWAY of the peer. */
+  goawayCode: number | undefined = undefined;
+  /** Called when a GOAWAY arrives, and when the connection closes. */
+  readonly endListeners = new Set<() => void>();
+  /** True if the connection ended because the peer no longer responded. */
+  hasTimedOut = false;
+  /** Reason for the end of the connection. */
+  end: ConnectionEnd = 'unknown';
+  /** Called after each change of `limit`. */
+  changed: () => void = () => undefined;
+  private isReady = false;
+  private isFailed = false;
+  private scheme = 'http';
+  private readonly heads = new Map<string, RequestHead>();
+  private readonly userAgent: string;
+
+  constructor(
+    /** Address of the connection in the history of its channel, such as '10.0.0.7:50051#2'. */
+    readonly address: string,
+    /** Address of the peer. */
+    readonly peer: string,
+    options: ChannelOptions,
+    keepaliveMs: number,
+    private readonly user: ConnectionUser,
+    clock: Clock,
+  ) {
+    const window = options['grpc-node.flow_control_window'] ?? STREAM_WINDOW;
+    const maxBytes = options['grpc.max_receive_message_length'] ?? DEFAULT_MAX_MESSAGE_BYTES;
+    this.maxMessageBytes = maxBytes === -1 ? Infinity : maxBytes;
+    this.userAgent = [
+      options['grpc.primary_user_agent'],
+      `grpc-node-js/${grpcJsVersion()}`,
+      options['grpc.secondary_user_agent'],
+    ]
+      .filter((part) => part !== undefined && part !== '')
+      .join(' ');
+    this.socket = new SocketConnection(
+      {
+        streamWindow: window,
+        connectionWindow: Math.max(window, CONNECTION_WINDOW),
+        maxHeaderListSize: MAX_HEADER_LIST_BYTES,
+        headerTableSize: 0,
+      },
+      this,
+      clock,
+      keepaliveMs > 0
+        ? {
+            intervalMs: keepaliveMs,
+            timeoutMs: options['grpc.keepalive_timeout_ms'] ?? DEFAULT_KEEPALIVE_TIMEOUT_MS,
+            isAlwaysOn: options['grpc.keepalive_permit_without_calls'] === 1,
+          }
+        : undefined,
+    );
+  }
+
+  start(socket: Socket, isSecure: boolean, isRead: boolean): void {
+    this.scheme = isSecure ? 'https' : 'http';
+    this.authContext =
+      socket instanceof TLSSocket && socket.authorized
+        ? { transportSecurityType: 'ssl', sslPeerCertificate: socket.getPeerCertificate() }
+        : {};
+    this.socket.start(socket, isRead);
+  }
+
+  // ── streams ──
+
+  get isUsable(): boolean {
+    return this.socket.http2.isUsable;
+  }
+
+  get limit(): number {
+    const { maxConcurrentStreams } = this.socket.http2;
+    return maxConcurrentStreams < UNLIMITED_STREAMS ? maxConcurrentStreams : Infinity;
+  }
+
+  get used(): number {
+    return this.socket.http2.openStreams;
+  }
+
+  get free(): number {
+    return Math.max(0, this.limit - this.used);
+  }
+
+  open(receiver: StreamReceiver, path: string, authority: string, fields: readonly string[]): Http2Stream {
+    if (!this.isUsable) throw new Error('the connection takes no new calls');
+    const head = this.headOf(path, authority);
+    const { bytes } = head;
+    return this.socket.http2.open(receiver, bytes.length + encodedBound(fields), (target, at) => {
+      target.set(bytes, at);
+      return encodeFields(target, at + bytes.length, fields);
+    });
+  }
+
+  /** Bytes by which the header list of a request exceeds the limit that the peer has announced; not above 0 if it does not. */
+  excess(path: string, authority: string, fields: readonly string[]): number {
+    return this.headOf(path, authority).listSize + listSize(fields) - this.socket.http2.maxHeaderListSize;
+  }
+
+  private headOf(path: string, authority: string): RequestHead {
+    const known = this.heads.get(path);
+    if (known?.authority === authority) return known;
+    const fields = [':method', 'POST', ':scheme', this.scheme, ':path', path, ':authority', authority];
+    fields.push('te', 'trailers', 'content-type', 'application/grpc', 'user-agent', this.userAgent);
+    const target = Buffer.allocUnsafe(encodedBound(fields));
+    const bytes = Buffer.from(target.subarray(0, encodeFields(target, 0, fields)));
+    const head = { authority, bytes, listSize: listSize(fields) };
+    // A client has as many methods as its services; other paths are rare.
+    if (this.heads.size >= MAX_HEADS) this.heads.clear();
+    this.heads.set(path, head);
+    return head;
+  }
+
+  /** Text of the status of calls that the loss of the connection ends. */
+  lossText(details: string): string {
+    if (DROPPED.test(details)) return details;
+    return this.end === 'socket error' ? `Connection dropped (${details})` : 'Connection dropped';
+  }
+
+  /** Records that the peer no longer responded. */
+  recordTimeout(): void {
+    this.hasTimedOut = true;
+    this.end = 'connection timed out';
+  }
+
+  // ── of the socket ──
+
+  ready(): void {
+    this.isReady = true;
+    this.user.connected();
+  }
+
+  settingsChanged(): void {
+    this.changed();
+  }
+
+  goawayReceived({ code, debug }: Goaway): void {
+    if (this.end === 'unknown') this.end = endOfGoaway(code);
+    this.goawayCode = code;
+    this.notify();
+    this.user.closing(debug === 'too_many_pings');
+  }
+
+  ended(end: SocketEnd): void {
+    const { error, details, isTimeout, isPeersFault } = end;
+    if (isTimeout) this.recordTimeout();
+    else if (this.end === 'unknown' && error !== undefined) this.end = endOfError(error);
+    else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';
+    if (this.isReady) {
+      this.notify();
+      this.user.closing(false);
+      return;
+    }
+    if (this.isFailed) return;
+    this.isFailed = true;
+    if (isPeersFault)
+      this.user.failed(Object.assign(new Error(`Protocol error: ${details}`), { code: 'ERR_HTTP2_ERROR' }));
+    else this.user.failed(error ?? new Error('Failed to connect'));
+  }
+
+  private notify(): void {
+    for (const listener of this.endListeners) listener();
+  }
+}

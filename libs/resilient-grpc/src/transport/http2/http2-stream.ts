@@ -1,0 +1,133 @@
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import type { StreamProgress, StreamReceiver } from './events.js';
+import type { WriteBlock } from './frame-writer.js';
+import { SendQueue } from './send-queue.js';
+
+/** Start of a message whose length-prefix the connection writes, and of one that contains its prefix. */
+export const PREFIXED = -5;
+export const FRAMED = 0;
+
+/** What a stream needs of its connection. */
+export interface StreamHost {
+  progressOf(id: number): StreamProgress;
+  /** True if `size` bytes can be written now in one frame. */
+  maySend(stream: Http2Stream, size: number): boolean;
+  /** True if the sender of `stream` may send more; if not, `drained()` follows. */
+  isWritable(stream: Http2Stream): boolean;
+  writeData(
+    stream: Http2Stream,
+    bytes: Uint8Array,
+    compressed: number,
+    from: number,
+    size: number,
+    isEnd: boolean,
+  ): void;
+  writeEnd(stream: Http2Stream): void;
+  /** A message was queued. */
+  queued(stream: Http2Stream): void;
+  cancel(stream: Http2Stream, code: number): void;
+  credit(stream: Http2Stream, bytes: number): void;
+}
+
+/** The header block of a stream that waits for its turn. */
+export interface PendingHead {
+  readonly bound: number;
+  readonly write: WriteBlock;
+}
+
+/** One stream of a connection. */
+export class Http2Stream {
+  /** Identifier; 0 while the stream waits because the peer's limit of streams is reached. */
+  id = 0;
+  /** Set while the stream waits. */
+  pending: PendingHead | undefined = undefined;
+  /** Bytes that this side may send, and that the peer may send. */
+  sendWindow: number;
+  receiveWindow: number;
+  /** Received bytes for which the peer has not got new window. */
+  uncredited = 0;
+  isAnswered = false;
+  /** True if this side, or the peer, sends nothing more. */
+  isLocalEnded = false;
+  isRemoteEnded = false;
+  isClosed = false;
+  // Neighbors in the list of streams that can send queued messages.
+  isPumping = false;
+  previousPumping: Http2Stream | undefined = undefined;
+  nextPumping: Http2Stream | undefined = undefined;
+  isEndQueued = false;
+  awaitsDrain = false;
+  private queue: SendQueue | undefined = undefined;
+
+  constructor(
+    private readonly connection: StreamHost,
+    readonly receiver: StreamReceiver,
+    sendWindow: number,
+    receiveWindow: number,
+  ) {
+    this.sendWindow = sendWindow;
+    this.receiveWindow = receiveWindow;
+  }
+
+  get progress(): StreamProgress {
+    if (this.id === 0) return 'never-sent';
+    return this.isAnswered ? 'answered' : this.connection.progressOf(this.id);
+  }
+
+  get isQueued(): boolean {
+    return this.queue !== undefined;
+  }
+
+  /**
+   * Sends a message, or queues it until the windows and the socket accept it. Returns false if the sender should wait for `drained()`.
+   *
+   * @param bytes must not be changed afterward
+   * @param compressed the compressed flag, 0 or 1
+   * @param from `FRAMED` if `bytes` contains its length prefix
+   */
+  send(bytes: Uint8Array, compressed = 0, from: typeof PREFIXED | typeof FRAMED = PREFIXED, isEnd = false): boolean {
+    if (this.isClosed || this.isLocalEnded || this.isEndQueued) return true;
+    const { connection } = this;
+    const size = bytes.length - from;
+    if (this.queue === undefined && this.id !== 0 && connection.maySend(this, size)) {
+      connection.writeData(this, bytes, compressed, from, size, isEnd);
+    } else {
+      this.isEndQueued = isEnd;
+      (this.queue ??= new SendQueue()).add(bytes, compressed, from);
+      connection.queued(this);
+    }
+    return connection.isWritable(this);
+  }
+
+  /** Sends nothing more. */
+  end(): void {
+    if (this.isClosed || this.isLocalEnded || this.isEndQueued) return;
+    if (this.queue === undefined && this.id !== 0) this.connection.writeEnd(this);
+    else this.isEndQueued = true;
+  }
+
+  /** Ends the stream on this side. No event follows. */
+  cancel(code: number = HTTP2_ERROR_CODES.CANCEL): void {
+    if (!this.isClosed) this.connection.cancel(this, code);
+  }
+
+  /**
+   * Gives the peer new window for what was received, except for `heldBytes` that are not consumed yet. Called when messages are consumed
+   * and at the end of each DATA frame.
+   */
+  credit(heldBytes: number): void {
+    if (!this.isClosed && !this.isRemoteEnded) this.connection.credit(this, this.uncredited - heldBytes);
+  }
+
+  /** Writes at most `room` bytes of the queued messages. */
+  writeQueued(room: number): void {
+    this.queue?.take(room, (bytes, compressed, offset, size, isLast) => {
+      this.connection.writeData(this, bytes, compressed, offset, size, isLast && this.isEndQueued);
+    });
+    if (this.queue?.isEmpty === true) this.queue = undefined;
+  }
+
+  clearQueue(): void {
+    this.queue = undefined;
+  }
+}

@@ -8,8 +8,7 @@ import {
 } from '@grpc/grpc-js';
 import type { ChannelPathReason } from '../../call/method.js';
 import { DIRECT_SEAM } from './client-seams.js';
-import type { ConnectionCall, ConnectionCallListener } from '../subchannel/connection-call.js';
-import { SocketCall } from '../subchannel/socket-call.js';
+import { TransportCall, type ConnectionCall, type ConnectionCallListener } from '../subchannel/connection-call.js';
 import { COMPLETE } from './experimental.js';
 import { hasLibraryResolver } from './library-resolver.js';
 import { isPresent } from './seam.js';
@@ -21,7 +20,7 @@ type Picker = experimental.Picker;
  * call with INTERNAL if a request were written.
  */
 export function isWritableEnded(call: ConnectionCall): boolean {
-  if (call instanceof SocketCall) return call.isWritableEnded;
+  if (call instanceof TransportCall) return call.isWritableEnded;
   // Safe for the supported releases of grpc-js. Other releases may lack the field.
   const { http2Stream } = call as {
     readonly http2Stream?: { readonly writableEnded: boolean; readonly destroyed: boolean };

@@ -11,7 +11,7 @@ import { errorMessage } from '../../errors/error-message.js';
 import type { Clock } from '../../time/clock.js';
 import { addressKey } from '../connection/address-key.js';
 import { ADDRESS_ARGUMENT } from './connector.js';
-import type { ConnectionCallListener } from '../subchannel/connection-call.js';
+import { RefusedCall, type ConnectionCallListener, type TransportCall } from '../subchannel/connection-call.js';
 import { fieldsOf } from '../subchannel/header-fields.js';
 import { connectTarget, openTunnel } from '../subchannel/http-tunnel.js';
 import { SocketCall } from '../subchannel/socket-call.js';
@@ -222,10 +222,15 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     listener: ConnectionCallListener,
     callNumber?: number,
     isBackground = false,
-  ): SocketCall {
+  ): TransportCall {
     const { connection } = this;
     if (connection === undefined) throw new Error('Cannot create call, subchannel not READY');
-    return new SocketCall(connection, path, authority, fieldsOf(metadata), listener, callNumber, isBackground);
+    const fields = fieldsOf(metadata);
+    const excess = connection.excess(path, authority, fields);
+    if (excess === undefined)
+      return new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground);
+    const { address, peer } = connection;
+    return new RefusedCall(address, peer, connection, excess, listener, callNumber);
   }
 
   // ── states ──

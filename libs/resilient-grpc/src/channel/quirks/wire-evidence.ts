@@ -1,6 +1,6 @@
 import { constants } from 'node:http2';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
-import { SocketCall } from '../subchannel/socket-call.js';
+import { TransportCall } from '../subchannel/connection-call.js';
 import {
   connectionRecord,
   hasTimedOut,
@@ -90,7 +90,7 @@ export function readWire(channelCall: object): WireFacts | undefined {
 export function connectionAddress(call: object, isDirect: boolean): string | undefined {
   // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.
   const onConnection = isDirect ? (call as SubchannelCall) : subchannelCall(call);
-  if (onConnection instanceof SocketCall) return onConnection.address;
+  if (onConnection instanceof TransportCall) return onConnection.address;
   const { transport } = onConnection ?? {};
   return transport === undefined ? undefined : connectionRecord(transport).address;
 }
@@ -109,7 +109,7 @@ export function cancelWithEvidence(connectionCall: object, cancel: () => void): 
 
 /** Returns the same as `readWire`, for a call that runs directly on one connection. */
 export function readConnectionCall(connectionCall: object): WireFacts | undefined {
-  if (connectionCall instanceof SocketCall) return connectionCall.evidence;
+  if (connectionCall instanceof TransportCall) return connectionCall.facts;
   // Safe for the supported releases of grpc-js. Other releases may lack these fields, which are optional.
   const call = connectionCall as SubchannelCall;
   const { http2Stream, transport } = call;

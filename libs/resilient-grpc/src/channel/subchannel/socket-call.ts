@@ -8,7 +8,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { ResponseStream, type ResponseFailure, type ResponseHandler } from '../../transport/grpc/response-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import { FRAMED, type Http2Stream } from '../../transport/http2/http2-stream.js';
-import type { ConnectionCall, ConnectionCallListener } from './connection-call.js';
+import { TransportCall, type CallFacts, type ConnectionCallListener } from './connection-call.js';
 import { metadataOf } from './header-fields.js';
 import type { SubchannelConnection } from './subchannel-connection.js';
 
@@ -44,7 +44,7 @@ const BY_RESET: Readonly<Record<number, readonly [code: StatusCode, details: str
 const PREFIX = 5;
 
 /** A call on one connection: grpc-js's call of a subchannel, on the transport of this library. */
-export class SocketCall implements ConnectionCall, ResponseHandler {
+export class SocketCall extends TransportCall implements ResponseHandler {
   private readonly response: ResponseStream;
   private readonly stream: Http2Stream;
   private status: StatusObject | undefined = undefined;
@@ -65,9 +65,10 @@ export class SocketCall implements ConnectionCall, ResponseHandler {
     authority: string,
     fields: readonly string[],
     private readonly listener: ConnectionCallListener,
-    private readonly callNumber: number | undefined,
+    callNumber: number | undefined,
     private readonly isBackground = false,
   ) {
+    super(callNumber);
     this.response = new ResponseStream(this, connection.maxMessageBytes, PREFIX);
     this.stream = connection.open(this.response, path, authority, fields);
     this.response.stream = this.stream;
@@ -88,20 +89,8 @@ export class SocketCall implements ConnectionCall, ResponseHandler {
     return this.connection.peer;
   }
 
-  getDeadlineInfo(): string[] {
-    return [`remote_addr=${this.getPeer()}`];
-  }
-
   getAuthContext(): Attempt['authContext'] {
     return this.connection.authContext;
-  }
-
-  getCallNumber(): number {
-    return this.callNumber ?? 0;
-  }
-
-  getStatus(): StatusObject | null {
-    return this.status ?? null;
   }
 
   startRead(): void {
@@ -132,7 +121,7 @@ export class SocketCall implements ConnectionCall, ResponseHandler {
     return this.connection.address;
   }
 
-  get evidence(): { readonly evidence: WireEvidence; readonly connection: SubchannelConnection } {
+  get facts(): CallFacts {
     const { connection, unprocessed, httpStatus, resetCode, isClosedHere: closedHere, isDropped } = this;
     const { goawayCode, isUsable, hasTimedOut } = connection;
     const acceptsNoStreams = !isUsable;

@@ -1,5 +1,5 @@
 import type { Metadata, StatusObject } from '@grpc/grpc-js';
-import type { SocketCall } from './socket-call.js';
+import type { TransportCall } from './connection-call.js';
 
 const PREFIX = 5;
 
@@ -13,7 +13,7 @@ interface CallingSubchannel {
     listener: Listener,
     callNumber: undefined,
     isBackground: true,
-  ): SocketCall;
+  ): TransportCall;
 }
 
 interface Listener {
@@ -46,7 +46,7 @@ export class SubchannelChannel {
 class ConnectionBoundCall {
   /** `host` is the authority, which may be changed before the start. */
   readonly options: { host: string };
-  private call: SocketCall | undefined;
+  private call: TransportCall | undefined;
 
   constructor(
     private readonly subchannel: CallingSubchannel,

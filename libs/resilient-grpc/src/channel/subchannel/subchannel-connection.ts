@@ -138,9 +138,16 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
     });
   }
 
-  /** Bytes by which the header list of a request exceeds the limit that the peer has announced; not above 0 if it does not. */
-  excess(path: string, authority: string, fields: readonly string[]): number {
-    return this.headOf(path, authority).listSize + listSize(fields) - this.socket.http2.maxHeaderListSize;
+  /** Returns why the peer would refuse the headers of a request; `undefined` if it would not, or has announced no limit. */
+  excess(path: string, authority: string, fields: readonly string[]): string | undefined {
+    const { maxHeaderListSize: limit } = this.socket.http2;
+    if (limit === Infinity) return undefined;
+    const size = this.headOf(path, authority).listSize + listSize(fields);
+    if (size <= limit) return undefined;
+    let largest = 0;
+    for (let i = 0; i + 1 < fields.length; i += 2) if (lengthAt(fields, i) > lengthAt(fields, largest)) largest = i;
+    const key = `${fields[largest] ?? 'none'}: ${String(lengthAt(fields, largest))} bytes`;
+    return `Request headers larger than the server's limit (${String(size)} vs ${String(limit)} bytes; largest key ${key})`;
   }
 
   private headOf(path: string, authority: string): RequestHead {
@@ -207,4 +214,8 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
   private notify(): void {
     for (const listener of this.endListeners) listener();
   }
+}
+
+function lengthAt(fields: readonly string[], at: number): number {
+  return fields[at + 1]?.length ?? 0;
 }

@@ -1,10 +1,11 @@
 /** HTTP/2 evidence of one stream. A server cannot forge this evidence with a status message. */
 export interface WireEvidence {
   /**
-   * Reason why the server's application did not receive the stream. 'never-sent': its HEADERS frame was not sent. 'rejected': a
+   * Reason why the server's application did not receive the stream. 'never-sent': its HEADERS frame was not sent. 'refused-here': the
+   * server would not accept it on any connection. 'rejected': a
    * GOAWAY had a lower last stream ID (RFC 9113, section 6.8). `undefined`: the application may have received it.
    */
-  readonly unprocessed: 'never-sent' | 'rejected' | undefined;
+  readonly unprocessed: 'never-sent' | 'refused-here' | 'rejected' | undefined;
   /** `:status` of the response; `undefined` if neither headers nor trailers arrived. */
   readonly httpStatus: number | undefined;
   /** HTTP/2 error code of a stream that closed without a gRPC status; `undefined` if one arrived or if this side closed the stream. */

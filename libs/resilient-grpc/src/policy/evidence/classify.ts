@@ -99,6 +99,7 @@ function classifyWithResponse(e: AttemptEvidence): Verdict {
 /** Classifies an attempt that had a connection and received neither headers nor messages. */
 function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   if (e.wire?.unprocessed === 'never-sent') return unsent(e);
+  if (e.wire?.unprocessed === 'refused-here') return reportedVerdict('local', 'no', e);
   if (e.wire?.unprocessed === 'rejected') {
     return verdict('refused', 'no', StatusCode.UNAVAILABLE, `Rejected by the server's GOAWAY ${formatStatus(e)}`);
   }
@@ -197,7 +198,8 @@ export function hasResponseBegun(e: Pick<AttemptEvidence, 'headersReceived' | 'm
 
 function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
   if (hasResponseBegun(e)) return 'yes';
-  return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
+  const { unprocessed } = e.wire ?? {};
+  return e.picked && unprocessed !== 'never-sent' && unprocessed !== 'refused-here' ? 'maybe' : 'no';
 }
 
 /** Returns `reachedServer` of an attempt that ended with a gRPC status and no headers. */

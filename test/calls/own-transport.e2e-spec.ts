@@ -1,0 +1,67 @@
+import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { startHttp2Server, succeed } from './raw-http2-server.js';
+import {
+  failureOf,
+  startClient,
+  startServer,
+  type ClientSettings,
+  type EchoService,
+  type EchoStub,
+} from './support.js';
+
+beforeEach(() => {
+  vi.stubEnv('NESTJS_RESILIENT_GRPC_TRANSPORT', 'socket');
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+const passOn: Interceptor = (options, next) => new InterceptingCall(next(options));
+
+async function echoOf(url: string, settings: ClientSettings = {}): Promise<EchoStub> {
+  return (await startClient({ url, ...settings })).getService<EchoService>('Echo');
+}
+
+describe('request headers above the limit that the server announces', () => {
+  it.each([
+    ['directly on a connection', {}],
+    ['through grpc-js’s channel', { channelOptions: { interceptors: [passOn] } }],
+  ] satisfies [string, ClientSettings][])(
+    'fail a call that runs %s before it is sent, once, and leave the connection to other calls',
+    async (_, settings) => {
+      const server = await startHttp2Server(succeed, { maxHeaderListSize: 8_192 });
+      const echo = await echoOf(server.url, settings);
+      await firstValueFrom(echo.unary({}));
+      const metadata = { 'x-small': 'y', 'x-large': 'x'.repeat(9_000) };
+      const error = await failureOf(echo.unary({}, { metadata }));
+      expect(error).toMatchObject({ code: 8, reason: 'not-sent', reachedServer: 'no', attempts: [{ number: 1 }] });
+      expect(error.details).toMatch(
+        /^Request headers larger than the server's limit \(9\d{3} vs 8192 bytes; largest key x-large: 9000 bytes\)$/,
+      );
+      await firstValueFrom(echo.unary({}));
+      expect(server.streams).toHaveLength(2);
+      expect(server.sessions.size).toBe(1);
+    },
+  );
+});
+
+it('loses no other call when as many calls are cancelled at once as nghttp2 allows a client to reset', async () => {
+  const server = await startServer();
+  const echo = await echoOf(server.url);
+  server.script('ServerStream', { messages: [{ number: 1 }], never: true });
+  const stream = echo.serverStream({})[Symbol.asyncIterator]();
+  expect(await stream.next()).toMatchObject({ value: { number: 1 } });
+  server.script('Unary', { never: true });
+  const abort = new AbortController();
+  const calls = Array.from({ length: 900 }, () => failureOf(echo.unary({}, { signal: abort.signal })));
+  await waitFor(() => server.counts().open === 901);
+  abort.abort();
+  for (const error of await Promise.all(calls)) expect(error.code).toBe(1);
+  server.script('Unary', { message: { text: 'beside' } });
+  expect(await firstValueFrom(echo.unary({}))).toMatchObject({ text: 'beside' });
+  expect(server.connections.accepted).toBe(1);
+  await stream.return?.();
+});

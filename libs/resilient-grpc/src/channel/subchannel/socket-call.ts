@@ -172,6 +172,8 @@ export class SocketCall extends TransportCall implements ResponseHandler {
         break;
       case 'lost':
         this.isDropped = true;
+        // Evidence of the loss whatever the text of the status.
+        if (this.connection.isPeersFault) this.resetCode = HTTP2_ERROR_CODES.INTERNAL_ERROR;
         this.endNow({ code: StatusCode.UNAVAILABLE, details: this.connection.lossText(details), metadata });
         break;
       case 'too-large':

@@ -51,6 +51,8 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
   readonly endListeners = new Set<() => void>();
   /** True if the connection ended because the peer no longer responded. */
   hasTimedOut = false;
+  /** True if the connection ended because the peer violated the protocol. */
+  isPeersFault = false;
   /** Reason for the end of the connection. */
   end: ConnectionEnd = 'unknown';
   /** Called after each change of `limit`. */
@@ -167,7 +169,7 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
   /** Text of the status of calls that the loss of the connection ends. */
   lossText(details: string): string {
     if (DROPPED.test(details)) return details;
-    return this.end === 'socket error' ? `Connection dropped (${details})` : 'Connection dropped';
+    return this.isPeersFault ? `Connection dropped after a protocol error: ${details}` : 'Connection dropped';
   }
 
   /** Records that the peer no longer responded. */
@@ -196,6 +198,7 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
 
   ended(end: SocketEnd): void {
     const { error, details, isTimeout, isPeersFault } = end;
+    this.isPeersFault = isPeersFault;
     if (isTimeout) this.recordTimeout();
     else if (this.end === 'unknown' && error !== undefined) this.end = endOfError(error);
     else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';

@@ -12,7 +12,7 @@ export const RESET_BY_CALM = 'Bandwidth exhausted or memory limit exceeded';
 export const RESET_BY_PEER = /^Received RST_STREAM with code [02]\b/;
 /** UNAVAILABLE because the connection was lost: the session closed, or the socket reported an error. */
 export const DROPPED =
-  /^Connection dropped\b|^(?:read|write|connect) E[A-Z]+\b|^socket hang up$|^Client network socket disconnected\b|^Write (?:error: |failed with error )/;
+  /^Connection dropped$|^(?:read|write|connect) E[A-Z]+\b|^socket hang up$|^Client network socket disconnected\b|^Write (?:error: |failed with error )/;
 /** HTTP response without a gRPC status. */
 export const HTTP_STATUS = /^Received HTTP status code (\d{3})$/;
 /** The client's own deadline passed. */

@@ -126,7 +126,7 @@ it('sends the requests of a turn in one write, and passes on their responses', a
   const scene = await Scene.start();
   let writes = 0;
   const { socket } = scene;
-  const write = socket.write.bind(socket) as (bytes: Buffer) => boolean;
+  const write: (bytes: Buffer) => boolean = socket.write.bind(socket);
   Object.assign(socket, { write: (bytes: Buffer) => ((writes += 1), write(bytes)) });
   const calls = [1, 2, 3].map(() => scene.call());
   for (const id of [1, 3, 5]) scene.answer(id);

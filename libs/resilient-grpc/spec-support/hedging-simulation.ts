@@ -6,11 +6,11 @@ import {
   UNSENT,
   type HedgeState,
 } from '../src/policy/hedging/decide-hedge.js';
-import type { HedgeBudget } from '../src/policy/hedging/hedge-budget.js';
-import type { HedgingPolicy } from '../src/policy/hedging/hedging-policy.js';
+import type { HedgeBudget } from '../src/policy/hedging/decide-hedge.js';
+import type { HedgingPolicy } from '../src/policy/retry/retry-policy.js';
 import type { MeasuredDelay } from '../src/policy/hedging/measured-delay.js';
 import { NO_PUSHBACK } from '../src/policy/pushback/parse-pushback.js';
-import { A6Throttle } from '../src/policy/throttling/a6-throttle.js';
+import { A6Throttle } from '../src/policy/throttling/default-budget.js';
 import type { Timer } from '../src/time/clock.js';
 import { seededRandom } from './seeded-random.mjs';
 import type { VirtualClock } from './virtual-clock.js';

@@ -1,7 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../src/call/attempt.js';
 import type { CallTransport, ReadBarrier, Waiter } from '../src/call/call-transport.js';
-import type { WireEvidence } from '../src/policy/evidence/attempt-evidence.js';
+import type { WireEvidence } from '../src/policy/evidence/classify.js';
 import { StatusCode } from '../src/status/status-code.js';
 import type { Timer } from '../src/time/clock.js';
 import type { VirtualClock } from './virtual-clock.js';

@@ -1,5 +1,5 @@
 import type { CallOptions, InterceptingCall, Interceptor, Metadata } from '@grpc/grpc-js';
-import type { AttemptEvidence } from '../policy/evidence/attempt-evidence.js';
+import type { AttemptEvidence } from '../policy/evidence/classify.js';
 import type { CallTelemetry } from './call-telemetry.js';
 import type { MethodDescriptor } from './method.js';
 

@@ -1,4 +1,4 @@
-import { RETRY_CHAIN_KEY, stopsRetries } from '../policy/retry/retry-chain.js';
+import { RETRY_CHAIN_KEY, stopsRetries } from '../policy/retry/decide-retry.js';
 import type { CapturedCall } from './inbound-call.js';
 
 /** Resolved settings that select the values an outgoing call inherits from the inbound call. */

@@ -3,8 +3,7 @@ import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } 
 import type { CallPath, ChannelPathReason } from '../call/method.js';
 import type { ConnectionSnapshot, ConnectivityState, EndpointWatchSnapshot } from '../call/connectivity.js';
 import { maskAddress } from '../errors/error-message.js';
-import { CONNECT_FAILURES } from '../policy/connect-failure/connect-failures.js';
-import { withDoctor } from '../policy/connect-failure/doctor-command.js';
+import { CONNECT_FAILURES, withDoctor } from '../policy/connect-failure/connect-failures.js';
 import { silenceRemedy } from '../policy/deadline/silent-peer.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';

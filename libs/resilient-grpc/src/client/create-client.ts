@@ -14,7 +14,7 @@ import { isSecure } from '../channel/channel-checks.js';
 import type { ConnectionStream, StreamEnd, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
-import { LiveBudget } from '../policy/throttling/live-budget.js';
+import { LiveBudget } from '../policy/throttling/default-budget.js';
 import { moment, systemClock, type Clock } from '../time/clock.js';
 import { DEFAULT_CLIENT_SETTINGS } from './settings/client-options.js';
 import { StatusCode } from '../status/status-code.js';

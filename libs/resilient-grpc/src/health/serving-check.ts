@@ -1,4 +1,4 @@
-import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/http-response.js';
+import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/grpc-js-texts.js';
 import { isStatusCode, statusName } from '../status/status-code.js';
 import { duration } from '../telemetry/log/log-text.js';
 import type { ChannelHealth } from './channel-health.js';

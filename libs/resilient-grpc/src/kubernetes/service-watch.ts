@@ -1,5 +1,4 @@
-import { checkSlice } from '../policy/kubernetes/check-slice.js';
-import { type EndpointSlice, STABLE_MS, watchDelayMs } from '../policy/kubernetes/endpoint-slice.js';
+import { checkSlice, type EndpointSlice, STABLE_MS, watchDelayMs } from '../policy/kubernetes/select-endpoints.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { ApiServerError, type ApiServer } from './api-server.js';

@@ -1,6 +1,5 @@
 import { errorMessage } from '../errors/error-message.js';
-import { checkSlice } from '../policy/kubernetes/check-slice.js';
-import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
+import { checkSlice, type EndpointSlice } from '../policy/kubernetes/select-endpoints.js';
 import { oneLine } from '../telemetry/log/log-text.js';
 import { ApiServerError, type ApiServer } from './api-server.js';
 import { permissionRemedy } from './permission-remedy.js';

@@ -1,6 +1,6 @@
 import { defer, tap, throwError, type MonoTypeOperatorFunction } from 'rxjs';
 import { CircuitOpenError } from '../errors/operator-errors.js';
-import type { AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
+import type { AttemptOutcome } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitBreaker } from './circuit-breaker.js';
 import { outcomeOf } from './error-status.js';
 

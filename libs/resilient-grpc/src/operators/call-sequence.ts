@@ -16,8 +16,10 @@ import {
   type EndedCall,
   MAX_SERVER_FAILURES,
   type ResumePolicy,
+  failureKind,
+  type StreamFailure,
+  reasonByText,
 } from '../policy/resume/decide-resume.js';
-import { failureKind, type StreamFailure, reasonByText } from '../policy/resume/stream-failure.js';
 import { describeData, describeValue } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';

@@ -1,5 +1,8 @@
-import { CircuitBreakerCore as Circuit, type CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
-import type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
+import {
+  CircuitBreakerCore as Circuit,
+  type CircuitTransition,
+  type CircuitBreakerOptions,
+} from '../policy/circuit-breaker/circuit-breaker.js';
 import { circuitBreakerProblems, completeCircuitBreaker } from '../policy/circuit-breaker/circuit-breaker-options.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import { notifyListener } from '../errors/notify-listener.js';

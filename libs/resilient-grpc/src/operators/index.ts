@@ -15,4 +15,4 @@ export { DeadlineError } from '../errors/operator-errors.js';
 export { IdleTimeoutError } from '../errors/operator-errors.js';
 export { ReplayError } from '../errors/stream-errors.js';
 export { ResumeError } from '../errors/stream-errors.js';
-export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
+export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker.js';

@@ -9,8 +9,8 @@ import {
   MAX_OVERLAP,
   type CompareCursors,
   type CursorPlace,
-} from '../policy/resume/cursor-track.js';
-import type { EndedCall } from '../policy/resume/decide-resume.js';
+  type EndedCall,
+} from '../policy/resume/decide-resume.js';
 import { describeData, problemMessage } from '../policy/options/describe-value.js';
 import {
   choiceProblem,

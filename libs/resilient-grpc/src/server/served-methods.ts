@@ -6,7 +6,7 @@ import { GrpcRequestStream } from './calls/request-stream.js';
 import { ResponseStreamCall } from './calls/response-stream-call.js';
 import type { ServedCall, ServedHandler, ServedMethod } from './calls/served-call.js';
 import type { ServerCalls } from './calls/server-calls.js';
-import { ServiceTime } from '../policy/overload/service-time.js';
+import { ServiceTime } from '../policy/overload/overload-queue.js';
 import { UnaryCall } from './calls/unary-call.js';
 import { endStream, errorOf, type AnswerCallback, type ReadableCall, type WireCall } from './calls/wire-call.js';
 import { StatusCode } from '../status/status-code.js';

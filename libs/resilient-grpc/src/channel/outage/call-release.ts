@@ -1,9 +1,15 @@
 import type { StreamWait } from './stream-wait.js';
 import type { WaitingCalls } from './waiting-calls.js';
 import type { ReleasedCall, ReleasedCallResult, Waiter } from '../../call/call-transport.js';
-import { inSendOrder, isTooLate, type ReleaseTimes, releaseDemand } from '../../policy/queue-release/release-demand.js';
-import { ReleasePace } from '../../policy/queue-release/release-pace.js';
-import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-release/release-policy.js';
+import {
+  inSendOrder,
+  isTooLate,
+  type ReleaseTimes,
+  releaseDemand,
+  ReleasePace,
+  DEFAULT_RELEASE_POLICY,
+  type ReleasePolicy,
+} from '../../policy/queue-release/release-pace.js';
 import type { LoadBaseline, UsualLatency } from '../../policy/queue-release/load-baseline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 

@@ -1,7 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
-import { remainingMs } from '../../policy/deadline/deadline.js';
-import { formatGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
+import { remainingMs, formatGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';

@@ -1,11 +1,13 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
-import { attemptOutcome, outcomeOfDeadline } from '../../policy/circuit-breaker/attempt-outcome.js';
-import type { CircuitBreakerCore } from '../../policy/circuit-breaker/circuit-breaker.js';
-import type { CircuitToken } from '../../policy/circuit-breaker/next-circuit.js';
-import { classify } from '../../policy/evidence/classify.js';
-import type { LostConnection } from '../../policy/evidence/verdict.js';
+import {
+  attemptOutcome,
+  outcomeOfDeadline,
+  type CircuitToken,
+  type CircuitBreakerCore,
+} from '../../policy/circuit-breaker/circuit-breaker.js';
+import { classify, type LostConnection } from '../../policy/evidence/classify.js';
 import type { Clock } from '../../time/clock.js';
 import { lostConnection } from '../call/attempt-history.js';
 import { StagedAttempt } from './staged-attempt.js';

@@ -4,7 +4,7 @@ import type { AttemptEndReason } from '../../call/call-event.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
-import type { Verdict } from '../../policy/evidence/verdict.js';
+import type { Verdict } from '../../policy/evidence/classify.js';
 import {
   continuedBecause,
   decideHedge,
@@ -15,7 +15,7 @@ import {
   type HedgeState,
   uncountLast,
 } from '../../policy/hedging/decide-hedge.js';
-import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
+import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import { lostConnection, pushbackOf, verdictOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
 import type { Timer } from '../../time/clock.js';

@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
+import { RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Waiter } from '../../call/call-transport.js';
 import type { ClientContext } from '../call-context.js';

@@ -2,7 +2,7 @@ import { InterceptingCall } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { PermitOutcome } from '../../policy/concurrency/adaptive-limit.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
-import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { StatusCode } from '../../status/status-code.js';
 import { MEMORY_METHOD, memoryRuntime } from '../../../spec-support/memory-runtime.js';

@@ -13,7 +13,7 @@ import { ENDS, MemoryTransport, type EndName, type MemoryAttempt } from '../../.
 import { memoryRuntime } from '../../../spec-support/memory-runtime.js';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import type { Clock } from '../../time/clock.js';
-import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { MethodContext } from '../call-context.js';
 import { ClientCall } from './client-call.js';
 import { CallRegistry } from './call-registry.js';

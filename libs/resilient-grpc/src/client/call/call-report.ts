@@ -4,7 +4,7 @@ import type { CallTelemetry, WaitEnd } from '../../call/call-telemetry.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import type { GrpcCallError, GrpcCallFailure } from '../../errors/grpc-call-error.js';
 import { notifyListener } from '../../errors/notify-listener.js';
-import type { Verdict } from '../../policy/evidence/verdict.js';
+import type { Verdict } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';

@@ -1,7 +1,7 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
-import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { StatusName } from '../../status/status-code.js';
 import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
 import type {

@@ -1,8 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import { AbortError } from '../../errors/library-error.js';
-import { deadlineFromTimeout } from '../../policy/deadline/deadline.js';
-import { parseGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
+import { deadlineFromTimeout, parseGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { moment, type Clock } from '../../time/clock.js';
 
 /** Part of a Node HTTP/1 or HTTP/2 request that is used here. */

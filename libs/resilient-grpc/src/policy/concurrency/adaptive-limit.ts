@@ -1,5 +1,5 @@
 import { StatusCode } from '../../status/status-code.js';
-import type { Verdict } from '../evidence/verdict.js';
+import type { Verdict } from '../evidence/classify.js';
 
 /** Bounds of an adaptive limit. */
 export interface AdaptiveLimitBounds {

@@ -1,7 +1,12 @@
 import { jitter, type Random } from '../../time/random.js';
 import type { EjectionPolicy } from './ejection-policy.js';
-import type { EndpointRecord } from './endpoint-record.js';
-import { latencyOutlier, MIN_LATENCY_SAMPLES, sortedNumbers, withoutSorted } from './latency-outlier.js';
+import {
+  type EndpointRecord,
+  latencyOutlier,
+  MIN_LATENCY_SAMPLES,
+  sortedNumbers,
+  withoutSorted,
+} from './endpoint-record.js';
 
 /**
  * Evidence for an ejection, by rule. Durations are in milliseconds. A minor version may add rules; handle unknown ones in a default

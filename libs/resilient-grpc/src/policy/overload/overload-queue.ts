@@ -1,5 +1,126 @@
-import { CallFifo, type FifoEntry } from './call-fifo.js';
-import type { ServiceTime } from './service-time.js';
+/** Trailer that marks an overload refusal: the server refused the call before the handler ran. */
+export const OVERLOAD_KEY = 'x-overloaded';
+
+/** Value of {@link OVERLOAD_KEY}. */
+export const OVERLOAD_VALUE = 'true';
+
+/** Minimum weight of the latest call in the moving averages. The first calls have equal weights. */
+const MIN_SMOOTHING = 0.02;
+/** Minimum number of measured calls before the mean and the variance are used. */
+const MIN_CALLS = 10;
+
+/**
+ * Moving mean and variance of a duration that is measured for calls of one method. For `ServedMethod`, the duration is the CPU time of the
+ * handler until it first waits or ends. For the server's `ConcurrencyLimit`, it is the time for which a call holds a permit.
+ */
+export class ServiceTime {
+  private calls = 0;
+  private mean = 0;
+  private squared = 0;
+
+  /** Mean in milliseconds; 0 before ten calls. */
+  get meanMs(): number {
+    return this.calls < MIN_CALLS ? 0 : this.mean;
+  }
+
+  /** Variance in square milliseconds; 0 before ten calls. */
+  get variance(): number {
+    return this.calls < MIN_CALLS ? 0 : this.squared;
+  }
+
+  note(ms: number): void {
+    this.calls += 1;
+    const smoothing = Math.max(1 / this.calls, MIN_SMOOTHING);
+    const difference = ms - this.mean;
+    this.mean += smoothing * difference;
+    this.squared = (1 - smoothing) * (this.squared + smoothing * difference * difference);
+  }
+}
+
+/** An entry of a {@link CallFifo}. */
+export interface FifoEntry<T> {
+  /** Expected work of the call, in the unit of its queue. */
+  weight: number;
+  /** True if the entry is no longer in the queue. The queue sets this flag, `previous`, and `next`. */
+  isRemoved: boolean;
+  previous: T | undefined;
+  next: T | undefined;
+}
+
+/**
+ * A first-in, first-out queue with removal from the middle. Maintains the number and the total weight of its entries. A linked list, so
+ * that the queue retains neither removed calls nor their requests.
+ */
+export class CallFifo<T extends FifoEntry<T>> {
+  private first: T | undefined;
+  private last: T | undefined;
+  private count = 0;
+  private total = 0;
+
+  get size(): number {
+    return this.count;
+  }
+
+  /** Sum of the weights. */
+  get weight(): number {
+    return this.total;
+  }
+
+  push(entry: T): void {
+    const { last } = this;
+    entry.previous = last;
+    if (last === undefined) this.first = entry;
+    else last.next = entry;
+    this.last = entry;
+    this.count += 1;
+    this.total += entry.weight;
+  }
+
+  /** Returns the oldest entry. */
+  peek(): T | undefined {
+    return this.first;
+  }
+
+  /** Removes and returns the oldest entry. */
+  shift(): T | undefined {
+    const { first } = this;
+    if (first !== undefined) this.remove(first);
+    return first;
+  }
+
+  /** Iterates over the entries, oldest first. The current entry may be removed during the iteration. */
+  *[Symbol.iterator](): IterableIterator<T> {
+    let entry = this.first;
+    while (entry !== undefined) {
+      const { next } = entry;
+      yield entry;
+      entry = next;
+    }
+  }
+
+  /** Calls `change` to set the weight of each entry, and recomputes the total. */
+  reweigh(change: (entry: T) => void): void {
+    this.total = 0;
+    for (const entry of this) {
+      change(entry);
+      this.total += entry.weight;
+    }
+  }
+
+  /** Removes an entry that is in the queue. */
+  remove(entry: T): void {
+    const { previous, next } = entry;
+    if (previous === undefined) this.first = next;
+    else previous.next = next;
+    if (next === undefined) this.last = previous;
+    else next.previous = previous;
+    entry.previous = entry.next = undefined;
+    entry.isRemoved = true;
+    this.count -= 1;
+    // Reset to 0 when the queue is empty, because rounding errors would otherwise accumulate.
+    this.total = this.count === 0 ? 0 : this.total - entry.weight;
+  }
+}
 
 /** Maximum wait of a call with a deadline during an overload, in milliseconds. The queue refuses such a call if it would wait longer. */
 const MAX_OVERLOAD_WAIT_MS = 100;
@@ -375,4 +496,63 @@ function weigh(call: Pick<WaitingCall<never>, 'weight' | 'variance' | 'serviceTi
 /** Returns the least work that a backlog of this expected work and variance is likely to contain. */
 function leastOf(work: number, variance: number): number {
   return work - DEVIATIONS * Math.sqrt(Math.max(0, variance));
+}
+
+/**
+ * Threshold in milliseconds: calls are taken to be waiting for handlers if the time in handlers exceeds the time between handlers by more
+ * than this value.
+ */
+const LATE_AFTER_MS = 10;
+/** Maximum busy time that is counted, in milliseconds, so that even a long busy period ends soon after the load ends. */
+const MAX_BUSY_MS = 10 * LATE_AFTER_MS;
+/**
+ * Maximum idle time between two batches of a busy period, in milliseconds. A longer idle time ends the busy period, because the process was
+ * waiting for calls.
+ */
+const MAX_IDLE_MS = 0.5;
+
+/**
+ * Detects that handlers run back to back while calls wait for them. A batch is a call and all calls that arrive before its handler
+ * completes its synchronous work and microtasks. The time between batches, in which the process reads requests, is subtracted from the busy
+ * time. A queue in front of the handlers has no benefit if handling a request takes less time than reading it. Only idle time ends a busy
+ * period at once: on a machine with other load, the time between two batches can be long even though the requests are already in the socket
+ * buffer.
+ */
+export class BusyPeriod {
+  private busyMs = 0;
+  private batchStartedAt: number | undefined;
+  private endedAt = -Infinity;
+  private lastIdleMs = 0;
+
+  /** @param idleMs returns the total time for which the event loop has waited for events, in milliseconds */
+  constructor(private readonly idleMs: () => number) {}
+
+  /** True if a batch has started and not ended. */
+  get isInBatch(): boolean {
+    return this.batchStartedAt !== undefined;
+  }
+
+  /** Returns true if a call that arrives at `now` should wait in a queue. */
+  isLate(now: number): boolean {
+    if (this.batchStartedAt !== undefined) return this.busyMs + now - this.batchStartedAt > LATE_AFTER_MS;
+    const idleMs = this.idleMs();
+    const wasIdle = idleMs - this.lastIdleMs > MAX_IDLE_MS;
+    this.lastIdleMs = idleMs;
+    this.busyMs = wasIdle ? 0 : Math.max(0, this.busyMs - (now - this.endedAt));
+    return this.busyMs > LATE_AFTER_MS;
+  }
+
+  /** Starts a batch. */
+  begin(now: number): void {
+    this.batchStartedAt ??= now;
+  }
+
+  /** Ends the batch, and returns its duration. */
+  end(now: number): number {
+    const ms = now - (this.batchStartedAt ?? now);
+    this.busyMs = Math.min(this.busyMs + ms, MAX_BUSY_MS);
+    this.batchStartedAt = undefined;
+    this.endedAt = now;
+    return ms;
+  }
 }

@@ -5,7 +5,7 @@ import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/call/caller-context.js';
 import { AbortError } from '../../errors/library-error.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
-import type { ServiceTime } from '../../policy/overload/service-time.js';
+import type { ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { RunningTime } from '../../time/running-time.js';

@@ -5,7 +5,7 @@ import { GrpcMethodStreamingType } from '@nestjs/microservices';
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { ServiceTime } from '../../policy/overload/service-time.js';
+import { ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import { VirtualClock, turn } from '../../../spec-support/virtual-clock.js';
 import type { ServedHandler } from '../calls/served-call.js';

@@ -1,8 +1,7 @@
 import type { Http2Session } from 'node:http2';
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { BusyPeriod } from '../../policy/overload/busy-period.js';
-import { OverloadQueue, type WaitingCall } from '../../policy/overload/overload-queue.js';
+import { BusyPeriod, OverloadQueue, type WaitingCall, type ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall, ServedMethod } from '../calls/served-call.js';
@@ -10,7 +9,6 @@ import { peerOf } from '../connections/server-connection.js';
 import type { OverloadState } from './overload-state.js';
 import { EXPIRED, REFUSED } from './refusal.js';
 import { AsyncResource } from 'node:async_hooks';
-import type { ServiceTime } from '../../policy/overload/service-time.js';
 
 /**
  * A call whose handler has not started. The handler starts in the async context in which the call arrived, because tracing and request

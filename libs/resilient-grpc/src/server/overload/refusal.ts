@@ -1,5 +1,5 @@
 import { Metadata } from '@grpc/grpc-js';
-import { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../policy/overload/overload-mark.js';
+import { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../policy/overload/overload-queue.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { StatusLike } from '../calls/wire-call.js';

@@ -1,6 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { OutgoingHttpHeaders } from 'node:http2';
-import { parseGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
+import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import type { ServedMethod } from '../calls/served-call.js';
 import type { StreamFilter } from '../quirks/http2-servers.js';

@@ -1,5 +1,5 @@
 import type { GrpcClientEvent, UnsentField, UntestedVersion } from '../../call/call-event.js';
-import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
+import { withDoctor } from '../../policy/connect-failure/connect-failures.js';
 import type { EjectionEvidence } from '../../policy/ejection/next-ejection.js';
 import { LOST_IN_RESPONSE, RESET_IN_RESPONSE } from '../../policy/evidence/classify.js';
 import { DEFAULT_OUTAGE_POLICY } from '../../policy/outage/next-outage.js';

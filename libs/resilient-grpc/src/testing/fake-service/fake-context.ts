@@ -10,7 +10,7 @@ import { plainPolicy } from '../../client/settings/resolve-method-policies.js';
 import { resolveSettings } from '../../client/settings/resolve-settings.js';
 import { ClientStatistics } from '../../client/statistics/client-statistics.js';
 import { UnreadStreams } from '../../client/streams/unread-streams.js';
-import { LiveBudget } from '../../policy/throttling/live-budget.js';
+import { LiveBudget } from '../../policy/throttling/default-budget.js';
 import { systemClock } from '../../time/clock.js';
 import { systemRandom } from '../../time/random.js';
 import { FAKE_CLIENT } from './grpc-error.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LiveBudget } from './live-budget.js';
+import { LiveBudget } from './default-budget.js';
 
 const SAMPLE = { maxTokens: 10, tokenRatio: 0.1 };
 

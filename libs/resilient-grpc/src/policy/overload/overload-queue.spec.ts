@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, it } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
-import { CallFifo, type FifoEntry } from './call-fifo.js';
+import { CallFifo, type FifoEntry } from './overload-queue.js';
 
 interface Numbered extends FifoEntry<Numbered> {
   readonly id: number;

@@ -1,9 +1,8 @@
 import { expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
 import { NOTHING_SEEN } from '../../../spec-support/memory-transport.js';
-import type { AttemptEvidence } from '../evidence/attempt-evidence.js';
-import { classify } from '../evidence/classify.js';
-import { endpointOutcome, type EndpointOutcome } from './endpoint-outcome.js';
+import { type AttemptEvidence, classify } from '../evidence/classify.js';
+import { endpointOutcome, type EndpointOutcome } from './endpoint-record.js';
 
 const { DEADLINE_EXCEEDED, INTERNAL, NOT_FOUND, UNAVAILABLE } = StatusCode;
 

@@ -1,6 +1,6 @@
 import type { Observable, ObservableInput, Subscription } from 'rxjs';
 import { GrpcObservable } from '../src/call/grpc-observable.js';
-import type { StreamScope } from '../src/call/stream-scope.js';
+import type { StreamScope } from '../src/call/stream-source.js';
 import type { StreamSink, StreamSource } from '../src/call/stream-source.js';
 import { replayUnacknowledged, type ReplayOptions } from '../src/operators/replay-unacknowledged.js';
 import type { VirtualScheduler } from '../src/testing/virtual-scheduler.js';

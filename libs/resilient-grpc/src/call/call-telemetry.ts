@@ -2,7 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { StatusCode } from '../status/status-code.js';
 import type { GrpcClientEvent } from './call-event.js';
 import type { MethodDescriptor } from './method.js';
-import type { StreamScope } from './stream-scope.js';
+import type { StreamScope } from './stream-source.js';
 
 /** Opaque tracer context that a client stores. */
 export type TraceContext = object;

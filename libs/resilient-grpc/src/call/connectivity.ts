@@ -137,3 +137,11 @@ export interface OutageSnapshot {
   /** Number of calls that were refused, immediately or after a wait. */
   readonly failedCalls: number;
 }
+
+// In the order of grpc-js's enum values.
+const NAMES: readonly ConnectivityState[] = ['IDLE', 'CONNECTING', 'READY', 'TRANSIENT_FAILURE', 'SHUTDOWN'];
+
+/** Returns gRPC's name for a grpc-js connectivity state. */
+export function stateName(state: number): ConnectivityState {
+  return NAMES[state] ?? 'SHUTDOWN';
+}

@@ -1,4 +1,4 @@
-import { notifyListener } from '../errors/notify-listener.js';
+import { notifyListener } from '../errors/error-message.js';
 import type { GrpcClientEvent } from './call-event.js';
 
 /** Properties of every event. */

@@ -1,4 +1,75 @@
-import type { StreamDemand, StreamScope } from './stream-scope.js';
+/** Read state of a stream that is read on demand. Used to detect streams that are no longer read. */
+export interface StreamDemand {
+  /** Number of messages requested so far. */
+  readonly requested: number;
+  /** True if a read is pending. */
+  readonly waiting: boolean;
+}
+
+/**
+ * One stream that consists of several consecutive calls, shared by its operator (such as `resumable`) and the clients that make the
+ * calls. It has one deadline, one registry entry per client, and one end.
+ */
+export interface StreamScope {
+  /** The stream that this stream is part of; `undefined` if it is not nested. */
+  readonly outer: StreamScope | undefined;
+  /** Number of resumes. The operator increments it before the next call begins. */
+  readonly resumes: number;
+  /**
+   * Deadline of the whole stream, in milliseconds since 1970; Infinity at first. When a call of the stream ends, its client may lower this
+   * value to the deadline of that call.
+   */
+  deadline: number;
+  /** The clients' records of the stream. Each client adds one at its first call. */
+  readonly hosts: Set<StreamHost>;
+  /** Number of messages delivered so far. */
+  readonly delivered: number;
+  /** Read state of a stream that is read on demand; `undefined` for other streams. */
+  readonly demand: StreamDemand | undefined;
+  /** True if the stream makes no further calls. */
+  readonly isOver: boolean;
+  /**
+   * Reports the start of an attempt, from which the age of the call is measured. The age therefore excludes the wait for the channel and
+   * the backoff of a retry.
+   */
+  attemptBegan(): void;
+  /** Completes the stream, for example at shutdown. The stream is not resumed afterward. */
+  complete(): void;
+  /** Ends the stream with `error`, for example at its deadline, on an abort signal, at the end of a drain, or on close. */
+  fail(error: unknown): void;
+}
+
+/** A client's record of a stream. */
+export interface StreamHost {
+  /** Reports that the next call of the stream starts after `delayMs`. */
+  resumesIn(delayMs: number): void;
+  /** Reports the end of the stream. */
+  ended(outcome: StreamOutcome): void;
+}
+
+/** Result of a stream or a call. 'cancelled': the reader cancelled it. */
+export type StreamOutcome = 'succeeded' | 'failed' | 'cancelled';
+
+let current: StreamScope | undefined;
+
+/**
+ * Runs `work`. The calls that `work` starts synchronously belong to `scope`. Needed only if the scope cannot be passed as an argument, for
+ * example to an Observable whose operators wrap the call.
+ */
+export function inStreamScope<T>(scope: StreamScope | undefined, work: () => T): T {
+  const outer = current;
+  current = scope;
+  try {
+    return work();
+  } finally {
+    current = outer;
+  }
+}
+
+/** Returns the stream that a call started now would belong to; `undefined` outside a stream. */
+export function currentStreamScope(): StreamScope | undefined {
+  return current;
+}
 
 /** Receives the messages and the end of a stream. RxJS subscribers implement this interface. */
 export interface StreamSink<T> {

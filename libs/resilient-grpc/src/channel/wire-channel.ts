@@ -1,7 +1,12 @@
 import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
 import type { CallPath, ChannelPathReason } from '../call/method.js';
-import type { ConnectionSnapshot, ConnectivityState, EndpointWatchSnapshot } from '../call/connectivity.js';
+import {
+  type ConnectionSnapshot,
+  type ConnectivityState,
+  type EndpointWatchSnapshot,
+  stateName,
+} from '../call/connectivity.js';
 import { maskAddress } from '../errors/error-message.js';
 import { CONNECT_FAILURES, withDoctor } from '../policy/connect-failure/connect-failures.js';
 import { silenceRemedy } from '../policy/deadline/silent-peer.js';
@@ -25,8 +30,7 @@ import { httpProxy } from './connection/http-proxy.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
-import { dnsNameOf } from './dns/dns-name.js';
-import { DnsRefresh } from './dns/dns-refresh.js';
+import { dnsNameOf, DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { hasLibraryResolver, WATCH_OPTION, WatchReceiver } from './quirks/library-resolver.js';
@@ -43,7 +47,6 @@ import { MissedResetDetector } from './connection/missed-reset-detector.js';
 import type { StreamCapacity } from './connection/policy-connections.js';
 import type { PolicyEvent } from './connection/policy-event.js';
 import { isPresent, SeamReport } from './quirks/seam.js';
-import { stateName } from './state-name.js';
 import type { UntestedVersion } from '../call/call-event.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
 

@@ -5,7 +5,7 @@ import type { CallTransport } from '../call/call-transport.js';
 import type { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
 import type { PermitQueue } from '../policy/concurrency/permit-queue.js';
-import type { Propagation } from '../call/propagation.js';
+import type { Propagation } from '../call/inbound-call.js';
 import type { HedgeBudget } from '../policy/hedging/decide-hedge.js';
 import type { HedgingPolicy } from '../policy/retry/retry-policy.js';
 import type { MeasuredDelay } from '../policy/hedging/measured-delay.js';
@@ -18,8 +18,7 @@ import type { ReplayLimits } from '../policy/replay/replay-ledger.js';
 import type { UnreadStreams } from './streams/unread-streams.js';
 import type { AttemptBounds } from './settings/method-options.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
-import type { ClientStatistics } from './statistics/client-statistics.js';
-import type { MethodStatistics } from './statistics/method-statistics.js';
+import type { ClientStatistics, MethodStatistics } from './statistics/client-statistics.js';
 
 /** State shared by all calls of a client. */
 export interface ClientContext {

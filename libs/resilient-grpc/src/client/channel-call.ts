@@ -1,10 +1,9 @@
 import type { CallCredentials, Channel, Metadata } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../call/method.js';
-import type { StreamDemand } from '../call/stream-scope.js';
-import type { StreamSink } from '../call/stream-source.js';
+import type { StreamDemand, StreamSink } from '../call/stream-source.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import type { GrpcCallError } from '../errors/grpc-call-error.js';
-import { notifyListener } from '../errors/notify-listener.js';
+import { notifyListener } from '../errors/error-message.js';
 import { StatusCode } from '../status/status-code.js';
 import type { MethodContext } from './call-context.js';
 import { applicationCallSite } from './call-site.js';

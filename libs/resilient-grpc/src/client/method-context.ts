@@ -6,9 +6,7 @@ import { DEFAULT_MAX_QUEUED, PermitQueue, type LimitChange } from '../policy/con
 import { HedgeBudget } from '../policy/hedging/decide-hedge.js';
 import type { HedgingPolicy } from '../policy/retry/retry-policy.js';
 import { MeasuredDelay, type HedgingPercentile } from '../policy/hedging/measured-delay.js';
-import { withAttemptTimeout } from './attempts/attempt-timeout.js';
-import { withCircuitBreaker } from './attempts/circuit-breaker-stage.js';
-import { withStreamIdleTimeout } from './attempts/stream-idle-timeout.js';
+import { withAttemptTimeout, withStreamIdleTimeout, withCircuitBreaker } from './attempts/staged-attempt.js';
 import type { ClientContext, Hedging, MethodContext } from './call-context.js';
 import type { BudgetSnapshot, CircuitSnapshot, HedgingDelaySnapshot, LimitSnapshot } from './client-snapshot.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';

@@ -2,8 +2,14 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { Subscriber } from 'rxjs';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import type { MethodDescriptor } from '../call/method.js';
-import { currentStreamScope, inStreamScope, type StreamScope } from '../call/stream-scope.js';
-import { sinkWithin, type StreamFactory, type StreamSink } from '../call/stream-source.js';
+import {
+  currentStreamScope,
+  inStreamScope,
+  type StreamScope,
+  sinkWithin,
+  type StreamFactory,
+  type StreamSink,
+} from '../call/stream-source.js';
 import type { AwaitedCalls } from './awaited-calls.js';
 import { applicationCallSite } from './call-site.js';
 import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';

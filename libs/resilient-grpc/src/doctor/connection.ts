@@ -9,7 +9,7 @@ import { connectFailure, readConnectFailure, type ConnectFailure } from '../chan
 import { secureConnector } from '../channel/quirks/connector.js';
 import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-material.js';
 import { isError } from '../errors/error-message.js';
-import { CHECK, WATCH } from '../health/health-service.js';
+import { CHECK, WATCH } from '../health/serving-check.js';
 import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';

@@ -4,7 +4,7 @@ import type { InternalGrpcClient } from '../client/create-client.js';
 import type { RequestStream, ResilientMethod } from '../client/resilient-types.js';
 import { errorMessage } from '../errors/error-message.js';
 import { isGrpcCallError, type GrpcCallError } from '../errors/grpc-call-error.js';
-import { CHECK, probeOptions, servingStatusOf } from '../health/health-service.js';
+import { CHECK, probeOptions, servingStatusOf } from '../health/serving-check.js';
 import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/grpc-js-texts.js';
 import { StatusCode, statusName } from '../status/status-code.js';
 import { counted, duration, listed, oneLine } from '../telemetry/log/log-text.js';

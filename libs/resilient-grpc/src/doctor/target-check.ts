@@ -3,7 +3,7 @@ import { BlockList, isIPv6 } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
 import { lacksPort } from '../channel/channel-checks.js';
 import { proxyVariable } from '../channel/connection/http-proxy.js';
-import { dnsNameOf } from '../channel/dns/dns-name.js';
+import { dnsNameOf } from '../channel/dns/dns-refresh.js';
 import { experimental as names } from '../channel/quirks/experimental.js';
 import { errorMessage } from '../errors/error-message.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';

@@ -1,4 +1,5 @@
 import type { InternalGrpcClient } from '../client/create-client.js';
+import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
 
 /** Health of a channel, derived from its state. */
 export interface ChannelHealth {
@@ -65,4 +66,21 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean):
   return client.isGraceOver
     ? { status: 'down', details: { ...reported, message: 'outage; calls fail' } }
     : { status: 'degraded', details: { ...reported, message: 'outage; calls wait' } };
+}
+
+// Terminus's service has no relevant state; a separate instance avoids importing Terminus's module.
+const indicators = new HealthIndicatorService();
+
+/** Converts `health` to a Terminus result under `key`. */
+export function healthResult<const N extends string>(
+  key: N,
+  { status, details }: ChannelHealth,
+): HealthIndicatorResult<N> {
+  const session = indicators.check(key);
+  if (status === 'up') return session.up(details);
+  if (status === 'down') return session.down(details);
+  // Terminus 11 supports only up and down, and drops any other status, so 'degraded' becomes up with `degraded: true`.
+  if ('degraded' in session) return session.degraded(details);
+  const result: HealthIndicatorResult = { [key]: { ...details, degraded: true, status: 'up' } };
+  return result;
 }

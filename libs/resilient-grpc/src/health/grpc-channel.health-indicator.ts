@@ -1,11 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import type { InternalGrpcClient } from '../client/create-client.js';
-import { clientKeys } from '../nest/client-keys.js';
-import { ClientRegistry } from '../nest/client-registry.js';
-import { channelHealth } from './channel-health.js';
+import { clientKeys, ClientRegistry } from '../nest/client-registry.js';
+import { channelHealth, healthResult } from './channel-health.js';
 import { assertOptions } from './check-options.js';
-import { healthResult } from './health-results.js';
 
 /** Options of `GrpcChannelHealthIndicator.check`. */
 export interface ChannelCheckOptions {

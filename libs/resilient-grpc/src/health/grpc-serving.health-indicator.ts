@@ -9,11 +9,16 @@ import { StatusCode } from '../status/status-code.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { channelHealth } from './channel-health.js';
+import { channelHealth, healthResult } from './channel-health.js';
 import { assertOptions } from './check-options.js';
-import { CHECK, probeOptions, servingStatusOf } from './health-service.js';
-import { healthResult } from './health-results.js';
-import { endpointsHealth, servingHealth, type ServingAnswer } from './serving-check.js';
+import {
+  CHECK,
+  probeOptions,
+  servingStatusOf,
+  endpointsHealth,
+  servingHealth,
+  type ServingAnswer,
+} from './serving-check.js';
 import { ServingWatch } from './serving-watch.js';
 
 /** Options of `GrpcServingHealthIndicator.check`. */

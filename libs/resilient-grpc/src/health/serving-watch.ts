@@ -6,8 +6,7 @@ import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { Wait } from '../time/wait.js';
-import { servingStatusOf, WATCH } from './health-service.js';
-import type { ServingAnswer } from './serving-check.js';
+import { servingStatusOf, WATCH, type ServingAnswer } from './serving-check.js';
 
 /** Part of a client that a watch needs. */
 export type WatchedClient = Pick<InternalGrpcClient, 'connectivity' | 'connectivity$' | 'openStream'>;

@@ -4,7 +4,33 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { duration } from '../telemetry/log/log-text.js';
-import type { KubernetesResolverOptions } from './kubernetes-options.js';
+import * as v from 'valibot';
+import { object } from '../policy/options/option-schemas.js';
+
+/** Options of `registerKubernetesResolver`. */
+export interface KubernetesResolverOptions {
+  /**
+   * Path of a kubeconfig file.
+   * @defaultValue the files that `KUBECONFIG` lists, or else `~/.kube/config`, or else the service account of the pod
+   */
+  readonly kubeconfig?: string | undefined;
+  /**
+   * Namespace for targets without one, such as `kubernetes:///orders:50051`.
+   * @defaultValue the namespace of the context, or that of the pod if its service account is used, or else 'default'
+   */
+  readonly namespace?: string | undefined;
+}
+
+const text = (expected: string) => v.optional(v.pipe(v.string(expected), v.nonEmpty(expected)));
+
+/** Schema of `KubernetesResolverOptions`. */
+export const kubernetesOptionsSchema = object(
+  {
+    kubeconfig: text("a path such as '/run/kubeconfig'"),
+    namespace: text("a namespace such as 'shop'"),
+  },
+  "an object such as { namespace: 'shop' }",
+);
 
 /** Maximum time in milliseconds without a byte from the API server. The limit applies to a watch only until the response headers arrive. */
 const SILENT_REQUEST_MS = 10_000;

@@ -4,8 +4,7 @@ import { IS_LIBRARY_RESOLVER, WATCH_OPTION, WatchReceiver } from '../channel/qui
 import { selectEndpoints, type EndpointSelection } from '../policy/kubernetes/select-endpoints.js';
 import { StatusCode } from '../status/status-code.js';
 import { moment, type Clock } from '../time/clock.js';
-import { parseKubernetesTarget, type KubernetesTarget } from './kubernetes-target.js';
-import { missingEndpoints } from './missing-endpoints.js';
+import { parseKubernetesTarget, type KubernetesTarget, missingEndpoints } from './kubernetes-target.js';
 import type { ServiceWatch, WatchListener, WatchState } from './service-watch.js';
 
 type Result = Parameters<experimental.ResolverListener>;

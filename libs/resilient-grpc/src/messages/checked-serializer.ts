@@ -1,11 +1,10 @@
 import type { EventHub } from '../call/event-hub.js';
 import type { UnsentField } from '../call/call-event.js';
-import { InvalidMessageError } from '../errors/invalid-message-error.js';
+import { InvalidMessageError } from '../errors/error-message.js';
 import { describeSecret } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Files } from './file-descriptors.js';
-import { prepareFits } from './compile-fits.js';
-import { inspectMessage, type FoundValue, type Inspection } from './inspect-message.js';
+import { prepareFits, inspectMessage, type FoundValue, type Inspection } from './inspect-message.js';
 import { messageTypeOf, type MessageType } from './message-type.js';
 
 /** Receives the values that the serializer omits or replaces. */

@@ -8,8 +8,17 @@ import {
   type SourceFile,
 } from 'ts-morph';
 import { OWNED_CHANNEL_OPTIONS } from '../client/settings/resolve-channel-settings.js';
-import { asyncTransportOf, ByHand, factoryEdits, type TextEdit } from './factory-edits.js';
-import { constantValue, nestNameOf, propertyValue, transportOf, valueOf } from './source-values.js';
+import {
+  asyncTransportOf,
+  ByHand,
+  factoryEdits,
+  type TextEdit,
+  constantValue,
+  nestNameOf,
+  propertyValue,
+  transportOf,
+  valueOf,
+} from './factory-edits.js';
 
 const LIBRARY = 'nestjs-resilient-grpc';
 const NEST = '@nestjs/microservices';

@@ -15,8 +15,6 @@ import { callSite } from '../client/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { duration, oneLine } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
-import { definitionDifferences } from './definition-difference.js';
-import { GrpcClients } from './grpc-clients.js';
 import { clientLabel } from './grpc-tokens.js';
 import { InboundWatch } from './inbound/inbound.interceptor.js';
 import {
@@ -31,6 +29,27 @@ import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
 import type { LogLevel } from '../telemetry/log/log-line.js';
+import { describeSecret, describeValue, pathOf } from '../policy/options/describe-value.js';
+import { isPlainObject } from '../policy/options/plain-object.js';
+import type { Services } from '../client/settings/contract.js';
+
+/** All clients of the application. Also creates clients that are known only at run time (tenants, shards). */
+export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
+  /** @throws Error if no client has this name. The message suggests the closest name, or lists all names if none is close. */
+  abstract get(name: string | symbol): ResilientGrpcClient;
+  /**
+   * Creates a client. The caller owns it and must close it; until then, health checks and the shutdown include the client.
+   * @throws GrpcConfigurationError if `options` are invalid, or if the name is in use; Error once Nest has called
+   * `beforeApplicationShutdown`, or once the drain timeout has closed the clients.
+   */
+  abstract create(options: NestGrpcClientOptions | GrpcClientOptions): ResilientGrpcClient;
+  abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
+  /**
+   * True until the application starts to shut down. `create()` still works until Nest calls `beforeApplicationShutdown`, or the drain
+   * timeout closes the clients.
+   */
+  abstract readonly accepting: boolean;
+}
 
 /** `inspect.custom` from node:util. It is not imported, because its type would appear in the package's declarations. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
@@ -440,4 +459,75 @@ function logGrpcJs(level: GrpcJsLogLevel): () => void {
     const message = tracer === undefined ? text : `${tracer}: ${text}`;
     logger.write(lineLevel, message, { event: 'grpc-js', tracer });
   });
+}
+
+/**
+ * Returns a unique key for each client: its name, followed by a number for the second and later clients with the same name, such as
+ * 'db (2)'. Names can be equal, because a client named by a symbol has the symbol's description as its name.
+ */
+export function clientKeys<Client extends { readonly name: string }>(
+  clients: readonly Client[],
+): ReadonlyMap<Client, string> {
+  const taken = new Set(clients.map(({ name }) => name));
+  const numbers = new Map<string, number>();
+  const keys = new Map<Client, string>();
+  for (const client of clients) {
+    const { name } = client;
+    let number = (numbers.get(name) ?? 0) + 1;
+    const numbered = () => (number === 1 ? name : `${name} (${String(number)})`);
+    // Skips a numbered key that is the name, and therefore the key, of another client.
+    while (number > 1 && taken.has(numbered())) number += 1;
+    numbers.set(name, number);
+    keys.set(client, numbered());
+  }
+  return keys;
+}
+
+/** Definition of a client, with its settings as given. */
+export interface DefinedClient {
+  readonly contract: Readonly<Record<string, unknown>>;
+  readonly services: Services;
+  readonly settings: unknown;
+}
+
+const SECRET_PATH = /(?:^|\.)(?:tls|credentials|metadata)(?:\.|\[|$)|http_connect_creds/;
+
+/** Returns the differences between two definitions of one client, such as 'timeoutMs (1000 and 2000)'; empty if they are equal. */
+export function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
+  const { packageDefinition: one, ...firstContract } = first.contract;
+  const { packageDefinition: two, ...secondContract } = second.contract;
+  const differences = [
+    ...differingPaths(firstContract, secondContract, ''),
+    ...differingPaths(first.settings, second.settings, ''),
+  ];
+  // Loading one file twice creates two objects, so their methods are compared.
+  if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
+  return differences;
+}
+
+function differingPaths(a: unknown, b: unknown, path: string): string[] {
+  if (Object.is(a, b)) return [];
+  if (Buffer.isBuffer(a) && Buffer.isBuffer(b)) return a.equals(b) ? [] : [described(path, a, b)];
+  if (isPlainObject(a) && isPlainObject(b)) {
+    const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+    return [...keys].flatMap((key) => differingPaths(a[key], b[key], path === '' ? key : pathOf(path, key)));
+  }
+  if (Array.isArray(a) && Array.isArray(b) && a.length === b.length) {
+    return a.flatMap((one: unknown, index) => differingPaths(one, b[index], pathOf(path, index)));
+  }
+  return [described(path, a, b)];
+}
+
+function described(path: string, a: unknown, b: unknown): string {
+  const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
+  return `${path === '' ? 'settings' : path} (${describe(a)} and ${describe(b)})`;
+}
+
+function signature(services: Services): string {
+  return [...services.values()]
+    .flatMap((methods) =>
+      [...methods.values()].map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`),
+    )
+    .sort()
+    .join('\n');
 }

@@ -7,8 +7,9 @@ import {
   type StreamOutcome,
   type StreamScope,
   type StreamDemand,
-} from '../call/stream-scope.js';
-import type { StreamSink, StreamSource } from '../call/stream-source.js';
+  type StreamSink,
+  type StreamSource,
+} from '../call/stream-source.js';
 import { ResumeError } from '../errors/stream-errors.js';
 import {
   decideResume,
@@ -25,7 +26,7 @@ import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
 import { bufferOverflowError, PLAIN_PREFETCH, PlainSource } from './plain-source.js';
-import { schedulerClock } from './scheduler-clock.js';
+import { schedulerClock } from './options.js';
 import { isError } from '../errors/error-message.js';
 import { NO_PUSHBACK, parsePushback, PUSHBACK_KEY, type Pushback } from '../policy/pushback/parse-pushback.js';
 import { failureReason, statusOf } from './error-status.js';

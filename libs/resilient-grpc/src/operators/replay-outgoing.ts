@@ -1,4 +1,4 @@
-import { StreamIterator } from '../call/stream-iterator.js';
+import { StreamIterator } from '../call/grpc-observable.js';
 import type { StreamSink } from '../call/stream-source.js';
 import { ReplayError } from '../errors/stream-errors.js';
 import {

@@ -27,9 +27,14 @@ import {
   type SequenceSettings,
   type StreamOperator,
 } from './call-sequence.js';
-import { checkOptions, objectProblem, readableOptions, unknownOptionMessages } from './options.js';
-import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './resume-pace.js';
-import type { SchedulerOptions } from './scheduler-clock.js';
+import {
+  checkOptions,
+  objectProblem,
+  readableOptions,
+  unknownOptionMessages,
+  type SchedulerOptions,
+} from './options.js';
+import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './retry-backoff.js';
 
 /** Options of `resumable` except `compare`. */
 export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {

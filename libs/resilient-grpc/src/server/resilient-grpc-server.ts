@@ -31,11 +31,10 @@ import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
-import { observedServer } from './observed-server.js';
+import { observedServer, ReportingServer, type ConversionListener } from './observed-server.js';
 import { ConcurrencyLimit } from './overload/concurrency-limit.js';
-import { OverloadGate } from './overload/overload-gate.js';
+import { OverloadGate, refuseUnreadCalls } from './overload/overload-gate.js';
 import { OverloadState } from './overload/overload-state.js';
-import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import {
@@ -46,13 +45,12 @@ import {
   hideStreamTypes,
   type GlobalEnhancers,
   type HandlerNames,
+  ServedHandlers,
+  unusedHandlerLines,
 } from './application-handlers.js';
 import { listenAddress, listenProblem } from './listen-address.js';
 import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
-import { ReportingServer, type ConversionListener } from './reporting-server.js';
-import { ServedHandlers } from './served-handlers.js';
-import { unusedHandlerLines } from './unused-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import {
   implementationOf,

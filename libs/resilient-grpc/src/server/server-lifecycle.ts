@@ -1,14 +1,19 @@
-import {
-  type BeforeApplicationShutdown,
-  type OnApplicationBootstrap,
-  type OnApplicationShutdown,
-  type OnModuleDestroy,
+import type {
+  BeforeApplicationShutdown,
+  OnApplicationBootstrap,
+  OnApplicationShutdown,
+  OnModuleDestroy,
 } from '@nestjs/common';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { callsByPath, counted, duration } from '../telemetry/log/log-text.js';
-import type { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import { onSecondInterrupt, ShutdownHooksCheck, type SignalHandling } from '../nest/shutdown-hooks-check.js';
-import { cutOffRemedy, shutdownLine } from '../nest/shutdown-lines.js';
+import {
+  type GrpcLifecycle,
+  cutOffRemedy,
+  shutdownLine,
+  onSecondInterrupt,
+  ShutdownHooksCheck,
+  type SignalHandling,
+} from '../nest/grpc-lifecycle.js';
 import { systemClock, type Clock } from '../time/clock.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';

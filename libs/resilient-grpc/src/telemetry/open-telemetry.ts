@@ -1,12 +1,10 @@
 import { createNoopMeter, metrics, propagation, trace, type Meter, type Tracer } from '@opentelemetry/api';
 import type { Clock } from '../time/clock.js';
-import { catchSdkErrors } from './catch-sdk-errors.js';
+import { catchSdkErrors } from './instruments.js';
 import { clientInstruments, type ClientInstruments } from './client-instruments.js';
-import { ClientMetrics } from './client-metrics.js';
-import { OpenClientTelemetry } from './client-telemetry.js';
-import { ClientTraces } from './client-traces.js';
+import { ClientMetrics, ObservedClients } from './client-metrics.js';
+import { OpenClientTelemetry, ClientTraces } from './client-telemetry.js';
 import type { GrpcTelemetry, ObservableClient, ServerTelemetry } from './grpc-telemetry.js';
-import { ObservedClients } from './observed-clients.js';
 import { ServerMetrics } from './server-metrics.js';
 import { OpenServerTelemetry } from './server-telemetry.js';
 import { VERSION } from './version.js';

@@ -11,8 +11,7 @@ import {
 import type { Metadata } from '@grpc/grpc-js';
 import type { GrpcServerEvent, ObservableServer } from '../call/server-event.js';
 import type { StatusCode } from '../status/status-code.js';
-import { CallSpan, rpcAttributes, spanName } from './call-span.js';
-import { catchSdkErrors } from './catch-sdk-errors.js';
+import { CallSpan, rpcAttributes, spanName, catchSdkErrors } from './instruments.js';
 import type { IncomingCall, ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from './grpc-telemetry.js';
 import type { MeasuredCall, ServerMetrics } from './server-metrics.js';
 

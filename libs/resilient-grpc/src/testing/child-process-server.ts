@@ -1,8 +1,7 @@
-import { fork } from 'node:child_process';
-import type { ChildProcess, Serializable } from 'node:child_process';
+import { fork, type ChildProcess, type Serializable } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { freePort } from './free-port.js';
+import { freePort } from './tcp-listener.js';
 import { waitFor } from './wait-for.js';
 
 /** Options of a server that runs in a child process. */

@@ -2,6 +2,24 @@ import { dnsRefreshDelayMs } from '../../policy/reconnect/reconnect-times.js';
 import { runOutside, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
+/** DNS name of a target. */
+export interface DnsName {
+  /** Host name or address, without a port. */
+  readonly host: string;
+  /** 'ip' or 'ip:port' of the name server to query; `undefined` for the system's name servers. */
+  readonly authority: string | undefined;
+}
+
+// 'dns:' and its authority are optional. Other schemes do not have DNS names.
+const TARGET = /^(?:dns:(?:\/\/([^/]*)\/)?)?(\[[^\]]*\]|[^:/[\]]+)(?::\d+)?$/;
+
+/** Returns the DNS name of a target with the scheme `dns:` or without a scheme; `undefined` for other schemes. */
+export function dnsNameOf(target: string): DnsName | undefined {
+  const [, authority, host] = TARGET.exec(target) ?? [];
+  if (host === undefined) return undefined;
+  return { host: host.replace(/^\[|\]$/g, ''), authority: authority === '' ? undefined : authority };
+}
+
 /**
  * Queue of the lookups that are due. A process runs at most one of these lookups at a time. If the name server does not respond, a lookup
  * blocks a thread for several seconds. By default, Node has only four such threads, which file access and cryptography also use.

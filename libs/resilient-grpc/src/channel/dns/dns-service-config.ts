@@ -12,7 +12,7 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import type { ServiceConfig } from '../../policy/service-config/service-config.js';
 import { jitter, type Random } from '../../time/random.js';
 import type { Clock, Timer } from '../../time/clock.js';
-import { dnsNameOf } from './dns-name.js';
+import { dnsNameOf } from './dns-refresh.js';
 
 /** Options of `dnsServiceConfig()`. */
 export interface DnsServiceConfigOptions {

@@ -1,5 +1,4 @@
-import type { StreamWait } from './stream-wait.js';
-import type { WaitingCalls } from './waiting-calls.js';
+import type { StreamWait, WaitingCalls } from './waiting-calls.js';
 import type { ReleasedCall, ReleasedCallResult, Waiter } from '../../call/call-transport.js';
 import {
   inSendOrder,

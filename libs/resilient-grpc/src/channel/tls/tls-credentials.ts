@@ -2,8 +2,8 @@ import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { escapeControls, maskCredentials } from '../../errors/error-message.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { CredentialsSource } from '../channel-settings.js';
-import { reloadBoundedFile } from '../read-bounded-file.js';
 import {
+  reloadBoundedFile,
   TLS_PARTS,
   errorCode,
   materialProblems,

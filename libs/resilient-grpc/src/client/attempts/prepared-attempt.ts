@@ -6,7 +6,7 @@ import { RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Waiter } from '../../call/call-transport.js';
 import type { ClientContext } from '../call-context.js';
-import type { OutgoingCall } from '../interceptors/outgoing-call.js';
+import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import { prepareAttempt, type AttemptInterceptors, type PendingMetadata } from '../interceptors/prepare-attempt.js';
 import { preparationFailure } from '../call/call-failure.js';
 

@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import type { MethodDescriptor } from '../../call/method.js';
-import type { StreamScope } from '../../call/stream-scope.js';
+import type { StreamScope } from '../../call/stream-source.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { ReplayLimits } from '../../policy/replay/replay-ledger.js';

@@ -4,11 +4,17 @@ import type { Attempt, AttemptEnd, AttemptRequest, StartAttempt } from '../../ca
 import type { AttemptEndReason } from '../../call/call-event.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
-import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../../call/stream-scope.js';
-import type { StreamSink, StreamSource } from '../../call/stream-source.js';
+import {
+  currentStreamScope,
+  inStreamScope,
+  type StreamOutcome,
+  type StreamScope,
+  type StreamSink,
+  type StreamSource,
+} from '../../call/stream-source.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
-import { notifyListener } from '../../errors/notify-listener.js';
+import { notifyListener } from '../../errors/error-message.js';
 import { permitOutcome } from '../../policy/concurrency/adaptive-limit.js';
 import { isAnswered, type Verdict } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -74,9 +80,8 @@ export class ClientCall
   private place: CallPlace<this> | undefined;
   private stream: ScopedStream | undefined;
   private unbind: (() => void) | undefined;
-  /** The running attempt. */
   attempt: Attempt | undefined;
-  /** `attempt`, if it consists of several hedged attempts. */
+  /** Set if `attempt` consists of several hedged attempts. */
   private hedged: HedgedAttempt | undefined;
   /** Number of the latest attempt; 1 for the original one. */
   private number = 0;
@@ -98,7 +103,6 @@ export class ClientCall
     private readonly context: MethodContext,
     private readonly input: CallInput,
     private sink: StreamSink<unknown>,
-    /** The stream that the call is part of. */
     private readonly part?: StreamMembership,
   ) {
     this.method = context.method;

@@ -4,7 +4,7 @@ import { BehaviorSubject, NEVER, Subject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
 import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
-import type { OutgoingCall } from '../interceptors/outgoing-call.js';
+import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import type { GrpcClientDefaults, PropagationOptions } from './client-options.js';
 import { loadContract, type Services } from './contract.js';
 import { resolveSettings } from './resolve-settings.js';

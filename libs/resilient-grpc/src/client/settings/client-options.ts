@@ -9,8 +9,11 @@ import type {
   LoadBalancingConfig,
   ServiceConfig,
 } from '../../policy/service-config/service-config.js';
-import type { MetadataFunction } from '../interceptors/metadata-source.js';
-import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../interceptors/outgoing-call.js';
+import type {
+  MetadataFunction,
+  GrpcClientInterceptor,
+  GrpcClientInterceptorClass,
+} from '../interceptors/call-hooks.js';
 import type { ClientDrainMode, MetadataInput } from '../resilient-types.js';
 
 /**

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { Propagation } from '../../call/propagation.js';
+import type { Propagation } from '../../call/inbound-call.js';
 import { RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import type { PropagationOptions } from './client-options.js';
 import { describeValue } from '../../policy/options/describe-value.js';

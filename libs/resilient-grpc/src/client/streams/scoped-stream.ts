@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { MethodKind } from '../../call/method.js';
-import type { StreamHost, StreamOutcome, StreamScope } from '../../call/stream-scope.js';
+import type { StreamHost, StreamOutcome, StreamScope } from '../../call/stream-source.js';
 import type { Endable } from '../call/call-bindings.js';
 import type { MethodContext } from '../call-context.js';
 import { callError, deadlineFailure, draining, isCancelled, type CallFailure } from '../call/call-failure.js';
@@ -11,7 +11,7 @@ import { DeadlineTimer } from '../call/deadline-timer.js';
 import { describeCall } from '../call/describe-call.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../client-snapshot.js';
-import type { MethodStatistics } from '../statistics/method-statistics.js';
+import type { MethodStatistics } from '../statistics/client-statistics.js';
 import type { UnreadStream } from './unread-streams.js';
 
 /** Stream that a call belongs to. */

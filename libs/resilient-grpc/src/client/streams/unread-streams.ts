@@ -1,4 +1,4 @@
-import type { StreamDemand } from '../../call/stream-scope.js';
+import type { StreamDemand } from '../../call/stream-source.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { setPollTimer } from '../../time/peer-timer.js';
 

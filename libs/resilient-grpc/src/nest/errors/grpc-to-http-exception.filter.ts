@@ -3,8 +3,7 @@ import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { ResumeError } from '../../errors/stream-errors.js';
 import { callErrorOf } from './call-error-of.js';
-import { FailureLog } from './failure-log.js';
-import { nestDefaultHandling } from './nest-default-handling.js';
+import { FailureLog, nestDefaultHandling } from './failure-log.js';
 import { isForCaller, toHttpException } from './to-http-exception.js';
 
 /** Part of the response that is used here: Express's response, or the Node response that Fastify wraps. */

@@ -1,7 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
-import { BAD_REQUEST, typeNameOf } from '../../errors/error-detail-types.js';
-import type { FieldViolation } from '../../errors/status-details.js';
+import { BAD_REQUEST, typeNameOf, type FieldViolation } from '../../errors/status-details.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { defineLibraryError } from '../../errors/library-error.js';
 import type { StatusName } from '../../status/status-code.js';

@@ -3,7 +3,7 @@ import { Observable } from 'rxjs';
 import { currentInbound, runInbound } from '../../client/call/caller-context.js';
 import type { Clock } from '../../time/clock.js';
 import { GrpcInboundCall, serverCallOf } from './grpc-inbound-call.js';
-import type { PropagationNotes } from '../../call/propagation.js';
+import type { PropagationNotes } from '../../call/inbound-call.js';
 
 /**
  * Captures inbound gRPC calls that this library's server strategy has not captured. It runs after guards, so the calls that guards make are

@@ -1,5 +1,3 @@
-import { RecentLatencies } from '../../time/recent-latencies.js';
-
 /** Percentile of first-attempt latency, used as the delay before a hedge. */
 export type HedgingPercentile = 'p90' | 'p95' | 'p99';
 
@@ -60,5 +58,76 @@ export class MeasuredDelay {
     if (isFirst ? this.latencies.weight < this.minAttempts : this.sinceUpdate < ATTEMPTS_PER_UPDATE) return;
     this.sinceUpdate = 0;
     this.delayMs = Math.max(this.latencies.percentile(HEDGING_PERCENTILES[this.percentile]), MIN_DELAY_MS);
+  }
+}
+
+/** Buckets per factor of two, so that a bucket spans 4.4%. */
+const BUCKETS_PER_OCTAVE = 16;
+/** Lower bound of the first bucket, in milliseconds. The bucket also counts lower values. */
+const MIN_MS = 2 ** -4;
+/** Number of octaves. The last octave ends at about 70 minutes, and higher values count as 70 minutes. */
+const OCTAVES = 26;
+const BUCKETS = OCTAVES * BUCKETS_PER_OCTAVE;
+/** Upper bound of `unit`. When `unit` reaches it, all weights are divided by `unit`, long before they could overflow. */
+const MAX_UNIT = 1e100;
+
+/**
+ * Histogram of durations in which older values count less, so that a percentile describes recent values. Uses 3.3 KB and allocates nothing
+ * after its creation.
+ */
+export class RecentLatencies {
+  private readonly buckets = new Float64Array(BUCKETS);
+  private sum = 0;
+  /** Weight of a value recorded now. It grows with time, so that the weights of older values do not have to be reduced. */
+  private unit = 1;
+  private recordedAt = -Infinity;
+
+  constructor(
+    /** Time in milliseconds in which the weight of a value halves. */
+    private readonly halfLifeMs: number,
+    /** Total weight at which values stop aging, so that older values still count if few newer ones arrive. */
+    private readonly minWeight: number,
+  ) {}
+
+  /** Total weight of the values. A new value counts as 1, and older values count as less. */
+  get weight(): number {
+    return this.sum / this.unit;
+  }
+
+  /** @param now monotonic milliseconds */
+  record(ms: number, now: number): void {
+    this.age(now);
+    const octave = Math.log2(ms / MIN_MS);
+    const bucket = Math.min(Math.max(Math.ceil(octave * BUCKETS_PER_OCTAVE) - 1, 0), BUCKETS - 1);
+    this.buckets[bucket] = (this.buckets[bucket] ?? 0) + this.unit;
+    this.sum += this.unit;
+  }
+
+  /**
+   * Returns a percentile in milliseconds, rounded up by at most 4.4%; 0 if there are no values. At least `percent` % of the values are less
+   * than or equal to the result.
+   */
+  percentile(percent: number): number {
+    // Starts at the highest bucket, because only a few values are greater than a high percentile.
+    let greater = (1 - percent / 100) * this.sum;
+    // The tolerance covers rounding errors, because divided buckets do not add up exactly to `sum`.
+    for (let bucket = BUCKETS - 1; bucket >= 0; bucket--) {
+      greater -= this.buckets[bucket] ?? 0;
+      if (greater < -1e-9 * this.sum) return MIN_MS * 2 ** ((bucket + 1) / BUCKETS_PER_OCTAVE);
+    }
+    return 0;
+  }
+
+  private age(now: number): void {
+    const elapsedMs = Math.max(now - this.recordedAt, 0);
+    this.recordedAt = now;
+    const { weight } = this;
+    if (weight <= this.minWeight) return;
+    const remaining = Math.max(2 ** (-elapsedMs / this.halfLifeMs), this.minWeight / weight);
+    this.unit /= remaining;
+    if (this.unit < MAX_UNIT) return;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) this.buckets[bucket] = (this.buckets[bucket] ?? 0) / this.unit;
+    this.sum /= this.unit;
+    this.unit = 1;
   }
 }

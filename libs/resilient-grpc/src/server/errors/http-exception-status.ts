@@ -1,11 +1,14 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { HttpException } from '@nestjs/common';
-import { BAD_REQUEST } from '../../errors/error-detail-types.js';
-import { type FieldViolation, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
+import {
+  BAD_REQUEST,
+  type FieldViolation,
+  STATUS_DETAILS_KEY,
+  type StatusDetail,
+} from '../../errors/status-details.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { ServerStatus } from './truncate-status.js';
-import { joinMessages, wellFormed } from './status-text.js';
+import { type ServerStatus, joinMessages, wellFormed } from './truncate-status.js';
 import { ValidationException } from './validation-exception.js';
 
 /**

@@ -3,9 +3,8 @@ import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { callErrorOf } from '../../nest/errors/call-error-of.js';
 import { suggestStatusCode, isStatusCode, StatusCode } from '../../status/status-code.js';
-import { truncateStatus, type ServerStatus } from './truncate-status.js';
+import { truncateStatus, type ServerStatus, wellFormed } from './truncate-status.js';
 import { statusOfHttpException } from './http-exception-status.js';
-import { wellFormed } from './status-text.js';
 import { isError } from '../../errors/error-message.js';
 import { isLibraryError } from '../../errors/library-error.js';
 

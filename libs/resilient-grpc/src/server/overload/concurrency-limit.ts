@@ -6,9 +6,8 @@ import { OverloadQueue, type ServiceTime } from '../../policy/overload/overload-
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall } from '../calls/served-call.js';
-import { HeldCall, SLICE_MS } from './overload-gate.js';
+import { HeldCall, SLICE_MS, EXPIRED, overloadRefusal } from './overload-gate.js';
 import type { OverloadState } from './overload-state.js';
-import { EXPIRED, overloadRefusal } from './refusal.js';
 
 const REFUSED = overloadRefusal(
   'The server has reached maxConcurrentCalls and refused the call before its handler ran',

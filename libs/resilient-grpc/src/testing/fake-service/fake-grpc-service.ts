@@ -3,8 +3,14 @@ import type { StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions, Resilient, ResilientMethod } from '../../client/resilient-types.js';
 import { methodStub } from '../../client/service-stub.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
-import type { AnyHandler, FakeCallRecord, FakeCallRecords, FakeHandlers } from './fake-call.js';
-import { FakeMethod, fakeContexts } from './fake-context.js';
+import {
+  type AnyHandler,
+  type FakeCallRecord,
+  type FakeCallRecords,
+  type FakeHandlers,
+  FakeMethod,
+  fakeContexts,
+} from './fake-context.js';
 import { grpcError } from './grpc-error.js';
 import { HandlerAttempt, HandlerFailure, isStream } from './handler-attempt.js';
 

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { CapturedCall } from './inbound-call.js';
-import { propagated, type Propagation } from './propagation.js';
+import { type CapturedCall, propagated, type Propagation } from './inbound-call.js';
 
 const signal = new AbortController().signal;
 const values: Readonly<Record<string, string>> = { a: '1', b: '2', authorization: 'hush' };

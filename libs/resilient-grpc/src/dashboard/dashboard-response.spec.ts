@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../spec-support/virtual-clock.js';
 import { waitFor } from '../testing/wait-for.js';
-import { EventStream } from './event-stream.js';
+import { EventStream } from './dashboard-response.js';
 
 const LARGE = JSON.stringify('x'.repeat(1_000_000));
 

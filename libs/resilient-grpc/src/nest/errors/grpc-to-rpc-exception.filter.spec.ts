@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { GrpcCallError, type GrpcCallFailure } from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import type { StatusDetail } from '../../errors/status-details.js';
-import { rpcStatusOf } from './rpc-status.js';
+import { rpcStatusOf } from './grpc-to-rpc-exception.filter.js';
 
 const makeFailure = (change: Partial<GrpcCallFailure> = {}) =>
   new GrpcCallError({

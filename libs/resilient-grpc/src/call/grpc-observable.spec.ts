@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { StreamIterator } from './stream-iterator.js';
+import { StreamIterator } from './grpc-observable.js';
 import type { StreamSink } from './stream-source.js';
 
 /** Creates an iterator over a fake call. The test delivers messages through `sink`; `did` records the method calls on the source. */

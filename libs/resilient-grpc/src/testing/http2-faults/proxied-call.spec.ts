@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CallFaults } from './call-faults.js';
+import { CallFaults } from './proxied-call.js';
 
 const refused = { kind: 'reset', code: 'REFUSED_STREAM' } as const;
 const missing = { kind: 'missing-trailers' } as const;

@@ -1,6 +1,6 @@
 import type { Attributes, BatchObservableCallback, Meter } from '@opentelemetry/api';
 import { describe, expect, it } from 'vitest';
-import { ObservedClients } from './observed-clients.js';
+import { ObservedClients } from './client-metrics.js';
 
 const figures = {
   openConnections: 0,

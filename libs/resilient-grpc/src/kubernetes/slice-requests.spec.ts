@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { permissionRemedy } from './permission-remedy.js';
+import { permissionRemedy } from './slice-requests.js';
 
 interface Manifest {
   readonly items: readonly { readonly subjects?: readonly object[] }[];

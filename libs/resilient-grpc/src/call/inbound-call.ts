@@ -14,17 +14,14 @@ export interface InboundCall {
   get(key: string): string | undefined;
 }
 
-/** An inbound call with the fields that are internal to the library. */
 export interface CapturedCall extends InboundCall {
   /** True if the call is a retry, or if a retry further up the call chain caused it. */
   readonly retry: boolean;
-  /** True if the requests or the responses are a stream. */
   readonly streaming: boolean;
   /** Start time in monotonic milliseconds. */
   readonly startedAt: number;
 }
 
-/** Resolved settings that select the values an outgoing call inherits from the inbound call. */
 export interface Propagation {
   readonly deadline: boolean;
   readonly cancellation: boolean;
@@ -33,7 +30,6 @@ export interface Propagation {
   readonly notes?: PropagationNotes | undefined;
 }
 
-/** Receives what happens to outgoing calls that propagation applies to. */
 export interface PropagationNotes {
   /** Called for each outgoing call; `found` is true if there was an inbound call. */
   note(found: boolean): void;
@@ -41,7 +37,6 @@ export interface PropagationNotes {
   dropped(key: string, problem: string): void;
 }
 
-/** Values that an outgoing call inherits from the inbound call. */
 export interface Propagated {
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
@@ -56,10 +51,7 @@ export interface Propagated {
   readonly inRetryChain: boolean;
 }
 
-/**
- * Returns the values that an outgoing call inherits from `inbound`, including the metadata `x-retry-chain` if `inRetryChain` is true. `now`
- * is in monotonic milliseconds.
- */
+/** `now` is in monotonic milliseconds. */
 export function propagated(inbound: CapturedCall, propagation: Propagation, now: number): Propagated {
   const inRetryChain = stopsRetries(inbound, now);
   const entries = propagation.metadata.flatMap((key) => {

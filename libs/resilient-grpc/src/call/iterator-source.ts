@@ -1,4 +1,3 @@
-/** Receives the messages of an iterator. */
 export interface IteratorConsumer<M> {
   onMessage(message: M): void;
   onMessagesEnd(): void;
@@ -14,7 +13,7 @@ export class IteratorSource<M> {
     private readonly consumer: IteratorConsumer<M>,
   ) {}
 
-  /** Requests one message. The consumer receives it now or later. */
+  /** Requests one message. */
   pull(): void {
     let next: IteratorResult<M> | PromiseLike<IteratorResult<M>>;
     try {

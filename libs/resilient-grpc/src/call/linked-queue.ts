@@ -11,7 +11,6 @@ export class LinkedQueue<Item extends { next: Item | undefined }> {
     this.size += 1;
   }
 
-  /** Removes and returns the oldest item. */
   shift(): Item | undefined {
     const item = this.first;
     if (item === undefined) return undefined;

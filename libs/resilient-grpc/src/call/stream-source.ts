@@ -1,8 +1,6 @@
 /** Read state of a stream that is read on demand. Used to detect streams that are no longer read. */
 export interface StreamDemand {
-  /** Number of messages requested so far. */
   readonly requested: number;
-  /** True if a read is pending. */
   readonly waiting: boolean;
 }
 
@@ -15,23 +13,15 @@ export interface StreamScope {
   readonly outer: StreamScope | undefined;
   /** Number of resumes. The operator increments it before the next call begins. */
   readonly resumes: number;
-  /**
-   * Deadline of the whole stream, in milliseconds since 1970; Infinity at first. When a call of the stream ends, its client may lower this
-   * value to the deadline of that call.
-   */
+  /** Deadline of the whole stream, in milliseconds since 1970; Infinity at first. */
   deadline: number;
   /** The clients' records of the stream. Each client adds one at its first call. */
   readonly hosts: Set<StreamHost>;
-  /** Number of messages delivered so far. */
   readonly delivered: number;
-  /** Read state of a stream that is read on demand; `undefined` for other streams. */
   readonly demand: StreamDemand | undefined;
   /** True if the stream makes no further calls. */
   readonly isOver: boolean;
-  /**
-   * Reports the start of an attempt, from which the age of the call is measured. The age therefore excludes the wait for the channel and
-   * the backoff of a retry.
-   */
+  /** Reports the start of an attempt, from which the age of the call is measured. */
   attemptBegan(): void;
   /** Completes the stream, for example at shutdown. The stream is not resumed afterward. */
   complete(): void;
@@ -39,11 +29,8 @@ export interface StreamScope {
   fail(error: unknown): void;
 }
 
-/** A client's record of a stream. */
 export interface StreamHost {
-  /** Reports that the next call of the stream starts after `delayMs`. */
   resumesIn(delayMs: number): void;
-  /** Reports the end of the stream. */
   ended(outcome: StreamOutcome): void;
 }
 
@@ -52,10 +39,7 @@ export type StreamOutcome = 'succeeded' | 'failed' | 'cancelled';
 
 let current: StreamScope | undefined;
 
-/**
- * Runs `work`. The calls that `work` starts synchronously belong to `scope`. Needed only if the scope cannot be passed as an argument, for
- * example to an Observable whose operators wrap the call.
- */
+/** Runs `work`. The calls that `work` starts synchronously belong to `scope`. */
 export function inStreamScope<T>(scope: StreamScope | undefined, work: () => T): T {
   const outer = current;
   current = scope;
@@ -71,7 +55,7 @@ export function currentStreamScope(): StreamScope | undefined {
   return current;
 }
 
-/** Receives the messages and the end of a stream. RxJS subscribers implement this interface. */
+/** Receives the messages and the end of a stream. */
 export interface StreamSink<T> {
   /** Receives a message. Returns `false` to pause the stream until `StreamSource.resumeReading()`. */
   next(message: T): unknown;
@@ -91,15 +75,12 @@ export function sinkWithin<T>(sink: StreamSink<T>, run: (work: () => unknown) =>
   };
 }
 
-/** One run of a stream. */
 export interface StreamSource {
   /** Maximum number of messages that may be buffered for a slow reader. */
   readonly prefetch: number;
-  /** Starts the run. The sink may receive messages or the end before `begin()` returns. */
+  /** The sink may receive messages or the end before `begin()` returns. */
   begin(): void;
-  /** Resumes a paused stream, because the sink accepts messages again. */
   resumeReading(): void;
-  /** Cancels the run, because the reader unsubscribed. */
   unsubscribe(): void;
 }
 

@@ -27,12 +27,10 @@ import { CONNECTION_CALL_SEAM } from './quirks/client-seams.js';
 import { experimental } from './quirks/experimental.js';
 import { isPresent } from './quirks/seam.js';
 
-/** Dependencies of a managed channel. */
 export interface ChannelDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventHub;
-  /** Called after each change of `connectivity`. */
   readonly changed: () => void;
   /** Returns the client's metadata for a health Watch. @defaultValue none */
   readonly healthMetadata?: (() => Promise<Metadata>) | undefined;
@@ -44,7 +42,6 @@ interface Replacement {
   readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' | 'suspicion';
 }
 
-/** Maximum number of state changes kept. */
 const MAX_HISTORY_LENGTH = 100;
 /** Minimum interval in milliseconds between two changes of load balancing. Each change opens new connections to all servers. */
 const MIN_BALANCING_INTERVAL_MS = 10_000;
@@ -76,11 +73,8 @@ export class ManagedChannel implements CallTransport {
   /** The latest settings that `balance()` received; applied immediately, or when `balanceTimer` ends. */
   private latestBalancing: BalancingSettings;
   private balanceTimer: Timer | undefined;
-  /** Carries new calls. */
   current: WireChannel;
-  /** The pending replacement, or `undefined`. */
   private replacement: Replacement | undefined;
-  /** Number of replacements so far. */
   private replaced = 0;
   readBarrier: ReadBarrier;
   private state: ConnectivityState = 'IDLE';
@@ -93,7 +87,6 @@ export class ManagedChannel implements CallTransport {
   private reconnectTimer: Timer | undefined;
   /** Time of the early reconnect, in milliseconds since 1970; `undefined` if none is scheduled. */
   private reconnectAt: number | undefined;
-  /** Replaces the channel at its maximum age. */
   private ageTimer: Timer | undefined;
   /** Number of failed connection attempts that the outage watch has not received yet. */
   private failures = 0;
@@ -160,7 +153,6 @@ export class ManagedChannel implements CallTransport {
     return watchFigures && this.isClosed ? { failingMs: 0, ready: 0, notReady: 0, terminating: 0 } : watchFigures;
   }
 
-  /** Describes the state of the channel in addition to its connectivity and history. */
   describe() {
     const { addresses, current, outage, waiting, replaced, suspicion } = this;
     const { connections: known, endpoints } = current;
@@ -265,7 +257,6 @@ export class ManagedChannel implements CallTransport {
       this.streamWaitTimedOut(waiter);
   }
 
-  /** Returns the refusal of `waiter`; `undefined` if it may wait. */
   private refusalFor(waiter: Waiter): WaitRefusal | undefined {
     if (this.isClosed) return CLOSED;
     // Without an outage, no limit applies to waiting calls. grpc-js would queue any number of calls, too.
@@ -326,7 +317,6 @@ export class ManagedChannel implements CallTransport {
     this.reconnectAt = undefined;
   }
 
-  /** Starts the maximum-age timer if it is not running. */
   private startAge(): void {
     const { maxConnectionAgeMs } = this.settings;
     if (maxConnectionAgeMs === undefined || this.ageTimer !== undefined) return;

@@ -60,10 +60,7 @@ export const CALLED_BY_OTHERS = [
   'onApplicationShutdown',
 ];
 
-/**
- * Returns a function that makes a call only if it receives a request. If `await` calls it, it provides a stub that cannot be awaited;
- * `await` would call `then` again and again.
- */
+/** Returns a function that makes a call only if it receives a request. */
 function calledByOthers(
   call: ResilientMethod<unknown, unknown>,
   stub: Readonly<Record<string, unknown>>,

@@ -148,15 +148,12 @@ export class EventStream implements Visitor {
   }
 }
 
-/** File of the dashboard page. */
 export interface DashboardAsset {
   readonly type: string;
   readonly body: string;
-  /** ETag of the content. */
   readonly tag: string;
 }
 
-/** File name of the page. */
 export const PAGE_FILE = 'index.html';
 
 const CONTENT_TYPES: Readonly<Record<string, string>> = {
@@ -166,7 +163,6 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 };
 
-/** Returns the files of the page, by name. */
 export function dashboardAssets(): ReadonlyMap<string, DashboardAsset> {
   return new Map(
     Object.entries(readPageFiles()).map(([name, body]) => {

@@ -16,13 +16,11 @@ import { PAGE_FILE, type DashboardAsset, DashboardResponse, EventStream } from '
 import { DashboardFeed } from './dashboard-feed.js';
 import type { DashboardSettings } from './dashboard-options.js';
 
-/** Injection token of the page's files. */
 export const DASHBOARD_ASSETS = Symbol('DashboardAssets');
 
 /** Maximum number of open pages. Each costs a connection and its write buffer. */
 const MAX_VISITORS = 100;
 
-/** Creates the controller class of a read-only dashboard. */
 export function dashboardController({ path, guards }: DashboardSettings): Type {
   const lastPart = path.slice(path.lastIndexOf('/') + 1);
 

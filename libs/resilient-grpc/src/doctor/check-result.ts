@@ -16,7 +16,6 @@ export type CheckName =
   | 'service-config'
   | 'shutdown';
 
-/** A finding and the recommended action. */
 export type Finding = readonly [message: string, remedy: string];
 
 /** Returns the cause and the remedy that clients report for this kind of failure, with the doctor's equivalent option if there is one. */
@@ -31,16 +30,13 @@ export interface CheckResult {
   readonly check: CheckName;
   /** `skipped` means that the check was not possible or had nothing to check. */
   readonly status: 'ok' | 'warning' | 'failed' | 'skipped';
-  /** The finding, in one sentence. */
   readonly message: string;
-  /** The recommended action. */
   readonly remedy?: string;
   /** All problems of the checked document or of the command-line arguments, each with its path. */
   readonly problems?: readonly ConfigurationProblem[];
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** The part of a result that a check decides. */
 export type Verdict = readonly [
   status: CheckResult['status'],
   message: string,

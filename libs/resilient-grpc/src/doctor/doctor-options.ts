@@ -6,7 +6,6 @@ import { describeValue, problemMessage } from '../policy/options/describe-value.
 import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './shutdown-check.js';
 import { errorMessage } from '../errors/error-message.js';
 
-/** The parsed options of the command. */
 export interface DoctorOptions {
   /** Target of the checks; `undefined` if no connection is made. */
   readonly target: string | undefined;
@@ -25,7 +24,6 @@ export interface DoctorOptions {
 /** The environment variables. Some of them affect connections. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** The result of parsing the arguments: the options of the checks, a request for help, or problems. */
 export type DoctorArguments =
   | { readonly kind: 'run'; readonly options: DoctorOptions }
   | { readonly kind: 'help' }
@@ -33,7 +31,7 @@ export type DoctorArguments =
 
 /**
  * Number of pings sent by the keepalive check. By default, servers tolerate the first ping after data and two more (gRFC A8, A9), so the
- * fourth ping reveals their limit. The fifth is a safety margin.
+ * fourth ping reveals their limit.
  */
 export const KEEPALIVE_PINGS = 5;
 
@@ -61,16 +59,12 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-/** Options whose value is a duration. */
 type TimeOption = 'keepalive' | 'idle' | 'timeout' | 'connect-timeout' | (typeof SHUTDOWN_OPTIONS)[number];
 
 const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
-/** Options that do not require a target. */
 const WITHOUT_TARGET: ReadonlySet<string> = new Set([...SHUTDOWN_OPTIONS, 'service-config', 'proto', 'json', 'help']);
-/** A duration in seconds or minutes. */
 const TIME = /^(\d{1,9}(?:\.\d{1,3})?)([sm])$/;
 
-/** Parses the command-line arguments of `nestjs-resilient-grpc`. */
 export function readArguments(args: readonly string[]): DoctorArguments {
   let parsed;
   try {

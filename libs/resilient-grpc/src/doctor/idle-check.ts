@@ -21,11 +21,8 @@ export type IdleOutcome =
       readonly lostMs: number;
       readonly how: 'silent' | 'reset';
     }
-  /** The peer ended the connection in use. */
   | { readonly kind: 'ended-in-use'; readonly afterMs: number; readonly end: PeerEnd }
-  /** The connection in use received no response. */
   | { readonly kind: 'unresponsive'; readonly afterMs: number }
-  /** A connection could not be opened. */
   | { readonly kind: 'not-opened'; readonly message: string };
 
 /**
@@ -39,10 +36,7 @@ const STEP = Math.SQRT2;
 const USE_SHARE = 0.25;
 const MIN_USE_INTERVAL_MS = 250;
 const MAX_USE_INTERVAL_MS = 10_000;
-/**
- * Time to wait, as a share of the measured time, to see whether the connection in use ends, too. The wait is necessary because maximum
- * connection ages vary by up to 10%.
- */
+/** Time to wait, as a share of the measured time, to see whether the connection in use ends, too. */
 const CONFIRMATION_SHARE = 0.25;
 const MIN_CONFIRMATION_MS = 1_000;
 const MAX_CONFIRMATION_MS = 30_000;
@@ -166,14 +160,12 @@ function outcomeInUse(used: Session, how: 'ended' | 'silent'): IdleOutcome {
 }
 
 const { connectionIdleTimeoutMs: CLIENT_IDLE_TIMEOUT_MS } = DEFAULT_CLIENT_SETTINGS;
-/** Minimum of `connectionIdleTimeoutMs`, in milliseconds. */
 const MIN_IDLE_TIMEOUT_MS = 1_000;
 /** Share of a measured time that is used in recommendations, because timeouts vary. */
 const SAFE_SHARE = 0.8;
 
 const CLIENT_CLOSES_FIRST = `clients of this library close an idle connection first, after ${duration(CLIENT_IDLE_TIMEOUT_MS)} (connectionIdleTimeoutMs)`;
 
-/** Reports the measured outcome for idle connections, with the recommended settings. */
 export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
   const result = resultsOf('idle', { limitMs, outcome: factsOf(outcome), ...settingsFor(outcome) });
   switch (outcome.kind) {
@@ -227,7 +219,6 @@ function recommendation(idleMs: number): string {
     : `set connectionIdleTimeoutMs to ${String(timeoutMs)} or less in the client, or increase the idle timeout of the server, proxy, or firewall`;
 }
 
-/** Returns machine-readable settings that would prevent the outcome. */
 function settingsFor(outcome: IdleOutcome): Readonly<Record<string, number | undefined>> {
   if (outcome.kind === 'closed') return { connectionIdleTimeoutMs: safeMs(outcome.idleMs, MIN_IDLE_TIMEOUT_MS) };
   if (outcome.kind !== 'dropped') return {};
@@ -250,7 +241,6 @@ function rounded(ms: number): number {
   return Math.floor(ms / unit) * unit;
 }
 
-/** Formats a time as an argument: '48s'. */
 function seconds(ms: number): string {
   return `${String(rounded(ms) / 1_000)}s`;
 }
@@ -260,7 +250,6 @@ function describeEnd({ how: ended, details }: PeerEnd): string {
   return details === undefined ? name : `${name}: ${details}`;
 }
 
-/** Returns the outcome with its times rounded to whole milliseconds. */
 function factsOf(outcome: IdleOutcome): object {
   // `JSON.stringify` passes all nested numbers to the replacer.
   return JSON.parse(

@@ -7,7 +7,6 @@ import { KEEPALIVE_PINGS } from './doctor-options.js';
 import type { TargetAddress } from './target-check.js';
 import { within } from './time-limit.js';
 
-/** Maximum time in milliseconds to wait for the acknowledgment of a ping. */
 const ACK_TIMEOUT_MS = 5_000;
 
 /** Checks whether the server tolerates a ping every `everyMs` milliseconds, on a separate connection with an open call. */

@@ -5,13 +5,11 @@ import { counted, oneLine } from '../telemetry/log/log-text.js';
 import { problemCount, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import type { CheckResult } from './check-result.js';
 
-/** Colors text, or returns it unchanged. */
 export type Paint = (color: 'green' | 'yellow' | 'red' | 'dim', text: string) => string;
 
 /** Returns text unchanged, for files, pipes, and terminals without colors. */
 export const plainPaint: Paint = (_color, text) => text;
 
-/** Colors text for a terminal. */
 export const terminalPaint: Paint = (color, text) => styleText(color, text, { validateStream: false });
 
 const STATUS_LABELS = {
@@ -69,7 +67,6 @@ export interface DoctorReport {
 /** Keys whose value is only an address. `maskAddress` would mask words in other text, such as '10:30: ops@shop.example'. */
 const ADDRESS_KEYS: ReadonlySet<string> = new Set(['target', 'address', 'proxy']);
 
-/** Renders a report as one JSON object on one line. */
 export function renderJson(report: DoctorReport): string {
   return `${JSON.stringify(report, bounded)}\n`;
 }

@@ -11,11 +11,7 @@ import { counted, duration, listed, oneLine } from '../telemetry/log/log-text.js
 import { systemClock } from '../time/clock.js';
 import { resultsOf, type CheckResult, type Verdict } from './check-result.js';
 
-/**
- * Checks whether a client of this library becomes READY.
- *
- * @param hasFindings true if an earlier check reported a possible cause of a failure
- */
+/** @param hasFindings true if an earlier check reported a possible cause of a failure */
 export async function clientCheck(
   client: InternalGrpcClient,
   timeoutMs: number,
@@ -97,7 +93,6 @@ const REFLECTION_SERVICES = [
 
 const MAX_LISTED = 50;
 
-/** A response from the reflection service, with one of these properties. */
 interface ReflectionResponse {
   readonly listServicesResponse?: { readonly service: readonly { readonly name: string }[] };
   readonly errorResponse?: { readonly errorCode: number; readonly errorMessage: string };

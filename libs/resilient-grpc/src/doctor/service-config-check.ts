@@ -18,7 +18,6 @@ import { resultsOf, type CheckResult } from './check-result.js';
 
 const WORKING_DIRECTORY = 'check the path, which is relative to the working directory';
 
-/** Returns the problems that a client reports for a service config. */
 function serviceConfigProblems(value: unknown, path: string): readonly ConfigurationProblem[] {
   const parsed = parseServiceConfig(value, path);
   if (!parsed.ok) return parsed.problems;

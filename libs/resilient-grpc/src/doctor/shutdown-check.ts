@@ -1,26 +1,22 @@
 import { duration } from '../telemetry/log/log-text.js';
 import { resultsOf, type CheckResult } from './check-result.js';
 
-/** The times of a shutdown, in milliseconds. */
 export interface ShutdownTimes {
   /** `drain.timeoutMs` of the clients or of the server, whichever is longer, because they drain in parallel. */
   readonly drainMs: number;
   /** `drain.readinessDelayMs`, which is part of `drainMs`. */
   readonly readinessDelayMs: number;
-  /** `terminationGracePeriodSeconds` of the pod. */
   readonly gracePeriodMs: number;
   /** Duration of the `preStop` hook, which runs before SIGTERM. */
   readonly preStopMs: number;
 }
 
-/** Kubernetes' default for `terminationGracePeriodSeconds`, in milliseconds. */
 export const DEFAULT_GRACE_PERIOD_MS = 30_000;
 
 // Minimum time in milliseconds between the end of the drain and SIGKILL. The process can take half a second longer than its drain timeout,
 // and the application's own shutdown hooks need time, too.
 const MIN_SPARE_MS = 2_000;
 
-/** Checks whether a shutdown ends before Kubernetes sends SIGKILL. */
 export function shutdownCheck(times: ShutdownTimes): CheckResult {
   const { drainMs, readinessDelayMs, gracePeriodMs, preStopMs } = times;
   const totalMs = preStopMs + drainMs;

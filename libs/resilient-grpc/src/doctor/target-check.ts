@@ -17,7 +17,6 @@ import { within, type TimeLimit } from './time-limit.js';
 /** Maximum number of addresses shown and probed. */
 export const MAX_ADDRESSES = 20;
 
-/** The address of a connection. */
 export type TargetAddress = experimental.SubchannelAddress;
 
 /** The kind of an address, derived from its network. An unexpected kind may reveal a wrong /etc/hosts entry or split DNS. */
@@ -79,7 +78,6 @@ export function authorityHost(canonicalTarget: string): string {
   return dnsNameOf(authority)?.host ?? authority;
 }
 
-/** The addresses of a target, or the reason why resolving it failed. */
 export type Resolution =
   | { readonly ok: true; readonly addresses: readonly TargetAddress[]; readonly tookMs: number }
   | { readonly ok: false; readonly details: string; readonly code: string | undefined; readonly tookMs: number };
@@ -112,10 +110,7 @@ export async function resolveTarget(target: string, limit: TimeLimit, timeoutMs:
   }
 }
 
-/**
- * Looks up the DNS name in `target`, and returns the system's error code, which grpc-js does not report. Returns 'ETIMEDOUT' if the lookup
- * exceeds 2 s or the remaining time, whichever is shorter. Returns `undefined` if the lookup succeeds, or if `target` contains no DNS name.
- */
+/** Looks up the DNS name in `target`, and returns the system's error code, which grpc-js does not report. */
 async function lookupCode(target: string, limit: TimeLimit): Promise<string | undefined> {
   const name = dnsNameOf(target);
   if (name === undefined) return undefined;
@@ -126,7 +121,6 @@ async function lookupCode(target: string, limit: TimeLimit): Promise<string | un
   return within(limit.leftMs(2_000), code, 'ETIMEDOUT');
 }
 
-/** Remedy if the name server does not respond. */
 const NAME_SERVER_REMEDY =
   'check DNS on this host: the name servers in /etc/resolv.conf, and whether they are reachable on UDP port 53';
 
@@ -153,14 +147,12 @@ export function proxyOf(target: string, canonicalTarget: string, env: Env): Used
   return variable === undefined || isTarget ? undefined : { proxy, variable };
 }
 
-/** Reports the proxy that connections use. */
 export function proxyCheck({ proxy, variable }: UsedProxy): CheckResult {
   const message = `connections go through the proxy ${proxy}, set by ${variable}`;
   const remedy = `if the server is on your own network, ${BYPASS_PROXY}; otherwise check that the proxy allows CONNECT`;
   return resultsOf('proxy', { proxy, variable })('warning', message, remedy);
 }
 
-/** Reports the problems that prevent the creation of a client, each under the name of the command's argument. */
 export function unusableTarget(target: string, problems: readonly ConfigurationProblem[]): CheckResult {
   const named = problems.map(({ path, message }) => ({
     path: path.replace(/^doctor\.tls\.(\w+)$/, '--$1').replace(/^doctor\.url$/, 'target'),
@@ -198,7 +190,6 @@ export function targetCheck(
   return result('ok', message);
 }
 
-/** Explains why a target, or the proxy that is used instead, has no addresses. */
 function unresolved(
   target: string,
   { details, code = '' }: Resolution & { readonly ok: false },

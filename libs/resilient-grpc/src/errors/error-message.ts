@@ -58,10 +58,7 @@ export function maskAddress(value: string, isCut = false): string {
   return value.replace(credentials, '$1***$2');
 }
 
-/**
- * Calls a listener of the application. An error that the listener throws does not end the current operation. The error is rethrown in a
- * microtask, so that it is not lost.
- */
+/** Calls a listener of the application. An error that the listener throws does not end the current operation. */
 export function notifyListener<T>(listener: (value: T) => void, value: T): void {
   try {
     listener(value);
@@ -82,7 +79,6 @@ export class InvalidMessageError extends TypeError {
   }
 }
 
-/** Returns the status of a call whose request cannot be serialized. */
 export function serializationFailure(error: unknown): { readonly code: StatusCode; readonly details: string } {
   const code = error instanceof InvalidMessageError ? error.code : StatusCode.INTERNAL;
   return { code, details: `Request message serialization failure: ${errorMessage(error)}` };

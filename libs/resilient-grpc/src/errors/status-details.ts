@@ -45,9 +45,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   'google.rpc.LocalizedMessage': LOCALIZED_MESSAGE,
 };
 
-/** Type of the detail that lists the invalid fields of a request. */
 export const BAD_REQUEST = 'google.rpc.BadRequest';
-/** Type of the detail that contains the delay before a retry. */
 export const RETRY_INFO = 'google.rpc.RetryInfo';
 /** Maximum google.protobuf.Duration in milliseconds: about 10,000 years. */
 export const MAX_DURATION_MS = 315_576_000_000_000;
@@ -61,12 +59,10 @@ export function typeNameOf(typeUrl: string): string {
   return typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
 }
 
-/** Returns the shape of a standard error detail; `undefined` for any other type. */
 export function shapeOf(typeName: string): Shape | undefined {
   return Object.hasOwn(SHAPES, typeName) ? SHAPES[typeName] : undefined;
 }
 
-/** Violation of one field of a request. */
 export interface FieldViolation {
   /** Path of the field, such as `items[0].quantity`; empty if unknown. */
   readonly field: string;
@@ -85,21 +81,15 @@ export interface StatusDetail {
   readonly value: unknown;
 }
 
-/** A detail whose value is not decoded yet. */
 interface EncodedDetail {
   readonly typeUrl: string;
   readonly bytes: Uint8Array;
 }
 
-/** Name of the trailer that contains a `google.rpc.Status`. */
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
-/** Field numbers of `google.rpc.Status`. */
 export const STATUS_FIELDS = { code: 1, message: 2, details: 3 } as const;
-/** Field numbers of `google.protobuf.Any`. */
 export const ANY_FIELDS = { typeUrl: 1, value: 2 } as const;
-/** Shape of an entry of a map field. */
 const MAP_ENTRY: Shape = { key: 'text', value: 'text' };
-/** Shape of `google.protobuf.Duration`. */
 const DURATION: Shape = { seconds: 'number', nanos: 'number' };
 
 /**

@@ -4,11 +4,9 @@ import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/term
 /** Health of a channel, derived from its state. */
 export interface ChannelHealth {
   readonly status: 'up' | 'degraded' | 'down';
-  /** Details that a report shows in addition to the status. */
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** Part of a client that determines its health. */
 export type ClientState = Pick<
   InternalGrpcClient,
   | 'target'
@@ -71,7 +69,6 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean):
 // Terminus's service has no relevant state; a separate instance avoids importing Terminus's module.
 const indicators = new HealthIndicatorService();
 
-/** Converts `health` to a Terminus result under `key`. */
 export function healthResult<const N extends string>(
   key: N,
   { status, details }: ChannelHealth,

@@ -5,7 +5,6 @@ import { clientKeys, ClientRegistry } from '../nest/client-registry.js';
 import { channelHealth, healthResult } from './channel-health.js';
 import { assertOptions } from './check-options.js';
 
-/** Options of `GrpcChannelHealthIndicator.check`. */
 export interface ChannelCheckOptions {
   /** Name in the result. @defaultValue the client's name; for a symbol, its description */
   readonly key?: string | undefined;
@@ -13,7 +12,6 @@ export interface ChannelCheckOptions {
   readonly required?: boolean | undefined;
 }
 
-/** Selection of clients for `checkAll`. */
 export interface ChannelCheckAllOptions {
   /** Names of the clients to check. @defaultValue all */
   readonly only?: readonly (string | symbol)[] | undefined;

@@ -4,7 +4,6 @@ import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
 import { assertOptions } from './check-options.js';
 import { healthResult } from './channel-health.js';
 
-/** Options of `GrpcReadinessHealthIndicator.check`. */
 export interface ReadinessCheckOptions {
   /** Name in the result. @defaultValue 'process' */
   readonly key?: string | undefined;

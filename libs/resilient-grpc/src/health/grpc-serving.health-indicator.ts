@@ -21,7 +21,6 @@ import {
 } from './serving-check.js';
 import { ServingWatch } from './serving-watch.js';
 
-/** Options of `GrpcServingHealthIndicator.check`. */
 export interface ServingCheckOptions {
   /** Name in the result. @defaultValue the client's name; for a symbol, its description */
   readonly key?: string | undefined;
@@ -42,7 +41,6 @@ export interface ServingCheckOptions {
   readonly mode?: 'check' | 'watch' | undefined;
 }
 
-/** Defaults of the options. */
 const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mode: 'check' });
 
 /**

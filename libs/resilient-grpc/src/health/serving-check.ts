@@ -10,7 +10,6 @@ import { loadContract } from '../client/settings/contract.js';
 export const CHECK = methodOf('Check');
 export const WATCH = methodOf('Watch');
 
-/** Serving status of a server, or of one of its services. */
 export type ServingStatus = 'UNKNOWN' | 'SERVING' | 'NOT_SERVING' | 'SERVICE_UNKNOWN';
 
 /** Returns the status in a response; UNKNOWN for a status that a later version of the protocol may add. */
@@ -35,13 +34,10 @@ function methodOf(name: 'Check' | 'Watch'): MethodDescriptor {
   return method;
 }
 
-/** Result of checking whether a server is serving. */
 export type ServingAnswer =
   | { readonly kind: 'status'; readonly status: ServingStatus }
-  /** The server does not implement grpc.health.v1.Health. */
   | { readonly kind: 'unimplemented' }
   | { readonly kind: 'unanswered'; readonly afterMs: number }
-  /** The call failed with a status. */
   | { readonly kind: 'failed'; readonly method: 'Check' | 'Watch'; readonly code: number }
   /** A proxy or web server responded with HTTP; `details` describes the response. */
   | { readonly kind: 'http'; readonly details: string }

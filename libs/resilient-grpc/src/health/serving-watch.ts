@@ -8,7 +8,6 @@ import type { Random } from '../time/random.js';
 import { Wait } from '../time/wait.js';
 import { servingStatusOf, WATCH, type ServingAnswer } from './serving-check.js';
 
-/** Part of a client that a watch needs. */
 export type WatchedClient = Pick<InternalGrpcClient, 'connectivity' | 'connectivity$' | 'openStream'>;
 
 /** One Watch call, from its start to its end or, after UNIMPLEMENTED, to the end of its connection. */
@@ -45,10 +44,7 @@ export class ServingWatch {
     });
   }
 
-  /**
-   * Returns the result of the latest Watch; waits up to `timeoutMs` if the Watch has no result yet. Returns `undefined` if no connection is
-   * READY, because then no server was checked.
-   */
+  /** Returns the result of the latest Watch; waits up to `timeoutMs` if the Watch has no result yet. */
   async status(timeoutMs: number): Promise<ServingAnswer | undefined> {
     if (this.answer === undefined && this.isReady) await this.firstAnswer(timeoutMs);
     if (this.answer === undefined && this.isReady) return { kind: 'unanswered', afterMs: timeoutMs };
@@ -78,7 +74,6 @@ export class ServingWatch {
     else if (this.call === undefined && this.restart === undefined) this.start();
   }
 
-  /** Discards the state of a lost connection. */
   private reset(): void {
     this.discardCall();
     this.restart?.clear();

@@ -23,7 +23,6 @@ export interface KubernetesResolverOptions {
 
 const text = (expected: string) => v.optional(v.pipe(v.string(expected), v.nonEmpty(expected)));
 
-/** Schema of `KubernetesResolverOptions`. */
 export const kubernetesOptionsSchema = object(
   {
     kubeconfig: text("a path such as '/run/kubeconfig'"),
@@ -36,7 +35,6 @@ export const kubernetesOptionsSchema = object(
 const SILENT_REQUEST_MS = 10_000;
 /** Idle time in milliseconds before the kernel sends TCP keepalive probes, which detect a lost connection of a watch in about 40 s. */
 const TCP_KEEPALIVE_MS = 30_000;
-/** Maximum number of bytes to read from an error response. */
 const MAX_ERROR_BYTES = 65_536;
 /** Maximum length of one event of a watch, in characters. An EndpointSlice has at most 1,000 endpoints and is much shorter. */
 const MAX_EVENT_CHARS = 16 * 1024 * 1024;
@@ -48,7 +46,6 @@ export class ApiServerError extends Error {
   override readonly name = 'ApiServerError';
 
   constructor(
-    /** HTTP status code. */
     readonly status: number,
     message: string,
   ) {
@@ -64,7 +61,6 @@ export class ApiServer {
   private config: KubeConfig;
   /** Namespace from the options, or else that of the pod or of the context, or else 'default'. */
   readonly namespace: string;
-  /** URL of the API server. */
   readonly url: string;
 
   /** @throws GrpcConfigurationError if there is no usable configuration */
@@ -215,7 +211,6 @@ async function textOf(response: IncomingMessage, maxBytes: number): Promise<stri
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** Returns the message of a `Status` response from the API server. */
 function messageOf(text: string): string | undefined {
   try {
     const { message } = JSON.parse(text) as { readonly message?: unknown };

@@ -10,12 +10,9 @@ import type { ServiceWatch, WatchListener, WatchState } from './service-watch.js
 type Result = Parameters<experimental.ResolverListener>;
 type ResolverClass = Parameters<typeof experimental.registerResolver>[1];
 
-/** Parts of the registration that resolvers use. */
 export interface ResolverDependencies {
   readonly clock: Clock;
-  /** URL of the API server. */
   readonly url: string;
-  /** Namespace for targets without one. */
   readonly namespace: string;
   watchOf(service: string, namespace: string): ServiceWatch;
 }

@@ -35,7 +35,6 @@ export function parseKubernetesTarget({ authority = '', path }: experimental.Grp
   return { service, namespace, port: number, authority: `${host}:${port}` };
 }
 
-/** Describes why a service has no endpoints, with a remedy. */
 export function missingEndpoints(
   { reason, counts, ports }: Extract<EndpointSelection, { readonly found: false }>,
   { service, port }: KubernetesTarget,

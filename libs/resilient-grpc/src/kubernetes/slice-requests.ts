@@ -3,22 +3,18 @@ import { checkSlice, type EndpointSlice } from '../policy/kubernetes/select-endp
 import { oneLine } from '../telemetry/log/log-text.js';
 import { ApiServerError, type ApiServer } from './api-server.js';
 
-/** A Kubernetes service. */
 export interface ServiceName {
   readonly service: string;
   readonly namespace: string;
 }
 
-/** Response to a list request. */
 export interface SliceList {
   readonly metadata?: { readonly resourceVersion?: string };
   /** `null` or absent if the service has no slices. */
   readonly items?: readonly EndpointSlice[] | null;
 }
 
-/** Failure of a request for EndpointSlices. */
 export interface RequestFailure {
-  /** One-line message with the failure and its cause. */
   readonly message: string;
   /** Remedy for a missing permission, with a command; absent for other failures. */
   readonly remedy?: string;
@@ -26,13 +22,11 @@ export interface RequestFailure {
 
 const FORBIDDEN = 403;
 
-/** Returns the path of a request for a service's EndpointSlices. */
 export function slicesPath({ service, namespace }: ServiceName, parameters: Readonly<Record<string, string>>): string {
   const query = new URLSearchParams({ labelSelector: `kubernetes.io/service-name=${service}`, ...parameters });
   return `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?${query.toString()}`;
 }
 
-/** Describes the failure of a request for EndpointSlices. */
 export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, namespace: string): RequestFailure {
   // The AggregateError for a host with several addresses has no message, so its code is used.
   const text = oneLine(errorMessage(error)) || String((error as { readonly code?: unknown }).code);
@@ -43,9 +37,7 @@ export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, n
 }
 
 /**
- * Checks both permissions that a watch needs: lists a service's EndpointSlices, then opens a watch and closes it immediately. Returns the
- * listed EndpointSlices.
- *
+ * Checks both permissions that a watch needs: lists a service's EndpointSlices, then opens a watch and closes it immediately.
  * @throws ApiServerError if the API server rejects a request
  * @throws TypeError if a slice is malformed
  */

@@ -12,7 +12,6 @@ export interface UnsentFieldEvents extends Pick<EventHub, 'wanted'> {
   emit(event: { readonly type: 'unsent-field' } & UnsentField): void;
 }
 
-/** Settings of the checks of a client's or a server's messages. */
 export interface MessageChecks {
   readonly events: UnsentFieldEvents;
   /** True to reject a message with a value that the serializer omits or replaces. */

@@ -32,7 +32,6 @@ function compileFits(type: MessageType): Fits {
   if (type.fields.size === 0) return () => true;
   // Objects of these types may be JSON data.
   if (JSON_TYPES.has(type.fullName)) return () => false;
-  /** The objects that the code refers to. */
   const refs: unknown[] = [isPlainObject];
   const tests = [...type.fields].map(([name, field]) => {
     const test = testOf(field, refs);
@@ -55,7 +54,6 @@ function compileFits(type: MessageType): Fits {
   return (new Function('r', code) as (refs: unknown[]) => Fits)(refs);
 }
 
-/** Returns the code of a test of the value `e`. */
 function testOf(field: FieldValues, refs: unknown[]): string {
   switch (field.kind) {
     case 'string':
@@ -112,8 +110,6 @@ export interface Inspection {
 /**
  * Converts the values of a message as protobuf's JSON mapping does, and finds the values that the serializer omits or replaces.
  * @throws RangeError if the message is nested so deeply that the serializer rejects it; and what a getter of the message throws
- * @param examinesKeys whether misspelled keys are found, too
- * @param describe describes a value in a problem
  */
 export function inspectMessage(
   message: unknown,

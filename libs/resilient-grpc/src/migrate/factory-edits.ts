@@ -135,7 +135,6 @@ function isFixed(option: Node, factory: Node): boolean {
   });
 }
 
-/** Value of `Transport.GRPC`. */
 const GRPC = 4;
 
 /** Returns the name under which Nest exports what an expression such as `ClientsModule` or `nest.ClientsModule` refers to. */
@@ -198,7 +197,6 @@ export function propertyValue(
   return Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
 }
 
-/** Returns the transport of the options of a client. */
 export function transportOf(client: Node): 'grpc' | 'other' | 'unknown' {
   const type = client.getType();
   const property = type.getProperty('transport');

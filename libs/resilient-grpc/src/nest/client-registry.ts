@@ -54,7 +54,6 @@ export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
 /** `inspect.custom` from node:util. It is not imported, because its type would appear in the package's declarations. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
-/** External dependencies of the registry. */
 export interface RegistryDependencies {
   /** Creates a client; `logger` adds the client's name to each line. */
   readonly createClient: (settings: ResolvedClientSettings, logger: LibraryLogger) => InternalGrpcClient;
@@ -64,7 +63,6 @@ export interface RegistryDependencies {
   readonly interceptorOf?: InterceptorSource;
 }
 
-/** Definition of a client, its settings, and the source of its interceptors. */
 interface Defined {
   readonly definition: ClientDefinition;
   readonly settings: unknown;
@@ -88,18 +86,15 @@ interface Root {
   readonly place: string;
 }
 
-/** Clients of one application; each name has one channel. */
 export class ClientRegistry extends GrpcClients {
   /** True if the application has started. From then on, a client that fails in a lazily loaded module does not affect other clients. */
   hasStarted = false;
   /** Upper limit for `drain.timeoutMs` in milliseconds. `overrideGrpcClient` sets this limit in tests. */
   maxDrainMs = Infinity;
-  /** Servers of the application. */
   readonly servers = new Set<ObservableServer>();
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
   private readonly watch = new InboundWatch(warn);
-  /** Ends the redirection of grpc-js's log. */
   private stopGrpcJsLog: (() => void) | undefined;
   private root: Root | undefined;
   private verdict: Promise<never> | undefined;
@@ -135,10 +130,7 @@ export class ClientRegistry extends GrpcClients {
     return { ...drain, timeoutMs: Math.min(drain.timeoutMs, this.maxDrainMs) };
   }
 
-  /**
-   * Applies the options of forRoot, once. `rootVerdict` reports problems later, so that clients are also checked and one failed startup
-   * reports all problems.
-   */
+  /** Applies the options of forRoot, once. */
   configure(options: ResilientGrpcModuleOptions, place: string): void {
     const copied = copyOptions(options, 'forRoot');
     const problems = copied.ok ? moduleOptionsProblems(copied.value) : [...copied.problems];
@@ -407,7 +399,6 @@ export class ClientRegistry extends GrpcClients {
   }
 }
 
-/** Returns a problem if two definitions of one client differ. */
 function differenceProblems(known: Defined, { definition, settings }: Defined): readonly ConfigurationProblem[] {
   if (known.definition.source === definition.source) return [];
   const differences = definitionDifferences(
@@ -432,7 +423,6 @@ function notCreated({ label }: ClientDefinition): Error {
   return new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
 }
 
-/** Releases settings that no client uses. */
 function release(settings: ResolvedClientSettings): void {
   settings.live?.close();
   settings.channel.credentials.close();
@@ -483,7 +473,6 @@ export function clientKeys<Client extends { readonly name: string }>(
   return keys;
 }
 
-/** Definition of a client, with its settings as given. */
 export interface DefinedClient {
   readonly contract: Readonly<Record<string, unknown>>;
   readonly services: Services;

@@ -14,32 +14,26 @@ import type { ClientRegistry } from './client-registry.js';
 import type { EventFields } from '../telemetry/log/log-line.js';
 import type { ResolvedDrain } from './module-options.js';
 
-/** External dependencies of the lifecycle. */
 export interface LifecycleDependencies {
   readonly clock: Clock;
   readonly signals: SignalHandling;
   /** State of the application's HTTP server; `undefined` if there is no such server, or if its state is unknown. */
   readonly httpServer: () => Promise<HttpServerState | undefined>;
-  /** Closes the logs of exception filters. */
   readonly closeFailureLogs: () => void;
 }
 
-/** State of an HTTP server. */
 export interface HttpServerState {
   /** True until Nest starts to close the server, after the hooks `onModuleDestroy` and `beforeApplicationShutdown`. */
   readonly isListening: boolean;
   readonly connections: number;
 }
 
-/** Drain of a server in this process whose handlers use the clients. */
 export interface ServerDrainHandle {
-  /** True if the drain has started. */
   readonly draining: boolean;
   /** Starts the drain. Resolves after the server's streams have been notified of their end. */
   streamsNotified(): Promise<void>;
   /** Starts the drain. Resolves when the drain has finished, within its own timeout. */
   run(): Promise<unknown>;
-  /** Ends all calls of the server now, and finishes its drain. */
   cutOff(): void;
 }
 
@@ -190,7 +184,7 @@ export class GrpcLifecycle
     await this.registry.drainAll(0);
   }
 
-  /** Explains a shutdown that takes too long. `open` describes the open connections and calls; '' if nothing is open. */
+  /** Explains a shutdown that takes too long. */
   private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
     const raise = 'raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
@@ -265,11 +259,7 @@ export class GrpcLifecycle
 /** Module with the `drain` options of a server or of the clients. */
 type DrainedModule = 'ResilientGrpcModule' | 'ResilientGrpcServerModule';
 
-/**
- * Returns the line for the start of a shutdown.
- *
- * @param open description of the running calls, such as '2 calls to /orders.v1.Orders/Get'
- */
+/** @param open description of the running calls, such as '2 calls to /orders.v1.Orders/Get' */
 export function shutdownLine(
   open: string,
   { timeoutMs, readinessDelayMs }: ResolvedDrain,
@@ -312,17 +302,13 @@ const DELAY_MS = 1_000;
 /** Time in milliseconds in which further SIGINTs count as the first one: of one Ctrl+C, npm forwards a second signal. */
 const SAME_INTERRUPT_MS = 500;
 
-/** Signals of the process. */
 export interface SignalHandling {
-  /** True if the process has a listener for SIGTERM or SIGINT. */
   readonly listensForSignals: () => boolean;
-  /** True if `NODE_ENV` is 'test'. */
   readonly testing: boolean;
   /** Calls `listener` on SIGINT from now on, if the process already listens for it. Returns a function that ends this. */
   readonly onInterrupt: (listener: () => void) => () => void;
 }
 
-/** Returns the signal handling of this process. */
 export function signalHandling(): SignalHandling {
   return {
     listensForSignals: () => process.listenerCount('SIGTERM') + process.listenerCount('SIGINT') > 0,

@@ -32,10 +32,7 @@ import type {
   GrpcClientInterceptorClass,
 } from '../client/interceptors/call-hooks.js';
 
-/**
- * Returns a function that resolves interceptors from the application's container, whichever module provides them. The function throws an
- * error if the container does not provide an interceptor as a singleton.
- */
+/** Returns a function that resolves interceptors from the application's container, whichever module provides them. */
 export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
   return (type) => {
     const scope = scopeOf(moduleRef, type);
@@ -75,7 +72,6 @@ export function coreModules(modules: ModulesContainer): readonly Type[] {
   return [...modules.values()].map(({ metatype }) => metatype).filter((type) => CORE_MODULE in type);
 }
 
-/** Returns the number of copies of the package that the modules of a started or compiled application import. */
 export function copiesIn(context: INestApplicationContext): number {
   return coreModules(context.get(ModulesContainer, { strict: false })).length;
 }
@@ -148,7 +144,6 @@ function captureInbound(request: HttpRequest, response: HttpResponse, next: () =
   runInbound(new HttpInboundCall(request, response, systemClock), next);
 }
 
-/** Creates a client whose events are logged by `logger` until the client is closed. */
 function createLoggedClient(
   settings: ResolvedClientSettings,
   logger: LibraryLogger,

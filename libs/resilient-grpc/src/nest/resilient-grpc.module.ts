@@ -38,7 +38,6 @@ import type {
 import { asyncSourceProblems } from './module-options.validation.js';
 import { systemClock } from '../time/clock.js';
 
-/** Provider with an explicit token. */
 type TokenProvider = Exclude<Provider, { readonly prototype: unknown }> & { readonly provide: InjectionToken };
 
 const ROOT_VERDICT = Symbol('validation of ResilientGrpcModule.forRoot');

@@ -27,10 +27,7 @@ export function startUpLine(settings: ResolvedClientSettings): readonly [text: s
   ];
 }
 
-/**
- * Describes how long calls wait during an outage. If the methods differ, lists those whose calls wait until their deadline, and those whose
- * calls do not wait.
- */
+/** Describes how long calls wait during an outage. */
 function describeWait(settings: ResolvedClientSettings): string {
   const { outageGraceMs } = settings.channel;
   const byWait = methodsBy(settings, ({ waitForReady }) => String(waitForReady));

@@ -26,7 +26,6 @@ export interface CircuitBreakerInstanceOptions {
  * Uses the same state machine as a client's circuit breaker.
  */
 export class CircuitBreaker {
-  /** Name in errors. */
   readonly name: string;
   /** Current time in milliseconds. @internal */
   readonly now: () => number;

@@ -16,7 +16,6 @@ import { isTransient } from './error-status.js';
 import { checkOptions, objectProblem, readableOptions, schedulerClock, type SchedulerOptions } from './options.js';
 import { CancellableRun } from './cancellable-run.js';
 
-/** Options of `hedge`. */
 export interface HedgeOptions extends SchedulerOptions {
   /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;

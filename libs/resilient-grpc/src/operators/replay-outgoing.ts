@@ -23,7 +23,6 @@ export interface OutgoingRules<Out, Id extends ReplayId> {
   readonly limits: LedgerLimits;
 }
 
-/** Callbacks to the session that sends the messages. */
 export interface OutgoingCallbacks {
   /** Called after a message that requires an acknowledgment was passed to the current call. */
   onSent(): void;
@@ -41,10 +40,8 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
   private readonly ledger: ReplayLedger<Id, Out>;
   private readonly source: ReplaySource;
   private readonly ids = new ReplayIds();
-  /** Messages of the current call. */
   private messages: AsyncIterable<Out> | undefined;
   private reader: StreamIterator<Out> | undefined;
-  /** Receives the messages that `reader` waits for. */
   private sink: StreamSink<Out> | undefined;
   private isHelloDue = false;
   /** True if no more messages are sent on the current call. */
@@ -70,7 +67,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     );
   }
 
-  /** Number of unacknowledged messages. */
   get unacknowledged(): number {
     return this.ledger.size;
   }
@@ -85,7 +81,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     return this.ledger.awaited;
   }
 
-  /** Id of the oldest unacknowledged message. */
   get oldest(): Id | undefined {
     return this.ledger.oldest?.id;
   }
@@ -99,10 +94,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.source.begin();
   }
 
-  /**
-   * Ends the messages of the current call and returns those of the next. A second iteration starts over with the hello and ends the
-   * previous iterator.
-   */
+  /** Ends the messages of the current call and returns those of the next. */
   startCall(): AsyncIterable<Out> {
     this.endCall();
     const messages: AsyncIterable<Out> = { [Symbol.asyncIterator]: () => this.readerOf(messages) };
@@ -119,7 +111,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.ledger.startCall();
   }
 
-  /** Stops sending on the current call and half-closes it. */
   retire(): void {
     this.isRetiring = true;
     this.serve();
@@ -135,10 +126,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     return count;
   }
 
-  /**
-   * Pulls one message from the source if there is room. Only a pull reveals that the source has ended. Returns true if the source responded
-   * synchronously.
-   */
+  /** Pulls one message from the source if there is room. Returns true if the source responded synchronously. */
   lookAhead(): boolean {
     if (this.isPulling || this.hasEnded || this.waiting !== undefined || this.ledger.isFull) return false;
     this.isPulling = true;
@@ -151,7 +139,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     if (!this.hasEnded) this.source.finish();
   }
 
-  /** Closes the source and ends the messages of the current call. */
   close(): void {
     this.hasEnded = true;
     this.source.unsubscribe();
@@ -183,10 +170,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.callbacks.onOutgoingError(error);
   }
 
-  /**
-   * Moves buffered messages into the ledger while there is room. Without this method, only the reads of a call would move them, and a call
-   * may be idle or slow.
-   */
+  /** Moves buffered messages into the ledger while there is room. */
   private fillLedger(): void {
     while (this.lookAhead());
   }
@@ -257,7 +241,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     return !this.isPulling;
   }
 
-  /** Moves the waiting message into the ledger if it fits. */
   private moveWaitingToLedger(): void {
     const entry = this.waiting;
     if (entry === undefined || !this.ledger.fits(entry.bytes)) return;
@@ -316,7 +299,6 @@ function typeOf(id: unknown, key: string, expected: string): string {
   throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${describeData(id)}${remedy}`);
 }
 
-/** Formats a number of messages: '1 message', '2 messages'. */
 export function messageCount(messages: number): string {
   return messages === 1 ? '1 message' : `${String(messages)} messages`;
 }

@@ -17,7 +17,6 @@ export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | un
   }
 }
 
-/** Source of a session's outgoing messages. */
 export interface ReplaySource extends StreamSource {
   /** Number of messages that have been read but not yet delivered. */
   readonly queued: number;
@@ -27,9 +26,8 @@ export interface ReplaySource extends StreamSource {
 
 /**
  * Creates a source, paused at first, that converts each message of `input` to an item. An iterable is pulled; this includes gRPC calls,
- * which are AsyncIterables. An Observable pushes at its own speed, even while the source is paused. `begin` therefore subscribes to it and
- * buffers its messages, up to `room`. An error of the Observable is delivered immediately, ahead of buffered messages, because the error
- * ends the session anyway.
+ * which are AsyncIterables. `begin` therefore subscribes to it and buffers its messages, up to `room`. An error of the Observable is
+ * delivered immediately, ahead of buffered messages, because the error ends the session anyway.
  */
 export function replaySource<M, T extends { readonly bytes: number }>(
   input: SourceInput<M>,

@@ -41,10 +41,8 @@ import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 
-/** Default of `maxUnacknowledged`. */
 const DEFAULT_MAX_UNACKNOWLEDGED = 1_000;
 
-/** Options of `replayUnacknowledged` except the limit in bytes. */
 export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Id by which `acknowledges` identifies a message. Messages that are unacknowledged at the same time must have different ids. Ids are
@@ -216,37 +214,29 @@ function readSettings<Out, In, Id extends ReplayId>(
 
 const ACKNOWLEDGMENT_KINDS = ['single', 'cumulative'] as const satisfies Acknowledgment[];
 
-/** Options of `replayUnacknowledged` with defaults applied. */
 export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSettings, OutgoingRules<Out, Id> {
   readonly factory: (outgoing: AsyncIterable<Out>) => Observable<In>;
   readonly outgoing: SourceInput<Out>;
   readonly acknowledges: (message: In) => Id | undefined;
   readonly onError: ((error: unknown) => EndedCall['requested']) | undefined;
-  /** Infinity means no timeout. */
   readonly acknowledgmentTimeoutMs: number;
 }
 
 // Maximum wait for outstanding acknowledgments after a call has reached `maxAgeMs`.
 const MAX_RETIREMENT_MS = 1_000;
 
-/**
- * Runs one session over several consecutive calls. `ReplayOutgoing` sends; this class receives messages and acknowledgments and detects
- * broken calls.
- */
+/** Runs one session over several consecutive calls. */
 export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperator<In>, OutgoingCallbacks {
   readonly name = 'replayUnacknowledged';
   hasProgressed = false;
 
   private readonly outgoing: ReplayOutgoing<Out, Id>;
-  /** True if the current call has received a message. */
   private hasReceived = false;
   /** Number of messages that were sent on the last call and not acknowledged. */
   private awaited = 0;
-  /** True if the server ended the last call cleanly. */
   private wasEnded = false;
   /** True once a shutdown has started; no further call is started. */
   private isShuttingDown = false;
-  /** Error of the last call. */
   private lastError: unknown;
   /** True if the current call has reached `maxAgeMs`; nothing more is sent on it. */
   private isRetiring = false;

@@ -36,7 +36,6 @@ import {
 } from './options.js';
 import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './retry-backoff.js';
 
-/** Options of `resumable` except `compare`. */
 export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Position of a message in the stream. `factory` passes it to the server, so that the next call starts after it. Later messages have
@@ -170,7 +169,6 @@ function readSettings<T, C>(
   };
 }
 
-/** Options of `resumable` with defaults applied. */
 interface ResumeSettings<T, C> extends SequenceSettings {
   readonly factory: (cursor: C, attempt: number) => Observable<T>;
   readonly cursor: (message: T) => C;

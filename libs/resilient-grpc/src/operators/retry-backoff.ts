@@ -99,7 +99,6 @@ export interface ResumeBackoffOptions {
   readonly minHealthyMs?: number | undefined;
 }
 
-/** Returns `options`, completed with the defaults. */
 export function completeResumePace(options: ResumeBackoffOptions): ResumePolicy {
   const standard = DEFAULT_RESUME_POLICY;
   const { backoff, minHealthyMs = standard.minHealthyMs } = options;

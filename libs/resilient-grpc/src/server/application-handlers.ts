@@ -37,7 +37,6 @@ export class ServedHandlers {
   /** @param registered Nest's handlers by pattern; also contains those of `@MessagePattern` and `@EventPattern` */
   constructor(private readonly registered: ReadonlyMap<string, unknown>) {}
 
-  /** Records that `handler` serves the method with `path`. */
   add(handler: unknown, path: string): void {
     this.serving.set(path, handler);
   }
@@ -53,7 +52,6 @@ export class ServedHandlers {
     return found;
   }
 
-  /** Returns the paths of the served methods without a handler. */
   unhandledPaths(): string[] {
     const methods = [...this.services.values()].flatMap((service) => [...service.values()]);
     return methods.map(({ path }) => path).filter((path) => !this.serving.has(path));
@@ -88,7 +86,6 @@ function patternOf(route: string): HandlerPattern | undefined {
   return isHandlerPattern(parsed) ? parsed : undefined;
 }
 
-/** True if the value is the pattern of a gRPC decorator. */
 export function isHandlerPattern(value: unknown): value is HandlerPattern {
   if (typeof value !== 'object' || value === null) return false;
   const { service, rpc, streaming } = value as Partial<Record<keyof HandlerPattern, unknown>>;
@@ -121,10 +118,7 @@ export function createdServers<T extends ServerGrpc>(modules: ModulesContainer, 
   return [...servers];
 }
 
-/**
- * Names of the handlers of each pattern, such as 'OrdersController.get', in the sequence in which Nest registers them. Nest keeps only the
- * last handler of a pattern.
- */
+/** Names of the handlers of each pattern, such as 'OrdersController.get', in the sequence in which Nest registers them. */
 export type HandlerNames = ReadonlyMap<string, readonly string[]>;
 
 /** Returns the names of the gRPC handlers of the application. A handler that several controllers inherit or share has one name. */
@@ -204,10 +198,7 @@ export class GlobalEnhancers {
     if (this.handlers === 1) this.isRead = false;
   }
 
-  /**
-   * Returns the kinds of the enhancers that do not run. Empty if there is a single handler, and if a handler is created per request, because
-   * nothing can be concluded then.
-   */
+  /** Returns the kinds of the enhancers that do not run. */
   omitted(modules: ModulesContainer): string[] {
     const { config } = this;
     const controllers = [...modules.values()].flatMap((module) => [...module.controllers.values()]);
@@ -367,7 +358,6 @@ function decorator({ service, rpc, streaming }: HandlerPattern): string {
   return `@${DECORATORS[streaming]}('${service}', '${rpc}')`;
 }
 
-/** Returns the decorator for a handler of a method. */
 function decoratorOf([{ method, requestStream }, service]: ServedMethod, { streaming }: HandlerPattern): string {
   const fitting = streaming === NO_STREAMING ? RX_STREAMING : streaming;
   return decorator({ service, rpc: method, streaming: requestStream ? fitting : NO_STREAMING });

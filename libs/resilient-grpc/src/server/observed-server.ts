@@ -121,7 +121,6 @@ class MessageSizes {
   }
 }
 
-/** Dependencies of the observed calls of a server. */
 interface CallObserver {
   readonly telemetry: ServerTelemetry;
   readonly sizes: MessageSizes;
@@ -205,7 +204,6 @@ class ObservedCall extends ServerInterceptingCall {
 
 /** A server that records the paths of its methods and the sizes of its messages. */
 class MeasuredServer extends ReportingServer {
-  /** Paths of the registered methods. */
   readonly paths = new Set<string>();
 
   constructor(

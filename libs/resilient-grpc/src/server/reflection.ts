@@ -12,7 +12,6 @@ import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { packageOf } from '../client/settings/contract.js';
 
-/** Input of the reflection service. */
 export interface ReflectionInput {
   readonly definition: PackageDefinition;
   /** Files that `definition` was loaded from; `undefined` if they are unknown. */
@@ -158,7 +157,6 @@ interface Origin {
   readonly syntax: string;
 }
 
-/** The source files of a definition. */
 export interface ProtoFiles {
   readonly protoPath: string | readonly string[];
   readonly loader?: Options | undefined;

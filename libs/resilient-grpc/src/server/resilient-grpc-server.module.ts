@@ -19,7 +19,6 @@ import type { ResilientGrpcServerOptions, ResilientGrpcServerOptionsFactory } fr
 
 const GIVEN_OPTIONS = Symbol('ResilientGrpcServerModule options');
 
-/** Prefixes of option paths in configuration problems. */
 const FOR_ROOT = 'ResilientGrpcServerModule.forRoot';
 const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 

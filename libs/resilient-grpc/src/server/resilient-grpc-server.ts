@@ -74,15 +74,12 @@ import { filesOf } from '../messages/file-descriptors.js';
 
 type ConcurrencyOptions = Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>;
 
-/** Dependencies of a server. */
 export interface ServerDependencies {
   readonly clock: Clock;
   readonly random: Random;
   /** Returns true if outgoing calls can be bound to inbound calls; called when the server starts to listen. */
   readonly captures: () => boolean;
-  /** Telemetry; `undefined` if its module is not imported. */
   readonly telemetry?: GrpcTelemetry | undefined;
-  /** Modules of the application. */
   readonly modules: ModulesContainer;
   readonly enhancers?: GlobalEnhancers | undefined;
 }
@@ -90,10 +87,7 @@ export interface ServerDependencies {
 /** Maximum number of methods in the log line that lists methods without a handler. */
 const MAX_LISTED_METHODS = 20;
 
-/**
- * Time in milliseconds within which a connected server must start after the application has started. The check is delayed, because
- * `startAllMicroservices()` can follow `listen()`.
- */
+/** Time in milliseconds within which a connected server must start after the application has started. */
 const START_CHECK_DELAY_MS = 5_000;
 
 const CREATED_DIRECTLY_MESSAGE =
@@ -486,10 +480,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.health.markListening();
   }
 
-  /**
-   * Logs the methods without a handler, at debug level, and the handlers that receive no calls from any server of the application. Only the
-   * last server to start logs these handlers, because they may serve methods of a server that starts later.
-   */
+  /** Logs the methods without a handler, at debug level, and the handlers that receive no calls from any server of the application. */
   private reportHandlers(): void {
     const { servedHandlers, ownLogger } = this;
     servedHandlers.isComplete = true;
@@ -561,10 +552,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     return this.prepare(observedServer(this.grpcOptions, recorder, clock, this.conversionListener), isTraced, recorder);
   }
 
-  /**
-   * Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. An agent would not see these
-   * refusals, so that with an agent, the gate refuses the calls.
-   */
+  /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */
   private prepare(server: ReportingServer, isTraced: boolean, telemetry?: ServerTelemetry): Server {
     server.isTraced = isTraced;
     if (isTraced) return server;
@@ -612,7 +600,6 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 }
 
-/** Returns a copy of `definition` whose methods check their responses. */
 function withCheckedResponses(definition: PackageDefinition, events: MessageChecks['events']): PackageDefinition {
   const checks = { events, rejects: false };
   const copies = Object.entries(definition).map(([name, entry]) => {

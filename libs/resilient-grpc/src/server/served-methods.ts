@@ -21,16 +21,13 @@ import type { OverloadGate } from './overload/overload-gate.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { isObservable, type Subscription } from 'rxjs';
 
-/** Method of a service definition that grpc-js loaded. */
 export interface NativeMethod {
-  /** Path of the method, such as '/orders.v1.Orders/Get'. */
   readonly path: string;
   readonly requestStream: boolean;
   readonly responseStream: boolean;
   responseSerialize(message: unknown): Uint8Array;
 }
 
-/** Function that grpc-js runs for each call to a method. */
 export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) => void;
 
 /** Returns the implementation for a method that has no handler. grpc-js's own implementation names the method without its service. */
@@ -55,7 +52,6 @@ export function servedServices(services: Services, packages: string | readonly s
   return new Map([...services].filter(([service]) => isServed(service)));
 }
 
-/** Returns the served method for a method of grpc-js. */
 export function servedMethod(
   native: NativeMethod,
   handler: ServedHandler,
@@ -72,17 +68,14 @@ export function servedMethod(
   };
 }
 
-/** The server-side dependencies of a method. */
 export interface MethodRuntime {
   readonly calls: ServerCalls;
-  /** Runs the handlers of unary calls. */
   readonly gate: OverloadGate;
   /** Limits of the concurrent unary calls of the method and of the server, in this order. */
   readonly limits: readonly ConcurrencyLimit[];
   readonly onCall: CallHook | undefined;
 }
 
-/** Returns the implementation of a method for grpc-js. */
 export function implementationOf(
   method: ServedMethod,
   streaming: GrpcMethodStreamingType,
@@ -136,10 +129,7 @@ function serveNext(gate: OverloadGate | undefined, limits: readonly ConcurrencyL
   }, run);
 }
 
-/**
- * Starts a call. Returns false if the call is already over, or if the call is rejected because the server is draining. The handler of
- * such a call must not run.
- */
+/** Starts a call. Returns false if the call is already over, or if the call is rejected because the server is draining. */
 function admit(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);
   if (call.endIfOver()) return false;
@@ -154,10 +144,7 @@ function requireCallback(callback: AnswerCallback | undefined): AnswerCallback {
   return callback;
 }
 
-/**
- * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. If the call ends early, its
- * `AbortSignal` (`@CallSignal()`) is aborted, and an Observable that the handler returned is unsubscribed.
- */
+/** Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. */
 export class PassThroughCall extends ServedCall {
   private subscription: Subscription | undefined;
   private code: number = StatusCode.OK;

@@ -39,7 +39,7 @@ export interface DrainingServer {
 
 /**
  * Connects the server to the application lifecycle. The drain starts before Nest closes anything, because Nest first closes the HTTP
- * server, which may hang. The `close()` of the strategy waits for the drain. The clients of this process shut down after the server.
+ * server, which may hang. The `close()` of the strategy waits for the drain.
  */
 export class ServerLifecycle
   implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown

@@ -8,7 +8,6 @@ import type { ClientInstruments, ObservedInstruments } from './client-instrument
 import type { ObservableClient } from './grpc-telemetry.js';
 import { methodName, peerAttributes } from './instruments.js';
 
-/** The measurements of a call that ended. */
 export interface MeasuredCallEnd {
   readonly code: StatusCode;
   readonly durationMs: number;
@@ -19,7 +18,6 @@ export interface MeasuredCallEnd {
   readonly retryDelayMs: number;
 }
 
-/** The measurements of an attempt that ended. */
 export interface MeasuredAttemptEnd {
   readonly code: StatusCode;
   readonly durationMs: number;
@@ -31,10 +29,7 @@ export interface MeasuredAttemptEnd {
   readonly peer: string | undefined;
 }
 
-/**
- * Maximum number of cached attribute sets per method, one for each endpoint and status. The cache is bounded, because a target has new
- * endpoints after each deployment.
- */
+/** Maximum number of cached attribute sets per method, one for each endpoint and status. */
 const MAX_CACHED_ATTRIBUTES = 1_000;
 
 /** Metric attributes of one method. They are created once and reused by every measurement. */
@@ -74,7 +69,6 @@ class MethodAttributes {
   }
 }
 
-/** Metrics of one client. */
 export class ClientMetrics {
   private readonly target: Attributes;
   private readonly client: Attributes;
@@ -181,10 +175,7 @@ export class ClientMetrics {
     this.outageStartedAt = at;
   }
 
-  /**
-   * Counts a connection event. Excludes failures without an address: the name was not resolved, no endpoint is serving, or the connection
-   * is not observed.
-   */
+  /** Excludes failures without an address: the name was not resolved, no endpoint is serving, or the connection is not observed. */
   private connection(event: Extract<GrpcClientEvent, { type: 'connection' }>): void {
     const { instruments, target, connected } = this;
     switch (event.change) {
@@ -246,10 +237,7 @@ function disconnectError(reason: ConnectionEnd): ConnectionEnd {
   return /^GOAWAY \d/.test(reason) ? 'unknown' : reason;
 }
 
-/**
- * Maximum number of closed clients kept for a last observation. Older clients are dropped, because a process that never collects metrics
- * would otherwise keep them forever.
- */
+/** Maximum number of closed clients kept for a last observation. */
 const MAX_CLOSED_CLIENTS = 100;
 
 /** Observes the gauges of all clients of one meter whenever the SDK collects metrics. */

@@ -32,7 +32,6 @@ import {
 const METRICS = 'recording client metrics';
 const SPANS = 'recording client spans';
 
-/** Records the metrics and spans of one client. */
 export class OpenClientTelemetry implements ClientTelemetry {
   readonly contexts: ClientTelemetry['contexts'];
 
@@ -63,7 +62,6 @@ export class OpenClientTelemetry implements ClientTelemetry {
   }
 }
 
-/** Records the metrics and spans of one client call. */
 class ClientCallRecorder implements CallTelemetry {
   private readonly startedAt: number;
   private next: AttemptKind = 'original';
@@ -236,10 +234,7 @@ export class ClientTraces {
     return new TracedClientCall(tracer, new CallSpan(span), path, this.server, within, injects);
   }
 
-  /**
-   * Links a resumed call to the previous call of its stream. The previous call is not the parent of the span, because hours may pass
-   * between the two calls.
-   */
+  /** The previous call is not the parent of the span, because hours may pass between the two calls. */
   private optionsOf(path: string, scope: StreamScope | undefined): SpanOptions {
     const attributes = { ...rpcAttributes(path), ...this.server };
     if (scope === undefined || scope.resumes === 0) return { attributes };
@@ -251,7 +246,6 @@ export class ClientTraces {
   }
 }
 
-/** The span of an attempt, and the metadata that propagates it. */
 export interface TracedAttempt {
   readonly span: CallSpan;
   readonly metadata: Metadata;
@@ -270,11 +264,7 @@ export class TracedClientCall {
     private readonly injects: boolean,
   ) {}
 
-  /**
-   * Starts the span of an attempt.
-   * @param previous number of earlier attempts; transparent retries and the attempt that they repeat count as one
-   * @param delayed true if the call waited for the channel before this attempt
-   */
+  /** Starts the span of an attempt. @param delayed true if the call waited for the channel before this attempt */
   attempt(metadata: Metadata, previous: number, transparent: boolean, delayed: boolean): TracedAttempt {
     const attributes = {
       ...rpcAttributes(this.path),

@@ -1,7 +1,6 @@
 import { type Attributes, SpanStatusCode, type Span, diag } from '@opentelemetry/api';
 import { StatusCode, statusName } from '../status/status-code.js';
 
-/** Returns the options of a histogram with these bucket boundaries. */
 export const buckets = (boundaries: number[]) => ({ advice: { explicitBucketBoundaries: boundaries } });
 
 const LATENCY_BUCKETS = [

@@ -9,18 +9,14 @@ import { ServerMetrics } from './server-metrics.js';
 import { OpenServerTelemetry } from './server-telemetry.js';
 import { VERSION } from './version.js';
 
-/** The name of the meter and the tracer. */
 const SCOPE = 'nestjs-resilient-grpc';
 
-/** The enabled signals. */
 export interface TelemetryParts {
   readonly metrics: boolean;
   readonly traces: { readonly client: boolean; readonly server: boolean };
-  /** True if attempt durations are recorded with the address of their endpoint. */
   readonly endpointMetrics: boolean;
 }
 
-/** A signal of OpenTelemetry. */
 export type Signal = 'metrics' | 'traces';
 
 /** The consumers of a client's signals. */

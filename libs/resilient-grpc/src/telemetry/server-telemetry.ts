@@ -33,7 +33,6 @@ interface TracedCall {
   readonly within: Context;
 }
 
-/** Records the metrics and spans of one server. */
 export class OpenServerTelemetry implements ServerTelemetry {
   /** Span in which the server started; calls can run in its context. */
   private readonly outer = activeSpan();

@@ -12,7 +12,6 @@ export interface ServerTls {
   readonly ca?: string | Buffer | undefined;
 }
 
-/** Options of a TCP listener. */
 interface TcpListenerOptions {
   /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
@@ -26,7 +25,6 @@ interface TcpListenerOptions {
 /** A TCP listener on 127.0.0.1 that can stop, and then listen on the same port again. */
 export class TcpListener {
   readonly sockets = new Set<Socket>();
-  /** Number of connections accepted since the listener was created. */
   accepted = 0;
   private server: Server | undefined;
   port: number;
@@ -39,7 +37,6 @@ export class TcpListener {
     this.port = options.port ?? 0;
   }
 
-  /** The address of the listener, '127.0.0.1:port'. */
   get url(): string {
     return `${HOST}:${this.port}`;
   }
@@ -91,7 +88,6 @@ export class TcpListener {
   }
 }
 
-/** Destroys a socket and resolves when it is closed. */
 export async function destroySocket(socket: Socket): Promise<void> {
   if (socket.closed) return;
   await new Promise<void>((resolve) => {

@@ -2,7 +2,6 @@ import { dnsRefreshDelayMs } from '../../policy/reconnect/reconnect-times.js';
 import { runOutside, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
-/** DNS name of a target. */
 export interface DnsName {
   /** Host name or address, without a port. */
   readonly host: string;
@@ -27,10 +26,7 @@ export function dnsNameOf(target: string): DnsName | undefined {
 const due: DnsRefresh[] = [];
 let running: DnsRefresh | undefined;
 
-/**
- * Resolves the name of one channel periodically. A lookup for another reason, such as a lost connection, postpones the next periodic
- * lookup.
- */
+/** Resolves the name of one channel periodically. */
 export class DnsRefresh {
   /** Time of the next lookup in milliseconds since 1970; `undefined` if none is scheduled. */
   nextAt: number | undefined;
@@ -58,7 +54,6 @@ export class DnsRefresh {
     this.schedule();
   }
 
-  /** Cancels the next lookup. */
   stop(): void {
     this.timer?.clear();
     this.timer = undefined;
@@ -67,7 +62,6 @@ export class DnsRefresh {
     this.release();
   }
 
-  /** Cancels the next lookup and prevents further ones. */
   close(): void {
     this.isClosed = true;
     this.stop();
@@ -94,7 +88,6 @@ export class DnsRefresh {
     this.schedule();
   }
 
-  /** Removes this refresh from the queue, and runs the next refresh in the queue if this refresh was running. */
   private release(): void {
     if (due.includes(this)) due.splice(due.indexOf(this), 1);
     if (running !== this) return;

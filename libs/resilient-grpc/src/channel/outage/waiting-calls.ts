@@ -15,7 +15,6 @@ export function isCall(waiter: Pick<Waiter, 'path'>): boolean {
  */
 export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();
-  /** Bytes of the waiting requests. */
   bytes = 0;
   /** Number of waiting calls, without `waitForReady()`. */
   calls = 0;
@@ -65,7 +64,6 @@ export class WaitingCalls implements Iterable<Waiter> {
     return true;
   }
 
-  /** Removes and returns at most `limit` of the waiters for which `isTaken` is true, oldest first. */
   takeWhere(isTaken: (waiter: Waiter) => boolean, limit: number): Waiter[] {
     const taken: Waiter[] = [];
     for (const waiter of this.present) {
@@ -80,7 +78,6 @@ export class WaitingCalls implements Iterable<Waiter> {
 /** Shortest time in milliseconds that does not round to 0.0 s. */
 const MIN_SHOWN_MS = 50;
 
-/** Data for the error message of a refused call. */
 export interface OutageDetails {
   readonly target: string;
   /** Time since the channel lost its connection or began to connect. */
@@ -90,7 +87,6 @@ export interface OutageDetails {
   /** True if this is at least the third outage within a minute. Its grace period may then be shorter. */
   readonly flapping: boolean;
   readonly nextTryInMs: number | undefined;
-  /** Remedy; `undefined` if it is unknown. */
   readonly remedy: string | undefined;
 }
 
@@ -114,11 +110,7 @@ export function outageRefusal(outage: OutageDetails): WaitRefusal {
   };
 }
 
-/**
- * Returns a refusal if another call with a request of `bytes` bytes would exceed a limit; `undefined` otherwise. The refusal names the
- * limit.
- * @param whyNotReady returns the reason why calls wait
- */
+/** Returns a refusal if another call with a request of `bytes` bytes would exceed a limit; `undefined` otherwise. */
 export function tooManyWaiting(
   whyNotReady: () => string,
   waiting: { readonly calls: number; readonly bytes: number },
@@ -147,19 +139,14 @@ function seconds(ms: number): string {
   return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} s`;
 }
 
-/**
- * Time in milliseconds after which a wait for a free stream is reported while another connection is being opened. Other waits are reported
- * immediately.
- */
+/** Time in milliseconds after which a wait for a free stream is reported while another connection is being opened. */
 const SLOW_STREAM_MS = 1_000;
 
-/** Dependencies of a stream wait. */
 export interface StreamWaitDependencies {
   readonly clock: Clock;
   readonly events: EventHub;
   readonly maxConnectionsPerEndpoint: () => number;
   readonly current: () => Pick<WireChannel, 'openAnother' | 'streamCapacity'>;
-  /** Returns the number of waiting calls. */
   readonly waiting: () => number;
 }
 
@@ -171,7 +158,6 @@ export class StreamWait {
 
   constructor(private readonly dependencies: StreamWaitDependencies) {}
 
-  /** Handles a wait that begins or continues. */
   continues(): void {
     const { clock, events, maxConnectionsPerEndpoint, current, waiting } = this.dependencies;
     const now = clock.now();

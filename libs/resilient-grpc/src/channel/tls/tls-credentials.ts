@@ -16,17 +16,13 @@ import {
   type TlsProblem,
 } from './tls-material.js';
 
-/** Dependencies of TLS credentials. */
 export interface TlsDependencies {
   readonly clock: Clock;
   /** Reports new files that cannot be used. The old files stay in use. */
   readonly report: (message: string, event: 'tls-reload') => void;
 }
 
-/**
- * Interval in milliseconds at which files are read again. Contents are compared, so any way of replacing files, such as swapping symbolic
- * links, is detected.
- */
+/** Interval in milliseconds at which files are read again. */
 const TLS_RELOAD_CHECK_MS = 10_000;
 
 const BOTH_OR_NEITHER = 'write both for mutual TLS, or neither';

@@ -21,18 +21,14 @@ export interface TlsOptions {
   readonly reload?: boolean | undefined;
 }
 
-/** One problem in TLS options. */
 export interface TlsProblem {
   /** 'ca', 'cert', 'key', or 'reload'. */
   readonly key: string;
   readonly message: string;
 }
 
-/** Names of the TLS options with certificates and keys. */
 export const TLS_PARTS = ['ca', 'cert', 'key'] as const;
-/** Name of a TLS option with a certificate or key. */
 export type TlsPart = (typeof TLS_PARTS)[number];
-/** Contents of the TLS options that are set. */
 export type TlsMaterial = { [K in TlsPart]?: Buffer };
 
 const CONVERT_CERTIFICATE = "convert DER with 'openssl x509 -inform der'";
@@ -60,7 +56,6 @@ function isPem(text: string): boolean {
   return text.includes('-----BEGIN');
 }
 
-/** Returns the parts that are files, with their paths. */
 export function tlsPaths(options: TlsOptions): (readonly [TlsPart, string])[] {
   const paths: (readonly [TlsPart, string])[] = [];
   for (const part of TLS_PARTS) {
@@ -105,7 +100,6 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
   return bytes;
 }
 
-/** Returns the problems of each part and of their combination. */
 export function materialProblems({ ca, cert, key }: TlsMaterial): TlsProblem[] {
   const problems: TlsProblem[] = [];
   if (ca !== undefined) certificate('ca', ca, problems);
@@ -180,7 +174,6 @@ export function validityProblem({ cert }: TlsMaterial, epochNow: number): string
   return Date.parse(validFrom) > epochNow ? `is not valid before ${validFrom}` : undefined;
 }
 
-/** True if the contents are equal. */
 export function sameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
   return TLS_PARTS.every((part) => {
     const [x, y] = [a[part], b[part]];

@@ -185,13 +185,11 @@ class PreparedAttempt implements Attempt {
     if (this.reading) inner.startRead();
   }
 
-  /** Ends the attempt, because `error` was thrown while it was being prepared. */
   private fail(error: unknown): void {
     const { code, details } = preparationFailure(error);
     this.end(code, details, true, error, 'not-prepared');
   }
 
-  /** Ends the attempt before it has started. */
   private end(
     code: number,
     details: string,

@@ -72,7 +72,6 @@ export abstract class StagedAttempt implements Attempt, AttemptListener {
     this.listener.onEnd(end);
   }
 
-  /** Called when the attempt ends or is abandoned. */
   protected stop(): void {
     // A stage without timers has nothing to stop.
   }
@@ -91,7 +90,6 @@ export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock
 
 class AttemptTimeoutAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
-  /** Timer for the attempt timeout; `undefined` until the attempt has been started. */
   private readonly timer: PeerTimer | undefined;
   /** Timer for the call's deadline; `undefined` if there is no deadline, or if the transport enforces it. */
   private readonly deadline: DeadlineTimer | undefined;
@@ -129,10 +127,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
   }
 }
 
-/**
- * True if the timeout must also be sent to the server: it ends before the call's deadline, and the call is a plain unary call. A response
- * stream outlives the timeout, a request stream waits for this process, and grpc-js's interceptors may read and change the deadline.
- */
+/** True if the timeout must also be sent to the server: it ends before the call's deadline, and the call is a plain unary call. */
 function shouldSendTimeout(
   { method, interceptors, deadline }: AttemptRequest,
   timeoutMs: number,
@@ -158,7 +153,7 @@ function withTimeout(
 
 /**
  * Bounds the time that the client waits for a message of a response stream, including the wait for headers. A frozen server never ends the
- * stream, and neither does a server whose connection was silently dropped. A slow reader does not count against the server.
+ * stream, and neither does a server whose connection was silently dropped.
  */
 export function withStreamIdleTimeout(start: StartAttempt, timeoutMs: number, clock: Clock): StartAttempt {
   return (request, listener) => new StreamIdleTimeoutAttempt(start, request, listener, timeoutMs, clock);
@@ -238,10 +233,7 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerC
 class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private recorded = false;
-  /**
-   * Monotonic time in milliseconds, one event-loop turn after the start, when the request has been sent. `Infinity` before that time, or if
-   * there can be no deadline.
-   */
+  /** Monotonic time in milliseconds, one event-loop turn after the start, when the request has been sent. */
   private sentAt = Infinity;
 
   constructor(

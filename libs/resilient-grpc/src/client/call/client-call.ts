@@ -88,7 +88,6 @@ export class ClientCall
   private attemptStartedAt = 0;
   /** Addresses of the endpoints on which retried attempts ran; `undefined` if no address is known. */
   private tried: string[] | undefined;
-  /** True if the running attempt has received headers. */
   private hasHeaders = false;
   private reading = false;
   private hasResult = false;

@@ -25,7 +25,6 @@ export interface OutgoingCall {
   readonly inbound?: InboundCall;
 }
 
-/** Returns the inbound call that `call` is bound to. */
 export function inboundOf(call: OutgoingCall): CapturedCall | undefined {
   // Every inbound call that an outgoing call is bound to was captured.
   return call.inbound as CapturedCall | undefined;
@@ -62,10 +61,7 @@ export type GrpcClientInterceptorClass = abstract new (...args: never[]) => Grpc
 /** Returns the only instance of an interceptor class. @throws Error if the class has no instance, or is not a singleton */
 export type InterceptorSource = (type: GrpcClientInterceptorClass) => GrpcClientInterceptor;
 
-/**
- * Combines the interceptors of a client. They run in sequence, and each is awaited before the next one starts. Classes are resolved at the
- * first call, because a container may still be creating their instances when the client is created.
- */
+/** Combines the interceptors of a client. They run in sequence, and each is awaited before the next one starts. */
 export class CallHooks {
   private instances: readonly GrpcClientInterceptor[] | undefined;
 
@@ -134,7 +130,7 @@ async function notifyRest(
  */
 export type MetadataFunction = (call: OutgoingCall) => MetadataInput | Promise<MetadataInput>;
 
-/** Returns the metadata that a client sends with an attempt. Used only if a `metadata` option is a function. */
+/** Returns the metadata that a client sends with an attempt. */
 export type MetadataSource = (call: OutgoingCall) => Metadata | Promise<Metadata>;
 
 /** Merges `base` (from the defaults) and `over` (from the client); at least one is a function. `over` overrides `base` key by key. */

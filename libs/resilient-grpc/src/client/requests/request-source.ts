@@ -6,10 +6,7 @@ import type { Unsubscribable } from 'rxjs';
 import { LinkedQueue } from '../../call/linked-queue.js';
 import { MESSAGE_OVERHEAD_BYTES } from '../../policy/replay/replay-ledger.js';
 
-/**
- * Creates a source from `input`. Iterables are pulled as fast as the connection accepts messages. An Observable pushes at its own speed and
- * is subscribed to immediately, because a hot Observable would not wait.
- */
+/** Creates a source from `input`. Iterables are pulled as fast as the connection accepts messages. */
 export function messageSource(input: unknown, consumer: MessageConsumer | UnlimitedConsumer): RequestSource {
   const source = openSource(input, consumer);
   // The source runs in its caller's context. Otherwise, a pull would run in the async context of the call that opened the connection.
@@ -41,7 +38,6 @@ function openSource(input: unknown, consumer: MessageConsumer | UnlimitedConsume
   throw new InvalidSource(input);
 }
 
-/** Error for a value that is not a source of request messages. */
 export class InvalidSource extends TypeError {
   constructor(input: unknown) {
     const got = describeSecret(input);
@@ -55,12 +51,10 @@ function isSubscribable(value: unknown): value is Subscribable {
   return typeof value === 'object' && value !== null && 'subscribe' in value && typeof value.subscribe === 'function';
 }
 
-/** An Observable from any library. */
 export interface Subscribable {
   subscribe(observer: { next(value: unknown): void; error(error: unknown): void; complete(): void }): Unsubscribable;
 }
 
-/** A buffered item. */
 interface Item {
   readonly kind: 'message' | 'encoded' | 'error' | 'end';
   readonly value: unknown;
@@ -71,10 +65,7 @@ interface Item {
   next: Item | undefined;
 }
 
-/**
- * Assumed size in bytes of each message in a burst, because real sizes are unknown. A burst is reported if its assumed size exceeds the
- * limit.
- */
+/** Assumed size in bytes of each message in a burst, because real sizes are unknown. */
 const ASSUMED_MESSAGE_BYTES = 1_024;
 
 /**
@@ -91,7 +82,6 @@ export class ObservableRequests implements RequestSource {
   private queuedBytes = 0;
   private bytesSinceTaken = 0;
   private messagesSinceTaken = 0;
-  /** True if a message was buffered in this turn. */
   private hasItemsInTurn = false;
   /** Number of messages buffered in this turn that are not counted toward the limit. */
   private burstMessages = 0;

@@ -1,3 +1,4 @@
+import { LatencyHistogram } from '../../time/latency-histogram.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason, NotRetriedReason } from '../../errors/grpc-call-error.js';
@@ -10,10 +11,8 @@ import type {
   ErrorSnapshot,
 } from '../client-snapshot.js';
 import { statusName, type StatusCode, type StatusName } from '../../status/status-code.js';
-import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { oneLine } from '../../telemetry/log/log-text.js';
 
-/** Data about a failed call. */
 export interface CountedFailure {
   readonly code: StatusCode;
   readonly reason: FailureReason;
@@ -72,7 +71,6 @@ export class MethodStatistics {
     this.cancelledCalls += 1;
   }
 
-  /** @param attempted true if an attempt was made */
   failed(failure: CountedFailure, attempted: boolean, now: number): void {
     this.failedCalls += 1;
     const status = statusName(failure.code);
@@ -89,7 +87,6 @@ export class MethodStatistics {
     this.interruptedCalls += 1;
   }
 
-  /** Counts a call whose request source failed. */
   sourceFailed(): void {
     this.failedCalls += 1;
   }
@@ -154,7 +151,6 @@ export class MethodStatistics {
   }
 }
 
-/** Calls that ended in one time slice. */
 class Slice {
   ended = 0;
   failed = 0;
@@ -173,14 +169,12 @@ class Slice {
   }
 }
 
-/** Number of failed calls by status name. */
 type StatusCounts = Partial<Record<StatusName, number>>;
 
 function count(counts: StatusCounts, status: StatusName, by = 1): void {
   counts[status] = (counts[status] ?? 0) + by;
 }
 
-/** Adds up the counts of several methods or slices. */
 export function sumOfCalls(all: readonly Omit<RecentCalls, 'windowMs'>[]): Omit<RecentCalls, 'windowMs'> {
   const codes: StatusCounts = {};
   for (const one of all) {
@@ -192,42 +186,6 @@ export function sumOfCalls(all: readonly Omit<RecentCalls, 'windowMs'>[]): Omit<
     failed: all.reduce((sum, { failed }) => sum + failed, 0),
     codes,
   };
-}
-
-// With one significant figure, values are accurate to 6%, and a histogram takes 12 KB; with two, it takes 26 KB.
-const SIGNIFICANT_FIGURES = 1;
-const MAX_MICROSECONDS = 3_600_000_000;
-
-/**
- * Histogram of durations of up to one hour, accurate to 6%. Uses Node's own histogram, in which recording a value takes 24 ns.
- */
-export class LatencyHistogram {
-  private readonly values: RecordableHistogram = createHistogram({
-    figures: SIGNIFICANT_FIGURES,
-    lowest: 1,
-    highest: MAX_MICROSECONDS,
-  });
-
-  get isEmpty(): boolean {
-    return this.values.count === 0;
-  }
-
-  record(ms: number): void {
-    this.values.record(Math.min(Math.max(Math.round(ms * 1_000), 1), MAX_MICROSECONDS));
-  }
-
-  addAll(other: LatencyHistogram): void {
-    this.values.add(other.values);
-  }
-
-  /** Returns a percentile in milliseconds. `percent` is above 0 and at most 100. */
-  percentile(percent: number): number {
-    return this.values.percentile(percent) / 1_000;
-  }
-
-  clear(): void {
-    this.values.reset();
-  }
 }
 
 export interface FailedCall extends Omit<CountedFailure, 'notRetriedBecause'> {
@@ -298,7 +256,6 @@ export class ClientStatistics {
     return found;
   }
 
-  /** Returns the counts of recently ended calls, summed over all methods. */
   recentCalls(): RecentCalls {
     const now = this.clock.now();
     return sumOf([...this.byPath.values()].map((method) => method.recentCalls(now)));
@@ -334,7 +291,6 @@ export class ClientStatistics {
   };
 }
 
-/** The part of a client's snapshot that `ClientStatistics` provides. */
 export type StatisticsSnapshot = Pick<ClientCounters, 'attempts' | 'retried' | 'hedged'> &
   Pick<GrpcClientSnapshot, 'waits' | 'failures' | 'notRetried' | 'recent' | 'methods' | 'errors'>;
 

@@ -31,7 +31,6 @@ export function closeFailureLogs(): void {
   for (const log of openLogs) log.close();
 }
 
-/** A failed call whose details a filter does not expose to the caller. */
 interface CallFailed {
   readonly type: 'call-failed';
   readonly client: string;
@@ -69,10 +68,7 @@ export class FailureLog {
     this.lines = new EventLog(FAILURE_LINES, undefined, sink, clock);
   }
 
-  /**
-   * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault of the upstream or of this
-   * process is logged as an error.
-   */
+  /** Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. */
   log(error: GrpcCallError, answered: string, isFault: boolean): void {
     const { client, path, peer, code, codeName, details, reason, reachedServer } = error;
     if (REASONS_LOGGED_ELSEWHERE.has(reason)) return;
@@ -83,7 +79,6 @@ export class FailureLog {
     this.lines.take({ type: 'call-failed', ...failed });
   }
 
-  /** Writes the pending lines, and clears the timers. */
   close(): void {
     openLogs.delete(this);
     this.lines.close();

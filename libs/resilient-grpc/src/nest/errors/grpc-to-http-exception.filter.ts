@@ -6,7 +6,6 @@ import { callErrorOf } from './call-error-of.js';
 import { FailureLog, nestDefaultHandling } from './failure-log.js';
 import { isForCaller, toHttpException } from './to-http-exception.js';
 
-/** Part of the response that is used here: Express's response, or the Node response that Fastify wraps. */
 interface NodeResponse {
   readonly headersSent?: boolean;
   readonly writableEnded?: boolean;
@@ -55,7 +54,6 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
   }
 }
 
-/** Returns Node's response: Express's response, or `raw` of Fastify's reply. */
 function nodeResponseOf(response: unknown): NodeResponse {
   if (typeof response !== 'object' || response === null) return {};
   const { raw = response } = response as { readonly raw?: object };

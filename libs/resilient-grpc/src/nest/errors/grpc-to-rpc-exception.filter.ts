@@ -17,7 +17,6 @@ import { RETRY_INFO, typeNameOf, STATUS_DETAILS_KEY, type StatusDetail } from '.
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 
-/** Options of a `GrpcToRpcExceptionFilter`. */
 export interface GrpcToRpcOptions {
   /**
    * Upstream status codes that are forwarded to callers of this service, with message and details; for example, 'NOT_FOUND' if this service
@@ -78,7 +77,6 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError> 
   }
 }
 
-/** Status that the caller of a microservice receives, over gRPC or another transport. */
 export interface RpcStatus {
   readonly codeName: StatusName;
   /** True if `relay` lists the code, and the status comes from the upstream's application and is not a fault. */
@@ -87,7 +85,6 @@ export interface RpcStatus {
   readonly isFault: boolean;
   readonly details: string;
   readonly retryAfterMs: number | undefined;
-  /** gRPC trailers. */
   readonly metadata: Metadata;
 }
 

@@ -42,7 +42,6 @@ const EXPOSED_CODES: ReadonlySet<StatusName> = new Set([
   'OUT_OF_RANGE',
 ]);
 
-/** HTTP statuses with which `Retry-After` is sent. */
 const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([429, 503]);
 const CLIENT_CLOSED_REQUEST = 'Client Closed Request';
 /** Message that Nest uses for unknown exceptions. */
@@ -130,7 +129,6 @@ function httpStatusText(statusCode: number): string {
   return STATUS_CODES[statusCode] ?? CLIENT_CLOSED_REQUEST;
 }
 
-/** Returns the `field` and `description` of each violation of a BadRequest detail. */
 function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly FieldViolation[] {
   const detail = statusDetails.find(({ typeUrl }) => typeNameOf(typeUrl) === BAD_REQUEST)?.value;
   // A detail that could not be decoded is given as bytes.

@@ -27,12 +27,10 @@ const MIN_LATENCY_MS = 0.01;
  * attempt is running, the average decreases, so that a slow endpoint is tested again. Times are monotonic milliseconds.
  */
 export class EndpointLoad {
-  /** Number of running attempts. */
   inFlight = 0;
   /** Average latency at `measuredAt` in milliseconds; `undefined` before the first measurement. */
   private averageMs: number | undefined;
   private measuredAt = 0;
-  /** Time at which an attempt last ended. */
   private idleSince = 0;
 
   started(now: number): void {
@@ -48,7 +46,6 @@ export class EndpointLoad {
     this.idleSince = now;
   }
 
-  /** Adds the latency of an attempt that has ended. */
   measured(latencyMs: number, outcome: MeasuredOutcome, now: number): void {
     this.averageMs = this.nextAverageMs(Math.max(latencyMs, MIN_LATENCY_MS), outcome, now);
     this.measuredAt = now;
@@ -137,10 +134,7 @@ type Load = Pick<EndpointLoad, 'inFlight' | 'latencyMs'>;
  * Selects the endpoint for an attempt: draws `choiceCount` endpoints at random and returns the least loaded one ("power of two choices").
  * The load is the average latency times the number of attempts in flight, including the new one. A choice among all endpoints would send
  * the calls of all clients to the same endpoint.
- *
- * @param loads at least one
  * @param now monotonic milliseconds
- * @returns the index in `loads`
  */
 export function chooseLeastLoaded(
   loads: readonly Load[],
@@ -181,9 +175,7 @@ export interface LoadReport {
   readonly memoryUtilization: number;
   /** Share of the capacity in use as the application defines it, 0 or more. */
   readonly applicationUtilization: number;
-  /** Calls per second. */
   readonly callsPerSecond: number;
-  /** Failed calls per second. */
   readonly errorsPerSecond: number;
 }
 

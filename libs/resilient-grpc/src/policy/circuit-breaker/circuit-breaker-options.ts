@@ -55,7 +55,6 @@ function isOption(key: string): key is keyof CircuitBreakerOptions {
   return Object.hasOwn(CHECKS, key);
 }
 
-/** Completes valid `options` with the defaults. */
 export function completeCircuitBreaker(options: CircuitBreakerOptions): CircuitBreakerPolicy {
   const standard = DEFAULT_CIRCUIT_BREAKER;
   const breakDurationMs = options.breakDurationMs ?? standard.breakDurationMs;

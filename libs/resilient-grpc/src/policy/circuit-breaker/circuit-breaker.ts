@@ -24,7 +24,6 @@ export interface CircuitBreakerOptions {
   readonly statusCodes?: readonly StatusName[] | undefined;
 }
 
-/** Resolved options of a circuit breaker. */
 export interface CircuitBreakerPolicy {
   readonly failureRatio: number;
   readonly minimumThroughput: number;
@@ -87,7 +86,6 @@ export function attemptOutcome(
   }
 }
 
-/** Returns the outcome of an attempt from its status code alone. */
 export function outcomeOfCode(code: StatusCode, policy: Pick<CircuitBreakerPolicy, 'statusCodes'>): AttemptOutcome {
   return code !== StatusCode.OK && policy.statusCodes.has(code) ? 'failure' : 'success';
 }
@@ -97,15 +95,11 @@ export function outcomeOfDeadline({ statusCodes }: Pick<CircuitBreakerPolicy, 's
   return statusCodes.has(StatusCode.DEADLINE_EXCEEDED) ? 'failure' : 'ignored';
 }
 
-/**
- * Token of an admission. A result counts only if its attempt was admitted in the current period, no matter when the attempt ended. The
- * token increases with every state change and with every probe.
- */
+/** Token of an admission. A result counts only if its attempt was admitted in the current period, no matter when the attempt ended. */
 export type CircuitToken = number;
 
 /** State of a circuit breaker. Times are monotonic milliseconds. */
 export type CircuitState =
-  /** All attempts are admitted and counted. */
   | { readonly kind: 'closed'; readonly token: CircuitToken }
   /** No attempt is admitted before `probeAt`. */
   | {
@@ -127,7 +121,6 @@ export type CircuitState =
       readonly breaks: number;
     };
 
-/** Initial state. */
 export const CLOSED: CircuitState = { kind: 'closed', token: 0 };
 
 /** Numbers of failed attempts and of all attempts within the sampling time. */
@@ -136,9 +129,7 @@ export interface AttemptCounts {
   readonly total: number;
 }
 
-/** Event of a circuit breaker. */
 export type CircuitEvent =
-  /** An attempt requests admission. */
   | { readonly type: 'request'; readonly at: number }
   /** An attempt ended; `sample` includes it if the circuit is closed. */
   | {
@@ -230,7 +221,6 @@ function openCircuit(
   return { kind: 'open', token: token + 1, probeAt: at + jitter(doubled, JITTER, random), breaks };
 }
 
-/** Admission or rejection of an attempt. */
 export type CircuitAdmission =
   | {
       readonly admitted: true;
@@ -310,11 +300,7 @@ export class CircuitBreakerCore {
     return this.admission;
   }
 
-  /**
-   * Records the outcome of the attempt that was admitted with `token`. Call it once per attempt.
-   *
-   * @param lostWith `undefined` if the attempt was not lost with a connection
-   */
+  /** Records the outcome of the attempt that was admitted with `token`. Call it once per attempt. */
   onResult(token: CircuitToken, outcome: AttemptOutcome, now: number, lostWith?: LostConnection): void {
     if (!isCurrent(this.circuit, token)) return;
     if (this.circuit.kind === 'closed') {

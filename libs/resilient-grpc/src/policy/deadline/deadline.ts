@@ -1,4 +1,3 @@
-/** Reason why a value is not a valid deadline, and the remedy. */
 export interface DeadlineProblem {
   readonly problem: string;
 }

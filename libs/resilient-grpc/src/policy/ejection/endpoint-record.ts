@@ -9,10 +9,7 @@ export type EndpointOutcome = 'success' | 'failure' | 'none';
  * caller.
  */
 const GATEWAY_FAILURES: ReadonlySet<number | undefined> = new Set([502, 503, 504]);
-/**
- * Minimum duration of a timed-out attempt that counts as a failure, as a multiple of the usual latency of the endpoints. The duration must
- * also be at least `MIN_TIMEOUT_MS`.
- */
+/** Minimum duration of a timed-out attempt that counts as a failure, as a multiple of the usual latency of the endpoints. */
 const MIN_TIMEOUT_FACTOR = 3;
 const MIN_TIMEOUT_MS = 100;
 /** Minimum duration in milliseconds of a timed-out attempt that counts as a failure while the usual latency is unknown. */
@@ -22,8 +19,6 @@ const DEFAULT_MIN_TIMEOUT_MS = 1_000;
  * Classifies an attempt as evidence about its endpoint. Envoy splits failures the same way: its `gateway_failure` and
  * `local_origin_failure` count; application errors do not. A status from the application, such as NOT_FOUND or INTERNAL, shows that the
  * endpoint responds.
- *
- * @param elapsedMs duration of the attempt
  * @param usualMs median latency of the endpoints; `undefined` if it is unknown
  */
 export function endpointOutcome(
@@ -83,12 +78,8 @@ function timedOut(elapsedMs: number, usualMs: number | undefined): EndpointOutco
   return elapsedMs >= minTimeoutMs ? 'failure' : 'none';
 }
 
-/** Maximum number of latencies that are kept. */
 const MAX_SAMPLES = 32;
-/**
- * Minimum time between two samples in milliseconds, so that `MAX_SAMPLES` samples span about a second or more. Otherwise, at a thousand
- * calls per second, a pause of 200 ms (garbage collection) would fill the samples with slow responses.
- */
+/** Minimum time between two samples in milliseconds, so that `MAX_SAMPLES` samples span about a second or more. */
 const SAMPLE_SPACING_MS = 1_000 / MAX_SAMPLES;
 const MAX_SAMPLE_AGE_MS = 30_000;
 /** Weight of one attempt in the average of failures. */
@@ -96,9 +87,7 @@ const FAILURE_WEIGHT = 0.1;
 
 /** Counts and samples of the attempts on one endpoint. Times are monotonic milliseconds. */
 export class EndpointRecord {
-  /** Number of successes since the start of the interval. */
   successes = 0;
-  /** Number of failures since the start of the interval. */
   failures = 0;
   /** Number of failures since the last success. */
   consecutiveFailures = 0;
@@ -118,10 +107,7 @@ export class EndpointRecord {
     this.failureShare += (failed - this.failureShare) * FAILURE_WEIGHT;
   }
 
-  /**
-   * Adds a latency: the time until a response, or until the client stopped waiting for one. Has no effect if less than `SAMPLE_SPACING_MS`
-   * has passed since the last sample.
-   */
+  /** Adds a latency: the time until a response, or until the client stopped waiting for one. */
   addLatency(ms: number, at: number): void {
     const last = this.latencies.at(-1);
     if (last !== undefined && at - last.at < SAMPLE_SPACING_MS) return;
@@ -165,18 +151,13 @@ export interface LatencyOutlier {
 export const MIN_LATENCY_SAMPLES = 16;
 /** Minimum difference between the medians in milliseconds. A smaller difference does not justify an ejection. */
 const MIN_DIFFERENCE_MS = 10;
-/**
- * Minimum score of the rank-sum test. If both samples have the same distribution, of any shape, the probability of a higher score is
- * 3 in 10 million.
- */
+/** Minimum score of the rank-sum test. */
 const MIN_SCORE = 5;
 
 /**
  * Compares the latencies of an endpoint with those of the others, in milliseconds. The endpoint is an outlier if its median is at least
  * `factor` times the median of the others and at least 10 ms higher, and if the difference is statistically significant. The medians alone
  * would eject healthy endpoints: if methods take 5 ms and 200 ms, the median of a small sample can be either value.
- *
- * @param all latencies of all endpoints including `own`, sorted
  */
 export function latencyOutlier(own: readonly number[], all: Float64Array, factor: number): LatencyOutlier | undefined {
   const count = all.length - own.length;
@@ -202,7 +183,6 @@ function medianOfSorted(sorted: Float64Array): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
 }
 
-/** Returns `values` in ascending order. */
 export function sortedNumbers(values: readonly number[]): Float64Array {
   // Sorting a typed array is ten times as fast as sorting a plain array.
   return new Float64Array(values).sort();

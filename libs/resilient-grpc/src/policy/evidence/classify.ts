@@ -13,7 +13,6 @@ export interface LostConnection {
 
 /** Result of an attempt, classified by its evidence. */
 export type VerdictKind =
-  /** The attempt succeeded. */
   | 'ok'
   /** Nothing was sent: no connection was available, or the stream was still queued when its connection ended. */
   | 'unsent'
@@ -36,33 +35,24 @@ export type VerdictKind =
   | 'committed'
   | 'deadline'
   | 'attempt-timeout'
-  /** A response stream exceeded its idle timeout. */
   | 'stream-idle'
   /** Cancelled by the caller, the parent call, an interceptor, or `close()`, or because another hedged attempt responded first. */
   | 'cancelled'
   /** The response was invalid: no message, a second message, an unreadable or oversized message, or an invalid status code. */
   | 'protocol'
-  /** A request message could not be serialized. */
   | 'serialize';
 
 /** Classification of one attempt: its kind, how far it got, and the status for the caller. */
 export interface Verdict {
   readonly kind: VerdictKind;
-  /** Certainty that the server's application received the request. */
   readonly reachedServer: 'no' | 'maybe' | 'yes';
   readonly code: StatusCode;
   readonly details: string;
   /** True if the attempt received an HTTP response with a transient error: 429, 502, 503, or 504. */
   readonly retryableHttp: boolean;
-  /**
-   * True if the connection or the attempt's stream was lost, before a response ('connection-lost') or during one ('committed'). False if
-   * `overloaded` is true.
-   */
+  /** True if the connection or the attempt's stream was lost, before a response ('connection-lost') or during one ('committed'). */
   readonly connectionLost: boolean;
-  /**
-   * Code that grpc-js reported for an attempt that lost its connection or stream; absent if that code is invalid. `code` is UNAVAILABLE for
-   * such an attempt.
-   */
+  /** Code that grpc-js reported for an attempt that lost its connection or stream; absent if that code is invalid. */
   readonly originalCode?: StatusCode;
   /** True if the server requested less load: it reset the stream with ENHANCE_YOUR_CALM and kept the connection. */
   readonly overloaded?: boolean;
@@ -140,7 +130,6 @@ export const LOST_IN_RESPONSE = 'Connection lost after the response had started'
 /** Start of the details if the stream was reset during the response, and the connection stayed open. */
 export const RESET_IN_RESPONSE = 'Stream reset after the response had started';
 
-/** Verdict of every successful attempt. */
 export const SUCCESS: Verdict = {
   kind: 'ok',
   reachedServer: 'yes',

@@ -43,7 +43,6 @@ export const SHUTDOWN_STATUSES: ReadonlySet<string> = new Set([
   '1 CANCELLED',
 ]);
 
-/** Remedy for an HTTP response that is not gRPC. */
 export const HTTP_RESPONSE_REMEDY =
   'check the routes of the proxy and its connection to the server, or use the gRPC port of the server';
 

@@ -7,10 +7,7 @@ const BACKOFF = Object.freeze({ initialBackoffMs: 1_000, maxBackoffMs: 30_000, b
  * Minimum duration in milliseconds of a healthy Watch. A Watch that received a response and lasted this long restarts without a backoff.
  */
 const MIN_HEALTHY_MS = 1_000;
-/**
- * Maximum delay of a restart in milliseconds. The delay is random, so that the clients of a server do not all restart their Watches at
- * once.
- */
+/** Maximum delay of a restart in milliseconds. */
 const MAX_RESTART_DELAY_MS = 100;
 
 /** A Watch of grpc.health.v1 that ended. */
@@ -24,7 +21,6 @@ export interface EndedWatch {
   readonly end: { readonly code: number; readonly http?: string | undefined } | undefined;
 }
 
-/** The step after a Watch that ended. */
 export type NextWatch =
   /**
    * The server does not implement the health service. The server counts as healthy, and the service is not called again on this connection.
@@ -32,7 +28,6 @@ export type NextWatch =
   | { readonly kind: 'unimplemented' }
   /** The next Watch starts within 100 ms. */
   | { readonly kind: 'restart'; readonly delayMs: number; readonly failures: number }
-  /** The next Watch starts after a backoff. */
   | { readonly kind: 'retry'; readonly delayMs: number; readonly failures: number };
 
 /**

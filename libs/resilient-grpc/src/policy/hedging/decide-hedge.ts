@@ -23,9 +23,8 @@ export type NoHedgeReason =
   /** The call serves an inbound retry. */
   | 'retry-chain';
 
-/** State of a hedged call. Times are monotonic milliseconds. */
+/** Times are monotonic milliseconds. */
 export interface HedgeState {
-  /** Number of attempts sent, including the first. */
   readonly sent: number;
   readonly inFlight: number;
   /** Time at which the next attempt is due; Infinity if there is none. */
@@ -79,7 +78,6 @@ export interface HedgeGates {
 export type HedgeEvent =
   /** `state.dueAt` was reached. The first attempt is due immediately. */
   | { readonly type: 'due'; readonly at: number }
-  /** An attempt of the call ended. */
   | {
       readonly type: 'ended';
       readonly at: number;
@@ -291,10 +289,7 @@ const DEFAULT_HEDGE_BUDGET = {
 
 const SCALE = 1_000;
 
-/**
- * Limits hedges to a share of calls. A retry throttle counts failures only, so it would not limit hedges of slow calls. A server that slows
- * down briefly would then receive every call twice and stay slow.
- */
+/** Limits hedges to a share of calls. A retry throttle counts failures only, so it would not limit hedges of slow calls. */
 export class HedgeBudget {
   // Integer thousandths, so that twenty times 0.05 is exactly one token.
   private readonly max: number;
@@ -312,7 +307,6 @@ export class HedgeBudget {
     this.remainingTokens = Math.min(this.remainingTokens + this.perCall, this.max);
   }
 
-  /** True if a hedge may be sent now. */
   get allows(): boolean {
     return this.remainingTokens >= SCALE;
   }
@@ -322,7 +316,6 @@ export class HedgeBudget {
     this.remainingTokens = Math.max(this.remainingTokens - SCALE, 0);
   }
 
-  /** Remaining tokens, for the client's snapshot. */
   get tokens(): number {
     return this.remainingTokens / SCALE;
   }

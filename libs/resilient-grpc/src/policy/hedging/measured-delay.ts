@@ -4,10 +4,7 @@ export type HedgingPercentile = 'p90' | 'p95' | 'p99';
 /** Percentiles that a hedging delay can follow. */
 export const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = { p90: 90, p95: 95, p99: 99 };
 
-/**
- * Time in milliseconds in which the weight of an attempt halves; after a minute, the weight is a sixteenth. Aging never reduces the total
- * weight below the number of attempts that a delay requires.
- */
+/** Time in milliseconds in which the weight of an attempt halves; after a minute, the weight is a sixteenth. */
 const HALF_LIFE_MS = 15_000;
 /** Number of attempts above the percentile that are required for a delay, so that the delay depends on more than one or two attempts. */
 const MIN_SLOWER_ATTEMPTS = 5;
@@ -17,13 +14,11 @@ const MIN_DELAY_MS = 5;
 const ATTEMPTS_PER_UPDATE = 16;
 
 /**
- * Hedging delay that follows a percentile of the first-attempt latency of one method. The delay is Infinity, so that slow attempts
- * are not hedged, until enough attempts have been measured: 50 for p90, 100 for p95, 500 for p99.
- *
- * Only the latency of an attempt that received response headers or succeeded is known. The age of an attempt that ends otherwise (it fails,
- * is cancelled, or loses to a hedge) is recorded if it exceeds the delay, because the attempt was slow in any case. Without these attempts,
- * each hedge would remove a slow attempt from the measurement, and the delay would fall with every hedge. An attempt that ends earlier
- * without success is not recorded, because a failure within one millisecond does not show how fast responses are.
+ * Hedging delay that follows a percentile of the first-attempt latency of one method. The delay is Infinity, so that slow attempts are not
+ * hedged, until enough attempts have been measured: 50 for p90, 100 for p95, 500 for p99. Only the latency of an attempt that received
+ * response headers or succeeded is known. The age of an attempt that ends otherwise (it fails, is cancelled, or loses to a hedge) is
+ * recorded if it exceeds the delay, because the attempt was slow in any case. Without these attempts, each hedge would remove a slow
+ * attempt from the measurement, and the delay would fall with every hedge.
  */
 export class MeasuredDelay {
   private readonly latencies: RecentLatencies;
@@ -71,10 +66,7 @@ const BUCKETS = OCTAVES * BUCKETS_PER_OCTAVE;
 /** Upper bound of `unit`. When `unit` reaches it, all weights are divided by `unit`, long before they could overflow. */
 const MAX_UNIT = 1e100;
 
-/**
- * Histogram of durations in which older values count less, so that a percentile describes recent values. Uses 3.3 KB and allocates nothing
- * after its creation.
- */
+/** Histogram of durations in which older values count less, so that a percentile describes recent values. */
 export class RecentLatencies {
   private readonly buckets = new Float64Array(BUCKETS);
   private sum = 0;
@@ -103,10 +95,7 @@ export class RecentLatencies {
     this.sum += this.unit;
   }
 
-  /**
-   * Returns a percentile in milliseconds, rounded up by at most 4.4%; 0 if there are no values. At least `percent` % of the values are less
-   * than or equal to the result.
-   */
+  /** Returns a percentile in milliseconds, rounded up by at most 4.4%; 0 if there are no values. */
   percentile(percent: number): number {
     // Starts at the highest bucket, because only a few values are greater than a high percentile.
     let greater = (1 - percent / 100) * this.sum;

@@ -43,11 +43,7 @@ const FIRST_BACKOFF_MS = 1_000;
 /** Maximum backoff in milliseconds; the same as in client-go's reflector. */
 const MAX_BACKOFF_MS = 30_000;
 
-/**
- * Returns the milliseconds from the end of a watch to the next request.
- *
- * @param failures number of consecutive watches that could not be opened, or that ended within `STABLE_MS`, even without an error
- */
+/** Returns the milliseconds from the end of a watch to the next request. */
 export function watchDelayMs(failures: number, random: Random): number {
   if (failures === 0) return SPREAD_MS * random();
   const capped = Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), MAX_BACKOFF_MS);

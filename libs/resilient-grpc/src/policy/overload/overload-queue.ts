@@ -1,7 +1,6 @@
 /** Trailer that marks an overload refusal: the server refused the call before the handler ran. */
 export const OVERLOAD_KEY = 'x-overloaded';
 
-/** Value of {@link OVERLOAD_KEY}. */
 export const OVERLOAD_VALUE = 'true';
 
 /** Minimum weight of the latest call in the moving averages. The first calls have equal weights. */
@@ -37,7 +36,6 @@ export class ServiceTime {
   }
 }
 
-/** An entry of a {@link CallFifo}. */
 export interface FifoEntry<T> {
   /** Expected work of the call, in the unit of its queue. */
   weight: number;
@@ -48,8 +46,8 @@ export interface FifoEntry<T> {
 }
 
 /**
- * A first-in, first-out queue with removal from the middle. Maintains the number and the total weight of its entries. A linked list, so
- * that the queue retains neither removed calls nor their requests.
+ * A first-in, first-out queue with removal from the middle. A linked list, so that the queue retains neither removed calls nor their
+ * requests.
  */
 export class CallFifo<T extends FifoEntry<T>> {
   private first: T | undefined;
@@ -61,7 +59,6 @@ export class CallFifo<T extends FifoEntry<T>> {
     return this.count;
   }
 
-  /** Sum of the weights. */
   get weight(): number {
     return this.total;
   }
@@ -76,12 +73,10 @@ export class CallFifo<T extends FifoEntry<T>> {
     this.total += entry.weight;
   }
 
-  /** Returns the oldest entry. */
   peek(): T | undefined {
     return this.first;
   }
 
-  /** Removes and returns the oldest entry. */
   shift(): T | undefined {
     const { first } = this;
     if (first !== undefined) this.remove(first);
@@ -107,7 +102,6 @@ export class CallFifo<T extends FifoEntry<T>> {
     }
   }
 
-  /** Removes an entry that is in the queue. */
   remove(entry: T): void {
     const { previous, next } = entry;
     if (previous === undefined) this.first = next;
@@ -130,10 +124,7 @@ export const OVERLOAD_STAY_MS = 1_000;
 const SPEED_PERIOD_MS = 100;
 /** Weight of the latest period in the moving average of the speed. */
 const SPEED_SMOOTHING = 0.3;
-/**
- * Safety factor for errors in the measured speed. A call is too late only if even its shortest likely wait exceeds its remaining time
- * multiplied by this factor.
- */
+/** Safety factor for errors in the measured speed. */
 const CERTAINTY = 1.5;
 /** Maximum number of calls that are refused at once, so that the refusals do not delay the handlers. */
 const MAX_HOPELESS = 100;
@@ -149,7 +140,6 @@ const DEVIATIONS = 6;
  */
 const MAX_UNSEEN_MS = 30;
 
-/** A call that can wait in an {@link OverloadQueue}. */
 export interface WaitingCall<T> extends FifoEntry<T> {
   /** Deadline in monotonic milliseconds; Infinity if the call has no deadline. */
   readonly deadline: number;
@@ -158,14 +148,12 @@ export interface WaitingCall<T> extends FifoEntry<T> {
   readonly serviceTime: Pick<ServiceTime, 'meanMs' | 'variance'>;
   /** Variance of the weight. The queue sets the variance, the weight, and the order. */
   variance: number;
-  /** Position in the order of arrival. */
   order: number;
 }
 
 /** Decision about a call at the head of the queue. */
 export type Turn = 'run' | 'expired' | 'refuse';
 
-/** Limits of an {@link OverloadQueue}. */
 export interface OverloadQueueLimits {
   /** Maximum number of waiting calls with a deadline. The same limit applies separately to calls without one. */
   readonly maxQueued: number;
@@ -175,16 +163,11 @@ export interface OverloadQueueLimits {
 
 /**
  * Holds calls that wait for a server, and decides which of them are refused. Without an overload, the queue is first in, first out, and no
- * call is refused.
- *
- * A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both true. First, a
- * server that queues everything could not complete the call before its deadline. Second, the call would wait here for more than 100 ms or
- * beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls,
- * minus the calls that have been served or cancelled. A burst that the server can still serve in time is therefore served, and the queue
- * stays short during a sustained overload.
- *
- * Calls without a deadline are refused only if `maxQueued` such calls are waiting. During an overload, they share the server equally with
- * calls that have a deadline, but never overtake an older call.
+ * call is refused. A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both
+ * true. First, a server that queues everything could not complete the call before its deadline. Second, the call would wait here for more
+ * than 100 ms or beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including
+ * refused calls, minus the calls that have been served or cancelled. A burst that the server can still serve in time is therefore served,
+ * and the queue stays short during a sustained overload. Calls without a deadline are refused only if `maxQueued` such calls are waiting.
  */
 export class OverloadQueue<T extends WaitingCall<T>> {
   private readonly limited = new CallFifo<T>();
@@ -206,16 +189,12 @@ export class OverloadQueue<T extends WaitingCall<T>> {
   private skipped = 0;
   private skippedVariance = 0;
   private emptySince = 0;
-  /** Number of calls that are being served. */
   private serving = 0;
   private lastEvidenceAt = -Infinity;
   private isOverloadedNow = false;
   private isShared = false;
   private isReweighed = false;
-  /**
-   * Weight taken from `unlimited`, minus the weight taken from `limited`. Counted only while the queues share the server and the oldest
-   * waiting call has no deadline.
-   */
+  /** Weight taken from `unlimited`, minus the weight taken from `limited`. */
   private balance = 0;
 
   constructor(private readonly limits: OverloadQueueLimits) {
@@ -226,15 +205,11 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     return this.limited.size + this.unlimited.size;
   }
 
-  /** Number of waiting calls without a deadline. */
   get unlimitedSize(): number {
     return this.unlimited.size;
   }
 
-  /**
-   * True from the first refused or expired call until `settle` returns true. A call is expired if its deadline passed before it was served,
-   * even if its caller cancelled it afterward.
-   */
+  /** True from the first refused or expired call until `settle` returns true. */
   get isOverloaded(): boolean {
     return this.isOverloadedNow;
   }
@@ -289,7 +264,6 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     this.noteEnded(call, now);
   }
 
-  /** Removes and returns the next call. */
   take(): T | undefined {
     return this.next().shift();
   }
@@ -433,10 +407,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     this.noteEmpty(now);
   }
 
-  /**
-   * Records a call that is not served when its turn comes. Its work limits the margin in `decide`, because a server that queues everything
-   * could serve this call before the next one.
-   */
+  /** Records a call that is not served when its turn comes. */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;
@@ -505,10 +476,7 @@ function leastOf(work: number, variance: number): number {
 const LATE_AFTER_MS = 10;
 /** Maximum busy time that is counted, in milliseconds, so that even a long busy period ends soon after the load ends. */
 const MAX_BUSY_MS = 10 * LATE_AFTER_MS;
-/**
- * Maximum idle time between two batches of a busy period, in milliseconds. A longer idle time ends the busy period, because the process was
- * waiting for calls.
- */
+/** Maximum idle time between two batches of a busy period, in milliseconds. */
 const MAX_IDLE_MS = 0.5;
 
 /**
@@ -527,7 +495,6 @@ export class BusyPeriod {
   /** @param idleMs returns the total time for which the event loop has waited for events, in milliseconds */
   constructor(private readonly idleMs: () => number) {}
 
-  /** True if a batch has started and not ended. */
   get isInBatch(): boolean {
     return this.batchStartedAt !== undefined;
   }
@@ -542,7 +509,6 @@ export class BusyPeriod {
     return this.busyMs > LATE_AFTER_MS;
   }
 
-  /** Starts a batch. */
   begin(now: number): void {
     this.batchStartedAt ??= now;
   }

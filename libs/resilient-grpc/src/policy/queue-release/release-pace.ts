@@ -6,19 +6,13 @@ export const DEFAULT_RELEASE_POLICY = {
   startShare: 0.25,
   /** Minimum starting pace, in calls per second. */
   minStartPerSecond: 2,
-  /**
-   * Starting pace of a client without history, in calls per second. A low value is sufficient, because such a client holds few calls, or
-   * its bound requires a higher pace anyway.
-   */
+  /** Starting pace of a client without history, in calls per second. */
   defaultStartPerSecond: 10,
   /** Bound for sending every held call after READY, as a multiple of the outage grace period, or of the longest wait if that is longer. */
   boundGraces: 3,
   /** Minimum bound in milliseconds, for clients with a short outage grace period or none. */
   minBoundMs: 3_000,
-  /**
-   * Maximum bound that results from the grace period, in milliseconds. A long grace period permits long outages, but must not slow the
-   * release after a short outage.
-   */
+  /** Maximum bound that results from the grace period, in milliseconds. */
   maxBoundMs: 15_000,
   /** Share of the bound reserved for delays of this process. */
   boundMargin: 0.05,
@@ -48,13 +42,11 @@ export type ReleasePolicy = Readonly<Record<keyof typeof DEFAULT_RELEASE_POLICY,
 /** Weight of one response in the moving average of the delays beyond usual latencies. */
 const LATENCY_WEIGHT = 0.1;
 
-/** Input of a new release. */
 export interface ReleasePaceInput {
   /** Monotonic milliseconds. */
   readonly now: number;
   /** Calls per second of this client before the outage; 0 if it made no calls. */
   readonly usualCallsPerSecond: number;
-  /** Demand of the held calls. */
   readonly demand: ReleaseDemand;
 }
 
@@ -67,11 +59,10 @@ export type ReleasedKind = 'unary' | 'stream';
 /**
  * Controls the pace at which waiting calls are released to a recovered server. The pace starts low, rises while the server responds at
  * normal latency, and falls after slow responses and failures, but never below the floor of the demand. A stream that has not failed counts
- * as a response. Create one object per release.
+ * as a response.
  */
 export class ReleasePace {
   private readonly startPerSecond: number;
-  /** Current pace. */
   callsPerSecond: number;
   private floorPerSecond: number;
   private deadlinePacePerSecond: number;
@@ -79,10 +70,7 @@ export class ReleasePace {
   private meanDelayMs = 0;
   /** True if too many responses were slow in the last step that received any. */
   isSlow = false;
-  /**
-   * Latency of the first response whose method has no usual latency. Later responses of such methods are slow if they exceed twice this
-   * latency by more than 20 ms.
-   */
+  /** Latency of the first response whose method has no usual latency. */
   private firstLatencyMs: number | undefined;
   /** Calls that may be sent now; the fractional part accumulates toward the next one. */
   private credit = 1;
@@ -272,9 +260,7 @@ export interface ReleaseStep {
   readonly isStreamLimited: boolean;
 }
 
-/** Pace of the next step. */
 export interface PaceDecision {
-  /** Calls per second. */
   readonly perSecond: number;
   /**
    * Reason for the pace. 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to be reduced
@@ -315,10 +301,7 @@ export function isSlow(good: number, slow: number, badShare: number): boolean {
   return slow > (good + slow) * badShare;
 }
 
-/**
- * True if no call failed and clearly fewer calls are outstanding than after the previous step. The slow responses are then assumed to
- * belong to calls that were sent at an earlier, faster pace.
- */
+/** True if no call failed and clearly fewer calls are outstanding than after the previous step. */
 function isCatchingUp({ failed, outstanding, outstandingBefore }: ReleaseStep, policy: ReleasePolicy): boolean {
   const { catchingUpShare, catchingUpFrom } = policy;
   return failed === 0 && outstandingBefore >= catchingUpFrom && outstanding < outstandingBefore * catchingUpShare;
@@ -336,9 +319,7 @@ export interface HeldCall {
 
 /** Times of a release, in milliseconds. */
 export interface ReleaseTimes {
-  /** Current monotonic time. */
   readonly now: number;
-  /** Current epoch time. */
   readonly epoch: number;
   /** Monotonic time at which the channel became READY. */
   readonly readyAt: number;
@@ -370,10 +351,7 @@ function spareMs(call: HeldCall, { epoch, usualLatency, delayMs }: ReleaseTimes)
   return call.deadline - epoch - usualLatency(call.path) - delayMs;
 }
 
-/**
- * Returns the calls in send order: by deadline or by bound, whichever is earlier. In this order, most calls meet their deadlines, and no
- * call starves. Calls with equal times keep their order.
- */
+/** Returns the calls in send order: by deadline or by bound, whichever is earlier. Calls with equal times keep their order. */
 export function inSendOrder<Call extends HeldCall>(calls: Iterable<Call>, times: ReleaseTimes): readonly Call[] {
   const due = Array.from(calls, (call) => {
     return { call, inMs: Math.min(spareMs(call, times), boundAt(call, times) - times.now) };

@@ -30,10 +30,7 @@ export function shortLivedBackoffMs(count: number, random: Random): number {
 
 /** Minimum interval between two updates of a channel's addresses, in milliseconds. */
 const MIN_INTERVAL_MS = 100;
-/**
- * Maximum interval between updates without addresses, in milliseconds. The interval doubles with each consecutive update of this kind after
- * the first.
- */
+/** Maximum interval between updates without addresses, in milliseconds. */
 const MAX_EMPTY_INTERVAL_MS = 1_000;
 /** Pause after an update, as a multiple of its duration. */
 const INTERVAL_PER_DURATION = 10;
@@ -43,7 +40,7 @@ const INTERVAL_PER_DURATION = 10;
  */
 const MAX_INTERVAL_MS = 5_000;
 
-/** Returns the milliseconds from the start of an update to the next one. `emptyUpdates`: consecutive updates without addresses. */
+/** Returns the milliseconds from the start of an update to the next one. */
 export function updateIntervalMs(emptyUpdates: number): number {
   return Math.min(MIN_INTERVAL_MS * 2 ** Math.max(0, emptyUpdates - 1), MAX_EMPTY_INTERVAL_MS);
 }
@@ -57,7 +54,6 @@ const TIMEOUT_GROWTH = 2;
 const MAX_TIMEOUT_MS = 120_000;
 const AGE_JITTER = 0.1;
 
-/** Input for the timeout of a connection attempt. */
 export interface ConnectTimeoutInput {
   /** Timeout of the first attempt, in milliseconds. */
   readonly baseMs: number;
@@ -88,7 +84,7 @@ export function connectionAgeMs(maxAgeMs: number, random: Random): number {
   return jitter(maxAgeMs, AGE_JITTER, random);
 }
 
-/** Maximum jitter, as a share of the delay to which it is added. Spreads the lookups of one name by many clients over time. */
+/** Maximum jitter, as a share of the delay to which it is added. */
 const DNS_JITTER = 0.2;
 /** Maximum delay in milliseconds while lookups fail, before jitter. If `refreshMs` is longer, the delay is `refreshMs`. */
 const MAX_FAILURE_DELAY_MS = 30_000;
@@ -110,11 +106,8 @@ export function dnsRefreshDelayMs(refreshMs: number, failures: number, random: R
  */
 export type ReconnectClass = 'refused' | 'timeout' | 'not-http2' | 'other';
 
-/** Input for the decision to reconnect before the backoff ends. */
 export interface EarlyReconnectInput {
-  /** True during an outage whose grace period has not expired. */
   readonly insideGrace: boolean;
-  /** True if a call is waiting for the channel. */
   readonly waiting: boolean;
   /** True if the last established connection closed immediately, without a response. */
   readonly lastClosedImmediately: boolean;

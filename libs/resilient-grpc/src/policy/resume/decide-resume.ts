@@ -13,7 +13,6 @@ export interface StreamFailure {
    */
   readonly reason: string | undefined;
   readonly code: StatusCode | undefined;
-  /** Pushback in the server's trailers. */
   readonly pushback: Pushback;
   /** Time after which a retry is useful; `undefined` if unknown. */
   readonly retryAfterMs: number | undefined;
@@ -31,7 +30,6 @@ export type FailureKind =
   | 'local'
   /** The caller cancelled the stream, or the deadline passed; the next call would end in the same way. */
   | 'ended-by-caller'
-  /** The process or the client is shutting down. */
   | 'client-closing'
   /** The error has no gRPC status, because the application itself threw it. */
   | 'no-status';
@@ -72,7 +70,6 @@ const TRANSIENT_CODES: ReadonlySet<StatusCode> = new Set([
   StatusCode.UNAVAILABLE,
 ]);
 
-/** Returns the kind of a failure. */
 export function failureKind({ reason, code }: StreamFailure): FailureKind {
   if (reason === undefined) return 'no-status';
   // An unknown reason comes from a later version of this library. By default, the stream then fails, because resuming would be a guess.
@@ -127,7 +124,6 @@ export const MIN_LIFE_MS = 1_000;
  */
 export const MAX_REQUESTED_DELAY_MS = 300_000;
 
-/** Default policy of a resumable stream. */
 export const DEFAULT_RESUME_POLICY: ResumePolicy = {
   maxAttempts: Infinity,
   initialBackoffMs: 100,
@@ -148,18 +144,15 @@ export const MAX_SERVER_FAILURES = 5;
 
 /** Counters of a stream since its last progress or its last healthy call. */
 export interface ResumeState {
-  /** Failed calls. */
   readonly attempts: number;
   /** Failed calls that count toward `MAX_SERVER_FAILURES`. */
   readonly serverFailures: number;
-  /** Backoffs so far. */
   readonly waits: number;
 }
 
 /** State of a stream that starts or has just made progress. */
 export const INITIAL_RESUME_STATE: ResumeState = { attempts: 0, serverFailures: 0, waits: 0 };
 
-/** Ended call of a resumable stream. */
 export interface EndedCall {
   /** Failure of the call; `undefined` if the call ended cleanly, or if the client ended it at its maximum age. */
   readonly failure: StreamFailure | undefined;
@@ -240,10 +233,7 @@ export function decideResume(
   return resume(kind === 'lost' || kind === 'server' ? kind : 'requested', failed);
 }
 
-/**
- * Returns the minimum wait, in milliseconds, that the server, the channel, or a circuit breaker requires. The wait is limited to 5 minutes,
- * except for a circuit breaker.
- */
+/** Returns the minimum wait, in milliseconds, that the server, the channel, or a circuit breaker requires. */
 function minWaitMs(failure: StreamFailure | undefined): number {
   if (failure === undefined) return 0;
   const { reason, pushback, retryAfterMs = 0 } = failure;
@@ -314,10 +304,7 @@ export class CursorTrack<C> {
   cursor: C;
   /** True if the current call has received a newer cursor. */
   progressed = false;
-  /**
-   * True if `cursor` is that of a received message or heartbeat. The seed is only the starting point; the first message may have the same
-   * cursor.
-   */
+  /** True if `cursor` is that of a received message or heartbeat. */
   private hasCursor = false;
   /** True if the current call has passed the messages that were already received. */
   private hasPassedOverlap = false;

@@ -20,7 +20,6 @@ export type RetryReason =
   /** The server set the delay. Resets `retriesSincePushback` to 0. */
   | 'pushback';
 
-/** Reason why a call is not retried. */
 export type NoRetryReason = 'success' | Exclude<RetryRefusal, 'hedge-budget'>;
 
 /** Decision to retry a call or to end it after an attempt, with the reason. */
@@ -39,7 +38,6 @@ export type RetryDecision =
   | { readonly retry: true; readonly kind: 'policy'; readonly delayMs: number; readonly because: RetryReason }
   | { readonly retry: false; readonly because: NoRetryReason };
 
-/** Input of the retry decision that follows an attempt. */
 export interface RetryInput {
   readonly verdict: Verdict;
   readonly pushback: Pushback;
@@ -68,7 +66,6 @@ export interface RetryInput {
   readonly inRetryChain?: boolean | undefined;
   /** True if the call is part of a resumable stream. @defaultValue false */
   readonly isPartOfStream?: boolean | undefined;
-  /** True if the caller set `retry: false`. */
   readonly disabled: boolean;
   readonly budget: RetryBudget;
   /** Monotonic milliseconds. */
@@ -232,16 +229,10 @@ function stop(because: NoRetryReason): RetryDecision {
  */
 export const RETRY_CHAIN_KEY = 'x-retry-chain';
 
-/**
- * Value of `x-retry-chain` on a hedged attempt that is sent because other attempts are slow. Such an attempt carries an attempt count, as a
- * retry does, but it replaces no failed attempt.
- */
+/** Value of `x-retry-chain` on a hedged attempt that is sent because other attempts are slow. */
 export const HEDGE_MARK = 'hedge';
 
-/**
- * Time in milliseconds after the start of a retried stream during which its handler's calls count as part of the retry. Later calls are
- * unrelated to the earlier failure.
- */
+/** Time in milliseconds after the start of a retried stream during which its handler's calls count as part of the retry. */
 const STREAM_CHAIN_MS = 10_000;
 
 /** Metadata key for the number of previous attempts (gRFC A6). */

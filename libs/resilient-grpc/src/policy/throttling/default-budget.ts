@@ -3,17 +3,12 @@ import type { RetryThrottling } from '../service-config/service-config.js';
 
 /** Limits the retries of one channel, so that they do not worsen an outage. Times are monotonic milliseconds. */
 export interface RetryBudget {
-  /** Records a successful call. */
   onSuccess(now: number): void;
   /** Records a failed attempt that counts: a retryable code, or a pushback that forbids retries. */
   onFailure(): void;
   /** Records that a call whose last attempt started at `startedAt` had no response by its deadline. */
   onDeadline(now: number, startedAt: number): void;
-  /**
-   * Requests one retry. Debits the cost of the retry, if any, and returns true if the retry is allowed; otherwise, returns false.
-   *
-   * @param lostWith `undefined` if the attempt was not lost with a connection
-   */
+  /** Requests one retry. Debits the cost of the retry, if any, and returns true if the retry is allowed; otherwise, returns false. */
   tryRetry(now: number, lostWith?: LostConnection): boolean;
   /** Returns the remaining tokens, excluding any that a stall withholds. */
   tokens(now: number): number;
@@ -40,10 +35,7 @@ export const DEFAULT_BUDGET_POLICY = {
    * at a limited rate.
    */
   leftByStall: 0.25,
-  /**
-   * Time in milliseconds from the last detection of a stall until the withheld tokens return. A server rejects the accumulated calls within
-   * this time.
-   */
+  /** Time in milliseconds from the last detection of a stall until the withheld tokens return. */
   stallMs: 5_000,
   /** Time in milliseconds after the first failure within which failed attempts on one open connection count as lost together. */
   togetherMs: 250,

@@ -12,7 +12,6 @@ import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 import { wellFormed } from './truncate-status.js';
 
-/** Options of a `GrpcException`. */
 export interface GrpcExceptionOptions {
   /**
    * Machine-readable details of google.rpc.Status; the client of this library provides them as `statusDetails` of the error. Pass

@@ -13,7 +13,7 @@ import { ValidationException } from './validation-exception.js';
 
 /**
  * Reverse of the table in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). If several codes
- * share an HTTP status, the least specific code is used. For example, 409 becomes ABORTED, not ALREADY_EXISTS.
+ * share an HTTP status, the least specific code is used.
  */
 const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   400: StatusCode.INVALID_ARGUMENT,
@@ -34,10 +34,7 @@ const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   504: StatusCode.DEADLINE_EXCEEDED,
 };
 
-/**
- * Maximum total size of the fields and descriptions of the sent violations, in bytes. The limit leaves room for their encoding and the
- * other trailers, because most gRPC implementations accept only 8 KiB.
- */
+/** Maximum total size of the fields and descriptions of the sent violations, in bytes. */
 const MAX_VIOLATION_BYTES = 4_096;
 
 /** Returns the gRPC status for an HttpException. INVALID_ARGUMENT with listed validation errors carries a `google.rpc.BadRequest`. */

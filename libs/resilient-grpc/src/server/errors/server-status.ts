@@ -12,9 +12,7 @@ const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal 
 
 /**
  * Returns the status for any error that a handler throws. Never throws.
- * @param filtered true if one of Nest's exception filters returned the error, which is therefore intended for the caller. If false, for
- * example because a generator or an exception filter threw, the message of an Error is sent only if the Error is a gRPC error, an
- * RpcException, or an HttpException
+ * @param filtered true if one of Nest's exception filters returned the error, which is therefore intended for the caller.
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
   try {

@@ -26,11 +26,9 @@ export function joinMessages(texts: readonly string[]): string {
 
 type OmittedPart = NonNullable<Extract<GrpcServerEvent, { readonly type: 'handler-failed' }>['omitted']>;
 
-/** Final status of a call. */
 export interface ServerStatus<Code extends number = StatusCode> {
   readonly code: Code;
   readonly details: string;
-  /** Trailing metadata. */
   readonly metadata?: Metadata | undefined;
   /**
    * Present if the error must be logged: the caller does not receive its message, or its code is a mistake, such as the string 'NOT_FOUND'.

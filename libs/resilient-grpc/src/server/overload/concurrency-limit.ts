@@ -34,7 +34,6 @@ export type ServeNext = (call: ServedCall, request: unknown) => void;
  */
 export class ConcurrencyLimit {
   private readonly queue: OverloadQueue<HeldCall>;
-  /** Present if `maxConcurrent` is 'adaptive'. */
   private readonly adaptive: AdaptiveLimit | undefined;
   private runningCount = 0;
   private isDispatching = false;
@@ -63,12 +62,10 @@ export class ConcurrencyLimit {
     overload.add(this.queue, this);
   }
 
-  /** Path of the method; `undefined` for the limit of the server. */
   get path(): string | undefined {
     return this.policy.path;
   }
 
-  /** Current maximum number of handlers that run at the same time. */
   get maxConcurrent(): number {
     return this.adaptive?.current ?? Number(this.policy.maxConcurrent);
   }
@@ -78,7 +75,6 @@ export class ConcurrencyLimit {
     return this.runningCount;
   }
 
-  /** Number of calls that are waiting for a permit. */
   get queued(): number {
     return this.queue.size;
   }
@@ -88,10 +84,7 @@ export class ConcurrencyLimit {
     return this.policy.maxQueued;
   }
 
-  /**
-   * Passes `call` to `next` when a permit is free, or refuses the call.
-   * @param permitTime time for which the calls of the method hold a permit of this limit
-   */
+  /** Passes `call` to `next` when a permit is free, or refuses the call. */
   serve(call: ServedCall, request: unknown, permitTime: ServiceTime, next: ServeNext): void {
     if (this.runningCount < this.maxConcurrent && this.queue.size === 0) {
       this.lend(call, undefined, permitTime);

@@ -251,7 +251,6 @@ export class OverloadGate {
 
 const isPatient = ({ deadline, arrivedAt }: HeldCall): boolean => deadline - arrivedAt > NEAR_DEADLINE_MS;
 
-/** Status of a refused call. */
 type Refusal = StatusLike & { readonly code: StatusCode; readonly metadata: Metadata };
 
 /** Creates the status of calls that are refused because of an overload. Such calls share one status, because there may be thousands. */
@@ -275,7 +274,6 @@ export const EXPIRED: StatusLike = {
 /**
  * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. A refusal then takes about
  * 24 µs of CPU time; a refusal by an interceptor of grpc-js takes 44 µs. The handlers can use the difference.
- * @param methods methods whose calls are subject to the gate and to no other limit, by path
  */
 export function refuseUnreadCalls(
   gate: OverloadGate,

@@ -23,10 +23,7 @@ const ASYNC_CONTEXTS: ClientTelemetry['contexts'] = {
   run: (context, work) => (context === undefined ? work() : (context as RunInContext)(work)),
 };
 
-/**
- * Lets agents trace the calls of `client`, except while telemetry that traces them is set. Returns an object to which other telemetry is
- * set, or `client` itself if no agent has patched the clients of grpc-js.
- */
+/** Lets agents trace the calls of `client`, except while telemetry that traces them is set. */
 export function tracedByAgents(client: ObservableClient, grpcJs: typeof GrpcJs): ObservableClient {
   const start = patchedStart(grpcJs);
   // eslint-disable-next-line @typescript-eslint/unbound-method -- only its text is read
@@ -149,7 +146,6 @@ class AgentCall implements CallTelemetry {
 
 type Call = ReturnType<GrpcJs.Channel['createCall']>;
 type Listener = Parameters<Call['start']>[1];
-/** Runs a function in a captured async context. */
 export type RunInContext = ReturnType<typeof AsyncLocalStorage.snapshot>;
 /** Metadata that agents added: keys with their values. */
 type Headers = readonly (readonly [string, readonly GrpcJs.MetadataValue[]])[];
@@ -167,10 +163,7 @@ export class SilentCall {
   peer: string;
   headers: Headers = [];
 
-  /**
-   * @param start grpc-js's `start()` if an agent has patched it. It sets `metadata` and `listener` and calls `trace()` and `getConfig()`, and
-   * New Relic reads `method` and `channel.target.path`.
-   */
+  /** It sets `metadata` and `listener` and calls `trace()` and `getConfig()`, and New Relic reads `method` and `channel.target.path`. */
   constructor(
     readonly method: string,
     readonly channel: { readonly target: { readonly path: string } },

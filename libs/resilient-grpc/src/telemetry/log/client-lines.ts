@@ -13,7 +13,6 @@ export interface OutageCause {
   readonly cause: string;
   readonly kind?: string;
   readonly remedy?: string;
-  /** Shell command that examines the target; `undefined` if absent. */
   readonly doctorCommand?: string | undefined;
 }
 
@@ -35,7 +34,6 @@ export type EventOf<T extends ClientLogEvent['type']> = Extract<ClientLogEvent, 
 /** What the lines of a client name besides its events. */
 export type LoggedTarget = Pick<OutageCause, 'target' | 'doctorCommand'>;
 
-/** Log text used if only `waitForReady()` is waiting. */
 const ONLY_READY_WAITS = 'only waitForReady() is waiting';
 
 /** The line of each event of a client. Lines above `debug` are about events that may need action, and about the end of such events. */
@@ -237,7 +235,6 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   'unsent-field': unsentFieldLine('request'),
 };
 
-/** The line about an untested installed version. */
 export function untestedVersionLine(): EventLine<UntestedVersion, unknown> {
   return {
     text: ({ installed, tested, missing, lost }) => {

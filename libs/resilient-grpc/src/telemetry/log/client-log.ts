@@ -16,15 +16,10 @@ import type { LogSink } from './log-line.js';
 const MAX_LINES = 4;
 /** Maximum number of these lines during the minute after an outage starts or ends, when most events have the same cause. */
 const MAX_LINES_WHILE_UNSTABLE = 1;
-/**
- * Minimum age, in milliseconds, of an outage that gets its own warning. Outages during ordinary restarts are usually shorter. For example,
- * if connections were refused for one second and a call is waiting, the client reconnects within 0.4 s after the server accepts connections
- * again.
- */
+/** Minimum age, in milliseconds, of an outage that gets its own warning. Outages during ordinary restarts are usually shorter. */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const NO_FLAPS = { outages: DEFAULT_OUTAGE_POLICY.flapCount - 1, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 
-/** The client being logged. */
 export interface LoggedClient extends LoggedTarget {
   /** Returns the current state of the channel and of its calls, for the lines about outages. */
   readonly impact: () => OutageImpact;
@@ -36,7 +31,6 @@ export interface OutageImpact {
   readonly failure?: Pick<OutageCause, 'cause' | 'kind' | 'remedy'> | undefined;
   /** True if the channel is READY. The outage then lasts until a response arrives, or until the connection has been open for a second. */
   readonly isConnected: boolean;
-  /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
   /** True if the client's `waitForReady()`, which is not a call, is waiting. */
   readonly awaitsReady?: boolean | undefined;
@@ -71,7 +65,6 @@ export class ClientLog {
   private unstableUntil = 0;
   private outage: CurrentOutage | undefined;
   private timer: Timer | undefined;
-  /** Time of the last outage warning. */
   private reportedAt = -Infinity;
   /** Numbers of outages and calls since the server began to flap. */
   private flaps = { ...NO_FLAPS };
@@ -92,7 +85,6 @@ export class ClientLog {
     else this.log.take(event);
   }
 
-  /** Writes the pending lines and clears all timers. */
   close(): void {
     this.timer?.clear();
     this.log.close();
@@ -167,7 +159,6 @@ export class ClientLog {
     this.scheduleCheck(start.graceMs - durationMs);
   };
 
-  /** Returns the start of an outage with its latest cause. */
   private explained(start: OutageStart): EventOf<'outage-start'> {
     const { target, doctorCommand, impact } = this.client;
     return { ...start, ...impact().failure, target, doctorCommand };

@@ -7,7 +7,6 @@ import { listed, oneLine } from './log-text.js';
 const MAX_OWN_TEXT_LENGTH = 2_000;
 const OWN_TEXTS: ReadonlySet<string> = new Set(['remedy', 'lost']);
 
-/** An event, with the properties that many events share. */
 interface LoggedEvent {
   readonly type: string;
   readonly path?: string | undefined;
@@ -17,8 +16,8 @@ interface LoggedEvent {
 }
 
 /**
- * The line of a type of events. Its fields are the event's own properties, except objects. `text` and `fields` receive an event
- * whose strings are safe to log: short, on one line, without recognizable secrets.
+ * Its fields are the event's own properties, except objects. `text` and `fields` receive an event whose strings are safe to log: short, on
+ * one line, without recognizable secrets.
  */
 export interface EventLine<E, Subject> {
   /** Default: `warn`. The function returns `undefined` if the event is not logged. */
@@ -45,10 +44,7 @@ export class EventLog<E extends LoggedEvent, Subject = undefined> {
   private readonly lines: LogLimiter;
   private readonly aloneLines: LogLimiter;
 
-  /**
-   * @param subject what the texts name besides the event, such as the target of a client
-   * @param maxLines returns the maximum number of lines per minute
-   */
+  /** @param subject what the texts name besides the event, such as the target of a client */
   constructor(
     private readonly table: EventTable<E, Subject>,
     private readonly subject: Subject,
@@ -72,14 +68,12 @@ export class EventLog<E extends LoggedEvent, Subject = undefined> {
     limiter.log({ level, event: type, subject, key, build: () => this.build(line, event) });
   }
 
-  /** Logs without a limit. */
   write(event: E, level = levelOf(this.lineOf(event), event)): void {
     const line = this.lineOf(event);
     if (line === undefined || level === undefined || (level === 'debug' && !this.sink.isDebugEnabled)) return;
     this.sink.write(level, ...this.build(line, event));
   }
 
-  /** Writes the pending lines and clears the timers. */
   close(): void {
     this.lines.close();
     this.aloneLines.close();

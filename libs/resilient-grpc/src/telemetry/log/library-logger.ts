@@ -15,10 +15,7 @@ export class LibraryLogger implements LogSink {
     this.logger = new Logger(context);
   }
 
-  /**
-   * True if Nest enables the `debug` level, or if it reports every level as disabled, as Nest 11 does without a list of log levels. The
-   * second condition is detected with 'fatal', which every non-empty list of log levels enables.
-   */
+  /** True if Nest enables the `debug` level, or if it reports every level as disabled, as Nest 11 does without a list of log levels. */
   get isDebugEnabled(): boolean {
     return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');
   }

@@ -28,7 +28,6 @@ export interface LimitedLine {
 
 /** The unwritten lines of an event about a subject. */
 interface Pending {
-  /** The latest line. */
   line: LimitedLine;
   at: number;
   count: number;
@@ -47,7 +46,6 @@ export class LogLimiter {
   private readonly pending = new Map<string, Pending>();
   /** Times of the latest line of each event with a key, and of each event with a subject. */
   private readonly writtenAt = new Map<string, number>();
-  /** Times of the lines within the last interval. */
   private times: readonly number[] = [];
   private timer: Timer | undefined;
 
@@ -73,7 +71,6 @@ export class LogLimiter {
     this.flush(at);
   }
 
-  /** Writes the pending lines and clears the timer. */
   close(): void {
     this.timer?.clear();
     this.writeDue([...this.pending.values()], this.maxLines(), this.clock.now());
@@ -107,7 +104,6 @@ export class LogLimiter {
     else if (free > 0) this.writeLine(due, now);
   }
 
-  /** Writes one line for all of `due`. */
   private writeLine(due: readonly Pending[], now: number): void {
     const latestFirst = [...due].reverse().sort((a, b) => b.at - a.at);
     const kinds = grouped(latestFirst, ({ level, event }) => `${level} ${event}`)

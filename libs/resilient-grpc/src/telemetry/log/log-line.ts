@@ -6,7 +6,6 @@ import type { InspectOptions } from 'node:util';
  */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** All structured fields of a log line, which include its event. */
 export type EventFields = LogFields & { readonly event: string };
 
 /** The levels of Nest's logger that this library uses. */
@@ -64,10 +63,7 @@ export class LogLine {
     return this.msg;
   }
 
-  /**
-   * Returns the message as ConsoleLogger would print a string, followed by the stack if there is one. Returns a plain object if this line
-   * is nested in another object.
-   */
+  /** Returns the message as ConsoleLogger would print a string, followed by the stack if there is one. */
   [INSPECT](depth: number | null, options: InspectOptions): unknown {
     if (depth !== null && depth < (options.depth ?? depth)) return Object.assign({}, this);
     const text = options.colors === true ? `\u001b[${String(COLORS[this.#level])}m${this.msg}\u001b[39m` : this.msg;

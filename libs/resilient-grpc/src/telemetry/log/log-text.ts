@@ -5,12 +5,8 @@ import { maskSecrets } from './mask-secrets.js';
 type DrainEvent = Extract<GrpcClientEvent, { readonly type: 'drain' }>;
 
 const MAX_TEXT_LENGTH = 300;
-/**
- * Maximum number of characters searched for secrets. Larger than the logged length, so that a secret that is cut at the end of a line is
- * still recognized.
- */
+/** Maximum number of characters searched for secrets. */
 const MAX_SCANNED_LENGTH = 2_000;
-/** Maximum number of stack frames logged. */
 const MAX_STACK_FRAMES = 20;
 
 /**
@@ -25,10 +21,7 @@ export function oneLine(text: string, maxLength = MAX_TEXT_LENGTH): string {
   return isCut || escaped.length > maxLength ? `${escaped.slice(0, maxLength)}…` : escaped;
 }
 
-/**
- * Makes an error stack safe to log: `title` on one line, then the frames, one indented line each. The error's `message` is removed from the
- * stack, because it may contain client input, unescaped and of any length.
- */
+/** The error's `message` is removed from the stack, because it may contain client input, unescaped and of any length. */
 export function stackOf(title: string, message: string, stack: string): string {
   const frames = stack
     .slice(Math.max(0, stack.indexOf(message)) + message.length)

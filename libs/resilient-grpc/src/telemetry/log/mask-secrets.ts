@@ -15,15 +15,11 @@ const HEADER_VALUE =
  */
 const PROBLEM = /expected (?:printable ASCII|a (?:Buffer|string|key)\b)/y;
 const PLAIN_VALUE = /[^\s,;]+/y;
-/**
- * Matches a value in quotes, up to the next unescaped quote of the same kind or the end of the text. `NESTED_QUOTED_VALUE` matches a value
- * whose opening quote is escaped.
- */
+/** Matches a value in quotes, up to the next unescaped quote of the same kind or the end of the text. */
 const QUOTED_VALUE = /(["'`])(?:(?!\1)[^\\]|\\[\s\S])*/y;
 const NESTED_QUOTED_VALUE = /\\+(["'`])(?:(?!\1)[\s\S])*/y;
 const LIST_VALUE = /\[[^\]]*/y;
 
-/** Patterns of secrets that are recognizable by their format. */
 const SECRET_PATTERNS: readonly (readonly [RegExp, string])[] = [
   // grpc-js error messages quote invalid metadata values without escaping the quotes inside.
   [/(\bMetadata (?:string )?value ")[\s\S]*?(?=" contains illegal characters|$)/g, '$1***'],
@@ -64,7 +60,6 @@ function maskNamedValues(text: string): string {
   return shown + text.slice(from);
 }
 
-/** Returns the range to mask in the value that starts at `at`. */
 function valueAt(text: string, at: number, isHeader: boolean): readonly [begin: number, end: number] {
   for (const form of [NESTED_QUOTED_VALUE, QUOTED_VALUE, LIST_VALUE, isHeader ? HEADER_VALUE : PLAIN_VALUE]) {
     form.lastIndex = at;

@@ -72,10 +72,7 @@ export type FakeHandlers<S> = {
 /** A handler with erased types. */
 export type AnyHandler = (request: unknown, call: FakeCall) => unknown;
 
-/**
- * A method without a service definition, created per call. Its kind is derived from the request that the caller passes and, after the
- * handler has run, from the return value of the handler.
- */
+/** Its kind is derived from the request that the caller passes and, after the handler has run, from the return value of the handler. */
 export class FakeMethod implements MethodDescriptor {
   readonly service = FAKE_CLIENT;
   readonly path: string;

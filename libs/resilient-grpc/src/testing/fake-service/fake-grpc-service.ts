@@ -33,10 +33,7 @@ export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S
   return fake.stub() as FakeGrpcService<S>;
 }
 
-/**
- * Property names that promises, RxJS, JSON, test runners, and Nest look up on any object, and names that do not start with a letter. A
- * method with such a name would be misinterpreted.
- */
+/** Property names that promises, RxJS, JSON, test runners, and Nest look up on any object, and names that do not start with a letter. */
 const NON_METHOD_NAME =
   /^(?:then|lift|getReader|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
 

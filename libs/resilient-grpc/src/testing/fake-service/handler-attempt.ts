@@ -210,10 +210,7 @@ export function isStream(value: unknown): boolean {
 export class HandlerFailure {
   constructor(private readonly error: GrpcCallError) {}
 
-  /**
-   * Returns the handler's error as the error of its call, with the path of `callError`. If the handler's error has no attempts, those of
-   * `callError` are used.
-   */
+  /** Returns the handler's error as the error of its call, with the path of `callError`. */
   errorFor(callError: GrpcCallError): GrpcCallError {
     const { error } = this;
     return new GrpcCallError({
@@ -260,7 +257,6 @@ export class FakeRequests implements AsyncIterableIterator<unknown> {
     taken();
   }
 
-  /** Ends the stream, cleanly or with an error. */
   end(ended: End): void {
     if (this.ended !== undefined) return;
     this.ended = ended;

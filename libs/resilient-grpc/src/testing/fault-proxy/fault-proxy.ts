@@ -49,11 +49,8 @@ export class FaultProxy {
     return this.tcp.url;
   }
 
-  /** Counters since the start. */
   get counters(): {
-    /** Number of accepted connections. */
     readonly accepted: number;
-    /** Number of connections whose client is still connected. */
     readonly open: number;
     readonly bytesToUpstream: number;
     readonly bytesToClient: number;
@@ -115,7 +112,6 @@ export class FaultProxy {
     for (const connection of this.connections) for (const way of ways(direction)) connection.pipes[way].hold();
   }
 
-  /** Ends `holdBytes` in `direction`. */
   releaseBytes(direction: Direction | 'both' = 'both'): void {
     for (const connection of this.connections) for (const way of ways(direction)) connection.pipes[way].release();
   }
@@ -222,10 +218,8 @@ export type Direction = 'to-upstream' | 'to-client';
 /** The way a connection is ended: 'fin' closes it cleanly; 'rst' resets it. */
 export type CloseMode = 'fin' | 'rst';
 
-/** The faults and counters of a proxy, which its connections share. */
 export interface ProxyState {
   readonly delaysMs: Record<Direction, number>;
-  /** Numbers of forwarded bytes. */
   readonly bytes: Record<Direction, number>;
   /** Cuts connections on which no byte has arrived for `ms` milliseconds. 'silent' notifies neither side. */
   idleCut: { readonly ms: number; readonly how: CloseMode | 'silent' } | undefined;
@@ -291,7 +285,6 @@ export class ProxiedConnection {
       pipe.allowance = byteRule?.direction === direction ? byteRule.bytes : Infinity;
   }
 
-  /** Ends both sides of the connection. */
   end(how: CloseMode): void {
     this.stop();
     for (const socket of [this.client, this.upstream]) {

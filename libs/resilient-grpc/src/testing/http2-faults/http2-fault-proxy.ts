@@ -21,7 +21,6 @@ import { Duplex } from 'node:stream';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { systemClock } from '../../time/clock.js';
 
-/** Options of an HTTP/2 fault proxy. */
 interface Http2FaultProxyOptions {
   /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
@@ -88,19 +87,14 @@ export class Http2FaultProxy {
     return this.tcp.url;
   }
 
-  /** Counters since the start. */
   get counters(): {
-    /** Number of accepted connections. */
     readonly accepted: number;
-    /** Number of open connections. */
     readonly open: number;
     /** Number of received calls. Excludes calls above the last stream ID of an earlier GOAWAY. */
     readonly calls: number;
-    /** Number of calls forwarded to the upstream. */
     readonly forwarded: number;
     /** Number of calls affected by a fault of `failCalls`. Excludes calls that ended before the point of their fault. */
     readonly failed: number;
-    /** Number of pings received from clients. */
     readonly pings: number;
     /** Message of the latest error of an upstream connection, such as a failed TLS handshake; `undefined` before the first error. */
     readonly lastUpstreamError: string | undefined;
@@ -203,7 +197,6 @@ const NO_LAST_STREAM_ID = 2 ** 31 - 1;
 
 const NO_SETTINGS = 'the upstream closed the connection before it sent SETTINGS; if it requires TLS, set upstreamTls';
 
-/** Options of a GOAWAY frame. */
 export interface GoawayOptions {
   /** The error code. After any code other than NO_ERROR, the connection is closed. @defaultValue 'NO_ERROR' */
   readonly code?: Http2ErrorCode | undefined;
@@ -218,7 +211,6 @@ export interface GoawayOptions {
   readonly debugData?: string | undefined;
 }
 
-/** The faults and counters of a proxy, which its sessions share. */
 export interface ProxyState {
   readonly faults: CallFaults;
   streamLimit: number | undefined;

@@ -32,7 +32,6 @@ export type StreamFault =
     }
   | { readonly kind: 'missing-trailers' };
 
-/** A fault of a single call. */
 export type CallFault =
   | StreamFault
   | {
@@ -47,7 +46,6 @@ export type CallFault =
       readonly debugData?: string | undefined;
     };
 
-/** Selects the calls that a fault affects. */
 export interface CallFilter {
   /** Name of the method ('Get' or 'Orders/Get'), or its full path. @defaultValue every method */
   readonly method?: string | undefined;
@@ -89,7 +87,6 @@ export class CallFaults {
   }
 }
 
-/** Returns the number of an error code. */
 export function errorNumber(code: Http2ErrorCode): number {
   return typeof code === 'number' ? code : HTTP2_ERROR_CODES[code];
 }

@@ -5,7 +5,6 @@ import { waitFor } from '../wait-for.js';
 import { createHook } from 'node:async_hooks';
 import { applicationCallSiteOf, nearestCallSiteOf, stackAbove, type Stack } from '../../client/call-site.js';
 
-/** Options of `captureLeaks`. */
 interface LeakOptions {
   /**
    * True if the error message includes the creation sites of the open resources. Calls take two or three times as long while
@@ -157,10 +156,7 @@ function describeCall(client: string, call: RegisteredCall, state: string): stri
   return `call ${path} of client '${client}' ${state}, ${counted(received, 'message')} received${where}`;
 }
 
-/**
- * Resource types by their async_hooks names. `undefined` marks intermediate resources, such as a name lookup, between application code and
- * the resource that it creates.
- */
+/** Resource types by their async_hooks names. */
 const TYPES: Readonly<Record<string, Resource | undefined>> = {
   TickObject: undefined,
   GETADDRINFOREQWRAP: undefined,
@@ -198,7 +194,6 @@ interface MaybeReferenced {
   readonly _destroyed?: boolean;
 }
 
-/** Records created resources until stopped. */
 export interface ResourceTrace {
   /** Returns the number of recorded timers that still keep the process alive, except those of the test runner. */
   timers(): number;
@@ -207,10 +202,7 @@ export interface ResourceTrace {
   stop(): void;
 }
 
-/**
- * Starts recording timers, which Node does not return as handles. Also records the other resources in `TYPES` and all creation sites if
- * `withSites` is true.
- */
+/** Starts recording timers, which Node does not return as handles. */
 export function traceResources(withSites: boolean): ResourceTrace {
   const all = new Map<number, CreatedResource>();
   const frames = withSites ? FRAMES : NEAREST_FRAMES;
@@ -297,11 +289,9 @@ export const RESOURCE_NAMES = {
   Timeout: 'timer',
 } as const;
 
-/** A type of resource that keeps a process alive. */
 export type Resource = keyof typeof RESOURCE_NAMES;
 
 // Safe cast: the object above has exactly these keys.
-/** All watched resource types. */
 export const RESOURCES = Object.keys(RESOURCE_NAMES) as readonly Resource[];
 
 /** Properties of Node's sockets, servers, and processes. Each kind of handle has some of them. */
@@ -323,10 +313,7 @@ export function openHandles() {
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {
-    /**
-     * Returns the number of handles of a type that were opened since the call to `openHandles` and keep this process alive. Closing an
-     * older handle does not reduce this number.
-     */
+    /** Returns the number of handles of a type that were opened since the call to `openHandles` and keep this process alive. */
     count: (type: Resource) => newOf(type).length,
     /** Describes the handles that `count` includes, if Node provides details. */
     describe: (type: Resource) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),

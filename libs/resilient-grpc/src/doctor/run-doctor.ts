@@ -1,10 +1,16 @@
 import { errorMessage } from '../errors/error-message.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { oneLine } from '../telemetry/log/log-text.js';
-import type { CheckResult, Checks } from './check-result.js';
-import { shutdownCheck } from './shutdown-check.js';
-import { readArguments, type DoctorOptions, type Env } from './doctor-options.js';
-import { plainPaint, renderCheck, renderJson, renderSummary, terminalPaint } from './render-results.js';
+import {
+  type CheckResult,
+  type Checks,
+  plainPaint,
+  renderCheck,
+  renderJson,
+  renderSummary,
+  terminalPaint,
+} from './check-result.js';
+import { shutdownCheck, readArguments, type DoctorOptions, type Env } from './doctor-options.js';
 
 export interface Terminal {
   readonly env: Env;

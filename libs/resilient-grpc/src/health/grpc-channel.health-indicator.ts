@@ -2,8 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import { clientKeys, ClientRegistry } from '../nest/client-registry.js';
-import { channelHealth, healthResult } from './channel-health.js';
-import { assertOptions } from './check-options.js';
+import { channelHealth, healthResult, assertOptions } from './channel-health.js';
 
 export interface ChannelCheckOptions {
   /** Name in the result. @defaultValue the client's name; for a symbol, its description */

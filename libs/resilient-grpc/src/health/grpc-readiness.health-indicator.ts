@@ -1,8 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import { assertOptions } from './check-options.js';
-import { healthResult } from './channel-health.js';
+import { assertOptions, healthResult } from './channel-health.js';
 
 export interface ReadinessCheckOptions {
   /** Name in the result. @defaultValue 'process' */

@@ -9,8 +9,7 @@ import { StatusCode } from '../status/status-code.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { channelHealth, healthResult } from './channel-health.js';
-import { assertOptions } from './check-options.js';
+import { channelHealth, healthResult, assertOptions } from './channel-health.js';
 import {
   CHECK,
   probeOptions,

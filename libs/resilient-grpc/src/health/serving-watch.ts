@@ -1,7 +1,7 @@
 import type { Subscription } from 'rxjs';
 import type { Connectivity } from '../call/connectivity.js';
 import type { AuxiliaryStream, AuxiliaryStreamEnd, InternalGrpcClient } from '../client/create-client.js';
-import { nextWatch, restartDelayMs } from '../policy/health/next-watch.js';
+import { nextWatch, restartDelayMs } from '../policy/reconnect/reconnect-times.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';

@@ -12,7 +12,7 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grp
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { callSite } from '../client/call-site.js';
-import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LibraryLogger, type LogLevel } from '../telemetry/log/library-logger.js';
 import { duration, oneLine } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { clientLabel } from './grpc-tokens.js';
@@ -28,7 +28,6 @@ import {
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
-import type { LogLevel } from '../telemetry/log/log-line.js';
 import { describeSecret, describeValue, pathOf } from '../policy/options/describe-value.js';
 import { isPlainObject } from '../policy/options/plain-object.js';
 import type { Services } from '../client/settings/contract.js';

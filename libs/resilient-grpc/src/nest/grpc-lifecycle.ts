@@ -6,12 +6,11 @@ import type {
   OnModuleInit,
 } from '@nestjs/common';
 import type { DrainReport } from '../client/client-snapshot.js';
-import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LibraryLogger, type EventFields } from '../telemetry/log/library-logger.js';
 import { COMPLETE_STREAMS, callsByPath, counted, drainText, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
-import type { EventFields } from '../telemetry/log/log-line.js';
 import type { ResolvedDrain } from './module-options.js';
 
 export interface LifecycleDependencies {

@@ -12,7 +12,7 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { runInbound } from '../client/call/caller-context.js';
-import { requiredGrpcJs } from '../channel/required-grpc-js.js';
+import { requiredGrpcJs } from '../channel/callback-client.js';
 import { createResilientGrpcClient, type InternalGrpcClient } from '../client/create-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { tracedByAgents } from '../telemetry/agents/agent-telemetry.js';

@@ -1,6 +1,6 @@
 import { shortName } from '../client/settings/contract.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../client/settings/resolved-settings.js';
-import type { EventFields } from '../telemetry/log/log-line.js';
+import type { EventFields } from '../telemetry/log/library-logger.js';
 import { listed } from '../telemetry/log/log-text.js';
 
 const MAX_LISTED_METHODS = 12;

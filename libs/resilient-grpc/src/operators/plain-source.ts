@@ -1,5 +1,5 @@
 import type { Observable } from 'rxjs';
-import { LinkedQueue } from '../call/linked-queue.js';
+import { LinkedQueue } from '../call/iterator-source.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ResumeError } from '../errors/stream-errors.js';
 import type { LedgerLimits } from '../policy/replay/replay-ledger.js';

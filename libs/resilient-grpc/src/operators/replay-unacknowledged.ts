@@ -31,8 +31,9 @@ import {
   ReplayOutgoing,
   type OutgoingCallbacks,
   type OutgoingRules,
+  toSourceInput,
+  type SourceInput,
 } from './replay-outgoing.js';
-import { toSourceInput, type SourceInput } from './replay-source.js';
 import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './retry-backoff.js';
 import { ReplayError, type ReplayFailureReason } from '../errors/stream-errors.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';

@@ -9,7 +9,7 @@ import { CALLED_BY_OTHERS } from '../client/service-stub.js';
 import { type Services, packageOf, shortName } from '../client/settings/contract.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { closest } from '../errors/closest.js';
-import type { EventFields } from '../telemetry/log/log-line.js';
+import type { EventFields } from '../telemetry/log/library-logger.js';
 import { listed } from '../telemetry/log/log-text.js';
 
 /** Pattern of a handler, as the gRPC decorators of Nest create it. */

@@ -3,7 +3,7 @@ import { errorMessage, isError } from '../errors/error-message.js';
 import { describeValue } from '../policy/options/describe-value.js';
 import { isObject } from '../policy/options/option-schemas.js';
 import { suggestStatusCode, isStatusCode, statusName, StatusCode } from '../status/status-code.js';
-import { unsentFieldLine, untestedVersionLine } from '../telemetry/log/client-lines.js';
+import { unsentFieldLine, untestedVersionLine } from '../telemetry/log/client-log.js';
 import type { EventTable } from '../telemetry/log/event-log.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
 import { HANDSHAKE_FAILURES } from './connections/handshake-failures.js';

@@ -14,7 +14,7 @@ import { withDoctor } from '../../policy/connect-failure/connect-failures.js';
 import { HTTP_RESPONSE_REMEDY, NOT_STARTED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Verdict } from '../../policy/evidence/classify.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
-import { maskSecrets } from '../../telemetry/log/mask-secrets.js';
+import { maskSecrets } from '../../telemetry/log/log-text.js';
 import type { MethodContext } from '../call-context.js';
 import { maxReach, type AttemptHistory } from './attempt-history.js';
 

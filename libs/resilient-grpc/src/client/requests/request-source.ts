@@ -1,9 +1,8 @@
-import { IteratorSource, isAsyncIterable, isIterable } from '../../call/iterator-source.js';
+import { IteratorSource, isAsyncIterable, isIterable, LinkedQueue } from '../../call/iterator-source.js';
 import { describeSecret } from '../../policy/options/describe-value.js';
 import { inCallerContext, currentCallerContext } from '../call/caller-context.js';
 import { type RequestSource, type MessageConsumer, type UnlimitedConsumer, UNSENDABLE } from './message-consumer.js';
 import type { Unsubscribable } from 'rxjs';
-import { LinkedQueue } from '../../call/linked-queue.js';
 import { MESSAGE_OVERHEAD_BYTES } from '../../policy/replay/replay-ledger.js';
 
 /** Creates a source from `input`. Iterables are pulled as fast as the connection accepts messages. */

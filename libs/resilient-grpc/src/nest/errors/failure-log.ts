@@ -1,7 +1,6 @@
 import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.js';
-import { LibraryLogger } from '../../telemetry/log/library-logger.js';
+import { LibraryLogger, type LogSink } from '../../telemetry/log/library-logger.js';
 import { EventLog, type EventTable } from '../../telemetry/log/event-log.js';
-import type { LogSink } from '../../telemetry/log/log-line.js';
 import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 import type { ArgumentsHost } from '@nestjs/common';

@@ -2,9 +2,8 @@ import { Catch, Injectable, type ArgumentsHost, type ExceptionFilter } from '@ne
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { ResumeError } from '../../errors/stream-errors.js';
-import { callErrorOf } from './call-error-of.js';
+import { callErrorOf, isForCaller, toHttpException } from './to-http-exception.js';
 import { FailureLog, nestDefaultHandling } from './failure-log.js';
-import { isForCaller, toHttpException } from './to-http-exception.js';
 
 interface NodeResponse {
   readonly headersSent?: boolean;

@@ -1,7 +1,7 @@
 import { HttpException } from '@nestjs/common';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
-import { callErrorOf } from '../../nest/errors/call-error-of.js';
+import { callErrorOf } from '../../nest/errors/to-http-exception.js';
 import { suggestStatusCode, isStatusCode, StatusCode } from '../../status/status-code.js';
 import { truncateStatus, type ServerStatus, wellFormed } from './truncate-status.js';
 import { statusOfHttpException } from './http-exception-status.js';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { renderJson } from './render-results.js';
+import { renderJson } from './check-result.js';
 
 const rendered = (message: string, facts: Readonly<Record<string, unknown>> = {}, target = 'orders:50051') => {
   const checks = [{ check: 'health', status: 'failed', message, facts } as const];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../spec-support/virtual-clock.js';
-import { LogLimiter } from './log-limiter.js';
-import type { EventFields, LogLevel } from './log-line.js';
+import { LogLimiter } from './event-log.js';
+import type { EventFields, LogLevel } from './library-logger.js';
 
 function make(maxLines?: () => number) {
   const clock = new VirtualClock();

@@ -48,18 +48,6 @@ export interface ChannelHealth {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-export type ClientState = Pick<
-  InternalGrpcClient,
-  | 'target'
-  | 'connectivity'
-  | 'accepting'
-  | 'recentCalls'
-  | 'waitingCalls'
-  | 'outageGraceMs'
-  | 'isGraceOver'
-  | 'unreachableMs'
->;
-
 /**
  * Returns the health of a channel. READY and IDLE are up. During an outage, the channel is degraded until the grace period ends, and then
  * down. A draining or closed client is down. CONNECTING without an outage is up, but degraded if it lasts longer than the grace period
@@ -67,7 +55,7 @@ export type ClientState = Pick<
  *
  * @param applicationAccepts true until the application starts to shut down
  */
-export function channelHealth(client: ClientState, applicationAccepts: boolean): ChannelHealth {
+export function channelHealth(client: InternalGrpcClient, applicationAccepts: boolean): ChannelHealth {
   const { target, connectivity, accepting } = client;
   // Behind a proxy, the channel may be READY while every call fails. These counts show such failures.
   const { windowMs, ended, failed } = client.recentCalls();

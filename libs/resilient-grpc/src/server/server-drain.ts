@@ -10,18 +10,7 @@ import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js
 export interface ServerDrainDependencies {
   readonly clock: Clock;
   readonly events: EventHub<GrpcServerEvent>;
-  readonly calls: Pick<
-    ServerCalls,
-    | 'size'
-    | 'ended'
-    | 'endedByDrain'
-    | 'completedByDrain'
-    | 'openPaths'
-    | 'hasFinishingStream'
-    | 'notifyStreams'
-    | 'endAll'
-    | 'whenOver'
-  >;
+  readonly calls: ServerCalls;
   readonly connections: Pick<ServerConnections, 'announceEnd' | 'destroyAll' | 'closed' | 'cutOff' | 'isAttached'>;
   readonly health: { turnNotServing(): void; endWatches(): void };
 }

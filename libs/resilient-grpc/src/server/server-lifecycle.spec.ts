@@ -52,7 +52,7 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
     return () => interrupts.delete(listener);
   };
   const signals = { testing: false, listensForSignals: () => listens, onInterrupt };
-  const made = new ServerLifecycle(server, hasClients ? clients : undefined, signals, clock, { write });
+  const made = new ServerLifecycle(server as never, hasClients ? clients : undefined, signals, clock, { write });
   return {
     clock,
     made,

@@ -20,20 +20,7 @@ import type { ServerDrain } from './server-drain.js';
 
 /** The parts of a server that follow the application lifecycle. */
 export interface DrainingServer {
-  readonly drain: Pick<
-    ServerDrain,
-    | 'begin'
-    | 'cutOff'
-    | 'draining'
-    | 'ready'
-    | 'run'
-    | 'runInBackground'
-    | 'streamsNotified'
-    | 'onBegin'
-    | 'onEnd'
-    | 'openPaths'
-    | 'options'
-  >;
+  readonly drain: ServerDrain;
   markBootstrapped(): void;
 }
 

@@ -9,20 +9,6 @@ const OUTAGE_BUCKETS = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 
 
 export type ClientInstruments = ReturnType<typeof clientInstruments>;
 
-/** The instruments that are observed when the SDK collects metrics. */
-export type ObservedInstruments = Pick<
-  ClientInstruments,
-  | 'waitingCalls'
-  | 'oldestWait'
-  | 'retryBudget'
-  | 'addresses'
-  | 'endpoints'
-  | 'watchFailing'
-  | 'oldestStream'
-  | 'concurrencyLimit'
-  | 'hedgingDelay'
->;
-
 /**
  * Creates the client instruments of gRFC A66
  * (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments), A96

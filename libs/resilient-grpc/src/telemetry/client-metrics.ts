@@ -4,7 +4,7 @@ import type { WaitEnd, ClientFigures } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
-import type { ClientInstruments, ObservedInstruments } from './client-instruments.js';
+import type { ClientInstruments } from './client-instruments.js';
 import type { ObservableClient } from './grpc-telemetry.js';
 import { methodName, peerAttributes } from './instruments.js';
 
@@ -248,7 +248,7 @@ export class ObservedClients {
   private isObserving = false;
 
   constructor(
-    private readonly instruments: ObservedInstruments,
+    private readonly instruments: ClientInstruments,
     private readonly meter: Meter,
   ) {}
 

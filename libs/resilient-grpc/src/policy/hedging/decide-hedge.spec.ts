@@ -51,6 +51,7 @@ function ended(
     verdict: {
       kind,
       code: kind === 'ok' ? OK : UNAVAILABLE,
+      details: '',
       reachedServer: 'maybe',
       retryableHttp: false,
       connectionLost: kind === 'connection-lost',

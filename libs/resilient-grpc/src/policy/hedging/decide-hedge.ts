@@ -81,10 +81,7 @@ export type HedgeEvent =
   | {
       readonly type: 'ended';
       readonly at: number;
-      readonly verdict: Pick<
-        Verdict,
-        'kind' | 'code' | 'originalCode' | 'connectionLost' | 'overloaded' | 'reachedServer' | 'retryableHttp'
-      >;
+      readonly verdict: Verdict;
       readonly pushback: Pushback;
       /** Connection that the attempt lost, or that had received GOAWAY; `undefined` if the attempt failed for another reason. */
       readonly lostWith: LostConnection | undefined;

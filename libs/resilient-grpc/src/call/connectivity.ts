@@ -106,7 +106,7 @@ export interface EndpointWatchSnapshot {
   readonly endpoints?: { readonly ready: number; readonly notReady: number; readonly terminating: number };
   readonly changedAt?: string;
   readonly error?: string;
-  /** Remedy for a missing permission, with a command that applies a manifest; absent for other errors. */
+  /** Remedy for a missing permission, with a command; absent for other errors. */
   readonly remedy?: string;
 }
 

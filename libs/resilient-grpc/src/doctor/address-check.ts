@@ -3,7 +3,7 @@ import { connectFailureKind } from '../policy/connect-failure/connect-failures.j
 import { counted, duration, oneLine } from '../telemetry/log/log-text.js';
 import { findingOf, resultsOf, type CheckResult, type Finding } from './check-result.js';
 import type { Probe } from './connection.js';
-import { addressText, kindOf, type TargetAddress } from './target-check.js';
+import { addressText, type TargetAddress } from './target-check.js';
 
 /** @param hasOther true if another address is usable; clients then use that address, and a failure of this address is only a warning */
 export function addressCheck(address: TargetAddress, probe: Probe, hasOther = false): CheckResult {
@@ -11,7 +11,6 @@ export function addressCheck(address: TargetAddress, probe: Probe, hasOther = fa
   const where = addressText(address);
   const result = resultsOf('address', {
     address: where,
-    kind: kindOf(address),
     tcpMs: rounded(probe.tcpMs),
     tlsMs: rounded(probe.tlsMs),
     readyMs: rounded(probe.readyMs),

@@ -78,7 +78,7 @@ const STATUS_LABELS = {
 
 /** Maximum number of problems shown per check, and of entries in a JSON list other than `checks`. */
 const MAX_LISTED = 50;
-/** Maximum length in characters of a string in JSON, and of a remedy, which may be a command with a manifest. */
+/** Maximum length in characters of a string in JSON, and of a remedy, which may be a command. */
 const MAX_CHARACTERS = 2_000;
 const LABEL_WIDTH = 4;
 const NAME_WIDTH = 'service-config'.length;

@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns/promises';
-import { BlockList, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
 import { lacksPort } from '../channel/channel-checks.js';
 import { proxyVariable } from '../channel/connection/http-proxy.js';
@@ -18,28 +18,6 @@ import { within, type TimeLimit } from './time-limit.js';
 export const MAX_ADDRESSES = 20;
 
 export type TargetAddress = experimental.SubchannelAddress;
-
-/** The kind of an address, derived from its network. An unexpected kind may reveal a wrong /etc/hosts entry or split DNS. */
-export type AddressKind = 'loopback' | 'private' | 'link-local' | 'any' | 'public' | 'unix socket';
-
-const NETWORKS: readonly (readonly [AddressKind, readonly string[]])[] = [
-  ['loopback', ['127.0.0.0/8', '::1/128']],
-  ['link-local', ['169.254.0.0/16', 'fe80::/10']],
-  ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7']],
-  ['any', ['0.0.0.0/32', '::/128']],
-];
-
-export function kindOf(address: TargetAddress): AddressKind {
-  if (!('host' in address)) return 'unix socket';
-  const { host } = address;
-  const contains = (network: string): boolean => {
-    const [ip = '', bits] = network.split('/');
-    const list = new BlockList();
-    list.addSubnet(ip, Number(bits), isIPv6(ip) ? 'ipv6' : 'ipv4');
-    return list.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
-  };
-  return NETWORKS.find(([, networks]) => networks.some(contains))?.[0] ?? 'public';
-}
 
 /** Formats an address: '10.0.0.7:50051', '[::1]:50051', '/run/orders.sock'. */
 export function addressText(address: TargetAddress): string {
@@ -173,9 +151,9 @@ export function targetCheck(
     return resultsOf('target', { target, ...resolution })('failed', message, remedy);
   }
   const { addresses: all, tookMs } = resolution;
-  const addresses = all.slice(0, MAX_ADDRESSES).map((one) => ({ address: addressText(one), kind: kindOf(one) }));
+  const addresses = all.slice(0, MAX_ADDRESSES).map(addressText);
   const result = resultsOf('target', { target, addresses, total: all.length, tookMs: Math.round(tookMs) });
-  const list = addresses.map(({ address, kind }) => `${address} (${kind})`).join(', ');
+  const list = addresses.join(', ');
   // Through a proxy, no address is probed.
   const first = `, first ${String(MAX_ADDRESSES)} ${used === undefined ? 'tried' : 'shown'}`;
   const cut = all.length > MAX_ADDRESSES ? first : '';

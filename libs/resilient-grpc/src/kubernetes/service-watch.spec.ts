@@ -173,14 +173,14 @@ describe('ServiceWatch', () => {
     expect(getNewestState()).toMatchObject({ state: 'failing', slices: undefined });
   });
 
-  it('reports a manifest that permits the EndpointSlice watch if the list is permitted but the watch is forbidden', async () => {
+  it('reports a command that permits the EndpointSlice watch if the list is permitted but the watch is forbidden', async () => {
     server.watchError = new ApiServerError(403, 'forbidden: User "system:serviceaccount:shop:gateway" cannot watch');
     watch.subscribe(listener);
     await clock.advanceAsync(1_000);
     expect(getNewestState()).toMatchObject({
       state: 'failing',
       failure: {
-        remedy: expect.stringMatching(/^grant the permission: echo '.*"verbs":\["list","watch"\].*' \| kubectl apply/),
+        remedy: expect.stringMatching(/^grant the permission: kubectl create role .* --verb=list,watch /),
       },
     });
     expect(namesOf(getNewestState())).toEqual(['a']);

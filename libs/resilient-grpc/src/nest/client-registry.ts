@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ObservableServer } from '../call/server-event.js';
 import type { DrainReport } from '../client/client-snapshot.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
@@ -28,7 +29,6 @@ import {
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
-import { describeSecret, describeValue, pathOf } from '../policy/options/describe-value.js';
 import { isPlainObject } from '../policy/options/plain-object.js';
 import type { Services } from '../client/settings/contract.js';
 
@@ -472,43 +472,27 @@ export function clientKeys<Client extends { readonly name: string }>(
   return keys;
 }
 
-export interface DefinedClient {
+interface DefinedClient {
   readonly contract: Readonly<Record<string, unknown>>;
   readonly services: Services;
   readonly settings: unknown;
 }
 
-const SECRET_PATH = /(?:^|\.)(?:tls|credentials|metadata)(?:\.|\[|$)|http_connect_creds/;
-
-/** Returns the differences between two definitions of one client, such as 'timeoutMs (1000 and 2000)'; empty if they are equal. */
-export function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
+/** Returns the names of the options in which two definitions of one client differ; empty if they are equal. */
+function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
   const { packageDefinition: one, ...firstContract } = first.contract;
   const { packageDefinition: two, ...secondContract } = second.contract;
-  const differences = [
-    ...differingPaths(firstContract, secondContract, ''),
-    ...differingPaths(first.settings, second.settings, ''),
-  ];
+  const a: Readonly<Record<string, unknown>> = { ...firstContract, ...settingsOf(first) };
+  const b: Readonly<Record<string, unknown>> = { ...secondContract, ...settingsOf(second) };
+  const names = [...new Set([...Object.keys(a), ...Object.keys(b)])];
+  const differences = names.filter((name) => !isDeepStrictEqual(a[name], b[name]));
   // Loading one file twice creates two objects, so their methods are compared.
   if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
   return differences;
 }
 
-function differingPaths(a: unknown, b: unknown, path: string): string[] {
-  if (Object.is(a, b)) return [];
-  if (Buffer.isBuffer(a) && Buffer.isBuffer(b)) return a.equals(b) ? [] : [described(path, a, b)];
-  if (isPlainObject(a) && isPlainObject(b)) {
-    const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-    return [...keys].flatMap((key) => differingPaths(a[key], b[key], path === '' ? key : pathOf(path, key)));
-  }
-  if (Array.isArray(a) && Array.isArray(b) && a.length === b.length) {
-    return a.flatMap((one: unknown, index) => differingPaths(one, b[index], pathOf(path, index)));
-  }
-  return [described(path, a, b)];
-}
-
-function described(path: string, a: unknown, b: unknown): string {
-  const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
-  return `${path === '' ? 'settings' : path} (${describe(a)} and ${describe(b)})`;
+function settingsOf({ settings }: DefinedClient): object {
+  return isPlainObject(settings) ? settings : { settings };
 }
 
 function signature(services: Services): string {

@@ -181,7 +181,7 @@ function combined(kind: readonly Pending[], now: number) {
   };
 }
 
-/** Maximum length, in characters, of the texts of the library itself, which can contain a shell command with a manifest. */
+/** Maximum length, in characters, of the texts of the library itself, which can contain a shell command. */
 const MAX_OWN_TEXT_LENGTH = 2_000;
 const OWN_TEXTS: ReadonlySet<string> = new Set(['remedy', 'lost']);
 

@@ -174,6 +174,12 @@ describe('import rules', () => {
       'no-cycles',
     ],
     ['an import of library sources in the demo', 'src/reach.ts', `import '../${SRC}/index.js';`, 'by-package-name'],
+    [
+      'an import of unit-support in code that is published',
+      `${SRC}/policy/support.ts`,
+      `import '../../../../test/unit-support/virtual-clock.js';`,
+      'unit-support-in-specs',
+    ],
   ];
   const ALLOWED = [
     `import '../policy/thing.js';`,

@@ -36,7 +36,7 @@ export {
   DEFAULT_BUDGET_POLICY,
   DefaultBudget,
 } from '../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
-export { seededRandom } from '../../libs/resilient-grpc/spec-support/seeded-random.mjs';
+export { seededRandom } from '../../test/unit-support/seeded-random.mjs';
 export { jitter } from '../../libs/resilient-grpc/dist/time/random.js';
 
 /**

@@ -363,7 +363,7 @@ const MESSAGE_PROPERTIES: ReadonlySet<string> = new Set<Property>(['version', 'a
 type Part = readonly [property: string, json: string];
 
 /** State of a client as last sent to visitors. Computes the changes since then and serializes them once for all visitors. */
-export class ClientDelta {
+class ClientDelta {
   private readonly lastSent = new Map<string, string>();
   private changed: readonly Part[] = [];
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, get, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../testing/wait-for.js';
 import { EventStream } from './dashboard-response.js';
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { EndpointSlice } from '../policy/kubernetes/select-endpoints.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { ApiServerError } from './api-server.js';
 import { ServiceWatch, type WatchDependencies, type WatchState } from './service-watch.js';
 

@@ -6,7 +6,7 @@ import { integerRange, replacedMessage, replacedValue, type ReplacedValue } from
 import { isBuiltIn, isEmptyObject, isWrapper, wellKnownMessage, JSON_TYPES } from './well-known-types.js';
 
 /** Maximum depth of nested messages, as in protobufjs, which rejects deeper ones. */
-export const MAX_DEPTH = 100;
+const MAX_DEPTH = 100;
 
 type Fits = NonNullable<MessageType['fits']>;
 

@@ -169,7 +169,7 @@ export function constantValue(expression: Node): Node {
 }
 
 /** Returns the declaration of the value that an identifier refers to, in the file of the declaration. */
-export function declarationOf(identifier: Node): Node | undefined {
+function declarationOf(identifier: Node): Node | undefined {
   const parent = identifier.getParent();
   const symbol = Node.isShorthandPropertyAssignment(parent) ? parent.getValueSymbol() : identifier.getSymbol();
   return (symbol?.getAliasedSymbol() ?? symbol)?.getDeclarations()[0];

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { systemClock } from '../time/clock.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { ClientRegistry } from './client-registry.js';

@@ -59,7 +59,7 @@ function scopeOf(moduleRef: ModuleRef, type: GrpcClientInterceptorClass): Scope 
 }
 
 /** Key of a property that the core module of every copy of the package has. */
-export const CORE_MODULE = Symbol.for('nestjs-resilient-grpc.coreModule');
+const CORE_MODULE = Symbol.for('nestjs-resilient-grpc.coreModule');
 
 /** Remedy if an application contains several copies of the package. */
 export const COPIES_REMEDY =
@@ -68,7 +68,7 @@ export const COPIES_REMEDY =
   '(if only one is installed, the copies are its ES module and CommonJS builds; load only one of them)';
 
 /** Returns the core modules of an application: one for each copy of the package that its modules import. */
-export function coreModules(modules: ModulesContainer): readonly Type[] {
+function coreModules(modules: ModulesContainer): readonly Type[] {
   return [...modules.values()].map(({ metatype }) => metatype).filter((type) => CORE_MODULE in type);
 }
 

@@ -12,8 +12,8 @@ import {
   type Answer,
   type Numbered,
   type MemoryCall,
-} from '../../spec-support/memory-session.js';
-import { turn } from '../../spec-support/virtual-clock.js';
+} from '../../../../test/unit-support/memory-session.js';
+import { turn } from '../../../../test/unit-support/virtual-clock.js';
 import { VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged, type ReplayOptions } from './replay-unacknowledged.js';
 

@@ -227,7 +227,7 @@ export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSe
 const MAX_RETIREMENT_MS = 1_000;
 
 /** Runs one session over several consecutive calls. */
-export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperator<In>, OutgoingCallbacks {
+class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperator<In>, OutgoingCallbacks {
   readonly name = 'replayUnacknowledged';
   hasProgressed = false;
 

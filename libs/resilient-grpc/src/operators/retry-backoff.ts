@@ -70,7 +70,7 @@ export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorF
 }
 
 /** Returns the message of each invalid option in a complete `backoff` at `path`. */
-export function backoffMessages(backoff: Backoff, path: string): Readonly<Record<string, string | undefined>> {
+function backoffMessages(backoff: Backoff, path: string): Readonly<Record<string, string | undefined>> {
   return {
     [`${path}.jitter`]: choiceProblem(backoff.jitter, JITTERS),
     [`${path}.maxAttempts`]: numberProblem(backoff.maxAttempts, integerRule(1)),

@@ -86,7 +86,7 @@ function patternOf(route: string): HandlerPattern | undefined {
   return isHandlerPattern(parsed) ? parsed : undefined;
 }
 
-export function isHandlerPattern(value: unknown): value is HandlerPattern {
+function isHandlerPattern(value: unknown): value is HandlerPattern {
   if (typeof value !== 'object' || value === null) return false;
   const { service, rpc, streaming } = value as Partial<Record<keyof HandlerPattern, unknown>>;
   return typeof service === 'string' && typeof rpc === 'string' && STREAMING_TYPES.has(streaming);

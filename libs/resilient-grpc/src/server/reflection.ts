@@ -166,7 +166,7 @@ export interface ProtoFiles {
  * Returns the descriptors of `files` and their imports, with the names, imports, and field names that proto-loader's descriptors lack. Without
  * `files`, returns those of `definition`, in which each package is one file.
  */
-export function reflectedFiles(protobuf: Protobuf, definition: PackageDefinition, files?: ProtoFiles): Buffer[] {
+function reflectedFiles(protobuf: Protobuf, definition: PackageDefinition, files?: ProtoFiles): Buffer[] {
   const { FileDescriptorProto } = protobuf.descriptor;
   const isLoaded = files !== undefined;
   const origins = wellKnownOrigins(protobuf.common);

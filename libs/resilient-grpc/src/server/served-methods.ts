@@ -145,7 +145,7 @@ function requireCallback(callback: AnswerCallback | undefined): AnswerCallback {
 }
 
 /** Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. */
-export class PassThroughCall extends ServedCall {
+class PassThroughCall extends ServedCall {
   private subscription: Subscription | undefined;
   private code: number = StatusCode.OK;
 

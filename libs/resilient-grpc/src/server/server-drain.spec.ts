@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../call/event-hub.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ServerDrainHandle } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { DrainListener } from './server-drain.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { ServerLifecycle } from './server-lifecycle.js';
 
 const REPORT: ServerDrainReport = {

@@ -3,7 +3,7 @@ import type { EventBody } from '../call/event-hub.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { EventLog } from '../telemetry/log/event-log.js';
 import type { EventFields, LogSink } from '../telemetry/log/library-logger.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { SERVER_LINES } from './server-lines.js';
 
 const path = '/orders.v1.Orders/Watch';

@@ -176,7 +176,7 @@ class ClientAttemptRecorder implements AttemptTelemetry {
 }
 
 /** Captures the active OpenTelemetry context and restores it for the callbacks of a client. */
-export const OPEN_TELEMETRY_CONTEXTS: TraceContexts = {
+const OPEN_TELEMETRY_CONTEXTS: TraceContexts = {
   active: () => {
     const active = context.active();
     return active === ROOT_CONTEXT ? undefined : active;
@@ -186,7 +186,7 @@ export const OPEN_TELEMETRY_CONTEXTS: TraceContexts = {
 };
 
 /** True if a header of `metadata`, such as `traceparent` or `b3`, names the active span: other instrumentation has added it. */
-export function carriesActiveSpan(metadata: Metadata): boolean {
+function carriesActiveSpan(metadata: Metadata): boolean {
   const active = trace.getActiveSpan()?.spanContext().spanId;
   return active !== undefined && Object.values(metadata.getMap()).some((value) => value.includes(active));
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Waiter } from '../../call/call-transport.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { WaitingCalls, outageRefusal, tooManyWaiting } from './waiting-calls.js';
 
 function waiter(bytes = 0, change: Partial<Waiter> = {}): Waiter {

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { AttemptEnd, AttemptRequest, Attempt, AttemptListener } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { classify } from '../../policy/evidence/classify.js';
-import { BusyClock } from '../../../spec-support/busy-clock.js';
-import { MemoryTransport } from '../../../spec-support/memory-transport.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
+import { MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
 import { withAttemptTimeout, withStreamIdleTimeout } from './staged-attempt.js';
 
 /** Starts an attempt with a timeout of 1 s and records how it ends. */

@@ -18,7 +18,7 @@ import { lostConnection } from '../call/attempt-history.js';
 /**
  * Base class of a stage between an attempt and its listener. Forwards every operation and event; a stage overrides those that it changes.
  */
-export abstract class StagedAttempt implements Attempt, AttemptListener {
+abstract class StagedAttempt implements Attempt, AttemptListener {
   protected abstract readonly inner: Attempt;
 
   constructor(

@@ -4,7 +4,7 @@ import { messageSource, ObservableRequests } from './request-source.js';
 import { type MessageConsumer, UNSENDABLE, type BufferedMessages } from './message-consumer.js';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 
 /** Creates a consumer that records the events of a source. */
 function makeConsumer() {

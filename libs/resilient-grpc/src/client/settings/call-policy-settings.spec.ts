@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Metadata } from '@grpc/grpc-js';
 import { BehaviorSubject, NEVER, Subject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import type { GrpcClientDefaults, PropagationOptions } from './client-options.js';

@@ -175,7 +175,7 @@ function count(counts: StatusCounts, status: StatusName, by = 1): void {
   counts[status] = (counts[status] ?? 0) + by;
 }
 
-export function sumOfCalls(all: readonly Omit<RecentCalls, 'windowMs'>[]): Omit<RecentCalls, 'windowMs'> {
+function sumOfCalls(all: readonly Omit<RecentCalls, 'windowMs'>[]): Omit<RecentCalls, 'windowMs'> {
   const codes: StatusCounts = {};
   for (const one of all) {
     // The keys are status names.

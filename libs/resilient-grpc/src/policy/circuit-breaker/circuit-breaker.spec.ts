@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
 import {
   type AttemptOutcome,
   type CircuitToken,

@@ -121,7 +121,7 @@ export type CircuitState =
       readonly breaks: number;
     };
 
-export const CLOSED: CircuitState = { kind: 'closed', token: 0 };
+const CLOSED: CircuitState = { kind: 'closed', token: 0 };
 
 /** Numbers of failed attempts and of all attempts within the sampling time. */
 export interface AttemptCounts {
@@ -143,7 +143,7 @@ export type CircuitEvent =
 const JITTER = 0.2;
 
 /** Returns the state after `event`, or the same object if nothing changes. */
-export function nextCircuit(
+function nextCircuit(
   state: CircuitState,
   event: CircuitEvent,
   policy: CircuitBreakerPolicy,
@@ -153,7 +153,7 @@ export function nextCircuit(
 }
 
 /** True if an attempt was admitted in the current closed or half-open period; the results of other attempts are ignored. */
-export function isCurrent(state: CircuitState, token: CircuitToken): boolean {
+function isCurrent(state: CircuitState, token: CircuitToken): boolean {
   switch (state.kind) {
     case 'closed':
       return token === state.token;
@@ -165,7 +165,7 @@ export function isCurrent(state: CircuitState, token: CircuitToken): boolean {
 }
 
 /** Returns the milliseconds until an attempt can be admitted; 0 if it can be admitted now. */
-export function rejectedForMs(state: CircuitState, now: number): number {
+function rejectedForMs(state: CircuitState, now: number): number {
   switch (state.kind) {
     case 'closed':
       return 0;

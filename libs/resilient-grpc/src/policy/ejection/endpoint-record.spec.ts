@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
-import { NOTHING_SEEN } from '../../../spec-support/memory-transport.js';
+import { NOTHING_SEEN } from '../../../../../test/unit-support/memory-transport.js';
 import { type AttemptEvidence, classify } from '../evidence/classify.js';
 import { endpointOutcome, type EndpointOutcome } from './endpoint-record.js';
 

@@ -297,7 +297,7 @@ function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: Release
 }
 
 /** True if more than `badShare` of the responses are slow. */
-export function isSlow(good: number, slow: number, badShare: number): boolean {
+function isSlow(good: number, slow: number, badShare: number): boolean {
   return slow > (good + slow) * badShare;
 }
 

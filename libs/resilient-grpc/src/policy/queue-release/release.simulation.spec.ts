@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
 import { releaseDemand, ReleasePace, DEFAULT_RELEASE_POLICY } from './release-pace.js';
 
 const BOUND_MS = 15_000;

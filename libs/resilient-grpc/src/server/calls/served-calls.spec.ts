@@ -7,7 +7,7 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { StatusCode } from '../../status/status-code.js';
-import { BusyClock } from '../../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import { ServiceTime } from '../../policy/overload/overload-queue.js';
 import { OverloadGate } from '../overload/overload-gate.js';
 import { OverloadState } from '../overload/overload-state.js';

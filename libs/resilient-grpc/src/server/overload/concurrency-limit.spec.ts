@@ -6,7 +6,7 @@ import { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
-import { VirtualClock, turn } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock, turn } from '../../../../../test/unit-support/virtual-clock.js';
 import { ServerCalls } from '../calls/server-calls.js';
 import type { StatusLike, WireCall } from '../calls/wire-call.js';
 import { implementationOf } from '../served-methods.js';

@@ -263,7 +263,7 @@ export function overloadRefusal(details: string): Refusal {
 }
 
 /** Status of a call that an overloaded server refuses because its handler could not run in time. */
-export const REFUSED = overloadRefusal('The server is overloaded and refused the call before its handler ran');
+const REFUSED = overloadRefusal('The server is overloaded and refused the call before its handler ran');
 
 /** Status of a call whose deadline passed before its handler started. */
 export const EXPIRED: StatusLike = {

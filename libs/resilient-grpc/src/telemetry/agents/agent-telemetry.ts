@@ -154,7 +154,7 @@ type Headers = readonly (readonly [string, readonly GrpcJs.MetadataValue[]])[];
 const EMPTY = Buffer.alloc(0);
 
 /** A call of a generated grpc-js client that sends nothing. Agents that patch grpc-js trace it like any other call. */
-export class SilentCall {
+class SilentCall {
   /** The given metadata, to which agents have added their headers. */
   metadata!: GrpcJs.Metadata;
   listener!: Listener;
@@ -200,7 +200,7 @@ export class SilentCall {
 }
 
 /** Starts silent calls through generated clients, as an application without this library would start its calls. */
-export class SilentCalls {
+class SilentCalls {
   private readonly clients = new Map<string, GrpcJs.Client>();
   private readonly channel: GrpcJs.Channel;
   private created: SilentCall | undefined;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../../call/event-hub.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { ClientLog, type OutageImpact, CLIENT_LINES, type ClientLogEvent } from './client-log.js';
 import type { EventFields, LogSink } from './library-logger.js';
 import { EventLog } from './event-log.js';

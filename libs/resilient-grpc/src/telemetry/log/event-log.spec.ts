@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { LogLimiter } from './event-log.js';
 import type { EventFields, LogLevel } from './library-logger.js';
 

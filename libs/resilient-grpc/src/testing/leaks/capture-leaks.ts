@@ -203,7 +203,7 @@ export interface ResourceTrace {
 }
 
 /** Starts recording timers, which Node does not return as handles. */
-export function traceResources(withSites: boolean): ResourceTrace {
+function traceResources(withSites: boolean): ResourceTrace {
   const all = new Map<number, CreatedResource>();
   const frames = withSites ? FRAMES : NEAREST_FRAMES;
   let pruneAt = PRUNE_INTERVAL_ENTRIES;
@@ -292,7 +292,7 @@ export const RESOURCE_NAMES = {
 export type Resource = keyof typeof RESOURCE_NAMES;
 
 // Safe cast: the object above has exactly these keys.
-export const RESOURCES = Object.keys(RESOURCE_NAMES) as readonly Resource[];
+const RESOURCES = Object.keys(RESOURCE_NAMES) as readonly Resource[];
 
 /** Properties of Node's sockets, servers, and processes. Each kind of handle has some of them. */
 interface Handle {
@@ -307,7 +307,7 @@ interface Handle {
 }
 
 /** Records the handles that keep this process alive, except timers, which Node does not return as handles. */
-export function openHandles() {
+function openHandles() {
   // Opens these pipes now, so that they do not count as new. Node opens each one when its property is first accessed.
   for (const name of ['stdout', 'stderr'] as const) Reflect.get(process, name);
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));

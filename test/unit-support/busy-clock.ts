@@ -1,4 +1,4 @@
-import type { Timer } from '../src/time/clock.js';
+import type { Timer } from '../../libs/resilient-grpc/src/time/clock.js';
 import { VirtualClock } from './virtual-clock.js';
 
 /**

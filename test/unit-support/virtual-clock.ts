@@ -1,4 +1,4 @@
-import { systemClock } from '../src/time/clock.js';
+import { systemClock } from '../../libs/resilient-grpc/src/time/clock.js';
 
 interface VirtualTimer {
   readonly dueAt: number;

@@ -1,17 +1,17 @@
-import { SUCCESS } from '../src/policy/evidence/classify.js';
+import { SUCCESS } from '../../libs/resilient-grpc/src/policy/evidence/classify.js';
 import {
   decideHedge,
   type HedgeEvent,
   type HedgeGates,
   UNSENT,
   type HedgeState,
-} from '../src/policy/hedging/decide-hedge.js';
-import type { HedgeBudget } from '../src/policy/hedging/decide-hedge.js';
-import type { HedgingPolicy } from '../src/policy/retry/retry-policy.js';
-import type { MeasuredDelay } from '../src/policy/hedging/measured-delay.js';
-import { NO_PUSHBACK } from '../src/policy/pushback/parse-pushback.js';
-import { A6Throttle } from '../src/policy/throttling/default-budget.js';
-import type { Timer } from '../src/time/clock.js';
+} from '../../libs/resilient-grpc/src/policy/hedging/decide-hedge.js';
+import type { HedgeBudget } from '../../libs/resilient-grpc/src/policy/hedging/decide-hedge.js';
+import type { HedgingPolicy } from '../../libs/resilient-grpc/src/policy/retry/retry-policy.js';
+import type { MeasuredDelay } from '../../libs/resilient-grpc/src/policy/hedging/measured-delay.js';
+import { NO_PUSHBACK } from '../../libs/resilient-grpc/src/policy/pushback/parse-pushback.js';
+import { A6Throttle } from '../../libs/resilient-grpc/src/policy/throttling/default-budget.js';
+import type { Timer } from '../../libs/resilient-grpc/src/time/clock.js';
 import { seededRandom } from './seeded-random.mjs';
 import type { VirtualClock } from './virtual-clock.js';
 

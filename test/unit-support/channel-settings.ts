@@ -1,5 +1,5 @@
-import type { ChannelSettings } from '../src/channel/channel-settings.js';
-import { insecureCredentials } from '../src/channel/channel-checks.js';
+import type { ChannelSettings } from '../../libs/resilient-grpc/src/channel/channel-settings.js';
+import { insecureCredentials } from '../../libs/resilient-grpc/src/channel/channel-checks.js';
 
 /** Creates channel settings for tests, and a function that rotates their credentials. */
 export function channelSettings(changes: Partial<ChannelSettings> & Pick<ChannelSettings, 'target'>): {

@@ -1,9 +1,14 @@
 import { Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../src/call/attempt.js';
-import type { CallTransport, ReadBarrier, Waiter } from '../src/call/call-transport.js';
-import type { WireEvidence } from '../src/policy/evidence/classify.js';
-import { StatusCode } from '../src/status/status-code.js';
-import type { Timer } from '../src/time/clock.js';
+import type {
+  Attempt,
+  AttemptEnd,
+  AttemptListener,
+  AttemptRequest,
+} from '../../libs/resilient-grpc/src/call/attempt.js';
+import type { CallTransport, ReadBarrier, Waiter } from '../../libs/resilient-grpc/src/call/call-transport.js';
+import type { WireEvidence } from '../../libs/resilient-grpc/src/policy/evidence/classify.js';
+import { StatusCode } from '../../libs/resilient-grpc/src/status/status-code.js';
+import type { Timer } from '../../libs/resilient-grpc/src/time/clock.js';
 import type { VirtualClock } from './virtual-clock.js';
 
 /** Ways in which the server or the network ends an attempt. */

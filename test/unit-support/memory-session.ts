@@ -1,9 +1,12 @@
 import type { Observable, ObservableInput, Subscription } from 'rxjs';
-import { GrpcObservable } from '../src/call/grpc-observable.js';
-import type { StreamScope } from '../src/call/stream-source.js';
-import type { StreamSink, StreamSource } from '../src/call/stream-source.js';
-import { replayUnacknowledged, type ReplayOptions } from '../src/operators/replay-unacknowledged.js';
-import type { VirtualScheduler } from '../src/testing/virtual-scheduler.js';
+import { GrpcObservable } from '../../libs/resilient-grpc/src/call/grpc-observable.js';
+import type { StreamScope } from '../../libs/resilient-grpc/src/call/stream-source.js';
+import type { StreamSink, StreamSource } from '../../libs/resilient-grpc/src/call/stream-source.js';
+import {
+  replayUnacknowledged,
+  type ReplayOptions,
+} from '../../libs/resilient-grpc/src/operators/replay-unacknowledged.js';
+import type { VirtualScheduler } from '../../libs/resilient-grpc/src/testing/virtual-scheduler.js';
 
 /** A request message of an in-memory session. */
 export interface Numbered {

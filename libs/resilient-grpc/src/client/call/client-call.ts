@@ -83,7 +83,6 @@ export class ClientCall
   attempt: Attempt | undefined;
   /** Set if `attempt` consists of several hedged attempts. */
   private hedged: HedgedAttempt | undefined;
-  /** Number of the latest attempt; 1 for the original one. */
   private number = 0;
   private attemptStartedAt = 0;
   /** Addresses of the endpoints on which retried attempts ran; `undefined` if no address is known. */
@@ -485,7 +484,6 @@ export class ClientCall
     this.report.history.note(end, verdict);
   }
 
-  /** Continues with the hedged attempt that decided the call. */
   private adoptHedged(hedged: HedgedAttempt): void {
     this.hedged = undefined;
     this.number = hedged.number;
@@ -601,7 +599,6 @@ export class ClientCall
     return !this.hasHeaders && isInboundAtDeadline(this.prepared, this.context.client.clock);
   }
 
-  /** Ends the running attempt, and releases all resources of the call. */
   private stop(outcome: StreamOutcome, because?: 'deadline'): void {
     const { attempt } = this;
     this.phase = 'ended';
@@ -681,7 +678,6 @@ export class ClientCall
     return this.requests?.sent ?? Math.min(this.number, 1);
   }
 
-  /** True if the call is waiting for the channel. */
   get waiting(): boolean {
     return this.gate?.isWaiting ?? false;
   }

@@ -222,7 +222,7 @@ describe('watch of a kubernetes target', () => {
           .locator('dd');
       await value('remedy').waitFor();
       expect(await value('error of the watch').textContent()).toContain('is forbidden');
-      expect(await value('remedy').textContent()).toMatch(/^grant the permission: echo/);
+      expect(await value('remedy').textContent()).toMatch(/^grant the permission: kubectl create role/);
       expect(await value(`watch at ${api.url}`).textContent()).toMatch(/^failing since /);
       await startPods(api, 'a');
       api.fault = undefined;

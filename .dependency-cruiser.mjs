@@ -198,14 +198,21 @@ const forbidden = [
     comment: 'The library must not import the demo, the tests, or the benchmarks, and must not import itself by name.',
     severity: 'error',
     from: { path: '^libs/' },
-    to: { path: '^(src|test|bench)/|^libs/[^/]+/dist/' },
+    to: { path: '^(src|bench)/|^test/(?!unit-support/)|^libs/[^/]+/dist/' },
+  },
+  {
+    name: 'unit-support-in-specs',
+    comment: 'test/unit-support/ replaces parts of the library in its specs. Nothing that is published may import it.',
+    severity: 'error',
+    from: source('[^/]+'),
+    to: { path: '^test/' },
   },
   {
     name: 'by-package-name',
     comment:
-      'The demo, test/, and bench/ must not import sources of the library. They import it by its package name, or import files of its build.',
+      'The demo, test/, and bench/ must not import sources of the library. They import it by its package name, or import files of its build. Only test/unit-support/, for the specs of the library, imports sources.',
     severity: 'error',
-    from: { path: '^(src|test|bench)/' },
+    from: { path: '^(src|test|bench)/', pathNot: '^test/unit-support/' },
     to: { path: '^libs/[^/]+/src/' },
   },
   {

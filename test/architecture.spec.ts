@@ -174,6 +174,12 @@ describe('import rules', () => {
       'no-cycles',
     ],
     ['an import of library sources in the demo', 'src/reach.ts', `import '../${SRC}/index.js';`, 'by-package-name'],
+    [
+      'an import of unit-support in code that is published',
+      `${SRC}/policy/support.ts`,
+      `import '../../../../test/unit-support/thing.js';`,
+      'unit-support-in-specs',
+    ],
   ];
   const ALLOWED = [
     `import '../policy/thing.js';`,
@@ -206,6 +212,7 @@ describe('import rules', () => {
     ])
       write(`${SRC}/${folder}/thing.ts`, `export const ${folder} = 1;\nexport type Thing = number;\n`);
     write(`${SRC}/index.ts`, 'export const all = 1;\n');
+    write('test/unit-support/thing.ts', 'export const probe = 1;\n');
     write(`${SRC}/policy/other-half.ts`, `import type { One } from './cycle.js';\nexport type Other = One | 1;\n`);
     write(`${SRC}/client/allowed.ts`, `${ALLOWED.join('\n')}\nexport const probe = 1;\n`);
     for (const [, file, text] of BROKEN) write(file, `${text}\nexport const probe = 1;\n`);

@@ -20,20 +20,23 @@ export {
   DEFAULT_CLIENT_SETTINGS,
   OUTAGE_GRACE_JITTER,
 } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
-export { measuredOutcome } from '../../libs/resilient-grpc/dist/policy/balancing/endpoint-load.js';
+export { measuredOutcome } from '../../libs/resilient-grpc/dist/policy/balancing/least-request.js';
 export { DEFAULT_EJECTION } from '../../libs/resilient-grpc/dist/policy/ejection/ejection-policy.js';
 export { classify } from '../../libs/resilient-grpc/dist/policy/evidence/classify.js';
-export { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../libs/resilient-grpc/dist/policy/overload/overload-mark.js';
-export { OverloadQueue } from '../../libs/resilient-grpc/dist/policy/overload/overload-queue.js';
-export { ServiceTime } from '../../libs/resilient-grpc/dist/policy/overload/service-time.js';
-export { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/queue-release/release-policy.js';
+export {
+  OVERLOAD_KEY,
+  OVERLOAD_VALUE,
+  OverloadQueue,
+  ServiceTime,
+} from '../../libs/resilient-grpc/dist/policy/overload/overload-queue.js';
+export { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/queue-release/release-pace.js';
 export { backoffMs } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 export { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 export {
   DEFAULT_BUDGET_POLICY,
   DefaultBudget,
 } from '../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
-export { seededRandom } from '../../libs/resilient-grpc/spec-support/seeded-random.mjs';
+export { seededRandom } from '../../test/unit-support/seeded-random.mjs';
 export { jitter } from '../../libs/resilient-grpc/dist/time/random.js';
 
 /**
@@ -41,5 +44,5 @@ export { jitter } from '../../libs/resilient-grpc/dist/time/random.js';
  * @typedef {import('../../libs/resilient-grpc/dist/call/connectivity.js').ConnectivityState} ConnectivityState
  * @typedef {import('../../libs/resilient-grpc/dist/policy/connect-failure/connect-failures.js').ConnectFailureKind} ConnectFailureKind
  * @typedef {import('../../libs/resilient-grpc/dist/policy/ejection/ejection-policy.js').EjectionPolicy} EjectionPolicy
- * @typedef {import('../../libs/resilient-grpc/dist/policy/evidence/verdict.js').Verdict} Verdict
+ * @typedef {import('../../libs/resilient-grpc/dist/policy/evidence/classify.js').Verdict} Verdict
  */

@@ -22,7 +22,7 @@ const REFUSED = classify({ ...EVIDENCE, contentType: 'application/grpc' });
 const OVERLOADED = classify({ ...EVIDENCE, code: 8, contentType: 'application/grpc' });
 const LOST = classify({ ...EVIDENCE, details: 'Connection dropped', channelReady: false });
 
-/** Trailers of a call that this library's server refuses because of an overload, as in server/overload/refusal.ts. */
+/** Trailers of a call that this library's server refuses because of an overload, as in server/overload/overload-gate.ts. */
 const OVERLOAD_METADATA = {
   /** @param {string} key */
   get: (key) => (key === 'grpc-retry-pushback-ms' ? ['-1'] : key === OVERLOAD_KEY ? [OVERLOAD_VALUE] : []),

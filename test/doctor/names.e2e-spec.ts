@@ -29,7 +29,7 @@ describe('target name', () => {
     expect(code).toBe(0);
     expect(of('target')).toMatchObject({
       status: 'ok',
-      facts: { addresses: [{ address: `127.0.0.1:${port}`, kind: 'loopback' }] },
+      facts: { addresses: [`127.0.0.1:${port}`] },
     });
     expect(of('dns-config')).toMatchObject({ status: 'skipped', facts: { name: '_grpc_config.orders.example' } });
   });

@@ -1,4 +1,4 @@
-import { seededRandom } from '../../libs/resilient-grpc/spec-support/seeded-random.mjs';
+import { seededRandom } from '../unit-support/seeded-random.mjs';
 
 /** Random source for sequences of frames. The same seed produces the same values. */
 export class Dice {

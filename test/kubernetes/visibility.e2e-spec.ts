@@ -143,7 +143,9 @@ describe('watch of a kubernetes target', () => {
     await call();
     const { error, remedy } = watch()!;
     expect(error).toContain('403 endpointslices.discovery.k8s.io is forbidden');
-    expect(remedy).toMatch(/^grant the permission: echo '\{.*"kind":"RoleBinding".*\}' \| kubectl apply -f -$/);
+    expect(remedy).toMatch(
+      /^grant the permission: kubectl create role .* && kubectl create rolebinding .* --serviceaccount=shop:gateway$/,
+    );
     expect(of('endpoint-watch')).toMatchObject([{ cause: error, remedy }]);
     await waitFor(() => lines().length === 1);
     expect(lines()[0]!.text).toContain(remedy);
@@ -220,7 +222,7 @@ describe('watch of a kubernetes target', () => {
           .locator('dd');
       await value('remedy').waitFor();
       expect(await value('error of the watch').textContent()).toContain('is forbidden');
-      expect(await value('remedy').textContent()).toMatch(/^grant the permission: echo/);
+      expect(await value('remedy').textContent()).toMatch(/^grant the permission: kubectl create role/);
       expect(await value(`watch at ${api.url}`).textContent()).toMatch(/^failing since /);
       await startPods(api, 'a');
       api.fault = undefined;

@@ -24,7 +24,7 @@ describe('docs/logs.md', () => {
         /\btype: '([a-z-]+)'/g,
         'call/call-event.ts',
         'call/server-event.ts',
-        'telemetry/log/client-lines.ts',
+        'telemetry/log/client-log.ts',
         'nest/errors/failure-log.ts',
       ),
       ...findNames(/\bevent: '([a-z-]+)'/g, ...WRITERS),

@@ -13,7 +13,7 @@ import { captureLeaks, FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-re
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { freePort } from '../support/free-port.mjs';
-import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/http-response.js';
+import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/grpc-js-texts.js';
 import { CONNECT_FAILURES } from '../../libs/resilient-grpc/dist/policy/connect-failure/connect-failures.js';
 import { failureOf } from '../calls/support.js';
 import { doctor } from '../doctor/support.js';

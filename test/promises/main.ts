@@ -3,7 +3,7 @@
 // machine is 'not judged'. The exit code is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with
 // --strict, also if a bound was not judged.
 import 'reflect-metadata';
-import { seededRandom } from '../../libs/resilient-grpc/spec-support/seeded-random.mjs';
+import { seededRandom } from '../unit-support/seeded-random.mjs';
 import { allScenarios } from '../scenarios/support/scenarios.js';
 import { forgetLines } from '../support/orders-app.js';
 import { missingPrograms, skipWithout } from '../support/programs.js';

@@ -10,7 +10,7 @@ import {
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, type Observable } from 'rxjs';
 import { expect, it, onTestFinished } from 'vitest';
-import { seededRandom } from '../../libs/resilient-grpc/spec-support/seeded-random.mjs';
+import { seededRandom } from '../unit-support/seeded-random.mjs';
 import { figuresOf, type Figures } from '../../bench/simulation/figures.mjs';
 import { Meter, SAMPLE_MS } from '../../bench/simulation/meter.mjs';
 import { POLICIES } from '../../bench/simulation/policies.mjs';

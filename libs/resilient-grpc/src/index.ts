@@ -4,7 +4,7 @@ export type { ResilientGrpcClient } from './client/resilient-grpc-client.js';
 export type { GrpcClientSnapshot } from './client/client-snapshot.js';
 export { GrpcObservable } from './call/grpc-observable.js';
 export type { GrpcCallOptions, MetadataInput, RequestStream, Resilient } from './client/resilient-types.js';
-export type { GrpcClientInterceptor, OutgoingAttempt, OutgoingCall } from './client/interceptors/outgoing-call.js';
+export type { GrpcClientInterceptor, OutgoingAttempt, OutgoingCall } from './client/interceptors/call-hooks.js';
 export type {
   GrpcClientDefaults,
   GrpcClientSettings,
@@ -31,7 +31,7 @@ export { GrpcConfigurationError } from './errors/grpc-configuration-error.js';
 export { GrpcToHttpExceptionFilter } from './nest/errors/grpc-to-http-exception.filter.js';
 export { GrpcToRpcExceptionFilter } from './nest/errors/grpc-to-rpc-exception.filter.js';
 export { toHttpException } from './nest/errors/to-http-exception.js';
-export { GrpcClients } from './nest/grpc-clients.js';
+export { GrpcClients } from './nest/client-registry.js';
 export { getGrpcClientToken, getGrpcServiceToken } from './nest/grpc-tokens.js';
 export { InjectGrpcClient } from './nest/inject-grpc.decorators.js';
 export { InjectGrpcService } from './nest/inject-grpc.decorators.js';
@@ -45,7 +45,7 @@ export type {
   ResilientGrpcModuleOptionsFactory,
 } from './nest/module-options.js';
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
-export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker-policy.js';
+export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker.js';
 export type { EjectUnhealthyOptions } from './policy/ejection/ejection-policy.js';
 export type { ServiceConfig } from './policy/service-config/service-config.js';
 export type { StatusCode, StatusName } from './status/status-code.js';

@@ -1,4 +1,4 @@
-import { seededRandom } from '../../../libs/resilient-grpc/spec-support/seeded-random.mjs';
+import { seededRandom } from '../../unit-support/seeded-random.mjs';
 import { inOneLine } from '../../scenarios/support/judge.js';
 import type { Scenario } from '../../scenarios/support/scenario.js';
 import { forgetLines } from '../../support/orders-app.js';

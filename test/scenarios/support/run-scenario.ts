@@ -1,5 +1,5 @@
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
-import { seededRandom } from '../../../libs/resilient-grpc/spec-support/seeded-random.mjs';
+import { seededRandom } from '../../unit-support/seeded-random.mjs';
 import { judge, type Judgment } from './judge.js';
 import { upstreamKinds } from './kinds.js';
 import type { Measured, Run, Scenario } from './scenario.js';

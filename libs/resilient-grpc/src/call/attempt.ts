@@ -1,9 +1,8 @@
 import type { CallOptions, InterceptingCall, Interceptor, Metadata } from '@grpc/grpc-js';
-import type { AttemptEvidence } from '../policy/evidence/attempt-evidence.js';
+import type { AttemptEvidence } from '../policy/evidence/classify.js';
 import type { CallTelemetry } from './call-telemetry.js';
 import type { MethodDescriptor } from './method.js';
 
-/** One attempt of a call, as it is passed to the transport. */
 export interface AttemptRequest {
   readonly method: MethodDescriptor;
   /** Milliseconds since 1970, or Infinity. */
@@ -25,18 +24,13 @@ export interface AttemptRequest {
    * address of the picked endpoint. `undefined` for most calls, to avoid an array per call.
    */
   readonly tried?: string[] | undefined;
-  /**
-   * Maximum size of a response message in bytes. A larger message ends the attempt. Applies in addition to the channel's own limit, but not
-   * if there are interceptors.
-   */
+  /** Maximum size of a response message in bytes. Applies in addition to the channel's own limit, but not if there are interceptors. */
   readonly maxReceiveBytes: number;
-  /** Receives the telemetry of the call. */
   readonly telemetry?: CallTelemetry | undefined;
 }
 
 /**
- * Callbacks of an attempt. `onHeaders` is called at most once, `onMessage` at most once per `startRead`, and `onEnd` once and last. No
- * callback follows `abandon`.
+ * `onHeaders` is called at most once, `onMessage` at most once per `startRead`, and `onEnd` once and last. No callback follows `abandon`.
  */
 export interface AttemptListener {
   onHeaders(headers: Metadata): void;
@@ -44,7 +38,6 @@ export interface AttemptListener {
   onEnd(end: AttemptEnd): void;
 }
 
-/** Result of an attempt. */
 export interface AttemptEnd extends AttemptEvidence {
   /** Trailers; empty if this side created the status. */
   readonly metadata: Metadata;
@@ -54,16 +47,12 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly connection: object | undefined;
   /** Text for the error message: what the transport observed, and the remedy. Absent if the transport observed nothing. */
   readonly remedy?: string | undefined;
-  /**
-   * Reason why no part of the attempt was sent, as in `Attempt`. Absent if this side did not end the attempt, or if something may have been
-   * sent.
-   */
+  /** Reason why no part of the attempt was sent, as in `Attempt`. */
   readonly unsentBecause?: string | undefined;
   /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;
 }
 
-/** A running attempt. */
 export interface Attempt {
   /** Requests the next message. At most one request may be pending. */
   startRead(): void;
@@ -75,10 +64,7 @@ export interface Attempt {
   halfClose(): void;
   /** Ends the attempt on this side and on the wire. `onEnd` follows if the attempt has not ended yet. */
   cancel(why: AttemptEvidence['endedHere'], code: number, details: string): void;
-  /**
-   * Like `cancel`, but no callback follows. Used if the result is no longer needed, for example because the caller cancelled, the deadline
-   * has passed, or another hedged attempt has won.
-   */
+  /** Like `cancel`, but no callback follows. */
   abandon(because?: 'deadline'): void;
   /** 'ip:port' of the connection; `undefined` until one is picked. */
   readonly peer: string | undefined;
@@ -91,5 +77,4 @@ export interface Attempt {
   readonly unsentBecause?: string | undefined;
 }
 
-/** Starts an attempt on the transport, either directly or through stages. */
 export type StartAttempt = (request: AttemptRequest, listener: AttemptListener) => Attempt;

@@ -14,7 +14,6 @@ export interface UntestedVersion {
   readonly tested: string;
   /** Private names of grpc-js or Node that are missing; empty if only the version of grpc-js is untested. */
   readonly missing: readonly string[];
-  /** Features that are off. */
   readonly lost: readonly string[];
 }
 
@@ -204,12 +203,10 @@ export type GrpcClientEvent = {
       readonly type: 'stream-limit';
       readonly phase: 'begin';
       readonly waiting: number;
-      /** Number of READY connections. */
       readonly connections: number;
       /** Sum of the servers' limits for these connections. */
       readonly limit: number;
       readonly maxConnectionsPerEndpoint: number;
-      /** True if another connection is being opened. */
       readonly opensConnection: boolean;
     }
   /** No call is waiting for a free stream any longer. */
@@ -286,7 +283,6 @@ export type GrpcClientEvent = {
   | {
       readonly type: 'unanswered-calls';
       readonly address: string;
-      /** Number of calls by method. */
       readonly paths: Readonly<Record<string, number>>;
       /** Age of the oldest of these calls in milliseconds. */
       readonly oldestMs: number;
@@ -314,19 +310,14 @@ export type GrpcClientEvent = {
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   /** The server rejected keepalive pings (too_many_pings). `keepaliveTimeMs` is the new, longer interval. */
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
-  /**
-   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. The version and each kind of internal
-   * object, such as a channel or a call, are checked once per process.
-   */
+  /** The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
-  /** The resolver reported more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   /** The addresses of the target's name changed. New calls use the new addresses. Running calls on removed addresses finish. */
   | {
       readonly type: 'addresses-changed';
       readonly added: readonly string[];
       readonly removed: readonly string[];
-      /** Number of addresses in use. */
       readonly total: number;
     }
   /**
@@ -344,10 +335,8 @@ export type GrpcClientEvent = {
       readonly cause: string;
       /** Remedy for a missing permission, with a command; absent for other errors. */
       readonly remedy?: string;
-      /** Number of addresses in use. */
       readonly addresses: number;
     }
-  /** The endpoints of the target are watched again. */
   | { readonly type: 'endpoint-watch'; readonly change: 'restored'; readonly failedMs: number }
   /** New calls use a new channel, because of new credentials, the age of the connections, or a changed service config. */
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' }

@@ -2,12 +2,11 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { StatusCode } from '../status/status-code.js';
 import type { GrpcClientEvent } from './call-event.js';
 import type { MethodDescriptor } from './method.js';
-import type { StreamScope } from './stream-scope.js';
+import type { StreamScope } from './stream-source.js';
 
 /** Opaque tracer context that a client stores. */
 export type TraceContext = object;
 
-/** Captures trace contexts, and restores them around callbacks. */
 export interface TraceContexts {
   /** The current context; `undefined` if nothing is traced. */
   active(): TraceContext | undefined;
@@ -19,11 +18,7 @@ export interface TraceContexts {
 export interface ClientTelemetry {
   /** Captures the caller's trace context and restores it around the caller's callbacks; `undefined` if nothing is traced. */
   readonly contexts: TraceContexts | undefined;
-  /**
-   * Reports the start of a call. Runs in the caller's context.
-   * @param scope the stream that the call belongs to
-   * @param metadata the caller's own metadata
-   */
+  /** Reports the start of a call. Runs in the caller's context. */
   begin(
     method: MethodDescriptor,
     scope: StreamScope | undefined,
@@ -31,7 +26,6 @@ export interface ClientTelemetry {
   ): CallTelemetry | undefined;
   /** Receives the events that do not occur for every call. */
   take(event: GrpcClientEvent): void;
-  /** Ends the telemetry; no report follows. */
   close(): void;
 }
 
@@ -41,7 +35,6 @@ export interface ClientFigures {
   readonly openConnections: number;
   /** Duration of the current outage in milliseconds; absent without an outage and after the client is closed. */
   readonly outageMs?: number | undefined;
-  /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
   /** Waiting time of the oldest waiting call in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
@@ -58,15 +51,11 @@ export interface ClientFigures {
   readonly hedgingDelays: readonly { readonly path: string; readonly delayMs?: number }[];
 }
 
-/** Figures of the watch that finds the endpoints of a target. */
 export interface WatchFigures {
   /** Time for which the watch has been failing, in milliseconds; 0 if it is not failing. */
   readonly failingMs: number;
-  /** Number of endpoints that are ready. */
   readonly ready: number;
-  /** Number of endpoints that are neither ready nor terminating. */
   readonly notReady: number;
-  /** Number of endpoints that are terminating. */
   readonly terminating: number;
 }
 
@@ -79,7 +68,6 @@ export type AttemptKind = 'original' | 'retry' | 'transparent-retry' | 'hedge';
  */
 export type WaitEnd = 'released' | 'refused' | 'abandoned';
 
-/** Receives the telemetry of one call. */
 export interface CallTelemetry {
   /** Sets the kind of the next attempt, before it begins. The first attempt is 'original' by default. */
   nextIs(kind: AttemptKind): void;
@@ -87,15 +75,12 @@ export interface CallTelemetry {
   attempt(metadata: Metadata): AttemptTelemetry;
   /** Runs `work`, which starts an attempt, in the context of the call's span. Absent if the caller's context suffices. */
   within?<T>(work: () => T): T;
-  /** Reports the response headers. */
   answered?(headers: Metadata): void;
-  /** Reports the end of a wait for the channel. */
   waited(outcome: WaitEnd, waitedMs: number): void;
   /** Reports the end of the call, before the caller receives its status. Only the first report counts. */
   end(code: StatusCode, details: string, trailers: Metadata): void;
 }
 
-/** Receives the telemetry of one attempt. */
 export interface AttemptTelemetry {
   /** Metadata to send: the original object, or a copy that includes the trace context. */
   readonly metadata: Metadata;
@@ -103,9 +88,6 @@ export interface AttemptTelemetry {
   sent(bytes: number): void;
   /** @param bytes size of the message after decompression */
   received(bytes: number): void;
-  /**
-   * Reports the end of the attempt. Only the first report counts.
-   * @param peer address of the endpoint, such as '10.0.0.7:50051'; `undefined` if no endpoint was picked
-   */
+  /** Reports the end of the attempt. Only the first report counts. */
   end(code: StatusCode, details: string, peer: string | undefined): void;
 }

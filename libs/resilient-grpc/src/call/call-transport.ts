@@ -15,7 +15,6 @@ export interface CallTransport {
    * True if an attempt may begin now: the channel is READY, a connection has a free stream, and no earlier call is waiting for a stream.
    */
   readonly ready: boolean;
-  /** True if the channel is READY. */
   readonly isConnected: boolean;
   readonly readBarrier: ReadBarrier;
   /** Starts an attempt. Requires `ready`. */
@@ -29,13 +28,11 @@ export interface CallTransport {
    * call succeeded. `path` is that of the method.
    */
   answered(latencyMs: number | undefined, path: string): void;
-  /** Reports the end of a call that had waited. */
   releasedCallEnded(result: ReleasedCallResult, call: ReleasedCall): void;
   /** Reason why calls wait for the channel, for the error of a call that ended while it waited. */
   whyNotReady(): string;
   /** The shell command that examines the target; `undefined` if the doctor does not support it. */
   readonly doctorCommand: string | undefined;
-  /** Remedy for `whyNotReady()`; `undefined` if it is unknown. */
   readonly remedy: string | undefined;
 }
 
@@ -55,10 +52,7 @@ export interface Waiter {
    * `true`: no limit.
    */
   readonly waitForReady: boolean | undefined;
-  /**
-   * Milliseconds since 1970, or Infinity. If the channel sends waiting calls at a limited rate and responses are slow, it skips calls whose
-   * responses would be late.
-   */
+  /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
   /** Monotonic milliseconds. */
   readonly waitingSince: number;
@@ -66,26 +60,22 @@ export interface Waiter {
   readonly bytes: number;
   /**
    * True if the call is sent at a limited rate, because it lost its connection, resumes a stream, or is a hedged call without a running
-   * attempt. The call is queued even while the channel is ready.
+   * attempt.
    */
   readonly rateLimited: boolean;
   /** True if a response should follow soon after the release. A response stream may stay silent for any length of time. */
   readonly expectsPromptResponse: boolean;
-  /** Path of the method; `undefined` for `waitForReady()`. */
   readonly path: string | undefined;
   release(): void;
   refuse(refusal: WaitRefusal): void;
 }
 
-/** A call that the channel released. */
 export type ReleasedCall = Pick<Waiter, 'expectsPromptResponse' | 'path'>;
 
-/** Reason why a wait ended without a usable channel. */
 export interface WaitRefusal {
   readonly reason: 'outage' | 'too-many-waiting' | 'closed';
   /** Explanation for the error message. For 'outage': the duration, the cause, and the time of the next attempt to connect. */
   readonly details: string;
-  /** Remedy, for the error message; absent if it is unknown. */
   readonly remedy?: string | undefined;
   readonly retryAfterMs: number | undefined;
 }

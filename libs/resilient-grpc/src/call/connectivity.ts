@@ -10,7 +10,6 @@ export type ConnectivityState = 'IDLE' | 'CONNECTING' | 'READY' | 'TRANSIENT_FAI
 /** Connectivity of a channel at one moment. */
 export interface Connectivity {
   readonly state: ConnectivityState;
-  /** Start of this state. */
   readonly since: Date;
   /**
    * Last failure to connect, or the reason why the last connection ended. A later attempt to connect is described instead after running for
@@ -20,7 +19,6 @@ export interface Connectivity {
   /** Explains `lastError`. Present while the channel is not READY, if `lastError` describes a failed or slow attempt to connect. */
   readonly lastFailure?: {
     readonly kind: ConnectFailureKind;
-    /** Remedy, as an imperative. */
     readonly remedy: string;
     /** The shell command that examines the target; absent if the doctor does not support it. Contains no credentials. */
     readonly doctorCommand?: string;
@@ -30,7 +28,6 @@ export interface Connectivity {
     readonly since: Date;
     /** End of the outage grace period. Calls without `waitForReady` wait until then; after that, they fail immediately. */
     readonly graceEndsAt: Date;
-    /** Number of failed attempts to connect during this outage. */
     readonly connectAttempts: number;
     readonly nextAttemptAt?: Date;
     /** True if this is at least the third outage within a minute. These outages share one grace period. */
@@ -38,7 +35,6 @@ export interface Connectivity {
   };
 }
 
-/** One change of state, with its cause. */
 export interface ConnectivityTransition {
   readonly from: ConnectivityState;
   readonly to: ConnectivityState;
@@ -63,10 +59,7 @@ export interface EndpointSnapshot {
   readonly weight?: number;
   /** Median latency of recent unary attempts, in milliseconds. */
   readonly latencyMs?: number;
-  /**
-   * Current ejection: its evidence, its end, and the multiplier of its duration (`ejections`), as in the event `endpoint`. Absent if the
-   * endpoint is not ejected.
-   */
+  /** Current ejection: its evidence, its end, and the multiplier of its duration (`ejections`), as in the event `endpoint`. */
   readonly ejected?: EjectionEvidence & { readonly until: string; readonly ejections: number };
 }
 
@@ -77,9 +70,7 @@ export interface ConnectionSnapshot extends EndpointSnapshot {
   readonly since: string;
   /** Number of connections to the address that have ended. */
   readonly ended: number;
-  /** Streams of the connection; absent if it is not READY, or if they are unknown. */
   readonly streams?: {
-    /** Number of streams in use. */
     readonly open: number;
     /** The server's limit (SETTINGS_MAX_CONCURRENT_STREAMS); absent if it sets none. */
     readonly limit?: number;
@@ -102,7 +93,6 @@ export interface ResolutionSnapshot {
 
 /** Watch of a target's endpoints (`kubernetes:`). All channels to a service share it. */
 export interface EndpointWatchSnapshot {
-  /** URL of the API server. */
   readonly server: string;
   /**
    * - 'listing': the first list has been requested.
@@ -111,29 +101,30 @@ export interface EndpointWatchSnapshot {
    * - 'stopped': the channel is idle or closed.
    */
   readonly state: 'listing' | 'watching' | 'failing' | 'stopped';
-  /** Start of this state. */
   readonly since: string;
   /** Number of endpoints of the service by condition, as last reported; absent before the first list. */
   readonly endpoints?: { readonly ready: number; readonly notReady: number; readonly terminating: number };
-  /** Last time at which the API server reported a list or a change. */
   readonly changedAt?: string;
-  /** Reason why requests fail; present in the state 'failing'. */
   readonly error?: string;
-  /** Remedy for a missing permission, with a command that applies a manifest; absent for other errors. */
+  /** Remedy for a missing permission, with a command; absent for other errors. */
   readonly remedy?: string;
 }
 
-/** An outage that has ended. */
 export interface OutageSnapshot {
   readonly since: string;
   readonly durationMs: number;
   readonly cause: string;
-  /** Number of failed attempts to connect. */
   readonly connectAttempts: number;
-  /** Number of calls that waited during the outage. */
   readonly waitedCalls: number;
   /** Number of calls that were cancelled or reached their deadline while they waited. */
   readonly abandonedCalls: number;
   /** Number of calls that were refused, immediately or after a wait. */
   readonly failedCalls: number;
+}
+
+// In the order of grpc-js's enum values.
+const NAMES: readonly ConnectivityState[] = ['IDLE', 'CONNECTING', 'READY', 'TRANSIENT_FAILURE', 'SHUTDOWN'];
+
+export function stateName(state: number): ConnectivityState {
+  return NAMES[state] ?? 'SHUTDOWN';
 }

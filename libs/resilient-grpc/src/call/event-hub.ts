@@ -1,13 +1,11 @@
-import { notifyListener } from '../errors/notify-listener.js';
+import { notifyListener } from '../errors/error-message.js';
 import type { GrpcClientEvent } from './call-event.js';
 
-/** Properties of every event. */
 interface AnyEvent {
   readonly type: string;
   readonly at: number;
 }
 
-/** Receives the events of one client or server. */
 export type EventListener<E extends AnyEvent = GrpcClientEvent> = (event: E) => void;
 
 /** An event without the properties that the hub adds to every event. */
@@ -19,13 +17,11 @@ export type EventBody<E extends AnyEvent = GrpcClientEvent> = E extends unknown 
  */
 export class EventHub<E extends AnyEvent = GrpcClientEvent> {
   private readonly listeners = new Map<EventListener<E>, boolean>();
-  /** True if there is a listener. */
   wanted = false;
   /** True if a listener also receives the events that occur for every call. */
   everyCallWanted = false;
 
   constructor(
-    /** Properties that are added to each event. */
     private readonly origin: Omit<E, keyof EventBody<E> | 'at'>,
     private readonly epoch: () => number,
   ) {}

@@ -1,4 +1,3 @@
-/** Receives the messages of an iterator. */
 export interface IteratorConsumer<M> {
   onMessage(message: M): void;
   onMessagesEnd(): void;
@@ -14,7 +13,7 @@ export class IteratorSource<M> {
     private readonly consumer: IteratorConsumer<M>,
   ) {}
 
-  /** Requests one message. The consumer receives it now or later. */
+  /** Requests one message. */
   pull(): void {
     let next: IteratorResult<M> | PromiseLike<IteratorResult<M>>;
     try {
@@ -73,4 +72,34 @@ export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T
 
 function isNonNullObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
+}
+
+/** FIFO queue of items that link to each other. Shifting all items off a long array would take quadratic time. */
+export class LinkedQueue<Item extends { next: Item | undefined }> {
+  first: Item | undefined;
+  private last: Item | undefined;
+  size = 0;
+
+  push(item: Item): void {
+    if (this.last === undefined) this.first = item;
+    else this.last.next = item;
+    this.last = item;
+    this.size += 1;
+  }
+
+  shift(): Item | undefined {
+    const item = this.first;
+    if (item === undefined) return undefined;
+    this.first = item.next;
+    if (this.first === undefined) this.last = undefined;
+    // If `next` were kept, an item in the old generation would keep all later items from being collected with the young generation.
+    item.next = undefined;
+    this.size -= 1;
+    return item;
+  }
+
+  clear(): void {
+    this.first = this.last = undefined;
+    this.size = 0;
+  }
 }

@@ -1,7 +1,6 @@
 /** Kind of a method: unary, or streaming in one or both directions. Future versions will not add a kind. */
 export type MethodKind = 'unary' | 'client-stream' | 'server-stream' | 'bidi';
 
-/** Returns the kind of a method. */
 export function kindOf({
   requestStream,
   responseStream,
@@ -10,7 +9,6 @@ export function kindOf({
   return responseStream ? 'server-stream' : 'unary';
 }
 
-/** A method of a service, from its definition. */
 export interface MethodDescriptor {
   /** '/orders.v1.Orders/Get' */
   readonly path: string;

@@ -6,7 +6,6 @@ import type { UnsentField, UntestedVersion } from './call-event.js';
 export interface ServerOverload {
   /** Start of the current overload; `undefined` if the server is not overloaded. */
   readonly since: Date | undefined;
-  /** Number of unary calls that are waiting for their handlers. */
   readonly queued: number;
   /** Number of calls refused because of an overload, since the server was created. */
   readonly shed: number;
@@ -14,7 +13,6 @@ export interface ServerOverload {
   readonly limits: readonly ServerConcurrencyLimit[];
 }
 
-/** A limit of `maxConcurrentCalls`. */
 export interface ServerConcurrencyLimit {
   /** Path of the method; `undefined` for the limit of the server. */
   readonly path: string | undefined;
@@ -26,9 +24,7 @@ export interface ServerConcurrencyLimit {
   readonly maxQueued: number;
 }
 
-/** A server of this process that can be observed. */
 export interface ObservableServer {
-  /** Listen address, as configured. */
   readonly address: string;
   overload(): ServerOverload;
 }
@@ -98,10 +94,7 @@ export type GrpcServerEvent = {
   | { readonly type: 'call-shed'; readonly path: string }
   /** A call that waited for earlier calls was dequeued. Its handler starts, unless the call must also wait for another limit. */
   | { readonly type: 'call-dequeued'; readonly path: string; readonly waitMs: number }
-  /**
-   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. The version, and each kind of internal
-   * object, such as a channel or a call, is checked once per process.
-   */
+  /** The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /**
    * A value of a response is not sent, or is replaced by another. Emitted at most once per method and field, and only in development
@@ -136,20 +129,15 @@ export type HandshakeFailureReason =
   | 'no-http2'
   | 'other';
 
-/** Final result of a call on the server. */
 export interface ServerCallEnd {
   readonly code: StatusCode;
   readonly peer: string;
   readonly durationMs: number;
-  /** Response messages sent. */
   readonly sent: number;
-  /** Request messages received. */
   readonly received: number;
 }
 
-/** Result of a server drain. */
 export interface ServerDrainReport {
-  /** Calls that ended on their own during the drain. */
   readonly finished: number;
   /** Streams that the drain completed (`onDrain: 'complete'`). */
   readonly completed: number;

@@ -5,7 +5,7 @@ import { escapeControls, errorMessage, maskAddress } from '../errors/error-messa
 import { parseChoiceCount, LEAST_REQUEST_POLICY_NAME } from '../policy/balancing/least-request.js';
 import { readOutlierDetection, type BalancingPolicies } from '../policy/ejection/outlier-detection.js';
 import { describeValue, truncate } from '../policy/options/describe-value.js';
-import { dnsNameOf } from './dns/dns-name.js';
+import { dnsNameOf } from './dns/dns-refresh.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental, isPolicyRegistered } from './quirks/experimental.js';
 import { registeredResolver } from './quirks/library-resolver.js';

@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ConnectivityState } from '../call/connectivity.js';
 import { EventHub } from '../call/event-hub.js';
-import { channelSettings } from '../../spec-support/channel-settings.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { channelSettings } from '../../../../test/unit-support/channel-settings.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { connectFailureOf } from './connection/connect-failure.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
 import { ManagedChannel } from './managed-channel.js';

@@ -9,21 +9,18 @@ export interface BalancingSettings {
   readonly dnsRefreshMs?: number | undefined;
   /** Full name of the service whose health is watched on each connection (gRFC A17); `undefined` if health is not checked. */
   readonly healthService?: string | undefined;
-  /** Maximum number of connections to one address. */
   readonly maxConnectionsPerEndpoint: number;
 }
 
 /** Settings of a managed channel: complete, validated, and frozen. */
 export interface ChannelSettings extends BalancingSettings {
   readonly target: string;
-  /** The command that examines the target; `undefined` if the doctor does not support it. */
   readonly doctorCommand?: string | undefined;
   readonly credentials: CredentialsSource;
   /** Maximum time that calls without `waitForReady` wait during an outage, with the ±10% jitter applied. */
   readonly outageGraceMs: number;
   /** Milliseconds after READY within which calls that waited during an outage are sent. A long wait extends this bound. */
   readonly releaseWithinMs: number;
-  /** Maximum number of calls that wait during an outage. */
   readonly maxWaitingCalls: number;
   /** Maximum total size of the requests that wait during an outage, in bytes. */
   readonly maxWaitingBytes: number;
@@ -37,7 +34,6 @@ export interface ChannelSettings extends BalancingSettings {
   readonly channelOptions: ChannelOptions;
 }
 
-/** Provides credentials that may be rotated while the process runs. */
 export interface CredentialsSource {
   readonly current: ChannelCredentials;
   /** 'expired on …' or 'is not valid before …' if this client's own certificate is not valid now. */

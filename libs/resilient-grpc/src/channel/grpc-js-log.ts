@@ -4,10 +4,8 @@ import { logVerbosity, setLogger, setLogVerbosity } from '@grpc/grpc-js';
 /** Levels of grpc-js's log. Each level includes those before it. */
 export const GRPC_JS_LOG_LEVELS = ['error', 'info', 'debug'] as const;
 
-/** Level of grpc-js's log. */
 export type GrpcJsLogLevel = (typeof GRPC_JS_LOG_LEVELS)[number];
 
-/** Receives one entry of grpc-js's log. */
 export type GrpcJsLogWriter = (level: GrpcJsLogLevel, text: string) => void;
 
 interface Redirection {
@@ -70,7 +68,6 @@ function writeToStderr(level: GrpcJsLogLevel, text: string): void {
   process.stderr.write(`${level.charAt(0).toUpperCase()} ${text}\n`);
 }
 
-/** Returns the verbosity with which grpc-js starts. */
 function initialVerbosity(): logVerbosity {
   const { GRPC_NODE_VERBOSITY, GRPC_VERBOSITY } = process.env;
   const name = (GRPC_NODE_VERBOSITY ?? GRPC_VERBOSITY ?? '').toLowerCase();

@@ -11,7 +11,7 @@ import { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../client/settings/client-options.js';
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../testing/wait-for.js';
 import { insecureCredentials } from './channel-checks.js';
 import type { ChannelSettings } from './channel-settings.js';

@@ -5,8 +5,7 @@ import type { WatchFigures } from '../call/call-telemetry.js';
 import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
-import { earlyReconnectMs } from '../policy/reconnect/early-reconnect.js';
-import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/reconnect-times.js';
+import { earlyReconnectMs, connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/reconnect-times.js';
 import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
 import { LoadBaseline } from '../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
@@ -21,21 +20,17 @@ import { isSecure } from './channel-checks.js';
 import { ConnectDiagnosis } from './connection/connect-diagnosis.js';
 import { Endpoints } from './connection/endpoints.js';
 import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
-import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
+import { CLOSED, outageRefusal, tooManyWaiting, isCall, WaitingCalls, StreamWait } from './outage/waiting-calls.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
-import { StreamWait } from './outage/stream-wait.js';
-import { isCall, WaitingCalls } from './outage/waiting-calls.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
 import { CONNECTION_CALL_SEAM } from './quirks/client-seams.js';
 import { experimental } from './quirks/experimental.js';
 import { isPresent } from './quirks/seam.js';
 
-/** Dependencies of a managed channel. */
 export interface ChannelDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventHub;
-  /** Called after each change of `connectivity`. */
   readonly changed: () => void;
   /** Returns the client's metadata for a health Watch. @defaultValue none */
   readonly healthMetadata?: (() => Promise<Metadata>) | undefined;
@@ -47,7 +42,6 @@ interface Replacement {
   readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' | 'suspicion';
 }
 
-/** Maximum number of state changes kept. */
 const MAX_HISTORY_LENGTH = 100;
 /** Minimum interval in milliseconds between two changes of load balancing. Each change opens new connections to all servers. */
 const MIN_BALANCING_INTERVAL_MS = 10_000;
@@ -79,11 +73,8 @@ export class ManagedChannel implements CallTransport {
   /** The latest settings that `balance()` received; applied immediately, or when `balanceTimer` ends. */
   private latestBalancing: BalancingSettings;
   private balanceTimer: Timer | undefined;
-  /** Carries new calls. */
   current: WireChannel;
-  /** The pending replacement, or `undefined`. */
   private replacement: Replacement | undefined;
-  /** Number of replacements so far. */
   private replaced = 0;
   readBarrier: ReadBarrier;
   private state: ConnectivityState = 'IDLE';
@@ -96,7 +87,6 @@ export class ManagedChannel implements CallTransport {
   private reconnectTimer: Timer | undefined;
   /** Time of the early reconnect, in milliseconds since 1970; `undefined` if none is scheduled. */
   private reconnectAt: number | undefined;
-  /** Replaces the channel at its maximum age. */
   private ageTimer: Timer | undefined;
   /** Number of failed connection attempts that the outage watch has not received yet. */
   private failures = 0;
@@ -163,7 +153,6 @@ export class ManagedChannel implements CallTransport {
     return watchFigures && this.isClosed ? { failingMs: 0, ready: 0, notReady: 0, terminating: 0 } : watchFigures;
   }
 
-  /** Describes the state of the channel in addition to its connectivity and history. */
   describe() {
     const { addresses, current, outage, waiting, replaced, suspicion } = this;
     const { connections: known, endpoints } = current;
@@ -268,7 +257,6 @@ export class ManagedChannel implements CallTransport {
       this.streamWaitTimedOut(waiter);
   }
 
-  /** Returns the refusal of `waiter`; `undefined` if it may wait. */
   private refusalFor(waiter: Waiter): WaitRefusal | undefined {
     if (this.isClosed) return CLOSED;
     // Without an outage, no limit applies to waiting calls. grpc-js would queue any number of calls, too.
@@ -329,7 +317,6 @@ export class ManagedChannel implements CallTransport {
     this.reconnectAt = undefined;
   }
 
-  /** Starts the maximum-age timer if it is not running. */
   private startAge(): void {
     const { maxConnectionAgeMs } = this.settings;
     if (maxConnectionAgeMs === undefined || this.ageTimer !== undefined) return;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import { EventHub } from '../call/event-hub.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { connectFailure } from './connection/connect-failure.js';
 import { ResolvedAddresses } from './resolved-addresses.js';
 

@@ -21,7 +21,6 @@ export class ResolvedAddresses {
   /** End of the last lookup in milliseconds since 1970; `undefined` before the first lookup ends. */
   private lastLookupAt: number | undefined;
   private failing = false;
-  /** Watch of the endpoints; `undefined` if the endpoints are not watched. */
   private watch: EndpointWatchSnapshot | undefined;
   /** Monotonic time at which the watch began to fail; `undefined` if the watch is not failing. */
   private watchFailingSince: number | undefined;
@@ -106,7 +105,6 @@ export class ResolvedAddresses {
     }
   }
 
-  /** Figures of the watch; `undefined` if the endpoints are not watched. */
   get watchFigures(): WatchFigures | undefined {
     const { watch, watchFailingSince: failingSince, clock } = this;
     if (watch === undefined) return undefined;

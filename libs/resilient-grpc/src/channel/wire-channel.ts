@@ -1,10 +1,14 @@
 import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
 import type { CallPath, ChannelPathReason } from '../call/method.js';
-import type { ConnectionSnapshot, ConnectivityState, EndpointWatchSnapshot } from '../call/connectivity.js';
+import {
+  type ConnectionSnapshot,
+  type ConnectivityState,
+  type EndpointWatchSnapshot,
+  stateName,
+} from '../call/connectivity.js';
 import { maskAddress } from '../errors/error-message.js';
-import { CONNECT_FAILURES } from '../policy/connect-failure/connect-failures.js';
-import { withDoctor } from '../policy/connect-failure/doctor-command.js';
+import { CONNECT_FAILURES, withDoctor } from '../policy/connect-failure/connect-failures.js';
 import { silenceRemedy } from '../policy/deadline/silent-peer.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
@@ -26,8 +30,7 @@ import { httpProxy } from './connection/http-proxy.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
-import { dnsNameOf } from './dns/dns-name.js';
-import { DnsRefresh } from './dns/dns-refresh.js';
+import { dnsNameOf, DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { hasLibraryResolver, WATCH_OPTION, WatchReceiver } from './quirks/library-resolver.js';
@@ -45,7 +48,6 @@ import type { StreamCapacity } from './connection/policy-connections.js';
 import type { PolicyEvent } from './connection/policy-event.js';
 import { isPresent, SeamReport } from './quirks/seam.js';
 import { SocketSubchannels } from './quirks/socket-subchannel.js';
-import { stateName } from './state-name.js';
 import type { UntestedVersion } from '../call/call-event.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
 
@@ -53,10 +55,7 @@ import type { EstablishedConnection } from './connection/established-connection.
 export type ConnectionEvent =
   | AddressHistoryEvent
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
-  /**
-   * An attempt to connect failed. `address` is `undefined` if the name could not be resolved, if no endpoint is serving, or if the
-   * connection is not observed. `isFurther` is true for a further connection to `address`.
-   */
+  /** An attempt to connect failed. `isFurther` is true for a further connection to `address`. */
   | {
       readonly type: 'connect-failed';
       readonly address: string | undefined;
@@ -64,7 +63,6 @@ export type ConnectionEvent =
       readonly failure: ConnectFailure;
     }
   | { readonly type: 'connected'; readonly address: string; readonly callPath: CallPath }
-  /** A READY connection ended. */
   | { readonly type: 'ended'; readonly ended: EndedConnection }
   /** The channel no longer uses the READY connection to `address`, for example because the address was removed or the channel is idle. */
   | { readonly type: 'released'; readonly address: string }
@@ -82,16 +80,13 @@ export type ConnectionEvent =
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   | ({ readonly type: 'untested-version' } & UntestedVersion);
 
-/** Settings of a wire channel. */
 export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalancing' | 'dnsRefreshMs'> {
   readonly target: string;
-  /** The shell command that examines the target; absent if the doctor does not support the target's scheme. */
   readonly doctorCommand?: string | undefined;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
   /** Returns the timeout of the next attempt to connect to an address, given the number of consecutive attempts to it that timed out. */
   readonly connectTimeoutMs: (timeouts: number) => number;
-  /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
   /** Service whose health is checked, and the metadata for a Watch; absent if the health of the endpoints is not checked. */
   readonly healthCheck?: { readonly service: string; readonly metadata: () => Promise<Metadata> } | undefined;
@@ -117,7 +112,6 @@ export class WireChannel {
   state: ConnectivityState = 'IDLE';
   readonly histories: AddressHistories;
   readonly readBarrier: IdleReadBarrier;
-  /** Reports the private names that the installed grpc-js or Node lacks. */
   readonly seams: SeamReport;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;
@@ -265,7 +259,6 @@ export class WireChannel {
     this.policy?.control?.connections.openAnother();
   }
 
-  /** The addresses and their connections. */
   get connections(): readonly ConnectionSnapshot[] {
     return this.histories.known.map((connection) => {
       const streams = this.policy?.control?.connections.at(connection.address)?.streams;
@@ -303,13 +296,11 @@ export class WireChannel {
     return call.start(picker, path, deadline, metadata, tried) ? call : undefined;
   }
 
-  /** Makes an idle channel connect. */
   connect(): void {
     // A closed grpc-js channel would connect again.
     if (!this.closed) this.channel.getConnectivityState(true);
   }
 
-  /** Ends all running backoffs. */
   endBackoff(): void {
     this.policy?.control?.connections.endBackoff();
   }
@@ -357,7 +348,6 @@ export class WireChannel {
     });
   }
 
-  /** @param call the attempt's call of grpc-js's channel; `undefined` if it had none */
   attemptEnded(call?: object): void {
     this.active -= 1;
     if (call !== undefined) this.channelCalls.delete(call);
@@ -387,10 +377,7 @@ export class WireChannel {
       : withDoctor(silenceRemedy(silentMs, this.hasKeepalive), this.doctorCommand);
   }
 
-  /**
-   * Opens a stream that is not a call of the channel, on a READY connection that is the first one to its address. Returns `undefined` if no
-   * such connection exists, or if the installed grpc-js cannot bind a call to one connection.
-   */
+  /** Opens a stream that is not a call of the channel, on a READY connection that is the first one to its address. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     return this.track(this.policy?.control?.connections.openStream({ ...opening, authority: this.authority }));
   }
@@ -486,7 +473,7 @@ export class WireChannel {
     this.handle(this, { type: 'state', state, error: error === undefined ? undefined : plainError(error) });
   }
 
-  /** Reports a connect failure if endpoints are connected but none is serving. The failure starts an outage. */
+  /** Reports a connect failure if endpoints are connected but none is serving. */
   private reportUnusable(): void {
     const why = this.closed ? undefined : this.endpoints?.unusableReason;
     if (why !== undefined) this.connectFailed(otherFailure('not-serving', why));
@@ -578,10 +565,7 @@ export class WireChannel {
     return connectFailure('name-not-resolved', `the name ${name}${owner}`, reason);
   }
 
-  /**
-   * Watches the public state of the channel, which is the only known state while there is no policy. A failed name lookup may never reach
-   * the policy.
-   */
+  /** Watches the public state of the channel, which is the only known state while there is no policy. */
   private watchPublicState(): void {
     const arm = (): void => {
       if (this.closed) return;

@@ -11,7 +11,6 @@ import { applicationCallSiteOf, type Stack } from './call-site.js';
  * same turn of the event loop.
  */
 const SUBSCRIBE_WITHIN_MS = 1_000;
-/** Maximum number of call sites that one client reports. */
 const MAX_CALL_SITES = 1_000;
 
 /**
@@ -24,13 +23,9 @@ function checkAll(): void {
   for (const calls of unchecked) calls.close();
 }
 
-/**
- * Reports calls that are awaited but not subscribed to, and that therefore send no request. Not used if NODE_ENV is 'production', because
- * of its cost per call.
- */
+/** Reports calls that are awaited but not subscribed to, and that therefore send no request. */
 export class AwaitedCalls {
   private readonly callSites = new Set<string>();
-  /** The timers of awaited calls, each with the check that it runs. */
   private readonly timers = new Map<PeerTimer, () => void>();
 
   constructor(
@@ -38,7 +33,6 @@ export class AwaitedCalls {
     private readonly events: EventHub,
   ) {}
 
-  /** Creates a call that detects when it is awaited. */
   create<T>(
     path: string,
     subscribe: (subscriber: Subscriber<T>) => TeardownLogic,
@@ -86,7 +80,6 @@ export class AwaitedCalls {
   }
 }
 
-/** A call that detects when it is awaited. */
 class AwaitableCall<T> extends GrpcObservable<T> {
   isUsed = false;
   private isAwaited = false;

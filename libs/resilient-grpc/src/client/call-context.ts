@@ -5,9 +5,9 @@ import type { CallTransport } from '../call/call-transport.js';
 import type { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
 import type { PermitQueue } from '../policy/concurrency/permit-queue.js';
-import type { Propagation } from '../call/propagation.js';
-import type { HedgeBudget } from '../policy/hedging/hedge-budget.js';
-import type { HedgingPolicy } from '../policy/hedging/hedging-policy.js';
+import type { Propagation } from '../call/inbound-call.js';
+import type { HedgeBudget } from '../policy/hedging/decide-hedge.js';
+import type { HedgingPolicy } from '../policy/retry/retry-policy.js';
 import type { MeasuredDelay } from '../policy/hedging/measured-delay.js';
 import type { RetryBudget } from '../policy/throttling/default-budget.js';
 import type { Clock } from '../time/clock.js';
@@ -18,19 +18,15 @@ import type { ReplayLimits } from '../policy/replay/replay-ledger.js';
 import type { UnreadStreams } from './streams/unread-streams.js';
 import type { AttemptBounds } from './settings/method-options.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
-import type { ClientStatistics } from './statistics/client-statistics.js';
-import type { MethodStatistics } from './statistics/method-statistics.js';
+import type { ClientStatistics, MethodStatistics } from './statistics/client-statistics.js';
 
-/** State shared by all calls of a client. */
 export interface ClientContext {
   readonly name: string;
   readonly transport: CallTransport;
-  /** Retry budget, which a live service config may replace. */
   readonly budget: { readonly current: RetryBudget };
   readonly registry: CallRegistry;
   readonly unread: UnreadStreams;
   readonly statistics: ClientStatistics;
-  /** Called when the budget rejects a retry. */
   readonly throttled: () => void;
   readonly replayLimits: ReplayLimits;
   /** True if REFUSED_STREAM without a GOAWAY means that the server did not process the stream. */
@@ -42,9 +38,7 @@ export interface ClientContext {
   readonly random: Random;
 }
 
-/** State for hedging the calls of a method. */
 export interface Hedging {
-  /** Hedging policy, whose delay may change with each call. */
   readonly policy: HedgingPolicy;
   /** Measures the latency of first attempts, which determines the delay; `undefined` if the delay is fixed. */
   readonly delay: MeasuredDelay | undefined;
@@ -60,24 +54,19 @@ export interface MethodContext {
   readonly statistics: MethodStatistics;
   /** Metadata of the client, which is sent with every call. It is never modified. */
   readonly metadata: Metadata;
-  /** True if the client's settings contain metadata. */
   readonly hasMetadata: boolean;
   readonly interceptors: readonly Interceptor[] | undefined;
   /** Maximum size of a request message in bytes; `Infinity` if there is no limit. */
   readonly maxSendBytes: number;
   /** Maximum size of a response message in bytes; `Infinity` if there is no limit. The channel's own limit also applies. */
   readonly maxReceiveBytes: number;
-  /** Starts one attempt through the stages of this method. */
   readonly start: StartAttempt;
   /** Returns a variant of `start` for a call that overrides the method's timeouts. */
   readonly startWithin: (bounds: AttemptBounds) => StartAttempt;
   /** True if calls may be executed more than once. The options of a call may override it. */
   readonly isSafeToRepeat: boolean;
-  /** Present if the method's calls are hedged. */
   readonly hedging: Hedging | undefined;
-  /** Interceptors and metadata function; `undefined` if there are none. */
   readonly attemptInterceptors: AttemptInterceptors | undefined;
-  /** Settings for the data that the method's calls inherit from the inbound call; `undefined` if nothing is propagated. */
   readonly propagation: Propagation | undefined;
   /**
    * Limits whose permits a call needs for its attempts. The limit of the method comes first, so that a call that is queued for a slow

@@ -1,10 +1,9 @@
 import type { CallCredentials, Channel, Metadata } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../call/method.js';
-import type { StreamDemand } from '../call/stream-scope.js';
-import type { StreamSink } from '../call/stream-source.js';
+import type { StreamDemand, StreamSink } from '../call/stream-source.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import type { GrpcCallError } from '../errors/grpc-call-error.js';
-import { notifyListener } from '../errors/notify-listener.js';
+import { notifyListener } from '../errors/error-message.js';
 import { StatusCode } from '../status/status-code.js';
 import type { MethodContext } from './call-context.js';
 import { applicationCallSite } from './call-site.js';
@@ -25,15 +24,11 @@ interface Message {
   readonly written: MessageContext['callback'];
 }
 
-/** Number of calls so far. */
 let calls = 0;
 
 const identity = <T>(bytes: T): T => bytes;
 
-/**
- * Returns `method` for messages that are already serialized. A method that is not in the contract is treated as bidirectional, which is
- * correct for every kind: if the method has a single request or response, the generated client sends or reads only one.
- */
+/** Returns `method` for messages that are already serialized. */
 export function bytesMethod(path: string, method: MethodDescriptor | undefined): MethodDescriptor {
   const [, service = '', name = ''] = path.split('/');
   const unlisted = { service, method: name, kind: 'bidi', requestStream: true, responseStream: true } as const;
@@ -63,14 +58,11 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
   private call: ClientCall | undefined;
   /** Enforces the deadline of a started call whose single request an interceptor delays. */
   private deadline: DeadlineTimer | undefined;
-  /** Messages that the call has not taken yet. */
   private readonly messages: Message[] = [];
-  /** Callback of the message that is being sent. */
   private written: MessageContext['callback'];
   private isHalfClosed = false;
   /** Answers the call, which waits for a message. */
   private answer: ((result: IteratorResult<Buffer, undefined>) => void) | undefined;
-  /** A message that was read ahead. */
   private unread: unknown;
   private peer: string | undefined;
   private authContext: ReturnType<Call['getAuthContext']> = null;
@@ -231,7 +223,6 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
 
   // ── requests ──
 
-  /** Creates the source of the request messages. */
   private requests(): object {
     const next = (): IteratorResult<Buffer, undefined> | Promise<IteratorResult<Buffer, undefined>> => {
       // The call asks for the next message when it has accepted the previous one. The callback may send the next message at once.

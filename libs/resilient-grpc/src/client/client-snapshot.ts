@@ -16,7 +16,6 @@ export interface DrainReport {
   readonly finished: number;
   /** Number of finished calls that failed, including those whose retry was due after the drain. */
   readonly failed: number;
-  /** Number of streams that the drain completed. */
   readonly completed: number;
   /** Number of calls that the drain ended with an error because of `onDrain: 'fail'`. */
   readonly ended: number;
@@ -34,9 +33,7 @@ export interface ActiveCall {
   readonly peer?: string;
   readonly startedAt: Date;
   readonly lastMessageAt?: Date;
-  /** Number of request messages sent. */
   readonly sent: number;
-  /** Number of response messages received. */
   readonly received: number;
   /** True if the call is waiting for the channel, or if the resumable stream is waiting for its next call. */
   readonly waiting: boolean;
@@ -63,9 +60,7 @@ export type Serialized<T> = T extends Date
  */
 export interface GrpcClientSnapshot {
   readonly version: 1;
-  /** Time of the snapshot. */
   readonly at: string;
-  /** Time at which the client was created. */
   readonly createdAt: string;
   readonly name: string;
   readonly target: string;
@@ -84,22 +79,18 @@ export interface GrpcClientSnapshot {
    * the library's load-balancing policy is not in use (`xds:`).
    */
   readonly connections: readonly ConnectionSnapshot[];
-  /** Lookups of the target's name. */
   readonly resolution: ResolutionSnapshot;
   readonly outages: {
     readonly total: number;
     /** The last 20 outages that have ended, oldest first. */
     readonly latest: readonly OutageSnapshot[];
   };
-  /** Number of calls waiting for the channel. */
   readonly waiting: number;
   /** Number of waiting calls that need only a free stream, because each connection has reached the server's limit on concurrent streams. */
   readonly waitingForStream: number;
   /** Waiting time of the call that has waited longest, in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
-  /** Number of waits for the channel, by result. */
   readonly waits: {
-    /** The channel became usable. */
     readonly released: number;
     /** The call failed because of an outage, or because too many calls were waiting. */
     readonly refused: number;
@@ -113,19 +104,13 @@ export interface GrpcClientSnapshot {
   readonly failures: Readonly<Partial<Record<FailureReason, number>>>;
   /** Calls whose last attempt failed, by the reason why it was not retried. */
   readonly notRetried: Readonly<Partial<Record<NotRetriedReason, number>>>;
-  /** Recent calls of all methods. */
   readonly recent: RecentCalls;
-  /** Methods that were called. */
   readonly methods: readonly MethodSnapshot[];
-  /** Tokens left for retries, and their maximum. */
   readonly retryBudget: BudgetSnapshot;
-  /** Tokens left for hedges, and their maximum. */
   readonly hedgeBudget: BudgetSnapshot;
-  /** Circuit breakers, by method. */
   readonly circuits: readonly CircuitSnapshot[];
   /** Hedging delays that follow latency (`hedge`), by method. */
   readonly hedgingDelays: readonly HedgingDelaySnapshot[];
-  /** Concurrency limits. */
   readonly limits: readonly LimitSnapshot[];
   readonly streams: {
     readonly total: number;
@@ -140,7 +125,6 @@ export interface GrpcClientSnapshot {
   };
 }
 
-/** Counters of a client. */
 export interface ClientCounters {
   readonly started: number;
   readonly succeeded: number;
@@ -198,7 +182,6 @@ export interface MethodSnapshot {
   };
 }
 
-/** Tokens of a budget. */
 export interface BudgetSnapshot {
   readonly tokens: number;
   readonly maxTokens: number;
@@ -206,13 +189,11 @@ export interface BudgetSnapshot {
   readonly allows: boolean;
 }
 
-/** State of a method's circuit breaker. */
 export interface CircuitSnapshot {
   readonly path: string;
   readonly state: 'closed' | 'open' | 'half-open';
 }
 
-/** Running and queued calls of a concurrency limit. */
 export interface LimitSnapshot {
   /** Path of the method; absent for the limit of the whole client. */
   readonly path?: string;
@@ -229,7 +210,6 @@ export interface LimitSnapshot {
   };
 }
 
-/** Delay before a method's calls are hedged. */
 export interface HedgingDelaySnapshot {
   readonly path: string;
   readonly percentile: HedgingPercentile;
@@ -237,7 +217,6 @@ export interface HedgingDelaySnapshot {
   readonly delayMs?: number;
 }
 
-/** Failed calls of one kind. */
 export interface ErrorSnapshot {
   readonly path: string;
   readonly code: StatusName;

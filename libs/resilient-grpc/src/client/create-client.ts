@@ -14,7 +14,7 @@ import { isSecure } from '../channel/channel-checks.js';
 import type { ConnectionStream, StreamEnd, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
-import { LiveBudget } from '../policy/throttling/live-budget.js';
+import { LiveBudget } from '../policy/throttling/default-budget.js';
 import { moment, systemClock, type Clock } from '../time/clock.js';
 import { DEFAULT_CLIENT_SETTINGS } from './settings/client-options.js';
 import { StatusCode } from '../status/status-code.js';
@@ -57,18 +57,14 @@ export interface ClientDependencies {
   readonly onEvent?: EventListener;
 }
 
-/** Maximum number of streams in a snapshot. */
 const MAX_LISTED_STREAMS = 100;
-/** Method of the health Watch on each connection. */
 const HEALTH_WATCH = {
   service: HEALTH_SERVICE,
   method: 'Watch',
   path: `/${HEALTH_SERVICE}/Watch`,
   kind: 'server-stream',
 } as const;
-/** Default timeout of a drain in milliseconds. */
 const DEFAULT_DRAIN_TIMEOUT_MS = 8_000;
-/** Report of a drain that has just begun. */
 const EMPTY_REPORT: DrainReport = {
   finished: 0,
   failed: 0,
@@ -82,12 +78,10 @@ const EMPTY_REPORT: DrainReport = {
 /** A client as other parts of the library use it: lifecycle, telemetry, and services outside its contract. */
 export type InternalGrpcClient = Pick<GrpcClient, keyof GrpcClient>;
 
-/** Listener of an auxiliary stream. */
 export interface AuxiliaryStreamListener extends Required<Pick<StreamOpening, 'onEnd' | 'onConnectionEnd'>> {
   onMessage(message: unknown): void;
 }
 
-/** Status that an auxiliary stream ended with. */
 export type AuxiliaryStreamEnd = StreamEnd;
 
 /** A stream that is not one of the client's calls. */
@@ -112,7 +106,6 @@ class GrpcClient implements ResilientGrpcClient {
   private readonly runtime: MethodRuntime;
   private readonly hub: EventHub;
   readonly registry: CallRegistry;
-  /** Calls of methods outside the contract. */
   private readonly outside: CallRegistry;
   private readonly statistics: ClientStatistics;
   private readonly budget: LiveBudget;
@@ -219,12 +212,10 @@ class GrpcClient implements ResilientGrpcClient {
     return maskAddress(canonicalTarget(this.settings.channel.target, this.channel.current.channel));
   }
 
-  /** The shell command that examines the target; `undefined` if the doctor does not support the target. */
   get doctorCommand(): string | undefined {
     return this.channel.doctorCommand;
   }
 
-  /** True if the connections of the client are encrypted. */
   get isSecure(): boolean {
     return isSecure(this.settings.channel.credentials.current);
   }
@@ -290,7 +281,6 @@ class GrpcClient implements ResilientGrpcClient {
     return callbackClient(name, this.services.get(name), this.channel, interceptors, this.createCall) as T;
   }
 
-  /** Creates a call of grpc-js's own client. */
   private readonly createCall: Channel['createCall'] = (path, deadline, host, parent, flags) => {
     const options: GrpcCallOptions = {
       ...(deadline !== Infinity && { deadline }),
@@ -337,7 +327,7 @@ class GrpcClient implements ResilientGrpcClient {
     return this.settings.channel.outageGraceMs;
   }
 
-  /** True if the grace period of the current outage is over. Unlike `connectivity`, it does not depend on the wall clock. */
+  /** True if the grace period of the current outage is over. */
   get isGraceOver(): boolean {
     const { outage } = this.channel;
     return outage.current !== undefined && !outage.insideGrace;
@@ -369,7 +359,6 @@ class GrpcClient implements ResilientGrpcClient {
     return methodStub(method, () => context);
   }
 
-  /** Returns the client's metadata for a stream that is not one of its calls. */
   private async metadataOf({
     service,
     method,
@@ -427,12 +416,10 @@ class GrpcClient implements ResilientGrpcClient {
     await waitForReady(this.channel, options, this.dependencies.clock);
   }
 
-  /** Number of calls waiting for the channel. */
   get waitingCalls(): number {
     return this.channel.waiting.calls;
   }
 
-  /** True if `waitForReady()` is waiting. */
   get awaitsReady(): boolean {
     const { calls, size } = this.channel.waiting;
     return size > calls;

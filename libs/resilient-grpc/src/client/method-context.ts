@@ -3,12 +3,10 @@ import type { MethodDescriptor } from '../call/method.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { CircuitBreakerCore } from '../policy/circuit-breaker/circuit-breaker.js';
 import { DEFAULT_MAX_QUEUED, PermitQueue, type LimitChange } from '../policy/concurrency/permit-queue.js';
-import { HedgeBudget } from '../policy/hedging/hedge-budget.js';
-import type { HedgingPolicy } from '../policy/hedging/hedging-policy.js';
+import { HedgeBudget } from '../policy/hedging/decide-hedge.js';
+import type { HedgingPolicy } from '../policy/retry/retry-policy.js';
 import { MeasuredDelay, type HedgingPercentile } from '../policy/hedging/measured-delay.js';
-import { withAttemptTimeout } from './attempts/attempt-timeout.js';
-import { withCircuitBreaker } from './attempts/circuit-breaker-stage.js';
-import { withStreamIdleTimeout } from './attempts/stream-idle-timeout.js';
+import { withAttemptTimeout, withStreamIdleTimeout, withCircuitBreaker } from './attempts/staged-attempt.js';
 import type { ClientContext, Hedging, MethodContext } from './call-context.js';
 import type { BudgetSnapshot, CircuitSnapshot, HedgingDelaySnapshot, LimitSnapshot } from './client-snapshot.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
@@ -36,10 +34,7 @@ export class MethodRuntime {
           );
   }
 
-  /**
-   * Returns a function that provides the context for a new call. `fixed` is the policy if the client has no live service config, or if the
-   * live policies do not include the method.
-   */
+  /** Returns a function that provides the context for a new call. */
   contextsOf(method: MethodDescriptor, fixed: ResolvedMethodPolicy): () => MethodContext {
     const { live } = this.settings;
     let context = this.contextOf(method, live?.policyOf(method.path) ?? fixed);
@@ -82,7 +77,6 @@ export class MethodRuntime {
     };
   }
 
-  /** Tokens left for hedges, and their maximum. */
   get hedgeBudget(): BudgetSnapshot {
     const { tokens, maxTokens, allows } = this.hedges;
     return { tokens, maxTokens, allows };
@@ -110,10 +104,7 @@ export class MethodRuntime {
     return this.clientLimit === undefined ? methodLimits : [...methodLimits, describeLimit(this.clientLimit)];
   }
 
-  /**
-   * Composes the stages, outermost first: breaker, attempt timeout, stream idle timeout. The breaker is outermost, so that it records
-   * attempts that took too long.
-   */
+  /** Composes the stages, outermost first: breaker, attempt timeout, stream idle timeout. */
   private stagesOf(
     method: MethodDescriptor,
     policy: ResolvedMethodPolicy,
@@ -213,10 +204,7 @@ function describeLimit({ running, queued, maxConcurrent, adaptive }: PermitQueue
   return { running, queued, maxConcurrent, adaptive: measured };
 }
 
-/**
- * Returns grpc-js's limit on the bytes of a request message; `Infinity` if the limit is absent or negative. This library also enforces the
- * limit on the messages that it serializes, so that a larger message fails before it reaches grpc-js.
- */
+/** Returns grpc-js's limit on the bytes of a request message; `Infinity` if the limit is absent or negative. */
 function maxSendLength(settings: ResolvedClientSettings): number {
   const limit: unknown = settings.channel.channelOptions['grpc.max_send_message_length'];
   return typeof limit === 'number' && limit >= 0 ? limit : Infinity;

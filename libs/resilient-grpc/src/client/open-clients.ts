@@ -1,10 +1,8 @@
 import type { RegisteredCall } from './call/call-registry.js';
 
-/** An open client, as the leak check uses it. */
 export interface OpenClient {
   readonly name: string;
   readonly target: string;
-  /** Open calls of the client. */
   readonly registry: Iterable<RegisteredCall> & { readonly isClosing: boolean };
 }
 
@@ -23,7 +21,6 @@ export function markOpen(client: OpenClient): WeakRef<OpenClient> {
   return mark;
 }
 
-/** Removes a closed client. */
 export function markClosed(mark: WeakRef<OpenClient>): void {
   OPEN_CLIENTS.delete(mark);
 }

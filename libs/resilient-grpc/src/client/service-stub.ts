@@ -2,8 +2,14 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { Subscriber } from 'rxjs';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import type { MethodDescriptor } from '../call/method.js';
-import { currentStreamScope, inStreamScope, type StreamScope } from '../call/stream-scope.js';
-import { sinkWithin, type StreamFactory, type StreamSink } from '../call/stream-source.js';
+import {
+  currentStreamScope,
+  inStreamScope,
+  type StreamScope,
+  sinkWithin,
+  type StreamFactory,
+  type StreamSink,
+} from '../call/stream-source.js';
 import type { AwaitedCalls } from './awaited-calls.js';
 import { applicationCallSite } from './call-site.js';
 import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';
@@ -54,10 +60,7 @@ export const CALLED_BY_OTHERS = [
   'onApplicationShutdown',
 ];
 
-/**
- * Returns a function that makes a call only if it receives a request. If `await` calls it, it provides a stub that cannot be awaited;
- * `await` would call `then` again and again.
- */
+/** Returns a function that makes a call only if it receives a request. */
 function calledByOthers(
   call: ResilientMethod<unknown, unknown>,
   stub: Readonly<Record<string, unknown>>,

@@ -1,7 +1,6 @@
 import type { CallTransport, WaitRefusal } from '../call/call-transport.js';
 import type { Clock } from '../time/clock.js';
 
-/** Limits of a wait for READY. */
 export interface ReadyOptions {
   /** Maximum wait in milliseconds, 0 or more. A value above 2,147,483,647 (24 days) is reduced to 2,147,483,647. @defaultValue no limit */
   readonly timeoutMs?: number | undefined;

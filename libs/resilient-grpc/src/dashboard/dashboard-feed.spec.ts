@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, expectTypeOf, it } from 'vitest';
 import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 import type { ObservableServer } from '../call/server-event.js';
 import type { ClientRegistry } from '../nest/client-registry.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { DashboardFeed, type Visitor } from './dashboard-feed.js';
 
 /** A client that counts its snapshots. Reading `events$` fails the test. */

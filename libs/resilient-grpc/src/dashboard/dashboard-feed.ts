@@ -3,16 +3,11 @@ import { skip, type Subscription } from 'rxjs';
 import type { GrpcClientSnapshot, Serialized } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { ServerOverload } from '../call/server-event.js';
-import type { ClientRegistry } from '../nest/client-registry.js';
+import { type ClientRegistry, clientKeys } from '../nest/client-registry.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
-import { ClientDelta } from './client-delta.js';
-import { clientKeys } from '../nest/client-keys.js';
 
-/**
- * Interval in milliseconds between the samples of a history. Samples are taken even with no page open, so that a page that is opened after
- * an incident shows the incident.
- */
+/** Interval in milliseconds between the samples of a history. */
 const HISTORY_INTERVAL_MS = 2_000;
 /** Number of samples kept per client, which cover ten minutes. */
 const HISTORY_LENGTH = 300;
@@ -20,10 +15,7 @@ const HISTORY_LENGTH = 300;
 const RATE_SAMPLES = 3;
 /** Update interval in milliseconds while a page is open. The updates are also the heartbeat. */
 const UPDATE_INTERVAL_MS = 1_000;
-/**
- * Minimum interval in milliseconds between two scheduled updates, even after a state change. Also the update interval for `UNSETTLED_MS`
- * after a state change, while dependent values change.
- */
+/** Minimum interval in milliseconds between two scheduled updates, even after a state change. */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;
 /** Maximum age in milliseconds of a snapshot that several requests share. With 500 clients, a snapshot takes about 50 ms of CPU time. */
@@ -45,7 +37,6 @@ const SAMPLE_FIELDS = [
 /** Values in the order of {@link SAMPLE_FIELDS}. */
 type ClientSample = readonly number[];
 
-/** Connected page that receives updates. */
 export interface Visitor {
   /** Key of the client whose details are shown. */
   readonly openClient: string | undefined;
@@ -66,13 +57,10 @@ export interface DashboardSnapshot {
   /** True until the application starts to shut down. */
   readonly accepting: boolean;
   readonly clients: readonly GrpcClientSnapshot[];
-  /** Servers of the application, from `ResilientGrpcServerModule`. */
   readonly servers: readonly DashboardServer[];
 }
 
-/** State of a server. */
 export interface DashboardServer {
-  /** Address on which the server listens, as configured. */
   readonly address: string;
   readonly overload: Serialized<ServerOverload>;
 }
@@ -86,14 +74,13 @@ export interface DashboardProcess {
 }
 
 interface DashboardClient extends ShownClient {
-  /** Latest samples, oldest first. */
   readonly samples: ClientSample[];
   readonly delta: ClientDelta;
 }
 
 /**
- * Samples the shown clients, once for all visitors. With no page open, it samples them at a low rate. It never subscribes to client events,
- * because every call would then have to build events.
+ * Samples the shown clients, once for all visitors. It never subscribes to client events, because every call would then have to build
+ * events.
  */
 export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new LibraryLogger('ResilientGrpc');
@@ -107,9 +94,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private readonly loggedFailures = new WeakSet<ResilientGrpcClient>();
   private removed: readonly string[] = [];
   private total = 0;
-  /** Time of the last sampling, in milliseconds since 1970. */
   private sampledEpoch = 0;
-  /** True if no more visitors are accepted. */
   ending = false;
   private next: { readonly timer: Timer; readonly at: number } | undefined;
   // Monotonic milliseconds.
@@ -176,7 +161,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     if (this.visitors.size === 0) this.follow([]);
   }
 
-  /** Observes the state of `clients`, and stops observing all others. */
   private follow(clients: readonly ResilientGrpcClient[]): void {
     const selected = new Set(clients);
     for (const [client, subscription] of this.followed) {
@@ -230,7 +214,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     }
   }
 
-  /** Determines the shown clients, their state, and their changes. */
   private sample(): void {
     const openInPage = new Set([...this.visitors].map(({ openClient }) => openClient));
     const { total, shown } = shownClients(this.clients, openInPage);
@@ -265,10 +248,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     if (this.visitors.size > 0 && !this.ending) this.follow(shown.map(({ client }) => client));
   }
 
-  /**
-   * Keeps the histories of clients in `before` that are not in `shown`. If `shown` is undefined, all clients are shown, and no history is
-   * kept.
-   */
+  /** Keeps the histories of clients in `before` that are not in `shown`. */
   private putAside(
     before: ReadonlyMap<string, DashboardClient>,
     shown: ReadonlySet<ResilientGrpcClient> | undefined,
@@ -334,7 +314,6 @@ function sampleOf({ counters, waiting }: GrpcClientSnapshot, at: number): Client
 /** Maximum number of shown clients. If there are more, clients that are open in a page come first, then clients with problems. */
 const MAX_SHOWN_CLIENTS = 50;
 
-/** Shown client, and the key that identifies it on the page. */
 export interface ShownClient {
   readonly key: string;
   readonly client: ResilientGrpcClient;
@@ -357,4 +336,75 @@ function shownClients(
 
 function hasProblem({ connectivity }: ResilientGrpcClient): boolean {
   return connectivity.outage !== undefined || connectivity.state === 'TRANSIENT_FAILURE';
+}
+
+type Property = keyof GrpcClientSnapshot;
+
+/** Properties that the overview shows for every client. All other properties are sent only to pages that have the client open. */
+const OVERVIEW_PROPERTIES: ReadonlySet<string> = new Set<Property>([
+  'name',
+  'target',
+  'createdAt',
+  'connectivity',
+  'history',
+  'waiting',
+  'waitingForStream',
+  'oldestWaitMs',
+  'active',
+  'counters',
+  'recent',
+  'circuits',
+  'drain',
+]);
+/** Properties omitted from each client's state. The enclosing message has its own `at`. */
+const MESSAGE_PROPERTIES: ReadonlySet<string> = new Set<Property>(['version', 'at']);
+
+/** Part of a client's state: a property, and its value as JSON. */
+type Part = readonly [property: string, json: string];
+
+/** State of a client as last sent to visitors. Computes the changes since then and serializes them once for all visitors. */
+class ClientDelta {
+  private readonly lastSent = new Map<string, string>();
+  private changed: readonly Part[] = [];
+
+  constructor(
+    readonly key: string,
+    private snapshot: GrpcClientSnapshot,
+    isOpenInPage: boolean,
+  ) {
+    // Everything is new to visitors that have not received this client.
+    this.update(snapshot, isOpenInPage);
+  }
+
+  /** `isOpenInPage` is true if any page has this client open. */
+  update(snapshot: GrpcClientSnapshot, isOpenInPage: boolean): void {
+    this.snapshot = snapshot;
+    this.changed = this.parts(isOpenInPage).filter(([property, json]) => this.lastSent.get(property) !== json);
+    for (const [property, json] of this.changed) this.lastSent.set(property, json);
+  }
+
+  /** Returns the full state as JSON, as of the last update. `isOpenInPage` is true for a page that has this client open. */
+  whole(isOpenInPage: boolean): string {
+    // Records the details as sent, so that later updates contain only changes. Other pages are not affected, because they receive no
+    // details.
+    if (isOpenInPage) for (const [property, json] of this.parts(true)) this.lastSent.set(property, json);
+    return this.json([...this.lastSent].filter(([property]) => isOpenInPage || OVERVIEW_PROPERTIES.has(property)));
+  }
+
+  /** Returns the changes of the last update as JSON; `undefined` if there are none. */
+  changes(isOpenInPage: boolean): string | undefined {
+    const parts = this.changed.filter(([property]) => isOpenInPage || OVERVIEW_PROPERTIES.has(property));
+    return parts.length === 0 ? undefined : this.json(parts);
+  }
+
+  private parts(isOpenInPage: boolean): readonly Part[] {
+    return Object.entries(this.snapshot)
+      .filter(([property]) => !MESSAGE_PROPERTIES.has(property) && (isOpenInPage || OVERVIEW_PROPERTIES.has(property)))
+      .map(([property, value]) => [property, JSON.stringify(value)]);
+  }
+
+  private json(parts: readonly Part[]): string {
+    const all: readonly Part[] = [['key', JSON.stringify(this.key)], ...parts];
+    return `{${all.map(([property, json]) => `${JSON.stringify(property)}:${json}`).join()}}`;
+  }
 }

@@ -5,7 +5,6 @@ import { object } from '../policy/options/option-schemas.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
-/** Path of the dashboard, and the modules that its guards need. */
 export interface DashboardMountOptions {
   /** Path of the page, below the global prefix if there is one. @defaultValue 'grpc' */
   readonly path?: string | undefined;
@@ -28,7 +27,6 @@ export type ResilientGrpcDashboardOptions = DashboardMountOptions &
       }
   );
 
-/** Dashboard options with defaults applied. */
 export interface DashboardSettings {
   readonly path: string;
   readonly imports: NonNullable<ModuleMetadata['imports']>;
@@ -59,11 +57,7 @@ const schema = object(
   'an object such as { guards: [OpsGuard] }',
 );
 
-/**
- * Validates options and applies defaults.
- *
- * @throws GrpcConfigurationError if the options are invalid
- */
+/** @throws GrpcConfigurationError if the options are invalid */
 export function resolveDashboardOptions(given: unknown): DashboardSettings {
   const copied = copyOptions(given, FOR_ROOT);
   if (!copied.ok) throw new GrpcConfigurationError(copied.problems);

@@ -12,19 +12,15 @@ import {
   type Type,
 } from '@nestjs/common';
 import { systemClock } from '../time/clock.js';
-import { PAGE_FILE, type DashboardAsset } from './dashboard-asset.js';
+import { PAGE_FILE, type DashboardAsset, DashboardResponse, EventStream } from './dashboard-response.js';
 import { DashboardFeed } from './dashboard-feed.js';
 import type { DashboardSettings } from './dashboard-options.js';
-import { DashboardResponse } from './dashboard-response.js';
-import { EventStream } from './event-stream.js';
 
-/** Injection token of the page's files. */
 export const DASHBOARD_ASSETS = Symbol('DashboardAssets');
 
 /** Maximum number of open pages. Each costs a connection and its write buffer. */
 const MAX_VISITORS = 100;
 
-/** Creates the controller class of a read-only dashboard. */
 export function dashboardController({ path, guards }: DashboardSettings): Type {
   const lastPart = path.slice(path.lastIndexOf('/') + 1);
 

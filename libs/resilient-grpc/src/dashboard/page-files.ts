@@ -6,7 +6,6 @@ import { createRequire } from 'node:module';
 /** Files of the chart library, by the name under which the page loads them. */
 const UPLOT_FILES = { 'uplot.js': 'uplot/dist/uPlot.iife.min.js', 'uplot.css': 'uplot/dist/uPlot.min.css' };
 
-/** Returns the texts of the page's files, by name. */
 export function readPageFiles(): Readonly<Record<string, string>> {
   const folder = new URL('../../assets/dashboard/', import.meta.url);
   const { resolve } = createRequire(import.meta.url);

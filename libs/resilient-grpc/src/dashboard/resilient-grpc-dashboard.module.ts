@@ -5,7 +5,7 @@ import { ClientRegistry } from '../nest/client-registry.js';
 import { ResilientGrpcCoreModule } from '../nest/resilient-grpc-core.module.js';
 import { VERSION } from '../telemetry/version.js';
 import { systemClock } from '../time/clock.js';
-import { dashboardAssets } from './dashboard-asset.js';
+import { dashboardAssets } from './dashboard-response.js';
 import { DashboardFeed } from './dashboard-feed.js';
 import { resolveDashboardOptions, type ResilientGrpcDashboardOptions } from './dashboard-options.js';
 import { DASHBOARD_ASSETS, dashboardController } from './dashboard.controller.js';

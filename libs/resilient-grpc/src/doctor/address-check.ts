@@ -3,19 +3,14 @@ import { connectFailureKind } from '../policy/connect-failure/connect-failures.j
 import { counted, duration, oneLine } from '../telemetry/log/log-text.js';
 import { findingOf, resultsOf, type CheckResult, type Finding } from './check-result.js';
 import type { Probe } from './connection.js';
-import { addressText, kindOf, type TargetAddress } from './target-check.js';
+import { addressText, type TargetAddress } from './target-check.js';
 
-/**
- * Reports the result of connecting to an address.
- *
- * @param hasOther true if another address is usable; clients then use that address, and a failure of this address is only a warning
- */
+/** @param hasOther true if another address is usable; clients then use that address, and a failure of this address is only a warning */
 export function addressCheck(address: TargetAddress, probe: Probe, hasOther = false): CheckResult {
   const { tls, failure } = probe;
   const where = addressText(address);
   const result = resultsOf('address', {
     address: where,
-    kind: kindOf(address),
     tcpMs: rounded(probe.tcpMs),
     tlsMs: rounded(probe.tlsMs),
     readyMs: rounded(probe.readyMs),
@@ -47,18 +42,13 @@ function rounded(ms: number | undefined): number | undefined {
   return ms === undefined ? undefined : Math.round(ms * 10) / 10;
 }
 
-/**
- * Minimum number of days until expiry. The check warns if fewer days remain, because automatic renewal normally replaces a certificate
- * earlier.
- */
+/** Minimum number of days until expiry. */
 export const EXPIRY_WARNING_DAYS = 14;
 
 const DAY_MS = 86_400_000;
 
 /**
  * Checks whether a client that connects to `name` accepts the server's certificate, and when the certificate expires.
- *
- * @param where address of the server, if the target has several addresses
  * @param hasOther true if another address is usable; clients then use that address, and a rejected certificate is only a warning
  */
 export function certificateCheck(

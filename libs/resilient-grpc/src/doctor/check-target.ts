@@ -9,8 +9,7 @@ import { addressCheck, certificateCheck } from './address-check.js';
 import { resultsOf, type CheckName, type CheckResult, type Checks } from './check-result.js';
 import { probeAddress, probeCredentials, type ConnectParameters, type Probe } from './connection.js';
 import { KEEPALIVE_PINGS, type DoctorOptions, type Env } from './doctor-options.js';
-import { idleCheck, measureIdle } from './idle-check.js';
-import { keepaliveCheck } from './keepalive-check.js';
+import { idleCheck, measureIdle, keepaliveCheck } from './idle-check.js';
 import { kubernetesCheck } from './kubernetes-check.js';
 import { clientCheck, healthCheck, reflectionCheck, reflectionContract } from './server-checks.js';
 import { dnsConfigCheck } from './service-config-check.js';
@@ -30,10 +29,7 @@ import { TimeLimit, within } from './time-limit.js';
 /** Result if the DNS query exceeds the time limit, because the query's own timeout applies to each name server separately. */
 const DNS_TIMED_OUT = resultsOf('dns-config')('skipped', 'not checked: no name server responded in time');
 
-/**
- * Checks `target` in the order in which a client connects, skipping steps that an earlier failure makes impossible. Returns the result
- * of reflection; `undefined` if reflection was not checked.
- */
+/** Checks `target` in the order in which a client connects, skipping steps that an earlier failure makes impossible. */
 export async function* checkTarget(
   target: string,
   options: DoctorOptions,
@@ -79,7 +75,6 @@ async function* checkServer(
   // Runs in parallel with the other checks, because a query takes seconds if the name server does not respond.
   const dnsConfig = dnsConfigCheck(target);
   const usedUp = `not checked: --timeout ${String(options.timeoutMs / 1_000)}s is used up`;
-  /** Runs a check if there is time for it. */
   const inTime = async (check: CheckName, run: () => CheckResult | Promise<CheckResult>): Promise<CheckResult> =>
     limit.isUsedUp ? resultsOf(check)('skipped', usedUp) : run();
   // Reports 'failed' instead of 'skipped', because exit code 0 would wrongly indicate that clients can connect.
@@ -147,8 +142,8 @@ async function* checkServer(
 }
 
 /**
- * Checks each distinct certificate once. Servers with the same name usually share a certificate. If another address is usable, clients use
- * that address, and a rejected certificate is only a warning.
+ * Checks each distinct certificate once. If another address is usable, clients use that address, and a rejected certificate is only a
+ * warning.
  */
 function* certificates(
   probed: readonly { readonly address: TargetAddress; readonly probe: Probe }[],

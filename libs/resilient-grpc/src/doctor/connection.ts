@@ -9,7 +9,7 @@ import { connectFailure, readConnectFailure, type ConnectFailure } from '../chan
 import { secureConnector } from '../channel/quirks/connector.js';
 import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-material.js';
 import { isError } from '../errors/error-message.js';
-import { CHECK, WATCH } from '../health/health-service.js';
+import { CHECK, WATCH } from '../health/serving-check.js';
 import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
@@ -42,7 +42,6 @@ export interface ProbeFailure extends ConnectFailure {
   readonly code: string;
 }
 
-/** The result of a TLS handshake. */
 export interface ServerTls {
   readonly protocol: string;
   /** The protocol negotiated by ALPN; `undefined` if none. */
@@ -65,10 +64,7 @@ const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set([
   'server-without-tls',
 ]);
 
-/**
- * Creates credentials with the same certificate authorities and client certificate as a client's credentials. The only difference is that an
- * untrusted certificate does not make the handshake fail, so that the certificate can be examined.
- */
+/** Creates credentials with the same certificate authorities and client certificate as a client's credentials. */
 export function probeCredentials(options: TlsOptions): ChannelCredentials {
   // Unreadable files were already reported when the client was created from the same options.
   const bytes = (part: TlsPart) => {
@@ -135,10 +131,7 @@ export async function openSession(
   }
 }
 
-/**
- * Connects to an address and closes the connection. If TLS on one side only may be the cause of a failure, toggles TLS and tries again with
- * half the connect timeout.
- */
+/** Connects to an address and closes the connection. */
 export async function probeAddress(address: TargetAddress, parameters: ConnectParameters): Promise<Probe> {
   const { probe, session } = await openSession(address, parameters);
   session?.close();
@@ -177,7 +170,6 @@ function tlsOf(socket: TLSSocket): ServerTls {
   };
 }
 
-/** The closure of a connection by its peer. */
 export interface PeerEnd {
   /** `goaway`: HTTP/2 GOAWAY; `fin` and `rst`: only TCP was closed or reset. */
   readonly how: 'goaway' | 'fin' | 'rst';
@@ -189,7 +181,6 @@ export interface PeerEnd {
   readonly afterMs: number;
 }
 
-/** Result of a ping or a call on a connection. */
 export type Answer = 'answered' | 'silent' | 'ended';
 
 /** The 5-byte prefix of an empty message: { service: '' }. */
@@ -199,7 +190,6 @@ const EMPTY_MESSAGE = Buffer.alloc(5);
 export class Session {
   /** Resolves when the peer has closed the connection, or after `close()`. */
   readonly ended: Promise<'ended'>;
-  /** The closure by the peer; `undefined` if the peer has not closed the connection. */
   end: PeerEnd | undefined;
   private readonly session: ClientHttp2Session;
   private restedAt = systemClock.now();
@@ -249,7 +239,6 @@ export class Session {
     });
   }
 
-  /** Milliseconds since `rest()`. */
   get idleMs(): number {
     return systemClock.now() - this.restedAt;
   }
@@ -264,13 +253,11 @@ export class Session {
     return this.isUnused && !this.isClosed && this.end === undefined;
   }
 
-  /** Starts the idle time. */
   rest(): void {
     this.restedAt = systemClock.now();
     this.wasUsed = false;
   }
 
-  /** Sends an HTTP/2 PING. */
   ping(timeoutMs: number): Promise<Answer> {
     return this.answer(timeoutMs, (answered) => {
       this.session.ping((error) => {

@@ -3,10 +3,10 @@ import type { TlsOptions } from '../channel/tls/tls-material.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { DEFAULT_DRAIN } from '../nest/module-options.js';
 import { describeValue, problemMessage } from '../policy/options/describe-value.js';
-import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './shutdown-check.js';
 import { errorMessage } from '../errors/error-message.js';
+import { duration } from '../telemetry/log/log-text.js';
+import { resultsOf, type CheckResult } from './check-result.js';
 
-/** The parsed options of the command. */
 export interface DoctorOptions {
   /** Target of the checks; `undefined` if no connection is made. */
   readonly target: string | undefined;
@@ -25,7 +25,6 @@ export interface DoctorOptions {
 /** The environment variables. Some of them affect connections. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** The result of parsing the arguments: the options of the checks, a request for help, or problems. */
 export type DoctorArguments =
   | { readonly kind: 'run'; readonly options: DoctorOptions }
   | { readonly kind: 'help' }
@@ -33,7 +32,7 @@ export type DoctorArguments =
 
 /**
  * Number of pings sent by the keepalive check. By default, servers tolerate the first ping after data and two more (gRFC A8, A9), so the
- * fourth ping reveals their limit. The fifth is a safety margin.
+ * fourth ping reveals their limit.
  */
 export const KEEPALIVE_PINGS = 5;
 
@@ -61,16 +60,12 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-/** Options whose value is a duration. */
 type TimeOption = 'keepalive' | 'idle' | 'timeout' | 'connect-timeout' | (typeof SHUTDOWN_OPTIONS)[number];
 
 const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
-/** Options that do not require a target. */
 const WITHOUT_TARGET: ReadonlySet<string> = new Set([...SHUTDOWN_OPTIONS, 'service-config', 'proto', 'json', 'help']);
-/** A duration in seconds or minutes. */
 const TIME = /^(\d{1,9}(?:\.\d{1,3})?)([sm])$/;
 
-/** Parses the command-line arguments of `nestjs-resilient-grpc`. */
 export function readArguments(args: readonly string[]): DoctorArguments {
   let parsed;
   try {
@@ -131,4 +126,49 @@ export function readArguments(args: readonly string[]): DoctorArguments {
     json: values.json ?? false,
   };
   return problems.length === 0 ? { kind: 'run', options } : { kind: 'wrong', problems };
+}
+
+export interface ShutdownTimes {
+  /** `drain.timeoutMs` of the clients or of the server, whichever is longer, because they drain in parallel. */
+  readonly drainMs: number;
+  /** `drain.readinessDelayMs`, which is part of `drainMs`. */
+  readonly readinessDelayMs: number;
+  readonly gracePeriodMs: number;
+  /** Duration of the `preStop` hook, which runs before SIGTERM. */
+  readonly preStopMs: number;
+}
+
+export const DEFAULT_GRACE_PERIOD_MS = 30_000;
+
+// Minimum time in milliseconds between the end of the drain and SIGKILL. The process can take half a second longer than its drain timeout,
+// and the application's own shutdown hooks need time, too.
+const MIN_SPARE_MS = 2_000;
+
+export function shutdownCheck(times: ShutdownTimes): CheckResult {
+  const { drainMs, readinessDelayMs, gracePeriodMs, preStopMs } = times;
+  const totalMs = preStopMs + drainMs;
+  const result = resultsOf('shutdown', { ...times, totalMs, spareMs: gracePeriodMs - totalMs });
+  const delay = readinessDelayMs > 0 ? ` (including a readiness delay of ${duration(readinessDelayMs)})` : '';
+  const drain = `drain ${duration(drainMs)}${delay}`;
+  const parts = preStopMs > 0 ? `preStop ${duration(preStopMs)} + ${drain} = ${duration(totalMs)}` : drain;
+  const message = `${parts}; SIGKILL after ${duration(gracePeriodMs)}`;
+  if (totalMs >= gracePeriodMs) {
+    const minSeconds = Math.ceil((totalMs + MIN_SPARE_MS) / 1_000);
+    const remedy = `set terminationGracePeriodSeconds to ${String(minSeconds)} or more, or reduce drain.timeoutMs`;
+    return result('failed', `the drain does not end before SIGKILL: ${message}`, remedy);
+  }
+  if (readinessDelayMs >= drainMs) {
+    const remedy = 'set drain.timeoutMs to more than readinessDelayMs plus the duration of the longest request';
+    return result('failed', `the drain leaves no time for calls to finish: ${message}`, remedy);
+  }
+  if (readinessDelayMs === 0 && preStopMs === 0) {
+    const remedy =
+      'set readinessDelayMs to 5000, or add a preStop sleep; new requests arrive for a few seconds after SIGTERM';
+    return result('warning', `the drain does not wait until the Service stops routing to the pod: ${message}`, remedy);
+  }
+  if (totalMs + MIN_SPARE_MS > gracePeriodMs) {
+    const remedy = `leave ${duration(MIN_SPARE_MS)} between the drain and SIGKILL`;
+    return result('warning', `almost no time for your own shutdown hooks: ${message}`, remedy);
+  }
+  return result('ok', message);
 }

@@ -4,6 +4,8 @@ import { resultsOf, type CheckResult, type Verdict } from './check-result.js';
 import { openSession, type ConnectParameters, type PeerEnd, type Session } from './connection.js';
 import type { TargetAddress } from './target-check.js';
 import { within } from './time-limit.js';
+import { systemClock } from '../time/clock.js';
+import { KEEPALIVE_PINGS } from './doctor-options.js';
 
 /** A finding about idle connections. Times are in milliseconds since a connection first became idle. */
 export type IdleOutcome =
@@ -21,11 +23,8 @@ export type IdleOutcome =
       readonly lostMs: number;
       readonly how: 'silent' | 'reset';
     }
-  /** The peer ended the connection in use. */
   | { readonly kind: 'ended-in-use'; readonly afterMs: number; readonly end: PeerEnd }
-  /** The connection in use received no response. */
   | { readonly kind: 'unresponsive'; readonly afterMs: number }
-  /** A connection could not be opened. */
   | { readonly kind: 'not-opened'; readonly message: string };
 
 /**
@@ -39,10 +38,7 @@ const STEP = Math.SQRT2;
 const USE_SHARE = 0.25;
 const MIN_USE_INTERVAL_MS = 250;
 const MAX_USE_INTERVAL_MS = 10_000;
-/**
- * Time to wait, as a share of the measured time, to see whether the connection in use ends, too. The wait is necessary because maximum
- * connection ages vary by up to 10%.
- */
+/** Time to wait, as a share of the measured time, to see whether the connection in use ends, too. */
 const CONFIRMATION_SHARE = 0.25;
 const MIN_CONFIRMATION_MS = 1_000;
 const MAX_CONFIRMATION_MS = 30_000;
@@ -166,14 +162,12 @@ function outcomeInUse(used: Session, how: 'ended' | 'silent'): IdleOutcome {
 }
 
 const { connectionIdleTimeoutMs: CLIENT_IDLE_TIMEOUT_MS } = DEFAULT_CLIENT_SETTINGS;
-/** Minimum of `connectionIdleTimeoutMs`, in milliseconds. */
 const MIN_IDLE_TIMEOUT_MS = 1_000;
 /** Share of a measured time that is used in recommendations, because timeouts vary. */
 const SAFE_SHARE = 0.8;
 
 const CLIENT_CLOSES_FIRST = `clients of this library close an idle connection first, after ${duration(CLIENT_IDLE_TIMEOUT_MS)} (connectionIdleTimeoutMs)`;
 
-/** Reports the measured outcome for idle connections, with the recommended settings. */
 export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
   const result = resultsOf('idle', { limitMs, outcome: factsOf(outcome), ...settingsFor(outcome) });
   switch (outcome.kind) {
@@ -227,7 +221,6 @@ function recommendation(idleMs: number): string {
     : `set connectionIdleTimeoutMs to ${String(timeoutMs)} or less in the client, or increase the idle timeout of the server, proxy, or firewall`;
 }
 
-/** Returns machine-readable settings that would prevent the outcome. */
 function settingsFor(outcome: IdleOutcome): Readonly<Record<string, number | undefined>> {
   if (outcome.kind === 'closed') return { connectionIdleTimeoutMs: safeMs(outcome.idleMs, MIN_IDLE_TIMEOUT_MS) };
   if (outcome.kind !== 'dropped') return {};
@@ -250,7 +243,6 @@ function rounded(ms: number): number {
   return Math.floor(ms / unit) * unit;
 }
 
-/** Formats a time as an argument: '48s'. */
 function seconds(ms: number): string {
   return `${String(rounded(ms) / 1_000)}s`;
 }
@@ -260,10 +252,72 @@ function describeEnd({ how: ended, details }: PeerEnd): string {
   return details === undefined ? name : `${name}: ${details}`;
 }
 
-/** Returns the outcome with its times rounded to whole milliseconds. */
 function factsOf(outcome: IdleOutcome): object {
   // `JSON.stringify` passes all nested numbers to the replacer.
   return JSON.parse(
     JSON.stringify(outcome, (_key, value: unknown) => (typeof value === 'number' ? Math.round(value) : value)),
   ) as object;
+}
+
+const ACK_TIMEOUT_MS = 5_000;
+
+/** Checks whether the server tolerates a ping every `everyMs` milliseconds, on a separate connection with an open call. */
+export async function keepaliveCheck(
+  address: TargetAddress,
+  parameters: ConnectParameters,
+  everyMs: number,
+): Promise<CheckResult> {
+  const { session, probe } = await openSession(address, parameters);
+  if (session === undefined)
+    return resultsOf('keepalive')(
+      'skipped',
+      `no connection: ${probe.failure?.message ?? 'the certificate was rejected'}`,
+    );
+  try {
+    return await pingCheck(session, everyMs);
+  } finally {
+    session.close();
+  }
+}
+
+async function pingCheck(session: Session, everyMs: number): Promise<CheckResult> {
+  // Servers apply different ping limits to connections without calls. By default, clients send keepalive pings only during calls.
+  const call = { isOpen: true };
+  session.watch(() => (call.isOpen = false));
+  const pings: Promise<number | undefined>[] = [];
+  while (pings.length < KEEPALIVE_PINGS && (await within<string>(everyMs, session.ended, 'time')) !== 'ended') {
+    const sentAt = systemClock.now();
+    const answer = session.ping(ACK_TIMEOUT_MS);
+    pings.push(answer.then((how) => (how === 'answered' ? systemClock.now() - sentAt : undefined)));
+  }
+  const tookMs = (await Promise.all(pings)).filter((ms) => ms !== undefined);
+  const { end } = session;
+  const sent = pings.length;
+  const slowestMs = Math.round(Math.max(0, ...tookMs));
+  const facts = { everyMs, sent, acknowledged: tookMs.length, slowestMs, withCall: call.isOpen, end };
+  const result = resultsOf('keepalive', facts);
+  const pace = `${counted(sent, 'ping')}, one every ${duration(everyMs)}`;
+  if (end?.how === 'goaway') {
+    const isPlanned = end.code === 0;
+    const how = `the server closed the connection${isPlanned ? ' cleanly' : ''} after ${pace}: GOAWAY ${end.details ?? ''}`;
+    const remedy = isPlanned
+      ? 'the usual cause is a maximum connection age or a restart; try again, or use a shorter ping interval'
+      : 'increase keepalive.keepaliveTimeMs in the client (most servers allow 300000), disable keepalive, or permit this interval on the server (EnforcementPolicy)';
+    return result(isPlanned ? 'warning' : 'failed', how.trim(), remedy);
+  }
+  if (end !== undefined) {
+    const remedy = 'check the log of the server, or of a proxy in front of it';
+    return result('failed', `the connection was closed after ${pace}`, remedy);
+  }
+  if (tookMs.length < sent) {
+    const remedy =
+      'check whether the server process is frozen; a client with this keepalive would close the connection';
+    return result('failed', `${String(tookMs.length)} of ${pace}, were acknowledged`, remedy);
+  }
+  const alone = call.isOpen ? '' : ', without an open call';
+  const raised =
+    everyMs < MIN_KEEPALIVE_TIME_MS
+      ? `; clients of this library wait at least ${duration(MIN_KEEPALIVE_TIME_MS)} between pings`
+      : '';
+  return result('ok', `${pace}${alone}: all acknowledged within ${duration(slowestMs)}${raised}`);
 }

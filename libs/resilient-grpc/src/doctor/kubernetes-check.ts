@@ -19,7 +19,7 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
     modules = {
       ...(await import('../kubernetes/register-kubernetes-resolver.js')),
       ...(await import('../kubernetes/kubernetes-target.js')),
-      ...(await import('../kubernetes/missing-endpoints.js')),
+      ...(await import('../kubernetes/kubernetes-target.js')),
       ...(await import('../kubernetes/slice-requests.js')),
     };
   } catch (error) {

@@ -1,12 +1,17 @@
 import { errorMessage } from '../errors/error-message.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { oneLine } from '../telemetry/log/log-text.js';
-import type { CheckResult, Checks } from './check-result.js';
-import { shutdownCheck } from './shutdown-check.js';
-import { readArguments, type DoctorOptions, type Env } from './doctor-options.js';
-import { plainPaint, renderCheck, renderJson, renderSummary, terminalPaint } from './render-results.js';
+import {
+  type CheckResult,
+  type Checks,
+  plainPaint,
+  renderCheck,
+  renderJson,
+  renderSummary,
+  terminalPaint,
+} from './check-result.js';
+import { shutdownCheck, readArguments, type DoctorOptions, type Env } from './doctor-options.js';
 
-/** The parts of `process` that the command uses. */
 export interface Terminal {
   readonly env: Env;
   readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean; hasColors?(): boolean };
@@ -44,14 +49,13 @@ These do not require a target:
 TIME is in seconds or minutes: 10s, 0.5s, 10m. Defaults are in parentheses.
 Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
 
-/** Returns to the start of a terminal line, and erases it. */
 const ERASE_LINE = '\r\u001b[2K';
 
 const OK = 0;
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
-/** Runs the `doctor` command and returns its exit code. `args` are all arguments after `nestjs-resilient-grpc`. */
+/** `args` are all arguments after `nestjs-resilient-grpc`. */
 export async function runDoctor(args: readonly string[], terminal: Terminal): Promise<number> {
   const { env, stdout, stderr } = terminal;
   const read = readArguments(args);

@@ -4,18 +4,14 @@ import type { InternalGrpcClient } from '../client/create-client.js';
 import type { RequestStream, ResilientMethod } from '../client/resilient-types.js';
 import { errorMessage } from '../errors/error-message.js';
 import { isGrpcCallError, type GrpcCallError } from '../errors/grpc-call-error.js';
-import { CHECK, probeOptions, servingStatusOf } from '../health/health-service.js';
-import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/http-response.js';
+import { CHECK, probeOptions, servingStatusOf } from '../health/serving-check.js';
+import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/grpc-js-texts.js';
 import { StatusCode, statusName } from '../status/status-code.js';
 import { counted, duration, listed, oneLine } from '../telemetry/log/log-text.js';
 import { systemClock } from '../time/clock.js';
 import { resultsOf, type CheckResult, type Verdict } from './check-result.js';
 
-/**
- * Checks whether a client of this library becomes READY.
- *
- * @param hasFindings true if an earlier check reported a possible cause of a failure
- */
+/** @param hasFindings true if an earlier check reported a possible cause of a failure */
 export async function clientCheck(
   client: InternalGrpcClient,
   timeoutMs: number,
@@ -97,7 +93,6 @@ const REFLECTION_SERVICES = [
 
 const MAX_LISTED = 50;
 
-/** A response from the reflection service, with one of these properties. */
 interface ReflectionResponse {
   readonly listServicesResponse?: { readonly service: readonly { readonly name: string }[] };
   readonly errorResponse?: { readonly errorCode: number; readonly errorMessage: string };

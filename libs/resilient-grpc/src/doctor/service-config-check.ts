@@ -2,10 +2,9 @@ import { Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { loadBalancingProblem } from '../channel/channel-checks.js';
-import { dnsNameOf } from '../channel/dns/dns-name.js';
+import { dnsNameOf } from '../channel/dns/dns-refresh.js';
 import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from '../channel/dns/dns-service-config.js';
-import { readBoundedFile } from '../channel/read-bounded-file.js';
-import { errorCode } from '../channel/tls/tls-material.js';
+import { readBoundedFile, errorCode } from '../channel/tls/tls-material.js';
 import { loadContract } from '../client/settings/contract.js';
 import { methodWarnings } from '../client/settings/settings-and-service-config.js';
 import { errorMessage } from '../errors/error-message.js';
@@ -19,7 +18,6 @@ import { resultsOf, type CheckResult } from './check-result.js';
 
 const WORKING_DIRECTORY = 'check the path, which is relative to the working directory';
 
-/** Returns the problems that a client reports for a service config. */
 function serviceConfigProblems(value: unknown, path: string): readonly ConfigurationProblem[] {
   const parsed = parseServiceConfig(value, path);
   if (!parsed.ok) return parsed.problems;

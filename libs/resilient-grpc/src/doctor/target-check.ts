@@ -1,9 +1,9 @@
 import { lookup } from 'node:dns/promises';
-import { BlockList, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
 import { lacksPort } from '../channel/channel-checks.js';
 import { proxyVariable } from '../channel/connection/http-proxy.js';
-import { dnsNameOf } from '../channel/dns/dns-name.js';
+import { dnsNameOf } from '../channel/dns/dns-refresh.js';
 import { experimental as names } from '../channel/quirks/experimental.js';
 import { errorMessage } from '../errors/error-message.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
@@ -17,30 +17,7 @@ import { within, type TimeLimit } from './time-limit.js';
 /** Maximum number of addresses shown and probed. */
 export const MAX_ADDRESSES = 20;
 
-/** The address of a connection. */
 export type TargetAddress = experimental.SubchannelAddress;
-
-/** The kind of an address, derived from its network. An unexpected kind may reveal a wrong /etc/hosts entry or split DNS. */
-export type AddressKind = 'loopback' | 'private' | 'link-local' | 'any' | 'public' | 'unix socket';
-
-const NETWORKS: readonly (readonly [AddressKind, readonly string[]])[] = [
-  ['loopback', ['127.0.0.0/8', '::1/128']],
-  ['link-local', ['169.254.0.0/16', 'fe80::/10']],
-  ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7']],
-  ['any', ['0.0.0.0/32', '::/128']],
-];
-
-export function kindOf(address: TargetAddress): AddressKind {
-  if (!('host' in address)) return 'unix socket';
-  const { host } = address;
-  const contains = (network: string): boolean => {
-    const [ip = '', bits] = network.split('/');
-    const list = new BlockList();
-    list.addSubnet(ip, Number(bits), isIPv6(ip) ? 'ipv6' : 'ipv4');
-    return list.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
-  };
-  return NETWORKS.find(([, networks]) => networks.some(contains))?.[0] ?? 'public';
-}
 
 /** Formats an address: '10.0.0.7:50051', '[::1]:50051', '/run/orders.sock'. */
 export function addressText(address: TargetAddress): string {
@@ -79,7 +56,6 @@ export function authorityHost(canonicalTarget: string): string {
   return dnsNameOf(authority)?.host ?? authority;
 }
 
-/** The addresses of a target, or the reason why resolving it failed. */
 export type Resolution =
   | { readonly ok: true; readonly addresses: readonly TargetAddress[]; readonly tookMs: number }
   | { readonly ok: false; readonly details: string; readonly code: string | undefined; readonly tookMs: number };
@@ -112,10 +88,7 @@ export async function resolveTarget(target: string, limit: TimeLimit, timeoutMs:
   }
 }
 
-/**
- * Looks up the DNS name in `target`, and returns the system's error code, which grpc-js does not report. Returns 'ETIMEDOUT' if the lookup
- * exceeds 2 s or the remaining time, whichever is shorter. Returns `undefined` if the lookup succeeds, or if `target` contains no DNS name.
- */
+/** Looks up the DNS name in `target`, and returns the system's error code, which grpc-js does not report. */
 async function lookupCode(target: string, limit: TimeLimit): Promise<string | undefined> {
   const name = dnsNameOf(target);
   if (name === undefined) return undefined;
@@ -126,7 +99,6 @@ async function lookupCode(target: string, limit: TimeLimit): Promise<string | un
   return within(limit.leftMs(2_000), code, 'ETIMEDOUT');
 }
 
-/** Remedy if the name server does not respond. */
 const NAME_SERVER_REMEDY =
   'check DNS on this host: the name servers in /etc/resolv.conf, and whether they are reachable on UDP port 53';
 
@@ -153,14 +125,12 @@ export function proxyOf(target: string, canonicalTarget: string, env: Env): Used
   return variable === undefined || isTarget ? undefined : { proxy, variable };
 }
 
-/** Reports the proxy that connections use. */
 export function proxyCheck({ proxy, variable }: UsedProxy): CheckResult {
   const message = `connections go through the proxy ${proxy}, set by ${variable}`;
   const remedy = `if the server is on your own network, ${BYPASS_PROXY}; otherwise check that the proxy allows CONNECT`;
   return resultsOf('proxy', { proxy, variable })('warning', message, remedy);
 }
 
-/** Reports the problems that prevent the creation of a client, each under the name of the command's argument. */
 export function unusableTarget(target: string, problems: readonly ConfigurationProblem[]): CheckResult {
   const named = problems.map(({ path, message }) => ({
     path: path.replace(/^doctor\.tls\.(\w+)$/, '--$1').replace(/^doctor\.url$/, 'target'),
@@ -181,9 +151,9 @@ export function targetCheck(
     return resultsOf('target', { target, ...resolution })('failed', message, remedy);
   }
   const { addresses: all, tookMs } = resolution;
-  const addresses = all.slice(0, MAX_ADDRESSES).map((one) => ({ address: addressText(one), kind: kindOf(one) }));
+  const addresses = all.slice(0, MAX_ADDRESSES).map(addressText);
   const result = resultsOf('target', { target, addresses, total: all.length, tookMs: Math.round(tookMs) });
-  const list = addresses.map(({ address, kind }) => `${address} (${kind})`).join(', ');
+  const list = addresses.join(', ');
   // Through a proxy, no address is probed.
   const first = `, first ${String(MAX_ADDRESSES)} ${used === undefined ? 'tried' : 'shown'}`;
   const cut = all.length > MAX_ADDRESSES ? first : '';
@@ -198,7 +168,6 @@ export function targetCheck(
   return result('ok', message);
 }
 
-/** Explains why a target, or the proxy that is used instead, has no addresses. */
 function unresolved(
   target: string,
   { details, code = '' }: Resolution & { readonly ok: false },

@@ -1,13 +1,9 @@
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 
-/**
- * Remaining time in milliseconds below which no step starts, because a connection or a call to a healthy server can take longer. If the
- * total is less than ten times this time, a tenth of the total applies.
- */
+/** Remaining time in milliseconds below which no step starts, because a connection or a call to a healthy server can take longer. */
 const MIN_STEP_MS = 100;
 
-/** A time limit for several steps, which ensures that the command ends. */
 export class TimeLimit {
   private readonly end: number;
   private readonly minStepMs: number;

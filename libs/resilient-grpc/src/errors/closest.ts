@@ -67,10 +67,7 @@ function simplify(word: string): string {
   return word.toLowerCase().replace(/[_\-. ]/g, '');
 }
 
-/**
- * Restricted Damerau–Levenshtein distance: minimum number of insertions, deletions, replacements, and swaps of adjacent characters.
- * Swapped characters are not edited again.
- */
+/** Restricted Damerau–Levenshtein distance: minimum number of insertions, deletions, replacements, and swaps of adjacent characters. */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);

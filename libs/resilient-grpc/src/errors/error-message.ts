@@ -1,3 +1,5 @@
+import { StatusCode } from '../status/status-code.js';
+
 /**
  * Characters that can forge text in a log or a terminal: control characters and line separators, which start a line or color a terminal,
  * and bidirectional formatting characters, which reorder the characters around them.
@@ -54,4 +56,30 @@ export function maskAddress(value: string, isCut = false): string {
     ? /^((?:dns|ipv[46]):)?[^\s"<>@/:]*:(?:[^"<>]*(@)|[^\s"<>]*$)/
     : /^((?:dns|ipv[46]):)?[^\s"<>@/:]*:[^"<>]*(@)/;
   return value.replace(credentials, '$1***$2');
+}
+
+/** Calls a listener of the application. An error that the listener throws does not end the current operation. */
+export function notifyListener<T>(listener: (value: T) => void, value: T): void {
+  try {
+    listener(value);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+/** A message that is not sent, because a value in it would not arrive as it was given. */
+export class InvalidMessageError extends TypeError {
+  constructor(
+    message: string,
+    readonly code: StatusCode,
+  ) {
+    super(message);
+  }
+}
+
+export function serializationFailure(error: unknown): { readonly code: StatusCode; readonly details: string } {
+  const code = error instanceof InvalidMessageError ? error.code : StatusCode.INTERNAL;
+  return { code, details: `Request message serialization failure: ${errorMessage(error)}` };
 }

@@ -38,7 +38,6 @@ export type RetryRefusal =
 
 /** Record of one ended attempt of a call, for results, errors, and events. */
 export interface AttemptRecord {
-  /** Number of the attempt; 1 for the original one. */
   readonly number: number;
   readonly code: StatusCode;
   readonly details: string;
@@ -100,7 +99,6 @@ export type NotRetriedReason = RetryRefusal | FailureReason;
  */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
 
-/** Constructor argument of a `GrpcCallError`. */
 export interface GrpcCallFailure {
   readonly code: StatusCode;
   readonly details: string;
@@ -143,7 +141,6 @@ export class GrpcCallError extends Error {
   readonly reachedServer: ReachedServer;
   /** The latest attempts, at most 20, oldest first. */
   readonly attempts: readonly AttemptRecord[];
-  /** Reason why no further attempt was made. */
   readonly notRetriedBecause: NotRetriedReason;
   /** Milliseconds until a retry makes sense; `undefined` if unknown. Set by a circuit breaker, a pushback, an outage, or a RetryInfo. */
   readonly retryAfterMs: number | undefined;

@@ -1,6 +1,5 @@
 import { defineLibraryError } from './library-error.js';
 
-/** One problem in a configuration. */
 export interface ConfigurationProblem {
   /** Path of the option: `clients.orders.methods["Get"].timeoutMs`. */
   readonly path: string;
@@ -10,7 +9,6 @@ export interface ConfigurationProblem {
 
 /** Entry for problems that are not listed one by one. */
 export interface UnlistedProblems extends ConfigurationProblem {
-  /** Number of these problems. */
   readonly unlisted: number;
 }
 
@@ -33,7 +31,6 @@ export class GrpcConfigurationError extends Error {
 
 defineLibraryError(GrpcConfigurationError, 'GrpcConfigurationError');
 
-/** Maximum number of problems in the message. */
 const MAX_SHOWN = 50;
 
 function summary(problems: readonly ConfigurationProblem[]): string {

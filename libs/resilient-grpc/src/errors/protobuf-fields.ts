@@ -44,7 +44,6 @@ export function readFields(bytes: Uint8Array, budget?: FieldBudget): readonly Wi
     return byte;
   }
 
-  /** Skips bytes and returns their offset. */
   function skip(length: number): number {
     const start = offset;
     offset += length;

@@ -1,7 +1,16 @@
 import type { StatusCode } from '../status/status-code.js';
-import { isRepeated, MAX_DURATION_MS, shapeOf, typeNameOf, type FieldKind, type Shape } from './error-detail-types.js';
+import {
+  isRepeated,
+  MAX_DURATION_MS,
+  shapeOf,
+  typeNameOf,
+  type FieldKind,
+  type Shape,
+  ANY_FIELDS,
+  STATUS_FIELDS,
+  type StatusDetail,
+} from './status-details.js';
 import { writeField } from './protobuf-fields.js';
-import { ANY_FIELDS, STATUS_FIELDS, type StatusDetail } from './status-details.js';
 
 const TYPE_PREFIX = 'type.googleapis.com/';
 const INT64_LIMIT = 2 ** 63;

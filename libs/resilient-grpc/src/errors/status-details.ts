@@ -1,16 +1,68 @@
 import type { Metadata } from '@grpc/grpc-js';
-import {
-  isRepeated,
-  MAX_DURATION_MS,
-  RETRY_INFO,
-  shapeOf,
-  typeNameOf,
-  type FieldKind,
-  type Shape,
-} from './error-detail-types.js';
 import { readFields, type FieldBudget } from './protobuf-fields.js';
 
-/** Violation of one field of a request. */
+/** Type of a field. A kind in an array means a repeated field; `map` has string keys and values; a `duration` is in milliseconds. */
+export type FieldKind = 'text' | 'number' | 'duration' | 'map' | Shape | readonly ['text' | Shape];
+/**
+ * Shape of a message: its fields by JSON name (with the suffix `Ms` for a duration), in the order of their numbers, which are 1, 2, 3, and
+ * so on.
+ */
+export interface Shape {
+  readonly [name: string]: FieldKind;
+}
+
+const LOCALIZED_MESSAGE: Shape = { locale: 'text', message: 'text' };
+
+/**
+ * Shapes of the standard error details, by type name
+ * (https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto).
+ */
+const SHAPES: Readonly<Record<string, Shape>> = {
+  'google.rpc.ErrorInfo': { reason: 'text', domain: 'text', metadata: 'map' },
+  'google.rpc.RetryInfo': { retryDelayMs: 'duration' },
+  'google.rpc.DebugInfo': { stackEntries: ['text'], detail: 'text' },
+  'google.rpc.QuotaFailure': {
+    violations: [
+      {
+        subject: 'text',
+        description: 'text',
+        apiService: 'text',
+        quotaMetric: 'text',
+        quotaId: 'text',
+        quotaDimensions: 'map',
+        quotaValue: 'number',
+        futureQuotaValue: 'number',
+      },
+    ],
+  },
+  'google.rpc.PreconditionFailure': { violations: [{ type: 'text', subject: 'text', description: 'text' }] },
+  'google.rpc.BadRequest': {
+    fieldViolations: [{ field: 'text', description: 'text', reason: 'text', localizedMessage: LOCALIZED_MESSAGE }],
+  },
+  'google.rpc.RequestInfo': { requestId: 'text', servingData: 'text' },
+  'google.rpc.ResourceInfo': { resourceType: 'text', resourceName: 'text', owner: 'text', description: 'text' },
+  'google.rpc.Help': { links: [{ description: 'text', url: 'text' }] },
+  'google.rpc.LocalizedMessage': LOCALIZED_MESSAGE,
+};
+
+export const BAD_REQUEST = 'google.rpc.BadRequest';
+export const RETRY_INFO = 'google.rpc.RetryInfo';
+/** Maximum google.protobuf.Duration in milliseconds: about 10,000 years. */
+export const MAX_DURATION_MS = 315_576_000_000_000;
+
+/** True if `kind` is a repeated field. Needed because `Array.isArray` does not narrow readonly arrays. */
+export function isRepeated(kind: FieldKind): kind is readonly ['text' | Shape] {
+  return Array.isArray(kind);
+}
+
+export function typeNameOf(typeUrl: string): string {
+  return typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
+}
+
+export function shapeOf(typeName: string): Shape | undefined {
+  return Object.hasOwn(SHAPES, typeName) ? SHAPES[typeName] : undefined;
+}
+
 export interface FieldViolation {
   /** Path of the field, such as `items[0].quantity`; empty if unknown. */
   readonly field: string;
@@ -29,21 +81,15 @@ export interface StatusDetail {
   readonly value: unknown;
 }
 
-/** A detail whose value is not decoded yet. */
 interface EncodedDetail {
   readonly typeUrl: string;
   readonly bytes: Uint8Array;
 }
 
-/** Name of the trailer that contains a `google.rpc.Status`. */
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
-/** Field numbers of `google.rpc.Status`. */
 export const STATUS_FIELDS = { code: 1, message: 2, details: 3 } as const;
-/** Field numbers of `google.protobuf.Any`. */
 export const ANY_FIELDS = { typeUrl: 1, value: 2 } as const;
-/** Shape of an entry of a map field. */
 const MAP_ENTRY: Shape = { key: 'text', value: 'text' };
-/** Shape of `google.protobuf.Duration`. */
 const DURATION: Shape = { seconds: 'number', nanos: 'number' };
 
 /**

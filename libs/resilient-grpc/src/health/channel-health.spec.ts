@@ -15,7 +15,7 @@ const read = (connectivity: Partial<Connectivity>, now = 2_000, accepting = true
       isGraceOver: connectivity.outage !== undefined && now >= connectivity.outage.graceEndsAt.getTime(),
       unreachableMs: now,
       recentCalls: () => ({ windowMs: 30_000.4, ended: 20, failed, codes: {} }),
-    },
+    } as never,
     true,
   );
 

@@ -1,24 +1,52 @@
 import type { InternalGrpcClient } from '../client/create-client.js';
+import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
+import * as v from 'valibot';
+import { flag, milliseconds, object, oneOf } from '../policy/options/option-schemas.js';
+import { POSITIVE } from '../policy/options/value-rules.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+
+const nonEmpty = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));
+const name = v.optional(nonEmpty("a non-empty name such as 'orders'"));
+const clientName = v.custom<string | symbol>(
+  (value) => typeof value === 'string' || typeof value === 'symbol',
+  'a client name',
+);
+const names = v.optional(v.array(clientName, "an array of client names such as ['orders']"));
+
+const SCHEMAS = {
+  'GrpcReadinessHealthIndicator.check': object(
+    { key: v.optional(nonEmpty("a non-empty name such as 'process'")) },
+    "an object such as { key: 'process' }",
+  ),
+  'GrpcChannelHealthIndicator.check': object(
+    { key: name, required: v.optional(flag) },
+    'an object such as { required: false }',
+  ),
+  'GrpcChannelHealthIndicator.checkAll': object(
+    { only: names, except: names },
+    "an object such as { except: ['audit'] }",
+  ),
+  'GrpcServingHealthIndicator.check': object(
+    {
+      key: name,
+      service: v.optional(v.string("a full service name such as 'orders.v1.Orders', or '' for the whole server")),
+      timeoutMs: v.optional(milliseconds(POSITIVE)),
+      mode: v.optional(oneOf(['check', 'watch'])),
+    },
+    "an object such as { service: 'orders.v1.Orders' }",
+  ),
+} as const;
+
+/** Validates the options given to `method`. @throws GrpcConfigurationError with every problem found. */
+export function assertOptions(method: keyof typeof SCHEMAS, options: unknown): void {
+  requireOptions(SCHEMAS[method], options, method);
+}
 
 /** Health of a channel, derived from its state. */
 export interface ChannelHealth {
   readonly status: 'up' | 'degraded' | 'down';
-  /** Details that a report shows in addition to the status. */
   readonly details: Readonly<Record<string, unknown>>;
 }
-
-/** Part of a client that determines its health. */
-export type ClientState = Pick<
-  InternalGrpcClient,
-  | 'target'
-  | 'connectivity'
-  | 'accepting'
-  | 'recentCalls'
-  | 'waitingCalls'
-  | 'outageGraceMs'
-  | 'isGraceOver'
-  | 'unreachableMs'
->;
 
 /**
  * Returns the health of a channel. READY and IDLE are up. During an outage, the channel is degraded until the grace period ends, and then
@@ -27,7 +55,7 @@ export type ClientState = Pick<
  *
  * @param applicationAccepts true until the application starts to shut down
  */
-export function channelHealth(client: ClientState, applicationAccepts: boolean): ChannelHealth {
+export function channelHealth(client: InternalGrpcClient, applicationAccepts: boolean): ChannelHealth {
   const { target, connectivity, accepting } = client;
   // Behind a proxy, the channel may be READY while every call fails. These counts show such failures.
   const { windowMs, ended, failed } = client.recentCalls();
@@ -65,4 +93,20 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean):
   return client.isGraceOver
     ? { status: 'down', details: { ...reported, message: 'outage; calls fail' } }
     : { status: 'degraded', details: { ...reported, message: 'outage; calls wait' } };
+}
+
+// Terminus's service has no relevant state; a separate instance avoids importing Terminus's module.
+const indicators = new HealthIndicatorService();
+
+export function healthResult<const N extends string>(
+  key: N,
+  { status, details }: ChannelHealth,
+): HealthIndicatorResult<N> {
+  const session = indicators.check(key);
+  if (status === 'up') return session.up(details);
+  if (status === 'down') return session.down(details);
+  // Terminus 11 supports only up and down, and drops any other status, so 'degraded' becomes up with `degraded: true`.
+  if ('degraded' in session) return session.degraded(details);
+  const result: HealthIndicatorResult = { [key]: { ...details, degraded: true, status: 'up' } };
+  return result;
 }

@@ -1,13 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import type { InternalGrpcClient } from '../client/create-client.js';
-import { clientKeys } from '../nest/client-keys.js';
-import { ClientRegistry } from '../nest/client-registry.js';
-import { channelHealth } from './channel-health.js';
-import { assertOptions } from './check-options.js';
-import { healthResult } from './health-results.js';
+import { clientKeys, ClientRegistry } from '../nest/client-registry.js';
+import { channelHealth, healthResult, assertOptions } from './channel-health.js';
 
-/** Options of `GrpcChannelHealthIndicator.check`. */
 export interface ChannelCheckOptions {
   /** Name in the result. @defaultValue the client's name; for a symbol, its description */
   readonly key?: string | undefined;
@@ -15,7 +11,6 @@ export interface ChannelCheckOptions {
   readonly required?: boolean | undefined;
 }
 
-/** Selection of clients for `checkAll`. */
 export interface ChannelCheckAllOptions {
   /** Names of the clients to check. @defaultValue all */
   readonly only?: readonly (string | symbol)[] | undefined;

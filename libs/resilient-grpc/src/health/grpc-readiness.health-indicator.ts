@@ -1,10 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import { assertOptions } from './check-options.js';
-import { healthResult } from './health-results.js';
+import { assertOptions, healthResult } from './channel-health.js';
 
-/** Options of `GrpcReadinessHealthIndicator.check`. */
 export interface ReadinessCheckOptions {
   /** Name in the result. @defaultValue 'process' */
   readonly key?: string | undefined;

@@ -9,14 +9,17 @@ import { StatusCode } from '../status/status-code.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { channelHealth } from './channel-health.js';
-import { assertOptions } from './check-options.js';
-import { CHECK, probeOptions, servingStatusOf } from './health-service.js';
-import { healthResult } from './health-results.js';
-import { endpointsHealth, servingHealth, type ServingAnswer } from './serving-check.js';
+import { channelHealth, healthResult, assertOptions } from './channel-health.js';
+import {
+  CHECK,
+  probeOptions,
+  servingStatusOf,
+  endpointsHealth,
+  servingHealth,
+  type ServingAnswer,
+} from './serving-check.js';
 import { ServingWatch } from './serving-watch.js';
 
-/** Options of `GrpcServingHealthIndicator.check`. */
 export interface ServingCheckOptions {
   /** Name in the result. @defaultValue the client's name; for a symbol, its description */
   readonly key?: string | undefined;
@@ -37,7 +40,6 @@ export interface ServingCheckOptions {
   readonly mode?: 'check' | 'watch' | undefined;
 }
 
-/** Defaults of the options. */
 const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mode: 'check' });
 
 /**

@@ -1,16 +1,43 @@
-import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/http-response.js';
+import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/grpc-js-texts.js';
 import { isStatusCode, statusName } from '../status/status-code.js';
 import { duration } from '../telemetry/log/log-text.js';
 import type { ChannelHealth } from './channel-health.js';
-import type { ServingStatus } from './health-service.js';
+import type { MethodDescriptor } from '../call/method.js';
+import { HEALTH_SERVICE, healthContract } from '../client/health-contract.js';
+import { loadContract } from '../client/settings/contract.js';
 
-/** Result of checking whether a server is serving. */
+/** Methods of the standard health service (https://github.com/grpc/grpc/blob/master/doc/health-checking.md). */
+export const CHECK = methodOf('Check');
+export const WATCH = methodOf('Watch');
+
+export type ServingStatus = 'UNKNOWN' | 'SERVING' | 'NOT_SERVING' | 'SERVICE_UNKNOWN';
+
+/** Returns the status in a response; UNKNOWN for a status that a later version of the protocol may add. */
+export function servingStatusOf(response: unknown): ServingStatus {
+  // The cast is safe: the contract decodes enums as strings and fills in missing values.
+  const { status } = response as { readonly status?: unknown };
+  return status === 'SERVING' || status === 'NOT_SERVING' || status === 'SERVICE_UNKNOWN' ? status : 'UNKNOWN';
+}
+
+/**
+ * Returns the call options of a check: no retries except transparent retries, no waiting during an outage, and no propagation from an
+ * inbound call, because that call may be the probe that requested the check.
+ */
+export function probeOptions(timeoutMs: number) {
+  return { timeoutMs, retry: false, waitForReady: false, propagate: false } as const;
+}
+
+function methodOf(name: 'Check' | 'Watch'): MethodDescriptor {
+  const contract = loadContract({ packageDefinition: healthContract() }, HEALTH_SERVICE);
+  const method = contract.ok ? contract.services.get(HEALTH_SERVICE)?.get(name) : undefined;
+  if (method === undefined) throw new Error(`${HEALTH_SERVICE} has no ${name}`);
+  return method;
+}
+
 export type ServingAnswer =
   | { readonly kind: 'status'; readonly status: ServingStatus }
-  /** The server does not implement grpc.health.v1.Health. */
   | { readonly kind: 'unimplemented' }
   | { readonly kind: 'unanswered'; readonly afterMs: number }
-  /** The call failed with a status. */
   | { readonly kind: 'failed'; readonly method: 'Check' | 'Watch'; readonly code: number }
   /** A proxy or web server responded with HTTP; `details` describes the response. */
   | { readonly kind: 'http'; readonly details: string }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Connectivity } from '../call/connectivity.js';
 import type { AuxiliaryStreamEnd, AuxiliaryStreamListener } from '../client/create-client.js';
 import { StatusCode } from '../status/status-code.js';
-import { BusyClock } from '../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../test/unit-support/busy-clock.js';
 import type { Random } from '../time/random.js';
 import { ServingWatch } from './serving-watch.js';
 

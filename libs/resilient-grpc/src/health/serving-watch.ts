@@ -1,15 +1,13 @@
 import type { Subscription } from 'rxjs';
 import type { Connectivity } from '../call/connectivity.js';
 import type { AuxiliaryStream, AuxiliaryStreamEnd, InternalGrpcClient } from '../client/create-client.js';
-import { nextWatch, restartDelayMs } from '../policy/health/next-watch.js';
+import { nextWatch, restartDelayMs } from '../policy/reconnect/reconnect-times.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { Wait } from '../time/wait.js';
-import { servingStatusOf, WATCH } from './health-service.js';
-import type { ServingAnswer } from './serving-check.js';
+import { servingStatusOf, WATCH, type ServingAnswer } from './serving-check.js';
 
-/** Part of a client that a watch needs. */
 export type WatchedClient = Pick<InternalGrpcClient, 'connectivity' | 'connectivity$' | 'openStream'>;
 
 /** One Watch call, from its start to its end or, after UNIMPLEMENTED, to the end of its connection. */
@@ -46,10 +44,7 @@ export class ServingWatch {
     });
   }
 
-  /**
-   * Returns the result of the latest Watch; waits up to `timeoutMs` if the Watch has no result yet. Returns `undefined` if no connection is
-   * READY, because then no server was checked.
-   */
+  /** Returns the result of the latest Watch; waits up to `timeoutMs` if the Watch has no result yet. */
   async status(timeoutMs: number): Promise<ServingAnswer | undefined> {
     if (this.answer === undefined && this.isReady) await this.firstAnswer(timeoutMs);
     if (this.answer === undefined && this.isReady) return { kind: 'unanswered', afterMs: timeoutMs };
@@ -79,7 +74,6 @@ export class ServingWatch {
     else if (this.call === undefined && this.restart === undefined) this.start();
   }
 
-  /** Discards the state of a lost connection. */
   private reset(): void {
     this.discardCall();
     this.restart?.clear();

@@ -4,13 +4,37 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { duration } from '../telemetry/log/log-text.js';
-import type { KubernetesResolverOptions } from './kubernetes-options.js';
+import * as v from 'valibot';
+import { object } from '../policy/options/option-schemas.js';
+
+/** Options of `registerKubernetesResolver`. */
+export interface KubernetesResolverOptions {
+  /**
+   * Path of a kubeconfig file.
+   * @defaultValue the files that `KUBECONFIG` lists, or else `~/.kube/config`, or else the service account of the pod
+   */
+  readonly kubeconfig?: string | undefined;
+  /**
+   * Namespace for targets without one, such as `kubernetes:///orders:50051`.
+   * @defaultValue the namespace of the context, or that of the pod if its service account is used, or else 'default'
+   */
+  readonly namespace?: string | undefined;
+}
+
+const text = (expected: string) => v.optional(v.pipe(v.string(expected), v.nonEmpty(expected)));
+
+export const kubernetesOptionsSchema = object(
+  {
+    kubeconfig: text("a path such as '/run/kubeconfig'"),
+    namespace: text("a namespace such as 'shop'"),
+  },
+  "an object such as { namespace: 'shop' }",
+);
 
 /** Maximum time in milliseconds without a byte from the API server. The limit applies to a watch only until the response headers arrive. */
 const SILENT_REQUEST_MS = 10_000;
 /** Idle time in milliseconds before the kernel sends TCP keepalive probes, which detect a lost connection of a watch in about 40 s. */
 const TCP_KEEPALIVE_MS = 30_000;
-/** Maximum number of bytes to read from an error response. */
 const MAX_ERROR_BYTES = 65_536;
 /** Maximum length of one event of a watch, in characters. An EndpointSlice has at most 1,000 endpoints and is much shorter. */
 const MAX_EVENT_CHARS = 16 * 1024 * 1024;
@@ -22,7 +46,6 @@ export class ApiServerError extends Error {
   override readonly name = 'ApiServerError';
 
   constructor(
-    /** HTTP status code. */
     readonly status: number,
     message: string,
   ) {
@@ -38,7 +61,6 @@ export class ApiServer {
   private config: KubeConfig;
   /** Namespace from the options, or else that of the pod or of the context, or else 'default'. */
   readonly namespace: string;
-  /** URL of the API server. */
   readonly url: string;
 
   /** @throws GrpcConfigurationError if there is no usable configuration */
@@ -189,7 +211,6 @@ async function textOf(response: IncomingMessage, maxBytes: number): Promise<stri
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** Returns the message of a `Status` response from the API server. */
 function messageOf(text: string): string | undefined {
   try {
     const { message } = JSON.parse(text) as { readonly message?: unknown };

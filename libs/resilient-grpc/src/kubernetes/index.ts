@@ -1,2 +1,2 @@
-export type { KubernetesResolverOptions } from './kubernetes-options.js';
+export type { KubernetesResolverOptions } from './api-server.js';
 export { registerKubernetesResolver } from './register-kubernetes-resolver.js';

@@ -4,19 +4,15 @@ import { IS_LIBRARY_RESOLVER, WATCH_OPTION, WatchReceiver } from '../channel/qui
 import { selectEndpoints, type EndpointSelection } from '../policy/kubernetes/select-endpoints.js';
 import { StatusCode } from '../status/status-code.js';
 import { moment, type Clock } from '../time/clock.js';
-import { parseKubernetesTarget, type KubernetesTarget } from './kubernetes-target.js';
-import { missingEndpoints } from './missing-endpoints.js';
+import { parseKubernetesTarget, type KubernetesTarget, missingEndpoints } from './kubernetes-target.js';
 import type { ServiceWatch, WatchListener, WatchState } from './service-watch.js';
 
 type Result = Parameters<experimental.ResolverListener>;
 type ResolverClass = Parameters<typeof experimental.registerResolver>[1];
 
-/** Parts of the registration that resolvers use. */
 export interface ResolverDependencies {
   readonly clock: Clock;
-  /** URL of the API server. */
   readonly url: string;
-  /** Namespace for targets without one. */
   readonly namespace: string;
   watchOf(service: string, namespace: string): ServiceWatch;
 }

@@ -1,5 +1,5 @@
 import type { experimental } from '@grpc/grpc-js';
-import type { PortSelector } from '../policy/kubernetes/select-endpoints.js';
+import type { PortSelector, EndpointSelection } from '../policy/kubernetes/select-endpoints.js';
 
 /** A service and a port, parsed from a target such as 'kubernetes:///orders.shop:50051'. */
 export interface KubernetesTarget {
@@ -33,4 +33,25 @@ export function parseKubernetesTarget({ authority = '', path }: experimental.Grp
   if (number < 1 || number > 65_535)
     throw new Error(`expected a port from 1 to 65535, got '${port}' in '${path}'; ${EXAMPLE}`);
   return { service, namespace, port: number, authority: `${host}:${port}` };
+}
+
+export function missingEndpoints(
+  { reason, counts, ports }: Extract<EndpointSelection, { readonly found: false }>,
+  { service, port }: KubernetesTarget,
+  namespace: string,
+): string {
+  const name = `service ${service} in namespace ${namespace}`;
+  switch (reason) {
+    case 'no-slices':
+      return `${name} has no EndpointSlices; check the names: kubectl -n ${namespace} get service ${service}`;
+    case 'no-endpoints':
+      return `${name} has no pods; check its selector, and that its pods are running: kubectl -n ${namespace} describe service ${service}`;
+    case 'port': {
+      const expected = port === undefined ? "a single TCP port, or one named 'grpc'" : `port ${String(port)}`;
+      if (ports.length === 0) return `${name} defines no ports; write a port number in the target`;
+      return `${name}: expected ${expected}, got ${ports.join(', ')}; write one of these numbers or names as the port in the target`;
+    }
+    case 'not-ready':
+      return `${name} has no ready pods (${String(counts.notReady)} not ready, ${String(counts.terminating)} terminating); check their readiness probes`;
+  }
 }

@@ -3,8 +3,7 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { ApiServer } from './api-server.js';
-import { type KubernetesResolverOptions, kubernetesOptionsSchema } from './kubernetes-options.js';
+import { ApiServer, type KubernetesResolverOptions, kubernetesOptionsSchema } from './api-server.js';
 import { kubernetesResolverClass, type ResolverDependencies } from './kubernetes-resolver.js';
 import { ServiceWatch } from './service-watch.js';
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import type { EndpointSlice } from '../policy/kubernetes/select-endpoints.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { ApiServerError } from './api-server.js';
 import { ServiceWatch, type WatchDependencies, type WatchState } from './service-watch.js';
 
@@ -173,14 +173,14 @@ describe('ServiceWatch', () => {
     expect(getNewestState()).toMatchObject({ state: 'failing', slices: undefined });
   });
 
-  it('reports a manifest that permits the EndpointSlice watch if the list is permitted but the watch is forbidden', async () => {
+  it('reports a command that permits the EndpointSlice watch if the list is permitted but the watch is forbidden', async () => {
     server.watchError = new ApiServerError(403, 'forbidden: User "system:serviceaccount:shop:gateway" cannot watch');
     watch.subscribe(listener);
     await clock.advanceAsync(1_000);
     expect(getNewestState()).toMatchObject({
       state: 'failing',
       failure: {
-        remedy: expect.stringMatching(/^grant the permission: echo '.*"verbs":\["list","watch"\].*' \| kubectl apply/),
+        remedy: expect.stringMatching(/^grant the permission: kubectl create role .* --verb=list,watch /),
       },
     });
     expect(namesOf(getNewestState())).toEqual(['a']);

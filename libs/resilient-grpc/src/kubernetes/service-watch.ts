@@ -1,5 +1,4 @@
-import { checkSlice } from '../policy/kubernetes/check-slice.js';
-import { type EndpointSlice, STABLE_MS, watchDelayMs } from '../policy/kubernetes/endpoint-slice.js';
+import { checkSlice, type EndpointSlice, STABLE_MS, watchDelayMs } from '../policy/kubernetes/select-endpoints.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { ApiServerError, type ApiServer } from './api-server.js';
@@ -8,7 +7,6 @@ import { requestFailure, slicesPath, type RequestFailure, type ServiceName, type
 /** State of a watch. Times are milliseconds since 1970. */
 export interface WatchState {
   readonly state: 'listing' | 'watching' | 'failing';
-  /** Start of `state`. */
   readonly since: number;
   /** All slices of the service; `undefined` if they are unknown. Known slices are kept while requests are failing. */
   readonly slices: readonly EndpointSlice[] | undefined;
@@ -18,12 +16,10 @@ export interface WatchState {
   readonly failure: RequestFailure | undefined;
 }
 
-/** Listener that receives the state of a service's watch after each change. */
 export interface WatchListener {
   onChange(state: WatchState): void;
 }
 
-/** Dependencies of all watches of one API server. */
 export interface WatchDependencies {
   readonly server: Pick<ApiServer, 'get' | 'watch' | 'url'>;
   readonly clock: Clock;
@@ -35,10 +31,7 @@ export interface WatchDependencies {
  */
 const MIN_WATCH_SECONDS = 300;
 const MAX_WATCH_SECONDS = 600;
-/**
- * Time without an event, in milliseconds, after which a watch is assumed to have lost its connection. The API server sends a bookmark about
- * once a minute.
- */
+/** Time without an event, in milliseconds, after which a watch is assumed to have lost its connection. */
 const SILENT_WATCH_MS = 90_000;
 /**
  * Time in milliseconds for which slices are kept after the last channel has closed or become idle, in case the API server is unreachable

@@ -1,11 +1,10 @@
 import type { EventHub } from '../call/event-hub.js';
 import type { UnsentField } from '../call/call-event.js';
-import { InvalidMessageError } from '../errors/invalid-message-error.js';
+import { InvalidMessageError } from '../errors/error-message.js';
 import { describeSecret } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Files } from './file-descriptors.js';
-import { prepareFits } from './compile-fits.js';
-import { inspectMessage, type FoundValue, type Inspection } from './inspect-message.js';
+import { prepareFits, inspectMessage, type FoundValue, type Inspection } from './inspect-message.js';
 import { messageTypeOf, type MessageType } from './message-type.js';
 
 /** Receives the values that the serializer omits or replaces. */
@@ -13,7 +12,6 @@ export interface UnsentFieldEvents extends Pick<EventHub, 'wanted'> {
   emit(event: { readonly type: 'unsent-field' } & UnsentField): void;
 }
 
-/** Settings of the checks of a client's or a server's messages. */
 export interface MessageChecks {
   readonly events: UnsentFieldEvents;
   /** True to reject a message with a value that the serializer omits or replaces. */

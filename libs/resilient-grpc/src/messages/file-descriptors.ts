@@ -53,10 +53,7 @@ export function filesOf(method: object): Files | undefined {
 
 const contracts = new WeakMap<Files, Contract>();
 
-/**
- * Returns the contract of `files`.
- * @throws Error if the files are not valid descriptors
- */
+/** @throws Error if the files are not valid descriptors */
 export function contractOf(files: Files): Contract {
   let contract = contracts.get(files);
   if (contract === undefined) contracts.set(files, (contract = read(files)));
@@ -66,7 +63,6 @@ export function contractOf(files: Files): Contract {
 function read(files: Files): Contract {
   const types = new Map<string, Descriptor>();
   const methods = new Map<string, Descriptor>();
-  /** Adds messages and enums, and the types in these messages. */
   function addTypes(scope: string, messages: readonly Descriptor[], enums: readonly Descriptor[]): void {
     for (const type of [...messages, ...enums]) types.set(join(scope, type.text(1)), type);
     for (const message of messages) addTypes(join(scope, message.text(1)), message.children(3), message.children(4));

@@ -148,7 +148,6 @@ function parentOf(fullName: string): string {
   return fullName.slice(0, Math.max(fullName.lastIndexOf('.'), 0));
 }
 
-/** Returns the type of the requests or responses of the method at `path`, from the `files` of its contract. */
 export function messageTypeOf(path: string, files: Files, direction: 'request' | 'response'): MessageType | undefined {
   const contract = contractOf(files);
   const name = contract.methods

@@ -73,7 +73,6 @@ function replacedNumber(value: unknown, field: FieldValues): ReplacedValue | und
   return { expected: Number.isNaN(given) ? 'a number' : integerRange(32, field.unsigned), sent };
 }
 
-/** Describes the integers of a type. */
 export function integerRange(bits: 32 | 64, unsigned: boolean): string {
   const [min, max] = unsigned ? ['0', bits] : [`-2^${String(bits - 1)}`, bits - 1];
   return `an integer from ${min} to 2^${String(max)}-1`;

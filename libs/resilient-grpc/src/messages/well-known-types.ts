@@ -118,7 +118,6 @@ function valueOf(json: unknown, type: MessageType, depth: number): object | unde
   }
 }
 
-/** Returns the field `number` of the Value of `json`. */
 function partOf(json: object, type: MessageType, number: number): object | undefined {
   const value = valueOf(json, type, 0);
   // Safe cast: a Struct or a ListValue.
@@ -161,7 +160,6 @@ function isValueMessage(value: unknown, type: MessageType): boolean {
   return keys.length > 0 && keys.every((key) => type.fields.has(key) || type.oneofs.includes(key));
 }
 
-/** True if `value` is a plain object without properties. */
 export function isEmptyObject(value: unknown): boolean {
   return isPlainObject(value) && Object.keys(value).length === 0;
 }

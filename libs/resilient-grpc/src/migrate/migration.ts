@@ -8,8 +8,17 @@ import {
   type SourceFile,
 } from 'ts-morph';
 import { OWNED_CHANNEL_OPTIONS } from '../client/settings/resolve-channel-settings.js';
-import { asyncTransportOf, ByHand, factoryEdits, type TextEdit } from './factory-edits.js';
-import { constantValue, nestNameOf, propertyValue, transportOf, valueOf } from './source-values.js';
+import {
+  asyncTransportOf,
+  ByHand,
+  factoryEdits,
+  type TextEdit,
+  constantValue,
+  nestNameOf,
+  propertyValue,
+  transportOf,
+  valueOf,
+} from './factory-edits.js';
 
 const LIBRARY = 'nestjs-resilient-grpc';
 const NEST = '@nestjs/microservices';
@@ -17,7 +26,6 @@ const MODULE = 'ResilientGrpcModule';
 /** Maximum length, in characters, of the text that identifies a client without a name. */
 const MAX_LABEL_LENGTH = 40;
 
-/** A remark about one place in the code. */
 export interface Remark {
   readonly path: string;
   readonly line: number;
@@ -86,7 +94,6 @@ function remark(node: Node, text: string): Remark {
   return { path: node.getSourceFile().getFilePath(), line: node.getStartLineNumber(), text };
 }
 
-/** A file, the changes to it, and its compiler errors. */
 class CompiledFile {
   private readonly original: string;
   private readonly names: ReadonlySet<string>;

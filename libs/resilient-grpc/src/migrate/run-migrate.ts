@@ -5,7 +5,6 @@ import { parseArgs } from 'node:util';
 import { errorMessage, isError } from '../errors/error-message.js';
 import type { Migration, Remark } from './migration.js';
 
-/** The parts of `process` that the command uses. */
 export interface MigrateTerminal {
   readonly stdout: { write(text: string): unknown };
   readonly stderr: { write(text: string): unknown };
@@ -44,7 +43,6 @@ const SKIPPED = new Set(['node_modules', 'dist', 'coverage']);
 const HAS_CLIENTS = /\bClientsModule\b|\bClientProxyFactory\b|@Client\(/;
 const BYTE_ORDER_MARK = '\uFEFF';
 
-/** Runs `nestjs-resilient-grpc migrate` with these arguments and returns its exit code. */
 export async function runMigrate(args: readonly string[], { stdout, stderr }: MigrateTerminal): Promise<number> {
   const fail = (message: string) => {
     stderr.write(`${message}\n`);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ObservableServer } from '../call/server-event.js';
 import type { DrainReport } from '../client/client-snapshot.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
@@ -12,11 +13,9 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grp
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { callSite } from '../client/call-site.js';
-import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LibraryLogger, type LogLevel } from '../telemetry/log/library-logger.js';
 import { duration, oneLine } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
-import { definitionDifferences } from './definition-difference.js';
-import { GrpcClients } from './grpc-clients.js';
 import { clientLabel } from './grpc-tokens.js';
 import { InboundWatch } from './inbound/inbound.interceptor.js';
 import {
@@ -30,12 +29,30 @@ import {
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
-import type { LogLevel } from '../telemetry/log/log-line.js';
+import { isPlainObject } from '../policy/options/plain-object.js';
+import type { Services } from '../client/settings/contract.js';
+
+/** All clients of the application. Also creates clients that are known only at run time (tenants, shards). */
+export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
+  /** @throws Error if no client has this name. The message suggests the closest name, or lists all names if none is close. */
+  abstract get(name: string | symbol): ResilientGrpcClient;
+  /**
+   * Creates a client. The caller owns it and must close it; until then, health checks and the shutdown include the client.
+   * @throws GrpcConfigurationError if `options` are invalid, or if the name is in use; Error once Nest has called
+   * `beforeApplicationShutdown`, or once the drain timeout has closed the clients.
+   */
+  abstract create(options: NestGrpcClientOptions | GrpcClientOptions): ResilientGrpcClient;
+  abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
+  /**
+   * True until the application starts to shut down. `create()` still works until Nest calls `beforeApplicationShutdown`, or the drain
+   * timeout closes the clients.
+   */
+  abstract readonly accepting: boolean;
+}
 
 /** `inspect.custom` from node:util. It is not imported, because its type would appear in the package's declarations. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
-/** External dependencies of the registry. */
 export interface RegistryDependencies {
   /** Creates a client; `logger` adds the client's name to each line. */
   readonly createClient: (settings: ResolvedClientSettings, logger: LibraryLogger) => InternalGrpcClient;
@@ -45,7 +62,6 @@ export interface RegistryDependencies {
   readonly interceptorOf?: InterceptorSource;
 }
 
-/** Definition of a client, its settings, and the source of its interceptors. */
 interface Defined {
   readonly definition: ClientDefinition;
   readonly settings: unknown;
@@ -69,18 +85,15 @@ interface Root {
   readonly place: string;
 }
 
-/** Clients of one application; each name has one channel. */
 export class ClientRegistry extends GrpcClients {
   /** True if the application has started. From then on, a client that fails in a lazily loaded module does not affect other clients. */
   hasStarted = false;
   /** Upper limit for `drain.timeoutMs` in milliseconds. `overrideGrpcClient` sets this limit in tests. */
   maxDrainMs = Infinity;
-  /** Servers of the application. */
   readonly servers = new Set<ObservableServer>();
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
   private readonly watch = new InboundWatch(warn);
-  /** Ends the redirection of grpc-js's log. */
   private stopGrpcJsLog: (() => void) | undefined;
   private root: Root | undefined;
   private verdict: Promise<never> | undefined;
@@ -116,10 +129,7 @@ export class ClientRegistry extends GrpcClients {
     return { ...drain, timeoutMs: Math.min(drain.timeoutMs, this.maxDrainMs) };
   }
 
-  /**
-   * Applies the options of forRoot, once. `rootVerdict` reports problems later, so that clients are also checked and one failed startup
-   * reports all problems.
-   */
+  /** Applies the options of forRoot, once. */
   configure(options: ResilientGrpcModuleOptions, place: string): void {
     const copied = copyOptions(options, 'forRoot');
     const problems = copied.ok ? moduleOptionsProblems(copied.value) : [...copied.problems];
@@ -388,7 +398,6 @@ export class ClientRegistry extends GrpcClients {
   }
 }
 
-/** Returns a problem if two definitions of one client differ. */
 function differenceProblems(known: Defined, { definition, settings }: Defined): readonly ConfigurationProblem[] {
   if (known.definition.source === definition.source) return [];
   const differences = definitionDifferences(
@@ -413,7 +422,6 @@ function notCreated({ label }: ClientDefinition): Error {
   return new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
 }
 
-/** Releases settings that no client uses. */
 function release(settings: ResolvedClientSettings): void {
   settings.live?.close();
   settings.channel.credentials.close();
@@ -440,4 +448,58 @@ function logGrpcJs(level: GrpcJsLogLevel): () => void {
     const message = tracer === undefined ? text : `${tracer}: ${text}`;
     logger.write(lineLevel, message, { event: 'grpc-js', tracer });
   });
+}
+
+/**
+ * Returns a unique key for each client: its name, followed by a number for the second and later clients with the same name, such as
+ * 'db (2)'. Names can be equal, because a client named by a symbol has the symbol's description as its name.
+ */
+export function clientKeys<Client extends { readonly name: string }>(
+  clients: readonly Client[],
+): ReadonlyMap<Client, string> {
+  const taken = new Set(clients.map(({ name }) => name));
+  const numbers = new Map<string, number>();
+  const keys = new Map<Client, string>();
+  for (const client of clients) {
+    const { name } = client;
+    let number = (numbers.get(name) ?? 0) + 1;
+    const numbered = () => (number === 1 ? name : `${name} (${String(number)})`);
+    // Skips a numbered key that is the name, and therefore the key, of another client.
+    while (number > 1 && taken.has(numbered())) number += 1;
+    numbers.set(name, number);
+    keys.set(client, numbered());
+  }
+  return keys;
+}
+
+interface DefinedClient {
+  readonly contract: Readonly<Record<string, unknown>>;
+  readonly services: Services;
+  readonly settings: unknown;
+}
+
+/** Returns the names of the options in which two definitions of one client differ; empty if they are equal. */
+function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
+  const { packageDefinition: one, ...firstContract } = first.contract;
+  const { packageDefinition: two, ...secondContract } = second.contract;
+  const a: Readonly<Record<string, unknown>> = { ...firstContract, ...settingsOf(first) };
+  const b: Readonly<Record<string, unknown>> = { ...secondContract, ...settingsOf(second) };
+  const names = [...new Set([...Object.keys(a), ...Object.keys(b)])];
+  const differences = names.filter((name) => !isDeepStrictEqual(a[name], b[name]));
+  // Loading one file twice creates two objects, so their methods are compared.
+  if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
+  return differences;
+}
+
+function settingsOf({ settings }: DefinedClient): object {
+  return isPlainObject(settings) ? settings : { settings };
+}
+
+function signature(services: Services): string {
+  return [...services.values()]
+    .flatMap((methods) =>
+      [...methods.values()].map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`),
+    )
+    .sort()
+    .join('\n');
 }

@@ -6,40 +6,33 @@ import type {
   OnModuleInit,
 } from '@nestjs/common';
 import type { DrainReport } from '../client/client-snapshot.js';
-import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LibraryLogger, type EventFields } from '../telemetry/log/library-logger.js';
 import { COMPLETE_STREAMS, callsByPath, counted, drainText, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
-import { onSecondInterrupt, ShutdownHooksCheck, type SignalHandling } from './shutdown-hooks-check.js';
-import { cutOffRemedy, shutdownLine } from './shutdown-lines.js';
+import type { ResolvedDrain } from './module-options.js';
 
-/** External dependencies of the lifecycle. */
 export interface LifecycleDependencies {
   readonly clock: Clock;
   readonly signals: SignalHandling;
   /** State of the application's HTTP server; `undefined` if there is no such server, or if its state is unknown. */
   readonly httpServer: () => Promise<HttpServerState | undefined>;
-  /** Closes the logs of exception filters. */
   readonly closeFailureLogs: () => void;
 }
 
-/** State of an HTTP server. */
 export interface HttpServerState {
   /** True until Nest starts to close the server, after the hooks `onModuleDestroy` and `beforeApplicationShutdown`. */
   readonly isListening: boolean;
   readonly connections: number;
 }
 
-/** Drain of a server in this process whose handlers use the clients. */
 export interface ServerDrainHandle {
-  /** True if the drain has started. */
   readonly draining: boolean;
   /** Starts the drain. Resolves after the server's streams have been notified of their end. */
   streamsNotified(): Promise<void>;
   /** Starts the drain. Resolves when the drain has finished, within its own timeout. */
   run(): Promise<unknown>;
-  /** Ends all calls of the server now, and finishes its drain. */
   cutOff(): void;
 }
 
@@ -190,7 +183,7 @@ export class GrpcLifecycle
     await this.registry.drainAll(0);
   }
 
-  /** Explains a shutdown that takes too long. `open` describes the open connections and calls; '' if nothing is open. */
+  /** Explains a shutdown that takes too long. */
   private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
     const raise = 'raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
@@ -259,5 +252,105 @@ export class GrpcLifecycle
     const text = `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ${drained}${remedy}`;
     const fields = { event: 'drain', clients: reports.length, ...counts, durationMs: Math.round(ms) };
     this.logger.write(isCutOff ? 'warn' : 'log', text, fields);
+  }
+}
+
+/** Module with the `drain` options of a server or of the clients. */
+type DrainedModule = 'ResilientGrpcModule' | 'ResilientGrpcServerModule';
+
+/** @param open description of the running calls, such as '2 calls to /orders.v1.Orders/Get' */
+export function shutdownLine(
+  open: string,
+  { timeoutMs, readinessDelayMs }: ResolvedDrain,
+  module: DrainedModule,
+): readonly [text: string, fields: EventFields] {
+  const delay =
+    readinessDelayMs === 0 ? '' : `; new calls are accepted for ${duration(readinessDelayMs)} (readinessDelayMs)`;
+  const end =
+    timeoutMs === 0 && module === 'ResilientGrpcModule'
+      ? 'before Nest has closed its servers'
+      : `within ${duration(timeoutMs)}`;
+  const limit = `calls that do not end ${end} (drain.timeoutMs of ${module}${timeoutMs === 0 ? ' is 0' : ''}) are cut off`;
+  const streams = module === 'ResilientGrpcServerModule' ? "; streams end earlier unless onDrain is 'finish'" : '';
+  const text = `shutdown started with ${open} running; ${limit}${streams}${delay}`;
+  return [text, { event: 'drain-start', open, timeoutMs, readinessDelayMs }];
+}
+
+const STREAM_REMEDIES: Readonly<Record<DrainedModule, string>> = {
+  ResilientGrpcModule: COMPLETE_STREAMS,
+  ResilientGrpcServerModule: "set onDrain: 'fail' or 'complete'",
+};
+
+/**
+ * Returns the remedy for calls that were cut off at the timeout; '' if a second SIGINT cut them off earlier.
+ *
+ * @param durationMs time since the shutdown started
+ * @param hasStream true if a response stream with `onDrain: 'finish'` was cut off; more time does not help a stream without an end
+ */
+export function cutOffRemedy(durationMs: number, timeoutMs: number, module: DrainedModule, hasStream: boolean): string {
+  if (durationMs < timeoutMs) return '';
+  const streams = hasStream ? `for streams without an end, ${STREAM_REMEDIES[module]}; ` : '';
+  const others = hasStream ? 'other calls' : 'calls';
+  return `; ${streams}to give ${others} more time, raise drain.timeoutMs (${duration(timeoutMs)}) of ${module}.forRoot()`;
+}
+
+// Delay of the check after startup in milliseconds. enableShutdownHooks() may be called after init, because createApplicationContext() runs
+// init itself.
+const DELAY_MS = 1_000;
+
+/** Time in milliseconds in which further SIGINTs count as the first one: of one Ctrl+C, npm forwards a second signal. */
+const SAME_INTERRUPT_MS = 500;
+
+export interface SignalHandling {
+  readonly listensForSignals: () => boolean;
+  readonly testing: boolean;
+  /** Calls `listener` on SIGINT from now on, if the process already listens for it. Returns a function that ends this. */
+  readonly onInterrupt: (listener: () => void) => () => void;
+}
+
+export function signalHandling(): SignalHandling {
+  return {
+    listensForSignals: () => process.listenerCount('SIGTERM') + process.listenerCount('SIGINT') > 0,
+    testing: process.env['NODE_ENV'] === 'test',
+    onInterrupt: (listener) => {
+      // Without another listener, SIGINT ends the process at once, which a listener would prevent.
+      if (process.listenerCount('SIGINT') === 0) return () => undefined;
+      process.on('SIGINT', listener);
+      return () => process.off('SIGINT', listener);
+    },
+  };
+}
+
+/** Calls `cutOff` on a second SIGINT, during a shutdown that begins now. Returns a function that ends this. */
+export function onSecondInterrupt(signals: SignalHandling, clock: Clock, cutOff: () => void): () => void {
+  const beganAt = clock.now();
+  return signals.onInterrupt(() => {
+    if (clock.now() - beganAt >= SAME_INTERRUPT_MS) cutOff();
+  });
+}
+
+/** Warns one second after startup, except in tests, if there are gRPC clients or servers, but no listener for SIGTERM or SIGINT. */
+export class ShutdownHooksCheck {
+  private timer: Timer | undefined;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly signals: SignalHandling,
+    private readonly logger: Pick<LibraryLogger, 'write'>,
+  ) {}
+
+  /** Starts the check. Later calls are ignored. `isNeeded` returns false if the application has no gRPC clients or servers. */
+  start(isNeeded: () => boolean): void {
+    if (this.signals.testing || this.timer !== undefined) return;
+    this.timer = this.clock.setTimer(() => {
+      if (this.signals.listensForSignals() || !isNeeded()) return;
+      const text =
+        'enableShutdownHooks() was not called, so SIGTERM cuts off calls in flight; write app.enableShutdownHooks()';
+      this.logger.write('warn', text, { event: 'shutdown-hooks' });
+    }, DELAY_MS);
+  }
+
+  stop(): void {
+    this.timer?.clear();
   }
 }

@@ -7,7 +7,6 @@ const GRPC: Transport.GRPC = 4;
 /** Target of Nest's client if its `options` has no `url`; a copy of Nest's `GRPC_DEFAULT_URL`, for the same reason. */
 const DEFAULT_URL = 'localhost:5000';
 
-/** Flat options, and the problems of the nested options. */
 interface Flattened {
   readonly options: Readonly<Record<string, unknown>>;
   /** True if the options were nested in `options`. */

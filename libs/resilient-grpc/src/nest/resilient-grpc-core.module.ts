@@ -6,12 +6,14 @@ import {
   type MiddlewareConsumer,
   type NestModule,
   type OnApplicationBootstrap,
+  type INestApplicationContext,
+  type Type,
+  Scope,
 } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { runInbound } from '../client/call/caller-context.js';
-import { requiredGrpcJs } from '../channel/required-grpc-js.js';
-import { createResilientGrpcClient } from '../client/create-client.js';
-import type { InternalGrpcClient } from '../client/create-client.js';
+import { requiredGrpcJs } from '../channel/callback-client.js';
+import { createResilientGrpcClient, type InternalGrpcClient } from '../client/create-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { tracedByAgents } from '../telemetry/agents/agent-telemetry.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
@@ -20,14 +22,59 @@ import type { Connectivity } from '../call/connectivity.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { ClientRegistry } from './client-registry.js';
-import { GrpcClients } from './grpc-clients.js';
+import { ClientRegistry, GrpcClients } from './client-registry.js';
 import { closeFailureLogs } from './errors/failure-log.js';
-import { GrpcLifecycle, type HttpServerState } from './grpc-lifecycle.js';
-import { signalHandling } from './shutdown-hooks-check.js';
+import { GrpcLifecycle, type HttpServerState, signalHandling } from './grpc-lifecycle.js';
 import { HttpInboundCall, type HttpRequest, type HttpResponse } from './inbound/http-inbound-call.js';
-import { interceptorSource } from './interceptor-source.js';
-import { COPIES_REMEDY, CORE_MODULE, coreModules } from './package-copies.js';
+import type {
+  InterceptorSource,
+  GrpcClientInterceptor,
+  GrpcClientInterceptorClass,
+} from '../client/interceptors/call-hooks.js';
+
+/** Returns a function that resolves interceptors from the application's container, whichever module provides them. */
+export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
+  return (type) => {
+    const scope = scopeOf(moduleRef, type);
+    if (scope === undefined) {
+      throw new Error(`no module provides ${type.name}; add it to the providers of a module, or pass an instance`);
+    }
+    if (scope !== Scope.DEFAULT) {
+      const kind = scope === Scope.REQUEST ? 'request-scoped (or injects a request-scoped provider)' : 'transient';
+      throw new Error(
+        `${type.name} is ${kind}, but all requests share one client; make the interceptor a singleton, and read request data from call.inbound`,
+      );
+    }
+    // The cast is needed because Nest expects a concrete class, although an abstract class can be provided, too.
+    return moduleRef.get(type as unknown as Type<GrpcClientInterceptor>, { strict: false });
+  };
+}
+
+function scopeOf(moduleRef: ModuleRef, type: GrpcClientInterceptorClass): Scope | undefined {
+  try {
+    return moduleRef.introspect(type as unknown as Type<GrpcClientInterceptor>).scope;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Key of a property that the core module of every copy of the package has. */
+const CORE_MODULE = Symbol.for('nestjs-resilient-grpc.coreModule');
+
+/** Remedy if an application contains several copies of the package. */
+export const COPIES_REMEDY =
+  'run npm ls nestjs-resilient-grpc, and move the package to peerDependencies in each library that has its own copy; ' +
+  'with pnpm, run pnpm why -r nestjs-resilient-grpc, and install the same optional peer dependencies in each package of the monorepo ' +
+  '(if only one is installed, the copies are its ES module and CommonJS builds; load only one of them)';
+
+/** Returns the core modules of an application: one for each copy of the package that its modules import. */
+function coreModules(modules: ModulesContainer): readonly Type[] {
+  return [...modules.values()].map(({ metatype }) => metatype).filter((type) => CORE_MODULE in type);
+}
+
+export function copiesIn(context: INestApplicationContext): number {
+  return coreModules(context.get(ModulesContainer, { strict: false })).length;
+}
 
 /** Injection token of forRoot's options; has no provider without forRoot. */
 export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
@@ -97,7 +144,6 @@ function captureInbound(request: HttpRequest, response: HttpResponse, next: () =
   runInbound(new HttpInboundCall(request, response, systemClock), next);
 }
 
-/** Creates a client whose events are logged by `logger` until the client is closed. */
 function createLoggedClient(
   settings: ResolvedClientSettings,
   logger: LibraryLogger,

@@ -25,7 +25,7 @@ import {
   givenSettingsToken,
 } from './grpc-tokens.js';
 import { InboundInterceptor } from './inbound/inbound.interceptor.js';
-import { interceptorSource } from './interceptor-source.js';
+import { interceptorSource, ROOT_OPTIONS, ResilientGrpcCoreModule } from './resilient-grpc-core.module.js';
 import { MISSPELLED_INJECTIONS, recordDefinitions } from './misspelled-injections.js';
 import type {
   ForFeatureExtras,
@@ -37,9 +37,7 @@ import type {
 } from './module-options.js';
 import { asyncSourceProblems } from './module-options.validation.js';
 import { systemClock } from '../time/clock.js';
-import { ROOT_OPTIONS, ResilientGrpcCoreModule } from './resilient-grpc-core.module.js';
 
-/** Provider with an explicit token. */
 type TokenProvider = Exclude<Provider, { readonly prototype: unknown }> & { readonly provide: InjectionToken };
 
 const ROOT_VERDICT = Symbol('validation of ResilientGrpcModule.forRoot');

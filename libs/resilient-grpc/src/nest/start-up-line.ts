@@ -1,6 +1,6 @@
 import { shortName } from '../client/settings/contract.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../client/settings/resolved-settings.js';
-import type { EventFields } from '../telemetry/log/log-line.js';
+import type { EventFields } from '../telemetry/log/library-logger.js';
 import { listed } from '../telemetry/log/log-text.js';
 
 const MAX_LISTED_METHODS = 12;
@@ -27,10 +27,7 @@ export function startUpLine(settings: ResolvedClientSettings): readonly [text: s
   ];
 }
 
-/**
- * Describes how long calls wait during an outage. If the methods differ, lists those whose calls wait until their deadline, and those whose
- * calls do not wait.
- */
+/** Describes how long calls wait during an outage. */
 function describeWait(settings: ResolvedClientSettings): string {
   const { outageGraceMs } = settings.channel;
   const byWait = methodsBy(settings, ({ waitForReady }) => String(waitForReady));

@@ -2,8 +2,7 @@ import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs'
 import { DeadlineError } from '../errors/operator-errors.js';
 import { numberProblem } from '../policy/options/value-rules.js';
 import { MAX_TIMER_MS } from '../time/clock.js';
-import { checkOptions, objectProblem } from './options.js';
-import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
+import { checkOptions, objectProblem, timerMs, type SchedulerOptions } from './options.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**

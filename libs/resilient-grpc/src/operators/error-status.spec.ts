@@ -6,7 +6,7 @@ import {
   type NotRetriedReason,
   type ReachedServer,
 } from '../errors/grpc-call-error.js';
-import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-breaker-policy.js';
+import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { StatusCode } from '../status/status-code.js';
 import { isTransient, outcomeOf } from './error-status.js';
 

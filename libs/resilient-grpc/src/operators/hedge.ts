@@ -13,11 +13,9 @@ import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
-import { checkOptions, objectProblem, readableOptions } from './options.js';
-import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
+import { checkOptions, objectProblem, readableOptions, schedulerClock, type SchedulerOptions } from './options.js';
 import { CancellableRun } from './cancellable-run.js';
 
-/** Options of `hedge`. */
 export interface HedgeOptions extends SchedulerOptions {
   /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;

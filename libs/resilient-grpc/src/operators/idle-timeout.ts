@@ -2,8 +2,7 @@ import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { IdleTimeoutError } from '../errors/operator-errors.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { millisecondsRule, numberProblem, POSITIVE } from '../policy/options/value-rules.js';
-import { checkOptions, objectProblem } from './options.js';
-import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
+import { checkOptions, objectProblem, schedulerClock, type SchedulerOptions } from './options.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**

@@ -1,5 +1,5 @@
 export { breakCircuit } from './break-circuit.js';
-export { CircuitBreaker } from './circuit-breaker.js';
+export { CircuitBreaker } from './break-circuit.js';
 export { ConcurrencyLimit } from './limit-concurrency.js';
 export { deadline } from './deadline.js';
 export { hedge } from './hedge.js';
@@ -15,4 +15,4 @@ export { DeadlineError } from '../errors/operator-errors.js';
 export { IdleTimeoutError } from '../errors/operator-errors.js';
 export { ReplayError } from '../errors/stream-errors.js';
 export { ResumeError } from '../errors/stream-errors.js';
-export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
+export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker.js';

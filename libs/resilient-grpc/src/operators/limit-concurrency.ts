@@ -7,7 +7,6 @@ import { DEFAULT_MAX_QUEUED, PermitQueue } from '../policy/concurrency/permit-qu
 import { integerRule, numberProblem } from '../policy/options/value-rules.js';
 import { checkOptions, objectProblem, readableOptions } from './options.js';
 
-/** Options of a `ConcurrencyLimit`. */
 export interface ConcurrencyLimitOptions {
   /** Maximum number of concurrent subscriptions; 1 or more. */
   readonly maxConcurrent: number;

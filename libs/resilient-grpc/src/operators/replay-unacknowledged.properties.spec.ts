@@ -7,8 +7,8 @@ import {
   type Answer,
   type MemoryCall,
   type Numbered,
-} from '../../spec-support/memory-session.js';
-import { turn } from '../../spec-support/virtual-clock.js';
+} from '../../../../test/unit-support/memory-session.js';
+import { turn } from '../../../../test/unit-support/virtual-clock.js';
 import { VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 

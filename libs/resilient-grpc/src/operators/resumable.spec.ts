@@ -17,7 +17,7 @@ import { describe, expect, it } from 'vitest';
 import { DeadlineError } from '../errors/operator-errors.js';
 import type { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { CursorRegressionError, ResumeError } from '../errors/stream-errors.js';
-import { MAX_OVERLAP } from '../policy/resume/cursor-track.js';
+import { MAX_OVERLAP } from '../policy/resume/decide-resume.js';
 import { resumable, type ResumeOptions } from './resumable.js';
 
 type Options = Partial<ResumeOptions<number, number>>;

@@ -9,8 +9,8 @@ import {
   MAX_OVERLAP,
   type CompareCursors,
   type CursorPlace,
-} from '../policy/resume/cursor-track.js';
-import type { EndedCall } from '../policy/resume/decide-resume.js';
+  type EndedCall,
+} from '../policy/resume/decide-resume.js';
 import { describeData, problemMessage } from '../policy/options/describe-value.js';
 import {
   choiceProblem,
@@ -27,11 +27,15 @@ import {
   type SequenceSettings,
   type StreamOperator,
 } from './call-sequence.js';
-import { checkOptions, objectProblem, readableOptions, unknownOptionMessages } from './options.js';
-import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './resume-pace.js';
-import type { SchedulerOptions } from './scheduler-clock.js';
+import {
+  checkOptions,
+  objectProblem,
+  readableOptions,
+  unknownOptionMessages,
+  type SchedulerOptions,
+} from './options.js';
+import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './retry-backoff.js';
 
-/** Options of `resumable` except `compare`. */
 export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Position of a message in the stream. `factory` passes it to the server, so that the next call starts after it. Later messages have
@@ -165,7 +169,6 @@ function readSettings<T, C>(
   };
 }
 
-/** Options of `resumable` with defaults applied. */
 interface ResumeSettings<T, C> extends SequenceSettings {
   readonly factory: (cursor: C, attempt: number) => Observable<T>;
   readonly cursor: (message: T) => C;

@@ -2,11 +2,95 @@ import { EventEmitter } from 'node:events';
 import { Metadata } from '@grpc/grpc-js';
 import type { Type } from '@nestjs/common';
 import { MetadataScanner, type ApplicationConfig, type ModulesContainer } from '@nestjs/core';
-import { ServerGrpc } from '@nestjs/microservices';
+import { ServerGrpc, GrpcMethodStreamingType } from '@nestjs/microservices';
 import 'reflect-metadata';
 import { Observable } from 'rxjs';
 import { CALLED_BY_OTHERS } from '../client/service-stub.js';
-import { isHandlerPattern } from './served-handlers.js';
+import { type Services, packageOf, shortName } from '../client/settings/contract.js';
+import type { MethodDescriptor } from '../call/method.js';
+import { closest } from '../errors/closest.js';
+import type { EventFields } from '../telemetry/log/library-logger.js';
+import { listed } from '../telemetry/log/log-text.js';
+
+/** Pattern of a handler, as the gRPC decorators of Nest create it. */
+export interface HandlerPattern {
+  readonly service: string;
+  readonly rpc: string;
+  readonly streaming: GrpcMethodStreamingType;
+}
+
+const STREAMING_TYPES: ReadonlySet<unknown> = new Set(Object.values(GrpcMethodStreamingType));
+
+/** The handlers that Nest registered for a server, with a record of the methods that they serve. */
+export class ServedHandlers {
+  /** Services of the definition. */
+  defined: Services = new Map();
+  /** Services of the definition that the server serves. */
+  services: Services = new Map();
+  /** Packages that the server serves, as in its options; '' and `undefined` for all. */
+  packages: readonly (string | undefined)[] = [];
+  /** True if the server has started. Before that, it may still add services and handlers. */
+  isComplete = false;
+  /** Handlers by the path of the method that they serve. One handler can serve the methods of several services. */
+  private readonly serving = new Map<string, unknown>();
+
+  /** @param registered Nest's handlers by pattern; also contains those of `@MessagePattern` and `@EventPattern` */
+  constructor(private readonly registered: ReadonlyMap<string, unknown>) {}
+
+  add(handler: unknown, path: string): void {
+    this.serving.set(path, handler);
+  }
+
+  /** Returns the patterns of the gRPC handlers, each with a flag that is true if the handler serves a method. */
+  patterns(): ReadonlyMap<string, { readonly pattern: HandlerPattern; readonly isServing: boolean }> {
+    const found = new Map<string, { pattern: HandlerPattern; isServing: boolean }>();
+    const serving = new Set(this.serving.values());
+    for (const [route, handler] of this.registered) {
+      const pattern = patternOf(route);
+      if (pattern !== undefined) found.set(route, { pattern, isServing: serving.has(handler) });
+    }
+    return found;
+  }
+
+  unhandledPaths(): string[] {
+    const methods = [...this.services.values()].flatMap((service) => [...service.values()]);
+    return methods.map(({ path }) => path).filter((path) => !this.serving.has(path));
+  }
+
+  /** Returns the registered pattern of the handler that serves the method with `path`; `undefined` if no handler serves it. */
+  routeOf(path: string): string | undefined {
+    const serving = this.serving.get(path);
+    for (const [route, handler] of this.registered) if (handler === serving) return route;
+    return undefined;
+  }
+
+  /** Returns the names by which a handler can refer to a service: its full name, and its name relative to each served package. */
+  namesOf(service: string): string[] {
+    const prefixes = this.packages.map((name) => (name ? `${name}.` : ''));
+    const relative = prefixes
+      .filter((prefix) => service.startsWith(prefix))
+      .map((prefix) => service.slice(prefix.length));
+    return [...relative, service];
+  }
+}
+
+/** Returns the pattern of a gRPC handler; `undefined` for the pattern of another decorator. */
+function patternOf(route: string): HandlerPattern | undefined {
+  if (!route.startsWith('{')) return undefined;
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(route);
+  } catch {
+    return undefined;
+  }
+  return isHandlerPattern(parsed) ? parsed : undefined;
+}
+
+function isHandlerPattern(value: unknown): value is HandlerPattern {
+  if (typeof value !== 'object' || value === null) return false;
+  const { service, rpc, streaming } = value as Partial<Record<keyof HandlerPattern, unknown>>;
+  return typeof service === 'string' && typeof rpc === 'string' && STREAMING_TYPES.has(streaming);
+}
 
 /** Key of the metadata in which Nest's decorators store the patterns of a handler. Nest does not export it. */
 const PATTERN_METADATA = 'microservices:pattern';
@@ -34,10 +118,7 @@ export function createdServers<T extends ServerGrpc>(modules: ModulesContainer, 
   return [...servers];
 }
 
-/**
- * Names of the handlers of each pattern, such as 'OrdersController.get', in the sequence in which Nest registers them. Nest keeps only the
- * last handler of a pattern.
- */
+/** Names of the handlers of each pattern, such as 'OrdersController.get', in the sequence in which Nest registers them. */
 export type HandlerNames = ReadonlyMap<string, readonly string[]>;
 
 /** Returns the names of the gRPC handlers of the application. A handler that several controllers inherit or share has one name. */
@@ -117,10 +198,7 @@ export class GlobalEnhancers {
     if (this.handlers === 1) this.isRead = false;
   }
 
-  /**
-   * Returns the kinds of the enhancers that do not run. Empty if there is a single handler, and if a handler is created per request, because
-   * nothing can be concluded then.
-   */
+  /** Returns the kinds of the enhancers that do not run. */
   omitted(modules: ModulesContainer): string[] {
     const { config } = this;
     const controllers = [...modules.values()].flatMap((module) => [...module.controllers.values()]);
@@ -160,4 +238,127 @@ function* grpcHandlers(modules: ModulesContainer): Generator<GrpcHandler> {
       }
     }
   }
+}
+
+const { NO_STREAMING, RX_STREAMING, PT_STREAMING } = GrpcMethodStreamingType;
+const DECORATORS: Readonly<Record<GrpcMethodStreamingType, string>> = {
+  [NO_STREAMING]: 'GrpcMethod',
+  [RX_STREAMING]: 'GrpcStreamMethod',
+  [PT_STREAMING]: 'GrpcStreamCall',
+};
+
+/** Servers of an application, and the names of its handlers. */
+interface ApplicationHandlers {
+  readonly servers: readonly ServedHandlers[];
+  /** True if the application has a server whose services are unknown: a `Transport.GRPC` server, or one that is not connected. */
+  readonly hasOtherServers: boolean;
+  readonly names: HandlerNames;
+}
+
+/** A served method, and the shortest name by which a handler refers to its service. */
+type ServedMethod = readonly [method: MethodDescriptor, service: string];
+
+/**
+ * Returns a line for each gRPC handler that serves no method of `servers`, and for each pattern with several handlers. Nest silently
+ * ignores a handler that serves no method, and all handlers of a pattern except the last. If the application has other servers, omits
+ * handlers of services that `servers` do not serve, because another server may serve them.
+ */
+export function unusedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): [string, EventFields][] {
+  const lines: [string, EventFields][] = [];
+  const patterns = servers.flatMap((server) => [...server.patterns()]);
+  const matched = new Map(patterns.filter(([, { isServing }]) => isServing));
+  for (const [route, { pattern }] of new Map(patterns)) {
+    const { service, rpc: method } = pattern;
+    const handlers = names.get(route) ?? [];
+    const handler = handlers.at(-1);
+    const services = servers.flatMap((server) =>
+      [...server.services.keys()].filter((full) => server.namesOf(full).includes(service)),
+    );
+    const unused = listed(handlers.slice(0, -1));
+    if (!matched.has(route)) {
+      const problem =
+        services.length > 0 || !hasOtherServers ? problemOf(pattern, servers, services[0], handler) : undefined;
+      const text = `${decorator(pattern)}${handler === undefined ? '' : ` of ${handler}`} receives no calls: ${String(problem)}`;
+      if (problem !== undefined) lines.push([text, { event: 'handler-unmatched', handler, service, method }]);
+    } else if (unused !== '') {
+      const full = listed([...new Set(services)].map((one) => decorator({ ...pattern, service: one })));
+      const text =
+        `${decorator(pattern)} of ${unused} receives no calls: ${String(handler)} has the same decorator and is registered later, ` +
+        `so Nest uses it; keep only one handler${services.length > 1 ? `, or name the service of each in full: ${full}` : ''}`;
+      lines.push([text, { event: 'handler-duplicate', handler, unused, service, method }]);
+    }
+  }
+  return lines;
+}
+
+/** Returns the reason why a handler serves no method. `known` is the full name of its service if that is served. */
+function problemOf(
+  pattern: HandlerPattern,
+  servers: readonly ServedHandlers[],
+  known: string | undefined,
+  handler: string | undefined,
+): string {
+  const { service, rpc, streaming } = pattern;
+  const served = servedMethods(servers);
+  const same = known === undefined ? undefined : served.get(`${service}/${rpc}`)?.[0];
+  if (same !== undefined) {
+    if (same.requestStream === (streaming !== NO_STREAMING))
+      return `another handler serves ${same.path}; remove one of them`;
+    const requests = same.requestStream ? 'streams its requests' : 'takes a single request';
+    return `${same.path} ${requests}; write ${decoratorOf([same, service], pattern)}`;
+  }
+  const isNamed = (full: string): boolean => full === service || shortName(full) === service;
+  const unserved = servers.flatMap(({ defined, services }) =>
+    [...defined.keys()].filter((full) => !services.has(full) && isNamed(full)),
+  );
+  if (known === undefined && unserved[0] !== undefined)
+    return `package '${packageOf(unserved[0])}' of its service is not served; add it to \`package\``;
+  // The class of a handler is often named after its service.
+  const guesses = [service, service.replace(/(Grpc)?(Controller|Service)?$/, '')].map(
+    (name) => `${shortName(name)}/${rpc}`,
+  );
+  const meant = guesses
+    .map((guess) => served.get(closest(guess, served.keys()) ?? ''))
+    .find((one) => one !== undefined);
+  const isDefault = handler?.startsWith(`${service}.`) === true;
+  const cause = isDefault ? ' (Nest uses the class name if the decorator names no service)' : '';
+  const problem =
+    known === undefined
+      ? `no service '${service}' is served${cause}`
+      : `service ${meant?.[0].service ?? known} has no method '${rpc}'`;
+  if (served.size === 0)
+    return `${problem}, because the server has no services; write the package of the service in \`package\``;
+  if (meant !== undefined) return `${problem}; did you mean ${decoratorOf(meant, pattern)}?`;
+  const names = [...served.values()].flatMap(([one, name]) => {
+    if (known === undefined) return [`'${name}'`];
+    return one.service === known ? [`'${one.method}'`] : [];
+  });
+  return `${problem}; write one of ${known === undefined ? 'the served services' : 'its methods'}: ${listed([...new Set(names)])}`;
+}
+
+/** Returns the methods by the names under which a handler, or its author, looks for them: 'Orders/Get', 'orders.v1.Orders/Get'. */
+function servedMethods(servers: readonly ServedHandlers[]): ReadonlyMap<string, ServedMethod> {
+  const found = new Map<string, ServedMethod>();
+  for (const server of servers) {
+    for (const [full, methods] of server.services) {
+      const names = server.namesOf(full);
+      for (const method of methods.values()) {
+        for (const name of [shortName(full), ...names]) {
+          found.set(`${name}/${method.method}`, [method, names[0] ?? full]);
+          if (method.alias !== undefined) found.set(`${name}/${method.alias}`, [method, names[0] ?? full]);
+        }
+      }
+    }
+  }
+  return found;
+}
+
+/** Returns the decorator with both arguments, including those that the user omitted and Nest filled in. */
+function decorator({ service, rpc, streaming }: HandlerPattern): string {
+  return `@${DECORATORS[streaming]}('${service}', '${rpc}')`;
+}
+
+function decoratorOf([{ method, requestStream }, service]: ServedMethod, { streaming }: HandlerPattern): string {
+  const fitting = streaming === NO_STREAMING ? RX_STREAMING : streaming;
+  return decorator({ service, rpc: method, streaming: requestStream ? fitting : NO_STREAMING });
 }

@@ -6,15 +6,76 @@ import {
   type ServerInterceptor,
   type ServerOptions,
   type UntypedHandleCall,
+  Server,
 } from '@grpc/grpc-js';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { kindOf } from '../call/method.js';
 import { StatusCode } from '../status/status-code.js';
 import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
-import { ReportingServer, type ConversionListener } from './reporting-server.js';
 import { observeHttp2Servers } from './quirks/http2-servers.js';
 import { observeData, sentStatusOf, statusSentBy, streamOf } from './quirks/http2-stream.js';
+import { errorMessage } from '../errors/error-message.js';
+import { registerTraced } from '../telemetry/agents/traced-handlers.js';
+
+/** Receives the paths of methods whose messages cannot be converted, with the error. */
+export interface ConversionListener {
+  /** Called if a response cannot be serialized. */
+  onUnserializable(path: string, reason: string, error: unknown): void;
+  /** Called if a request cannot be deserialized. */
+  onUnreadable(path: string, error: unknown): void;
+}
+
+/**
+ * A grpc-js server that reports each response that cannot be serialized, and each request that cannot be deserialized. grpc-js sends
+ * INTERNAL without a cause in both cases, and neither logs nor returns the error.
+ */
+export class ReportingServer extends Server {
+  /** True if a monitoring agent wraps the handlers that are registered from now on. */
+  isTraced = false;
+
+  constructor(
+    options: ServerOptions,
+    private readonly listener: ConversionListener,
+  ) {
+    super(options);
+  }
+
+  override register<Q, R>(
+    path: string,
+    handler: UntypedHandleCall,
+    write: serialize<R>,
+    read: deserialize<Q>,
+    type: string,
+  ): boolean {
+    const serializeOrReport = (message: R) => {
+      try {
+        return write(message);
+      } catch (error) {
+        this.listener.onUnserializable(path, reasonOf(error, message), error);
+        throw error;
+      }
+    };
+    const deserializeOrReport = (bytes: Buffer) => {
+      try {
+        return read(bytes);
+      } catch (error) {
+        this.listener.onUnreadable(path, error);
+        throw error;
+      }
+    };
+    const add = (added: UntypedHandleCall) => super.register(path, added, serializeOrReport, deserializeOrReport, type);
+    return this.isTraced ? registerTraced(this, path, handler, add) : add(handler);
+  }
+}
+
+/** Returns the serializer's error message. Names the type of a response that is not an object, but not its value, which may be a secret. */
+function reasonOf(error: unknown, message: unknown): string {
+  const reason = errorMessage(error);
+  if (typeof message === 'object' && message !== null) return reason;
+  const found = message === undefined || message === null ? String(message) : `a ${typeof message}`;
+  return `${reason}, got ${found}`;
+}
 
 /** Listener of an interceptor. grpc-js does not export its type. */
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
@@ -60,7 +121,6 @@ class MessageSizes {
   }
 }
 
-/** Dependencies of the observed calls of a server. */
 interface CallObserver {
   readonly telemetry: ServerTelemetry;
   readonly sizes: MessageSizes;
@@ -144,7 +204,6 @@ class ObservedCall extends ServerInterceptingCall {
 
 /** A server that records the paths of its methods and the sizes of its messages. */
 class MeasuredServer extends ReportingServer {
-  /** Paths of the registered methods. */
   readonly paths = new Set<string>();
 
   constructor(

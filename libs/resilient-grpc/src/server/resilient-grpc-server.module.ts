@@ -4,8 +4,7 @@ import type { GrpcOptions } from '@nestjs/microservices';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from '../nest/async-source.js';
 import { ClientRegistry } from '../nest/client-registry.js';
-import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import { signalHandling } from '../nest/shutdown-hooks-check.js';
+import { GrpcLifecycle, signalHandling } from '../nest/grpc-lifecycle.js';
 import type { AsyncOptions } from '../nest/module-options.js';
 import { asyncSourceProblems } from '../nest/module-options.validation.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
@@ -20,7 +19,6 @@ import type { ResilientGrpcServerOptions, ResilientGrpcServerOptionsFactory } fr
 
 const GIVEN_OPTIONS = Symbol('ResilientGrpcServerModule options');
 
-/** Prefixes of option paths in configuration problems. */
 const FOR_ROOT = 'ResilientGrpcServerModule.forRoot';
 const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 

@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { EventHub } from '../call/event-hub.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import type { ServerTelemetry } from '../telemetry/grpc-telemetry.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import type { OverloadState } from './overload/overload-state.js';
 import { resolveServerOptions } from './resolve-server-options.js';
 import { ResilientGrpcServer } from './resilient-grpc-server.js';

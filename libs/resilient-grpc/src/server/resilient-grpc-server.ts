@@ -31,11 +31,10 @@ import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
-import { observedServer } from './observed-server.js';
+import { observedServer, ReportingServer, type ConversionListener } from './observed-server.js';
 import { ConcurrencyLimit } from './overload/concurrency-limit.js';
-import { OverloadGate } from './overload/overload-gate.js';
+import { OverloadGate, refuseUnreadCalls } from './overload/overload-gate.js';
 import { OverloadState } from './overload/overload-state.js';
-import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import {
@@ -46,13 +45,12 @@ import {
   hideStreamTypes,
   type GlobalEnhancers,
   type HandlerNames,
+  ServedHandlers,
+  unusedHandlerLines,
 } from './application-handlers.js';
 import { listenAddress, listenProblem } from './listen-address.js';
 import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
-import { ReportingServer, type ConversionListener } from './reporting-server.js';
-import { ServedHandlers } from './served-handlers.js';
-import { unusedHandlerLines } from './unused-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import {
   implementationOf,
@@ -76,15 +74,12 @@ import { filesOf } from '../messages/file-descriptors.js';
 
 type ConcurrencyOptions = Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>;
 
-/** Dependencies of a server. */
 export interface ServerDependencies {
   readonly clock: Clock;
   readonly random: Random;
   /** Returns true if outgoing calls can be bound to inbound calls; called when the server starts to listen. */
   readonly captures: () => boolean;
-  /** Telemetry; `undefined` if its module is not imported. */
   readonly telemetry?: GrpcTelemetry | undefined;
-  /** Modules of the application. */
   readonly modules: ModulesContainer;
   readonly enhancers?: GlobalEnhancers | undefined;
 }
@@ -92,10 +87,7 @@ export interface ServerDependencies {
 /** Maximum number of methods in the log line that lists methods without a handler. */
 const MAX_LISTED_METHODS = 20;
 
-/**
- * Time in milliseconds within which a connected server must start after the application has started. The check is delayed, because
- * `startAllMicroservices()` can follow `listen()`.
- */
+/** Time in milliseconds within which a connected server must start after the application has started. */
 const START_CHECK_DELAY_MS = 5_000;
 
 const CREATED_DIRECTLY_MESSAGE =
@@ -493,10 +485,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.health.markListening();
   }
 
-  /**
-   * Logs the methods without a handler, at debug level, and the handlers that receive no calls from any server of the application. Only the
-   * last server to start logs these handlers, because they may serve methods of a server that starts later.
-   */
+  /** Logs the methods without a handler, at debug level, and the handlers that receive no calls from any server of the application. */
   private reportHandlers(): void {
     const { servedHandlers, ownLogger } = this;
     servedHandlers.isComplete = true;
@@ -568,10 +557,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     return this.prepare(observedServer(this.grpcOptions, recorder, clock, this.conversionListener), isTraced, recorder);
   }
 
-  /**
-   * Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. An agent would not see these
-   * refusals, so that with an agent, the gate refuses the calls.
-   */
+  /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */
   private prepare(server: ReportingServer, isTraced: boolean, telemetry?: ServerTelemetry): Server {
     server.isTraced = isTraced;
     if (isTraced) return server;
@@ -619,7 +605,6 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 }
 
-/** Returns a copy of `definition` whose methods check their responses. */
 function withCheckedResponses(definition: PackageDefinition, events: MessageChecks['events']): PackageDefinition {
   const checks = { events, rejects: false };
   const copies = Object.entries(definition).map(([name, entry]) => {

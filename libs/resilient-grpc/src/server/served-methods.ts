@@ -1,29 +1,33 @@
 import { GrpcMethodStreamingType } from '@nestjs/microservices';
 import { kindOf } from '../call/method.js';
 import type { Services } from '../client/settings/contract.js';
-import { PassThroughCall } from './calls/pass-through-call.js';
 import { GrpcRequestStream } from './calls/request-stream.js';
 import { ResponseStreamCall } from './calls/response-stream-call.js';
-import type { ServedCall, ServedHandler, ServedMethod } from './calls/served-call.js';
+import { ServedCall, type ServedHandler, type ServedMethod, type CallHost } from './calls/served-call.js';
 import type { ServerCalls } from './calls/server-calls.js';
-import { ServiceTime } from '../policy/overload/service-time.js';
+import { ServiceTime } from '../policy/overload/overload-queue.js';
 import { UnaryCall } from './calls/unary-call.js';
-import { endStream, errorOf, type AnswerCallback, type ReadableCall, type WireCall } from './calls/wire-call.js';
+import {
+  endStream,
+  errorOf,
+  type AnswerCallback,
+  type ReadableCall,
+  type WireCall,
+  type StatusLike,
+} from './calls/wire-call.js';
 import { StatusCode } from '../status/status-code.js';
 import type { ConcurrencyLimit, ServeNext } from './overload/concurrency-limit.js';
 import type { OverloadGate } from './overload/overload-gate.js';
 import type { ResolvedServerOptions } from './server-options.js';
+import { isObservable, type Subscription } from 'rxjs';
 
-/** Method of a service definition that grpc-js loaded. */
 export interface NativeMethod {
-  /** Path of the method, such as '/orders.v1.Orders/Get'. */
   readonly path: string;
   readonly requestStream: boolean;
   readonly responseStream: boolean;
   responseSerialize(message: unknown): Uint8Array;
 }
 
-/** Function that grpc-js runs for each call to a method. */
 export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) => void;
 
 /** Returns the implementation for a method that has no handler. grpc-js's own implementation names the method without its service. */
@@ -48,7 +52,6 @@ export function servedServices(services: Services, packages: string | readonly s
   return new Map([...services].filter(([service]) => isServed(service)));
 }
 
-/** Returns the served method for a method of grpc-js. */
 export function servedMethod(
   native: NativeMethod,
   handler: ServedHandler,
@@ -65,17 +68,14 @@ export function servedMethod(
   };
 }
 
-/** The server-side dependencies of a method. */
 export interface MethodRuntime {
   readonly calls: ServerCalls;
-  /** Runs the handlers of unary calls. */
   readonly gate: OverloadGate;
   /** Limits of the concurrent unary calls of the method and of the server, in this order. */
   readonly limits: readonly ConcurrencyLimit[];
   readonly onCall: CallHook | undefined;
 }
 
-/** Returns the implementation of a method for grpc-js. */
 export function implementationOf(
   method: ServedMethod,
   streaming: GrpcMethodStreamingType,
@@ -129,10 +129,7 @@ function serveNext(gate: OverloadGate | undefined, limits: readonly ConcurrencyL
   }, run);
 }
 
-/**
- * Starts a call. Returns false if the call is already over, or if the call is rejected because the server is draining. The handler of
- * such a call must not run.
- */
+/** Starts a call. Returns false if the call is already over, or if the call is rejected because the server is draining. */
 function admit(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);
   if (call.endIfOver()) return false;
@@ -145,4 +142,68 @@ function admit(call: ServedCall, calls: ServerCalls): boolean {
 function requireCallback(callback: AnswerCallback | undefined): AnswerCallback {
   if (callback === undefined) throw new TypeError('A unary or client-streaming method was called without a callback');
   return callback;
+}
+
+/** Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. */
+class PassThroughCall extends ServedCall {
+  private subscription: Subscription | undefined;
+  private code: number = StatusCode.OK;
+
+  constructor(
+    wire: WireCall,
+    private readonly callback: AnswerCallback | undefined,
+    method: ServedMethod,
+    host: CallHost,
+    onDone?: () => void,
+  ) {
+    super(wire, method, host, onDone);
+  }
+
+  protected override callHandler(): unknown {
+    const { handler } = this.method;
+    return this.callback === undefined ? handler(this.wire) : handler(this.wire, this.answer);
+  }
+
+  protected override releaseHandler(): void {
+    this.subscription?.unsubscribe();
+  }
+
+  protected override send(status: StatusLike): void {
+    this.code = status.code;
+    if (this.callback === undefined) {
+      endStream(this.wire, status);
+      return;
+    }
+    this.callback(errorOf(status));
+    this.end(status.code);
+  }
+
+  protected override onWireEnd(): void {
+    // The handler ended the call with `call.end()` or an error; grpc-js sends the status.
+    if (this.wire.writableEnded) this.end(this.code);
+    else super.onWireEnd();
+  }
+
+  private readonly answer: AnswerCallback = (error, value, ...trailers) => {
+    if (this.over) return;
+    this.sent = 1;
+    this.callback?.(error, value, ...trailers);
+    this.end(error === null || error === undefined ? StatusCode.OK : error.code);
+  };
+
+  protected override readonly onResult = (result: unknown): void => {
+    if (!isObservable(result) || this.over) {
+      this.release();
+      return;
+    }
+    this.subscription = result.subscribe({ error: this.onError });
+    this.subscription.add(() => {
+      this.release();
+    });
+  };
+
+  protected override readonly onError = (error: unknown, filtered = true): void => {
+    if (!this.over && !this.wire.writableEnded) this.send(this.failureStatus(error, filtered));
+    this.release();
+  };
 }

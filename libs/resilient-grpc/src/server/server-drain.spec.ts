@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../call/event-hub.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
 
@@ -111,7 +111,7 @@ function drainOf({ timeoutMs = 10_000, readinessDelayMs = 0 }: { timeoutMs?: num
   events.listen((event) => reported.push(event), false);
   const drain = new ServerDrain(
     { timeoutMs, readinessDelayMs },
-    { clock, events, calls: server, connections: server, health: server },
+    { clock, events, calls: server as never, connections: server, health: server },
   );
   drain.setServer(server);
   const reports: ServerDrainReport[] = [];
@@ -241,7 +241,7 @@ describe('ServerDrain', () => {
     const clock = new VirtualClock();
     const server = new FakeServer(clock, []);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
-    const dependencies = { clock, events, calls: server, connections: server, health: server };
+    const dependencies = { clock, events, calls: server as never, connections: server, health: server };
     const drain = new ServerDrain({ timeoutMs: 10_000, readinessDelayMs: 5_000 }, dependencies);
     drain.begin();
     await drain.ready;

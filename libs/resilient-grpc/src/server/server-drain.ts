@@ -7,22 +7,10 @@ import type { ServerCalls } from './calls/server-calls.js';
 import type { ServerConnections } from './connections/server-connections.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
 
-/** Server-side dependencies of a drain. */
 export interface ServerDrainDependencies {
   readonly clock: Clock;
   readonly events: EventHub<GrpcServerEvent>;
-  readonly calls: Pick<
-    ServerCalls,
-    | 'size'
-    | 'ended'
-    | 'endedByDrain'
-    | 'completedByDrain'
-    | 'openPaths'
-    | 'hasFinishingStream'
-    | 'notifyStreams'
-    | 'endAll'
-    | 'whenOver'
-  >;
+  readonly calls: ServerCalls;
   readonly connections: Pick<ServerConnections, 'announceEnd' | 'destroyAll' | 'closed' | 'cutOff' | 'isAttached'>;
   readonly health: { turnNotServing(): void; endWatches(): void };
 }
@@ -31,8 +19,8 @@ export interface ServerDrainDependencies {
 export type DrainedServer = Pick<Server, 'tryShutdown' | 'forceShutdown'>;
 
 /**
- * Called at the end of a drain. `cutOff` is the number of forcibly ended calls by method path. `hasCutOffStream` is true if one of these
- * calls was a response stream with `onDrain: 'finish'`.
+ * `cutOff` is the number of forcibly ended calls by method path. `hasCutOffStream` is true if one of these calls was a response stream with
+ * `onDrain: 'finish'`.
  */
 export type DrainListener = (
   report: ServerDrainReport,
@@ -40,10 +28,7 @@ export type DrainListener = (
   hasCutOffStream: boolean,
 ) => void;
 
-/**
- * Time in milliseconds from the end of open calls to the drain timeout, so that their statuses can be sent. At most
- * `MAX_STATUS_FLUSH_FRACTION` of the timeout.
- */
+/** Time in milliseconds from the end of open calls to the drain timeout, so that their statuses can be sent. */
 const STATUS_FLUSH_MS = 100;
 const MAX_STATUS_FLUSH_FRACTION = 0.1;
 
@@ -81,17 +66,14 @@ export class ServerDrain {
     if (this.draining) this.begin();
   }
 
-  /** Adds a listener for the start of the drain. */
   onBegin(listener: () => void): void {
     this.beginListeners.push(listener);
   }
 
-  /** Returns the number of open calls by method path. */
   openPaths(): ReadonlyMap<string, number> {
     return this.dependencies.calls.openPaths();
   }
 
-  /** Adds a listener for the end of the drain. */
   onEnd(listener: DrainListener): void {
     this.listeners.push(listener);
   }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ServerDrainHandle } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { DrainListener } from './server-drain.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { ServerLifecycle } from './server-lifecycle.js';
 
 const REPORT: ServerDrainReport = {
@@ -52,7 +52,7 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
     return () => interrupts.delete(listener);
   };
   const signals = { testing: false, listensForSignals: () => listens, onInterrupt };
-  const made = new ServerLifecycle(server, hasClients ? clients : undefined, signals, clock, { write });
+  const made = new ServerLifecycle(server as never, hasClients ? clients : undefined, signals, clock, { write });
   return {
     clock,
     made,

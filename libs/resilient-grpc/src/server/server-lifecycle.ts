@@ -1,40 +1,32 @@
-import {
-  type BeforeApplicationShutdown,
-  type OnApplicationBootstrap,
-  type OnApplicationShutdown,
-  type OnModuleDestroy,
+import type {
+  BeforeApplicationShutdown,
+  OnApplicationBootstrap,
+  OnApplicationShutdown,
+  OnModuleDestroy,
 } from '@nestjs/common';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { callsByPath, counted, duration } from '../telemetry/log/log-text.js';
-import type { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import { onSecondInterrupt, ShutdownHooksCheck, type SignalHandling } from '../nest/shutdown-hooks-check.js';
-import { cutOffRemedy, shutdownLine } from '../nest/shutdown-lines.js';
+import {
+  type GrpcLifecycle,
+  cutOffRemedy,
+  shutdownLine,
+  onSecondInterrupt,
+  ShutdownHooksCheck,
+  type SignalHandling,
+} from '../nest/grpc-lifecycle.js';
 import { systemClock, type Clock } from '../time/clock.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';
 
 /** The parts of a server that follow the application lifecycle. */
 export interface DrainingServer {
-  readonly drain: Pick<
-    ServerDrain,
-    | 'begin'
-    | 'cutOff'
-    | 'draining'
-    | 'ready'
-    | 'run'
-    | 'runInBackground'
-    | 'streamsNotified'
-    | 'onBegin'
-    | 'onEnd'
-    | 'openPaths'
-    | 'options'
-  >;
+  readonly drain: ServerDrain;
   markBootstrapped(): void;
 }
 
 /**
  * Connects the server to the application lifecycle. The drain starts before Nest closes anything, because Nest first closes the HTTP
- * server, which may hang. The `close()` of the strategy waits for the drain. The clients of this process shut down after the server.
+ * server, which may hang. The `close()` of the strategy waits for the drain.
  */
 export class ServerLifecycle
   implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown

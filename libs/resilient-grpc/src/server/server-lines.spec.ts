@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../call/event-hub.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { EventLog } from '../telemetry/log/event-log.js';
-import type { EventFields, LogSink } from '../telemetry/log/log-line.js';
-import { VirtualClock } from '../../spec-support/virtual-clock.js';
+import type { EventFields, LogSink } from '../telemetry/log/library-logger.js';
+import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { SERVER_LINES } from './server-lines.js';
 
 const path = '/orders.v1.Orders/Watch';

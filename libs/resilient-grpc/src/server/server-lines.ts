@@ -3,7 +3,7 @@ import { errorMessage, isError } from '../errors/error-message.js';
 import { describeValue } from '../policy/options/describe-value.js';
 import { isObject } from '../policy/options/option-schemas.js';
 import { suggestStatusCode, isStatusCode, statusName, StatusCode } from '../status/status-code.js';
-import { unsentFieldLine, untestedVersionLine } from '../telemetry/log/client-lines.js';
+import { unsentFieldLine, untestedVersionLine } from '../telemetry/log/client-log.js';
 import type { EventTable } from '../telemetry/log/event-log.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
 import { HANDSHAKE_FAILURES } from './connections/handshake-failures.js';
@@ -25,10 +25,7 @@ const OMITTED_TEXTS = {
     'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them',
 };
 
-/**
- * The line of each event of a server. A handler fault is a warning, or an error if it is reported nowhere else. The effect of an option, such
- * as a stream idle timeout, has the level `log`. `ServerLifecycle` logs the drain.
- */
+/** The line of each event of a server. A handler fault is a warning, or an error if it is reported nowhere else. */
 export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
   'call-start': undefined,
   'call-end': undefined,

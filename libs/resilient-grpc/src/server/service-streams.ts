@@ -10,15 +10,11 @@ import { isError } from '../errors/error-message.js';
  */
 const SHUTDOWN_STATUS: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
 
-/**
- * Open streams of standard services: health Watch and reflection. Clients keep them open indefinitely. They are not application calls,
- * so a shutdown does not wait for them.
- */
+/** Open streams of standard services: health Watch and reflection. Clients keep them open indefinitely. */
 export class ServiceStreams {
   private readonly open = new Set<WireCall>();
   private ended = false;
 
-  /** Number of open streams. */
   get size(): number {
     return this.open.size;
   }
@@ -50,7 +46,6 @@ export class ServiceStreams {
   }
 }
 
-/** Server to which a standard service is added. */
 export type ServiceHost = Pick<Server, 'addService'>;
 
 /** Adds a standard service. Returns false, and changes nothing, if the application already provides it. */

@@ -7,22 +7,7 @@ const TRANSPARENT_RETRY_BUCKETS = [1, 2, 3, 4, 5, 10];
 /** Bucket boundaries of the outage histogram, in seconds. They extend to one hour because outages last longer than calls. */
 const OUTAGE_BUCKETS = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600];
 
-/** The instruments shared by all clients of one meter. */
 export type ClientInstruments = ReturnType<typeof clientInstruments>;
-
-/** The instruments that are observed when the SDK collects metrics. */
-export type ObservedInstruments = Pick<
-  ClientInstruments,
-  | 'waitingCalls'
-  | 'oldestWait'
-  | 'retryBudget'
-  | 'addresses'
-  | 'endpoints'
-  | 'watchFailing'
-  | 'oldestStream'
-  | 'concurrencyLimit'
-  | 'hedgingDelay'
->;
 
 /**
  * Creates the client instruments of gRFC A66

@@ -25,23 +25,19 @@ export interface GrpcTelemetry {
   forClient(client: ObservableClient): void;
 }
 
-/** A client that telemetry can observe. */
 export interface ObservableClient {
   readonly name: string;
   /** The target with its scheme, for example 'dns:///orders:50051'. */
   readonly canonicalTarget: string;
-  /** True if the client's connections are encrypted. */
   readonly isSecure: boolean;
   /**
    * Sets the object that receives the telemetry of new calls and of events from now on, until the client closes. Replaces an earlier
    * object, which still receives the telemetry of calls that have begun. If the client is closed, `telemetry` is closed immediately.
    */
   setTelemetry(telemetry: ClientTelemetry): void;
-  /** Returns the client's current gauge values. */
   figures(): ClientFigures;
 }
 
-/** Receives the telemetry of a server. */
 export interface ServerTelemetry {
   /** Called when the request headers of a call have arrived. */
   begin(call: IncomingCall): ServedCallTelemetry;
@@ -54,13 +50,11 @@ export interface ServerTelemetry {
 
 /** An incoming call to a method of one of the server's services; the method may have no handler. */
 export interface IncomingCall {
-  /** Path of the method, such as '/orders.v1.Orders/Get'. */
   readonly path: string;
   readonly kind: MethodKind;
   readonly metadata: Metadata;
 }
 
-/** Receives the telemetry of one served call. */
 export interface ServedCallTelemetry {
   /** Runs `work` in the trace context of the call. Spans started inside are children of the call's span. */
   within(work: () => void): void;
@@ -73,7 +67,6 @@ export interface ServedCallTelemetry {
   end(end: ServedCallEnd): void;
 }
 
-/** The status and received size of a call that ended on the wire. */
 export interface ServedCallEnd {
   readonly code: StatusCode;
   readonly details: string;

@@ -1,28 +1,22 @@
 import { createNoopMeter, metrics, propagation, trace, type Meter, type Tracer } from '@opentelemetry/api';
 import type { Clock } from '../time/clock.js';
-import { catchSdkErrors } from './catch-sdk-errors.js';
+import { catchSdkErrors } from './instruments.js';
 import { clientInstruments, type ClientInstruments } from './client-instruments.js';
-import { ClientMetrics } from './client-metrics.js';
-import { OpenClientTelemetry } from './client-telemetry.js';
-import { ClientTraces } from './client-traces.js';
+import { ClientMetrics, ObservedClients } from './client-metrics.js';
+import { OpenClientTelemetry, ClientTraces } from './client-telemetry.js';
 import type { GrpcTelemetry, ObservableClient, ServerTelemetry } from './grpc-telemetry.js';
-import { ObservedClients } from './observed-clients.js';
 import { ServerMetrics } from './server-metrics.js';
 import { OpenServerTelemetry } from './server-telemetry.js';
 import { VERSION } from './version.js';
 
-/** The name of the meter and the tracer. */
 const SCOPE = 'nestjs-resilient-grpc';
 
-/** The enabled signals. */
 export interface TelemetryParts {
   readonly metrics: boolean;
   readonly traces: { readonly client: boolean; readonly server: boolean };
-  /** True if attempt durations are recorded with the address of their endpoint. */
   readonly endpointMetrics: boolean;
 }
 
-/** A signal of OpenTelemetry. */
 export type Signal = 'metrics' | 'traces';
 
 /** The consumers of a client's signals. */

@@ -101,11 +101,9 @@ export class ServerMetrics {
   }
 }
 
-/** The measurements of a running call. */
 export interface MeasuredCall {
   readonly attributes: Attributes;
   readonly isStream: boolean;
-  /** Start time in monotonic milliseconds. */
   readonly startedAt: number;
   /** Bytes of the response messages. */
   sent: number;

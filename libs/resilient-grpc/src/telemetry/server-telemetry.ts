@@ -11,8 +11,7 @@ import {
 import type { Metadata } from '@grpc/grpc-js';
 import type { GrpcServerEvent, ObservableServer } from '../call/server-event.js';
 import type { StatusCode } from '../status/status-code.js';
-import { CallSpan, rpcAttributes, spanName } from './call-span.js';
-import { catchSdkErrors } from './catch-sdk-errors.js';
+import { CallSpan, rpcAttributes, spanName, catchSdkErrors } from './instruments.js';
 import type { IncomingCall, ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from './grpc-telemetry.js';
 import type { MeasuredCall, ServerMetrics } from './server-metrics.js';
 
@@ -34,7 +33,6 @@ interface TracedCall {
   readonly within: Context;
 }
 
-/** Records the metrics and spans of one server. */
 export class OpenServerTelemetry implements ServerTelemetry {
   /** Span in which the server started; calls can run in its context. */
   private readonly outer = activeSpan();

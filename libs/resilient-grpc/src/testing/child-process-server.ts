@@ -1,8 +1,7 @@
-import { fork } from 'node:child_process';
-import type { ChildProcess, Serializable } from 'node:child_process';
+import { fork, type ChildProcess, type Serializable } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { freePort } from './free-port.js';
+import { freePort } from './tcp-listener.js';
 import { waitFor } from './wait-for.js';
 
 /** Options of a server that runs in a child process. */
@@ -42,17 +41,14 @@ const MAX_KEPT_LINES = 200;
 
 /**
  * Time in milliseconds within which the output of a process must end after the process failed, after a successful SIGKILL, or after the
- * timeout of another signal. The output stays open if a process that inherited it still runs.
+ * timeout of another signal.
  */
 const OUTPUT_END_MS = 1_000;
 
 /** Maximum number of free ports that the first start tries. */
 const MAX_FIRST_PORTS = 3;
 
-/**
- * Matches the first port after 'listening on', even if the port follows an IPv6 address. Ignores later numbers, such as those in JSON log
- * lines.
- */
+/** Matches the first port after 'listening on', even if the port follows an IPv6 address. */
 const LISTENING = /listening on .*?:(\d+)(?![\d\]:.])/i;
 
 /** Matches the output of Node, Go, and other runtimes for a port on which another process is listening. */

@@ -1,6 +1,6 @@
 export { ChildServer } from './child-process-server.js';
 export { FaultProxy } from './fault-proxy/fault-proxy.js';
-export type { FakeCall } from './fake-service/fake-call.js';
+export type { FakeCall } from './fake-service/fake-context.js';
 export { fakeGrpcService, type FakeGrpcService } from './fake-service/fake-grpc-service.js';
 export { grpcError } from './fake-service/grpc-error.js';
 export { Http2FaultProxy } from './http2-faults/http2-fault-proxy.js';

@@ -2,8 +2,7 @@ import type { TestingModule, TestingModuleBuilder } from '@nestjs/testing';
 import type { GrpcClientDefaults, GrpcClientSettings } from '../client/settings/client-options.js';
 import { findService, shortName } from '../client/settings/contract.js';
 import { joinSettings } from '../client/settings/join-settings.js';
-import type { ClientRegistry } from '../nest/client-registry.js';
-import { GrpcClients } from '../nest/grpc-clients.js';
+import { type ClientRegistry, GrpcClients } from '../nest/client-registry.js';
 import {
   clientLabel,
   getGrpcClientSettingsToken,
@@ -11,7 +10,7 @@ import {
   givenSettingsToken,
 } from '../nest/grpc-tokens.js';
 import { definedServices } from '../nest/misspelled-injections.js';
-import { COPIES_REMEDY, copiesIn } from '../nest/package-copies.js';
+import { COPIES_REMEDY, copiesIn } from '../nest/resilient-grpc-core.module.js';
 
 type Settings = Partial<GrpcClientSettings>;
 type Overrides = Map<string | symbol, readonly Settings[]>;

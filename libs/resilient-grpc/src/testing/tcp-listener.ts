@@ -1,7 +1,7 @@
-import { createServer } from 'node:net';
-import type { Server, Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
-import { freePort } from './free-port.js';
+import { once } from 'node:events';
+import { systemRandom } from '../time/random.js';
 
 const HOST = '127.0.0.1';
 
@@ -12,7 +12,6 @@ export interface ServerTls {
   readonly ca?: string | Buffer | undefined;
 }
 
-/** Options of a TCP listener. */
 interface TcpListenerOptions {
   /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
@@ -26,7 +25,6 @@ interface TcpListenerOptions {
 /** A TCP listener on 127.0.0.1 that can stop, and then listen on the same port again. */
 export class TcpListener {
   readonly sockets = new Set<Socket>();
-  /** Number of connections accepted since the listener was created. */
   accepted = 0;
   private server: Server | undefined;
   port: number;
@@ -39,7 +37,6 @@ export class TcpListener {
     this.port = options.port ?? 0;
   }
 
-  /** The address of the listener, '127.0.0.1:port'. */
   get url(): string {
     return `${HOST}:${this.port}`;
   }
@@ -91,7 +88,6 @@ export class TcpListener {
   }
 }
 
-/** Destroys a socket and resolves when it is closed. */
 export async function destroySocket(socket: Socket): Promise<void> {
   if (socket.closed) return;
   await new Promise<void>((resolve) => {
@@ -126,4 +122,43 @@ export function parseUpstream(address: string): { readonly host: string; readonl
  */
 export function requirePem({ key, cert, ca }: SecureContextOptions = {}): void {
   createSecureContext({ key, cert, ca });
+}
+
+// First port of a range below the ephemeral port ranges of Linux, macOS, and Windows. The system assigns ephemeral ports to outgoing
+// connections and to servers that listen on port 0.
+const FIRST_PORT = 20_000;
+const PORT_COUNT = 10_000;
+
+/** Offset of the next port. The first offset is random, because processes that run in parallel should not try the same ports. */
+let nextOffset = Math.trunc(systemRandom() * PORT_COUNT);
+
+/**
+ * Returns a port of 127.0.0.1 on which no server is listening. The system does not assign this port to outgoing connections or to servers
+ * that listen on port 0, so the port stays available while the server that uses it restarts. Another process that calls this function can
+ * take the port. Within a process, the function returns a port again only after it has tried all others.
+ * @throws Error if servers are listening on all ports from 20,000 to 29,999, or if this process cannot open a socket
+ */
+export async function freePort(): Promise<number> {
+  for (let tried = 0; tried < PORT_COUNT; tried += 1) {
+    const port = FIRST_PORT + nextOffset;
+    nextOffset = (nextOffset + 1) % PORT_COUNT;
+    if (await isFree(port)) return port;
+  }
+  throw new Error(
+    'freePort: expected a free port from 20000 to 29999, got none; stop the servers that are listening on these ports',
+  );
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE' || code === 'EACCES') return false;
+    throw error;
+  }
+  server.close();
+  await once(server, 'close');
+  return true;
 }

@@ -7,7 +7,6 @@ import { errorMessage } from '../errors/error-message.js';
 const { setTimeout, setImmediate } = timers;
 const now = performance.now.bind(performance);
 
-/** Options of `waitFor`. */
 interface WaitForOptions {
   /**
    * Maximum waiting time in milliseconds, 0 or more; `Infinity` waits without a limit. The default is below the test timeout of Jest and

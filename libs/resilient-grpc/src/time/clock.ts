@@ -15,10 +15,7 @@ export interface Timer {
   clear(): void;
 }
 
-/**
- * Source of time and timers, injected so that policies can be tested in virtual time. Elapsed time is monotonic. Call deadlines are
- * epoch times, as in grpc-js.
- */
+/** Source of time and timers, injected so that policies can be tested in virtual time. Elapsed time is monotonic. */
 export interface Clock {
   /** Monotonic milliseconds since an arbitrary moment. */
   now(): number;
@@ -41,7 +38,6 @@ class SystemTimer implements Timer {
   }
 }
 
-/** The system clock. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   epoch: () => Date.now(),

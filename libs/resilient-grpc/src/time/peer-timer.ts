@@ -5,10 +5,7 @@ const MAX_LAG_MS = 50;
 /** Number of parts into which the time is divided, unless `MIN_PART_MS` or `MAX_PART_MS` applies. A late part is measured again. */
 const PART_COUNT = 8;
 const MIN_PART_MS = 50;
-/**
- * Maximum duration of a part, in milliseconds. After a pause of this process, the whole part is measured again. A pause that ends before
- * the part ends is not detected.
- */
+/** Maximum duration of a part, in milliseconds. After a pause of this process, the whole part is measured again. */
 const MAX_PART_MS = 5_000;
 /**
  * Maximum time in milliseconds by which Node's timers fire early. A part of at most twice this duration counts as complete when its timer

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { BusyClock } from '../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../test/unit-support/busy-clock.js';
 import { RunningTime } from './running-time.js';
 
 it('counts at most 2 s of the time for which the process is blocked, and all other time between start() and stop()', () => {

@@ -28,7 +28,6 @@ export class RunningTime {
     this.beatLater();
   }
 
-  /** Stops counting and clears the timer. */
   stop(): void {
     this.elapsedMs = this.now();
     this.timer?.clear();

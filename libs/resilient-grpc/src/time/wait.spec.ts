@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BusyClock } from '../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../test/unit-support/busy-clock.js';
 import { Wait } from './wait.js';
 
 function make(ms: number, readsFirst = false) {

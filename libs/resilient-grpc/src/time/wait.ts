@@ -22,7 +22,6 @@ export class Wait {
     this.restart(ms);
   }
 
-  /** Replaces the remaining time. */
   restart(ms: number): void {
     this.timer?.clear();
     this.timer = this.clock.setTimer(this.elapsed, ms, true);

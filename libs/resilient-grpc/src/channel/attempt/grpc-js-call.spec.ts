@@ -1,8 +1,8 @@
 import { InterceptingCall, Metadata, propagate, type CallOptions, type Channel, type Interceptor } from '@grpc/grpc-js';
 import { expect, it } from 'vitest';
 import type { MethodDescriptor } from '../../call/method.js';
-import { MEMORY_METHOD } from '../../../spec-support/memory-runtime.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { MEMORY_METHOD } from '../../../../../test/unit-support/memory-runtime.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { interceptedCall } from './grpc-js-call.js';
 
 const NOW = Date.UTC(2026, 0, 1);

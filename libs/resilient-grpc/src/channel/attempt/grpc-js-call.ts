@@ -8,8 +8,7 @@ import {
 } from '@grpc/grpc-js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
-import { errorMessage } from '../../errors/error-message.js';
-import { serializationFailure } from '../../errors/invalid-message-error.js';
+import { errorMessage, serializationFailure } from '../../errors/error-message.js';
 import { peerOf } from '../quirks/wire-evidence.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock } from '../../time/clock.js';

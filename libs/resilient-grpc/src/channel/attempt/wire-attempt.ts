@@ -3,10 +3,9 @@ import { Metadata, type CallOptions, type experimental, type StatusObject } from
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
-import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import { type WireEvidence, classify, isAnswered, isGrpcResponse } from '../../policy/evidence/classify.js';
 import { errorMessage } from '../../errors/error-message.js';
-import { measuredOutcome } from '../../policy/balancing/endpoint-load.js';
-import { classify, isAnswered, isGrpcResponse } from '../../policy/evidence/classify.js';
+import { measuredOutcome } from '../../policy/balancing/least-request.js';
 import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';

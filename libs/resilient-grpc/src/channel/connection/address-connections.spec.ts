@@ -11,7 +11,7 @@ import { classify } from '../../policy/evidence/classify.js';
 import { systemClock } from '../../time/clock.js';
 import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { insecureCredentials } from '../channel-checks.js';
 import type { ChannelSettings } from '../channel-settings.js';

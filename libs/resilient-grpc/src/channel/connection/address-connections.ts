@@ -1,5 +1,5 @@
 import type { experimental } from '@grpc/grpc-js';
-import { stateName } from '../state-name.js';
+import { stateName } from '../../call/connectivity.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { ObservedConnection } from './observed-connection.js';
 

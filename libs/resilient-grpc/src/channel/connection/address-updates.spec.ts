@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { AddressUpdates, MAX_ADDRESSES, type AddressUpdate } from './address-updates.js';
 
 type Applied = readonly string[] | 'failed';

@@ -1,6 +1,6 @@
 import { Socket, connect, type TcpNetConnectOpts } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { BusyClock } from '../../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import { ConnectAttempts } from './connect-attempts.js';
 
 const ADDRESS = { host: '127.0.0.1', port: 1 };

@@ -1,7 +1,10 @@
 import type { Connectivity } from '../../call/connectivity.js';
-import { CONNECT_FAILURES, type ConnectFailureKind } from '../../policy/connect-failure/connect-failures.js';
-import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
-import type { ReconnectClass } from '../../policy/reconnect/early-reconnect.js';
+import {
+  CONNECT_FAILURES,
+  type ConnectFailureKind,
+  withDoctor,
+} from '../../policy/connect-failure/connect-failures.js';
+import type { ReconnectClass } from '../../policy/reconnect/reconnect-times.js';
 import type { Clock } from '../../time/clock.js';
 import { connectFailure, connectFailureOf, type ConnectFailure } from './connect-failure.js';
 import { TlsDetection } from './tls-detection.js';

@@ -1,6 +1,6 @@
 import type { Metadata, StatusObject, experimental } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
-import { httpResponseOf } from '../../policy/evidence/http-response.js';
+import { httpResponseOf } from '../../policy/evidence/grpc-js-texts.js';
 import { runInBackground } from '../quirks/background-call.js';
 import { channelOf, setAuthority } from '../quirks/subchannel.js';
 

@@ -8,8 +8,8 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
-import { channelSettings } from '../../../spec-support/channel-settings.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { channelSettings } from '../../../../../test/unit-support/channel-settings.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { ManagedChannel } from '../managed-channel.js';
 

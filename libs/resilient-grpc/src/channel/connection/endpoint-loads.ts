@@ -1,4 +1,4 @@
-import { EndpointLoad, type MeasuredOutcome } from '../../policy/balancing/endpoint-load.js';
+import { EndpointLoad, type MeasuredOutcome } from '../../policy/balancing/least-request.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 

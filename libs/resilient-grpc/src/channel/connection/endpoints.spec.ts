@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import { DEFAULT_EJECTION, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
 import { StatusCode } from '../../status/status-code.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { Endpoints, type EndpointAttempt, type EndpointGate } from './endpoints.js';
 
 const BASE_MS = 5_000;

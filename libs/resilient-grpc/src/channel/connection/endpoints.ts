@@ -1,9 +1,7 @@
 import type { EventHub } from '../../call/event-hub.js';
 import type { EndpointSnapshot } from '../../call/connectivity.js';
 import { slowStartWeight, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
-import { endpointOutcome } from '../../policy/ejection/endpoint-outcome.js';
-import { EndpointRecord } from '../../policy/ejection/endpoint-record.js';
-import { median } from '../../policy/ejection/latency-outlier.js';
+import { endpointOutcome, EndpointRecord, median } from '../../policy/ejection/endpoint-record.js';
 import {
   decideEjections,
   decideReturns,
@@ -12,8 +10,7 @@ import {
   type EjectionState,
   type EndpointView,
 } from '../../policy/ejection/next-ejection.js';
-import type { AttemptEvidence } from '../../policy/evidence/attempt-evidence.js';
-import { classify, isGrpcResponse } from '../../policy/evidence/classify.js';
+import { type AttemptEvidence, classify, isGrpcResponse } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';

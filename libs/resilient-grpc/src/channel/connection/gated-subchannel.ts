@@ -1,6 +1,6 @@
 import { connectivityState, type experimental } from '@grpc/grpc-js';
 import { selectingSubchannelClass } from '../quirks/subchannel.js';
-import { stateName } from '../state-name.js';
+import { stateName } from '../../call/connectivity.js';
 import type { Timer } from '../../time/clock.js';
 import type { AddressConnections } from './address-connections.js';
 import type { AddressHistories } from './address-histories.js';

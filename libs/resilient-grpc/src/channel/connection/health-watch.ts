@@ -1,5 +1,5 @@
 import type { EndpointSnapshot } from '../../call/connectivity.js';
-import { nextWatch } from '../../policy/health/next-watch.js';
+import { nextWatch } from '../../policy/reconnect/reconnect-times.js';
 import { readFields, writeField } from '../../errors/protobuf-fields.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { IdleReadBarrier } from './idle-read-barrier.js';
 
 /** Creates a barrier for two connections; `isEnding` of the second is true until turn `endingUntil`. */

@@ -1,6 +1,5 @@
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
-import type { EndpointLoad } from '../../policy/balancing/endpoint-load.js';
-import { chooseLeastLoaded, parseChoiceCount } from '../../policy/balancing/least-request.js';
+import { type EndpointLoad, chooseLeastLoaded, parseChoiceCount } from '../../policy/balancing/least-request.js';
 import { COMPLETE, type LeafParts } from '../quirks/experimental.js';
 import { endpointKeys } from './address-key.js';
 import type { AddressUpdate } from './address-updates.js';

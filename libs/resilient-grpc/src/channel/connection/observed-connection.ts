@@ -1,6 +1,5 @@
 import { connectivityState, type experimental } from '@grpc/grpc-js';
-import type { ConnectivityState } from '../../call/connectivity.js';
-import { stateName } from '../state-name.js';
+import { type ConnectivityState, stateName } from '../../call/connectivity.js';
 import { removeClosedStreamListeners } from '../quirks/closed-stream-listeners.js';
 import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { GrpcClientEvent } from '../../call/call-event.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { SuspicionWatch, type ReplacementRequest, type WatchedConnection } from './suspicion-watch.js';
 
 /** Clock of a process that the test can block, so that timers fire late. Calls `poll` before each deferred task. */

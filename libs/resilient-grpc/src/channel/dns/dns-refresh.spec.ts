@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
-import { DnsRefresh } from './dns-refresh.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
+import { DnsRefresh, dnsNameOf } from './dns-refresh.js';
 
 const REFRESH_MS = 5_000;
 
@@ -120,4 +120,26 @@ describe('DnsRefresh', () => {
     end();
     expect(clock.pending).toBe(0);
   });
+});
+
+it.each<[target: string, host: string | undefined, authority?: string]>([
+  ['orders:50051', 'orders'],
+  ['orders', 'orders'],
+  ['orders.shop.svc.cluster.local:50051', 'orders.shop.svc.cluster.local'],
+  ['dns:orders:50051', 'orders'],
+  ['dns:///orders:50051', 'orders'],
+  ['dns:///orders', 'orders'],
+  ['dns://10.0.0.1/orders:50051', 'orders', '10.0.0.1'],
+  ['dns://10.0.0.1:5353/orders:50051', 'orders', '10.0.0.1:5353'],
+  ['127.0.0.1:50051', '127.0.0.1'],
+  ['[::1]:50051', '::1'],
+  ['dns:///[::1]', '::1'],
+  ['unix:/run/orders.sock', undefined],
+  ['unix:///run/orders.sock', undefined],
+  ['ipv4:127.0.0.1:50051', undefined],
+  ['ipv6:[::1]:50051', undefined],
+  ['xds:///orders', undefined],
+  ['', undefined],
+])('parses the DNS name of %j as %j', (target, host, authority) => {
+  expect(dnsNameOf(target)).toEqual(host === undefined ? undefined : { host, authority });
 });

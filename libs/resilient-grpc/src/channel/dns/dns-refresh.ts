@@ -2,6 +2,23 @@ import { dnsRefreshDelayMs } from '../../policy/reconnect/reconnect-times.js';
 import { runOutside, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
+export interface DnsName {
+  /** Host name or address, without a port. */
+  readonly host: string;
+  /** 'ip' or 'ip:port' of the name server to query; `undefined` for the system's name servers. */
+  readonly authority: string | undefined;
+}
+
+// 'dns:' and its authority are optional. Other schemes do not have DNS names.
+const TARGET = /^(?:dns:(?:\/\/([^/]*)\/)?)?(\[[^\]]*\]|[^:/[\]]+)(?::\d+)?$/;
+
+/** Returns the DNS name of a target with the scheme `dns:` or without a scheme; `undefined` for other schemes. */
+export function dnsNameOf(target: string): DnsName | undefined {
+  const [, authority, host] = TARGET.exec(target) ?? [];
+  if (host === undefined) return undefined;
+  return { host: host.replace(/^\[|\]$/g, ''), authority: authority === '' ? undefined : authority };
+}
+
 /**
  * Queue of the lookups that are due. A process runs at most one of these lookups at a time. If the name server does not respond, a lookup
  * blocks a thread for several seconds. By default, Node has only four such threads, which file access and cryptography also use.
@@ -9,10 +26,7 @@ import type { Random } from '../../time/random.js';
 const due: DnsRefresh[] = [];
 let running: DnsRefresh | undefined;
 
-/**
- * Resolves the name of one channel periodically. A lookup for another reason, such as a lost connection, postpones the next periodic
- * lookup.
- */
+/** Resolves the name of one channel periodically. */
 export class DnsRefresh {
   /** Time of the next lookup in milliseconds since 1970; `undefined` if none is scheduled. */
   nextAt: number | undefined;
@@ -40,7 +54,6 @@ export class DnsRefresh {
     this.schedule();
   }
 
-  /** Cancels the next lookup. */
   stop(): void {
     this.timer?.clear();
     this.timer = undefined;
@@ -49,7 +62,6 @@ export class DnsRefresh {
     this.release();
   }
 
-  /** Cancels the next lookup and prevents further ones. */
   close(): void {
     this.isClosed = true;
     this.stop();
@@ -76,7 +88,6 @@ export class DnsRefresh {
     this.schedule();
   }
 
-  /** Removes this refresh from the queue, and runs the next refresh in the queue if this refresh was running. */
   private release(): void {
     if (due.includes(this)) due.splice(due.indexOf(this), 1);
     if (running !== this) return;

@@ -12,9 +12,8 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import type { ServiceConfig } from '../../policy/service-config/service-config.js';
 import { jitter, type Random } from '../../time/random.js';
 import type { Clock, Timer } from '../../time/clock.js';
-import { dnsNameOf } from './dns-name.js';
+import { dnsNameOf } from './dns-refresh.js';
 
-/** Options of `dnsServiceConfig()`. */
 export interface DnsServiceConfigOptions {
   /**
    * Interval in milliseconds between two reads of the record: 1000 or more, with ±10% jitter. Node does not expose the TTL of a TXT record.
@@ -25,7 +24,6 @@ export interface DnsServiceConfigOptions {
   readonly servers?: readonly string[] | undefined;
 }
 
-/** Values that a client passes to a service config source that needs a target. */
 export interface TargetDependencies {
   readonly target: string;
   /** Path of the option with the source, for error messages: 'clients.orders.serviceConfig'. */
@@ -36,7 +34,6 @@ export interface TargetDependencies {
   readonly report: (message: string) => void;
 }
 
-/** A service config, with its location for error messages. */
 export class LocatedServiceConfig {
   constructor(
     readonly value: unknown,
@@ -64,12 +61,10 @@ export interface TargetServiceConfigSource extends Observable<ServiceConfig> {
   [FOR_TARGET](dependencies: TargetDependencies): Observable<unknown>;
 }
 
-/** True if `source` needs a target. */
 export function needsTarget(source: Observable<unknown>): source is TargetServiceConfigSource {
   return FOR_TARGET in source;
 }
 
-/** Default interval in milliseconds between two reads of the record. */
 const DEFAULT_DNS_REFRESH_MS = 60_000;
 const MIN_REFRESH_MS = 1_000;
 const REFRESH_JITTER = 0.1;
@@ -106,7 +101,6 @@ export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observa
   return Object.assign(source, { [FOR_TARGET]: forTarget });
 }
 
-/** Reads the record of one target repeatedly until `close()` is called. */
 class TxtReading {
   private readonly resolver = new Resolver(DNS_QUERY);
   private readonly client: ChoosingClient;

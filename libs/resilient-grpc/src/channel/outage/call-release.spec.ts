@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Waiter } from '../../call/call-transport.js';
 import { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
-import { BusyClock } from '../../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import { CallRelease } from './call-release.js';
 import { WaitingCalls } from './waiting-calls.js';
 

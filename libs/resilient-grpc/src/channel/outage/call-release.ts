@@ -1,9 +1,14 @@
-import type { StreamWait } from './stream-wait.js';
-import type { WaitingCalls } from './waiting-calls.js';
+import type { StreamWait, WaitingCalls } from './waiting-calls.js';
 import type { ReleasedCall, ReleasedCallResult, Waiter } from '../../call/call-transport.js';
-import { inSendOrder, isTooLate, type ReleaseTimes, releaseDemand } from '../../policy/queue-release/release-demand.js';
-import { ReleasePace } from '../../policy/queue-release/release-pace.js';
-import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-release/release-policy.js';
+import {
+  inSendOrder,
+  isTooLate,
+  type ReleaseTimes,
+  releaseDemand,
+  ReleasePace,
+  DEFAULT_RELEASE_POLICY,
+  type ReleasePolicy,
+} from '../../policy/queue-release/release-pace.js';
 import type { LoadBaseline, UsualLatency } from '../../policy/queue-release/load-baseline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
@@ -14,20 +19,14 @@ const RELEASE_BATCH_SIZE = 256;
  * time. Equals the fixed part of the tolerance for slow responses.
  */
 const MAX_TICK_DELAY_MS = 20;
-/**
- * Interval of the checks for a free stream, in milliseconds. The end of a call starts a check immediately, but the end of a health Watch
- * does not.
- */
+/** Interval of the checks for a free stream, in milliseconds. */
 const STREAM_POLL_MS = 250;
 const NO_CALLS: ReadonlySet<Waiter> = new Set();
 
-/** Dependencies of a release. */
 export interface ReleaseDependencies {
   readonly load: LoadBaseline;
   readonly clock: Clock;
-  /** True if calls may be sent. */
   readonly usable: () => boolean;
-  /** True if a call finds a free stream. */
   readonly hasFreeStream: () => boolean;
   /** Receives each wait for a free stream: its start, each check, and its end. */
   readonly streamWait: Pick<StreamWait, 'continues' | 'ended'>;
@@ -58,7 +57,6 @@ export class CallRelease {
   awaitsStream = false;
   /** Like `awaitsStream`, but stays true when a stream becomes free for only some of the calls. */
   private isStreamWait = false;
-  /** Due time of the next tick. */
   private dueAt = Infinity;
   private readyAt = 0;
   /** Time after READY within which every paced call is sent. */
@@ -89,7 +87,6 @@ export class CallRelease {
     this.tickNext();
   }
 
-  /** Stops the release, because the channel is no longer usable or no call is waiting. */
   stop(): void {
     this.running = false;
     this.streamWaitEnded();
@@ -101,7 +98,6 @@ export class CallRelease {
     this.timer = undefined;
   }
 
-  /** Reports the end of a released call. */
   ended(call: ReleasedCall, result: ReleasedCallResult): void {
     if (!this.released.delete(call)) return;
     const now = this.dependencies.clock.now();
@@ -134,12 +130,10 @@ export class CallRelease {
     else this.awaitStream();
   };
 
-  /** True while waiting calls are released at a limited rate. */
   get isPaced(): boolean {
     return this.pace !== undefined;
   }
 
-  /** Number of waiting calls that are paced. */
   private get pacedCount(): number {
     return this.waiting.size - this.unpaced.size;
   }
@@ -181,7 +175,7 @@ export class CallRelease {
     this.dependencies.streamWait.ended();
   }
 
-  /** Continues in the next turn, because a stream may be free. Further reports in this turn have no effect. */
+  /** Continues in the next turn, because a stream may be free. */
   private streamFreed(): void {
     if (this.timer === undefined || !(this.awaitsStream || this.unpaced.size > 0)) return;
     this.timer.clear();

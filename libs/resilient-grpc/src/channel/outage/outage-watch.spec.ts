@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
-import { BusyClock } from '../../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { OutageWatch } from './outage-watch.js';
 

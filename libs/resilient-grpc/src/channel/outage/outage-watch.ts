@@ -17,7 +17,6 @@ import { SLOW_CONNECT_MS } from '../connection/connect-attempts.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { isCall } from './waiting-calls.js';
 
-/** Dependencies of an outage watch. */
 export interface OutageDependencies {
   readonly load: LoadBaseline;
   readonly clock: Clock;
@@ -39,7 +38,6 @@ export type OutageChange =
 
 /** Time in milliseconds for which endpoints may still be reconnecting after an outage. */
 const RECOVERY_MS = 60_000;
-/** Maximum number of past outages kept. */
 const MAX_PAST_OUTAGES = 20;
 
 /** Applies the outage rules to one channel: runs the timers, counts the affected calls, and emits the events. */
@@ -48,10 +46,7 @@ export class OutageWatch {
   private state: OutageState = NO_OUTAGE;
   private graceTimer: Timer | undefined;
   private confirmTimer: Timer | undefined;
-  /**
-   * Timer for the report of a slow attempt to connect. Set when a call or `waitForReady()` begins to wait for a connection while there is
-   * no outage. Stays set after the report, until READY.
-   */
+  /** Timer for the report of a slow attempt to connect. Stays set after the report, until READY. */
   private slowConnect: PeerTimer | undefined;
   private waitedCalls = 0;
   private abandonedCalls = 0;
@@ -63,9 +58,7 @@ export class OutageWatch {
   private endedAt = -Infinity;
   /** Offset from monotonic to epoch time at the start of the outage. Stored, because each computation yields a slightly different value. */
   private epochOffsetMs = 0;
-  /** Number of outages so far, including the current one. */
   total = 0;
-  /** The latest past outages, oldest first. */
   readonly past: OutageSnapshot[] = [];
 
   private readonly clock: Clock;
@@ -81,7 +74,6 @@ export class OutageWatch {
     this.events = dependencies.events;
   }
 
-  /** The current outage; `undefined` if there is none. */
   get current(): Outage | undefined {
     return this.state.current;
   }
@@ -96,7 +88,6 @@ export class OutageWatch {
     return this.current === undefined && this.clock.now() - this.endedAt >= RECOVERY_MS;
   }
 
-  /** Describes the outage for `Connectivity`, with epoch times. */
   describe(nextAttemptAt: number | undefined): Pick<Connectivity, 'outage'> {
     const { current } = this.state;
     if (current === undefined) return {};
@@ -137,16 +128,12 @@ export class OutageWatch {
     this.confirmTimer = undefined;
   }
 
-  /** Reports that `waiter` begins to wait for the channel, which is READY if `isReady` is true. */
   callQueued(waiter: Pick<Waiter, 'path'>, isReady: boolean): void {
     if (this.state.current !== undefined) this.waitedCalls += isCall(waiter) ? 1 : 0;
     else if (!isReady) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
 
-  /**
-   * Reports a slow attempt to connect. If the peer is silent, this is the only event before the connect timeout, because no outage begins
-   * until then.
-   */
+  /** Reports a slow attempt to connect. */
   private readonly connectIsSlow = (): void => {
     const { waiting, connecting, connectTimeoutMs } = this.dependencies;
     if (this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();
@@ -158,12 +145,10 @@ export class OutageWatch {
     }
   };
 
-  /** Reports that a waiting call was cancelled or reached its deadline. */
   callAbandoned(): void {
     if (this.state.current !== undefined) this.abandonedCalls += 1;
   }
 
-  /** Reports that `count` waiting or refused calls are about to fail. */
   callsFailed(count: number): void {
     const { current } = this.state;
     if (current === undefined || count === 0) return;

@@ -1,5 +1,5 @@
 import { constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
-import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import type { WireEvidence } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 
 /** grpc-js's transport: one connection and the calls on it. Unsupported releases of grpc-js may lack these fields. */

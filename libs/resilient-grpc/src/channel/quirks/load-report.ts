@@ -1,5 +1,5 @@
 import type { Metadata, experimental } from '@grpc/grpc-js';
-import { decodeLoadReport, LOAD_REPORT_KEY } from '../../policy/balancing/load-report.js';
+import { decodeLoadReport, LOAD_REPORT_KEY } from '../../policy/balancing/least-request.js';
 
 type Picker = experimental.Picker;
 type PickResult = experimental.PickResult;

@@ -1,5 +1,5 @@
 import { constants } from 'node:http2';
-import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import type { WireEvidence } from '../../policy/evidence/classify.js';
 import { TransportCall } from '../subchannel/connection-call.js';
 import {
   connectionRecord,

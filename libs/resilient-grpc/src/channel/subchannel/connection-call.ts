@@ -1,6 +1,6 @@
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
-import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import type { WireEvidence } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 
 /** Receives the events of a call on one connection. */

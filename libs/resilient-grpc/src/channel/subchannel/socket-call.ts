@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
-import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import type { WireEvidence } from '../../policy/evidence/classify.js';
 import { STREAM_REFUSED } from '../../policy/evidence/grpc-js-texts.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { StatusCode } from '../../status/status-code.js';

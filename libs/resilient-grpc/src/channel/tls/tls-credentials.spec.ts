@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../time/clock.js';
-import { turn } from '../../../spec-support/virtual-clock.js';
+import { turn } from '../../../../../test/unit-support/virtual-clock.js';
 import { openTlsCredentials } from './tls-credentials.js';
 import type { TlsOptions } from './tls-material.js';
 

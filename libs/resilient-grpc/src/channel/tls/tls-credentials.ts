@@ -2,8 +2,8 @@ import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { escapeControls, maskCredentials } from '../../errors/error-message.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { CredentialsSource } from '../channel-settings.js';
-import { reloadBoundedFile } from '../read-bounded-file.js';
 import {
+  reloadBoundedFile,
   TLS_PARTS,
   errorCode,
   materialProblems,
@@ -16,17 +16,13 @@ import {
   type TlsProblem,
 } from './tls-material.js';
 
-/** Dependencies of TLS credentials. */
 export interface TlsDependencies {
   readonly clock: Clock;
   /** Reports new files that cannot be used. The old files stay in use. */
   readonly report: (message: string, event: 'tls-reload') => void;
 }
 
-/**
- * Interval in milliseconds at which files are read again. Contents are compared, so any way of replacing files, such as swapping symbolic
- * links, is detected.
- */
+/** Interval in milliseconds at which files are read again. */
 const TLS_RELOAD_CHECK_MS = 10_000;
 
 const BOTH_OR_NEITHER = 'write both for mutual TLS, or neither';

@@ -2,7 +2,7 @@ import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { escapeControls, errorMessage, isError, maskCredentials } from '../../errors/error-message.js';
-import { readBoundedFile } from '../read-bounded-file.js';
+import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
 
 /** TLS options of a client. A string that contains '-----BEGIN' is PEM; any other string is a path. A Buffer is PEM. */
 export interface TlsOptions {
@@ -21,18 +21,14 @@ export interface TlsOptions {
   readonly reload?: boolean | undefined;
 }
 
-/** One problem in TLS options. */
 export interface TlsProblem {
   /** 'ca', 'cert', 'key', or 'reload'. */
   readonly key: string;
   readonly message: string;
 }
 
-/** Names of the TLS options with certificates and keys. */
 export const TLS_PARTS = ['ca', 'cert', 'key'] as const;
-/** Name of a TLS option with a certificate or key. */
 export type TlsPart = (typeof TLS_PARTS)[number];
-/** Contents of the TLS options that are set. */
 export type TlsMaterial = { [K in TlsPart]?: Buffer };
 
 const CONVERT_CERTIFICATE = "convert DER with 'openssl x509 -inform der'";
@@ -60,7 +56,6 @@ function isPem(text: string): boolean {
   return text.includes('-----BEGIN');
 }
 
-/** Returns the parts that are files, with their paths. */
 export function tlsPaths(options: TlsOptions): (readonly [TlsPart, string])[] {
   const paths: (readonly [TlsPart, string])[] = [];
   for (const part of TLS_PARTS) {
@@ -105,7 +100,6 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
   return bytes;
 }
 
-/** Returns the problems of each part and of their combination. */
 export function materialProblems({ ca, cert, key }: TlsMaterial): TlsProblem[] {
   const problems: TlsProblem[] = [];
   if (ca !== undefined) certificate('ca', ca, problems);
@@ -180,7 +174,6 @@ export function validityProblem({ cert }: TlsMaterial, epochNow: number): string
   return Date.parse(validFrom) > epochNow ? `is not valid before ${validFrom}` : undefined;
 }
 
-/** True if the contents are equal. */
 export function sameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
   return TLS_PARTS.every((part) => {
     const [x, y] = [a[part], b[part]];
@@ -191,4 +184,46 @@ export function sameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
 /** Returns the code of a system or crypto error, or its message if it has none. */
 export function errorCode(error: unknown): string {
   return isError(error) && 'code' in error ? String(error.code) : errorMessage(error);
+}
+
+/** Maximum size in bytes of a file that an option names. */
+const MAX_FILE_BYTES = 2 ** 20;
+
+/**
+ * Reads a file or a pipe. The size is bounded, because a device such as /dev/zero has no end.
+ *
+ * @throws Error with code 'EFBIG' if the file has more than `MAX_FILE_BYTES` bytes
+ */
+export function readBoundedFile(path: string): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const chunks: Buffer[] = [];
+    for (let total = 0; ;) {
+      const chunk = Buffer.allocUnsafe(65_536);
+      const count = readSync(file, chunk, 0, chunk.length, null);
+      if (count === 0) return Buffer.concat(chunks);
+      chunks.push(chunk.subarray(0, count));
+      total += count;
+      if (total > MAX_FILE_BYTES) throw tooLarge(path);
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Like `readBoundedFile`, but does not block the process. Used to read a file again while calls run. */
+export async function reloadBoundedFile(path: string): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let total = 0;
+  for await (const chunk of createReadStream(path)) {
+    // Safe: a stream without an encoding emits buffers.
+    chunks.push(chunk as Buffer);
+    total += (chunk as Buffer).length;
+    if (total > MAX_FILE_BYTES) throw tooLarge(path);
+  }
+  return Buffer.concat(chunks);
+}
+
+function tooLarge(path: string): Error {
+  return Object.assign(new Error(`${path} has more than ${String(MAX_FILE_BYTES)} bytes`), { code: 'EFBIG' });
 }

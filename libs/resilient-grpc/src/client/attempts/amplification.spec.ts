@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { MEMORY_METHOD, memoryRuntime } from '../../../spec-support/memory-runtime.js';
-import { ENDS, MemoryTransport } from '../../../spec-support/memory-transport.js';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { MEMORY_METHOD, memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
+import { ENDS, MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { ClientCall } from '../call/client-call.js';
 import { CallRegistry } from '../call/call-registry.js';
 import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';

@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import type { StartAttempt } from '../../call/attempt.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
 import { StatusCode } from '../../status/status-code.js';
-import { MEMORY_METHOD, memoryRuntime } from '../../../spec-support/memory-runtime.js';
-import { ENDS, MemoryTransport } from '../../../spec-support/memory-transport.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { MEMORY_METHOD, memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
+import { ENDS, MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { ClientCall } from '../call/client-call.js';
 import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 

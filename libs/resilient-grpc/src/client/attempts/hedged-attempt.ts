@@ -4,7 +4,7 @@ import type { AttemptEndReason } from '../../call/call-event.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
-import type { Verdict } from '../../policy/evidence/verdict.js';
+import type { Verdict } from '../../policy/evidence/classify.js';
 import {
   continuedBecause,
   decideHedge,
@@ -15,7 +15,7 @@ import {
   type HedgeState,
   uncountLast,
 } from '../../policy/hedging/decide-hedge.js';
-import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
+import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import { lostConnection, pushbackOf, verdictOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
 import type { Timer } from '../../time/clock.js';
@@ -23,13 +23,11 @@ import { PeerTimer } from '../../time/peer-timer.js';
 
 /** Receives the events of a hedged call: those of the attempt that decides the call, and those of the other attempts. */
 export interface HedgeListener extends AttemptListener {
-  /** Called when an attempt fails and the call continues. */
   hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: AttemptEndReason): void;
   /** Called when an attempt is resent without being counted. */
   attemptResent(end: AttemptEnd, verdict: Verdict): void;
   /** Called when the next attempt needs a channel. The listener must call `resume()` when a channel is ready. */
   needChannel(): void;
-  /** Called when the next attempt cannot be started and no other attempt is in flight. */
   cannotStart(error: unknown): void;
 }
 
@@ -41,7 +39,6 @@ export interface HedgeListener extends AttemptListener {
 export class HedgedAttempt implements Attempt {
   /** Number of the attempt that decided the call; before that, of the latest attempt. */
   number = 0;
-  /** Reason why no further attempt was sent. */
   because: HedgeDecision['because'] = 'first';
   private readonly hedges = new Set<HedgeAttempt>();
   private winner: HedgeAttempt | undefined;
@@ -49,22 +46,14 @@ export class HedgedAttempt implements Attempt {
   private payload: unknown;
   private timer: Timer | undefined;
   private ended = false;
-  /** True while the call is waiting for a channel that can carry its next attempt. */
   private awaitsChannel = false;
   private startedAt = 0;
-  /**
-   * Failure of the last attempt in flight, while a pushback or a backoff delays the next attempt. The call fails with this failure if no
-   * attempt can be sent when the next one is due.
-   */
+  /** Failure of the last attempt in flight, while a pushback or a backoff delays the next attempt. */
   private held: Failed | undefined;
-  /** Reason why the next attempt is sent. */
   private reason: HedgeDecision['because'] = 'first';
   /** Numbers of attempts that did not count. The next attempts reuse them. */
   private freeNumbers: number[] | undefined;
-  /**
-   * Addresses of the endpoints of all attempts. The picker adds each address, because a hedge may start before the previous attempt is
-   * sent.
-   */
+  /** Addresses of the endpoints of all attempts. */
   readonly tried: string[] = [];
   /** True if the end of one attempt cancelled others that might still have received a response. */
   cutOthersOff = false;
@@ -74,7 +63,6 @@ export class HedgedAttempt implements Attempt {
     private readonly client: ClientContext,
     readonly request: AttemptRequest,
     private readonly listener: HedgeListener,
-    /** Starts an attempt through the stages of its method. */
     readonly startOne: StartAttempt,
     private readonly inRetryChain: boolean,
   ) {
@@ -97,7 +85,6 @@ export class HedgedAttempt implements Attempt {
     return this.winner === undefined && !this.isSent ? first?.attempt?.unsentBecause : undefined;
   }
 
-  /** True if an attempt in flight may have been sent. */
   private get isSent(): boolean {
     for (const { attempt } of this.hedges) if (attempt?.unsentBecause === undefined) return true;
     return false;
@@ -117,7 +104,6 @@ export class HedgedAttempt implements Attempt {
     return this.winner?.attempt?.authContext;
   }
 
-  /** Sends the only request message of the call. */
   send(message: unknown): void {
     this.payload = message;
     this.step({ type: 'due', at: this.client.clock.now() });
@@ -311,10 +297,7 @@ export class HedgedAttempt implements Attempt {
     }
   }
 
-  /**
-   * Handles an attempt that could not be started, for example because the circuit has opened. The attempts in flight continue, and no
-   * further attempt is sent.
-   */
+  /** Handles an attempt that could not be started, for example because the circuit has opened. */
   private refused(error: unknown): void {
     const stopped = error instanceof CircuitOpenError ? 'circuit-open' : 'local';
     this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped };
@@ -343,7 +326,6 @@ export class HedgedAttempt implements Attempt {
     this.step({ type: 'due', at });
   };
 
-  /** Makes `hedge` the attempt of the call and cancels the others. */
   private win(hedge: HedgeAttempt): void {
     if (this.winner !== undefined) return;
     this.winner = hedge;
@@ -371,10 +353,7 @@ export class HedgedAttempt implements Attempt {
     }
   }
 
-  /**
-   * Records the latency of the first attempt if the hedging delay follows latency. Later attempts are not measured, because they start
-   * while the server is slow or failing.
-   */
+  /** Records the latency of the first attempt if the hedging delay follows latency. */
   private measure({ number, startedAt }: HedgeAttempt, isAnswered: boolean): void {
     const { delay } = this.hedging;
     if (delay === undefined || number !== 1) return;
@@ -389,7 +368,6 @@ export class HedgedAttempt implements Attempt {
   }
 }
 
-/** A failed attempt and the data to report about it. */
 interface Failed {
   readonly hedge: HedgeAttempt;
   readonly end: AttemptEnd;

@@ -5,10 +5,10 @@ import type { Waiter } from '../../call/call-transport.js';
 import { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import { CallRelease } from '../../channel/outage/call-release.js';
 import { WaitingCalls } from '../../channel/outage/waiting-calls.js';
-import { MEMORY_METHOD } from '../../../spec-support/memory-runtime.js';
-import { VirtualClock, turn } from '../../../spec-support/virtual-clock.js';
+import { MEMORY_METHOD } from '../../../../../test/unit-support/memory-runtime.js';
+import { VirtualClock, turn } from '../../../../../test/unit-support/virtual-clock.js';
 import type { ClientContext } from '../call-context.js';
-import type { OutgoingCall } from '../interceptors/outgoing-call.js';
+import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import { withPreparation } from './prepared-attempt.js';
 
 /** Creates a connected channel that has no free stream and releases its waiting calls at a limited rate. */

@@ -2,11 +2,11 @@ import { AsyncResource } from 'node:async_hooks';
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
+import { RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Waiter } from '../../call/call-transport.js';
 import type { ClientContext } from '../call-context.js';
-import type { OutgoingCall } from '../interceptors/outgoing-call.js';
+import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import { prepareAttempt, type AttemptInterceptors, type PendingMetadata } from '../interceptors/prepare-attempt.js';
 import { preparationFailure } from '../call/call-failure.js';
 
@@ -185,13 +185,11 @@ class PreparedAttempt implements Attempt {
     if (this.reading) inner.startRead();
   }
 
-  /** Ends the attempt, because `error` was thrown while it was being prepared. */
   private fail(error: unknown): void {
     const { code, details } = preparationFailure(error);
     this.end(code, details, true, error, 'not-prepared');
   }
 
-  /** Ends the attempt before it has started. */
   private end(
     code: number,
     details: string,

@@ -2,12 +2,11 @@ import type { NotRetriedReason, AttemptRecord } from '../../errors/grpc-call-err
 import { notHedgedBecause, type HedgeDecision } from '../../policy/hedging/decide-hedge.js';
 import type { AttemptEnd } from '../../call/attempt.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
-import { classify } from '../../policy/evidence/classify.js';
-import type { LostConnection, Verdict } from '../../policy/evidence/verdict.js';
+import { classify, type LostConnection, type Verdict } from '../../policy/evidence/classify.js';
 import { NO_PUSHBACK, parsePushback, PUSHBACK_KEY, type Pushback } from '../../policy/pushback/parse-pushback.js';
 import { decideRetry, type RetryDecision } from '../../policy/retry/decide-retry.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../../policy/retry/retry-policy.js';
-import { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../policy/overload/overload-mark.js';
+import { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { classify } from '../../policy/evidence/classify.js';
-import type { AttemptEvidence, WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import { classify, type AttemptEvidence, type WireEvidence } from '../../policy/evidence/classify.js';
 import { failureReason } from './call-failure.js';
 
 const NEVER_SENT: WireEvidence = {

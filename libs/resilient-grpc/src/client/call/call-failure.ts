@@ -10,12 +10,11 @@ import {
 } from '../../errors/grpc-configuration-error.js';
 import { GrpcCallError, type FailureReason, type NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
-import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
-import { HTTP_RESPONSE_REMEDY } from '../../policy/evidence/http-response.js';
-import { NOT_STARTED } from '../../policy/evidence/grpc-js-texts.js';
-import type { Verdict } from '../../policy/evidence/verdict.js';
+import { withDoctor } from '../../policy/connect-failure/connect-failures.js';
+import { HTTP_RESPONSE_REMEDY, NOT_STARTED } from '../../policy/evidence/grpc-js-texts.js';
+import type { Verdict } from '../../policy/evidence/classify.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
-import { maskSecrets } from '../../telemetry/log/mask-secrets.js';
+import { maskSecrets } from '../../telemetry/log/log-text.js';
 import type { MethodContext } from '../call-context.js';
 import { maxReach, type AttemptHistory } from './attempt-history.js';
 

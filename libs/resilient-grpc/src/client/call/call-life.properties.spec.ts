@@ -9,11 +9,16 @@ import type { StreamSink } from '../../call/stream-source.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { StatusCode } from '../../status/status-code.js';
-import { ENDS, MemoryTransport, type EndName, type MemoryAttempt } from '../../../spec-support/memory-transport.js';
-import { memoryRuntime } from '../../../spec-support/memory-runtime.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import {
+  ENDS,
+  MemoryTransport,
+  type EndName,
+  type MemoryAttempt,
+} from '../../../../../test/unit-support/memory-transport.js';
+import { memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { Clock } from '../../time/clock.js';
-import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { MethodContext } from '../call-context.js';
 import { ClientCall } from './client-call.js';
 import { CallRegistry } from './call-registry.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Attempt } from '../../call/attempt.js';
-import { BusyClock } from '../../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import type { MethodKind } from '../../call/method.js';
 import { CallRegistry, type RegisteredCall } from './call-registry.js';
 import type { ClientDrainMode } from '../resilient-types.js';

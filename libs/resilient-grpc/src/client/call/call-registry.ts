@@ -1,7 +1,7 @@
 import type { Attempt } from '../../call/attempt.js';
 import type { MethodKind } from '../../call/method.js';
 import { StreamBatches } from '../../call/stream-batches.js';
-import type { StreamOutcome } from '../../call/stream-scope.js';
+import type { StreamOutcome } from '../../call/stream-source.js';
 import { COMPLETE_STREAMS, duration } from '../../telemetry/log/log-text.js';
 import type { Clock } from '../../time/clock.js';
 import { Wait } from '../../time/wait.js';

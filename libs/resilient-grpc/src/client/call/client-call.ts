@@ -4,14 +4,19 @@ import type { Attempt, AttemptEnd, AttemptRequest, StartAttempt } from '../../ca
 import type { AttemptEndReason } from '../../call/call-event.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
-import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../../call/stream-scope.js';
-import type { StreamSink, StreamSource } from '../../call/stream-source.js';
+import {
+  currentStreamScope,
+  inStreamScope,
+  type StreamOutcome,
+  type StreamScope,
+  type StreamSink,
+  type StreamSource,
+} from '../../call/stream-source.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
-import { notifyListener } from '../../errors/notify-listener.js';
+import { notifyListener } from '../../errors/error-message.js';
 import { permitOutcome } from '../../policy/concurrency/adaptive-limit.js';
-import { isAnswered } from '../../policy/evidence/classify.js';
-import type { Verdict } from '../../policy/evidence/verdict.js';
+import { isAnswered, type Verdict } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../client-snapshot.js';
 import { HedgedAttempt, type HedgeListener } from '../attempts/hedged-attempt.js';
@@ -75,16 +80,13 @@ export class ClientCall
   private place: CallPlace<this> | undefined;
   private stream: ScopedStream | undefined;
   private unbind: (() => void) | undefined;
-  /** The running attempt. */
   attempt: Attempt | undefined;
-  /** `attempt`, if it consists of several hedged attempts. */
+  /** Set if `attempt` consists of several hedged attempts. */
   private hedged: HedgedAttempt | undefined;
-  /** Number of the latest attempt; 1 for the original one. */
   private number = 0;
   private attemptStartedAt = 0;
   /** Addresses of the endpoints on which retried attempts ran; `undefined` if no address is known. */
   private tried: string[] | undefined;
-  /** True if the running attempt has received headers. */
   private hasHeaders = false;
   private reading = false;
   private hasResult = false;
@@ -99,7 +101,6 @@ export class ClientCall
     private readonly context: MethodContext,
     private readonly input: CallInput,
     private sink: StreamSink<unknown>,
-    /** The stream that the call is part of. */
     private readonly part?: StreamMembership,
   ) {
     this.method = context.method;
@@ -483,7 +484,6 @@ export class ClientCall
     this.report.history.note(end, verdict);
   }
 
-  /** Continues with the hedged attempt that decided the call. */
   private adoptHedged(hedged: HedgedAttempt): void {
     this.hedged = undefined;
     this.number = hedged.number;
@@ -599,7 +599,6 @@ export class ClientCall
     return !this.hasHeaders && isInboundAtDeadline(this.prepared, this.context.client.clock);
   }
 
-  /** Ends the running attempt, and releases all resources of the call. */
   private stop(outcome: StreamOutcome, because?: 'deadline'): void {
     const { attempt } = this;
     this.phase = 'ended';
@@ -679,7 +678,6 @@ export class ClientCall
     return this.requests?.sent ?? Math.min(this.number, 1);
   }
 
-  /** True if the call is waiting for the channel. */
   get waiting(): boolean {
     return this.gate?.isWaiting ?? false;
   }

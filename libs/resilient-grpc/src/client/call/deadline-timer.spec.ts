@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { MAX_TIMER_MS, type Timer } from '../../time/clock.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { DeadlineTimer } from './deadline-timer.js';
 
 /** A clock whose wall clock can be set, and whose timers last 24 days at most and fire `earlyMs` early, like Node's timers. */

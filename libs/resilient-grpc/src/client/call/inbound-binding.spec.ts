@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { CapturedCall } from '../../call/inbound-call.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { currentInbound, currentCallerContext, runInbound } from './caller-context.js';
 import { messageSource } from '../requests/request-source.js';
 import { argumentsInContext, inboundBinding, sinkInContext } from './inbound-binding.js';

@@ -1,5 +1,4 @@
-import type { CapturedCall } from '../../call/inbound-call.js';
-import { propagated, type Propagated, type Propagation } from '../../call/propagation.js';
+import { type CapturedCall, propagated, type Propagated, type Propagation } from '../../call/inbound-call.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import { isNearDeadline } from '../../policy/deadline/deadline.js';
 import type { Clock } from '../../time/clock.js';

@@ -1,11 +1,11 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
-import type { StreamScope } from '../../call/stream-scope.js';
+import type { StreamScope } from '../../call/stream-source.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { serializationFailure } from '../../errors/invalid-message-error.js';
+import { serializationFailure } from '../../errors/error-message.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
-import type { OutgoingCall } from '../interceptors/outgoing-call.js';
+import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import { callDeadline, callMetadata, type CallArguments } from './call-arguments.js';
 import { cancelled, draining, inboundCancelled, type CallFailure } from './call-failure.js';
 import type { CallerContext } from './caller-context.js';

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
-import { BusyClock } from '../../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import { UnansweredCalls, type OpenCall } from './unanswered-calls.js';
 
 const remedyAfter = (ms: number) => `nothing received for ${ms} ms`;

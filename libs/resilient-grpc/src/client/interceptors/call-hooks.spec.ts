@@ -3,8 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { CallEnd } from '../../call/call-event.js';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import { currentInbound, runInbound } from '../call/caller-context.js';
-import { CallHooks } from './call-hooks.js';
-import type { GrpcClientInterceptor, OutgoingCall } from './outgoing-call.js';
+import { CallHooks, type GrpcClientInterceptor, type OutgoingCall } from './call-hooks.js';
 import { prepareAttempt, type PendingMetadata } from './prepare-attempt.js';
 
 const throwNoContainer = (): never => {

@@ -2,20 +2,15 @@ import type { Metadata } from '@grpc/grpc-js';
 import { attemptMetadata, joinMetadata } from '../../channel/attempt/call-metadata.js';
 import { moment } from '../../time/clock.js';
 import { inContextOf } from '../call/caller-context.js';
-import type { CallHooks } from './call-hooks.js';
-import type { MetadataSource } from './metadata-source.js';
-import { inboundOf, type OutgoingCall } from './outgoing-call.js';
+import { type CallHooks, inboundOf, type OutgoingCall, type MetadataSource } from './call-hooks.js';
 
-/** Interceptors and metadata function that run before each attempt of a client. */
 export interface AttemptInterceptors {
   readonly hooks: CallHooks | undefined;
   readonly metadataSource: MetadataSource | undefined;
 }
 
-/** Metadata that a promise provides. */
 export interface PendingMetadata {
   readonly metadata: Promise<Metadata>;
-  /** Function whose promise is pending. */
   waitsFor: 'the metadata function' | 'an interceptor';
 }
 

@@ -22,10 +22,7 @@ export interface UnlimitedConsumer extends IteratorConsumer<unknown> {
 
 /** Consumer that limits how far an Observable may get ahead of the connection. */
 export interface MessageConsumer extends UnlimitedConsumer {
-  /**
-   * Maximum number of counted bytes that a push source may buffer ahead of the connection. If a message would exceed it, `exceedsLimit`
-   * decides whether the source is too far ahead.
-   */
+  /** Maximum number of counted bytes that a push source may buffer ahead of the connection. */
   readonly maxQueuedBytes: number;
   /** Returns the payload of `message`, serialized or unchanged. Ends the call and returns `UNSENDABLE` if the message cannot be sent. */
   encode(message: unknown): unknown;
@@ -35,9 +32,7 @@ export interface MessageConsumer extends UnlimitedConsumer {
   exceedsLimit?(ahead: BufferedMessages): boolean;
   /** Returns monotonic milliseconds, to measure how long a message is buffered. */
   now?(): number;
-  /** Runs `task` in the next turn of the event loop. */
   defer(task: () => void): void;
-  /** Receives a message as a payload from `encode`. */
   onEncodedMessage(payload: unknown): void;
   /** Called when a push source is too far ahead of the connection. */
   onOverflow(queuedBytes: number): void;
@@ -45,7 +40,6 @@ export interface MessageConsumer extends UnlimitedConsumer {
   onBurst(messages: number): void;
 }
 
-/** Source of the messages of one side of a stream, pulled one at a time. */
 export interface RequestSource {
   /** True if the source pushes messages and buffers them until they are pulled. */
   readonly pushes?: boolean;

@@ -17,18 +17,14 @@ const MAX_QUEUED_REQUEST_BYTES = 16 * 1024 * 1024;
 /** Assumed size in bytes of a message that becomes serializable only in a grpc-js interceptor. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
 
-/** Callbacks of the call whose requests are pumped. */
 export interface PumpCallbacks {
-  /** Ends the call, because a message cannot be sent. */
   end(failure: CallFailure): void;
-  /** Reports that the source failed. The error comes from the caller's code. */
   sourceFailed(error: unknown): void;
 }
 
 /**
  * Moves request messages from their source to the running attempt. Each message waits until the attempt reports that the next message may
- * be sent, because grpc-js's channel loses the second of two messages in flight. A further attempt first resends the messages of the
- * previous attempts.
+ * be sent, because grpc-js's channel loses the second of two messages in flight.
  */
 export class RequestPump implements MessageConsumer {
   /** Number of messages that were taken from the source and sent. */

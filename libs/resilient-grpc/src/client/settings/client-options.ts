@@ -1,7 +1,7 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
-import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { StatusName } from '../../status/status-code.js';
 import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
 import type {
@@ -9,8 +9,11 @@ import type {
   LoadBalancingConfig,
   ServiceConfig,
 } from '../../policy/service-config/service-config.js';
-import type { MetadataFunction } from '../interceptors/metadata-source.js';
-import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../interceptors/outgoing-call.js';
+import type {
+  MetadataFunction,
+  GrpcClientInterceptor,
+  GrpcClientInterceptorClass,
+} from '../interceptors/call-hooks.js';
 import type { ClientDrainMode, MetadataInput } from '../resilient-types.js';
 
 /**

@@ -1,5 +1,5 @@
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { metadataSource } from '../interceptors/metadata-source.js';
+import { metadataSource } from '../interceptors/call-hooks.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { defined } from '../../policy/options/defined.js';
 import { withoutNamedOptions } from './resolve-channel-settings.js';

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { FOR_TARGET, LocatedServiceConfig, UnreadableServiceConfig } from '../../channel/dns/dns-service-config.js';
 import type { ConfigurationProblem, GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { BusyClock } from '../../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import { loadContract } from './contract.js';
 import { LiveServiceConfig, type LiveServiceConfigInput } from './live-service-config.js';
 import { resolveMethodPolicies } from './resolve-method-policies.js';

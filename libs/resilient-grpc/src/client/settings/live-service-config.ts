@@ -15,7 +15,7 @@ import {
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
-import { LogLimiter } from '../../telemetry/log/log-limiter.js';
+import { LogLimiter } from '../../telemetry/log/event-log.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { unreadable } from './copy-options.js';

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import type { Propagation } from '../../call/propagation.js';
-import { RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
+import type { Propagation } from '../../call/inbound-call.js';
+import { RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import type { PropagationOptions } from './client-options.js';
 import { describeValue } from '../../policy/options/describe-value.js';
 import { flag, object, rule } from '../../policy/options/option-schemas.js';

@@ -1,8 +1,12 @@
 import * as v from 'valibot';
 import type { MethodDescriptor } from '../../call/method.js';
-import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
+import {
+  type HedgingPolicy,
+  DEFAULT_RETRY_POLICY,
+  MAX_ATTEMPTS,
+  type RetryPolicy,
+} from '../../policy/retry/retry-policy.js';
 import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
-import { DEFAULT_RETRY_POLICY, MAX_ATTEMPTS, type RetryPolicy } from '../../policy/retry/retry-policy.js';
 import {
   lookupMethodConfig,
   type ParsedMethodConfig,

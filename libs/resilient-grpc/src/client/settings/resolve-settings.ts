@@ -3,13 +3,12 @@ import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
-import type { PropagationNotes } from '../../call/propagation.js';
+import type { PropagationNotes } from '../../call/inbound-call.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/error-message.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { CallHooks, type InterceptorSource } from '../interceptors/call-hooks.js';
-import { metadataSource } from '../interceptors/metadata-source.js';
+import { CallHooks, type InterceptorSource, metadataSource } from '../interceptors/call-hooks.js';
 import type { GrpcClientDefaults, GrpcClientSettings, PropagationOptions } from './client-options.js';
 import type { Services } from './contract.js';
 import { pathOf } from '../../policy/options/describe-value.js';

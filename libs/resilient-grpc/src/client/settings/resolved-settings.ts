@@ -1,14 +1,12 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../../call/method.js';
-import type { Propagation } from '../../call/propagation.js';
+import type { Propagation } from '../../call/inbound-call.js';
 import type { BalancingSettings, ChannelSettings } from '../../channel/channel-settings.js';
-import type { CircuitBreakerPolicy } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
-import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
+import type { CircuitBreakerPolicy } from '../../policy/circuit-breaker/circuit-breaker.js';
+import type { HedgingPolicy, RetryPolicy } from '../../policy/retry/retry-policy.js';
 import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
-import type { RetryPolicy } from '../../policy/retry/retry-policy.js';
 import type { ParsedServiceConfig, RetryThrottling } from '../../policy/service-config/service-config.js';
-import type { CallHooks } from '../interceptors/call-hooks.js';
-import type { MetadataSource } from '../interceptors/metadata-source.js';
+import type { CallHooks, MetadataSource } from '../interceptors/call-hooks.js';
 import type { DEFAULT_CLIENT_SETTINGS, MethodOptions } from './client-options.js';
 
 /** Settings of one client: merged with the defaults, validated, and frozen. */

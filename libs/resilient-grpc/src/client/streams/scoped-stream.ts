@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { MethodKind } from '../../call/method.js';
-import type { StreamHost, StreamOutcome, StreamScope } from '../../call/stream-scope.js';
+import type { StreamHost, StreamOutcome, StreamScope } from '../../call/stream-source.js';
 import type { Endable } from '../call/call-bindings.js';
 import type { MethodContext } from '../call-context.js';
 import { callError, deadlineFailure, draining, isCancelled, type CallFailure } from '../call/call-failure.js';
@@ -11,10 +11,9 @@ import { DeadlineTimer } from '../call/deadline-timer.js';
 import { describeCall } from '../call/describe-call.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../client-snapshot.js';
-import type { MethodStatistics } from '../statistics/method-statistics.js';
+import type { MethodStatistics } from '../statistics/client-statistics.js';
 import type { UnreadStream } from './unread-streams.js';
 
-/** Stream that a call belongs to. */
 export interface StreamMembership {
   readonly scope: StreamScope;
   /**
@@ -24,7 +23,6 @@ export interface StreamMembership {
   readonly isDirect: boolean;
 }
 
-/** A registered call that is part of a stream. */
 interface PartOfStream extends RegisteredCall {
   readonly peer: string | undefined;
   readonly sent: number;
@@ -36,10 +34,7 @@ interface PartOfStream extends RegisteredCall {
   bindTo(call: Endable): (() => void) | undefined;
 }
 
-/**
- * A resumable stream, registered as one entry for all its calls. Deadline, cancellation, drain, and close also apply between two calls,
- * when no call is running.
- */
+/** A resumable stream, registered as one entry for all its calls. */
 export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, StreamHost, Endable, UnreadStream {
   private readonly calls = new Set<PartOfStream>();
   readonly startedAt: number;
@@ -67,7 +62,6 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   private constructor(
     private readonly scope: StreamScope,
-    /** Context of the call that started last. */
     private context: MethodContext,
     openedAt: string | undefined,
   ) {
@@ -75,10 +69,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.openedAt = openedAt;
   }
 
-  /**
-   * Returns the entry of `scope` in the client of `context`, or creates it. A stream that resumes on another client is removed from the
-   * previous client.
-   */
+  /** Returns the entry of `scope` in the client of `context`, or creates it. */
   static of(scope: StreamScope, context: MethodContext, openedAt: string | undefined): ScopedStream {
     for (const host of scope.hosts) {
       if (!(host instanceof ScopedStream)) continue;
@@ -190,10 +181,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     if (this.onDrain !== 'complete') this.failBackoff(registry.drainUntil);
   }
 
-  /**
-   * Fails the stream if the retry of its call, or its next call, is due at `until` or later. Returns true if the stream has ended. Does
-   * nothing if several calls run in parallel, because attempts of the other calls may finish.
-   */
+  /** Fails the stream if the retry of its call, or its next call, is due at `until` or later. Returns true if the stream has ended. */
   failBackoff(until: number): boolean {
     const [call, other] = this.calls;
     if (other === undefined) call?.failBackoff(until);

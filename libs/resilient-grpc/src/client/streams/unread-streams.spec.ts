@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BusyClock } from '../../../spec-support/busy-clock.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import { UnreadStreams } from './unread-streams.js';
 
 /** Creates an `UnreadStreams` with the limit `afterMs`, and records the streams that are reported as unread. */

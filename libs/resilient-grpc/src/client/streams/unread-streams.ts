@@ -1,8 +1,7 @@
-import type { StreamDemand } from '../../call/stream-scope.js';
+import type { StreamDemand } from '../../call/stream-source.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { setPollTimer } from '../../time/peer-timer.js';
 
-/** A stream that is monitored for reads. */
 export interface UnreadStream {
   /** Called when no message has been requested for `unreadMs`. */
   unread(unreadMs: number): void;

@@ -1,8 +1,8 @@
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { GrpcCallError, type GrpcCallFailure } from '../../errors/grpc-call-error.js';
-import type { EventFields, LogSink } from '../../telemetry/log/log-line.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import type { EventFields, LogSink } from '../../telemetry/log/library-logger.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { FailureLog, closeFailureLogs } from './failure-log.js';
 import { toHttpException } from './to-http-exception.js';
 

@@ -1,9 +1,12 @@
 import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.js';
-import { LibraryLogger } from '../../telemetry/log/library-logger.js';
+import { LibraryLogger, type LogSink } from '../../telemetry/log/library-logger.js';
 import { EventLog, type EventTable } from '../../telemetry/log/event-log.js';
-import type { LogSink } from '../../telemetry/log/log-line.js';
 import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
+import type { ArgumentsHost } from '@nestjs/common';
+import { from, mergeMap } from 'rxjs';
+import { errorMessage } from '../../errors/error-message.js';
+import { oneLine } from '../../telemetry/log/log-text.js';
 
 /** Codes with which an upstream rejects this process as its caller. */
 const CALLER_FAULT_CODES: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);
@@ -27,7 +30,6 @@ export function closeFailureLogs(): void {
   for (const log of openLogs) log.close();
 }
 
-/** A failed call whose details a filter does not expose to the caller. */
 interface CallFailed {
   readonly type: 'call-failed';
   readonly client: string;
@@ -65,10 +67,7 @@ export class FailureLog {
     this.lines = new EventLog(FAILURE_LINES, undefined, sink, clock);
   }
 
-  /**
-   * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault of the upstream or of this
-   * process is logged as an error.
-   */
+  /** Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. */
   log(error: GrpcCallError, answered: string, isFault: boolean): void {
     const { client, path, peer, code, codeName, details, reason, reachedServer } = error;
     if (REASONS_LOGGED_ELSEWHERE.has(reason)) return;
@@ -79,9 +78,43 @@ export class FailureLog {
     this.lines.take({ type: 'call-failed', ...failed });
   }
 
-  /** Writes the pending lines, and clears the timers. */
   close(): void {
     openLogs.delete(this);
     this.lines.close();
+  }
+}
+
+const logger = new LibraryLogger('ResilientGrpc');
+
+/**
+ * Applies Nest's default handling of an unhandled exception outside HTTP. Nest calls only one filter, and an exception that a filter throws
+ * bypasses Nest. GraphQL and similar contexts handle such an exception, so it is rethrown there. In microservices and WebSockets, it would
+ * end the process, so Nest's base filter receives it instead.
+ *
+ * `@nestjs/microservices` and `@nestjs/websockets` are loaded on demand. Only the package that the failed handler uses is loaded, so it is
+ * always installed.
+ */
+export function nestDefaultHandling(exception: unknown, host: ArgumentsHost): unknown {
+  switch (host.getType<string>()) {
+    case 'rpc':
+      return from(import('@nestjs/microservices')).pipe(
+        mergeMap(({ BaseRpcExceptionFilter }) => new BaseRpcExceptionFilter().catch(exception, host)),
+      );
+    case 'ws':
+      void handleWebSocketException(exception, host);
+      return undefined;
+    default:
+      throw exception;
+  }
+}
+
+async function handleWebSocketException(exception: unknown, host: ArgumentsHost): Promise<void> {
+  try {
+    // Directly in the `try` block, so that bundlers accept that the package is not installed.
+    const { BaseWsExceptionFilter } = await import('@nestjs/websockets');
+    new BaseWsExceptionFilter().catch(exception, host);
+  } catch (error) {
+    const text = `Nest's handling of an unhandled exception failed: ${oneLine(errorMessage(error))}`;
+    logger.write('error', text, { event: 'exception-handling' });
   }
 }

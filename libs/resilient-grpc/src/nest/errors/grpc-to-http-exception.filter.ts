@@ -2,12 +2,9 @@ import { Catch, Injectable, type ArgumentsHost, type ExceptionFilter } from '@ne
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { ResumeError } from '../../errors/stream-errors.js';
-import { callErrorOf } from './call-error-of.js';
-import { FailureLog } from './failure-log.js';
-import { nestDefaultHandling } from './nest-default-handling.js';
-import { isForCaller, toHttpException } from './to-http-exception.js';
+import { callErrorOf, isForCaller, toHttpException } from './to-http-exception.js';
+import { FailureLog, nestDefaultHandling } from './failure-log.js';
 
-/** Part of the response that is used here: Express's response, or the Node response that Fastify wraps. */
 interface NodeResponse {
   readonly headersSent?: boolean;
   readonly writableEnded?: boolean;
@@ -56,7 +53,6 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
   }
 }
 
-/** Returns Node's response: Express's response, or `raw` of Fastify's reply. */
 function nodeResponseOf(response: unknown): NodeResponse {
   if (typeof response !== 'object' || response === null) return {};
   const { raw = response } = response as { readonly raw?: object };

@@ -1,11 +1,10 @@
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
-import { BAD_REQUEST, typeNameOf } from '../../errors/error-detail-types.js';
-import type { FieldViolation } from '../../errors/status-details.js';
-import type { GrpcCallError } from '../../errors/grpc-call-error.js';
+import { BAD_REQUEST, typeNameOf, type FieldViolation } from '../../errors/status-details.js';
+import { type GrpcCallError, isGrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
 import { defineLibraryError } from '../../errors/library-error.js';
 import type { StatusName } from '../../status/status-code.js';
-import { isCallerCancellation, isFromServer } from './call-error-of.js';
+import { ResumeError } from '../../errors/stream-errors.js';
 
 /** HTTP status of each gRPC code, as in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). */
 const HTTP_STATUS: Readonly<Record<StatusName, number>> = {
@@ -43,7 +42,6 @@ const EXPOSED_CODES: ReadonlySet<StatusName> = new Set([
   'OUT_OF_RANGE',
 ]);
 
-/** HTTP statuses with which `Retry-After` is sent. */
 const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([429, 503]);
 const CLIENT_CLOSED_REQUEST = 'Client Closed Request';
 /** Message that Nest uses for unknown exceptions. */
@@ -131,7 +129,6 @@ function httpStatusText(statusCode: number): string {
   return STATUS_CODES[statusCode] ?? CLIENT_CLOSED_REQUEST;
 }
 
-/** Returns the `field` and `description` of each violation of a BadRequest detail. */
 function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly FieldViolation[] {
   const detail = statusDetails.find(({ typeUrl }) => typeNameOf(typeUrl) === BAD_REQUEST)?.value;
   // A detail that could not be decoded is given as bytes.
@@ -139,4 +136,25 @@ function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly FieldViol
   // Safe: a decoded detail has all string and repeated fields of its type.
   const { fieldViolations } = detail as { readonly fieldViolations: readonly FieldViolation[] };
   return fieldViolations.map(({ field, description }) => ({ field, description }));
+}
+
+/** Returns the error of the failed call: `error` itself, or the `cause` of a ResumeError; `undefined` for any other error. */
+export function callErrorOf(error: unknown): GrpcCallError | undefined {
+  if (isGrpcCallError(error)) return error;
+  return error instanceof ResumeError && isGrpcCallError(error.cause) ? error.cause : undefined;
+}
+
+const CANCELLATION_REASONS: ReadonlySet<FailureReason> = new Set(['cancelled', 'inbound-cancelled']);
+
+/**
+ * True if the caller cancelled the call, or if the inbound call or request that this call served was cancelled. A CANCELLED status from the
+ * server does not count.
+ */
+export function isCallerCancellation({ codeName, reason }: GrpcCallError): boolean {
+  return codeName === 'CANCELLED' && CANCELLATION_REASONS.has(reason);
+}
+
+/** True if `details` comes from the server's application, not from this process, a transport, or a proxy. */
+export function isFromServer({ reason, reachedServer }: GrpcCallError): boolean {
+  return reason === 'server' && reachedServer === 'yes';
 }

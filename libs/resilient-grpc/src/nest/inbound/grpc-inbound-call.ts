@@ -2,10 +2,9 @@ import { setMaxListeners } from 'node:events';
 import type { Metadata } from '@grpc/grpc-js';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import { AbortError } from '../../errors/library-error.js';
-import { RETRY_CHAIN_KEY, isRetry, PREVIOUS_ATTEMPTS } from '../../policy/retry/retry-chain.js';
+import { RETRY_CHAIN_KEY, isRetry, PREVIOUS_ATTEMPTS } from '../../policy/retry/decide-retry.js';
 import { moment, type Clock } from '../../time/clock.js';
 
-/** Part of a grpc-js server call that is used here, for any kind of method. */
 export interface GrpcServerCall {
   readonly metadata: Metadata;
   readonly cancelled: boolean;
@@ -15,7 +14,6 @@ export interface GrpcServerCall {
   once(event: 'cancelled', listener: () => void): unknown;
 }
 
-/** A gRPC call that is being served. */
 export class GrpcInboundCall implements CapturedCall {
   readonly kind = 'grpc';
   readonly retry: boolean;

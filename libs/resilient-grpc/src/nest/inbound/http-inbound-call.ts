@@ -1,16 +1,13 @@
 import { setMaxListeners } from 'node:events';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import { AbortError } from '../../errors/library-error.js';
-import { deadlineFromTimeout } from '../../policy/deadline/deadline.js';
-import { parseGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
+import { deadlineFromTimeout, parseGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { moment, type Clock } from '../../time/clock.js';
 
-/** Part of a Node HTTP/1 or HTTP/2 request that is used here. */
 export interface HttpRequest {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
-/** Part of a Node response that is used here. */
 export interface HttpResponse {
   /** True if the whole response was passed to Node. */
   readonly writableEnded: boolean;
@@ -18,7 +15,6 @@ export interface HttpResponse {
   once(event: 'close', listener: () => void): unknown;
 }
 
-/** An HTTP request that is being served. */
 export class HttpInboundCall implements CapturedCall {
   readonly kind = 'http';
   // Any HTTP client can send gRPC's retry headers; they are trusted only from gRPC callers.

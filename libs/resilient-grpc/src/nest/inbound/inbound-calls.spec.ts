@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { GrpcInboundCall, serverCallOf } from './grpc-inbound-call.js';
 import { HttpInboundCall } from './http-inbound-call.js';
 import { InboundWatch } from './inbound.interceptor.js';

@@ -3,7 +3,7 @@ import { Observable } from 'rxjs';
 import { currentInbound, runInbound } from '../../client/call/caller-context.js';
 import type { Clock } from '../../time/clock.js';
 import { GrpcInboundCall, serverCallOf } from './grpc-inbound-call.js';
-import type { PropagationNotes } from '../../call/propagation.js';
+import type { PropagationNotes } from '../../call/inbound-call.js';
 
 /**
  * Captures inbound gRPC calls that this library's server strategy has not captured. It runs after guards, so the calls that guards make are
@@ -12,7 +12,6 @@ import type { PropagationNotes } from '../../call/propagation.js';
 export class InboundInterceptor implements NestInterceptor {
   constructor(
     private readonly clock: Clock,
-    /** Returns true if `propagate` of forRoot is configured. */
     private readonly capturesInbound: () => boolean,
   ) {}
 
@@ -53,14 +52,12 @@ const CALLS_BEFORE_WARNING = 100;
 
 /** Warns if propagation is on but inbound calls are not captured, or metadata cannot be forwarded. */
 export class InboundWatch implements PropagationNotes {
-  /** Keys in the warnings about metadata. */
   private readonly droppedKeys = new Set<string>();
   private missing = 0;
   private settled = false;
 
   constructor(private readonly warn: (message: string) => void) {}
 
-  /** Records an outgoing call to which propagation applies; `found` is true if it has an inbound call. */
   note(found: boolean): void {
     if (this.settled) return;
     if (!found) this.missing += 1;

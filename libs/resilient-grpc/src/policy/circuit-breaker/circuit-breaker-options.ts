@@ -8,11 +8,7 @@ import {
   unknownOptionMessage,
   type NumberRule,
 } from '../options/value-rules.js';
-import {
-  DEFAULT_CIRCUIT_BREAKER,
-  type CircuitBreakerOptions,
-  type CircuitBreakerPolicy,
-} from './circuit-breaker-policy.js';
+import { DEFAULT_CIRCUIT_BREAKER, type CircuitBreakerOptions, type CircuitBreakerPolicy } from './circuit-breaker.js';
 
 const RATIO_RULE: NumberRule = {
   expected: 'a ratio above 0 and at most 1',
@@ -59,7 +55,6 @@ function isOption(key: string): key is keyof CircuitBreakerOptions {
   return Object.hasOwn(CHECKS, key);
 }
 
-/** Completes valid `options` with the defaults. */
 export function completeCircuitBreaker(options: CircuitBreakerOptions): CircuitBreakerPolicy {
   const standard = DEFAULT_CIRCUIT_BREAKER;
   const breakDurationMs = options.breakDurationMs ?? standard.breakDurationMs;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseOptions } from '../options/option-problems.js';
-import { DEFAULT_CIRCUIT_BREAKER } from './circuit-breaker-policy.js';
+import { DEFAULT_CIRCUIT_BREAKER } from './circuit-breaker.js';
 import { circuitBreakerSchema } from './circuit-breaker-schema.js';
 
 function parse(value: unknown) {

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { openObject, rulesOf } from '../options/option-schemas.js';
 import { circuitBreakerProblems, completeCircuitBreaker } from './circuit-breaker-options.js';
-import type { CircuitBreakerOptions } from './circuit-breaker-policy.js';
+import type { CircuitBreakerOptions } from './circuit-breaker.js';
 
 /** Schema of a circuit breaker's options; completes them with the defaults. */
 export const circuitBreakerSchema = v.pipe(

@@ -1,10 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
-import type { AttemptOutcome } from './attempt-outcome.js';
-import { CircuitBreakerCore, type CircuitTransition } from './circuit-breaker.js';
-import { DEFAULT_CIRCUIT_BREAKER as DEFAULT } from './circuit-breaker-policy.js';
-import type { CircuitToken } from './next-circuit.js';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
+import {
+  type AttemptOutcome,
+  type CircuitToken,
+  DEFAULT_CIRCUIT_BREAKER as DEFAULT,
+  CircuitBreakerCore,
+  type CircuitTransition,
+  AttemptSample,
+  attemptOutcome,
+  DEFAULT_CIRCUIT_BREAKER,
+} from './circuit-breaker.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { VerdictKind } from '../evidence/classify.js';
 
 const drawMiddle = () => 0.5;
 
@@ -288,5 +296,108 @@ describe('circuit with any history', () => {
         expect(breaker.tryAcquire(now + 1.2 * policy.maxBreakDurationMs).admitted).toBe(true);
       }),
     );
+  });
+});
+
+describe('AttemptSample', () => {
+  it('counts the failures and all attempts of a sample', () => {
+    const sample = new AttemptSample(10_000);
+    sample.add(true, 0);
+    sample.add(false, 1);
+    expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 1, total: 2 });
+  });
+
+  it('drops the oldest attempts from a sample each time a tenth of the sampling time has passed', () => {
+    const sample = new AttemptSample(10_000);
+    for (let second = 0; second < 10; second++) sample.add(true, second * 1_000);
+    expect(sample.total).toBe(10);
+    sample.add(true, 10_000);
+    expect(sample.total).toBe(10);
+    sample.add(true, 12_999);
+    expect(sample.total).toBe(9);
+  });
+
+  it('drops all attempts of one tenth of the sampling time together', () => {
+    const sample = new AttemptSample(10_000);
+    for (const at of [0, 1, 2]) sample.add(true, at);
+    sample.add(false, 5_000);
+    sample.add(false, 10_000);
+    expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 0, total: 2 });
+  });
+
+  it('drops all sampled attempts if no attempt follows within the sampling time', () => {
+    for (const idleMs of [10_000, 10_999, 11_000, 95_000, 1e12]) {
+      const sample = new AttemptSample(10_000);
+      for (let i = 0; i < 50; i++) sample.add(true, 0);
+      sample.add(false, idleMs);
+      expect({ idleMs, failures: sample.failures, total: sample.total }).toEqual({ idleMs, failures: 0, total: 1 });
+    }
+  });
+
+  it('counts sampled attempts even if the clock goes back or starts below 0', () => {
+    const sample = new AttemptSample(10_000);
+    sample.add(true, -4_500);
+    sample.add(true, 3_000);
+    sample.add(true, -9_000);
+    expect(sample.total).toBe(3);
+    sample.add(true, 6_000);
+    expect(sample.total).toBe(3);
+  });
+
+  it('returns the same counts as a plain list for any sequence of sampled attempts', () => {
+    const attempt = fc.record({ afterMs: fc.integer({ min: 0, max: 3_000 }), isFailure: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(attempt, { maxLength: 100 }), (attempts) => {
+        const sample = new AttemptSample(1_000);
+        const seen: { bucket: number; isFailure: boolean }[] = [];
+        let now = 0;
+        for (const { afterMs, isFailure } of attempts) {
+          now += afterMs;
+          sample.add(isFailure, now);
+          seen.push({ bucket: Math.floor(now / 100), isFailure });
+          const kept = seen.filter(({ bucket }) => bucket > Math.floor(now / 100) - 10);
+          expect(sample.total).toBe(kept.length);
+          expect(sample.failures).toBe(kept.filter((entry) => entry.isFailure).length);
+        }
+      }),
+    );
+  });
+});
+
+const { UNAVAILABLE, NOT_FOUND, DEADLINE_EXCEEDED, INTERNAL, OK, UNIMPLEMENTED } = StatusCode;
+
+describe('attemptOutcome', () => {
+  it.each<[string, VerdictKind, StatusCode, AttemptOutcome, { connectionLost?: true; retryableHttp?: true }?]>([
+    ['a response as a success', 'ok', OK, 'success'],
+    ['an unlisted status as a success', 'server', NOT_FOUND, 'success'],
+    ['a listed status as a failure', 'server', UNAVAILABLE, 'failure'],
+    ['a listed status after headers as a failure', 'committed', UNAVAILABLE, 'failure'],
+    ['an unlisted status after headers as a success', 'committed', INTERNAL, 'success'],
+    ['a lost connection as a failure', 'connection-lost', UNAVAILABLE, 'failure'],
+    ['a connection lost during the response as a failure', 'committed', INTERNAL, 'failure', { connectionLost: true }],
+    ['a request that was rejected unprocessed as a failure', 'refused', INTERNAL, 'failure'],
+    ['an attempt timeout as a failure', 'attempt-timeout', INTERNAL, 'failure'],
+    ['an idle stream as a failure', 'stream-idle', INTERNAL, 'failure'],
+    ['a transient HTTP status from a gateway as a failure', 'http', INTERNAL, 'failure', { retryableHttp: true }],
+    ['HTTP 404 from a gateway as a success', 'http', UNIMPLEMENTED, 'success'],
+    ['an exceeded deadline as a failure if DEADLINE_EXCEEDED is listed', 'deadline', DEADLINE_EXCEEDED, 'failure'],
+    ['a protocol violation with an unlisted status as a success', 'protocol', INTERNAL, 'success'],
+    ['a cancelled call as ignored', 'cancelled', UNAVAILABLE, 'ignored'],
+    ['an unsent call as ignored', 'unsent', UNAVAILABLE, 'ignored'],
+    ['a local failure as ignored', 'local', UNAVAILABLE, 'ignored'],
+    ['a serialization failure as ignored', 'serialize', UNAVAILABLE, 'ignored'],
+  ])('classifies %s for the circuit breaker', (_, kind, code, outcome, over) => {
+    const verdict = { kind, code, connectionLost: false, retryableHttp: false, ...over };
+    expect(attemptOutcome(verdict, DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
+  });
+
+  it('ignores an exceeded deadline for the circuit breaker if DEADLINE_EXCEEDED is not listed', () => {
+    const verdict = { kind: 'deadline', code: DEADLINE_EXCEEDED, connectionLost: false, retryableHttp: false } as const;
+    expect(attemptOutcome(verdict, { statusCodes: new Set([UNAVAILABLE]) })).toBe('ignored');
+  });
+
+  it('counts OK as a success for the circuit breaker even if it is listed', () => {
+    const verdict = { kind: 'protocol', code: OK, connectionLost: false, retryableHttp: false } as const;
+    expect(attemptOutcome(verdict, { statusCodes: new Set([OK]) })).toBe('success');
   });
 });

@@ -1,19 +1,226 @@
-import type { Random } from '../../time/random.js';
-import type { LostConnection } from '../evidence/verdict.js';
-import type { AttemptOutcome } from './attempt-outcome.js';
-import { AttemptSample } from './attempt-sample.js';
-import type { CircuitBreakerPolicy } from './circuit-breaker-policy.js';
-import {
-  CLOSED,
-  type CircuitState,
-  type CircuitToken,
-  isCurrent,
-  nextCircuit,
-  rejectedForMs,
-  type CircuitEvent,
-} from './next-circuit.js';
+import { type Random, jitter } from '../../time/random.js';
+import type { LostConnection, Verdict } from '../evidence/classify.js';
+import { StatusCode, type StatusName } from '../../status/status-code.js';
 
-/** Admission or rejection of an attempt. */
+/** Options of a circuit breaker. */
+export interface CircuitBreakerOptions {
+  /** Share of failed attempts at which the circuit opens; greater than 0, at most 1. @defaultValue 0.5 */
+  readonly failureRatio?: number | undefined;
+  /** Minimum number of attempts within the sampling time before the circuit can open; 1 or more. @defaultValue 20 */
+  readonly minimumThroughput?: number | undefined;
+  /** Sampling time in milliseconds; 100 or more. Choose at least twice `attemptTimeoutMs`. @defaultValue 10000 */
+  readonly samplingDurationMs?: number | undefined;
+  /**
+   * Time in milliseconds for which an open circuit rejects attempts before it admits a probe; above 0. Doubles with each failed probe, up
+   * to 30,000 or this value, whichever is greater. Jittered by ±20%, so that the clients of a fleet do not all probe at once.
+   * @defaultValue 5000
+   */
+  readonly breakDurationMs?: number | undefined;
+  /**
+   * Status codes that count as failures. Lost connections, requests rejected by the server's transport, attempt timeouts, idle
+   * streams, and transient HTTP errors from a gateway always count.
+   * @defaultValue ['UNAVAILABLE', 'DEADLINE_EXCEEDED']
+   */
+  readonly statusCodes?: readonly StatusName[] | undefined;
+}
+
+export interface CircuitBreakerPolicy {
+  readonly failureRatio: number;
+  readonly minimumThroughput: number;
+  readonly samplingDurationMs: number;
+  readonly breakDurationMs: number;
+  readonly maxBreakDurationMs: number;
+  /** Time in milliseconds after which a probe without a result loses its permit to the next attempt. */
+  readonly probeTimeoutMs: number;
+  readonly statusCodes: ReadonlySet<StatusCode>;
+}
+
+/**
+ * Default options. INTERNAL and UNKNOWN are not listed, because servers use them for errors in a single request. RESOURCE_EXHAUSTED is not
+ * listed, because it may mean that a single user exceeded a quota.
+ */
+export const DEFAULT_CIRCUIT_BREAKER: CircuitBreakerPolicy = {
+  failureRatio: 0.5,
+  minimumThroughput: 20,
+  samplingDurationMs: 10_000,
+  breakDurationMs: 5_000,
+  maxBreakDurationMs: 30_000,
+  probeTimeoutMs: 5_000,
+  statusCodes: new Set<StatusCode>([14, 4]),
+};
+
+/** Outcome of an attempt for the circuit breaker. 'ignored': not evidence about the server; only the permit is returned. */
+export type AttemptOutcome = 'success' | 'failure' | 'ignored';
+
+/** Returns the outcome of an attempt. A status that is not listed counts as success because the server is reachable. */
+export function attemptOutcome(
+  verdict: Pick<Verdict, 'kind' | 'code' | 'connectionLost' | 'retryableHttp'>,
+  policy: Pick<CircuitBreakerPolicy, 'statusCodes'>,
+): AttemptOutcome {
+  switch (verdict.kind) {
+    case 'ok':
+      return 'success';
+    // Never sent, or ended on this side: a losing hedge, a cancelled call, a closing client.
+    case 'unsent':
+    case 'local':
+    case 'serialize':
+    case 'cancelled':
+      return 'ignored';
+    case 'refused':
+    case 'connection-lost':
+    case 'attempt-timeout':
+    case 'stream-idle':
+      return 'failure';
+    case 'http':
+      if (verdict.retryableHttp) return 'failure';
+      return outcomeOfCode(verdict.code, policy);
+    case 'committed':
+      if (verdict.connectionLost) return 'failure';
+      return outcomeOfCode(verdict.code, policy);
+    case 'server':
+    case 'overloaded':
+    case 'protocol':
+      return outcomeOfCode(verdict.code, policy);
+    case 'deadline':
+      return outcomeOfDeadline(policy);
+  }
+}
+
+export function outcomeOfCode(code: StatusCode, policy: Pick<CircuitBreakerPolicy, 'statusCodes'>): AttemptOutcome {
+  return code !== StatusCode.OK && policy.statusCodes.has(code) ? 'failure' : 'success';
+}
+
+/** Returns the outcome of an attempt that this side ended at the deadline. It is not a success, because the server may be hanging. */
+export function outcomeOfDeadline({ statusCodes }: Pick<CircuitBreakerPolicy, 'statusCodes'>): AttemptOutcome {
+  return statusCodes.has(StatusCode.DEADLINE_EXCEEDED) ? 'failure' : 'ignored';
+}
+
+/** Token of an admission. A result counts only if its attempt was admitted in the current period, no matter when the attempt ended. */
+export type CircuitToken = number;
+
+/** State of a circuit breaker. Times are monotonic milliseconds. */
+export type CircuitState =
+  | { readonly kind: 'closed'; readonly token: CircuitToken }
+  /** No attempt is admitted before `probeAt`. */
+  | {
+      readonly kind: 'open';
+      readonly token: CircuitToken;
+      readonly probeAt: number;
+      /** Number of consecutive breaks without a successful probe between them. */
+      readonly breaks: number;
+    }
+  /** One probe at a time is admitted. */
+  | {
+      readonly kind: 'half-open';
+      /** Token of the latest probe. */
+      readonly token: CircuitToken;
+      /** Token of the first probe. The result of any probe since then counts, including a slow one that a later probe replaced. */
+      readonly since: CircuitToken;
+      /** Time until which the latest probe holds the only permit; −Infinity if it has returned the permit. */
+      readonly probeEndsAt: number;
+      readonly breaks: number;
+    };
+
+const CLOSED: CircuitState = { kind: 'closed', token: 0 };
+
+/** Numbers of failed attempts and of all attempts within the sampling time. */
+export interface AttemptCounts {
+  readonly failures: number;
+  readonly total: number;
+}
+
+export type CircuitEvent =
+  | { readonly type: 'request'; readonly at: number }
+  /** An attempt ended; `sample` includes it if the circuit is closed. */
+  | {
+      readonly type: 'result';
+      readonly at: number;
+      readonly token: CircuitToken;
+      readonly outcome: AttemptOutcome;
+      readonly sample: AttemptCounts;
+    };
+
+const JITTER = 0.2;
+
+/** Returns the state after `event`, or the same object if nothing changes. */
+function nextCircuit(
+  state: CircuitState,
+  event: CircuitEvent,
+  policy: CircuitBreakerPolicy,
+  random: Random,
+): CircuitState {
+  return event.type === 'request' ? afterRequest(state, event.at, policy) : afterResult(state, event, policy, random);
+}
+
+/** True if an attempt was admitted in the current closed or half-open period; the results of other attempts are ignored. */
+function isCurrent(state: CircuitState, token: CircuitToken): boolean {
+  switch (state.kind) {
+    case 'closed':
+      return token === state.token;
+    case 'open':
+      return false;
+    case 'half-open':
+      return token >= state.since;
+  }
+}
+
+/** Returns the milliseconds until an attempt can be admitted; 0 if it can be admitted now. */
+function rejectedForMs(state: CircuitState, now: number): number {
+  switch (state.kind) {
+    case 'closed':
+      return 0;
+    case 'open':
+      return Math.max(state.probeAt - now, 0);
+    case 'half-open':
+      return Math.max(state.probeEndsAt - now, 0);
+  }
+}
+
+function afterRequest(state: CircuitState, at: number, policy: CircuitBreakerPolicy): CircuitState {
+  if (state.kind === 'closed' || rejectedForMs(state, at) > 0) return state;
+  const token = state.token + 1;
+  const since = state.kind === 'half-open' ? state.since : token;
+  return { kind: 'half-open', token, since, probeEndsAt: at + policy.probeTimeoutMs, breaks: state.breaks };
+}
+
+function afterResult(
+  state: CircuitState,
+  event: Extract<CircuitEvent, { type: 'result' }>,
+  policy: CircuitBreakerPolicy,
+  random: Random,
+): CircuitState {
+  if (!isCurrent(state, event.token)) return state;
+  if (state.kind === 'half-open') {
+    switch (event.outcome) {
+      case 'success':
+        return { kind: 'closed', token: state.token + 1 };
+      case 'failure':
+        return openCircuit(state.token, event.at, state.breaks + 1, policy, random);
+      case 'ignored':
+        // Only the latest probe returns its permit; an older probe lost its permit at its timeout.
+        return event.token === state.token ? { ...state, probeEndsAt: -Infinity } : state;
+    }
+  }
+  // Only a failure opens the circuit, not a success that reaches `minimumThroughput`.
+  if (event.outcome !== 'failure' || !isFailing(event.sample, policy)) return state;
+  return openCircuit(state.token, event.at, 1, policy, random);
+}
+
+function isFailing({ failures, total }: AttemptCounts, policy: CircuitBreakerPolicy): boolean {
+  return total >= policy.minimumThroughput && failures >= policy.failureRatio * total;
+}
+
+function openCircuit(
+  token: CircuitToken,
+  at: number,
+  breaks: number,
+  policy: CircuitBreakerPolicy,
+  random: Random,
+): CircuitState {
+  const doubled = Math.min(policy.breakDurationMs * 2 ** (breaks - 1), policy.maxBreakDurationMs);
+  return { kind: 'open', token: token + 1, probeAt: at + jitter(doubled, JITTER, random), breaks };
+}
+
 export type CircuitAdmission =
   | {
       readonly admitted: true;
@@ -93,11 +300,7 @@ export class CircuitBreakerCore {
     return this.admission;
   }
 
-  /**
-   * Records the outcome of the attempt that was admitted with `token`. Call it once per attempt.
-   *
-   * @param lostWith `undefined` if the attempt was not lost with a connection
-   */
+  /** Records the outcome of the attempt that was admitted with `token`. Call it once per attempt. */
   onResult(token: CircuitToken, outcome: AttemptOutcome, now: number, lostWith?: LostConnection): void {
     if (!isCurrent(this.circuit, token)) return;
     if (this.circuit.kind === 'closed') {
@@ -145,4 +348,62 @@ function reason(before: CircuitState, after: CircuitState): CircuitTransition['r
   if (after.kind === 'closed') return 'probe-succeeded';
   if (after.kind === 'half-open') return 'break-over';
   return before.kind === 'half-open' ? 'probe-failed' : 'too-many-failures';
+}
+
+const BUCKETS = 10;
+
+/**
+ * Counts the attempts within the sampling time in ten rolling buckets, without allocating per attempt. Times are monotonic milliseconds.
+ */
+export class AttemptSample implements AttemptCounts {
+  private readonly bucketMs: number;
+  private readonly failed = new Float64Array(BUCKETS);
+  private readonly all = new Float64Array(BUCKETS);
+  /** Number of the bucket being filled, counted from time 0. */
+  private bucket = -Infinity;
+  failures = 0;
+  total = 0;
+
+  constructor(durationMs: number) {
+    this.bucketMs = durationMs / BUCKETS;
+  }
+
+  add(isFailure: boolean, now: number): void {
+    const bucket = Math.floor(now / this.bucketMs);
+    // If the clock goes back, the latest bucket is used.
+    if (bucket > this.bucket) this.roll(bucket);
+    const index = indexOfBucket(this.bucket);
+    this.all[index] = (this.all[index] ?? 0) + 1;
+    this.total += 1;
+    if (!isFailure) return;
+    this.failed[index] = (this.failed[index] ?? 0) + 1;
+    this.failures += 1;
+  }
+
+  clear(): void {
+    this.failed.fill(0);
+    this.all.fill(0);
+    this.failures = 0;
+    this.total = 0;
+  }
+
+  // Clears the buckets that have started since the last attempt, because they still contain attempts older than the sampling time.
+  private roll(bucket: number): void {
+    if (bucket - this.bucket >= BUCKETS) this.clear();
+    else {
+      for (let passed = this.bucket + 1; passed <= bucket; passed++) {
+        const index = indexOfBucket(passed);
+        this.total -= this.all[index] ?? 0;
+        this.failures -= this.failed[index] ?? 0;
+        this.all[index] = 0;
+        this.failed[index] = 0;
+      }
+    }
+    this.bucket = bucket;
+  }
+}
+
+// Handles negative times, too, which a scheduler may report.
+function indexOfBucket(bucket: number): number {
+  return ((bucket % BUCKETS) + BUCKETS) % BUCKETS;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { Random } from '../../time/random.js';
 import { ADAPTIVE_BOUNDS, PermitQueue } from './permit-queue.js';
 

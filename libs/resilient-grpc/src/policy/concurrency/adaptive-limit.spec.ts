@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AdaptiveLimit, type LoadEvidence, permitOutcome, type PermitOutcome } from './adaptive-limit.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { VerdictKind } from '../evidence/verdict.js';
+import type { VerdictKind } from '../evidence/classify.js';
 
 const BOUNDS = { floor: 4, ceiling: 50, initial: 20 };
 

@@ -1,7 +1,6 @@
 import { StatusCode } from '../../status/status-code.js';
-import type { Verdict } from '../evidence/verdict.js';
+import type { Verdict } from '../evidence/classify.js';
 
-/** Bounds of an adaptive limit. */
 export interface AdaptiveLimitBounds {
   /** Minimum limit; 1 or more. */
   readonly floor: number;
@@ -28,7 +27,6 @@ const BASELINE_SAMPLES = 50;
  * service time.
  */
 const LOADED_LATENCY = 1.6;
-/** Factor by which the limit is multiplied when it decreases. */
 const DECREASE = 0.9;
 /** Share by which the limit grows per measurement; it grows by at least 1. */
 const INCREASE = 0.05;
@@ -56,7 +54,6 @@ const UNAFFECTED_SHARE = 0.8;
 /** Maximum factor by which one observation at or above `UNAFFECTED_SHARE` raises the unloaded latency. */
 const SERVICE_TIME_RISE = 1.5;
 
-/** Load and latency when the limit began to decrease. */
 interface Decrease {
   readonly inFlight: number;
   readonly meanMs: number;
@@ -115,22 +112,15 @@ export class AdaptiveLimit {
     return this.measuredMs;
   }
 
-  /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   get unloadedLatencyMs(): number | undefined {
     return this.unloadedMs;
   }
 
-  /** True if more than 10% of the calls of the last measurement timed out or were refused. */
   get isOverloaded(): boolean {
     return this.wasOverloaded;
   }
 
-  /**
-   * Records the end of a call.
-   * @param latencyMs time from its start to its end
-   * @param inFlight number of concurrent calls, including this one
-   * @returns the limit for further calls
-   */
+  /** Records the end of a call. @param latencyMs time from its start to its end @returns the limit for further calls */
   record(latencyMs: number, inFlight: number, evidence: LoadEvidence): number {
     if (evidence === 'cancelled' && latencyMs <= (this.unloadedMs ?? Infinity)) return this.current;
     if (this.ignored > 0) {
@@ -227,7 +217,6 @@ export class AdaptiveLimit {
  */
 export type PermitOutcome = 'succeeded' | 'failed' | 'timed-out' | 'refused' | 'cancelled' | 'not-sent';
 
-/** Returns the outcome of an attempt that ended. */
 export function permitOutcome({
   kind,
   code,

@@ -1,6 +1,5 @@
 import { AdaptiveLimit, type LoadEvidence, type PermitOutcome } from './adaptive-limit.js';
 
-/** Limits on concurrent and queued calls. */
 export interface ConcurrencyPolicy {
   /** Maximum number of concurrent calls, 1 or more; 'adaptive' for a limit that follows latency. */
   readonly maxConcurrent: number | 'adaptive';
@@ -25,15 +24,11 @@ const EVIDENCE: Readonly<Record<PermitOutcome, LoadEvidence | undefined>> = {
   'not-sent': undefined,
 };
 
-/** A notable change of an adaptive limit. */
 export interface LimitChange {
   readonly from: number;
   readonly to: number;
-  /** Mean latency of the last measurement in milliseconds; `undefined` if the server refused all measured calls. */
   readonly latencyMs: number | undefined;
-  /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   readonly unloadedLatencyMs: number | undefined;
-  /** True if more than 10% of the calls in the last measurement timed out or were refused. */
   readonly overloaded: boolean;
 }
 
@@ -48,7 +43,6 @@ export class PermitQueue {
   private readonly waiting = new Set<PermitWaiter>();
   private runningCount = 0;
   private isDispatching = false;
-  /** Present if the limit follows latency. */
   readonly adaptive: AdaptiveLimit | undefined;
   private reportedLimit = ADAPTIVE_BOUNDS.initial;
 
@@ -60,13 +54,11 @@ export class PermitQueue {
     this.adaptive = policy.maxConcurrent === 'adaptive' ? new AdaptiveLimit(ADAPTIVE_BOUNDS) : undefined;
   }
 
-  /** Current maximum number of concurrent calls. */
   get maxConcurrent(): number {
     const { maxConcurrent } = this.policy;
     return maxConcurrent === 'adaptive' ? (this.adaptive?.current ?? 0) : maxConcurrent;
   }
 
-  /** Number of permits in use. */
   get running(): number {
     return this.runningCount;
   }

@@ -1,12 +1,9 @@
-import type { ReconnectClass } from '../reconnect/early-reconnect.js';
+import type { ReconnectClass } from '../reconnect/reconnect-times.js';
 
-/** Facts about a failed connection attempt. */
 export interface ConnectFailureFacts {
-  /** The step that failed. */
   readonly phase: 'tcp' | 'tls' | 'http2';
   /** Error code from Node or OpenSSL; `undefined` if the code is unknown, or if the peer closed the connection without an error. */
   readonly code: string | undefined;
-  /** True if the connection uses TLS. */
   readonly isSecure: boolean;
   /** Number of bytes that the peer sent; after a TLS handshake, the number of decrypted bytes that followed the handshake. */
   readonly receivedBytes: number;
@@ -53,10 +50,7 @@ const BY_PATTERN: readonly (readonly [RegExp, ConnectFailureKind])[] = [
   [/CERT|^CRL_|^INVALID_CA$|^INVALID_PURPOSE$|^HOSTNAME_MISMATCH$/, 'certificate-rejected'],
 ];
 
-/**
- * Length of a TLS alert: a record header of 5 bytes, and an alert of 2 bytes. The shortest HTTP/2 frame has 9 bytes, and a server hello is
- * longer.
- */
+/** Length of a TLS alert: a record header of 5 bytes, and an alert of 2 bytes. */
 const TLS_ALERT_BYTES = 7;
 
 /** Codes of a connection that the peer closed. `undefined`: it closed the connection without an error. */
@@ -132,11 +126,8 @@ export type ConnectFailureKind =
    * certificate.
    */
   | 'closed-in-tls'
-  /** Only the server uses TLS. */
   | 'server-uses-tls'
-  /** Only the client uses TLS. */
   | 'server-without-tls'
-  /** The peer sent something other than HTTP/2. */
   | 'not-http2'
   /** TLS without the ALPN protocol h2. */
   | 'no-http2-in-tls'
@@ -146,15 +137,10 @@ export type ConnectFailureKind =
   | 'client-certificate-invalid'
   /** The server does not recognize the requested server name (SNI). */
   | 'unknown-server-name'
-  /** No common version of TLS. */
   | 'tls-version'
-  /** Any other failed TLS handshake. */
   | 'tls-failed'
-  /** The server's certificate has expired. */
   | 'certificate-expired'
-  /** The server's certificate is not valid yet. */
   | 'certificate-not-yet-valid'
-  /** The server's certificate is for a different name. */
   | 'certificate-name'
   /** The server's certificate is self-signed, and the client does not trust it. */
   | 'certificate-self-signed'
@@ -164,14 +150,12 @@ export type ConnectFailureKind =
   | 'certificate-rejected'
   /** The connections are established, but no endpoint's health status permits calls. */
   | 'not-serving'
-  /** Any other failure. */
   | 'other';
 
 /** Explanation of one kind of failed connection attempt. Clients and the doctor use the same sentences. */
 export interface ConnectFailureRow {
   /** The failure as a predicate; its subject is the address or the name. */
   readonly cause: string;
-  /** Remedy, as an imperative. */
   readonly remedy: string;
   /** Doctor options equivalent to the client option in `remedy`, such as '--cert and --key'. */
   readonly doctorOption?: string;
@@ -181,7 +165,6 @@ export interface ConnectFailureRow {
 
 const CA_OPTION = '--ca FILE';
 
-/** The explanations of all kinds. */
 export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailureRow>> = {
   refused: {
     cause: 'refused the connection: nothing is listening on this port',
@@ -373,3 +356,43 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   },
   other: { cause: 'cannot be reached', remedy: 'check the server and the network', reconnect: 'other' },
 };
+
+/** TLS options that the doctor accepts: a server name and file paths. */
+export interface DoctorTls {
+  readonly serverName?: string | undefined;
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+const OPTIONS = { ca: '--ca', cert: '--cert', key: '--key', serverName: '--server-name' } as const;
+/** Schemes of targets that the doctor resolves. */
+const SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix', 'unix-abstract', 'kubernetes']);
+
+/**
+ * Returns the shell command that runs the doctor for `target` with the TLS options of the client; `undefined` if the doctor does not
+ * support the scheme.
+ * @param tls `undefined` if the client does not use TLS
+ * @param service service whose health the client checks; '' for the server as a whole, which the doctor checks by default
+ */
+export function doctorCommand(target: string, tls: DoctorTls | undefined, service = ''): string | undefined {
+  const scheme = /^([a-z][a-z\d+.-]*):(?!\d+$)/i.exec(target)?.[1];
+  if (scheme !== undefined && !SCHEMES.has(scheme.toLowerCase())) return undefined;
+  const options = Object.entries(OPTIONS).flatMap(([key, option]) => {
+    const value = tls?.[key as keyof DoctorTls];
+    return value === undefined ? [] : [option, quoted(value)];
+  });
+  if (tls !== undefined && options.length === 0) options.push('--tls');
+  if (service !== '') options.push('--service', quoted(service));
+  return ['npx nestjs-resilient-grpc doctor', quoted(target), ...options].join(' ');
+}
+
+/** Quotes `argument` for a POSIX shell, if it contains characters that a shell would interpret. */
+function quoted(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Appends the doctor command, if there is one, to a remedy. The remedy may be empty. */
+export function withDoctor(remedy: string, command: string | undefined): string {
+  return command === undefined ? remedy : `${remedy}; to diagnose, run: ${command}`;
+}

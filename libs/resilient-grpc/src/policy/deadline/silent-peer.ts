@@ -13,11 +13,9 @@ export interface ReceivedBytes {
   readonly bytesRead: number;
   /** Time of the first check that found `bytesRead`. */
   readonly since: number;
-  /** Time of the latest check. */
   readonly checkedAt: number;
 }
 
-/** Returns the received bytes after a check at `now`. */
 export function checkReceived(last: ReceivedBytes | undefined, bytesRead: number, now: number): ReceivedBytes {
   return { bytesRead, since: last?.bytesRead === bytesRead ? last.since : now, checkedAt: now };
 }

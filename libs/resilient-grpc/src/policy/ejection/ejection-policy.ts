@@ -48,10 +48,7 @@ export interface EjectionPolicy {
   /** Time without an ejection after which the next ejection is shorter by `baseEjectionMs`. */
   readonly ejectionDecayMs: number;
   readonly slowStartMs: number;
-  /**
-   * Number of consecutive failed attempts after which an endpoint is ejected. `undefined` disables this rule and, likewise, each of the
-   * rules below.
-   */
+  /** Number of consecutive failed attempts after which an endpoint is ejected. */
   readonly consecutiveFailures: number | undefined;
   /** Ejects endpoints whose success rate is below the mean by more than `stdevFactor` thousandths of the standard deviation. */
   readonly successRate: (RateRule & { readonly stdevFactor: number }) | undefined;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
 import { DEFAULT_EJECTION } from './ejection-policy.js';
 import { EndpointRecord } from './endpoint-record.js';
 import { decideEjections, NEVER_EJECTED, type EjectionState } from './next-ejection.js';

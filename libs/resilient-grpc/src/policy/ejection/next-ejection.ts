@@ -1,7 +1,12 @@
 import { jitter, type Random } from '../../time/random.js';
 import type { EjectionPolicy } from './ejection-policy.js';
-import type { EndpointRecord } from './endpoint-record.js';
-import { latencyOutlier, MIN_LATENCY_SAMPLES, sortedNumbers, withoutSorted } from './latency-outlier.js';
+import {
+  type EndpointRecord,
+  latencyOutlier,
+  MIN_LATENCY_SAMPLES,
+  sortedNumbers,
+  withoutSorted,
+} from './endpoint-record.js';
 
 /**
  * Evidence for an ejection, by rule. Durations are in milliseconds. A minor version may add rules; handle unknown ones in a default
@@ -38,7 +43,6 @@ export type EjectionState =
       readonly evidence: EjectionEvidence;
     };
 
-/** State of an endpoint that was never ejected. */
 export const NEVER_EJECTED: EjectionState = { kind: 'included', since: -Infinity, ejections: 0 };
 
 /** One endpoint, as input to the decision. */
@@ -76,17 +80,11 @@ export type EjectionDecision =
 const EJECTION_JITTER = 0.1;
 /** Minimum time in milliseconds without a response before an endpoint is ejected for silence. */
 const MIN_SILENCE_MS = 1_000;
-/**
- * Minimum silence before an ejection, as a multiple of the longest recent latency of the other endpoints. Applies in addition to
- * `MIN_SILENCE_MS`.
- */
+/** Minimum silence before an ejection, as a multiple of the longest recent latency of the other endpoints. */
 const MIN_SILENCE_LATENCIES = 2;
 /** Minimum number of unary attempts that are waiting for a response. */
 const MIN_UNANSWERED = 5;
-/**
- * Maximum failure share of the other endpoints, as a multiple of the endpoint's own share. A higher share is taken to mean that all
- * endpoints are failing.
- */
+/** Maximum failure share of the other endpoints, as a multiple of the endpoint's own share. */
 const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
@@ -172,7 +170,6 @@ class Fleet {
     this.ejected = new Set(endpoints.filter(({ state }) => state.kind === 'ejected').map(({ address }) => address));
   }
 
-  /** Usable endpoints that are not ejected. */
   get included(): readonly EndpointView[] {
     this.usable ??= this.endpoints.filter(({ address, isUsable }) => isUsable && !this.ejected.has(address));
     return this.usable;

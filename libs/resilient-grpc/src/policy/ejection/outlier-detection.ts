@@ -31,7 +31,6 @@ const entries = {
   failurePercentageEjection: v.exactOptional(failurePercentage),
 };
 
-/** The policy's entry in a `loadBalancingConfig`. */
 const balancingSchema = v.pipe(
   json({
     ...entries,
@@ -46,7 +45,6 @@ const balancingSchema = v.pipe(
   v.transform(({ childPolicy, ...config }) => ({ childPolicy, ejection: policyOf(config) })),
 );
 
-/** The list of policies in a `loadBalancingConfig`. */
 export type BalancingPolicies = readonly Readonly<Record<string, unknown>>[];
 
 /** Outlier detection in a `loadBalancingConfig`: its rules and its child policies, or its first problem. */

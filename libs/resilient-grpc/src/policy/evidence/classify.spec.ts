@@ -1,10 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
-import type { AttemptEvidence, WireEvidence } from './attempt-evidence.js';
-import { NOTHING_SEEN } from '../../../spec-support/memory-transport.js';
-import { classify, isAnswered, SUCCESS } from './classify.js';
-import type { Verdict } from './verdict.js';
+import { type AttemptEvidence, type WireEvidence, classify, isAnswered, SUCCESS, type Verdict } from './classify.js';
+import { NOTHING_SEEN } from '../../../../../test/unit-support/memory-transport.js';
 
 const { OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED } = StatusCode;
 const { INTERNAL, UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT } = StatusCode;

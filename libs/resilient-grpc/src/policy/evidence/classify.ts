@@ -1,9 +1,116 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { isStatusCode, StatusCode, statusName } from '../../status/status-code.js';
-import type { AttemptEvidence } from './attempt-evidence.js';
 import * as text from './grpc-js-texts.js';
-import { describeHttpResponse, isGrpcContentType } from './http-response.js';
-import type { Verdict, VerdictKind } from './verdict.js';
+import { describeHttpResponse, isGrpcContentType } from './grpc-js-texts.js';
+
+/** Connection that an attempt lost, or that had received GOAWAY when the attempt ended. */
+export interface LostConnection {
+  /** The same object for all attempts on one connection. */
+  readonly connection: object;
+  /** True if the connection accepts no more streams: it closed, or the server sent GOAWAY. False if only the stream was reset. */
+  readonly acceptsNoStreams: boolean;
+}
+
+/** Result of an attempt, classified by its evidence. */
+export type VerdictKind =
+  | 'ok'
+  /** Nothing was sent: no connection was available, or the stream was still queued when its connection ended. */
+  | 'unsent'
+  /** The attempt failed locally, because of its metadata, its credentials, an interceptor, or the size of a request message. */
+  | 'local'
+  /**
+   * The server's transport rejected the stream. `reachedServer` is 'no' if the last stream ID of a GOAWAY is lower than the ID of the
+   * stream; 'maybe' if the stream was only reset with REFUSED_STREAM, which proxies also send for processed requests.
+   */
+  | 'refused'
+  /** The connection or the attempt's stream was lost without a response from the server's application, whatever the code is. */
+  | 'connection-lost'
+  /** An HTTP response that is not gRPC, from a proxy or a gateway. */
+  | 'http'
+  /** The server sent only a status, without headers or messages. Also includes resets that no other kind covers, such as PROTOCOL_ERROR. */
+  | 'server'
+  /** An overloaded server refused the attempt before its handler ran. Set only by `verdictOf`. */
+  | 'overloaded'
+  /** The attempt failed after headers or messages had arrived. */
+  | 'committed'
+  | 'deadline'
+  | 'attempt-timeout'
+  | 'stream-idle'
+  /** Cancelled by the caller, the parent call, an interceptor, or `close()`, or because another hedged attempt responded first. */
+  | 'cancelled'
+  /** The response was invalid: no message, a second message, an unreadable or oversized message, or an invalid status code. */
+  | 'protocol'
+  | 'serialize';
+
+/** Classification of one attempt: its kind, how far it got, and the status for the caller. */
+export interface Verdict {
+  readonly kind: VerdictKind;
+  readonly reachedServer: 'no' | 'maybe' | 'yes';
+  readonly code: StatusCode;
+  readonly details: string;
+  /** True if the attempt received an HTTP response with a transient error: 429, 502, 503, or 504. */
+  readonly retryableHttp: boolean;
+  /** True if the connection or the attempt's stream was lost, before a response ('connection-lost') or during one ('committed'). */
+  readonly connectionLost: boolean;
+  /** Code that grpc-js reported for an attempt that lost its connection or stream; absent if that code is invalid. */
+  readonly originalCode?: StatusCode;
+  /** True if the server requested less load: it reset the stream with ENHANCE_YOUR_CALM and kept the connection. */
+  readonly overloaded?: boolean;
+}
+
+/** HTTP/2 evidence of one stream. A server cannot forge this evidence with a status message. */
+export interface WireEvidence {
+  /**
+   * Reason why the server's application did not receive the stream. 'never-sent': its HEADERS frame was not sent. 'refused-here': the
+   * server would not accept it on any connection. 'rejected': a
+   * GOAWAY had a lower last stream ID (RFC 9113, section 6.8). `undefined`: the application may have received it.
+   */
+  readonly unprocessed: 'never-sent' | 'refused-here' | 'rejected' | undefined;
+  /** `:status` of the response; `undefined` if neither headers nor trailers arrived. */
+  readonly httpStatus: number | undefined;
+  /** HTTP/2 error code of a stream that closed without a gRPC status; `undefined` if one arrived or if this side closed the stream. */
+  readonly resetCode: number | undefined;
+  /** True if this side reset the stream before the server ended it. */
+  readonly closedHere: boolean;
+  /** Error code of the GOAWAY that the server sent after the attempt started; `undefined` if it sent none. */
+  readonly goawayCode: number | undefined;
+  /** True if the connection accepts no more streams: it is closed, or the server sent GOAWAY. */
+  readonly acceptsNoStreams: boolean;
+  /** True if the connection ended because the peer no longer responded: TCP, a keepalive ping, or a probe timed out. */
+  readonly timedOut: boolean;
+}
+
+/** Evidence of how an attempt ended and how far it got. Local flags take precedence over status messages, which a server could forge. */
+export interface AttemptEvidence {
+  /** Code as the transport reported it; may be an invalid status code (NaN, 99, or undefined for an unsupported encoding). */
+  readonly code: number;
+  readonly details: string;
+  /** True if a connection was picked. Bytes may then have been sent. */
+  readonly picked: boolean;
+  /** True if the channel was READY when the attempt ended. A failure without a picked connection is then usually local. */
+  readonly channelReady: boolean;
+  /**
+   * Reason why this side ended the attempt; 'no' if it did not. 'not-prepared': the metadata function or an interceptor failed before
+   * anything was sent.
+   */
+  readonly endedHere:
+    | 'no'
+    | 'not-prepared'
+    | 'deadline'
+    | 'attempt-timeout'
+    | 'stream-idle'
+    | 'cancel'
+    | 'protocol'
+    | 'serialize'
+    | 'closed';
+  /** HTTP/2 evidence from the attempt's stream; absent if it had no stream. */
+  readonly wire?: WireEvidence | undefined;
+  /** True if response headers arrived; a trailers-only response has none. */
+  readonly headersReceived: boolean;
+  readonly messagesReceived: number;
+  /** First `content-type` of the headers, or else of the trailers. A response with 'application/grpc…' is attributed to the server. */
+  readonly contentType: string | undefined;
+}
 
 const { CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
 /** Codes with which servers and proxies end streams when they close a connection. */
@@ -24,7 +131,6 @@ export const LOST_IN_RESPONSE = 'Connection lost after the response had started'
 /** Start of the details if the stream was reset during the response, and the connection stayed open. */
 export const RESET_IN_RESPONSE = 'Stream reset after the response had started';
 
-/** Verdict of every successful attempt. */
 export const SUCCESS: Verdict = {
   kind: 'ok',
   reachedServer: 'yes',

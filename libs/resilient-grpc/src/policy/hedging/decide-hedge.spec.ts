@@ -1,10 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
-import type { LostConnection, Verdict, VerdictKind } from '../evidence/verdict.js';
+import type { LostConnection, Verdict, VerdictKind } from '../evidence/classify.js';
 import { parsePushback } from '../pushback/parse-pushback.js';
-import { A6Throttle } from '../throttling/a6-throttle.js';
-import { DefaultBudget } from '../throttling/default-budget.js';
+import { A6Throttle, DefaultBudget } from '../throttling/default-budget.js';
 import {
   decideHedge,
   type HedgeDecision,
@@ -12,8 +11,8 @@ import {
   type HedgeGates,
   UNSENT,
   type HedgeState,
+  HedgeBudget,
 } from './decide-hedge.js';
-import { HedgeBudget } from './hedge-budget.js';
 
 const { UNAVAILABLE, NOT_FOUND, OK, DEADLINE_EXCEEDED } = StatusCode;
 const POLICY = { maxAttempts: 3, hedgingDelayMs: 100, nonFatalStatusCodes: new Set([UNAVAILABLE]) };
@@ -52,6 +51,7 @@ function ended(
     verdict: {
       kind,
       code: kind === 'ok' ? OK : UNAVAILABLE,
+      details: '',
       reachedServer: 'maybe',
       retryableHttp: false,
       connectionLost: kind === 'connection-lost',
@@ -467,6 +467,49 @@ describe('hedged call with any history', () => {
           if (decision.action === 'win' || decision.action === 'fail') return;
           expect(state.inFlight > 0 || state.dueAt < Infinity).toBe(true);
         }
+      }),
+    );
+  });
+});
+
+describe('HedgeBudget', () => {
+  it('starts with a full hedge budget, so that even a client with few calls can hedge', () => {
+    expect(new HedgeBudget()).toMatchObject({ allows: true, tokens: 5, maxTokens: 5 });
+  });
+
+  it('allows exactly one hedge per twenty calls after the first five hedges', () => {
+    const budget = new HedgeBudget();
+    for (let i = 0; i < 5; i++) budget.onHedge();
+    for (let i = 0; i < 19; i++) budget.onCall();
+    expect(budget.allows).toBe(false);
+    budget.onCall();
+    expect(budget).toMatchObject({ allows: true, tokens: 1 });
+  });
+
+  it('keeps the number of hedge tokens between 0 and maxTokens', () => {
+    const budget = new HedgeBudget({ perCall: 0.05, maxTokens: 2 });
+    for (let i = 0; i < 100; i++) budget.onCall();
+    expect(budget.tokens).toBe(2);
+    for (let i = 0; i < 100; i++) budget.onHedge();
+    expect(budget.tokens).toBe(0);
+  });
+
+  it('allows hedges for at most a twentieth of the calls plus five, whatever the order of calls and hedges', () => {
+    fc.assert(
+      fc.property(fc.array(fc.boolean(), { maxLength: 2_000 }), (events) => {
+        const budget = new HedgeBudget();
+        let calls = 0;
+        let hedges = 0;
+        for (const isCall of events) {
+          if (isCall) {
+            calls++;
+            budget.onCall();
+          } else if (budget.allows) {
+            hedges++;
+            budget.onHedge();
+          }
+        }
+        expect(hedges).toBeLessThanOrEqual(0.05 * calls + 5);
       }),
     );
   });

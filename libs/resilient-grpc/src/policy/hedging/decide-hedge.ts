@@ -1,11 +1,10 @@
 import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import { CALM_BACKOFF_MS, MAX_UNSENT } from '../retry/decide-retry.js';
-import type { LostConnection, Verdict } from '../evidence/verdict.js';
+import type { LostConnection, Verdict } from '../evidence/classify.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 import type { RetryBudget } from '../throttling/default-budget.js';
-import type { HedgeBudget } from './hedge-budget.js';
-import type { HedgingPolicy } from './hedging-policy.js';
+import type { HedgingPolicy } from '../retry/retry-policy.js';
 
 /** Reason why no further attempt of a hedged call is sent. */
 export type NoHedgeReason =
@@ -24,9 +23,8 @@ export type NoHedgeReason =
   /** The call serves an inbound retry. */
   | 'retry-chain';
 
-/** State of a hedged call. Times are monotonic milliseconds. */
+/** Times are monotonic milliseconds. */
 export interface HedgeState {
-  /** Number of attempts sent, including the first. */
   readonly sent: number;
   readonly inFlight: number;
   /** Time at which the next attempt is due; Infinity if there is none. */
@@ -80,14 +78,10 @@ export interface HedgeGates {
 export type HedgeEvent =
   /** `state.dueAt` was reached. The first attempt is due immediately. */
   | { readonly type: 'due'; readonly at: number }
-  /** An attempt of the call ended. */
   | {
       readonly type: 'ended';
       readonly at: number;
-      readonly verdict: Pick<
-        Verdict,
-        'kind' | 'code' | 'originalCode' | 'connectionLost' | 'overloaded' | 'reachedServer' | 'retryableHttp'
-      >;
+      readonly verdict: Verdict;
       readonly pushback: Pushback;
       /** Connection that the attempt lost, or that had received GOAWAY; `undefined` if the attempt failed for another reason. */
       readonly lostWith: LostConnection | undefined;
@@ -279,5 +273,51 @@ export function notHedgedBecause(because: HedgeDecision['because']): NotRetriedR
       return 'attempts-exhausted';
     default:
       return because;
+  }
+}
+
+/** Default hedge budget: hedges for 5% of calls, plus five hedges. */
+const DEFAULT_HEDGE_BUDGET = {
+  /** Tokens added per call: the maximum number of hedges per call in the long run. */
+  perCall: 0.05,
+  /** Maximum and initial number of tokens, so that even a client with few calls can hedge. */
+  maxTokens: 5,
+};
+
+const SCALE = 1_000;
+
+/** Limits hedges to a share of calls. A retry throttle counts failures only, so it would not limit hedges of slow calls. */
+export class HedgeBudget {
+  // Integer thousandths, so that twenty times 0.05 is exactly one token.
+  private readonly max: number;
+  private readonly perCall: number;
+  private remainingTokens: number;
+
+  constructor(policy = DEFAULT_HEDGE_BUDGET) {
+    this.max = Math.round(policy.maxTokens * SCALE);
+    this.perCall = Math.round(policy.perCall * SCALE);
+    this.remainingTokens = this.max;
+  }
+
+  /** Credits a call that may be hedged. Must be invoked once per call. */
+  onCall(): void {
+    this.remainingTokens = Math.min(this.remainingTokens + this.perCall, this.max);
+  }
+
+  get allows(): boolean {
+    return this.remainingTokens >= SCALE;
+  }
+
+  /** Debits a hedge. Must be invoked only if `allows` is true. */
+  onHedge(): void {
+    this.remainingTokens = Math.max(this.remainingTokens - SCALE, 0);
+  }
+
+  get tokens(): number {
+    return this.remainingTokens / SCALE;
+  }
+
+  get maxTokens(): number {
+    return this.max / SCALE;
   }
 }

@@ -1,8 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
-import { simulateHedging, type HedgedLoad, type HedgedOutcome } from '../../../spec-support/hedging-simulation.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
-import { HedgeBudget } from './hedge-budget.js';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
+import {
+  simulateHedging,
+  type HedgedLoad,
+  type HedgedOutcome,
+} from '../../../../../test/unit-support/hedging-simulation.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
+import { HedgeBudget } from './decide-hedge.js';
 
 const MEDIAN_MS = 50;
 const POLICY = { maxAttempts: 2, hedgingDelayMs: 1.5 * MEDIAN_MS, nonFatalStatusCodes: new Set([14 as const]) };

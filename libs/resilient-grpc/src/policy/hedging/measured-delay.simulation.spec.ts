@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
-import { simulateHedging, type HedgedLoad, type HedgedOutcome } from '../../../spec-support/hedging-simulation.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
+import {
+  simulateHedging,
+  type HedgedLoad,
+  type HedgedOutcome,
+} from '../../../../../test/unit-support/hedging-simulation.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { Random } from '../../time/random.js';
-import { HedgeBudget } from './hedge-budget.js';
+import { HedgeBudget } from './decide-hedge.js';
 import { MeasuredDelay } from './measured-delay.js';
 
 const POLICY = { maxAttempts: 2, hedgingDelayMs: Infinity, nonFatalStatusCodes: new Set([14 as const]) };

@@ -1,15 +1,10 @@
-import { RecentLatencies } from '../../time/recent-latencies.js';
-
 /** Percentile of first-attempt latency, used as the delay before a hedge. */
 export type HedgingPercentile = 'p90' | 'p95' | 'p99';
 
 /** Percentiles that a hedging delay can follow. */
 export const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = { p90: 90, p95: 95, p99: 99 };
 
-/**
- * Time in milliseconds in which the weight of an attempt halves; after a minute, the weight is a sixteenth. Aging never reduces the total
- * weight below the number of attempts that a delay requires.
- */
+/** Time in milliseconds in which the weight of an attempt halves; after a minute, the weight is a sixteenth. */
 const HALF_LIFE_MS = 15_000;
 /** Number of attempts above the percentile that are required for a delay, so that the delay depends on more than one or two attempts. */
 const MIN_SLOWER_ATTEMPTS = 5;
@@ -19,13 +14,11 @@ const MIN_DELAY_MS = 5;
 const ATTEMPTS_PER_UPDATE = 16;
 
 /**
- * Hedging delay that follows a percentile of the first-attempt latency of one method. The delay is Infinity, so that slow attempts
- * are not hedged, until enough attempts have been measured: 50 for p90, 100 for p95, 500 for p99.
- *
- * Only the latency of an attempt that received response headers or succeeded is known. The age of an attempt that ends otherwise (it fails,
- * is cancelled, or loses to a hedge) is recorded if it exceeds the delay, because the attempt was slow in any case. Without these attempts,
- * each hedge would remove a slow attempt from the measurement, and the delay would fall with every hedge. An attempt that ends earlier
- * without success is not recorded, because a failure within one millisecond does not show how fast responses are.
+ * Hedging delay that follows a percentile of the first-attempt latency of one method. The delay is Infinity, so that slow attempts are not
+ * hedged, until enough attempts have been measured: 50 for p90, 100 for p95, 500 for p99. Only the latency of an attempt that received
+ * response headers or succeeded is known. The age of an attempt that ends otherwise (it fails, is cancelled, or loses to a hedge) is
+ * recorded if it exceeds the delay, because the attempt was slow in any case. Without these attempts, each hedge would remove a slow
+ * attempt from the measurement, and the delay would fall with every hedge.
  */
 export class MeasuredDelay {
   private readonly latencies: RecentLatencies;
@@ -60,5 +53,70 @@ export class MeasuredDelay {
     if (isFirst ? this.latencies.weight < this.minAttempts : this.sinceUpdate < ATTEMPTS_PER_UPDATE) return;
     this.sinceUpdate = 0;
     this.delayMs = Math.max(this.latencies.percentile(HEDGING_PERCENTILES[this.percentile]), MIN_DELAY_MS);
+  }
+}
+
+/** Buckets per factor of two, so that a bucket spans 4.4%. */
+const BUCKETS_PER_OCTAVE = 16;
+/** Lower bound of the first bucket, in milliseconds. The bucket also counts lower values. */
+const MIN_MS = 2 ** -4;
+/** Number of octaves. The last octave ends at about 70 minutes, and higher values count as 70 minutes. */
+const OCTAVES = 26;
+const BUCKETS = OCTAVES * BUCKETS_PER_OCTAVE;
+/** Upper bound of `unit`. When `unit` reaches it, all weights are divided by `unit`, long before they could overflow. */
+const MAX_UNIT = 1e100;
+
+/** Histogram of durations in which older values count less, so that a percentile describes recent values. */
+export class RecentLatencies {
+  private readonly buckets = new Float64Array(BUCKETS);
+  private sum = 0;
+  /** Weight of a value recorded now. It grows with time, so that the weights of older values do not have to be reduced. */
+  private unit = 1;
+  private recordedAt = -Infinity;
+
+  constructor(
+    /** Time in milliseconds in which the weight of a value halves. */
+    private readonly halfLifeMs: number,
+    /** Total weight at which values stop aging, so that older values still count if few newer ones arrive. */
+    private readonly minWeight: number,
+  ) {}
+
+  /** Total weight of the values. A new value counts as 1, and older values count as less. */
+  get weight(): number {
+    return this.sum / this.unit;
+  }
+
+  /** @param now monotonic milliseconds */
+  record(ms: number, now: number): void {
+    this.age(now);
+    const octave = Math.log2(ms / MIN_MS);
+    const bucket = Math.min(Math.max(Math.ceil(octave * BUCKETS_PER_OCTAVE) - 1, 0), BUCKETS - 1);
+    this.buckets[bucket] = (this.buckets[bucket] ?? 0) + this.unit;
+    this.sum += this.unit;
+  }
+
+  /** Returns a percentile in milliseconds, rounded up by at most 4.4%; 0 if there are no values. */
+  percentile(percent: number): number {
+    // Starts at the highest bucket, because only a few values are greater than a high percentile.
+    let greater = (1 - percent / 100) * this.sum;
+    // The tolerance covers rounding errors, because divided buckets do not add up exactly to `sum`.
+    for (let bucket = BUCKETS - 1; bucket >= 0; bucket--) {
+      greater -= this.buckets[bucket] ?? 0;
+      if (greater < -1e-9 * this.sum) return MIN_MS * 2 ** ((bucket + 1) / BUCKETS_PER_OCTAVE);
+    }
+    return 0;
+  }
+
+  private age(now: number): void {
+    const elapsedMs = Math.max(now - this.recordedAt, 0);
+    this.recordedAt = now;
+    const { weight } = this;
+    if (weight <= this.minWeight) return;
+    const remaining = Math.max(2 ** (-elapsedMs / this.halfLifeMs), this.minWeight / weight);
+    this.unit /= remaining;
+    if (this.unit < MAX_UNIT) return;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) this.buckets[bucket] = (this.buckets[bucket] ?? 0) / this.unit;
+    this.sum /= this.unit;
+    this.unit = 1;
   }
 }

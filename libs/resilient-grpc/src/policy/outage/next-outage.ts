@@ -18,43 +18,34 @@ export type OutagePolicy = Readonly<Record<keyof typeof DEFAULT_OUTAGE_POLICY | 
 export interface Outage {
   readonly startedAt: number;
   readonly graceEndsAt: number;
-  /** Failed connection attempts so far. */
   readonly connectAttempts: number;
   readonly flapping: boolean;
   /** Time at which the channel became READY; `undefined` if it is not READY. READY alone does not confirm a server. */
   readonly readySince: number | undefined;
 }
 
-/** Interval of a past outage. */
 export interface OutageInterval {
   readonly startedAt: number;
   readonly endedAt: number;
 }
 
-/** Current outage and recent past outages. */
 export interface OutageState {
   readonly current: Outage | undefined;
   /** At most 60 past outages, to detect flapping. Those that started more than `flapWindowMs` ago are dropped when the next one starts. */
   readonly past: readonly OutageInterval[];
 }
 
-/** Event that starts, continues, or ends an outage. */
 export type OutageEvent =
-  /** A connection attempt failed. */
   | { readonly type: 'attempt-failed'; readonly at: number }
-  /** The channel became READY. */
   | { readonly type: 'ready'; readonly at: number }
   /**
    * An established connection closed. `answered` is true if the server responded to a call after the connection was established, on this
    * connection or another one.
    */
   | { readonly type: 'connection-ended'; readonly at: number; readonly livedMs: number; readonly answered: boolean }
-  /** A call received a response from the server. */
   | { readonly type: 'answered'; readonly at: number }
-  /** The channel has been READY for `confirmMs`. */
   | { readonly type: 'ready-lasted'; readonly at: number };
 
-/** Initial state, without an outage. */
 export const NO_OUTAGE: OutageState = { current: undefined, past: [] };
 
 /** True during an outage whose grace period has not expired. Calls wait during that time. */

@@ -1,5 +1,120 @@
-import { CallFifo, type FifoEntry } from './call-fifo.js';
-import type { ServiceTime } from './service-time.js';
+/** Trailer that marks an overload refusal: the server refused the call before the handler ran. */
+export const OVERLOAD_KEY = 'x-overloaded';
+
+export const OVERLOAD_VALUE = 'true';
+
+/** Minimum weight of the latest call in the moving averages. The first calls have equal weights. */
+const MIN_SMOOTHING = 0.02;
+/** Minimum number of measured calls before the mean and the variance are used. */
+const MIN_CALLS = 10;
+
+/**
+ * Moving mean and variance of a duration that is measured for calls of one method. For `ServedMethod`, the duration is the CPU time of the
+ * handler until it first waits or ends. For the server's `ConcurrencyLimit`, it is the time for which a call holds a permit.
+ */
+export class ServiceTime {
+  private calls = 0;
+  private mean = 0;
+  private squared = 0;
+
+  /** Mean in milliseconds; 0 before ten calls. */
+  get meanMs(): number {
+    return this.calls < MIN_CALLS ? 0 : this.mean;
+  }
+
+  /** Variance in square milliseconds; 0 before ten calls. */
+  get variance(): number {
+    return this.calls < MIN_CALLS ? 0 : this.squared;
+  }
+
+  note(ms: number): void {
+    this.calls += 1;
+    const smoothing = Math.max(1 / this.calls, MIN_SMOOTHING);
+    const difference = ms - this.mean;
+    this.mean += smoothing * difference;
+    this.squared = (1 - smoothing) * (this.squared + smoothing * difference * difference);
+  }
+}
+
+export interface FifoEntry<T> {
+  /** Expected work of the call, in the unit of its queue. */
+  weight: number;
+  /** True if the entry is no longer in the queue. The queue sets this flag, `previous`, and `next`. */
+  isRemoved: boolean;
+  previous: T | undefined;
+  next: T | undefined;
+}
+
+/**
+ * A first-in, first-out queue with removal from the middle. A linked list, so that the queue retains neither removed calls nor their
+ * requests.
+ */
+export class CallFifo<T extends FifoEntry<T>> {
+  private first: T | undefined;
+  private last: T | undefined;
+  private count = 0;
+  private total = 0;
+
+  get size(): number {
+    return this.count;
+  }
+
+  get weight(): number {
+    return this.total;
+  }
+
+  push(entry: T): void {
+    const { last } = this;
+    entry.previous = last;
+    if (last === undefined) this.first = entry;
+    else last.next = entry;
+    this.last = entry;
+    this.count += 1;
+    this.total += entry.weight;
+  }
+
+  peek(): T | undefined {
+    return this.first;
+  }
+
+  shift(): T | undefined {
+    const { first } = this;
+    if (first !== undefined) this.remove(first);
+    return first;
+  }
+
+  /** Iterates over the entries, oldest first. The current entry may be removed during the iteration. */
+  *[Symbol.iterator](): IterableIterator<T> {
+    let entry = this.first;
+    while (entry !== undefined) {
+      const { next } = entry;
+      yield entry;
+      entry = next;
+    }
+  }
+
+  /** Calls `change` to set the weight of each entry, and recomputes the total. */
+  reweigh(change: (entry: T) => void): void {
+    this.total = 0;
+    for (const entry of this) {
+      change(entry);
+      this.total += entry.weight;
+    }
+  }
+
+  remove(entry: T): void {
+    const { previous, next } = entry;
+    if (previous === undefined) this.first = next;
+    else previous.next = next;
+    if (next === undefined) this.last = previous;
+    else next.previous = previous;
+    entry.previous = entry.next = undefined;
+    entry.isRemoved = true;
+    this.count -= 1;
+    // Reset to 0 when the queue is empty, because rounding errors would otherwise accumulate.
+    this.total = this.count === 0 ? 0 : this.total - entry.weight;
+  }
+}
 
 /** Maximum wait of a call with a deadline during an overload, in milliseconds. The queue refuses such a call if it would wait longer. */
 const MAX_OVERLOAD_WAIT_MS = 100;
@@ -9,10 +124,7 @@ export const OVERLOAD_STAY_MS = 1_000;
 const SPEED_PERIOD_MS = 100;
 /** Weight of the latest period in the moving average of the speed. */
 const SPEED_SMOOTHING = 0.3;
-/**
- * Safety factor for errors in the measured speed. A call is too late only if even its shortest likely wait exceeds its remaining time
- * multiplied by this factor.
- */
+/** Safety factor for errors in the measured speed. */
 const CERTAINTY = 1.5;
 /** Maximum number of calls that are refused at once, so that the refusals do not delay the handlers. */
 const MAX_HOPELESS = 100;
@@ -28,7 +140,6 @@ const DEVIATIONS = 6;
  */
 const MAX_UNSEEN_MS = 30;
 
-/** A call that can wait in an {@link OverloadQueue}. */
 export interface WaitingCall<T> extends FifoEntry<T> {
   /** Deadline in monotonic milliseconds; Infinity if the call has no deadline. */
   readonly deadline: number;
@@ -37,14 +148,12 @@ export interface WaitingCall<T> extends FifoEntry<T> {
   readonly serviceTime: Pick<ServiceTime, 'meanMs' | 'variance'>;
   /** Variance of the weight. The queue sets the variance, the weight, and the order. */
   variance: number;
-  /** Position in the order of arrival. */
   order: number;
 }
 
 /** Decision about a call at the head of the queue. */
 export type Turn = 'run' | 'expired' | 'refuse';
 
-/** Limits of an {@link OverloadQueue}. */
 export interface OverloadQueueLimits {
   /** Maximum number of waiting calls with a deadline. The same limit applies separately to calls without one. */
   readonly maxQueued: number;
@@ -54,16 +163,11 @@ export interface OverloadQueueLimits {
 
 /**
  * Holds calls that wait for a server, and decides which of them are refused. Without an overload, the queue is first in, first out, and no
- * call is refused.
- *
- * A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both true. First, a
- * server that queues everything could not complete the call before its deadline. Second, the call would wait here for more than 100 ms or
- * beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls,
- * minus the calls that have been served or cancelled. A burst that the server can still serve in time is therefore served, and the queue
- * stays short during a sustained overload.
- *
- * Calls without a deadline are refused only if `maxQueued` such calls are waiting. During an overload, they share the server equally with
- * calls that have a deadline, but never overtake an older call.
+ * call is refused. A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both
+ * true. First, a server that queues everything could not complete the call before its deadline. Second, the call would wait here for more
+ * than 100 ms or beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including
+ * refused calls, minus the calls that have been served or cancelled. A burst that the server can still serve in time is therefore served,
+ * and the queue stays short during a sustained overload. Calls without a deadline are refused only if `maxQueued` such calls are waiting.
  */
 export class OverloadQueue<T extends WaitingCall<T>> {
   private readonly limited = new CallFifo<T>();
@@ -85,16 +189,12 @@ export class OverloadQueue<T extends WaitingCall<T>> {
   private skipped = 0;
   private skippedVariance = 0;
   private emptySince = 0;
-  /** Number of calls that are being served. */
   private serving = 0;
   private lastEvidenceAt = -Infinity;
   private isOverloadedNow = false;
   private isShared = false;
   private isReweighed = false;
-  /**
-   * Weight taken from `unlimited`, minus the weight taken from `limited`. Counted only while the queues share the server and the oldest
-   * waiting call has no deadline.
-   */
+  /** Weight taken from `unlimited`, minus the weight taken from `limited`. */
   private balance = 0;
 
   constructor(private readonly limits: OverloadQueueLimits) {
@@ -105,15 +205,11 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     return this.limited.size + this.unlimited.size;
   }
 
-  /** Number of waiting calls without a deadline. */
   get unlimitedSize(): number {
     return this.unlimited.size;
   }
 
-  /**
-   * True from the first refused or expired call until `settle` returns true. A call is expired if its deadline passed before it was served,
-   * even if its caller cancelled it afterward.
-   */
+  /** True from the first refused or expired call until `settle` returns true. */
   get isOverloaded(): boolean {
     return this.isOverloadedNow;
   }
@@ -168,7 +264,6 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     this.noteEnded(call, now);
   }
 
-  /** Removes and returns the next call. */
   take(): T | undefined {
     return this.next().shift();
   }
@@ -312,10 +407,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     this.noteEmpty(now);
   }
 
-  /**
-   * Records a call that is not served when its turn comes. Its work limits the margin in `decide`, because a server that queues everything
-   * could serve this call before the next one.
-   */
+  /** Records a call that is not served when its turn comes. */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;
@@ -375,4 +467,58 @@ function weigh(call: Pick<WaitingCall<never>, 'weight' | 'variance' | 'serviceTi
 /** Returns the least work that a backlog of this expected work and variance is likely to contain. */
 function leastOf(work: number, variance: number): number {
   return work - DEVIATIONS * Math.sqrt(Math.max(0, variance));
+}
+
+/**
+ * Threshold in milliseconds: calls are taken to be waiting for handlers if the time in handlers exceeds the time between handlers by more
+ * than this value.
+ */
+const LATE_AFTER_MS = 10;
+/** Maximum busy time that is counted, in milliseconds, so that even a long busy period ends soon after the load ends. */
+const MAX_BUSY_MS = 10 * LATE_AFTER_MS;
+/** Maximum idle time between two batches of a busy period, in milliseconds. */
+const MAX_IDLE_MS = 0.5;
+
+/**
+ * Detects that handlers run back to back while calls wait for them. A batch is a call and all calls that arrive before its handler
+ * completes its synchronous work and microtasks. The time between batches, in which the process reads requests, is subtracted from the busy
+ * time. A queue in front of the handlers has no benefit if handling a request takes less time than reading it. Only idle time ends a busy
+ * period at once: on a machine with other load, the time between two batches can be long even though the requests are already in the socket
+ * buffer.
+ */
+export class BusyPeriod {
+  private busyMs = 0;
+  private batchStartedAt: number | undefined;
+  private endedAt = -Infinity;
+  private lastIdleMs = 0;
+
+  /** @param idleMs returns the total time for which the event loop has waited for events, in milliseconds */
+  constructor(private readonly idleMs: () => number) {}
+
+  get isInBatch(): boolean {
+    return this.batchStartedAt !== undefined;
+  }
+
+  /** Returns true if a call that arrives at `now` should wait in a queue. */
+  isLate(now: number): boolean {
+    if (this.batchStartedAt !== undefined) return this.busyMs + now - this.batchStartedAt > LATE_AFTER_MS;
+    const idleMs = this.idleMs();
+    const wasIdle = idleMs - this.lastIdleMs > MAX_IDLE_MS;
+    this.lastIdleMs = idleMs;
+    this.busyMs = wasIdle ? 0 : Math.max(0, this.busyMs - (now - this.endedAt));
+    return this.busyMs > LATE_AFTER_MS;
+  }
+
+  begin(now: number): void {
+    this.batchStartedAt ??= now;
+  }
+
+  /** Ends the batch, and returns its duration. */
+  end(now: number): number {
+    const ms = now - (this.batchStartedAt ?? now);
+    this.busyMs = Math.min(this.busyMs + ms, MAX_BUSY_MS);
+    this.batchStartedAt = undefined;
+    this.endedAt = now;
+    return ms;
+  }
 }

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
-import { OverloadQueue, type WaitingCall } from './overload-queue.js';
-import { ServiceTime } from './service-time.js';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
+import { OverloadQueue, type WaitingCall, ServiceTime } from './overload-queue.js';
 
 /** A call of a simulated load. */
 interface Arrival {

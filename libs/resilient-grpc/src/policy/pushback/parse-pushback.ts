@@ -3,12 +3,10 @@ import { MAX_TIMER_MS } from '../../time/clock.js';
 /** Trailer with the server's pushback (gRFC A6). */
 export const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
-/** Server pushback from `grpc-retry-pushback-ms`. */
 export type Pushback =
   | { readonly kind: 'none' }
   /** If the call is retried, retry after exactly `ms` milliseconds. */
   | { readonly kind: 'delay'; readonly ms: number }
-  /** Do not retry. */
   | { readonly kind: 'stop'; readonly because: 'negative' | 'malformed' | 'repeated' };
 
 /** Absence of pushback; shared, because nearly all attempts have none. */

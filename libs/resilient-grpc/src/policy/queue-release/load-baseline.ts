@@ -25,7 +25,6 @@ export class LoadBaseline {
   private bucketEndsAt: number;
   private startedAt: number;
   private frozenAt: number | undefined;
-  /** Latencies by method path. */
   private readonly latencies = new Map<string, MethodLatency>();
 
   constructor(now: number) {
@@ -56,10 +55,7 @@ export class LoadBaseline {
     else if (latencyMs < latency.medianMs) latency.medianMs /= step;
   }
 
-  /**
-   * Returns the current median latencies; later responses do not change them. A method without a successful response gets the
-   * call-weighted median of all methods.
-   */
+  /** Returns the current median latencies; later responses do not change them. */
   usualLatency(): UsualLatency {
     const methods = [...this.latencies].map(([path, { medianMs, samples }]) => ({ path, medianMs, samples }));
     methods.sort((a, b) => a.medianMs - b.medianMs);

@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { ReleasePace } from './release-pace.js';
+import {
+  ReleasePace,
+  nextPace,
+  type ReleaseStep,
+  inSendOrder,
+  type HeldCall,
+  type ReleaseTimes,
+  releaseDemand,
+  DEFAULT_RELEASE_POLICY,
+} from './release-pace.js';
+import fc from 'fast-check';
 
 const DEMAND = { floorPerSecond: 0, deadlinePacePerSecond: 0 };
 const USUAL = { now: 0, usualCallsPerSecond: 200, demand: DEMAND };
@@ -417,5 +427,279 @@ describe('ReleasePace', () => {
     expect(pace.take(0)).toBe(1);
     expect(pace.take(60_000)).toBeLessThanOrEqual(8);
     expect(pace.callsPerSecond).toBeLessThanOrEqual(50 * 1.25 ** 2);
+  });
+});
+
+const STEP: ReleaseStep = {
+  perSecond: 100,
+  startPerSecond: 50,
+  floorPerSecond: 0,
+  deadlinePacePerSecond: 0,
+  good: 0,
+  slow: 0,
+  failed: 0,
+  quiet: 0,
+  outstanding: 0,
+  outstandingBefore: 0,
+  sinceSlowedMs: Infinity,
+  isStreamLimited: false,
+};
+
+const decide = (step: Partial<ReleaseStep>) => nextPace({ ...STEP, ...step }, DEFAULT_RELEASE_POLICY);
+
+describe('nextPace', () => {
+  it.each<[string, Partial<ReleaseStep>, number, string]>([
+    ['increases the release pace after usual responses', { good: 1, outstanding: 9 }, 125, 'answered'],
+    ['increases the release pace if no call is in flight', {}, 125, 'answered'],
+    ['keeps the release pace if no response arrived', { outstanding: 1 }, 100, 'no-answer'],
+    [
+      'keeps the release pace while calls wait for a free stream, even if deadlines require more',
+      { good: 1, deadlinePacePerSecond: 900, isStreamLimited: true },
+      100,
+      'stream-limit',
+    ],
+    [
+      'raises the release pace to the floor while calls wait for a free stream',
+      { good: 1, floorPerSecond: 200, isStreamLimited: true },
+      200,
+      'stream-limit',
+    ],
+    [
+      'reduces the release pace after slow responses while calls wait for a free stream',
+      { slow: 1, isStreamLimited: true },
+      60,
+      'too-slow',
+    ],
+    [
+      'increases the release pace faster if deadlines require it',
+      { good: 1, deadlinePacePerSecond: 1_000 },
+      135,
+      'answered',
+    ],
+    [
+      'increases the release pace only to the pace that deadlines require',
+      { good: 1, deadlinePacePerSecond: 130 },
+      130,
+      'answered',
+    ],
+    [
+      'keeps the release pace if no response arrived, even if deadlines require more',
+      { outstanding: 1, deadlinePacePerSecond: 900 },
+      100,
+      'no-answer',
+    ],
+    ['increases the release pace if a quarter of the responses are slow', { good: 6, slow: 2 }, 125, 'answered'],
+    ['reduces the release pace if more than a quarter of the responses are slow', { good: 5, slow: 2 }, 60, 'too-slow'],
+    ['reduces the release pace after failures', { good: 5, failed: 2 }, 60, 'too-slow'],
+    [
+      'reduces the release pace after slow responses, even if deadlines require more',
+      { slow: 1, deadlinePacePerSecond: 900 },
+      60,
+      'too-slow',
+    ],
+    [
+      'does not raise a release pace that failures have reduced, if responses are slow',
+      { perSecond: 10, slow: 1 },
+      10,
+      'too-slow',
+    ],
+    ['reduces the release pace at most once per 300 ms', { slow: 1, sinceSlowedMs: 299 }, 100, 'slowed'],
+    ['reduces the release pace again after 300 ms', { slow: 1, sinceSlowedMs: 300 }, 60, 'too-slow'],
+    [
+      'does not reduce the release pace while the number of calls in flight falls',
+      { slow: 9, outstanding: 8, outstandingBefore: 10 },
+      100,
+      'catching-up',
+    ],
+    [
+      'reduces the release pace while the number of calls in flight falls only slightly',
+      { slow: 9, outstanding: 9, outstandingBefore: 10 },
+      60,
+      'too-slow',
+    ],
+    [
+      'reduces the release pace if only a few calls were in flight before their number fell',
+      { slow: 9, outstanding: 1, outstandingBefore: 9 },
+      60,
+      'too-slow',
+    ],
+    [
+      'reduces the release pace after failures while the number of calls in flight falls',
+      { failed: 9, outstanding: 1, outstandingBefore: 10 },
+      60,
+      'too-slow',
+    ],
+    [
+      'raises the release pace to the floor while the number of calls in flight falls',
+      { slow: 1, outstandingBefore: 10, floorPerSecond: 190 },
+      190,
+      'catching-up',
+    ],
+    [
+      'does not reduce the release pace below the starting pace after slow responses',
+      { slow: 1, perSecond: 60 },
+      50,
+      'too-slow',
+    ],
+    ['reduces the release pace below the starting pace after failures', { failed: 1, perSecond: 50 }, 30, 'too-slow'],
+    [
+      'does not reduce the release pace below a quarter of the starting pace after failures',
+      { failed: 1, perSecond: 13 },
+      12.5,
+      'too-slow',
+    ],
+    [
+      'does not reduce the release pace below the floor after slow responses',
+      { slow: 1, floorPerSecond: 90 },
+      90,
+      'too-slow',
+    ],
+    [
+      'does not reduce the release pace below the floor after failures',
+      { failed: 1, floorPerSecond: 90 },
+      90,
+      'too-slow',
+    ],
+    [
+      'raises the release pace to the floor even within 300 ms after a reduction',
+      { slow: 1, sinceSlowedMs: 0, floorPerSecond: 190 },
+      190,
+      'slowed',
+    ],
+    [
+      'raises the release pace to the floor even if no response arrived',
+      { outstanding: 1, floorPerSecond: 190 },
+      190,
+      'no-answer',
+    ],
+    ['raises the release pace to the floor after usual responses', { good: 1, floorPerSecond: 190 }, 190, 'answered'],
+    ['counts quiet streams of a release as accepted', { quiet: 3, failed: 1 }, 125, 'answered'],
+    ['does not count quiet streams of a release as fast', { quiet: 30, good: 2, slow: 1 }, 60, 'too-slow'],
+  ])('%s', (_, step, perSecond, because) => {
+    expect(decide(step)).toEqual({ perSecond, because });
+  });
+
+  it('returns a release pace of at least the floor, and at most the larger of the floor and 1.35 times the previous pace', () => {
+    const figures = fc.record({
+      perSecond: fc.double({ min: 0.1, max: 1e5, noNaN: true }),
+      floorPerSecond: fc.double({ min: 0, max: 1e5, noNaN: true }),
+      deadlinePacePerSecond: fc.double({ min: 0, max: 1e6, noNaN: true }),
+      good: fc.nat(50),
+      slow: fc.nat(50),
+      failed: fc.nat(50),
+      quiet: fc.nat(50),
+      outstanding: fc.nat(50),
+      outstandingBefore: fc.nat(50),
+      sinceSlowedMs: fc.nat(1_000),
+    });
+    fc.assert(
+      fc.property(figures, (step) => {
+        const { perSecond } = decide({ ...step, startPerSecond: step.perSecond / 2 });
+        expect(perSecond).toBeGreaterThanOrEqual(step.floorPerSecond);
+        expect(perSecond).toBeLessThanOrEqual(Math.max(step.perSecond * 1.35, step.floorPerSecond));
+      }),
+    );
+  });
+});
+
+const EPOCH = Date.UTC(2026, 0, 1);
+const NOW = 1_000_000;
+const PATH = '/orders.v1.Orders/Get';
+/** Times of a channel that has just become READY. */
+const TIMES: ReleaseTimes = {
+  now: NOW,
+  epoch: EPOCH,
+  readyAt: NOW,
+  boundMs: 10_000,
+  usualLatency: () => 0,
+  delayMs: 0,
+  isSlow: false,
+};
+const WITHOUT_MARGIN = { ...DEFAULT_RELEASE_POLICY, boundMargin: 0 };
+
+const call = (deadlineInMs = Infinity, waitedMs = 2_000): HeldCall => ({
+  deadline: EPOCH + deadlineInMs,
+  waitingSince: NOW - waitedMs,
+  path: PATH,
+});
+const calls = (count: number, deadlineInMs?: number, waitedMs?: number): readonly HeldCall[] =>
+  Array.from({ length: count }, () => call(deadlineInMs, waitedMs));
+
+describe('releaseDemand', () => {
+  it.each<[string, readonly HeldCall[], Partial<ReleaseTimes>, number, number]>([
+    ['no release pace if no call is held', [], {}, 0, 0],
+    ['the pace that the release bound requires for calls without a deadline', calls(100), {}, 10, 0],
+    ['the paces that the release bound and the deadlines require', calls(100, 2_000), {}, 10, 50],
+    [
+      'a higher pace if the latency shortens the time to the deadlines',
+      calls(100, 2_000),
+      { usualLatency: () => 600, delayMs: 400 },
+      10,
+      100,
+    ],
+    [
+      'a higher pace if half of the release bound has passed',
+      calls(100, Infinity, 90_000),
+      { readyAt: NOW - 5_000 },
+      20,
+      0,
+    ],
+    ['no burst if little of the release bound is left', calls(100, Infinity, 90_000), { readyAt: NOW - 9_000 }, 30, 0],
+    ['no burst after the release bound has passed', calls(100, Infinity, 90_000), { readyAt: NOW - 60_000 }, 30, 0],
+    [
+      'the pace that the full release bound requires for calls queued after READY',
+      calls(100, Infinity, 0),
+      { readyAt: NOW - 60_000 },
+      10,
+      0,
+    ],
+    ['the pace that the strictest deadline requires', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
+    [
+      'the pace for all calls due by a later deadline if that pace is higher',
+      [...calls(10, 1_000), ...calls(90, 2_000)],
+      {},
+      10,
+      50,
+    ],
+    [
+      'no release pace for calls that cannot meet their deadlines while responses are slow',
+      calls(100, 50),
+      { usualLatency: () => 50, isSlow: true },
+      0,
+      0,
+    ],
+    [
+      'the pace that sends all calls in one step if responses are not slow and the usual latency equals the time left',
+      calls(100, 50),
+      { usualLatency: () => 50 },
+      10,
+      1_000,
+    ],
+    ['a pace of one call per step for a call that can barely meet its deadline', calls(1, 1), {}, 0.1, 10],
+  ])('demands %s (release bound of 10 s)', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {
+    const demand = releaseDemand(held, { ...TIMES, ...times }, WITHOUT_MARGIN);
+    expect(demand.floorPerSecond).toBeCloseTo(floorPerSecond);
+    expect(demand.deadlinePacePerSecond).toBeCloseTo(deadlinePacePerSecond);
+  });
+
+  it('reserves a twentieth of the release bound for delays of this process', () => {
+    expect(releaseDemand(calls(95), TIMES, DEFAULT_RELEASE_POLICY).floorPerSecond).toBeCloseTo(10);
+  });
+});
+
+describe('inSendOrder', () => {
+  it('orders held calls by the earlier of deadline and release bound, and keeps the order of calls with equal times', () => {
+    const [old, soon, late, young] = [call(), call(500), call(20_000), call(Infinity, 1_000)];
+    const joined = { deadline: Infinity, waitingSince: NOW + 3_000, path: PATH };
+    const urgent = { deadline: EPOCH + 4_000, waitingSince: NOW + 3_000, path: PATH };
+    const held = [old, late, soon, young, joined, urgent];
+    const times = { ...TIMES, now: NOW + 3_000, epoch: EPOCH + 3_000 };
+    expect(inSendOrder(held, times)).toEqual([soon, urgent, old, late, young, joined]);
+  });
+
+  it('sends a call of a slow method before a call of a fast method with the same deadline', () => {
+    const [fast, slow] = [call(1_000), { ...call(1_000), path: '/orders.v1.Orders/Export' }];
+    const usualLatency = (path: string | undefined) => (path === PATH ? 1 : 300);
+    expect(inSendOrder([fast, slow], { ...TIMES, usualLatency })).toEqual([slow, fast]);
   });
 });

@@ -1,17 +1,52 @@
-import { isSlow, nextPace } from './next-pace.js';
-import type { ReleaseDemand } from './release-demand.js';
-import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from './release-policy.js';
+import type { UsualLatency } from './load-baseline.js';
+
+/** Default constants, tuned by simulation; see docs/fleet.md. */
+export const DEFAULT_RELEASE_POLICY = {
+  /** Starting pace of a release, as a share of the client's normal calls per second. */
+  startShare: 0.25,
+  /** Minimum starting pace, in calls per second. */
+  minStartPerSecond: 2,
+  /** Starting pace of a client without history, in calls per second. */
+  defaultStartPerSecond: 10,
+  /** Bound for sending every held call after READY, as a multiple of the outage grace period, or of the longest wait if that is longer. */
+  boundGraces: 3,
+  /** Minimum bound in milliseconds, for clients with a short outage grace period or none. */
+  minBoundMs: 3_000,
+  /** Maximum bound that results from the grace period, in milliseconds. */
+  maxBoundMs: 15_000,
+  /** Share of the bound reserved for delays of this process. */
+  boundMargin: 0.05,
+  /** Factor by which the pace grows after a step with normal responses. */
+  growth: 1.25,
+  /** Maximum growth factor while the pace is too slow for the deadlines of held calls. */
+  urgentGrowth: 1.35,
+  /** Factor that multiplies the pace after a bad step; see `badShare`. */
+  slowing: 0.6,
+  /** Minimum interval between two reductions of the pace, in milliseconds. */
+  minSlowdownIntervalMs: 300,
+  /** Share of the previous step's outstanding calls; while fewer are outstanding, slow responses do not reduce the pace. */
+  catchingUpShare: 0.9,
+  /** Minimum number of outstanding calls for `catchingUpShare`; with fewer calls, the share varies at random. */
+  catchingUpFrom: 10,
+  /** Lowest pace after failures, as a share of the starting pace. Slow responses do not reduce the pace below the starting pace. */
+  slowestShare: 0.25,
+  /** Duration of a step, in milliseconds. The pace may change at the end of each step. */
+  stepMs: 100,
+  /** Share of slow or failed calls above which a step is bad. Even healthy servers have a tail of slow responses. */
+  badShare: 0.25,
+};
+
+/** Constants that determine the pace at which waiting calls are sent to a recovered server. */
+export type ReleasePolicy = Readonly<Record<keyof typeof DEFAULT_RELEASE_POLICY, number>>;
 
 /** Weight of one response in the moving average of the delays beyond usual latencies. */
 const LATENCY_WEIGHT = 0.1;
 
-/** Input of a new release. */
 export interface ReleasePaceInput {
   /** Monotonic milliseconds. */
   readonly now: number;
   /** Calls per second of this client before the outage; 0 if it made no calls. */
   readonly usualCallsPerSecond: number;
-  /** Demand of the held calls. */
   readonly demand: ReleaseDemand;
 }
 
@@ -24,11 +59,10 @@ export type ReleasedKind = 'unary' | 'stream';
 /**
  * Controls the pace at which waiting calls are released to a recovered server. The pace starts low, rises while the server responds at
  * normal latency, and falls after slow responses and failures, but never below the floor of the demand. A stream that has not failed counts
- * as a response. Create one object per release.
+ * as a response.
  */
 export class ReleasePace {
   private readonly startPerSecond: number;
-  /** Current pace. */
   callsPerSecond: number;
   private floorPerSecond: number;
   private deadlinePacePerSecond: number;
@@ -36,10 +70,7 @@ export class ReleasePace {
   private meanDelayMs = 0;
   /** True if too many responses were slow in the last step that received any. */
   isSlow = false;
-  /**
-   * Latency of the first response whose method has no usual latency. Later responses of such methods are slow if they exceed twice this
-   * latency by more than 20 ms.
-   */
+  /** Latency of the first response whose method has no usual latency. */
   private firstLatencyMs: number | undefined;
   /** Calls that may be sent now; the fractional part accumulates toward the next one. */
   private credit = 1;
@@ -200,4 +231,159 @@ export class ReleasePace {
 
 function slowAbove(usualLatencyMs: number): number {
   return 2 * usualLatencyMs + 20;
+}
+
+/** Measurements of one step of a release. */
+export interface ReleaseStep {
+  /** Pace of the step, in calls per second. */
+  readonly perSecond: number;
+  /** Pace at which the release started, in calls per second. */
+  readonly startPerSecond: number;
+  /** Pace that sends every held call within the bound; see `releaseDemand`. */
+  readonly floorPerSecond: number;
+  /** Pace that sends every held call early enough for a response before its deadline. */
+  readonly deadlinePacePerSecond: number;
+  /** Released calls that were answered at normal latency. */
+  readonly good: number;
+  /** Released calls that were answered at higher latency. */
+  readonly slow: number;
+  readonly failed: number;
+  /** Streams released in the previous step that have neither received response headers nor ended since. */
+  readonly quiet: number;
+  /** Released unary and client-streaming calls that have not ended. */
+  readonly outstanding: number;
+  /** `outstanding` at the end of the previous step. */
+  readonly outstandingBefore: number;
+  /** Time since the pace was last reduced. */
+  readonly sinceSlowedMs: number;
+  /** True if calls waited for a free stream at the end of the step. */
+  readonly isStreamLimited: boolean;
+}
+
+export interface PaceDecision {
+  readonly perSecond: number;
+  /**
+   * Reason for the pace. 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to be reduced
+   * again. 'catching-up': responses are slow, but the server already answers more calls than it receives. 'stream-limit': the server's
+   * stream limit, not the pace, stopped the release.
+   */
+  readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed' | 'catching-up' | 'stream-limit';
+}
+
+/** Decides the pace of the next step from the results of this one. */
+export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision {
+  const { perSecond, startPerSecond, floorPerSecond, deadlinePacePerSecond } = step;
+  const atLeastFloor = (pace: number): number => Math.max(pace, floorPerSecond);
+  if (isBad(step, policy)) {
+    if (step.sinceSlowedMs < policy.minSlowdownIntervalMs)
+      return { perSecond: atLeastFloor(perSecond), because: 'slowed' };
+    if (isCatchingUp(step, policy)) return { perSecond: atLeastFloor(perSecond), because: 'catching-up' };
+    const slowest = step.failed > 0 ? startPerSecond * policy.slowestShare : startPerSecond;
+    // `Math.min`, because failures may have reduced the pace below `slowest`, and a bad step must not raise the pace.
+    const slower = Math.min(perSecond, Math.max(perSecond * policy.slowing, slowest));
+    return { perSecond: atLeastFloor(slower), because: 'too-slow' };
+  }
+  if (step.good === 0 && step.outstanding > 0) return { perSecond: atLeastFloor(perSecond), because: 'no-answer' };
+  if (step.isStreamLimited) return { perSecond: atLeastFloor(perSecond), because: 'stream-limit' };
+  const urgentPerSecond = Math.min(deadlinePacePerSecond, perSecond * policy.urgentGrowth);
+  return { perSecond: atLeastFloor(Math.max(perSecond * policy.growth, urgentPerSecond)), because: 'answered' };
+}
+
+/** True if more than `badShare` of the results are slow or failed, or if more than that share of the responses are slow. */
+function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: ReleasePolicy): boolean {
+  const bad = slow + failed;
+  // Quiet streams count only in the first share, because they show that the server accepted them, but not how fast the server is.
+  return bad > (good + quiet + bad) * badShare || isSlow(good, slow, badShare);
+}
+
+/** True if more than `badShare` of the responses are slow. */
+function isSlow(good: number, slow: number, badShare: number): boolean {
+  return slow > (good + slow) * badShare;
+}
+
+/** True if no call failed and clearly fewer calls are outstanding than after the previous step. */
+function isCatchingUp({ failed, outstanding, outstandingBefore }: ReleaseStep, policy: ReleasePolicy): boolean {
+  const { catchingUpShare, catchingUpFrom } = policy;
+  return failed === 0 && outstandingBefore >= catchingUpFrom && outstanding < outstandingBefore * catchingUpShare;
+}
+
+/** A queued call that is waiting to be released. */
+export interface HeldCall {
+  /** Epoch milliseconds; Infinity if the call has no deadline. */
+  readonly deadline: number;
+  /** Time at which the call was queued, in monotonic milliseconds. */
+  readonly waitingSince: number;
+  /** Path of the method; `undefined` for `waitForReady()`, which calls no method. */
+  readonly path: string | undefined;
+}
+
+/** Times of a release, in milliseconds. */
+export interface ReleaseTimes {
+  readonly now: number;
+  readonly epoch: number;
+  /** Monotonic time at which the channel became READY. */
+  readonly readyAt: number;
+  /** Maximum delay of a call after READY, or after it was queued if that is later. */
+  readonly boundMs: number;
+  /** Latencies before the outage. */
+  readonly usualLatency: UsualLatency;
+  /** Expected delay of a response beyond its usual latency. A recovering server may be slower than before the outage. */
+  readonly delayMs: number;
+  /** True while the server responds more slowly than before the outage. */
+  readonly isSlow: boolean;
+}
+
+/** Returns the monotonic time by which `call` must be sent. */
+function boundAt(call: HeldCall, { readyAt, boundMs }: ReleaseTimes): number {
+  return Math.max(readyAt, call.waitingSince) + boundMs;
+}
+
+/**
+ * True if the response to `call` is expected after its deadline, and the server responds slowly. Such a call would only add load. If the
+ * server responds normally, every call is sent, because the latency before the outage may no longer apply.
+ */
+export function isTooLate(call: HeldCall, times: ReleaseTimes): boolean {
+  return times.isSlow && spareMs(call, times) <= 0;
+}
+
+/** Returns the milliseconds for which `call` can wait if its response is to arrive before its deadline; 0 or less if it cannot. */
+function spareMs(call: HeldCall, { epoch, usualLatency, delayMs }: ReleaseTimes): number {
+  return call.deadline - epoch - usualLatency(call.path) - delayMs;
+}
+
+/** Returns the calls in send order: by deadline or by bound, whichever is earlier. Calls with equal times keep their order. */
+export function inSendOrder<Call extends HeldCall>(calls: Iterable<Call>, times: ReleaseTimes): readonly Call[] {
+  const due = Array.from(calls, (call) => {
+    return { call, inMs: Math.min(spareMs(call, times), boundAt(call, times) - times.now) };
+  });
+  return due.sort((a, b) => a.inMs - b.inMs).map(({ call }) => call);
+}
+
+/** Paces that the held calls require, in calls per second. */
+export interface ReleaseDemand {
+  /** Pace that sends every call within the bound. */
+  readonly floorPerSecond: number;
+  /** Pace that sends every call early enough for a response before its deadline. */
+  readonly deadlinePacePerSecond: number;
+}
+
+/** Returns the paces that `calls` require; `calls` must be in send order. */
+export function releaseDemand(
+  calls: Iterable<HeldCall>,
+  times: ReleaseTimes,
+  { boundMargin, stepMs }: ReleasePolicy,
+): ReleaseDemand {
+  const marginMs = times.boundMs * boundMargin;
+  let count = 0;
+  let floorPerMs = 0;
+  let deadlinePacePerMs = 0;
+  for (const call of calls) {
+    if (isTooLate(call, times)) continue;
+    count += 1;
+    const leftMs = boundAt(call, times) - marginMs - times.now;
+    // After a suspend or a blocked event loop, calls are spread over a third of the bound instead of being sent in one burst.
+    floorPerMs = Math.max(floorPerMs, count / Math.max(leftMs, times.boundMs / 3));
+    deadlinePacePerMs = Math.max(deadlinePacePerMs, count / Math.max(spareMs(call, times), stepMs));
+  }
+  return { floorPerSecond: floorPerMs * 1_000, deadlinePacePerSecond: deadlinePacePerMs * 1_000 };
 }

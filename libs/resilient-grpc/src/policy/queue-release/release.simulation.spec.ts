@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
-import { releaseDemand } from './release-demand.js';
-import { ReleasePace } from './release-pace.js';
-import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
+import { releaseDemand, ReleasePace, DEFAULT_RELEASE_POLICY } from './release-pace.js';
 
 const BOUND_MS = 15_000;
 

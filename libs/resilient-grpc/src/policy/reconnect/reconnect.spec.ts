@@ -7,8 +7,9 @@ import {
   shortLivedBackoffMs,
   connectionAgeMs,
   connectTimeoutMs,
+  earlyReconnectMs,
+  type EarlyReconnectInput,
 } from './reconnect-times.js';
-import { earlyReconnectMs, type EarlyReconnectInput } from './early-reconnect.js';
 
 const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 const middle = () => 0.5;

@@ -1,12 +1,8 @@
-/**
- * Bytes counted per buffered message in addition to its size. Without them, the memory for tiny messages would exceed the limits many times
- * over.
- */
+/** Bytes counted per buffered message in addition to its size. */
 export const MESSAGE_OVERHEAD_BYTES = 128;
 
 /** Limits the bytes of requests that a client buffers for further attempts, per call and for all calls together. */
 export class ReplayLimits {
-  /** Currently buffered bytes. */
   used = 0;
 
   constructor(
@@ -42,7 +38,6 @@ export interface LedgerEntry<Id, Message> {
   readonly bytes: number;
 }
 
-/** Limits on unacknowledged messages. */
 export interface LedgerLimits {
   /** Maximum number of messages; 1 or more. */
   readonly messages: number;
@@ -50,10 +45,7 @@ export interface LedgerLimits {
   readonly bytes: number;
 }
 
-/**
- * Returns the buffer limits for a source that cannot be paused: `limits`, raised to the size of a burst. The buffer holds the messages of
- * the source while the ledger is full.
- */
+/** Returns the buffer limits for a source that cannot be paused: `limits`, raised to the size of a burst. */
 export function bufferLimits(limits: LedgerLimits): LedgerLimits {
   return { messages: Math.max(limits.messages, MIN_MESSAGES), bytes: Math.max(limits.bytes, MIN_BYTES) };
 }
@@ -66,10 +58,7 @@ interface Node<Id, Message> {
   next: Node<Id, Message> | undefined;
 }
 
-/**
- * Unacknowledged messages in send order, with the send position of the current call. Uses a linked list in addition to the map. A Map also
- * keeps insertion order, but must skip all deleted keys to find its first key.
- */
+/** Unacknowledged messages in send order, with the send position of the current call. Uses a linked list in addition to the map. */
 export class ReplayLedger<Id, Message> {
   private readonly nodes = new Map<Id, Node<Id, Message>>();
   private first: Node<Id, Message> | undefined;
@@ -82,17 +71,14 @@ export class ReplayLedger<Id, Message> {
 
   constructor(private readonly limits: LedgerLimits) {}
 
-  /** Number of unacknowledged messages. */
   get size(): number {
     return this.nodes.size;
   }
 
-  /** The oldest unacknowledged message. */
   get oldest(): LedgerEntry<Id, Message> | undefined {
     return this.first?.entry;
   }
 
-  /** True if the message limit or the byte limit is reached. */
   get isFull(): boolean {
     return this.size >= this.limits.messages || this.bytes >= this.limits.bytes;
   }

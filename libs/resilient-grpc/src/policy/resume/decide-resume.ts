@@ -1,7 +1,107 @@
 import type { Random } from '../../time/random.js';
 import { StatusCode } from '../../status/status-code.js';
 import { backoffMs, type BackoffJitter, type RetryPolicy } from '../retry/retry-policy.js';
-import { failureKind, type FailureKind, type StreamFailure } from './stream-failure.js';
+import type { FailureReason } from '../../errors/grpc-call-error.js';
+import * as text from '../evidence/grpc-js-texts.js';
+import type { Pushback } from '../pushback/parse-pushback.js';
+
+/** Failure of a call in a resumable stream, with the data that the resume decision needs. */
+export interface StreamFailure {
+  /**
+   * Reason for the failure: that of a GrpcCallError (possibly from a later version of this library), or derived from the error's type,
+   * status code, and message; `undefined` if the error has no gRPC status and no known type.
+   */
+  readonly reason: string | undefined;
+  readonly code: StatusCode | undefined;
+  readonly pushback: Pushback;
+  /** Time after which a retry is useful; `undefined` if unknown. */
+  readonly retryAfterMs: number | undefined;
+}
+
+/** Kind of a failure, by its meaning for the next call. */
+export type FailureKind =
+  /** Failure that is not evidence against the position, such as a lost connection, a silent server, or a limit of the client. */
+  | 'lost'
+  /** Transient failure that the server or a proxy reported. */
+  | 'server'
+  /** Permanent failure that the server or a proxy reported. The next call would fail in the same way. */
+  | 'final-status'
+  /** Failure that the client detected and that the next call would repeat, such as an invalid response. Includes unknown reasons. */
+  | 'local'
+  /** The caller cancelled the stream, or the deadline passed; the next call would end in the same way. */
+  | 'ended-by-caller'
+  | 'client-closing'
+  /** The error has no gRPC status, because the application itself threw it. */
+  | 'no-status';
+
+type KindByReason = 'lost' | 'local' | 'ended-by-caller' | 'client-closing' | 'by-code';
+
+const KINDS: Readonly<Record<string, KindByReason>> = {
+  'connection-lost': 'lost',
+  refused: 'lost',
+  outage: 'lost',
+  'stream-idle': 'lost',
+  'attempt-timeout': 'lost',
+  'circuit-open': 'lost',
+  'too-many-waiting': 'lost',
+  'concurrency-limit': 'lost',
+  server: 'by-code',
+  http: 'by-code',
+  overloaded: 'by-code',
+  deadline: 'ended-by-caller',
+  cancelled: 'ended-by-caller',
+  'inbound-cancelled': 'ended-by-caller',
+  'not-sent': 'local',
+  'requests-overflow': 'local',
+  protocol: 'local',
+  draining: 'client-closing',
+  closed: 'client-closing',
+} satisfies Record<FailureReason, KindByReason>;
+
+// Status codes of transient failures that the server or a proxy reported. DEADLINE_EXCEEDED and CANCELLED are included, because with reason
+// 'server' they come from the server (for example, while it shuts down) or a proxy, not from this client.
+const TRANSIENT_CODES: ReadonlySet<StatusCode> = new Set([
+  StatusCode.CANCELLED,
+  StatusCode.UNKNOWN,
+  StatusCode.DEADLINE_EXCEEDED,
+  StatusCode.RESOURCE_EXHAUSTED,
+  StatusCode.ABORTED,
+  StatusCode.INTERNAL,
+  StatusCode.UNAVAILABLE,
+]);
+
+export function failureKind({ reason, code }: StreamFailure): FailureKind {
+  if (reason === undefined) return 'no-status';
+  // An unknown reason comes from a later version of this library. By default, the stream then fails, because resuming would be a guess.
+  const kind = KINDS[reason] ?? 'local';
+  if (kind !== 'by-code') return kind;
+  return code !== undefined && TRANSIENT_CODES.has(code) ? 'server' : 'final-status';
+}
+
+// Status messages of grpc-js for calls that its user ends with cancel() or close().
+const CANCELLED_HERE = 'Cancelled on client';
+const CLOSED_HERE = 'Channel closed before call started';
+
+/** Returns the failure reason for an error from a plain grpc-js client. Only the code and the message indicate the reason. */
+export function reasonByText(code: StatusCode, details: string): FailureReason {
+  switch (code) {
+    case StatusCode.UNAVAILABLE:
+      if (details === CLOSED_HERE) return 'closed';
+      if (details === text.STREAM_REFUSED || text.NOT_PICKED.test(details)) return 'refused';
+      return text.DROPPED.test(details) ? 'connection-lost' : 'server';
+    case StatusCode.CANCELLED:
+      if (details === CANCELLED_HERE) return 'cancelled';
+      return details === text.RESET_BY_CANCEL ? 'connection-lost' : 'server';
+    case StatusCode.INTERNAL:
+      return text.RESET_BY_PEER.test(details) ? 'connection-lost' : 'server';
+    case StatusCode.RESOURCE_EXHAUSTED:
+      return details === text.RESET_BY_CALM ? 'connection-lost' : 'server';
+    case StatusCode.DEADLINE_EXCEEDED:
+      return text.DEADLINE.test(details) ? 'deadline' : 'server';
+    default:
+      return 'server';
+  }
+}
 
 /** Backoff and limits of a resumable stream. */
 export interface ResumePolicy extends Pick<RetryPolicy, 'initialBackoffMs' | 'maxBackoffMs' | 'backoffMultiplier'> {
@@ -24,7 +124,6 @@ export const MIN_LIFE_MS = 1_000;
  */
 export const MAX_REQUESTED_DELAY_MS = 300_000;
 
-/** Default policy of a resumable stream. */
 export const DEFAULT_RESUME_POLICY: ResumePolicy = {
   maxAttempts: Infinity,
   initialBackoffMs: 100,
@@ -45,18 +144,15 @@ export const MAX_SERVER_FAILURES = 5;
 
 /** Counters of a stream since its last progress or its last healthy call. */
 export interface ResumeState {
-  /** Failed calls. */
   readonly attempts: number;
   /** Failed calls that count toward `MAX_SERVER_FAILURES`. */
   readonly serverFailures: number;
-  /** Backoffs so far. */
   readonly waits: number;
 }
 
 /** State of a stream that starts or has just made progress. */
 export const INITIAL_RESUME_STATE: ResumeState = { attempts: 0, serverFailures: 0, waits: 0 };
 
-/** Ended call of a resumable stream. */
 export interface EndedCall {
   /** Failure of the call; `undefined` if the call ended cleanly, or if the client ended it at its maximum age. */
   readonly failure: StreamFailure | undefined;
@@ -137,10 +233,7 @@ export function decideResume(
   return resume(kind === 'lost' || kind === 'server' ? kind : 'requested', failed);
 }
 
-/**
- * Returns the minimum wait, in milliseconds, that the server, the channel, or a circuit breaker requires. The wait is limited to 5 minutes,
- * except for a circuit breaker.
- */
+/** Returns the minimum wait, in milliseconds, that the server, the channel, or a circuit breaker requires. */
 function minWaitMs(failure: StreamFailure | undefined): number {
   if (failure === undefined) return 0;
   const { reason, pushback, retryAfterMs = 0 } = failure;
@@ -158,4 +251,116 @@ function isServerFailure({ reason, code }: StreamFailure): boolean {
 
 function fail(because: Extract<ResumeDecision, { action: 'fail' }>['because']): ResumeDecision {
   return { action: 'fail', because };
+}
+
+/** Compares two cursors: returns a negative number, 0, or a positive number; NaN if they cannot be compared. */
+export type CompareCursors<C> = (a: C, b: C) => number;
+
+/** Position of a message relative to the messages already received. Messages that are 'newer' or 'same' must be delivered. */
+export type CursorPlace =
+  /** After all messages that were already received. */
+  | 'newer'
+  /** Same cursor as the last message or heartbeat; several messages may share a cursor. */
+  | 'same'
+  /** Already received; a resumed call may start with such messages. */
+  | 'overlap'
+  /** Already received, after `MAX_OVERLAP` other such messages at the start of the call. */
+  | 'too-much-overlap'
+  /** Before a message or heartbeat that the same call delivered. */
+  | 'went-back'
+  | 'not-comparable';
+
+/**
+ * Maximum number of already received messages that a server may repeat at the start of a call. Beyond that, the server is assumed to ignore
+ * the cursor.
+ */
+export const MAX_OVERLAP = 10_000;
+
+/**
+ * Compares numbers and bigints, including a number with a bigint. Returns NaN for other values, and for numbers that are unsafe integers.
+ */
+export function compareNumbers(a: unknown, b: unknown): number {
+  if (!isNumeric(a) || !isNumeric(b)) return NaN;
+  if (a < b) return -1;
+  return a > b ? 1 : 0;
+}
+
+/** True if `compareNumbers` can order the value. */
+export function isNumeric(value: unknown): value is number | bigint {
+  return typeof value === 'bigint' || (typeof value === 'number' && !Number.isNaN(value) && !isRounded(value));
+}
+
+/**
+ * True if the value is an integer that may have been rounded, such as a 64-bit id read as a number. The next id could round to the same
+ * value. After a resume, its message would then be dropped as already received.
+ */
+export function isRounded(value: unknown): value is number {
+  return Number.isInteger(value) && !Number.isSafeInteger(value);
+}
+
+/** Tracks the progress of a resumable stream by the cursors of its messages. */
+export class CursorTrack<C> {
+  /** Cursor after which the next call starts. */
+  cursor: C;
+  /** True if the current call has received a newer cursor. */
+  progressed = false;
+  /** True if `cursor` is that of a received message or heartbeat. */
+  private hasCursor = false;
+  /** True if the current call has passed the messages that were already received. */
+  private hasPassedOverlap = false;
+  private overlap = 0;
+
+  constructor(
+    seed: C,
+    private readonly compare: CompareCursors<C>,
+  ) {
+    this.cursor = seed;
+  }
+
+  callBegan(): void {
+    this.hasPassedOverlap = false;
+    this.progressed = false;
+    this.overlap = 0;
+  }
+
+  /** Records a message and returns its position. If the message is newer, the next call starts after its cursor. */
+  take(cursor: C): CursorPlace {
+    // Without a received cursor, `cursor` is compared with itself, because the seed of a stream that starts from the beginning may not be
+    // comparable.
+    const order = this.order(cursor, this.hasCursor ? this.cursor : cursor);
+    if (order === undefined) return 'not-comparable';
+    if (!this.hasCursor || order > 0) {
+      this.advance(cursor);
+      return 'newer';
+    }
+    if (this.hasPassedOverlap) return order === 0 ? 'same' : 'went-back';
+    this.overlap += 1;
+    return this.overlap > MAX_OVERLAP ? 'too-much-overlap' : 'overlap';
+  }
+
+  /** Records a heartbeat, a message that carries only the server's cursor. Ignored if the cursor is not newer. */
+  heartbeat(cursor: C): void {
+    // Any cursor is newer than an undefined or null seed.
+    const isFirst = isNothing(this.cursor);
+    const order = this.order(cursor, isFirst ? cursor : this.cursor);
+    if (order !== undefined && (isFirst || order > 0)) this.advance(cursor);
+  }
+
+  private advance(cursor: C): void {
+    this.cursor = cursor;
+    this.hasCursor = true;
+    this.hasPassedOverlap = true;
+    this.progressed = true;
+  }
+
+  private order(a: C, b: C): number | undefined {
+    // Checked before the comparison, because many compare functions return 0 for undefined and null.
+    if (isNothing(a) || Number.isNaN(a)) return undefined;
+    const order = this.compare(a, b);
+    return typeof order === 'number' && !Number.isNaN(order) ? order : undefined;
+  }
+}
+
+function isNothing(value: unknown): boolean {
+  return value === undefined || value === null;
 }

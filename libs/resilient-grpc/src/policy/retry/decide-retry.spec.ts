@@ -1,11 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
-import type { LostConnection, Verdict, VerdictKind } from '../evidence/verdict.js';
+import type { LostConnection, Verdict, VerdictKind } from '../evidence/classify.js';
 import { NO_PUSHBACK, type Pushback } from '../pushback/parse-pushback.js';
-import { A6Throttle } from '../throttling/a6-throttle.js';
-import { DefaultBudget, type RetryBudget } from '../throttling/default-budget.js';
-import { decideRetry, type RetryInput } from './decide-retry.js';
+import { A6Throttle, DefaultBudget, type RetryBudget } from '../throttling/default-budget.js';
+import { decideRetry, type RetryInput, isRetry, stopsRetries } from './decide-retry.js';
 import { DEFAULT_RETRY_POLICY } from './retry-policy.js';
 
 const { UNAVAILABLE, INVALID_ARGUMENT, DEADLINE_EXCEEDED, UNAUTHENTICATED, RESOURCE_EXHAUSTED } = StatusCode;
@@ -522,5 +521,28 @@ describe('precedence of reasons', () => {
     expect(decideRetry(input({ verdict: failed, policy, attempts: 2 }))).toMatchObject({
       because: 'attempts-exhausted',
     });
+  });
+});
+
+describe('retry chain', () => {
+  it.each([
+    ['does not treat a first attempt as a retry', undefined, undefined, false],
+    ['does not treat an attempt with zero previous attempts as a retry', '0', undefined, false],
+    ['treats a second attempt as a retry', '1', undefined, true],
+    ['does not treat an attempt with a malformed number of previous attempts as a retry', 'many', undefined, false],
+    ['treats a call with the x-retry-chain value 1 as a retry', undefined, '1', true],
+    ['treats a call with an empty x-retry-chain value as a retry', undefined, '', true],
+    ['does not treat a hedged attempt as a retry', '2', 'hedge', false],
+  ])('%s', (_, previousAttempts, mark, retry) => {
+    expect(isRetry(previousAttempts, mark)).toBe(retry);
+  });
+
+  it.each([
+    ['stops the retries of calls that serve a retried unary call of any age', false, true, 60_000, true],
+    ['stops the retries of calls that serve a retried stream in its first 10 s', true, true, 9_999, true],
+    ['allows the retries of calls that serve a retried stream after 10 s', true, true, 10_000, false],
+    ['allows the retries of calls that serve an inbound call that is not a retry', false, false, 0, false],
+  ])('%s', (_, streaming, retry, age, stops) => {
+    expect(stopsRetries({ retry, streaming, startedAt: 500 }, 500 + age)).toBe(stops);
   });
 });

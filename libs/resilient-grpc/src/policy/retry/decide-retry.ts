@@ -2,7 +2,7 @@ import type { RetryRefusal } from '../../errors/grpc-call-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import { jitter, type Random } from '../../time/random.js';
 import { CREDENTIALS_FAILED } from '../evidence/grpc-js-texts.js';
-import type { LostConnection, Verdict } from '../evidence/verdict.js';
+import type { LostConnection, Verdict } from '../evidence/classify.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 import { MAX_REQUESTED_DELAY_MS } from '../resume/decide-resume.js';
 import type { RetryBudget } from '../throttling/default-budget.js';
@@ -20,7 +20,6 @@ export type RetryReason =
   /** The server set the delay. Resets `retriesSincePushback` to 0. */
   | 'pushback';
 
-/** Reason why a call is not retried. */
 export type NoRetryReason = 'success' | Exclude<RetryRefusal, 'hedge-budget'>;
 
 /** Decision to retry a call or to end it after an attempt, with the reason. */
@@ -39,7 +38,6 @@ export type RetryDecision =
   | { readonly retry: true; readonly kind: 'policy'; readonly delayMs: number; readonly because: RetryReason }
   | { readonly retry: false; readonly because: NoRetryReason };
 
-/** Input of the retry decision that follows an attempt. */
 export interface RetryInput {
   readonly verdict: Verdict;
   readonly pushback: Pushback;
@@ -68,7 +66,6 @@ export interface RetryInput {
   readonly inRetryChain?: boolean | undefined;
   /** True if the call is part of a resumable stream. @defaultValue false */
   readonly isPartOfStream?: boolean | undefined;
-  /** True if the caller set `retry: false`. */
   readonly disabled: boolean;
   readonly budget: RetryBudget;
   /** Monotonic milliseconds. */
@@ -224,4 +221,33 @@ function lists(policy: RetryPolicy | undefined, code: StatusCode | undefined): b
 
 function stop(because: NoRetryReason): RetryDecision {
   return { retry: false, because };
+}
+
+/**
+ * Metadata key of calls that a handler makes while it serves a retry. Retries in several layers multiply: three layers of four attempts
+ * turn one call into 64. Therefore, while a handler serves a retry, its calls are retried only if they did not reach the server.
+ */
+export const RETRY_CHAIN_KEY = 'x-retry-chain';
+
+/** Value of `x-retry-chain` on a hedged attempt that is sent because other attempts are slow. */
+export const HEDGE_MARK = 'hedge';
+
+/** Time in milliseconds after the start of a retried stream during which its handler's calls count as part of the retry. */
+const STREAM_CHAIN_MS = 10_000;
+
+/** Metadata key for the number of previous attempts (gRFC A6). */
+export const PREVIOUS_ATTEMPTS = 'grpc-previous-rpc-attempts';
+
+/** True if a call with these values of `grpc-previous-rpc-attempts` and `x-retry-chain` is a retry or serves one. */
+export function isRetry(previousAttempts: string | undefined, mark: string | undefined): boolean {
+  if (mark === HEDGE_MARK) return false;
+  return mark !== undefined || Number(previousAttempts ?? 0) > 0;
+}
+
+/** True if calls made at `now` (monotonic milliseconds) for an inbound call must not be retried once they may have reached a server. */
+export function stopsRetries(
+  inbound: { readonly retry: boolean; readonly streaming: boolean; readonly startedAt: number },
+  now: number,
+): boolean {
+  return inbound.retry && (!inbound.streaming || now - inbound.startedAt < STREAM_CHAIN_MS);
 }

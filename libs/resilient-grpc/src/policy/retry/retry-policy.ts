@@ -40,3 +40,12 @@ export function backoffMs(
   const capped = Math.min(policy.initialBackoffMs * policy.backoffMultiplier ** retryIndex, policy.maxBackoffMs);
   return spread === 'full' ? capped * random() : jitter(capped, 0.2, random);
 }
+
+/** A resolved gRFC A6 hedging policy: delay in milliseconds, numeric status codes, and `maxAttempts` already limited. */
+export interface HedgingPolicy {
+  /** Maximum number of attempts, including the original; 1 or more (in a service config, 2 or more). */
+  readonly maxAttempts: number;
+  /** Delay between attempts; 0 sends all attempts at once. */
+  readonly hedgingDelayMs: number;
+  readonly nonFatalStatusCodes: ReadonlySet<StatusCode>;
+}

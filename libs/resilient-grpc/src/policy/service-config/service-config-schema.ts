@@ -15,8 +15,7 @@ import {
   positive,
   rulesOf,
 } from '../options/option-schemas.js';
-import type { HedgingPolicy } from '../hedging/hedging-policy.js';
-import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../retry/retry-policy.js';
+import { type HedgingPolicy, DEFAULT_RETRY_POLICY, type RetryPolicy } from '../retry/retry-policy.js';
 import { duration } from './duration-schema.js';
 import type { ParsedMethodConfig } from './service-config.js';
 

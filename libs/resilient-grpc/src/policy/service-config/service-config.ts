@@ -1,6 +1,5 @@
 import type { StatusName } from '../../status/status-code.js';
-import type { HedgingPolicy } from '../hedging/hedging-policy.js';
-import type { RetryPolicy } from '../retry/retry-policy.js';
+import type { HedgingPolicy, RetryPolicy } from '../retry/retry-policy.js';
 
 /** List of load-balancing policies; the first supported one is used. */
 export type LoadBalancingConfig = readonly Readonly<Record<string, unknown>>[];

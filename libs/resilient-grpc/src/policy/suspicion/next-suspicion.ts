@@ -48,7 +48,6 @@ export interface SuspicionEvidence {
   readonly since: number;
   /** Number of bytes that the connection had received at `since`. */
   readonly bytesRead: number;
-  /** Number of timed-out calls. */
   readonly timeouts: number;
   /** Duration of the longest timed-out call. */
   readonly longestMs: number;
@@ -64,11 +63,8 @@ export interface ProbeHistory {
   readonly pings: number;
 }
 
-/** Reason why a connection is trusted. */
 export type TrustReason =
-  /** No call has timed out. */
   | 'new'
-  /** The connection received at least one byte. */
   | 'bytes-received'
   /** The event loop of this process was delayed, so the timeouts and the silence are not evidence against the connection. */
   | 'own-delay'
@@ -82,7 +78,6 @@ interface SuspicionFacts {
   readonly probes: ProbeHistory;
 }
 
-/** Suspicion of one connection. */
 export type SuspicionState =
   | { readonly kind: 'trusted'; readonly because: TrustReason; readonly probes: ProbeHistory }
   /** Calls timed out, and no byte has been received since. */
@@ -93,16 +88,13 @@ export type SuspicionState =
   | (SuspicionFacts & { readonly kind: 'pinged'; readonly endsAt: number })
   /** Neither the probe nor the PING was answered. The connection stays open until another one is READY. */
   | (SuspicionFacts & { readonly kind: 'dead' })
-  /** Another connection is READY. */
   | (SuspicionFacts & { readonly kind: 'replaceable'; readonly endsAt: number })
-  /** The connection must be closed. */
   | (SuspicionFacts & { readonly kind: 'abandoned' });
 
 /** Event that may change the suspicion of a connection. */
 export type SuspicionEvent =
   /** A call on the connection, or a call that waited for a stream, timed out on this side after `waitedMs`. */
   | { readonly type: 'timed-out'; readonly at: number; readonly bytesRead: number; readonly waitedMs: number }
-  /** The connection was checked. */
   | {
       readonly type: 'check';
       readonly at: number;
@@ -115,7 +107,6 @@ export type SuspicionEvent =
   /** The replacement of the connection was rejected. */
   | { readonly type: 'cleared' };
 
-/** Initial state of a connection. */
 export const NOT_SUSPECTED: SuspicionState = { kind: 'trusted', because: 'new', probes: { nextAt: 0, pings: 0 } };
 
 type EventOf<T extends SuspicionEvent['type']> = Extract<SuspicionEvent, { readonly type: T }>;

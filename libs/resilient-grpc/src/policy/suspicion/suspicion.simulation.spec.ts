@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../spec-support/seeded-random.mjs';
+import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
 import {
   decideReplacement,
   type Replacements,

@@ -1,18 +1,14 @@
-import type { LostConnection } from '../evidence/verdict.js';
+import type { LostConnection } from '../evidence/classify.js';
+import type { RetryThrottling } from '../service-config/service-config.js';
 
 /** Limits the retries of one channel, so that they do not worsen an outage. Times are monotonic milliseconds. */
 export interface RetryBudget {
-  /** Records a successful call. */
   onSuccess(now: number): void;
   /** Records a failed attempt that counts: a retryable code, or a pushback that forbids retries. */
   onFailure(): void;
   /** Records that a call whose last attempt started at `startedAt` had no response by its deadline. */
   onDeadline(now: number, startedAt: number): void;
-  /**
-   * Requests one retry. Debits the cost of the retry, if any, and returns true if the retry is allowed; otherwise, returns false.
-   *
-   * @param lostWith `undefined` if the attempt was not lost with a connection
-   */
+  /** Requests one retry. Debits the cost of the retry, if any, and returns true if the retry is allowed; otherwise, returns false. */
   tryRetry(now: number, lostWith?: LostConnection): boolean;
   /** Returns the remaining tokens, excluding any that a stall withholds. */
   tokens(now: number): number;
@@ -39,10 +35,7 @@ export const DEFAULT_BUDGET_POLICY = {
    * at a limited rate.
    */
   leftByStall: 0.25,
-  /**
-   * Time in milliseconds from the last detection of a stall until the withheld tokens return. A server rejects the accumulated calls within
-   * this time.
-   */
+  /** Time in milliseconds from the last detection of a stall until the withheld tokens return. */
   stallMs: 5_000,
   /** Time in milliseconds after the first failure within which failed attempts on one open connection count as lost together. */
   togetherMs: 250,
@@ -146,4 +139,87 @@ export class DefaultBudget implements RetryBudget {
     this.remainingTokens += added;
     this.withheld = Math.max(this.withheld - (tokens - added), 0);
   }
+}
+
+const SCALE = 1_000;
+
+/**
+ * Implements `retryThrottling` as specified. A failure takes one token, a success adds `tokenRatio`, and retries are allowed while
+ * more than half of the tokens are left
+ * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs).
+ */
+export class A6Throttle implements RetryBudget {
+  // Integer thousandths: gRFC A6 truncates to three decimals, and sums of floats would drift across the threshold.
+  private readonly max: number;
+  private readonly ratio: number;
+  private remainingTokens: number;
+
+  /** @param share initial fill level, from 0 to 1 */
+  constructor(config: RetryThrottling, share = 1) {
+    this.max = thousandths(config.maxTokens);
+    this.ratio = thousandths(config.tokenRatio);
+    this.remainingTokens = Math.round(this.max * share);
+  }
+
+  onSuccess(_now?: number): void {
+    this.remainingTokens = Math.min(this.remainingTokens + this.ratio, this.max);
+  }
+
+  /** Does nothing, because gRFC A6 does not count exceeded deadlines. */
+  onDeadline(_now?: number, _startedAt?: number): void {}
+
+  onFailure(): void {
+    this.remainingTokens = Math.max(this.remainingTokens - SCALE, 0);
+  }
+
+  tryRetry(_now?: number): boolean {
+    return this.remainingTokens * 2 > this.max;
+  }
+
+  tokens(_now?: number): number {
+    return this.remainingTokens / SCALE;
+  }
+
+  suffices(tokens: number): boolean {
+    return tokens * SCALE * 2 > this.max;
+  }
+}
+
+/** Truncates to three decimals, as integer thousandths. Rounds to six more decimals first, because 1.001 × 1000 is 1000.9999…. */
+function thousandths(value: number): number {
+  return Math.floor(Number((value * SCALE).toFixed(6)));
+}
+
+/**
+ * Retry budget of a channel whose `retryThrottling` may change. A change keeps the share of remaining tokens, as in gRPC Core and grpc-js.
+ * A service config that changes during an outage must not refill the bucket. Open calls are counted in the new bucket.
+ */
+export class LiveBudget {
+  private throttling: RetryThrottling | undefined;
+  current: RetryBudget;
+
+  constructor(throttling: RetryThrottling | undefined) {
+    this.throttling = throttling;
+    this.current = createBudget(throttling, 1);
+  }
+
+  /** Applies new `throttling`, or the default budget if it is `undefined`. Equal values change nothing. */
+  change(throttling: RetryThrottling | undefined, now: number): void {
+    if (isSame(throttling, this.throttling)) return;
+    const share = this.current.tokens(now) / this.maxTokens;
+    this.throttling = throttling;
+    this.current = createBudget(throttling, share);
+  }
+
+  get maxTokens(): number {
+    return (this.throttling ?? DEFAULT_BUDGET_POLICY).maxTokens;
+  }
+}
+
+function createBudget(throttling: RetryThrottling | undefined, share: number): RetryBudget {
+  return throttling === undefined ? new DefaultBudget(undefined, share) : new A6Throttle(throttling, share);
+}
+
+function isSame(a: RetryThrottling | undefined, b: RetryThrottling | undefined): boolean {
+  return a?.maxTokens === b?.maxTokens && a?.tokenRatio === b?.tokenRatio;
 }

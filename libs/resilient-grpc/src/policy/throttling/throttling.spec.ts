@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { A6Throttle } from './a6-throttle.js';
-import { DEFAULT_BUDGET_POLICY, DefaultBudget, type RetryBudget } from './default-budget.js';
+import { A6Throttle, DEFAULT_BUDGET_POLICY, DefaultBudget, type RetryBudget } from './default-budget.js';
 
 /** Creates the connection of a lost attempt. The connection stays open while its streams are reset. */
 const makeOpenConnection = () => ({ connection: {}, acceptsNoStreams: false });

@@ -55,7 +55,6 @@ function requestSource<T>(call: ReadableCall, served: RequestReader): RequestSou
   return source;
 }
 
-/** The part of a call that the request stream uses. */
 type RequestReader = Pick<ServedCall, 'isCallerGone' | 'noteReceived'>;
 
 class Requests<T> {

@@ -18,10 +18,7 @@ const UNKNOWN_MESSAGE_BYTES = 1_024;
 const MAX_UNREAD_MESSAGES = 128;
 /** Bytes pushed since the client last took a message, as a multiple of the byte limit, above which the client counts as not reading. */
 const MAX_UNREAD_LIMITS = 16;
-/**
- * Age in milliseconds of the oldest buffered message, above which a client that reads slowly is not expected to catch up. Time for which
- * this process was suspended or blocked does not count, because the client could read nothing.
- */
+/** Age in milliseconds of the oldest buffered message, above which a client that reads slowly is not expected to catch up. */
 const MAX_MESSAGE_AGE_MS = 30_000;
 
 /**

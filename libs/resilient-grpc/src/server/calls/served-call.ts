@@ -5,7 +5,7 @@ import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/call/caller-context.js';
 import { AbortError } from '../../errors/library-error.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
-import type { ServiceTime } from '../../policy/overload/service-time.js';
+import type { ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { RunningTime } from '../../time/running-time.js';
@@ -16,9 +16,7 @@ import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { ResolvedServerMethod } from '../server-options.js';
 import type { StatusLike, WireCall } from './wire-call.js';
 
-/** Method that the server serves. */
 export interface ServedMethod {
-  /** Path of the method, such as '/orders.v1.Orders/Get'. */
   readonly path: string;
   readonly kind: MethodKind;
   readonly options: ResolvedServerMethod;
@@ -26,7 +24,6 @@ export interface ServedMethod {
   readonly handler: ServedHandler;
   /** CPU time of the handler until it first waits or ends, measured for calls that `OverloadGate` queued or that were alone in a batch. */
   readonly serviceTime: ServiceTime;
-  /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
 }
 
@@ -52,7 +49,6 @@ const OK: StatusLike = { code: StatusCode.OK, details: 'OK' };
 /** Maximum rounding error of `ServedCall.deadline` in milliseconds. The clock's epoch time is an integer. */
 const DEADLINE_ERROR_MS = 1;
 
-/** Key of the `ServedCall` on its grpc-js call. */
 const SERVED = Symbol('served call');
 type Served = WireCall & { [SERVED]?: ServedCall };
 
@@ -79,7 +75,6 @@ export abstract class ServedCall {
   leakReported = false;
   /** Called when the call ends while it is waiting for its handler to start; `undefined` if it is not waiting. */
   onEndWhileHeld: (() => void) | undefined;
-  /** Ends the call after `maxCallMs`. */
   limitTimer: Timer | undefined;
   private handlerEnded: (() => void) | undefined;
   private inboundCall: GrpcInboundCall | undefined;
@@ -167,7 +162,7 @@ export abstract class ServedCall {
   /**
    * Receives the error of the handler.
    * @param filtered false if the error was thrown, for example by an exception filter. An error that has passed Nest's filters arrives
-   *   through an Observable. @defaultValue true
+   * through an Observable.
    */
   protected abstract readonly onError: (error: unknown, filtered?: boolean) => void;
 
@@ -227,10 +222,7 @@ export abstract class ServedCall {
     return this.peerAtBegin ?? this.wire.getPeer();
   }
 
-  /**
-   * True if the caller is no longer waiting: it cancelled or disconnected, or the deadline passed. True even before grpc-js emits
-   * 'cancelled'.
-   */
+  /** True if the caller is no longer waiting: it cancelled or disconnected, or the deadline passed. */
   get isCallerGone(): boolean {
     const { wire } = this;
     return wire.cancelled || isStreamClosed(wire) || this.deadlinePassed;
@@ -261,7 +253,6 @@ export abstract class ServedCall {
     this.abortSignal(this.stoppedBy);
   }
 
-  /** Aborts the handler's `AbortSignal`. */
   protected abortSignal(reason: Error): void {
     this.inboundCall?.stop(reason);
   }
@@ -301,13 +292,9 @@ export abstract class ServedCall {
     }
   }
 
-  /** Sends the final status of the call. */
   protected abstract send(status: StatusLike): void;
 
-  /**
-   * Returns the status of a failed handler. Reports the error if it is unexpected, or if a part of its status is omitted.
-   * @param filtered true if the error has passed Nest's exception filters
-   */
+  /** Returns the status of a failed handler. Reports the error if it is unexpected, or if a part of its status is omitted. */
   protected failureStatus(error: unknown, filtered: boolean): StatusLike {
     const { unexpected, omitted, ...status } = serverStatusOf(error, filtered);
     const { events } = this.host;
@@ -323,7 +310,6 @@ export abstract class ServedCall {
     this.releaseHandlerQuietly();
   }
 
-  /** Marks the call as over for its caller. */
   protected end(code: number): void {
     if (this.over) return;
     const { host, onEndWhileHeld } = this;
@@ -373,7 +359,6 @@ export abstract class ServedCall {
     this.handlerEnded?.();
   }
 
-  /** Records that a request message was read. */
   noteReceived(): void {
     this.received += 1;
     this.lastActivityAt = this.host.clock.now();

@@ -18,7 +18,6 @@ export interface ActiveServerStream {
   /** Path of the method, such as '/orders.v1.Orders/Watch'. */
   readonly path: string;
   readonly kind: 'client-stream' | 'server-stream' | 'bidi';
-  /** Address of the client. */
   readonly peer: string;
   readonly startedAt: Date;
   /** Time of the latest message in either direction; the start if there is none. */
@@ -50,11 +49,8 @@ const DEADLINE_GRACE_MS = 500;
 export class ServerCalls implements CallHost {
   /** True if handlers run in the context of their call. */
   captures = false;
-  /** Number of ended calls. */
   ended = 0;
-  /** Number of streams that a drain ended with UNAVAILABLE. */
   endedByDrain = 0;
-  /** Number of streams that a drain ended with OK. */
   completedByDrain = 0;
   readonly runningTime: RunningTime;
   private readonly open = new Set<ServedCall>();
@@ -78,7 +74,6 @@ export class ServerCalls implements CallHost {
     this.runningTime = new RunningTime(clock);
   }
 
-  /** Number of open calls. */
   get size(): number {
     return this.open.size;
   }
@@ -132,7 +127,6 @@ export class ServerCalls implements CallHost {
     this.lingering.delete(call);
   }
 
-  /** Returns the open streams, oldest first. */
   activeStreams(): readonly ActiveServerStream[] {
     const offset = this.clock.epoch() - this.clock.now();
     return [...this.streams].map((call) => ({
@@ -163,7 +157,6 @@ export class ServerCalls implements CallHost {
     );
   }
 
-  /** Returns the number of open calls by path. */
   openPaths(): ReadonlyMap<string, number> {
     const counts = new Map<string, number>();
     for (const { method } of this.open) counts.set(method.path, (counts.get(method.path) ?? 0) + 1);
@@ -186,13 +179,11 @@ export class ServerCalls implements CallHost {
     for (const call of [...this.open]) if (call.peer === peer) call.stop(DRAINING_CONNECTION);
   }
 
-  /** Resolves when no call is open. */
   whenOver(): Promise<void> {
     if (this.open.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.waiting.push(resolve));
   }
 
-  /** Clears the timers. */
   close(): void {
     this.runningTime.stop();
     this.sweepTimer?.clear();

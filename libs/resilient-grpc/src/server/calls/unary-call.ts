@@ -235,10 +235,7 @@ export class UnaryCall extends ServedCall {
 
 type Generated = AsyncIterator<unknown> | Iterator<unknown>;
 
-/**
- * True if the value is a generator, possibly a compiled one, or another iterable iterator that can be closed. Messages can be iterable, but
- * have no `next()` and no `return()`.
- */
+/** True if the value is a generator, possibly a compiled one, or another iterable iterator that can be closed. */
 function isGenerator(value: unknown): value is Generated {
   if (!isAsyncIterable(value) && !isIterable(value)) return false;
   return 'next' in value && typeof value.next === 'function' && 'return' in value && typeof value.return === 'function';

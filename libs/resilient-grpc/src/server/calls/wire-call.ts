@@ -1,7 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
 
-/** Callback with the response of a unary or client-streaming call. */
 export type AnswerCallback = (error: StatusLike | null | undefined, value?: unknown, ...trailers: unknown[]) => void;
 
 /** Status that grpc-js accepts as an error. */
@@ -15,7 +14,6 @@ export interface StatusLike {
 /** The part of grpc-js's server call that this library uses, for all kinds of methods. */
 export interface WireCall {
   readonly metadata: Metadata;
-  /** Request of a unary or server-streaming call. */
   readonly request?: unknown;
   readonly cancelled: boolean;
   readonly writableEnded: boolean;

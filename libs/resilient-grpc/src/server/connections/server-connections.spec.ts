@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import type { GrpcServerEvent, HandshakeFailureReason } from '../../call/server-event.js';
 import { observeHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';

@@ -3,17 +3,15 @@ import { RpcException } from '@nestjs/microservices';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataEntryProblem, toMetadata } from '../../channel/attempt/metadata-input.js';
 import type { MetadataInput } from '../../client/resilient-types.js';
-import { RETRY_INFO } from '../../errors/error-detail-types.js';
+import { RETRY_INFO, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { defineLibraryError } from '../../errors/library-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
-import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { pathOf, problemMessage } from '../../policy/options/describe-value.js';
 import { unknownOptionMessage } from '../../policy/options/value-rules.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
-import { wellFormed } from './status-text.js';
+import { wellFormed } from './truncate-status.js';
 
-/** Options of a `GrpcException`. */
 export interface GrpcExceptionOptions {
   /**
    * Machine-readable details of google.rpc.Status; the client of this library provides them as `statusDetails` of the error. Pass

@@ -1,16 +1,19 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { HttpException } from '@nestjs/common';
-import { BAD_REQUEST } from '../../errors/error-detail-types.js';
-import { type FieldViolation, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
+import {
+  BAD_REQUEST,
+  type FieldViolation,
+  STATUS_DETAILS_KEY,
+  type StatusDetail,
+} from '../../errors/status-details.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { ServerStatus } from './truncate-status.js';
-import { joinMessages, wellFormed } from './status-text.js';
+import { type ServerStatus, joinMessages, wellFormed } from './truncate-status.js';
 import { ValidationException } from './validation-exception.js';
 
 /**
  * Reverse of the table in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). If several codes
- * share an HTTP status, the least specific code is used. For example, 409 becomes ABORTED, not ALREADY_EXISTS.
+ * share an HTTP status, the least specific code is used.
  */
 const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   400: StatusCode.INVALID_ARGUMENT,
@@ -31,10 +34,7 @@ const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   504: StatusCode.DEADLINE_EXCEEDED,
 };
 
-/**
- * Maximum total size of the fields and descriptions of the sent violations, in bytes. The limit leaves room for their encoding and the
- * other trailers, because most gRPC implementations accept only 8 KiB.
- */
+/** Maximum total size of the fields and descriptions of the sent violations, in bytes. */
 const MAX_VIOLATION_BYTES = 4_096;
 
 /** Returns the gRPC status for an HttpException. INVALID_ARGUMENT with listed validation errors carries a `google.rpc.BadRequest`. */

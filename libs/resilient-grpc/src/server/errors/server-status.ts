@@ -1,11 +1,10 @@
 import { HttpException } from '@nestjs/common';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
-import { callErrorOf } from '../../nest/errors/call-error-of.js';
+import { callErrorOf } from '../../nest/errors/to-http-exception.js';
 import { suggestStatusCode, isStatusCode, StatusCode } from '../../status/status-code.js';
-import { truncateStatus, type ServerStatus } from './truncate-status.js';
+import { truncateStatus, type ServerStatus, wellFormed } from './truncate-status.js';
 import { statusOfHttpException } from './http-exception-status.js';
-import { wellFormed } from './status-text.js';
 import { isError } from '../../errors/error-message.js';
 import { isLibraryError } from '../../errors/library-error.js';
 
@@ -13,9 +12,7 @@ const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal 
 
 /**
  * Returns the status for any error that a handler throws. Never throws.
- * @param filtered true if one of Nest's exception filters returned the error, which is therefore intended for the caller. If false, for
- * example because a generator or an exception filter threw, the message of an Error is sent only if the Error is a gRPC error, an
- * RpcException, or an HttpException
+ * @param filtered true if one of Nest's exception filters returned the error, which is therefore intended for the caller.
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
   try {

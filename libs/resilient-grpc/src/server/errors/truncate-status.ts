@@ -2,15 +2,33 @@ import { constants } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { StatusCode } from '../../status/status-code.js';
-import { joinMessages } from './status-text.js';
+
+/**
+ * Maximum length of joined messages in characters. It is low because, in most gRPC implementations, the message and all other trailers
+ * share a limit of 8 KiB.
+ */
+const MAX_DETAILS_LENGTH = 512;
+
+/** Replaces lone surrogates, which would make grpc-js throw while it writes the status. */
+export function wellFormed(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, '\ufffd');
+}
+
+/** Joins messages and truncates the result if it is too long. */
+export function joinMessages(texts: readonly string[]): string {
+  let text = '';
+  for (const [index, message] of texts.entries()) {
+    text += index === 0 ? message : `; ${message}`;
+    if (text.length > MAX_DETAILS_LENGTH) return wellFormed(`${text.slice(0, MAX_DETAILS_LENGTH)}...`);
+  }
+  return wellFormed(text);
+}
 
 type OmittedPart = NonNullable<Extract<GrpcServerEvent, { readonly type: 'handler-failed' }>['omitted']>;
 
-/** Final status of a call. */
 export interface ServerStatus<Code extends number = StatusCode> {
   readonly code: Code;
   readonly details: string;
-  /** Trailing metadata. */
   readonly metadata?: Metadata | undefined;
   /**
    * Present if the error must be logged: the caller does not receive its message, or its code is a mistake, such as the string 'NOT_FOUND'.

@@ -24,10 +24,7 @@ interface HealthRequest {
   readonly service: string;
 }
 
-/**
- * One Watch call. A repeated status is sent once. A client that stops reading receives only the latest status when it reads again, so that
- * outdated statuses do not accumulate. There may be thousands of watchers, so each has only three fields.
- */
+/** One Watch call. A repeated status is sent once. There may be thousands of watchers, so each has only three fields. */
 export class WatchStream {
   private sent: string | undefined;
   /** Latest status while the client is not reading; otherwise `undefined`. */

@@ -2,14 +2,12 @@ import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { AdaptiveLimit, type LoadEvidence } from '../../policy/concurrency/adaptive-limit.js';
 import { ADAPTIVE_BOUNDS } from '../../policy/concurrency/permit-queue.js';
-import { OverloadQueue } from '../../policy/overload/overload-queue.js';
-import type { ServiceTime } from '../../policy/overload/service-time.js';
+import { OverloadQueue, type ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall } from '../calls/served-call.js';
-import { HeldCall, SLICE_MS } from './overload-gate.js';
+import { HeldCall, SLICE_MS, EXPIRED, overloadRefusal } from './overload-gate.js';
 import type { OverloadState } from './overload-state.js';
-import { EXPIRED, overloadRefusal } from './refusal.js';
 
 const REFUSED = overloadRefusal(
   'The server has reached maxConcurrentCalls and refused the call before its handler ran',
@@ -36,7 +34,6 @@ export type ServeNext = (call: ServedCall, request: unknown) => void;
  */
 export class ConcurrencyLimit {
   private readonly queue: OverloadQueue<HeldCall>;
-  /** Present if `maxConcurrent` is 'adaptive'. */
   private readonly adaptive: AdaptiveLimit | undefined;
   private runningCount = 0;
   private isDispatching = false;
@@ -65,12 +62,10 @@ export class ConcurrencyLimit {
     overload.add(this.queue, this);
   }
 
-  /** Path of the method; `undefined` for the limit of the server. */
   get path(): string | undefined {
     return this.policy.path;
   }
 
-  /** Current maximum number of handlers that run at the same time. */
   get maxConcurrent(): number {
     return this.adaptive?.current ?? Number(this.policy.maxConcurrent);
   }
@@ -80,7 +75,6 @@ export class ConcurrencyLimit {
     return this.runningCount;
   }
 
-  /** Number of calls that are waiting for a permit. */
   get queued(): number {
     return this.queue.size;
   }
@@ -90,10 +84,7 @@ export class ConcurrencyLimit {
     return this.policy.maxQueued;
   }
 
-  /**
-   * Passes `call` to `next` when a permit is free, or refuses the call.
-   * @param permitTime time for which the calls of the method hold a permit of this limit
-   */
+  /** Passes `call` to `next` when a permit is free, or refuses the call. */
   serve(call: ServedCall, request: unknown, permitTime: ServiceTime, next: ServeNext): void {
     if (this.runningCount < this.maxConcurrent && this.queue.size === 0) {
       this.lend(call, undefined, permitTime);

@@ -1,16 +1,26 @@
-import type { Http2Session } from 'node:http2';
+import type { Http2Session, OutgoingHttpHeaders } from 'node:http2';
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { BusyPeriod } from '../../policy/overload/busy-period.js';
-import { OverloadQueue, type WaitingCall } from '../../policy/overload/overload-queue.js';
+import {
+  BusyPeriod,
+  OverloadQueue,
+  type WaitingCall,
+  type ServiceTime,
+  OVERLOAD_KEY,
+  OVERLOAD_VALUE,
+} from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall, ServedMethod } from '../calls/served-call.js';
 import { peerOf } from '../connections/server-connection.js';
 import type { OverloadState } from './overload-state.js';
-import { EXPIRED, REFUSED } from './refusal.js';
 import { AsyncResource } from 'node:async_hooks';
-import type { ServiceTime } from '../../policy/overload/service-time.js';
+import { Metadata } from '@grpc/grpc-js';
+import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
+import type { StatusLike } from '../calls/wire-call.js';
+import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
+import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
+import type { StreamFilter } from '../quirks/http2-servers.js';
 
 /**
  * A call whose handler has not started. The handler starts in the async context in which the call arrived, because tracing and request
@@ -240,3 +250,66 @@ export class OverloadGate {
 }
 
 const isPatient = ({ deadline, arrivedAt }: HeldCall): boolean => deadline - arrivedAt > NEAR_DEADLINE_MS;
+
+type Refusal = StatusLike & { readonly code: StatusCode; readonly metadata: Metadata };
+
+/** Creates the status of calls that are refused because of an overload. Such calls share one status, because there may be thousands. */
+export function overloadRefusal(details: string): Refusal {
+  const metadata = new Metadata();
+  // Without pushback, clients would retry refused calls, and the retries would keep the server overloaded.
+  metadata.set(PUSHBACK_KEY, '-1');
+  metadata.set(OVERLOAD_KEY, OVERLOAD_VALUE);
+  return { code: StatusCode.RESOURCE_EXHAUSTED, details, metadata };
+}
+
+/** Status of a call that an overloaded server refuses because its handler could not run in time. */
+const REFUSED = overloadRefusal('The server is overloaded and refused the call before its handler ran');
+
+/** Status of a call whose deadline passed before its handler started. */
+export const EXPIRED: StatusLike = {
+  code: StatusCode.DEADLINE_EXCEEDED,
+  details: "Deadline exceeded in the server's queue",
+};
+
+/**
+ * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. A refusal then takes about
+ * 24 µs of CPU time; a refusal by an interceptor of grpc-js takes 44 µs. The handlers can use the difference.
+ */
+export function refuseUnreadCalls(
+  gate: OverloadGate,
+  methods: ReadonlyMap<string, ServedMethod>,
+  telemetry: ServerTelemetry | undefined,
+): StreamFilter {
+  // A response that consists of a status (Trailers-Only in gRPC over HTTP/2).
+  const refusal: OutgoingHttpHeaders = {
+    ':status': 200,
+    'content-type': 'application/grpc+proto',
+    'grpc-status': REFUSED.code,
+    'grpc-message': encodeURI(REFUSED.details),
+    ...REFUSED.metadata.toHttp2Headers(),
+  };
+  return (stream, headers) => {
+    if (!gate.isRefusing) return false;
+    const method = methods.get(headers[':path'] ?? '');
+    // grpc-js handles streams that are already closed, and requests that are not gRPC or have an invalid timeout.
+    if (method === undefined || stream.closed || headers['content-type']?.startsWith('application/grpc') !== true) {
+      return false;
+    }
+    const timeout = headers['grpc-timeout'];
+    const timeoutMs = timeout === undefined ? Infinity : parseGrpcTimeout(String(timeout));
+    if (timeoutMs === undefined || !gate.refuseUnread(method, timeoutMs, stream.session)) return false;
+    stream.once('error', ignore);
+    stream.respond(refusal, { endStream: true });
+    // Discards the request.
+    stream.resume();
+    const { path, kind } = method;
+    telemetry
+      ?.begin({ path, kind, metadata: Metadata.fromHttp2Headers(headers) })
+      .end({ ...REFUSED, receivedBytes: 0 });
+    return true;
+  };
+}
+
+function ignore(): void {
+  // The client reset the stream. Nothing is left to end.
+}

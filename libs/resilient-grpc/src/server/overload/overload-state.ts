@@ -5,21 +5,14 @@ import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { ServedCall, ServedMethod } from '../calls/served-call.js';
 import type { StatusLike } from '../calls/wire-call.js';
 
-/** A queue that can be overloaded. */
 export interface OverloadSource {
   readonly size: number;
   readonly isOverloaded: boolean;
-  /**
-   * Ends the overload if no call is waiting, and none was refused or expired within the last second. Returns true if the overload
-   * ended.
-   */
+  /** Ends the overload if no call is waiting, and none was refused or expired within the last second. */
   settle(now: number): boolean;
 }
 
-/**
- * The overload of a server. It begins with the first refused or expired call. It ends when the overloaded queues are empty, and no call
- * in them was refused or expired within the last second.
- */
+/** The overload of a server. It begins with the first refused or expired call. */
 export class OverloadState {
   /** The queues, with the limits whose calls wait in them. */
   private readonly sources = new Map<OverloadSource, ServerConcurrencyLimit | undefined>();
@@ -58,7 +51,6 @@ export class OverloadState {
     call.refuse(status);
   }
 
-  /** Counts a refused call of `method`. */
   noteRefused({ path }: Pick<ServedMethod, 'path'>, source: OverloadSource): void {
     this.shed += 1;
     this.note(source);

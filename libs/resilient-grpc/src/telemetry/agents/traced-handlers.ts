@@ -63,7 +63,6 @@ export function registerTraced(
 ): boolean {
   const ends = new WeakMap<TracedCall, CallEnd>();
 
-  /** Called by the agent. */
   const serve: Handler = (call, callback) => {
     const end: CallEnd = ends.get(call) ?? {};
     // Datadog ends the span of a cancelled call itself.

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../../call/event-hub.js';
-import { VirtualClock } from '../../../spec-support/virtual-clock.js';
-import { ClientLog, type OutageImpact } from './client-log.js';
-import type { EventFields, LogSink } from './log-line.js';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
+import { ClientLog, type OutageImpact, CLIENT_LINES, type ClientLogEvent } from './client-log.js';
+import type { EventFields, LogSink } from './library-logger.js';
+import { EventLog } from './event-log.js';
 
 const DOCTOR = 'npx nestjs-resilient-grpc doctor 10.0.0.7:50051';
 
@@ -459,5 +460,551 @@ describe('other lines', () => {
     log.close();
     expect(aboveDebug().at(-1)).toMatch(/\(1 more in the last minute\)$/);
     expect(clock.pending).toBe(0);
+  });
+});
+
+const path = '/orders.v1.Orders/Get';
+const TARGET = { target: '10.0.0.7:50051', doctorCommand: 'npx nestjs-resilient-grpc doctor 10.0.0.7:50051' };
+const OUTAGE_EVENT = { cause: '10.0.0.7:50051 refused the connection', graceMs: 5_100, flapping: false, ...TARGET };
+const EXPLAINED = { ...OUTAGE_EVENT, cause: 'certificate has expired', kind: 'tls', remedy: 'renew the certificate' };
+const ENDED = { waitedCalls: 12, abandonedCalls: 0, failedCalls: 3 };
+const ATTEMPT = { number: 2, code: 14, details: 'lost', durationMs: 5.4, superseded: false, peer: 'a:1' } as const;
+const INTERRUPTED = { ...ATTEMPT, details: 'Connection lost after the response had started (UNAVAILABLE: dropped)' };
+const CIRCUIT_EVENT = { path, reason: 'too-many-failures', failures: 11, total: 20, breakMs: 5_000 } as const;
+const LIMIT = { path, latencyMs: 120.4, unloadedLatencyMs: 50.2, overloaded: false };
+const DRAINED = {
+  running: 0,
+  finished: 3,
+  failed: 0,
+  completed: 2,
+  ended: 0,
+  cancelled: 0,
+  cutOffByPath: {},
+  durationMs: 80,
+};
+const DEAD = { reason: 'suspicion', address: 'a:1', silentMs: 12_340.2, timeouts: 3 } as const;
+const STREAMS = { phase: 'begin', waiting: 3, connections: 1, limit: 100 } as const;
+const UNSENT = { path, messageType: 'Order' };
+
+const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
+  [{ type: 'call-start', path }, undefined],
+  [{ type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'GOAWAY' }, 'debug READY → IDLE: GOAWAY'],
+  [{ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' }, 'debug IDLE → CONNECTING'],
+  [
+    {
+      type: 'connection',
+      change: 'connected',
+      address: 'a:1',
+      callPath: { direct: false, reason: 'send-compression' },
+    },
+    'debug connection connected: address=a:1, direct=false, reason=send-compression',
+  ],
+  [{ type: 'connection', change: 'failed', cause: 'no such name' }, 'debug connection failed: cause=no such name'],
+  [
+    { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2, reason: 'GOAWAY NO_ERROR' },
+    'debug connection ended: address=a:1, livedMs=3000, reason=GOAWAY NO_ERROR',
+  ],
+  [{ type: 'connection-replaced', reason: 'age' }, 'debug connection-replaced: reason=age'],
+  [
+    { type: 'connection-replaced', ...DEAD, by: 'new-channel' },
+    'warn dead connection to a:1 closed: no bytes received for 12.3 s, 3 calls timed out, and a probe was not answered; calls use a new connection that is READY',
+  ],
+  [
+    { type: 'connection-replaced', ...DEAD, by: 'other-connections' },
+    'warn dead connection to a:1 closed: no bytes received for 12.3 s, 3 calls timed out, and a probe was not answered; calls use the other endpoints until the client reconnects to a:1',
+  ],
+  [
+    { type: 'slow-connect', cause: 'connecting for 1.5 s', waiting: 3, connectTimeoutMs: 20_000, graceMs: 4_700 },
+    'warn no connection to 10.0.0.7:50051 yet: connecting for 1.5 s (3 calls waiting); a connection attempt times out after 20 s (connectTimeoutMs), and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'slow-connect', cause: 'connecting', waiting: 0, connectTimeoutMs: 20_000, graceMs: 4_700 },
+    'warn no connection to 10.0.0.7:50051 yet: connecting (only waitForReady() is waiting); a connection attempt times out after 20 s (connectTimeoutMs), and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'stream-limit', ...STREAMS, maxConnectionsPerEndpoint: 1, opensConnection: false },
+    "warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); calls wait until other calls end; raise maxConnectionsPerEndpoint (now 1) or the server's limit",
+  ],
+  [
+    { type: 'stream-limit', ...STREAMS, maxConnectionsPerEndpoint: 4, opensConnection: true },
+    'warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); another connection is being opened',
+  ],
+  [
+    { type: 'stream-limit', phase: 'end', durationMs: 20 },
+    'debug stream-limit end: durationMs=20, target=10.0.0.7:50051',
+  ],
+  [
+    { type: 'outage-start', ...OUTAGE_EVENT },
+    'debug outage-start: cause=10.0.0.7:50051 refused the connection, graceMs=5100, flapping=false, target=10.0.0.7:50051, doctorCommand=npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'outage', ...OUTAGE_EVENT, waiting: 12, failed: 0 },
+    'warn outage: 10.0.0.7:50051 refused the connection; calls wait up to 5.1 s or until their deadline (12 waiting); to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'outage', ...EXPLAINED, waiting: 2, failed: 3 },
+    'warn outage: 10.0.0.7:50051: certificate has expired; renew the certificate; calls wait up to 5.1 s or until their deadline (2 waiting, 3 failed); to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'outage', ...OUTAGE_EVENT, waiting: 0, failed: 8 },
+    'warn outage: 10.0.0.7:50051 refused the connection; 8 calls failed, and none is waiting; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'outage', ...OUTAGE_EVENT, waiting: 0, failed: 0 },
+    'warn outage: 10.0.0.7:50051 refused the connection; only waitForReady() is waiting; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'outage-grace-over', ...OUTAGE_EVENT, durationMs: 5_100 },
+    'warn outage has lasted 5.1 s: 10.0.0.7:50051 refused the connection; calls without waitForReady fail immediately (UNAVAILABLE); check the server; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'outage-grace-over', ...EXPLAINED, durationMs: 5_100 },
+    'warn outage has lasted 5.1 s: 10.0.0.7:50051: certificate has expired; calls without waitForReady fail immediately (UNAVAILABLE); renew the certificate; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'outage-end', durationMs: 7_300, connectAttempts: 9, ...ENDED },
+    'log reconnected after 7.3 s, 9 failed attempts; 12 calls waited, 3 failed',
+  ],
+  [
+    { type: 'outage-end', durationMs: 2_000, connectAttempts: 1, waitedCalls: 1, abandonedCalls: 1, failedCalls: 0 },
+    'log reconnected after 2 s, 1 failed attempt; 1 call waited, 1 timed out or was cancelled, 0 failed',
+  ],
+  [
+    { type: 'flapping', ...OUTAGE_EVENT, outages: 3, ...ENDED },
+    'warn flapping: 3 outages in a minute (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 3 failed); check whether the server keeps restarting or a proxy closes its connections',
+  ],
+  [
+    { type: 'flapping', ...OUTAGE_EVENT, outages: 62, ...ENDED, abandonedCalls: 4 },
+    'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections',
+  ],
+  [
+    {
+      type: 'attempt-end',
+      path,
+      attempt: { ...ATTEMPT, code: 0 },
+      reachedServer: 'yes',
+      next: 'none',
+      reason: 'fatal-status',
+    },
+    undefined,
+  ],
+  [
+    { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'no', next: 'retry', reason: 'connection-lost' },
+    'debug /orders.v1.Orders/Get at a:1: UNAVAILABLE: lost; retry (connection-lost)',
+  ],
+  [
+    {
+      type: 'attempt-end',
+      path,
+      attempt: ATTEMPT,
+      reachedServer: 'maybe',
+      next: 'resume',
+      reason: 'not-safe-to-repeat',
+    },
+    'debug /orders.v1.Orders/Get at a:1: UNAVAILABLE: lost; resume (not-safe-to-repeat)',
+  ],
+  [
+    { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', reason: 'not-safe-to-repeat' },
+    'warn /orders.v1.Orders/Get at a:1: UNAVAILABLE: lost; the call may have reached the server and was not retried (not-safe-to-repeat); check whether it took effect, or declare the method idempotent if it is safe to repeat',
+  ],
+  [
+    { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', reason: 'throttled' },
+    'warn /orders.v1.Orders/Get at a:1: UNAVAILABLE: lost; the call may have reached the server and was not retried (throttled)',
+  ],
+  [
+    { type: 'attempt-end', path, attempt: INTERRUPTED, reachedServer: 'yes', next: 'none', reason: 'committed' },
+    'warn /orders.v1.Orders/Get at a:1: UNAVAILABLE: Connection lost after the response had started (UNAVAILABLE: dropped); neither retried nor resumed; to continue a stream after a lost connection or a reset, use resumable() from nestjs-resilient-grpc/operators',
+  ],
+  [
+    { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'yes', next: 'none', reason: 'fatal-status' },
+    undefined,
+  ],
+  [{ type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'no', next: 'none', reason: 'local' }, undefined],
+  [
+    { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', reason: 'cancelled' },
+    undefined,
+  ],
+  [
+    { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', reason: 'deadline' },
+    undefined,
+  ],
+  [
+    { type: 'keepalive-throttled', keepaliveTimeMs: 20_000 },
+    'warn server rejected keepalive pings (too_many_pings); now pinging every 20 s; servers of gRPC allow one ping per 5 minutes by default, and none without a call, so this may be rejected again; set keepalive.keepaliveTimeMs to the minimum of the server, such as 300000, or omit keepalive',
+  ],
+  [
+    { type: 'addresses-limited', reported: 4_000, used: 1_000 },
+    'warn resolver reported 4000 addresses; the client uses 1000; put a load balancer in front of the servers, or resolve only a subset of the addresses',
+  ],
+  [
+    { type: 'addresses-changed', added: ['a:1', 'b:1'], removed: ['c:1'], total: 4 },
+    'debug addresses-changed: added=a:1, b:1, removed=c:1, total=4',
+  ],
+  [
+    { type: 'addresses-changed', added: ['a:1', 'b:1', 'c:1', 'd:1', 'e:1', 'f:1', 'g:1'], removed: [], total: 9 },
+    'debug addresses-changed: added=a:1, b:1, c:1, d:1, e:1, and 2 more, removed=, total=9',
+  ],
+  [
+    { type: 'lookup-failed', addresses: 3 },
+    'warn 10.0.0.7:50051: DNS lookup failed; the client keeps its 3 addresses and resolves the name again; check the name and the name server',
+  ],
+  [
+    {
+      type: 'endpoint-watch',
+      change: 'failed',
+      cause: 'cannot watch: 403',
+      remedy: "grant the permission: echo '{}'",
+      addresses: 1,
+    },
+    "warn 10.0.0.7:50051: cannot watch: 403; the client keeps its 1 address, and the request is repeated at least every 30 s; grant the permission: echo '{}'",
+  ],
+  [
+    { type: 'endpoint-watch', change: 'failed', cause: 'cannot watch', addresses: 0 },
+    'warn 10.0.0.7:50051: cannot watch; no endpoints are known, and the request is repeated at least every 30 s',
+  ],
+  [
+    { type: 'endpoint-watch', change: 'restored', failedMs: 12_000.4 },
+    'log 10.0.0.7:50051: endpoint watch restored after 12 s',
+  ],
+  [
+    {
+      type: 'reachability',
+      change: 'lost',
+      address: 'a:1',
+      cause: 'a:1 refused the connection',
+      remedy: 'check the server',
+      failedMs: 60_000.4,
+    },
+    'warn endpoint a:1 unreachable for 60 s: a:1 refused the connection; calls use other connections; check the server; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+  ],
+  [
+    { type: 'reachability', change: 'restored', address: 'a:1', failedMs: 90_000 },
+    'log endpoint a:1 is connected again after 90 s',
+  ],
+  [
+    {
+      type: 'endpoint',
+      change: 'ejected',
+      address: 'a:1',
+      evidence: { reason: 'consecutive-failures', failures: 5 },
+      forMs: 30_000.4,
+      ejections: 1,
+    },
+    'warn endpoint a:1 ejected for 30 s: 5 consecutive attempts failed; calls use the other endpoints',
+  ],
+  [
+    {
+      type: 'endpoint',
+      change: 'ejected',
+      address: 'a:1',
+      evidence: { reason: 'success-rate', failures: 9, attempts: 10, threshold: 0.8531 },
+      forMs: 30_000,
+      ejections: 1,
+    },
+    'warn endpoint a:1 ejected for 30 s: 9 of 10 attempts failed, a larger share than at the other endpoints; calls use the other endpoints',
+  ],
+  [
+    {
+      type: 'endpoint',
+      change: 'ejected',
+      address: 'a:1',
+      evidence: { reason: 'failure-percentage', failures: 9, attempts: 10 },
+      forMs: 30_000,
+      ejections: 1,
+    },
+    'warn endpoint a:1 ejected for 30 s: 9 of 10 attempts failed; calls use the other endpoints',
+  ],
+  [
+    {
+      type: 'endpoint',
+      change: 'ejected',
+      address: 'a:1',
+      evidence: { reason: 'no-response', silentMs: 4_000, unanswered: 1 },
+      forMs: 30_000,
+      ejections: 2,
+    },
+    'warn endpoint a:1 ejected for 30 s: no response for 4 s to 1 attempt; calls use the other endpoints',
+  ],
+  [
+    {
+      type: 'endpoint',
+      change: 'spared',
+      address: 'a:1',
+      evidence: { reason: 'latency', medianMs: 500.123, othersMs: 20 },
+      limit: 'panic-threshold',
+    },
+    'debug endpoint a:1 not ejected (panic-threshold): median latency 500 ms, versus 20 ms at the other endpoints',
+  ],
+  [
+    { type: 'endpoint', change: 'returned', address: 'a:1', reason: 'expired', ejectedMs: 2_000 },
+    'log endpoint a:1 gets calls again 2 s after its ejection',
+  ],
+  [
+    { type: 'endpoint', change: 'returned', address: 'a:1', reason: 'panic', ejectedMs: 2_000 },
+    'log endpoint a:1 gets calls again 2 s after its ejection, earlier than planned, because too few other endpoints are usable',
+  ],
+  [
+    { type: 'endpoint', change: 'health', address: 'a:1', from: 'serving', to: 'not-serving' },
+    'log endpoint a:1 does not report SERVING and gets no calls',
+  ],
+  [
+    { type: 'endpoint', change: 'health', address: 'a:1', from: 'not-serving', to: 'serving' },
+    'log endpoint a:1 reports SERVING and gets calls',
+  ],
+  [
+    { type: 'endpoint', change: 'health', address: 'a:1', from: 'pending', to: 'serving' },
+    'debug endpoint a:1 reports SERVING and gets calls',
+  ],
+  [
+    { type: 'endpoint', change: 'health', address: 'a:1', from: 'pending', to: 'unknown-service' },
+    'warn endpoint a:1 reports the service in healthCheckConfig as unknown and gets no calls; write the full name of a service, as in the proto',
+  ],
+  [
+    { type: 'circuit', ...CIRCUIT_EVENT, from: 'closed', to: 'open' },
+    'warn /orders.v1.Orders/Get: circuit open for 5 s: 11 of 20 attempts failed; calls fail immediately',
+  ],
+  [
+    { type: 'circuit', ...CIRCUIT_EVENT, from: 'open', to: 'half-open' },
+    'debug /orders.v1.Orders/Get: circuit half-open; one call is admitted',
+  ],
+  [
+    { type: 'circuit', ...CIRCUIT_EVENT, from: 'half-open', to: 'closed' },
+    'log /orders.v1.Orders/Get: circuit closed; calls are admitted',
+  ],
+  [
+    { type: 'concurrency-limit', ...LIMIT, from: 40, to: 19 },
+    'log /orders.v1.Orders/Get: concurrency limit reduced from 40 to 19: calls take 120 ms, versus 50 ms without load; calls above the limit are queued, up to maxQueuedCalls',
+  ],
+  [
+    { type: 'concurrency-limit', ...LIMIT, path: undefined, overloaded: true, from: 20, to: 10 },
+    'log 10.0.0.7:50051: concurrency limit reduced from 20 to 10: more than 10% of the latest calls timed out or were refused; calls above the limit are queued, up to maxQueuedCalls',
+  ],
+  [
+    { type: 'concurrency-limit', ...LIMIT, from: 19, to: 38 },
+    'debug /orders.v1.Orders/Get: concurrency limit raised from 19 to 38',
+  ],
+  [
+    { type: 'throttle-too-small', maxTokens: 10, inFlight: 50 },
+    'warn serviceConfig.retryThrottling allows no retry: 50 calls are in flight, and a lost connection takes a token for each; write maxTokens: 150 or more, or remove retryThrottling',
+  ],
+  [
+    { type: 'stream-resumed', path, resumes: 2, gapMs: 80.2, progress: true },
+    'debug stream-resumed: path=/orders.v1.Orders/Get, resumes=2, gapMs=80, progress=true',
+  ],
+  [
+    { type: 'awaited-call', path, awaitedAt: 'orders.ts:7' },
+    'warn /orders.v1.Orders/Get: the call at orders.ts:7 was awaited but not subscribed to, so it was not made; write await firstValueFrom(call)',
+  ],
+  [
+    {
+      type: 'unanswered-calls',
+      address: 'a:1',
+      paths: { '/a.A/Get': 2, '/a.A/List': 1 },
+      oldestMs: 24_000.4,
+      remedy: 'the server is stuck',
+    },
+    'warn a:1 has not answered 2 calls to /a.A/Get, 1 call to /a.A/List for up to 24 s; the calls have no deadline and may never end: set timeoutMs; the server is stuck',
+  ],
+  [
+    { type: 'unread-stream', path, openMs: 60_000, unreadMs: 30_000, openedAt: 'feed.ts:7' },
+    'warn /orders.v1.Orders/Get: stream open for 60 s, unread for 30 s; opened at feed.ts:7',
+  ],
+  [
+    { type: 'unread-stream', path, openMs: 60_000, unreadMs: 30_000 },
+    'warn /orders.v1.Orders/Get: stream open for 60 s, unread for 30 s; the client logs where later streams were opened',
+  ],
+  [
+    { type: 'requests-burst', path, messages: 12_000 },
+    'warn /orders.v1.Orders/Get: an Observable emitted 12000 requests at once, all buffered in memory; pass an Iterable or AsyncIterable instead, which is pulled',
+  ],
+  [
+    { type: 'drain', phase: 'begin', ...DRAINED, running: 3 },
+    'debug drain begin: running=3, finished=3, failed=0, completed=2, ended=0, cancelled=0, durationMs=80',
+  ],
+  [{ type: 'drain', phase: 'end', ...DRAINED }, 'debug drained: 3 calls finished, 2 streams completed, 0 cut off'],
+  [
+    {
+      type: 'drain',
+      phase: 'end',
+      ...DRAINED,
+      failed: 2,
+      ended: 3,
+      cancelled: 3,
+      cutOffByPath: { '/a.B/M': 1, '/a.B/N': 2 },
+    },
+    'warn drained: 3 calls finished (2 failed), 2 streams completed, 3 ended by onDrain, 3 cut off (at the timeout: 2 calls to /a.B/N, 1 call to /a.B/M)',
+  ],
+  [
+    {
+      type: 'untested-version',
+      installed: '@grpc/grpc-js 9.0.0',
+      tested: '@grpc/grpc-js 1.14.7',
+      missing: [],
+      lost: [],
+    },
+    'warn @grpc/grpc-js 9.0.0 is outside the tested versions; calls continue; tested with @grpc/grpc-js 1.14.7',
+  ],
+  [
+    {
+      type: 'untested-version',
+      installed: '@grpc/grpc-js 9.0.0',
+      tested: '@grpc/grpc-js 1.14.7',
+      missing: ['Channel.a', 'Channel.b'],
+      lost: ['fast reconnects', 'pings'],
+    },
+    'warn @grpc/grpc-js 9.0.0 lacks private names (Channel.a, Channel.b); disabled: fast reconnects; pings; calls continue; tested with @grpc/grpc-js 1.14.7',
+  ],
+  [
+    { type: 'unsent-field', ...UNSENT, field: 'request_id', suggestion: 'requestId' },
+    "warn /orders.v1.Orders/Get: the request contains 'request_id', but Order has no such field, so the value is not sent; did you mean 'requestId'? To use the names of the .proto file, set loader: { keepCase: true }",
+  ],
+  [
+    { type: 'unsent-field', ...UNSENT, field: 'lines.requestID', suggestion: 'requestId' },
+    "warn /orders.v1.Orders/Get: the request contains 'lines.requestID', but Order has no such field, so the value is not sent; did you mean 'requestId'?",
+  ],
+  [
+    { type: 'unsent-field', ...UNSENT, field: 'reqest_id', suggestion: 'request_id' },
+    "warn /orders.v1.Orders/Get: the request contains 'reqest_id', but Order has no such field, so the value is not sent; did you mean 'request_id'?",
+  ],
+  [
+    { type: 'unsent-field', ...UNSENT, field: 'quantity', problem: 'expected a\nnumber', sent: '0' },
+    "warn /orders.v1.Orders/Get: field 'quantity' of the request (Order): expected a\\u000anumber; the serializer sends 0 instead",
+  ],
+  [
+    {
+      type: 'unsent-field',
+      ...UNSENT,
+      field: '',
+      problem: 'expected an object, got a Promise',
+      sent: 'an empty object',
+    },
+    'warn /orders.v1.Orders/Get: the request (Order): expected an object, got a Promise; the serializer sends an empty object instead',
+  ],
+];
+
+/** Returns the line of an event, with its level, and its fields. */
+function logged(body: EventBody<ClientLogEvent>) {
+  const lines: string[] = [];
+  const fields: EventFields[] = [];
+  const write: LogSink['write'] = (level, text, own) => {
+    lines.push(`${level} ${text}`);
+    fields.push(own);
+  };
+  const clock = new VirtualClock();
+  const log = new EventLog(CLIENT_LINES, TARGET, { write, isDebugEnabled: true }, clock);
+  log.take({ client: 'orders', at: clock.epoch(), ...body });
+  return { line: lines[0], fields: fields[0] };
+}
+
+describe('log line of a client event', () => {
+  it.each(LINES)('has the expected level and text: %j', (event, line) => {
+    expect(logged(event).line).toBe(line);
+  });
+
+  it.each<[EventBody<ClientLogEvent>, object]>([
+    [
+      { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2, reason: 'GOAWAY NO_ERROR' },
+      { change: 'ended', address: 'a:1', livedMs: 3_000, reason: 'GOAWAY NO_ERROR' },
+    ],
+    [
+      { type: 'connection', change: 'connected', address: 'a:1', callPath: { direct: true } },
+      { change: 'connected', address: 'a:1', direct: true },
+    ],
+    [
+      { type: 'stream-limit', phase: 'end', durationMs: 20.4 },
+      { phase: 'end', durationMs: 20, target: TARGET.target },
+    ],
+    [
+      { type: 'outage', ...EXPLAINED, waiting: 2, failed: 3 },
+      { ...EXPLAINED, waiting: 2, failed: 3 },
+    ],
+    [
+      { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', reason: 'throttled' },
+      {
+        path,
+        code: 'UNAVAILABLE',
+        details: 'lost',
+        peer: 'a:1',
+        attempt: 2,
+        durationMs: 5.4,
+        superseded: false,
+        reachedServer: 'maybe',
+        next: 'none',
+        reason: 'throttled',
+      },
+    ],
+    [
+      { type: 'addresses-changed', added: ['a:1', 'b:1'], removed: ['c:1'], total: 4 },
+      { added: 'a:1, b:1', removed: 'c:1', total: 4 },
+    ],
+    [
+      {
+        type: 'endpoint',
+        change: 'ejected',
+        address: 'a:1',
+        evidence: { reason: 'consecutive-failures', failures: 5 },
+        forMs: 30_000.4,
+        ejections: 1,
+      },
+      {
+        change: 'ejected',
+        address: 'a:1',
+        reason: 'consecutive-failures',
+        failures: 5,
+        forMs: 30_000,
+        ejections: 1,
+      },
+    ],
+    [
+      {
+        type: 'unanswered-calls',
+        address: 'a:1',
+        paths: { '/a.A/Get': 2, '/a.A/List': 1 },
+        oldestMs: 24_000,
+        remedy: 'x',
+      },
+      { address: 'a:1', calls: 3, oldestMs: 24_000, remedy: 'x' },
+    ],
+    [
+      { type: 'untested-version', installed: 'a', tested: 'b', missing: ['c', 'd'], lost: [] },
+      { installed: 'a', tested: 'b', missing: 'c, d', lost: '' },
+    ],
+  ])('has the properties of the event as fields: %j', (event, fields) => {
+    expect(logged(event).fields).toEqual({ client: 'orders', event: event.type, ...fields });
+  });
+
+  it('escapes control characters, masks secrets, and truncates text from peers, in texts and fields', () => {
+    const evil = 'denied\u001b[31m\nFAKE LINE, authorization: Bearer hush-hush and {"token":"hush"}';
+    const details = `${evil} ${'x'.repeat(10_000)}`;
+    const events: EventBody<ClientLogEvent>[] = [
+      { type: 'outage', ...OUTAGE_EVENT, cause: evil, waiting: 1, failed: 0 },
+      { type: 'outage-start', ...OUTAGE_EVENT, cause: evil },
+      { type: 'connectivity', from: 'READY', to: 'IDLE', cause: evil },
+      { type: 'reachability', change: 'lost', address: 'a:1', cause: evil, remedy: evil, failedMs: 60_000 },
+      ...(['none', 'retry', 'resume'] as const).map(
+        (next) =>
+          ({
+            type: 'attempt-end',
+            path,
+            attempt: { ...ATTEMPT, details },
+            reachedServer: 'maybe',
+            next,
+            reason: 'throttled',
+          }) as const,
+      ),
+    ];
+    for (const event of events) {
+      const { line, fields } = logged(event);
+      expect(line).toContain('denied\\u001b');
+      expect(line?.length).toBeLessThan(700);
+      for (const text of [line, ...Object.values(fields ?? {})])
+        expect(String(text)).not.toMatch(/[\u0000-\u001f]|hush/);
+    }
+  });
+
+  it('truncates the remedy of a failed endpoint watch later than other texts', () => {
+    const remedy = `grant\n\u001b[31m${'x'.repeat(3_000)}`;
+    const { line, fields } = logged({ type: 'endpoint-watch', change: 'failed', cause: 'no', remedy, addresses: 0 });
+    for (const text of [line, fields?.['remedy']]) expect(text).toMatch(/grant\\u000a\\u001b\[31mx{1900,2000}…$/);
   });
 });

@@ -1,6 +1,78 @@
 import { Logger } from '@nestjs/common';
-import { LogLine, type EventFields, type LogLevel, type LogSink } from './log-line.js';
 import { oneLine } from './log-text.js';
+import type { InspectOptions } from 'node:util';
+
+/**
+ * Structured fields of a log line. Their names are stable. Never use `context`, `level`, `time`, or `pid`, because loggers add fields with
+ * these names.
+ */
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export type EventFields = LogFields & { readonly event: string };
+
+/** The levels of Nest's logger that this library uses. */
+export type LogLevel = 'debug' | 'log' | 'warn' | 'error';
+
+/** A destination of log lines, such as Nest's logger. */
+export interface LogSink {
+  readonly write: (level: LogLevel, text: string, fields: EventFields) => void;
+  /** False if `debug` lines would be dropped, so that they need not be built. */
+  readonly isDebugEnabled: boolean;
+}
+
+/** ANSI colors of Nest's ConsoleLogger, by level. */
+const COLORS: Readonly<Record<LogLevel, number>> = { debug: 95, log: 32, warn: 33, error: 31 };
+/** The `inspect.custom` symbol of node:util. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom');
+
+/**
+ * One log line with a message and structured fields. Nest loggers have no common way to pass both. Nest 11 prints each argument on its own
+ * line, Nest 12 appends the fields to the message, and nestjs-pino drops arguments after a string message. All of these loggers accept a
+ * single object. Loggers that print this object print its message. JSON contains its fields, with the message as `msg`. The object also
+ * works in loggers that expect a string, because it inherits the string methods (`replace`, `includes`) and has a `length`. These methods
+ * call `toString`. The class cannot extend `String`, because a `String` object has each character as an enumerable property.
+ */
+export class LogLine {
+  readonly msg: string;
+  readonly #level: LogLevel;
+
+  static {
+    Object.setPrototypeOf(this.prototype, String.prototype);
+  }
+
+  constructor(level: LogLevel, msg: string, fields: EventFields) {
+    this.#level = level;
+    this.msg = msg;
+    for (const [name, value] of Object.entries(fields)) {
+      if (value !== undefined) Object.defineProperty(this, name, { value, enumerable: true });
+    }
+  }
+
+  /** Equals `msg`. nest-winston reads the message of an object from this property. */
+  get message(): string {
+    return this.msg;
+  }
+
+  get length(): number {
+    return this.msg.length;
+  }
+
+  toString(): string {
+    return this.msg;
+  }
+
+  valueOf(): string {
+    return this.msg;
+  }
+
+  /** Returns the message as ConsoleLogger would print a string, followed by the stack if there is one. */
+  [INSPECT](depth: number | null, options: InspectOptions): unknown {
+    if (depth !== null && depth < (options.depth ?? depth)) return Object.assign({}, this);
+    const text = options.colors === true ? `\u001b[${String(COLORS[this.#level])}m${this.msg}\u001b[39m` : this.msg;
+    const stack: unknown = Reflect.get(this, 'stack');
+    return typeof stack === 'string' ? `${text}\n${stack}` : text;
+  }
+}
 
 /**
  * The Nest logger for the lines of this library, each of which has an `event`. It catches errors that the application's logger throws. Most
@@ -15,10 +87,7 @@ export class LibraryLogger implements LogSink {
     this.logger = new Logger(context);
   }
 
-  /**
-   * True if Nest enables the `debug` level, or if it reports every level as disabled, as Nest 11 does without a list of log levels. The
-   * second condition is detected with 'fatal', which every non-empty list of log levels enables.
-   */
+  /** True if Nest enables the `debug` level, or if it reports every level as disabled, as Nest 11 does without a list of log levels. */
   get isDebugEnabled(): boolean {
     return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');
   }

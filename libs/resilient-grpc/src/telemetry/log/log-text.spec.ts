@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { duration, listed, oneLine, stackOf } from './log-text.js';
+import { duration, listed, oneLine, stackOf, maskSecrets } from './log-text.js';
 
 describe('oneLine', () => {
   it('escapes line breaks and terminal colors in logged text', () => {
@@ -81,4 +81,123 @@ describe('listed', () => {
   ])('lists at most 2 items of %j in the log and counts the others', (items, text) =>
     expect(listed(items, 2)).toBe(text),
   );
+});
+
+describe('maskSecrets', () => {
+  it.each([
+    ['a bearer token', 'refused: Bearer abc.DEF-123_x~y+z/=', 'refused: Bearer ***'],
+    ['a password in Basic authentication', 'header Basic dXNlcjpwYXNz, sent', 'header Basic ***, sent'],
+    ['a JWT', 'bad eyJhbGciOi.eyJzdWIi.c2ln here', 'bad *** here'],
+    ['an authorization header', 'authorization: hush', 'authorization: ***'],
+    ['an authorization header with a scheme', '"authorization": "Bearer hush"', '"authorization": "***"'],
+    [
+      'an authorization header with an unknown scheme',
+      'got authorization: ApiKey hush and more',
+      'got authorization: *** and more',
+    ],
+    ['an authorization header with the scheme Token', 'Authorization: Token hush', 'Authorization: ***'],
+    [
+      'an authorization header with parameters',
+      'authorization: Digest username="hush hush", response="hush", nc=1 failed',
+      'authorization: *** failed',
+    ],
+    ['every cookie', 'cookie: a=hush; b=hush; c=hush, sent', 'cookie: ***, sent'],
+    ['cookies in a list', "'set-cookie': [ 'a=hush', 'b=hush' ]", "'set-cookie': ***]"],
+    ['an API key header in JSON', '{"x-api-key":"hush","a":1}', '{"x-api-key":"***","a":1}'],
+    ['a token with quotes in it', '{"token":"hush \\"hush","a":1}', '{"token":"***","a":1}'],
+    [
+      'a token in JSON within JSON',
+      '{"body":"{\\"token\\":\\"hush\\",\\"a\\":1}"}',
+      '{"body":"{\\"token\\":\\"***",\\"a\\":1}"}',
+    ],
+    ['a quoted password', "password='hush hush', sent", "password='***', sent"],
+    [
+      'a password in a JavaScript or Python object literal',
+      "{'password': 'hush', 'a': 1}",
+      "{'password': '***', 'a': 1}",
+    ],
+    [
+      'passwords with abbreviated or prefixed names',
+      'pwd=hush;passwd=hush;DB_PASSWORD=hush',
+      'pwd=***;passwd=***;DB_PASSWORD=***',
+    ],
+    ['a private key and a credential', 'private_key: hush, credential: hush', 'private_key: ***, credential: ***'],
+    [
+      'a PEM key',
+      'x -----BEGIN RSA PRIVATE KEY-----\nhush\nhush\n-----END RSA PRIVATE KEY-----',
+      'x -----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----',
+    ],
+    ['the user and password of a URL', 'at https://me:hush@host/a', 'at https://***@host/a'],
+    ['a URL password with special characters', 'at redis://me:hu/sh@hush@host/a, sent', 'at redis://***@host/a, sent'],
+    [
+      'a metadata value quoted by grpc-js',
+      'Metadata string value "hush hush" contains illegal characters',
+      'Metadata string value "***" contains illegal characters',
+    ],
+    [
+      'a metadata value with quotes, quoted by grpc-js',
+      'x-user: Metadata string value "{"id":7,"s":"hush-é"}" contains illegal characters',
+      'x-user: Metadata string value "***" contains illegal characters',
+    ],
+    [
+      'a truncated metadata value quoted by grpc-js',
+      'Metadata string value "{"id":"hush-é',
+      'Metadata string value "***',
+    ],
+  ])('masks %s', (_what, text, shown) => expect(maskSecrets(text)).toBe(shown));
+
+  it('masks everything after the scheme of a URL that ends truncated text, because the removed text may contain an @ that ends a password', () => {
+    expect(maskSecrets('at https://me:hush', true)).toBe('at https://***');
+    expect(maskSecrets('at https://host/a')).toBe('at https://host/a');
+  });
+
+  it.each([
+    'connect ECONNREFUSED 10.0.0.7:50051',
+    'No connection established. Last error: null. Resolution note: https://host:443/a?b=c',
+    'Received RST_STREAM with code 2 (Internal server error)',
+    'maxTokens: 150, tokenized: yes, at file:///app/@a/token.js:1:2',
+    "the metadata function returned an invalid 'authorization': expected printable ASCII; write a key that ends in '-bin'",
+    'options.metadata.x-api-key: expected a string or an array of strings, got number',
+  ])('keeps text without a secret unchanged: %s', (text) => expect(maskSecrets(text)).toBe(text));
+
+  it.each([
+    'a-',
+    'a',
+    ' ',
+    'token',
+    'token ',
+    'token: ',
+    'token="',
+    'token=\\"',
+    'token="\\',
+    'authorization: a,b=',
+    'authorization: "',
+    'cookie: a=b; ',
+    'Bearer ',
+    'eyJ',
+    'eyJa.',
+    '://',
+    '://a@',
+    'Metadata value "',
+    '-----BEGIN PRIVATE KEY-----',
+    '-----BEGIN ',
+    'password=[',
+    "'password' : ",
+    '" contains illegal characters',
+  ])('searches repetitions of "%s" for secrets in linear time', (part) => {
+    const measureCpuMs = (length: number) => {
+      const text = part.repeat(length / part.length);
+      const began = process.cpuUsage();
+      maskSecrets(text);
+      const { user, system } = process.cpuUsage(began);
+      return (user + system) / 1_000;
+    };
+    // In quadratic time, 16 times the length would take 256 times as long. The machine may be busy, so this test measures
+    // CPU time and takes the best of three runs.
+    const measureBestCpuMs = (length: number) =>
+      Math.max(1, Math.min(measureCpuMs(length), measureCpuMs(length), measureCpuMs(length)));
+    const [shortMs, middleMs] = [measureBestCpuMs(4_000), measureBestCpuMs(64_000)];
+    expect(middleMs / shortMs).toBeLessThan(100);
+    expect(measureBestCpuMs(1_000_000) / middleMs).toBeLessThan(100);
+  });
 });

@@ -5,7 +5,7 @@ import { isGrpcCallError } from '../../errors/grpc-call-error.js';
 import { replayUnacknowledged } from '../../operators/replay-unacknowledged.js';
 import { resumable } from '../../operators/resumable.js';
 import { waitFor } from '../wait-for.js';
-import type { FakeCall, FakeHandlers } from './fake-call.js';
+import type { FakeCall, FakeHandlers } from './fake-context.js';
 import { fakeGrpcService } from './fake-grpc-service.js';
 import { grpcError } from './grpc-error.js';
 

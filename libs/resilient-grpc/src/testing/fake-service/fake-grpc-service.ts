@@ -3,8 +3,14 @@ import type { StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions, Resilient, ResilientMethod } from '../../client/resilient-types.js';
 import { methodStub } from '../../client/service-stub.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
-import type { AnyHandler, FakeCallRecord, FakeCallRecords, FakeHandlers } from './fake-call.js';
-import { FakeMethod, fakeContexts } from './fake-context.js';
+import {
+  type AnyHandler,
+  type FakeCallRecord,
+  type FakeCallRecords,
+  type FakeHandlers,
+  FakeMethod,
+  fakeContexts,
+} from './fake-context.js';
 import { grpcError } from './grpc-error.js';
 import { HandlerAttempt, HandlerFailure, isStream } from './handler-attempt.js';
 
@@ -27,10 +33,7 @@ export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S
   return fake.stub() as FakeGrpcService<S>;
 }
 
-/**
- * Property names that promises, RxJS, JSON, test runners, and Nest look up on any object, and names that do not start with a letter. A
- * method with such a name would be misinterpreted.
- */
+/** Property names that promises, RxJS, JSON, test runners, and Nest look up on any object, and names that do not start with a letter. */
 const NON_METHOD_NAME =
   /^(?:then|lift|getReader|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
 

@@ -17,7 +17,6 @@ export const FAKE_CLIENT = 'fake';
 
 type FailedStatusName = Exclude<StatusName, 'OK'>;
 
-/** Optional properties of an error created by `grpcError`. */
 interface GrpcErrorOptions {
   /** Reason for the failure. @defaultValue 'server' */
   readonly reason?: FailureReason | undefined;

@@ -2,7 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import { firstValueFrom, lastValueFrom, tap, throwError, type Observable } from 'rxjs';
 import { describe, expect, it, vi } from 'vitest';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
-import type { FakeHandlers } from './fake-call.js';
+import type { FakeHandlers } from './fake-context.js';
 import { fakeGrpcService } from './fake-grpc-service.js';
 import { grpcError } from './grpc-error.js';
 

@@ -2,10 +2,9 @@ import type { RegisteredCall } from '../../client/call/call-registry.js';
 import { onCutOff, openClients } from '../../client/open-clients.js';
 import { counted } from '../../telemetry/log/log-text.js';
 import { waitFor } from '../wait-for.js';
-import { openHandles, RESOURCE_NAMES, RESOURCES, type Resource } from './open-handles.js';
-import { traceResources, type ResourceTrace } from './resource-trace.js';
+import { createHook } from 'node:async_hooks';
+import { applicationCallSiteOf, nearestCallSiteOf, stackAbove, type Stack } from '../../client/call-site.js';
 
-/** Options of `captureLeaks`. */
 interface LeakOptions {
   /**
    * True if the error message includes the creation sites of the open resources. Calls take two or three times as long while
@@ -155,4 +154,215 @@ function describeCall(client: string, call: RegisteredCall, state: string): stri
   const { path, received, openedAt } = call.describe();
   const where = openedAt === undefined ? '' : `, opened at ${openedAt}`;
   return `call ${path} of client '${client}' ${state}, ${counted(received, 'message')} received${where}`;
+}
+
+/** Resource types by their async_hooks names. */
+const TYPES: Readonly<Record<string, Resource | undefined>> = {
+  TickObject: undefined,
+  GETADDRINFOREQWRAP: undefined,
+  TCPCONNECTWRAP: undefined,
+
+  TCPWRAP: 'TCPSocketWrap',
+  TCPSERVERWRAP: 'TCPServerWrap',
+  PIPEWRAP: 'PipeWrap',
+  PIPESERVERWRAP: 'PipeWrap',
+  UDPWRAP: 'UDPWrap',
+  PROCESSWRAP: 'ProcessWrap',
+  FSEVENTWRAP: 'FSEventWrap',
+  STATWATCHER: 'StatWatcher',
+  Timeout: 'Timeout',
+};
+
+/** Number of stack frames recorded if `withSites` is true. A client's socket is created deep inside grpc-js and Node. */
+const FRAMES = 60;
+/** Number of stack frames recorded if `withSites` is false: enough to recognize timers that the test runner creates itself. */
+const NEAREST_FRAMES = 8;
+/** Number of new entries between two calls to `prune`. */
+const PRUNE_INTERVAL_ENTRIES = 2_000;
+
+interface CreatedResource {
+  readonly type: Resource | undefined;
+  readonly resource: WeakRef<MaybeReferenced>;
+  readonly stack: Stack;
+  /** Async id of the resource that triggered the creation, such as the server of an accepted socket. */
+  readonly triggerId: number;
+}
+
+interface MaybeReferenced {
+  readonly hasRef?: () => boolean | undefined;
+  /** True if the timer was cleared or has run for the last time. */
+  readonly _destroyed?: boolean;
+}
+
+export interface ResourceTrace {
+  /** Returns the number of recorded timers that still keep the process alive, except those of the test runner. */
+  timers(): number;
+  /** Returns the creation sites of the resources of `type` that still keep the process alive; empty if the sites are not recorded. */
+  creationSites(type: Resource): readonly string[];
+  stop(): void;
+}
+
+/** Starts recording timers, which Node does not return as handles. */
+function traceResources(withSites: boolean): ResourceTrace {
+  const all = new Map<number, CreatedResource>();
+  const frames = withSites ? FRAMES : NEAREST_FRAMES;
+  let pruneAt = PRUNE_INTERVAL_ENTRIES;
+  // No `destroy` hook, because it would make Node track the garbage collection of every promise.
+  const hook = createHook({
+    init: function init(id, name, triggerId, resource) {
+      if (withSites ? !(name in TYPES) : name !== 'Timeout') return;
+      all.set(id, {
+        type: TYPES[name],
+        resource: new WeakRef(resource),
+        stack: deepStackAbove(init, frames),
+        triggerId,
+      });
+      if (all.size < pruneAt) return;
+      prune(all);
+      pruneAt = all.size + PRUNE_INTERVAL_ENTRIES;
+    },
+  }).enable();
+  const alive = (type: Resource) =>
+    [...all.values()].filter(
+      (one) => one.type === type && isAlive(one) && !(type === 'Timeout' && isMadeByRunner(one.stack)),
+    );
+  return {
+    timers: () => alive('Timeout').length,
+    creationSites: (type) => (withSites ? alive(type).map((one) => creationSiteOf(one, all)) : []),
+    stop: () => {
+      hook.disable();
+    },
+  };
+}
+
+function deepStackAbove(above: (...args: never) => unknown, frames: number): Stack {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = frames;
+  const stack = stackAbove(above);
+  Error.stackTraceLimit = stackTraceLimit;
+  return stack;
+}
+
+/** Matches files of Vitest, Jest, and their packages. */
+const RUNNER_FILE = /[\\/]node_modules[\\/](?:@?vitest|@?jest|jest-[\w-]+)[\\/]/;
+
+/** True if the test runner itself created the resource, such as a test timeout; false if a test created it. */
+function isMadeByRunner(stack: Stack): boolean {
+  return RUNNER_FILE.test(nearestCallSiteOf(stack) ?? '');
+}
+
+function isAlive({ resource }: CreatedResource): boolean {
+  const one = resource.deref();
+  return one !== undefined && one._destroyed !== true && one.hasRef?.() === true;
+}
+
+/** Keeps only the entries of resources that keep the process alive, and of the resources that triggered them, directly or indirectly. */
+function prune(all: Map<number, CreatedResource>): void {
+  const kept = new Map<number, CreatedResource>();
+  for (const [id, made] of all) {
+    if (!isAlive(made)) continue;
+    let one: CreatedResource | undefined = made;
+    for (let key = id; one !== undefined && !kept.has(key); key = one.triggerId, one = all.get(key)) kept.set(key, one);
+  }
+  for (const id of [...all.keys()]) if (!kept.has(id)) all.delete(id);
+}
+
+function creationSiteOf(made: CreatedResource, all: ReadonlyMap<number, CreatedResource>): string {
+  let how = 'created at';
+  for (let one: CreatedResource | undefined = made; one !== undefined; one = all.get(one.triggerId)) {
+    if (one !== made && one.type !== undefined) how = 'triggered by a resource created at';
+    const site = applicationCallSiteOf(one.stack);
+    if (site !== undefined) return `${how} ${site}`;
+  }
+  return 'created inside packages';
+}
+
+/** Display names of the watched resource types, by the type names that `process.getActiveResourcesInfo()` returns. */
+export const RESOURCE_NAMES = {
+  TCPSocketWrap: 'socket',
+  TCPServerWrap: 'listening server',
+  PipeWrap: 'pipe',
+  UDPWrap: 'UDP socket',
+  ProcessWrap: 'child process',
+  FSEventWrap: 'watched file',
+  StatWatcher: 'polled file',
+  Timeout: 'timer',
+} as const;
+
+export type Resource = keyof typeof RESOURCE_NAMES;
+
+// Safe cast: the object above has exactly these keys.
+const RESOURCES = Object.keys(RESOURCE_NAMES) as readonly Resource[];
+
+/** Properties of Node's sockets, servers, and processes. Each kind of handle has some of them. */
+interface Handle {
+  readonly localPort?: number;
+  readonly remoteAddress?: string;
+  readonly remotePort?: number;
+  readonly destroyed?: boolean;
+  readonly listening?: boolean;
+  readonly address?: () => unknown;
+  readonly pid?: number;
+  readonly spawnargs?: readonly string[];
+}
+
+/** Records the handles that keep this process alive, except timers, which Node does not return as handles. */
+function openHandles() {
+  // Opens these pipes now, so that they do not count as new. Node opens each one when its property is first accessed.
+  for (const name of ['stdout', 'stderr'] as const) Reflect.get(process, name);
+  const before = new WeakSet(activeHandles().map(({ handle }) => handle));
+  const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
+  return {
+    /** Returns the number of handles of a type that were opened since the call to `openHandles` and keep this process alive. */
+    count: (type: Resource) => newOf(type).length,
+    /** Describes the handles that `count` includes, if Node provides details. */
+    describe: (type: Resource) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),
+  };
+}
+
+interface ActiveHandle {
+  readonly type: Resource;
+  readonly handle: Handle;
+}
+
+function activeHandles(): readonly ActiveHandle[] {
+  const handles = activeListOf('_getActiveHandles');
+  // Node returns the type names of the active requests first, then those of the handles, in the order of `_getActiveHandles()`.
+  const names = process.getActiveResourcesInfo().slice(activeListOf('_getActiveRequests').length);
+  return handles.flatMap((handle, index) => {
+    const type = RESOURCES.find((known) => known === names[index]);
+    return type === undefined || typeof handle !== 'object' || handle === null ? [] : [{ type, handle }];
+  });
+}
+
+/** Calls an undocumented function of Node. No documented function returns the handles or requests themselves. */
+function activeListOf(name: '_getActiveHandles' | '_getActiveRequests'): readonly unknown[] {
+  // Safe cast: every supported Node version has these functions. They are looked up per call, because a runner may replace `process`.
+  return (process as unknown as Readonly<Record<typeof name, () => readonly unknown[]>>)[name]();
+}
+
+function describe(handle: Handle, type: Resource): string | undefined {
+  switch (type) {
+    case 'TCPSocketWrap':
+      return describeSocket(handle);
+    case 'TCPServerWrap':
+      return handle.listening === true ? addressOf(handle) : undefined;
+    case 'ProcessWrap':
+      return handle.spawnargs === undefined ? undefined : `pid ${handle.pid ?? '?'} (${handle.spawnargs.join(' ')})`;
+    default:
+      return undefined;
+  }
+}
+
+function describeSocket({ localPort, remoteAddress, remotePort, destroyed }: Handle): string {
+  const local = localPort ?? '?';
+  if (remotePort !== undefined) return `${local} → ${remoteAddress ?? '?'}:${remotePort}`;
+  // If a socket is not closed after destroy(), Node itself leaked it.
+  return destroyed === true ? 'destroyed, but not closed' : `${local} → disconnected or not yet connected`;
+}
+
+function addressOf(handle: Handle): string | undefined {
+  const address = handle.address?.();
+  if (typeof address !== 'object' || address === null || !('address' in address && 'port' in address)) return undefined;
+  return `${String(address.address)}:${String(address.port)}`;
 }

@@ -15,7 +15,6 @@ export interface CallRecord {
   readonly previousAttempts: number;
   /** Arrival time in milliseconds since 1970. */
   readonly at: number;
-  /** The requests read so far. */
   readonly requests: readonly unknown[];
   readonly outcome: CallOutcome;
   /** The code of the status that this server sent; `undefined` if it sent none. */
@@ -36,10 +35,8 @@ export interface CallCounts {
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** The record of a call while it is being written. */
 export type OpenRecord = Writable<Omit<CallRecord, 'requests'>> & { readonly requests: unknown[] };
 
-/** Maximum number of records. */
 const MAX_RECORDS = 10_000;
 
 /** Key of the counts of all methods. */

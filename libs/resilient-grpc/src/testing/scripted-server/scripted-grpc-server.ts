@@ -14,15 +14,12 @@ import { ServedCall, type DuplexCall } from './served-call.js';
 import { findMethod, loadMethods, SCRIPTED_SERVER } from './service-methods.js';
 import type { LoadedMethod, ServiceDefinitionOptions } from './service-methods.js';
 
-/** Options of a scripted server. */
 interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
   /** Port to listen on. @defaultValue 0, a free port, kept across restarts */
   readonly port?: number | undefined;
   /** TLS key and certificate. @defaultValue plaintext */
   readonly tls?: ServerTls | undefined;
-  /** Options of the grpc-js server. */
   readonly serverOptions?: ServerOptions | undefined;
-  /** Scripts by method, as in `script()`. */
   readonly scripts?: Readonly<Record<string, Script>> | undefined;
 }
 

@@ -94,7 +94,6 @@ export class ServedCall {
     resume?.();
   }
 
-  /** Serves the call until it ends. */
   async serve(script: CheckedScript): Promise<void> {
     const { call, method, record, path } = this;
     if (!method.requestStream) await this.readAll();
@@ -178,7 +177,6 @@ export class ServedCall {
     else if (how === 'read' && typeof reply.messages !== 'function') void this.readAll();
   }
 
-  /** Reads all remaining requests. */
   private async readAll(): Promise<void> {
     const requests = this.requests();
     while (!(await requests.next()).done);
@@ -220,7 +218,6 @@ function codeOf({ status = 'OK' }: Reply): number {
   return typeof status === 'string' ? StatusCode[status] : status;
 }
 
-/** Returns the trailers of a reply, including pushback. */
 function trailersOf({ trailers, pushback = [] }: Reply): Metadata {
   const metadata = toMetadata(trailers ?? {});
   for (const value of [pushback].flat()) metadata.add(PUSHBACK_KEY, String(value));

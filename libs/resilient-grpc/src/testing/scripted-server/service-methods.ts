@@ -18,12 +18,9 @@ function withUpperFirst(path: string): string {
   return path.slice(0, start) + path.charAt(start).toUpperCase() + path.slice(start + 1);
 }
 
-/** Path of a scripted server in error messages. */
 export const SCRIPTED_SERVER = 'ScriptedGrpcServer';
 
-/** Options that define the services of a scripted server. */
 export interface ServiceDefinitionOptions {
-  /** Path or paths of the `.proto` files. */
   readonly protoPath: string | readonly string[];
   /** Package or packages whose services are loaded, as for clients. @defaultValue all */
   readonly package?: string | readonly string[] | undefined;
@@ -31,7 +28,6 @@ export interface ServiceDefinitionOptions {
   readonly loader?: Options | undefined;
 }
 
-/** A method of a loaded proto. */
 export type LoadedMethod = MethodDefinition<object, object>;
 
 /**

@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
-import { CHANNEL_ENV, OUTPUT, SHARED, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
+import { BOTH_PATHS, CHANNEL_ENV, ISOLATED, OUTPUT, SHARED, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
 // For `npm run pack:check`: long tests, and tests of the published package, its docs' programs, the demo, and the benchmarks. Also runs the
 // full versions of the tests that `npm test` shortens, and runs more tests on grpc-js's channel.
@@ -19,11 +19,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'shipping',
-          include: [
-            ...SHIPPING,
-            'test/streams/{memory,many-streams}.e2e-spec.ts',
-            'test/policies/many-calls.e2e-spec.ts',
-          ],
+          include: [...SHIPPING, 'test/streams/many-streams.e2e-spec.ts', 'test/policies/many-calls.e2e-spec.ts'],
           // Programs that a test starts inherit these variables.
           env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },
           fileParallelism: false,
@@ -34,7 +30,12 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'channel-path',
-          include: ['test/{outages,policies,scenarios,streams}/**/*.e2e-spec.ts'],
+          include: [
+            'test/{calls,operators,outages,policies,scenarios,streams}/**/*.e2e-spec.ts',
+            'test/nest/{drain,shutdown,interceptors}.e2e-spec.ts',
+            'test/inbound/propagation.e2e-spec.ts',
+          ],
+          exclude: ['**/node_modules/**', BOTH_PATHS, ...ISOLATED],
           env: CHANNEL_ENV,
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,

@@ -17,6 +17,7 @@ const PROGRAMS = [
   'test/server/support/orders-app.mjs',
   'test/server/support/pouring-server.mjs',
   'test/support/closing-app.mjs',
+  'test/support/grpc-js-log-app.mjs',
   'test/support/resolving-client.mjs',
   'test/support/unclosed-client.mjs',
 ];
@@ -37,7 +38,10 @@ const ownPlaces: Plugin = {
 };
 
 export async function setup(): Promise<void> {
+  // Vitest calls this once per project.
+  if (process.env[BUNDLES] !== undefined) return;
   const folder = mkdtempSync(join(tmpdir(), 'bundles-'));
+  process.env[BUNDLES] = folder;
   // Removes the folder on exit, because a Vitest teardown would not run after Ctrl-C.
   process.once('exit', () => {
     rmSync(folder, { recursive: true });
@@ -59,5 +63,4 @@ export async function setup(): Promise<void> {
     sourcemap: true,
     sourcemapExcludeSources: true,
   });
-  process.env[BUNDLES] = folder;
 }

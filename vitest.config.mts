@@ -103,6 +103,7 @@ export const TEST_CODE = {
     // Tests run against the sources, so that they never use an outdated build.
     alias: [
       { find: /^nestjs-resilient-grpc$/, replacement: library('index.ts') },
+      { find: /^nestjs-resilient-grpc\/testing$/, replacement: inRoot('test/support/patient-testing.ts') },
       { find: /^nestjs-resilient-grpc\/(.+)$/, replacement: library('$1/index.ts') },
     ],
   },

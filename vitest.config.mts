@@ -20,7 +20,8 @@ const NEST_11 = [
   'test/nest/{module,interceptors,drain,shutdown,hero-sample,nest-options,misspelled-injections,reserved-names}.e2e-spec.ts',
   'test/health/{channels,readiness}.e2e-spec.ts',
   'test/server/{errors,failing-handlers,health,lifecycle,options-from-elsewhere,inbound,wrong-options}.e2e-spec.ts',
-  'test/server/{handlers,parity}/*.e2e-spec.ts',
+  'test/server/handlers/*.e2e-spec.ts',
+  'test/server/parity/{beyond-nest,contracts,early-requests,enhancers,kinds,options,two-servers}.e2e-spec.ts',
   'test/inbound/{propagation,fastify,propagation-scope}.e2e-spec.ts',
   'test/logs/loggers.e2e-spec.ts',
   'test/errors/{express,fastify,rpc}.e2e-spec.ts',
@@ -28,20 +29,6 @@ const NEST_11 = [
   'test/testing/override-grpc-client.e2e-spec.ts',
   'test/nest-11/*.spec.ts',
 ];
-
-/**
- * Tests that also run with all calls passing through grpc-js's channel. The unit specs of attempts cover this path themselves, and
- * `npm run pack:check` runs the other tests of calls on this path.
- */
-const CHANNEL_PATH = [
-  'test/calls/{cancel,closing,deadlines,flow-control,four-kinds,grpc-js-interceptors,lost-connection,not-sent,requests,retries}.e2e-spec.ts',
-];
-
-/** Tests that compare the two paths. */
-export const BOTH_PATHS = 'test/calls/{both-paths,call-path}.e2e-spec.ts';
-
-/** Environment in which all calls pass through grpc-js's channel. */
-export const CHANNEL_ENV = { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' };
 
 /** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
@@ -137,17 +124,6 @@ export default defineConfig({
           name: 'nest-12',
           include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts'],
           exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED, ...STRUCTURE],
-          globalSetup: ['test/support/bundle-children.ts'],
-          ...SHARED,
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'channel-path',
-          env: CHANNEL_ENV,
-          include: CHANNEL_PATH,
-          exclude: ['**/node_modules/**'],
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
         },

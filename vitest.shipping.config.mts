@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
-import { BOTH_PATHS, CHANNEL_ENV, ISOLATED, OUTPUT, SHARED, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
+import { ISOLATED, OUTPUT, SHARED, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
 // For `npm run pack:check`: long tests, and tests of the published package, its docs' programs, the demo, and the benchmarks. Also runs the
-// full versions of the tests that `npm test` shortens, and runs more tests on grpc-js's channel.
+// full versions of the tests that `npm test` shortens, and repeats tests on grpc-js's channel.
 export default defineConfig({
   ...TEST_CODE,
   test: {
@@ -35,8 +35,14 @@ export default defineConfig({
             'test/nest/{drain,shutdown,interceptors}.e2e-spec.ts',
             'test/inbound/propagation.e2e-spec.ts',
           ],
-          exclude: ['**/node_modules/**', BOTH_PATHS, ...ISOLATED],
-          env: CHANNEL_ENV,
+          exclude: [
+            '**/node_modules/**',
+            // These tests compare the two paths.
+            'test/calls/{both-paths,call-path}.e2e-spec.ts',
+            ...ISOLATED,
+          ],
+          // All calls pass through grpc-js's channel.
+          env: { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' },
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
           maxWorkers: 6,

@@ -38,10 +38,7 @@ const ownPlaces: Plugin = {
 };
 
 export async function setup(): Promise<void> {
-  // Vitest calls this once per project.
-  if (process.env[BUNDLES] !== undefined) return;
   const folder = mkdtempSync(join(tmpdir(), 'bundles-'));
-  process.env[BUNDLES] = folder;
   // Removes the folder on exit, because a Vitest teardown would not run after Ctrl-C.
   process.once('exit', () => {
     rmSync(folder, { recursive: true });
@@ -63,4 +60,5 @@ export async function setup(): Promise<void> {
     sourcemap: true,
     sourcemapExcludeSources: true,
   });
+  process.env[BUNDLES] = folder;
 }

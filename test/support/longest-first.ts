@@ -1,7 +1,7 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Projects in starting order. nest-12 is the last, because its many short unit specs keep all workers busy until the end. */
-const PROJECTS = ['isolated', 'channel-path', 'nest-11', 'nest-12'];
+const PROJECTS = ['isolated', 'nest-11', 'nest-12'];
 
 /** Slow files and folders, in starting order. Without the list, Vitest starts the largest files first if it has no cache of durations. */
 const SLOW_FILES = [

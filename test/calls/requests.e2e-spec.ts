@@ -261,6 +261,17 @@ describe.each(STREAMS)('failing request source of %s', (method) => {
     ],
   ];
 
+  it(`ends a ${method} call with the error of an Observable, even if the server has not read its earlier messages`, async () => {
+    const { echo, server } = await scene();
+    server.script(protoName(method), { requests: 'leave', never: true });
+    const unread = from(Array.from({ length: 50 }, () => ({ payload: Buffer.alloc(64 * 1024) })));
+    const source = concat(
+      unread,
+      throwError(() => broken),
+    );
+    expect(await rejection(toList(echo[method](source)))).toBe(broken);
+  });
+
   describe.each([
     ['on a READY channel', true],
     ['on an IDLE channel', false],

@@ -1,4 +1,4 @@
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type Plugin } from 'vitest/config';
 import { FileReporter } from './test/support/file-reporter.js';
 import { LongestFirst } from './test/support/longest-first.js';
 
@@ -82,15 +82,25 @@ export const OUTPUT = {
   slowTestThreshold: 600_000,
 };
 
+/** Replaces the testing entry with `test/support/patient-testing.ts`, which imports the entry itself. */
+const patientTesting: Plugin = {
+  name: 'patient-testing',
+  enforce: 'pre',
+  resolveId: (id, importer) => {
+    const patient = inRoot('test/support/patient-testing.ts');
+    return id === library('testing/index.ts') && importer !== patient ? patient : undefined;
+  },
+};
+
 /** Compiler options of tests, and aliases for importing the library as users do. */
 export const TEST_CODE = {
+  plugins: [patientTesting],
   // Nest injects by the types of constructor parameters, which are emitted only with both options.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   resolve: {
     // Tests run against the sources, so that they never use an outdated build.
     alias: [
       { find: /^nestjs-resilient-grpc$/, replacement: library('index.ts') },
-      { find: /^nestjs-resilient-grpc\/testing$/, replacement: inRoot('test/support/patient-testing.ts') },
       { find: /^nestjs-resilient-grpc\/(.+)$/, replacement: library('$1/index.ts') },
     ],
   },

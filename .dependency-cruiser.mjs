@@ -1,6 +1,6 @@
 /**
- * Import rules. The rules of the library's folders are created from the table below. test/architecture.spec.ts runs all rules, and checks
- * with examples that they detect violations.
+ * Import rules. The rules of the library's folders are created from the table below.
+ * test/architecture.spec.ts runs all rules.
  */
 
 const LIBRARY = 'libs/resilient-grpc/src';

@@ -1,4 +1,4 @@
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type Plugin } from 'vitest/config';
 import { FileReporter } from './test/support/file-reporter.js';
 import { LongestFirst } from './test/support/longest-first.js';
 
@@ -12,37 +12,23 @@ const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
  * Tests whose files each need their own process, because they change grpc-js for the whole process, or because they measure memory: V8
  * allocates objects in the old space if earlier tests retained such objects, and only major collections release them.
  */
-const ISOLATED = ['test/telemetry/*-beside-*.e2e-spec.ts', 'test/calls/retained-memory.e2e-spec.ts'];
+export const ISOLATED = ['test/telemetry/*-beside-*.e2e-spec.ts', 'test/calls/retained-memory.e2e-spec.ts'];
 
-/** Tests of features that can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, server, Terminus, HTTP. */
+/** Tests of features that can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, handlers, Terminus, HTTP. */
 const NEST_11 = [
-  'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
-  'libs/*/src/server/{*,errors/*}.spec.ts',
-  'test/nest/{module,interceptors,drain,shutdown,hero-sample,wrong-configuration,nest-options,misspelled-injections,awaited-calls,unsent-fields,reserved-names}.e2e-spec.ts',
+  'libs/*/src/server/errors/*.spec.ts',
+  'test/nest/{module,interceptors,drain,shutdown,hero-sample,nest-options,misspelled-injections,reserved-names}.e2e-spec.ts',
   'test/health/{channels,readiness}.e2e-spec.ts',
   'test/server/{errors,failing-handlers,health,lifecycle,options-from-elsewhere,inbound,wrong-options}.e2e-spec.ts',
-  'test/server/{handlers,parity}/*.e2e-spec.ts',
+  'test/server/handlers/*.e2e-spec.ts',
+  'test/server/parity/{beyond-nest,contracts,early-requests,enhancers,kinds,options,two-servers}.e2e-spec.ts',
   'test/inbound/{propagation,fastify,propagation-scope}.e2e-spec.ts',
-  'test/calls/caller-context.e2e-spec.ts',
-  'test/logs/*.e2e-spec.ts',
+  'test/logs/loggers.e2e-spec.ts',
   'test/errors/{express,fastify,rpc}.e2e-spec.ts',
   'test/dashboard/{express,fastify}.e2e-spec.ts',
   'test/testing/override-grpc-client.e2e-spec.ts',
   'test/nest-11/*.spec.ts',
 ];
-
-/**
- * Tests that also run with all calls passing through grpc-js's channel. The unit specs of attempts cover this path themselves, and
- * `npm run pack:check` runs the tests of outages, policies, scenarios, and streams on this path.
- */
-const CHANNEL_PATH = [
-  'test/{calls,operators}/**/*.e2e-spec.ts',
-  'test/nest/{drain,shutdown,interceptors}.e2e-spec.ts',
-  'test/inbound/propagation.e2e-spec.ts',
-];
-
-/** Environment in which all calls pass through grpc-js's channel. */
-export const CHANNEL_ENV = { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' };
 
 /** Environment in which clients use the library's own HTTP/2 transport. */
 export const SOCKET_ENV = { NESTJS_RESILIENT_GRPC_TRANSPORT: 'socket' };
@@ -65,6 +51,7 @@ const LONG = [
   'test/scenarios/{drains-under-load,one-unhealthy-endpoint,overloaded-server,thundering-herd}.e2e-spec.ts',
   'test/seams/each-name.e2e-spec.ts',
   'test/server/{memory,health-memory}.e2e-spec.ts',
+  'test/streams/memory.e2e-spec.ts',
 ];
 
 /**
@@ -76,7 +63,8 @@ export const SHIPPING = [
   'test/docs/{code-blocks,site}.e2e-spec.ts',
   // A browser with a dozen pages uses the whole machine.
   'test/dashboard/{page,accessibility}.e2e-spec.ts',
-  'test/operations/alerts.e2e-spec.ts',
+  'test/operations/{alerts,prometheus}.e2e-spec.ts',
+  'test/server/bundle.e2e-spec.ts',
   'test/bench.e2e-spec.ts',
   ...LONG,
 ];
@@ -97,8 +85,19 @@ export const OUTPUT = {
   slowTestThreshold: 600_000,
 };
 
+/** Replaces the testing entry with `test/support/patient-testing.ts`, which imports the entry itself. */
+const patientTesting: Plugin = {
+  name: 'patient-testing',
+  enforce: 'pre',
+  resolveId: (id, importer) => {
+    const patient = inRoot('test/support/patient-testing.ts');
+    return id === library('testing/index.ts') && importer !== patient ? patient : undefined;
+  },
+};
+
 /** Compiler options of tests, and aliases for importing the library as users do. */
 export const TEST_CODE = {
+  plugins: [patientTesting],
   // Nest injects by the types of constructor parameters, which are emitted only with both options.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   resolve: {
@@ -110,15 +109,11 @@ export const TEST_CODE = {
   },
 };
 
-/** Settings of files that share processes. Each process loads each module once. */
-export const SHARED = { isolate: false, fileParallelism: true };
-
 /**
- * Settings of the first group of projects. Projects of the same group run concurrently. There may be more processes than cores, because
- * most tests spend most of their time waiting.
+ * Settings of files that share processes. Each process loads each module once. There are more processes than cores, because most tests spend
+ * most of their time waiting.
  */
-const FIRST = { maxWorkers: 3, sequence: { groupOrder: 1 } };
-const SECOND = { maxWorkers: 6, sequence: { groupOrder: 2 } };
+export const SHARED = { isolate: false, fileParallelism: true };
 
 export default defineConfig({
   ...TEST_CODE,
@@ -128,13 +123,14 @@ export default defineConfig({
     setupFiles: ['test/setup.ts'],
     // Tests use TLS with 127.0.0.1, and Node warns that an IP address is not a server name.
     execArgv: ['--disable-warning=DEP0123'],
+    maxWorkers: 6,
     sequence: { sequencer: LongestFirst },
     // Limits for tests that hang, long enough for a busy machine.
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
       { extends: true, test: { name: 'structure', include: STRUCTURE } },
-      { extends: true, test: { name: 'isolated', include: ISOLATED, ...FIRST } },
+      { extends: true, test: { name: 'isolated', include: ISOLATED } },
       {
         extends: true,
         test: {
@@ -143,31 +139,13 @@ export default defineConfig({
           exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED, ...STRUCTURE],
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
-          ...SECOND,
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'channel-path',
-          env: CHANNEL_ENV,
-          include: CHANNEL_PATH,
-          exclude: [
-            '**/node_modules/**',
-            // These tests compare the two paths.
-            'test/calls/{both-paths,call-path}.e2e-spec.ts',
-            ...ISOLATED,
-          ],
-          globalSetup: ['test/support/bundle-children.ts'],
-          ...SHARED,
-          ...SECOND,
         },
       },
       {
         // Runs these tests again, with the Nest 11 packages of test/nest-11 in place of every @nestjs package.
         extends: true,
         resolve: { alias: [{ find: /^@nestjs\//, replacement: inRoot('test/nest-11/node_modules/@nestjs/') }] },
-        test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...SHARED, ...FIRST },
+        test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...SHARED },
       },
     ],
   },

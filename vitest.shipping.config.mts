@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
-import { CHANNEL_ENV, OUTPUT, SHARED, SHIPPING, SOCKET_ENV, TAGS, TEST_CODE } from './vitest.config.mjs';
+import { ISOLATED, OUTPUT, SHARED, SHIPPING, SOCKET_ENV, TAGS, TEST_CODE } from './vitest.config.mjs';
 
 // For `npm run pack:check`: long tests, and tests of the published package, its docs' programs, the demo, and the benchmarks. Also runs the
-// full versions of the tests that `npm test` shortens, and runs more tests on grpc-js's channel.
+// full versions of the tests that `npm test` shortens, and repeats tests on grpc-js's channel.
 export default defineConfig({
   ...TEST_CODE,
   test: {
@@ -19,11 +19,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'shipping',
-          include: [
-            ...SHIPPING,
-            'test/streams/{memory,many-streams}.e2e-spec.ts',
-            'test/policies/many-calls.e2e-spec.ts',
-          ],
+          include: [...SHIPPING, 'test/streams/many-streams.e2e-spec.ts', 'test/policies/many-calls.e2e-spec.ts'],
           // Programs that a test starts inherit these variables.
           env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },
           fileParallelism: false,
@@ -34,8 +30,19 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'channel-path',
-          include: ['test/{outages,policies,scenarios,streams}/**/*.e2e-spec.ts'],
-          env: CHANNEL_ENV,
+          include: [
+            'test/{calls,operators,outages,policies,scenarios,streams}/**/*.e2e-spec.ts',
+            'test/nest/{drain,shutdown,interceptors}.e2e-spec.ts',
+            'test/inbound/propagation.e2e-spec.ts',
+          ],
+          exclude: [
+            '**/node_modules/**',
+            // These tests compare the two paths.
+            'test/calls/{both-paths,call-path}.e2e-spec.ts',
+            ...ISOLATED,
+          ],
+          // All calls pass through grpc-js's channel.
+          env: { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' },
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
           maxWorkers: 6,
@@ -51,7 +58,7 @@ export default defineConfig({
             'test/{scenarios,server,streams,telemetry,testing}/**/*.e2e-spec.ts',
           ],
           // HTTP/2 forbids streams that are pushed although the client has disabled them; they end the connection.
-          exclude: ['test/calls/pushed-streams.e2e-spec.ts', ...SHIPPING],
+          exclude: ['**/node_modules/**', 'test/calls/pushed-streams.e2e-spec.ts', ...ISOLATED, ...SHIPPING],
           env: SOCKET_ENV,
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,

@@ -1,13 +1,11 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { cruise, type ICruiseResult } from 'dependency-cruiser';
 import { ESLint, type Linter } from 'eslint';
 import ts from 'typescript';
-import tseslint from 'typescript-eslint';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import rules from '../.dependency-cruiser.mjs';
 import { folderPicture } from '../docs/tools/folder-picture.mjs';
 import { seams } from '../docs/tools/source.mjs';
@@ -15,13 +13,6 @@ import { timeRules } from '../eslint.config.mjs';
 
 const ROOT = dirname(import.meta.dirname);
 const LIBRARY = 'libs/resilient-grpc';
-
-/** Returns the imports of the files in `folders`, and the rules that they break. */
-async function importsOf(baseDir: string, folders: string[]): Promise<ICruiseResult> {
-  const { options, forbidden } = rules;
-  const { output } = await cruise(folders, { ...options, baseDir, validate: true, ruleSet: { forbidden } });
-  return output as ICruiseResult;
-}
 
 /** Returns all modules that `entry` loads at run time. Type-only imports are excluded. */
 async function loadedBy(entry: string): Promise<readonly string[]> {
@@ -59,7 +50,10 @@ const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 describe('imports', () => {
   let imports: ICruiseResult;
   beforeAll(async () => {
-    imports = await importsOf(ROOT, [`${LIBRARY}/src`, 'src', 'test', 'bench']);
+    const { options, forbidden } = rules;
+    const folders = [`${LIBRARY}/src`, 'src', 'test', 'bench'];
+    const { output } = await cruise(folders, { ...options, baseDir: ROOT, validate: true, ruleSet: { forbidden } });
+    imports = output as ICruiseResult;
   }, 300_000);
 
   it('finds only imports of lower levels, allowed packages, and existing modules', () => {
@@ -111,142 +105,7 @@ describe('a unary call', () => {
   );
 });
 
-describe('import rules', () => {
-  const SRC = `${LIBRARY}/src`;
-  const BROKEN: readonly (readonly [what: string, file: string, text: string, rule: string])[] = [
-    ['an import of channel/ in policy/', `${SRC}/policy/up.ts`, `import '../channel/thing.js';`, 'policy-imports-down'],
-    [
-      'a type-only import of client/ in call/',
-      `${SRC}/call/type.ts`,
-      `import type { Thing } from '../client/thing.js';`,
-      'call-imports-down',
-    ],
-    [
-      'an import of a sibling folder on the same level',
-      `${SRC}/operators/sibling.ts`,
-      `import '../channel/thing.js';`,
-      'operators-imports-down',
-    ],
-    ['an import of the root index.ts', `${SRC}/nest/index-import.ts`, `import '../index.js';`, 'nest-imports-down'],
-    [
-      'a run-time import of grpc-js above channel/',
-      `${SRC}/client/run-time.ts`,
-      `import { Metadata } from '@grpc/grpc-js';`,
-      'client-types-only',
-    ],
-    [
-      'a type-only import of grpc-js in policy/',
-      `${SRC}/policy/grpc-js.ts`,
-      `import type { Metadata } from '@grpc/grpc-js';`,
-      'policy-packages',
-    ],
-    ['an import of RxJS in policy/', `${SRC}/policy/rxjs.ts`, `import { of } from 'rxjs';`, 'policy-packages'],
-    [
-      'an import of Nest below nest/',
-      `${SRC}/client/nest.ts`,
-      `import { Logger } from '@nestjs/common';`,
-      'client-packages',
-    ],
-    [
-      'a static import of @nestjs/microservices in nest/',
-      `${SRC}/nest/microservices.ts`,
-      `import { RpcException } from '@nestjs/microservices';`,
-      'loaded-when-needed',
-    ],
-    [
-      'an import of Terminus outside health/',
-      `${SRC}/nest/terminus.ts`,
-      `import { TerminusModule } from '@nestjs/terminus';`,
-      'nest-packages',
-    ],
-    [
-      'an import of a built-in Node module in operators/',
-      `${SRC}/operators/node.ts`,
-      `import { readFileSync } from 'node:fs';`,
-      'operators-no-node',
-    ],
-    ['an import of a folder without a level', `${SRC}/nest/utils.ts`, `import '../utils/thing.js';`, 'known-folders'],
-    ['an import of a missing package', `${SRC}/nest/package.ts`, `import 'left-pad';`, 'resolvable'],
-    [
-      'an import cycle',
-      `${SRC}/policy/cycle.ts`,
-      `import type { Other } from './other-half.js';\nexport type One = Other;`,
-      'no-cycles',
-    ],
-    ['an import of library sources in the demo', 'src/reach.ts', `import '../${SRC}/index.js';`, 'by-package-name'],
-    [
-      'an import of unit-support in code that is published',
-      `${SRC}/policy/support.ts`,
-      `import '../../../../test/unit-support/thing.js';`,
-      'unit-support-in-specs',
-    ],
-  ];
-  const ALLOWED = [
-    `import '../policy/thing.js';`,
-    `import type { Metadata } from '@grpc/grpc-js';`,
-    `import { of } from 'rxjs';`,
-  ];
-
-  let root: string;
-  /** The broken rules of each file. One run covers all files, because a run takes a second. */
-  const rulesBrokenIn = new Map<string, readonly string[]>();
-
-  beforeAll(async () => {
-    root = mkdtempSync(join(tmpdir(), 'architecture-'));
-    const write = (file: string, text: string): void => {
-      mkdirSync(dirname(join(root, file)), { recursive: true });
-      writeFileSync(join(root, file), text);
-    };
-    symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
-    for (const folder of [
-      'status',
-      'errors',
-      'policy',
-      'call',
-      'operators',
-      'channel',
-      'client',
-      'nest',
-      'health',
-      'utils',
-    ])
-      write(`${SRC}/${folder}/thing.ts`, `export const ${folder} = 1;\nexport type Thing = number;\n`);
-    write(`${SRC}/index.ts`, 'export const all = 1;\n');
-    write('test/unit-support/thing.ts', 'export const probe = 1;\n');
-    write(`${SRC}/policy/other-half.ts`, `import type { One } from './cycle.js';\nexport type Other = One | 1;\n`);
-    write(`${SRC}/client/allowed.ts`, `${ALLOWED.join('\n')}\nexport const probe = 1;\n`);
-    for (const [, file, text] of BROKEN) write(file, `${text}\nexport const probe = 1;\n`);
-    const { summary } = await importsOf(root, [SRC, 'src']);
-    for (const { from, rule } of summary.violations)
-      rulesBrokenIn.set(from, [...(rulesBrokenIn.get(from) ?? []), rule.name]);
-  }, 300_000);
-  afterAll(() => rmSync(root, { recursive: true }));
-
-  it.each(BROKEN)('rejects %s', (_what, file, _text, rule) => {
-    expect(rulesBrokenIn.get(file)).toEqual([rule]);
-  });
-
-  it('accepts imports of lower levels and allowed packages', () => {
-    expect([...rulesBrokenIn.keys()].sort()).toEqual(BROKEN.map(([, file]) => file).sort());
-  });
-});
-
 describe('time and randomness', () => {
-  const linter = new ESLint({
-    cwd: ROOT,
-    overrideConfigFile: true,
-    overrideConfig: [
-      { files: ['**/*.ts'], languageOptions: { parser: tseslint.parser } },
-      { ...timeRules, linterOptions: { reportUnusedDisableDirectives: 'off' } },
-    ],
-    // Disable comments are ignored because they refer to rules that are not loaded here. The time rules have no exceptions.
-    allowInlineConfig: false,
-  });
-  const lines = (results: ESLint.LintResult[]): string[] =>
-    results.flatMap(({ filePath, messages }) =>
-      messages.map(({ line, message }) => `${filePath.slice(ROOT.length + 1)}:${line} ${message}`),
-    );
-
   // `eslint .` runs the rules. This test checks that they are configured and that no comment disables them.
   const eslint = new ESLint({ cwd: ROOT });
   it.each(Object.keys(timeRules.rules ?? {}))('enforces %s everywhere except in time/', async (rule) => {
@@ -264,33 +123,6 @@ describe('time and randomness', () => {
     const switchedOff = filesOf(`${LIBRARY}/src`).filter((file) => file.endsWith('.ts') && off.test(read(file)));
     expect(switchedOff).toEqual([]);
   });
-
-  it.each([
-    'Date.now()',
-    'new Date()',
-    'Math.random()',
-    'performance.now()',
-    'setTimeout(() => {}, 1)',
-    'setInterval(() => {}, 1)',
-    'globalThis.setTimeout(() => {}, 1)',
-    'process.hrtime.bigint()',
-    'AbortSignal.timeout(5)',
-  ])('rejects %s outside time/', async (code) => {
-    const found = lines(
-      await linter.lintText(`export const probe = ${code};`, { filePath: `${LIBRARY}/src/client/probe.ts` }),
-    );
-    expect(found).toHaveLength(1);
-  });
-
-  it.each(['new Date(clock.epoch())', 'setImmediate(run)', 'socket.setTimeout(5)', 'clock.now()'])(
-    'accepts %s outside time/',
-    async (code) => {
-      const found = lines(
-        await linter.lintText(`export const probe = ${code};`, { filePath: `${LIBRARY}/src/client/probe.ts` }),
-      );
-      expect(found).toEqual([]);
-    },
-  );
 });
 
 describe('private names of grpc-js and Node', () => {
@@ -361,27 +193,6 @@ describe('private names of grpc-js and Node', () => {
     expect(names.size).toBeGreaterThan(15);
     expect(outside).toEqual([]);
   });
-
-  it.each([
-    'channel.internalChannel',
-    'const { _handle: handle } = socket;',
-    `Reflect.get(server, 'createHttp2Server')`,
-    'interface Call { readonly http2Stream?: object }',
-    'subchannel.getRealSubchannel()',
-    `import { experimental } from '@grpc/grpc-js';`,
-    `import { Http2SubchannelCall } from '@grpc/grpc-js/build/src/subchannel-call.js';`,
-  ])('detects a private name in %s', (code) => {
-    expect(privateNamesIn(code)).toHaveLength(1);
-  });
-
-  it.each([
-    `import { Channel, type experimental } from '@grpc/grpc-js';`,
-    `import type { experimental } from '@grpc/grpc-js';`,
-    'this.session.close()',
-    'client.activeCalls()',
-  ])('detects no private name in %s', (code) => {
-    expect(privateNamesIn(code)).toEqual([]);
-  });
 });
 
 describe('types of options', () => {
@@ -413,17 +224,6 @@ describe('types of options', () => {
     const code = reports.map((text) => /```ts\n([^]*)```/.exec(text)?.[1] ?? '');
     expect(code.filter((text) => text.includes('export')).length).toBe(reports.length);
     expect(code.flatMap((text) => exactPropertiesIn(text))).toEqual([]);
-  });
-
-  it.each([
-    ['export interface FooOptions { readonly at?: number; }', ['FooOptions.at: number']],
-    ['export type FooOptions = Bar & { readonly at?: readonly string[]; };', ['FooOptions.at: readonly string[]']],
-    ['export function foo(options?: { readonly at?: number; }): void;', ['foo.at: number']],
-    ['export interface Foo { bar(options?: { at?: number; }): void; }', ['Foo.at: number']],
-    ['export interface FooOptions { readonly at?: number | undefined; readonly to?: unknown; }', []],
-    ['export interface FooSnapshot { readonly at?: number; }', []],
-  ])('detects only options that lack undefined in %j', (code, expected) => {
-    expect(exactPropertiesIn(code)).toEqual(expected);
   });
 });
 

@@ -1,10 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { describeMachine } from '../bench/machine.mjs';
-import { planOf } from '../bench/options.mjs';
-import { toTable } from '../bench/report.mjs';
-import { ROOT, pageText } from './docs/markdown.js';
+import { ROOT } from './docs/markdown.js';
 
 type Results = readonly ({ readonly contender: string } & Readonly<Record<string, unknown>>)[];
 
@@ -127,16 +124,6 @@ describe('npm run bench', () => {
       stderr: expect.stringMatching(/got unray\nUsage: npm run bench .*unary/s),
     });
   });
-
-  it.each([
-    ['recovery --size 5', '--size does not apply to recovery'],
-    ['--factors 3', '--factors does not apply'],
-    ['unary --roundz 3', "Unknown option '--roundz'"],
-    ['unary --rounds no', '--rounds: expected numbers above 0, got no'],
-    ['unary --only express', '--only: expected resilient-grpc, .*, got express'],
-  ])('rejects a wrong argument with its reason: %s', (args, reason) => {
-    expect(() => planOf(args.split(' '))).toThrow(new RegExp(reason));
-  });
 });
 
 describe('npm run simulate', () => {
@@ -146,83 +133,4 @@ describe('npm run simulate', () => {
     expect(stdout).toMatch(/^\{[^\n]+\}\n$/);
     expect(JSON.parse(stdout)).toMatchObject({ scenario: 'outage', clients: 5 });
   });
-
-  it.each([
-    ['outrage', "expected a scenario, got 'outrage'"],
-    ['outage --clients 1.5', '--clients: expected a number of 1 or more, got 1.5'],
-    ['endpoint-fails --handshake 3', "Unknown option '--handshake'"],
-  ])('rejects a wrong argument with its reason: %s', async (args, reason) => {
-    const rejected = await run(process.execPath, ['bench/simulation/main.mjs', ...args.split(' ')], {
-      cwd: ROOT,
-    }).catch((error: unknown) => error);
-    expect(rejected).toMatchObject({ code: 2, stderr: expect.stringContaining(reason) });
-  });
 });
-
-describe('benchmark table of docs/performance.md', () => {
-  const place = /^<!-- pasted: npm run bench -->\n\n```text\n(.*?)\n```\n\n<!-- end of pasted -->$/ms;
-
-  it('prints a benchmark table of the same form as the one in docs/performance.md if run without arguments', () => {
-    const [, table = ''] = place.exec(pageText('docs/performance.md')) ?? [];
-    expect(shapeOf(table)).toEqual(shapeOf(tableOf()));
-  });
-
-  it.each(['--rounds 3', '--size 100'])(
-    'prints a benchmark table whose form differs from that in docs/performance.md if run with %s',
-    (options) => {
-      const { command, ...other } = shapeOf(tableOf(...options.split(' ')));
-      expect(command).toBe(`npm run bench -- ${options}, which took N minutes`);
-      const { command: _, ...right } = shapeOf(tableOf());
-      expect(right.titles.length).toBeGreaterThan(50);
-      expect(other).not.toEqual(right);
-    },
-  );
-});
-
-/** Returns the table that `npm run bench` prints for the arguments `argv`, with 1 as every figure. */
-function tableOf(...argv: string[]): string {
-  const { command, plans } = planOf(argv);
-  const sections = plans.map(({ bench: name, options, outline }) => {
-    const amounts: Readonly<Record<string, readonly number[] | undefined>> = {
-      inFlight: options['in-flight'],
-      size: options['size'],
-    };
-    const varied = outline.varied?.name ?? '';
-    const keys: readonly object[] = amounts[varied]?.map((amount) => ({ [varied]: amount })) ?? ROWS[name]!;
-    const ones = Object.fromEntries(outline.figures.map((figure: { name: string }) => [figure.name, 1]));
-    const rows = (options['entries'] as readonly { name: string }[]).flatMap((entry) =>
-      keys.map((key) => ({ contender: entry.name, ...key, ...ones })),
-    );
-    return { bench: name, ...outline, rows };
-  });
-  const machine = describeMachine(plans.flatMap(({ options }) => options['entries']));
-  return toTable({ machine, command, minutes: 11, sections });
-}
-
-/** Returns the form of a table without its date, machine, and figures. */
-function shapeOf(table: string) {
-  const lines = table.split('\n');
-  expect(lines[0]).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z, Node v\d+\.\d+\.\d+, .+, \d+ cores$/);
-  expect(lines[1]).toMatch(/nestjs-resilient-grpc \d+\.\d+\.\d+, @grpc\/grpc-js \d/);
-  const blank = lines.indexOf('');
-  const ruler = lines.findIndex((line) => line.startsWith('---'));
-  const [[, titleEnd] = [0, 0], ...columns] = [...lines[ruler]!.matchAll(/-+/g)].map(
-    ({ index, 0: { length } }) => [index, index + length] as const,
-  );
-  return {
-    command: lines[2]!.replace(/took \d+ minutes$/, 'took N minutes'),
-    hows: lines.slice(3, blank),
-    contenders: columns.map((at) =>
-      lines
-        .slice(blank + 1, ruler)
-        .map((line) => line.slice(...at).trim())
-        .join(''),
-    ),
-    titles: lines.slice(ruler + 1).map((line) => {
-      if (!line.startsWith(' ')) return line;
-      for (const at of columns)
-        expect([line, line.slice(...at).trim()]).toEqual([line, expect.stringMatching(/^(-?\d[\d.]*|-)$/)]);
-      return line.slice(0, titleEnd).trimEnd();
-    }),
-  };
-}

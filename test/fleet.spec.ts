@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
-import { CONSTANTS, POLICIES, VARIABLE_CONSTANTS, varied } from '../bench/simulation/policies.mjs';
+import { POLICIES, varied } from '../bench/simulation/policies.mjs';
 import { SCENARIOS } from '../bench/simulation/scenarios.mjs';
 import { DEFAULT_WORLD, simulate } from '../bench/simulation/simulate.mjs';
 
@@ -124,38 +124,4 @@ it('retries more simulated calls with a larger retry budget', SLOW, () => {
   expect(few).toBeGreaterThan(1.01);
   expect(many).toBeGreaterThan(1.1);
   expect(many).toBeGreaterThan(few!);
-});
-
-/** Faults of a simulation of 65 s that starts with an outage. */
-const MANY_FAULTS = [
-  fault('outage', 0, 0, 1),
-  fault('outage', 0, 8, 7),
-  fault('outage', 3, 25, 4),
-  fault('overload', 1, 35, 3),
-  fault('stall', 0, 45, 4),
-  fault('outage', 0, 55, 0.4),
-];
-
-/** Situations chosen so that each constant affects at least one of them. */
-const REVEALING = [
-  { world: { clients: 20, callsPerSecond: 50 }, faults: MANY_FAULTS, seconds: 65 },
-  { world: { clients: 20, callsPerSecond: 10 }, faults: [fault('outage', 0, 10, 3)], seconds: 20 },
-  { world: { clients: 10, callsPerSecond: 50, patienceMs: 10_000 }, faults: MANY_FAULTS, seconds: 65 },
-];
-
-/** Returns a fault of a scenario, with the given start and length in seconds. */
-function fault(scenario: string, index: number, from: number, length: number) {
-  return { ...SCENARIOS[scenario]!.faults(60)[index]!, from: from * 1_000, to: (from + length) * 1_000 };
-}
-
-it.each(VARIABLE_CONSTANTS)('simulates different calls if the constant %s is varied', SLOW, (path) => {
-  const [group, name] = path.split('.') as [keyof typeof CONSTANTS, string];
-  const usual = (CONSTANTS[group] as Readonly<Record<string, number>>)[name]!;
-  const isRevealing = REVEALING.some(({ world, faults, seconds }) => {
-    const [asUsual, ...others] = varied(path, [usual, usual / 50, usual * 6]).map((policy) =>
-      JSON.stringify(simulate({ ...DEFAULT_WORLD, ...world }, policy, faults, seconds).meter),
-    );
-    return others.some((other) => other !== asUsual);
-  });
-  expect(isRevealing).toBe(true);
 });

@@ -32,7 +32,7 @@ import { ResilientClient } from './resilient-client.mjs';
 const { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier } = DEFAULT_RETRY_POLICY;
 
 /** Constants of this library. */
-export const CONSTANTS = {
+const CONSTANTS = {
   budget: DEFAULT_BUDGET_POLICY,
   release: DEFAULT_RELEASE_POLICY,
   retry: { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier },

@@ -47,7 +47,7 @@ async function startClient(
 }
 
 function startReads({ app }: Pick<Setup, 'app'>): CallLoad {
-  const load = CallLoad.start(200, () => app.orders.get({ id: '7' }), 50);
+  const load = CallLoad.start(60, () => app.orders.get({ id: '7' }), 50);
   onTestFinished(() => load.stop(60_000));
   return load;
 }

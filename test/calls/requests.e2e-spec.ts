@@ -33,6 +33,22 @@ async function* generate(count: number): AsyncGenerator<EchoRequest> {
   }
 }
 
+const generateOnce = (count: number) => ({ [Symbol.asyncIterator]: () => generate(count) });
+
+/** An async iterable that yields `messages` without promises, as `for await` permits. */
+function withoutPromises(messages: EchoRequest[]) {
+  return { [Symbol.asyncIterator]: () => messages.values() } as unknown as AsyncIterable<EchoRequest>;
+}
+
+/** An Observable of another library than RxJS. */
+const foreign = {
+  subscribe(observer: { next(message: EchoRequest): void; complete(): void }) {
+    for (const message of upTo(20)) observer.next(message);
+    observer.complete();
+    return { unsubscribe: () => undefined };
+  },
+} as unknown as Observable<EchoRequest>;
+
 const SOURCES: readonly (readonly [string, () => RequestStream<EchoRequest>])[] = [
   ['a synchronous Observable', () => from(upTo(20))],
   ['an asynchronous Observable', () => scheduled(upTo(20), asyncScheduler)],
@@ -40,6 +56,9 @@ const SOURCES: readonly (readonly [string, () => RequestStream<EchoRequest>])[] 
   ['a Set', () => new Set(upTo(20))],
   ['a generator', () => upTo(20).values()],
   ['an async generator', () => generate(20)],
+  ['an async iterable without promises', () => withoutPromises(upTo(20))],
+  ['an async iterable that is also an Observable', () => Object.assign(new Subject<EchoRequest>(), generateOnce(20))],
+  ['an Observable of another library', () => foreign],
 ];
 
 describe.each(SOURCES)('requests from %s', (what, make) => {
@@ -130,6 +149,19 @@ describe('requests', () => {
       expect(client.activeCalls()).toEqual([]);
     },
   );
+
+  it.each<[string, object]>([
+    ['an iterator', { [Symbol.iterator]: () => ({ next: () => undefined }) }],
+    ['an async iterator', { [Symbol.asyncIterator]: () => ({ next: () => undefined }) }],
+    ['an async iterator, in a promise', { [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve() }) }],
+  ])('fails a call with a TypeError if %s returns an undefined result', async (_what, source) => {
+    const { echo } = await scene();
+    expect(await rejection(echo.bidi(source as never))).toEqual(
+      new TypeError(
+        'source of messages: expected an iterator result, got undefined; return { value, done } from next()',
+      ),
+    );
+  });
 
   it('omits the content of a string request source from the error', async () => {
     const { echo } = await scene();
@@ -228,6 +260,17 @@ describe.each(STREAMS)('failing request source of %s', (method) => {
       }),
     ],
   ];
+
+  it(`ends a ${method} call with the error of an Observable, even if the server has not read its earlier messages`, async () => {
+    const { echo, server } = await scene();
+    server.script(protoName(method), { requests: 'leave', never: true });
+    const unread = from(Array.from({ length: 50 }, () => ({ payload: Buffer.alloc(64 * 1024) })));
+    const source = concat(
+      unread,
+      throwError(() => broken),
+    );
+    expect(await rejection(toList(echo[method](source)))).toBe(broken);
+  });
 
   describe.each([
     ['on a READY channel', true],

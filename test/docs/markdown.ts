@@ -53,19 +53,6 @@ export function codeBlocks(page: string): readonly CodeBlock[] {
   return blocks;
 }
 
-/** Number of programs under each second-level heading. */
-export function programsBySection(page: string): ReadonlyMap<string, number> {
-  const lines = pageText(page).split('\n');
-  const programs = codeBlocks(page).filter(({ marks }) => marks.includes('program'));
-  const headings = prose(page).filter(([, text]) => text.startsWith('## '));
-  return new Map(
-    headings.map(([line, text], index) => {
-      const end = headings[index + 1]?.[0] ?? lines.length;
-      return [text.slice(3), programs.filter((program) => program.line > line && program.line < end).length];
-    }),
-  );
-}
-
 /** Lines of a page outside its fenced blocks, with their line numbers. */
 function prose(page: string): readonly (readonly [line: number, text: string])[] {
   let fenced = false;

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
 import { ORDERS_PROTO } from '../nest/places.js';
-import { COMMAND, command, doctor, createFile } from './support.js';
+import { COMMAND, command, createFile, doctor, run } from './support.js';
 
 describe('command', () => {
   it('lists every option of the doctor with --help', async () => {
-    const { code, stdout } = await command(['--help']);
+    const { code, stdout } = await run(['--help']);
     expect(code).toBe(0);
     const source = readFileSync(
       new URL('../../libs/resilient-grpc/src/doctor/doctor-options.ts', import.meta.url),
@@ -33,7 +33,7 @@ describe('command', () => {
     const json = await command(['doctor', '--drain', '10s', '--json']);
     expect(json.stdout).toMatch(/^\{.*\}\n$/);
     expect(JSON.parse(json.stdout)).toMatchObject({ ok: true, checks: [{ check: 'shutdown', status: 'warning' }] });
-    const text = await command(['doctor', '--drain', '10s']);
+    const text = await run(['doctor', '--drain', '10s']);
     expect(text.stdout).not.toMatch(/\u001b/);
   });
 
@@ -71,7 +71,7 @@ describe('--json', () => {
   const config = () => createFile('config.json', { methodConfig: [{ name: [{}], timeout: 'soon' }] });
 
   it('prints exactly the properties of doctor report version 1 for passed, failed, and skipped checks with --json', async () => {
-    const { stdout, code } = await command([
+    const { stdout, code } = await run([
       'doctor',
       '127.0.0.1:1',
       '--idle',
@@ -114,7 +114,7 @@ describe('--json', () => {
   ])(
     'prints only one JSON document for invalid command-line arguments with --json: %j',
     async (args, path, message) => {
-      const { code, stdout, stderr } = await command(args);
+      const { code, stdout, stderr } = await run(args);
       expect([code, stderr]).toEqual([2, '']);
       expect(JSON.parse(stdout)).toEqual({
         version: 1,
@@ -150,7 +150,7 @@ describe('endless files and long results', () => {
     ['--proto', ['--service-config', '/dev/null', '--proto', '/dev/zero'], 'EFBIG'],
     ['--ca', ['127.0.0.1:1', '--ca', '/dev/zero'], 'EFBIG'],
   ])("fails the doctor's check of the file in %s if the file is endless", async (_option, args, code) => {
-    const { stdout, code: exit } = await command(['doctor', ...args]);
+    const { stdout, code: exit } = await run(['doctor', ...args]);
     expect(stdout).toContain(`(${code})`);
     expect(exit).toBe(1);
   });
@@ -164,7 +164,7 @@ describe('endless files and long results', () => {
     const config = createFile('config.json', { methodConfig: new Array(1_000).fill({ name, timeout: 'soon' }) });
     const args = ['doctor', `ipv4:${addresses.join(',')}`, '--service-config', config, '--timeout', '5s'];
     for (const form of [[], ['--json']]) {
-      const { stdout } = await command([...args, ...form]);
+      const { stdout } = await run([...args, ...form]);
       expect(stdout).toContain('3000 addresses');
       expect(stdout).toContain(', first 20 tried');
       expect(stdout.length).toBeLessThan(100_000);

@@ -51,8 +51,8 @@ export function command(args: readonly string[], { cwd, env }: DoctorEnvironment
   });
 }
 
-/** Runs the doctor in this process, or in a child process if `environment` is given. */
-async function run(args: readonly string[], environment?: DoctorEnvironment): Promise<DoctorRun> {
+/** Runs the command in this process, or in a child process if `environment` is given. */
+export async function run(args: readonly string[], environment?: DoctorEnvironment): Promise<DoctorRun> {
   if (environment !== undefined) return command(args, environment);
   const written = { stdout: '', stderr: '' };
   const into = (stream: keyof typeof written) => ({ write: (text: string) => (written[stream] += text) });

@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { experimental } from '@grpc/grpc-js';
+import { Server, ServerCredentials, experimental, type ServiceDefinition, type handleUnaryCall } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { HealthImplementation } from 'grpc-health-check';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
-import { captureLeaks, ChildServer, FaultProxy, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, FaultProxy, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
@@ -13,6 +15,8 @@ import { servingOf, startApp, startScripted, statusOf } from './support.js';
 
 const UNCLOSED_CLIENT = bundled(new URL('../support/unclosed-client.mjs', import.meta.url));
 const ORDERS = 'orders.v1.Orders';
+// The cast is safe because the .proto file defines this service.
+const ORDERS_SERVICE = loadSync(ORDERS_PROTO)[ORDERS] as ServiceDefinition;
 const PATHS = [['directly on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
 
 let leaks: ReturnType<typeof captureLeaks>;
@@ -24,14 +28,28 @@ afterEach(() => {
 });
 afterAll(() => leaks.settled());
 
-/** Starts servers with the health service of grpc-health-check, each in its own process. */
-async function startServers(count: number): Promise<readonly ChildServer[]> {
-  const script = new URL('health-server.mjs', import.meta.url);
-  const servers = await Promise.all(Array.from({ length: count }, () => ChildServer.start({ script })));
-  onTestFinished(async () => {
-    await Promise.all(servers.map((server) => server.close()));
-  });
-  return servers;
+/** Starts plain grpc-js servers with the health service of grpc-health-check. */
+function startServers(count: number) {
+  return Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = new Server();
+      const get: handleUnaryCall<{ id: string }, object> = ({ request }, callback) => {
+        callback(null, { id: request.id });
+      };
+      server.addService(ORDERS_SERVICE, { Get: get });
+      const health = new HealthImplementation({ '': 'SERVING', [ORDERS]: 'SERVING' });
+      health.addToServer(server);
+      onTestFinished(() => {
+        server.forceShutdown();
+      });
+      const bind = promisify(server.bindAsync.bind(server));
+      const url = `127.0.0.1:${await bind('127.0.0.1:0', ServerCredentials.createInsecure())}`;
+      const setStatus = (status: 'SERVING' | 'NOT_SERVING') => {
+        health.setStatus(ORDERS, status);
+      };
+      return { url, setStatus };
+    }),
+  );
 }
 
 function settingsFor(servers: readonly { readonly url: string }[]): GrpcClientSettings {
@@ -100,13 +118,13 @@ describe.each(PATHS)('health of each endpoint with calls %s', (_, direct) => {
     await waitFor(async () => (await peersOf(app)).size === 3);
     const [unhealthy] = servers;
     const setAt = performance.now();
-    unhealthy!.send({ status: 'NOT_SERVING' });
+    unhealthy!.setStatus('NOT_SERVING');
     await waitFor(() => healthOf(app).get(unhealthy!.url) === 'not-serving');
     recordTiming(task, 'time until a NOT_SERVING endpoint is reported as not-serving, ms', performance.now() - setAt, {
       atMost: 100,
     });
     expect(await peersOf(app)).toEqual(new Set(servers.slice(1).map(({ url }) => url)));
-    unhealthy!.send({ status: 'SERVING' });
+    unhealthy!.setStatus('SERVING');
     await waitFor(() => healthOf(app).get(unhealthy!.url) === 'serving');
     expect((await peersOf(app)).size).toBe(3);
   });
@@ -153,12 +171,12 @@ describe('health of each endpoint', () => {
     const servers = await startServers(2);
     const app = await startApp(onTestFinished, { ...settingsFor(servers), outageGraceMs: 60_000 });
     await waitFor(async () => (await peersOf(app)).size === 2);
-    for (const server of servers) server.send({ status: 'NOT_SERVING' });
+    for (const server of servers) server.setStatus('NOT_SERVING');
     await waitFor(() => app.client.connectivity.outage !== undefined);
     expect(app.client.connectivity.lastError).toContain('no endpoint is serving');
     const waiting = firstValueFrom(app.orders.get({ id: '1' }));
     await waitFor(() => app.client.snapshot().waiting === 1);
-    servers[0]!.send({ status: 'SERVING' });
+    servers[0]!.setStatus('SERVING');
     await waiting;
     expect(await peersOf(app)).toEqual(new Set([servers[0]!.url]));
   });
@@ -173,7 +191,7 @@ describe('health of each endpoint', () => {
         [...healthOf(app).values()].filter((health) => health === 'serving').length === 2 ||
         peersOf(app, 1).then(() => false),
     );
-    servers[0]!.send({ status: 'NOT_SERVING' });
+    servers[0]!.setStatus('NOT_SERVING');
     await waitFor(() => healthOf(app).get(servers[0]!.url) === 'not-serving');
     expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
   });
@@ -188,7 +206,7 @@ describe('health of each endpoint', () => {
     const configs = new BehaviorSubject<object>(configOf());
     const app = await startApp(onTestFinished, { url, serviceConfig: configs });
     await waitFor(async () => (await peersOf(app)).size === 2);
-    servers[0]!.send({ status: 'NOT_SERVING' });
+    servers[0]!.setStatus('NOT_SERVING');
     configs.next(configOf(ORDERS));
     await waitFor(async () => {
       await peersOf(app, 1);
@@ -295,8 +313,8 @@ describe('health of each endpoint', () => {
       const entry = await servingOf(app, { service: ORDERS });
       return `${statusOf(entry)} ${String(entry['serving'])}`;
     };
-    const set = async (index: number, status: string, health: string) => {
-      servers[index]!.send({ status });
+    const set = async (index: number, status: 'SERVING' | 'NOT_SERVING', health: string) => {
+      servers[index]!.setStatus(status);
       await waitFor(() => healthOf(app).get(servers[index]!.url) === health);
     };
     expect(await serving()).toBe('up 3');

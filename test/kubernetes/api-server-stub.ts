@@ -13,38 +13,6 @@ const GROUP = 'discovery.k8s.io';
 const API_VERSION = `${GROUP}/v1`;
 const USER = 'system:serviceaccount:shop:gateway';
 
-/** Objects of the discovery API, which kubectl reads before a request. */
-const DISCOVERY: Readonly<Record<string, object>> = {
-  '/version': { major: '1', minor: '32', gitVersion: 'v1.32.0' },
-  '/api': { kind: 'APIVersions', versions: ['v1'] },
-  '/api/v1': { kind: 'APIResourceList', groupVersion: 'v1', resources: [] },
-  '/apis': {
-    kind: 'APIGroupList',
-    apiVersion: 'v1',
-    groups: [
-      {
-        name: GROUP,
-        versions: [{ groupVersion: API_VERSION, version: 'v1' }],
-        preferredVersion: { groupVersion: API_VERSION, version: 'v1' },
-      },
-    ],
-  },
-  [`/apis/${API_VERSION}`]: {
-    kind: 'APIResourceList',
-    apiVersion: 'v1',
-    groupVersion: API_VERSION,
-    resources: [
-      {
-        name: 'endpointslices',
-        singularName: 'endpointslice',
-        namespaced: true,
-        kind: 'EndpointSlice',
-        verbs: ['get', 'list', 'watch'],
-      },
-    ],
-  },
-};
-
 interface StoredEvent {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
   readonly version: number;
@@ -86,9 +54,8 @@ export interface Pod {
 }
 
 /**
- * A Kubernetes API server that serves only EndpointSlices and the discovery API, over TLS. Requests for EndpointSlices require a bearer
- * token or a client certificate. The stub supports list, watch, resource versions, bookmarks, 401, 403, and 410 Gone. kubectl accepts
- * this server.
+ * A Kubernetes API server that serves only EndpointSlices, over TLS. Requests require a bearer token or a client certificate. The stub
+ * supports list, watch, resource versions, bookmarks, 401, 403, and 410 Gone.
  */
 export class ApiServerStub {
   readonly requests: SliceRequest[] = [];
@@ -275,11 +242,6 @@ export class ApiServerStub {
   private handle(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', this.url);
     const { pathname, searchParams } = url;
-    const known = DISCOVERY[pathname];
-    if (known !== undefined) {
-      send(response, 200, known);
-      return;
-    }
     const [, namespace] = new RegExp(`^/apis/${API_VERSION}/namespaces/([^/]+)/endpointslices$`).exec(pathname) ?? [];
     if (namespace === undefined) {
       send(response, 404, status(404, 'NotFound', `the server could not find ${pathname}`));

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { logVerbosity, experimental } from '@grpc/grpc-js';
 import { Logger, type LoggerService } from '@nestjs/common';
@@ -7,6 +6,7 @@ import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, type ResilientGrpcModuleOptions } from 'nestjs-resilient-grpc';
 import { captureLeaks, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { bundled } from '../support/bundled.js';
 import { freePort } from '../support/free-port.mjs';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
@@ -17,7 +17,7 @@ beforeEach(({ onTestFinished }) => {
 });
 
 const CONTEXT = 'ResilientGrpc:grpc-js';
-const APP = fileURLToPath(new URL('../support/grpc-js-log-app.mjs', import.meta.url));
+const APP = bundled(new URL('../support/grpc-js-log-app.mjs', import.meta.url));
 
 interface WrittenLine {
   readonly level: string;

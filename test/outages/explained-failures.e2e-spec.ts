@@ -81,12 +81,15 @@ async function throughProxy(connected: Parameters<typeof startProxy>[0]): Promis
   return at(await freePort());
 }
 
+/** Arguments of `ip route add`. */
+const ROUTES = ['unreachable 192.0.2.1', 'prohibit 192.0.2.2'];
+
 interface Case {
   readonly kind: keyof typeof CONNECT_FAILURES;
   /** Starts the peer and returns the settings of the client. */
   readonly start: () => Promise<FailingConnection['settings']>;
-  /** Arguments of `ip route add`. The client runs in a network namespace with only this route and the loopback interface. */
-  readonly route?: string;
+  /** True if the client runs in a network namespace with only `ROUTES` and the loopback interface. */
+  readonly inNamespace?: true;
   /** Doctor options that correspond to the client settings. The command that the client suggests contains them. */
   readonly options?: readonly string[];
   /** The doctor check that explains the failure. @defaultValue 'address' */
@@ -119,18 +122,18 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'an unreachable host': {
     kind: 'host-unreachable',
-    route: 'unreachable 192.0.2.1',
+    inNamespace: true,
     start: () => Promise.resolve({ url: '192.0.2.1:50051' }),
   },
   'a network without a route': {
     kind: 'network-unreachable',
-    route: 'unreachable 192.0.2.1',
+    inNamespace: true,
     start: () => Promise.resolve({ url: '198.51.100.1:50051' }),
   },
   'a host to which connections are prohibited': {
     kind: 'permission-denied',
-    route: 'prohibit 192.0.2.1',
-    start: () => Promise.resolve({ url: '192.0.2.1:50051' }),
+    inNamespace: true,
+    start: () => Promise.resolve({ url: '192.0.2.2:50051' }),
   },
   'a silent peer': {
     kind: 'silent',
@@ -469,12 +472,12 @@ describe('TLS detection', () => {
 describe('failed connection', () => {
   it.for(Object.entries(CASES))(
     'explains a failed connection with the same cause in the error, the log, the health check, the snapshot, and the doctor: %s',
-    async ([, { kind, start, route, options = [], check = 'address' }], { skip }) => {
-      if (route !== undefined) skip(...skipWithout('namespaces'));
+    async ([, { kind, start, inNamespace, options = [], check = 'address' }], { skip }) => {
+      if (inNamespace) skip(...skipWithout('namespaces'));
       const connection = { kind, settings: await start(), options, check };
-      const { error, line, health, connectivity, doctor } = await (route === undefined
-        ? observeFailure(connection)
-        : observeInNamespace(route, connection));
+      const { error, line, health, connectivity, doctor } = await (inNamespace
+        ? observeInNamespace(connection)
+        : observeFailure(connection));
       const { cause, remedy } = CONNECT_FAILURES[kind];
       const command = ['npx nestjs-resilient-grpc doctor', connection.settings.url, ...options].join(' ');
       expect(error).toMatchObject({ code: 14, reason: 'outage', reachedServer: 'no' });
@@ -494,14 +497,24 @@ describe('failed connection', () => {
   );
 });
 
-/** Observes a failure in a separate network namespace, which has the loopback interface and `route`. */
-async function observeInNamespace(route: string, connection: FailingConnection): Promise<ObservedFailure> {
-  const [unshare, ...namespaces] = IN_NAMESPACES;
-  const script = `ip link set lo up && ip route add ${route} && exec "$@"`;
-  const client = [process.execPath, '--import', LOADER, CLIENT, JSON.stringify(connection)];
-  const limits = { timeout: 50_000 };
-  const { stdout } = await promisify(execFile)(unshare, [...namespaces, 'sh', '-c', script, 'sh', ...client], limits);
-  return JSON.parse(stdout) as ObservedFailure;
+let observedInNamespace: Promise<readonly ObservedFailure[]> | undefined;
+
+/** Observes a failure in a separate network namespace. One process observes all of them, because it takes seconds to start. */
+async function observeInNamespace({ kind }: FailingConnection): Promise<ObservedFailure> {
+  const all = Object.values(CASES).filter(({ inNamespace }) => inNamespace);
+  observedInNamespace ??= (async () => {
+    const connections = await Promise.all(
+      all.map(async (one) => ({ kind: one.kind, settings: await one.start(), options: [], check: 'address' })),
+    );
+    const [unshare, ...namespaces] = IN_NAMESPACES;
+    const routes = ROUTES.map((route) => `ip route add ${route} && `).join('');
+    const script = `ip link set lo up && ${routes}exec "$@"`;
+    const client = [process.execPath, '--import', LOADER, CLIENT, JSON.stringify(connections)];
+    const limits = { timeout: 50_000 };
+    const { stdout } = await promisify(execFile)(unshare, [...namespaces, 'sh', '-c', script, 'sh', ...client], limits);
+    return JSON.parse(stdout) as readonly ObservedFailure[];
+  })();
+  return (await observedInNamespace)[all.findIndex((one) => one.kind === kind)]!;
 }
 
 describe('server that stops refusing connections and does not respond', () => {

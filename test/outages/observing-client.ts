@@ -1,8 +1,9 @@
-// observing-client.ts CONNECTION: prints the explanations of a failed connection. The argument and the output are JSON.
+// observing-client.ts CONNECTIONS: prints the explanations of failed connections. The argument and the output are JSON.
 import 'reflect-metadata';
 import { observeFailure, type FailingConnection } from './observed-failure.js';
 
-const [, , connection = ''] = process.argv;
-// The cast is safe because the test passes a connection as JSON.
-console.log(JSON.stringify(await observeFailure(JSON.parse(connection) as FailingConnection)));
+const [, , connections = ''] = process.argv;
+// The cast is safe because the test passes connections as JSON.
+const observed = await Promise.all((JSON.parse(connections) as readonly FailingConnection[]).map(observeFailure));
+console.log(JSON.stringify(observed));
 process.exit(0);

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { scene } from '../calls/support.js';
 import { IS_FULL } from '../support/full-tables.js';
 
-const CALLS = IS_FULL ? 10_000 : 3_000;
+const CALLS = IS_FULL ? 10_000 : 2_000;
 
 // `scene` fails the test if a socket, a timer, or a call on the server stays open.
 it(

@@ -9,7 +9,7 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const PODS = 10;
-const PER_SECOND = { counts: 100, all: 300 };
+const PER_SECOND = { counts: 50, all: 300 };
 const LATENCY_MS = 20;
 /** Maximum number of open reads, and of open writes. It prevents a growing backlog on a machine that is too slow for the rate. */
 const MAX_OPEN = 100;

@@ -9,12 +9,6 @@ const CONNECTION_NAMES =
 
 // These tests remove several names per run, because each run starts a process. `npm run pack:check` removes one name per run.
 describe.concurrent('grpc-js without private names', () => {
-  it('logs no warning if all private names of grpc-js and Node exist', async () => {
-    const result = await runSabotaged({ names: [], tls: true });
-    expect(result).toMatchObject({ failures: [] });
-    expect(compatibilityWarningsOf(result)).toEqual([]);
-  });
-
   it.each([
     ['the private names that are probed at startup', STARTUP_NAMES, 7],
     ['the private names of connections and calls', CONNECTION_NAMES, 8],

@@ -96,7 +96,6 @@ describe.concurrent('SIGTERM', () => {
   });
 
   it.for<[string, boolean, 'SIGINT' | 'SIGTERM']>([
-    ['a server', false, 'SIGINT'],
     ['a server', false, 'SIGTERM'],
     ['a server with clients', true, 'SIGINT'],
   ])(

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { measureSlowReader, measureStoppedReader, type Memories, type Stream } from './support/measured-memory.mjs';
-import { IS_FULL } from '../support/full-tables.js';
 
 const MiB = 1024 * 1024;
 /** Maximum memory growth of a process after a warm-up stream, regardless of the stream length. */
@@ -10,34 +9,22 @@ const MAX_RESIDENT_BYTES = 64 * MiB;
 /** Timeout of a test in milliseconds, ten times its duration on an idle machine; only a test that hangs reaches it. */
 const timeout = 600_000;
 
-interface SlowReader {
-  readonly stream: Stream;
-  readonly full: number;
-  /** Number of messages in `npm test`, which omits rows without this number. */
-  readonly short?: number;
-}
-
-const SLOW_READERS: readonly SlowReader[] = [
-  { stream: { kind: 'watch', size: 1_024 }, full: 100_000 },
-  { stream: { kind: 'watch', size: 65_536 }, full: 3_000, short: 1_200 },
-  { stream: { kind: 'upload', source: 'async-iterable', size: 1_024 }, full: 25_000, short: 25_000 },
-  { stream: { kind: 'upload', source: 'iterable', size: 65_536 }, full: 1_500 },
-  { stream: { kind: 'talk', source: 'iterable', size: 1_024 }, full: 25_000 },
-  { stream: { kind: 'talk', source: 'iterable', size: 65_536 }, full: 1_500 },
-  { stream: { kind: 'talk', source: 'async-iterable', size: 65_536 }, full: 1_500 },
+const SLOW_READERS: readonly { readonly stream: Stream; readonly messages: number }[] = [
+  { stream: { kind: 'watch', size: 1_024 }, messages: 100_000 },
+  { stream: { kind: 'watch', size: 65_536 }, messages: 3_000 },
+  { stream: { kind: 'upload', source: 'async-iterable', size: 1_024 }, messages: 25_000 },
+  { stream: { kind: 'upload', source: 'iterable', size: 65_536 }, messages: 1_500 },
+  { stream: { kind: 'talk', source: 'iterable', size: 1_024 }, messages: 25_000 },
+  { stream: { kind: 'talk', source: 'iterable', size: 65_536 }, messages: 1_500 },
+  { stream: { kind: 'talk', source: 'async-iterable', size: 65_536 }, messages: 1_500 },
 ];
 
-interface StoppedReader {
-  readonly stream: Stream;
-  readonly isFullOnly?: true;
-}
-
-const STOPPED_READERS: readonly StoppedReader[] = [
-  { stream: { kind: 'upload', source: 'iterable', size: 1 } },
-  { stream: { kind: 'upload', source: 'iterable', size: 1_024 }, isFullOnly: true },
-  { stream: { kind: 'upload', source: 'async-iterable', size: 65_536 }, isFullOnly: true },
-  { stream: { kind: 'talk', source: 'async-iterable', size: 1_024 } },
-  { stream: { kind: 'talk', source: 'iterable', size: 65_536 }, isFullOnly: true },
+const STOPPED_READERS: readonly Stream[] = [
+  { kind: 'upload', source: 'iterable', size: 1 },
+  { kind: 'upload', source: 'iterable', size: 1_024 },
+  { kind: 'upload', source: 'async-iterable', size: 65_536 },
+  { kind: 'talk', source: 'async-iterable', size: 1_024 },
+  { kind: 'talk', source: 'iterable', size: 65_536 },
 ];
 
 /** Name of `stream` for a title: 'upload/iterable/1024'. */
@@ -52,22 +39,19 @@ function expectBounded({ client, server }: Memories): void {
 
 // Each test has its own two processes, so that the memory of one test is not measured in another.
 describe.concurrent('memory of client and server', () => {
-  for (const { stream, full, short } of SLOW_READERS) {
-    const count = IS_FULL ? full : short;
-    if (count === undefined) continue;
+  for (const { stream, messages } of SLOW_READERS) {
     it(
-      `keeps memory bounded in ${nameOf(stream)} of ${count} messages if the reader is ten times slower than an unthrottled one`,
+      `keeps memory bounded in ${nameOf(stream)} of ${messages} messages if the reader is ten times slower than an unthrottled one`,
       { timeout },
       async () => {
-        const { unthrottled, slow, growth } = await measureSlowReader(stream, count);
+        const { unthrottled, slow, growth } = await measureSlowReader(stream, messages);
         expect(slow).toBeLessThan(unthrottled / 9);
         expectBounded(growth);
       },
     );
   }
 
-  for (const { stream, isFullOnly } of STOPPED_READERS) {
-    if (isFullOnly && !IS_FULL) continue;
+  for (const stream of STOPPED_READERS) {
     it(
       `keeps memory bounded in ${nameOf(stream)} if the server stops reading, and ends the call on cancellation`,
       { timeout },

@@ -49,20 +49,6 @@ export class OrdersProcess {
     await waitFor(() => boundBy(next), { timeoutMs: downMs + 20_000 });
   }
 
-  /**
-   * Starts the next process, calls `kill`, and kills the server when `kill` resolves. The next process listens when `listen` resolves.
-   * Resolves when the next process listens.
-   */
-  async restartWhen(conditions: { kill(): Promise<unknown>; listen(): Promise<unknown> }): Promise<void> {
-    const next = await this.spawn(['--standby']);
-    await conditions.kill();
-    await this.process.kill();
-    this.server = next;
-    await conditions.listen();
-    next.send({ listenAt: Date.now() });
-    await waitFor(() => boundBy(next), { timeoutMs: 20_000 });
-  }
-
   /** Sends SIGSTOP: the sockets stay open and the kernel accepts new connections, but the process does not respond. */
   freeze(): void {
     this.process.freeze();

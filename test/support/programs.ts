@@ -17,16 +17,7 @@ export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) =
 
 /** An optional program or system feature that some tests use. */
 export type OptionalProgram =
-  | 'Chromium'
-  | 'grpcio'
-  | 'grpc-go'
-  | 'nginx'
-  | 'haproxy'
-  | 'dnsmasq'
-  | 'kubectl'
-  | 'Prometheus'
-  | 'procfs'
-  | 'namespaces';
+  'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'dnsmasq' | 'Prometheus' | 'procfs' | 'namespaces';
 
 /** Command that runs another command in its own network and mount namespaces, without privileges. */
 export const IN_NAMESPACES = ['unshare', '--map-root-user', '--net', '--mount'] as const;
@@ -40,7 +31,6 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   nginx: () => succeeds('nginx', '-v'),
   haproxy: () => succeeds('haproxy', '-v'),
   dnsmasq: () => succeeds('dnsmasq', '--version') && succeeds('setpriv', '--version'),
-  kubectl: () => succeeds('kubectl', 'version', '--client'),
   Prometheus: () => succeeds('prometheus', '--version') && succeeds('promtool', '--version'),
   namespaces: () => succeeds(...IN_NAMESPACES, 'sh', '-c', 'mount -t tmpfs tmpfs /run && ip link set lo up'),
   procfs: () => existsSync('/proc/net/tcp'),
@@ -54,7 +44,6 @@ const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   nginx: 'Debian: nginx-light',
   haproxy: 'Debian: haproxy',
   dnsmasq: 'Debian: dnsmasq-base',
-  kubectl: 'Debian: kubernetes-client',
   Prometheus: 'Debian: prometheus',
   namespaces: 'Linux only; Debian: iproute2; user namespaces must be permitted',
   procfs: 'Linux only',

@@ -184,15 +184,19 @@ describe.each(Object.keys(AGENTS) as AgentName[])('%s', (name) => {
       return { ...served, agent };
     }
 
-    it.each(SITUATIONS)('gets one span for a %s', async (_title, path, run, ended) => {
-      const { client, agent, close } = await serve();
-      await run(client, { close });
-      await waitFor(() => agent.spans().some(({ isEnded }) => isEnded));
-      await close();
-      const [code, message] = ended[name];
-      expect(agent.spans()).toMatchObject([{ path, isEnded: true, code, message }]);
-      expect(contexts).not.toContain(false);
-    });
+    // The module changes nothing that depends on how a call ends, so a few situations suffice with it.
+    it.each(telemetry === false ? SITUATIONS : SITUATIONS.slice(0, 4))(
+      'gets one span for a %s',
+      async (_title, path, run, ended) => {
+        const { client, agent, close } = await serve();
+        await run(client, { close });
+        await waitFor(() => agent.spans().some(({ isEnded }) => isEnded));
+        await close();
+        const [code, message] = ended[name];
+        expect(agent.spans()).toMatchObject([{ path, isEnded: true, code, message }]);
+        expect(contexts).not.toContain(false);
+      },
+    );
 
     it('does not change the trailers of a response', async () => {
       const { client } = await serve();

@@ -3,29 +3,31 @@ import { captureLeaks, ChildServer, waitFor } from 'nestjs-resilient-grpc/testin
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { rejection } from '../calls/support.js';
 import { EchoClient } from './echo-client.js';
 
 const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
 
 describe('ChildServer', () => {
-  let leaks: ReturnType<typeof captureLeaks>;
-  let server: ChildServer;
-  let client: EchoClient;
+  beforeEach(({ onTestFinished }) => {
+    const leaks = captureLeaks();
+    onTestFinished(() => leaks.settled());
+  });
 
-  beforeEach(async () => {
-    leaks = captureLeaks();
-    server = await ChildServer.start({ script });
-    client = new EchoClient(server.url);
-  });
-  afterEach(async () => {
-    client.close();
-    await server.close();
-    await leaks.settled();
-  });
+  /** Starts a server and a client of it. Both are closed after the test. */
+  async function start() {
+    const server = await ChildServer.start({ script });
+    const client = new EchoClient(server.url);
+    onTestFinished(async () => {
+      client.close();
+      await server.close();
+    });
+    return { server, client };
+  }
 
   it('runs a child server in another process and exchanges messages with it', async () => {
+    const { server, client } = await start();
     expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
     expect(server.pid).not.toBe(process.pid);
     server.send('how many?');
@@ -57,6 +59,7 @@ describe('ChildServer', () => {
   });
 
   it('includes the output of a child server in the error if its port is in use at each start', async () => {
+    const { server } = await start();
     const args = vi.fn(() => ['--port', String(server.port)]);
     await expect(ChildServer.start({ script, args })).rejects.toThrow(/ended before it reported .* EADDRINUSE/s);
     expect(args).toHaveBeenCalledTimes(3);
@@ -73,6 +76,7 @@ describe('ChildServer', () => {
   });
 
   it('kills a child server in the middle of a call and restarts it on the same port', async () => {
+    const { server, client } = await start();
     const stream = client.serverStream({ text: 'first' });
     await waitFor(() => stream.messages.length === 1);
     const { port, pid } = server;
@@ -87,6 +91,7 @@ describe('ChildServer', () => {
   });
 
   it('ends a child server with terminate()', async () => {
+    const { server, client } = await start();
     await client.unary({});
     await server.terminate();
     expect(server.running).toBe(false);
@@ -191,6 +196,7 @@ describe('ChildServer', () => {
   });
 
   it('freezes a child server with open connections until thaw()', async () => {
+    const { server, client } = await start();
     await client.unary({});
     server.freeze();
     expect((await client.unary({}, { deadline: Date.now() + 150 })).status.code).toBe(status.DEADLINE_EXCEEDED);
@@ -200,18 +206,21 @@ describe('ChildServer', () => {
   });
 
   it('fails to freeze a child server that is not running', async () => {
+    const { server } = await start();
     await server.kill();
     expect(() => server.freeze()).toThrow('ChildServer is not running; write await server.restart() first');
     server.thaw();
   });
 
   it('fails to restart a child server after close()', async () => {
+    const { server } = await start();
     await server.close();
     await expect(server.restart()).rejects.toThrow('ChildServer is closed; write await ChildServer.start(options)');
     expect(server.running).toBe(false);
   });
 
   it('starts no new process if a child server is closed while it restarts', async () => {
+    const { server } = await start();
     const restarted = rejection(server.restart());
     await server.close();
     expect(String(await restarted)).toContain('ChildServer is closed');
@@ -253,6 +262,7 @@ describe('ChildServer', () => {
   });
 
   it('closes a frozen child server', async () => {
+    const { server } = await start();
     server.freeze();
     await server.close();
     expect(server.pid).toBeUndefined();
@@ -299,6 +309,7 @@ describe('ChildServer', () => {
   });
 
   it('ends a child server when its IPC channel closes, and therefore when the parent process exits', async () => {
+    const { server } = await start();
     server.send('disconnect');
     await waitFor(() => !server.running);
   });

@@ -1,7 +1,6 @@
 import type { Probe } from 'kubernetes-types/core/v1.d.ts';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_DRAIN } from '../../../libs/resilient-grpc/dist/nest/module-options.js';
-import { codeBlocks, pageText } from '../../docs/markdown.js';
+import { codeBlocks } from '../../docs/markdown.js';
 import { shown } from '../shown.js';
 import { MANIFESTS, readManifest, structuralProblems } from './manifests.js';
 
@@ -105,50 +104,5 @@ describe('gateway', () => {
     );
     expect(probed).toEqual(['/health/ready', '/health/ready', '/health/live']);
     for (const path of probed) expect(routes).toContain(`@Get('${path.replace('/health/', '')}')`);
-  });
-});
-
-describe('sums on the page', () => {
-  const rows = pageText(PAGE)
-    .split('\n')
-    .filter((line) => /^\| (none|\d+ s) /.test(line))
-    .map((line) =>
-      line
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => parseInt(cell.replace('none', '0'), 10)),
-    );
-
-  it('shows drain timeouts and grace periods that equal the sums of their parts in docs/guides/kubernetes.md', () => {
-    expect(rows.length).toBeGreaterThan(2);
-    for (const [preStop, drain, delay, calls, margin, grace] of rows as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ][]) {
-      expect([delay + calls, preStop + drain + margin, margin]).toEqual([drain, grace, MARGIN_S]);
-    }
-  });
-
-  it.each(MANIFESTS)(
-    'shows the drain timeout, readiness delay, and grace period of %s in the first table row of docs/guides/kubernetes.md',
-    (name) => {
-      const [, drain, delay, , , grace] = rows[0]!;
-      const { terminationGracePeriodSeconds } = manifests[name].Deployment.spec!.template.spec!;
-      expect({ drain, delay, grace }).toEqual({
-        drain: numberIn(code[name], 'timeoutMs') / 1_000,
-        delay: numberIn(code[name], 'readinessDelayMs') / 1_000,
-        grace: terminationGracePeriodSeconds,
-      });
-    },
-  );
-
-  it('shows a row with the default drain timeout and readiness delay in docs/guides/kubernetes.md', () => {
-    const { timeoutMs, readinessDelayMs } = DEFAULT_DRAIN;
-    const shown = rows.map(([, drain, delay]) => [drain, delay]);
-    expect(shown).toContainEqual([timeoutMs / 1_000, readinessDelayMs / 1_000]);
   });
 });

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { readMemory } from '../../../bench/memory.mjs';
 
-const CALLS = 10_000;
+const CALLS = 4_000;
 
 const { open } = await import(`../../../bench/contenders/${process.argv[2]}.mjs`);
 const peer = createServer((socket) => socket.on('error', () => undefined));

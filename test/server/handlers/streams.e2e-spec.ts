@@ -1,10 +1,10 @@
 import { connect } from 'node:http2';
 import { status, type ClientReadableStream } from '@grpc/grpc-js';
 import { Controller, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
-import { GrpcMethod, GrpcStreamMethod, Payload, RpcException } from '@nestjs/microservices';
+import { GrpcMethod, GrpcStreamMethod, Payload } from '@nestjs/microservices';
 import { CallSignal, type GrpcRequestStream } from 'nestjs-resilient-grpc/server';
 import { FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { Observable, Subject, concat, firstValueFrom, lastValueFrom, map, of, skip, throwError, toArray } from 'rxjs';
+import { Observable, Subject, firstValueFrom, lastValueFrom, map, of, skip, toArray } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { turns } from '../../calls/support.js';
 import { holdTimers, releaseTimers } from '../support/held-timers.js';
@@ -107,19 +107,6 @@ describe.each([
   ])('streams the responses of a handler that returns %s', async (_what, handler) => {
     handlers.watch = handler;
     expect(await read(service().client.watch({ from: '0' }))).toEqual({ got: ['1', '2', '3'], code: status.OK });
-  });
-
-  it('delivers the messages that a response stream sends before an error, and then the error', async () => {
-    handlers.watch = () =>
-      concat(
-        of(event(1), event(2)),
-        throwError(() => new RpcException({ code: status.DATA_LOSS, message: 'torn page' })),
-      );
-    expect(await read(service().client.watch({ from: '0' }))).toEqual({
-      got: ['1', '2'],
-      code: status.DATA_LOSS,
-      details: 'torn page',
-    });
   });
 
   it('delivers the messages that an async generator yields before it throws', async () => {

@@ -244,15 +244,6 @@ function refusalOf(
   return refused;
 }
 
-it('does not apply maxWaitingCalls or maxWaitingBytes while the channel connects without an outage', async () => {
-  const server = await startSilentServer();
-  const clock = new VirtualClock();
-  const channel = openChannel(server.url, clock, { maxWaitingCalls: 5, maxWaitingBytes: 50 });
-  for (let call = 0; call < 100; call++) expect(refusalOf({ channel, clock }, 1_000)).toBeUndefined();
-  expect(channel.connectivity.outage).toBeUndefined();
-  expect(channel.waiting.size).toBe(100);
-});
-
 it.each([
   [
     'maxWaitingCalls',
@@ -291,14 +282,6 @@ it('allows 1,000 calls of 272 KiB to wait during an outage under the default lim
   for (let call = 0; call < 1_000; call++) expect(refusalOf(outage, 272 * 1_024)).toBeUndefined();
 });
 
-it('reconnects during an outage even if no call is waiting, and ends the outage', async () => {
-  const { channel, clock } = await openInOutage();
-  await clock.advanceAsync(1_000);
-  await waitFor(() => channel.ready);
-  clock.advance(1_000);
-  expect(channel.connectivity.outage).toBeUndefined();
-});
-
 /** Opens a channel to a socket that does not exist yet. The channel's backoff after a failed attempt is longer than the test. */
 function openWithoutServer(clock: VirtualClock): { readonly channel: ManagedChannel; readonly path: string } {
   const directory = mkdtempSync(join(tmpdir(), 'channel-'));
@@ -323,30 +306,6 @@ function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: b
   return ends;
 }
 
-it('ends the reconnect backoff early when a call begins to wait', async () => {
-  const clock = new VirtualClock();
-  const { channel, path } = openWithoutServer(clock);
-  // This attempt fails. No call is waiting, so the next attempt would start only after the backoff.
-  channel.current.channel.getConnectivityState(true);
-  await waitFor(() => channel.connectivity.outage);
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(path, resolve);
-  });
-  onTestFinished(async () => {
-    channel.close();
-    await new Promise((resolve) => server.close(resolve));
-  });
-  await clock.advanceAsync(1_000);
-  expect(channel.connectivity.state).toBe('TRANSIENT_FAILURE');
-
-  const ends = waitFrom(channel, clock);
-  await clock.advanceAsync(250);
-  await waitFor(() => channel.ready);
-  clock.advance(0);
-  expect(ends).toEqual(['released']);
-});
-
 it('refuses only waiting calls with waitForReady: false when an outage begins', async () => {
   const clock = new VirtualClock();
   const { channel } = openWithoutServer(clock);
@@ -357,20 +316,6 @@ it('refuses only waiting calls with waitForReady: false when an outage begins', 
   await waitFor(() => channel.connectivity.outage);
   clock.advance(0);
   expect([failing, byDefault, waiting]).toEqual([['outage'], [], []]);
-});
-
-it('releases waiting calls faster if released calls receive responses, and more slowly if they fail', async () => {
-  const unanswered = await countReleased(await openInOutage(40));
-  const responsive = await openInOutage(40);
-  const answered = await countReleased(responsive, (waiter) => {
-    responsive.channel.releasedCallEnded(5, waiter);
-  });
-  const failing = await openInOutage(40);
-  const failed = await countReleased(failing, (waiter) => {
-    failing.channel.releasedCallEnded('failed', waiter);
-  });
-  expect(answered).toBeGreaterThan(3 * unanswered);
-  expect(failed).toBeLessThan(unanswered);
 });
 
 it('releases waiting calls faster if the client made more calls before the outage', async () => {
@@ -510,21 +455,6 @@ it('keeps the explanation of a failed attempt to connect until grpc-js reports a
   expect(channel.connectivity).toMatchObject({ lastError, lastFailure });
   channel.handle(channel.current, { type: 'state', state: 'TRANSIENT_FAILURE', error: 'Name resolution failed' });
   expect(channel.connectivity.lastError).toContain('Name resolution failed');
-});
-
-it('reports no slow attempt to connect if the channel is READY within 1.5 s', async () => {
-  const server = await startServer();
-  const clock = new VirtualClock();
-  const events = new EventHub({ client: 'orders' }, () => clock.epoch());
-  const slow: unknown[] = [];
-  events.listen((event) => event.type === 'slow-connect' && slow.push(event), false);
-  const channel = openChannel(server.url, clock, {}, events);
-  let released = 0;
-  wait(channel, clock, { release: () => (released += 1) });
-  clock.advance(0);
-  await waitFor(() => channel.ready);
-  clock.advance(5_000);
-  expect([released, slow]).toEqual([1, []]);
 });
 
 it('starts a call whose connection closes in the same turn, and closes the replaced channel only after the call has ended', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../call/event-hub.js';
+import { BusyClock } from '../../../../test/unit-support/busy-clock.js';
 import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
@@ -103,7 +104,7 @@ class FakeServer {
 const EMPTY_REPORT = { finished: 0, completed: 0, ended: 0, cutOff: 0, connectionsCutOff: 0 };
 
 function drainOf({ timeoutMs = 10_000, readinessDelayMs = 0 }: { timeoutMs?: number; readinessDelayMs?: number }) {
-  const clock = new VirtualClock();
+  const clock = new BusyClock();
   const log: string[] = [];
   const server = new FakeServer(clock, log);
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
@@ -172,6 +173,16 @@ describe('ServerDrain', () => {
     expect(log.slice(5)).toEqual(['9900 calls ended', '10000 sockets destroyed', '10000 forced']);
     expect(reports).toEqual([{ ...EMPTY_REPORT, cutOff: 3, connectionsCutOff: 1, durationMs: 10_000 }]);
     expect(clock.pending).toBe(0);
+  });
+
+  it('destroys connections only 100 ms after it has ended the open calls, even if the process was blocked at that time', async () => {
+    const { clock, log, server, drain } = drainOf({});
+    server.addEndlessCalls(1);
+    void drain.run();
+    await clock.advanceAsync(9_000);
+    clock.block(1_500);
+    await clock.advanceAsync(20_000);
+    expect(log.slice(5, 7)).toEqual(['10500 calls ended', '10600 sockets destroyed']);
   });
 
   it('ends open calls 20 ms before a drain timeout of 200 ms', async () => {

@@ -151,7 +151,8 @@ export class ServerDrain {
       const { endedByDrain: ended, completedByDrain: completed } = calls;
       const finished = calls.ended - endedBefore - ended - completed;
       ends = { finished, completed, ended, cutOff: calls.endAll() };
-      await this.within(over, this.endsAt + this.flushMs);
+      // From now, because the statuses need this time even if this process was blocked at `endsAt`.
+      await this.within(over, clock.now() + this.flushMs);
     } finally {
       // Runs even after a failure, so that the process can exit. Closes connections first. Otherwise, grpc-js would reset the remaining
       // calls, and their clients would report CANCELLED.

@@ -73,7 +73,7 @@ const ASSUMED_MESSAGE_BYTES = 1_024;
  * client accepts them, too. While messages of an earlier turn are still buffered, the source is ahead of the connection, and further
  * messages are buffered up to a limit.
  */
-export class ObservableRequests implements RequestSource {
+class ObservableRequests implements RequestSource {
   readonly pushes = true;
   private readonly buffer = new LinkedQueue<Item>();
   /** Number of items at the front of the buffer that were pushed before this turn. */

@@ -142,9 +142,9 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     const script = new URL('../health/health-server.mjs', import.meta.url);
     const server = await ChildServer.start({ script });
     test.onTestFinished(() => server.close());
-    const healthCheckConfig = { serviceName: 'Orders' };
+    const serviceConfig = { healthCheckConfig: { serviceName: 'Orders' } };
     const { url, orders } = await start(test, {
-      clients: [{ name: 'orders', url: server.url, loadBalancing: 'round_robin', healthCheckConfig }],
+      clients: [{ name: 'orders', url: server.url, loadBalancing: 'round_robin', serviceConfig }],
     });
     const { page, problems } = await open(test, `${url}/grpc`);
     await firstValueFrom(orders('orders').get({ id: '1' })).catch(() => undefined);

@@ -27,6 +27,13 @@ const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
 const LONG_DETAILS =
   'cannot read the order: relation "orders_by_customer_and_region" does not exist in /var/lib/postgresql/data/pg_tblspc/16385/PG_16_202307071/16386';
 
+/** Ejects the failing endpoint for longer than the views take, whereas an ejection by `ejectUnhealthy` may end after 27 s. */
+const EJECTION = {
+  interval: '0.2s',
+  baseEjectionTime: '300s',
+  failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 5 },
+};
+
 const held: (() => void)[] = [];
 
 @Controller()
@@ -64,8 +71,7 @@ export async function startViews(): Promise<Views> {
       {
         name: 'inventory-of-all-warehouses-in-the-northern-region',
         url: `ipv4:${replicas.map(({ url }) => url).join(',')}`,
-        loadBalancing: 'round_robin',
-        ejectUnhealthy: { baseEjectionTimeMs: 300_000 },
+        loadBalancing: [{ outlierDetection: { ...EJECTION, childPolicy: [{ round_robin: {} }] } }],
         // On a busy machine, idle connections would close after the default of 200 s, before the last view is checked.
         connectionIdleTimeoutMs: 600_000,
       },

@@ -231,8 +231,7 @@ describe('registerKubernetesResolver', () => {
       { kubeconfig: '/none' },
       /^registerKubernetesResolver\.kubeconfig: expected a readable kubeconfig, got an error: ENOENT/,
     ],
-    [{ namespace: '' }, /^registerKubernetesResolver\.namespace: expected a namespace such as 'shop', got ""/],
-    [{ namespaces: 'a' }, /^registerKubernetesResolver\.namespaces: unknown option; did you mean 'namespace'\?/],
+    [{ kubeconfigs: 'a' }, /^registerKubernetesResolver\.kubeconfigs: unknown option; did you mean 'kubeconfig'\?/],
   ])('rejects the Kubernetes resolver options %j', (options: object, message) => {
     expect(() => {
       registerKubernetesResolver(options);

@@ -104,7 +104,7 @@ describe('attemptTimeoutMs', () => {
     const client = await startClient({
       url: `ipv4:${[slow, ...others].map(({ url }) => url).join()}`,
       loadBalancing: 'round_robin',
-      ejectUnhealthy: { consecutiveFailures: 2, latencyFactor: Infinity },
+      ejectUnhealthy: true,
       methods: { '*': { attemptTimeoutMs: 500 } },
     });
     const echo = client.getService<EchoService>('Echo');

@@ -47,7 +47,7 @@ export class ApiServer {
     this.url = serverOf(this.config);
     // Trimmed, because the file with the pod's namespace may end with a line break.
     const own = this.config.getContextObject(this.config.getCurrentContext())?.namespace?.trim();
-    this.namespace = options.namespace ?? (own || 'default');
+    this.namespace = own || 'default';
   }
 
   /** Text that identifies the configuration: the configuration itself, including its credentials. */

@@ -3,12 +3,7 @@ import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
 import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { StatusName } from '../../status/status-code.js';
-import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
-import type {
-  HealthCheckConfig,
-  LoadBalancingConfig,
-  ServiceConfig,
-} from '../../policy/service-config/service-config.js';
+import type { LoadBalancingConfig, ServiceConfig } from '../../policy/service-config/service-config.js';
 import type { MetadataFunction } from '../interceptors/metadata-source.js';
 import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../interceptors/outgoing-call.js';
 import type { ClientDrainMode, MetadataInput } from '../resilient-types.js';
@@ -143,19 +138,11 @@ export interface GrpcClientDefaults {
   readonly propagate?: false | PropagationOptions | undefined;
   /**
    * Ejects endpoints that fail, are slow, or stop responding, while the others perform better. An ejected endpoint receives no calls until
-   * its ejection ends, and then an increasing share of the calls. `true` uses the default rules. The option needs a balancing
-   * policy, such as `loadBalancing: 'round_robin'`, because pick_first uses one endpoint. It replaces outlier
-   * detection (gRFC A50) in the service config.
+   * its ejection ends, and then an increasing share of the calls. The option needs a balancing policy, such as
+   * `loadBalancing: 'round_robin'`, because pick_first uses one endpoint. It replaces outlier detection (gRFC A50) in the service config.
    * @defaultValue false
    */
-  readonly ejectUnhealthy?: boolean | EjectUnhealthyOptions | undefined;
-  /**
-   * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Only endpoints that report SERVING, or do not implement the
-   * service, receive calls. `serviceName: ''` checks the server as a whole. The check opens one stream per address, and has no effect with
-   * pick_first.
-   * @defaultValue that of the service config
-   */
-  readonly healthCheckConfig?: HealthCheckConfig | undefined;
+  readonly ejectUnhealthy?: boolean | undefined;
   /**
    * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. With `false`, the
    * name is resolved again only when a connection ends or cannot be established. New addresses receive calls; calls on removed addresses
@@ -164,13 +151,6 @@ export interface GrpcClientDefaults {
    * @defaultValue 5000; false for pick_first
    */
   readonly dnsRefreshMs?: number | false | undefined;
-  /**
-   * Maximum number of connections to one address, 1 or more (gRFC A105). The client opens another connection if calls are waiting and each
-   * existing connection has reached the server's limit on concurrent streams. The additional connection closes after 30 to 60 s without a
-   * call. In a service config, `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
-   * @defaultValue 1
-   */
-  readonly maxConnectionsPerEndpoint?: number | undefined;
 }
 
 /** Settings of one client. They depend on the environment, whereas the contract (`GrpcContract`) depends only on the code. */
@@ -286,8 +266,6 @@ export interface MethodOptions {
         readonly initialBackoffMs?: number | undefined;
         /** Maximum backoff in milliseconds, more than 0, before jitter. @defaultValue 2000 */
         readonly maxBackoffMs?: number | undefined;
-        /** Factor by which the backoff grows with each retry, more than 0. @defaultValue 2 */
-        readonly backoffMultiplier?: number | undefined;
         /** Status codes that are retried, at least one. @defaultValue ['UNAVAILABLE'] */
         readonly retryableStatusCodes?: readonly StatusName[] | undefined;
       }
@@ -334,7 +312,6 @@ export const DEFAULT_CLIENT_SETTINGS = {
   prefetch: 16,
   /** Time without a read after which a stream that `for await` opened is reported. */
   unreadStreamWarningMs: 60_000,
-  maxConnectionsPerEndpoint: 1,
 } as const;
 
 /** Minimum interval between two HTTP/2 pings in milliseconds, as in gRPC (gRFC A8). Smaller values are raised to this interval. */

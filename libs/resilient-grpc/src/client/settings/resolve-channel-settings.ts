@@ -14,7 +14,7 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { maskAddress } from '../../errors/error-message.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/doctor-command.js';
-import { ejectionPolicyOf } from '../../policy/ejection/ejection-policy.js';
+import { DEFAULT_EJECTION } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/reconnect-times.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
@@ -129,16 +129,11 @@ export function resolveBalancing(
   config: ParsedServiceConfig | undefined,
 ): BalancingSettings {
   const value = resolveLoadBalancing(own, joined, config);
-  const healthCheck = own.healthCheckConfig ?? config?.healthCheckConfig ?? joined.healthCheckConfig;
   return {
     loadBalancing: loadBalancingOf(value),
     dnsRefreshMs: dnsRefreshOf(joined, balancingPolicyOf(value)),
-    healthService: healthCheck?.serviceName,
-    maxConnectionsPerEndpoint:
-      own.maxConnectionsPerEndpoint ??
-      config?.maxConnectionsPerEndpoint ??
-      joined.maxConnectionsPerEndpoint ??
-      DEFAULT_CLIENT_SETTINGS.maxConnectionsPerEndpoint,
+    healthService: config?.healthCheckConfig?.serviceName,
+    maxConnectionsPerEndpoint: config?.maxConnectionsPerEndpoint ?? 1,
   };
 }
 
@@ -180,7 +175,7 @@ export function resolveChannelSettings(
     doctorCommand: doctorCommand(
       maskAddress(settings.url),
       doctorTlsOf(settings, credentials),
-      settings.healthCheckConfig?.serviceName,
+      balancing.healthService,
     ),
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
@@ -191,7 +186,7 @@ export function resolveChannelSettings(
     ...balancing,
     connectTimeoutMs,
     maxConnectionAgeMs,
-    ejection: ejectionPolicyOf(settings.ejectUnhealthy),
+    ejection: settings.ejectUnhealthy === true ? DEFAULT_EJECTION : undefined,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
 }

@@ -290,21 +290,15 @@ describe('options for several endpoints', () => {
   });
 });
 
-describe('maxConnectionsPerEndpoint', () => {
-  const serviceConfig = { connectionScaling: { maxConnectionsPerSubchannel: 4 } };
-
-  it.each<[Partial<GrpcClientSettings>, number]>([
-    [{}, 1],
-    [{ maxConnectionsPerEndpoint: 20 }, 20],
-    [{ serviceConfig }, 4],
-    [{ serviceConfig, maxConnectionsPerEndpoint: 20 }, 20],
-  ])(
-    'takes maxConnectionsPerEndpoint from the option, else from connectionScaling of the service config: %j',
-    (settings, count) => {
-      expect(resolve(settings).settings.channel.maxConnectionsPerEndpoint).toBe(count);
-    },
-  );
-});
+it.each([
+  [{}, 1],
+  [{ maxConnectionsPerSubchannel: 4 }, 4],
+])(
+  'takes the maximum number of connections per address from connectionScaling of the service config: %j',
+  (connectionScaling, count) => {
+    expect(resolve({ serviceConfig: { connectionScaling } }).settings.channel.maxConnectionsPerEndpoint).toBe(count);
+  },
+);
 
 describe('dnsRefreshMs', () => {
   const NAME = 'dns:///orders.shop:50051';

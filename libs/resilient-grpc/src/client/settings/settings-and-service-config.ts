@@ -39,7 +39,7 @@ export function balancingProblems(
  * @param isLive true if the service config comes from an Observable; `config` is then `undefined`
  */
 export function settingsWarnings(
-  settings: Pick<GrpcClientSettings, 'url' | 'loadBalancing' | 'ejectUnhealthy' | 'healthCheckConfig' | 'methods'>,
+  settings: Pick<GrpcClientSettings, 'url' | 'loadBalancing' | 'ejectUnhealthy' | 'methods'>,
   services: Services,
   config: ParsedServiceConfig | undefined,
   policies: ReadonlyMap<string, ResolvedMethodPolicy>,
@@ -97,12 +97,11 @@ function optionWarnings(
   return [...new Set(warnings)];
 }
 
-/** Returns a warning for each option of the client that has no effect with pick_first. */
-function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): string[] {
-  if (settings.loadBalancing === undefined || balancingPolicyOf(settings.loadBalancing) !== 'pick_first') return [];
-  return (['ejectUnhealthy', 'healthCheckConfig'] as const)
-    .filter((key) => (settings[key] ?? false) !== false)
-    .map((key) => `${key} has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'`);
+/** Returns a warning if `ejectUnhealthy` has no effect. */
+function endpointWarnings({ loadBalancing, ejectUnhealthy }: Parameters<typeof settingsWarnings>[0]): string[] {
+  if (ejectUnhealthy !== true || loadBalancing === undefined || balancingPolicyOf(loadBalancing) !== 'pick_first')
+    return [];
+  return ["ejectUnhealthy has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'"];
 }
 
 /**

@@ -15,8 +15,6 @@ import {
   rule,
   timeout,
 } from '../../policy/options/option-schemas.js';
-import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
-import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
 import { CONTRACT_KEYS } from './contract.js';
 import { propagationSchema } from './propagation-settings.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
@@ -101,15 +99,13 @@ const defaultsEntries = {
     ),
   ),
   propagate: v.optional(orFalse(propagationSchema)),
-  ejectUnhealthy: v.optional(ejectUnhealthySchema),
-  healthCheckConfig: v.optional(healthCheckConfigSchema),
+  ejectUnhealthy: v.optional(flag),
   dnsRefreshMs: v.optional(
     v.union(
       [v.literal(false), milliseconds(1_000)],
       'a number of milliseconds, 1000 or more, or false for lookups only on demand',
     ),
   ),
-  maxConnectionsPerEndpoint: v.optional(integer(1)),
 } as const;
 
 /** True if `value` is an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */

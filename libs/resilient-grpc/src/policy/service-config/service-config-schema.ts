@@ -71,7 +71,6 @@ export const retryOptionsSchema = v.pipe(
       maxAttempts: v.optional(integer(2)),
       initialBackoffMs: v.optional(milliseconds(POSITIVE)),
       maxBackoffMs: v.optional(milliseconds(POSITIVE)),
-      backoffMultiplier: v.optional(positive),
       retryableStatusCodes: v.optional(statusCodes(1)),
     },
     'an object such as { maxAttempts: 3, initialBackoffMs: 200 }',
@@ -129,12 +128,12 @@ const balancingPolicy = v.pipe(
 const MAX_TOKENS = 1_000;
 
 /** `healthCheckConfig` (gRFC A17). Health is not checked if no service name is set. */
-export const healthCheckConfigSchema = jsonObject(
+const healthCheckConfigSchema = jsonObject(
   { serviceName: v.exactOptional(v.string("the full name of a service, or '' for the server as a whole")) },
   "an object such as { serviceName: 'orders.v1.Orders' }",
 );
 
-/** The client's limit for `maxConnectionsPerSubchannel` (gRFC A105). The option `maxConnectionsPerEndpoint` has no limit. */
+/** The client's limit for `maxConnectionsPerSubchannel` (gRFC A105). */
 const MAX_CONNECTIONS_PER_SUBCHANNEL = 10;
 
 /** `connectionScaling` (gRFC A105). */

@@ -65,7 +65,7 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'stream-limit', ...STREAMS, maxConnectionsPerEndpoint: 1, opensConnection: false },
-    "warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); calls wait until other calls end; raise maxConnectionsPerEndpoint (now 1) or the server's limit",
+    "warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); calls wait until other calls end; raise maxConnectionsPerSubchannel of the service config (now 1) or the server's limit",
   ],
   [
     { type: 'stream-limit', ...STREAMS, maxConnectionsPerEndpoint: 4, opensConnection: true },

@@ -77,7 +77,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
       const { waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection } = event;
       const consequence = opensConnection
         ? 'another connection is being opened'
-        : `calls wait until other calls end; raise maxConnectionsPerEndpoint (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
+        : `calls wait until other calls end; raise maxConnectionsPerSubchannel of the service config (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
       return (
         `${target} allows ${counted(limit, 'concurrent stream')} on ${counted(connections, 'connection')}, and all are in use ` +
         `(${counted(waiting, 'call')} waiting); ${consequence}`

@@ -201,13 +201,13 @@ describe('wrong call options', () => {
   it('lists the problems of several wrong call options on one line of the error', async () => {
     const { echo, client } = await scene();
     await client.waitForReady();
-    const options = { timeout: 1, prefetch: 0, deadline: 500, metadata: { 'x tenant': 'shop' } };
+    const options = { timeout: 1, idempotent: 0 as never, deadline: 500, metadata: { 'x tenant': 'shop' } };
     const error = await failureOf(callOnce(echo, 'unary', options));
     expect(error).toMatchObject(INVALID_OPTIONS);
     const path = 'echo/testing.v1.Echo/Unary: options';
     expect(error.message).toBe(
       `13 INTERNAL: The call could not be prepared: 4 problems: (1) ${path}.timeout: unknown option; did you mean 'timeoutMs'? ` +
-        `(2) ${path}.prefetch: expected an integer of 1 or more, got 0 ` +
+        `(2) ${path}.idempotent: expected true or false, got 0 ` +
         `(3) ${path}.deadline: expected a Date or milliseconds since 1970, got 500, which is a duration or a time far in the past; ` +
         'write timeoutMs: 500 ' +
         `(4) ${path}.metadata["x tenant"]: expected a key of letters, digits, "_", ".", and "-"`,

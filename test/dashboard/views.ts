@@ -61,7 +61,7 @@ export async function startViews(): Promise<Views> {
     serve(answering),
     serve({ Get: { status: 'UNAVAILABLE', details: 'the failing replica' } }),
   ]);
-  const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: 1, maxQueuedCalls: 1 } } });
+  const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: { max: 1, queue: 1 } } } });
   const several = await startDashboardApp({
     server,
     controllers: [HeldOrders],
@@ -73,7 +73,7 @@ export async function startViews(): Promise<Views> {
         url: `ipv4:${replicas.map(({ url }) => url).join(',')}`,
         loadBalancing: [{ outlierDetection: { ...EJECTION, childPolicy: [{ round_robin: {} }] } }],
         // On a busy machine, idle connections would close after the default of 200 s, before the last view is checked.
-        connectionIdleTimeoutMs: 600_000,
+        connections: { idleMs: 600_000 },
       },
       { name: 'payments', url: UNREACHABLE, outageGraceMs: 300 },
       { name: 'search', url: UNREACHABLE },

@@ -276,7 +276,7 @@ describe('health of each endpoint', () => {
     const server = await startScripted(onTestFinished, serving);
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
-    const app = await startApp(onTestFinished, { ...settingsFor([proxy]), connection: 'warm' });
+    const app = await startApp(onTestFinished, { ...settingsFor([proxy]), connections: { warm: true } });
     // The response shows that the connection works, so its loss starts no outage.
     await firstValueFrom(app.orders.get({ id: '1' }));
     // The proxy accepts the next connection, but no HTTP/2 handshake follows.

@@ -253,7 +253,7 @@ describe('Check', () => {
 
   it('shares one health Check call between concurrent checks, without a concurrency permit and without counting the call', async () => {
     const server = await startScripted(onTestFinished, { Check: SERVING, Get: { never: true } });
-    const app = await startApp(onTestFinished, { url: server.url, maxConcurrentCalls: 1, maxQueuedCalls: 0 });
+    const app = await startApp(onTestFinished, { url: server.url, maxConcurrentCalls: { max: 1, queue: 0 } });
     const running = app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
     await waitFor(() => server.counts('Get').open === 1);
     const before = app.client.snapshot();

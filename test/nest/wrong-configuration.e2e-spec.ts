@@ -121,12 +121,6 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /expected an integer of 0 or more, got null$/,
   ],
   [
-    'an unknown connection mode',
-    clientWith({ connection: 'eager' }),
-    'clients.orders.connection',
-    /'on-demand' or 'warm'/,
-  ],
-  [
     'an unknown load balancing policy',
     clientWith({ loadBalancing: [{ mine: {} }] }),
     'clients.orders.loadBalancing',

@@ -130,7 +130,7 @@ describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) =>
     const servers = [await startServer(limitedTo(2)), await startServer(limitedTo(2))] as const;
     for (const server of servers) server.script('ServerStream', FEED);
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
-    const client = await startClient({ url, loadBalancing: 'round_robin', connection: 'warm', ...settings });
+    const client = await startClient({ url, loadBalancing: 'round_robin', connections: { warm: true }, ...settings });
     await waitFor(() => openStreams(client).join() === '0,0');
     const feeds = openFeeds(client, 4);
     await waitFor(() => feeds.opened === 4);

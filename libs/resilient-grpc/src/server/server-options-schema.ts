@@ -4,23 +4,21 @@ import {
   bytes,
   flag,
   integer,
+  maxConcurrentCalls,
   milliseconds,
   millisecondsOrNone,
   millisecondsOrNever,
   object,
   onDrain,
-  orFalse,
   timeout,
 } from '../policy/options/option-schemas.js';
-import { concurrencyLimit } from '../policy/concurrency/concurrency-schema.js';
 import { drainSchema } from '../nest/module-options.validation.js';
 
 const methodEntries = {
   onDrain: v.optional(onDrain),
-  streamIdleTimeoutMs: v.optional(timeout),
+  maxStreamIdleMs: v.optional(timeout),
   overloadProtection: v.optional(flag),
-  maxConcurrentCalls: v.optional(orFalse(concurrencyLimit)),
-  maxQueuedCalls: v.optional(integer(0)),
+  maxConcurrentCalls: v.optional(maxConcurrentCalls),
   maxCallMs: v.optional(timeout),
 } as const;
 

@@ -24,8 +24,6 @@ describe('options of a call', () => {
       { timeoutMs: '500' },
       'options.timeoutMs: expected a number of milliseconds above 0, or Infinity for no limit, got "500"',
     ],
-    [{ prefetch: 0 }, 'options.prefetch: expected an integer of 1 or more, got 0'],
-    [{ onDrain: 'wait' }, "options.onDrain: expected 'finish', 'complete', or 'fail', got \"wait\""],
     [{ waitForReady: 'yes' }, 'options.waitForReady: expected true or false, got "yes"'],
     [{ idempotent: 'true' }, 'options.idempotent: expected true or false, got "true"'],
     [{ retry: true }, 'options.retry: expected false, got true'],
@@ -49,7 +47,7 @@ describe('options of a call', () => {
   it.each([
     {},
     { timeot: undefined, timeoutMs: undefined },
-    { timeoutMs: 5, attemptTimeoutMs: 0.5, streamIdleTimeoutMs: Infinity, prefetch: 1, onDrain: 'fail' },
+    { timeoutMs: 5, streamIdleTimeoutMs: Infinity },
     { idempotent: true, waitForReady: false, retry: false, propagate: false, metadata: { 'x-tenant': 'shop' } },
     { signal: AbortSignal.timeout(5), onHeaders: () => undefined, onEnd: () => undefined },
     { deadline: Date.now(), host: 'shop', propagate_flags: 0xffff, interceptors: [], interceptor_providers: [] },
@@ -68,7 +66,7 @@ describe('options of a call', () => {
   });
 
   it('does not report an infinite timeoutMs as a problem if another call option is invalid', () => {
-    expect(problemOf({ timeoutMs: Infinity, prefetch: 0 })).not.toContain('timeoutMs');
+    expect(problemOf({ timeoutMs: Infinity, idempotent: 0 })).not.toContain('timeoutMs');
   });
 
   it('lists all problems of the call options', () => {

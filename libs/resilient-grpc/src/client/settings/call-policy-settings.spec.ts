@@ -45,10 +45,8 @@ const policy = (settings: object, method: string) => resolve(settings).policies.
 
 describe('call policy settings', () => {
   it('sets no interceptors, propagation, call limits, hedging, attempt timeout, or circuit breaker if none is given', () => {
-    const { hooks, metadataSource, propagation, live, maxConcurrentCalls, maxQueuedCalls } = resolve({});
-    expect([hooks, metadataSource, propagation, live, maxConcurrentCalls, maxQueuedCalls]).toEqual(
-      Array(6).fill(undefined),
-    );
+    const { hooks, metadataSource, propagation, live, maxConcurrentCalls } = resolve({});
+    expect([hooks, metadataSource, propagation, live, maxConcurrentCalls]).toEqual(Array(5).fill(undefined));
     expect(policy({}, 'Get')).toMatchObject({
       hedging: undefined,
       attemptTimeoutMs: undefined,
@@ -170,7 +168,7 @@ describe('call policy settings', () => {
       retry: { maxAttempts: 4 },
       maxConcurrentCalls: undefined,
     });
-    expect(policy({ methods }, 'Put')).toMatchObject({ hedgingDelay: 'p95', maxConcurrentCalls: 5 });
+    expect(policy({ methods }, 'Put')).toMatchObject({ hedgingDelay: 'p95', maxConcurrentCalls: { maxConcurrent: 5 } });
     expect(resolve({ maxConcurrentCalls: false }, { maxConcurrentCalls: 5 }).maxConcurrentCalls).toBeUndefined();
   });
 
@@ -185,15 +183,19 @@ describe('call policy settings', () => {
     };
     expect(policy({ methods }, 'Get')).toMatchObject({
       attemptTimeoutMs: 100,
-      maxConcurrentCalls: 5,
+      maxConcurrentCalls: { maxConcurrent: 5 },
       circuitBreaker: { minimumThroughput: 7, failureRatio: 0.5, breakDurationMs: 5_000 },
     });
     expect(policy({ methods: { Get: { circuitBreaker: {} } } }, 'Get')?.circuitBreaker?.minimumThroughput).toBe(20);
   });
 
-  it('takes each call limit from the client, or from the defaults if the client does not set that limit', () => {
-    const { maxConcurrentCalls, maxQueuedCalls } = resolve({ maxConcurrentCalls: 3 }, { maxQueuedCalls: 0 });
-    expect([maxConcurrentCalls, maxQueuedCalls]).toEqual([3, 0]);
+  it('takes the call limit from the client, or from the defaults if the client does not set one', () => {
+    const defaults = { maxConcurrentCalls: { max: 5, queue: 0 } };
+    expect(resolve({ maxConcurrentCalls: 3 }, defaults).maxConcurrentCalls).toEqual({
+      maxConcurrent: 3,
+      maxQueued: 1_000,
+    });
+    expect(resolve({}, defaults).maxConcurrentCalls).toEqual({ maxConcurrent: 5, maxQueued: 0 });
   });
 
   it('hedges instead of retrying if a hedgingPolicy applies to a method that has neither a request stream nor idempotent: false', () => {
@@ -344,25 +346,15 @@ describe('validation of call policy settings', () => {
       'a client limit of 0 calls',
       { maxConcurrentCalls: 0 },
       'maxConcurrentCalls',
-      /an integer of 1 or more, or 'adaptive', got 0$/,
+      /an integer of 1 or more, 'adaptive', or an object .*, got 0$/,
     ],
-    [
-      'a misspelled concurrency limit',
-      { maxConcurrentCalls: 'adaptve' },
-      'maxConcurrentCalls',
-      /expected an integer of 1 or more, or 'adaptive', got "adaptve"$/,
-    ],
-    [
-      'a concurrency limit as a string',
-      { maxConcurrentCalls: '8' },
-      'maxConcurrentCalls',
-      /expected an integer of 1 or more, or 'adaptive', got "8"$/,
-    ],
+    ['a misspelled concurrency limit', { maxConcurrentCalls: 'adaptve' }, 'maxConcurrentCalls', /got "adaptve"$/],
+    ['a concurrency limit as a string', { maxConcurrentCalls: '8' }, 'maxConcurrentCalls', /got "8"$/],
     [
       "a concurrency limit of 'automatic'",
       { maxConcurrentCalls: 'automatic' },
       'maxConcurrentCalls',
-      /'adaptive', got "automatic"/,
+      /got "automatic"$/,
     ],
     [
       'a misspelled hedging percentile',
@@ -398,7 +390,12 @@ describe('validation of call policy settings', () => {
       'methods["*"].maxConcurrentCalls',
       /1 or more/,
     ],
-    ['a fractional queue length', { maxQueuedCalls: 0.5 }, 'maxQueuedCalls', /an integer of 0 or more/],
+    [
+      'a fractional queue length',
+      { maxConcurrentCalls: { max: 1, queue: 0.5 } },
+      'maxConcurrentCalls.queue',
+      /an integer of 0 or more/,
+    ],
     [
       'circuitBreaker: true',
       { methods: { Get: { circuitBreaker: true } } },
@@ -458,10 +455,7 @@ describe('validation of call policy settings', () => {
   });
 
   it.each([
-    [
-      'undefined for optional keys',
-      { maxConcurrentCalls: undefined, maxQueuedCalls: undefined, interceptors: undefined, propagate: undefined },
-    ],
+    ['undefined for optional keys', { maxConcurrentCalls: undefined, interceptors: undefined, propagate: undefined }],
     ['authorization as an explicit metadata key', { propagate: { metadata: ['authorization', 'cookie'] } }],
     [
       'an interceptor class',

@@ -20,6 +20,7 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
       ...own,
       maxSendMessageLength: own.maxSendMessageLength || undefined,
       maxReceiveMessageLength: own.maxReceiveMessageLength || undefined,
+      connections: merged(base.connections, own.connections),
       keepalive: merged(base.keepalive, own.keepalive),
       channelOptions: merged(defaults.channelOptions, own.channelOptions),
       metadata: mergedMetadata(defaults.metadata, own.metadata),

@@ -1,9 +1,17 @@
 import * as v from 'valibot';
 import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-schema.js';
-import { concurrencyLimit } from '../../policy/concurrency/concurrency-schema.js';
 import { hedgeSchema } from '../../policy/hedging/hedging-delay-schema.js';
 import { retryOptionsSchema } from '../../policy/service-config/service-config-schema.js';
-import { flag, integer, onDrain, object, orFalse, timeout, type Schema } from '../../policy/options/option-schemas.js';
+import {
+  flag,
+  integer,
+  maxConcurrentCalls,
+  onDrain,
+  object,
+  orFalse,
+  timeout,
+  type Schema,
+} from '../../policy/options/option-schemas.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
 
@@ -34,7 +42,7 @@ const METHOD_OPTIONS = {
   waitForReady: { schema: flag },
   circuitBreaker: { schema: orFalse(circuitBreakerSchema) },
   // Not inherited, because the client's option of the same name is a separate limit.
-  maxConcurrentCalls: { schema: orFalse(concurrencyLimit) },
+  maxConcurrentCalls: { schema: maxConcurrentCalls },
   retry: { schema: retryOptionsSchema },
   hedge: { schema: orFalse(hedgeSchema) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
@@ -42,19 +50,10 @@ const METHOD_OPTIONS = {
 /**
  * True if the options of a call, except `deadline` and `metadata`, are valid; `callOptionsSchema` finds the problems of invalid options.
  * The checks are written out, because this function runs for each call with options, and a loop over the table would double the cost.
- * Durations, `prefetch`, and `onDrain` are read even if they are not enumerable; an invalid duration would end the process.
+ * Durations are read even if they are not enumerable; an invalid duration would end the process.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
-  const { prefetch } = call;
-  const drain: unknown = call.onDrain;
-  return (
-    isDuration(call.timeoutMs) &&
-    isDuration(call.attemptTimeoutMs) &&
-    isDuration(call.streamIdleTimeoutMs) &&
-    (prefetch === undefined || (Number.isInteger(prefetch) && prefetch > 0)) &&
-    (drain === undefined || drain === 'finish' || drain === 'complete' || drain === 'fail') &&
-    areOtherOptionsValid(call)
-  );
+  return isDuration(call.timeoutMs) && isDuration(call.streamIdleTimeoutMs) && areOtherOptionsValid(call);
 }
 
 function isDuration(value: unknown): boolean {
@@ -73,10 +72,7 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
     if (value === undefined) continue;
     switch (key) {
       case 'timeoutMs':
-      case 'attemptTimeoutMs':
       case 'streamIdleTimeoutMs':
-      case 'prefetch':
-      case 'onDrain':
       case 'deadline':
       case 'metadata':
         break;
@@ -144,10 +140,7 @@ export const callOptionsSchema = v.pipe(
   object(
     {
       timeoutMs: v.optional(METHOD_OPTIONS.timeoutMs.schema),
-      attemptTimeoutMs: v.optional(METHOD_OPTIONS.attemptTimeoutMs.schema),
       streamIdleTimeoutMs: v.optional(METHOD_OPTIONS.streamIdleTimeoutMs.schema),
-      prefetch: v.optional(METHOD_OPTIONS.prefetch.schema),
-      onDrain: v.optional(METHOD_OPTIONS.onDrain.schema),
       idempotent: v.optional(METHOD_OPTIONS.idempotent.schema),
       waitForReady: v.optional(METHOD_OPTIONS.waitForReady.schema),
       metadata: v.optional(v.unknown()),
@@ -177,19 +170,11 @@ function withoutUndefined(options: unknown): unknown {
     if (value !== undefined) defined[key] = value;
   }
   // An inherited option may be a class getter, which is not enumerable.
-  for (const key of ['timeoutMs', 'attemptTimeoutMs', 'streamIdleTimeoutMs', 'prefetch', 'onDrain'] as const) {
+  for (const key of ['timeoutMs', 'streamIdleTimeoutMs'] as const) {
     const value = (options as GrpcCallOptions)[key];
     if (value !== undefined) defined[key] = value;
   }
   return defined;
-}
-
-/** Timeouts of one attempt; `undefined` means the method's timeout, if it has one. */
-export type AttemptBounds = Pick<MethodOptions, 'attemptTimeoutMs' | 'streamIdleTimeoutMs'>;
-
-/** True if a call overrides a timeout of its attempts. Such a call has its own attempt stages. */
-export function overridesBounds({ attemptTimeoutMs, streamIdleTimeoutMs }: AttemptBounds): boolean {
-  return attemptTimeoutMs !== undefined || streamIdleTimeoutMs !== undefined;
 }
 
 /** The rows of the table, typed as `MethodOption`. */

@@ -166,10 +166,9 @@ export function resolveChannelSettings(
   const {
     outageGraceMs = DEFAULT_CLIENT_SETTINGS.outageGraceMs,
     maxWaitingCalls = DEFAULT_CLIENT_SETTINGS.maxWaitingCalls,
-    connection = DEFAULT_CLIENT_SETTINGS.connection,
-    connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
-    maxConnectionAgeMs,
+    connections = {},
   } = settings;
+  const { warm = false, connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs, maxAgeMs } = connections;
   return Object.freeze({
     target: settings.url,
     doctorCommand: doctorCommand(
@@ -182,10 +181,10 @@ export function resolveChannelSettings(
     releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),
     maxWaitingCalls,
     maxWaitingBytes: DEFAULT_CLIENT_SETTINGS.maxWaitingBytes,
-    connection,
+    connection: warm ? 'warm' : 'on-demand',
     ...balancing,
     connectTimeoutMs,
-    maxConnectionAgeMs,
+    maxConnectionAgeMs: maxAgeMs,
     ejection: settings.ejectUnhealthy === true ? DEFAULT_EJECTION : undefined,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
@@ -228,14 +227,14 @@ function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>
 }
 
 function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (message: string) => void): ChannelOptions {
-  const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs, dnsRefreshMs } = settings;
+  const { dnsRefreshMs } = settings;
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
     // Disables the HTTP proxy for targets that this library resolves. Otherwise, grpc-js would replace the target with the proxy from the
     // environment, and the proxy would resolve the name.
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
-    'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
+    'grpc.client_idle_timeout_ms': DEFAULT_CLIENT_SETTINGS.idleMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...defined(given),
     // Last, because options next to `channelOptions`, such as `keepalive`, override its keys, as in Nest's client.
@@ -263,7 +262,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
 function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const { keepaliveTimeMs, keepaliveTimeoutMs, keepalivePermitWithoutCalls: permit } = settings.keepalive ?? {};
   return defined({
-    'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
+    'grpc.client_idle_timeout_ms': settings.connections?.idleMs,
     // Limits the interval to 24 days (in effect, no pings), because Node would fire a longer timer immediately.
     'grpc.keepalive_time_ms': keepaliveTimeMs === undefined ? undefined : Math.min(keepaliveTimeMs, MAX_TIMER_MS),
     'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
@@ -278,10 +277,13 @@ function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
 /** Returns `settings` without the options, such as `keepalive`, for which `channelOptions` sets the corresponding grpc-js option. */
 export function withoutNamedOptions(settings: GrpcClientDefaults, channelOptions: ChannelOptions): GrpcClientDefaults {
   const unlessSet = <T>(key: keyof ChannelOptions, value: T) => (channelOptions[key] === undefined ? value : undefined);
-  const { keepalive, tls } = settings;
+  const { connections, keepalive, tls } = settings;
   return {
     ...settings,
-    connectionIdleTimeoutMs: unlessSet('grpc.client_idle_timeout_ms', settings.connectionIdleTimeoutMs),
+    connections: connections && {
+      ...connections,
+      idleMs: unlessSet('grpc.client_idle_timeout_ms', connections.idleMs),
+    },
     maxSendMessageLength: unlessSet('grpc.max_send_message_length', settings.maxSendMessageLength),
     maxReceiveMessageLength: unlessSet('grpc.max_receive_message_length', settings.maxReceiveMessageLength),
     keepalive: keepalive && {

@@ -83,13 +83,13 @@ describe('client settings over defaults', () => {
   it('overrides the defaults of forRoot with client settings key by key, and ignores undefined', () => {
     const { settings } = resolve(
       {
-        connection: 'warm',
+        connections: { warm: true },
         maxWaitingCalls: undefined,
         keepalive: { keepaliveTimeMs: 30_000 },
         metadata: { a: 'own' },
       },
       {
-        connection: 'on-demand',
+        connections: { warm: false },
         maxWaitingCalls: 7,
         keepalive: { keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 5_000 },
         metadata: { a: 'all', b: 'all' },
@@ -222,7 +222,7 @@ describe('channel options', () => {
   });
 
   describe.each<[key: string, byName: (value: number) => GrpcClientDefaults, value: (given: number) => unknown]>([
-    ['grpc.client_idle_timeout_ms', (ms) => ({ connectionIdleTimeoutMs: ms }), Number],
+    ['grpc.client_idle_timeout_ms', (ms) => ({ connections: { idleMs: ms } }), Number],
     ['grpc.keepalive_time_ms', (ms) => ({ keepalive: { keepaliveTimeMs: ms } }), Number],
     ['grpc.keepalive_timeout_ms', (ms) => ({ keepalive: { keepaliveTimeoutMs: ms } }), Number],
     [

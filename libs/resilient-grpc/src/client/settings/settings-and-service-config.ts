@@ -2,6 +2,7 @@ import { lacksPort } from '../../channel/channel-checks.js';
 import { closest, misspelled } from '../../errors/closest.js';
 import { escapeControls } from '../../errors/error-message.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { concurrencyPolicy } from '../../policy/concurrency/permit-queue.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import type { GrpcClientSettings } from './client-options.js';
 import { type Services, shortName } from './contract.js';
@@ -85,7 +86,8 @@ function optionWarnings(
           `${delay} has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely`,
         );
       }
-      const limit = options.maxConcurrentCalls === 'adaptive' ? named('maxConcurrentCalls') : undefined;
+      const isAdaptive = concurrencyPolicy(options.maxConcurrentCalls)?.maxConcurrent === 'adaptive';
+      const limit = isAdaptive ? named('maxConcurrentCalls') : undefined;
       if (limit !== undefined && method.kind !== 'unary') {
         warnings.push(
           `${limit} 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number`,

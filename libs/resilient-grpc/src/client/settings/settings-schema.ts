@@ -1,16 +1,15 @@
 import * as v from 'valibot';
 import { isMetadataLike } from '../../channel/attempt/call-metadata.js';
 import { isChannelCredentials, targetProblem } from '../../channel/channel-checks.js';
-import { concurrencyLimit } from '../../policy/concurrency/concurrency-schema.js';
 import {
   bytes,
   flag,
   integer,
+  maxConcurrentCalls,
   milliseconds,
   millisecondsOrNone,
   misplaced,
   object,
-  oneOf,
   orFalse,
   rule,
   timeout,
@@ -56,16 +55,22 @@ const defaultsEntries = {
   rejectInvalidMessages: v.optional(flag),
   outageGraceMs: v.optional(milliseconds(0)),
   maxWaitingCalls: v.optional(integer(0)),
-  maxConcurrentCalls: v.optional(orFalse(concurrencyLimit)),
-  maxQueuedCalls: v.optional(integer(0)),
+  maxConcurrentCalls: v.optional(maxConcurrentCalls),
   trustRefusedStreams: v.optional(flag),
-  connection: v.optional(oneOf(['on-demand', 'warm'])),
   loadBalancing: v.optional(
     v.union([v.picklist(LOAD_BALANCING_POLICIES), v.array(v.record(v.string(), v.unknown()))], loadBalancingText),
   ),
-  connectTimeoutMs: v.optional(milliseconds(1)),
-  connectionIdleTimeoutMs: v.optional(milliseconds(1_000)),
-  maxConnectionAgeMs: v.optional(millisecondsOrNone(1_000)),
+  connections: v.optional(
+    object(
+      {
+        warm: v.optional(flag),
+        connectTimeoutMs: v.optional(milliseconds(1)),
+        idleMs: v.optional(milliseconds(1_000)),
+        maxAgeMs: v.optional(millisecondsOrNone(1_000)),
+      },
+      'an object such as { idleMs: 50000 }',
+    ),
+  ),
   credentials: v.optional(
     v.custom(
       isChannelCredentials,

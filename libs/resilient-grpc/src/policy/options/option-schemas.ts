@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { concurrencyPolicy, type ConcurrencyPolicy, type MaxConcurrentCalls } from '../concurrency/permit-queue.js';
 import { MAX_TIMER_MS } from '../../time/clock.js';
 import {
   choiceText,
@@ -184,5 +185,26 @@ export const bytes = numberBy({
   expected: 'a whole number of bytes, or -1 for no limit',
   isValid: (value) => Number.isInteger(value) && value >= -1,
 });
+
+const limit = (expected: string) =>
+  v.custom<number | 'adaptive'>(
+    (value) => value === 'adaptive' || (Number.isInteger(value) && Number(value) > 0),
+    expected,
+  );
+const limitWithQueue = object(
+  { max: limit("an integer of 1 or more, or 'adaptive'"), queue: v.optional(integer(0)) },
+  'an object such as { max: 8, queue: 100 }',
+);
+const limitAlone = limit("an integer of 1 or more, 'adaptive', or an object such as { max: 8, queue: 100 }");
+const noLimit = v.literal(false);
+
+/** The option `maxConcurrentCalls`; `undefined` means no limit. */
+export const maxConcurrentCalls: Schema<ConcurrencyPolicy | undefined> = v.pipe(
+  v.lazy((value): Schema<MaxConcurrentCalls | false> => {
+    if (value === false) return noLimit;
+    return isObject(value) ? limitWithQueue : limitAlone;
+  }),
+  v.transform((limits) => concurrencyPolicy(limits)),
+);
 
 export const onDrain = oneOf(['finish', 'complete', 'fail']);

@@ -356,13 +356,10 @@ describe('Check', () => {
 
 describe('invalid options of health indicators', () => {
   it.each([
-    [{ timeoutMs: '1s' }, 'timeoutMs: expected a number of milliseconds above 0, got "1s"'],
-    [{ timeoutMs: 0 }, 'timeoutMs: expected a number of milliseconds above 0, got 0'],
-    [{ mode: 'poll' }, "mode: expected 'check' or 'watch', got \"poll\""],
-    [
-      { service: 7 },
-      "service: expected a full service name such as 'orders.v1.Orders', or '' for the whole server, got 7",
-    ],
+    [{ timeoutMs: '1s' }, 'timeoutMs: expected number, got "1s"'],
+    [{ timeoutMs: 0 }, 'timeoutMs: expected >0, got 0'],
+    [{ mode: 'poll' }, 'mode: expected ("check" | "watch"), got "poll"'],
+    [{ service: 7 }, 'service: expected string, got 7'],
     [{ timeout: 5 }, "timeout: unknown option; did you mean 'timeoutMs'?"],
   ])('rejects %j as the options of a serving check', async (options, problem) => {
     const app = await startApp(onTestFinished, { url: '127.0.0.1:1' });
@@ -377,7 +374,7 @@ describe('invalid options of health indicators', () => {
       "GrpcChannelHealthIndicator.check.requird: unknown option; did you mean 'required'?",
     );
     await expect(app.health.checkAll({ except: 'orders' } as never)).rejects.toThrow(
-      'GrpcChannelHealthIndicator.checkAll.except: expected an array of client names',
+      'GrpcChannelHealthIndicator.checkAll.except: expected Array, got',
     );
   });
 });

@@ -10,12 +10,5 @@ export interface KubernetesResolverOptions {
   readonly kubeconfig?: string | undefined;
 }
 
-const text = (expected: string) => v.optional(v.pipe(v.string(expected), v.nonEmpty(expected)));
-
 /** Schema of `KubernetesResolverOptions`. */
-export const kubernetesOptionsSchema = object(
-  {
-    kubeconfig: text("a path such as '/run/kubeconfig'"),
-  },
-  "an object such as { kubeconfig: '/run/kubeconfig' }",
-);
+export const kubernetesOptionsSchema = object({ kubeconfig: v.optional(v.pipe(v.string(), v.nonEmpty())) });

@@ -1,4 +1,4 @@
-import { isPlainObject } from '../policy/options/plain-object.js';
+import { isPlainObject } from '../policy/options/describe-value.js';
 import type { FieldValues, MessageType } from './message-type.js';
 import { JSON_TYPES } from './well-known-types.js';
 

@@ -1,9 +1,10 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ObservableServer } from '../call/server-event.js';
 import type { DrainReport } from '../client/client-snapshot.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import { closest } from '../errors/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
+import type { Services } from '../client/settings/contract.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
 import { type ResolvedClientSettings, withInitialServiceConfig } from '../client/settings/resolved-settings.js';
@@ -15,7 +16,6 @@ import { callSite } from '../client/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { duration, oneLine } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
-import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';
 import { clientLabel } from './grpc-tokens.js';
 import { InboundWatch } from './inbound/inbound.interceptor.js';
@@ -209,14 +209,10 @@ export class ClientRegistry extends GrpcClients {
   get(name: string | symbol): InternalGrpcClient {
     const entry = this.entries.get(name);
     if (entry !== undefined) return entry.client;
-    const labels = [...this.entries.keys()].map(clientLabel);
-    const meant = closest(clientLabel(name), labels);
     const remedy =
-      meant !== undefined
-        ? `did you mean '${meant}'?`
-        : labels.length === 0
-          ? 'no client exists yet; import ResilientGrpcModule.forFeature([...])'
-          : `known clients: ${this.names()}`;
+      this.entries.size === 0
+        ? 'no client exists yet; import ResilientGrpcModule.forFeature([...])'
+        : `known clients: ${this.names()}`;
     throw new Error(`No gRPC client '${clientLabel(name)}'; ${remedy}`);
   }
 
@@ -388,17 +384,40 @@ export class ClientRegistry extends GrpcClients {
   }
 }
 
+type DefinedClient = Pick<ClientDefinition, 'contract' | 'services'> & { readonly settings: object };
+
 /** Returns a problem if two definitions of one client differ. */
 function differenceProblems(known: Defined, { definition, settings }: Defined): readonly ConfigurationProblem[] {
   if (known.definition.source === definition.source) return [];
   const differences = definitionDifferences(
-    { ...known.definition, settings: known.settings },
-    { ...definition, settings },
+    { ...known.definition, settings: Object(known.settings) as object },
+    { ...definition, settings: Object(settings) as object },
   );
   if (differences.length === 0) return [];
   const places = `at ${known.definition.callSite} and at ${definition.callSite}`;
   const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it in one module and import that module (or set isGlobal: true), or rename one of them`;
   return [{ path: definition.path, message }];
+}
+
+/** Returns the options that two definitions of one client set differently; empty if the definitions are equal. */
+function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
+  const { packageDefinition: one, ...firstContract } = first.contract;
+  const { packageDefinition: two, ...secondContract } = second.contract;
+  const a: Readonly<Record<string, unknown>> = { ...firstContract, ...first.settings };
+  const b: Readonly<Record<string, unknown>> = { ...secondContract, ...second.settings };
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  const differences = [...keys].filter((key) => !isDeepStrictEqual(a[key], b[key]));
+  // Loading one file twice creates two objects, so their methods are compared.
+  if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
+  return differences;
+}
+
+function signature(services: Services): string {
+  const methods = [...services.values()].flatMap((all) => [...all.values()]);
+  return methods
+    .map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`)
+    .sort()
+    .join('\n');
 }
 
 function warn(message: string): void {

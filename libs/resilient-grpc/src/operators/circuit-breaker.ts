@@ -1,10 +1,9 @@
 import { CircuitBreakerCore as Circuit, type CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
-import { circuitBreakerProblems, completeCircuitBreaker } from '../policy/circuit-breaker/circuit-breaker-options.js';
-import { pathOf } from '../policy/options/describe-value.js';
+import { circuitBreakerSchema } from '../policy/circuit-breaker/circuit-breaker-options.js';
+import { requireOptions } from '../policy/options/option-problems.js';
 import { notifyListener } from '../errors/notify-listener.js';
 import { systemRandom } from '../time/random.js';
-import { checkOptions, objectProblem, readableOptions } from './options.js';
 import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 
 /** Name of a circuit breaker, and the listener for its transitions. */
@@ -29,14 +28,9 @@ export class CircuitBreaker {
 
   /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: CircuitBreakerOptions & CircuitBreakerInstanceOptions & SchedulerOptions = {}) {
-    const { scheduler, random = systemRandom, name = 'the source', onTransition, ...policy } = readableOptions(options);
-    const problems = circuitBreakerProblems(policy);
-    checkOptions({
-      circuitBreaker: objectProblem(options, '{ failureRatio }'),
-      ...Object.fromEntries(Object.entries(problems).map(([key, message]) => [pathOf('circuitBreaker', key), message])),
-    });
+    const { scheduler, random = systemRandom, name = 'the source', onTransition, ...policy } = options;
     const notify = onTransition && ((transition: CircuitTransition) => notifyListener(onTransition, transition));
-    this.circuit = new Circuit(completeCircuitBreaker(policy), random, notify);
+    this.circuit = new Circuit(requireOptions(circuitBreakerSchema, policy, 'circuitBreaker'), random, notify);
     this.name = name;
     const clock = schedulerClock(scheduler);
     this.now = () => clock.now();

@@ -499,7 +499,7 @@ describe('options of replayUnacknowledged', () => {
   });
 
   it.each([undefined, null, 5])('rejects %s as the options of replayUnacknowledged', (options) => {
-    expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toContain('replayUnacknowledged');
+    expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toContain('replayUnacknowledged.id');
   });
 
   it('rejects `acknowledges` at compile time if its return type differs from that of `id`', () => {
@@ -513,8 +513,8 @@ describe('options of replayUnacknowledged', () => {
   it('rejects unknown options of replayUnacknowledged and of its backoff', () => {
     const options = { ...optionsOf(), maxAge: 5, color: undefined, backoff: { maxBackoff: 5 } };
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toEqual([
-      'replayUnacknowledged.maxAge',
       'replayUnacknowledged.backoff.maxBackoff',
+      'replayUnacknowledged.maxAge',
     ]);
   });
 

@@ -1,22 +1,15 @@
 import type { Observable, ObservableInput } from 'rxjs';
+import * as v from 'valibot';
 import type { GrpcObservable } from '../call/grpc-observable.js';
 import type { Acknowledgment } from '../policy/replay/replay-ledger.js';
-import { problemMessage } from '../policy/options/describe-value.js';
-import {
-  choiceProblem,
-  functionProblem,
-  integerRule,
-  millisecondsRule,
-  numberProblem,
-  POSITIVE,
-  POSITIVE_RULE,
-} from '../policy/options/value-rules.js';
+import { defined } from '../policy/options/describe-value.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { integer, millisecondsOrNever, object, positive, rulesOf } from '../policy/options/option-schemas.js';
 import { streamOf } from './call-sequence.js';
-import { checkOptions, objectProblem, readableOptions, unknownOptionMessages } from './options.js';
 import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
 import { toSourceInput } from './replay-source.js';
-import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './resume-pace.js';
+import { completeResumePace, sessionEntries, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
 /** Default of `maxUnacknowledged`. */
@@ -129,51 +122,39 @@ export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
   return streamOf(settings, (calls) => new ReplaySession(settings, calls));
 }
 
-const KNOWN_KEYS: Readonly<Record<keyof ReplayOptions<never, never>, true>> = {
-  id: true,
-  acknowledges: true,
-  acknowledgment: true,
-  maxUnacknowledged: true,
-  maxUnacknowledgedBytes: true,
-  size: true,
-  hello: true,
-  acknowledgmentTimeoutMs: true,
-  ...SESSION_KEYS,
-};
+const schema = v.pipe(
+  object({
+    ...sessionEntries,
+    factory: v.function(),
+    outgoing: v.custom<object>(
+      (input) => input !== undefined,
+      'an AsyncIterable, an Iterable, an Observable, or a Promise',
+    ),
+    id: v.function(),
+    acknowledges: v.function(),
+    acknowledgment: v.optional(v.picklist(['single', 'cumulative'])),
+    maxUnacknowledged: v.optional(integer(1)),
+    maxUnacknowledgedBytes: v.optional(positive),
+    size: v.optional(v.function()),
+    hello: v.optional(v.function()),
+    acknowledgmentTimeoutMs: v.optional(millisecondsOrNever),
+  }),
+  rulesOf((value) => {
+    const missing = ['maxUnacknowledgedBytes', 'size'].filter((key) => !(key in value));
+    return missing.length === 1 ? { [String(missing)]: 'expected maxUnacknowledgedBytes together with size' } : {};
+  }),
+);
 
 function readSettings<Out, In, Id extends ReplayId>(
   factory: ReplaySettings<Out, In, Id>['factory'],
   outgoing: ObservableInput<Out>,
   options: ReplayOptions<Out, In, Id>,
 ): ReplaySettings<Out, In, Id> {
-  const path = 'replayUnacknowledged';
-  const known = readableOptions(options);
-  const { id, acknowledges, acknowledgment = 'single', size, hello, onError } = known;
-  const { maxUnacknowledged = DEFAULT_MAX_UNACKNOWLEDGED, maxUnacknowledgedBytes } = known;
-  const { acknowledgmentTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
-  const countsBytes = maxUnacknowledgedBytes !== undefined || size !== undefined;
   const input = toSourceInput(outgoing);
-  const pace = completeResumePace(known);
-  checkOptions({
-    [path]: objectProblem(options, '{ id, acknowledges }'),
-    ...unknownOptionMessages(known, KNOWN_KEYS, path),
-    [`${path}.factory`]: functionProblem(factory),
-    [`${path}.id`]: functionProblem(id),
-    [`${path}.acknowledges`]: functionProblem(acknowledges),
-    [`${path}.size`]: countsBytes ? functionProblem(size) : undefined,
-    [`${path}.hello`]: hello === undefined ? undefined : functionProblem(hello),
-    [`${path}.onError`]: onError === undefined ? undefined : functionProblem(onError),
-    [`${path}.acknowledgment`]: choiceProblem(acknowledgment, ACKNOWLEDGMENT_KINDS),
-    [`${path}.maxUnacknowledged`]: numberProblem(maxUnacknowledged, integerRule(1)),
-    [`${path}.maxUnacknowledgedBytes`]: countsBytes ? numberProblem(maxUnacknowledgedBytes, POSITIVE_RULE) : undefined,
-    [`${path}.outgoing`]:
-      input === undefined
-        ? problemMessage('an AsyncIterable, an Iterable, an Observable, or a Promise', outgoing)
-        : undefined,
-    [`${path}.acknowledgmentTimeoutMs`]: numberProblem(acknowledgmentTimeoutMs, millisecondsRule(POSITIVE)),
-    [`${path}.maxAgeMs`]: numberProblem(maxAgeMs, millisecondsRule(POSITIVE)),
-    ...resumePaceMessages(pace, known.backoff, path),
-  });
+  requireOptions(schema, defined({ ...options, factory, outgoing: input }), 'replayUnacknowledged');
+  const { id, acknowledges, acknowledgment = 'single', size, hello, onError } = options;
+  const { maxUnacknowledged = DEFAULT_MAX_UNACKNOWLEDGED, maxUnacknowledgedBytes = Infinity } = options;
+  const { acknowledgmentTimeoutMs = Infinity, maxAgeMs = Infinity } = options;
   return {
     factory,
     outgoing: input ?? [],
@@ -182,14 +163,12 @@ function readSettings<Out, In, Id extends ReplayId>(
     acknowledgment,
     size,
     hello,
-    limits: { messages: maxUnacknowledged, bytes: maxUnacknowledgedBytes ?? Infinity },
+    limits: { messages: maxUnacknowledged, bytes: maxUnacknowledgedBytes },
     acknowledgmentTimeoutMs,
     maxAgeMs,
-    pace,
+    pace: completeResumePace(options),
     onError,
     scheduler: options.scheduler,
     random: options.random,
   };
 }
-
-const ACKNOWLEDGMENT_KINDS = ['single', 'cumulative'] as const satisfies Acknowledgment[];

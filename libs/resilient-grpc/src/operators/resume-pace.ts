@@ -1,7 +1,8 @@
+import * as v from 'valibot';
 import { DEFAULT_RESUME_POLICY, type ResumePolicy } from '../policy/resume/decide-resume.js';
-import { millisecondsRule, numberProblem } from '../policy/options/value-rules.js';
-import { readableOptions, unknownOptionMessages } from './options.js';
-import { backoffMessages, type Backoff } from './retry-backoff.js';
+import { integer, milliseconds, millisecondsOrNever, object } from '../policy/options/option-schemas.js';
+import { backoffEntries, type Backoff } from './retry-backoff.js';
+import { schedulerEntries } from './scheduler-clock.js';
 
 /** Backoff between the calls of one stream, and the duration of a healthy call. */
 export interface ResumeBackoffOptions {
@@ -36,35 +37,19 @@ export function completeResumePace(options: ResumeBackoffOptions): ResumePolicy 
   };
 }
 
-/** Keys that the options of `resumable()` and `replayUnacknowledged()` have in common. */
-export const SESSION_KEYS = {
-  onError: true,
-  maxAgeMs: true,
-  backoff: true,
-  minHealthyMs: true,
-  scheduler: true,
-  random: true,
-} as const;
-
-const BACKOFF_KEYS: Readonly<Record<keyof Backoff, true>> = {
-  maxAttempts: true,
-  initialBackoffMs: true,
-  maxBackoffMs: true,
-  backoffMultiplier: true,
-  jitter: true,
+/** Schema of the options that `resumable()` and `replayUnacknowledged()` have in common. */
+export const sessionEntries = {
+  onError: v.optional(v.function()),
+  maxAgeMs: v.optional(millisecondsOrNever),
+  minHealthyMs: v.optional(milliseconds(0)),
+  backoff: v.optional(
+    object({
+      maxAttempts: v.optional(v.union([v.literal(Infinity), integer(1)])),
+      initialBackoffMs: v.optional(backoffEntries.initialBackoffMs),
+      maxBackoffMs: v.optional(backoffEntries.maxBackoffMs),
+      backoffMultiplier: backoffEntries.backoffMultiplier,
+      jitter: backoffEntries.jitter,
+    }),
+  ),
+  ...schedulerEntries,
 };
-
-/** Returns the message of each invalid option in `pace`, and of each unknown key of `backoff`, for an operator at `path`. */
-export function resumePaceMessages(
-  pace: ResumePolicy,
-  backoff: ResumeBackoffOptions['backoff'],
-  path: string,
-): Readonly<Record<string, string | undefined>> {
-  // Infinity is valid here, but `backoffMessages` accepts only integers, so 1 is checked instead.
-  const maxAttempts = pace.maxAttempts === Infinity ? 1 : pace.maxAttempts;
-  return {
-    ...unknownOptionMessages(readableOptions(backoff ?? {}), BACKOFF_KEYS, `${path}.backoff`),
-    [`${path}.minHealthyMs`]: numberProblem(pace.minHealthyMs, millisecondsRule(0)),
-    ...backoffMessages({ ...pace, maxAttempts }, `${path}.backoff`),
-  };
-}

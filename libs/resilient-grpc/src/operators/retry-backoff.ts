@@ -1,17 +1,11 @@
 import { asyncScheduler, retry, throwError, timer, type MonoTypeOperatorFunction } from 'rxjs';
-import {
-  choiceProblem,
-  integerRule,
-  millisecondsRule,
-  numberProblem,
-  POSITIVE,
-  POSITIVE_RULE,
-} from '../policy/options/value-rules.js';
+import * as v from 'valibot';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { integer, millisecondsOrNever, object, positive } from '../policy/options/option-schemas.js';
 import { backoffMs, type BackoffJitter } from '../policy/retry/retry-policy.js';
 import { systemRandom } from '../time/random.js';
 import { isTransient } from './error-status.js';
-import { checkOptions, objectProblem, readableOptions } from './options.js';
-import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
+import { schedulerEntries, timerMs, type SchedulerOptions } from './scheduler-clock.js';
 
 /** Number of attempts and the backoff between them. */
 export interface Backoff {
@@ -37,7 +31,16 @@ export interface RetryBackoffOptions extends Backoff, SchedulerOptions {
   readonly retryOn?: ((error: unknown, attempt: number) => boolean) | undefined;
 }
 
-const JITTERS = ['grpc', 'full'] as const satisfies BackoffJitter[];
+/** Schema of `Backoff`. */
+export const backoffEntries = {
+  maxAttempts: integer(1),
+  initialBackoffMs: millisecondsOrNever,
+  maxBackoffMs: millisecondsOrNever,
+  backoffMultiplier: v.optional(positive, 2),
+  jitter: v.optional(v.picklist(['grpc', 'full']), 'grpc'),
+};
+
+const schema = object({ ...backoffEntries, retryOn: v.optional(v.function()), ...schedulerEntries });
 
 /**
  * Resubscribes after a failure, with gRPC's backoff between attempts. The error of the last attempt is emitted without delay.
@@ -47,12 +50,7 @@ const JITTERS = ['grpc', 'full'] as const satisfies BackoffJitter[];
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorFunction<T> {
-  const { backoffMultiplier = 2, jitter = 'grpc' } = readableOptions(options);
-  const policy = { ...options, backoffMultiplier, jitter };
-  checkOptions({
-    retryBackoff: objectProblem(options, '{ maxAttempts, initialBackoffMs, maxBackoffMs }'),
-    ...backoffMessages(policy, 'retryBackoff'),
-  });
+  const policy = requireOptions(schema, options, 'retryBackoff');
   const { retryOn = isTransient, scheduler = asyncScheduler, random = systemRandom } = options;
   return retry<T>({
     delay: (error: unknown, attempt) => {
@@ -60,15 +58,4 @@ export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorF
       return timer(timerMs(backoffMs(policy, attempt - 1, random, policy.jitter)), scheduler);
     },
   });
-}
-
-/** Returns the message of each invalid option in a complete `backoff` at `path`. */
-export function backoffMessages(backoff: Backoff, path: string): Readonly<Record<string, string | undefined>> {
-  return {
-    [`${path}.jitter`]: choiceProblem(backoff.jitter, JITTERS),
-    [`${path}.maxAttempts`]: numberProblem(backoff.maxAttempts, integerRule(1)),
-    [`${path}.initialBackoffMs`]: numberProblem(backoff.initialBackoffMs, millisecondsRule(POSITIVE)),
-    [`${path}.maxBackoffMs`]: numberProblem(backoff.maxBackoffMs, millisecondsRule(POSITIVE)),
-    [`${path}.backoffMultiplier`]: numberProblem(backoff.backoffMultiplier, POSITIVE_RULE),
-  };
 }

@@ -1,4 +1,5 @@
 import { asyncScheduler, type SchedulerLike } from 'rxjs';
+import * as v from 'valibot';
 import { systemClock, type Clock, MAX_TIMER_MS } from '../time/clock.js';
 
 /** Scheduler and random source, for tests. */
@@ -8,6 +9,9 @@ export interface SchedulerOptions {
   /** Returns a number in [0, 1). @defaultValue Math.random */
   readonly random?: (() => number) | undefined;
 }
+
+/** Schema of `SchedulerOptions`. */
+export const schedulerEntries = { scheduler: v.optional(v.unknown()), random: v.optional(v.unknown()) };
 
 /**
  * Adapts `scheduler` to a `Clock`. If `scheduler` is `undefined`, uses RxJS's timers and measures durations with monotonic time. RxJS

@@ -1,7 +1,7 @@
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataSource } from '../interceptors/metadata-source.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
-import { defined } from '../../policy/options/defined.js';
+import { defined } from '../../policy/options/describe-value.js';
 import { withoutNamedOptions } from './resolve-channel-settings.js';
 
 /**

@@ -1,6 +1,5 @@
 import * as v from 'valibot';
-import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-schema.js';
-import { hedgeSchema } from '../../policy/hedging/hedging-delay-schema.js';
+import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-options.js';
 import { retryOptionsSchema } from '../../policy/service-config/service-config-schema.js';
 import {
   flag,
@@ -9,13 +8,12 @@ import {
   onDrain,
   object,
   orFalse,
+  positiveMilliseconds,
   timeout,
   type Schema,
 } from '../../policy/options/option-schemas.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
-
-export const CALL_OPTIONS = 'an object such as { timeoutMs: 500 }';
 
 interface MethodOption {
   readonly schema: Schema<unknown>;
@@ -44,7 +42,7 @@ const METHOD_OPTIONS = {
   // Not inherited, because the client's option of the same name is a separate limit.
   maxConcurrentCalls: { schema: maxConcurrentCalls },
   retry: { schema: retryOptionsSchema },
-  hedge: { schema: orFalse(hedgeSchema) },
+  hedge: { schema: orFalse(v.union([v.picklist(['p90', 'p95', 'p99']), positiveMilliseconds])) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
 /**
@@ -128,37 +126,34 @@ function isServerCall(value: unknown): boolean {
   return typeof (value as { readonly getDeadline?: unknown } | null)?.getDeadline === 'function';
 }
 
-const onlyFalse = v.optional(v.literal(false, 'false'));
-const listener = v.optional(v.function('a function'));
+const onlyFalse = v.optional(v.literal(false));
+const listener = v.optional(v.function());
 /**
  * Schema of the options of a call. `deadline` and `metadata` are validated separately. grpc-js's options, except `deadline`, may be null,
  * as in grpc-js itself.
  */
 export const callOptionsSchema = v.pipe(
-  v.custom<unknown>(isNotMap, CALL_OPTIONS),
+  v.custom<unknown>(isNotMap, 'an object'),
   v.transform(withoutUndefined),
-  object(
-    {
-      timeoutMs: v.optional(METHOD_OPTIONS.timeoutMs.schema),
-      streamIdleTimeoutMs: v.optional(METHOD_OPTIONS.streamIdleTimeoutMs.schema),
-      idempotent: v.optional(METHOD_OPTIONS.idempotent.schema),
-      waitForReady: v.optional(METHOD_OPTIONS.waitForReady.schema),
-      metadata: v.optional(v.unknown()),
-      signal: v.optional(v.custom(isSignal, 'an AbortSignal')),
-      retry: onlyFalse,
-      propagate: onlyFalse,
-      onHeaders: listener,
-      onEnd: listener,
-      deadline: v.optional(v.unknown()),
-      parent: v.nullish(v.custom(isServerCall, "the inbound call that grpc-js's server passes to its handler")),
-      credentials: v.optional(v.custom((value) => typeof value === 'object', "grpc-js's CallCredentials")),
-      host: v.nullish(v.string('a string')),
-      propagate_flags: v.nullish(v.number('a number')),
-      interceptors: v.nullish(v.custom(Array.isArray, 'an array of interceptors')),
-      interceptor_providers: v.nullish(v.custom(Array.isArray, 'an array of interceptor providers')),
-    } satisfies Readonly<Record<keyof GrpcCallOptions, unknown>>,
-    CALL_OPTIONS,
-  ),
+  object({
+    timeoutMs: v.optional(METHOD_OPTIONS.timeoutMs.schema),
+    streamIdleTimeoutMs: v.optional(METHOD_OPTIONS.streamIdleTimeoutMs.schema),
+    idempotent: v.optional(flag),
+    waitForReady: v.optional(flag),
+    metadata: v.optional(v.unknown()),
+    signal: v.optional(v.custom(isSignal, 'an AbortSignal')),
+    retry: onlyFalse,
+    propagate: onlyFalse,
+    onHeaders: listener,
+    onEnd: listener,
+    deadline: v.optional(v.unknown()),
+    parent: v.nullish(v.custom(isServerCall, "the inbound call that grpc-js's server passes to its handler")),
+    credentials: v.optional(v.custom((value) => typeof value === 'object', "grpc-js's CallCredentials")),
+    host: v.nullish(v.string()),
+    propagate_flags: v.nullish(v.number()),
+    interceptors: v.nullish(v.array(v.unknown())),
+    interceptor_providers: v.nullish(v.array(v.unknown())),
+  } satisfies Readonly<Record<keyof GrpcCallOptions, unknown>>),
 );
 
 /** Returns `options` without `undefined` values. Keeps inherited values, because calls read them, too. */

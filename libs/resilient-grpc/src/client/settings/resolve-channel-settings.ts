@@ -28,8 +28,7 @@ import {
   type GrpcClientSettings,
 } from './client-options.js';
 import { channelValueProblems } from './channel-options-schema.js';
-import { defined } from '../../policy/options/defined.js';
-import { describeValue, pathOf } from '../../policy/options/describe-value.js';
+import { defined, describeValue, pathOf } from '../../policy/options/describe-value.js';
 
 const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
 

@@ -281,7 +281,7 @@ describe('call', () => {
     await expect(
       failureOf(firstValueFrom(fake({ get: () => ({ id: '' }) }).get({ id: '' }, { timeoutMs: -1 }))),
     ).resolves.toMatchObject({
-      message: expect.stringContaining('timeoutMs: expected a number of milliseconds above 0'),
+      message: expect.stringContaining('timeoutMs: expected >0, got -1'),
     });
   });
 });

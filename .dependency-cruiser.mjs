@@ -29,7 +29,7 @@ export const FOLDERS = {
   operators: {
     is: 'RxJS operators, one per file, usable alone',
     level: 4,
-    packages: ['rxjs'],
+    packages: ['rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
   },
   channel: {

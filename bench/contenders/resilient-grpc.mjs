@@ -23,7 +23,11 @@ export async function open(address, settings = {}) {
  * @returns {Promise<import('../contenders.mjs').Contender>}
  */
 export function openTuned(address) {
-  return open(address, { connection: 'warm', timeoutMs: TUNED_TIMEOUT_MS, methods: { '*': { idempotent: true } } });
+  return open(address, {
+    connections: { warm: true },
+    timeoutMs: TUNED_TIMEOUT_MS,
+    methods: { '*': { idempotent: true } },
+  });
 }
 
 /** This library with a deadline, retries with a budget, and a circuit breaker. */

@@ -32,11 +32,14 @@ export const PARTS = {
 
   /** A list item per option of a group. */
   options(group) {
-    const items = optionsOf(group).map(({ name, type, meaning, defaultValue }) => {
-      const otherwise = defaultValue === undefined ? '' : ` · default ${literalAsCode(defaultValue)}`;
-      return `- **\`${name}\`** \`${type}\`${otherwise}\\\n  ${quotedAsCode(meaning)}`;
-    });
-    return items.join('\n');
+    const item =
+      (indent) =>
+      ({ name, type, meaning, defaultValue, keys }) => {
+        const otherwise = defaultValue === undefined ? '' : ` · default ${literalAsCode(defaultValue)}`;
+        const text = `${indent}- **\`${name}\`** \`${type}\`${otherwise}\\\n${indent}  ${quotedAsCode(meaning)}`;
+        return [text, ...keys.map(item(`${indent}  `))].join('\n');
+      };
+    return optionsOf(group).map(item('')).join('\n');
   },
 
   /** The options in the README's table, each with its first sentence. */

@@ -79,7 +79,7 @@ const DEFAULTS = {
  * Returns the options of a group in source order, each with its doc comment.
  *
  * @param {string} group name of the interface or type
- * @returns {{ name: string, type: string, meaning: string, defaultValue: string | undefined }[]}
+ * @returns {{ name: string, type: string, meaning: string, defaultValue: string | undefined, keys: object[] }[]}
  */
 export function optionsOf(group) {
   const declares = new RegExp(`^export (interface|type) ${group}\\b`, 'm');
@@ -121,7 +121,15 @@ function optionOf(property, group, defaults) {
   const type = flat(property.type.getText().replace(/\/\*\*.*?\*\//gs, ''))
     .replaceAll(/readonly | \| undefined(?=;)/g, '')
     .replace(/^\| | \| undefined$/g, '');
-  return { name, type: type.replace(/^\(\((.*)\) => void\)$/, '($1) => void'), meaning, defaultValue: documented };
+  const keys =
+    property.type.kind === ts.SyntaxKind.UnionType ? propertiesOf(property.type).filter(({ jsDoc }) => jsDoc) : [];
+  return {
+    name,
+    type: keys.length > 0 ? 'object' : type.replace(/^\(\((.*)\) => void\)$/, '($1) => void'),
+    meaning,
+    defaultValue: documented,
+    keys: keys.map((key) => optionOf(key, `${group}.${name}`, {})),
+  };
 }
 
 function flat(text) {

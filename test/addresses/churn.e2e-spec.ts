@@ -117,7 +117,7 @@ async function connectOurCaller(target: string, policy: object): Promise<Caller>
     url: target,
     loadBalancing: [policy as Readonly<Record<string, unknown>>],
     channelOptions: BACKOFF,
-    connection: 'warm',
+    connections: { warm: true },
   });
   const echo = client.getService<EchoService>('Echo');
   await client.waitForReady({ timeoutMs: 20_000 });

@@ -69,7 +69,7 @@ describe('least_request', () => {
   it('distributes streams under least_request by the number of running streams', async () => {
     const servers = [await startServer(), await startServer()];
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
-    const client = await startClient({ url, loadBalancing: 'least_request', connection: 'warm' });
+    const client = await startClient({ url, loadBalancing: 'least_request', connections: { warm: true } });
     // This test makes no unary calls, because the policy would measure their latencies. On a busy machine, one server may have several
     // times the latency of the other, and the policy would send fewer streams to the slower server.
     await waitFor(() => readyOf(client) === 2);
@@ -112,7 +112,11 @@ describe('least_request', () => {
     const addresses = await server.move(3);
     const source = new AddressSource();
     source.resolve(addresses.slice(0, 2));
-    const client = await startClient({ url: source.target, loadBalancing: 'least_request', connection: 'warm' });
+    const client = await startClient({
+      url: source.target,
+      loadBalancing: 'least_request',
+      connections: { warm: true },
+    });
     await waitFor(() => readyOf(client) === 2);
     source.resolve(addresses.slice(1));
     await waitFor(() => client.snapshot().connections.some(({ address }) => address === addresses[2]));
@@ -142,7 +146,7 @@ describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) =
     const client = await startClient({
       url: source.target,
       loadBalancing,
-      connection: 'warm',
+      connections: { warm: true },
       serviceConfig: { methodConfig },
     });
     await waitFor(() => readyOf(client) === 2);

@@ -36,7 +36,7 @@ async function startClient(
     url: replicas.url,
     loadBalancing: 'round_robin',
     dnsRefreshMs: 1_000,
-    connection: 'warm',
+    connections: { warm: true },
     outageGraceMs: 60_000,
     ...settings,
   });
@@ -223,7 +223,7 @@ describe('periodic lookup', () => {
   });
 
   it('pauses periodic lookups while the channel is idle, and resumes them with the next call', async () => {
-    const { replicas, app } = await setUp(1, { connection: 'on-demand', connectionIdleTimeoutMs: 1_000 });
+    const { replicas, app } = await setUp(1, { connections: { idleMs: 1_000 } });
     await firstValueFrom(app.orders.get({ id: '7' }));
     await waitFor(() => app.client.connectivity.state === 'IDLE', HANG);
     expect(app.client.snapshot().resolution.nextLookupAt).toBeUndefined();

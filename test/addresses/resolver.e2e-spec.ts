@@ -31,7 +31,7 @@ describe('resolver', () => {
     const server = new ManyListeners();
     const source = new AddressSource();
     source.resolve(await server.move(100));
-    await clientOf(source, { loadBalancing: 'round_robin', connection: 'warm', connectTimeoutMs: 1_000 });
+    await clientOf(source, { loadBalancing: 'round_robin', connections: { warm: true, connectTimeoutMs: 1_000 } });
     await waitFor(() => server.sockets.size === 100, { timeoutMs: 20_000 });
     const sockets = [...server.sockets];
     // Twice the timeout, plus a margin for a stalled process.
@@ -72,7 +72,7 @@ describe('resolver', () => {
 
   it('limits how often the client queries a resolver that always reports an empty address list', async () => {
     const source = new AddressSource((one) => setImmediate(() => one.resolve([])));
-    await clientOf(source, { connection: 'warm' });
+    await clientOf(source, { connections: { warm: true } });
     await pause(1_500);
     // At most one query per 100 ms, even on a busy machine. Without the limit, there would be thousands.
     expect(source.requests).toBeGreaterThan(1);
@@ -172,7 +172,7 @@ describe('service config of a resolver', () => {
     const { client } = await clientOf(source, {
       loadBalancing: 'round_robin',
       ejectUnhealthy: true,
-      connection: 'warm',
+      connections: { warm: true },
     });
     const failed: (string | undefined)[] = [];
     client.events$.subscribe((event) => {

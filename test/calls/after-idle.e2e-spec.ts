@@ -66,7 +66,7 @@ describe('metadata reused for several calls', () => {
   ])(
     'sends each call with its own metadata %s, although the caller changes the same Metadata object for the next call',
     async (_when, begin) => {
-      const { echo, server } = await begin({ connection: 'on-demand' }, {});
+      const { echo, server } = await begin({ connections: { warm: false } }, {});
       const metadata = new Metadata();
       const calls = ['a', 'b', 'c'].map((tag) => {
         metadata.set('x-tag', tag);

@@ -415,7 +415,7 @@ async function startPair(pair: (typeof PAIRS)[number]): Promise<{
   const settings: ClientSettings & { readonly url: string } = {
     url: server.url,
     maxReceiveMessageLength: MAX_RECEIVE_BYTES,
-    connection: 'warm',
+    connections: { warm: true },
     ...(pair === 'TLS' ? { credentials: credentials.createSsl(await readFile(certificate('ca'))) } : {}),
     channelOptions: {
       'grpc.initial_reconnect_backoff_ms': 100,

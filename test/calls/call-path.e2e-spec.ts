@@ -85,7 +85,7 @@ describe('path of calls', () => {
     const client = await startClient({
       url: `ipv4:${servers.map(({ url }) => url).join()}`,
       loadBalancing: 'round_robin',
-      connection: 'warm',
+      connections: { warm: true },
       credentials: credentials.combineChannelCredentials(credentials.createSsl(ca), token),
       channelOptions: { 'grpc.default_authority': 'localhost', 'grpc.ssl_target_name_override': 'localhost' },
     });
@@ -116,13 +116,13 @@ describe('path of calls', () => {
       stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
       stream.end(Buffer.alloc(10));
     });
-    const client = await startClient({ url: server.url });
+    const client = await startClient({ url: server.url, methods: { Bidi: { prefetch: 1 } } });
     let requests = 0;
     function* source(): Generator<EchoRequest> {
       // Bounded, so that the test fails instead of blocking its process.
       for (; requests < 500_000; requests++) yield {};
     }
-    const responses = client.getService<EchoStub>('Echo').bidi(source(), { prefetch: 1 });
+    const responses = client.getService<EchoStub>('Echo').bidi(source());
     let received = 0;
     for await (const _ of responses) {
       received += 1;
@@ -135,7 +135,7 @@ describe('path of calls', () => {
 
   it('keeps the channel from becoming idle while a stream is open, but not after the stream ends', async () => {
     const { client, echo } = await scene(
-      { connectionIdleTimeoutMs: 1_000 },
+      { connections: { idleMs: 1_000 } },
       {
         scripts: {
           // Longer than two idle timeouts.

@@ -192,10 +192,10 @@ describe('async context of a call', () => {
   ] as const)(
     'ends each stream in the context of its caller if %s is called in another context',
     async (_, what, end) => {
-      const { echo, server, client } = await scene();
+      const { echo, server, client } = await scene({ methods: { ServerStream: { onDrain: 'complete' } } });
       await warmUp(echo);
       server.script('ServerStream', { never: true });
-      const plain = () => echo.serverStream({}, { onDrain: 'complete' });
+      const plain = () => echo.serverStream({});
       const resumed = () => resumable(() => echo.serverStream({}), { cursor: () => 0, seed: 0 });
       const streams = [plain, resumed].flatMap((open) =>
         CALLERS.map((caller) => request.run(caller, () => notificationsOf(open()))),

@@ -48,7 +48,7 @@ describe('process', () => {
 describe('grpc-js callback client', () => {
   it('completes a call of the callback client if the channel is replaced during the call', async () => {
     const { server, client } = await scene({
-      maxConnectionAgeMs: 1_000,
+      connections: { maxAgeMs: 1_000 },
       keepalive: { keepaliveTimeMs: 10_000, keepaliveTimeoutMs: 1_000, keepalivePermitWithoutCalls: 1 },
     });
     await client.waitForReady();

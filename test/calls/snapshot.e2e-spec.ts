@@ -200,7 +200,7 @@ describe('client snapshot', () => {
   });
 
   it('reports in an event and in the snapshot that the client closed a connection', async () => {
-    const { client, echo, server } = await scene({ connectionIdleTimeoutMs: 1_000 });
+    const { client, echo, server } = await scene({ connections: { idleMs: 1_000 } });
     const changes: string[] = [];
     client.events$.subscribe((event) => {
       if (event.type === 'connection') changes.push(event.change);
@@ -231,7 +231,7 @@ describe('client snapshot', () => {
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const streams = [0, 1].map(() => echo.serverStream({})[Symbol.asyncIterator]());
     for (const stream of streams) await stream.next();
-    const queued = lastValueFrom(echo.unsafeUnary({}, { onDrain: 'fail' })).catch((error: unknown) => error);
+    const queued = lastValueFrom(echo.unsafeUnary({})).catch((error: unknown) => error);
     const snapshot = client.snapshot();
     expect(snapshot.streams).toMatchObject({ total: 2, oldest: [{ kind: 'server-stream', received: 1 }, {}] });
     const [older, younger] = snapshot.streams.oldest.map(({ startedAt }) => startedAt);

@@ -70,7 +70,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: UNREACHABLE }));
 
   it('shows the servers of the application, their concurrency limits, and an overload on the dashboard', async (test) => {
-    const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: 1, maxQueuedCalls: 1 } } });
+    const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: { max: 1, queue: 1 } } } });
     const app = await start(test, { clients: clientsOf('orders'), server, controllers: [HeldOrders] });
     const { page, problems } = await open(test, `${app.url}/grpc`);
     const panel = page.getByRole('region', { name: 'Servers of this application' });
@@ -142,9 +142,9 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     const script = new URL('../health/health-server.mjs', import.meta.url);
     const server = await ChildServer.start({ script });
     test.onTestFinished(() => server.close());
-    const healthCheckConfig = { serviceName: 'Orders' };
+    const serviceConfig = { healthCheckConfig: { serviceName: 'Orders' } };
     const { url, orders } = await start(test, {
-      clients: [{ name: 'orders', url: server.url, loadBalancing: 'round_robin', healthCheckConfig }],
+      clients: [{ name: 'orders', url: server.url, loadBalancing: 'round_robin', serviceConfig }],
     });
     const { page, problems } = await open(test, `${url}/grpc`);
     await firstValueFrom(orders('orders').get({ id: '1' })).catch(() => undefined);

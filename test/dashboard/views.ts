@@ -27,6 +27,13 @@ const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
 const LONG_DETAILS =
   'cannot read the order: relation "orders_by_customer_and_region" does not exist in /var/lib/postgresql/data/pg_tblspc/16385/PG_16_202307071/16386';
 
+/** Ejects the failing endpoint for longer than the views take, whereas an ejection by `ejectUnhealthy` may end after 27 s. */
+const EJECTION = {
+  interval: '0.2s',
+  baseEjectionTime: '300s',
+  failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 5 },
+};
+
 const held: (() => void)[] = [];
 
 @Controller()
@@ -54,7 +61,7 @@ export async function startViews(): Promise<Views> {
     serve(answering),
     serve({ Get: { status: 'UNAVAILABLE', details: 'the failing replica' } }),
   ]);
-  const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: 1, maxQueuedCalls: 1 } } });
+  const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: { max: 1, queue: 1 } } } });
   const several = await startDashboardApp({
     server,
     controllers: [HeldOrders],
@@ -64,10 +71,9 @@ export async function startViews(): Promise<Views> {
       {
         name: 'inventory-of-all-warehouses-in-the-northern-region',
         url: `ipv4:${replicas.map(({ url }) => url).join(',')}`,
-        loadBalancing: 'round_robin',
-        ejectUnhealthy: { baseEjectionTimeMs: 300_000 },
+        loadBalancing: [{ outlierDetection: { ...EJECTION, childPolicy: [{ round_robin: {} }] } }],
         // On a busy machine, idle connections would close after the default of 200 s, before the last view is checked.
-        connectionIdleTimeoutMs: 600_000,
+        connections: { idleMs: 600_000 },
       },
       { name: 'payments', url: UNREACHABLE, outageGraceMs: 300 },
       { name: 'search', url: UNREACHABLE },

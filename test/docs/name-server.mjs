@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
 /**
- * Starts a name server on loopback that answers every query with one TXT record.
+ * Starts a name server on loopback, on which every name has the address 127.0.0.1 and one TXT record.
  *
  * @param {string} record
  */
@@ -15,13 +15,17 @@ export async function nameServer(record) {
   return { address: `127.0.0.1:${socket.address().port}`, close: () => socket.close() };
 }
 
-/** Response with the question of `query` and `record` as the only answer (RFC 1035, 4.1). */
+/** Response with the question of `query`, and at most one answer (RFC 1035, 4.1). */
 function answer(query, record) {
-  const question = query.subarray(12, query.indexOf(0, 12) + 5);
-  const header = Buffer.concat([query.subarray(0, 2), Buffer.from([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0])]);
+  const end = query.indexOf(0, 12) + 5;
+  const question = query.subarray(12, end);
+  const type = query.readUInt16BE(end - 4);
   // A TXT record consists of strings of at most 255 bytes.
   const strings = record.match(/.{1,255}/gs) ?? [];
-  const data = Buffer.concat(strings.map((text) => Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])));
-  const resource = Buffer.from([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, data.length >> 8, data.length & 0xff]);
+  const text = Buffer.concat(strings.map((part) => Buffer.concat([Buffer.from([part.length]), Buffer.from(part)])));
+  const data = { 1: Buffer.from([127, 0, 0, 1]), 16: text }[type];
+  const header = Buffer.concat([query.subarray(0, 2), Buffer.from([0x81, 0x80, 0, 1, 0, data ? 1 : 0, 0, 0, 0, 0])]);
+  if (data === undefined) return Buffer.concat([header, question]);
+  const resource = Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, 60, data.length >> 8, data.length & 0xff]);
   return Buffer.concat([header, question, resource, data]);
 }

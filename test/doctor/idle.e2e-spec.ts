@@ -107,8 +107,8 @@ describe('a peer that ends idle connections', () => {
       expect(outcome).toMatchObject({ kind: 'closed', end: { how } });
       expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS * 2 - 100);
       expect(message).toContain(text);
-      expect(facts['connectionIdleTimeoutMs']).toBeLessThan(outcome['idleMs']);
-      expect(remedy).toContain(`set connectionIdleTimeoutMs to ${facts['connectionIdleTimeoutMs']} or less`);
+      expect(facts['idleTimeoutMs']).toBeLessThan(outcome['idleMs']);
+      expect(remedy).toContain(`set connections.idleMs to ${facts['idleTimeoutMs']} or less`);
     },
   );
 
@@ -138,7 +138,7 @@ describe('a peer that ends idle connections', () => {
 });
 
 describe('a peer that drops idle connections silently', () => {
-  it("reports the bounds of the idle timeout in the doctor's idle check if a proxy drops idle connections silently, and recommends a smaller connectionIdleTimeoutMs", async () => {
+  it("reports the bounds of the idle timeout in the doctor's idle check if a proxy drops idle connections silently, and recommends a smaller connections.idleMs", async () => {
     const proxy = await startProxy();
     proxy.cutIdleAfter(TIMEOUT_MS * 3, 'silent');
     const { code, status, message, remedy, facts, outcome } = await runIdleCheck(
@@ -153,8 +153,8 @@ describe('a peer that drops idle connections silently', () => {
     expect(outcome['lostMs']).toBeGreaterThanOrEqual(TIMEOUT_MS * 3 - 100);
     expect(outcome['answeredMs']).toBeLessThan(outcome['lostMs']);
     expect(message).toMatch(/received no response.*: a load balancer, NAT, or firewall has dropped it silently/);
-    expect(facts['connectionIdleTimeoutMs']).toBeLessThan(outcome['answeredMs']);
-    expect(remedy).toContain(`set connectionIdleTimeoutMs to ${facts['connectionIdleTimeoutMs']} or less`);
+    expect(facts['idleTimeoutMs']).toBeLessThan(outcome['answeredMs']);
+    expect(remedy).toContain(`set connections.idleMs to ${facts['idleTimeoutMs']} or less`);
   });
 
   it("reports in the doctor's idle check that an idle connection is reset when it is used", async () => {

@@ -370,13 +370,9 @@ describe('invalid filter options', () => {
   it.each<[options: unknown, path: string, message: RegExp]>([
     [{ relay: ['NOT-FOUND'] }, 'GrpcToRpcExceptionFilter.relay[0]', /^expected .*, got "NOT-FOUND"/],
     [{ relay: ['OK'] }, 'GrpcToRpcExceptionFilter.relay[0]', /got "OK"/],
-    [
-      { relay: 'NOT_FOUND' },
-      'GrpcToRpcExceptionFilter.relay',
-      /^expected an array such as \['NOT_FOUND'\], got "NOT_FOUND"/,
-    ],
+    [{ relay: 'NOT_FOUND' }, 'GrpcToRpcExceptionFilter.relay', /^expected Array, got "NOT_FOUND"/],
     [{ relays: [] }, 'GrpcToRpcExceptionFilter.relays', /did you mean 'relay'\?/],
-    ['NOT_FOUND', 'GrpcToRpcExceptionFilter', /such as \{ relay: \['NOT_FOUND'\] \}/],
+    ['NOT_FOUND', 'GrpcToRpcExceptionFilter', /^expected an object, got "NOT_FOUND"/],
   ])(
     'throws a configuration error with path, value, and remedy for the filter options %j',
     (options, path, message) => {

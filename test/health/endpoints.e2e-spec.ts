@@ -56,7 +56,7 @@ function settingsFor(servers: readonly { readonly url: string }[]): GrpcClientSe
   return {
     url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
     loadBalancing: 'round_robin',
-    healthCheckConfig: { serviceName: ORDERS },
+    serviceConfig: { healthCheckConfig: { serviceName: ORDERS } },
   };
 }
 
@@ -76,15 +76,18 @@ const healthOf = ({ client }: OrdersApp) =>
 
 it('checks the health of a server as a whole if serviceName is empty', async () => {
   const servers = await startServers(2);
-  const app = await startApp(onTestFinished, { ...settingsFor(servers), healthCheckConfig: { serviceName: '' } });
+  const app = await startApp(onTestFinished, {
+    ...settingsFor(servers),
+    serviceConfig: { healthCheckConfig: { serviceName: '' } },
+  });
   await peersOf(app);
   expect([...healthOf(app).values()]).toEqual(['serving', 'serving']);
 });
 
 it('reports an unknown service in the state of its endpoints, in errors, and in the log, and suggests a doctor command', async () => {
   const servers = await startServers(1);
-  const healthCheckConfig = { serviceName: 'Orders' };
-  const app = await startApp(onTestFinished, { ...settingsFor(servers), healthCheckConfig, outageGraceMs: 100 });
+  const serviceConfig = { healthCheckConfig: { serviceName: 'Orders' } };
+  const app = await startApp(onTestFinished, { ...settingsFor(servers), serviceConfig, outageGraceMs: 100 });
   const details = await firstValueFrom(app.orders.get({ id: '1' })).catch((error: unknown) => String(error));
   expect(details).toMatch(
     /no endpoint is serving \(127\.0\.0\.1:\d+: unknown-service\) \(check the health that the server reports, and the service name in healthCheckConfig; to diagnose, run: npx nestjs-resilient-grpc doctor ipv4:127\.0\.0\.1:\d+ --service Orders\)/,
@@ -291,7 +294,7 @@ describe('health of each endpoint', () => {
     const server = await startScripted(onTestFinished, serving);
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
-    const app = await startApp(onTestFinished, { ...settingsFor([proxy]), connection: 'warm' });
+    const app = await startApp(onTestFinished, { ...settingsFor([proxy]), connections: { warm: true } });
     // The response shows that the connection works, so its loss starts no outage.
     await firstValueFrom(app.orders.get({ id: '1' }));
     // The proxy accepts the next connection, but no HTTP/2 handshake follows.

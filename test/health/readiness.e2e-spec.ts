@@ -54,7 +54,7 @@ class EarlyCheck implements OnModuleInit {
   constructor(private readonly readiness: GrpcReadinessHealthIndicator) {}
 
   onModuleInit(): void {
-    earlyReports.push(this.readiness.check({ key: 'me' }));
+    earlyReports.push(this.readiness.check());
   }
 }
 
@@ -100,7 +100,7 @@ describe('GrpcReadinessHealthIndicator', () => {
     await server.stop('kill-connections');
     const app = await createHealthApp(imports);
     const fetchHealth = await listen(app);
-    expect(earlyReports).toEqual([{ me: { status: 'down', state: 'starting' } }]);
+    expect(earlyReports).toEqual([{ process: { status: 'down', state: 'starting' } }]);
     expect(await fetchHealth('ready')).toMatchObject({
       code: 200,
       report: { details: { process: { status: 'up', state: 'ready' } } },
@@ -141,7 +141,7 @@ describe('GrpcReadinessHealthIndicator', () => {
     await until(() => closed);
     await closing;
     expect((await outcomeOf(orders.get({ id: '1' }))).error?.codeName).toBe('UNAVAILABLE');
-    expect(readiness.check({ key: 'me' }).me).toEqual({ status: 'down', state: 'draining' });
+    expect(readiness.check().process).toEqual({ status: 'down', state: 'draining' });
   });
 
   it('reports the readiness of the process as down when only its gRPC server drains', async () => {

@@ -40,7 +40,7 @@ describe('health result types', () => {
     const checks = (channels: Channels, serving: Serving, name: symbol) => ({
       byDescription: [channels.check(name), serving.check(name)] as const,
       byKey: channels.check(name, { key: 'upstream' }),
-      selected: channels.checkAll({ only: [name, 'orders'], except: [name] }),
+      others: channels.checkAll({ except: [name, 'orders'] }),
     });
     type ByDescription = Promise<HealthIndicatorResult>;
     const results = expectTypeOf(checks).returns;

@@ -148,7 +148,7 @@ describe.concurrent('health of a channel', () => {
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await startScripted(onTestFinished, undefined);
-      const settings = { url: server.url, outageGraceMs: 300, connection: 'warm' as const };
+      const settings = { url: server.url, outageGraceMs: 300, connections: { warm: true } };
       const app = await startOrdersApp(Array.from({ length: 12 }, () => settings));
       onTestFinished(() => app.close());
       await Promise.all(app.clients.map(({ client }) => client.waitForReady()));
@@ -169,7 +169,7 @@ describe.concurrent('health of a channel', () => {
 
   it('reports an idle channel as up and does not connect it', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, undefined);
-    const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
+    const app = await startApp(onTestFinished, { url: server.url, connections: { idleMs: 1_000 } });
     expect(await channelOf(app)).toMatchObject({ status: 'up', state: 'IDLE' });
     await firstValueFrom(app.orders.get({ id: '1' }));
     await waitFor(async () => {

@@ -32,7 +32,7 @@ describe.concurrent('Watch', () => {
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
-    const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
+    const app = await startApp(onTestFinished, { url: server.url, connections: { idleMs: 1_000 } });
     /** Opens a stream that keeps the channel READY until the test unsubscribes. */
     const open = async () => {
       const feed = app.orders.watch({ from: '0' }).subscribe({ error: () => undefined });
@@ -169,7 +169,7 @@ describe('Watch and connection age', () => {
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
-    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
+    const app = await startApp(onTestFinished, { url: server.url, connections: { maxAgeMs: 1_000 } });
     const { advance, until } = holdTimers();
     const feed = app.orders.watch({ from: '0' }).subscribe();
     onTestFinished(() => {
@@ -194,7 +194,7 @@ describe('Watch and connection age', () => {
   }) => {
     const answers = [{ status: 'UNIMPLEMENTED' as const }, { messages: [{ status: 'NOT_SERVING' }], never: true }];
     const server = await startScripted(onTestFinished, { 'Health/Watch': answers });
-    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
+    const app = await startApp(onTestFinished, { url: server.url, connections: { maxAgeMs: 1_000 } });
     const states = new Set<string>();
     const { advance, until } = holdTimers();
     await firstValueFrom(app.orders.get({ id: '1' }));

@@ -71,7 +71,7 @@ describe('watch of a kubernetes target', () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     api.set({ name: 'b', port: 1, ready: false });
-    const { call, watch, client } = await startApp({ connectionIdleTimeoutMs: 1_000 });
+    const { call, watch, client } = await startApp({ connections: { idleMs: 1_000 } });
     expect(watch()).toBeUndefined();
     await call();
     await waitFor(() => watch()?.state === 'watching');

@@ -9,7 +9,11 @@ describe('watch', () => {
   it('shares one list, and one watch that starts at the version of the list, among all clients of a Kubernetes service', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
-    const callers = [await startPodClient(), await startPodClient(), await startPodClient({ connection: 'warm' })];
+    const callers = [
+      await startPodClient(),
+      await startPodClient(),
+      await startPodClient({ connections: { warm: true } }),
+    ];
     for (const { call } of callers) expect(await call()).toBe('a');
     await waitFor(() => api.openWatches === 1);
     expect(api.requests).toEqual([
@@ -206,7 +210,7 @@ describe('watch', () => {
   it('uses the last endpoints if the API server is unreachable after the channel was idle', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
-    const { call, client } = await startPodClient({ connectionIdleTimeoutMs: 1_000 });
+    const { call, client } = await startPodClient({ connections: { idleMs: 1_000 } });
     await call();
     await waitFor(() => client.snapshot().connectivity.state === 'IDLE' && api.openWatches === 0, {
       timeoutMs: 20_000,
@@ -223,8 +227,7 @@ describe('registerKubernetesResolver', () => {
       { kubeconfig: '/none' },
       /^registerKubernetesResolver\.kubeconfig: expected a readable kubeconfig, got an error: ENOENT/,
     ],
-    [{ namespace: '' }, /^registerKubernetesResolver\.namespace: expected a namespace such as 'shop', got ""/],
-    [{ namespaces: 'a' }, /^registerKubernetesResolver\.namespaces: unknown option; did you mean 'namespace'\?/],
+    [{ kubeconfigs: 'a' }, /^registerKubernetesResolver\.kubeconfigs: unknown option; did you mean 'kubeconfig'\?/],
   ])('rejects the Kubernetes resolver options %j', (options: object, message) => {
     expect(() => {
       registerKubernetesResolver(options);

@@ -161,7 +161,7 @@ describe('grpcJsLog', () => {
   it('fails at startup with an error that lists the known levels if the grpcJsLog level is unknown', async () => {
     const wrong: object = { grpcJsLog: 'trace' };
     await expect(startApp(wrong, new CapturedLog())).rejects.toThrow(
-      `forRoot.grpcJsLog: expected 'error', 'info', or 'debug', got "trace"`,
+      `forRoot.grpcJsLog: expected ("error" | "info" | "debug"), got "trace"`,
     );
   });
 });

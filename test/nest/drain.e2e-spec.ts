@@ -81,7 +81,7 @@ async function startGateway(
 
     /** Relays the same upstream stream over gRPC, for the hybrid application. */
     @GrpcMethod('Orders', 'Watch') relayed() {
-      return this.orders.watch({ from: '0' }, { onDrain: 'complete' });
+      return this.orders.watch({ from: '0' });
     }
 
     /** Waits for `answer()`, then calls upstream. */
@@ -148,49 +148,43 @@ function collect(stream: Observable<unknown>) {
 const aboutDrain = (): string[] => lines.filter((line) => line.includes('[ResilientGrpc]'));
 
 describe('first phase of a shutdown', () => {
-  it('ends streams with onDrain at the start of a shutdown, while requests in progress continue and start new calls', async () => {
-    const { app, client, orders, hung, get } = await startGateway();
-    const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
-    const failing = collect(orders.watch({ from: '0' }, { onDrain: 'fail' }));
-    server.script('Get', { message: { id: '1' } });
-    const relayed = get('/relay');
-    await waitFor(() => feed.received === 3 && failing.received === 3 && hung.count === 1);
+  it.each([
+    ['complete', 'completed', '1 stream completed, 0 cut off'],
+    ['fail', 'failed: draining', '0 streams completed, 1 ended by onDrain, 0 cut off'],
+  ] as const)(
+    'ends streams with onDrain: %s at the start of a shutdown, while requests in progress continue and start new calls',
+    async (onDrain, end, summary) => {
+      const { app, client, orders, hung, get } = await startGateway(undefined, { methods: { Watch: { onDrain } } });
+      const feed = collect(orders.watch({ from: '0' }));
+      server.script('Get', { message: { id: '1' } });
+      const relayed = get('/relay');
+      await waitFor(() => feed.received === 3 && hung.count === 1);
 
-    const closing = app.close();
-    await waitFor(() => feed.end !== 'open' && failing.end !== 'open');
-    expect([feed.end, failing.end]).toEqual(['completed', 'failed: draining']);
-    await waitFor(() => server.counts('Watch').open === 0);
-    // Nest waits for the HTTP request, and the request waits for `answer()`.
-    expect(client.connectivity.state).toBe('READY');
-    hung.answer();
-    expect(await relayed).toBe(200);
-    await closing;
-    expect(client.connectivity.state).toBe('SHUTDOWN');
-    expect(aboutDrain().at(-1)).toMatch(
-      /^LOG \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 1 call finished, 1 stream completed, 1 ended by onDrain, 0 cut off$/,
-    );
-  });
+      const closing = app.close();
+      await waitFor(() => feed.end !== 'open');
+      expect(feed.end).toBe(end);
+      await waitFor(() => server.counts('Watch').open === 0);
+      // A stream that starts now ends in the same way, and its call is not sent.
+      const calls = server.counts('Watch').calls;
+      const late = collect(orders.watch({ from: '0' }));
+      await waitFor(() => late.end !== 'open');
+      expect(late.end).toBe(end);
+      expect(server.counts('Watch').calls).toBe(calls);
+      // Nest waits for the HTTP request, and the request waits for `answer()`.
+      expect(client.connectivity.state).toBe('READY');
+      hung.answer();
+      expect(await relayed).toBe(200);
+      await closing;
+      expect(client.connectivity.state).toBe('SHUTDOWN');
+      expect(aboutDrain().at(-1)).toMatch(
+        /^LOG \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: /,
+      );
+      expect(aboutDrain().at(-1)).toContain(`: 1 call finished, ${summary}`);
+    },
+  );
 
-  it('completes or fails a stream with onDrain without sending a call if the stream starts during a shutdown', async () => {
-    const { app, orders, hung, get } = await startGateway();
-    const served = get('/hung');
-    await waitFor(() => hung.count === 1);
-    const closing = app.close();
-    await waitFor(() => !app.get(GrpcClients).accepting);
-    const calls = server.counts('Watch').calls;
-    const late = [
-      collect(orders.watch({ from: '0' }, { onDrain: 'complete' })),
-      collect(orders.watch({ from: '0' }, { onDrain: 'fail' })),
-    ];
-    await waitFor(() => late.every(({ end }) => end !== 'open'));
-    expect(late.map(({ end }) => end)).toEqual(['completed', 'failed: draining']);
-    expect(server.counts('Watch').calls).toBe(calls);
-    hung.answer();
-    await Promise.all([served, closing]);
-  });
-
-  it('does not apply onDrain: complete to a unary call', async () => {
-    const { app, orders } = await startGateway(undefined, { methods: { '*': { onDrain: 'complete' } } });
+  it.each(['complete', 'fail'] as const)('does not apply onDrain: %s to a unary call', async (onDrain) => {
+    const { app, orders } = await startGateway(undefined, { methods: { '*': { onDrain } } });
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));
     await waitFor(() => server.heldCount('Get') === 1);
@@ -229,7 +223,7 @@ describe('hybrid application', () => {
     'ends the streams relayed over gRPC by a hybrid application before the gRPC server of the application closes',
     { tags: ['timed'] },
     async ({ task }) => {
-      const { app, client } = await startGateway();
+      const { app, client } = await startGateway(undefined, { methods: { Watch: { onDrain: 'complete' } } });
       const folder = mkdtempSync(join(tmpdir(), 'hybrid-'));
       onTestFinished(() => {
         rmSync(folder, { recursive: true });
@@ -503,10 +497,10 @@ describe('application shutdown hook that never resolves', () => {
 
 describe('explicit drain()', () => {
   it('ends streams that set onDrain, lets calls finish, and closes the client on an explicit drain()', async () => {
-    const { app, client, orders } = await startGateway();
+    const { app, client, orders } = await startGateway(undefined, { methods: { Watch: { onDrain: 'complete' } } });
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));
-    const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
+    const feed = collect(orders.watch({ from: '0' }));
     await waitFor(() => feed.received === 3 && server.heldCount('Get') === 1);
     const reports = [client.drain({ timeoutMs: TEST_TIMEOUT_MS }), client.drain()];
     await waitFor(() => feed.end === 'completed');

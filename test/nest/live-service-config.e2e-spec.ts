@@ -116,8 +116,8 @@ describe('service config from an Observable', () => {
     });
     names.hasRecords = true;
     names.text = text;
-    const source = dnsServiceConfig({ servers: [names.url], refreshMs: 1_000 });
-    const orders = await start(source, { url: `dns:///${server.url.replace('127.0.0.1', 'localhost')}` });
+    const source = dnsServiceConfig({ refreshMs: 1_000 });
+    const orders = await start(source, { url: `dns://${names.url}/${server.url.replace('127.0.0.1', 'localhost')}` });
     expect(await attemptsOf(orders)).toBe(1);
     names.text = `grpc_config=${JSON.stringify([{ serviceConfig: retrying(2) }])}`;
     await waitFor(async () => (await attemptsOf(orders)) === 2, { timeoutMs: 30_000 });

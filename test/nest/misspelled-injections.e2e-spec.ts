@@ -61,29 +61,6 @@ describe('misspelled injection', () => {
     });
   });
 
-  it('fails at startup and suggests the closest client if a client or its service is injected with a misspelled client name', async () => {
-    const name = uniqueName();
-    const wrong = name.replace('billing', 'biling');
-    @Injectable()
-    class ServiceConsumer {
-      constructor(@InjectGrpcService(wrong, 'Orders') readonly orders: unknown) {}
-    }
-    @Injectable()
-    class ClientConsumer {
-      @InjectGrpcClient(wrong) readonly client: unknown;
-    }
-    const message = `no client '${wrong}'; did you mean '${name}'?`;
-    const feature = ResilientGrpcModule.forFeature([options(name)]);
-    expect(problemOf(await startError([feature], ServiceConsumer))).toEqual({
-      path: `@InjectGrpcService('${wrong}', 'Orders') in ServiceConsumer`,
-      message,
-    });
-    expect(problemOf(await startError([feature], ClientConsumer))).toEqual({
-      path: `@InjectGrpcClient('${wrong}') in ClientConsumer`,
-      message,
-    });
-  });
-
   it('lists the known services if none of their names is close to the injected name', async () => {
     const name = uniqueName();
     @Injectable()

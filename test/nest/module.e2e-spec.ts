@@ -364,7 +364,7 @@ describe('clients created at run time', () => {
 
 describe('lazily loaded module', () => {
   it('creates the clients of a lazily loaded module with the defaults of forRoot and connects warm clients', async () => {
-    const context = await start(ResilientGrpcModule.forRoot({ defaults: { connection: 'warm' } }));
+    const context = await start(ResilientGrpcModule.forRoot({ defaults: { connections: { warm: true } } }));
     const feature = ResilientGrpcModule.forFeature([orders()]);
     const loaded = await context.get(LazyModuleLoader).load(() => feature);
     const client = loaded.get<ResilientGrpcClient>(getGrpcClientToken('orders'));

@@ -136,7 +136,7 @@ describe('target of a client that is configured with Nest options', () => {
   it("fails at startup if Nest's options without the nested `options` property have no url", async () => {
     const flat: NestGrpcClientOptions = { name: 'HERO_PACKAGE', ...heroWith(undefined).options };
     await expect(clientOf(ResilientGrpcModule.forFeature([flat]))).rejects.toThrow(
-      /clients\.HERO_PACKAGE\.url: expected a target such as 'orders:50051'/,
+      /clients\.HERO_PACKAGE\.url: expected /,
     );
   });
 });

@@ -255,7 +255,7 @@ describe('unsent fields', () => {
       `/orders.v1.Orders/${method}: field '${at}lines.isGift' of the ${side} (Line): expected a boolean, got a string of length 5; the serializer sends true instead`,
       `/orders.v1.Orders/${method}: field '${at}byShop.unitPrice' of the ${side} (Line): expected a number, got a string of length 4; the serializer sends 0 instead`,
       `/orders.v1.Orders/${method}: field '${at}byShop.image' of the ${side} (Line): expected a Buffer, got an object; the serializer sends nothing instead`,
-      `/orders.v1.Orders/${method}: field '${at}state' of the ${side} (${type}): expected a value of State, got a string of length 6; write 'SHIPPED'; the serializer sends nothing instead`,
+      `/orders.v1.Orders/${method}: field '${at}state' of the ${side} (${type}): expected a value of State, got a string of length 6; its values are 'OPEN', 'SHIPPED'; the serializer sends nothing instead`,
       `/orders.v1.Orders/${method}: field '${at}at' of the ${side} (${type}): expected an object with 'seconds', 'nanos', got a Map; the serializer sends an empty object instead`,
     ];
     expect(clientWarnings()).toEqual([

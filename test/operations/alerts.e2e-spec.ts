@@ -59,7 +59,7 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
   },
 
   async GrpcClientFlapping() {
-    const { client, echo, server } = await instrumentedScene({ outageGraceMs: 60_000, connection: 'warm' });
+    const { client, echo, server } = await instrumentedScene({ outageGraceMs: 60_000, connections: { warm: true } });
     const end = repeat(async () => {
       await server.stop('kill-connections');
       await waitFor(() => client.connectivity.outage !== undefined);
@@ -132,7 +132,7 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
   },
 
   async GrpcServerOverload() {
-    const { client, held } = await serveHolding({ maxConcurrentCalls: 1, maxQueuedCalls: 0 });
+    const { client, held } = await serveHolding({ maxConcurrentCalls: { max: 1, queue: 0 } });
     client.get({ id: '7' }, () => undefined);
     await waitFor(() => held.length === 1);
     const end = repeat(() => new Promise((resolve) => client.get({ id: '8' }, resolve)));

@@ -144,11 +144,11 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     },
   );
 
-  it('closes the connection after connectionIdleTimeoutMs without calls, and opens another for the next call', async ({
+  it('closes the connection after connections.idleMs without calls, and opens another for the next call', async ({
     onTestFinished,
   }) => {
     const server = await startServer(onTestFinished);
-    const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
+    const app = await startApp(onTestFinished, { url: server.url, connections: { idleMs: 1_000 } });
     const { client, orders } = app;
     for (let rounds = 1; rounds <= 3; rounds++) {
       await firstValueFrom(orders.get({ id: '1' }));
@@ -169,7 +169,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
   }) => {
     const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
     proxy.cutIdleAfter(2_000, 'silent');
-    const app = await startApp(onTestFinished, { url: proxy.url, connectionIdleTimeoutMs: 1_000 });
+    const app = await startApp(onTestFinished, { url: proxy.url, connections: { idleMs: 1_000 } });
     for (let rounds = 1; rounds <= 3; rounds++) {
       await firstValueFrom(create(app));
       expect(proxy.counters.accepted).toBe(rounds);
@@ -179,11 +179,11 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     await firstValueFrom(create(app));
   });
 
-  it('replaces the connection after maxConnectionAgeMs under load without a failed or resent call', async ({
+  it('replaces the connection after connections.maxAgeMs under load without a failed or resent call', async ({
     onTestFinished,
   }) => {
     const server = await startServer(onTestFinished);
-    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
+    const app = await startApp(onTestFinished, { url: server.url, connections: { maxAgeMs: 1_000 } });
     const calls = await underLoad(app, () => waitFor(() => server.connections.accepted >= 5, WAIT_LIMITS));
     expect(server.counts().calls).toBe(calls);
     // An old connection is closed after its last call has ended.
@@ -197,13 +197,13 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     ['round_robin', 3, true],
     ['pick_first', 1, false],
   ] as const)(
-    'replaces connections after maxConnectionAgeMs and keeps only the old connection that carries a stream (%s, connections in use: %i, GOAWAY: %s)',
+    'replaces connections after connections.maxAgeMs and keeps only the old connection that carries a stream (%s, connections in use: %i, GOAWAY: %s)',
     async ([loadBalancing, used, hasGoaway], { onTestFinished }) => {
       const servers = await startFeeds(onTestFinished, 3);
       const app = await startApp(onTestFinished, {
         url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
         loadBalancing,
-        maxConnectionAgeMs: 3_000,
+        connections: { maxAgeMs: 3_000 },
         // Enables pings only without GOAWAY, because a ping would end the stream on a connection that received GOAWAY. Without GOAWAY, a
         // ping would end the stream only if grpc-js had begun to close its connection.
         channelOptions: hasGoaway ? {} : { 'grpc.keepalive_time_ms': 500, 'grpc.keepalive_timeout_ms': 20_000 },
@@ -226,7 +226,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     const app = await startApp(onTestFinished, {
       url: `ipv4:${proxies.map(({ url }) => url).join(',')}`,
       loadBalancing: 'round_robin',
-      maxConnectionAgeMs: 3_000,
+      connections: { maxAgeMs: 3_000 },
       channelOptions: { 'grpc.keepalive_time_ms': 1_000, 'grpc.keepalive_timeout_ms': 1_000 },
     });
     const feed = follow(onTestFinished, app);
@@ -254,7 +254,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     const app = await startApp(onTestFinished, {
       url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
       loadBalancing: 'round_robin',
-      maxConnectionAgeMs: 1_000,
+      connections: { maxAgeMs: 1_000 },
       tls: {
         ca: certificate('ca'),
         cert: certificate('client'),
@@ -282,12 +282,12 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('replaces a connection older than maxConnectionAgeMs once the server accepts connections again after refusing them for longer than the idle timeout', async ({
+  it('replaces a connection older than connections.maxAgeMs once the server accepts connections again after refusing them for longer than the idle timeout', async ({
     onTestFinished,
   }) => {
     const scripts = { Watch: { messages: [{ sequence: '1' }], never: true } };
     const proxy = await startProxy(onTestFinished, await startServer(onTestFinished, { scripts }));
-    const settings = { url: proxy.url, maxConnectionAgeMs: 5_000, connectionIdleTimeoutMs: 1_000 };
+    const settings = { url: proxy.url, connections: { maxAgeMs: 5_000, idleMs: 1_000 } };
     const app = await startApp(onTestFinished, settings);
     const failedAt: number[] = [];
     let replaced = 0;
@@ -319,7 +319,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     async ([, reachable], { onTestFinished }) => {
       const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
       const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
-      const settings = { url: proxy.url, maxConnectionAgeMs: 1_000, outageGraceMs: 60_000, channelOptions };
+      const settings = { url: proxy.url, connections: { maxAgeMs: 1_000 }, outageGraceMs: 60_000, channelOptions };
       const app = await startApp(onTestFinished, settings);
       let failed = 0;
       app.client.events$.subscribe((event) => {

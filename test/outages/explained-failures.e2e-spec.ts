@@ -139,14 +139,14 @@ const CASES: Readonly<Record<string, Case>> = {
     kind: 'silent',
     start: async () => ({
       ...at(await listening(createServer((socket) => socket.resume()))),
-      connectTimeoutMs: 300,
+      connections: { connectTimeoutMs: 300 },
     }),
   },
   'a silent peer under TLS': {
     kind: 'silent',
     start: async () => ({
       ...at(await listening(createServer((socket) => socket.resume())), {}),
-      connectTimeoutMs: 300,
+      connections: { connectTimeoutMs: 300 },
     }),
     options: ['--tls'],
   },
@@ -310,7 +310,7 @@ describe('HTTP proxy of the environment', () => {
     const proxy = await startProxy((socket) => sockets.push(socket));
     useProxy(proxy);
     const url = `localhost:${await freePort()}`;
-    const app = await startOrdersApp({ url, connectTimeoutMs: 300, outageGraceMs: 300 });
+    const app = await startOrdersApp({ url, connections: { connectTimeoutMs: 300 }, outageGraceMs: 300 });
     onTestFinished(() => app.close());
     const { details, reachedServer } = await failureOf(app.orders.get({ id: '7' }));
     expect(details).toContain(`the HTTP proxy 127.0.0.1:${proxy} (grpc_proxy) does not respond to the CONNECT request`);
@@ -334,7 +334,7 @@ describe('HTTP proxy of the environment', () => {
     });
     const app = await startOrdersApp({
       url: `localhost:${await freePort()}`,
-      connectTimeoutMs: 300,
+      connections: { connectTimeoutMs: 300 },
       outageGraceMs: 300,
     });
     onTestFinished(() => app.close());

@@ -20,7 +20,7 @@ describe('round_robin with one healthy backend and one that closes each connecti
       url: `ipv4:${good.url},${proxy.url}`,
       channelOptions: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 100 },
       loadBalancing: 'round_robin',
-      connection: 'warm',
+      connections: { warm: true },
       outageGraceMs: 500,
     });
     const echo = client.getService<EchoService>('Echo');
@@ -52,7 +52,7 @@ describe('an endpoint that cannot be reached while another one serves the calls'
       const app = await startOrdersApp({
         url: `ipv4:${good.url},${stopped.url}`,
         loadBalancing,
-        connection: 'warm',
+        connections: { warm: true },
       });
       onTestFinished(() => app.close());
       await until(() => app.client.connectivity.state === 'READY');

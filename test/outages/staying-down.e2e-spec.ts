@@ -238,7 +238,7 @@ describe.concurrent('server that stays down', () => {
       const proxy = await startProxy(onTestFinished);
       proxy.refuse();
       // The second attempt outlasts the test, so that only the end of the grace period or a deadline ends a wait.
-      const settings = { url: proxy.url, outageGraceMs: 600, connectTimeoutMs: FAR_MS };
+      const settings = { url: proxy.url, outageGraceMs: 600, connections: { connectTimeoutMs: FAR_MS } };
       const app = await startApp(onTestFinished, settings);
       const { orders } = app;
       const { patient, usual, silent } = await atOutage(app, () => ({
@@ -314,7 +314,7 @@ describe('server that stays down', () => {
   it('logs the end of the grace period only when a call fails', async ({ onTestFinished }) => {
     const peer = await startPeer(onTestFinished);
     const { advance, until } = holdTimers();
-    const app = await startApp(onTestFinished, { url: peer.url, connection: 'warm', outageGraceMs: 1_000 });
+    const app = await startApp(onTestFinished, { url: peer.url, connections: { warm: true }, outageGraceMs: 1_000 });
     await until(() => app.client.connectivity.outage !== undefined);
     for (let passedMs = 0; passedMs < 2_000; passedMs += 100) await advance(100);
     expect(aboveDebug(app)).toEqual([]);
@@ -362,7 +362,11 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
       async ({ task, onTestFinished }) => {
         const proxy = await startProxy(onTestFinished);
         await proxy.staySilent();
-        const app = await startApp(onTestFinished, { url: proxy.url, connectTimeoutMs: FAR_MS, ...security });
+        const app = await startApp(onTestFinished, {
+          url: proxy.url,
+          connections: { connectTimeoutMs: FAR_MS },
+          ...security,
+        });
         const call = failing(() => app.orders.get({ id: '1' }, { timeoutMs: 300 }));
         expect(await call.ended).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
         await waitFor(() => proxy.counters.open === 1, { timeoutMs: 20_000 });
@@ -380,7 +384,7 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
         const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 1_000 };
         const app = await startApp(onTestFinished, {
           url: proxy.url,
-          connectTimeoutMs: 500,
+          connections: { connectTimeoutMs: 500 },
           channelOptions,
           ...security,
         });
@@ -415,7 +419,7 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
       const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 500 };
       const app = await startApp(onTestFinished, {
         url: proxy.url,
-        connectTimeoutMs: 1_100,
+        connections: { connectTimeoutMs: 1_100 },
         outageGraceMs: FAR_MS,
         channelOptions,
         ...security,
@@ -486,7 +490,7 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
       await proxy.staySilent();
       const app = await startApp(onTestFinished, {
         url: proxy.url,
-        connectTimeoutMs: 500,
+        connections: { connectTimeoutMs: 500 },
         outageGraceMs: FAR_MS,
         channelOptions: FAR_BACKOFF,
         ...(kind === 'TLS' ? { tls } : {}),

@@ -104,7 +104,7 @@ describe('attemptTimeoutMs', () => {
     const client = await startClient({
       url: `ipv4:${[slow, ...others].map(({ url }) => url).join()}`,
       loadBalancing: 'round_robin',
-      ejectUnhealthy: { consecutiveFailures: 2, latencyFactor: Infinity },
+      ejectUnhealthy: true,
       methods: { '*': { attemptTimeoutMs: 500 } },
     });
     const echo = client.getService<EchoService>('Echo');
@@ -129,16 +129,6 @@ describe('attemptTimeoutMs', () => {
     ]);
   });
 
-  it('applies the attemptTimeoutMs of a call instead of that of its method, and rejects a negative value', async () => {
-    const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 60_000 } } });
-    server.script('UnsafeUnary', { never: true });
-    expect(await failureOf(echo.unsafeUnary({}, { attemptTimeoutMs: 50 }))).toMatchObject({
-      reason: 'attempt-timeout',
-    });
-    const error = await rejection(firstValueFrom(echo.unary({}, { attemptTimeoutMs: -1 })));
-    expect(String(error)).toContain('options.attemptTimeoutMs');
-  });
-
   it('excludes the wait for the channel from attemptTimeoutMs', async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
@@ -161,8 +151,8 @@ describe('attemptTimeoutMs', () => {
 });
 
 describe('maxConcurrentCalls', () => {
-  it('admits calls up to maxConcurrentCalls, queues calls up to maxQueuedCalls, and rejects the rest', async () => {
-    const { echo, server } = await scene({ maxConcurrentCalls: 2, maxQueuedCalls: 3 });
+  it('admits calls up to maxConcurrentCalls, queues calls up to the length of the queue, and rejects the rest', async () => {
+    const { echo, server } = await scene({ maxConcurrentCalls: { max: 2, queue: 3 } });
     server.script('Unary', { hold: 'everything', message: {} });
     const calls = Array.from({ length: 5 }, () => firstValueFrom(echo.unary({})));
     await waitFor(() => server.heldCount() === 2);
@@ -178,7 +168,7 @@ describe('maxConcurrentCalls', () => {
   });
 
   it('fails a queued call at its deadline and frees its place in the queue', async () => {
-    const { echo, server } = await scene({ methods: { Unary: { maxConcurrentCalls: 1 } }, maxQueuedCalls: 1 });
+    const { echo, server } = await scene({ methods: { Unary: { maxConcurrentCalls: { max: 1, queue: 1 } } } });
     server.script('Unary', { hold: 'everything', message: {} });
     const first = firstValueFrom(echo.unary({}));
     await waitFor(() => server.heldCount() === 1);
@@ -201,7 +191,7 @@ describe('maxConcurrentCalls', () => {
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
     proxy.refuse();
-    const client = await startClient({ url: proxy.url, maxConcurrentCalls: 1, maxQueuedCalls: 0 });
+    const client = await startClient({ url: proxy.url, maxConcurrentCalls: { max: 1, queue: 0 } });
     const echo = client.getService<EchoService>('Echo');
     const waiting = [firstValueFrom(echo.unary({}, { waitForReady: true }))];
     waiting.push(firstValueFrom(echo.unary({}, { waitForReady: true })));
@@ -286,8 +276,7 @@ describe('circuitBreaker', () => {
 
 it('reports the limit that refused a call, even if the limit of the method has just admitted the call', async () => {
   const { echo, server } = await scene({
-    maxConcurrentCalls: 2,
-    maxQueuedCalls: 0,
+    maxConcurrentCalls: { max: 2, queue: 0 },
     methods: { 'Echo/UnsafeUnary': { maxConcurrentCalls: 1 } },
   });
   server.script('Unary', { hold: 'everything', message: {} });
@@ -301,7 +290,7 @@ it('reports the limit that refused a call, even if the limit of the method has j
 
 describe("maxConcurrentCalls: 'adaptive'", () => {
   it('applies an adaptive concurrency limit to unary calls but not to streams, and reports the limit in the snapshot', async () => {
-    const { echo, server, client } = await scene({ maxConcurrentCalls: 'adaptive', maxQueuedCalls: 0 });
+    const { echo, server, client } = await scene({ maxConcurrentCalls: { max: 'adaptive', queue: 0 } });
     expect(client.snapshot().limits).toEqual([{ running: 0, queued: 0, maxConcurrent: 20, adaptive: {} }]);
     server.script('Unary', { hold: 'everything', message: {} });
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });

@@ -134,7 +134,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   });
 
   it('fails no connection attempt if connectTimeoutMs passes while the event loop is blocked', async () => {
-    const { client, echo, server } = await startDistant({ connectTimeoutMs: TIMEOUT_MS });
+    const { client, echo, server } = await startDistant({ connections: { connectTimeoutMs: TIMEOUT_MS } });
     const events: GrpcClientEvent[] = [];
     const subscription = client.events$.subscribe((event) => events.push(event));
     const answer = lastValueFrom(echo.unary({ text: 'x' }, { timeoutMs: 20_000 }));

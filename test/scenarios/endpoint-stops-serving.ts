@@ -31,7 +31,7 @@ async function measure(run: Run): Promise<Measured> {
   const app = await startOrdersApp({
     url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
     loadBalancing: 'round_robin',
-    healthCheckConfig: { serviceName: SERVICE },
+    serviceConfig: { healthCheckConfig: { serviceName: SERVICE } },
     ...outageGrace(run),
   });
   run.onEnd(() => app.close());

@@ -12,7 +12,7 @@ const ENDS = 3;
 export const idleAndWarm: Scenario = {
   name: 'idle-and-warm',
   promise:
-    "By default, a channel whose connection was closed stays idle until the next call. A channel with `connection: 'warm'` connects at startup and after each disconnect.",
+    'By default, a channel whose connection was closed stays idle until the next call. A channel with `connections: { warm: true }` connects at startup and after each disconnect.',
   bounds: {
     'connections without a call': { atMost: 0 },
     'warm connections': { atLeast: ENDS + 1, atMost: ENDS + 1 },
@@ -32,7 +32,7 @@ async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
   const [idleProxy, warmProxy] = [await startProxy(), await startProxy()];
   const idle = await startClientOf(run, upstream, { url: idleProxy.url });
   let endedAt = performance.now();
-  const warm = await startClientOf(run, upstream, { url: warmProxy.url, connection: 'warm' });
+  const warm = await startClientOf(run, upstream, { url: warmProxy.url, connections: { warm: true } });
 
   const afterMs: number[] = [];
   for (let ends = 0; ends <= ENDS; ends++) {

@@ -47,7 +47,7 @@ async function measureIdleTimes(run: Run, kind: UpstreamKind): Promise<Measured>
   );
   const balanced = await Promise.all(
     Array.from({ length: CALLERS }, () =>
-      startClientOf(run, patient, { url: balancer.url, connectionIdleTimeoutMs: 1_000, ...outageGrace(run) }),
+      startClientOf(run, patient, { url: balancer.url, connections: { idleMs: 1_000 }, ...outageGrace(run) }),
     ),
   );
   const closed = () => new Set(closing.arrived('Get', 'Create').map(({ peer }) => peer)).size - CALLERS;

@@ -89,8 +89,7 @@ async function overload(run: Run, maxConcurrentCalls: number | 'adaptive'): Prom
   const app = await startOrdersApp({
     url: server.url,
     timeoutMs: TIMEOUT_MS,
-    maxQueuedCalls: 20,
-    methods: { Get: { idempotent: false, maxConcurrentCalls } },
+    methods: { Get: { idempotent: false, maxConcurrentCalls: { max: maxConcurrentCalls, queue: 20 } } },
   });
   run.onEnd(() => app.close());
   const limits: number[] = [];

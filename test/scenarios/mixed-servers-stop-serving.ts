@@ -27,9 +27,11 @@ export const mixedServersStopServing: Scenario = {
   },
 };
 
+const CHECKED = { healthCheckConfig: { serviceName: 'orders.v1.Orders' } };
+
 async function withHealth(run: Run): Promise<Measured> {
   const servers = await startMixedServers(run, { health: 'SERVING' });
-  const app = await startMixedClient(run, servers, { healthCheckConfig: { serviceName: 'orders.v1.Orders' } });
+  const app = await startMixedClient(run, servers, { serviceConfig: CHECKED });
   const calls = reads(run, app, CALLS_PER_SECOND[run.which]);
   const measured: Record<string, number | string> = {};
   for (const server of servers.all) {
@@ -53,7 +55,7 @@ async function withHealth(run: Run): Promise<Measured> {
 
 async function withoutHealth(run: Run): Promise<Measured> {
   const servers = await startMixedServers(run);
-  const app = await startMixedClient(run, servers, { healthCheckConfig: { serviceName: 'orders.v1.Orders' } });
+  const app = await startMixedClient(run, servers, { serviceConfig: CHECKED });
   const calls = reads(run, app, CALLS_PER_SECOND[run.which]);
   const quietest = () => Math.min(...servers.all.map((server) => server.arrived('Get').length));
   await reach(() => quietest() >= 100, { intervalMs: 100 });

@@ -53,7 +53,10 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
   const methodConfig = [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }];
   const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
-  const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
+  const { client, orders } = await startClientOf(run, upstream, {
+    serviceConfig: { methodConfig, retryThrottling },
+    methods: { Get: { attemptTimeoutMs: 70 } },
+  });
   // An outage starts if a connection is cut within 1 s after it opened and before a response arrives. On a busy machine, such an outage
   // could outlast the default grace period, so the period of this client is longer if only counts are judged.
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
@@ -63,7 +66,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   let events = 0;
   const forms: ((number: number, timeoutMs: number) => Observable<unknown>)[] = [
     // This call ends before its deadline if the next backoff would outlast the deadline.
-    (_, timeoutMs) => orders.get({ id: 'hangs/NEVER' }, { timeoutMs, attemptTimeoutMs: 70 }),
+    (_, timeoutMs) => orders.get({ id: 'hangs/NEVER' }, { timeoutMs }),
     (_, timeoutMs) => orders.create({ requestId: 'hangs/NEVER', item: 'tea', quantity: 1 }, { timeoutMs }),
     (number, timeoutMs) => waiting.orders.get({ id: String(number) }, { timeoutMs, waitForReady: true }),
     (_, timeoutMs) => orders.watch({ from: '0' }, { timeoutMs }),

@@ -35,7 +35,7 @@ export const quietFeeds: Scenario = {
     const lifeMs = LIFE_MS[run.which];
     const grpcio = run.kinds.find(({ implementation }) => implementation === 'grpcio');
     const age = { connections: { maxAgeMs: lifeMs, graceMs: GRACE_MS } };
-    const idle = { streamIdleTimeoutMs: lifeMs };
+    const idle = { maxStreamIdleMs: lifeMs };
     const parts = [
       follow(run, 'ours, idle', await startOurs(run, { methods: { Watch: idle, Session: idle } })),
       follow(run, 'ours, age', await startOurs(run, age)),

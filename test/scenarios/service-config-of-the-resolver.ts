@@ -40,8 +40,8 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
   names.hasRecords = true;
   names.text = record('ABORTED');
   const app = await startClientOf(run, upstream, {
-    url: upstream.url.replace('127.0.0.1', 'localhost'),
-    serviceConfig: dnsServiceConfig({ servers: [names.url], refreshMs: 1_000 }),
+    url: `dns://${names.url}/${upstream.url.replace('127.0.0.1', 'localhost')}`,
+    serviceConfig: dnsServiceConfig({ refreshMs: 1_000 }),
   });
   const gets = reads(run, app, 50);
   const first = await isRetried(app, 'ABORTED');

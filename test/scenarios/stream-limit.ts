@@ -22,7 +22,7 @@ const QUIET = { eventsEveryMs: 3_600_000, serverOptions: { 'grpc.max_concurrent_
 export const streamLimit: Scenario = {
   name: 'stream-limit',
   promise:
-    'If a client with `maxConnectionsPerEndpoint: 6` opens 500 feeds on a server that allows 100 streams per connection, all feeds open within 1 s. No read or write of the same client fails, no write is sent twice, and the p99 of the reads is at most twice that on an unloaded connection. If the client has only one connection, writes that wait until their deadline are not sent, and their errors state this.',
+    'If a client with `maxConnectionsPerSubchannel: 6` opens 500 feeds on a server that allows 100 streams per connection, all feeds open within 1 s. No read or write of the same client fails, no write is sent twice, and the p99 of the reads is at most twice that on an unloaded connection. If the client has only one connection, writes that wait until their deadline are not sent, and their errors state this.',
   bounds: {
     'feeds opened': { atLeast: FEEDS },
     'feeds failed': { atMost: 0 },
@@ -50,7 +50,8 @@ export const streamLimit: Scenario = {
 async function measure(run: Run, implementation: (typeof IMPLEMENTATIONS)[number]): Promise<Measured> {
   const upstream = await startUpstream(run, { implementation, security: 'plain' }, QUIET);
   const free = await startClientOf(run, upstream, outageGrace(run));
-  const limited = await startClientOf(run, upstream, { ...outageGrace(run), maxConnectionsPerEndpoint: 6 });
+  const serviceConfig = { connectionScaling: { maxConnectionsPerSubchannel: 6 } };
+  const limited = await startClientOf(run, upstream, { ...outageGrace(run), serviceConfig });
   await firstValueFrom(free.orders.get({ id: 'first' }));
   await firstValueFrom(limited.orders.get({ id: 'first' }));
   const startedAt = Date.now();

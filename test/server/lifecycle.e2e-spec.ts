@@ -87,7 +87,7 @@ describe('ResilientGrpcServer', () => {
   });
 
   it('logs the pending counts of repeated log lines when the server closes', async () => {
-    const { server, url, log } = await startServers(await serveOrders({ streamIdleTimeoutMs: 100 }));
+    const { server, url, log } = await startServers(await serveOrders({ maxStreamIdleMs: 100 }));
     const orders = ordersOf(url);
     const watches = [1, 2, 3].map(() => orders.open('watch', { from: '0' }));
     const idle = expect.stringMatching(/^14 No message was sent or received/);

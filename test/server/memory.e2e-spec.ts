@@ -81,8 +81,8 @@ describe('client that stops reading', () => {
     ['observable', status.RESOURCE_EXHAUSTED, 60_000],
   ] as const)(
     'ends a response stream (source: %s) and limits server memory if the client stops reading',
-    async (source, code, streamIdleTimeoutMs) => {
-      const server = await startPouringServer(source, { streamIdleTimeoutMs });
+    async (source, code, maxStreamIdleMs) => {
+      const server = await startPouringServer(source, { maxStreamIdleMs });
       const before = await server.held();
       server.stopAfter(1);
       if (source === 'observable') await server.pour();
@@ -110,8 +110,8 @@ describe('client that stops reading', () => {
     },
   );
 
-  it('delivers every message of a response stream if the client pauses and resumes reading within streamIdleTimeoutMs', async () => {
-    const server = await startPouringServer('generator', { streamIdleTimeoutMs: 20_000 });
+  it('delivers every message of a response stream if the client pauses and resumes reading within maxStreamIdleMs', async () => {
+    const server = await startPouringServer('generator', { maxStreamIdleMs: 20_000 });
     server.stopAfter(1);
     await waitFor(() => server.got() === 1);
     let made = -1;

@@ -208,7 +208,7 @@ describe('a call that is refused during an overload', { timeout: 60_000 }, () =>
 
 describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
   it('refuses calls beyond maxConcurrentCalls and its queue, and serves the queued calls when handlers end', async () => {
-    const server = await NestServer.start({ methods: { Get: { maxConcurrentCalls: 2, maxQueuedCalls: 3 } } });
+    const server = await NestServer.start({ methods: { Get: { maxConcurrentCalls: { max: 2, queue: 3 } } } });
     onTestFinished(() => server.close());
     const client = new PlainClient(server.url);
     const settled: string[] = [];

@@ -39,12 +39,12 @@ describe('1,000 concurrent streams', () => {
 
 describe('more streams than a server allows one connection to reset', () => {
   it('completes 1,300 streams on drain() without affecting a call that must finish', { timeout: 60_000 }, async () => {
-    const { server, client, echo } = await scene();
+    const { server, client, echo } = await scene({ methods: { ServerStream: { onDrain: 'complete' } } });
     server.script('ServerStream', { messages: [{}], never: true });
     server.script('UnsafeUnary', { message: { text: 'done' }, hold: 'everything' });
     const streams = Array.from({ length: 1_300 }, () => {
       const stream = { received: 0, end: 'open' };
-      echo.serverStream({}, { onDrain: 'complete' }).subscribe({
+      echo.serverStream({}).subscribe({
         next: () => (stream.received += 1),
         error: () => (stream.end = 'failed'),
         complete: () => (stream.end = 'completed'),

@@ -182,11 +182,11 @@ describe('stream of several calls', () => {
 
 describe('drain() with changes during the drain', () => {
   it('returns the same drain report if drain() is called again when a stream ends', async () => {
-    const one = await startSide();
+    const one = await startSide({ methods: { ServerStream: { onDrain: 'complete' } } });
     one.server.script('UnsafeUnary', { message: {}, hold: 'everything' });
     const call = watch(one.echo.unsafeUnary({}));
     let again: Promise<unknown> | undefined;
-    one.echo.serverStream({}, { onDrain: 'complete' }).subscribe({
+    one.echo.serverStream({}).subscribe({
       complete: () => {
         again = one.client.drain();
       },

@@ -32,6 +32,7 @@ async function start(settings: object = {}, drain = { timeoutMs: 2_000 }): Promi
   return app;
 }
 
+const FINISHING = { methods: { Watch: { onDrain: 'finish' } } } as const;
 const bySequence = (a: string, b: string): number => Number(BigInt(a) - BigInt(b));
 
 type FeedOptions = Partial<ResumeOptions<OrderEvent, string>> & { readonly call?: object };
@@ -357,8 +358,8 @@ describe('resumed stream at shutdown', () => {
   });
 
   it('does not resume a stream during a shutdown if the stream has onDrain: finish', async () => {
-    const app = await start({}, { timeoutMs: 5_000 });
-    const feed = follow(app, { call: { onDrain: 'finish' } });
+    const app = await start(FINISHING, { timeoutMs: 5_000 });
+    const feed = follow(app);
     await waitFor(() => feed.events.length === 3);
     const calls = server.counts('Watch').calls;
     const closing = app.close();
@@ -385,8 +386,8 @@ describe('resumed stream at shutdown', () => {
 
   it('fails a resumed stream (onDrain: finish) at the start of a drain if the retry of its call is due after the drain', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
-    const app = await start();
-    const feed = follow(app, { call: { onDrain: 'finish' } });
+    const app = await start(FINISHING);
+    const feed = follow(app);
     await waitFor(() => server.counts('Watch').answered === 1);
     const report = await app.client.drain({ timeoutMs: 3_000 });
     expect(feed.end).toBe('failed: draining');
@@ -394,8 +395,8 @@ describe('resumed stream at shutdown', () => {
   });
 
   it('fails a resumed stream (onDrain: finish) at the start of a drain if its next call is due after the drain', async () => {
-    const app = await start();
-    const feed = follow(app, { call: { onDrain: 'finish' }, backoff: LONG_BACKOFF });
+    const app = await start(FINISHING);
+    const feed = follow(app, { backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
     await server.restart('kill-connections');
     await waitFor(() => app.client.activeCalls()[0]?.waiting);
@@ -405,8 +406,8 @@ describe('resumed stream at shutdown', () => {
   });
 
   it('fails a resumed stream (onDrain: finish) if its call fails during a drain and its next call is due after the drain', async () => {
-    const app = await start();
-    const feed = follow(app, { call: { onDrain: 'finish' }, backoff: LONG_BACKOFF });
+    const app = await start(FINISHING);
+    const feed = follow(app, { backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
     const draining = app.client.drain({ timeoutMs: 3_000 });
     await server.stop('kill-connections');
@@ -424,11 +425,11 @@ describe('resumed stream at shutdown', () => {
       retryableStatusCodes: ['UNAVAILABLE'],
     };
     const name = [{ service: 'orders.v1.Orders' }];
-    let current = await start({ serviceConfig: { methodConfig: [{ name, retryPolicy }] } });
+    let current = await start({ ...FINISHING, serviceConfig: { methodConfig: [{ name, retryPolicy }] } });
     const first = current;
     const other = await start();
     const events: string[] = [];
-    const feed = resumable((from: string) => current.orders.watch({ from }, { onDrain: 'finish' }), {
+    const feed = resumable((from: string) => current.orders.watch({ from }), {
       cursor: ({ sequence }) => sequence,
       seed: '0',
       compare: bySequence,
@@ -444,9 +445,9 @@ describe('resumed stream at shutdown', () => {
   });
 
   it('counts one stream as ended and none as cancelled if the reader of several streams unsubscribes when a drain ends the first', async () => {
-    const app = await start();
+    const app = await start({ methods: { Watch: { onDrain: 'fail' } } });
     const feeds = [1, 2, 3].map(() =>
-      resumable((from: string) => app.orders.watch({ from }, { onDrain: 'fail' }), {
+      resumable((from: string) => app.orders.watch({ from }), {
         cursor: ({ sequence }) => sequence,
         seed: '0',
         compare: bySequence,
@@ -464,9 +465,9 @@ describe('resumed stream at shutdown', () => {
 
   it('completes a stream (onDrain: complete) at the start of a drain, even if the retry of its call is due after the drain', async () => {
     server.script('Watch', { status: 'UNAVAILABLE', details: 'busy', pushback: 60_000 });
-    const app = await start();
+    const app = await start({ methods: { Watch: { onDrain: 'complete' } } });
     const feed = follow(app);
-    const plain = lastValueFrom(app.orders.watch({ from: '0' }, { onDrain: 'complete' }), { defaultValue: 'none' });
+    const plain = lastValueFrom(app.orders.watch({ from: '0' }), { defaultValue: 'none' });
     await waitFor(() => server.counts('Watch').answered === 2);
     expect(await app.client.drain({ timeoutMs: 3_000 })).toMatchObject({ completed: 2, cancelled: 0 });
     expect(feed.end).toBe('completed');

@@ -65,6 +65,8 @@ async function fillConnection(settings: ClientSettings, streams = 2, server?: Sc
   return { server: own, client, echo, feeds, events };
 }
 
+const scaled = (maxConnectionsPerSubchannel: number) => ({ connectionScaling: { maxConnectionsPerSubchannel } });
+
 describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) => {
   it('fails calls over the stream limit at their deadline, and reports that the calls did not reach the server', async () => {
     const { echo, server } = await fillConnection(settings);
@@ -96,8 +98,8 @@ describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) =>
     expect(client.snapshot()).toMatchObject({ waitingForStream: 0, waiting: 0 });
   });
 
-  it('runs calls over the stream limit on additional connections, up to maxConnectionsPerEndpoint', async () => {
-    const { client, server } = await fillConnection({ ...settings, maxConnectionsPerEndpoint: 3 });
+  it('runs calls over the stream limit on additional connections, up to maxConnectionsPerSubchannel', async () => {
+    const { client, server } = await fillConnection({ ...settings, serviceConfig: scaled(3) });
     const more = openFeeds(client, 10);
     await waitFor(() => more.opened === 4);
     await waitFor(() => client.snapshot().waitingForStream === 6);
@@ -110,7 +112,6 @@ describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) =>
   });
 
   it('runs calls over the stream limit on additional connections when an updated service config permits more connections (connectionScaling)', async () => {
-    const scaled = (maxConnectionsPerSubchannel: number) => ({ connectionScaling: { maxConnectionsPerSubchannel } });
     const configs = new BehaviorSubject<object>(scaled(1));
     const { client } = await fillConnection({ ...settings, serviceConfig: configs });
     const feeds = openFeeds(client, 3);
@@ -129,7 +130,7 @@ describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) =>
     const servers = [await startServer(limitedTo(2)), await startServer(limitedTo(2))] as const;
     for (const server of servers) server.script('ServerStream', FEED);
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
-    const client = await startClient({ url, loadBalancing: 'round_robin', connection: 'warm', ...settings });
+    const client = await startClient({ url, loadBalancing: 'round_robin', connections: { warm: true }, ...settings });
     await waitFor(() => openStreams(client).join() === '0,0');
     const feeds = openFeeds(client, 4);
     await waitFor(() => feeds.opened === 4);
@@ -184,7 +185,7 @@ describe('a wait for a free stream', () => {
 
 describe('additional connections', () => {
   it('makes calls on new connections after GOAWAY on all existing ones, without repeating a write', async () => {
-    const { client, server, echo, feeds } = await fillConnection({ maxConnectionsPerEndpoint: 2 });
+    const { client, server, echo, feeds } = await fillConnection({ serviceConfig: scaled(2) });
     const more = openFeeds(client, 1);
     await waitFor(() => more.opened === 1);
     server.drainConnections(60_000);

@@ -15,7 +15,7 @@ const options = {
   name: 'orders',
   protoPath: fileURLToPath(new URL('../../protos/orders.proto', import.meta.url)),
   url: positionals[0],
-  connectTimeoutMs: Number(values['connect-timeout']),
+  connections: { connectTimeoutMs: Number(values['connect-timeout']) },
   ...(values.tls ? { tls: { serverName: 'localhost' } } : {}),
 };
 class AppModule {}

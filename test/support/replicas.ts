@@ -33,7 +33,7 @@ export async function startReplicaClient(
   const app = await startOrdersApp({
     url: replicas.url,
     loadBalancing: 'round_robin',
-    connection: 'warm',
+    connections: { warm: true },
     ...settings,
   });
   onEnd(() => app.close());

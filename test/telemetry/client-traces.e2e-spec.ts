@@ -247,10 +247,10 @@ describe('spans of a call', () => {
 
   it('ends the span of a stream as OK and that of its attempt as CANCELLED if the shutdown completes the stream', async () => {
     const telemetry = collectTelemetry();
-    const { echo, server, close } = await instrumentedScene();
+    const { echo, server, close } = await instrumentedScene({ methods: { ServerStream: { onDrain: 'complete' } } });
     server.script('ServerStream', { messages: upTo(1), never: true });
     let received = 0;
-    const feed = lastValueFrom(echo.serverStream({}, { onDrain: 'complete' }).pipe(tap(() => (received += 1))));
+    const feed = lastValueFrom(echo.serverStream({}).pipe(tap(() => (received += 1))));
     await waitFor(() => received === 1);
     await close();
     await feed;

@@ -188,7 +188,9 @@ describe('OpenTelemetry SDK', () => {
     @Module({
       imports: [
         ResilientGrpcTelemetryModule.forRoot(),
-        ResilientGrpcModule.forFeature([{ name: 'echo', url: server.url, protoPath: ECHO_PROTO, connection: 'warm' }]),
+        ResilientGrpcModule.forFeature([
+          { name: 'echo', url: server.url, protoPath: ECHO_PROTO, connections: { warm: true } },
+        ]),
       ],
       providers: [Sdk],
     })
@@ -233,7 +235,7 @@ describe('OpenTelemetry SDK', () => {
     await server.stop('kill-connections');
     const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
     const { client, close } = await startApp(
-      { url: server.url, connection: 'warm', outageGraceMs: 60_000 },
+      { url: server.url, connections: { warm: true }, outageGraceMs: 60_000 },
       async (pending) => {
         await waitFor(() => pending.connectivity.outage !== undefined);
         sdk.telemetry = collectTelemetry();
@@ -305,7 +307,7 @@ describe('OpenTelemetry SDK', () => {
 
   it('counts no outage of a client that closed before the application started', async () => {
     const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
-    await startApp({ url: '127.0.0.1:1', connection: 'warm' }, async (pending) => {
+    await startApp({ url: '127.0.0.1:1', connections: { warm: true } }, async (pending) => {
       await waitFor(() => pending.connectivity.outage !== undefined);
       await pending.close();
       sdk.telemetry = collectTelemetry();

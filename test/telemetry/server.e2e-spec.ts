@@ -295,7 +295,7 @@ describe('resilient_grpc metrics of a server', () => {
 
   it('counts a served stream as idle if its client does not read, and records the end of the stream as UNAVAILABLE', async () => {
     const telemetry = collectTelemetry();
-    const { client } = await serveInstrumented(OrdersController, { streamIdleTimeoutMs: 300 });
+    const { client } = await serveInstrumented(OrdersController, { maxStreamIdleMs: 300 });
     handlers.watch = async function* () {
       for (let sequence = 1; ; sequence++) yield await Promise.resolve(event(sequence, 50_000));
     };
@@ -305,7 +305,7 @@ describe('resilient_grpc metrics of a server', () => {
     await waitFor(async () => (await telemetry.count('resilient_grpc.server.idle_streams', WATCH)) === 1);
     await waitFor(async () => (await telemetry.recorded(DURATION)) !== undefined);
     expect(await telemetry.recorded(DURATION, { ...WATCH, 'grpc.status': 'UNAVAILABLE' })).toMatchObject({ count: 1 });
-    expect((await telemetry.span('Recv.orders.v1.Orders.Watch')).status.message).toContain('streamIdleTimeoutMs');
+    expect((await telemetry.span('Recv.orders.v1.Orders.Watch')).status.message).toContain('maxStreamIdleMs');
   });
 
   it('counts handlers that keep running after their call ends', async () => {

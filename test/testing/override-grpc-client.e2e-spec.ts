@@ -155,12 +155,12 @@ describe('overrideGrpcClient', () => {
   });
 
   it.each([
-    ['a misspelled name', 'ordres', "No gRPC client 'ordres'; did you mean 'orders'?"],
+    ['a misspelled name', 'ordres', "No gRPC client 'ordres'; known clients: 'orders'"],
     ['an unknown symbol', Symbol('stock'), "No gRPC client 'stock'; known clients: 'orders'"],
   ])('rejects a client override for %s', async (_what, name, message) => {
     // A warm client connects when it is created. Its connection would leak if compile() did not close the rejected application.
     const newLeaks = captureLeaks();
-    const warm = createBuilder({ url: server.url, connection: 'warm' });
+    const warm = createBuilder({ url: server.url, connections: { warm: true } });
     const builder = overrideGrpcClient(warm, name, { url: server.url });
     await expect(builder.compile()).rejects.toThrow(message);
     await newLeaks.settled();

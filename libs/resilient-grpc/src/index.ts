@@ -46,6 +46,5 @@ export type {
 } from './nest/module-options.js';
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
 export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker.js';
-export type { EjectUnhealthyOptions } from './policy/ejection/ejection-policy.js';
 export type { ServiceConfig } from './policy/service-config/service-config.js';
 export type { StatusCode, StatusName } from './status/status-code.js';

@@ -66,7 +66,7 @@ export async function startMixedClient(
     url: servers.url,
     loadBalancing: 'round_robin',
     dnsRefreshMs: 1_000,
-    connection: 'warm',
+    connections: { warm: true },
     ...outageGrace(run),
     ...settings,
   });

@@ -48,7 +48,7 @@ const slowInterceptor: NestInterceptor = {
 let orders: OrdersService;
 let intercepted: OrdersService;
 beforeAll(async () => {
-  orders = await serveOrders(OrdersController, { streamIdleTimeoutMs: 20_000 });
+  orders = await serveOrders(OrdersController, { maxStreamIdleMs: 20_000 });
   intercepted = await serveOrders(OrdersController, {}, slowInterceptor);
 });
 beforeEach(() => {

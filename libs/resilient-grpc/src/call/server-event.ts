@@ -20,7 +20,7 @@ export interface ServerConcurrencyLimit {
   readonly maxConcurrent: number;
   readonly running: number;
   readonly queued: number;
-  /** Maximum number of waiting calls (`maxQueuedCalls`), counted separately for calls with a deadline and calls without one. */
+  /** Maximum number of waiting calls (`maxConcurrentCalls.queue`), counted separately for calls with a deadline and calls without one. */
   readonly maxQueued: number;
 }
 

@@ -225,7 +225,7 @@ describe('loadBalancingProblem', () => {
       [{ a: {} }, { [outliers]: { childPolicy: [{ [outliers]: { childPolicy: [{ b: {} }] } }] } }],
     ],
     [
-      `${outliers} (maxEjectionPercent: expected an integer from 0 to 100, got 500)`,
+      `${outliers} (maxEjectionPercent: expected <=100, got 500)`,
       [{ [outliers]: { maxEjectionPercent: 500, childPolicy: [{ round_robin: {} }] } }],
     ],
     [

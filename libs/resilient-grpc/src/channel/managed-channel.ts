@@ -200,7 +200,7 @@ export class ManagedChannel implements CallTransport {
       const { connections, limit } = capacity;
       const on = connections === 1 ? '1 connection' : `${String(connections)} connections`;
       const streams = `the server allows ${String(limit)} concurrent ${limit === 1 ? 'stream' : 'streams'} on ${on}`;
-      return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
+      return `${this.target} has no free stream (${streams}; maxConnectionsPerSubchannel: ${String(this.maxConnectionsPerEndpoint())})`;
     }
     let reason = this.connecting ?? this.diagnosis.cause;
     if (this.isConnected)

@@ -16,7 +16,6 @@ import type { CallRegistry } from './call/call-registry.js';
 import type { AttemptInterceptors } from './interceptors/prepare-attempt.js';
 import type { ReplayLimits } from '../policy/replay/replay-ledger.js';
 import type { UnreadStreams } from './streams/unread-streams.js';
-import type { AttemptBounds } from './settings/method-options.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
 import type { ClientStatistics, MethodStatistics } from './statistics/client-statistics.js';
 
@@ -62,7 +61,7 @@ export interface MethodContext {
   readonly maxReceiveBytes: number;
   readonly start: StartAttempt;
   /** Returns a variant of `start` for a call that overrides the method's timeouts. */
-  readonly startWithin: (bounds: AttemptBounds) => StartAttempt;
+  readonly startWithin: (streamIdleTimeoutMs: number) => StartAttempt;
   /** True if calls may be executed more than once. The options of a call may override it. */
   readonly isSafeToRepeat: boolean;
   readonly hedging: Hedging | undefined;

@@ -10,7 +10,6 @@ import { withAttemptTimeout, withStreamIdleTimeout, withCircuitBreaker } from '.
 import type { ClientContext, Hedging, MethodContext } from './call-context.js';
 import type { BudgetSnapshot, CircuitSnapshot, HedgingDelaySnapshot, LimitSnapshot } from './client-snapshot.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
-import type { AttemptBounds } from './settings/method-options.js';
 
 /** State that all methods of a client share, and state that a method keeps when its policy changes. */
 export class MethodRuntime {
@@ -24,14 +23,9 @@ export class MethodRuntime {
     private readonly settings: ResolvedClientSettings,
     private readonly client: ClientContext,
   ) {
-    const { maxConcurrentCalls, maxQueuedCalls } = settings;
+    const { maxConcurrentCalls } = settings;
     this.clientLimit =
-      maxConcurrentCalls === undefined
-        ? undefined
-        : new PermitQueue(
-            { maxConcurrent: maxConcurrentCalls, maxQueued: maxQueuedCalls ?? DEFAULT_MAX_QUEUED },
-            this.reportLimit(undefined),
-          );
+      maxConcurrentCalls === undefined ? undefined : new PermitQueue(maxConcurrentCalls, this.reportLimit(undefined));
   }
 
   /** Returns a function that provides the context for a new call. */
@@ -51,7 +45,7 @@ export class MethodRuntime {
     const { settings, client } = this;
     const { hooks, metadataSource } = settings;
     const statistics = client.statistics.of(method);
-    const start = this.stagesOf(method, policy, policy);
+    const start = this.stagesOf(method, policy, policy.streamIdleTimeoutMs);
     const hedging =
       policy.hedging === undefined || method.requestStream
         ? undefined
@@ -67,8 +61,7 @@ export class MethodRuntime {
       maxSendBytes: Math.min(maxSendLength(settings), policy.maxRequestMessageBytes ?? Infinity),
       maxReceiveBytes: policy.maxResponseMessageBytes ?? Infinity,
       start,
-      startWithin: ({ attemptTimeoutMs = policy.attemptTimeoutMs, streamIdleTimeoutMs = policy.streamIdleTimeoutMs }) =>
-        this.stagesOf(method, policy, { attemptTimeoutMs, streamIdleTimeoutMs }),
+      startWithin: (streamIdleTimeoutMs) => this.stagesOf(method, policy, streamIdleTimeoutMs),
       attemptInterceptors: hooks === undefined && metadataSource === undefined ? undefined : { hooks, metadataSource },
       propagation: settings.propagation,
       isSafeToRepeat: policy.retry !== undefined || hedging !== undefined,
@@ -108,7 +101,7 @@ export class MethodRuntime {
   private stagesOf(
     method: MethodDescriptor,
     policy: ResolvedMethodPolicy,
-    { attemptTimeoutMs, streamIdleTimeoutMs }: AttemptBounds,
+    streamIdleTimeoutMs: number | undefined,
   ): StartAttempt {
     const { transport, clock } = this.client;
     const statistics = this.client.statistics.of(method);
@@ -121,6 +114,7 @@ export class MethodRuntime {
     if (streamIdleTimeoutMs !== undefined && method.responseStream) {
       start = withStreamIdleTimeout(start, streamIdleTimeoutMs, clock);
     }
+    const { attemptTimeoutMs } = policy;
     if (attemptTimeoutMs !== undefined) start = withAttemptTimeout(start, attemptTimeoutMs, clock);
     const breaker = this.breakerOf(method, policy);
     return breaker === undefined ? start : withCircuitBreaker(start, breaker, clock);
@@ -154,14 +148,14 @@ export class MethodRuntime {
   }
 
   private limitOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): PermitQueue | undefined {
-    const { maxConcurrentCalls: maxConcurrent } = policy;
-    if (maxConcurrent === undefined) return undefined;
+    const { maxConcurrentCalls: limits } = policy;
+    if (limits === undefined) return undefined;
+    const { maxConcurrent, maxQueued } = limits;
     // An adaptive limit does not apply to streams. It follows latency, and the duration of a stream does not show the load of its server.
     if (maxConcurrent === 'adaptive' && method.kind !== 'unary') return undefined;
     const known = this.limitsByPath.get(method.path);
-    if (known?.policy.maxConcurrent === maxConcurrent) return known;
-    const maxQueued = this.settings.maxQueuedCalls ?? DEFAULT_MAX_QUEUED;
-    const limit = new PermitQueue({ maxConcurrent, maxQueued }, this.reportLimit(method.path));
+    if (known?.policy.maxConcurrent === maxConcurrent && known.policy.maxQueued === maxQueued) return known;
+    const limit = new PermitQueue(limits, this.reportLimit(method.path));
     this.limitsByPath.set(method.path, limit);
     return limit;
   }

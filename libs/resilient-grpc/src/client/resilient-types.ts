@@ -33,7 +33,7 @@ export type RequestStream<M> = Observable<M> | AsyncIterable<M> | Iterable<M>;
 export type MetadataInput =
   Metadata | Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
 
-/** Behavior of an open call at shutdown; see `onDrain` of `MethodOptions`. */
+/** Mode in which an open response stream ends at shutdown; see `onDrain` of `MethodOptions`. */
 export type ClientDrainMode = 'finish' | 'complete' | 'fail';
 
 /** Options of one call. The options of grpc-js, such as `deadline`, `parent`, and `credentials`, keep their meaning. */
@@ -46,19 +46,10 @@ export interface GrpcCallOptions extends CallOptions {
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Timeout of each attempt in milliseconds, more than 0; overrides that of the method. `Infinity` means no limit. Time spent waiting for
-   * the channel does not count.
-   */
-  readonly attemptTimeoutMs?: number | undefined;
-  /**
    * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. Overrides the
    * timeout of the method; `Infinity` means no limit.
    */
   readonly streamIdleTimeoutMs?: number | undefined;
-  /** Maximum number of messages that are read ahead of a slow `for await` loop, 1 or more; overrides the method's option. */
-  readonly prefetch?: number | undefined;
-  /** Behavior of this call at shutdown: 'finish', 'complete', or 'fail'. Overrides the method's option. */
-  readonly onDrain?: ClientDrainMode | undefined;
   /** True if this call is safe to repeat; overrides the method's option. */
   readonly idempotent?: boolean | undefined;
   /** Behavior during an outage: `true` waits until the deadline, `false` fails immediately; overrides the method's option. */

@@ -30,7 +30,7 @@ describe('dashboard options', () => {
 
   const remedy = 'write guards: [OpsGuard], or public: true if everyone who can reach the port may see the page';
   it.each<[string, unknown, string[]]>([
-    ['missing options', undefined, [`${AT}: expected an object such as { guards: [OpsGuard] }, got nothing`]],
+    ['missing options', undefined, [`${AT}: expected an object, got nothing`]],
     [
       'a proxy that throws',
       new Proxy({}, { ownKeys: () => JSON.parse('') as never }),
@@ -42,33 +42,27 @@ describe('dashboard options', () => {
       { guards: [OpsGuard], public: true },
       [`${AT}: expected guards or public: true, got both; keep one`],
     ],
-    [
-      'an empty list of guards',
-      { guards: [] },
-      [`${AT}.guards: expected a non-empty array of guard classes such as [OpsGuard], got an array of length 0`],
-    ],
+    ['an empty list of guards', { guards: [] }, [`${AT}.guards: expected >=1, got an array of length 0`]],
     [
       'an instance of a guard',
       { guards: [new OpsGuard()] },
-      [
-        `${AT}.guards[0]: expected a guard class such as OpsGuard (\`imports\` provides its dependencies), got an object with canActivate`,
-      ],
+      [`${AT}.guards[0]: expected Function, got an object with canActivate`],
     ],
-    ['public: false', { public: false }, [`${AT}.public: expected true, or \`guards\` instead, got false`]],
+    ['public: false', { public: false }, [`${AT}.public: expected true, got false`]],
     [
       'a wildcard path',
       { public: true, path: '*' },
-      [`${AT}.path: expected a non-empty path without parameters, such as 'ops/grpc', got "*"`],
+      [`${AT}.path: expected a path without parameters, such as 'ops/grpc', got "*"`],
     ],
     ...['..', 'ops/..', './grpc', '/a/../b/'].map((path): [string, unknown, string[]] => [
       `a path with dot segments (${path})`,
       { public: true, path },
-      [`${AT}.path: expected a non-empty path without parameters, such as 'ops/grpc', got "${path}"`],
+      [`${AT}.path: expected a path without parameters, such as 'ops/grpc', got "${path}"`],
     ]),
     [
       'an empty path',
       { public: true, path: '/' },
-      [`${AT}.path: expected a non-empty path without parameters, such as 'ops/grpc', got "/"`],
+      [`${AT}.path: expected a path without parameters, such as 'ops/grpc', got "/"`],
     ],
     [
       'several problems at once',

@@ -22,7 +22,7 @@ describe('idleCheck', () => {
       closed(60_000, 'fin'),
       'warning',
       'after 60 s (TCP FIN without GOAWAY)',
-      'set connectionIdleTimeoutMs to 48000 or less in the client, or increase the idle timeout of the server, proxy, or firewall',
+      'set connections.idleMs to 48000 or less in the client, or increase the idle timeout of the server, proxy, or firewall',
     ],
     [
       'a proxy would close idle connections only after the client does',
@@ -36,14 +36,14 @@ describe('idleCheck', () => {
       closed(1_100, 'fin'),
       'warning',
       'after 1.1 s',
-      'increase the idle timeout of the server, proxy, or firewall; it is too short for any connectionIdleTimeoutMs',
+      'increase the idle timeout of the server, proxy, or firewall; it is too short for any connections.idleMs',
     ],
     [
       'a load balancer drops idle connections before the client closes them',
       dropped(106_000, 150_000),
       'warning',
       'idle for 150 s received no response (one that was idle for 106 s still worked)',
-      'set connectionIdleTimeoutMs to 84000 or less in the client, or increase the idle timeout of the server, proxy, or firewall; for streams without messages, set keepalive: { keepaliveTimeMs: 84000 } (check it with --keepalive 84s)',
+      'set connections.idleMs to 84000 or less in the client, or increase the idle timeout of the server, proxy, or firewall; for streams without messages, set keepalive: { keepaliveTimeMs: 84000 } (check it with --keepalive 84s)',
     ],
     [
       'a load balancer would drop idle connections only after the client closes them',
@@ -95,7 +95,7 @@ describe('idleCheck', () => {
     expect(idleCheck(dropped(106_000.4, 150_000.6), 600_000).facts).toEqual({
       limitMs: 600_000,
       outcome: { kind: 'dropped', answeredMs: 106_000, lostMs: 150_001, how: 'silent' },
-      connectionIdleTimeoutMs: 84_000,
+      idleTimeoutMs: 84_000,
       keepaliveTimeMs: 84_000,
     });
     expect(idleCheck({ kind: 'kept', idleMs: 1 }, 1).facts).toEqual({

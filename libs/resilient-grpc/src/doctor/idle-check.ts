@@ -161,12 +161,12 @@ function outcomeInUse(used: Session, how: 'ended' | 'silent'): IdleOutcome {
   return { kind: 'ended-in-use', afterMs: end.afterMs, end };
 }
 
-const { connectionIdleTimeoutMs: CLIENT_IDLE_TIMEOUT_MS } = DEFAULT_CLIENT_SETTINGS;
+const { idleMs: CLIENT_IDLE_TIMEOUT_MS } = DEFAULT_CLIENT_SETTINGS;
 const MIN_IDLE_TIMEOUT_MS = 1_000;
 /** Share of a measured time that is used in recommendations, because timeouts vary. */
 const SAFE_SHARE = 0.8;
 
-const CLIENT_CLOSES_FIRST = `clients of this library close an idle connection first, after ${duration(CLIENT_IDLE_TIMEOUT_MS)} (connectionIdleTimeoutMs)`;
+const CLIENT_CLOSES_FIRST = `clients of this library close an idle connection first, after ${duration(CLIENT_IDLE_TIMEOUT_MS)} (connections.idleMs)`;
 
 export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
   const result = resultsOf('idle', { limitMs, outcome: factsOf(outcome), ...settingsFor(outcome) });
@@ -217,16 +217,16 @@ function droppedVerdict({ answeredMs, lostMs, how }: Extract<IdleOutcome, { kind
 function recommendation(idleMs: number): string {
   const timeoutMs = safeMs(idleMs, MIN_IDLE_TIMEOUT_MS);
   return timeoutMs === undefined
-    ? 'increase the idle timeout of the server, proxy, or firewall; it is too short for any connectionIdleTimeoutMs'
-    : `set connectionIdleTimeoutMs to ${String(timeoutMs)} or less in the client, or increase the idle timeout of the server, proxy, or firewall`;
+    ? 'increase the idle timeout of the server, proxy, or firewall; it is too short for any connections.idleMs'
+    : `set connections.idleMs to ${String(timeoutMs)} or less in the client, or increase the idle timeout of the server, proxy, or firewall`;
 }
 
 function settingsFor(outcome: IdleOutcome): Readonly<Record<string, number | undefined>> {
-  if (outcome.kind === 'closed') return { connectionIdleTimeoutMs: safeMs(outcome.idleMs, MIN_IDLE_TIMEOUT_MS) };
+  if (outcome.kind === 'closed') return { idleTimeoutMs: safeMs(outcome.idleMs, MIN_IDLE_TIMEOUT_MS) };
   if (outcome.kind !== 'dropped') return {};
   const { answeredMs } = outcome;
   return {
-    connectionIdleTimeoutMs: safeMs(answeredMs, MIN_IDLE_TIMEOUT_MS),
+    idleTimeoutMs: safeMs(answeredMs, MIN_IDLE_TIMEOUT_MS),
     keepaliveTimeMs: safeMs(answeredMs, MIN_KEEPALIVE_TIME_MS),
   };
 }

@@ -63,7 +63,7 @@ export type FailureReason =
   | 'outage'
   /** Too many calls, or calls with too many request bytes, were waiting for the channel. */
   | 'too-many-waiting'
-  /** `maxConcurrentCalls` and `maxQueuedCalls` were reached. */
+  /** `maxConcurrentCalls` and its queue were reached. */
   | 'concurrency-limit'
   /** The circuit breaker of the method rejected the attempt. */
   | 'circuit-open'

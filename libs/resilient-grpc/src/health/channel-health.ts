@@ -1,40 +1,22 @@
 import type { InternalGrpcClient } from '../client/create-client.js';
 import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
 import * as v from 'valibot';
-import { flag, milliseconds, object, oneOf } from '../policy/options/option-schemas.js';
-import { POSITIVE } from '../policy/options/value-rules.js';
+import { flag, object, positiveMilliseconds } from '../policy/options/option-schemas.js';
 import { requireOptions } from '../policy/options/option-problems.js';
 
-const nonEmpty = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));
-const name = v.optional(nonEmpty("a non-empty name such as 'orders'"));
-const clientName = v.custom<string | symbol>(
-  (value) => typeof value === 'string' || typeof value === 'symbol',
-  'a client name',
-);
-const names = v.optional(v.array(clientName, "an array of client names such as ['orders']"));
+const key = v.optional(v.pipe(v.string(), v.nonEmpty()));
 
 const SCHEMAS = {
-  'GrpcReadinessHealthIndicator.check': object(
-    { key: v.optional(nonEmpty("a non-empty name such as 'process'")) },
-    "an object such as { key: 'process' }",
-  ),
-  'GrpcChannelHealthIndicator.check': object(
-    { key: name, required: v.optional(flag) },
-    'an object such as { required: false }',
-  ),
-  'GrpcChannelHealthIndicator.checkAll': object(
-    { only: names, except: names },
-    "an object such as { except: ['audit'] }",
-  ),
-  'GrpcServingHealthIndicator.check': object(
-    {
-      key: name,
-      service: v.optional(v.string("a full service name such as 'orders.v1.Orders', or '' for the whole server")),
-      timeoutMs: v.optional(milliseconds(POSITIVE)),
-      mode: v.optional(oneOf(['check', 'watch'])),
-    },
-    "an object such as { service: 'orders.v1.Orders' }",
-  ),
+  'GrpcChannelHealthIndicator.check': object({ key, required: v.optional(flag) }),
+  'GrpcChannelHealthIndicator.checkAll': object({
+    except: v.optional(v.array(v.union([v.string(), v.symbol()]))),
+  }),
+  'GrpcServingHealthIndicator.check': object({
+    key,
+    service: v.optional(v.string()),
+    timeoutMs: v.optional(positiveMilliseconds),
+    mode: v.optional(v.picklist(['check', 'watch'])),
+  }),
 } as const;
 
 /** Validates the options given to `method`. @throws GrpcConfigurationError with every problem found. */

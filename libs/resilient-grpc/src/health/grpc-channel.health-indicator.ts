@@ -12,8 +12,6 @@ export interface ChannelCheckOptions {
 }
 
 export interface ChannelCheckAllOptions {
-  /** Names of the clients to check. @defaultValue all */
-  readonly only?: readonly (string | symbol)[] | undefined;
   /** Names of the clients to skip. @defaultValue none */
   readonly except?: readonly (string | symbol)[] | undefined;
 }
@@ -43,18 +41,17 @@ export class GrpcChannelHealthIndicator {
   }
 
   /**
-   * Returns the health of all or selected clients, each under its name. If clients have the same name, such as symbols with the same
+   * Returns the health of all clients, each under its name. If clients have the same name, such as symbols with the same
    * description, a number follows the name of the second and later ones, as in the dashboard: 'db (2)'.
    *
-   * @throws Error if `only` or `except` contains an unknown name, GrpcConfigurationError if the options are invalid
+   * @throws Error if `except` contains an unknown name, GrpcConfigurationError if the options are invalid
    */
   async checkAll(options: ChannelCheckAllOptions = {}): Promise<HealthIndicatorResult> {
     assertOptions('GrpcChannelHealthIndicator.checkAll', options);
     const except = new Set((options.except ?? []).map((name) => this.clients.get(name)));
     const all = [...this.clients];
     const keys = clientKeys(all);
-    const selected = options.only?.map((name) => this.clients.get(name)) ?? all;
-    const results = selected
+    const results = all
       .filter((client) => !except.has(client))
       .map((client) => this.result(client, keys.get(client) ?? client.name, true));
     return Object.assign({}, ...results) as HealthIndicatorResult;

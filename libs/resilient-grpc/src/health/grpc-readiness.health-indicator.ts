@@ -1,12 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import { assertOptions, healthResult } from './channel-health.js';
-
-export interface ReadinessCheckOptions {
-  /** Name in the result. @defaultValue 'process' */
-  readonly key?: string | undefined;
-}
+import { healthResult } from './channel-health.js';
 
 /**
  * Reports the readiness of this process. The process is up after the application has started, until the application or a
@@ -19,18 +14,9 @@ export class GrpcReadinessHealthIndicator {
   /** @internal Created by Nest. */
   constructor(@Inject(GrpcLifecycle) private readonly lifecycle: GrpcLifecycle) {}
 
-  /**
-   * Returns the state of this process: 'starting', 'ready', or 'draining'. Only 'ready' is up.
-   *
-   * @throws GrpcConfigurationError if the options are invalid
-   */
-  check<const K extends string = 'process'>(
-    options: ReadinessCheckOptions & { readonly key?: K | undefined } = {},
-  ): HealthIndicatorResult<K> {
-    assertOptions('GrpcReadinessHealthIndicator.check', options);
-    // The cast is safe: without a key, K is its default.
-    const key = options.key ?? ('process' as K);
+  /** Returns the state of this process under the key 'process': 'starting', 'ready', or 'draining'. Only 'ready' is up. */
+  check(): HealthIndicatorResult<'process'> {
     const { phase } = this.lifecycle;
-    return healthResult(key, { status: phase === 'ready' ? 'up' : 'down', details: { state: phase } });
+    return healthResult('process', { status: phase === 'ready' ? 'up' : 'down', details: { state: phase } });
   }
 }

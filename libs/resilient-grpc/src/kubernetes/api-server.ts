@@ -14,22 +14,10 @@ export interface KubernetesResolverOptions {
    * @defaultValue the files that `KUBECONFIG` lists, or else `~/.kube/config`, or else the service account of the pod
    */
   readonly kubeconfig?: string | undefined;
-  /**
-   * Namespace for targets without one, such as `kubernetes:///orders:50051`.
-   * @defaultValue the namespace of the context, or that of the pod if its service account is used, or else 'default'
-   */
-  readonly namespace?: string | undefined;
 }
 
-const text = (expected: string) => v.optional(v.pipe(v.string(expected), v.nonEmpty(expected)));
 
-export const kubernetesOptionsSchema = object(
-  {
-    kubeconfig: text("a path such as '/run/kubeconfig'"),
-    namespace: text("a namespace such as 'shop'"),
-  },
-  "an object such as { namespace: 'shop' }",
-);
+export const kubernetesOptionsSchema = object({ kubeconfig: v.optional(v.pipe(v.string(), v.nonEmpty())) });
 
 /** Maximum time in milliseconds without a byte from the API server. The limit applies to a watch only until the response headers arrive. */
 const SILENT_REQUEST_MS = 10_000;
@@ -69,7 +57,7 @@ export class ApiServer {
     this.url = serverOf(this.config);
     // Trimmed, because the file with the pod's namespace may end with a line break.
     const own = this.config.getContextObject(this.config.getCurrentContext())?.namespace?.trim();
-    this.namespace = options.namespace ?? (own || 'default');
+    this.namespace = own || 'default';
   }
 
   /** Text that identifies the configuration: the configuration itself, including its credentials. */

@@ -175,12 +175,12 @@ describe('checkedSerializer', () => {
     [
       'a misspelled enum value',
       { status: 'DELIVRED' },
-      "status: expected a value of Status, got a string of length 8; write 'DELIVERED', sends nothing",
+      "status: expected a value of Status, got a string of length 8; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends nothing",
     ],
     [
       'an enum value in another case',
       { history: ['in_transit'] },
-      "history: expected a value of Status, got a string of length 10; write 'IN_TRANSIT', sends 0",
+      "history: expected a value of Status, got a string of length 10; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends 0",
     ],
     [
       'an unknown enum value',

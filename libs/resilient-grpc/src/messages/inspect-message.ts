@@ -1,6 +1,5 @@
 import type { UnsentField } from '../call/call-event.js';
-import { describeValue, problemMessage } from '../policy/options/describe-value.js';
-import { isPlainObject } from '../policy/options/plain-object.js';
+import { describeValue, isPlainObject, problemMessage } from '../policy/options/describe-value.js';
 import { isAbsent, type Field, type FieldValues, type MessageType } from './message-type.js';
 import { integerRange, replacedMessage, replacedValue, type ReplacedValue } from './replaced-value.js';
 import { isBuiltIn, isEmptyObject, isWrapper, wellKnownMessage, JSON_TYPES } from './well-known-types.js';

@@ -1,6 +1,4 @@
-import { closest } from '../errors/closest.js';
-import { isObservableLike, truncate } from '../policy/options/describe-value.js';
-import { isPlainObject } from '../policy/options/plain-object.js';
+import { isObservableLike, isPlainObject, truncate } from '../policy/options/describe-value.js';
 import type { Field, FieldValues, MessageType } from './message-type.js';
 import { isBuiltIn } from './well-known-types.js';
 
@@ -128,9 +126,7 @@ function replacedEnumValue(
     return (value | 0) === value ? undefined : { expected: integerRange(32, false), sent: value | 0 };
   }
   if (typeof value === 'string' && values.has(value)) return undefined;
-  const meant = typeof value === 'string' ? closest(value, values) : undefined;
-  const remedy = meant === undefined ? `its values are ${listed(values)}` : `write '${meant}'`;
-  return { expected: `a value of ${name}`, remedy, sent };
+  return { expected: `a value of ${name}`, remedy: `its values are ${listed(values)}`, sent };
 }
 
 /**

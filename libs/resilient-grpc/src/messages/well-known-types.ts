@@ -1,4 +1,4 @@
-import { isPlainObject } from '../policy/options/plain-object.js';
+import { isPlainObject } from '../policy/options/describe-value.js';
 import type { MessageType } from './message-type.js';
 
 /** A conversion to a message of a well-known type. Returns `undefined` for a value that it does not convert. */

@@ -1,6 +1,5 @@
 import { CONTRACT_KEYS, loadContract, type Services } from '../client/settings/contract.js';
 import { describeValue } from '../policy/options/describe-value.js';
-import { MAX_ENTRIES } from '../policy/options/value-rules.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { settingsProblems } from '../client/settings/resolve-settings.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
@@ -52,10 +51,6 @@ export function defineClients(clients: unknown, kind: 'sync' | 'async', callSite
 function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: string): Defined {
   if (!Array.isArray(clients)) {
     const message = `expected an array of clients, got ${describeValue(clients)}; write [{ name: 'orders', url, protoPath }]`;
-    return { ok: false, problems: [{ path: 'clients', message }] };
-  }
-  if (clients.length > MAX_ENTRIES) {
-    const message = `expected at most ${String(MAX_ENTRIES)} clients, got ${String(clients.length)}`;
     return { ok: false, problems: [{ path: 'clients', message }] };
   }
   const problems: ConfigurationProblem[] = [];

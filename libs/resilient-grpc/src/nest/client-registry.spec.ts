@@ -232,10 +232,10 @@ describe('client created at run time', () => {
     }
   });
 
-  it('suggests the closest name for an unknown client, or reports that no client exists yet', async () => {
+  it('lists the known clients in the error about an unknown one, or reports that no client exists yet', async () => {
     expect(() => registry.get('shop')).toThrow("No gRPC client 'shop'; no client exists yet");
     await obtain(shop);
-    expect(() => registry.get('shpo')).toThrow("No gRPC client 'shpo'; did you mean 'shop'?");
+    expect(() => registry.get('shpo')).toThrow("No gRPC client 'shpo'; known clients: 'shop'");
   });
 });
 

@@ -3,8 +3,8 @@ import type { ObservableServer } from '../call/server-event.js';
 import type { DrainReport } from '../client/client-snapshot.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import { closest } from '../errors/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
+import type { Services } from '../client/settings/contract.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
 import { type ResolvedClientSettings, withInitialServiceConfig } from '../client/settings/resolved-settings.js';
@@ -29,8 +29,6 @@ import {
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
-import { isPlainObject } from '../policy/options/plain-object.js';
-import type { Services } from '../client/settings/contract.js';
 
 /** All clients of the application. Also creates clients that are known only at run time (tenants, shards). */
 export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
@@ -219,14 +217,10 @@ export class ClientRegistry extends GrpcClients {
   get(name: string | symbol): InternalGrpcClient {
     const entry = this.entries.get(name);
     if (entry !== undefined) return entry.client;
-    const labels = [...this.entries.keys()].map(clientLabel);
-    const meant = closest(clientLabel(name), labels);
     const remedy =
-      meant !== undefined
-        ? `did you mean '${meant}'?`
-        : labels.length === 0
-          ? 'no client exists yet; import ResilientGrpcModule.forFeature([...])'
-          : `known clients: ${this.names()}`;
+      this.entries.size === 0
+        ? 'no client exists yet; import ResilientGrpcModule.forFeature([...])'
+        : `known clients: ${this.names()}`;
     throw new Error(`No gRPC client '${clientLabel(name)}'; ${remedy}`);
   }
 
@@ -398,16 +392,39 @@ export class ClientRegistry extends GrpcClients {
   }
 }
 
+type DefinedClient = Pick<ClientDefinition, 'contract' | 'services'> & { readonly settings: object };
+
 function differenceProblems(known: Defined, { definition, settings }: Defined): readonly ConfigurationProblem[] {
   if (known.definition.source === definition.source) return [];
   const differences = definitionDifferences(
-    { ...known.definition, settings: known.settings },
-    { ...definition, settings },
+    { ...known.definition, settings: Object(known.settings) as object },
+    { ...definition, settings: Object(settings) as object },
   );
   if (differences.length === 0) return [];
   const places = `at ${known.definition.callSite} and at ${definition.callSite}`;
   const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it in one module and import that module (or set isGlobal: true), or rename one of them`;
   return [{ path: definition.path, message }];
+}
+
+/** Returns the options that two definitions of one client set differently; empty if the definitions are equal. */
+function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
+  const { packageDefinition: one, ...firstContract } = first.contract;
+  const { packageDefinition: two, ...secondContract } = second.contract;
+  const a: Readonly<Record<string, unknown>> = { ...firstContract, ...first.settings };
+  const b: Readonly<Record<string, unknown>> = { ...secondContract, ...second.settings };
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  const differences = [...keys].filter((key) => !isDeepStrictEqual(a[key], b[key]));
+  // Loading one file twice creates two objects, so their methods are compared.
+  if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
+  return differences;
+}
+
+function signature(services: Services): string {
+  const methods = [...services.values()].flatMap((all) => [...all.values()]);
+  return methods
+    .map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`)
+    .sort()
+    .join('\n');
 }
 
 function warn(message: string): void {
@@ -470,36 +487,4 @@ export function clientKeys<Client extends { readonly name: string }>(
     keys.set(client, numbered());
   }
   return keys;
-}
-
-interface DefinedClient {
-  readonly contract: Readonly<Record<string, unknown>>;
-  readonly services: Services;
-  readonly settings: unknown;
-}
-
-/** Returns the names of the options in which two definitions of one client differ; empty if they are equal. */
-function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
-  const { packageDefinition: one, ...firstContract } = first.contract;
-  const { packageDefinition: two, ...secondContract } = second.contract;
-  const a: Readonly<Record<string, unknown>> = { ...firstContract, ...settingsOf(first) };
-  const b: Readonly<Record<string, unknown>> = { ...secondContract, ...settingsOf(second) };
-  const names = [...new Set([...Object.keys(a), ...Object.keys(b)])];
-  const differences = names.filter((name) => !isDeepStrictEqual(a[name], b[name]));
-  // Loading one file twice creates two objects, so their methods are compared.
-  if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
-  return differences;
-}
-
-function settingsOf({ settings }: DefinedClient): object {
-  return isPlainObject(settings) ? settings : { settings };
-}
-
-function signature(services: Services): string {
-  return [...services.values()]
-    .flatMap((methods) =>
-      [...methods.values()].map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`),
-    )
-    .sort()
-    .join('\n');
 }

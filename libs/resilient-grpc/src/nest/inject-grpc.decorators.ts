@@ -2,18 +2,9 @@ import { Inject } from '@nestjs/common';
 import { getGrpcServiceToken, getGrpcClientToken } from './grpc-tokens.js';
 import { recordInjection } from './misspelled-injections.js';
 
-/**
- * Injects the `ResilientGrpcClient` with the given name. A misspelled name makes startup fail with a `GrpcConfigurationError` that
- * suggests the closest name.
- */
+/** Injects the `ResilientGrpcClient` with the given name. */
 export function InjectGrpcClient(client: string | symbol): PropertyDecorator & ParameterDecorator {
-  const token = getGrpcClientToken(client);
-  const inject = Inject(token);
-  return (target: object, key: string | symbol | undefined, index?: number) => {
-    recordInjection(token, target, { client, service: undefined });
-    // The cast is safe: Nest's decorator accepts both kinds of targets.
-    (inject as (...args: readonly unknown[]) => void)(target, key, index);
-  };
+  return Inject(getGrpcClientToken(client));
 }
 
 /**

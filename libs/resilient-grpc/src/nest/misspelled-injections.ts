@@ -1,15 +1,13 @@
 import { Module, Scope, type DynamicModule, type InjectionToken, type Provider } from '@nestjs/common';
 import { findService, shortName, type Services } from '../client/settings/contract.js';
-import { closest } from '../errors/closest.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { ClientDefinition } from './client-definition.js';
 import { clientLabel } from './grpc-tokens.js';
 
-/** Injection of a client, or of one of its services, by a decorator of this library. */
+/** Injection of a service of a client by a decorator of this library. */
 interface Injection {
   readonly client: string | symbol;
-  /** Name of the service; `undefined` for the client itself. */
-  readonly service: string | undefined;
+  readonly service: string;
   /** The decorator as written, and the class: "@InjectGrpcService('orders', 'Order') in OrdersController". */
   readonly place: string;
 }
@@ -22,10 +20,11 @@ const defined = new Map<string | symbol, Services>();
 export function recordInjection(token: InjectionToken, target: object, injection: Omit<Injection, 'place'>): void {
   const { client, service } = injection;
   const { name } = typeof target === 'function' ? target : target.constructor;
-  const label = `'${clientLabel(client)}'`;
-  const decorator =
-    service === undefined ? `@InjectGrpcClient(${label})` : `@InjectGrpcService(${label}, '${service}')`;
-  injections.set(token, { client, service, place: `${decorator} in ${name}` });
+  injections.set(token, {
+    client,
+    service,
+    place: `@InjectGrpcService('${clientLabel(client)}', '${service}') in ${name}`,
+  });
 }
 
 /** Records the clients of a forFeature() call. */
@@ -44,9 +43,8 @@ export function definedServices(client: string | symbol): Services | undefined {
 class ResilientGrpcInjectionsModule {}
 
 /**
- * Provides the tokens of misspelled clients and services. If one is injected, startup fails with an error that suggests the closest name,
- * or lists the services. Nest's own error would advise exporting a provider. A token is provided only if its client is defined, or if the
- * client's name is close to that of a defined client. Any other token might belong to a provider of the application.
+ * Provides the tokens of misspelled services of defined clients. If one is injected, startup fails with an error that suggests the closest
+ * name, or lists the services. Nest's own error would advise exporting a provider.
  */
 export const MISSPELLED_INJECTIONS: DynamicModule = {
   module: ResilientGrpcInjectionsModule,
@@ -79,14 +77,7 @@ function misspelled(): ReadonlyMap<InjectionToken, GrpcConfigurationError> {
 /** Returns the error if an injection is misspelled; `undefined` if it is correct, or unrelated to the defined clients. */
 function injectionError({ client, service, place }: Injection): GrpcConfigurationError | undefined {
   const services = defined.get(client);
-  if (services === undefined) {
-    const label = clientLabel(client);
-    const meant = closest(label, [...defined.keys()].map(clientLabel));
-    if (meant === undefined) return undefined;
-    const message = `no client '${label}'; did you mean '${meant}'?`;
-    return new GrpcConfigurationError([{ path: place, message }]);
-  }
-  if (service === undefined || services.has(service)) return undefined;
+  if (services === undefined || services.has(service)) return undefined;
   // forFeature() provides short names, and reports ambiguous ones.
   if ([...services.keys()].some((full) => shortName(full) === service)) return undefined;
   try {

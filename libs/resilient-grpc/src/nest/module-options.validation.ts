@@ -4,27 +4,24 @@ import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js
 import { describeValue, pathOf, problemMessage } from '../policy/options/describe-value.js';
 import { propagationSchema } from '../client/settings/propagation-settings.js';
 import { defaultsProblems } from '../client/settings/resolve-settings.js';
-import { isObject, milliseconds, misplaced, object, oneOf } from '../policy/options/option-schemas.js';
+import { isObject, misplaced, object, timerMilliseconds } from '../policy/options/option-schemas.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 
 /** Schema of `drain`, for clients and servers. */
-export const drainSchema = object(
-  { timeoutMs: v.optional(milliseconds(0)), readinessDelayMs: v.optional(milliseconds(0)) },
-  'an object such as { timeoutMs: 8000 }',
-);
+export const drainSchema = object({
+  timeoutMs: v.optional(timerMilliseconds(0)),
+  readinessDelayMs: v.optional(timerMilliseconds(0)),
+});
 
-const rootSchema = object(
-  {
-    // Checked separately.
-    defaults: v.optional(v.unknown()),
-    propagate: v.optional(propagationSchema),
-    drain: v.optional(drainSchema),
-    clients: misplaced('in forFeature()'),
-    url: misplaced('in forFeature()'),
-    grpcJsLog: v.optional(oneOf(GRPC_JS_LOG_LEVELS)),
-  },
-  'an object such as { defaults: { timeoutMs: 2000 } }',
-);
+const rootSchema = object({
+  // Checked separately.
+  defaults: v.optional(v.unknown()),
+  propagate: v.optional(propagationSchema),
+  drain: v.optional(drainSchema),
+  clients: misplaced('in forFeature()'),
+  url: misplaced('in forFeature()'),
+  grpcJsLog: v.optional(v.picklist(GRPC_JS_LOG_LEVELS)),
+});
 
 /** Returns the problems of the options of `forRoot`. */
 export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] {

@@ -1,15 +1,7 @@
 import { isObservable, type Observable, type SchedulerLike } from 'rxjs';
 import { GrpcObservable } from '../call/grpc-observable.js';
-import {
-  currentStreamScope,
-  inStreamScope,
-  type StreamHost,
-  type StreamOutcome,
-  type StreamScope,
-  type StreamDemand,
-  type StreamSink,
-  type StreamSource,
-} from '../call/stream-source.js';
+import { currentStreamScope, inStreamScope, type StreamHost, type StreamOutcome, type StreamScope, type StreamDemand } from '../call/stream-source.js';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ResumeError } from '../errors/stream-errors.js';
 import {
   decideResume,
@@ -17,16 +9,14 @@ import {
   type EndedCall,
   MAX_SERVER_FAILURES,
   type ResumePolicy,
-  failureKind,
-  type StreamFailure,
-  reasonByText,
 } from '../policy/resume/decide-resume.js';
+import { failureKind, type StreamFailure, reasonByText } from '../policy/resume/decide-resume.js';
 import { describeData, describeValue } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
 import { bufferOverflowError, PLAIN_PREFETCH, PlainSource } from './plain-source.js';
-import { schedulerClock } from './options.js';
+import { schedulerClock } from './scheduler-clock.js';
 import { isError } from '../errors/error-message.js';
 import { NO_PUSHBACK, parsePushback, PUSHBACK_KEY, type Pushback } from '../policy/pushback/parse-pushback.js';
 import { failureReason, statusOf } from './error-status.js';
@@ -40,6 +30,7 @@ export interface SequenceSettings {
   readonly random: Random | undefined;
 }
 
+/** Failure that ended a call. */
 export interface CallFailed {
   readonly error: unknown;
   /** Failure on which the decision about the next call is based. @defaultValue read from `error` */
@@ -50,12 +41,16 @@ export interface CallFailed {
 
 /** Operator-specific part of a stream: creates the calls and interprets their messages. */
 export interface StreamOperator<T> {
+  /** Name of the operator, used in errors. */
   readonly name: string;
   /** True if the current or last call advanced the stream. */
   readonly hasProgressed: boolean;
   /** Creates the call with number `attempt`; 1 is the first. An exception ends the stream. */
   createCall(attempt: number): unknown;
-  /** Receives a message from the current call and delivers it if it is new. An exception ends the stream. */
+  /**
+   * Receives a message from the current call and delivers it if it is new. The call may end before this method returns. An exception ends
+   * the stream.
+   */
   onMessage(message: T): void;
   /** Called after the current call has ended; `failure` is `undefined` if the server ended it cleanly. */
   onCallEnd(failure: CallFailed | undefined): void;
@@ -67,6 +62,7 @@ export interface StreamOperator<T> {
   onMaxAge?(): void;
   /** Called when a shutdown requests the end of the stream. @defaultValue the stream completes immediately */
   onShutdown?(): void;
+  /** Called when the reader accepts messages again. */
   onReadingResumed?(): void;
   /** Called when the current call is detached because it ended, it was cancelled, or the stream is over. */
   onDetached?(): void;
@@ -74,6 +70,7 @@ export interface StreamOperator<T> {
   onOver?(): void;
 }
 
+/** One call of the stream, distinguished from earlier calls by identity. */
 interface Call {
   source: StreamSource | undefined;
 }
@@ -104,9 +101,12 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   private hasBegun = false;
   /** Start of the current or last call; for a client's call, the start of its last attempt. */
   private beganAt = 0;
+  /** Timer that starts the next call. */
   private backoff: Timer | undefined;
+  /** Timer that ends the current call at its maximum age. */
   private age: Timer | undefined;
   private outcome: StreamOutcome = 'cancelled';
+  /** Stream scope in which this stream was started. */
   private startScope: StreamScope | undefined;
   /** True while a call is being started. The client may still reject the call by ending the whole stream. */
   private isOpening = false;
@@ -167,6 +167,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     this.runInStartScope(() => this.sink.error(error));
   }
 
+  /** Completes the stream. */
   succeed(): void {
     if (!this.finish('succeeded')) return;
     this.runInStartScope(() => this.sink.complete());
@@ -262,6 +263,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     this.resume(undefined, true);
   };
 
+  /** Cancels the current call, on the wire too. */
   cancelCall(): void {
     this.detachCall()?.unsubscribe();
   }
@@ -340,6 +342,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     return this.isOver;
   }
 
+  /** True if a call has started and not ended. */
   get isRunning(): boolean {
     return this.call !== undefined && !this.isOpening;
   }
@@ -383,7 +386,10 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   }
 }
 
-/** Creates the Observable that users receive. */
+/**
+ * Creates the Observable that users receive. Each subscription or iteration runs its own sequence of calls, with its own operator from
+ * `operatorOf`.
+ */
 export function streamOf<T>(
   settings: SequenceSettings,
   operatorOf: (calls: CallSequence<T>) => StreamOperator<T>,
@@ -412,7 +418,10 @@ export function readStreamFailure(error: unknown): StreamFailure {
   return { reason: failureReason(error) ?? byText, code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
 }
 
-/** Returns the pushback in `metadata`. */
+/**
+ * Returns the pushback in `metadata`. Checks the shape of `metadata`, not its class, because grpc-js's `Metadata` is not loaded here and
+ * may exist in several copies.
+ */
 function pushbackOf(metadata: unknown): Pushback {
   if (!isReadable(metadata)) return NO_PUSHBACK;
   const values = metadata.get(PUSHBACK_KEY);

@@ -98,6 +98,6 @@ describe('deadline', () => {
 
   it('rejects an argument of deadline() that is not a number', () => {
     expect(() => deadline(NaN)).toThrow(GrpcConfigurationError);
-    expect(() => deadline('5' as any)).toThrow('deadline: expected a number of milliseconds, got "5"');
+    expect(() => deadline('5' as any)).toThrow('deadline: expected number, got "5"');
   });
 });

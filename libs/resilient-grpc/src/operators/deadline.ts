@@ -1,21 +1,19 @@
 import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs';
+import * as v from 'valibot';
 import { DeadlineError } from '../errors/operator-errors.js';
-import { numberProblem } from '../policy/options/value-rules.js';
+import { requireOptions } from '../policy/options/option-problems.js';
 import { MAX_TIMER_MS } from '../time/clock.js';
-import { checkOptions, objectProblem, timerMs, type SchedulerOptions } from './options.js';
+import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**
  * Fails with `DeadlineError` and unsubscribes if the source has not ended `ms` milliseconds after the subscription. Fails without
  * subscribing if `ms` is 0 or less. Infinity means no deadline. After `retryBackoff` in a pipe, the deadline bounds all attempts together;
  * before `retryBackoff`, it bounds each attempt.
- * @throws {GrpcConfigurationError} if `ms` is not a number, or `dependencies` is not an object.
+ * @throws {GrpcConfigurationError} if `ms` is not a number.
  */
 export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
-  checkOptions({
-    deadline: numberProblem(ms, { expected: 'a number of milliseconds', isValid: (value) => !Number.isNaN(value) }),
-    'deadline.options': objectProblem(dependencies, '{ scheduler }'),
-  });
+  requireOptions(v.number(), ms, 'deadline');
   const { scheduler = asyncScheduler } = dependencies;
   if (ms === Infinity) return (source) => source;
   return (source) =>

@@ -207,13 +207,9 @@ describe('hedge', () => {
 
   it('rejects invalid hedge options', () => {
     expect(() => hedge({ maxAttempts: 0, delayMs: -1 })).toThrow(/^2 problems/);
-    expect(() => hedge({ maxAttempts: 2, delayMs: '5' as never })).toThrow(
-      'hedge.delayMs: expected a number of milliseconds, 0 or more, got "5"',
-    );
+    expect(() => hedge({ maxAttempts: 2, delayMs: '5' as never })).toThrow('hedge.delayMs: expected number, got "5"');
     expect(() => hedge({ maxAttempts: 2, delayMs: '-5' as never })).toThrow(/^hedge\.delayMs: .*, got "-5"$/);
     expect(() => hedge({ maxAttempts: 2, delayMs: null as never })).toThrow(/^hedge\.delayMs: .*, got null/);
-    expect(() => hedge({ maxAttempts: 2, delayMs: NaN })).toThrow(
-      'hedge.delayMs: expected a number of milliseconds, 0 or more',
-    );
+    expect(() => hedge({ maxAttempts: 2, delayMs: NaN })).toThrow('hedge.delayMs: expected number, got NaN');
   });
 });

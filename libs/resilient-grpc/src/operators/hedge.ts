@@ -8,14 +8,16 @@ import {
   type HedgeState,
 } from '../policy/hedging/decide-hedge.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
-import { integerRule, millisecondsRule, numberProblem } from '../policy/options/value-rules.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { integer, milliseconds, object } from '../policy/options/option-schemas.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
-import { checkOptions, objectProblem, readableOptions, schedulerClock, type SchedulerOptions } from './options.js';
+import { schedulerClock, schedulerEntries, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
+/** Options of `hedge`. */
 export interface HedgeOptions extends SchedulerOptions {
   /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;
@@ -37,12 +39,7 @@ export interface HedgeOptions extends SchedulerOptions {
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
-  const { delayMs, maxAttempts } = readableOptions(options);
-  checkOptions({
-    hedge: objectProblem(options, '{ maxAttempts, delayMs }'),
-    'hedge.delayMs': numberProblem(delayMs, millisecondsRule(0)),
-    'hedge.maxAttempts': numberProblem(maxAttempts, integerRule(1)),
-  });
+  const { delayMs, maxAttempts } = requireOptions(schema, options, 'hedge');
   const gates: HedgeGates = {
     policy: { maxAttempts, hedgingDelayMs: delayMs, nonFatalStatusCodes: NON_FATAL },
     retries: { onFailure: () => undefined, tryRetry: () => true },
@@ -53,6 +50,8 @@ export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
   const clock = schedulerClock(options.scheduler);
   return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, gates, clock).begin());
 }
+
+const schema = object({ maxAttempts: integer(1), delayMs: milliseconds(0), ...schedulerEntries });
 
 const NON_FATAL = new Set<StatusCode>([StatusCode.UNAVAILABLE]);
 

@@ -1,20 +1,18 @@
 import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { IdleTimeoutError } from '../errors/operator-errors.js';
 import { PeerTimer } from '../time/peer-timer.js';
-import { millisecondsRule, numberProblem, POSITIVE } from '../policy/options/value-rules.js';
-import { checkOptions, objectProblem, schedulerClock, type SchedulerOptions } from './options.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { millisecondsOrNever } from '../policy/options/option-schemas.js';
+import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**
  * Fails with `IdleTimeoutError` and unsubscribes if no value arrives for `ms` milliseconds after the subscription or the last value. Time
  * during which the event loop of this process is blocked does not count. Infinity means no timeout.
- * @throws {GrpcConfigurationError} if `ms` is not a number above 0, or `dependencies` is not an object.
+ * @throws {GrpcConfigurationError} if `ms` is not a number above 0.
  */
 export function idleTimeout<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
-  checkOptions({
-    idleTimeout: numberProblem(ms, millisecondsRule(POSITIVE)),
-    'idleTimeout.options': objectProblem(dependencies, '{ scheduler }'),
-  });
+  requireOptions(millisecondsOrNever, ms, 'idleTimeout');
   if (ms === Infinity) return (source) => source;
   const clock = schedulerClock(dependencies.scheduler);
   return (source) =>

@@ -1,18 +1,22 @@
 import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
+import * as v from 'valibot';
 import { ConcurrencyLimitError } from '../errors/operator-errors.js';
 import type { PermitOutcome } from '../policy/concurrency/adaptive-limit.js';
 import { systemClock } from '../time/clock.js';
 import { CancellableRun } from './cancellable-run.js';
 import { DEFAULT_MAX_QUEUED, PermitQueue } from '../policy/concurrency/permit-queue.js';
-import { integerRule, numberProblem } from '../policy/options/value-rules.js';
-import { checkOptions, objectProblem, readableOptions } from './options.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { integer, object } from '../policy/options/option-schemas.js';
 
+/** Options of a `ConcurrencyLimit`. */
 export interface ConcurrencyLimitOptions {
   /** Maximum number of concurrent subscriptions; 1 or more. */
   readonly maxConcurrent: number;
   /** Maximum number of queued subscriptions, 0 or more; further ones fail immediately. @defaultValue 1000 */
   readonly maxQueued?: number | undefined;
 }
+
+const schema = object({ maxConcurrent: integer(1), maxQueued: v.optional(integer(0), DEFAULT_MAX_QUEUED) });
 
 /** Permits shared by all subscriptions through `limitConcurrency(limit)`. Uses the same queue as a client's concurrency limit. */
 export class ConcurrencyLimit {
@@ -21,14 +25,7 @@ export class ConcurrencyLimit {
 
   /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: ConcurrencyLimitOptions) {
-    const { maxConcurrent, maxQueued: givenMaxQueued } = readableOptions(options);
-    const maxQueued = givenMaxQueued ?? DEFAULT_MAX_QUEUED;
-    checkOptions({
-      concurrencyLimit: objectProblem(options, '{ maxConcurrent }'),
-      'concurrencyLimit.maxConcurrent': numberProblem(maxConcurrent, integerRule(1)),
-      'concurrencyLimit.maxQueued': numberProblem(maxQueued, integerRule(0)),
-    });
-    this.permits = new PermitQueue({ maxConcurrent, maxQueued });
+    this.permits = new PermitQueue(requireOptions(schema, options, 'concurrencyLimit'));
   }
 
   /** Number of active subscriptions. */

@@ -15,7 +15,8 @@ import {
 } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { GrpcObservable } from '../call/grpc-observable.js';
-import { currentStreamScope, type StreamScope, type StreamSink, type StreamSource } from '../call/stream-source.js';
+import { currentStreamScope, type StreamScope } from '../call/stream-source.js';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { MAX_HELD_MESSAGES } from './plain-source.js';
 import { resumable, type ResumeOptions } from './resumable.js';
 

@@ -1,24 +1,12 @@
 import type { Observable } from 'rxjs';
+import * as v from 'valibot';
 import type { GrpcObservable } from '../call/grpc-observable.js';
 import { CursorRegressionError, ResumeError } from '../errors/stream-errors.js';
-import {
-  compareNumbers,
-  CursorTrack,
-  isNumeric,
-  isRounded,
-  MAX_OVERLAP,
-  type CompareCursors,
-  type CursorPlace,
-  type EndedCall,
-} from '../policy/resume/decide-resume.js';
-import { describeData, problemMessage } from '../policy/options/describe-value.js';
-import {
-  choiceProblem,
-  functionProblem,
-  millisecondsRule,
-  numberProblem,
-  POSITIVE,
-} from '../policy/options/value-rules.js';
+import { compareNumbers, CursorTrack, isNumeric, isRounded, MAX_OVERLAP, type CompareCursors, type CursorPlace } from '../policy/resume/decide-resume.js';
+import type { EndedCall } from '../policy/resume/decide-resume.js';
+import { defined, describeData, problemMessage } from '../policy/options/describe-value.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { object, rulesOf } from '../policy/options/option-schemas.js';
 import { StatusCode } from '../status/status-code.js';
 import {
   streamOf,
@@ -27,15 +15,10 @@ import {
   type SequenceSettings,
   type StreamOperator,
 } from './call-sequence.js';
-import {
-  checkOptions,
-  objectProblem,
-  readableOptions,
-  unknownOptionMessages,
-  type SchedulerOptions,
-} from './options.js';
-import { completeResumePace, resumePaceMessages, SESSION_KEYS, type ResumeBackoffOptions } from './retry-backoff.js';
+import { completeResumePace, sessionEntries, type ResumeBackoffOptions } from './resume-pace.js';
+import type { SchedulerOptions } from './scheduler-clock.js';
 
+/** Options of `resumable` except `compare`. */
 export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Position of a message in the stream. `factory` passes it to the server, so that the next call starts after it. Later messages have
@@ -121,39 +104,29 @@ const REMEDY =
 
 type ReadableOptions<T, C> = BaseResumeOptions<T, C> & { readonly compare?: CompareCursors<C> | undefined };
 
-const KNOWN_KEYS: Readonly<Record<keyof ReadableOptions<never, never>, true>> = {
-  cursor: true,
-  seed: true,
-  compare: true,
-  onComplete: true,
-  heartbeat: true,
-  ...SESSION_KEYS,
-};
+const schema = v.pipe(
+  object({
+    ...sessionEntries,
+    factory: v.function(),
+    cursor: v.function(),
+    seed: v.optional(v.unknown()),
+    compare: v.optional(v.function()),
+    onComplete: v.optional(v.picklist(['complete', 'resume'])),
+    heartbeat: v.optional(v.function()),
+  }),
+  rulesOf((value) => {
+    const { compare, seed } = value as { readonly compare?: unknown; readonly seed?: unknown };
+    if (compare !== undefined || isNumeric(seed)) return {};
+    return { seed: problemMessage('a number up to 2^53 - 1 or a bigint', seed, REMEDY) };
+  }),
+);
 
 function readSettings<T, C>(
   factory: ResumeSettings<T, C>['factory'],
-  given: ReadableOptions<T, C>,
+  options: ReadableOptions<T, C>,
 ): ResumeSettings<T, C> {
-  const options = readableOptions(given);
-  const { cursor, seed, compare, heartbeat, onError, maxAgeMs = Infinity } = options;
-  const onComplete = options.onComplete ?? 'complete';
-  const pace = completeResumePace(options);
-  checkOptions({
-    resumable: objectProblem(given, '{ cursor, seed }'),
-    ...unknownOptionMessages(options, KNOWN_KEYS, 'resumable'),
-    'resumable.factory': functionProblem(factory),
-    'resumable.cursor': functionProblem(cursor),
-    'resumable.compare': compare === undefined ? undefined : functionProblem(compare),
-    'resumable.heartbeat': heartbeat === undefined ? undefined : functionProblem(heartbeat),
-    'resumable.onError': onError === undefined ? undefined : functionProblem(onError),
-    'resumable.seed':
-      compare !== undefined || isNumeric(seed)
-        ? undefined
-        : problemMessage('a number up to 2^53 - 1 or a bigint', seed, REMEDY),
-    'resumable.onComplete': choiceProblem(onComplete, ['complete', 'resume']),
-    'resumable.maxAgeMs': numberProblem(maxAgeMs, millisecondsRule(POSITIVE)),
-    ...resumePaceMessages(pace, options.backoff, 'resumable'),
-  });
+  requireOptions(schema, defined({ ...options, factory }), 'resumable');
+  const { cursor, seed, compare, heartbeat, onError, onComplete, maxAgeMs = Infinity } = options;
   return {
     factory,
     cursor,
@@ -163,12 +136,13 @@ function readSettings<T, C>(
     onError,
     resumesCompleted: onComplete === 'resume',
     maxAgeMs,
-    pace,
+    pace: completeResumePace(options),
     scheduler: options.scheduler,
     random: options.random,
   };
 }
 
+/** Options of `resumable` with defaults applied. */
 interface ResumeSettings<T, C> extends SequenceSettings {
   readonly factory: (cursor: C, attempt: number) => Observable<T>;
   readonly cursor: (message: T) => C;

@@ -1,8 +1,7 @@
 import { Server, type ServerOptions } from '@grpc/grpc-js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { channelValueProblems } from '../client/settings/channel-options-schema.js';
-import { defined } from '../policy/options/defined.js';
-import { describeValue, pathOf } from '../policy/options/describe-value.js';
+import { defined, describeValue, pathOf } from '../policy/options/describe-value.js';
 import { MAX_TIMER_MS } from '../time/clock.js';
 import type { ConnectionLifetime } from './connections/server-connection.js';
 import { canObserveHttp2Servers } from './quirks/http2-servers.js';
@@ -108,7 +107,7 @@ export function takeKeepalive(
   return { serverOptions, keepalive: { keepaliveTimeMs, keepaliveTimeoutMs } };
 }
 
-/** Returns the problems of `channelOptions`, including values that conflict with the other options of the server. */
+/** Returns the problems of `channelOptions`. The options next to it override its keys, as in Nest. */
 export function channelOptionProblems(options: Given, path: string): ConfigurationProblem[] {
   const given: Readonly<Record<string, unknown>> = options.channelOptions ?? {};
   const at = pathOf(path, 'channelOptions');
@@ -116,24 +115,9 @@ export function channelOptionProblems(options: Given, path: string): Configurati
   const add = (key: string, message: string) => problems.push({ path: pathOf(at, key), message });
   for (const [key, channelKey] of Object.entries(CHANNEL_EQUIVALENTS)) {
     const value = given[channelKey];
-    const own: unknown = Reflect.get(options.connections ?? {}, key);
-    if (value === undefined) continue;
     const min = key === 'graceMs' ? 0 : 1;
-    if (typeof value !== 'number' || !(value >= min)) {
-      add(
-        channelKey,
-        `expected a number of ${String(min)} or more, got ${describeValue(value)}; write connections: { ${key} }`,
-      );
-    } else if (own !== undefined && own !== value) {
-      add(channelKey, conflictMessage(`connections.${key}`, own, value));
-    }
-  }
-  const { keepalive = {} } = options;
-  for (const [key, channelKey] of Object.entries(KEEPALIVE_NAMES)) {
-    const own: unknown = Reflect.get(keepalive, key);
-    const value = given[channelKey];
-    if (own === undefined || value === undefined || Number(own) === value) continue;
-    add(channelKey, conflictMessage(`keepalive.${key}`, own, value));
+    if (value !== undefined && !(typeof value === 'number' && value >= min))
+      add(channelKey, `expected a number of ${String(min)} or more, got ${describeValue(value)}`);
   }
   const interceptors = given['interceptors'];
   if (interceptors !== undefined && !(Array.isArray(interceptors) && interceptors.every(isFunction))) {
@@ -150,10 +134,6 @@ export function ignoredByGrpcJs({ keepalive = {}, maxMetadataSize }: Given): rea
     .filter(([key, value]) => value !== undefined && (key.startsWith('http2') || key === 'keepalivePermitWithoutCalls'))
     .map(([key]) => `keepalive.${key}`);
   return maxMetadataSize ? ['maxMetadataSize', ...pings] : pings;
-}
-
-function conflictMessage(key: string, own: unknown, value: unknown): string {
-  return `expected ${describeValue(own)}, as in \`${key}\`, got ${describeValue(value)}; keep only \`${key}\``;
 }
 
 function keepaliveOptions({ keepalive = {} }: ResolvedServerOptions['nest']): Record<string, unknown> {

@@ -72,7 +72,7 @@ import { ServiceStreams } from './service-streams.js';
 import { checkedSerializer, type MessageChecks } from '../messages/checked-serializer.js';
 import { filesOf } from '../messages/file-descriptors.js';
 
-type ConcurrencyOptions = Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>;
+type ConcurrencyOptions = Pick<ResolvedServerMethod, 'maxConcurrentCalls'>;
 
 export interface ServerDependencies {
   readonly clock: Clock;
@@ -462,13 +462,14 @@ export class ResilientGrpcServer extends ServerGrpc {
     return limit;
   }
 
-  private limitOf(
-    { maxConcurrentCalls: maxConcurrent, maxQueuedCalls: maxQueued }: ConcurrencyOptions,
-    path?: string,
-  ): ConcurrencyLimit | undefined {
-    if (maxConcurrent === undefined) return undefined;
-    const policy = { path, maxConcurrent, maxQueued };
-    return new ConcurrencyLimit(policy, this.dependencies.clock, this.events, this.overloadState);
+  private limitOf({ maxConcurrentCalls }: ConcurrencyOptions, path?: string): ConcurrencyLimit | undefined {
+    if (maxConcurrentCalls === undefined) return undefined;
+    return new ConcurrencyLimit(
+      { path, ...maxConcurrentCalls },
+      this.dependencies.clock,
+      this.events,
+      this.overloadState,
+    );
   }
 
   /** Adds the services before it opens the port, so that clients never reach a server without services. */

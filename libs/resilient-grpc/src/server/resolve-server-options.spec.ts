@@ -31,7 +31,6 @@ describe('resolveServerOptions', () => {
       connectionIdleTimeoutMs: undefined,
       health: true,
       maxConcurrentCalls: undefined,
-      maxQueuedCalls: 1_000,
       reflection: false,
       patterns: [],
       warnings: [],
@@ -39,45 +38,45 @@ describe('resolveServerOptions', () => {
     expect(nest).toEqual(CONTRACT);
     expect(methodOptions('orders.v1.Orders', 'Get')).toEqual({
       onDrain: 'fail',
-      streamIdleTimeoutMs: undefined,
+      maxStreamIdleMs: undefined,
       overloadProtection: true,
       maxConcurrentCalls: undefined,
-      maxQueuedCalls: 1_000,
       maxCallMs: undefined,
     });
   });
 
   it('applies a top-level maxConcurrentCalls to the server as a whole, and one in `methods` to each matching method', () => {
     const { maxConcurrentCalls, methodOptions } = resolve({
-      maxConcurrentCalls: 50,
-      maxQueuedCalls: 7,
+      maxConcurrentCalls: { max: 50, queue: 7 },
       maxCallMs: 9_000,
       methods: { Get: { maxConcurrentCalls: 10, maxCallMs: 500 } },
     });
-    expect(maxConcurrentCalls).toBe(50);
-    expect(methodOptions('a', 'Get')).toMatchObject({ maxConcurrentCalls: 10, maxQueuedCalls: 7, maxCallMs: 500 });
+    expect(maxConcurrentCalls).toEqual({ maxConcurrent: 50, maxQueued: 7 });
+    expect(methodOptions('a', 'Get')).toMatchObject({
+      maxConcurrentCalls: { maxConcurrent: 10, maxQueued: 1_000 },
+      maxCallMs: 500,
+    });
     expect(methodOptions('a', 'Put')).toMatchObject({
       maxConcurrentCalls: undefined,
-      maxQueuedCalls: 7,
       maxCallMs: 9_000,
     });
   });
 
   it('turns off an inherited limit of a method if the method sets the limit to Infinity or false', () => {
-    const none = { streamIdleTimeoutMs: undefined, maxCallMs: undefined };
+    const none = { maxStreamIdleMs: undefined, maxCallMs: undefined };
     const { maxConcurrentCalls, methodOptions } = resolve({
-      streamIdleTimeoutMs: 1_000,
+      maxStreamIdleMs: 1_000,
       maxCallMs: 9_000,
       maxConcurrentCalls: false,
       methods: {
         '*': { maxConcurrentCalls: 10 },
-        Get: { streamIdleTimeoutMs: Infinity, maxCallMs: Infinity, maxConcurrentCalls: false },
+        Get: { maxStreamIdleMs: Infinity, maxCallMs: Infinity, maxConcurrentCalls: false },
       },
     });
     expect(maxConcurrentCalls).toBeUndefined();
     expect(methodOptions('a', 'Get')).toMatchObject({ ...none, maxConcurrentCalls: undefined });
-    expect(methodOptions('a', 'Put')).toMatchObject({ maxConcurrentCalls: 10, maxCallMs: 9_000 });
-    const all = resolve({ streamIdleTimeoutMs: Infinity, maxCallMs: Infinity });
+    expect(methodOptions('a', 'Put')).toMatchObject({ maxConcurrentCalls: { maxConcurrent: 10 }, maxCallMs: 9_000 });
+    const all = resolve({ maxStreamIdleMs: Infinity, maxCallMs: Infinity });
     expect(all.methodOptions('a', 'Get')).toMatchObject(none);
   });
 
@@ -103,16 +102,15 @@ describe('resolveServerOptions', () => {
       onDrain: 'complete',
       methods: {
         'orders.v1.Orders/Watch': { onDrain: 'finish', maxCallMs: undefined },
-        '*': { streamIdleTimeoutMs: 30_000, onDrain: 'fail' },
-        'Watch*': { streamIdleTimeoutMs: 10_000, maxCallMs: 1_024, overloadProtection: false },
+        '*': { maxStreamIdleMs: 30_000, onDrain: 'fail' },
+        'Watch*': { maxStreamIdleMs: 10_000, maxCallMs: 1_024, overloadProtection: false },
       },
     });
     expect(methodOptions('orders.v1.Orders', 'Watch')).toEqual({
       onDrain: 'finish',
-      streamIdleTimeoutMs: 10_000,
+      maxStreamIdleMs: 10_000,
       overloadProtection: false,
       maxConcurrentCalls: undefined,
-      maxQueuedCalls: 1_000,
       maxCallMs: 1_024,
     });
     expect(methodOptions('orders.v1.Orders', 'Session').onDrain).toBe('fail');

@@ -5,6 +5,7 @@ import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { describeValue, pathOf } from '../policy/options/describe-value.js';
 import { contractKeysProblem } from '../client/settings/contract.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
+import { concurrencyPolicy } from '../policy/concurrency/permit-queue.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
@@ -87,11 +88,10 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
   const { methods } = options;
   const forAll: GivenMethod = {
     onDrain: options.onDrain ?? (options.gracefulShutdown === true ? 'finish' : DEFAULT_SERVER_OPTIONS.onDrain),
-    streamIdleTimeoutMs: options.streamIdleTimeoutMs,
+    maxStreamIdleMs: options.maxStreamIdleMs,
     overloadProtection: options.overloadProtection ?? DEFAULT_SERVER_OPTIONS.overloadProtection,
     // The limit in the options of the server applies to all methods together.
     maxConcurrentCalls: undefined,
-    maxQueuedCalls: options.maxQueuedCalls ?? DEFAULT_SERVER_OPTIONS.maxQueuedCalls,
     maxCallMs: options.maxCallMs,
   };
   const resolved = {
@@ -100,8 +100,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     drain: resolveDrain(options.drain),
     ...connectionLimits(options),
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
-    maxConcurrentCalls: options.maxConcurrentCalls || undefined,
-    maxQueuedCalls: forAll.maxQueuedCalls,
+    maxConcurrentCalls: concurrencyPolicy(options.maxConcurrentCalls),
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
     patterns: Object.freeze(Object.keys(methods ?? {})),
     methodOptions: (service: string, method: string) =>
@@ -111,16 +110,11 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
 }
 
 /** Completes the options of a method. Limits that are turned off (`Infinity`, `false`) become `undefined`. */
-function resolveMethod({
-  streamIdleTimeoutMs,
-  maxConcurrentCalls,
-  maxCallMs,
-  ...rest
-}: GivenMethod): ResolvedServerMethod {
+function resolveMethod({ maxStreamIdleMs, maxConcurrentCalls, maxCallMs, ...rest }: GivenMethod): ResolvedServerMethod {
   return Object.freeze({
     ...rest,
-    streamIdleTimeoutMs: streamIdleTimeoutMs === Infinity ? undefined : streamIdleTimeoutMs,
-    maxConcurrentCalls: maxConcurrentCalls || undefined,
+    maxStreamIdleMs: maxStreamIdleMs === Infinity ? undefined : maxStreamIdleMs,
+    maxConcurrentCalls: concurrencyPolicy(maxConcurrentCalls),
     maxCallMs: maxCallMs === Infinity ? undefined : maxCallMs,
   });
 }

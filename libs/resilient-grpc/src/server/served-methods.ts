@@ -84,7 +84,7 @@ export function implementationOf(
   const { kind } = method;
   if (streaming === GrpcMethodStreamingType.PT_STREAMING) {
     // Only the handler reads and writes the messages of such a stream, so an idle timeout cannot apply.
-    const own = { ...method, options: { ...method.options, streamIdleTimeoutMs: undefined } };
+    const own = { ...method, options: { ...method.options, maxStreamIdleMs: undefined } };
     return (wire, callback) => {
       const answer = kind === 'bidi' ? undefined : callback;
       const call = new PassThroughCall(wire, answer, own, calls, onCall?.(wire));

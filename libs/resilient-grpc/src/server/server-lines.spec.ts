@@ -50,7 +50,7 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
   ],
   [
     { type: 'stream-idle', path, peer: '10.0.0.7:4711', idleMs: 30_000 },
-    'log /orders.v1.Orders/Watch: stream from 10.0.0.7:4711 ended: no message for 30 s (streamIdleTimeoutMs)',
+    'log /orders.v1.Orders/Watch: stream from 10.0.0.7:4711 ended: no message for 30 s (maxStreamIdleMs)',
   ],
   [
     { type: 'overload', phase: 'begin', queued: 1 },
@@ -58,11 +58,11 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
   ],
   [
     { type: 'overload', phase: 'begin', queued: 35, limit: { path, maxConcurrent: 16, maxQueued: 20 } },
-    'warn server overloaded: maxConcurrentCalls of /orders.v1.Orders/Watch (16) reached, 35 unary calls waiting for a handler; calls beyond maxQueuedCalls (20) and calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see docs/overload.md',
+    'warn server overloaded: maxConcurrentCalls of /orders.v1.Orders/Watch (16) reached, 35 unary calls waiting for a handler; calls beyond maxConcurrentCalls.queue (20) and calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see docs/overload.md',
   ],
   [
     { type: 'overload', phase: 'begin', queued: 35, limit: { path: undefined, maxConcurrent: 200, maxQueued: 1_000 } },
-    'warn server overloaded: maxConcurrentCalls (200) reached, 35 unary calls waiting for a handler; calls beyond maxQueuedCalls (1000) and calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see docs/overload.md',
+    'warn server overloaded: maxConcurrentCalls (200) reached, 35 unary calls waiting for a handler; calls beyond maxConcurrentCalls.queue (1000) and calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see docs/overload.md',
   ],
   [{ type: 'overload', phase: 'end', shed: 1, durationMs: 2_500 }, 'log overload ended after 2.5 s: 1 call refused'],
   [

@@ -67,7 +67,7 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
   'stream-idle': {
     level: 'log',
     text: ({ path, peer, idleMs }) =>
-      `${path}: stream from ${peer} ended: no message for ${duration(idleMs)} (streamIdleTimeoutMs)`,
+      `${path}: stream from ${peer} ended: no message for ${duration(idleMs)} (maxStreamIdleMs)`,
   },
   'handshake-failed': {
     text: ({ reason, code, peer }) => {
@@ -85,7 +85,7 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
       const { queued, limit } = event;
       const ofMethod = limit?.path === undefined ? '' : ` of ${limit.path}`;
       const reached = limit && `maxConcurrentCalls${ofMethod} (${String(limit.maxConcurrent)}) reached, `;
-      const beyond = limit && `calls beyond maxQueuedCalls (${String(limit.maxQueued)}) and `;
+      const beyond = limit && `calls beyond maxConcurrentCalls.queue (${String(limit.maxQueued)}) and `;
       return (
         `server overloaded: ${reached ?? ''}${counted(queued, 'unary call')} waiting for a handler; ` +
         `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see docs/overload.md`

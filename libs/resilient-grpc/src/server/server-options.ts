@@ -1,4 +1,5 @@
 import type { GrpcOptions } from '@nestjs/microservices';
+import type { ConcurrencyPolicy, MaxConcurrentCalls } from '../policy/concurrency/permit-queue.js';
 import type { DrainOptions, ResolvedDrain } from '../nest/module-options.js';
 
 /** Mode in which an open response stream ends when the server drains. */
@@ -22,7 +23,7 @@ export interface ServerMethodOptions {
    * `Infinity` means no limit, even if the server or a less specific pattern sets one.
    * @defaultValue none
    */
-  readonly streamIdleTimeoutMs?: number | undefined;
+  readonly maxStreamIdleMs?: number | undefined;
   /**
    * Refuses unary calls that cannot be served in time because handlers use the CPU without a pause. Such calls fail with RESOURCE_EXHAUSTED
    * before their handlers run, and clients do not retry them. Calls without a deadline are never refused for this reason. See
@@ -32,19 +33,15 @@ export interface ServerMethodOptions {
   readonly overloadProtection?: boolean | undefined;
   /**
    * Maximum number of unary calls whose handlers run at the same time, 1 or more. The option limits the server as a whole; in `methods`, it
-   * limits each method. Use it for handlers that wait for a resource, such as a database, with a value slightly above the number of
-   * requests that the resource serves at once. Calls beyond the limit wait. If the option is 'adaptive', the limit adapts, between 4 and
-   * 1,000, to the duration of the handlers. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such
-   * as long polls. `false` means no limit, even if a less specific pattern sets one; the limit of the server still applies.
+   * limits each method. Use it for handlers that wait for a resource, such as a database, with a value slightly above the number of requests
+   * that the resource serves at once. Calls beyond the limit wait. `{ max, queue }` also limits how many of them wait (0 or more; 1000 by
+   * default), separately for calls with a deadline and calls without one. Further calls, and calls that cannot be served in time, fail with
+   * RESOURCE_EXHAUSTED. If the option is 'adaptive', the limit adapts,
+   * between 4 and 1,000, to the duration of the handlers. Do not use 'adaptive' for methods whose duration depends on the request or on an
+   * event, such as long polls. `false` means no limit, even if a less specific pattern sets one; the limit of the server still applies.
    * @defaultValue none
    */
-  readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
-  /**
-   * Maximum number of calls that can wait at each concurrency limit, 0 or more. This maximum applies separately to calls with a deadline
-   * and calls without one. Further calls, and calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
-   * @defaultValue 1000
-   */
-  readonly maxQueuedCalls?: number | undefined;
+  readonly maxConcurrentCalls?: MaxConcurrentCalls | false | undefined;
   /**
    * Maximum duration of a call in milliseconds, greater than 0, even if its client sent no deadline. A call that takes longer ends with
    * DEADLINE_EXCEEDED. If the client is not reading the responses of a stream, the stream is reset, and the client receives CANCELLED. The
@@ -65,12 +62,7 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      * A pattern that matches no method makes server startup fail.
      */
     readonly methods?: Readonly<Record<string, ServerMethodOptions>> | undefined;
-    /**
-     * Limits for the connections of clients, in milliseconds. `maxAgeMs` (1,000 or more) is the age at which the server sends GOAWAY, with
-     * ±10% jitter; open calls continue for at most `graceMs`, and new ones use another connection (gRFC A9). `idleMs` (1,000 or more) is the
-     * time without calls after which a connection is closed.
-     * @defaultValue none
-     */
+    /** Limits for the connections of clients. @defaultValue none */
     readonly connections?:
       | {
           /**
@@ -110,18 +102,16 @@ export const DEFAULT_SERVER_OPTIONS = {
   keepaliveTimeoutMs: 20_000,
   health: true,
   overloadProtection: true,
-  maxQueuedCalls: 1_000,
   reflection: false,
 } as const satisfies Record<string, unknown>;
 
 /** Resolved options of one method. */
 export interface ResolvedServerMethod {
   readonly onDrain: ServerDrainMode;
-  readonly streamIdleTimeoutMs: number | undefined;
+  readonly maxStreamIdleMs: number | undefined;
   readonly overloadProtection: boolean;
   /** Limit of the method; the limit of the server applies in addition. */
-  readonly maxConcurrentCalls: number | 'adaptive' | undefined;
-  readonly maxQueuedCalls: number;
+  readonly maxConcurrentCalls: ConcurrencyPolicy | undefined;
   readonly maxCallMs: number | undefined;
 }
 
@@ -136,8 +126,7 @@ export interface ResolvedServerOptions {
   readonly maxConnectionAgeGraceMs: number | undefined;
   readonly connectionIdleTimeoutMs: number | undefined;
   readonly health: boolean;
-  readonly maxConcurrentCalls: number | 'adaptive' | undefined;
-  readonly maxQueuedCalls: number;
+  readonly maxConcurrentCalls: ConcurrencyPolicy | undefined;
   readonly reflection: boolean;
   /** Returns the options of `service` ('orders.v1.Orders') and `method` ('Get'). */
   methodOptions(service: string, method: string): ResolvedServerMethod;

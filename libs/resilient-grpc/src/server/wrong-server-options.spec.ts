@@ -15,231 +15,67 @@ function problemsOf(options: unknown): string[] {
   }
 }
 
-/** Title, options added to a valid contract, path of the problem, and expected part of its message. */
-const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>, path: string, message: RegExp][] = [
-  ['a transport other than gRPC', { transport: 0 }, 'transport', /expected Transport\.GRPC, got 0$/],
-  [
-    "the same key inside and outside Nest's `options`",
-    { transport: 4, options: CONTRACT },
-    'options.package',
-    /also given outside of `options`$/,
-  ],
-  ["an unknown key in Nest's `options`", { options: { color: 'red' } }, 'color', /unknown option$/],
-  [
-    "a string in place of Nest's options",
-    { options: 'orders' },
-    'options',
-    /expected Nest's gRPC options such as \{ url, package, protoPath \}, got "orders"$/,
-  ],
-  ['the misspelled option onDrian', { onDrian: 'fail' }, 'onDrian', /did you mean 'onDrain'\?/],
-  [
-    'the misspelled option conections',
-    { conections: { maxAgeMs: 5_000 } },
-    'conections',
-    /did you mean 'connections'\?/,
-  ],
-  ['an ssl option', { ssl: true }, 'ssl', /unknown option; did you mean 'url'\?$/],
+/** The path of the problem, and options that are added to a valid contract. */
+const INVALID_OPTIONS: readonly [path: string, options: Record<string, unknown>][] = [
+  ['transport', { transport: 0 }],
+  ['options.package', { transport: 4, options: CONTRACT }],
+  ['color', { options: { color: 'red' } }],
+  ['options', { options: 'orders' }],
+  ['onDrian', { onDrian: 'fail' }],
+  ['conections', { conections: { maxAgeMs: 5_000 } }],
+  ['ssl', { ssl: true }],
 
-  [
-    'a proto-loader that is not installed',
-    { protoLoader: 'no-such-loader' },
-    'protoLoader',
-    /got "no-such-loader" \(Cannot find module 'no-such-loader'\); install the package \(for a bundled application, next to the bundle\), or leave the option out/,
-  ],
-  ['a proto-loader without loadSync()', { protoLoader: 'node:path' }, 'protoLoader', /a package with loadSync\(\)/],
-  [
-    'a negative flow-control window',
-    { channelOptions: { 'grpc-node.flow_control_window': -1 } },
-    'channelOptions["grpc-node.flow_control_window"]',
-    /an integer from 65535/,
-  ],
-  ['a url that is a number', { url: 50051 }, 'url', /an address such as '0\.0\.0\.0:50051', got 50051/],
-  [
-    'an http url',
-    { url: 'http://0.0.0.0:50051' },
-    'url',
-    /whose scheme gRPC does not support; write '0\.0\.0\.0:50051'$/,
-  ],
-  ['a port out of range', { url: '0.0.0.0:65536' }, 'url', /a port from 0 to 65535, got '65536'/],
-  [
-    'a package that is a number',
-    { package: 7 },
-    'package',
-    /a package or an array of packages such as 'orders\.v1', got 7/,
-  ],
-  [
-    'an empty list of .proto files',
-    { protoPath: [] },
-    'protoPath',
-    /a \.proto file or an array of \.proto files.*an array of length 0/,
-  ],
-  [
-    'neither protoPath nor packageDefinition',
-    { protoPath: undefined },
-    'protoPath',
-    /write protoPath: 'orders\.proto', or packageDefinition/,
-  ],
-  ['both protoPath and packageDefinition', { packageDefinition: {} }, 'packageDefinition', /got both; keep one/],
-  [
-    'proto-loader options as a string',
-    { loader: 'longs' },
-    'loader',
-    /proto-loader options such as \{ longs: String \}/,
-  ],
-  [
-    'a message size limit that is a string',
-    { maxReceiveMessageLength: '4MB' },
-    'maxReceiveMessageLength',
-    /bytes, or -1 for no limit/,
-  ],
-  ['a message size limit below -1', { maxSendMessageLength: -2 }, 'maxSendMessageLength', /or -1 for no limit, got -2/],
-  ['credentials of a client', { credentials: { key: 'hush' } }, 'credentials', /createSsl.*npm ls.*got an object$/],
-  [
-    'an onLoadPackageDefinition that is not a function',
-    { onLoadPackageDefinition: 1 },
-    'onLoadPackageDefinition',
-    /a function such as \(definition/,
-  ],
-  [
-    'gracefulShutdown as a string',
-    { gracefulShutdown: 'true' },
-    'gracefulShutdown',
-    /expected true or false, got "true"$/,
-  ],
-  [
-    'null for an option',
-    { keepalive: null },
-    'keepalive',
-    /expected an object such as \{ keepaliveTimeMs: 30000 \}, got null$/,
-  ],
-  [
-    'a keepalive time that is a string',
-    { keepalive: { keepaliveTimeMs: '30s' } },
-    'keepalive.keepaliveTimeMs',
-    /expected a number of milliseconds, 0 or more, or Infinity, got "30s"$/,
-  ],
-  [
-    'a keepalive ping timeout of 0',
-    { keepalive: { keepaliveTimeoutMs: 0 } },
-    'keepalive.keepaliveTimeoutMs',
-    /milliseconds, 1 or more, got 0/,
-  ],
-  [
-    'a misspelled keepalive option',
-    { keepalive: { keepAliveTime: 1 } },
-    'keepalive.keepAliveTime',
-    /did you mean 'keepaliveTimeMs'/,
-  ],
+  ['protoLoader', { protoLoader: 'no-such-loader' }],
+  ['protoLoader', { protoLoader: 'node:path' }],
+  ['channelOptions["grpc-node.flow_control_window"]', { channelOptions: { 'grpc-node.flow_control_window': -1 } }],
+  ['url', { url: 50051 }],
+  ['url', { url: 'http://0.0.0.0:50051' }],
+  ['url', { url: '0.0.0.0:65536' }],
+  ['package', { package: 7 }],
+  ['protoPath', { protoPath: [] }],
+  ['protoPath', { protoPath: undefined }],
+  ['packageDefinition', { packageDefinition: {} }],
+  ['loader', { loader: 'longs' }],
+  ['maxReceiveMessageLength', { maxReceiveMessageLength: '4MB' }],
+  ['maxSendMessageLength', { maxSendMessageLength: -2 }],
+  ['credentials', { credentials: { key: 'hush' } }],
+  ['onLoadPackageDefinition', { onLoadPackageDefinition: 1 }],
+  ['gracefulShutdown', { gracefulShutdown: 'true' }],
+  ['keepalive', { keepalive: null }],
+  ['keepalive.keepaliveTimeMs', { keepalive: { keepaliveTimeMs: '30s' } }],
+  ['keepalive.keepaliveTimeoutMs', { keepalive: { keepaliveTimeoutMs: 0 } }],
+  ['keepalive.keepAliveTime', { keepalive: { keepAliveTime: 1 } }],
 
-  ['an unknown value of onDrain', { onDrain: 'cancel' }, 'onDrain', /'finish', 'complete', or 'fail', got "cancel"/],
-  ['a limit of 0 concurrent calls', { maxConcurrentCalls: 0 }, 'maxConcurrentCalls', /1 or more, or 'adaptive', got 0/],
-  [
-    'a misspelled adaptive concurrency limit',
-    { maxConcurrentCalls: 'adaptve' },
-    'maxConcurrentCalls',
-    /expected an integer of 1 or more, or 'adaptive', got "adaptve"$/,
-  ],
-  ['a negative number of queued calls', { maxQueuedCalls: -1 }, 'maxQueuedCalls', /0 or more, got -1/],
-  [
-    'a maximum call duration of 0',
-    { maxCallMs: 0 },
-    'maxCallMs',
-    /expected a number of milliseconds above 0, or Infinity for no limit, got 0$/,
-  ],
-  [
-    'an overloadProtection that is not a boolean',
-    { overloadProtection: 'yes' },
-    'overloadProtection',
-    /true or false, got "yes"/,
-  ],
-  [
-    'a stream idle timeout of 0',
-    { streamIdleTimeoutMs: 0 },
-    'streamIdleTimeoutMs',
-    /expected a number of milliseconds above 0, or Infinity for no limit, got 0$/,
-  ],
-  ['methods as an array', { methods: ['Get'] }, 'methods["0"]', /an object of method options.*got "Get"/],
-  ['methods as a string', { methods: 'Get' }, 'methods', /an object of options by method, such as \{ Watch/],
-  [
-    'method options that are not an object',
-    { methods: { Get: 'fail' } },
-    'methods.Get',
-    /an object of method options.*"fail"/,
-  ],
-  [
-    'an invalid option of a method',
-    { methods: { Get: { onDrain: 1 } } },
-    'methods.Get.onDrain',
-    /'complete', or 'fail'/,
-  ],
-  ['a drain that is a number', { drain: 5_000 }, 'drain', /an object such as \{ timeoutMs: 8000 \}, got 5000/],
-  ['a negative drain timeout', { drain: { timeoutMs: -1 } }, 'drain.timeoutMs', /milliseconds, 0 or more, got -1/],
-  ['an infinite drain timeout', { drain: { timeoutMs: Infinity } }, 'drain.timeoutMs', /got Infinity/],
-  [
-    'a connection age below 1 s',
-    { connections: { maxAgeMs: 10 } },
-    'connections.maxAgeMs',
-    /milliseconds, 1000 or more, got 10/,
-  ],
-  [
-    'a negative connection age grace period',
-    { connections: { graceMs: -1 } },
-    'connections.graceMs',
-    /milliseconds, 0 or more, got -1/,
-  ],
-  [
-    'a connection idle timeout below 1 s',
-    { connections: { idleMs: 5 } },
-    'connections.idleMs',
-    /milliseconds, 1000 or more/,
-  ],
-  [
-    'a limit of 0 concurrent streams',
-    { channelOptions: { 'grpc.max_concurrent_streams': 0 } },
-    'channelOptions["grpc.max_concurrent_streams"]',
-    /an integer of 1 or more, got 0/,
-  ],
-  ['health as an object', { health: {} }, 'health', /true or false, got an empty object/],
-  ['reflection as a string', { reflection: 'yes' }, 'reflection', /true or false, got "yes"/],
+  ['onDrain', { onDrain: 'cancel' }],
+  ['maxConcurrentCalls', { maxConcurrentCalls: 0 }],
+  ['maxConcurrentCalls', { maxConcurrentCalls: 'adaptve' }],
+  ['maxConcurrentCalls.queue', { maxConcurrentCalls: { max: 1, queue: -1 } }],
+  ['maxCallMs', { maxCallMs: 0 }],
+  ['overloadProtection', { overloadProtection: 'yes' }],
+  ['maxStreamIdleMs', { maxStreamIdleMs: 0 }],
+  ['methods["0"]', { methods: ['Get'] }],
+  ['methods', { methods: 'Get' }],
+  ['methods.Get', { methods: { Get: 'fail' } }],
+  ['methods.Get.onDrain', { methods: { Get: { onDrain: 1 } } }],
+  ['drain', { drain: 5_000 }],
+  ['drain.timeoutMs', { drain: { timeoutMs: -1 } }],
+  ['drain.timeoutMs', { drain: { timeoutMs: Infinity } }],
+  ['connections.maxAgeMs', { connections: { maxAgeMs: 10 } }],
+  ['connections.graceMs', { connections: { graceMs: -1 } }],
+  ['connections.idleMs', { connections: { idleMs: 5 } }],
+  ['channelOptions["grpc.max_concurrent_streams"]', { channelOptions: { 'grpc.max_concurrent_streams': 0 } }],
+  ['health', { health: {} }],
+  ['reflection', { reflection: 'yes' }],
 
-  ['channelOptions as a string', { channelOptions: 'x' }, 'channelOptions', /an object of grpc-js options/],
-  [
-    'a grpc-js connection age that is a string',
-    { channelOptions: { 'grpc.max_connection_age_ms': '5m' } },
-    'channelOptions["grpc.max_connection_age_ms"]',
-    /a number of 1 or more, got "5m"; write connections: \{ maxAgeMs \}/,
-  ],
-  [
-    'two different connection ages',
-    { connections: { maxAgeMs: 60_000 }, channelOptions: { 'grpc.max_connection_age_ms': 30_000 } },
-    'channelOptions["grpc.max_connection_age_ms"]',
-    /expected 60000, as in `connections\.maxAgeMs`, got 30000; keep only `connections\.maxAgeMs`/,
-  ],
-  [
-    'two different connection idle timeouts',
-    { connections: { idleMs: 5_000 }, channelOptions: { 'grpc.max_connection_idle_ms': 6_000 } },
-    'channelOptions["grpc.max_connection_idle_ms"]',
-    /keep only `connections\.idleMs`/,
-  ],
-  [
-    'two different keepalive times',
-    { keepalive: { keepaliveTimeMs: 30_000 }, channelOptions: { 'grpc.keepalive_time_ms': 10_000 } },
-    'channelOptions["grpc.keepalive_time_ms"]',
-    /expected 30000, as in `keepalive\.keepaliveTimeMs`, got 10000/,
-  ],
-  [
-    'interceptors that are not functions',
-    { channelOptions: { interceptors: [{}] } },
-    'channelOptions.interceptors',
-    /grpc-js interceptors \(functions\), got an array of length 1/,
-  ],
+  ['channelOptions', { channelOptions: 'x' }],
+  ['channelOptions["grpc.max_connection_age_ms"]', { channelOptions: { 'grpc.max_connection_age_ms': '5m' } }],
+  ['channelOptions.interceptors', { channelOptions: { interceptors: [{}] } }],
 ];
 
 describe('invalid server options', () => {
-  it.each(INVALID_OPTIONS)('rejects server options with %s', (_what, options, path, message) => {
-    const found = problemsOf({ ...CONTRACT, ...options });
-    expect(found.map((line) => line.slice(0, line.indexOf(': ')))).toContain(`forRoot.${path}`);
-    expect(found.find((line) => line.startsWith(`forRoot.${path}: `))).toMatch(message);
+  it.each(INVALID_OPTIONS)('reports one problem at %s for %o', (path, options) => {
+    const found = problemsOf({ ...CONTRACT, ...options }).filter((problem) => problem.startsWith(`forRoot.${path}: `));
+    expect(found).toEqual([expect.stringMatching(/: (?:expected .+, got .+|unknown option.*|also given .+)$/s)]);
   });
 
   it.each([
@@ -247,9 +83,7 @@ describe('invalid server options', () => {
     ['a string', 'orders.proto'],
     ['null', null],
   ])('rejects %s in place of server options', (_what, options) => {
-    expect(problemsOf(options)).toEqual([
-      expect.stringMatching(/^forRoot: expected an object of options such as \{ package/),
-    ]);
+    expect(problemsOf(options)).toEqual([expect.stringMatching(/^forRoot: expected an object, got /)]);
   });
 
   it('reports all problems of the server options at once', () => {
@@ -278,7 +112,7 @@ describe('invalid server options', () => {
       throw new Error('not for you');
     };
     expect(problemsOf(Object.defineProperty({ ...CONTRACT }, 'url', { enumerable: true, get }))).toEqual([
-      'forRoot.url: cannot be read: not for you; write plain values',
+      'forRoot: cannot be read: not for you; write plain values',
     ]);
   });
 
@@ -341,14 +175,13 @@ describe('invalid server options', () => {
       methods: undefined,
       onLoadPackageDefinition: undefined,
       onDrain: undefined,
-      streamIdleTimeoutMs: undefined,
+      maxStreamIdleMs: undefined,
       drain: undefined,
       health: undefined,
       connections: undefined,
       reflection: undefined,
       overloadProtection: undefined,
       maxConcurrentCalls: undefined,
-      maxQueuedCalls: undefined,
       maxCallMs: undefined,
     };
     expect(problemsOf({ protoPath: 'orders.proto', ...options })).toEqual([]);

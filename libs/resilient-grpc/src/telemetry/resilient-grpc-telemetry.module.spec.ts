@@ -32,8 +32,8 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
           path: 'ResilientGrpcTelemetryModule.forRoot.spans',
           message: 'unknown option',
         },
-        { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got "yes"' },
-        { path: 'ResilientGrpcTelemetryModule.forRoot.traces.server', message: 'expected true or false, got 1' },
+        { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected boolean, got "yes"' },
+        { path: 'ResilientGrpcTelemetryModule.forRoot.traces.server', message: 'expected boolean, got 1' },
       ]),
     );
   });

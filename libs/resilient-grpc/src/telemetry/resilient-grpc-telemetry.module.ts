@@ -33,15 +33,14 @@ const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: { client: true, serve
 const PROVIDERS = { metrics: 'meter provider', traces: 'tracer provider' } as const;
 
 const tracesSchema = v.lazy((traces) =>
-  typeof traces === 'object'
-    ? object({ client: v.optional(flag), server: v.optional(flag) }, 'an object such as { server: false }')
-    : flag,
+  typeof traces === 'object' ? object({ client: v.optional(flag), server: v.optional(flag) }) : flag,
 );
 
-const optionsSchema = object(
-  { metrics: v.optional(flag), traces: v.optional(tracesSchema), endpointMetrics: v.optional(flag) },
-  'an object such as { traces: false }',
-);
+const optionsSchema = object({
+  metrics: v.optional(flag),
+  traces: v.optional(tracesSchema),
+  endpointMetrics: v.optional(flag),
+});
 
 /** Allows one import of the module per application, because all clients and servers use its options. */
 class TelemetryImport {

@@ -134,7 +134,7 @@ export function serverInstruments(meter: Meter) {
       unit: '{stream}',
     }),
     idleStreams: meter.createCounter('resilient_grpc.server.idle_streams', {
-      description: 'Number of streams ended because no message was sent or received (streamIdleTimeoutMs).',
+      description: 'Number of streams ended because no message was sent or received (maxStreamIdleMs).',
       unit: '{stream}',
     }),
     shed: meter.createCounter('resilient_grpc.server.call.shed', {

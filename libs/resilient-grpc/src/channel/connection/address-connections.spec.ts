@@ -206,7 +206,7 @@ describe('further connections', () => {
       `${peer.address}#3`,
     ]);
     expect(channel.whyNotReady()).toContain(
-      'the server allows 6 concurrent streams on 3 connections; maxConnectionsPerEndpoint: 3',
+      'the server allows 6 concurrent streams on 3 connections; maxConnectionsPerSubchannel: 3',
     );
     feeds[3]!.cancel();
     await reach(() => feeds[6]!.state === 'open');

@@ -91,15 +91,15 @@ function record(choices: unknown): string[] {
 const timeout = (seconds: string) => ({ methodConfig: [{ name: [{}], timeout: seconds }] });
 
 /** Starts to read the TXT record of `target` as a client does, in virtual time. `random` returns 0.5. */
-function startReading(server: TxtServer, options: DnsServiceConfigOptions = {}, target = 'dns:///orders.shop:50051') {
+function startReading(server: TxtServer, options: DnsServiceConfigOptions = {}) {
   const leaks = captureLeaks();
   const clock = new VirtualClock();
   const reports: string[] = [];
   const found: unknown[] = [];
-  const source = dnsServiceConfig({ servers: [server.address], ...options });
+  const source = dnsServiceConfig(options);
   if (!needsTarget(source)) throw new Error('expected a source that needs a target');
   const subscription = source[FOR_TARGET]({
-    target,
+    target: `dns://${server.address}/orders.shop:50051`,
     path: 'clients.orders.serviceConfig',
     clock,
     random: () => 0.5,
@@ -199,9 +199,15 @@ describe('dnsServiceConfig', () => {
     const server = await TxtServer.start();
     server.answer = [record([{ percentage: 200, serviceConfig: {} }])];
     const clock = new VirtualClock();
-    const source = dnsServiceConfig({ servers: [server.address] });
+    const source = dnsServiceConfig();
     if (!needsTarget(source)) throw new Error('expected a source that needs a target');
-    const target = { target: 'orders:1', path: 'here', clock, random: () => 0, report: () => undefined };
+    const target = {
+      target: `dns://${server.address}/orders:1`,
+      path: 'here',
+      clock,
+      random: () => 0,
+      report: () => undefined,
+    };
     const value = await firstValueFrom(source[FOR_TARGET](target));
     expect(value).toBeInstanceOf(UnreadableServiceConfig);
     expect((value as UnreadableServiceConfig).problems).toEqual([
@@ -290,28 +296,9 @@ describe('invalid source', () => {
     }
   });
 
-  it('rejects name servers of dnsServiceConfig() that are not IP addresses', async () => {
-    expect(await problemsOf({ servers: ['ns.example'] }, 'orders')).toContain(
-      `as 'ip' or 'ip:port' for dnsServiceConfig(), got ["ns.example"]`,
-    );
-    expect(await problemsOf({}, 'dns://ns.example/orders')).toContain(
-      `as 'ip' or 'ip:port' for dnsServiceConfig(), got ["ns.example"]`,
-    );
-  });
-
   it('emits an error if a subscriber of dnsServiceConfig() is not a client', async () => {
     await expect(firstValueFrom(dnsServiceConfig())).rejects.toThrow(
       'pass the Observable as `serviceConfig` of a client',
     );
   });
-});
-
-it('queries the authority of the target for the TXT record if dnsServiceConfig() has no name servers', async () => {
-  const server = await TxtServer.start();
-  const source = dnsServiceConfig();
-  if (!needsTarget(source)) throw new Error('expected a source that needs a target');
-  const target = `dns://${server.address}/orders:1`;
-  const dependencies = { target, path: 'here', clock: new VirtualClock(), random: () => 0, report: () => undefined };
-  expect(await firstValueFrom(source[FOR_TARGET](dependencies))).toMatchObject({ value: {} });
-  expect(server.queried).toEqual(['_grpc_config.orders']);
 });

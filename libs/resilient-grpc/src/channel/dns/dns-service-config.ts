@@ -20,8 +20,6 @@ export interface DnsServiceConfigOptions {
    * @defaultValue 60000
    */
   readonly refreshMs?: number | undefined;
-  /** Name servers, 'ip' or 'ip:port'. @defaultValue the target's authority (dns://8.8.8.8/orders:50051), or the system's name servers */
-  readonly servers?: readonly string[] | undefined;
 }
 
 export interface TargetDependencies {
@@ -81,7 +79,9 @@ const NO_CHOICES = '[]';
  * current service config stays in effect. If the first read fails in one of these ways, the client starts without a service config. Invalid
  * options, or a target without a DNS name, make startup fail. Pass the result as `serviceConfig` of a client, which provides the target.
  */
-export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
+export function dnsServiceConfig({
+  refreshMs = DEFAULT_DNS_REFRESH_MS,
+}: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
   const source = new Observable<ServiceConfig>((subscriber) => {
     subscriber.error(
       new TypeError(
@@ -91,7 +91,7 @@ export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observa
   });
   const forTarget = (dependencies: TargetDependencies): Observable<unknown> =>
     new Observable((subscriber) => {
-      const reading = new TxtReading(options, dependencies, (found) => {
+      const reading = new TxtReading(refreshMs, dependencies, (found) => {
         subscriber.next(found);
       });
       return () => {
@@ -104,7 +104,6 @@ export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observa
 class TxtReading {
   private readonly resolver = new Resolver(DNS_QUERY);
   private readonly client: ChoosingClient;
-  private readonly refreshMs: number;
   private readonly name: string = '';
   private timer: Timer | undefined;
   private closed = false;
@@ -112,12 +111,11 @@ class TxtReading {
   private last: string | undefined;
 
   constructor(
-    { refreshMs = DEFAULT_DNS_REFRESH_MS, servers }: DnsServiceConfigOptions,
+    private readonly refreshMs: number,
     private readonly dependencies: TargetDependencies,
     private readonly found: (serviceConfig: unknown) => void,
   ) {
     const { target, path, random } = dependencies;
-    this.refreshMs = refreshMs;
     this.client = { hostname: hostname(), percentile: random() * 100 };
     const problems: ConfigurationProblem[] = [];
     const name = dnsNameOf(target);
@@ -128,18 +126,11 @@ class TxtReading {
       this.name = serviceConfigName(name.host);
     }
     if (!(refreshMs >= MIN_REFRESH_MS && refreshMs < Infinity)) {
-      problems.push({
-        path,
-        message: `expected a finite refreshMs of ${MIN_REFRESH_MS} or more for dnsServiceConfig(), got ${refreshMs}`,
-      });
-    }
-    const nameServers = servers ?? (name?.authority === undefined ? [] : [name.authority]);
-    try {
-      if (nameServers.length > 0) this.resolver.setServers(nameServers);
-    } catch {
-      const message = `expected name servers as 'ip' or 'ip:port' for dnsServiceConfig(), got ${JSON.stringify(nameServers)}`;
+      const message = `expected a finite refreshMs of ${MIN_REFRESH_MS} or more for dnsServiceConfig(), got ${refreshMs}`;
       problems.push({ path, message });
     }
+    // The client has validated the authority of its target.
+    if (name?.authority !== undefined) this.resolver.setServers([name.authority]);
     if (problems.length > 0) found(new UnreadableServiceConfig(problems, false));
     else void this.read();
   }

@@ -12,7 +12,7 @@ import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { describeSecret, pathOf } from '../../policy/options/describe-value.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
-import { areCallOptionsValid, CALL_OPTIONS, callOptionsSchema } from '../settings/method-options.js';
+import { areCallOptionsValid, callOptionsSchema } from '../settings/method-options.js';
 
 /** Bits of grpc-js's `propagate_flags`. If a call specifies no flags, all of them are set. */
 const PROPAGATE_DEADLINE = 1;
@@ -114,7 +114,7 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
 function callOptionProblems(context: MethodContext, options: GrpcCallOptions): ConfigurationProblem[] {
   if (isMetadataLike(options)) {
     const remedy = 'write the arguments in the order (request, metadata, options)';
-    return [{ path: optionsPath(context), message: `expected ${CALL_OPTIONS}, got grpc-js's Metadata; ${remedy}` }];
+    return [{ path: optionsPath(context), message: `expected call options, got grpc-js's Metadata; ${remedy}` }];
   }
   const { deadline, metadata } = options;
   const problems = optionProblems(callOptionsSchema, options, optionsPath(context));

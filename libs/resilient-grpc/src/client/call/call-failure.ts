@@ -217,7 +217,8 @@ function describeProblems(problems: readonly ConfigurationProblem[]): string {
 /** Failure of a call that a concurrency limit refuses, because the queue of the limit is full. */
 export function limitFailure({ maxConcurrent, policy, adaptive }: PermitQueue): CallFailure {
   const cause = new ConcurrencyLimitError(maxConcurrent, policy.maxQueued);
-  const remedy = adaptive === undefined ? 'raise maxConcurrentCalls or maxQueuedCalls' : 'raise maxQueuedCalls';
+  const remedy =
+    adaptive === undefined ? 'raise maxConcurrentCalls or maxConcurrentCalls.queue' : 'raise maxConcurrentCalls.queue';
   return { code: cause.code, details: cause.message, reason: 'concurrency-limit', remedy, cause };
 }
 

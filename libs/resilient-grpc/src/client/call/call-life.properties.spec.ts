@@ -7,6 +7,7 @@ import type { CallTelemetry } from '../../call/call-telemetry.js';
 import type { MethodKind } from '../../call/method.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
+import { concurrencyPolicy } from '../../policy/concurrency/permit-queue.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { StatusCode } from '../../status/status-code.js';
 import {
@@ -174,7 +175,8 @@ class World {
     const { registry, transport } = this;
     transport.mustAwaitRead = plan.quiet;
     this.replayLimits = new ReplayLimits(...plan.keptBytes);
-    const { maxConcurrentCalls, maxQueuedCalls } = plan;
+    const { maxConcurrentCalls: max, maxQueuedCalls: queue } = plan;
+    const maxConcurrentCalls = concurrencyPolicy(max === undefined ? undefined : { max, queue });
     const metadataSource = plan.tokenMs === undefined ? undefined : () => this.fetchToken(Math.abs(plan.tokenMs ?? 0));
     const telemetry = {
       contexts: undefined,
@@ -183,7 +185,7 @@ class World {
       close: () => undefined,
     };
     const client = { registry, replayLimits: this.replayLimits, telemetry };
-    this.runtime = memoryRuntime(transport, client, { maxConcurrentCalls, maxQueuedCalls, metadataSource });
+    this.runtime = memoryRuntime(transport, client, { maxConcurrentCalls, metadataSource });
   }
 
   private fetchToken(ms: number): Promise<Metadata> {

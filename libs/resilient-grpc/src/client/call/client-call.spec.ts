@@ -36,7 +36,7 @@ const METHOD: MethodDescriptor = {
 
 const INPUT = { request: 'x', given: { metadata: undefined, options: undefined }, createdIn: undefined };
 
-function setUp() {
+function setUp(options: Partial<ResolvedMethodPolicy> = {}) {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
   const replayLimits = new ReplayLimits(1_000, 1_000);
@@ -57,7 +57,12 @@ function setUp() {
     random: seededRandom(1),
     throttled: () => undefined,
   });
-  const policy = { safeToRepeat: true, safeBecause: 'test', retry: DEFAULT_RETRY_POLICY } as ResolvedMethodPolicy;
+  const policy = {
+    ...options,
+    safeToRepeat: true,
+    safeBecause: 'test',
+    retry: DEFAULT_RETRY_POLICY,
+  } as ResolvedMethodPolicy;
   const context = runtime.contextOf(METHOD, policy);
   return { clock, transport, replayLimits, events, registry: context.client.registry, context };
 }
@@ -123,11 +128,10 @@ it('does not make a call wait for the channel if the call is ended while its per
 });
 
 it('neither counts nor sends a stream that starts after endStreams() if the reader unsubscribes before the stream completes', async () => {
-  const { clock, transport, registry, context } = setUp();
+  const { clock, transport, registry, context } = setUp({ onDrain: 'complete' });
   await registry.endStreams();
-  const input = { ...INPUT, given: { metadata: undefined, options: { onDrain: 'complete' as const } } };
   const sink = { next: () => true, error: vi.fn(), complete: vi.fn() };
-  const call = new ClientCall(context, input, sink);
+  const call = new ClientCall(context, INPUT, sink);
   call.begin();
   expect(call.isOpen()).toBe(true);
   call.unsubscribe();
@@ -137,12 +141,11 @@ it('neither counts nor sends a stream that starts after endStreams() if the read
 });
 
 it("completes a stream with onDrain 'complete' that starts during a drain after endStreams(), and does not send it", async () => {
-  const { clock, transport, registry, context } = setUp();
+  const { clock, transport, registry, context } = setUp({ onDrain: 'complete' });
   await registry.endStreams();
   void registry.drain(1_000);
-  const input = { ...INPUT, given: { metadata: undefined, options: { onDrain: 'complete' as const } } };
   const sink = { next: () => true, error: vi.fn(), complete: vi.fn() };
-  new ClientCall(context, input, sink).begin();
+  new ClientCall(context, INPUT, sink).begin();
   clock.advance(100);
   expect([transport.attempts, sink.error.mock.calls, sink.complete.mock.calls]).toEqual([[], [], [[]]]);
 });

@@ -26,7 +26,6 @@ import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
 import { InvalidSource } from '../requests/request-source.js';
 import type { ClientDrainMode, GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type StreamMembership } from '../streams/scoped-stream.js';
-import { overridesBounds } from '../settings/method-options.js';
 import type { UnreadStream } from '../streams/unread-streams.js';
 import { lostConnection, noMessage, verdictOf, type CallFacts } from './attempt-history.js';
 import { callInterceptors } from './call-arguments.js';
@@ -309,9 +308,10 @@ export class ClientCall
 
   /** Returns the function that starts the attempts of a call that overrides a timeout of its method or is intercepted. */
   private ownStages(outgoing: PreparedCall['outgoing']): StartAttempt {
-    const { context, options } = this;
+    const { context } = this;
     const { client, attemptInterceptors } = context;
-    const stages = options !== undefined && overridesBounds(options) ? context.startWithin(options) : context.start;
+    const { streamIdleTimeoutMs } = this.options ?? {};
+    const stages = streamIdleTimeoutMs === undefined ? context.start : context.startWithin(streamIdleTimeoutMs);
     if (outgoing === undefined || attemptInterceptors === undefined) return stages;
     return withPreparation(stages, outgoing, attemptInterceptors, client, this);
   }
@@ -663,7 +663,7 @@ export class ClientCall
   }
 
   get prefetch(): number {
-    return this.options?.prefetch ?? this.context.policy.prefetch;
+    return this.context.policy.prefetch;
   }
 
   get peer(): string | undefined {
@@ -683,10 +683,8 @@ export class ClientCall
   }
 
   get onDrain(): ClientDrainMode {
-    const chosen = this.options?.onDrain ?? this.context.policy.onDrain;
-    // A unary or client-streaming call cannot complete without a response.
-    if (chosen === 'complete' && !this.method.responseStream) return 'finish';
-    return chosen ?? (this.part === undefined ? 'finish' : 'complete');
+    if (!this.method.responseStream) return 'finish';
+    return this.context.policy.onDrain ?? (this.part === undefined ? 'finish' : 'complete');
   }
 
   describe(): ActiveCall {

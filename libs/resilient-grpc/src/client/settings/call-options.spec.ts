@@ -20,28 +20,23 @@ describe('options of a call', () => {
     [{ deadlin: new Date() }, "options.deadlin: unknown option; did you mean 'deadline'?"],
     [{ headers: {} }, "options.headers: unknown option; did you mean 'onHeaders'?"],
     [{ header: {} }, 'options.header: unknown option'],
-    [
-      { timeoutMs: '500' },
-      'options.timeoutMs: expected a number of milliseconds above 0, or Infinity for no limit, got "500"',
-    ],
-    [{ prefetch: 0 }, 'options.prefetch: expected an integer of 1 or more, got 0'],
-    [{ onDrain: 'wait' }, "options.onDrain: expected 'finish', 'complete', or 'fail', got \"wait\""],
-    [{ waitForReady: 'yes' }, 'options.waitForReady: expected true or false, got "yes"'],
-    [{ idempotent: 'true' }, 'options.idempotent: expected true or false, got "true"'],
+    [{ timeoutMs: '500' }, 'options.timeoutMs: expected number, got "500"'],
+    [{ waitForReady: 'yes' }, 'options.waitForReady: expected boolean, got "yes"'],
+    [{ idempotent: 'true' }, 'options.idempotent: expected boolean, got "true"'],
     [{ retry: true }, 'options.retry: expected false, got true'],
     [{ propagate: 0 }, 'options.propagate: expected false, got 0'],
     [{ signal: new AbortController() }, 'options.signal: expected an AbortSignal, got'],
-    [{ onEnd: 'log' }, 'options.onEnd: expected a function, got "log"'],
-    [{ onHeaders: {} }, 'options.onHeaders: expected a function, got an empty object'],
-    [{ host: 5 }, 'options.host: expected a string, got 5'],
-    [{ propagate_flags: '1' }, 'options.propagate_flags: expected a number, got "1"'],
-    [{ interceptors: () => undefined }, 'options.interceptors: expected an array of interceptors, got a function'],
-    [{ interceptor_providers: {} }, 'options.interceptor_providers: expected an array of interceptor providers, got'],
+    [{ onEnd: 'log' }, 'options.onEnd: expected Function, got "log"'],
+    [{ onHeaders: {} }, 'options.onHeaders: expected Function, got an empty object'],
+    [{ host: 5 }, 'options.host: expected string, got 5'],
+    [{ propagate_flags: '1' }, 'options.propagate_flags: expected number, got "1"'],
+    [{ interceptors: () => undefined }, 'options.interceptors: expected Array, got a function'],
+    [{ interceptor_providers: {} }, 'options.interceptor_providers: expected Array, got'],
     [{ credentials: 'token' }, "options.credentials: expected grpc-js's CallCredentials, got a string of length 5"],
     [{ parent: {} }, "options.parent: expected the inbound call that grpc-js's server passes to its handler, got"],
-    [500, 'options: expected an object such as { timeoutMs: 500 }, got 500'],
-    [new Map(), 'options: expected an object such as { timeoutMs: 500 }, got a Map'],
-    [new Map([['timeoutMs', 500]]), 'options: expected an object such as { timeoutMs: 500 }, got a Map'],
+    [500, 'options: expected an object, got 500'],
+    [new Map(), 'options: expected an object, got a Map'],
+    [new Map([['timeoutMs', 500]]), 'options: expected an object, got a Map'],
   ])('rejects the call options %o', (options, message) => {
     expect(problemOf(options)).toContain(message);
   });
@@ -49,7 +44,7 @@ describe('options of a call', () => {
   it.each([
     {},
     { timeot: undefined, timeoutMs: undefined },
-    { timeoutMs: 5, attemptTimeoutMs: 0.5, streamIdleTimeoutMs: Infinity, prefetch: 1, onDrain: 'fail' },
+    { timeoutMs: 5, streamIdleTimeoutMs: Infinity },
     { idempotent: true, waitForReady: false, retry: false, propagate: false, metadata: { 'x-tenant': 'shop' } },
     { signal: AbortSignal.timeout(5), onHeaders: () => undefined, onEnd: () => undefined },
     { deadline: Date.now(), host: 'shop', propagate_flags: 0xffff, interceptors: [], interceptor_providers: [] },
@@ -68,7 +63,7 @@ describe('options of a call', () => {
   });
 
   it('does not report an infinite timeoutMs as a problem if another call option is invalid', () => {
-    expect(problemOf({ timeoutMs: Infinity, prefetch: 0 })).not.toContain('timeoutMs');
+    expect(problemOf({ timeoutMs: Infinity, idempotent: 0 })).not.toContain('timeoutMs');
   });
 
   it('lists all problems of the call options', () => {
@@ -81,8 +76,6 @@ describe('options of a call', () => {
         return NaN;
       }
     }
-    expect(problemOf(new Options())).toContain(
-      'options.timeoutMs: expected a number of milliseconds above 0, or Infinity for no limit, got NaN',
-    );
+    expect(problemOf(new Options())).toContain('options.timeoutMs: expected number, got NaN');
   });
 });

@@ -2,13 +2,9 @@ import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
 import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker.js';
+import type { MaxConcurrentCalls } from '../../policy/concurrency/permit-queue.js';
 import type { StatusName } from '../../status/status-code.js';
-import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
-import type {
-  HealthCheckConfig,
-  LoadBalancingConfig,
-  ServiceConfig,
-} from '../../policy/service-config/service-config.js';
+import type { LoadBalancingConfig, ServiceConfig } from '../../policy/service-config/service-config.js';
 import type {
   MetadataFunction,
   GrpcClientInterceptor,
@@ -56,17 +52,12 @@ export interface GrpcClientDefaults {
   readonly maxWaitingCalls?: number | undefined;
   /**
    * Maximum number of concurrent calls of this client, 1 or more. Calls above the limit are queued until a running call ends or their
-   * deadline expires. Calls that wait for the channel do not count. With 'adaptive', the limit follows the latency of unary calls, stays
+   * deadline expires. `{ max, queue }` also limits the queue (0 or more; 1000 by default); further calls fail immediately with
+   * RESOURCE_EXHAUSTED. Calls that wait for the channel do not count. With 'adaptive', the limit follows the latency of unary calls, stays
    * between 4 and 1,000, and does not apply to streams. `false` means no limit, even if the defaults set one.
    * @defaultValue no limit
    */
-  readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
-  /**
-   * Maximum number of calls queued per concurrency limit, 0 or more. If the queue is full, a call fails immediately with
-   * RESOURCE_EXHAUSTED.
-   * @defaultValue 1000
-   */
-  readonly maxQueuedCalls?: number | undefined;
+  readonly maxConcurrentCalls?: MaxConcurrentCalls | false | undefined;
   /**
    * True if the client resends a call once, for any method, when the server resets the HTTP/2 stream of the call with REFUSED_STREAM (gRFC
    * A6). Do not set this option if a proxy is in front of the server: proxies such as HAProxy also send REFUSED_STREAM for requests that a
@@ -75,12 +66,6 @@ export interface GrpcClientDefaults {
    */
   readonly trustRefusedStreams?: boolean | undefined;
   /**
-   * Connection mode. 'on-demand': an idle channel stays idle until the next call. 'warm': the client connects when it is created
-   * and reconnects whenever the channel becomes idle.
-   * @defaultValue 'on-demand'
-   */
-  readonly connection?: 'on-demand' | 'warm' | undefined;
-  /**
    * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. With 'pick_first', the client has one connection,
    * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request' (gRFC A48;
    * `least_request_experimental` in a service config), it compares the load of two random endpoints (their running attempts and latencies)
@@ -88,26 +73,33 @@ export interface GrpcClientDefaults {
    * @defaultValue 'pick_first'
    */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
-  /**
-   * Maximum duration of one connection attempt in milliseconds, including TLS and the CONNECT request to an HTTP proxy. It doubles each
-   * time an attempt to the same address times out, up to two minutes; a value below `outageGraceMs` does not grow during the grace period.
-   * If a peer accepts the connection but does not respond, the outage starts only after this time. Calls then wait for this time plus
-   * `outageGraceMs`, or until their deadline. A warning is logged when calls have waited for 1.5 s.
-   * @defaultValue 20000
-   */
-  readonly connectTimeoutMs?: number | undefined;
-  /**
-   * Closes the client's connections after this many milliseconds (1000 or more) without a call, before load balancers drop them silently.
-   * The next call connects again.
-   * @defaultValue 200000
-   */
-  readonly connectionIdleTimeoutMs?: number | undefined;
-  /**
-   * Replaces the client's connections when the channel has been READY for this many milliseconds (1000 or more), with ±10% jitter. Running
-   * calls finish on the old connections.
-   * @defaultValue none
-   */
-  readonly maxConnectionAgeMs?: number | undefined;
+  /** Life of the client's connections. Merged key by key with the `connections` of the defaults. */
+  readonly connections?:
+    | {
+        /** True if the client connects when it is created, and reconnects whenever the channel becomes idle. @defaultValue false */
+        readonly warm?: boolean | undefined;
+        /**
+         * Maximum duration of one connection attempt in milliseconds, including TLS and the CONNECT request to an HTTP proxy. It doubles
+         * each time an attempt to the same address times out, up to two minutes; a value below `outageGraceMs` does not grow during the
+         * grace period. If a peer accepts the connection but does not respond, the outage starts only after this time. Calls then wait for
+         * this time plus `outageGraceMs`, or until their deadline. A warning is logged when calls have waited for 1.5 s.
+         * @defaultValue 20000
+         */
+        readonly connectTimeoutMs?: number | undefined;
+        /**
+         * Time in milliseconds, 1000 or more, without a call, after which the client closes its connections, before load balancers drop
+         * them silently. The next call connects again.
+         * @defaultValue 200000
+         */
+        readonly idleMs?: number | undefined;
+        /**
+         * Maximum age of a connection in milliseconds, 1000 or more, with ±10% jitter, counted while the channel is READY; then the client
+         * replaces its connections. Running calls finish on the old ones.
+         * @defaultValue none
+         */
+        readonly maxAgeMs?: number | undefined;
+      }
+    | undefined;
   /** Credentials from grpc-js. Cannot be combined with `tls`. @defaultValue insecure */
   readonly credentials?: ChannelCredentials | undefined;
   /**
@@ -146,19 +138,11 @@ export interface GrpcClientDefaults {
   readonly propagate?: false | PropagationOptions | undefined;
   /**
    * Ejects endpoints that fail, are slow, or stop responding, while the others perform better. An ejected endpoint receives no calls until
-   * its ejection ends, and then an increasing share of the calls. `true` uses the default rules. The option needs a balancing
-   * policy, such as `loadBalancing: 'round_robin'`, because pick_first uses one endpoint. It replaces outlier
-   * detection (gRFC A50) in the service config.
+   * its ejection ends, and then an increasing share of the calls. The option needs a balancing policy, such as
+   * `loadBalancing: 'round_robin'`, because pick_first uses one endpoint. It replaces outlier detection (gRFC A50) in the service config.
    * @defaultValue false
    */
-  readonly ejectUnhealthy?: boolean | EjectUnhealthyOptions | undefined;
-  /**
-   * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Only endpoints that report SERVING, or do not implement the
-   * service, receive calls. `serviceName: ''` checks the server as a whole. The check opens one stream per address, and has no effect with
-   * pick_first.
-   * @defaultValue that of the service config
-   */
-  readonly healthCheckConfig?: HealthCheckConfig | undefined;
+  readonly ejectUnhealthy?: boolean | undefined;
   /**
    * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. With `false`, the
    * name is resolved again only when a connection ends or cannot be established. New addresses receive calls; calls on removed addresses
@@ -167,13 +151,6 @@ export interface GrpcClientDefaults {
    * @defaultValue 5000; false for pick_first
    */
   readonly dnsRefreshMs?: number | false | undefined;
-  /**
-   * Maximum number of connections to one address, 1 or more (gRFC A105). The client opens another connection if calls are waiting and each
-   * existing connection has reached the server's limit on concurrent streams. The additional connection closes after 30 to 60 s without a
-   * call. In a service config, `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
-   * @defaultValue 1
-   */
-  readonly maxConnectionsPerEndpoint?: number | undefined;
 }
 
 /** Settings of one client. They depend on the environment, whereas the contract (`GrpcContract`) depends only on the code. */
@@ -256,9 +233,9 @@ export interface MethodOptions {
   /** Maximum number of messages that are read ahead of a slow `for await` loop, 1 or more. @defaultValue 16 */
   readonly prefetch?: number | undefined;
   /**
-   * Behavior of open calls at shutdown. 'finish': a call can complete within `drain.timeoutMs`; after that, it fails with UNAVAILABLE and
-   * `reason: 'draining'`. 'complete': a response stream completes immediately, as if the server had ended it; other calls finish. 'fail':
-   * the call fails immediately.
+   * Mode in which open response streams end at shutdown. 'finish': a stream can complete within `drain.timeoutMs`; after that, it fails
+   * with UNAVAILABLE and `reason: 'draining'`. 'complete': it completes immediately, as if the server had ended it. 'fail': it fails
+   * immediately. In every mode, unary and client-streaming calls can complete within `drain.timeoutMs`.
    * @defaultValue 'finish'; 'complete' inside `resumable()`
    */
   readonly onDrain?: ClientDrainMode | undefined;
@@ -269,12 +246,12 @@ export interface MethodOptions {
    */
   readonly circuitBreaker?: CircuitBreakerOptions | false | undefined;
   /**
-   * Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. With 'adaptive', the limit follows the
-   * latency of the method and stays between 4 and 1,000; it has no effect on streams. `false` means no limit for the method, even if a less
-   * specific pattern sets one.
+   * Maximum number of concurrent calls of each method, in the same forms, and in addition to the client's limit. With 'adaptive', the limit follows the latency of
+   * the method and stays between 4 and 1,000; it has no effect on streams. `false` means no limit for the method, even if a less specific
+   * pattern sets one.
    * @defaultValue no limit
    */
-  readonly maxConcurrentCalls?: number | 'adaptive' | false | undefined;
+  readonly maxConcurrentCalls?: MaxConcurrentCalls | false | undefined;
   /**
    * Retry policy of the method, with the meaning of `retryPolicy` in a service config, which it replaces. It makes the method safe to
    * repeat, unless `idempotent` is false. Keys that are not given have the values of the default policy: 4 attempts, including the original
@@ -289,8 +266,6 @@ export interface MethodOptions {
         readonly initialBackoffMs?: number | undefined;
         /** Maximum backoff in milliseconds, more than 0, before jitter. @defaultValue 2000 */
         readonly maxBackoffMs?: number | undefined;
-        /** Factor by which the backoff grows with each retry, more than 0. @defaultValue 2 */
-        readonly backoffMultiplier?: number | undefined;
         /** Status codes that are retried, at least one. @defaultValue ['UNAVAILABLE'] */
         readonly retryableStatusCodes?: readonly StatusName[] | undefined;
       }
@@ -329,15 +304,13 @@ export const DEFAULT_CLIENT_SETTINGS = {
   maxWaitingCalls: 10_000,
   /** Maximum number of request bytes of all calls that wait during an outage; enough for 1,000 calls of 400 KB. */
   maxWaitingBytes: 400 * 1024 * 1024,
-  connection: 'on-demand',
   loadBalancing: 'pick_first',
   connectTimeoutMs: 20_000,
-  connectionIdleTimeoutMs: 200_000,
+  idleMs: 200_000,
   dnsRefreshMs: 5_000,
   prefetch: 16,
   /** Time without a read after which a stream that `for await` opened is reported. */
   unreadStreamWarningMs: 60_000,
-  maxConnectionsPerEndpoint: 1,
 } as const;
 
 /** Minimum interval between two HTTP/2 pings in milliseconds, as in gRPC (gRFC A8). Smaller values are raised to this interval. */

@@ -1,7 +1,7 @@
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataSource } from '../interceptors/call-hooks.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
-import { defined } from '../../policy/options/defined.js';
+import { defined } from '../../policy/options/describe-value.js';
 import { withoutNamedOptions } from './resolve-channel-settings.js';
 
 /**
@@ -20,6 +20,7 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
       ...own,
       maxSendMessageLength: own.maxSendMessageLength || undefined,
       maxReceiveMessageLength: own.maxReceiveMessageLength || undefined,
+      connections: merged(base.connections, own.connections),
       keepalive: merged(base.keepalive, own.keepalive),
       channelOptions: merged(defaults.channelOptions, own.channelOptions),
       metadata: mergedMetadata(defaults.metadata, own.metadata),

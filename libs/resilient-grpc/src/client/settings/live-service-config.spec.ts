@@ -143,11 +143,7 @@ describe('first service config', () => {
       'the Observable failed: no such key',
     ],
     ['the service config source completes without a value', EMPTY, 'the Observable completed without a service config'],
-    [
-      'the first value of the service config source is undefined',
-      of(undefined),
-      'expected a service config as an object, got nothing',
-    ],
+    ['the first value of the service config source is undefined', of(undefined), 'expected an object, got nothing'],
   ])('makes startup fail if %s', async (_sentence, source, message) => {
     const { live: subject } = live(source);
     expect(await outcomeOf(subject)).toEqual([

@@ -1,13 +1,19 @@
 import * as v from 'valibot';
-import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-schema.js';
-import { concurrencyLimit } from '../../policy/concurrency/concurrency-schema.js';
-import { hedgeSchema } from '../../policy/hedging/hedging-delay-schema.js';
+import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-options.js';
 import { retryOptionsSchema } from '../../policy/service-config/service-config-schema.js';
-import { flag, integer, onDrain, object, orFalse, timeout, type Schema } from '../../policy/options/option-schemas.js';
+import {
+  flag,
+  integer,
+  maxConcurrentCalls,
+  onDrain,
+  object,
+  orFalse,
+  positiveMilliseconds,
+  timeout,
+  type Schema,
+} from '../../policy/options/option-schemas.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
-
-export const CALL_OPTIONS = 'an object such as { timeoutMs: 500 }';
 
 interface MethodOption {
   readonly schema: Schema<unknown>;
@@ -34,27 +40,18 @@ const METHOD_OPTIONS = {
   waitForReady: { schema: flag },
   circuitBreaker: { schema: orFalse(circuitBreakerSchema) },
   // Not inherited, because the client's option of the same name is a separate limit.
-  maxConcurrentCalls: { schema: orFalse(concurrencyLimit) },
+  maxConcurrentCalls: { schema: maxConcurrentCalls },
   retry: { schema: retryOptionsSchema },
-  hedge: { schema: orFalse(hedgeSchema) },
+  hedge: { schema: orFalse(v.union([v.picklist(['p90', 'p95', 'p99']), positiveMilliseconds])) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
 /**
  * True if the options of a call, except `deadline` and `metadata`, are valid; `callOptionsSchema` finds the problems of invalid options.
  * The checks are written out, because this function runs for each call with options, and a loop over the table would double the cost.
- * Durations, `prefetch`, and `onDrain` are read even if they are not enumerable; an invalid duration would end the process.
+ * Durations are read even if they are not enumerable; an invalid duration would end the process.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
-  const { prefetch } = call;
-  const drain: unknown = call.onDrain;
-  return (
-    isDuration(call.timeoutMs) &&
-    isDuration(call.attemptTimeoutMs) &&
-    isDuration(call.streamIdleTimeoutMs) &&
-    (prefetch === undefined || (Number.isInteger(prefetch) && prefetch > 0)) &&
-    (drain === undefined || drain === 'finish' || drain === 'complete' || drain === 'fail') &&
-    areOtherOptionsValid(call)
-  );
+  return isDuration(call.timeoutMs) && isDuration(call.streamIdleTimeoutMs) && areOtherOptionsValid(call);
 }
 
 function isDuration(value: unknown): boolean {
@@ -73,10 +70,7 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
     if (value === undefined) continue;
     switch (key) {
       case 'timeoutMs':
-      case 'attemptTimeoutMs':
       case 'streamIdleTimeoutMs':
-      case 'prefetch':
-      case 'onDrain':
       case 'deadline':
       case 'metadata':
         break;
@@ -132,40 +126,34 @@ function isServerCall(value: unknown): boolean {
   return typeof (value as { readonly getDeadline?: unknown } | null)?.getDeadline === 'function';
 }
 
-const onlyFalse = v.optional(v.literal(false, 'false'));
-const listener = v.optional(v.function('a function'));
+const onlyFalse = v.optional(v.literal(false));
+const listener = v.optional(v.function());
 /**
  * Schema of the options of a call. `deadline` and `metadata` are validated separately. grpc-js's options, except `deadline`, may be null,
  * as in grpc-js itself.
  */
 export const callOptionsSchema = v.pipe(
-  v.custom<unknown>(isNotMap, CALL_OPTIONS),
+  v.custom<unknown>(isNotMap, 'an object'),
   v.transform(withoutUndefined),
-  object(
-    {
-      timeoutMs: v.optional(METHOD_OPTIONS.timeoutMs.schema),
-      attemptTimeoutMs: v.optional(METHOD_OPTIONS.attemptTimeoutMs.schema),
-      streamIdleTimeoutMs: v.optional(METHOD_OPTIONS.streamIdleTimeoutMs.schema),
-      prefetch: v.optional(METHOD_OPTIONS.prefetch.schema),
-      onDrain: v.optional(METHOD_OPTIONS.onDrain.schema),
-      idempotent: v.optional(METHOD_OPTIONS.idempotent.schema),
-      waitForReady: v.optional(METHOD_OPTIONS.waitForReady.schema),
-      metadata: v.optional(v.unknown()),
-      signal: v.optional(v.custom(isSignal, 'an AbortSignal')),
-      retry: onlyFalse,
-      propagate: onlyFalse,
-      onHeaders: listener,
-      onEnd: listener,
-      deadline: v.optional(v.unknown()),
-      parent: v.nullish(v.custom(isServerCall, "the inbound call that grpc-js's server passes to its handler")),
-      credentials: v.optional(v.custom((value) => typeof value === 'object', "grpc-js's CallCredentials")),
-      host: v.nullish(v.string('a string')),
-      propagate_flags: v.nullish(v.number('a number')),
-      interceptors: v.nullish(v.custom(Array.isArray, 'an array of interceptors')),
-      interceptor_providers: v.nullish(v.custom(Array.isArray, 'an array of interceptor providers')),
-    } satisfies Readonly<Record<keyof GrpcCallOptions, unknown>>,
-    CALL_OPTIONS,
-  ),
+  object({
+    timeoutMs: v.optional(METHOD_OPTIONS.timeoutMs.schema),
+    streamIdleTimeoutMs: v.optional(METHOD_OPTIONS.streamIdleTimeoutMs.schema),
+    idempotent: v.optional(flag),
+    waitForReady: v.optional(flag),
+    metadata: v.optional(v.unknown()),
+    signal: v.optional(v.custom(isSignal, 'an AbortSignal')),
+    retry: onlyFalse,
+    propagate: onlyFalse,
+    onHeaders: listener,
+    onEnd: listener,
+    deadline: v.optional(v.unknown()),
+    parent: v.nullish(v.custom(isServerCall, "the inbound call that grpc-js's server passes to its handler")),
+    credentials: v.optional(v.custom((value) => typeof value === 'object', "grpc-js's CallCredentials")),
+    host: v.nullish(v.string()),
+    propagate_flags: v.nullish(v.number()),
+    interceptors: v.nullish(v.array(v.unknown())),
+    interceptor_providers: v.nullish(v.array(v.unknown())),
+  } satisfies Readonly<Record<keyof GrpcCallOptions, unknown>>),
 );
 
 /** Returns `options` without `undefined` values. Keeps inherited values, because calls read them, too. */
@@ -177,19 +165,11 @@ function withoutUndefined(options: unknown): unknown {
     if (value !== undefined) defined[key] = value;
   }
   // An inherited option may be a class getter, which is not enumerable.
-  for (const key of ['timeoutMs', 'attemptTimeoutMs', 'streamIdleTimeoutMs', 'prefetch', 'onDrain'] as const) {
+  for (const key of ['timeoutMs', 'streamIdleTimeoutMs'] as const) {
     const value = (options as GrpcCallOptions)[key];
     if (value !== undefined) defined[key] = value;
   }
   return defined;
-}
-
-/** Timeouts of one attempt; `undefined` means the method's timeout, if it has one. */
-export type AttemptBounds = Pick<MethodOptions, 'attemptTimeoutMs' | 'streamIdleTimeoutMs'>;
-
-/** True if a call overrides a timeout of its attempts. Such a call has its own attempt stages. */
-export function overridesBounds({ attemptTimeoutMs, streamIdleTimeoutMs }: AttemptBounds): boolean {
-  return attemptTimeoutMs !== undefined || streamIdleTimeoutMs !== undefined;
 }
 
 /** The rows of the table, typed as `MethodOption`. */

@@ -12,19 +12,11 @@ const RESERVED_KEYS = new Set([
 ]);
 
 /** Schema of `propagate`. */
-export const propagationSchema = object(
-  {
-    deadline: v.optional(flag),
-    cancellation: v.optional(flag),
-    metadata: v.optional(
-      v.array(
-        v.pipe(v.string("a key such as 'x-request-id'"), rule(keyProblem)),
-        "an array of metadata keys such as ['x-request-id']",
-      ),
-    ),
-  },
-  'an object such as { deadline: true, cancellation: true }',
-);
+export const propagationSchema = object({
+  deadline: v.optional(flag),
+  cancellation: v.optional(flag),
+  metadata: v.optional(v.array(v.pipe(v.string(), rule(keyProblem)))),
+});
 
 /**
  * Merges the client's propagation options over those of forRoot. Returns `undefined` if nothing is propagated, not even the retry-chain

@@ -14,7 +14,7 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { maskAddress } from '../../errors/error-message.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/connect-failures.js';
-import { ejectionPolicyOf } from '../../policy/ejection/ejection-policy.js';
+import { DEFAULT_EJECTION } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-pace.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/reconnect-times.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
@@ -28,8 +28,7 @@ import {
   type GrpcClientSettings,
 } from './client-options.js';
 import { channelValueProblems } from './channel-options-schema.js';
-import { defined } from '../../policy/options/defined.js';
-import { describeValue, pathOf } from '../../policy/options/describe-value.js';
+import { defined, describeValue, pathOf } from '../../policy/options/describe-value.js';
 
 const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
 
@@ -129,16 +128,11 @@ export function resolveBalancing(
   config: ParsedServiceConfig | undefined,
 ): BalancingSettings {
   const value = resolveLoadBalancing(own, joined, config);
-  const healthCheck = own.healthCheckConfig ?? config?.healthCheckConfig ?? joined.healthCheckConfig;
   return {
     loadBalancing: loadBalancingOf(value),
     dnsRefreshMs: dnsRefreshOf(joined, balancingPolicyOf(value)),
-    healthService: healthCheck?.serviceName,
-    maxConnectionsPerEndpoint:
-      own.maxConnectionsPerEndpoint ??
-      config?.maxConnectionsPerEndpoint ??
-      joined.maxConnectionsPerEndpoint ??
-      DEFAULT_CLIENT_SETTINGS.maxConnectionsPerEndpoint,
+    healthService: config?.healthCheckConfig?.serviceName,
+    maxConnectionsPerEndpoint: config?.maxConnectionsPerEndpoint ?? 1,
   };
 }
 
@@ -171,27 +165,26 @@ export function resolveChannelSettings(
   const {
     outageGraceMs = DEFAULT_CLIENT_SETTINGS.outageGraceMs,
     maxWaitingCalls = DEFAULT_CLIENT_SETTINGS.maxWaitingCalls,
-    connection = DEFAULT_CLIENT_SETTINGS.connection,
-    connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
-    maxConnectionAgeMs,
+    connections = {},
   } = settings;
+  const { warm = false, connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs, maxAgeMs } = connections;
   return Object.freeze({
     target: settings.url,
     doctorCommand: doctorCommand(
       maskAddress(settings.url),
       doctorTlsOf(settings, credentials),
-      settings.healthCheckConfig?.serviceName,
+      balancing.healthService,
     ),
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
     releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),
     maxWaitingCalls,
     maxWaitingBytes: DEFAULT_CLIENT_SETTINGS.maxWaitingBytes,
-    connection,
+    connection: warm ? 'warm' : 'on-demand',
     ...balancing,
     connectTimeoutMs,
-    maxConnectionAgeMs,
-    ejection: ejectionPolicyOf(settings.ejectUnhealthy),
+    maxConnectionAgeMs: maxAgeMs,
+    ejection: settings.ejectUnhealthy === true ? DEFAULT_EJECTION : undefined,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
 }
@@ -233,14 +226,14 @@ function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>
 }
 
 function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (message: string) => void): ChannelOptions {
-  const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs, dnsRefreshMs } = settings;
+  const { dnsRefreshMs } = settings;
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
     // Disables the HTTP proxy for targets that this library resolves. Otherwise, grpc-js would replace the target with the proxy from the
     // environment, and the proxy would resolve the name.
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
-    'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
+    'grpc.client_idle_timeout_ms': DEFAULT_CLIENT_SETTINGS.idleMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...defined(given),
     // Last, because options next to `channelOptions`, such as `keepalive`, override its keys, as in Nest's client.
@@ -268,7 +261,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
 function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const { keepaliveTimeMs, keepaliveTimeoutMs, keepalivePermitWithoutCalls: permit } = settings.keepalive ?? {};
   return defined({
-    'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
+    'grpc.client_idle_timeout_ms': settings.connections?.idleMs,
     // Limits the interval to 24 days (in effect, no pings), because Node would fire a longer timer immediately.
     'grpc.keepalive_time_ms': keepaliveTimeMs === undefined ? undefined : Math.min(keepaliveTimeMs, MAX_TIMER_MS),
     'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
@@ -283,10 +276,13 @@ function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
 /** Returns `settings` without the options, such as `keepalive`, for which `channelOptions` sets the corresponding grpc-js option. */
 export function withoutNamedOptions(settings: GrpcClientDefaults, channelOptions: ChannelOptions): GrpcClientDefaults {
   const unlessSet = <T>(key: keyof ChannelOptions, value: T) => (channelOptions[key] === undefined ? value : undefined);
-  const { keepalive, tls } = settings;
+  const { connections, keepalive, tls } = settings;
   return {
     ...settings,
-    connectionIdleTimeoutMs: unlessSet('grpc.client_idle_timeout_ms', settings.connectionIdleTimeoutMs),
+    connections: connections && {
+      ...connections,
+      idleMs: unlessSet('grpc.client_idle_timeout_ms', connections.idleMs),
+    },
     maxSendMessageLength: unlessSet('grpc.max_send_message_length', settings.maxSendMessageLength),
     maxReceiveMessageLength: unlessSet('grpc.max_receive_message_length', settings.maxReceiveMessageLength),
     keepalive: keepalive && {

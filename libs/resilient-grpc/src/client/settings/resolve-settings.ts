@@ -6,6 +6,7 @@ import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
 import type { PropagationNotes } from '../../call/inbound-call.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/error-message.js';
+import { concurrencyPolicy } from '../../policy/concurrency/permit-queue.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { CallHooks, type InterceptorSource, metadataSource } from '../interceptors/call-hooks.js';
@@ -155,8 +156,7 @@ function resolveInto(
       policies: resolved,
       unlistedPolicy: (method: MethodDescriptor) => resolvePolicy(method, policyInput(live?.config ?? serviceConfig)),
       retryThrottling: serviceConfig?.retryThrottling,
-      maxConcurrentCalls: joined.maxConcurrentCalls || undefined,
-      maxQueuedCalls: joined.maxQueuedCalls,
+      maxConcurrentCalls: concurrencyPolicy(joined.maxConcurrentCalls),
       channel,
       replayBytes: replayBytesOf(joined.channelOptions),
       rejectInvalidMessages: joined.rejectInvalidMessages ?? false,

@@ -3,6 +3,7 @@ import type { MethodDescriptor } from '../../call/method.js';
 import type { Propagation } from '../../call/inbound-call.js';
 import type { BalancingSettings, ChannelSettings } from '../../channel/channel-settings.js';
 import type { CircuitBreakerPolicy } from '../../policy/circuit-breaker/circuit-breaker.js';
+import type { ConcurrencyPolicy } from '../../policy/concurrency/permit-queue.js';
 import type { HedgingPolicy, RetryPolicy } from '../../policy/retry/retry-policy.js';
 import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
 import type { ParsedServiceConfig, RetryThrottling } from '../../policy/service-config/service-config.js';
@@ -20,8 +21,7 @@ export interface ResolvedClientSettings {
   /** Returns the policy of a method that is not in the contract, for a call that starts now. */
   readonly unlistedPolicy: (method: MethodDescriptor) => ResolvedMethodPolicy;
   readonly retryThrottling: RetryThrottling | undefined;
-  readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
-  readonly maxQueuedCalls?: number | undefined;
+  readonly maxConcurrentCalls?: ConcurrencyPolicy | undefined;
   readonly channel: ChannelSettings;
   /** Maximum bytes of requests that are kept for further attempts: per call, and for all calls of the client together. */
   readonly replayBytes: { readonly perCall: number; readonly perClient: number };
@@ -77,11 +77,13 @@ export type ResolvedMethodOptions = {
     ? CircuitBreakerPolicy | undefined
     : K extends 'retry'
       ? RetryPolicy | undefined
-      : K extends 'hedge' | 'maxConcurrentCalls'
-        ? Exclude<MethodOptions[K], false>
-        : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
-          ? NonNullable<MethodOptions[K]>
-          : MethodOptions[K];
+      : K extends 'maxConcurrentCalls'
+        ? ConcurrencyPolicy | undefined
+        : K extends 'hedge'
+          ? Exclude<MethodOptions[K], false>
+          : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
+            ? NonNullable<MethodOptions[K]>
+            : MethodOptions[K];
 };
 
 /** Policy of one method. If `onDrain` is `undefined`, a call of a resumable stream uses 'complete', and any other call uses 'finish'. */

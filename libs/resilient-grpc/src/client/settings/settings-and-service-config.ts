@@ -1,7 +1,6 @@
 import { lacksPort } from '../../channel/channel-checks.js';
-import { closest, misspelled } from '../../errors/closest.js';
-import { escapeControls } from '../../errors/error-message.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { concurrencyPolicy } from '../../policy/concurrency/permit-queue.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import type { GrpcClientSettings } from './client-options.js';
 import { type Services, shortName } from './contract.js';
@@ -39,7 +38,7 @@ export function balancingProblems(
  * @param isLive true if the service config comes from an Observable; `config` is then `undefined`
  */
 export function settingsWarnings(
-  settings: Pick<GrpcClientSettings, 'url' | 'loadBalancing' | 'ejectUnhealthy' | 'healthCheckConfig' | 'methods'>,
+  settings: Pick<GrpcClientSettings, 'url' | 'loadBalancing' | 'ejectUnhealthy' | 'methods'>,
   services: Services,
   config: ParsedServiceConfig | undefined,
   policies: ReadonlyMap<string, ResolvedMethodPolicy>,
@@ -85,7 +84,8 @@ function optionWarnings(
           `${delay} has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely`,
         );
       }
-      const limit = options.maxConcurrentCalls === 'adaptive' ? named('maxConcurrentCalls') : undefined;
+      const isAdaptive = concurrencyPolicy(options.maxConcurrentCalls)?.maxConcurrent === 'adaptive';
+      const limit = isAdaptive ? named('maxConcurrentCalls') : undefined;
       if (limit !== undefined && method.kind !== 'unary') {
         warnings.push(
           `${limit} 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number`,
@@ -97,80 +97,29 @@ function optionWarnings(
   return [...new Set(warnings)];
 }
 
-/** Returns a warning for each option of the client that has no effect with pick_first. */
-function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): string[] {
-  if (settings.loadBalancing === undefined || balancingPolicyOf(settings.loadBalancing) !== 'pick_first') return [];
-  return (['ejectUnhealthy', 'healthCheckConfig'] as const)
-    .filter((key) => (settings[key] ?? false) !== false)
-    .map((key) => `${key} has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'`);
+/** Returns a warning if `ejectUnhealthy` has no effect. */
+function endpointWarnings({ loadBalancing, ejectUnhealthy }: Parameters<typeof settingsWarnings>[0]): string[] {
+  if (ejectUnhealthy !== true || loadBalancing === undefined || balancingPolicyOf(loadBalancing) !== 'pick_first')
+    return [];
+  return ["ejectUnhealthy has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'"];
 }
 
-/**
- * Returns warnings about a service config: unknown methods, shortened or misspelled service names, and hedging policies that are not
- * applied.
- */
+/** Returns warnings about a service config: unknown methods, services without their package, and hedging policies that are not applied. */
 export function methodWarnings(services: Services, config: ParsedServiceConfig | undefined): string[] {
-  const warnings: string[] = [];
-  const named = new Set(config?.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
+  const warnings = new Set<string>();
   for (const { hedging, names } of config?.methodConfig ?? []) {
     for (const { service, method } of names) {
       const methods = services.get(service);
-      if (methods === undefined) {
-        const warning = serviceWarning(
-          service,
-          [...services.keys()].filter((full) => !named.has(full)),
-        );
-        if (warning !== undefined) warnings.push(warning);
-        continue;
-      }
-      if (method === '') continue;
-      const descriptor = methods.get(method);
-      if (descriptor === undefined) {
-        const suggestion = closest(method, methods.keys());
-        const remedy = suggestion === undefined ? '' : `; did you mean ${suggestion}?`;
-        warnings.push(
-          `serviceConfig names ${service}/${truncate(method)}, which the contract does not define${remedy}`,
-        );
-      } else if (hedging !== undefined && !canHedge(descriptor)) {
-        warnings.push(`hedgingPolicy of ${service}/${method} is not applied, because request streams are not hedged`);
-      }
+      const descriptor = methods?.get(method);
+      // Other unknown services are ignored, because a service config may contain services of other clients.
+      const full = methods === undefined ? [...services.keys()].find((one) => shortName(one) === service) : undefined;
+      if (full !== undefined)
+        warnings.add(`serviceConfig names ${service}, which the contract defines as ${full}; write the full name`);
+      else if (methods !== undefined && method !== '' && descriptor === undefined)
+        warnings.add(`serviceConfig names ${service}/${truncate(method)}, which the contract does not define`);
+      else if (descriptor !== undefined && hedging !== undefined && !canHedge(descriptor))
+        warnings.add(`hedgingPolicy of ${service}/${method} is not applied, because request streams are not hedged`);
     }
   }
-  const distinct = [...new Set(warnings)];
-  const more = distinct.length - MAX_WARNINGS;
-  return more > 0 ? [...distinct.slice(0, MAX_WARNINGS), `further warnings like these: ${String(more)}`] : distinct;
-}
-
-/**
- * Returns a warning if the unknown `service` is probably one of the client's `services`, with a misspelled name or without its package or
- * version. Other unknown services are ignored, because a service config may contain services of other clients.
- */
-function serviceWarning(service: string, services: readonly string[]): string | undefined {
-  const meant = services.find((full) => isShortened(service, full));
-  if (meant !== undefined) {
-    return `serviceConfig names ${service}, which the contract defines as ${meant}; write the full name`;
-  }
-  // A name with another package or another first letter, such as OAuth instead of Auth, is probably the name of another service.
-  const candidates = services.filter(
-    (full) => lettersOf(full) === lettersOf(service) || startOf(full) === startOf(service),
-  );
-  const spelled = misspelled(service, candidates);
-  if (spelled === undefined) return undefined;
-  const name = escapeControls(truncate(service));
-  return `serviceConfig names ${name}, which the contract does not define; did you mean ${spelled}?`;
-}
-
-/** Returns the letters and digits of a name in lowercase. */
-function lettersOf(name: string): string {
-  return name.toLowerCase().replace(/[^a-z\d]/g, '');
-}
-
-/** Returns the package and the first letter of the service name `full`, in lowercase. */
-function startOf(full: string): string {
-  return full.slice(0, full.lastIndexOf('.') + 2).toLowerCase();
-}
-
-/** True if `name` is the name of the service `full` without its package, or without the version in its package. */
-function isShortened(name: string, full: string): boolean {
-  return name === shortName(full) || name === full.replace(/\.v\d+\w*(?=\.)/, '');
+  return [...warnings].slice(0, MAX_WARNINGS);
 }

@@ -3,7 +3,7 @@ import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { throwError } from 'rxjs';
 import * as v from 'valibot';
 import { requireOptions } from '../../policy/options/option-problems.js';
-import { object, oneOf } from '../../policy/options/option-schemas.js';
+import { object } from '../../policy/options/option-schemas.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { ResumeError } from '../../errors/stream-errors.js';
 import { STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
@@ -28,12 +28,7 @@ export interface GrpcToRpcOptions {
 
 const NAMES = STATUS_NAMES.filter((name) => name !== 'OK');
 
-const optionsSchema = object(
-  {
-    relay: v.optional(v.array(oneOf(NAMES), "an array such as ['NOT_FOUND']")),
-  },
-  "an object such as { relay: ['NOT_FOUND'] }",
-);
+const optionsSchema = object({ relay: v.optional(v.array(v.picklist(NAMES))) });
 
 /**
  * Maps the failure of a call to the status that the caller of a microservice receives, over gRPC or another transport. Register it with

@@ -7,7 +7,18 @@ export interface ConcurrencyPolicy {
   readonly maxQueued: number;
 }
 
+/** The option `maxConcurrentCalls`: the limit alone, or with the maximum number of queued calls. */
+export type MaxConcurrentCalls =
+  number | 'adaptive' | { readonly max: number | 'adaptive'; readonly queue?: number | undefined };
+
 export const DEFAULT_MAX_QUEUED = 1_000;
+
+/** Completes a concurrency limit; `undefined` if there is none. */
+export function concurrencyPolicy(limit: MaxConcurrentCalls | false | undefined): ConcurrencyPolicy | undefined {
+  if (limit === undefined || limit === false) return undefined;
+  const { max, queue = DEFAULT_MAX_QUEUED } = typeof limit === 'object' ? limit : { max: limit };
+  return { maxConcurrent: max, maxQueued: queue };
+}
 
 /** Bounds of a limit that follows latency. The initial limit exceeds the capacity of a small server only slightly. */
 export const ADAPTIVE_BOUNDS = { floor: 4, ceiling: 1_000, initial: 20 };

@@ -1,29 +1,3 @@
-/** Options of `ejectUnhealthy`: which endpoints are temporarily ejected, and how they return. */
-export interface EjectUnhealthyOptions {
-  /**
-   * Number of consecutive failed attempts after which an endpoint is ejected, 1 or more. Only these failures count: UNAVAILABLE, resets,
-   * HTTP 502 to 504, and timeouts after at least 100 ms and three times the usual latency (1 s if that latency is unknown). A lost
-   * connection counts once. The rule applies only while the other endpoints fail at most half as often. Envoy:
-   * `consecutive_gateway_failure`.
-   * @defaultValue 5
-   */
-  readonly consecutiveFailures?: number | undefined;
-  /**
-   * Factor above 1. An endpoint is ejected if the median of at least 16 recent latencies is significantly higher than that of the other
-   * endpoints: by this factor and by 10 ms. It is also ejected if it stops responding. Only unary calls are measured. `Infinity` disables
-   * both rules.
-   * @defaultValue 5
-   */
-  readonly latencyFactor?: number | undefined;
-  /**
-   * Duration of the first ejection in milliseconds, more than 0. Each further ejection of the endpoint lasts this much longer, and each
-   * minute without an ejection makes the next one this much shorter; at most 5 minutes, or this value if it is greater. Jittered by ±10%, so that the clients of a fleet do not all return to
-   * an endpoint at once.
-   * @defaultValue 30000
-   */
-  readonly baseEjectionTimeMs?: number | undefined;
-}
-
 /** A rule of gRFC A50 about the share of successful or failed attempts. */
 export interface RateRule {
   /** Probability in percent with which a detected outlier is ejected. */
@@ -78,24 +52,6 @@ export const DEFAULT_EJECTION: EjectionPolicy = Object.freeze({
   },
   latencyFactor: 5,
 });
-
-/** Returns the policy for `ejectUnhealthy`; `undefined` if it is off. */
-export function ejectionPolicyOf(options: boolean | EjectUnhealthyOptions | undefined): EjectionPolicy | undefined {
-  if (options === undefined || options === false) return undefined;
-  if (options === true) return DEFAULT_EJECTION;
-  const {
-    consecutiveFailures = DEFAULT_EJECTION.consecutiveFailures,
-    latencyFactor = DEFAULT_EJECTION.latencyFactor,
-    baseEjectionTimeMs: baseEjectionMs = DEFAULT_EJECTION.baseEjectionMs,
-  } = options;
-  return Object.freeze({
-    ...DEFAULT_EJECTION,
-    baseEjectionMs,
-    maxEjectionMs: Math.max(baseEjectionMs, DEFAULT_EJECTION.maxEjectionMs),
-    consecutiveFailures,
-    latencyFactor: latencyFactor === Infinity ? undefined : latencyFactor,
-  });
-}
 
 /**
  * Weight of an endpoint that became usable `elapsedMs` ago: proportional to the time, but at least 0.1 and at most 1 (Envoy's slow start).

@@ -1,7 +1,6 @@
 import * as v from 'valibot';
-import { duration } from '../service-config/duration-schema.js';
 import { parseOptions } from '../options/option-problems.js';
-import { integer, jsonObject, list, openObject } from '../options/option-schemas.js';
+import { duration, integer, jsonObject, openObject } from '../options/option-schemas.js';
 import type { EjectionPolicy } from './ejection-policy.js';
 
 /** Names of the policy in a `loadBalancingConfig`: the standard name, the name in grpc-js, and the name in some service configs. */
@@ -34,13 +33,7 @@ const entries = {
 const balancingSchema = v.pipe(
   json({
     ...entries,
-    childPolicy: v.pipe(
-      list(
-        v.pipe(openObject({}, 'an object such as { "round_robin": {} }'), v.record(v.string(), v.unknown())),
-        'a list of policies, such as [{ "round_robin": {} }]',
-      ),
-      v.minLength(1, 'at least one policy, such as [{ "round_robin": {} }]'),
-    ),
+    childPolicy: v.pipe(v.array(v.pipe(openObject({}), v.record(v.string(), v.unknown()))), v.minLength(1)),
   }),
   v.transform(({ childPolicy, ...config }) => ({ childPolicy, ejection: policyOf(config) })),
 );
@@ -64,7 +57,7 @@ export function readOutlierDetection(policy: Readonly<Record<string, unknown>>):
 
 /** Accepts the names of proto3 JSON and the original names of the fields, as proto3 JSON parsers do. */
 function json<const E extends v.ObjectEntries>(fields: E) {
-  return v.pipe(v.unknown(), v.transform(camelCaseKeys), jsonObject(fields, 'an object'));
+  return v.pipe(v.unknown(), v.transform(camelCaseKeys), jsonObject(fields));
 }
 
 function camelCaseKeys(value: unknown): unknown {

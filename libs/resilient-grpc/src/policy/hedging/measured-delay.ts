@@ -2,7 +2,7 @@
 export type HedgingPercentile = 'p90' | 'p95' | 'p99';
 
 /** Percentiles that a hedging delay can follow. */
-export const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = { p90: 90, p95: 95, p99: 99 };
+const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = { p90: 90, p95: 95, p99: 99 };
 
 /** Time in milliseconds in which the weight of an attempt halves; after a minute, the weight is a sixteenth. */
 const HALF_LIFE_MS = 15_000;

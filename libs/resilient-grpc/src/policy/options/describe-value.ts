@@ -1,5 +1,4 @@
 import { escapeControls, maskAddress, maskCredentials } from '../../errors/error-message.js';
-import { isPlainObject } from './plain-object.js';
 
 const MAX_VALUE_LENGTH = 60;
 const MAX_KEY_LENGTH = 200;
@@ -89,4 +88,19 @@ export function pathOf(path: string, key: string | number): string {
     return `${path}[${quote(truncate(key, MAX_KEY_LENGTH))}]`;
   }
   return path === '' ? key : `${path}.${key}`;
+}
+
+/** True if `value` is a plain object from any realm, or an object without a prototype. */
+export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Returns `value` without the keys whose values are `undefined`. */
+export function defined<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  // The remaining entries are a subset of T.
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
 }

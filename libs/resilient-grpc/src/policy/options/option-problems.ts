@@ -5,8 +5,7 @@ import {
   type UnlistedProblems,
 } from '../../errors/grpc-configuration-error.js';
 import { describeSecret, describeValue, pathOf, problemMessage } from './describe-value.js';
-import { unknownOptionOf } from './option-schemas.js';
-import { unknownOptionMessage } from './value-rules.js';
+import { UNKNOWN_OPTION } from './option-schemas.js';
 
 /** Maximum number of listed problems. If there are more, an additional entry states how many are not listed. */
 const MAX_PROBLEMS = 100;
@@ -31,7 +30,7 @@ export function parseOptions<S extends v.GenericSchema>(
   rules: () => readonly ConfigurationProblem[] = () => [],
 ): ParsedOptions<v.InferOutput<S>> {
   const { success, output, issues = [] } = v.safeParse(schema, value);
-  const isUnknown = (issue: v.BaseIssue<unknown>) => unknownOptionOf(issue) !== undefined;
+  const isUnknown = ({ message }: v.BaseIssue<unknown>) => message.startsWith(UNKNOWN_OPTION);
   const found = [...issues.filter(isUnknown), ...issues.filter((issue) => !isUnknown(issue)), ...rules()];
   if (success && found.length === 0) return { ok: true, options: output };
   const problems = found.slice(0, MAX_PROBLEMS + 1).map((entry) => ('kind' in entry ? problemOf(entry, path) : entry));
@@ -59,10 +58,14 @@ export function requireOptions<S extends v.GenericSchema>(schema: S, value: unkn
 function problemOf(issue: v.BaseIssue<unknown>, root: string): ConfigurationProblem {
   const keys = issue.path?.map(({ key }) => (typeof key === 'number' ? key : String(key))) ?? [];
   const path = keys.reduce<string>(pathOf, root);
-  const unknown = unknownOptionOf(issue);
-  if (unknown !== undefined) return { path, message: unknownOptionMessage(unknown.key, unknown.known) };
   // The message of a rule is used unchanged, because it is already complete.
   if (issue.type === 'raw_check') return { path, message: issue.message };
   const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
-  return { path, message: problemMessage(issue.message, issue.input, undefined, describe) };
+  return { path, message: problemMessage(expectedBy(issue), issue.input, undefined, describe) };
+}
+
+/** Returns the message that the schema gives, or valibot's description of the expected value. */
+function expectedBy({ message, expected, type }: v.BaseIssue<unknown>): string {
+  if (!message.startsWith('Invalid ')) return message;
+  return type === 'loose_object' ? 'a value' : (expected ?? type);
 }

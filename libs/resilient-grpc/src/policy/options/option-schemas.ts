@@ -1,39 +1,19 @@
 import * as v from 'valibot';
+import { closest } from '../../errors/closest.js';
+import { parseStatusCode, type StatusCode } from '../../status/status-code.js';
 import { MAX_TIMER_MS } from '../../time/clock.js';
-import {
-  choiceText,
-  integerRule,
-  MAX_ENTRIES,
-  millisecondsRule,
-  POSITIVE,
-  POSITIVE_RULE,
-  type NumberRule,
-} from './value-rules.js';
+import { concurrencyPolicy, type ConcurrencyPolicy, type MaxConcurrentCalls } from '../concurrency/permit-queue.js';
 
-// Schemas of option values. Each message states the expected value, such as 'a number above 0'; option-problems.ts adds the actual value.
-// Messages of `rule` and `ruleOf` are complete.
+// Schemas of option values. option-problems.ts formats their issues. A message given here states the expected value; messages of `rule` and
+// `rulesOf` are complete.
 
 /** Schema whose output is `T`. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
-/**
- * An object with the keys of `entries`; other keys are kept unchecked. A missing required key is parsed as `undefined`, so that the
- * problem names the key.
- */
-export function openObject<const E extends v.ObjectEntries>(entries: E, expected: string) {
-  const required = Object.keys(entries).filter((key) => !OPTIONAL.has(entries[key]?.type ?? ''));
-  return v.pipe(
-    v.custom<object>(isObject, expected),
-    v.transform((value) => {
-      const absent = required.filter((key) => !(key in value));
-      // `value` is spread first: V8 takes 100 ms to add 1,000 keys of `value` to an object that has the absent keys.
-      return absent.length === 0 ? value : { ...value, ...Object.fromEntries(absent.map((key) => [key, undefined])) };
-    }),
-    v.looseObject(entries),
-  );
+/** An object with the keys of `entries`; other keys are kept unchecked. */
+export function openObject<const E extends v.ObjectEntries>(entries: E) {
+  return v.pipe(v.custom<object>(isObject, 'an object'), v.looseObject(entries));
 }
-
-const OPTIONAL: ReadonlySet<string> = new Set(['optional', 'exact_optional']);
 
 /** True if the value is an object but not an array. */
 export function isObject(value: unknown): value is object {
@@ -41,46 +21,41 @@ export function isObject(value: unknown): value is object {
 }
 
 /** An object that rejects each unknown key. */
-export function object<const E extends v.ObjectEntries>(entries: E, expected: string) {
-  const known = Object.keys(entries);
+export function object<const E extends v.ObjectEntries>(entries: E) {
   return v.pipe(
-    openObject(entries, expected),
-    v.rawCheck(({ dataset: { value }, addIssue }) => {
-      if (!isObject(value)) return;
-      const unknown = Object.keys(value).filter((key) => !Object.hasOwn(entries, key));
-      for (const key of unknown.slice(0, MAX_ENTRIES)) addIssue({ path: [pathItem(key, known)] });
-    }),
+    openObject(entries),
+    rulesOf((value) =>
+      Object.fromEntries(
+        Object.keys(value)
+          .filter((key) => !Object.hasOwn(entries, key))
+          .map((key) => [key, unknownOption(key, Object.keys(entries))]),
+      ),
+    ),
   );
 }
+
+/** Returns the message for a key that is not in `known`. */
+export function unknownOption(key: string, known: readonly string[]): string {
+  const meant = closest(key, known);
+  return meant === undefined ? UNKNOWN_OPTION : `${UNKNOWN_OPTION}; did you mean '${meant}'?`;
+}
+
+/** Start of the message for an unknown key. */
+export const UNKNOWN_OPTION = 'unknown option';
 
 /** A key that must be absent, because the option belongs in another place, such as 'in forRoot()'. */
 export function misplaced(place: string) {
   return v.optional(v.never(`this option ${place}`));
 }
 
-/** Returns the unknown key that is the problem, and the known ones; `undefined` for another problem. */
-export function unknownOptionOf({ path }: v.BaseIssue<unknown>) {
-  const item = path?.at(-1);
-  return item?.origin === 'key' ? { key: String(item.key), known: item.input as readonly string[] } : undefined;
-}
-
 /** An object in a JSON document; unknown keys are rejected. A key whose value is null counts as absent, as in proto3 JSON. */
-export function jsonObject<const E extends v.ObjectEntries>(entries: E, expected: string) {
-  return v.pipe(v.unknown(), v.transform(withoutNulls), object(entries, expected));
+export function jsonObject<const E extends v.ObjectEntries>(entries: E) {
+  return v.pipe(v.unknown(), v.transform(withoutNulls), object(entries));
 }
 
 function withoutNulls(value: unknown): unknown {
   if (!isObject(value)) return value;
   return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== null && entry !== undefined));
-}
-
-/** A list of at most 1000 entries. */
-export function list<const S extends v.GenericSchema>(entry: S, expected: string) {
-  return v.pipe(
-    v.custom<unknown[]>((value) => Array.isArray(value), expected),
-    v.maxLength(MAX_ENTRIES, `at most ${String(MAX_ENTRIES)} entries`),
-    v.array(entry),
-  );
 }
 
 /** A check that returns a complete message. It also runs if the value is invalid. */
@@ -97,13 +72,9 @@ export function rulesOf<T>(
 ): v.RawCheckAction<T> {
   return v.rawCheck<T>(({ dataset: { value }, addIssue }) => {
     for (const [key, message] of isObject(value) ? Object.entries(messagesFor(value)) : [])
-      if (message !== undefined) addIssue({ message, path: [pathItem(key)] });
+      if (message !== undefined)
+        addIssue({ message, path: [{ type: 'unknown', origin: 'value', input: value, key, value: undefined }] });
   });
-}
-
-/** @param known the known keys, if `key` is unknown */
-function pathItem(key: string, known?: readonly string[]): v.UnknownPathItem {
-  return { type: 'unknown', origin: known === undefined ? 'value' : 'key', input: known ?? {}, key, value: undefined };
 }
 
 /** A value that `convert` can convert. `convert` returns `undefined` for any other value. */
@@ -119,33 +90,33 @@ export function converted<T>(expected: string, convert: (value: unknown) => T | 
   );
 }
 
-/** One of `values`. */
-export function oneOf<const T extends string>(values: readonly T[]) {
-  return v.picklist(values, choiceText(values));
+/** A number above 0. */
+export const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
+
+/** A duration in milliseconds of `min` or more, or `Infinity`. */
+export function milliseconds(min: number): Schema<number> {
+  return v.pipe(v.number(), v.minValue(min));
 }
 
-/** A duration in milliseconds from `min` to the maximum of a timer, for an option with a default. */
-export function milliseconds(min: number): Schema<number> {
-  const { expected } = millisecondsRule(min);
-  const tooLong = `${expected}, at most ${String(MAX_TIMER_MS)} (24 days)`;
-  return v.pipe(v.number(expected), v.maxValue(MAX_TIMER_MS, tooLong), v.minValue(min, expected));
+/** A duration in milliseconds from `min` to the maximum of a timer (24 days), for an option with a default. */
+export function timerMilliseconds(min: number): Schema<number> {
+  return v.pipe(v.number(), v.maxValue(MAX_TIMER_MS), v.minValue(min));
 }
+
+/** A duration in milliseconds above 0, at most the maximum of a timer. */
+export const positiveMilliseconds = v.pipe(v.number(), v.gtValue(0), v.maxValue(MAX_TIMER_MS));
 
 /** A duration in milliseconds of `min` or more, for an option without a default. A duration above a timer's maximum means no limit. */
 export function millisecondsOrNone(min: number): Schema<number> {
-  const { expected } = millisecondsRule(min);
-  return v.pipe(v.number(expected), v.finite(`${expected}, or undefined for no limit`), v.minValue(min, expected));
+  return v.pipe(v.number(), v.finite('a finite number, or undefined for no limit'), v.minValue(min));
 }
 
-const TIMEOUT = `${millisecondsRule(POSITIVE).expected}, or Infinity for no limit`;
+/** A duration in milliseconds above 0, or `Infinity`. */
+export const millisecondsOrNever = v.pipe(v.number(), v.gtValue(0));
 
-/**
- * A timeout in milliseconds, more than 0. `Infinity` becomes `undefined`, which means no limit, even if a less specific setting has a
- * timeout.
- */
+/** A timeout in milliseconds. `Infinity` becomes `undefined`: no limit, even if a less specific setting has a timeout. */
 export const timeout: Schema<number | undefined> = v.pipe(
-  v.number(TIMEOUT),
-  v.minValue(POSITIVE, TIMEOUT),
+  millisecondsOrNever,
   v.transform((ms) => (ms === Infinity ? undefined : ms)),
 );
 
@@ -159,30 +130,71 @@ export function orFalse<T>(schema: Schema<T>): Schema<T | undefined> {
   return v.lazy((value) => (value === false ? off : schema));
 }
 
-/** A duration in milliseconds of `min` or more, or `Infinity`. */
-export function millisecondsOrNever(min: number): Schema<number> {
-  const expected = `${millisecondsRule(min).expected}, or Infinity`;
-  return v.pipe(v.number(expected), v.minValue(min, expected));
-}
-
-/** A number that satisfies the rule. */
-function numberBy({ expected, isValid }: NumberRule): Schema<number> {
-  return v.pipe(v.number(expected), v.check(isValid, expected));
-}
-
 /** An integer of at least `min` and at most `max`. */
-export function integer(min: number, max?: number): Schema<number> {
-  return numberBy(integerRule(min, max));
+export function integer(min: number, max = Number.MAX_VALUE): Schema<number> {
+  return v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
 }
 
-export const positive = numberBy(POSITIVE_RULE);
-
-export const flag = v.boolean('true or false');
+export const flag = v.boolean();
 
 /** Maximum message size in bytes; −1 means no limit. */
-export const bytes = numberBy({
-  expected: 'a whole number of bytes, or -1 for no limit',
-  isValid: (value) => Number.isInteger(value) && value >= -1,
-});
+export const bytes = integer(-1);
 
-export const onDrain = oneOf(['finish', 'complete', 'fail']);
+/** A list of at least `minCount` status codes, each a number or a case-insensitive name. */
+export function statusCodes(minCount: 0 | 1) {
+  return v.pipe(
+    v.array(converted('the name of a status code or a number from 0 to 16', parseStatusCode)),
+    v.minLength(minCount),
+    v.transform((codes): ReadonlySet<StatusCode> => new Set(codes)),
+  );
+}
+
+// proto3 JSON: seconds with up to nine decimals, followed by 's'.
+const DURATION = /^(-?)(\d{1,12}(?:\.\d{1,9})?)s$/;
+/**
+ * A Duration in proto3 JSON ("0.5s") or in grpc-js's form (`{ seconds, nanos }`), converted to milliseconds. It must be above 0, or at
+ * least 0 if `allowsZero` is true. The service config parser of grpc-js is not used because it reads a timeout of "0.5s" as 5 nanoseconds.
+ */
+export function duration(allowsZero = false): Schema<number> {
+  return converted(
+    `a duration ${allowsZero ? 'of 0 or more' : 'above 0'}, in seconds as a string such as "0.5s"`,
+    (value) => {
+      const match = DURATION.exec(textOf(value) ?? '');
+      const ms = match && match[1] === '' ? toMs(match[2] ?? '') : undefined;
+      return ms !== undefined && (ms > 0 || allowsZero) ? ms : undefined;
+    },
+  );
+}
+
+/** Returns a duration as a string; `undefined` for a value that is neither a string nor in grpc-js's form. */
+function textOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object' || value === null || !('seconds' in value)) return undefined;
+  const nanos = 'nanos' in value ? Number(value.nanos) : 0;
+  return `${(Number(value.seconds) + nanos / 1e9).toFixed(9)}s`;
+}
+
+// Shifts the decimal point in the text, because 0.07 × 1000 is 70.00000000000001.
+function toMs(seconds: string): number {
+  const [whole = '0', fraction = ''] = seconds.split('.');
+  const shifted = fraction.padEnd(3, '0');
+  return Number(`${whole}${shifted.slice(0, 3)}.${shifted.slice(3)}`);
+}
+
+const limit = v.custom<number | 'adaptive'>(
+  (value) => value === 'adaptive' || (Number.isInteger(value) && Number(value) > 0),
+  "an integer of 1 or more, or 'adaptive'",
+);
+const limitWithQueue = object({ max: limit, queue: v.optional(integer(0)) });
+const noLimit = v.literal(false);
+
+/** The option `maxConcurrentCalls`; `undefined` means no limit. */
+export const maxConcurrentCalls: Schema<ConcurrencyPolicy | undefined> = v.pipe(
+  v.lazy((value): Schema<MaxConcurrentCalls | false> => {
+    if (value === false) return noLimit;
+    return isObject(value) ? limitWithQueue : limit;
+  }),
+  v.transform((limits) => concurrencyPolicy(limits)),
+);
+
+export const onDrain = v.picklist(['finish', 'complete', 'fail']);

@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { pathOf } from '../options/describe-value.js';
 import { parseOptions } from '../options/option-problems.js';
-import { integer, jsonObject, list, openObject } from '../options/option-schemas.js';
-import { readDocument } from './document-bounds.js';
+import { integer, jsonObject, openObject } from '../options/option-schemas.js';
+import { readDocument } from './parse-service-config.js';
 
 /** Client for which a service config is chosen. */
 export interface ChoosingClient {
@@ -22,18 +22,14 @@ export type ServiceConfigChoice =
 const CLIENT_LANGUAGE = 'node';
 
 const ATTRIBUTE = 'grpc_config=';
-const names = v.optional(list(v.string('a string'), 'a list of names'), []);
-const choicesSchema = list(
-  jsonObject(
-    {
-      clientLanguage: names,
-      clientHostname: names,
-      percentage: v.optional(integer(0, 100), 100),
-      serviceConfig: openObject({}, 'a service config as an object'),
-    },
-    'a service config choice as an object',
-  ),
-  'a list of service config choices',
+const names = v.optional(v.array(v.string()), []);
+const choicesSchema = v.array(
+  jsonObject({
+    clientLanguage: names,
+    clientHostname: names,
+    percentage: v.optional(integer(0, 100), 100),
+    serviceConfig: openObject({}),
+  }),
 );
 
 /**

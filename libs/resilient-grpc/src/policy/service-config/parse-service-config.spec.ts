@@ -102,8 +102,8 @@ describe('valid service config', () => {
   });
 
   it.each([
-    [{ maxConnectionsPerSubchannel: 0 }, 'maxConnectionsPerSubchannel: expected an integer of 1 or more, got 0'],
-    [{ maxConnectionsPerSubchannel: '4' }, 'maxConnectionsPerSubchannel: expected an integer of 1 or more, got "4"'],
+    [{ maxConnectionsPerSubchannel: 0 }, 'maxConnectionsPerSubchannel: expected >=1, got 0'],
+    [{ maxConnectionsPerSubchannel: '4' }, 'maxConnectionsPerSubchannel: expected number, got "4"'],
     [{ maxConnectionsPerEndpoint: 4 }, 'maxConnectionsPerEndpoint: unknown option'],
   ])('rejects connectionScaling %j', (connectionScaling, problem) => {
     const result = parse({ connectionScaling });
@@ -186,29 +186,21 @@ describe('invalid service config', () => {
       '{ "methodConfig": [',
       '$: expected a service config as an object or as JSON (SyntaxError',
     ],
-    ['a list', [], '$: expected a service config as an object, got an array of length 0'],
-    ['no value', undefined, '$: expected a service config as an object, got nothing'],
+    ['a list', [], '$: expected an object, got an array of length 0'],
+    ['no value', undefined, '$: expected an object, got nothing'],
     ['an unknown key', { retries: 3 }, '$.retries: unknown option'],
     [
       'a key in another spelling',
       { method_config: [] },
       "$.method_config: unknown option; did you mean 'methodConfig'?",
     ],
-    [
-      'method configs that are not a list',
-      { methodConfig: {} },
-      '$.methodConfig: expected a list of method configs, got an empty object',
-    ],
+    ['method configs that are not a list', { methodConfig: {} }, '$.methodConfig: expected Array, got an empty object'],
     ['a method config that is not an object', { methodConfig: [7] }, '$.methodConfig[0]: expected an object, got 7'],
-    [
-      'a method config without names',
-      { methodConfig: [{}] },
-      '$.methodConfig[0].name: expected a list of names, such as [{ "service": "orders.v1.Orders" }], got nothing',
-    ],
+    ['a method config without names', { methodConfig: [{}] }, '$.methodConfig[0].name: expected a value, got nothing'],
     [
       'a method config with a name that is a string',
       withMethod({ name: ['a.B/Get'] }),
-      '$.methodConfig[0].name[0]: expected an object with service and method, got "a.B/Get"',
+      '$.methodConfig[0].name[0]: expected an object, got "a.B/Get"',
     ],
     [
       'a method name without a service',
@@ -218,7 +210,7 @@ describe('invalid service config', () => {
     [
       'a service name that is not a string',
       withMethod({ name: [{ service: 7 }] }),
-      '$.methodConfig[0].name[0].service: expected a string, got 7',
+      '$.methodConfig[0].name[0].service: expected string, got 7',
     ],
     [
       'an unknown key in a name of a method config',
@@ -255,28 +247,24 @@ describe('invalid service config', () => {
     [
       'waitForReady in quotes',
       withMethod({ waitForReady: 'true' }),
-      '$.methodConfig[0].waitForReady: expected true or false, got "true"',
+      '$.methodConfig[0].waitForReady: expected boolean, got "true"',
     ],
     [
       'a negative message size limit',
       withMethod({ maxResponseMessageBytes: -1 }),
-      '$.methodConfig[0].maxResponseMessageBytes: expected an integer of 0 or more, got -1',
+      '$.methodConfig[0].maxResponseMessageBytes: expected >=0, got -1',
     ],
-    [
-      'a message size limit in quotes',
-      withMethod({ maxResponseMessageBytes: '7' }),
-      'expected an integer of 0 or more, got "7"',
-    ],
+    ['a message size limit in quotes', withMethod({ maxResponseMessageBytes: '7' }), 'expected number, got "7"'],
     [
       'a maxAttempts of 1 in a retry policy',
       withRetry({ maxAttempts: 1 }),
-      '$.methodConfig[0].retryPolicy.maxAttempts: expected an integer of 2 or more, got 1',
+      '$.methodConfig[0].retryPolicy.maxAttempts: expected >=2, got 1',
     ],
-    ['a fractional number of attempts', withRetry({ maxAttempts: 2.5 }), 'expected an integer of 2 or more, got 2.5'],
+    ['a fractional number of attempts', withRetry({ maxAttempts: 2.5 }), 'expected integer, got 2.5'],
     [
       'a missing initialBackoff',
       withRetry({ initialBackoff: undefined }),
-      '$.methodConfig[0].retryPolicy.initialBackoff: expected a duration above 0, in seconds as a string such as "0.5s", got nothing',
+      '$.methodConfig[0].retryPolicy.initialBackoff: expected a value, got nothing',
     ],
     [
       'a maxBackoff of 0',
@@ -286,18 +274,18 @@ describe('invalid service config', () => {
     [
       'a backoffMultiplier of 0',
       withRetry({ backoffMultiplier: 0 }),
-      '$.methodConfig[0].retryPolicy.backoffMultiplier: expected a number above 0, got 0',
+      '$.methodConfig[0].retryPolicy.backoffMultiplier: expected >0, got 0',
     ],
     ['an infinite backoffMultiplier', withRetry({ backoffMultiplier: Infinity }), 'got Infinity'],
     [
       'an empty list of status codes',
       withRetry({ retryableStatusCodes: [] }),
-      '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected at least one status code, such as ["UNAVAILABLE"], got an array of length 0',
+      '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected >=1, got an array of length 0',
     ],
     [
       'status codes that are not a list',
       withRetry({ retryableStatusCodes: 'UNAVAILABLE' }),
-      'expected a list of status codes, such as ["UNAVAILABLE"], got "UNAVAILABLE"',
+      'expected Array, got "UNAVAILABLE"',
     ],
     [
       'an unknown status code',
@@ -332,7 +320,7 @@ describe('invalid service config', () => {
     [
       'a maxAttempts of 1 in a hedging policy',
       withMethod({ hedgingPolicy: { maxAttempts: 1 } }),
-      '$.methodConfig[0].hedgingPolicy.maxAttempts: expected an integer of 2 or more, got 1',
+      '$.methodConfig[0].hedgingPolicy.maxAttempts: expected >=2, got 1',
     ],
     [
       'a hedging delay in milliseconds',
@@ -347,7 +335,7 @@ describe('invalid service config', () => {
     [
       'a load balancing config that is not a list',
       { loadBalancingConfig: { round_robin: {} } },
-      '$.loadBalancingConfig: expected a list of policies, such as [{ "round_robin": {} }], got an object with round_robin',
+      '$.loadBalancingConfig: expected Array, got an object with round_robin',
     ],
     [
       'two load balancing policies in one entry',
@@ -357,23 +345,23 @@ describe('invalid service config', () => {
     [
       'a load balancing policy given only by name',
       { loadBalancingConfig: ['round_robin'] },
-      '$.loadBalancingConfig[0]: expected an object such as { "round_robin": {} }, got "round_robin"',
+      '$.loadBalancingConfig[0]: expected an object, got "round_robin"',
     ],
     [
       'a loadBalancingPolicy that is not a name',
       { loadBalancingPolicy: 7 },
-      '$.loadBalancingPolicy: expected the name of a policy such as "round_robin", got 7',
+      '$.loadBalancingPolicy: expected string, got 7',
     ],
     [
       'a maxTokens above 1,000',
       { retryThrottling: { maxTokens: 1_001, tokenRatio: 0.1 } },
-      '$.retryThrottling.maxTokens: expected at most 1000, got 1001',
+      '$.retryThrottling.maxTokens: expected <=1000, got 1001',
     ],
-    ['a maxTokens of 0', { retryThrottling: { maxTokens: 0, tokenRatio: 0.1 } }, 'expected a number above 0, got 0'],
+    ['a maxTokens of 0', { retryThrottling: { maxTokens: 0, tokenRatio: 0.1 } }, 'expected >0, got 0'],
     [
       'a tokenRatio of 0',
       { retryThrottling: { maxTokens: 10, tokenRatio: 0 } },
-      '$.retryThrottling.tokenRatio: expected a number above 0, got 0',
+      '$.retryThrottling.tokenRatio: expected >0, got 0',
     ],
     [
       'a tokenRatio below 0.001',
@@ -456,7 +444,7 @@ describe('nearly valid service config', () => {
     [
       'a method name that is not a string',
       { methodConfig: [{ name: [{ service: 'a.B', method: 5 }] }] },
-      ['$.methodConfig[0].name[0].method: expected a string, got 5'],
+      ['$.methodConfig[0].name[0].method: expected string, got 5'],
     ],
     [
       "grpc-js's key for the response size",
@@ -481,12 +469,12 @@ describe('nearly valid service config', () => {
     [
       'a blank string instead of a number',
       withMethod({ maxRequestMessageBytes: ' ' }),
-      ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " "'],
+      ['$.methodConfig[0].maxRequestMessageBytes: expected number, got " "'],
     ],
     [
       'a number in quotes with blanks',
       withMethod({ maxRequestMessageBytes: ' 5 ' }),
-      ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " 5 "'],
+      ['$.methodConfig[0].maxRequestMessageBytes: expected number, got " 5 "'],
     ],
   ])('rejects a service config because of %s', (_title, document, problems) => {
     expect(problemsOf(document).map((problem) => problem.replaceAll(PATH, '$'))).toEqual(problems);

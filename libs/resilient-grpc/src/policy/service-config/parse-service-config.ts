@@ -1,8 +1,7 @@
 import { escapeControls } from '../../errors/error-message.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { pathOf, truncate } from '../options/describe-value.js';
+import { describeValue, pathOf, truncate } from '../options/describe-value.js';
 import { parseOptions } from '../options/option-problems.js';
-import { readDocument } from './document-bounds.js';
 import { serviceConfigSchema } from './service-config-schema.js';
 import type { ParsedServiceConfig } from './service-config.js';
 
@@ -45,6 +44,23 @@ export function parseServiceConfig(value: unknown, path: string): ServiceConfigR
       ...(maxConnectionsPerEndpoint !== undefined && { maxConnectionsPerEndpoint }),
     },
   };
+}
+
+/** Returns `value`, or the document that it contains as JSON text. `expected` is part of the message for text that is not JSON. */
+export function readDocument(
+  value: unknown,
+  path: string,
+  expected: string,
+):
+  | { readonly ok: true; readonly document: unknown }
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] } {
+  if (typeof value !== 'string') return { ok: true, document: value };
+  try {
+    return { ok: true, document: JSON.parse(value) };
+  } catch (error) {
+    const message = `expected ${expected} (${escapeControls(String(error))}), got ${describeValue(value)}`;
+    return { ok: false, problems: [{ path, message }] };
+  }
 }
 
 /** Returns a problem for each repetition of a name. Also reads invalid documents, so that all problems are reported at once. */

@@ -102,10 +102,9 @@ function makeServer(options: Partial<ResolvedServerMethod> = {}) {
       serviceTime: new ServiceTime(),
       options: {
         onDrain: 'fail',
-        streamIdleTimeoutMs: undefined,
+        maxStreamIdleMs: undefined,
         overloadProtection: true,
         maxConcurrentCalls: undefined,
-        maxQueuedCalls: 1_000,
         maxCallMs: undefined,
         ...options,
       } as const,
@@ -125,9 +124,9 @@ function makeServer(options: Partial<ResolvedServerMethod> = {}) {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-describe('streamIdleTimeoutMs', () => {
+describe('maxStreamIdleMs', () => {
   it('restarts the idle timeout of a stream with each message', async () => {
-    const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
+    const { clock, serve, types } = makeServer({ maxStreamIdleMs: 1_000 });
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
     for (let i = 0; i < 5; i++) {
@@ -142,7 +141,7 @@ describe('streamIdleTimeoutMs', () => {
   });
 
   it('excludes the time of an event-loop block from the idle time of a stream', async () => {
-    const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
+    const { clock, serve, types } = makeServer({ maxStreamIdleMs: 1_000 });
     serve('server-stream', () => NEVER);
     await clock.advanceAsync(500);
     clock.block(3_000);
@@ -153,14 +152,14 @@ describe('streamIdleTimeoutMs', () => {
   });
 
   it('does not apply the idle timeout to a handler that owns its stream', async () => {
-    const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
+    const { clock, serve, types } = makeServer({ maxStreamIdleMs: 1_000 });
     const { wire } = serve('bidi', () => undefined, PT);
     await clock.advanceAsync(10_000);
     expect([types(), wire.status]).toEqual([[], undefined]);
   });
 
   it('resets an idle stream if its client does not read, because no status would arrive', async () => {
-    const { clock, serve } = makeServer({ streamIdleTimeoutMs: 1_000 });
+    const { clock, serve } = makeServer({ maxStreamIdleMs: 1_000 });
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
     wire.reads = false;
@@ -296,10 +295,9 @@ describe('call whose stream is closed on arrival', () => {
         serviceTime: new ServiceTime(),
         options: {
           onDrain: 'fail',
-          streamIdleTimeoutMs: undefined,
+          maxStreamIdleMs: undefined,
           overloadProtection: true,
           maxConcurrentCalls: undefined,
-          maxQueuedCalls: 1_000,
           maxCallMs: undefined,
         } as const,
       };

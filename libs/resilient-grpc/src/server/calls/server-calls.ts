@@ -107,7 +107,7 @@ export class ServerCalls implements CallHost {
     this.streams.add(call);
     this.runningTime.start();
     if (this.drainStatusOf(call) !== undefined) this.notified.set(call, 'endedByDrain');
-    if (call.method.options.streamIdleTimeoutMs !== undefined || call.deadline !== Infinity) this.sweepLater();
+    if (call.method.options.maxStreamIdleMs !== undefined || call.deadline !== Infinity) this.sweepLater();
   }
 
   callOver(call: ServedCall): void {
@@ -221,7 +221,7 @@ export class ServerCalls implements CallHost {
   /** Excludes `ms` milliseconds from idle and leak times, because this process was suspended or blocked for that time. */
   private excuse(ms: number): void {
     for (const call of this.streams) {
-      if (call.method.options.streamIdleTimeoutMs === undefined) continue;
+      if (call.method.options.maxStreamIdleMs === undefined) continue;
       this.suspended.set(call, { since: call.lastActivityAt, ms: this.excludedMs(call) + ms });
     }
     for (const call of this.lingering) call.overAt += ms;
@@ -234,7 +234,7 @@ export class ServerCalls implements CallHost {
 
   private sweepMs(): number {
     let ms = MAX_SWEEP_INTERVAL_MS;
-    for (const { method } of this.streams) ms = Math.min(ms, (method.options.streamIdleTimeoutMs ?? Infinity) / 10);
+    for (const { method } of this.streams) ms = Math.min(ms, (method.options.maxStreamIdleMs ?? Infinity) / 10);
     return Math.max(ms, MIN_SWEEP_INTERVAL_MS);
   }
 
@@ -242,12 +242,12 @@ export class ServerCalls implements CallHost {
     const now = this.clock.now();
     let again = false;
     for (const call of [...this.streams]) {
-      const { streamIdleTimeoutMs } = call.method.options;
+      const { maxStreamIdleMs } = call.method.options;
       if (call.isStopped) continue;
-      again ||= streamIdleTimeoutMs !== undefined || call.deadline !== Infinity;
+      again ||= maxStreamIdleMs !== undefined || call.deadline !== Infinity;
       const idleMs = now - call.lastActivityAt;
-      if (streamIdleTimeoutMs !== undefined && idleMs - this.excludedMs(call) >= streamIdleTimeoutMs) {
-        this.endIdle(call, idleMs, streamIdleTimeoutMs);
+      if (maxStreamIdleMs !== undefined && idleMs - this.excludedMs(call) >= maxStreamIdleMs) {
+        this.endIdle(call, idleMs, maxStreamIdleMs);
       } else if (now - call.deadline >= DEADLINE_GRACE_MS) {
         call.cut({ code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded' });
       }
@@ -263,7 +263,7 @@ export class ServerCalls implements CallHost {
   private endIdle(call: ServedCall, idleMs: number, limitMs: number): void {
     const { path } = call.method;
     if (this.events.wanted) this.events.emit({ type: 'stream-idle', path, peer: call.peer, idleMs });
-    const details = `No message was sent or received for ${String(limitMs)} ms (streamIdleTimeoutMs)`;
+    const details = `No message was sent or received for ${String(limitMs)} ms (maxStreamIdleMs)`;
     call.cut({ code: StatusCode.UNAVAILABLE, details });
   }
 

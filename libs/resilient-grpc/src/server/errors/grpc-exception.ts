@@ -7,7 +7,7 @@ import { RETRY_INFO, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/
 import { defineLibraryError } from '../../errors/library-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { pathOf, problemMessage } from '../../policy/options/describe-value.js';
-import { unknownOptionMessage } from '../../policy/options/value-rules.js';
+import { unknownOption } from '../../policy/options/option-schemas.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 import { wellFormed } from './truncate-status.js';
@@ -106,7 +106,7 @@ const OPTIONS = [
 function checkKeys(options: GrpcExceptionOptions): void {
   const unknown = Object.keys(options).find((key) => !OPTIONS.some((known) => known === key));
   if (unknown === undefined) return;
-  throw new TypeError(`${pathOf('', unknown)}: ${unknownOptionMessage(unknown, OPTIONS)}`);
+  throw new TypeError(`${pathOf('', unknown)}: ${unknownOption(unknown, OPTIONS)}`);
 }
 
 function retryInfo(retryAfterMs: number): StatusDetail {

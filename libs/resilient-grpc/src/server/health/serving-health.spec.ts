@@ -128,8 +128,8 @@ describe('GrpcServerHealth', () => {
     health.setNotServing('orders.v1.Order');
     health.setNotServing(ORDERS);
     expect(lines).toEqual([
-      "debug health status set for 'database', which is not a service of the contract",
-      "debug health status set for 'orders.v1.Order', which is not a service of the contract; did you mean 'orders.v1.Orders'?",
+      "debug health status set for 'database', which is not a service of the contract (orders.v1.Orders)",
+      "debug health status set for 'orders.v1.Order', which is not a service of the contract (orders.v1.Orders)",
     ]);
     health.turnNotServing();
     expect(await check('database')).toBe('NOT_SERVING');

@@ -1,6 +1,5 @@
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HEALTH_SERVICE, healthContract } from '../../client/health-contract.js';
-import { closest } from '../../errors/closest.js';
 import { problemMessage } from '../../policy/options/describe-value.js';
 import { StatusCode } from '../../status/status-code.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
@@ -197,9 +196,7 @@ export class GrpcServerHealth {
   }
 
   private logCustomName(service: string, contract: readonly string[]): void {
-    const meant = closest(service, contract);
-    const guess = meant === undefined ? '' : `; did you mean '${meant}'?`;
-    const text = `health status set for '${oneLine(service)}', which is not a service of the contract${guess}`;
+    const text = `health status set for '${oneLine(service)}', which is not a service of the contract (${contract.join(', ')})`;
     this.logger.write('debug', text, { event: 'health-unmatched', service: oneLine(service) });
   }
 

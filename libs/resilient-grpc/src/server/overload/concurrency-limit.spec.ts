@@ -66,10 +66,9 @@ function makeServer({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallM
       serialize: () => Buffer.alloc(1),
       options: {
         onDrain: 'fail',
-        streamIdleTimeoutMs: undefined,
+        maxStreamIdleMs: undefined,
         overloadProtection: true,
         maxConcurrentCalls: undefined,
-        maxQueuedCalls: 1_000,
         maxCallMs,
       },
     },
@@ -170,14 +169,19 @@ describe('ConcurrencyLimit', () => {
   it.each([
     ['with', 60_000],
     ['without', Infinity],
-  ])('refuses calls beyond maxQueued with a status that names maxQueuedCalls (%s a deadline)', (_, timeoutMs) => {
-    const { call, codes, answers } = makeServer({ maxQueued: 1 });
-    for (let index = 0; index < 4; index++) call(timeoutMs);
-    expect(codes()).toEqual([StatusCode.RESOURCE_EXHAUSTED]);
-    const [status] = answers.values();
-    expect(status?.details).toBe('The server has reached maxQueuedCalls and refused the call before its handler ran');
-    expect(status?.metadata?.getMap()).toEqual({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
-  });
+  ])(
+    'refuses calls beyond maxQueued with a status that names maxConcurrentCalls.queue (%s a deadline)',
+    (_, timeoutMs) => {
+      const { call, codes, answers } = makeServer({ maxQueued: 1 });
+      for (let index = 0; index < 4; index++) call(timeoutMs);
+      expect(codes()).toEqual([StatusCode.RESOURCE_EXHAUSTED]);
+      const [status] = answers.values();
+      expect(status?.details).toBe(
+        'The server has reached maxConcurrentCalls.queue and refused the call before its handler ran',
+      );
+      expect(status?.metadata?.getMap()).toEqual({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
+    },
+  );
 
   it.each([
     ['a method', { max: 1, maxQueued: 1 }, { path: PATH, maxConcurrent: 1, maxQueued: 1 }],

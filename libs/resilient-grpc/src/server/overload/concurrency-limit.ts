@@ -12,7 +12,9 @@ import type { OverloadState } from './overload-state.js';
 const REFUSED = overloadRefusal(
   'The server has reached maxConcurrentCalls and refused the call before its handler ran',
 );
-const QUEUE_FULL = overloadRefusal('The server has reached maxQueuedCalls and refused the call before its handler ran');
+const QUEUE_FULL = overloadRefusal(
+  'The server has reached maxConcurrentCalls.queue and refused the call before its handler ran',
+);
 
 /** Options of a {@link ConcurrencyLimit}. */
 export interface ConcurrencyLimitPolicy {

@@ -77,10 +77,9 @@ function makeServer(workMs = 5, overloadProtection = true) {
         serialize: () => Buffer.alloc(1),
         options: {
           onDrain: 'fail',
-          streamIdleTimeoutMs: undefined,
+          maxStreamIdleMs: undefined,
           overloadProtection,
           maxConcurrentCalls: undefined,
-          maxQueuedCalls: 1_000,
           maxCallMs: undefined,
         },
       },

@@ -65,7 +65,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   'slow-connect': {
     text: ({ cause, waiting, connectTimeoutMs, graceMs }, client) =>
       `no connection to ${client.target} yet: ${cause} (${waiting === 0 ? ONLY_READY_WAITS : `${counted(waiting, 'call')} waiting`}); ` +
-      `a connection attempt times out after ${duration(connectTimeoutMs)} (connectTimeoutMs), and calls then wait up to ` +
+      `a connection attempt times out after ${duration(connectTimeoutMs)} (connections.connectTimeoutMs), and calls then wait up to ` +
       `${duration(graceMs)} (outageGraceMs), or until their deadline; check the server, the HTTP proxy if there is one, and the TLS ` +
       `settings of both sides${diagnosis(client)}`,
     fields: (_event, { target }) => ({ target }),
@@ -77,7 +77,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
       const { waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection } = event;
       const consequence = opensConnection
         ? 'another connection is being opened'
-        : `calls wait until other calls end; raise maxConnectionsPerEndpoint (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
+        : `calls wait until other calls end; raise maxConnectionsPerSubchannel of the service config (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
       return (
         `${target} allows ${counted(limit, 'concurrent stream')} on ${counted(connections, 'connection')}, and all are in use ` +
         `(${counted(waiting, 'call')} waiting); ${consequence}`
@@ -197,7 +197,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
         overloaded || latencyMs === undefined || unloadedLatencyMs === undefined
           ? 'more than 10% of the latest calls timed out or were refused'
           : `calls take ${duration(latencyMs)}, versus ${duration(unloadedLatencyMs)} without load`;
-      return `${change}: ${cause}; calls above the limit are queued, up to maxQueuedCalls`;
+      return `${change}: ${cause}; calls above the limit are queued, up to maxConcurrentCalls.queue`;
     },
   },
   'throttle-too-small': {

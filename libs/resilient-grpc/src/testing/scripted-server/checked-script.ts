@@ -7,10 +7,9 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/
 import { filesOf } from '../../messages/file-descriptors.js';
 import { inspectMessage } from '../../messages/inspect-message.js';
 import { isAbsent, messageTypeOf, type MessageType } from '../../messages/message-type.js';
-import { describeValue, pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
+import { describeValue, isPlainObject, pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
-import { flag, isObject, millisecondsOrNever, object, oneOf } from '../../policy/options/option-schemas.js';
-import { isPlainObject } from '../../policy/options/plain-object.js';
+import { flag, isObject, milliseconds, object } from '../../policy/options/option-schemas.js';
 import { STATUS_NAMES, StatusCode } from '../../status/status-code.js';
 import type { Reply, Script, ScriptedCall } from './script.js';
 import { SCRIPTED_SERVER, type LoadedMethod } from './service-methods.js';
@@ -23,34 +22,27 @@ const EXAMPLE = "a reply such as { message: { … } } or { status: 'NOT_FOUND' }
 /** Maximum length, in characters, of the list of fields in an error message. The message may be sent in the trailers of a call. */
 const MAX_LIST_LENGTH = 300;
 
-const replySchema = object(
-  {
-    message: v.optional(v.unknown()),
-    messages: v.optional(
-      v.custom(
-        (value) =>
-          typeof value === 'function' || (typeof value === 'object' && (isIterable(value) || isAsyncIterable(value))),
-        'an array, an iterable, or a function that returns one',
-      ),
+const text = v.union([v.string(), v.number()]);
+const replySchema = object({
+  message: v.optional(v.unknown()),
+  messages: v.optional(
+    v.custom(
+      (value) =>
+        typeof value === 'function' || (typeof value === 'object' && (isIterable(value) || isAsyncIterable(value))),
+      'an array, an iterable, or a function that returns one',
     ),
-    intervalMs: v.optional(millisecondsOrNever(0)),
-    headers: v.optional(v.custom((value) => value === true || isObject(value), 'an object, or true for empty headers')),
-    status: v.optional(v.union([v.number(), v.nan(), oneOf(STATUS_NAMES)], 'the name of a status code or a number')),
-    details: v.optional(v.string('a string')),
-    trailers: v.optional(v.custom(isObject, 'an object')),
-    pushback: v.optional(
-      v.custom(
-        (value) => [value].flat().every((entry) => typeof entry === 'string' || typeof entry === 'number'),
-        'a string, a number, or an array of them',
-      ),
-    ),
-    delayMs: v.optional(millisecondsOrNever(0)),
-    hold: v.optional(oneOf(['everything', 'messages', 'status'])),
-    never: v.optional(flag),
-    requests: v.optional(oneOf(['await', 'read', 'leave'])),
-  } satisfies Record<keyof Reply, unknown>,
-  EXAMPLE,
-);
+  ),
+  intervalMs: v.optional(milliseconds(0)),
+  headers: v.optional(v.union([v.literal(true), v.custom(isObject, 'an object')])),
+  status: v.optional(v.union([v.number(), v.nan(), v.picklist(STATUS_NAMES)])),
+  details: v.optional(v.string()),
+  trailers: v.optional(v.custom(isObject, 'an object')),
+  pushback: v.optional(v.union([text, v.array(text)])),
+  delayMs: v.optional(milliseconds(0)),
+  hold: v.optional(v.picklist(['everything', 'messages', 'status'])),
+  never: v.optional(flag),
+  requests: v.optional(v.picklist(['await', 'read', 'leave'])),
+} satisfies Record<keyof Reply, unknown>);
 
 /**
  * Returns the script to run for `method`. A single reply and a list are checked here, once. The return value of a function is checked at

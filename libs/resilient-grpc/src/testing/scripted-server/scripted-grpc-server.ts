@@ -23,21 +23,18 @@ interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
   readonly scripts?: Readonly<Record<string, Script>> | undefined;
 }
 
-const optionalObject = (expected: string) => v.optional(v.custom<object>(isObject, expected));
+const optionalObject = v.optional(v.custom<object>(isObject, 'an object'));
 
 // `package` and `loader` are checked when the proto is loaded. Each entry of `scripts` is checked when it is set.
-const optionsSchema = object(
-  {
-    protoPath: v.custom((value) => value !== undefined, "a .proto file such as 'orders.proto'"),
-    package: v.optional(v.unknown()),
-    loader: v.optional(v.unknown()),
-    port: v.optional(integer(0, 65_535)),
-    tls: optionalObject('an object such as { key, cert }, in PEM format'),
-    serverOptions: optionalObject("an object of grpc-js options such as { 'grpc.max_concurrent_streams': 100 }"),
-    scripts: optionalObject('an object such as { Get: { message: { … } } }'),
-  },
-  "options such as { protoPath: 'orders.proto' }",
-);
+const optionsSchema = object({
+  protoPath: v.custom((value) => value !== undefined, "a .proto file such as 'orders.proto'"),
+  package: v.optional(v.unknown()),
+  loader: v.optional(v.unknown()),
+  port: v.optional(integer(0, 65_535)),
+  tls: optionalObject,
+  serverOptions: optionalObject,
+  scripts: optionalObject,
+});
 
 /**
  * The way a server stops. 'graceful': sends GOAWAY and lets calls in flight finish. 'force': grpc-js's forceShutdown, which ends calls with

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { describeValue } from '../options/describe-value.js';
 import { parseOptions } from '../options/option-problems.js';
-import { duration } from './duration-schema.js';
+import { duration } from '../options/option-schemas.js';
 
 function read(value: unknown, zero?: boolean): number | string | undefined {
   const parsed = parseOptions(duration(zero), value, 'timeout');

@@ -2,7 +2,7 @@ import type { StartAttempt } from '../call/attempt.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { CircuitBreakerCore } from '../policy/circuit-breaker/circuit-breaker.js';
-import { DEFAULT_MAX_QUEUED, PermitQueue, type LimitChange } from '../policy/concurrency/permit-queue.js';
+import { PermitQueue, type LimitChange } from '../policy/concurrency/permit-queue.js';
 import { HedgeBudget } from '../policy/hedging/decide-hedge.js';
 import type { HedgingPolicy } from '../policy/retry/retry-policy.js';
 import { MeasuredDelay, type HedgingPercentile } from '../policy/hedging/measured-delay.js';

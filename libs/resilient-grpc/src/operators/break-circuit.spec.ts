@@ -3,8 +3,7 @@ import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { CircuitOpenError, ConcurrencyLimitError, DeadlineError, IdleTimeoutError } from '../errors/operator-errors.js';
 import { grpcError } from '../testing/fake-service/grpc-error.js';
-import { breakCircuit } from './break-circuit.js';
-import { CircuitBreaker } from './circuit-breaker.js';
+import { breakCircuit, CircuitBreaker } from './break-circuit.js';
 import { deadline } from './deadline.js';
 import { retryBackoff } from './retry-backoff.js';
 

@@ -1,6 +1,13 @@
 import { isObservable, type Observable, type SchedulerLike } from 'rxjs';
 import { GrpcObservable } from '../call/grpc-observable.js';
-import { currentStreamScope, inStreamScope, type StreamHost, type StreamOutcome, type StreamScope, type StreamDemand } from '../call/stream-source.js';
+import {
+  currentStreamScope,
+  inStreamScope,
+  type StreamHost,
+  type StreamOutcome,
+  type StreamScope,
+  type StreamDemand,
+} from '../call/stream-source.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ResumeError } from '../errors/stream-errors.js';
 import {
@@ -30,7 +37,6 @@ export interface SequenceSettings {
   readonly random: Random | undefined;
 }
 
-/** Failure that ended a call. */
 export interface CallFailed {
   readonly error: unknown;
   /** Failure on which the decision about the next call is based. @defaultValue read from `error` */
@@ -41,16 +47,12 @@ export interface CallFailed {
 
 /** Operator-specific part of a stream: creates the calls and interprets their messages. */
 export interface StreamOperator<T> {
-  /** Name of the operator, used in errors. */
   readonly name: string;
   /** True if the current or last call advanced the stream. */
   readonly hasProgressed: boolean;
   /** Creates the call with number `attempt`; 1 is the first. An exception ends the stream. */
   createCall(attempt: number): unknown;
-  /**
-   * Receives a message from the current call and delivers it if it is new. The call may end before this method returns. An exception ends
-   * the stream.
-   */
+  /** Receives a message from the current call and delivers it if it is new. An exception ends the stream. */
   onMessage(message: T): void;
   /** Called after the current call has ended; `failure` is `undefined` if the server ended it cleanly. */
   onCallEnd(failure: CallFailed | undefined): void;
@@ -62,7 +64,6 @@ export interface StreamOperator<T> {
   onMaxAge?(): void;
   /** Called when a shutdown requests the end of the stream. @defaultValue the stream completes immediately */
   onShutdown?(): void;
-  /** Called when the reader accepts messages again. */
   onReadingResumed?(): void;
   /** Called when the current call is detached because it ended, it was cancelled, or the stream is over. */
   onDetached?(): void;
@@ -70,7 +71,6 @@ export interface StreamOperator<T> {
   onOver?(): void;
 }
 
-/** One call of the stream, distinguished from earlier calls by identity. */
 interface Call {
   source: StreamSource | undefined;
 }
@@ -101,12 +101,9 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   private hasBegun = false;
   /** Start of the current or last call; for a client's call, the start of its last attempt. */
   private beganAt = 0;
-  /** Timer that starts the next call. */
   private backoff: Timer | undefined;
-  /** Timer that ends the current call at its maximum age. */
   private age: Timer | undefined;
   private outcome: StreamOutcome = 'cancelled';
-  /** Stream scope in which this stream was started. */
   private startScope: StreamScope | undefined;
   /** True while a call is being started. The client may still reject the call by ending the whole stream. */
   private isOpening = false;
@@ -167,7 +164,6 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     this.runInStartScope(() => this.sink.error(error));
   }
 
-  /** Completes the stream. */
   succeed(): void {
     if (!this.finish('succeeded')) return;
     this.runInStartScope(() => this.sink.complete());
@@ -263,7 +259,6 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     this.resume(undefined, true);
   };
 
-  /** Cancels the current call, on the wire too. */
   cancelCall(): void {
     this.detachCall()?.unsubscribe();
   }
@@ -342,7 +337,6 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     return this.isOver;
   }
 
-  /** True if a call has started and not ended. */
   get isRunning(): boolean {
     return this.call !== undefined && !this.isOpening;
   }
@@ -386,10 +380,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   }
 }
 
-/**
- * Creates the Observable that users receive. Each subscription or iteration runs its own sequence of calls, with its own operator from
- * `operatorOf`.
- */
+/** Creates the Observable that users receive. */
 export function streamOf<T>(
   settings: SequenceSettings,
   operatorOf: (calls: CallSequence<T>) => StreamOperator<T>,
@@ -418,10 +409,7 @@ export function readStreamFailure(error: unknown): StreamFailure {
   return { reason: failureReason(error) ?? byText, code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
 }
 
-/**
- * Returns the pushback in `metadata`. Checks the shape of `metadata`, not its class, because grpc-js's `Metadata` is not loaded here and
- * may exist in several copies.
- */
+/** Returns the pushback in `metadata`. */
 function pushbackOf(metadata: unknown): Pushback {
   if (!isReadable(metadata)) return NO_PUSHBACK;
   const values = metadata.get(PUSHBACK_KEY);

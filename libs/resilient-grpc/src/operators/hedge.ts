@@ -17,7 +17,6 @@ import { isTransient } from './error-status.js';
 import { schedulerClock, schedulerEntries, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
-/** Options of `hedge`. */
 export interface HedgeOptions extends SchedulerOptions {
   /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;

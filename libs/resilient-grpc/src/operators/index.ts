@@ -1,5 +1,5 @@
 export { breakCircuit } from './break-circuit.js';
-export { CircuitBreaker } from './circuit-breaker.js';
+export { CircuitBreaker } from './break-circuit.js';
 export { ConcurrencyLimit } from './limit-concurrency.js';
 export { deadline } from './deadline.js';
 export { hedge } from './hedge.js';

@@ -8,7 +8,6 @@ import { DEFAULT_MAX_QUEUED, PermitQueue } from '../policy/concurrency/permit-qu
 import { requireOptions } from '../policy/options/option-problems.js';
 import { integer, object } from '../policy/options/option-schemas.js';
 
-/** Options of a `ConcurrencyLimit`. */
 export interface ConcurrencyLimitOptions {
   /** Maximum number of concurrent subscriptions; 1 or more. */
   readonly maxConcurrent: number;

@@ -14,7 +14,6 @@ export const PLAIN_PREFETCH = 16;
 
 /** Maximum number and total size of the messages that a `PlainSource` may buffer. */
 export interface HeldLimits<T> extends LedgerLimits {
-  /** Size of a message in bytes. */
   readonly bytesOf: (message: T) => number;
   /** Moves buffered messages to the sink while it has room. Called when a message exceeds a limit, before `overflow`. */
   readonly makeRoom?: () => void;
@@ -50,7 +49,6 @@ export class PlainSource<T> implements StreamSource {
     private isSinkReady = true,
   ) {}
 
-  /** Number of buffered messages. */
   get queued(): number {
     return this.buffer.size;
   }

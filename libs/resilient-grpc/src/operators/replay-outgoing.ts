@@ -1,5 +1,5 @@
 import { StreamIterator } from '../call/grpc-observable.js';
-import type { StreamSink } from '../call/stream-source.js';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ReplayError } from '../errors/stream-errors.js';
 import {
   bufferLimits,
@@ -9,7 +9,9 @@ import {
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
 import { describeData } from '../policy/options/describe-value.js';
-import { replaySource, type ReplaySource, type SourceInput } from './replay-source.js';
+import { from, map, tap, type Observable, type ObservableInput } from 'rxjs';
+import { IteratorSource, isAsyncIterable, isIterable } from '../call/iterator-source.js';
+import { PlainSource, type HeldLimits } from './plain-source.js';
 
 /** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
 export type ReplayId = PropertyKey | bigint;
@@ -23,7 +25,6 @@ export interface OutgoingRules<Out, Id extends ReplayId> {
   readonly limits: LedgerLimits;
 }
 
-/** Callbacks to the session that sends the messages. */
 export interface OutgoingCallbacks {
   /** Called after a message that requires an acknowledgment was passed to the current call. */
   onSent(): void;
@@ -41,10 +42,8 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
   private readonly ledger: ReplayLedger<Id, Out>;
   private readonly source: ReplaySource;
   private readonly ids = new ReplayIds();
-  /** Messages of the current call. */
   private messages: AsyncIterable<Out> | undefined;
   private reader: StreamIterator<Out> | undefined;
-  /** Receives the messages that `reader` waits for. */
   private sink: StreamSink<Out> | undefined;
   private isHelloDue = false;
   /** True if no more messages are sent on the current call. */
@@ -70,7 +69,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     );
   }
 
-  /** Number of unacknowledged messages. */
   get unacknowledged(): number {
     return this.ledger.size;
   }
@@ -85,7 +83,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     return this.ledger.awaited;
   }
 
-  /** Id of the oldest unacknowledged message. */
   get oldest(): Id | undefined {
     return this.ledger.oldest?.id;
   }
@@ -99,10 +96,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.source.begin();
   }
 
-  /**
-   * Ends the messages of the current call and returns those of the next. A second iteration starts over with the hello and ends the
-   * previous iterator.
-   */
+  /** Ends the messages of the current call and returns those of the next. */
   startCall(): AsyncIterable<Out> {
     this.endCall();
     const messages: AsyncIterable<Out> = { [Symbol.asyncIterator]: () => this.readerOf(messages) };
@@ -119,7 +113,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.ledger.startCall();
   }
 
-  /** Stops sending on the current call and half-closes it. */
   retire(): void {
     this.isRetiring = true;
     this.serve();
@@ -135,10 +128,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     return count;
   }
 
-  /**
-   * Pulls one message from the source if there is room. Only a pull reveals that the source has ended. Returns true if the source responded
-   * synchronously.
-   */
+  /** Pulls one message from the source if there is room. Returns true if the source responded synchronously. */
   lookAhead(): boolean {
     if (this.isPulling || this.hasEnded || this.waiting !== undefined || this.ledger.isFull) return false;
     this.isPulling = true;
@@ -151,7 +141,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     if (!this.hasEnded) this.source.finish();
   }
 
-  /** Closes the source and ends the messages of the current call. */
   close(): void {
     this.hasEnded = true;
     this.source.unsubscribe();
@@ -183,10 +172,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.callbacks.onOutgoingError(error);
   }
 
-  /**
-   * Moves buffered messages into the ledger while there is room. Without this method, only the reads of a call would move them, and a call
-   * may be idle or slow.
-   */
+  /** Moves buffered messages into the ledger while there is room. */
   private fillLedger(): void {
     while (this.lookAhead());
   }
@@ -257,7 +243,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     return !this.isPulling;
   }
 
-  /** Moves the waiting message into the ledger if it fits. */
   private moveWaitingToLedger(): void {
     const entry = this.waiting;
     if (entry === undefined || !this.ledger.fits(entry.bytes)) return;
@@ -316,7 +301,101 @@ function typeOf(id: unknown, key: string, expected: string): string {
   throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${describeData(id)}${remedy}`);
 }
 
-/** Formats a number of messages: '1 message', '2 messages'. */
 export function messageCount(messages: number): string {
   return messages === 1 ? '1 message' : `${String(messages)} messages`;
+}
+
+/** Input from which messages are read. */
+export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
+
+/** Returns `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
+export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
+  if (isPulled(input)) return input;
+  try {
+    return from(input);
+  } catch {
+    return undefined;
+  }
+}
+
+export interface ReplaySource extends StreamSource {
+  /** Number of messages that have been read but not yet delivered. */
+  readonly queued: number;
+  /** Stops reading, if the source has not ended. Messages already read are still delivered, then the completion. */
+  finish(): void;
+}
+
+/**
+ * Creates a source, paused at first, that converts each message of `input` to an item. An iterable is pulled; this includes gRPC calls,
+ * which are AsyncIterables. `begin` therefore subscribes to it and buffers its messages, up to `room`. An error of the Observable is
+ * delivered immediately, ahead of buffered messages, because the error ends the session anyway.
+ */
+export function replaySource<M, T extends { readonly bytes: number }>(
+  input: SourceInput<M>,
+  itemOf: (message: M) => T,
+  sink: StreamSink<T>,
+  room: Omit<HeldLimits<T>, 'bytesOf'>,
+  overflow: (held: LedgerLimits) => void,
+): ReplaySource {
+  if (isPulled(input)) return new IterableReplaySource(input, itemOf, sink);
+  const items = input.pipe(map(itemOf), tap({ error: (error: unknown) => sink.error(error) }));
+  return new PlainSource(items, sink, overflow, { ...room, bytesOf: ({ bytes }) => bytes }, false);
+}
+
+class IterableReplaySource<M, T> implements ReplaySource {
+  readonly prefetch = 1;
+  readonly queued = 0;
+  private source: IteratorSource<M> | undefined;
+
+  constructor(
+    private readonly input: AsyncIterable<M> | Iterable<M>,
+    private readonly itemOf: (message: M) => T,
+    private readonly sink: StreamSink<T>,
+  ) {}
+
+  begin(): void {
+    // Iteration starts with the first `resumeReading`.
+  }
+
+  resumeReading(): void {
+    const { input, sink } = this;
+    try {
+      this.source ??= new IteratorSource(
+        Symbol.asyncIterator in input ? input[Symbol.asyncIterator]() : input[Symbol.iterator](),
+        {
+          onMessage: (message) => this.take(message),
+          onMessagesEnd: () => sink.complete(),
+          onMessagesError: (error) => sink.error(error),
+        },
+      );
+    } catch (error) {
+      sink.error(error);
+      return;
+    }
+    this.source.pull();
+  }
+
+  finish(): void {
+    this.unsubscribe();
+    this.sink.complete();
+  }
+
+  unsubscribe(): void {
+    void this.source?.close();
+  }
+
+  private take(message: M): void {
+    let item: T;
+    try {
+      item = this.itemOf(message);
+    } catch (error) {
+      this.sink.error(error);
+      return;
+    }
+    this.sink.next(item);
+  }
+}
+
+function isPulled<M>(input: ObservableInput<M>): input is AsyncIterable<M> | Iterable<M> {
+  return isAsyncIterable(input) || isIterable(input);
 }

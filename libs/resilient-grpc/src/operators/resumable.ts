@@ -2,8 +2,16 @@ import type { Observable } from 'rxjs';
 import * as v from 'valibot';
 import type { GrpcObservable } from '../call/grpc-observable.js';
 import { CursorRegressionError, ResumeError } from '../errors/stream-errors.js';
-import { compareNumbers, CursorTrack, isNumeric, isRounded, MAX_OVERLAP, type CompareCursors, type CursorPlace } from '../policy/resume/decide-resume.js';
-import type { EndedCall } from '../policy/resume/decide-resume.js';
+import {
+  compareNumbers,
+  CursorTrack,
+  isNumeric,
+  isRounded,
+  MAX_OVERLAP,
+  type CompareCursors,
+  type CursorPlace,
+  type EndedCall,
+} from '../policy/resume/decide-resume.js';
 import { defined, describeData, problemMessage } from '../policy/options/describe-value.js';
 import { requireOptions } from '../policy/options/option-problems.js';
 import { object, rulesOf } from '../policy/options/option-schemas.js';
@@ -15,10 +23,9 @@ import {
   type SequenceSettings,
   type StreamOperator,
 } from './call-sequence.js';
-import { completeResumePace, sessionEntries, type ResumeBackoffOptions } from './resume-pace.js';
+import { completeResumePace, sessionEntries, type ResumeBackoffOptions } from './retry-backoff.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
-/** Options of `resumable` except `compare`. */
 export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Position of a message in the stream. `factory` passes it to the server, so that the next call starts after it. Later messages have
@@ -142,7 +149,6 @@ function readSettings<T, C>(
   };
 }
 
-/** Options of `resumable` with defaults applied. */
 interface ResumeSettings<T, C> extends SequenceSettings {
   readonly factory: (cursor: C, attempt: number) => Observable<T>;
   readonly cursor: (message: T) => C;

@@ -330,7 +330,7 @@ export interface ReplaySource extends StreamSource {
  * which are AsyncIterables. `begin` therefore subscribes to it and buffers its messages, up to `room`. An error of the Observable is
  * delivered immediately, ahead of buffered messages, because the error ends the session anyway.
  */
-export function replaySource<M, T extends { readonly bytes: number }>(
+function replaySource<M, T extends { readonly bytes: number }>(
   input: SourceInput<M>,
   itemOf: (message: M) => T,
   sink: StreamSink<T>,

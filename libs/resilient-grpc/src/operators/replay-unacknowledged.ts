@@ -208,7 +208,7 @@ const MAX_RETIREMENT_MS = 1_000;
  * Runs one session over several consecutive calls. `ReplayOutgoing` sends; this class receives messages and acknowledgments and detects
  * broken calls.
  */
-export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperator<In>, OutgoingCallbacks {
+class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperator<In>, OutgoingCallbacks {
   readonly name = 'replayUnacknowledged';
   hasProgressed = false;
 

@@ -33,7 +33,7 @@ export interface RetryBackoffOptions extends Backoff, SchedulerOptions {
 }
 
 /** Schema of `Backoff`. */
-export const backoffEntries = {
+const backoffEntries = {
   maxAttempts: integer(1),
   initialBackoffMs: millisecondsOrNever,
   maxBackoffMs: millisecondsOrNever,

@@ -515,15 +515,15 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'slow-connect', cause: 'connecting for 1.5 s', waiting: 3, connectTimeoutMs: 20_000, graceMs: 4_700 },
-    'warn no connection to 10.0.0.7:50051 yet: connecting for 1.5 s (3 calls waiting); a connection attempt times out after 20 s (connectTimeoutMs), and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+    'warn no connection to 10.0.0.7:50051 yet: connecting for 1.5 s (3 calls waiting); a connection attempt times out after 20 s (connections.connectTimeoutMs), and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
   ],
   [
     { type: 'slow-connect', cause: 'connecting', waiting: 0, connectTimeoutMs: 20_000, graceMs: 4_700 },
-    'warn no connection to 10.0.0.7:50051 yet: connecting (only waitForReady() is waiting); a connection attempt times out after 20 s (connectTimeoutMs), and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+    'warn no connection to 10.0.0.7:50051 yet: connecting (only waitForReady() is waiting); a connection attempt times out after 20 s (connections.connectTimeoutMs), and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
   ],
   [
     { type: 'stream-limit', ...STREAMS, maxConnectionsPerEndpoint: 1, opensConnection: false },
-    "warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); calls wait until other calls end; raise maxConnectionsPerEndpoint (now 1) or the server's limit",
+    "warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); calls wait until other calls end; raise maxConnectionsPerSubchannel of the service config (now 1) or the server's limit",
   ],
   [
     { type: 'stream-limit', ...STREAMS, maxConnectionsPerEndpoint: 4, opensConnection: true },
@@ -773,11 +773,11 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'concurrency-limit', ...LIMIT, from: 40, to: 19 },
-    'log /orders.v1.Orders/Get: concurrency limit reduced from 40 to 19: calls take 120 ms, versus 50 ms without load; calls above the limit are queued, up to maxQueuedCalls',
+    'log /orders.v1.Orders/Get: concurrency limit reduced from 40 to 19: calls take 120 ms, versus 50 ms without load; calls above the limit are queued, up to maxConcurrentCalls.queue',
   ],
   [
     { type: 'concurrency-limit', ...LIMIT, path: undefined, overloaded: true, from: 20, to: 10 },
-    'log 10.0.0.7:50051: concurrency limit reduced from 20 to 10: more than 10% of the latest calls timed out or were refused; calls above the limit are queued, up to maxQueuedCalls',
+    'log 10.0.0.7:50051: concurrency limit reduced from 20 to 10: more than 10% of the latest calls timed out or were refused; calls above the limit are queued, up to maxConcurrentCalls.queue',
   ],
   [
     { type: 'concurrency-limit', ...LIMIT, from: 19, to: 38 },

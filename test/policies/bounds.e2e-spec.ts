@@ -6,7 +6,6 @@ import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import {
   failureOf,
   failureOnceSeen,
-  rejection,
   scene,
   startClient,
   startServer,

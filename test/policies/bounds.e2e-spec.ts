@@ -3,14 +3,7 @@ import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { CircuitBreakerOptions } from 'nestjs-resilient-grpc';
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
-import {
-  failureOf,
-  failureOnceSeen,
-  scene,
-  startClient,
-  startServer,
-  type EchoService,
-} from '../calls/support.js';
+import { failureOf, failureOnceSeen, scene, startClient, startServer, type EchoService } from '../calls/support.js';
 import { fail, failRetryably, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
 import { repeatUntil } from '../support/repeat-until.js';
 

@@ -102,7 +102,9 @@ const bundledEntries = Object.fromEntries(
   entries.map((entry) => [basename(entry.require.default, '.js'), relative(DIST, join(LIBRARY, entry.import.default))]),
 );
 // Replaces `import()` with `require()`, because `import()` would fail in Jest.
-await bundle(bundledEntries, { dir: CJS, format: 'cjs', dynamicImportInCjs: false });
+// Only Jest and some bundlers load this build, so it is minified. Compressed code would hide the names of the exports from Node.
+const minify = { compress: false, mangle: true, codegen: { removeWhitespace: true } };
+await bundle(bundledEntries, { dir: CJS, format: 'cjs', dynamicImportInCjs: false, minify });
 const modules = { ...bundledEntries, ...Object.fromEntries(COMMANDS.map((path) => [basename(path, '.js'), path])) };
 await bundle(modules, { dir: ESM, format: 'esm' });
 for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {

@@ -1,14 +1,11 @@
-// node tools/packed-pages.mjs write|remove: npm runs it before and after packing. `write` adds the pages for users to the library's folder,
-// with links that work in the package; `remove` deletes them.
+// node tools/packed-pages.mjs write|remove: npm runs it before and after packing. `write` adds the README, the changelog, and the files that
+// users copy to the library's folder, with links that work in the package; `remove` deletes them.
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIBRARY = join(ROOT, 'libs/resilient-grpc');
-
-/** Pages for maintainers, which are not packed. */
-const FOR_MAINTAINERS = /^docs\/(decisions\/|upstream\/|architecture\.md|fleet\.md|fleet\/)/;
 
 /** Files that users copy, which are packed unchanged. */
 const FOR_USERS = /^docs\/operations\/.*\.(json|yml)$/;
@@ -26,10 +23,8 @@ const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
  * @returns {Record<string, string>}
  */
 export function packedPages({ version, repository }) {
-  const docs = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' });
-  const paths = ['README.md', 'CHANGELOG.md', ...docs.map((path) => join('docs', path))].filter(
-    (path) => (path.endsWith('.md') && !FOR_MAINTAINERS.test(path)) || FOR_USERS.test(path),
-  );
+  const operations = readdirSync(join(ROOT, 'docs/operations')).map((name) => join('docs/operations', name));
+  const paths = ['README.md', 'CHANGELOG.md', ...operations.filter((path) => FOR_USERS.test(path))];
   const address = addressOf(repository);
   return Object.fromEntries(
     paths.map((path) => {

@@ -31,7 +31,7 @@ export { GrpcConfigurationError } from './errors/grpc-configuration-error.js';
 export { GrpcToHttpExceptionFilter } from './nest/errors/grpc-to-http-exception.filter.js';
 export { GrpcToRpcExceptionFilter } from './nest/errors/grpc-to-rpc-exception.filter.js';
 export { toHttpException } from './nest/errors/to-http-exception.js';
-export { GrpcClients } from './nest/client-registry.js';
+export { GrpcClients } from './nest/grpc-clients.js';
 export { getGrpcClientToken, getGrpcServiceToken } from './nest/grpc-tokens.js';
 export { InjectGrpcClient } from './nest/inject-grpc.decorators.js';
 export { InjectGrpcService } from './nest/inject-grpc.decorators.js';

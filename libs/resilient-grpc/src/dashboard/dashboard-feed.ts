@@ -1,8 +1,8 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { skip, type Subscription } from 'rxjs';
-import type { GrpcClientSnapshot, Serialized } from '../client/client-snapshot.js';
+import type { DashboardServer, DashboardSnapshot } from './dashboard-snapshot.js';
+import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import type { ServerOverload } from '../call/server-event.js';
 import { type ClientRegistry, clientKeys } from '../nest/client-registry.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
@@ -44,25 +44,6 @@ export interface Visitor {
   readonly isBlocked: boolean;
   send(event: 'whole' | 'change', json: string): void;
   end(): void;
-}
-
-/**
- * State of all clients and servers at one moment, returned as JSON by the `snapshot` path of the dashboard. Within a version, properties
- * may be added, but none is removed or changes its meaning.
- */
-export interface DashboardSnapshot {
-  readonly version: 1;
-  /** Time of the snapshot, in ISO 8601. */
-  readonly at: string;
-  /** True until the application starts to shut down. */
-  readonly accepting: boolean;
-  readonly clients: readonly GrpcClientSnapshot[];
-  readonly servers: readonly DashboardServer[];
-}
-
-export interface DashboardServer {
-  readonly address: string;
-  readonly overload: Serialized<ServerOverload>;
 }
 
 /** Process that serves the page. Behind a load balancer, this process can differ from request to request. */

@@ -16,6 +16,7 @@ import { callSite } from '../client/call-site.js';
 import { LibraryLogger, type LogLevel } from '../telemetry/log/library-logger.js';
 import { duration, oneLine } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
+import { GrpcClients } from './grpc-clients.js';
 import { clientLabel } from './grpc-tokens.js';
 import { InboundWatch } from './inbound/inbound.interceptor.js';
 import {
@@ -29,24 +30,6 @@ import {
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
-
-/** All clients of the application. Also creates clients that are known only at run time (tenants, shards). */
-export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
-  /** @throws Error if no client has this name. The message suggests the closest name, or lists all names if none is close. */
-  abstract get(name: string | symbol): ResilientGrpcClient;
-  /**
-   * Creates a client. The caller owns it and must close it; until then, health checks and the shutdown include the client.
-   * @throws GrpcConfigurationError if `options` are invalid, or if the name is in use; Error once Nest has called
-   * `beforeApplicationShutdown`, or once the drain timeout has closed the clients.
-   */
-  abstract create(options: NestGrpcClientOptions | GrpcClientOptions): ResilientGrpcClient;
-  abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
-  /**
-   * True until the application starts to shut down. `create()` still works until Nest calls `beforeApplicationShutdown`, or the drain
-   * timeout closes the clients.
-   */
-  abstract readonly accepting: boolean;
-}
 
 /** `inspect.custom` from node:util. It is not imported, because its type would appear in the package's declarations. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');

@@ -2,7 +2,8 @@ import type { TestingModule, TestingModuleBuilder } from '@nestjs/testing';
 import type { GrpcClientDefaults, GrpcClientSettings } from '../client/settings/client-options.js';
 import { findService, shortName } from '../client/settings/contract.js';
 import { joinSettings } from '../client/settings/join-settings.js';
-import { type ClientRegistry, GrpcClients } from '../nest/client-registry.js';
+import type { ClientRegistry } from '../nest/client-registry.js';
+import { GrpcClients } from '../nest/grpc-clients.js';
 import {
   clientLabel,
   getGrpcClientSettingsToken,

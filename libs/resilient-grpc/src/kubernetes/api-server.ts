@@ -16,7 +16,6 @@ export interface KubernetesResolverOptions {
   readonly kubeconfig?: string | undefined;
 }
 
-
 export const kubernetesOptionsSchema = object({ kubeconfig: v.optional(v.pipe(v.string(), v.nonEmpty())) });
 
 /** Maximum time in milliseconds without a byte from the API server. The limit applies to a watch only until the response headers arrive. */

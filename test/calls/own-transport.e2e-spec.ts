@@ -1,4 +1,4 @@
-import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
+import { InterceptingCall, type Interceptor, type Metadata } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -64,4 +64,20 @@ it('loses no other call when as many calls are cancelled at once as nghttp2 allo
   expect(await firstValueFrom(echo.unary({}))).toMatchObject({ text: 'beside' });
   expect(server.connections.accepted).toBe(1);
   await stream.return?.();
+});
+
+it('drops response metadata that grpc-js cannot represent, and keeps the call and the process', async () => {
+  const server = await startHttp2Server((stream) => {
+    const bad = { 'x-bad': 'caf\u00e9', 'x!': 'odd', 'x-good': 'yes' };
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc', ...bad }, { waitForTrailers: true });
+    stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', ...bad }));
+    stream.end(Buffer.alloc(5));
+  });
+  const echo = await echoOf(server.url);
+  for (let call = 0; call < 2; call++) {
+    const seen: Metadata[] = [];
+    await firstValueFrom(echo.unary({}, { onHeaders: (headers) => seen.push(headers) }));
+    expect(seen.map((headers) => Object.keys(headers.getMap()))).toEqual([['content-type', 'x-good', 'date']]);
+  }
+  expect(server.sessions.size).toBe(1);
 });

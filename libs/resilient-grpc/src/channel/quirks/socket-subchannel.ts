@@ -249,8 +249,9 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     } else {
       this.connection?.socket.drain();
       this.connection = undefined;
-      this.connecting?.socket.drain();
+      const { connecting } = this;
       this.connecting = undefined;
+      connecting?.socket.drain();
       // The time to wait has passed while the attempt was running.
       if (to === TRANSIENT_FAILURE && !this.backoffTimeout.isRunning()) process.nextTick(() => this.backoffEnded());
     }
@@ -281,27 +282,31 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
       const opened = isTunnel ? openTunnel(this.address, options) : open(this.address, isRead ? connection : undefined);
       const { socket, secure } = await this.connector.connect(await opened);
       if (socket.closed) throw new Error('Connection closed before starting HTTP/2 handshake');
-      connection.start(socket, secure, isRead);
-      if (this.connecting !== connection) connection.socket.drain();
+      if (this.connecting === connection) connection.start(socket, secure, isRead);
+      else socket.destroy();
     } catch (error) {
-      if (this.connecting === connection) this.failed(error);
+      this.failed(connection, error);
     }
   }
 
   // ── of the connection ──
 
-  connected(): void {
-    this.connection = this.connecting;
+  connected(connection: SubchannelConnection): void {
+    if (this.connecting !== connection) return;
     this.connecting = undefined;
-    if (!this.move([CONNECTING], READY)) this.connection?.socket.drain();
+    this.connection = connection;
+    this.move([CONNECTING], READY);
   }
 
-  failed(error: unknown): void {
+  failed(connection: SubchannelConnection, error: unknown): void {
+    if (this.connecting !== connection) return;
     this.connecting = undefined;
     this.move([CONNECTING], TRANSIENT_FAILURE, errorMessage(error));
   }
 
-  closing(isTooManyPings: boolean): void {
+  closing(connection: SubchannelConnection, isTooManyPings: boolean): void {
+    // After a GOAWAY, a connection closes when its last call ends, while a newer one carries the others.
+    if (this.connection !== connection) return;
     if (isTooManyPings && this.keepaliveMs > 0) this.owner.throttle(this.keepaliveMs * 2);
     this.move([READY], IDLE);
   }

@@ -43,31 +43,16 @@ export function fieldsOf(metadata: Metadata): string[] {
   return fields;
 }
 
-/** Returns the metadata of a response. Repeated fields are joined, as in `node:http2`. */
-export function metadataOf({ fields }: HeaderBlock, isStatusRead: boolean): Metadata {
-  const metadata = new Metadata();
+/** Returns the metadata of a response. Repeated fields are joined, as in `node:http2`; grpc-js drops what metadata cannot contain. */
+export function metadataOf({ fields }: HeaderBlock): Metadata {
+  const headers = Object.create(null) as Record<string, string>;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? '';
-    if (isStatusRead && (name === 'grpc-status' || name === 'grpc-message')) continue;
-    if (isRepeated(fields, i)) continue;
-    const value = joined(fields, i);
-    if (!name.endsWith('-bin')) metadata.add(name, value);
-    else for (const part of value.split(',')) metadata.add(name, Buffer.from(part.trim(), 'base64'));
+    const value = fields[i + 1] ?? '';
+    const earlier = headers[name];
+    if (earlier === undefined) headers[name] = value;
+    // HTTP allows one content type, so the first one counts.
+    else if (name !== 'content-type') headers[name] = `${earlier}, ${value}`;
   }
-  return metadata;
-}
-
-/** True if the field at `at` has an earlier value. */
-function isRepeated(fields: readonly string[], at: number): boolean {
-  for (let i = 0; i < at; i += 2) if (fields[i] === fields[at]) return true;
-  return false;
-}
-
-/** Returns all values of the field at `at`. */
-function joined(fields: readonly string[], at: number): string {
-  let value = fields[at + 1] ?? '';
-  // HTTP allows one content type, so the first one counts.
-  if (fields[at] === 'content-type') return value;
-  for (let i = at + 2; i + 1 < fields.length; i += 2) if (fields[i] === fields[at]) value += `, ${fields[i + 1] ?? ''}`;
-  return value;
+  return Metadata.fromHttp2Headers(headers);
 }

@@ -136,7 +136,7 @@ export class SocketCall extends TransportCall implements ResponseHandler {
 
   headers(block: HeaderBlock): void {
     this.httpStatus = Number(block.status);
-    this.pass(receiveMetadata, metadataOf(block, false));
+    this.pass(receiveMetadata, metadataOf(block));
   }
 
   message(framed: Buffer): void {
@@ -146,12 +146,16 @@ export class SocketCall extends TransportCall implements ResponseHandler {
   trailers(block: HeaderBlock, isOnly: boolean): void {
     if (isOnly) this.httpStatus = Number(block.status);
     const { grpcStatus, grpcMessage = '' } = block;
-    const metadata = metadataOf(block, grpcStatus !== undefined);
+    const metadata = metadataOf(block);
     if (grpcStatus === undefined) {
       const http = this.httpStatus ?? 0;
       const code = BY_HTTP_STATUS[http] ?? StatusCode.UNKNOWN;
       this.endNow({ code, details: `Received HTTP status code ${String(http)}`, metadata });
-    } else this.endNow({ code: Number(grpcStatus), details: decoded(grpcMessage), metadata });
+      return;
+    }
+    metadata.remove('grpc-status');
+    metadata.remove('grpc-message');
+    this.endNow({ code: Number(grpcStatus), details: decoded(grpcMessage), metadata });
   }
 
   failed(failure: ResponseFailure): void {

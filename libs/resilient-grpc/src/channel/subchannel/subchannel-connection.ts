@@ -26,11 +26,11 @@ const UNLIMITED_STREAMS = 2 ** 31 - 1;
 
 /** What the subchannel of a connection is told. */
 export interface ConnectionUser {
-  connected(): void;
+  connected(connection: SubchannelConnection): void;
   /** The connection takes no more calls. */
-  closing(isTooManyPings: boolean): void;
+  closing(connection: SubchannelConnection, isTooManyPings: boolean): void;
   /** The connection could not be established. */
-  failed(error: Error): void;
+  failed(connection: SubchannelConnection, error: unknown): void;
 }
 
 /** The fields of each request to one method. */
@@ -58,7 +58,6 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
   private isReady = false;
-  private isFailed = false;
   private scheme = 'http';
   private readonly heads = new Map<string, RequestHead>();
   private readonly userAgent: string;
@@ -182,7 +181,7 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
 
   ready(): void {
     this.isReady = true;
-    this.user.connected();
+    this.user.connected(this);
   }
 
   settingsChanged(): void {
@@ -193,7 +192,7 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
     if (this.end === 'unknown') this.end = endOfGoaway(code);
     this.goawayCode = code;
     this.notify();
-    this.user.closing(debug === 'too_many_pings');
+    this.user.closing(this, debug === 'too_many_pings');
   }
 
   ended(end: SocketEnd): void {
@@ -204,14 +203,13 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
     else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';
     if (this.isReady) {
       this.notify();
-      this.user.closing(false);
+      this.user.closing(this, false);
       return;
     }
-    if (this.isFailed) return;
-    this.isFailed = true;
-    if (isPeersFault)
-      this.user.failed(Object.assign(new Error(`Protocol error: ${details}`), { code: 'ERR_HTTP2_ERROR' }));
-    else this.user.failed(error ?? new Error('Failed to connect'));
+    this.user.failed(
+      this,
+      isPeersFault ? new Error(`Protocol error: ${details}`) : (error ?? new Error('Failed to connect')),
+    );
   }
 
   private notify(): void {

@@ -23,11 +23,8 @@ export async function open(address, settings = {}) {
  * @returns {Promise<import('../contenders.mjs').Contender>}
  */
 export function openTuned(address) {
-  return open(address, {
-    connections: { warm: true },
-    timeoutMs: TUNED_TIMEOUT_MS,
-    methods: { '*': { idempotent: true } },
-  });
+  const methods = { '*': { idempotent: true } };
+  return open(address, { connections: { warm: true }, timeoutMs: TUNED_TIMEOUT_MS, methods });
 }
 
 /** This library with a deadline, retries with a budget, and a circuit breaker. */

@@ -23,12 +23,8 @@ export {
 export { measuredOutcome } from '../../libs/resilient-grpc/dist/policy/balancing/least-request.js';
 export { DEFAULT_EJECTION } from '../../libs/resilient-grpc/dist/policy/ejection/ejection-policy.js';
 export { classify } from '../../libs/resilient-grpc/dist/policy/evidence/classify.js';
-export {
-  OVERLOAD_KEY,
-  OVERLOAD_VALUE,
-  OverloadQueue,
-  ServiceTime,
-} from '../../libs/resilient-grpc/dist/policy/overload/overload-queue.js';
+export { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../libs/resilient-grpc/dist/policy/overload/overload-queue.js';
+export { OverloadQueue, ServiceTime } from '../../libs/resilient-grpc/dist/policy/overload/overload-queue.js';
 export { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/queue-release/release-pace.js';
 export { backoffMs } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 export { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';

@@ -246,9 +246,9 @@ export interface MethodOptions {
    */
   readonly circuitBreaker?: CircuitBreakerOptions | false | undefined;
   /**
-   * Maximum number of concurrent calls of each method, in the same forms, and in addition to the client's limit. With 'adaptive', the limit follows the latency of
-   * the method and stays between 4 and 1,000; it has no effect on streams. `false` means no limit for the method, even if a less specific
-   * pattern sets one.
+   * Maximum number of concurrent calls of each method, in the same forms, and in addition to the client's limit. With 'adaptive', the limit
+   * follows the latency of the method and stays between 4 and 1,000; it has no effect on streams. `false` means no limit for the method,
+   * even if a less specific pattern sets one.
    * @defaultValue no limit
    */
   readonly maxConcurrentCalls?: MaxConcurrentCalls | false | undefined;

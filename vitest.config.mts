@@ -30,9 +30,6 @@ const NEST_11 = [
   'test/nest-11/*.spec.ts',
 ];
 
-/** Environment in which clients use the library's own HTTP/2 transport. */
-export const SOCKET_ENV = { NESTJS_RESILIENT_GRPC_TRANSPORT: 'socket' };
-
 /** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
 

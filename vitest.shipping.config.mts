@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
-import { ISOLATED, OUTPUT, SHARED, SHIPPING, SOCKET_ENV, TAGS, TEST_CODE } from './vitest.config.mjs';
+import { ISOLATED, OUTPUT, SHARED, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
 // For `npm run pack:check`: long tests, and tests of the published package, its docs' programs, the demo, and the benchmarks. Also runs the
 // full versions of the tests that `npm test` shortens, and repeats tests on grpc-js's channel.
@@ -52,14 +52,17 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'own-transport',
+          name: 'grpc-js-transport',
+          // What holds without the transport of this library; other tests need its evidence or its pace of reconnecting.
           include: [
-            'test/{addresses,calls,dashboard,doctor,errors,health,inbound,kubernetes,nest,operators,outages,policies}/**/*.e2e-spec.ts',
-            'test/{scenarios,server,streams,telemetry,testing}/**/*.e2e-spec.ts',
+            'test/{nest,server,streams}/**/*.e2e-spec.ts',
+            'test/inbound/{propagation,fastify,propagation-scope}.e2e-spec.ts',
+            'test/scenarios/{server-restarted,closed-while-idle,idle-and-warm,idle-times,dropped-each-second}.e2e-spec.ts',
+            'test/scenarios/{shutdown-ends-streams,waiting-calls-released,quiet-feeds,connection-lost-during-write}.e2e-spec.ts',
+            'test/scenarios/{cold-start-during-an-outage,retry-budget-during-an-outage,overall-timeouts}.e2e-spec.ts',
           ],
-          // HTTP/2 forbids streams that are pushed although the client has disabled them; they end the connection.
-          exclude: ['**/node_modules/**', 'test/calls/pushed-streams.e2e-spec.ts', ...ISOLATED, ...SHIPPING],
-          env: SOCKET_ENV,
+          exclude: ['**/node_modules/**', ...ISOLATED, ...SHIPPING],
+          env: { NESTJS_RESILIENT_GRPC_TRANSPORT: 'grpc-js' },
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
           maxWorkers: 6,

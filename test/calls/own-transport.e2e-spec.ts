@@ -1,7 +1,7 @@
 import { InterceptingCall, type Interceptor, type Metadata } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { startHttp2Server, succeed } from './raw-http2-server.js';
 import {
   failureOf,
@@ -11,13 +11,6 @@ import {
   type EchoService,
   type EchoStub,
 } from './support.js';
-
-beforeEach(() => {
-  vi.stubEnv('NESTJS_RESILIENT_GRPC_TRANSPORT', 'socket');
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-});
 
 const passOn: Interceptor = (options, next) => new InterceptingCall(next(options));
 

@@ -100,19 +100,6 @@ it('reports an unknown service in the state of its endpoints, in errors, and in 
   );
 });
 
-it('makes calls to every endpoint without checking its health if grpc-js cannot make calls directly on a connection', async () => {
-  const { prototype } = experimental.BaseSubchannelWrapper;
-  const { getChannel } = prototype;
-  onTestFinished(() => {
-    prototype.getChannel = getChannel;
-  });
-  Reflect.deleteProperty(prototype, 'getChannel');
-  const servers = await startServers(2);
-  const app = await startApp(onTestFinished, settingsFor(servers));
-  await waitFor(async () => (await peersOf(app)).size === 2);
-  expect([...healthOf(app).values()]).toEqual([undefined, undefined]);
-});
-
 describe.each(PATHS)('health of each endpoint with calls %s', (_, direct) => {
   it('makes no calls to an endpoint while it is NOT_SERVING', { tags: ['timed'] }, async ({ task }) => {
     vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);

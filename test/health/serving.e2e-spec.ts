@@ -10,7 +10,6 @@ import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { serveOrders, startServers } from '../server/served-orders.js';
 import { ORDERS_PROTO, aboveDebug, certificate } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
-import { ON_OWN_TRANSPORT } from '../support/transport.js';
 import {
   HEALTH_PROTO,
   TEST_TIMEOUT_MS,
@@ -109,7 +108,6 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
   it.for([
     [404, undefined],
     [502, 'text/html'],
-    // grpc-js reads the HTML page as a gRPC message whose length exceeds the limit.
     [200, 'text/html'],
   ] as const)(
     'reports a remedy, but no doctor command, if a proxy responds to a health call with HTTP %i (content-type %s)',
@@ -128,12 +126,9 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
       expect(entry).toMatchObject({ status: 'down', remedy: HTTP_RESPONSE_REMEDY });
       // The command can contain paths of TLS files, and health routes are often public.
       expect(entry).not.toHaveProperty('doctorCommand');
-      // The error of a Watch that grpc-js carries does not contain the HTTP status 200.
-      const isUnknown = mode === 'watch' && status === 200 && !ON_OWN_TRANSPORT;
-      const answer = isUnknown ? 'an HTTP response' : `HTTP status code ${status}`;
       const contentType = type === undefined ? 'without a content-type' : `with content-type ${type}`;
       const instead = 'a proxy or web server responded instead of the gRPC server';
-      expect(entry.message).toBe(`Received ${answer} ${contentType}: ${instead}`);
+      expect(entry.message).toBe(`Received HTTP status code ${status} ${contentType}: ${instead}`);
     },
   );
 

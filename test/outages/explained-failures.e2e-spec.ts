@@ -21,7 +21,6 @@ import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp } from '../suppor
 import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { answeringPeer, resettingPeer } from '../support/peers.js';
 import { IN_NAMESPACES, skipWithout } from '../support/programs.js';
-import { ON_OWN_TRANSPORT } from '../support/transport.js';
 import { observeFailure, type FailingConnection, type ObservedFailure } from './observed-failure.js';
 
 beforeEach(({ onTestFinished }) => {
@@ -396,7 +395,7 @@ describe('HTTP response instead of gRPC', () => {
     [502, 14, 'text/html; charset=utf-8'],
     [404, 12, 'text/html'],
     // grpc-js reads the page as a message whose length exceeds the limit, so the code is RESOURCE_EXHAUSTED.
-    [200, ON_OWN_TRANSPORT ? 2 : 8, 'text/html'],
+    [200, 2, 'text/html'],
     [503, 14, undefined],
   ])('explains HTTP status %i in the error, the health check, and the doctor', async (status, code, type) => {
     const { url } = await startHttp2Server((stream) => {

@@ -7,8 +7,6 @@ import { seams } from '../../docs/tools/source.mjs';
 export interface Sabotage {
   readonly names: readonly string[];
   readonly tls?: boolean;
-  /** True if all calls pass through grpc-js's channel. */
-  readonly channelPath?: boolean;
   /** Version that the package.json of grpc-js reports. */
   readonly version?: string;
   /** Folder of another copy of grpc-js to load. */
@@ -38,41 +36,22 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   'node:getpeername': ['node:getpeername'],
   '[state]': ['node:state'],
   '[kHandle]': ['node:kHandle'],
-  child: ['resolving-call.js:child'],
-  createCall: [
-    'load-balancing-call.js:createCall',
-    'single-subchannel-channel.js:subchannel.createCall',
-    'subchannel.js:createCall',
-    'transport.js:createCall',
-  ],
   stream: ['server-interceptors.js:stream'],
-  session: ['transport.js:session'],
-  transport: ['subchannel.js:transport', 'subchannel-call.js:transport'],
 };
 
 /**
  * Names that occur in paths but that the tests do not remove: names of JavaScript and Node, and `call`, which grpc-js also uses elsewhere.
  */
-const SKIPPED_NAMES = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
-
-/** Names that only calls through grpc-js's channel need. */
-const CHANNEL_NAMES = new Set(['child', 'underlyingCalls']);
+const SKIPPED_NAMES = new Set(['prototype', 'streams', 'close', '_handle']);
 
 /** Names whose loss has an effect only with TLS. */
-const TLS_NAMES = new Set(['node:getpeername', '_createSecureConnector', '_equals', '_isSecure']);
+const TLS_NAMES = new Set(['node:getpeername', '_createSecureConnector', '_isSecure']);
 
 /**
  * Names that cannot be renamed alone, because grpc-js calls them on objects of the library, because they are also in the public API of
  * grpc-js, or because Node fails without them.
  */
-const EXCLUDED_NAMES = new Set([
-  'connect',
-  'waitForReady',
-  'destroy',
-  'getCallCredentials',
-  'hasPendingData',
-  '_parent',
-]);
+const EXCLUDED_NAMES = new Set(['hasPendingData', '_parent']);
 
 /** Names that lead to the stream of a server call. The path of the seam does not contain them, because it starts at the stream. */
 const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
@@ -82,14 +61,13 @@ const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
  * lost without the first seam that needs the name.
  */
 export const PRIVATE_NAMES: readonly PrivateName[] = seams()
-  .filter(({ on }) => on !== 'call on one connection')
   .flatMap(({ on, needs, lostWithout: lost }) => [
     ...needs.flatMap(namesOf).map((name) => ({ name, lost })),
     ...(on === 'server call' ? SERVER_STREAM_NAMES : []).map((name) => ({ name, lost })),
   ])
   .filter(({ name }, index, all) => all.findIndex((one) => one.name === name) === index)
   .map(({ name, lost }) => {
-    const sabotage = { names: PLACES[name] ?? [name], tls: TLS_NAMES.has(name), channelPath: CHANNEL_NAMES.has(name) };
+    const sabotage = { names: PLACES[name] ?? [name], tls: TLS_NAMES.has(name) };
     return { name, lost, sabotage };
   });
 
@@ -108,11 +86,7 @@ const PROGRAM = join(import.meta.dirname, 'sabotaged-run.mjs');
 /** Runs sabotaged-run.mjs on a sabotaged grpc-js, with the Node executable `program`. */
 export async function runSabotaged(sabotage: Sabotage, program = process.execPath): Promise<SabotagedRun> {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST') && name !== 'NODE_OPTIONS');
-  const env = {
-    ...Object.fromEntries(others),
-    ...(sabotage.channelPath === true && { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' }),
-  };
-  const options = { env, timeout: 50_000 };
+  const options = { env: Object.fromEntries(others), timeout: 50_000 };
   // Rejects if the program does not exit on its own.
   const { stdout } = await run(program, [PROGRAM, JSON.stringify(sabotage)], options);
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as SabotagedRun;

@@ -8,6 +8,7 @@ export function channelSettings(changes: Partial<ChannelSettings> & Pick<Channel
 } {
   let rotate = (): void => undefined;
   const settings: ChannelSettings = {
+    transport: 'socket',
     credentials: {
       current: insecureCredentials(),
       watch: (rotated) => {

@@ -22,7 +22,8 @@ export class ClientHead {
     setAttribute(this.element, 'data-tone', tone);
     setText(this.word, word);
     setText(this.name, key);
-    setText(this.target, snapshot.target);
+    const { target, transport } = snapshot;
+    setText(this.target, transport === 'grpc-js' ? `${target} (transport: grpc-js)` : target);
     setText(this.sentence, sentence);
   }
 }

@@ -1,4 +1,5 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
+import type { Transport } from '../call/method.js';
 import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
 
 /** Channel settings that a live service config may change. */
@@ -15,6 +16,7 @@ export interface BalancingSettings {
 /** Settings of a managed channel: complete, validated, and frozen. */
 export interface ChannelSettings extends BalancingSettings {
   readonly target: string;
+  readonly transport: Transport;
   readonly doctorCommand?: string | undefined;
   readonly credentials: CredentialsSource;
   /** Maximum time that calls without `waitForReady` wait during an outage, with the ±10% jitter applied. */

@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import http2, { createServer, type ClientHttp2Session } from 'node:http2';
+import { createServer } from 'node:http2';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connectivityState, Metadata } from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import type { Attempt } from '../call/attempt.js';
 import type { Waiter, WaitRefusal } from '../call/call-transport.js';
@@ -11,9 +11,9 @@ import { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../client/settings/client-options.js';
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
+import { channelSettings } from '../../../../test/unit-support/channel-settings.js';
 import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../testing/wait-for.js';
-import { insecureCredentials } from './channel-checks.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { ManagedChannel } from './managed-channel.js';
 
@@ -84,36 +84,22 @@ function openChannel(
   events = new EventHub({ client: 'orders' }, () => clock.epoch()),
 ): ManagedChannel {
   const { channelOptions, ...others } = settings;
-  const channel = new ManagedChannel(
-    {
-      target,
-      credentials: { current: insecureCredentials(), watch: () => () => undefined, close: () => undefined },
-      outageGraceMs: GRACE_MS,
-      // Longer than any test, so that this bound does not determine the pace at which waiting calls are released.
-      releaseWithinMs: 600_000,
-      maxWaitingCalls: 1_000,
-      maxWaitingBytes: 1_000,
-      connection: 'on-demand',
-      loadBalancing: [{ pick_first: {} }],
-      connectTimeoutMs: 20_000,
-      maxConnectionsPerEndpoint: 1,
-      maxConnectionAgeMs: undefined,
-      channelOptions: {
-        'grpc.use_local_subchannel_pool': 1,
-        'grpc.enable_channelz': 0,
-        'grpc.service_config_disable_resolution': 1,
-        'grpc.client_idle_timeout_ms': 200_000,
-        ...channelOptions,
-      },
-      ...others,
+  const { settings: all } = channelSettings({
+    target,
+    outageGraceMs: GRACE_MS,
+    // Longer than any test, so that this bound does not determine the pace at which waiting calls are released.
+    releaseWithinMs: 600_000,
+    maxWaitingCalls: 1_000,
+    channelOptions: {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_channelz': 0,
+      'grpc.service_config_disable_resolution': 1,
+      'grpc.client_idle_timeout_ms': 200_000,
+      ...channelOptions,
     },
-    {
-      clock,
-      random: () => 0.5,
-      events,
-      changed: () => undefined,
-    },
-  );
+    ...others,
+  });
+  const channel = new ManagedChannel(all, { clock, random: () => 0.5, events, changed: () => undefined });
   onTestFinished(() => {
     channel.close();
   });
@@ -455,35 +441,4 @@ it('keeps the explanation of a failed attempt to connect until grpc-js reports a
   expect(channel.connectivity).toMatchObject({ lastError, lastFailure });
   channel.handle(channel.current, { type: 'state', state: 'TRANSIENT_FAILURE', error: 'Name resolution failed' });
   expect(channel.connectivity.lastError).toContain('Name resolution failed');
-});
-
-it('starts a call whose connection closes in the same turn, and closes the replaced channel only after the call has ended', async () => {
-  const leaks = captureLeaks();
-  onTestFinished(() => leaks.settled());
-  const server = await startServer();
-  const connect = vi.spyOn(http2, 'connect');
-  onTestFinished(() => {
-    connect.mockRestore();
-  });
-  let renew: () => void = () => undefined;
-  const watch = (changed: () => void) => {
-    renew = changed;
-    return () => undefined;
-  };
-  const channel = openChannel(server.url, new VirtualClock(), {
-    credentials: { current: insecureCredentials(), watch, close: () => undefined },
-  });
-  const old = channel.current.channel;
-  old.getConnectivityState(true);
-  await waitFor(() => channel.ready);
-  // Creates a replacement, which carries new calls as soon as it is READY or the old channel has lost its connection.
-  renew();
-  // Safe: the spy calls through.
-  const session = connect.mock.results[0]?.value as ClientHttp2Session;
-  session.close();
-  const attempt = startCall(channel);
-  expect(channel.current.channel).not.toBe(old);
-  expect(old.getConnectivityState(false)).not.toBe(connectivityState.SHUTDOWN);
-  attempt.cancel('cancel', 1, '');
-  await waitFor(() => old.getConnectivityState(false) === connectivityState.SHUTDOWN);
 });

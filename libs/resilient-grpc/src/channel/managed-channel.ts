@@ -23,9 +23,6 @@ import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting, isCall, WaitingCalls, StreamWait } from './outage/waiting-calls.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
-import { CONNECTION_CALL_SEAM } from './quirks/client-seams.js';
-import { experimental } from './quirks/experimental.js';
-import { isPresent } from './quirks/seam.js';
 
 export interface ChannelDependencies {
   readonly clock: Clock;
@@ -157,6 +154,7 @@ export class ManagedChannel implements CallTransport {
     const { addresses, current, outage, waiting, replaced, suspicion } = this;
     const { connections: known, endpoints } = current;
     return {
+      transport: current.transport,
       callPath: current.callPath,
       connections:
         endpoints === undefined ? known : known.map((one) => ({ ...one, ...endpoints.describe(one.address) })),
@@ -570,7 +568,7 @@ export class ManagedChannel implements CallTransport {
   private createEndpoints(): Endpoints | undefined {
     const { clock, random, events } = this.dependencies;
     const ejection = this.ejectionOf(this.balancing);
-    const healthService = isPresent(CONNECTION_CALL_SEAM, experimental) ? this.balancing.healthService : undefined;
+    const { healthService } = this.balancing;
     if (ejection === undefined && healthService === undefined) return undefined;
     return new Endpoints(ejection, healthService, clock, random, events);
   }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
-import type { CallPath, ChannelPathReason } from '../call/method.js';
+import type { CallPath, ChannelPathReason, Transport } from '../call/method.js';
 import {
   type ConnectionSnapshot,
   type ConnectivityState,
@@ -13,9 +13,7 @@ import { silenceRemedy } from '../policy/deadline/silent-peer.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
-import { CLIENT_SEAMS, ENDPOINT_SEAM } from './quirks/client-seams.js';
-import { closeUnused } from './quirks/close-unused.js';
-import { mayCreateStream, observeConnectionOf } from './quirks/wire-evidence.js';
+import { CLIENT_SEAMS, grpcJsSubjects, hasTransportNames } from './quirks/client-seams.js';
 import type { BalancingSettings } from './channel-settings.js';
 import { AddressHistories, type AddressHistoryEvent, type EndedConnection } from './connection/address-histories.js';
 import {
@@ -31,10 +29,8 @@ import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
 import { dnsNameOf, DnsRefresh } from './dns/dns-refresh.js';
-import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { hasLibraryResolver, WATCH_OPTION, WatchReceiver } from './quirks/library-resolver.js';
-import { experimental } from './quirks/experimental.js';
 import type { Endpoints } from './connection/endpoints.js';
 import {
   observeConnections,
@@ -43,10 +39,10 @@ import {
   type PolicyOwner,
 } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
-import { MissedResetDetector } from './connection/missed-reset-detector.js';
+import { SilenceWatch } from './connection/silence-watch.js';
 import type { StreamCapacity } from './connection/policy-connections.js';
 import type { PolicyEvent } from './connection/policy-event.js';
-import { isPresent, SeamReport } from './quirks/seam.js';
+import { SeamReport } from './quirks/seam.js';
 import { SocketSubchannels } from './quirks/socket-subchannel.js';
 import type { UntestedVersion } from '../call/call-event.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
@@ -82,6 +78,8 @@ export type ConnectionEvent =
 
 export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalancing' | 'dnsRefreshMs'> {
   readonly target: string;
+  /** Transport of the connections; 'grpc-js' is used, too, if the installed grpc-js lacks required names. */
+  readonly transport: Transport;
   readonly doctorCommand?: string | undefined;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
@@ -109,21 +107,21 @@ type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { reado
  */
 export class WireChannel {
   readonly channel: Channel;
+  readonly transport: Transport;
   state: ConnectivityState = 'IDLE';
   readonly histories: AddressHistories;
   readonly readBarrier: IdleReadBarrier;
   readonly seams: SeamReport;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;
-  /** Health of the endpoints; `undefined` if they are neither ejected nor checked, or if the installed grpc-js lacks required names. */
+  /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints: Endpoints | undefined;
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
   private readonly refresh: DnsRefresh | undefined;
-  private readonly missedResets: MissedResetDetector;
+  private readonly silence: SilenceWatch;
   private readonly direct: DirectChannel | ChannelPathReason;
   private readonly limits: MessageLimits;
-  private readonly credentials: ChannelCredentials;
   private readonly authority: string | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
@@ -135,9 +133,11 @@ export class WireChannel {
   /** Number of calls whose streams grpc-js's channel creates later in this turn. */
   private unplaced = 0;
   private active = 0;
-  /** Running calls of grpc-js's channel. They may not have a stream yet; a direct call has its stream from the start. */
-  private readonly channelCalls = new Set<object>();
+  /** Running attempts on grpc-js's channel. They may not have a stream yet; a direct call has its stream from the start. */
+  private readonly channelAttempts = new Set<{ readonly mayCreateStream: boolean }>();
   private closed = false;
+  /** True if another policy has replaced the library's policy during calls. */
+  private wasReplaced = false;
   private retired = false;
   private releaseTimer: Timer | undefined;
 
@@ -147,7 +147,9 @@ export class WireChannel {
     private readonly clock: Clock,
     private readonly random: Random,
   ) {
-    this.endpoints = isPresent(ENDPOINT_SEAM, experimental) ? settings.endpoints : undefined;
+    const isOwn = settings.transport === 'socket' && hasTransportNames();
+    this.transport = isOwn ? 'socket' : 'grpc-js';
+    this.endpoints = isOwn ? settings.endpoints : undefined;
     const probe = (address: string): LivenessProbe | undefined =>
       this.policy?.control?.connections.at(address)?.probe();
     this.histories = new AddressHistories(probe, clock, random, (event) => {
@@ -158,7 +160,7 @@ export class WireChannel {
     });
     this.attempts = new ConnectAttempts((key) => settings.connectTimeoutMs(this.histories.timeouts(key)), clock);
     this.readBarrier = new IdleReadBarrier(() => this.histories.ready, clock);
-    this.missedResets = new MissedResetDetector(
+    this.silence = new SilenceWatch(
       () => this.histories.open,
       () => this.active > 0,
       clock,
@@ -169,38 +171,28 @@ export class WireChannel {
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     const { dnsRefreshMs } = settings;
     this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
-    this.policy = this.observeConnections(settings);
+    this.policy = isOwn ? this.observeConnections(settings) : undefined;
     this.loads = this.policy?.loads;
-    const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing.map(supported);
-    this.credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
-    this.channel = new Channel(settings.target, this.credentials, {
+    const loadBalancingConfig =
+      this.policy?.loadBalancingConfig ?? settings.loadBalancing.map((policy) => supported(policy, false));
+    this.channel = new Channel(settings.target, settings.credentials, {
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
       ...(hasLibraryResolver(settings.target) && { [WATCH_OPTION]: this.watchReceiver() }),
       'grpc.service_config': JSON.stringify({ loadBalancingConfig }),
-      // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, but proxies send
-      // this code for processed requests, too.
-      'grpc.enable_retries': 0,
     });
-    const direct = DirectChannel.of(this.channel, settings.channelOptions);
-    this.direct = this.policy === undefined && typeof direct !== 'string' ? 'grpc-js-release' : direct;
+    this.direct = isOwn ? DirectChannel.of(this.channel, settings.channelOptions) : 'transport';
     this.limits = {
       maxSendBytes: settings.channelOptions['grpc.max_send_message_length'] ?? -1,
       maxReceiveBytes: settings.channelOptions['grpc.max_receive_message_length'] ?? DEFAULT_MAX_RECEIVE_BYTES,
     };
-    this.seams.checkStart({ experimental, credentials: settings.credentials, channel: this.channel });
+    this.seams.checkStart(grpcJsSubjects());
     this.watchPublicState();
   }
 
-  private observeConnections({
-    target,
-    loadBalancing,
-    healthCheck,
-    maxConnectionsPerEndpoint,
-  }: WireChannelSettings): PolicyOwner | undefined {
-    // For an xds: target, the control plane selects the policies, so only the public states are observed.
-    if (target.startsWith('xds:')) return undefined;
-    const { clock, random, attempts, histories, seams, endpoints, refresh } = this;
+  private observeConnections(settings: WireChannelSettings): PolicyOwner {
+    const { loadBalancing, healthCheck, maxConnectionsPerEndpoint, credentials } = settings;
+    const { clock, random, attempts, histories, endpoints, refresh } = this;
     const handle = this.handlePolicy.bind(this);
     const health: ConnectionHealth | undefined = healthCheck && {
       ...healthCheck,
@@ -208,15 +200,13 @@ export class WireChannel {
       random,
       open: (connection, opening) => this.track(connection.openStream({ ...opening, authority: this.authority })),
     };
-    const subchannels =
-      process.env['NESTJS_RESILIENT_GRPC_TRANSPORT'] === 'socket'
-        ? new SocketSubchannels({
-            clock,
-            credentials: () => this.credentials,
-            target: () => this.channel.getTarget(),
-          })
-        : undefined;
-    const dependencies = { clock, random, attempts, histories, seams, endpoints, refresh, handle, health, subchannels };
+    const subchannels = new SocketSubchannels({
+      clock,
+      attempts,
+      credentials,
+      channel: () => this.channel,
+    });
+    const dependencies = { clock, random, histories, endpoints, refresh, handle, health, subchannels };
     return observeConnections(loadBalancing, { ...dependencies, maxConnectionsPerEndpoint });
   }
 
@@ -229,6 +219,14 @@ export class WireChannel {
   /** True if each connection is observed; false if only the public states of the channel are. */
   get observed(): boolean {
     return this.policy !== undefined;
+  }
+
+  /**
+   * True if only the library's load-balancing policy places the calls of grpc-js's channel on connections; false if a service config of the
+   * resolver has replaced the policy during calls.
+   */
+  get placesCalls(): boolean {
+    return this.policy?.control !== undefined && !this.wasReplaced;
   }
 
   /** Path of the calls, except calls with interceptors or options that only grpc-js's channel supports. */
@@ -322,23 +320,13 @@ export class WireChannel {
   attemptStarted(): void {
     this.active += 1;
     this.readBarrier.used();
-    this.missedResets.wake();
+    this.silence.wake();
   }
 
-  /**
-   * Reserves a stream for `call` if streams are limited, and observes its connection if the policy is not active (for example, for
-   * an `xds:` target). The stream of the call exists in the next turn.
-   *
-   * @param previous earlier call of the same attempt, if an interceptor creates another one
-   */
-  callCreated(call: object, previous?: object): void {
-    this.channelCalls.add(call);
-    if (previous !== undefined) this.channelCalls.delete(previous);
+  /** Reserves a stream for `attempt`, which grpc-js's channel starts, if streams are limited. Its stream exists in the next turn. */
+  callCreated(attempt: { readonly mayCreateStream: boolean }): void {
+    this.channelAttempts.add(attempt);
     if (this.isLimited) this.reserveStream();
-    if (this.policy?.control !== undefined) return;
-    this.clock.defer(() => {
-      observeConnectionOf(call);
-    });
   }
 
   private reserveStream(): void {
@@ -348,9 +336,9 @@ export class WireChannel {
     });
   }
 
-  attemptEnded(call?: object): void {
+  attemptEnded(attempt: { readonly mayCreateStream: boolean }): void {
     this.active -= 1;
-    if (call !== undefined) this.channelCalls.delete(call);
+    this.channelAttempts.delete(attempt);
     this.readBarrier.used();
     if (this.isLimited) this.handle(this, STREAMS);
     if (this.retired && this.active === 0) this.close();
@@ -406,8 +394,7 @@ export class WireChannel {
    */
   private releaseConnectionsLater(): void {
     this.releaseTimer = this.clock.setTimer(() => {
-      if (![...this.channelCalls].some(mayCreateStream)) this.policy?.control?.enterIdle();
-      closeUnused(this.channel);
+      if (![...this.channelAttempts].some(({ mayCreateStream }) => mayCreateStream)) this.policy?.control?.enterIdle();
       this.releaseConnectionsLater();
     }, RELEASE_INTERVAL_MS);
   }
@@ -416,7 +403,7 @@ export class WireChannel {
     if (this.closed) return;
     this.closed = true;
     this.state = 'SHUTDOWN';
-    this.missedResets.stop();
+    this.silence.stop();
     this.releaseTimer?.clear();
     this.policy?.release();
     this.refresh?.close();
@@ -439,7 +426,7 @@ export class WireChannel {
         this.connectionChanged(event);
         break;
       case 'session':
-        this.histories.at(event.address)?.setSession(event.session, this.hasKeepalive);
+        this.histories.at(event.address)?.setSession(event.connection);
         break;
       case 'released':
         this.connectionReleased(event);
@@ -450,9 +437,6 @@ export class WireChannel {
       case 'streams':
         this.isLimited = this.policy?.control?.connections.isLimited ?? false;
         this.handle(this, STREAMS);
-        break;
-      case 'unused':
-        if (!this.closed) closeUnused(this.channel);
         break;
       case 'lookup-ended':
       case 'addresses':
@@ -533,7 +517,8 @@ export class WireChannel {
 
   private policyDestroyed(): void {
     if (this.closed) return;
-    if (this.histories.hasReleased) closeUnused(this.channel);
+    // The channel is idle only without calls.
+    if (this.active > 0) this.wasReplaced = true;
     this.enter('IDLE');
     // If a service config from the resolver replaced the policy, the channel may be READY through another policy.
     queueMicrotask(() => {
@@ -543,7 +528,6 @@ export class WireChannel {
 
   private connected(address: string, socket: Socket | undefined): void {
     this.histories.connected(address, socket);
-    if (socket !== undefined) this.seams.check('socket', socket);
     this.handle(this, { type: 'connected', address, callPath: this.callPath });
   }
 

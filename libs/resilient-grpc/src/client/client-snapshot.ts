@@ -1,4 +1,4 @@
-import type { CallPath, MethodKind } from '../call/method.js';
+import type { CallPath, MethodKind, Transport } from '../call/method.js';
 import type {
   ConnectionSnapshot,
   Connectivity,
@@ -72,11 +72,13 @@ export interface GrpcClientSnapshot {
   readonly connectivity: Serialized<Connectivity>;
   /** The last 100 state changes, oldest first. */
   readonly history: Serialized<readonly ConnectivityTransition[]>;
+  /** Transport of the connections: that of this library ('socket'), or that of grpc-js. */
+  readonly transport: Transport;
   /** Path that calls take: directly on a connection, or through grpc-js's channel for the given reason. */
   readonly callPath: CallPath;
   /**
    * Addresses to which the channel has tried to connect, including those no longer in use: up to 256, or more if more are in use. Empty if
-   * the library's load-balancing policy is not in use (`xds:`).
+   * the client uses grpc-js's transport.
    */
   readonly connections: readonly ConnectionSnapshot[];
   readonly resolution: ResolutionSnapshot;

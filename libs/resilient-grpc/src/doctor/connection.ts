@@ -6,14 +6,14 @@ import { TLSSocket } from 'node:tls';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { ConnectAttempt } from '../channel/connection/connect-attempts.js';
 import { connectFailure, readConnectFailure, type ConnectFailure } from '../channel/connection/connect-failure.js';
-import { secureConnector } from '../channel/quirks/connector.js';
+import { createConnector } from '../channel/quirks/socket-subchannel.js';
 import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-material.js';
 import { isError } from '../errors/error-message.js';
 import { CHECK, WATCH } from '../health/serving-check.js';
 import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
-import { addressText, authorityOf, targetUri, type TargetAddress } from './target-check.js';
+import { addressText, authorityOf, type TargetAddress } from './target-check.js';
 import { within, type TimeLimit } from './time-limit.js';
 
 export interface ConnectParameters {
@@ -97,12 +97,7 @@ export async function openSession(
     await once(socket, 'connect');
     probe.tcpMs = took();
     const name = tls?.serverName === undefined ? {} : { 'grpc.ssl_target_name_override': tls.serverName };
-    const connector = secureConnector(
-      tls?.credentials ?? credentials.createInsecure(),
-      targetUri(canonicalTarget),
-      name,
-    );
-    if (connector === undefined) throw new Error('this version of @grpc/grpc-js has no connector');
+    const connector = createConnector(tls?.credentials ?? credentials.createInsecure(), canonicalTarget, name);
     const secured = await attempt.secure(socket, connector.connect(socket));
     if (secured.socket instanceof TLSSocket) {
       probe.tlsMs = took();

@@ -1,8 +1,8 @@
+import { targetUri } from '../channel/connection/address-key.js';
 import { errorMessage } from '../errors/error-message.js';
 import { selectEndpoints } from '../policy/kubernetes/select-endpoints.js';
 import { counted, duration, oneLine } from '../telemetry/log/log-text.js';
 import { resultsOf, type CheckResult } from './check-result.js';
-import { targetUri } from './target-check.js';
 import { within } from './time-limit.js';
 
 const INSTALL =

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { isIPv6 } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
 import { lacksPort } from '../channel/channel-checks.js';
+import { targetUri } from '../channel/connection/address-key.js';
 import { proxyVariable } from '../channel/connection/http-proxy.js';
 import { dnsNameOf } from '../channel/dns/dns-refresh.js';
 import { experimental as names } from '../channel/quirks/experimental.js';
@@ -23,15 +24,6 @@ export type TargetAddress = experimental.SubchannelAddress;
 export function addressText(address: TargetAddress): string {
   if (!('host' in address)) return address.path;
   return `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${String(address.port)}`;
-}
-
-// The same expression as in grpc-js, whose parser is not part of its public API.
-const URI = /^(?:([A-Za-z0-9+.-]+):)?(?:\/\/([^/]*)\/)?(.+)$/;
-
-/** Parses a target with its scheme into the form that grpc-js's resolvers expect. */
-export function targetUri(canonicalTarget: string): experimental.GrpcUri {
-  const [, scheme, authority, path = ''] = URI.exec(canonicalTarget) ?? [];
-  return { ...(scheme !== undefined && { scheme }), ...(authority !== undefined && { authority }), path };
 }
 
 /** Returns the `:authority` that grpc-js sends for a target: 'orders:50051' for 'dns:///orders:50051', 'localhost' for a Unix socket. */

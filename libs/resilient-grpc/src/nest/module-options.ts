@@ -70,7 +70,7 @@ export function drainWarning({ timeoutMs, readinessDelayMs }: ResolvedDrain): st
  */
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
-  | GrpcOptions['options']
+  | (GrpcOptions['options'] & Pick<GrpcClientSettings, 'transport'>)
   // Excludes flat options. Otherwise, flat options that lack a required key would match the transports whose keys are all optional.
   | (Exclude<ClientOptions, GrpcOptions> &
       Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
@@ -84,7 +84,7 @@ export type NestGrpcClientOptions = { readonly name: string | symbol } & (
       readonly packageDefinition?: undefined;
     }
 ) &
-  Omit<GrpcClientSettings, keyof GrpcOptions['options']>;
+  Omit<GrpcClientSettings, keyof GrpcOptions['options'] | 'transport'>;
 
 // Declared after `NestGrpcClientOptions`, because TypeScript's errors about missing keys refer to the last form that could match.
 /** Options of a client: its name, its contract, and its settings. */

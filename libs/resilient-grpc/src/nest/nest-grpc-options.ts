@@ -15,16 +15,18 @@ interface Flattened {
 }
 
 /**
- * Moves the keys of the nested `options` in Nest's `{ transport, options: { … } }` to the top level, and removes `transport`. Other keys
- * are returned unchanged.
+ * Moves the keys of the nested `options` in Nest's `{ transport, options: { … } }` to the top level, and removes Nest's `transport`. Other
+ * keys, such as this library's own `transport`, are returned unchanged.
  *
  * @param given options that were copied to plain data
  * @param path path of the options in the reported problems
  */
 export function flattenNestOptions(given: object, path: string): Flattened {
-  const { transport, options, ...own } = given as Readonly<Record<string, unknown>>;
+  const { transport, options, ...others } = given as Readonly<Record<string, unknown>>;
   const problems: ConfigurationProblem[] = [];
-  if (transport !== undefined && transport !== GRPC) {
+  const isNests = typeof transport !== 'string';
+  const own = isNests ? others : { ...others, transport };
+  if (isNests && transport !== undefined && transport !== GRPC) {
     const message = problemMessage('Transport.GRPC', transport);
     problems.push({ path: pathOf(path, 'transport'), message });
   }

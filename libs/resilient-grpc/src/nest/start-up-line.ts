@@ -4,6 +4,8 @@ import type { EventFields } from '../telemetry/log/library-logger.js';
 import { listed } from '../telemetry/log/log-text.js';
 
 const MAX_LISTED_METHODS = 12;
+/** What the line says of a client that uses grpc-js's transport. */
+const GRPC_JS = " (transport: grpc-js, so lost calls count as 'maybe', and ejection and endpoint health are off)";
 const DECLARATION_HINT =
   'declare reads with idempotency_level in the proto, or with methods: { <method>: { idempotent: true } }';
 
@@ -13,17 +15,26 @@ const DECLARATION_HINT =
  */
 export function startUpLine(settings: ResolvedClientSettings): readonly [text: string, fields: EventFields] {
   const { name: client, target } = settings;
-  const { outageGraceMs, connection } = settings.channel;
+  const { outageGraceMs, connection, transport } = settings.channel;
   const services = [...settings.services.keys()].join(', ');
   const safe = methodsBy(settings, (policy) => (policy.safeToRepeat ? policy.safeBecause : undefined));
   const safeToRepeat = [...safe].map(([reason, names]) => `${names} (${reason})`).join('; ') || 'none';
   const hint = safe.size === 0 ? ` (${DECLARATION_HINT})` : '';
   const text =
-    `${target}${connection === 'warm' ? ' (warm)' : ''} | ${services} | safe to repeat: ${safeToRepeat}${hint} | ` +
+    `${target}${connection === 'warm' ? ' (warm)' : ''}${transport === 'grpc-js' ? GRPC_JS : ''} | ${services} | safe to repeat: ${safeToRepeat}${hint} | ` +
     describeWait(settings);
   return [
     text,
-    { client, event: 'start-up', target, services, safeToRepeat, connection, outageGraceMs: Math.round(outageGraceMs) },
+    {
+      client,
+      event: 'start-up',
+      target,
+      services,
+      safeToRepeat,
+      connection,
+      transport,
+      outageGraceMs: Math.round(outageGraceMs),
+    },
   ];
 }
 

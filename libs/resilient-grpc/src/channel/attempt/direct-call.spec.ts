@@ -3,8 +3,7 @@ import { deflateSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
-import type { PickedCall } from '../quirks/direct-channel.js';
-import type { ConnectionCallListener } from '../subchannel/connection-call.js';
+import type { ConnectionCallListener, TransportCall } from '../subchannel/connection-call.js';
 import { DirectCall, timeoutValue, type MessageLimits } from './direct-call.js';
 
 const NO_LIMITS: MessageLimits = { maxSendBytes: -1, maxReceiveBytes: -1 };
@@ -14,36 +13,31 @@ function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd =
   const did: string[] = [];
   const frames: Buffer[] = [];
   const callbacks: (() => void)[] = [];
-  const stream = { writableEnded: false, destroyed: false };
   const events: string[] = [];
   let headers: Metadata | undefined;
   let listener: ConnectionCallListener | undefined;
   const callEnds: number[] = [];
   const pickEnds: number[] = [];
+  const call = {
+    isWritableEnded: false,
+    cancelWithStatus: (code: number, details: string) => void did.push(`cancel ${code} ${details}`),
+    getPeer: () => '127.0.0.1:50051',
+    sendMessageWithContext: (context: { callback?: () => void }, framed: Buffer) => {
+      frames.push(framed);
+      if (context.callback !== undefined) callbacks.push(context.callback);
+    },
+  };
   const channel = {
     createCall: (_picker: never, _path: string, metadata: Metadata, to: ConnectionCallListener) => {
       if (!picks) return undefined;
       headers = metadata;
       listener = to;
-      const call = {
-        http2Stream: stream,
-        cancelWithStatus: (code: number, details: string) => void did.push(`cancel ${code} ${details}`),
-        getPeer: () => '127.0.0.1:50051',
-        getAuthContext: () => null,
-        sendMessageWithContext: (context: { callback?: () => void }, framed: Buffer) => {
-          frames.push(framed);
-          if (context.callback !== undefined) callbacks.push(context.callback);
-        },
-        startRead: () => void did.push('read'),
-        halfClose: () => void did.push('half-close'),
+      const onCallEnded = (code: number): void => {
+        pickEnds.push(code);
+        pickEnd();
       };
-      return {
-        call,
-        onCallEnded: (code: number) => {
-          pickEnds.push(code);
-          pickEnd();
-        },
-      } as PickedCall;
+      // Safe: a direct call uses only these members.
+      return { call: call as unknown as TransportCall, onCallEnded };
     },
     callEnded: ({ code }: { code: number }) => void callEnds.push(code),
   };
@@ -80,7 +74,7 @@ function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd =
     did,
     frames,
     callbacks,
-    stream,
+    call,
     events,
     direct,
     metadata,
@@ -151,8 +145,8 @@ describe('DirectCall', () => {
   );
 
   it('drops request messages after the server has ended their call', async () => {
-    const { direct, frames, stream, clock } = make();
-    stream.writableEnded = true;
+    const { direct, frames, call, clock } = make();
+    call.isWritableEnded = true;
     let written = 0;
     direct.sendMessageWithContext({ callback: () => void (written += 1) }, Buffer.from('late'));
     await Promise.resolve();

@@ -2,8 +2,8 @@ import { Metadata, type StatusObject, type experimental } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import { type Clock, type Timer, MAX_TIMER_MS } from '../../time/clock.js';
 import { StatusCode } from '../../status/status-code.js';
-import { isWritableEnded, type DirectChannel, type PickedCall } from '../quirks/direct-channel.js';
-import type { ConnectionCall, ConnectionCallListener } from '../subchannel/connection-call.js';
+import type { DirectChannel, PickedCall } from '../quirks/direct-channel.js';
+import type { ConnectionCallListener, TransportCall } from '../subchannel/connection-call.js';
 import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import { inflate, isInflatable } from './inflate.js';
 
@@ -56,7 +56,7 @@ export class DirectCall implements ConnectionCallListener {
     private readonly clock: Clock,
   ) {}
 
-  get onConnection(): ConnectionCall {
+  get onConnection(): TransportCall {
     return this.picked.call;
   }
 
@@ -106,7 +106,7 @@ export class DirectCall implements ConnectionCallListener {
       this.listener.cancel('protocol', StatusCode.RESOURCE_EXHAUSTED, details);
       return;
     }
-    if (isWritableEnded(this.picked.call)) {
+    if (this.picked.call.isWritableEnded) {
       // Deferred, because an endless source would otherwise block the event loop, and the end of the call would never be reported.
       if (written !== undefined) this.clock.defer(written);
       return;

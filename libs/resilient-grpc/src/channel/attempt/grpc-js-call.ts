@@ -9,7 +9,6 @@ import {
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { errorMessage, serializationFailure } from '../../errors/error-message.js';
-import { peerOf } from '../quirks/wire-evidence.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock } from '../../time/clock.js';
 
@@ -208,13 +207,4 @@ function effectiveDeadline({ deadline, parent, propagate_flags: flags }: CallOpt
   const own = Number(deadline ?? Infinity);
   const isPropagated = ((flags ?? propagate.DEFAULTS) & propagate.DEADLINE) !== 0;
   return isPropagated ? Math.min(own, Number(parent?.getDeadline() ?? Infinity)) : own;
-}
-
-/** Returns the address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was picked. */
-export function pickedPeer(call: Pick<CallStream, 'getPeer'>, channel: Pick<Channel, 'getTarget'>): string | undefined {
-  // Before a response, and after a timeout or a cancellation, grpc-js returns 'unknown' for a call that runs on a connection.
-  const known = call.getPeer();
-  const peer = known === 'unknown' ? peerOf(call) : known;
-  // Without a connection, grpc-js returns 'unknown', or the channel's target, which has a scheme.
-  return peer === channel.getTarget() ? undefined : peer;
 }

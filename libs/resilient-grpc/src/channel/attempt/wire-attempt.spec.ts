@@ -4,12 +4,16 @@ import { constants } from 'node:http2';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
-import { classify } from '../../policy/evidence/classify.js';
+import { classify, type WireEvidence } from '../../policy/evidence/classify.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { Endpoints } from '../connection/endpoints.js';
-import { connectionRecord } from '../quirks/connection-record.js';
 import type { DirectChannel, PickedCall } from '../quirks/direct-channel.js';
-import type { ConnectionCallListener } from '../subchannel/connection-call.js';
+import {
+  attemptOf,
+  TransportCall,
+  type CallFacts,
+  type ConnectionCallListener,
+} from '../subchannel/connection-call.js';
 import { DirectCall, type DirectCallListener } from './direct-call.js';
 import { WireAttempt } from './wire-attempt.js';
 
@@ -32,22 +36,37 @@ interface Listener {
   onReceiveStatus(status: { readonly code: number; readonly details: string; readonly metadata: Metadata }): void;
 }
 
-/** A grpc-js call that the test controls. */
-class FakeCall {
-  /** The grpc-js objects that `readWire` reads. */
-  child: object | undefined;
+/** The call of an attempt, which the test controls: grpc-js's call, and the call on the connection that carries it. */
+class FakeCall extends TransportCall {
+  readonly address = '127.0.0.1:50051';
+  readonly isWritableEnded = false;
+  readonly connection = { endListeners: new Set<() => void>() };
+  evidence: WireEvidence = {
+    unprocessed: undefined,
+    httpStatus: undefined,
+    resetCode: undefined,
+    closedHere: false,
+    goawayCode: undefined,
+    acceptsNoStreams: false,
+    timedOut: false,
+  };
   listener: Listener | undefined;
   metadata: Metadata | undefined;
-  peer = '127.0.0.1:50051';
+  peer = this.address;
+  /** Size of the header of a sent message. */
+  prefix = 0;
   readonly did: string[] = [];
 
+  get facts(): CallFacts {
+    return { evidence: this.evidence, connection: this.connection };
+  }
   start(metadata: Metadata, listener: Listener): void {
     this.metadata = metadata;
     this.listener = listener;
     this.did.push('start');
   }
-  sendMessageWithContext(context: { readonly callback?: () => void }, message: unknown): void {
-    this.did.push(`send ${String(message)}`);
+  sendMessageWithContext(context: { callback?: () => void }, message: Buffer): void {
+    this.did.push(`send ${message.toString('utf8', this.prefix)}`);
     context.callback?.();
   }
   startRead(): void {
@@ -62,6 +81,9 @@ class FakeCall {
   getPeer(): string {
     return this.peer;
   }
+  getAuthContext(): object {
+    return {};
+  }
   setCredentials(): void {
     this.did.push('credentials');
   }
@@ -72,48 +94,23 @@ class FakeCall {
 
 const NO_LIMITS = { maxSendBytes: -1, maxReceiveBytes: -1 };
 
-/** A direct channel that creates only `call`. Adds the 5-byte message header to received messages and removes it from sent ones. */
+/** A direct channel that creates only `call`. Adds the 5-byte message header to received messages. */
 class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded'> {
-  ended = 0;
-
   constructor(private readonly call: FakeCall) {}
 
   createCall(_picker: never, _path: string, metadata: Metadata, listener: ConnectionCallListener): PickedCall {
     const { call } = this;
+    call.prefix = 5;
     call.start(metadata, {
       onReceiveMetadata: (headers) => listener.onReceiveMetadata(headers),
       onReceiveMessage: (message) => listener.onReceiveMessage(Buffer.concat([Buffer.alloc(5), message as Buffer])),
       onReceiveStatus: (status) => listener.onReceiveStatus(status),
     });
-    const facts = (): object =>
-      (call.child as { underlyingCalls: [{ call: { child: object } }] } | undefined)?.underlyingCalls[0].call.child ??
-      {};
-    return {
-      call: Object.assign(
-        Object.create({
-          get http2Stream() {
-            return (facts() as { http2Stream?: object }).http2Stream;
-          },
-          get transport() {
-            return (facts() as { transport?: object }).transport;
-          },
-        }) as object,
-        {
-          cancelWithStatus: (code: number, details: string) => call.cancelWithStatus(code, details),
-          getPeer: () => call.getPeer(),
-          getAuthContext: () => null,
-          sendMessageWithContext: (context: { callback?: () => void }, framed: Buffer) =>
-            call.sendMessageWithContext(context, framed.subarray(5)),
-          startRead: () => call.startRead(),
-          halfClose: () => call.halfClose(),
-        },
-      ),
-      onCallEnded: null,
-    };
+    return { call, onCallEnded: null };
   }
 
   callEnded(): void {
-    this.ended += 1;
+    // The channel counts its calls.
   }
 }
 
@@ -122,9 +119,10 @@ let path: 'channel' | 'connection' = 'channel';
 /** Number of attempts that the channel counts as running. */
 let active = 0;
 
-function make(change: Partial<AttemptRequest> = {}) {
+/** @param isPlaced false if grpc-js's channel has not placed the call on a connection */
+function make(change: Partial<AttemptRequest> = {}, isPlaced = true) {
   const clock = new VirtualClock();
-  const call = new FakeCall();
+  const call = new FakeCall(undefined);
   const created: unknown[][] = [];
   const owner = {
     channel: {
@@ -136,6 +134,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     } as unknown as Channel,
     ready: true,
     loads: undefined,
+    placesCalls: true,
     ended: 0,
     histories: {
       isUndecided: false,
@@ -157,7 +156,6 @@ function make(change: Partial<AttemptRequest> = {}) {
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
     silenceRemedy: () => 'nothing received',
-    seams: { check: () => undefined },
     // Safe: an attempt calls only these methods.
     endpoints: { started: vi.fn(), answered: vi.fn(), ended: vi.fn() } as unknown as Endpoints,
   };
@@ -188,6 +186,8 @@ function make(change: Partial<AttemptRequest> = {}) {
     clock,
     clock.now(),
   );
+  if (isPlaced) attempt.placed(call);
+  else call.peer = 'dns:orders:50051';
   return { clock, call, owner, created, reported, ends, attempt, request };
 }
 
@@ -208,10 +208,11 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
 
   describe('WireAttempt', () => {
     it('creates one call for an attempt and starts it immediately', () => {
-      const { created, call, request } = make({ deadline: FUTURE });
+      const { attempt, created, call, request } = make({ deadline: FUTURE });
       if (path === 'channel') {
         expect(created).toEqual([[METHOD.path, FUTURE, undefined, null, undefined]]);
-        expect(call.metadata).toBe(request.metadata);
+        // Metadata of the caller is shared, so only a copy names the attempt.
+        expect([call.metadata, request.metadata].map((one) => attemptOf(one!))).toEqual([attempt, undefined]);
       } else {
         expect(created).toEqual([]);
         expect(call.metadata?.toJSON()).toMatchObject({ 'grpc-accept-encoding': ['identity,deflate,gzip'] });
@@ -268,11 +269,25 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it('reports no peer and no pick for an attempt if grpc-js returns the target as the peer', () => {
-      const { call, ends, owner } = make();
-      call.peer = 'dns:orders:50051';
+      path = 'channel';
+      const { call, ends, owner } = make({}, false);
       owner.ready = false;
       call.end(14, 'No connection established');
       expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, wire: undefined });
+    });
+
+    it.each<[string, Partial<AttemptRequest>, boolean, AttemptEnd['unsentBecause']]>([
+      ['no pick if the channel has placed the call on no connection', {}, true, 'waiting for call credentials'],
+      ['a pick if grpc-js has its own transport', {}, false, undefined],
+      ['a pick if interceptors may have replaced the metadata', { interceptors: [] }, true, undefined],
+    ])('reports %s, and its peer is unknown', (_what, change, placesCalls, unsentBecause) => {
+      path = 'channel';
+      const { attempt, call, ends, owner } = make(change, false);
+      owner.placesCalls = placesCalls;
+      call.peer = 'unknown';
+      attempt.cancel('deadline', 4, '');
+      call.end(4);
+      expect(ends[0]).toMatchObject({ picked: unsentBecause === undefined, peer: undefined, unsentBecause });
     });
 
     it('reports the attempt end once and ignores later events', () => {
@@ -361,16 +376,15 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   describe('status from a server that is shutting down', () => {
     const makeRepeatable = (change: Partial<AttemptRequest> = {}) => {
       const made = make({ mayRepeat: true, ...change });
-      const session = { closed: false, destroyed: false };
-      const transport = { session };
-      const child = { http2Stream: { rstCode: 0 }, httpStatusCode: 200, transport };
-      made.call.child = { underlyingCalls: [{ call: { child } }] };
-      const connection = connectionRecord(transport);
+      const { call } = made;
+      const receiveGoaway = () => {
+        call.evidence = { ...call.evidence, goawayCode: 0, acceptsNoStreams: true };
+      };
       /** Calls the connection's end listeners. */
       const endConnection = () => {
-        for (const ended of connection.endListeners) ended();
+        for (const ended of call.connection.endListeners) ended();
       };
-      return { ...made, session, connection, endConnection };
+      return { ...made, connection: call.connection, receiveGoaway, endConnection };
     };
 
     it.each([
@@ -379,11 +393,11 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       [14, 'Server shutdown'],
       [1, 'CANCELLED'],
     ])('delays the status %i %s until a GOAWAY follows it', (code, details) => {
-      const { call, clock, connection, ends, endConnection } = makeRepeatable();
+      const { call, clock, connection, ends, receiveGoaway, endConnection } = makeRepeatable();
       call.end(code, details, grpcHeaders());
       clock.advance(19);
       expect(ends).toEqual([]);
-      connection.goawayCode = 0;
+      receiveGoaway();
       endConnection();
       expect(ends).toEqual([]);
       clock.advance(0);
@@ -412,9 +426,9 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it('replaces a delayed status with the status of a cancellation, and reports one end', () => {
-      const { attempt, call, clock, connection, ends, endConnection } = makeRepeatable();
+      const { attempt, call, clock, ends, receiveGoaway, endConnection } = makeRepeatable();
       call.end(1, 'CANCELLED', grpcHeaders());
-      connection.goawayCode = 0;
+      receiveGoaway();
       endConnection();
       attempt.cancel('deadline', 4, 'Deadline exceeded');
       clock.advance(100);
@@ -438,8 +452,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       ['no further attempt is allowed', { mayRepeat: false }, () => undefined],
       ['the deadline is within 20 ms', { deadline: Date.UTC(2026, 0, 1) + 20 }, () => undefined],
       ['headers have arrived', {}, ({ call }) => call.listener?.onReceiveMetadata(grpcHeaders())],
-      ['GOAWAY has arrived', {}, ({ connection }) => void (connection.goawayCode = 0)],
-      ['the connection has closed', {}, ({ session }) => void (session.closed = true)],
+      ['the connection takes no more calls', {}, ({ receiveGoaway }) => receiveGoaway()],
     ])('delivers the status of a shutdown immediately if %s', (_why, change, prepare) => {
       const made = makeRepeatable(change);
       prepare(made);
@@ -626,11 +639,10 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       'fails an attempt with DEADLINE_EXCEEDED and sends nothing if its deadline has passed before it starts (%s)',
       async (_how, interceptors, leftMs) => {
         const deadline = new VirtualClock().epoch() + leftMs;
-        const { call, clock, owner, ends, reported } = make({ deadline, interceptors });
+        const { call, clock, owner, ends, reported } = make({ deadline, interceptors }, false);
         expect(call.did).not.toContain('start');
+        // grpc-js reports no status for a call that was never started.
         expect(reported).toEqual([]);
-        // grpc-js reports no status for a call that was never started, and picks no connection for it.
-        call.peer = 'dns:orders:50051';
         await new Promise(process.nextTick);
         expect(reported).toEqual(['end']);
         expect(ends[0]).toMatchObject({ code: 4, picked: false });
@@ -690,29 +702,18 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it.each([
-      ['the latest call had no connection', undefined, undefined],
-      [
-        'the server refused the latest call',
-        { id: 3, rstCode: constants.NGHTTP2_REFUSED_STREAM },
-        constants.NGHTTP2_REFUSED_STREAM,
-      ],
-    ])('does not report an attempt with several calls as unprocessed if %s', (_which, http2Stream, rstCode) => {
+      ['the latest call had no connection', false, 'No connection established'],
+      ['the server refused the latest call', true, 'Stream refused by server'],
+    ])('does not report an attempt with several calls as unprocessed if %s', (_which, isPlaced, details) => {
       const twice: Interceptor = (options, next) => {
         next(options);
         return new InterceptingCall(next(options));
       };
-      const { call, owner, ends } = make({ interceptors: [twice] });
-      if (http2Stream === undefined) call.peer = 'dns:orders:50051';
-      else {
-        const child = {
-          http2Stream,
-          finalStatus: { rstCode },
-          transport: { session: { closed: false, destroyed: false } },
-        };
-        call.child = { underlyingCalls: [{ call: { child } }] };
-      }
+      const { call, owner, ends } = make({ interceptors: [twice] }, isPlaced);
+      const resetCode = constants.NGHTTP2_REFUSED_STREAM;
+      call.evidence = { ...call.evidence, unprocessed: 'rejected', resetCode };
       owner.ready = false;
-      call.end(14, http2Stream === undefined ? 'No connection established' : 'Stream refused by server');
+      call.end(14, details);
       expect(ends[0]?.picked).toBe(true);
       expect(ends[0]?.wire?.unprocessed).toBeUndefined();
       expect(ends[0]?.wire?.resetCode).toBeUndefined();

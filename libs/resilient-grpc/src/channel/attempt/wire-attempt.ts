@@ -17,19 +17,10 @@ import {
   EARLY_MS,
   createCall,
   interceptedCall,
-  pickedPeer,
   startUnlessExpired,
   type InterceptedCallCallbacks,
 } from './grpc-js-call.js';
-import type { ConnectionRecord } from '../quirks/connection-record.js';
-import {
-  cancelWithEvidence,
-  connectionAddress,
-  isWithoutStream,
-  readConnectionCall,
-  readWire,
-  type WireFacts,
-} from '../quirks/wire-evidence.js';
+import { setAttempt, type CallFacts, type PlacedAttempt, type TransportCall } from '../subchannel/connection-call.js';
 import type { WireChannel } from '../wire-channel.js';
 
 type CallStream = experimental.CallStream;
@@ -44,6 +35,7 @@ type AttemptChannel = Pick<
   | 'channel'
   | 'ready'
   | 'loads'
+  | 'placesCalls'
   | 'startDirect'
   | 'callCreated'
   | 'attemptStarted'
@@ -52,7 +44,6 @@ type AttemptChannel = Pick<
   | 'silenceRemedy'
 > & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
-  readonly seams: Pick<WireChannel['seams'], 'check'>;
   readonly endpoints?: WireChannel['endpoints'];
 };
 
@@ -71,6 +62,8 @@ const TIMEOUT_CODES: ReadonlySet<number> = new Set([StatusCode.CANCELLED, Status
 const MIN_TIMEOUT_SHARE = 0.9;
 const UNSUPPORTED_ENCODING =
   'Compression method not supported: the "grpc-encoding" of the response is neither gzip nor deflate';
+/** What grpc-js returns as the peer of a call before its response. */
+const UNKNOWN_PEER = 'unknown';
 const AWAITS_CREDENTIALS = 'waiting for call credentials';
 const CREDENTIALS_REMEDY = 'the call credentials did not respond; check their metadata generator';
 const REQUESTS_OPEN = 'the request stream has not ended: complete it if the server waits for its end';
@@ -82,7 +75,9 @@ const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, o
  * One attempt of a call to any kind of method, directly on a connection or through grpc-js's channel. The object is also the `AttemptEnd`
  * and the listener of the call, so that an attempt needs few objects.
  */
-export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener {
+export class WireAttempt
+  implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener, PlacedAttempt
+{
   code: number = StatusCode.OK;
   details = '';
   metadata!: Metadata;
@@ -100,13 +95,15 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private channelCall: (Pick<CallStream, 'getPeer'> & { getAuthContext(): Attempt['authContext'] }) | undefined;
   /** True if the interceptors created several calls, for example to retry. The evidence of the attempt describes only the latest one. */
   private hasSeveralCalls = false;
+  /** The call on a connection that carries the call of grpc-js's channel; `undefined` until the channel has placed it. */
+  private onConnection: TransportCall | undefined;
   private headers: Metadata | undefined;
   private ended = false;
   private halfClosed = false;
   /** True if there are interceptors and a response could not be deserialized. */
   private unreadable = false;
   /** Cache for `wireFacts`. */
-  private facts: WireFacts | undefined;
+  private facts: CallFacts | undefined;
   private delayedStatus: DelayedStatus | undefined;
 
   constructor(
@@ -130,21 +127,20 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       }
       if (this.direct !== undefined) {
         this.call = this.channelCall = this.direct;
+        this.onConnection = this.direct.onConnection;
       } else if (interceptors === undefined) {
         const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
         this.onCreated(call);
-        const sent = tried === undefined ? metadata : withTried(metadata, tried);
-        startUnlessExpired(call, deadline, clock, sent, this);
+        startUnlessExpired(call, deadline, clock, this.ownMetadata(metadata, tried), this);
       } else {
         const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this, clock);
         this.call = call;
-        // A copy, because interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
-        call.start(withTried(metadata, tried), this);
+        call.start(this.ownMetadata(metadata, tried), this);
       }
     } catch (error) {
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
-      wireChannel.attemptEnded(this.channelCall);
+      wireChannel.attemptEnded(this);
       throw error;
     }
     // An interceptor may have ended the attempt already.
@@ -155,11 +151,30 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     return this.request.method.kind === 'unary';
   }
 
+  /**
+   * Returns a copy of `metadata` that names this attempt. A copy, because interceptors may change the metadata that they receive, and
+   * attempts, calls, and even clients share metadata.
+   */
+  private ownMetadata(metadata: Metadata, tried: string[] | undefined): Metadata {
+    const copy = withTried(metadata, tried);
+    setAttempt(copy, this);
+    return copy;
+  }
+
   onCreated(call: CallStream): void {
-    const previous = this.channelCall;
-    this.hasSeveralCalls = previous !== undefined;
+    this.hasSeveralCalls = this.channelCall !== undefined;
     this.channelCall = call;
-    if (!this.ended) this.wireChannel.callCreated(call, previous);
+    this.onConnection = undefined;
+    if (!this.ended) this.wireChannel.callCreated(this);
+  }
+
+  placed(call: TransportCall): void {
+    this.onConnection = call;
+  }
+
+  /** True if grpc-js's channel may still open a stream for this attempt. */
+  get mayCreateStream(): boolean {
+    return !this.ended && this.onConnection === undefined;
   }
 
   onUnreadable(): void {
@@ -200,13 +215,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       return;
     }
     if (this.direct !== undefined) {
-      const { direct } = this;
-      if (!TIMEOUT_ENDS.has(why)) direct.cancelWithStatus(code, details);
-      else {
-        cancelWithEvidence(direct.onConnection, () => {
-          direct.cancelWithStatus(code, details);
-        });
-      }
+      this.direct.cancelWithStatus(code, details);
       return;
     }
     this.call.cancelWithStatus(code, details);
@@ -297,7 +306,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     const { loads } = this.wireChannel;
     if (loads !== undefined) this.reportLatency(loads);
     this.wireChannel.endpoints?.ended(this);
-    this.wireChannel.attemptEnded(this.direct === undefined ? this.channelCall : undefined);
+    this.wireChannel.attemptEnded(this);
     this.listener.onEnd(this);
   }
 
@@ -368,12 +377,23 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   get picked(): boolean {
     // An earlier call of the interceptors may have reached the server.
-    return this.hasSeveralCalls || this.peer !== undefined;
+    if (this.hasSeveralCalls || this.peer !== undefined) return true;
+    // grpc-js may return 'unknown' for a call that runs on a connection.
+    return this.channelCall?.getPeer() === UNKNOWN_PEER && !this.isPlacementKnown;
   }
 
-  /** Address of the connection that was picked; `undefined` if none was picked. */
+  /** True if `onConnection` is `undefined` only while grpc-js's channel has opened no stream. An interceptor may replace the metadata. */
+  private get isPlacementKnown(): boolean {
+    return this.wireChannel.placesCalls && !this.intercepted;
+  }
+
+  /** Address of the connection that was picked; `undefined` if none was picked, or if it is unknown. */
   get peer(): string | undefined {
-    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.wireChannel.channel);
+    const { onConnection, channelCall } = this;
+    if (onConnection !== undefined) return onConnection.getPeer();
+    const known = channelCall?.getPeer();
+    // Without a connection, grpc-js returns 'unknown', or the channel's target, which has a scheme.
+    return known === UNKNOWN_PEER || known === this.wireChannel.channel.getTarget() ? undefined : known;
   }
 
   get authContext(): Attempt['authContext'] {
@@ -382,9 +402,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /** Address of the connection in the channel's history: the peer, followed by a number if this is not the first connection to it. */
   private get address(): string | undefined {
-    const { direct, channelCall } = this;
-    if (channelCall === undefined) return undefined;
-    return connectionAddress(direct?.onConnection ?? channelCall, direct !== undefined) ?? this.peer;
+    return this.onConnection?.address ?? this.peer;
   }
 
   get wire(): WireEvidence | undefined {
@@ -405,11 +423,11 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   get unsentBecause(): string | undefined {
-    const { direct, channelCall } = this;
+    const { direct, channelCall, onConnection } = this;
     if (this.ended && this.endedHere === 'no') return undefined;
     // Unknown with interceptors, because an interceptor may ignore a cancellation and send the call later.
-    if (direct !== undefined || this.intercepted || channelCall === undefined) return undefined;
-    if (!isWithoutStream(channelCall)) return undefined;
+    if (direct !== undefined || channelCall === undefined || onConnection !== undefined || !this.isPlacementKnown)
+      return undefined;
     // On a READY channel, grpc-js has picked a connection and waits for the credentials of the call.
     return this.wireChannel.ready ? AWAITS_CREDENTIALS : 'waiting for call credentials or a connection';
   }
@@ -423,17 +441,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     return this.wireFacts?.connection;
   }
 
-  private get wireFacts(): WireFacts | undefined {
-    if (this.channelCall === undefined) return undefined;
-    const { direct } = this;
-    this.facts ??= direct === undefined ? readWire(this.channelCall) : readConnectionCall(direct.onConnection);
-    // A response proves that there was a stream, so the stream's fields are missing only if private names changed. `contentType` reads
-    // `metadata`, which is set only at the end.
-    if (this.ended && (this.headersReceived || this.contentType !== undefined)) {
-      if (direct === undefined) this.wireChannel.seams.check('call', this.channelCall);
-      else this.wireChannel.seams.check('direct call', direct.onConnection);
-    }
-    return this.facts;
+  private get wireFacts(): CallFacts | undefined {
+    return (this.facts ??= this.onConnection?.facts);
   }
 }
 
@@ -444,7 +453,7 @@ class DelayedStatus {
 
   constructor(
     private status: StatusObject,
-    private readonly connection: Pick<ConnectionRecord, 'endListeners'>,
+    private readonly connection: CallFacts['connection'],
     private readonly clock: Clock,
     private readonly deliver: (status: StatusObject) => void,
   ) {

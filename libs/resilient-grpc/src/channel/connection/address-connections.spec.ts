@@ -2,21 +2,17 @@ import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'n
 import type { AddressInfo } from 'node:net';
 import { Metadata } from '@grpc/grpc-js';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import type { AttemptEnd } from '../../call/attempt.js';
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import type { Waiter } from '../../call/call-transport.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
-import { classify } from '../../policy/evidence/classify.js';
-import { systemClock } from '../../time/clock.js';
 import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { channelSettings } from '../../../../../test/unit-support/channel-settings.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
-import { insecureCredentials } from '../channel-checks.js';
 import type { ChannelSettings } from '../channel-settings.js';
 import { ManagedChannel } from '../managed-channel.js';
-import type { StreamSlots } from '../quirks/stream-slots.js';
 import { FURTHER_IDLE_MS } from './address-connections.js';
 
 // The tests use real connections and virtual time.
@@ -75,8 +71,7 @@ async function startPeer(maxConcurrentStreams: number): Promise<Peer> {
 interface Feed {
   readonly number: number;
   state: 'waiting' | 'started' | 'open' | 'ended';
-  end: AttemptEnd | undefined;
-  cancel(why?: AttemptEnd['endedHere']): void;
+  cancel(): void;
 }
 
 async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target = peer.address) {
@@ -84,29 +79,19 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
   const events: GrpcClientEvent[] = [];
   const hub = new EventHub({ client: 'echo' }, () => clock.epoch());
   hub.listen((event) => events.push(event), false);
-  const channel = new ManagedChannel(
-    {
-      target,
-      credentials: { current: insecureCredentials(), watch: () => () => undefined, close: () => undefined },
-      outageGraceMs: 5_000,
-      releaseWithinMs: 15_000,
-      maxWaitingCalls: 1_000,
-      maxWaitingBytes: 1_000,
-      connection: 'on-demand',
-      loadBalancing: [{ pick_first: {} }],
-      connectTimeoutMs: 20_000,
-      maxConnectionsPerEndpoint: 3,
-      maxConnectionAgeMs: undefined,
-      channelOptions: {
-        'grpc.use_local_subchannel_pool': 1,
-        'grpc.enable_channelz': 0,
-        'grpc.service_config_disable_resolution': 1,
-        'grpc.client_idle_timeout_ms': 1_800_000,
-      },
-      ...settings,
+  const { settings: all } = channelSettings({
+    target,
+    maxWaitingCalls: 1_000,
+    maxConnectionsPerEndpoint: 3,
+    channelOptions: {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_channelz': 0,
+      'grpc.service_config_disable_resolution': 1,
+      'grpc.client_idle_timeout_ms': 1_800_000,
     },
-    { clock, random: () => 0.5, events: hub, changed: () => undefined },
-  );
+    ...settings,
+  });
+  const channel = new ManagedChannel(all, { clock, random: () => 0.5, events: hub, changed: () => undefined });
   onTestFinished(() => {
     channel.close();
   });
@@ -127,23 +112,20 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
       {
         onHeaders: () => (feed.state = 'open'),
         onMessage: () => undefined,
-        onEnd: (end) => {
-          feed.end = end;
-          feed.state = 'ended';
-        },
+        onEnd: () => (feed.state = 'ended'),
       },
     );
     attempt.startRead();
     attempt.send(Buffer.alloc(0));
     attempt.halfClose();
-    feed.cancel = (why = 'cancel') => {
-      attempt.cancel(why, 1, 'Cancelled');
+    feed.cancel = () => {
+      attempt.cancel('cancel', 1, 'Cancelled');
     };
     onTestFinished(() => {
       attempt.abandon();
     });
   };
-  const create = (): Feed => ({ number: (feeds += 1), state: 'waiting', end: undefined, cancel: () => undefined });
+  const create = (): Feed => ({ number: (feeds += 1), state: 'waiting', cancel: () => undefined });
   /** Starts a feed even if no stream is free, like a call of grpc-js's own client. */
   const startAnyway = (): void => {
     begin(create());
@@ -339,7 +321,7 @@ describe('further connections', () => {
     await reach(() => count(feeds, 'open') === 3);
     for (const feed of feeds) feed.cancel();
     channel.close();
-    await waitFor(() => peer.sessions.every(({ closed, destroyed }) => closed || destroyed));
+    await reach(() => peer.sessions.every(({ closed, destroyed }) => closed || destroyed));
   });
 
   it('opens further connections only if no endpoint has a free stream', async () => {
@@ -375,53 +357,6 @@ describe('stream limit of a connection', () => {
     peer.sessions[0]!.settings({ maxConcurrentStreams: 4_294_967_295 });
     await reach(() => count(feeds, 'open') === 2);
     expect(channel.describe().connections[0]?.streams).toEqual({ open: 2 });
-  });
-});
-
-/** Starts a call that HTTP/2 queues, because the server lowers its stream limit to 1, and the client still uses the previous limit. */
-async function startQueuedCall() {
-  const peer = await startPeer(3);
-  const opened = await open(peer, { maxConnectionsPerEndpoint: 1 });
-  const { channel, start, reach } = opened;
-  const first = start();
-  await reach(() => first.state === 'open');
-  peer.sessions[0]!.settings({ maxConcurrentStreams: 1 });
-  await reach(() => channel.describe().connections[0]?.streams?.limit === 1);
-  // Sets the client's limit back to 3. Otherwise the client would use the new limit, because Node reports the SETTINGS frame in the turn
-  // in which nghttp2 applies it.
-  const { policy } = channel.current as unknown as {
-    policy: { control: { connections: { all: Set<{ streams: StreamSlots }> } } };
-  };
-  for (const { streams } of policy.control.connections.all) streams.limit = 3;
-  const late = start();
-  expect(late.state).toBe('started');
-  await new Promise(setImmediate);
-  return { peer, reach, first, late };
-}
-
-describe('evidence of a call that HTTP/2 queues', () => {
-  it('reports a call as not sent if a timer ends it while HTTP/2 queues it', async () => {
-    const { peer, reach, first, late } = await startQueuedCall();
-    systemClock.setTimer(() => {
-      late.cancel('attempt-timeout');
-    }, 0);
-    await reach(() => late.state === 'ended');
-    expect(late.end?.wire?.unprocessed).toBe('never-sent');
-    expect(classify(late.end!)).toMatchObject({ kind: 'attempt-timeout', reachedServer: 'no' });
-    first.cancel();
-    await reach(() => first.state === 'ended' && peer.streams[0]!.destroyed);
-    expect(peer.streams).toHaveLength(1);
-  });
-
-  it('reports a queued call as possibly sent if it is cancelled in the same turn as the call that occupies the only stream', async () => {
-    const { peer, reach, first, late } = await startQueuedCall();
-    systemClock.setTimer(() => {
-      first.cancel('attempt-timeout');
-      late.cancel('attempt-timeout');
-    }, 0);
-    await reach(() => first.state === 'ended' && late.state === 'ended');
-    await reach(() => peer.streams.length === 2);
-    expect(classify(late.end!)).toMatchObject({ kind: 'attempt-timeout', reachedServer: 'maybe' });
   });
 });
 

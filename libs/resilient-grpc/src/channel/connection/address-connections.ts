@@ -34,8 +34,8 @@ export interface AddressConnectionsDependencies {
   readonly create: (number: number) => CreatedConnection;
   /** Returns a connection that has a free stream and leads to another address; `undefined` if no connection does. */
   readonly spare: () => SubchannelInterface | undefined;
-  /** Called after a further connection was dropped. `wasIdle` is true if it was dropped because no call used it. */
-  readonly dropped: (wasIdle: boolean) => void;
+  /** Called after a further connection was dropped. */
+  readonly dropped: () => void;
 }
 
 /**
@@ -116,9 +116,9 @@ export class AddressConnections {
       changed: () => {
         for (const listener of [...this.listeners]) listener();
       },
-      dropped: (wasIdle) => {
+      dropped: () => {
         this.further = this.further.filter((connection) => connection !== opened);
-        dependencies.dropped(wasIdle);
+        dependencies.dropped();
       },
     });
     this.further = [...further, opened];
@@ -128,7 +128,7 @@ export class AddressConnections {
 
   /** Drops all further connections. Calls on them may finish. */
   release(): void {
-    for (const connection of this.further) connection.drop(false);
+    for (const connection of this.further) connection.drop();
   }
 }
 
@@ -137,7 +137,7 @@ interface FurtherConnectionCallbacks {
   readonly isNeeded: () => boolean;
   /** Called after each change of the connection's state. */
   readonly changed: () => void;
-  readonly dropped: (wasIdle: boolean) => void;
+  readonly dropped: () => void;
 }
 
 function isReady({ subchannel }: FurtherConnection): boolean {
@@ -170,19 +170,19 @@ class FurtherConnection {
     this.checkLater();
   }
 
-  drop(isIdle: boolean): void {
+  drop(): void {
     this.timer?.clear();
     this.subchannel.removeConnectivityStateListener(this.stateChanged);
     this.subchannel.unref();
-    this.callbacks.dropped(isIdle);
+    this.callbacks.dropped();
   }
 
   /**
-   * Drops the connection when it becomes IDLE: after it has ended, or after grpc-js's backoff for a failed attempt. Calls that are still
+   * Drops the connection when it becomes IDLE: after it has ended, or after the backoff for a failed attempt. Calls that are still
    * waiting open another connection.
    */
   private readonly stateChanged: Listener = (_, from, to) => {
-    if (stateName(to) === 'IDLE' && from !== to) this.drop(false);
+    if (stateName(to) === 'IDLE' && from !== to) this.drop();
     this.callbacks.changed();
   };
 
@@ -191,7 +191,7 @@ class FurtherConnection {
       const { streams } = this.connection;
       if (streams === undefined || streams.used > 0 || this.callbacks.isNeeded()) this.isUnused = false;
       else if (this.isUnused) {
-        this.drop(true);
+        this.drop();
         return;
       } else this.isUnused = true;
       this.checkLater();

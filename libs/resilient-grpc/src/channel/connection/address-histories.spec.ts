@@ -2,7 +2,8 @@ import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
-import type { WatchedSession } from './disconnect-reason-watch.js';
+import type { ConnectionEnd } from '../../call/call-event.js';
+import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import { AddressHistories, type EndedConnection } from './address-histories.js';
 
 const ADDRESS = '10.0.0.7:50051';
@@ -10,16 +11,17 @@ const ADDRESS = '10.0.0.7:50051';
 function make(clock = new VirtualClock()) {
   const closed: number[] = [];
   const judged: EndedConnection[] = [];
+  const ended: EndedConnection[] = [];
   const histories = new AddressHistories(
     () => undefined,
     clock,
     () => 0.5,
     (event) => {
       if (event.type === 'closed') closed.push(event.closed.livedMs);
-      else judged.push(event.ended);
+      else (event.type === 'ended' ? ended : judged).push(event.ended);
     },
   );
-  return { clock, closed, judged, histories };
+  return { clock, closed, judged, ended, histories };
 }
 
 describe('histories of 1,000 addresses', () => {
@@ -138,6 +140,17 @@ describe('released connection', () => {
     expect(closed).toEqual([500]);
   });
 
+  it('reports why a released connection was lost, and that the client did not close it', () => {
+    const { closed, ended, histories } = make();
+    const socket = new EventEmitter() as unknown as Socket;
+    histories.connected(ADDRESS, socket);
+    histories.at(ADDRESS)?.setSession({ end: 'connection reset' } as SubchannelConnection);
+    histories.release(ADDRESS, false);
+    socket.emit('close');
+    expect(ended).toMatchObject([{ address: ADDRESS, reason: 'connection reset' }]);
+    expect(closed).toEqual([]);
+  });
+
   it('reports immediately that a released connection is closed if its socket is unknown', () => {
     const { closed, histories } = make();
     histories.connected(ADDRESS, undefined);
@@ -156,16 +169,14 @@ describe('released connection', () => {
 });
 
 describe('connection with a GOAWAY before the first response', () => {
-  function goAway(made: ReturnType<typeof make>, code = 0) {
+  function goAway(made: ReturnType<typeof make>, end: ConnectionEnd = 'GOAWAY NO_ERROR') {
     const { clock, histories } = made;
-    // Safe: the code under test only listens for the events of the socket and the session.
+    // Safe: the code under test only listens for the socket's events, and reads why the connection ended.
     const socket = new EventEmitter() as unknown as Socket;
-    const session = new EventEmitter() as unknown as WatchedSession & EventEmitter;
     histories.connected(ADDRESS, socket);
-    histories.at(ADDRESS)?.setSession(session, false);
+    histories.at(ADDRESS)?.setSession({ end } as SubchannelConnection);
     const readyAt = clock.now();
     clock.advance(100);
-    session.emit('goaway', code);
     return { ended: histories.disconnected(ADDRESS), socket, readyAt };
   }
 
@@ -225,7 +236,10 @@ describe('connection with a GOAWAY before the first response', () => {
 
   it('treats a GOAWAY with an error code as an immediate close of the connection', () => {
     const made = makeAfterFirstGoaway();
-    expect(goAway(made, 11).ended).toMatchObject({ closedImmediately: true, isUndecided: false });
+    expect(goAway(made, 'GOAWAY ENHANCE_YOUR_CALM').ended).toMatchObject({
+      closedImmediately: true,
+      isUndecided: false,
+    });
   });
 
   it('sets no hold-off for an address after the first GOAWAY since the last response', () => {
@@ -245,7 +259,7 @@ describe('connection with a GOAWAY before the first response', () => {
 
   it('sets a hold-off for an address after a GOAWAY without an error if the previous connection to it closed immediately with an error', () => {
     const made = make();
-    goAway(made, 11);
+    goAway(made, 'GOAWAY ENHANCE_YOUR_CALM');
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true });
     expect(made.histories.holdOffMs(ADDRESS)).toBe(1_600);
   });

@@ -38,6 +38,8 @@ export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 're
 export type AddressHistoryEvent =
   /** The client closed a connection. This is no evidence about the server. */
   | { readonly type: 'closed'; readonly closed: ClosedConnection }
+  /** A connection that the channel no longer used, but on which calls were still running, was lost. */
+  | { readonly type: 'ended'; readonly ended: EndedConnection }
   /** An ended connection was judged: immediately, or later if it was undecided; see `EndedConnection.isUndecided`. */
   | { readonly type: 'judged'; readonly ended: EndedConnection };
 
@@ -219,7 +221,10 @@ export class AddressHistories {
     socket.once('close', () => {
       this.draining.delete(connection);
       // Reports only a released connection: the policy reports the end of a connection in use, together with the new state of the channel.
-      if (history.connection === connection && history.isReleased) this.closed(address, history);
+      if (history.connection === connection && history.isReleased) {
+        if (connection.end === 'unknown') this.closed(address, history);
+        else this.emit({ type: 'ended', ended: this.disconnected(address) });
+      }
       const undecided = history.undecided.find((one) => one.connection === connection);
       if (undecided !== undefined) this.judge(history, [undecided], false);
     });
@@ -265,7 +270,8 @@ export class AddressHistories {
 
   /**
    * Reports that the channel no longer uses the READY connection to `address`. If `now` is true, the connection closes with its
-   * channel. Otherwise, grpc-js closes it up to 10 s later, and the channel may use it again before that.
+   * channel. Otherwise, it closes when its last call has
+   * ended.
    */
   release(address: string, now: boolean): void {
     const history = this.history(address);
@@ -348,11 +354,6 @@ export class AddressHistories {
     this.entered(address, 'IDLE');
     history.failingSince = undefined;
     history.timeouts = 0;
-  }
-
-  /** True if a connection that the channel no longer uses is still open. */
-  get hasReleased(): boolean {
-    return [...this.histories.values()].some(({ isReleased }) => isReleased);
   }
 
   /** Removes the oldest unused address if there are too many, because names resolve to different addresses over time. */

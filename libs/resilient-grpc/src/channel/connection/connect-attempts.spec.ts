@@ -1,9 +1,8 @@
-import { Socket, connect, type TcpNetConnectOpts } from 'node:net';
+import { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import { ConnectAttempts } from './connect-attempts.js';
 
-const ADDRESS = { host: '127.0.0.1', port: 1 };
 const KEY = '127.0.0.1:1';
 
 function make(timeoutMs: () => number = () => 500) {
@@ -12,22 +11,16 @@ function make(timeoutMs: () => number = () => 500) {
   return { clock, attempts };
 }
 
-/** Copies `address`, as `net.connect` does. The copy has the signal of the current attempt. */
-const copyAddress = (address: object) => ({ ...address }) as { signal?: AbortSignal };
-
 describe('ConnectAttempts', () => {
-  it('aborts the signal of an address if TCP does not connect within the connect timeout', () => {
+  it('aborts the signal of an attempt if TCP does not connect within the connect timeout', () => {
     const { clock, attempts } = make();
-    const address = attempts.abortable(ADDRESS, KEY);
-    expect(copyAddress(address).signal).toBeUndefined();
-    attempts.begin(KEY);
-    const { signal } = copyAddress(address);
+    const { signal } = attempts.begin(KEY);
     clock.advance(499);
-    expect(signal?.aborted).toBe(false);
+    expect(signal.aborted).toBe(false);
     clock.advance(1);
-    expect(signal?.aborted).toBe(true);
+    expect(signal.aborted).toBe(true);
     const message = '127.0.0.1:1 does not respond (timed out after 0.5 s)';
-    expect(String(signal?.reason)).toContain(message);
+    expect(String(signal.reason)).toContain(message);
     expect(attempts.settle(KEY, false)?.failure('')).toEqual({ kind: 'no-response', message });
   });
 
@@ -140,18 +133,14 @@ describe('ConnectAttempts', () => {
   it('creates a signal and a timeout for each attempt to connect', () => {
     const limits = [100, 300];
     const { clock, attempts } = make(() => limits.shift() ?? 0);
-    const address = attempts.abortable(ADDRESS, KEY);
     attempts.begin(KEY);
-    const first = copyAddress(address).signal;
     clock.advance(100);
     attempts.settle(KEY, false);
-    attempts.begin(KEY);
-    const second = copyAddress(address).signal;
-    expect(second).not.toBe(first);
+    const { signal } = attempts.begin(KEY);
     clock.advance(299);
-    expect(second?.aborted).toBe(false);
+    expect(signal.aborted).toBe(false);
     clock.advance(1);
-    expect(second?.aborted).toBe(true);
+    expect(signal.aborted).toBe(true);
   });
 
   it('replaces a running attempt to connect to the same address', () => {
@@ -199,12 +188,10 @@ describe('ConnectAttempts', () => {
     await expect(handshake).rejects.toThrow('the channel was closed');
   });
 
-  it('opens no connection if grpc-js starts an attempt to connect after the channel was closed', () => {
+  it('opens no connection if an attempt to connect starts after the channel was closed', () => {
     const { clock, attempts } = make();
-    const address = attempts.abortable(ADDRESS, KEY);
     attempts.abortAll();
-    attempts.begin(KEY);
-    expect(() => connect(address as TcpNetConnectOpts)).toThrow('the channel was closed');
+    expect(String(attempts.begin(KEY).signal.reason)).toContain('the channel was closed');
     clock.advance(0);
     expect(clock.pending).toBe(0);
   });
@@ -220,15 +207,5 @@ describe('ConnectAttempts', () => {
     clock.advance(0);
     expect(clock.pending).toBe(0);
     expect(attempts.settle(KEY, false)).toBeUndefined();
-  });
-});
-
-describe('abortable address', () => {
-  it('adds a `signal` to an address and keeps its other properties (the signal is undefined if no attempt is running)', () => {
-    const { attempts } = make();
-    expect({ ...attempts.abortable(ADDRESS, KEY) }).toEqual({ ...ADDRESS, signal: undefined });
-    expect({ ...attempts.abortable({ path: '/run/orders.sock' }, '/run/orders.sock') }).toMatchObject({
-      path: '/run/orders.sock',
-    });
   });
 });

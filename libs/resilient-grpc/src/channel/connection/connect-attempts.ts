@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import type { experimental } from '@grpc/grpc-js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { ConnectFailureFacts } from '../../policy/connect-failure/connect-failures.js';
@@ -15,15 +14,13 @@ import {
 } from './connect-failure.js';
 import { httpProxy } from './http-proxy.js';
 
-type SubchannelAddress = experimental.SubchannelAddress;
-
 const CLOSED = 'the channel was closed';
 /** Age in milliseconds at which an attempt to connect counts as slow. The warning about an outage has the same delay. */
 export const SLOW_CONNECT_MS = 1_500;
 
 /**
  * Running attempts to connect, by address. Each attempt can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2
- * SETTINGS. grpc-js itself has no connect timeout and, on close, leaks a hanging handshake and its socket.
+ * SETTINGS.
  */
 export class ConnectAttempts {
   private readonly running = new Map<string, ConnectAttempt>();
@@ -37,20 +34,6 @@ export class ConnectAttempts {
   ) {}
 
   /**
-   * Returns `address` with the abort signal of the current attempt, which `net.connect` honors. Reading the signal of an aborted attempt
-   * throws its error, because Node would otherwise connect anyway, and nothing would close that socket.
-   */
-  abortable(address: SubchannelAddress, key: string): SubchannelAddress {
-    const signalOf = (): AbortSignal | undefined => {
-      const signal = this.running.get(key)?.signal;
-      signal?.throwIfAborted();
-      return signal;
-    };
-    // The property is own and enumerable, because `net.connect` copies its options. It is a getter, because each attempt has a new signal.
-    return Object.defineProperty({ ...address }, 'signal', { enumerable: true, get: signalOf });
-  }
-
-  /**
    * Registers the start of an attempt to connect to `key`.
    *
    * @param server `host:port` of the server if `key` is the address of an HTTP proxy
@@ -59,8 +42,7 @@ export class ConnectAttempts {
     this.running.get(key)?.end();
     const attempt = new ConnectAttempt(key, this.timeoutMs(key), this.clock, server);
     this.running.set(key, attempt);
-    // grpc-js starts an attempt one turn after the request, and the channel may have been closed in between. Without this abort, grpc-js
-    // would keep the connection until it cleans up its pool.
+    // An attempt starts one turn after the request, and the channel may have been closed in between.
     if (this.isClosed) attempt.abort(CLOSED);
     return attempt;
   }
@@ -100,8 +82,8 @@ export class ConnectAttempts {
   }
 
   /**
-   * Releases `attempt` after grpc-js drops its subchannel. Aborts the attempt only if it has not succeeded, or if the channel is closed.
-   * Otherwise, calls may still run on its connection, because streams continue when grpc-js drops the subchannel after a GOAWAY.
+   * Releases `attempt` after the channel drops its subchannel. Aborts the attempt only if it has not succeeded, or if the channel is closed.
+   * Otherwise, calls may still run on its connection, because streams continue after the subchannel is dropped.
    */
   release(attempt: ConnectAttempt): void {
     if (this.running.get(attempt.key) === attempt) this.running.delete(attempt.key);
@@ -130,7 +112,7 @@ export class ConnectAttempt {
   private hasEnded = false;
   /** True if the connection was established. */
   hasSucceeded = false;
-  /** True if the channel needs the connection. grpc-js completes an attempt even if the channel no longer needs the connection. */
+  /** True if the channel needs the connection. */
   isUsed = true;
   /** The step that has not completed. */
   private step: 'credentials' | ConnectFailureFacts['phase'] = 'tcp';

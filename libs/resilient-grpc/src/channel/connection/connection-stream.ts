@@ -1,11 +1,8 @@
-import type { Metadata, StatusObject, experimental } from '@grpc/grpc-js';
+import type { Metadata, StatusObject } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
 import { httpResponseOf } from '../../policy/evidence/grpc-js-texts.js';
-import { runInBackground } from '../quirks/background-call.js';
-import { channelOf, setAuthority } from '../quirks/subchannel.js';
-
-type SubchannelInterface = experimental.SubchannelInterface;
-type CallStream = ReturnType<NonNullable<ReturnType<typeof channelOf>>['createCall']>;
+import type { SocketSubchannel } from '../quirks/socket-subchannel.js';
+import type { ConnectionBoundCall } from '../subchannel/subchannel-channel.js';
 
 /** Status with which a stream ended. */
 export interface StreamEnd {
@@ -20,7 +17,7 @@ export interface StreamOpening {
   /** Path of the method, such as '/grpc.health.v1.Health/Watch'. */
   readonly path: string;
   readonly metadata: Metadata;
-  /** The single request message. A Buffer, because grpc-js calls its method `copy()`. */
+  /** The single request message. */
   readonly request: Buffer;
   /** Replaces the authority of the target, like the channel option `grpc.default_authority`. */
   readonly authority?: string | undefined;
@@ -50,17 +47,14 @@ export class ConnectionStream {
   private hasStatus = false;
 
   private constructor(
-    private readonly subchannel: SubchannelInterface,
-    readonly call: CallStream,
+    private readonly subchannel: SocketSubchannel,
+    private readonly call: ConnectionBoundCall,
     private readonly opening: StreamOpening,
   ) {}
 
-  /** Opens a stream; returns `undefined` if the installed grpc-js cannot bind a call to one connection. */
-  static open(subchannel: SubchannelInterface, opening: StreamOpening): ConnectionStream | undefined {
-    // The call has no deadline, because grpc-js would start a timer that the response does not clear and that keeps the process running.
-    const call = channelOf(subchannel)?.createCall(opening.path, Infinity, null, null, null);
-    if (call === undefined) return undefined;
-    const stream = new ConnectionStream(subchannel, call, opening);
+  /** Opens a stream on a READY connection. */
+  static open(subchannel: SocketSubchannel, opening: StreamOpening): ConnectionStream {
+    const stream = new ConnectionStream(subchannel, subchannel.connectionChannel.createCall(opening.path), opening);
     stream.begin();
     return stream;
   }
@@ -87,9 +81,7 @@ export class ConnectionStream {
     const { call, opening } = this;
     const { authority, request } = opening;
     this.subchannel.addConnectivityStateListener(this.endWithConnection);
-    if (authority !== undefined) setAuthority(call, authority);
-    // Safe, although the types differ: these methods return promises. Without a handler, their rejections would be unhandled.
-    const begun = call as unknown as Record<'start' | 'sendMessageWithContext', (...args: unknown[]) => unknown>;
+    if (authority !== undefined) call.options.host = authority;
     let received: Metadata | undefined;
     const listener = {
       onReceiveMetadata: (headers: Metadata) => {
@@ -106,15 +98,13 @@ export class ConnectionStream {
         this.end({ code, details, http: httpResponseOf(details, contentType?.toString()) });
       },
     };
-    const failed = (error: unknown): void => {
+    try {
+      call.start(opening.metadata.clone(), listener);
+    } catch (error) {
       this.end({ code: StatusCode.INTERNAL, details: String(error) });
-    };
-    Promise.resolve(begun.start(opening.metadata.clone(), listener)).then(() => {
-      // Cancels the call again, because grpc-js creates the stream even if the call has already been cancelled.
-      if (this.isOver || this.hasStatus) this.cancelCall();
-      else runInBackground(call);
-    }, failed);
-    Promise.resolve(begun.sendMessageWithContext({}, request)).catch(failed);
+      return;
+    }
+    call.sendMessageWithContext({}, request);
     call.startRead();
     call.halfClose();
   }

@@ -247,6 +247,8 @@ describe('black-holed connection', () => {
     await clock.advanceAsync(VERDICT_MS);
     await waitFor(() => proxy.counters.accepted === 2);
     await waitFor(() => states().length > 2);
+    // Ends the connection, which the silent peer does not close.
+    await clock.advanceAsync(5_000);
     await waitFor(() => proxy.counters.open === 0);
     expect(states().slice(2)).toEqual(['IDLE']);
     expect(replacements()).toEqual([]);

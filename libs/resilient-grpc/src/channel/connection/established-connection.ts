@@ -1,18 +1,12 @@
 import type { Socket } from 'node:net';
 import type { ConnectionEnd } from '../../call/call-event.js';
-import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
-import { SubchannelConnection } from '../subchannel/subchannel-connection.js';
+import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import type { LivenessProbe } from './liveness-probe.js';
-import { recordTimeout } from '../quirks/connection-record.js';
-import { isReset } from '../quirks/socket-peer.js';
 import { checkReceived, silenceMs, type ReceivedBytes } from '../../policy/deadline/silent-peer.js';
-import { isStopped } from '../quirks/stopped-session.js';
 
 /** A connection that became READY, with its socket. */
 export class EstablishedConnection {
-  private watch: Pick<DisconnectReasonWatch, 'end'> | undefined;
-  private session: WatchedSession | undefined;
-  private own: SubchannelConnection | undefined;
+  private session: SubchannelConnection | undefined;
   private closedBecause: ConnectionEnd | undefined;
   private received: ReceivedBytes | undefined;
 
@@ -56,13 +50,12 @@ export class EstablishedConnection {
 
   /** Reason for the end of the connection. Valid only if read immediately after the end. */
   get end(): ConnectionEnd {
-    return this.closedBecause ?? this.watch?.end ?? 'unknown';
+    return this.closedBecause ?? this.session?.end ?? 'unknown';
   }
 
   /** Records that the peer no longer responded, as evidence for the calls on the connection. */
   recordTimeout(): void {
-    this.own?.recordTimeout();
-    if (this.session !== undefined) recordTimeout(this.session);
+    this.session?.recordTimeout();
   }
 
   /** True if the socket is open. */
@@ -70,30 +63,14 @@ export class EstablishedConnection {
     return !this.socket.closed;
   }
 
-  /** True if Node has read the data of the socket to its end, or has destroyed the socket. grpc-js might not have been notified yet. */
+  /** True if Node has read the data of the socket to its end, or has destroyed the socket. The channel might not have been notified yet. */
   get isEnding(): boolean {
     return this.socket.readableEnded || this.socket.destroyed;
   }
 
-  /** True if the kernel no longer has a peer for the socket, even if Node has not reported the end yet. */
-  get isReset(): boolean {
-    return isReset(this.socket);
-  }
-
-  /** True if HTTP/2 has stopped on the connection and Node has not reported the end. */
-  get isStopped(): boolean {
-    return this.session !== undefined && !this.socket.destroyed && isStopped(this.session);
-  }
-
-  /** Sets the HTTP/2 session; later calls are ignored. */
-  setSession(session: WatchedSession | SubchannelConnection, isPinged: boolean): void {
-    if (session instanceof SubchannelConnection) {
-      this.own ??= session;
-      this.watch ??= session;
-      return;
-    }
+  /** Sets the HTTP/2 connection; later calls are ignored. */
+  setSession(session: SubchannelConnection): void {
     this.session ??= session;
-    this.watch ??= new DisconnectReasonWatch(session, isPinged);
   }
 
   /**

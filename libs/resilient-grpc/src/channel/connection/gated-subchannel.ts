@@ -1,5 +1,4 @@
 import { connectivityState, type experimental } from '@grpc/grpc-js';
-import { selectingSubchannelClass } from '../quirks/subchannel.js';
 import { stateName } from '../../call/connectivity.js';
 import type { Timer } from '../../time/clock.js';
 import type { AddressConnections } from './address-connections.js';
@@ -28,7 +27,7 @@ export function gatedSubchannelClass(
   endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
   connections: AddressConnections | undefined,
 ) => SubchannelInterface {
-  return class GatedSubchannel extends selectingSubchannelClass(Base) implements EndpointGate {
+  return class GatedSubchannel extends Base implements EndpointGate {
     private delayedStart: Timer | undefined;
     private readonly listeners = new Set<Listener>();
     private unwatch: (() => void) | undefined;
@@ -125,8 +124,14 @@ export function gatedSubchannelClass(
       });
     }
 
-    override selectForCall(): SubchannelInterface {
-      return this.connections?.pickInsteadOfFirst() ?? this.child;
+    /** Called once for each call, so it selects the connection for the next call. */
+    override getRealSubchannel(): ReturnType<SubchannelInterface['getRealSubchannel']> {
+      return (this.connections?.pickInsteadOfFirst() ?? this.child).getRealSubchannel();
+    }
+
+    /** Compares the wrapped subchannels, regardless of the connection that carries the next call. */
+    override realSubchannelEquals(other: SubchannelInterface): boolean {
+      return this.child.realSubchannelEquals(other instanceof GatedSubchannel ? other.child : other);
     }
 
     protected override destroy(): void {

@@ -1,6 +1,6 @@
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import { type EndpointLoad, chooseLeastLoaded, parseChoiceCount } from '../../policy/balancing/least-request.js';
-import { COMPLETE, type LeafParts } from '../quirks/experimental.js';
+import { COMPLETE, type Experimental } from '../quirks/experimental.js';
 import { endpointKeys } from './address-key.js';
 import type { AddressUpdate } from './address-updates.js';
 import { EndpointLoads } from './endpoint-loads.js';
@@ -32,7 +32,7 @@ interface Child {
  * Creates the policy `least_request` and its config, for registration under `name`. The policy connects to every endpoint, like
  * round_robin, and selects the least loaded of `choiceCount` random READY endpoints.
  */
-export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalancerClass, ConfigClass] {
+export function leastRequestPolicy(name: string, parts: Experimental): [LoadBalancerClass, ConfigClass] {
   class LeastRequestConfig implements TypedLoadBalancingConfig {
     constructor(readonly choiceCount: number) {}
 

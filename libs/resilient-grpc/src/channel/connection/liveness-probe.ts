@@ -1,8 +1,7 @@
-import { Metadata, type experimental } from '@grpc/grpc-js';
-import { channelOf, pingableSession, type Pingable } from '../quirks/subchannel.js';
+import { Metadata } from '@grpc/grpc-js';
+import type { SocketSubchannel } from '../quirks/socket-subchannel.js';
+import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import { ConnectionStream } from './connection-stream.js';
-
-type SubchannelInterface = experimental.SubchannelInterface;
 
 /** Method of the probe. Every gRPC server responds, even one that does not implement the method. */
 const METHOD = '/grpc.health.v1.Health/Check';
@@ -18,15 +17,14 @@ export class LivenessProbe {
   private call: ConnectionStream | undefined;
 
   private constructor(
-    private readonly subchannel: SubchannelInterface,
-    private readonly session: Pingable,
+    private readonly subchannel: SocketSubchannel,
+    private readonly connection: SubchannelConnection,
   ) {}
 
-  /** Returns a probe; `undefined` if the connection is not READY, or if the installed grpc-js lacks the required private names. */
-  static of(subchannel: SubchannelInterface): LivenessProbe | undefined {
-    const session = pingableSession(subchannel);
-    if (session === undefined || channelOf(subchannel) === undefined) return undefined;
-    return new LivenessProbe(subchannel, session);
+  /** Returns a probe; `undefined` if the connection is not READY. */
+  static of(subchannel: SocketSubchannel): LivenessProbe | undefined {
+    const { connection } = subchannel;
+    return connection && new LivenessProbe(subchannel, connection);
   }
 
   /** Sends the health check, with `timeoutMs` as the timeout for the server. The caller must end the call with `end()`. */
@@ -39,11 +37,7 @@ export class LivenessProbe {
 
   /** Sends a PING frame. Neither MAX_CONCURRENT_STREAMS nor flow control delays PING frames. */
   ping(): void {
-    try {
-      this.session.ping(ignore);
-    } catch {
-      // The session is closing; the connection reports its end.
-    }
+    this.connection.socket.http2.ping(ignore);
   }
 
   end(): void {

@@ -1,32 +1,17 @@
-import { once } from 'node:events';
-import {
-  createServer,
-  type ClientHttp2Session,
-  type Http2Server,
-  type ServerHttp2Session,
-  type ServerOptions,
-} from 'node:http2';
+import { createServer, type Http2Server, type ServerHttp2Session, type ServerOptions } from 'node:http2';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
-import {
-  Channel,
-  Metadata,
-  connectivityState,
-  credentials,
-  type ChannelOptions,
-  type experimental,
-} from '@grpc/grpc-js';
+import { Channel, Metadata, connectivityState, credentials, type ChannelOptions } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
-import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
-import { closeUnused } from '../quirks/close-unused.js';
+import { SocketSubchannels } from '../quirks/socket-subchannel.js';
+import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
+import { ConnectAttempts } from './connect-attempts.js';
 import { observeConnections, type PolicyDependencies, type PolicyOwner } from './load-balancing-policy.js';
 import type { PolicyEvent } from './policy-event.js';
 
 // These tests use the installed grpc-js. They must fail on a version without the private names that the policy needs.
-
-type SubchannelAddress = experimental.SubchannelAddress;
 
 const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 
@@ -42,19 +27,18 @@ class Recorder implements PolicyDependencies {
   readonly errors: string[] = [];
   readonly channelErrors: (string | undefined)[] = [];
   readonly throttled: string[] = [];
-  readonly sessions: WatchedSession[] = [];
-  readonly abortables: SubchannelAddress[] = [];
+  readonly sessions: SubchannelConnection[] = [];
   readonly held: { readonly address: string; readonly task: () => void }[] = [];
   holdMs = 0;
 
-  /** Ignores checks, because the installed grpc-js has all private names. */
-  readonly seams = { check: () => undefined };
-  readonly attempts = {
-    abortable: (address: SubchannelAddress): SubchannelAddress => {
-      this.abortables.push(address);
-      return address;
-    },
-  };
+  channel: Channel | undefined;
+  private readonly attempts = new ConnectAttempts(() => 20_000, systemClock);
+  readonly subchannels = new SocketSubchannels({
+    clock: systemClock,
+    attempts: this.attempts,
+    credentials: credentials.createInsecure(),
+    channel: () => this.channel!,
+  });
   readonly histories = {
     holdOffMs: () => this.holdMs,
     afterHoldOff: (address: string, task: () => void) => {
@@ -73,10 +57,10 @@ class Recorder implements PolicyDependencies {
       case 'connection':
         this.connections.push(`${event.address} ${event.from}>${event.to}`);
         if (event.error !== undefined) this.errors.push(event.error);
+        if (event.from === 'CONNECTING') this.attempts.settle(event.address, event.to === 'READY');
         break;
       case 'session':
-        // Safe: the specs use grpc-js's transport.
-        this.sessions.push(event.session as WatchedSession);
+        this.sessions.push(event.connection);
         break;
       case 'unresolved':
         this.connections.push('unresolved');
@@ -97,7 +81,6 @@ class Recorder implements PolicyDependencies {
         this.connections.push(`${event.address} used again in ${event.state}`);
         break;
       case 'streams':
-      case 'unused':
         break;
       case 'keepalive-throttled':
         this.throttled.push(`${event.address} ${event.keepaliveTimeMs}`);
@@ -193,7 +176,6 @@ function openWatched(target: string, child: object = { pick_first: {} }, options
   checkForLeaks();
   const seen = new Recorder();
   const policy = observeConnections([child as Readonly<Record<string, unknown>>], seen);
-  if (policy === undefined) throw new Error('the installed grpc-js lacks private names that the policy needs');
   const channel = new Channel(target, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.initial_reconnect_backoff_ms': 30_000,
@@ -203,6 +185,7 @@ function openWatched(target: string, child: object = { pick_first: {} }, options
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
     ...options,
   });
+  seen.channel = channel;
   onTestFinished(() => channel.close());
   return { channel, seen, policy };
 }
@@ -213,33 +196,16 @@ const passTurns = async (): Promise<void> => {
 };
 
 describe('load-balancing policy', () => {
-  it.each([0, 11])(
-    'reports the HTTP/2 session of a connection, so that a watch can observe the disconnect reason (GOAWAY %i)',
-    async (code) => {
-      const peer = await startPeer();
-      const { channel, seen } = openWatched(peer.address);
-      channel.getConnectivityState(true);
-      await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
-      const watch = new DisconnectReasonWatch(seen.sessions[0]!, false);
-      const [session] = peer.sessions;
-      session!.goaway(code);
-      await waitFor(() => seen.count('READY>IDLE') === 1);
-      expect(watch.end).toBe(code === 0 ? 'GOAWAY NO_ERROR' : 'GOAWAY ENHANCE_YOUR_CALM');
-      session!.destroy();
-    },
-  );
-
-  it('reports a keepalive timeout as the disconnect reason only if keepalive is on, the socket is open, and no other cause was observed', async () => {
+  it.each([0, 11])('reports a connection, which knows the reason for its end (GOAWAY %i)', async (code) => {
     const peer = await startPeer();
     const { channel, seen } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
-    const [pinged, other] = [true, false].map((isPinged) => new DisconnectReasonWatch(seen.sessions[0]!, isPinged));
-    expect([pinged!.end, other!.end]).toEqual(['connection timed out', 'unknown']);
     const [session] = peer.sessions;
-    session!.destroy();
+    session!.goaway(code);
     await waitFor(() => seen.count('READY>IDLE') === 1);
-    expect(pinged!.end).toBe('GOAWAY NO_ERROR');
+    expect(seen.sessions[0]!.end).toBe(code === 0 ? 'GOAWAY NO_ERROR' : 'GOAWAY ENHANCE_YOUR_CALM');
+    session!.destroy();
   });
 
   it('reports an attempt to connect and the cause of its failure', async () => {
@@ -296,15 +262,6 @@ describe('load-balancing policy', () => {
     await waitFor(() => seen.connections.at(-1) === `${peer.address} READY>IDLE`);
   });
 
-  it('passes each address to ConnectAttempts.abortable() once', async () => {
-    const peer = await startPeer();
-    const { channel, seen } = openWatched(peer.address);
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.states.at(-1) === 'READY');
-    const [host, port] = peer.address.split(':');
-    expect(seen.abortables).toEqual([{ host, port: Number(port) }]);
-  });
-
   it('reports that the server rejected keepalive pings (too_many_pings)', async () => {
     const peer = await startPeer();
     const { channel, seen } = openWatched(peer.address, { pick_first: {} }, { 'grpc.keepalive_time_ms': 10_000 });
@@ -315,9 +272,6 @@ describe('load-balancing policy', () => {
       session.close();
     }
     await waitFor(() => seen.states.at(-1) === 'IDLE');
-    // grpc-js reports the rejected pings with the next state change of the connection.
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.throttled.length > 0);
     expect(seen.throttled).toEqual([`${peer.address} 20000`]);
   });
 
@@ -465,17 +419,17 @@ describe('probe', () => {
     probe?.end();
   });
 
-  it('does not throw or reject if a probe runs check() and ping() on a destroyed HTTP/2 session', async () => {
+  it('does not throw or reject if a probe runs check() and ping() after the end of its connection', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = openWatched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     const probe = policy.control!.connections.at(peer.address)!.probe()!;
-    (probe as unknown as { readonly session: ClientHttp2Session }).session.destroy();
+    for (const session of peer.sessions) session.destroy();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
     // Vitest fails the run if a rejection is unhandled.
     probe.check(5_000);
     probe.ping();
-    await waitFor(() => seen.states.at(-1) === 'IDLE');
     probe.end();
   });
 });
@@ -540,12 +494,13 @@ describe('child policy', () => {
   it('uses the first child policy that grpc-js supports', async () => {
     const peer = await startPeer();
     const seen = new Recorder();
-    const policy = observeConnections([{ not_known_yet: {} }, { pick_first: {} }], seen)!;
+    const policy = observeConnections([{ not_known_yet: {} }, { pick_first: {} }], seen);
     const channel = new Channel(peer.address, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
       ...policy.channelOptions,
       'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
     });
+    seen.channel = channel;
     onTestFinished(() => channel.close());
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
@@ -580,7 +535,6 @@ describe('enterIdle()', () => {
     await waitFor(() => calls() === 1);
     policy.control?.enterIdle();
     expect(state(channel)).toBe('IDLE');
-    closeUnused(channel);
     await waitFor(() => sessions() === 1);
     policy.control?.enterIdle();
     await passTurns();
@@ -618,41 +572,9 @@ describe('connections of a channel', () => {
     expect(peer.sessions.size).toBe(1);
   });
 
-  it('provides the HTTP/2 session of a connection that became READY while the channel did not use it', async () => {
-    checkForLeaks();
-    const http2 = createServer();
-    const accepted: Socket[] = [];
-    const tcp = createTcpServer((socket) => accepted.push(socket.on('error', () => undefined)));
-    await new Promise<void>((resolve) => {
-      tcp.listen(0, '127.0.0.1', resolve);
-    });
-    onTestFinished(async () => {
-      for (const socket of accepted) socket.destroy();
-      await new Promise((resolve) => tcp.close(resolve));
-    });
-    // Safe: the server listens on TCP.
-    const target = `127.0.0.1:${(tcp.address() as AddressInfo).port}`;
-    const { channel, seen } = openWatched(target, { pick_first: {} }, { 'grpc.client_idle_timeout_ms': 1_000 });
-    channel.getConnectivityState(true);
-    await waitFor(() => accepted.length === 1);
-    await waitFor(() => seen.connections.at(-1)?.endsWith('released in CONNECTING') === true);
-    // The server sends its SETTINGS only now.
-    const handled = new Promise<ServerHttp2Session>((resolve) => http2.once('session', resolve));
-    http2.emit('connection', accepted[0]);
-    const session = (await handled).on('error', () => undefined);
-    // Node emits 'localSettings' when the client acknowledges the SETTINGS, which it does only after it has handled them.
-    await once(session, 'localSettings');
-    await passTurns();
-    expect(seen.sessions).toHaveLength(0);
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.states.at(-1) === 'READY');
-    expect(seen.connections.at(-1)).toMatch(/used again in READY$/);
-    await waitFor(() => seen.sessions.length === 1);
-  });
-
   it('releases an attempt to connect when the channel is closed', async () => {
     const sockets: Socket[] = [];
-    const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => undefined)));
+    const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => undefined).resume()));
     await new Promise<void>((resolve) => {
       silent.listen(0, '127.0.0.1', resolve);
     });
@@ -666,8 +588,7 @@ describe('connections of a channel', () => {
     channel.close();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
     expect(seen.connections.at(-1)).toMatch(/released in CONNECTING$/);
-    // grpc-js does not abort a hanging attempt to connect, so the test closes its socket.
-    for (const socket of sockets) socket.destroy();
+    await waitFor(() => sockets[0]!.closed);
   });
 });
 
@@ -748,7 +669,7 @@ describe('external service config', () => {
     openWatched(peer.address);
     vi.resetModules();
     const copy = await import('./load-balancing-policy.js');
-    const policy = copy.observeConnections([{ pick_first: {} }], new Recorder())!;
+    const policy = copy.observeConnections([{ pick_first: {} }], new Recorder());
     const named = [{ nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } }];
     const serviceConfig = JSON.stringify({ loadBalancingConfig: named });
     const channel = openOther(peer, { ...policy.channelOptions, 'grpc.service_config': serviceConfig });
@@ -771,13 +692,14 @@ describe('second copy of this library on one grpc-js', () => {
     const copy = await import('./load-balancing-policy.js');
     expect(copy.observeConnections).not.toBe(observeConnections);
     const seen = new Recorder();
-    const policy = copy.observeConnections([{ pick_first: {} }], seen)!;
+    const policy = copy.observeConnections([{ pick_first: {} }], seen);
     expect(Object.keys(policy.loadBalancingConfig[0]!)).not.toEqual(Object.keys(first.policy.loadBalancingConfig[0]!));
     const second = new Channel(peer.address, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
       ...policy.channelOptions,
       'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
     });
+    seen.channel = second;
     onTestFinished(() => second.close());
     for (const channel of [first.channel, second]) channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY' && first.seen.states.at(-1) === 'READY');

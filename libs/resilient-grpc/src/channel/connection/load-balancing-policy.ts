@@ -4,7 +4,6 @@ import { AddressConnections, furtherAddress, type CreatedConnection } from './ad
 import { addressKey, endpointKeys } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
-import type { ConnectAttempts } from './connect-attempts.js';
 import { PolicyConnections } from './policy-connections.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { EndpointLoads } from './endpoint-loads.js';
@@ -16,15 +15,10 @@ import { HealthWatch, type HealthWatchDependencies } from './health-watch.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
 import { SlowStartPicker } from './slow-start-picker.js';
-import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
-import { experimental as grpcJs, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
+import { experimental as grpcJs, type Experimental } from '../quirks/experimental.js';
 import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
-import { RemovedConnections } from './removed-connections.js';
-import type { SeamReport } from '../quirks/seam.js';
 import { withDecodedReports } from '../quirks/load-report.js';
-import { withAbortableTunnel } from '../quirks/proxy-tunnel.js';
-import { realSubchannel } from '../quirks/subchannel.js';
 import type { SocketSubchannels } from '../quirks/socket-subchannel.js';
 import { stateName, type ConnectivityState } from '../../call/connectivity.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
@@ -52,9 +46,7 @@ const OWNER_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc';
 export interface PolicyDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  readonly attempts: Pick<ConnectAttempts, 'abortable'>;
   readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
-  readonly seams: Pick<SeamReport, 'check'>;
   /** Resolves the name periodically; `undefined` if it is resolved only on demand. */
   readonly refresh?: Pick<DnsRefresh, 'lookupEnded' | 'stop'> | undefined;
   readonly handle: (event: PolicyEvent) => void;
@@ -62,8 +54,7 @@ export interface PolicyDependencies {
   readonly maxConnectionsPerEndpoint: () => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
-  /** Subchannels on the transport of this library; `undefined` for those of grpc-js. */
-  readonly subchannels?: SocketSubchannels | undefined;
+  readonly subchannels: Pick<SocketSubchannels, 'get'>;
   /** Present if the health of the endpoints is checked. */
   readonly health?: ConnectionHealth | undefined;
 }
@@ -98,7 +89,7 @@ export class PolicyOwner {
     children: Policies,
     readonly dependencies: PolicyDependencies,
   ) {
-    this.children = children.map(supported);
+    this.children = children.map((child) => supported(child));
     const { clock, random } = dependencies;
     if (this.children.some((child) => leastRequestName in child)) this.loads = new EndpointLoads(clock, random);
   }
@@ -147,37 +138,35 @@ function isRefusable(value: unknown): value is RefusableOwner {
 
 /** Name under which this copy registered the policy; empty before the registration. */
 let policyName = '';
-/**
- * Name under which this copy registered `least_request`; empty before the registration, or if the installed grpc-js lacks the required
- * names.
- */
+/** Name under which this copy registered `least_request`; empty before the registration. */
 let leastRequestName = '';
-/** grpc-js names that the policies need; set at registration. */
-let parts: PolicyParts;
+// Safe: the policy is registered only if the names exist (`hasTransportNames()`).
+const parts = grpcJs as Experimental;
 let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
 
 /**
- * Wraps the configured child policies in a policy that reports to the channel. Returns `undefined` if the installed grpc-js lacks the
- * required private names.
+ * Wraps the configured child policies in a policy that reports to the channel. The installed grpc-js must have the names that the transport
+ * needs.
  *
  * grpc-js's public channel exposes too little (for example, 42 attempts to connect can appear as two state changes) and cannot end a
  * backoff. A load-balancing policy can observe each connection and end its backoff.
  */
-export function observeConnections(children: Policies, dependencies: PolicyDependencies): PolicyOwner | undefined {
-  return register() ? new PolicyOwner(children, dependencies) : undefined;
+export function observeConnections(children: Policies, dependencies: PolicyDependencies): PolicyOwner {
+  register();
+  return new PolicyOwner(children, dependencies);
 }
 
 /**
- * Returns `policy` with `least_request_experimental` replaced by the registered name of the library's policy, or by round_robin if the
- * library's policy is not registered. Returns `policy` unchanged if the application registered a policy as `least_request_experimental`.
+ * Returns `policy` with `least_request_experimental` replaced by the registered name of the library's policy, or, if the channel cannot use
+ * that policy, by round_robin. Returns `policy` unchanged if the application registered a policy as `least_request_experimental`.
  */
-export function supported(policy: Policies[number]): Policies[number] {
+export function supported(policy: Policies[number], isOwnUsable = true): Policies[number] {
   if (
     !(LEAST_REQUEST_POLICY_NAME in policy) ||
     grpcJs.isLoadBalancerNameRegistered?.(LEAST_REQUEST_POLICY_NAME) === true
   )
     return policy;
-  return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[LEAST_REQUEST_POLICY_NAME] };
+  return isOwnUsable ? { [leastRequestName]: policy[LEAST_REQUEST_POLICY_NAME] } : { round_robin: {} };
 }
 
 /** True if `name` has the prefix of the policies that this library registers for internal use. */
@@ -185,15 +174,9 @@ export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }
 
-/**
- * Registers the policy with grpc-js. Returns false if grpc-js lacks the required names. Not called at import, because imports must not have
- * side effects.
- */
-function register(): boolean {
-  if (policyName !== '') return true;
-  const found = policyParts();
-  if (found === undefined) return false;
-  parts = found;
+/** Registers the policies with grpc-js. Not called at import, because imports must not have side effects. */
+function register(): void {
+  if (policyName !== '') return;
   GatedSubchannel = gatedSubchannelClass(parts.BaseSubchannelWrapper);
   // Appends a number if the name is taken: copies of this library may share one grpc-js, and a registration replaces an earlier policy of
   // the same name.
@@ -201,11 +184,8 @@ function register(): boolean {
   for (let copy = 2; parts.isLoadBalancerNameRegistered(policyName); copy++)
     policyName = `${POLICY_NAME}_${String(copy)}`;
   parts.registerLoadBalancerType(policyName, ObservingPolicy, ObservingPolicyConfig);
-  const leaf = leafParts(parts);
-  if (leaf === undefined) return true;
   leastRequestName = `${policyName}_least_request`;
-  parts.registerLoadBalancerType(leastRequestName, ...leastRequestPolicy(leastRequestName, leaf));
-  return true;
+  parts.registerLoadBalancerType(leastRequestName, ...leastRequestPolicy(leastRequestName, parts));
 }
 
 /** The policy's entry in a service config: the id of its owner, and the child policy. */
@@ -226,7 +206,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
   /** @throws Error if grpc-js supports none of the child policies. grpc-js then reports the whole config as invalid. */
   static createFromJson(json: { readonly id: unknown; readonly child: object[] }): ObservingPolicyConfig {
     // Safe: a service config contains an array of objects with one key each.
-    const child = parts.selectLbConfigFromList(json.child as Parameters<PolicyParts['selectLbConfigFromList']>[0]);
+    const child = parts.selectLbConfigFromList(json.child as Parameters<Experimental['selectLbConfigFromList']>[0]);
     if (child === null) throw new Error(`expected a supported child policy, got ${JSON.stringify(json.child)}`);
     return new ObservingPolicyConfig(String(json.id), child);
   }
@@ -236,10 +216,9 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
 class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
-  /** All connections, keyed by grpc-js's subchannel. */
+  /** All connections, keyed by subchannel. */
   private readonly known = new WeakMap<object, ObservedConnection>();
   readonly connections = new PolicyConnections(() => this.isBalancing);
-  private readonly removed = new RemovedConnections();
   /** Connections that an update has released. The update may use them again, because round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
   /** The resolver's reason for an update without addresses, while the child policy handles the update. */
@@ -294,8 +273,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     } else if (endpoints !== undefined && this.isHealthPending(state)) {
       // Publishes CONNECTING, because a connection whose health is unknown counts as connecting (gRFC A17). The child policy publishes
       // TRANSIENT_FAILURE, because it distinguishes only healthy and unhealthy connections.
-      const { QueuePicker } = grpcJs;
-      this.picker = QueuePicker === undefined ? picker : new QueuePicker(this);
+      this.picker = new parts.QueuePicker(this);
       this.forward(connectivityState.CONNECTING, this.picker, null);
       return;
     } else {
@@ -338,9 +316,9 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const { maxConnectionsPerEndpoint: maximum, clock } = dependencies;
     const create = (number: number): CreatedConnection =>
       this.createConnection(owner, address, args, furtherAddress(key, number), undefined);
-    const dropped = (wasIdle: boolean): void => {
+    const dropped = (): void => {
       this.connections.prune(key);
-      dependencies.handle({ type: wasIdle ? 'unused' : 'streams' });
+      dependencies.handle({ type: 'streams' });
     };
     const { spare } = this.connections;
     const connections = this.connections.to(
@@ -359,24 +337,19 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     key: string,
     connections: AddressConnections | undefined,
   ): CreatedConnection {
-    const { attempts, histories, seams, handle, endpoints, subchannels } = owner.dependencies;
+    const { histories, handle, endpoints, subchannels } = owner.dependencies;
     // Only the first connection, which the child policy selects, determines the health of an endpoint.
     const isFirst = connections !== undefined;
-    // grpc-js pools connections by their arguments, so each key results in its own connection.
-    const options = { ...args, [ADDRESS_ARGUMENT]: key };
-    const abortable = attempts.abortable(address, key);
-    const own = subchannels?.get(abortable, options);
-    const subchannel = own ?? this.helper.createSubchannel(abortable, options);
-    const real = own ?? withAbortableTunnel(realSubchannel(subchannel), options);
-    let connection = this.known.get(real);
+    const subchannel = subchannels.get(key, address, args);
+    let connection = this.known.get(subchannel);
     if (connection === undefined) {
       const onEvent = (event: PolicyEvent): void => {
         handle(event);
         if (event.type === 'connection') this.handover?.endpointChanged();
       };
       const watch = isFirst ? this.healthWatch(owner) : undefined;
-      connection = new ObservedConnection(subchannel, onEvent, seams, this.useChanged, watch, key, !isFirst);
-      this.known.set(real, connection);
+      connection = new ObservedConnection(subchannel, onEvent, this.useChanged, watch, key, !isFirst);
+      this.known.set(subchannel, connection);
     }
     const gate = isFirst && this.isBalancing ? endpoints : undefined;
     return { subchannel: new GatedSubchannel(subchannel, connection, histories, gate, connections), connection };
@@ -406,7 +379,6 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private drop(connection: ObservedConnection): void {
     this.connections.delete(connection);
     connection.stop();
-    if (this.owner !== undefined) this.removed.keep(connection, this.owner.dependencies.clock);
   }
 
   /** Runs `change`, then drops the connections that it released and did not use again. */
@@ -541,18 +513,14 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.child.exitIdle();
   }
 
-  /**
-   * Makes the policy idle: releases all connections, so that those without calls close. A later pick uses the latest addresses again. Does
-   * nothing if the installed grpc-js lacks the picker that is required for a later pick.
-   */
+  /** Makes the policy idle: releases all connections, so that those without calls close. A later pick uses the latest addresses again. */
   enterIdle(): void {
-    const { QueuePicker } = grpcJs;
-    if (this.isDormant || QueuePicker === undefined) return;
+    if (this.isDormant) return;
     this.updates?.released();
     this.handover?.stop();
     this.releaseConnections();
     this.childState = undefined;
-    this.picker = new QueuePicker(this);
+    this.picker = new parts.QueuePicker(this);
     this.forward(connectivityState.IDLE, this.picker, null);
   }
 
@@ -575,9 +543,6 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.handover?.stop();
     this.owner?.dependencies.refresh?.stop();
     this.releaseConnections();
-    // An idle or closed channel has no running calls. After a change to another policy, calls may still run on the removed connections.
-    // When these connections are released, grpc-js lets the calls finish only if keepalive is off.
-    this.removed.release();
     const { owner } = this;
     this.owner = undefined;
     owner?.yield(this);

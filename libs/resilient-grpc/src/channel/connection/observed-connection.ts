@@ -1,18 +1,9 @@
 import { connectivityState, type experimental } from '@grpc/grpc-js';
 import { type ConnectivityState, stateName } from '../../call/connectivity.js';
-import { removeClosedStreamListeners } from '../quirks/closed-stream-listeners.js';
 import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
-import type { SeamReport } from '../quirks/seam.js';
-import type { ConnectionStreams } from '../quirks/stream-slots.js';
-import {
-  backoffEndsAt,
-  endBackoff,
-  observeSession,
-  realSubchannel,
-  socketConnectionOf,
-  streamsOf,
-} from '../quirks/subchannel.js';
+import type { SocketSubchannel } from '../quirks/socket-subchannel.js';
+import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import type { HealthWatch } from './health-watch.js';
 import type { PolicyEvent } from './policy-event.js';
 
@@ -29,15 +20,14 @@ export class ObservedConnection {
   private healthWatch: HealthWatch | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private ownStreams: readonly ConnectionStream[] = [];
-  /** Streams of the connection; `undefined` if it is not READY, or if the installed grpc-js does not expose them. */
-  streams: ConnectionStreams | undefined;
+  /** Streams of the connection; `undefined` if it is not READY. */
+  streams: Pick<SubchannelConnection, 'limit' | 'used' | 'free'> | undefined;
   /** The last state that was reported. */
   private state = connectivityState.IDLE;
 
   constructor(
-    readonly subchannel: SubchannelInterface,
+    readonly subchannel: SocketSubchannel,
     private readonly handle: (event: PolicyEvent) => void,
-    private readonly seams: Pick<SeamReport, 'check'>,
     /** Called when the first use of the connection begins, and when its last use ends. */
     private readonly useChanged: (connection: ObservedConnection) => void,
     /** Watches the health of a READY connection; `undefined` if health is not checked. */
@@ -98,26 +88,17 @@ export class ObservedConnection {
   }
 
   private reportSession(): void {
-    // grpc-js sets the transport after this listener returns.
+    // The listeners of the policies run before.
     queueMicrotask(() => {
       if (this.isWatching && this.isIn('READY')) this.healthWatch ??= this.watchHealth?.(this);
-      const own = socketConnectionOf(this.subchannel);
-      if (own !== undefined) {
-        this.setStreams(own);
-        this.handle({ type: 'session', address: this.address, session: own });
-        return;
-      }
-      const real = realSubchannel(this.subchannel);
-      this.seams.check('connection', real);
-      const session = observeSession(real);
-      if (session === undefined) return;
-      removeClosedStreamListeners(session);
-      this.setStreams(streamsOf(real, this.address));
-      this.handle({ type: 'session', address: this.address, session });
+      const { connection } = this.subchannel;
+      if (connection === undefined) return;
+      this.setStreams(connection);
+      this.handle({ type: 'session', address: this.address, connection });
     });
   }
 
-  private setStreams(streams: ConnectionStreams | undefined): void {
+  private setStreams(streams: SubchannelConnection | undefined): void {
     if (this.streams === undefined && streams === undefined) return;
     this.streams = streams;
     const report = (): void => {
@@ -139,18 +120,16 @@ export class ObservedConnection {
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     if (!this.isReady) return undefined;
     const stream = ConnectionStream.open(this.subchannel, opening);
-    if (stream === undefined) return undefined;
-    this.seams.check('call on one connection', stream.call);
     this.ownStreams = [...this.ownStreams.filter(({ isOver }) => !isOver), stream];
     return stream;
   }
 
   endBackoff(): void {
-    if (this.isIn('TRANSIENT_FAILURE')) endBackoff(this.subchannel);
+    if (this.isIn('TRANSIENT_FAILURE')) this.subchannel.resetBackoff();
   }
 
   backoffEndsAt(): number | undefined {
-    return this.isIn('TRANSIENT_FAILURE') ? backoffEndsAt(this.subchannel) : undefined;
+    return this.isIn('TRANSIENT_FAILURE') ? this.subchannel.backoffTimeout.getEndTime().getTime() : undefined;
   }
 
   private stopHealth(): void {
@@ -166,15 +145,6 @@ export class ObservedConnection {
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
     // Ends open streams, because they would keep the connection open.
     for (const stream of this.ownStreams) stream.endWithConnection();
-  }
-
-  /** Reports the end of a READY connection even after `stop()`; used while calls still run on it. */
-  watchEnd(): void {
-    this.subchannel.addConnectivityStateListener(this.listener);
-  }
-
-  unwatchEnd(): void {
-    if (!this.isWatching) this.subchannel.removeConnectivityStateListener(this.listener);
   }
 
   private isIn(state: ConnectivityState): boolean {

@@ -79,10 +79,7 @@ export class PolicyConnections {
     return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
-  /**
-   * Opens a stream on a READY connection that is the first one to its address; returns `undefined` if no such connection exists, or if the
-   * installed grpc-js cannot bind a call to one connection.
-   */
+  /** Opens a stream on a READY connection that is the first one to its address; returns `undefined` if no such connection exists. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.all) {
       // A stream that stays open would keep a further connection from closing.

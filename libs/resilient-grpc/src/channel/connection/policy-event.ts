@@ -1,6 +1,5 @@
 import type { ConnectivityState } from '../../call/connectivity.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
-import type { WatchedSession } from './disconnect-reason-watch.js';
 
 /** An event of a channel's load-balancing policy, or of one of the channel's connections. */
 export type PolicyEvent =
@@ -31,11 +30,8 @@ export type PolicyEvent =
       readonly to: ConnectivityState;
       readonly error: string | undefined;
     }
-  /**
-   * The connection to `address` became READY, or was reused in that state, and has `session`. Not emitted if the installed grpc-js does not
-   * expose the session.
-   */
-  | { readonly type: 'session'; readonly address: string; readonly session: WatchedSession | SubchannelConnection }
+  /** The connection to `address` became READY, or was reused in that state. */
+  | { readonly type: 'session'; readonly address: string; readonly connection: SubchannelConnection }
   /**
    * The channel no longer uses the connection to `address`, for example because the address was removed, or because the channel became
    * idle. The connection is in `state`.
@@ -50,7 +46,5 @@ export type PolicyEvent =
     }
   /** The number of available streams changed, because a connection was opened or lost, or the stream limit of a connection changed. */
   | { readonly type: 'streams' }
-  /** A further connection was idle and is no longer used. */
-  | { readonly type: 'unused' }
   /** The server rejected keepalive pings (too_many_pings). grpc-js now pings every `keepaliveTimeMs`. */
   | { readonly type: 'keepalive-throttled'; readonly address: string; readonly keepaliveTimeMs: number };

@@ -7,35 +7,17 @@ import {
   type experimental,
 } from '@grpc/grpc-js';
 import type { ChannelPathReason } from '../../call/method.js';
-import { DIRECT_SEAM } from './client-seams.js';
-import { TransportCall, type ConnectionCall, type ConnectionCallListener } from '../subchannel/connection-call.js';
+import type { ConnectionCallListener, TransportCall } from '../subchannel/connection-call.js';
 import { COMPLETE } from './experimental.js';
 import { hasLibraryResolver } from './library-resolver.js';
-import { isPresent } from './seam.js';
+import type { SocketSubchannel } from './socket-subchannel.js';
 
 type Picker = experimental.Picker;
 
-/**
- * True if requests can no longer be written, for example because the server has ended the call. grpc-js would replace the status OK of the
- * call with INTERNAL if a request were written.
- */
-export function isWritableEnded(call: ConnectionCall): boolean {
-  if (call instanceof TransportCall) return call.isWritableEnded;
-  // Safe for the supported releases of grpc-js. Other releases may lack the field.
-  const { http2Stream } = call as {
-    readonly http2Stream?: { readonly writableEnded: boolean; readonly destroyed: boolean };
-  };
-  return http2Stream !== undefined && (http2Stream.writableEnded || http2Stream.destroyed);
-}
-
 /** A call on one connection, and the load-balancing policy's callback for the end of the call. */
 export interface PickedCall {
-  readonly call: ConnectionCall;
+  readonly call: TransportCall;
   readonly onCallEnded: ((code: number, details: string, metadata: Metadata) => void) | null;
-}
-
-interface CallingSubchannel {
-  createCall?(metadata: Metadata, host: string, path: string, listener: ConnectionCallListener): ConnectionCall;
 }
 
 /** Private fields of grpc-js's channel. */
@@ -75,15 +57,12 @@ export class DirectChannel {
     const target = channel.getTarget();
     if (!BUILT_IN_SCHEMES.has(target.split(':')[0] ?? '') && !hasLibraryResolver(target)) return 'resolver';
     if ((options['grpc.default_compression_algorithm'] ?? 0) !== 0) return 'send-compression';
-    if (!isPresent(DIRECT_SEAM, channel)) return 'grpc-js-release';
-    // Safe: `isPresent` found the names.
-    return new DirectChannel((channel as unknown as { readonly internalChannel: Internals }).internalChannel);
+    return new DirectChannel(internalsOf(channel));
   }
 
   /**
    * Creates a call on the connection that `picker` selects. Returns `undefined` and sends nothing if `picker` selects no connection, or
-   * selects one that cannot open a stream or needs call credentials. Does the same if the installed grpc-js lacks the required private
-   * names.
+   * selects one that cannot open a stream or needs call credentials.
    *
    * @throws Error if HTTP/2 does not allow the metadata
    */
@@ -101,12 +80,9 @@ export class DirectChannel {
       this.reason = 'call-credentials';
       return undefined;
     }
-    const real = subchannel.getRealSubchannel() as unknown as CallingSubchannel;
-    if (real.createCall === undefined) {
-      this.reason = 'grpc-js-release';
-      return undefined;
-    }
-    let call: ConnectionCall;
+    // Safe: the policy of this library creates all subchannels of the channel.
+    const real = subchannel.getRealSubchannel() as unknown as SocketSubchannel;
+    let call: TransportCall;
     try {
       call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);
     } catch (error) {
@@ -125,6 +101,16 @@ export class DirectChannel {
   callEnded(status: Pick<StatusObject, 'code'>): void {
     this.internals.onCallEnd(status);
   }
+}
+
+function internalsOf(channel: Channel): Internals {
+  // Safe: `hasTransportNames()` found the names.
+  return (channel as unknown as { readonly internalChannel: Internals }).internalChannel;
+}
+
+/** Returns the `:authority` of the calls of `channel`. */
+export function authorityOf(channel: Channel): string {
+  return internalsOf(channel).defaultAuthority;
 }
 
 function codeOf(error: unknown): unknown {

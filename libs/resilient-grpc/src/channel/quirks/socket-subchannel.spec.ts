@@ -1,20 +1,20 @@
 import { once } from 'node:events';
-import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { createServer, type ServerHttp2Session, type ServerHttp2Stream, type ServerOptions } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { connectivityState, credentials, Metadata, type StatusObject } from '@grpc/grpc-js';
+import { Channel, connectivityState, credentials, Metadata, type StatusObject } from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
-import { ADDRESS_ARGUMENT } from './connector.js';
+import { ConnectAttempts } from '../connection/connect-attempts.js';
 import { SocketSubchannels, type SocketSubchannel } from './socket-subchannel.js';
 
 const { IDLE, READY } = connectivityState;
 
 /** A server that answers when a test ends its streams, and a subchannel to it. */
-async function start() {
+async function start(options: ServerOptions = {}) {
   const sessions: ServerHttp2Session[] = [];
   const streams: ServerHttp2Stream[] = [];
-  const server = createServer();
+  const server = createServer(options);
   server.on('session', (session) => {
     sessions.push(session);
     session.on('error', () => undefined);
@@ -30,12 +30,16 @@ async function start() {
   const { port } = server.address() as AddressInfo;
   const host = '127.0.0.1';
   const key = `${host}:${port}`;
-  const target = (): string => `ipv4:${key}`;
-  const pool = new SocketSubchannels({ clock: systemClock, credentials: () => credentials.createInsecure(), target });
-  const subchannel = pool.get({ host, port }, { [ADDRESS_ARGUMENT]: key });
+  const insecure = credentials.createInsecure();
+  const channel = new Channel(`ipv4:${key}`, insecure, {});
+  const attempts = new ConnectAttempts(() => 20_000, systemClock);
+  const pool = new SocketSubchannels({ clock: systemClock, attempts, credentials: insecure, channel: () => channel });
+  const subchannel = pool.get(key, { host, port }, {});
   subchannel.ref();
   onTestFinished(() => {
     subchannel.unref();
+    attempts.abortAll();
+    channel.close();
     for (const session of sessions) session.destroy();
     server.close();
   });
@@ -47,21 +51,22 @@ async function connect(subchannel: SocketSubchannel): Promise<void> {
   await waitFor(() => subchannel.getConnectivityState() === READY);
 }
 
-function call(subchannel: SocketSubchannel): StatusObject[] {
+function begin(subchannel: SocketSubchannel) {
   const ends: StatusObject[] = [];
   const listener = {
     onReceiveMetadata: () => undefined,
     onReceiveMessage: () => undefined,
     onReceiveStatus: (status: StatusObject) => void ends.push(status),
   };
-  subchannel.createCall(new Metadata(), 'x', '/a.B/C', listener).halfClose();
-  return ends;
+  const call = subchannel.createCall(new Metadata(), 'x', '/a.B/C', listener);
+  call.halfClose();
+  return { call, ends };
 }
 
 it('stays READY on its new connection when the old one closes after its last call', async () => {
   const { subchannel, sessions, streams } = await start();
   await connect(subchannel);
-  const ends = call(subchannel);
+  const { ends } = begin(subchannel);
   await waitFor(() => streams.length === 1);
   sessions[0]!.goaway(0);
   await waitFor(() => subchannel.getConnectivityState() === IDLE);
@@ -78,10 +83,24 @@ it('stays READY on its new connection when the old one closes after its last cal
 it('fails the calls of a lost connection, and becomes IDLE', async () => {
   const { subchannel, sessions, streams } = await start();
   await connect(subchannel);
-  const ends = call(subchannel);
+  const { ends } = begin(subchannel);
   await waitFor(() => streams.length === 1);
   sessions[0]!.destroy();
   await waitFor(() => ends.length === 1);
   expect(ends[0]).toMatchObject({ code: 14 });
   expect(subchannel.getConnectivityState()).toBe(IDLE);
+});
+
+it('reports a call as never sent if it is cancelled while it waits for a stream', async () => {
+  const { subchannel, streams } = await start({ settings: { maxConcurrentStreams: 1 } });
+  await connect(subchannel);
+  const first = begin(subchannel);
+  const second = begin(subchannel);
+  await waitFor(() => streams.length === 1);
+  second.call.cancelWithStatus(1, 'enough');
+  first.call.cancelWithStatus(1, 'enough');
+  expect(second.call.facts.evidence).toMatchObject({ unprocessed: 'never-sent', closedHere: true });
+  expect(first.call.facts.evidence).toMatchObject({ unprocessed: undefined, closedHere: true });
+  await waitFor(() => streams[0]!.destroyed);
+  expect(streams).toHaveLength(1);
 });

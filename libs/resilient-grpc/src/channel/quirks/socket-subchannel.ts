@@ -9,9 +9,15 @@ import {
 } from '@grpc/grpc-js';
 import { errorMessage } from '../../errors/error-message.js';
 import type { Clock } from '../../time/clock.js';
-import { addressKey } from '../connection/address-key.js';
-import { ADDRESS_ARGUMENT } from './connector.js';
-import { RefusedCall, type ConnectionCallListener, type TransportCall } from '../subchannel/connection-call.js';
+import { addressKey, targetUri } from '../connection/address-key.js';
+import type { ConnectAttempt, ConnectAttempts } from '../connection/connect-attempts.js';
+import { authorityOf } from './direct-channel.js';
+import {
+  attemptOf,
+  RefusedCall,
+  type ConnectionCallListener,
+  type TransportCall,
+} from '../subchannel/connection-call.js';
 import { fieldsOf } from '../subchannel/header-fields.js';
 import { connectTarget, openTunnel } from '../subchannel/http-tunnel.js';
 import { SocketCall } from '../subchannel/socket-call.js';
@@ -25,13 +31,17 @@ type Listener = experimental.ConnectivityStateListener;
 const { IDLE, CONNECTING, READY, TRANSIENT_FAILURE } = connectivityState;
 /** Buffer size from which a socket reports that it should get no more data. */
 const WRITE_HIGH_WATER = 262_144;
+// Idle time in milliseconds before the first TCP keepalive probe. TCP detects an unreachable host in about this time. Servers count HTTP/2
+// pings and may reject them, but do not count or reject these probes.
+const TCP_KEEPALIVE_MS = 60_000;
 
 /** What the subchannels of a channel share. */
 export interface SubchannelsDependencies {
   readonly clock: Clock;
-  readonly credentials: () => ChannelCredentials;
-  /** The target, with the scheme that grpc-js adds. */
-  readonly target: () => string;
+  readonly attempts: Pick<ConnectAttempts, 'begin' | 'release'>;
+  readonly credentials: ChannelCredentials;
+  /** The channel, whose target has a scheme. */
+  readonly channel: () => Channel;
 }
 
 /** The subchannels of one channel, by address. */
@@ -42,9 +52,8 @@ export class SocketSubchannels {
 
   constructor(readonly dependencies: SubchannelsDependencies) {}
 
-  /** @param options contain the address of the connection in the history of the channel */
-  get(address: SubchannelAddress, options: ChannelOptions): SocketSubchannel {
-    const key = String(options[ADDRESS_ARGUMENT]);
+  /** @param key address of the connection in the history of the channel */
+  get(key: string, address: SubchannelAddress, options: ChannelOptions): SocketSubchannel {
     let subchannel = this.byAddress.get(key);
     if (subchannel === undefined) {
       subchannel = new SocketSubchannel(key, address, options, this);
@@ -77,6 +86,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   /** The connection in state READY. */
   connection: SubchannelConnection | undefined;
   private connecting: SubchannelConnection | undefined;
+  private attempt: ConnectAttempt | undefined;
   private state = IDLE;
   private refs = 0;
   private isClosed = false;
@@ -96,11 +106,10 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     private readonly options: ChannelOptions,
     private readonly owner: SocketSubchannels,
   ) {
-    const credentials = owner.dependencies.credentials();
-    const target = owner.dependencies.target();
+    const { credentials, channel } = owner.dependencies;
     this.peer = addressKey(address);
     this.keepaliveMs = options['grpc.keepalive_time_ms'] ?? -1;
-    this.connector = credentials._createSecureConnector(uriOf(target), options);
+    this.connector = createConnector(credentials, channel().getTarget(), options);
     this.isSecure = credentials._isSecure();
     this.backoffTimeout = new experimental.BackoffTimeout(() => this.backoffEnded(), {
       ...(options['grpc.initial_reconnect_backoff_ms'] !== undefined && {
@@ -208,10 +217,12 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
 
   getChannel(): Channel {
     // Safe: users of the channel of one connection only create calls.
-    return (this.ownChannel ??= new SubchannelChannel(
-      this,
-      authorityOf(uriOf(this.owner.dependencies.target())),
-    )) as unknown as Channel;
+    return this.connectionChannel as unknown as Channel;
+  }
+
+  /** Calls on this connection that are no calls of the channel. */
+  get connectionChannel(): SubchannelChannel {
+    return (this.ownChannel ??= new SubchannelChannel(this, authorityOf(this.owner.dependencies.channel())));
   }
 
   /** @throws Error if the connection takes no calls, or if HTTP/2 does not allow the metadata */
@@ -227,10 +238,13 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     if (connection === undefined) throw new Error('Cannot create call, subchannel not READY');
     const fields = fieldsOf(metadata);
     const excess = connection.excess(path, authority, fields);
-    if (excess === undefined)
-      return new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground);
     const { address, peer } = connection;
-    return new RefusedCall(address, peer, connection, excess, listener, callNumber);
+    const call =
+      excess === undefined
+        ? new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground)
+        : new RefusedCall(address, peer, connection, excess, listener, callNumber);
+    attemptOf(metadata)?.placed(call);
+    return call;
   }
 
   // ── states ──
@@ -267,6 +281,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   close(): void {
     this.isClosed = true;
     this.backoffTimeout.stop();
+    if (this.attempt !== undefined) this.owner.dependencies.attempts.release(this.attempt);
     this.connector.destroy();
     this.move([CONNECTING, READY, TRANSIENT_FAILURE], IDLE);
   }
@@ -275,12 +290,19 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     const { key, peer, options, keepaliveMs, owner } = this;
     const connection = new SubchannelConnection(key, peer, options, keepaliveMs, this, owner.dependencies.clock);
     this.connecting = connection;
+    const server = connectTarget(options);
+    const attempt = owner.dependencies.attempts.begin(key, server);
+    this.attempt = attempt;
     try {
-      await this.connector.waitForReady();
-      const isTunnel = connectTarget(options) !== undefined;
-      const isRead = !isTunnel && !this.isSecure;
-      const opened = isTunnel ? openTunnel(this.address, options) : open(this.address, isRead ? connection : undefined);
-      const { socket, secure } = await this.connector.connect(await opened);
+      await attempt.prepare(this.connector.waitForReady());
+      const isRead = server === undefined && !this.isSecure;
+      const opened =
+        server === undefined
+          ? open(this.address, attempt.signal, isRead ? connection : undefined)
+          : openTunnel(this.address, options, attempt.signal);
+      const tcp = await opened;
+      tcp.setKeepAlive(true, TCP_KEEPALIVE_MS);
+      const { socket, secure } = await attempt.secure(tcp, this.connector.connect(tcp));
       if (socket.closed) throw new Error('Connection closed before starting HTTP/2 handshake');
       if (this.connecting === connection) connection.start(socket, secure, isRead);
       else socket.destroy();
@@ -295,6 +317,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     if (this.connecting !== connection) return;
     this.connecting = undefined;
     this.connection = connection;
+    if (this.attempt !== undefined) this.attempt.hasSucceeded = true;
     this.move([CONNECTING], READY);
   }
 
@@ -313,11 +336,17 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
 }
 
 /** Opens a socket. With `reader`, the socket reads for that connection. */
-function open(address: SubchannelAddress, reader: SubchannelConnection | undefined): Promise<Socket> {
+function open(
+  address: SubchannelAddress,
+  signal: AbortSignal,
+  reader: SubchannelConnection | undefined,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     // The types of Node lack the option for the writable side.
     const options: NetConnectOpts & { writableHighWaterMark: number } = {
       ...address,
+      signal,
       noDelay: true,
       writableHighWaterMark: WRITE_HIGH_WATER,
     };
@@ -330,15 +359,11 @@ function open(address: SubchannelAddress, reader: SubchannelConnection | undefin
   });
 }
 
-/** Returns the authority of the calls of a target, as grpc-js's resolvers do. */
-function authorityOf({ scheme, path }: experimental.GrpcUri): string {
-  if (scheme === 'unix') return 'localhost';
-  // The targets of these schemes list addresses.
-  return scheme === 'ipv4' || scheme === 'ipv6' ? (path.split(',')[0] ?? path) : path;
-}
-
-/** Parses a target with a scheme. */
-function uriOf(target: string): experimental.GrpcUri {
-  const [, scheme, authority, path = target] = /^(?:([\w+.-]+):)?(?:\/\/([^/]*)\/)?(.+)$/.exec(target) ?? [];
-  return { path, ...(scheme !== undefined && { scheme }), ...(authority !== undefined && { authority }) };
+/** Creates the connector that secures the connections to a target. */
+export function createConnector(
+  credentials: ChannelCredentials,
+  canonicalTarget: string,
+  options: ChannelOptions,
+): experimental.SecureConnector {
+  return credentials._createSecureConnector(targetUri(canonicalTarget), options);
 }

@@ -1,4 +1,4 @@
-import { Metadata, type StatusObject } from '@grpc/grpc-js';
+import { Metadata, type MetadataOptions, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import type { WireEvidence } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -11,14 +11,25 @@ export interface ConnectionCallListener {
   onReceiveStatus(status: StatusObject): void;
 }
 
-/** grpc-js's call on one connection. */
-export interface ConnectionCall {
-  cancelWithStatus(code: number, details: string): void;
-  getPeer(): string;
-  getAuthContext(): Attempt['authContext'];
-  sendMessageWithContext(context: { callback?: () => void }, framed: Buffer): void;
-  startRead(): void;
-  halfClose(): void;
+/** An attempt on grpc-js's channel, which learns on which connection the channel has placed it. */
+export interface PlacedAttempt {
+  placed(call: TransportCall): void;
+}
+
+/** Key of the attempt in the options of `Metadata`. grpc-js copies the options with the metadata, and never sends them. */
+const ATTEMPT_KEY = Symbol('attempt');
+
+type AttemptOptions = MetadataOptions & { readonly [ATTEMPT_KEY]?: PlacedAttempt };
+
+/** Sets the attempt that is told which call carries `metadata`. */
+export function setAttempt(metadata: Metadata, attempt: PlacedAttempt): void {
+  const options: AttemptOptions = { ...metadata.getOptions(), [ATTEMPT_KEY]: attempt };
+  metadata.setOptions(options);
+}
+
+/** Returns the attempt with `metadata`; `undefined` for a direct call, or if an interceptor replaced the metadata. */
+export function attemptOf(metadata: Metadata): PlacedAttempt | undefined {
+  return (metadata.getOptions() as AttemptOptions)[ATTEMPT_KEY];
 }
 
 /** Evidence of a call on the transport of this library, and its connection. */
@@ -28,7 +39,7 @@ export interface CallFacts {
 }
 
 /** A call on a connection of this library's transport. */
-export abstract class TransportCall implements ConnectionCall {
+export abstract class TransportCall {
   /** Address of the connection in the history of its channel. */
   abstract readonly address: string;
   abstract readonly facts: CallFacts;

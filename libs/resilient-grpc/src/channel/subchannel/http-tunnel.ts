@@ -19,11 +19,13 @@ export function connectTarget(options: ChannelOptions): string | undefined {
 }
 
 /**
- * Sends the same CONNECT request as grpc-js to the proxy at `address`, and returns the socket. Rejects if the signal of `address` is
- * aborted. The message of an error describes why the proxy failed.
+ * Sends the same CONNECT request as grpc-js to the proxy at `address`, and returns the socket. Rejects if `signal` is aborted. The message of an error describes why the proxy failed.
  */
-export async function openTunnel(address: types.SubchannelAddress, options: ChannelOptions): Promise<Socket> {
-  const { signal } = address as { readonly signal?: AbortSignal };
+export async function openTunnel(
+  address: types.SubchannelAddress,
+  options: ChannelOptions,
+  signal: AbortSignal,
+): Promise<Socket> {
   const path = connectTarget(options);
   const credentials = options['grpc.http_connect_creds'];
   const authorization = credentials === undefined ? undefined : Buffer.from(credentials).toString('base64');
@@ -33,7 +35,7 @@ export async function openTunnel(address: types.SubchannelAddress, options: Chan
   };
   const place = 'port' in address ? { host: address.host, port: address.port } : { socketPath: address.path };
   return new Promise((resolve, reject) => {
-    const connect = request({ ...place, method: 'CONNECT', path, headers, ...(signal && { signal }) });
+    const connect = request({ ...place, method: 'CONNECT', path, headers, signal });
     connect.once('connect', ({ statusCode }, socket: Socket, head) => {
       if (statusCode === 200) {
         if (head.length > 0) socket.unshift(head);
@@ -47,7 +49,7 @@ export async function openTunnel(address: types.SubchannelAddress, options: Chan
       reject(new Error(failureText(error), { cause: error }));
     });
     // Rejects here, because a request that waits for a socket of the global agent emits no error if it is aborted.
-    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
     connect.end();
   });
 }

@@ -43,7 +43,7 @@ export class SubchannelChannel {
 }
 
 /** A call on one connection, with messages instead of frames. */
-class ConnectionBoundCall {
+export class ConnectionBoundCall {
   /** `host` is the authority, which may be changed before the start. */
   readonly options: { host: string };
   private call: TransportCall | undefined;

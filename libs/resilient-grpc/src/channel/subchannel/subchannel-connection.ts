@@ -9,9 +9,8 @@ import type { StreamReceiver, Goaway } from '../../transport/http2/events.js';
 import type { Http2Stream } from '../../transport/http2/http2-stream.js';
 import { encodedBound, encodeFields, listSize } from '../../transport/hpack/hpack-encoder.js';
 import { SocketConnection, type SocketEnd, type SocketOwner } from '../../transport/socket/socket-connection.js';
-import { endOfError, endOfGoaway } from '../connection/disconnect-reason-watch.js';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { grpcJsVersion } from '../quirks/grpc-js-version.js';
-import type { ConnectionStreams } from '../quirks/stream-slots.js';
 
 const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
 const DEFAULT_KEEPALIVE_TIMEOUT_MS = 20_000;
@@ -23,6 +22,16 @@ const MAX_HEADER_LIST_BYTES = 65_535;
 /** Number of request heads that are kept. */
 const MAX_HEADS = 256;
 const UNLIMITED_STREAMS = 2 ** 31 - 1;
+
+const END_BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
+  ECONNRESET: 'connection reset',
+  // A write on a connection that the peer has closed.
+  EPIPE: 'connection reset',
+  ETIMEDOUT: 'connection timed out',
+  ECONNABORTED: 'connection aborted',
+};
+/** Names of the HTTP/2 error codes, by number. */
+const HTTP2_CODES = Object.keys(HTTP2_ERROR_CODES);
 
 /** What the subchannel of a connection is told. */
 export interface ConnectionUser {
@@ -41,7 +50,7 @@ interface RequestHead {
 }
 
 /** One connection of a subchannel: its socket, the evidence about it, and its streams. */
-export class SubchannelConnection implements SocketOwner, ConnectionStreams {
+export class SubchannelConnection implements SocketOwner {
   readonly socket: SocketConnection;
   readonly maxMessageBytes: number;
   authContext: Attempt['authContext'];
@@ -116,15 +125,18 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
     return this.socket.http2.isUsable;
   }
 
+  /** Maximum number of concurrent streams; Infinity if the server sets no limit. */
   get limit(): number {
     const { maxConcurrentStreams } = this.socket.http2;
     return maxConcurrentStreams < UNLIMITED_STREAMS ? maxConcurrentStreams : Infinity;
   }
 
+  /** Number of streams in use. */
   get used(): number {
     return this.socket.http2.openStreams;
   }
 
+  /** Number of streams that can start now; also 0 if the server lowered its limit below the number of streams in use. */
   get free(): number {
     return Math.max(0, this.limit - this.used);
   }
@@ -189,7 +201,7 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
   }
 
   goawayReceived({ code, debug }: Goaway): void {
-    if (this.end === 'unknown') this.end = endOfGoaway(code);
+    if (this.end === 'unknown') this.end = `GOAWAY ${HTTP2_CODES[code] ?? String(code)}`;
     this.goawayCode = code;
     this.notify();
     this.user.closing(this, debug === 'too_many_pings');
@@ -199,7 +211,7 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
     const { error, details, isTimeout, isPeersFault } = end;
     this.isPeersFault = isPeersFault;
     if (isTimeout) this.recordTimeout();
-    else if (this.end === 'unknown' && error !== undefined) this.end = endOfError(error);
+    else if (this.end === 'unknown' && error !== undefined) this.end = END_BY_CODE[error.code ?? ''] ?? 'socket error';
     else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';
     if (this.isReady) {
       this.notify();

@@ -1,5 +1,6 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
+import type { Transport } from '../../call/method.js';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
 import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { MaxConcurrentCalls } from '../../policy/concurrency/permit-queue.js';
@@ -107,6 +108,14 @@ export interface GrpcClientDefaults {
    * `credentials`.
    */
   readonly tls?: TlsOptions | undefined;
+  /**
+   * HTTP/2 transport: 'socket' is that of this library. 'grpc-js' goes back to the transport of grpc-js: calls, deadlines, retries of safe
+   * methods, budgets, and drains work as before, but the client cannot tell whether a lost call reached the server, reconnects at the pace of
+   * grpc-js, and neither ejects nor checks endpoints. If the environment variable NESTJS_RESILIENT_GRPC_TRANSPORT is `grpc-js`, all clients
+   * of the process use it.
+   * @defaultValue 'socket'; 'grpc-js' for `xds:` targets, and with a release of grpc-js that lacks names which the transport needs
+   */
+  readonly transport?: Transport | undefined;
   /** HTTP/2 keepalive pings, with Nest's option names. Merged key by key with the `keepalive` of the defaults. @defaultValue off */
   readonly keepalive?: KeepaliveOptions | undefined;
   /** Maximum size of a request message in bytes; −1 means no limit, and 0 means not set, as in Nest. @defaultValue no limit */

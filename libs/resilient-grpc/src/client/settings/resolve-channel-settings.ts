@@ -10,6 +10,7 @@ import type { BalancingSettings, ChannelSettings, CredentialsSource } from '../.
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import { TLS_PARTS, tlsPaths } from '../../channel/tls/tls-material.js';
 import { hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
+import type { Transport } from '../../call/method.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/error-message.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
@@ -64,6 +65,12 @@ export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   callInvocationTransformer: "an option of grpc-js's Client, which is not used; write `interceptors` in channelOptions",
   channelOverride: 'each client creates its own channel; remove this option',
   channelFactoryOverride: 'each client creates its own channel; remove this option',
+};
+
+/** Options of grpc-js that have no effect on this library's transport, each with the reason. */
+export const UNUSED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
+  'grpc-node.max_session_memory': 'memory is bounded by the windows of flow control',
+  'grpc.enable_channelz': "grpc-js's channelz does not list the connections of this library; use the dashboard",
 };
 
 /** Returns the problems of the settings that affect the channel. */
@@ -167,9 +174,13 @@ export function resolveChannelSettings(
     maxWaitingCalls = DEFAULT_CLIENT_SETTINGS.maxWaitingCalls,
     connections = {},
   } = settings;
+  // For an xds: target, the control plane selects the load-balancing policies.
+  const isOnGrpcJs = process.env['NESTJS_RESILIENT_GRPC_TRANSPORT'] === 'grpc-js' || settings.url.startsWith('xds:');
+  const transport = isOnGrpcJs ? 'grpc-js' : (settings.transport ?? 'socket');
   const { warm = false, connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs, maxAgeMs } = connections;
   return Object.freeze({
     target: settings.url,
+    transport,
     doctorCommand: doctorCommand(
       maskAddress(settings.url),
       doctorTlsOf(settings, credentials),
@@ -185,7 +196,7 @@ export function resolveChannelSettings(
     connectTimeoutMs,
     maxConnectionAgeMs: maxAgeMs,
     ejection: settings.ejectUnhealthy === true ? DEFAULT_EJECTION : undefined,
-    channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
+    channelOptions: Object.freeze(grpcOptions(settings, transport, random, warn)),
   });
 }
 
@@ -225,7 +236,12 @@ function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
 
-function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (message: string) => void): ChannelOptions {
+function grpcOptions(
+  settings: GrpcClientSettings,
+  transport: Transport,
+  random: Random,
+  warn: (message: string) => void,
+): ChannelOptions {
   const { dnsRefreshMs } = settings;
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
@@ -234,11 +250,16 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
     // environment, and the proxy would resolve the name.
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': DEFAULT_CLIENT_SETTINGS.idleMs,
+    // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, but proxies send
+    // this code for processed requests, too. On its own transport, only grpc-js can tell which streams were refused.
+    'grpc.enable_retries': transport === 'grpc-js' && settings.trustRefusedStreams === true ? 1 : 0,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...defined(given),
     // Last, because options next to `channelOptions`, such as `keepalive`, override its keys, as in Nest's client.
     ...namedOptions(settings),
   };
+  for (const [key, reason] of Object.entries(UNUSED_CHANNEL_OPTIONS))
+    if (transport === 'socket' && given[key]) warn(`channelOptions['${key}'] has no effect: ${reason}`);
   const interval = given[DNS_INTERVAL];
   if (interval !== undefined && dnsRefreshMs !== undefined && dnsRefreshMs !== false && interval > dnsRefreshMs) {
     warn(

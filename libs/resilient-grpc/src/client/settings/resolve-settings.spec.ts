@@ -30,6 +30,7 @@ describe('default settings', () => {
     expect(warnings).toEqual([]);
     expect(settings.channel).toMatchObject({
       target: 'shop:50051',
+      transport: 'socket',
       outageGraceMs: 5_000,
       maxWaitingCalls: 10_000,
       maxWaitingBytes: 419_430_400,

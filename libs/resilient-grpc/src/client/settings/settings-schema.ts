@@ -64,6 +64,7 @@ const defaultsEntries = {
     ),
   ),
   tls: v.optional(tlsSchema),
+  transport: v.optional(v.picklist(['socket', 'grpc-js'])),
   keepalive: v.optional(keepaliveSchema),
   maxSendMessageLength: v.optional(bytes),
   maxReceiveMessageLength: v.optional(bytes),

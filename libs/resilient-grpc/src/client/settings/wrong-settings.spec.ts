@@ -37,6 +37,7 @@ const WRONG: readonly [path: string, settings: unknown][] = [
   ['clients.shop.outageGraceMs', { url, outageGraceMs: 1e16 }],
   ['clients.shop.connections.connectTimeoutMs', { url, connections: { connectTimeoutMs: Infinity } }],
   ['clients.shop.connections.maxAgeMs', { url, connections: { maxAgeMs: Infinity } }],
+  ['clients.shop.transport', { url, transport: 'tcp' }],
   ['clients.shop.url', { url: '' }],
   ['clients.shop.url', { url: 50051 }],
   ['clients.shop.url', { url: 'http://shop:50051/' }],

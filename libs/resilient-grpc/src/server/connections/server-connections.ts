@@ -4,7 +4,7 @@ import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { SeamReport } from '../../channel/quirks/seam.js';
-import { isStopped } from '../../channel/quirks/stopped-session.js';
+import { isStopped } from '../quirks/stopped-session.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { observeHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';

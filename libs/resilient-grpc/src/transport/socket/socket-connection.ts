@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { Http2Connection, type ConnectionSettings } from '../http2/connection.js';
 import type { ConnectionEnd, ConnectionOwner, Goaway } from '../http2/events.js';
+import { FrameTrace, isTraced } from './frame-trace.js';
 
 /** Keepalive pings (gRFC A8). */
 export interface Keepalive {
@@ -50,11 +51,13 @@ export class SocketConnection implements ConnectionOwner {
   readonly onread = {
     buffer: readBuffer,
     callback: (bytes: number, buffer: Uint8Array): boolean => {
+      this.trace?.receive(buffer.subarray(0, bytes));
       // Safe: it is `readBuffer`.
       this.http2.receive(buffer as Buffer, 0, bytes);
       return true;
     },
   };
+  private readonly trace = isTraced() ? new FrameTrace() : undefined;
   private socket: Socket | undefined;
   private error: NodeJS.ErrnoException | undefined;
   private isTimeout = false;
@@ -83,7 +86,12 @@ export class SocketConnection implements ConnectionOwner {
    */
   start(socket: Socket, isRead: boolean): void {
     this.socket = socket;
-    if (!isRead) socket.on('data', (bytes) => this.http2.receive(bytes));
+    if (!isRead) {
+      socket.on('data', (bytes) => {
+        this.trace?.receive(bytes);
+        this.http2.receive(bytes);
+      });
+    }
     socket.on('drain', () => {
       this.http2.drained();
       this.flush();
@@ -165,6 +173,7 @@ export class SocketConnection implements ConnectionOwner {
     const { socket, http2 } = this;
     if (socket?.writable !== true) return;
     const chunks = http2.takeOutput();
+    if (this.trace !== undefined) for (const chunk of chunks) this.trace.send(chunk);
     if (chunks.length === 1) socket.write(chunks[0]!);
     else if (chunks.length > 1) {
       socket.cork();

@@ -1,6 +1,6 @@
 import { constants, type Http2Stream } from 'node:http2';
 import { types } from 'node:util';
-import { reach, symbolOf } from './seam.js';
+import { reach, symbolOf } from '../../channel/quirks/seam.js';
 
 /** The public fields of a `node:http2` session that `isStopped` reads. */
 export interface StoppableSession {

@@ -1,0 +1,246 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createSecureServer, createServer as createHttp2Server } from 'node:http2';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { Metadata, credentials, type ChannelCredentials, type StatusObject } from '@grpc/grpc-js';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { captureLeaks } from '../testing/leaks/capture-leaks.js';
+import { waitFor } from '../testing/wait-for.js';
+import { systemClock } from '../time/clock.js';
+import { setAttempt } from './subchannel/connection-call.js';
+import { WireChannel, type ConnectionEvent } from './wire-channel.js';
+
+const TIMEOUT_MS = 200;
+const TLS = new URL('../../../../test/fixtures/tls/', import.meta.url);
+const pem = (name: string): Buffer => readFileSync(new URL(`${name}.pem`, TLS));
+
+const PLAIN = ['plain', () => credentials.createInsecure()] as const;
+const SECURE = ['TLS', () => credentials.createSsl(pem('ca'))] as const;
+
+async function listening(server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  // Safe: the server listens on TCP.
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** Starts a server that answers no call. */
+async function startServer(): Promise<string> {
+  const server = createHttp2Server();
+  server.on('session', (session) => session.on('error', () => undefined));
+  server.on('stream', (stream) => stream.on('error', () => undefined));
+  const url = await listening(server);
+  onTestFinished(() => void server.close());
+  return url;
+}
+
+/** Starts a peer that accepts connections and sends nothing. */
+async function startSilentPeer() {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => sockets.push(socket.on('error', () => undefined).resume()));
+  const url = await listening(server);
+  onTestFinished(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return { url, sockets };
+}
+
+/** Starts a peer with a full backlog, so that the kernel accepts no more connections. */
+async function startFullPeer(): Promise<string> {
+  const code = `
+    const server = require('node:net').createServer();
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+      require('node:fs').writeSync(1, server.address().port + '\\n');
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    });`;
+  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const fillers: Socket[] = [];
+  onTestFinished(async () => {
+    for (const socket of fillers) socket.destroy();
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const port = Number(line.toString());
+  // Linux accepts one connection more than the backlog. Further connections get no response.
+  for (let taken = 0; taken < 2; taken++) {
+    const socket = connect({ port, host: '127.0.0.1' }).on('error', () => undefined);
+    fillers.push(socket);
+    await once(socket, 'connect');
+  }
+  return `127.0.0.1:${port}`;
+}
+
+/** Connects a channel and records its events. Checks for leaks at the end of the test. */
+function open(target: string, creds: ChannelCredentials, timeoutMs = TIMEOUT_MS) {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const events: ConnectionEvent[] = [];
+  const failures: string[] = [];
+  const channel = new WireChannel(
+    {
+      target,
+      transport: 'socket',
+      credentials: creds,
+      channelOptions: {
+        'grpc.use_local_subchannel_pool': 1,
+        'grpc.enable_channelz': 0,
+        'grpc.initial_reconnect_backoff_ms': 100,
+        'grpc.max_reconnect_backoff_ms': 100,
+      },
+      loadBalancing: [{ pick_first: {} }],
+      connectTimeoutMs: () => timeoutMs,
+      maxConnectionsPerEndpoint: () => 1,
+    },
+    (_, event) => {
+      events.push(event);
+      if (event.type === 'connect-failed') failures.push(event.failure.message);
+    },
+    systemClock,
+    () => 0.5,
+  );
+  onTestFinished(() => channel.close());
+  channel.connect();
+  return { channel, events, failures, leaks };
+}
+
+describe('connect timeout', () => {
+  it('aborts an attempt to connect over TCP at the connect timeout, and gives the next attempt the full timeout', async () => {
+    const url = await startFullPeer();
+    const beganAt = performance.now();
+    const { failures } = open(url, credentials.createInsecure());
+    await waitFor(() => failures.length > 0);
+    expect(failures[0]).toBe(`${url} does not respond (timed out after 0.2 s)`);
+    // The next attempt has its own signal. With the signal of the first attempt, the next one would end immediately.
+    await waitFor(() => failures.length > 1);
+    expect(performance.now() - beganAt).toBeGreaterThan(2 * TIMEOUT_MS);
+  });
+
+  it.each([PLAIN, SECURE])(
+    'closes the socket of an attempt to connect at the connect timeout if the peer stays silent (%s)',
+    async (_how, creds) => {
+      const { url, sockets } = await startSilentPeer();
+      const { failures } = open(url, creds());
+      await waitFor(() => failures.length > 0);
+      expect(failures[0]).toBe(`${url} accepts the connection but does not respond (timed out after 0.2 s)`);
+      await waitFor(() => failures.length >= 3 && sockets.length >= 3);
+      await waitFor(() => sockets.filter(({ closed }) => !closed).length <= 1, { timeoutMs: 20_000 });
+    },
+  );
+
+  it('fails an attempt to connect with the certificate error, not with a timeout, if the certificate is not trusted', async () => {
+    const server = createSecureServer({ key: pem('server-key'), cert: pem('server') });
+    server.on('sessionError', () => undefined).on('tlsClientError', () => undefined);
+    const url = await listening(server);
+    onTestFinished(() => void server.close());
+    const { failures } = open(url, credentials.createSsl(pem('untrusted')), 2_000);
+    await waitFor(() => failures.length > 0);
+    expect(failures[0]).not.toContain('timed out');
+    expect(failures[0]).toMatch(/certificate|self.signed|issuer/i);
+  });
+});
+
+describe('close() during an attempt to connect', () => {
+  it('releases all resources of an attempt to connect if the channel is closed while TCP connects', async () => {
+    const url = await startFullPeer();
+    const { channel, failures, leaks } = open(url, credentials.createInsecure(), 60_000);
+    await waitFor(() => process.getActiveResourcesInfo().includes('TCPConnectWrap') || channel.state === 'CONNECTING');
+    channel.close();
+    await leaks.settled({ timeoutMs: 20_000 });
+    expect(failures).toEqual([]);
+  });
+
+  it.each([PLAIN, SECURE])(
+    'closes the socket of an attempt to connect if the channel is closed while the peer is silent (%s)',
+    async (_how, creds) => {
+      const { url, sockets } = await startSilentPeer();
+      const { channel, failures } = open(url, creds(), 60_000);
+      await waitFor(() => sockets.length === 1);
+      channel.close();
+      await waitFor(() => sockets[0]?.closed, { timeoutMs: 20_000 });
+      expect(failures).toEqual([]);
+    },
+  );
+});
+
+describe('established connection', () => {
+  /** Starts a call on grpc-js's channel and returns its status. */
+  const start = (channel: WireChannel, metadata = new Metadata()) =>
+    new Promise<StatusObject>((resolve) => {
+      const call = channel.channel.createCall('/a/Silent', Infinity, null, null, null);
+      call.start(metadata, {
+        onReceiveMetadata: () => undefined,
+        onReceiveMessage: () => undefined,
+        onReceiveStatus: resolve,
+      });
+      call.halfClose();
+    });
+
+  it('tells an attempt on which connection grpc-js’s channel has placed its call', async () => {
+    const url = await startServer();
+    const { channel } = open(url, credentials.createInsecure(), 2_000);
+    await waitFor(() => channel.ready);
+    const metadata = new Metadata();
+    const placed: string[] = [];
+    setAttempt(metadata, { placed: ({ address }) => placed.push(address) });
+    const status = start(channel, metadata);
+    await waitFor(() => placed.length === 1);
+    channel.histories.ready[0]!.destroy();
+    expect(await status).toMatchObject({ code: 14, details: 'Connection dropped' });
+    expect(placed).toEqual([url]);
+  });
+
+  it('ends the calls of a TLS connection that is reset during a write', async () => {
+    const frame = (type: number, length: number): Buffer => {
+      const made = Buffer.alloc(9 + length);
+      made.writeUIntBE(length, 0, 3);
+      made.writeUInt8(type, 3);
+      return made;
+    };
+    const [settings, ping, unknown] = [frame(4, 0), frame(6, 8), frame(0xfa, 16_384)];
+    let reset: () => void = () => undefined;
+    const server = createTlsServer(
+      { key: pem('server-key'), cert: pem('server'), ALPNProtocols: ['h2'] },
+      (secured) => {
+        secured.on('error', () => undefined).write(settings);
+        reset = () => {
+          // Two TLS records, each of which requires a response. The write of the first response fails because of the reset, and the write
+          // of the second response waits for the first write.
+          secured.write(Buffer.concat([ping, unknown, ping]));
+          tcp?.resetAndDestroy();
+        };
+      },
+    );
+    let tcp: Socket | undefined;
+    server.on('connection', (socket) => (tcp = socket));
+    const url = await listening(server);
+    onTestFinished(() => void server.close());
+    const { channel, events } = open(url, SECURE[1](), 5_000);
+    await waitFor(() => channel.ready);
+    const hanging = start(channel);
+    channel.attemptStarted();
+    reset();
+    expect(await hanging).toMatchObject({ code: 14 });
+    await waitFor(() => events.some(({ type }) => type === 'ended'));
+    expect(events).toContainEqual({ type: 'ended', ended: expect.objectContaining({ reason: 'connection reset' }) });
+    channel.attemptEnded({ mayCreateStream: false });
+  });
+
+  it('reports a timed-out call only if the connection was READY when the call began', async () => {
+    const url = await startServer();
+    const { channel, events } = open(url, credentials.createInsecure(), 2_000);
+    await waitFor(() => channel.ready);
+    const [connection] = channel.histories.ready;
+    const { readyAt } = connection!;
+    channel.timedOut(url, readyAt, 1_000);
+    channel.timedOut(url, readyAt - 1, 1_000);
+    channel.timedOut('127.0.0.1:1', readyAt, 1_000);
+    channel.timedOut(undefined, readyAt, 1_000);
+    expect(events.filter(({ type }) => type === 'call-timed-out')).toEqual([
+      { type: 'call-timed-out', connection, waitedMs: 1_000 },
+    ]);
+  });
+});

@@ -1,4 +1,4 @@
-import type { Field } from './static-table.js';
+import { IGNORED, type Field } from './static-table.js';
 
 /** Pseudo-header fields of requests and responses (RFC 9113, sections 8.3.1 and 8.3.2). */
 const PSEUDO_FIELDS = {
@@ -33,6 +33,7 @@ export class HeaderBlock {
 
   add(field: Field): void {
     const { name, value } = field;
+    if (field.problem === IGNORED) return;
     if (field.problem !== undefined) this.malformed = field.problem;
     if (name.charCodeAt(0) === 0x3a) {
       this.addPseudo(name, value);

@@ -480,7 +480,6 @@ describe('peers that violate the protocol', () => {
       ENHANCE_YOUR_CALM,
     ],
     ['a frame above the maximum size', Buffer.from([0, 0x40, 1, 0, 0, 0, 0, 0, 1]), FRAME_SIZE_ERROR],
-    ['many useless frames', Buffer.concat(Array<Buffer>(10_100).fill(frame(2, 0, 1, '0000000000'))), ENHANCE_YOUR_CALM],
     [
       'many PINGs while it reads nothing',
       Buffer.concat(Array<Buffer>(1_100).fill(frame(6, 0, 0, '0000000000000000'))),
@@ -495,6 +494,40 @@ describe('peers that violate the protocol', () => {
     expect(call.failure).toMatchObject({ cause: 'lost', code });
     scene.exchange();
     expect(scene.frames.at(-1)).toBe(`GOAWAY ${String(code)}`);
+  });
+
+  it.each<[string, Buffer]>([
+    ['DATA', frame(0, 0, 1)],
+    ['DATA', frame(0, 8, 1, '00')],
+    ['DATA', frame(0, 0, 3)],
+    ['informational HEADERS', frame(1, 4, 1, '4803313033')],
+    ['HEADERS', frame(1, 4, 3, '88')],
+    ['PRIORITY', frame(2, 0, 1, '0000000000')],
+    ['RST_STREAM', frame(3, 0, 3, '00000000')],
+    ['SETTINGS', frame(4, 0, 0)],
+    ['SETTINGS', frame(4, 0, 0, '000400000001'.repeat(50))],
+    ['SETTINGS acknowledgement', frame(4, 1, 0)],
+    ['PING acknowledgement', frame(6, 1, 0, '0000000000000000')],
+    ['GOAWAY', frame(7, 0, 0, '0000000100000000')],
+    ['WINDOW_UPDATE', frame(8, 0, 3, '00000001')],
+    ['type 200', frame(200, 0, 0)],
+  ])('end the connection after a flood of %s, but not after as many in a long time', (what, bytes) => {
+    for (const secondsPerHundred of [0.2, 0]) {
+      const scene = Scene.started();
+      const open = new Call(scene.connection);
+      new Call(scene.connection).response.cancel();
+      scene.exchange();
+      for (let sent = 0; sent < 11_000 && scene.end === undefined; sent += 100) {
+        scene.now += secondsPerHundred * 1_000;
+        scene.connection.receive(Buffer.concat(Array<Buffer>(100).fill(bytes)));
+        scene.exchange();
+      }
+      if (secondsPerHundred > 0) expect(scene.end).toBeUndefined();
+      else {
+        expect(scene.end?.details).toBe(`too many frames without an effect (${what})`);
+        expect(open.failure).toMatchObject({ cause: 'lost', code: ENHANCE_YOUR_CALM });
+      }
+    }
   });
 
   it.each([

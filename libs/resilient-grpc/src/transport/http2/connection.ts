@@ -435,7 +435,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
       this.receiveWindow += this.uncredited;
       this.uncredited = 0;
     }
-    if (stream === undefined || length === 0) this.useless();
+    if (stream === undefined || length === 0) this.useless('DATA');
     if (stream === undefined) return;
     if (stream.isRemoteEnded) {
       this.reject(stream, HTTP2_ERROR_CODES.STREAM_CLOSED, 'DATA after the end of the stream');
@@ -465,10 +465,11 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const stream = this.streams.get(id);
     if (stream === undefined) {
       this.requireKnown(id, 'HEADERS');
-      this.useless();
+      this.useless('HEADERS');
       return;
     }
     stream.isAnswered = true;
+    if (block.status?.startsWith('1') === true) this.useless('informational HEADERS');
     if (block.malformed !== undefined) {
       this.reject(stream, PROTOCOL_ERROR, block.malformed);
       return;
@@ -481,7 +482,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const stream = this.streams.get(id);
     if (stream === undefined) {
       this.requireKnown(id, 'RST_STREAM');
-      this.useless();
+      this.useless('RST_STREAM');
       return;
     }
     stream.isAnswered = true;
@@ -490,6 +491,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   }
 
   settings(bytes: Buffer, from: number, end: number): void {
+    let window = this.initialSendWindow;
     for (let at = from; at < end; at += 6) {
       const value = readUint32(bytes, at + 2);
       switch ((bytes[at]! << 8) | bytes[at + 1]!) {
@@ -501,8 +503,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
           break;
         case Setting.INITIAL_WINDOW_SIZE:
           if (value > MAX_WINDOW) throw new ConnectionError(FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE');
-          this.changeSendWindows(value - this.initialSendWindow);
-          this.initialSendWindow = value;
+          window = value;
           break;
         case Setting.MAX_FRAME_SIZE:
           // Larger frames would only delay other streams.
@@ -513,8 +514,12 @@ export class Http2Connection implements FrameHandler, StreamHost {
           break;
       }
     }
+    // Once, because a frame may contain thousands of changes, and each one changes all streams.
+    this.changeSendWindows(window - this.initialSendWindow);
+    this.initialSendWindow = window;
     const isFirst = !this.hasSettings;
     this.hasSettings = true;
+    if (!isFirst) this.useless('SETTINGS');
     this.countAcknowledgement();
     this.writer.settingsAcknowledgement();
     this.pump();
@@ -534,7 +539,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   }
 
   settingsAcknowledged(): void {
-    this.useless();
+    this.useless('SETTINGS acknowledgement');
   }
 
   pingReceived(high: number, low: number): void {
@@ -546,7 +551,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const [first] = this.pings;
     // An acknowledgement of something else proves nothing.
     if (first === undefined || high !== PING_MARK || low !== first.number) {
-      this.useless();
+      this.useless('PING acknowledgement');
       return;
     }
     this.pings.shift();
@@ -563,7 +568,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   goawayReceived(lastId: number, code: number, debug: string): void {
     const { goaway: previous } = this;
     if (previous !== undefined && lastId > previous.lastId) violation('GOAWAY with a higher stream id');
-    if (previous?.lastId === lastId) this.useless();
+    if (previous !== undefined) this.useless('GOAWAY');
     this.goaway = { lastId, code, debug };
     const details = `GOAWAY with code ${String(code)}${debug === '' ? '' : ` (${debug})`}`;
     const refused = [...this.streams.all().filter(({ id }) => id > lastId), ...this.takePending()];
@@ -583,7 +588,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const stream = this.streams.get(id);
     if (stream === undefined) {
       this.requireKnown(id, 'WINDOW_UPDATE');
-      this.useless();
+      this.useless('WINDOW_UPDATE');
       return;
     }
     stream.sendWindow += bytes;
@@ -592,7 +597,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     else if (stream.isQueued) this.queued(stream);
   }
 
-  useless(): void {
+  useless(frame: string): void {
     this.uselessFrames += 1;
     if (this.uselessFrames <= MAX_USELESS_FRAMES) return;
     const now = this.clock.now();
@@ -600,7 +605,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     this.uselessSince = now;
     this.uselessFrames = Math.max(1, this.uselessFrames - forgotten);
     if (this.uselessFrames > MAX_USELESS_FRAMES)
-      throw new ConnectionError(ENHANCE_YOUR_CALM, 'too many useless frames');
+      throw new ConnectionError(ENHANCE_YOUR_CALM, `too many frames without an effect (${frame})`);
   }
 
   /** @throws ConnectionError if this side has not opened the stream */

@@ -530,6 +530,21 @@ describe('peers that violate the protocol', () => {
     }
   });
 
+  it('leave a connection alone whose calls were cancelled while their responses were on the way', () => {
+    const scene = Scene.started({ ...SETTINGS, connectionWindow: 1_000_000 });
+    const calls = Array.from({ length: 20_001 }, () => new Call(scene.connection));
+    scene.exchange();
+    for (const { response } of calls.slice(1)) response.cancel();
+    for (let id = 3; id <= 40_001; id += 2) {
+      scene.block(id, HEADERS);
+      for (let i = 0; i < 3; i++) scene.message(id, 5);
+      scene.block(id, TRAILERS, true);
+    }
+    scene.block(1, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect([scene.end, calls[0]!.events]).toEqual([undefined, ['trailers 0 only']]);
+  });
+
   it.each([
     ['HTTP/1.1 400 Bad Request\r\n\r\n', 'the peer answered with HTTP/1'],
     ['\0\0\0\x06\0\0\0\0\0', 'the first frame is not SETTINGS'],

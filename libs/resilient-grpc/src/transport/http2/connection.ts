@@ -40,6 +40,8 @@ const MAX_UNSENT_ACKNOWLEDGEMENTS = 1_000;
 /** Number of frames without an effect that are tolerated at once, and that are forgotten per second. */
 const MAX_USELESS_FRAMES = 10_000;
 const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
+/** Number of frames without an effect that a peer may send on a stream before it learns that this side has reset the stream. */
+const FRAMES_AFTER_RESET = 4;
 /** First half of the payload of this side's PINGs. */
 const PING_MARK = 0x67727063;
 
@@ -348,6 +350,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     this.close(stream);
     if (id === 0 || isRemoteEnded) return;
     this.writer.reset(id, code);
+    this.uselessFrames -= FRAMES_AFTER_RESET;
     this.startPending();
     this.wake();
   }
@@ -435,7 +438,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
       this.receiveWindow += this.uncredited;
       this.uncredited = 0;
     }
-    if (stream === undefined || length === 0) this.useless('DATA');
+    if (length === 0) this.useless('DATA');
     if (stream === undefined) return;
     if (stream.isRemoteEnded) {
       this.reject(stream, HTTP2_ERROR_CODES.STREAM_CLOSED, 'DATA after the end of the stream');

@@ -532,10 +532,10 @@ describe('peers that violate the protocol', () => {
 
   it('leave a connection alone whose calls were cancelled while their responses were on the way', () => {
     const scene = Scene.started({ ...SETTINGS, connectionWindow: 1_000_000 });
-    const calls = Array.from({ length: 20_001 }, () => new Call(scene.connection));
+    const calls = Array.from({ length: 6_001 }, () => new Call(scene.connection));
     scene.exchange();
     for (const { response } of calls.slice(1)) response.cancel();
-    for (let id = 3; id <= 40_001; id += 2) {
+    for (let id = 3; id <= 12_001; id += 2) {
       scene.block(id, HEADERS);
       for (let i = 0; i < 3; i++) scene.message(id, 5);
       scene.block(id, TRAILERS, true);
@@ -681,6 +681,18 @@ describe('limit of streams', () => {
     expect(second.events).toEqual([]);
     expect(scene.frames.filter((frame) => frame.startsWith('HEADERS'))).toHaveLength(2);
     expect(third.response.stream.id).toBe(3);
+  });
+
+  it('does not retain waiting streams that are cancelled', () => {
+    const scene = limited(1);
+    const retained = scene.connection as unknown as { readonly pending: readonly unknown[] };
+    const first = new Call(scene.connection);
+    const second = new Call(scene.connection);
+    for (let i = 0; i < 1_000; i++) new Call(scene.connection).response.cancel();
+    expect(retained.pending.length).toBeLessThan(10);
+    scene.block(1, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect([first.events, second.response.stream.id]).toEqual([['trailers 0 only'], 3]);
   });
 
   it('starts waiting streams when the peer raises its limit, and fails them as never sent after a GOAWAY', () => {

@@ -104,6 +104,8 @@ export class Http2Connection implements FrameHandler, StreamHost {
   /** Streams that wait because the peer's limit is reached, and the place of the first one. */
   private pending: (Http2Stream | undefined)[] = [];
   private firstPending = 0;
+  /** Number of streams among them that were cancelled. */
+  private cancelledPending = 0;
 
   constructor(
     private readonly owner: ConnectionOwner,
@@ -185,12 +187,15 @@ export class Http2Connection implements FrameHandler, StreamHost {
       if (stream.isQueued) this.queued(stream);
       else if (stream.isEndQueued) this.writeEnd(stream);
     }
-    if (this.firstPending === this.pending.length && this.firstPending > 0) {
-      this.pending = [];
-      this.firstPending = 0;
-    }
+    if (this.firstPending === this.pending.length && this.firstPending > 0) this.takePending();
     if (this.nextId <= MAX_STREAM_ID) return;
     for (const stream of this.takePending()) this.fail(stream, 'goaway', NO_ERROR, 'the stream ids have run out');
+  }
+
+  /** Removes cancelled streams when they are the majority: the peer may allow no stream for a long time. */
+  private pendingCancelled(): void {
+    this.cancelledPending += 1;
+    if (this.cancelledPending * 2 > this.pending.length - this.firstPending) this.pending = this.takePending();
   }
 
   /** Removes the streams that wait. */
@@ -198,6 +203,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const waiting = this.pending.filter((stream) => stream?.pending !== undefined) as Http2Stream[];
     this.pending = [];
     this.firstPending = 0;
+    this.cancelledPending = 0;
     return waiting;
   }
 
@@ -348,6 +354,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   cancel(stream: Http2Stream, code: number): void {
     const { id, isRemoteEnded } = stream;
     this.close(stream);
+    if (id === 0) this.pendingCancelled();
     if (id === 0 || isRemoteEnded) return;
     this.writer.reset(id, code);
     this.uselessFrames -= FRAMES_AFTER_RESET;

@@ -85,3 +85,19 @@ it('fails the calls of a lost connection, and becomes IDLE', async () => {
   expect(ends[0]).toMatchObject({ code: 14 });
   expect(subchannel.getConnectivityState()).toBe(IDLE);
 });
+
+it('becomes IDLE before the stream ids of its connection run out, and completes the calls on it', async () => {
+  const { subchannel, streams, sessions } = await start();
+  await connect(subchannel);
+  const http2 = subchannel.connection!.socket.http2 as unknown as { nextId: number };
+  http2.nextId = 2 ** 31 - 1;
+  const last = call(subchannel);
+  await waitFor(() => subchannel.getConnectivityState() === IDLE);
+  await connect(subchannel);
+  const next = call(subchannel);
+  await waitFor(() => streams.length === 2);
+  for (const stream of streams) stream.end();
+  await waitFor(() => last.length === 1 && next.length === 1);
+  expect([last[0], next[0]]).toMatchObject([{ code: 0 }, { code: 0 }]);
+  expect(sessions).toHaveLength(2);
+});

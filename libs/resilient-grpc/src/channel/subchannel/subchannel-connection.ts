@@ -195,6 +195,10 @@ export class SubchannelConnection implements SocketOwner, ConnectionStreams {
     this.user.closing(this, debug === 'too_many_pings');
   }
 
+  idsRunOut(): void {
+    this.user.closing(this, false);
+  }
+
   ended(end: SocketEnd): void {
     const { error, details, isTimeout, isPeersFault } = end;
     this.isPeersFault = isPeersFault;

@@ -123,6 +123,9 @@ class Scene implements ConnectionOwner, FrameHandler {
     if (typeof goaway === 'number') this.frames.push(`GOAWAY ${String(code)}`);
     else this.goaway = goaway;
   }
+  idsRunOut(): void {
+    this.owner.push('ids run out');
+  }
   ended(end: ConnectionEnd): void {
     this.end = end;
   }
@@ -329,12 +332,14 @@ describe('evidence', () => {
 
   it('opens no stream after the last id', () => {
     const scene = Scene.started(SETTINGS, 0x7fff_fffd);
+    expect(scene.owner).not.toContain('ids run out');
     expect(scene.connection.canOpen).toBe(true);
     new Call(scene.connection);
     expect(scene.connection.canOpen).toBe(true);
     const last = new Call(scene.connection);
     expect([scene.connection.canOpen, scene.connection.isUsable]).toEqual([false, false]);
     scene.exchange();
+    expect(scene.owner.filter((event) => event === 'ids run out')).toHaveLength(1);
     scene.block(0x7fff_ffff, [...HEADERS, ...TRAILERS], true);
     scene.exchange();
     expect(last.events).toEqual(['trailers 0 only']);

@@ -42,6 +42,8 @@ const MAX_USELESS_FRAMES = 10_000;
 const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
 /** Number of frames without an effect that a peer may send on a stream before it learns that this side has reset the stream. */
 const FRAMES_AFTER_RESET = 4;
+/** Number of stream ids that are left when a connection asks to be replaced. */
+const RESERVED_IDS = 2_048;
 /** First half of the payload of this side's PINGs. */
 const PING_MARK = 0x67727063;
 
@@ -85,6 +87,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   private uncredited = 0;
   private hasSettings = false;
   private hasSentBlock = false;
+  private isRunningOut = false;
   private isReceiving = false;
   private isAwake = false;
   /** True while the socket takes nothing more. */
@@ -167,6 +170,10 @@ export class Http2Connection implements FrameHandler, StreamHost {
   private start(stream: Http2Stream, bound: number, write: WriteBlock): void {
     stream.id = this.nextId;
     this.nextId += 2;
+    if (this.nextId > MAX_STREAM_ID - 2 * RESERVED_IDS && !this.isRunningOut) {
+      this.isRunningOut = true;
+      this.owner.idsRunOut();
+    }
     this.streams.add(stream);
     const first = this.hasSentBlock ? write : writeFirst(write);
     this.hasSentBlock = true;

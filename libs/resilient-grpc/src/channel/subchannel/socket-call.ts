@@ -171,7 +171,8 @@ export class SocketCall extends TransportCall implements ResponseHandler {
         break;
       }
       case 'goaway':
-        this.unprocessed ??= 'rejected';
+        // A peer that has answered contradicts itself.
+        if (progress !== 'answered') this.unprocessed ??= 'rejected';
         this.endNow({ code: StatusCode.UNAVAILABLE, details: STREAM_REFUSED, metadata });
         break;
       case 'lost':

@@ -56,7 +56,7 @@ export class HpackDecoder {
    * @throws HpackError if the peer's encoder does not follow RFC 7541, so that the tables of both sides may differ
    */
   decode(bytes: Buffer, at: number, end: number): HeaderBlock {
-    const block = new HeaderBlock();
+    const block = new HeaderBlock(this.maxListSize);
     this.bytes = bytes;
     this.at = at;
     this.end = end;
@@ -75,8 +75,7 @@ export class HpackDecoder {
       const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first);
       block.size += field.name.length + field.value.length + ENTRY_OVERHEAD;
       // Decodes the fields beyond the limit, too, because they may change the table.
-      if (block.size <= this.maxListSize) block.add(field);
-      else block.isTooLarge = true;
+      if (!block.isTooLarge) block.add(field);
     }
     return block;
   }

@@ -223,7 +223,7 @@ describe('calls', () => {
     ['headers without :status', ['a', 'b'], false, ['unreadable answered']],
     ['the :status 101', [':status', '101'], false, ['unreadable answered']],
     ['malformed headers', [...HEADERS, 'connection', 'close'], false, ['protocol answered']],
-    ['headers above the limit', [...HEADERS, 'x', 'y'.repeat(20_000)], false, ['unreadable answered']],
+    ['headers above the limit', [...HEADERS, 'x', 'y'.repeat(20_000)], false, ['too-large answered']],
   ])('reports %s', (_what, fields, isEnd, expected) => {
     const scene = Scene.started();
     const call = new Call(scene.connection);
@@ -233,6 +233,30 @@ describe('calls', () => {
     if (!isEnd && call.events.length === 0) scene.server.endData(1);
     scene.exchange();
     expect([call.events, scene.connection.openStreams]).toEqual([expected, 0]);
+  });
+
+  it('reads a response without content-type as gRPC, as grpc-js does', () => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    scene.exchange();
+    scene.block(1, [':status', '200']);
+    scene.message(1, 10);
+    scene.block(1, TRAILERS, true);
+    scene.exchange();
+    expect(call.events).toEqual(['headers', 'message 10', 'trailers 0']);
+  });
+
+  it('tells the size and the limit of trailers that are too large, and leaves the connection alone', () => {
+    const scene = Scene.started();
+    const calls = [1, 2].map(() => new Call(scene.connection));
+    scene.exchange();
+    scene.block(1, HEADERS);
+    scene.block(1, [...TRAILERS, 'x', 'y'.repeat(20_000)], true);
+    scene.block(3, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    const details = 'Received trailers larger than max (20077 vs 16384)';
+    expect(calls.map(({ failure }) => failure)).toMatchObject([{ cause: 'too-large', details }, undefined]);
+    expect([calls[1]!.events, scene.end]).toEqual([['trailers 0 only'], undefined]);
   });
 
   it('skips informational headers', () => {

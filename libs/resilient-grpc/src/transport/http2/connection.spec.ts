@@ -452,7 +452,7 @@ describe('flow control', () => {
     call.response.request();
     call.response.request();
     scene.exchange();
-    expect(scene.frames.at(-1)).toBe('WINDOW_UPDATE 1 60010');
+    expect(scene.frames.slice(-2)).toEqual(['WINDOW_UPDATE 1 60010', 'PING']);
     call.response.request();
     for (let sent = 0; sent < 200_000; sent += 10_000) {
       const size = Math.min(10_000, 200_005 - sent);
@@ -463,6 +463,59 @@ describe('flow control', () => {
     scene.exchange();
     expect(call.events).toEqual(['headers', 'message 30000', 'message 30000', 'message 200000']);
     expect(scene.end).toBeUndefined();
+  });
+});
+
+describe('windows measured by bandwidth and delay', () => {
+  /** Sends full windows on `id` for some round trips of 100 ms, and returns the last window updates of the stream. */
+  function transfer(scene: Scene, id: number, rounds: number): number {
+    let window = 65_535;
+    let last = 0;
+    const message = Buffer.alloc(4_091);
+    for (let round = 0; round < rounds; round++) {
+      scene.frames.length = 0;
+      for (; window >= 4_096; window -= 4_096) scene.server.data(id, message, 0, -5, 4_096, false, 16_384);
+      scene.connection.receive(Buffer.concat(scene.server.take()));
+      scene.now += 100;
+      scene.exchange();
+      for (const frame of scene.frames) {
+        const [what, stream, bytes] = frame.split(' ');
+        if (what !== 'WINDOW_UPDATE' || Number(stream) !== id) continue;
+        last = Number(bytes);
+        window += last;
+      }
+    }
+    return last;
+  }
+  const settings = { ...SETTINGS, connectionWindow: 1_000_000_000 };
+
+  it('grow while the window is what limits a stream, and start at the initial size for the next stream', () => {
+    const scene = Scene.started(settings);
+    const call = new Call(scene.connection);
+    scene.exchange();
+    scene.block(1, HEADERS);
+    expect(transfer(scene, 1, 12)).toBeGreaterThan(2_000_000);
+    scene.block(1, TRAILERS, true);
+    new Call(scene.connection, false);
+    scene.exchange();
+    scene.block(3, HEADERS);
+    transfer(scene, 3, 1);
+    expect(scene.frames.filter((frame) => frame.startsWith('WINDOW_UPDATE 3'))).toEqual([]);
+    expect([call.events.at(-1), scene.end]).toEqual(['trailers 0', undefined]);
+  });
+
+  it('hold no more than 16 MiB above the initial windows of all streams, until a stream ends', () => {
+    const scene = Scene.started(settings);
+    const calls = [1, 2, 3].map(() => new Call(scene.connection));
+    scene.exchange();
+    for (const id of [1, 3, 5]) scene.block(id, HEADERS);
+    const extras = () => calls.map(({ response }) => response.stream.window - 65_535);
+    for (const id of [1, 3, 5]) transfer(scene, id, 14);
+    const [first = 0, second = 0, third] = extras();
+    expect([first + second, third]).toEqual([16_777_216, 0]);
+    calls[0]!.response.cancel();
+    transfer(scene, 5, 2);
+    expect(extras()[2]).toBe(first);
   });
 });
 

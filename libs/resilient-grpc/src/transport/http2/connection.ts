@@ -4,6 +4,7 @@ import type { HeaderBlock } from '../hpack/header-block.js';
 import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { TABLE_UPDATE } from '../hpack/hpack-encoder.js';
 import { HpackError } from '../hpack/hpack-error.js';
+import { BdpEstimator } from './bdp-estimator.js';
 import type {
   ConnectionEnd,
   ConnectionOwner,
@@ -44,6 +45,8 @@ const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
 const FRAMES_AFTER_RESET = 4;
 /** Number of stream ids that are left when a connection asks to be replaced. */
 const RESERVED_IDS = 2_048;
+/** Bytes by which the windows of a connection's streams together may exceed the initial window. They bound the memory. */
+const MAX_EXTRA_WINDOW = 16_777_216;
 /** First half of the payload of this side's PINGs. */
 const PING_MARK = 0x67727063;
 
@@ -85,6 +88,8 @@ export class Http2Connection implements FrameHandler, StreamHost {
   private initialSendWindow = DEFAULT_WINDOW;
   private receiveWindow: number;
   private uncredited = 0;
+  private readonly estimator: BdpEstimator;
+  private extraWindow = 0;
   private hasSettings = false;
   private hasSentBlock = false;
   private isRunningOut = false;
@@ -133,6 +138,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     ]);
     if (connectionWindow > DEFAULT_WINDOW) this.writer.windowUpdate(0, connectionWindow - DEFAULT_WINDOW);
     this.receiveWindow = connectionWindow;
+    this.estimator = new BdpEstimator(streamWindow);
   }
 
   // ── streams ──
@@ -370,11 +376,26 @@ export class Http2Connection implements FrameHandler, StreamHost {
   }
 
   credit(stream: Http2Stream, bytes: number): void {
-    if (bytes * 2 < this.settingsOfThisSide.streamWindow) return;
+    if (bytes * 2 < stream.window) return;
+    const extra = this.extraFor(stream, bytes);
     stream.uncredited -= bytes;
-    stream.receiveWindow += bytes;
-    this.writer.windowUpdate(stream.id, bytes);
+    stream.window += extra;
+    stream.receiveWindow += bytes + extra;
+    this.writer.windowUpdate(stream.id, bytes + extra);
+    if (this.estimator.mayBegin) {
+      this.estimator.begin(this.clock.now());
+      this.ping(() => this.estimator.end(this.clock.now()));
+    }
     this.wake();
+  }
+
+  /** Returns by how much to raise the window of a stream. A stream whose reader is slow needs no larger one. */
+  private extraFor(stream: Http2Stream, credited: number): number {
+    if (credited < stream.uncredited) return 0;
+    const extra = Math.min(this.estimator.window - stream.window, MAX_EXTRA_WINDOW - this.extraWindow);
+    if (extra <= 0) return 0;
+    this.extraWindow += extra;
+    return extra;
   }
 
   // ── flow control ──
@@ -461,6 +482,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     stream.isAnswered = true;
     stream.receiveWindow -= length;
     stream.uncredited += length;
+    this.estimator.add(length);
     if (stream.receiveWindow < 0) this.reject(stream, FLOW_CONTROL_ERROR, 'DATA beyond the stream window');
     else this.dataStream = stream;
   }
@@ -663,7 +685,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     stream.clearQueue();
     stream.pending = undefined;
     this.stopPumping(stream);
-    this.streams.delete(stream.id);
+    if (this.streams.delete(stream.id)) this.extraWindow -= stream.window - this.settingsOfThisSide.streamWindow;
   }
 }
 

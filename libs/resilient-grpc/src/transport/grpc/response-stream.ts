@@ -99,11 +99,13 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   }
 
   private firstHeaders(block: HeaderBlock, isEnd: boolean): void {
-    const status = /^[1-5]\d\d$/.test(block.status ?? '') ? Number(block.status) : 0;
+    const status = /^\d{3}$/.test(block.status ?? '') ? Number(block.status) : NaN;
+    const isInformational = status >= 100 && status < 200;
     if (block.isTooLarge) this.rejectSize('headers', block);
-    else if (status === 0 || status === 101 || (status < 200 && isEnd)) this.reject(`:status ${String(block.status)}`);
-    // Informational headers (RFC 9110, section 15.2) precede the others.
-    else if (status >= 200) {
+    else if (Number.isNaN(status) || status === 101 || (isInformational && isEnd)) {
+      this.reject(`:status ${String(block.status)}`);
+      // Informational headers (RFC 9110, section 15.2) precede the others. Proxies send 000 for what is no HTTP/1 response.
+    } else if (!isInformational) {
       this.initial = block;
       this.isForeign = status !== 200 || block.contentType?.startsWith('application/grpc') === false;
       if (isEnd) this.end(block, true);

@@ -220,6 +220,7 @@ describe('calls', () => {
     ['a response that is no gRPC', [':status', '502', 'content-type', 'text/html'], false, ['trailers 502 only']],
     ['a gRPC status without messages', [...HEADERS, 'grpc-status', '5'], true, ['trailers 5 only']],
     ['an impossible :status', [':status', '99'], false, ['unreadable answered']],
+    ['the :status of a proxy that understands no response', [':status', '000'], false, ['trailers 000 only']],
     ['headers without :status', ['a', 'b'], false, ['unreadable answered']],
     ['the :status 101', [':status', '101'], false, ['unreadable answered']],
     ['malformed headers', [...HEADERS, 'connection', 'close'], false, ['protocol answered']],

@@ -33,6 +33,9 @@ const NEST_11 = [
 /** Environment in which clients use the library's own HTTP/2 transport. */
 export const SOCKET_ENV = { NESTJS_RESILIENT_GRPC_TRANSPORT: 'socket' };
 
+/** Tests that run only on the own transport. */
+export const TRANSPORT = ['test/transport/*.e2e-spec.ts'];
+
 /** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
 
@@ -136,7 +139,7 @@ export default defineConfig({
         test: {
           name: 'nest-12',
           include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts'],
-          exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED, ...STRUCTURE],
+          exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...TRANSPORT, ...ISOLATED, ...STRUCTURE],
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
         },

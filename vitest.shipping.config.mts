@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
-import { ISOLATED, OUTPUT, SHARED, SHIPPING, SOCKET_ENV, TAGS, TEST_CODE } from './vitest.config.mjs';
+import { ISOLATED, OUTPUT, SHARED, SHIPPING, SOCKET_ENV, TAGS, TEST_CODE, TRANSPORT } from './vitest.config.mjs';
 
 // For `npm run pack:check`: long tests, and tests of the published package, its docs' programs, the demo, and the benchmarks. Also runs the
 // full versions of the tests that `npm test` shortens, and repeats tests on grpc-js's channel.
@@ -54,6 +54,9 @@ export default defineConfig({
         test: {
           name: 'own-transport',
           include: [
+            ...TRANSPORT,
+            'test/frames/*.e2e-spec.ts',
+            'test/guides/{proxies,tls}/*.e2e-spec.ts',
             'test/{addresses,calls,dashboard,doctor,errors,health,inbound,kubernetes,nest,operators,outages,policies}/**/*.e2e-spec.ts',
             'test/{scenarios,server,streams,telemetry,testing}/**/*.e2e-spec.ts',
           ],

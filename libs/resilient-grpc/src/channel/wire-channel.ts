@@ -26,7 +26,7 @@ import {
   type ConnectFailure,
 } from './connection/connect-failure.js';
 import { ConnectAttempts } from './connection/connect-attempts.js';
-import { httpProxy } from './connection/http-proxy.js';
+import { httpProxy, withProxyVariables } from './connection/http-proxy.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
@@ -173,7 +173,7 @@ export class WireChannel {
     this.loads = this.policy?.loads;
     const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing.map(supported);
     this.credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
-    this.channel = new Channel(settings.target, this.credentials, {
+    const channelOptions = {
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
       ...(hasLibraryResolver(settings.target) && { [WATCH_OPTION]: this.watchReceiver() }),
@@ -181,7 +181,11 @@ export class WireChannel {
       // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, but proxies send
       // this code for processed requests, too.
       'grpc.enable_retries': 0,
-    });
+    };
+    this.channel = withProxyVariables(
+      process.env,
+      () => new Channel(settings.target, this.credentials, channelOptions),
+    );
     const direct = DirectChannel.of(this.channel, settings.channelOptions);
     this.direct = this.policy === undefined && typeof direct !== 'string' ? 'grpc-js-release' : direct;
     this.limits = {

@@ -60,7 +60,7 @@ class Scene implements ConnectionOwner, FrameHandler {
   /** Payload that the server has received, by stream. */
   readonly payload = new Map<number, Buffer[]>();
   readonly server = new FrameWriter();
-  now = 0;
+  now = 1_000_000;
   private readonly reader: FrameReader;
   private hasPreface = false;
   private dataId = 0;

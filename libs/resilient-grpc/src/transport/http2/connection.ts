@@ -99,7 +99,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   private isBlocked = false;
   private unsentAcknowledgements = 0;
   private uselessFrames = 0;
-  private uselessSince = 0;
+  private uselessSince: number;
   private pings: SentPing[] = [];
   private sentPings = 0;
   /** The stream of the DATA frame that is being received; `undefined` if the payload is dropped. */
@@ -138,6 +138,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     ]);
     if (connectionWindow > DEFAULT_WINDOW) this.writer.windowUpdate(0, connectionWindow - DEFAULT_WINDOW);
     this.receiveWindow = connectionWindow;
+    this.uselessSince = clock.now();
     this.estimator = new BdpEstimator(streamWindow);
   }
 

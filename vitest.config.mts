@@ -57,6 +57,8 @@ const LONG = [
  */
 export const SHIPPING = [
   'test/{demo,package,consumers,migrate,upstream}/*.{spec,e2e-spec}.ts',
+  // The transport against other implementations.
+  'test/transport/*.e2e-spec.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',
   // A browser with a dozen pages uses the whole machine.
   'test/dashboard/{page,accessibility}.e2e-spec.ts',

@@ -14,7 +14,12 @@ export default defineConfig({
     isolate: false,
     silent: 'passed-only',
     // For test/frames, with different sequences in each run.
-    env: { FRAME_SEQUENCES: '10000', FRAME_SEED: String(Math.trunc(Math.random() * 2 ** 31)) },
+    env: {
+      FRAME_SEQUENCES: '10000',
+      FRAME_MUTATIONS: '1000000',
+      FRAME_CORE_SEQUENCES: '100000',
+      FRAME_SEED: String(Math.trunc(Math.random() * 2 ** 31)),
+    },
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -24,7 +24,7 @@ import {
   type ConnectFailure,
 } from './connection/connect-failure.js';
 import { ConnectAttempts } from './connection/connect-attempts.js';
-import { httpProxy } from './connection/http-proxy.js';
+import { httpProxy, withProxyVariables } from './connection/http-proxy.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
@@ -175,12 +175,16 @@ export class WireChannel {
     this.loads = this.policy?.loads;
     const loadBalancingConfig =
       this.policy?.loadBalancingConfig ?? settings.loadBalancing.map((policy) => supported(policy, false));
-    this.channel = new Channel(settings.target, settings.credentials, {
+    const channelOptions = {
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
       ...(hasLibraryResolver(settings.target) && { [WATCH_OPTION]: this.watchReceiver() }),
       'grpc.service_config': JSON.stringify({ loadBalancingConfig }),
-    });
+    };
+    this.channel = withProxyVariables(
+      process.env,
+      () => new Channel(settings.target, settings.credentials, channelOptions),
+    );
     this.direct = isOwn ? DirectChannel.of(this.channel, settings.channelOptions) : 'transport';
     this.limits = {
       maxSendBytes: settings.channelOptions['grpc.max_send_message_length'] ?? -1,

@@ -29,6 +29,7 @@ import {
 } from './module-options.js';
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
+import { proxyProblem } from '../channel/connection/http-proxy.js';
 import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
 
 /** `inspect.custom` from node:util. It is not imported, because its type would appear in the package's declarations. */
@@ -309,6 +310,8 @@ export class ClientRegistry extends GrpcClients {
     if (resolved.propagation !== undefined && !this.capturesInbound) {
       warnings.push('propagate is on, but inbound calls are not captured; also write forRoot({ propagate: {} })');
     }
+    const proxy = proxyProblem(process.env);
+    if (proxy !== undefined && resolved.channel.channelOptions['grpc.enable_http_proxy'] !== 0) warnings.push(proxy);
     const fields = { client: definition.label, event: 'configuration' };
     for (const warning of warnings) logger.write('warn', warning, fields);
     return client;

@@ -104,3 +104,19 @@ it('reports a call as never sent if it is cancelled while it waits for a stream'
   await waitFor(() => streams[0]!.destroyed);
   expect(streams).toHaveLength(1);
 });
+
+it('becomes IDLE before the stream ids of its connection run out, and completes the calls on it', async () => {
+  const { subchannel, streams, sessions } = await start();
+  await connect(subchannel);
+  const http2 = subchannel.connection!.socket.http2 as unknown as { nextId: number };
+  http2.nextId = 2 ** 31 - 1;
+  const last = begin(subchannel).ends;
+  await waitFor(() => subchannel.getConnectivityState() === IDLE);
+  await connect(subchannel);
+  const next = begin(subchannel).ends;
+  await waitFor(() => streams.length === 2);
+  for (const stream of streams) stream.end();
+  await waitFor(() => last.length === 1 && next.length === 1);
+  expect([last[0], next[0]]).toMatchObject([{ code: 0 }, { code: 0 }]);
+  expect(sessions).toHaveLength(2);
+});

@@ -15,7 +15,8 @@ export function connectTarget(options: ChannelOptions): string | undefined {
   const path = options['grpc.http_connect_target']?.replace(/^(?:[A-Za-z0-9+.-]+:)?(?:\/\/[^/]*\/)?/, '');
   if (path === undefined) return undefined;
   const { host, port = DEFAULT_PORT } = experimental.splitHostPort?.(path) ?? {};
-  return host === undefined ? undefined : `${host}:${String(port)}`;
+  if (host === undefined) return undefined;
+  return `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
 }
 
 /**

@@ -150,7 +150,7 @@ export class SocketCall extends TransportCall implements ResponseHandler {
     if (grpcStatus === undefined) {
       const http = this.httpStatus ?? 0;
       const code = BY_HTTP_STATUS[http] ?? StatusCode.UNKNOWN;
-      this.endNow({ code, details: `Received HTTP status code ${String(http)}`, metadata });
+      this.endNow({ code, details: `Received HTTP status code ${String(http).padStart(3, '0')}`, metadata });
       return;
     }
     metadata.remove('grpc-status');
@@ -171,7 +171,8 @@ export class SocketCall extends TransportCall implements ResponseHandler {
         break;
       }
       case 'goaway':
-        this.unprocessed ??= 'rejected';
+        // A peer that has answered contradicts itself.
+        if (progress !== 'answered') this.unprocessed ??= 'rejected';
         this.endNow({ code: StatusCode.UNAVAILABLE, details: STREAM_REFUSED, metadata });
         break;
       case 'lost':

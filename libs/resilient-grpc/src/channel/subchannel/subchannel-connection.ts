@@ -5,6 +5,7 @@ import type { Attempt } from '../../call/attempt.js';
 import type { ConnectionEnd } from '../../call/call-event.js';
 import { DROPPED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Clock } from '../../time/clock.js';
+import { MAX_MEASURED_WINDOW } from '../../transport/http2/bdp-estimator.js';
 import type { StreamReceiver, Goaway } from '../../transport/http2/events.js';
 import type { Http2Stream } from '../../transport/http2/http2-stream.js';
 import { encodedBound, encodeFields, listSize } from '../../transport/hpack/hpack-encoder.js';
@@ -14,9 +15,9 @@ import { grpcJsVersion } from '../quirks/grpc-js-version.js';
 
 const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
 const DEFAULT_KEEPALIVE_TIMEOUT_MS = 20_000;
-/** Receive windows of a stream and of the connection, in bytes. */
+/** Receive windows of a stream, which grows, and of the connection, in bytes. The windows of the streams bound the memory. */
 const STREAM_WINDOW = 262_144;
-const CONNECTION_WINDOW = 1_048_576;
+const CONNECTION_WINDOW = MAX_MEASURED_WINDOW;
 /** Largest header list of a response, as in `node:http2`. */
 const MAX_HEADER_LIST_BYTES = 65_535;
 /** Number of request heads that are kept. */
@@ -205,6 +206,10 @@ export class SubchannelConnection implements SocketOwner {
     this.goawayCode = code;
     this.notify();
     this.user.closing(this, debug === 'too_many_pings');
+  }
+
+  idsRunOut(): void {
+    this.user.closing(this, false);
   }
 
   ended(end: SocketEnd): void {

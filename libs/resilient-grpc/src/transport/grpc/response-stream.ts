@@ -13,7 +13,7 @@ export type ResponseFailure =
   | {
       /**
        * 'no-trailers': the response ended without them, as proxies cause that drop trailers. 'unreadable': its messages or headers violate
-       * gRPC's protocol. 'too-large': a message exceeds the limit of this side.
+       * gRPC's protocol. 'too-large': a message or the headers exceed the limit of this side.
        */
       readonly cause: 'no-trailers' | 'unreadable' | 'too-large';
       readonly code: number;
@@ -93,19 +93,21 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     else if (block.status !== undefined) this.reject(':status in trailers');
     else if (this.isForeign) this.end(initial, true);
     else if (!this.reader.isIdle) this.reject('trailers inside a message');
-    else if (block.isTooLarge) this.reject(`trailers of ${String(block.size)} bytes`);
+    else if (block.isTooLarge) this.rejectSize('trailers', block);
     else if (this.held.length > 0) this.heldEnd = block;
     else this.end(block, false);
   }
 
   private firstHeaders(block: HeaderBlock, isEnd: boolean): void {
-    const status = /^[1-5]\d\d$/.test(block.status ?? '') ? Number(block.status) : 0;
-    if (block.isTooLarge) this.reject(`headers of ${String(block.size)} bytes`);
-    else if (status === 0 || status === 101 || (status < 200 && isEnd)) this.reject(`:status ${String(block.status)}`);
-    // Informational headers (RFC 9110, section 15.2) precede the others.
-    else if (status >= 200) {
+    const status = /^\d{3}$/.test(block.status ?? '') ? Number(block.status) : NaN;
+    const isInformational = status >= 100 && status < 200;
+    if (block.isTooLarge) this.rejectSize('headers', block);
+    else if (Number.isNaN(status) || status === 101 || (isInformational && isEnd)) {
+      this.reject(`:status ${String(block.status)}`);
+      // Informational headers (RFC 9110, section 15.2) precede the others. Proxies send 000 for what is no HTTP/1 response.
+    } else if (!isInformational) {
       this.initial = block;
-      this.isForeign = status !== 200 || block.contentType?.startsWith('application/grpc') !== true;
+      this.isForeign = status !== 200 || block.contentType?.startsWith('application/grpc') === false;
       if (isEnd) this.end(block, true);
       else if (!this.isForeign) this.handler.headers(block);
     }
@@ -195,6 +197,11 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   private reject(details: string): void {
     this.stream.cancel(HTTP2_ERROR_CODES.PROTOCOL_ERROR);
     this.fail('unreadable', details);
+  }
+
+  private rejectSize(what: string, { size, maxSize }: HeaderBlock): void {
+    this.stream.cancel(HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM);
+    this.fail('too-large', `Received ${what} larger than max (${String(size)} vs ${String(maxSize)})`);
   }
 
   private fail(cause: 'no-trailers' | 'unreadable' | 'too-large', details: string): void {

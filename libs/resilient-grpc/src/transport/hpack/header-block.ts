@@ -1,4 +1,4 @@
-import type { Field } from './static-table.js';
+import { IGNORED, type Field } from './static-table.js';
 
 /** Pseudo-header fields of requests and responses (RFC 9113, sections 8.3.1 and 8.3.2). */
 const PSEUDO_FIELDS = {
@@ -26,13 +26,20 @@ export class HeaderBlock {
   readonly fields: string[] = [];
   /** Size of the list (RFC 9113, section 6.5.2). */
   size = 0;
-  /** True if the size exceeds the limit; then the fields beyond the limit are missing. */
-  isTooLarge = false;
   /** Reason why the block is malformed (RFC 9113, section 8.2 and 8.3); `undefined` if it is not. */
   malformed: string | undefined = undefined;
 
+  /** @param maxSize limit of the size */
+  constructor(readonly maxSize: number) {}
+
+  /** True if the size exceeds the limit; then the fields beyond the limit are missing. */
+  get isTooLarge(): boolean {
+    return this.size > this.maxSize;
+  }
+
   add(field: Field): void {
     const { name, value } = field;
+    if (field.problem === IGNORED) return;
     if (field.problem !== undefined) this.malformed = field.problem;
     if (name.charCodeAt(0) === 0x3a) {
       this.addPseudo(name, value);

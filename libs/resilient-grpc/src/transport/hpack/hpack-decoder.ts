@@ -2,7 +2,7 @@ import { DynamicTable, ENTRY_OVERHEAD } from './dynamic-table.js';
 import { HeaderBlock } from './header-block.js';
 import { HpackError } from './hpack-error.js';
 import { decodedBound, decodeHuffman } from './huffman.js';
-import { STATIC_COUNT, STATIC_FIELDS, type Field } from './static-table.js';
+import { IGNORED, STATIC_COUNT, STATIC_FIELDS, type Field } from './static-table.js';
 
 // First byte of each representation (RFC 7541, section 6): the bits that identify it, and the mask of its integer.
 const INDEXED = 0x80;
@@ -56,7 +56,7 @@ export class HpackDecoder {
    * @throws HpackError if the peer's encoder does not follow RFC 7541, so that the tables of both sides may differ
    */
   decode(bytes: Buffer, at: number, end: number): HeaderBlock {
-    const block = new HeaderBlock();
+    const block = new HeaderBlock(this.maxListSize);
     this.bytes = bytes;
     this.at = at;
     this.end = end;
@@ -75,8 +75,7 @@ export class HpackDecoder {
       const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first);
       block.size += field.name.length + field.value.length + ENTRY_OVERHEAD;
       // Decodes the fields beyond the limit, too, because they may change the table.
-      if (block.size <= this.maxListSize) block.add(field);
-      else block.isTooLarge = true;
+      if (!block.isTooLarge) block.add(field);
     }
     return block;
   }
@@ -171,7 +170,8 @@ const CONNECTION_FIELDS = new Set(['connection', 'proxy-connection', 'keep-alive
 function problemOf(name: string, value: string): string | undefined {
   if (!isValidName(name)) return `field name ${JSON.stringify(name.slice(0, 40))}`;
   if (CONNECTION_FIELDS.has(name)) return `field ${name}`;
-  return isValidValue(value) ? undefined : `value of ${name}`;
+  if (isValidValue(value)) return undefined;
+  return name.startsWith(':') ? `value of ${name}` : IGNORED;
 }
 
 /** No upper case, control characters, spaces, or colons except at the start. */
@@ -183,15 +183,11 @@ function isValidName(name: string): boolean {
   return name.length > 0;
 }
 
-/** No NUL or line breaks, and no white space at either end. */
+/** No NUL or line breaks. HTTP forbids white space at either end, but gRPC's status messages may have it. */
 function isValidValue(value: string): boolean {
   for (let i = 0; i < value.length; i++) {
     const code = value.charCodeAt(i);
     if (code === 0 || code === 0x0a || code === 0x0d) return false;
   }
-  return !isSpace(value.charCodeAt(0)) && !isSpace(value.charCodeAt(value.length - 1));
-}
-
-function isSpace(code: number): boolean {
-  return code === 0x20 || code === 0x09;
+  return true;
 }

@@ -61,6 +61,9 @@ vary
 via
 www-authenticate`.split('\n');
 
+/** Problem of a field that is dropped, as `node:http2` does, because its value is invalid. The rest of its block counts. */
+export const IGNORED = 'invalid value';
+
 /** A header field. */
 export interface Field {
   readonly name: string;

@@ -4,6 +4,7 @@ import type { HeaderBlock } from '../hpack/header-block.js';
 import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { TABLE_UPDATE } from '../hpack/hpack-encoder.js';
 import { HpackError } from '../hpack/hpack-error.js';
+import { BdpEstimator } from './bdp-estimator.js';
 import type {
   ConnectionEnd,
   ConnectionOwner,
@@ -40,6 +41,12 @@ const MAX_UNSENT_ACKNOWLEDGEMENTS = 1_000;
 /** Number of frames without an effect that are tolerated at once, and that are forgotten per second. */
 const MAX_USELESS_FRAMES = 10_000;
 const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
+/** Number of frames without an effect that a peer may send on a stream before it learns that this side has reset the stream. */
+const FRAMES_AFTER_RESET = 4;
+/** Number of stream ids that are left when a connection asks to be replaced. */
+const RESERVED_IDS = 2_048;
+/** Bytes by which the windows of a connection's streams together may exceed the initial window. They bound the memory. */
+const MAX_EXTRA_WINDOW = 16_777_216;
 /** First half of the payload of this side's PINGs. */
 const PING_MARK = 0x67727063;
 
@@ -81,15 +88,18 @@ export class Http2Connection implements FrameHandler, StreamHost {
   private initialSendWindow = DEFAULT_WINDOW;
   private receiveWindow: number;
   private uncredited = 0;
+  private readonly estimator: BdpEstimator;
+  private extraWindow = 0;
   private hasSettings = false;
   private hasSentBlock = false;
+  private isRunningOut = false;
   private isReceiving = false;
   private isAwake = false;
   /** True while the socket takes nothing more. */
   private isBlocked = false;
   private unsentAcknowledgements = 0;
   private uselessFrames = 0;
-  private uselessSince = 0;
+  private uselessSince: number;
   private pings: SentPing[] = [];
   private sentPings = 0;
   /** The stream of the DATA frame that is being received; `undefined` if the payload is dropped. */
@@ -102,6 +112,8 @@ export class Http2Connection implements FrameHandler, StreamHost {
   /** Streams that wait because the peer's limit is reached, and the place of the first one. */
   private pending: (Http2Stream | undefined)[] = [];
   private firstPending = 0;
+  /** Number of streams among them that were cancelled. */
+  private cancelledPending = 0;
 
   constructor(
     private readonly owner: ConnectionOwner,
@@ -126,6 +138,8 @@ export class Http2Connection implements FrameHandler, StreamHost {
     ]);
     if (connectionWindow > DEFAULT_WINDOW) this.writer.windowUpdate(0, connectionWindow - DEFAULT_WINDOW);
     this.receiveWindow = connectionWindow;
+    this.uselessSince = clock.now();
+    this.estimator = new BdpEstimator(streamWindow);
   }
 
   // ── streams ──
@@ -163,6 +177,10 @@ export class Http2Connection implements FrameHandler, StreamHost {
   private start(stream: Http2Stream, bound: number, write: WriteBlock): void {
     stream.id = this.nextId;
     this.nextId += 2;
+    if (this.nextId > MAX_STREAM_ID - 2 * RESERVED_IDS && !this.isRunningOut) {
+      this.isRunningOut = true;
+      this.owner.idsRunOut();
+    }
     this.streams.add(stream);
     const first = this.hasSentBlock ? write : writeFirst(write);
     this.hasSentBlock = true;
@@ -183,12 +201,15 @@ export class Http2Connection implements FrameHandler, StreamHost {
       if (stream.isQueued) this.queued(stream);
       else if (stream.isEndQueued) this.writeEnd(stream);
     }
-    if (this.firstPending === this.pending.length && this.firstPending > 0) {
-      this.pending = [];
-      this.firstPending = 0;
-    }
+    if (this.firstPending === this.pending.length && this.firstPending > 0) this.takePending();
     if (this.nextId <= MAX_STREAM_ID) return;
     for (const stream of this.takePending()) this.fail(stream, 'goaway', NO_ERROR, 'the stream ids have run out');
+  }
+
+  /** Removes cancelled streams when they are the majority: the peer may allow no stream for a long time. */
+  private pendingCancelled(): void {
+    this.cancelledPending += 1;
+    if (this.cancelledPending * 2 > this.pending.length - this.firstPending) this.pending = this.takePending();
   }
 
   /** Removes the streams that wait. */
@@ -196,6 +217,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const waiting = this.pending.filter((stream) => stream?.pending !== undefined) as Http2Stream[];
     this.pending = [];
     this.firstPending = 0;
+    this.cancelledPending = 0;
     return waiting;
   }
 
@@ -346,18 +368,35 @@ export class Http2Connection implements FrameHandler, StreamHost {
   cancel(stream: Http2Stream, code: number): void {
     const { id, isRemoteEnded } = stream;
     this.close(stream);
+    if (id === 0) this.pendingCancelled();
     if (id === 0 || isRemoteEnded) return;
     this.writer.reset(id, code);
+    this.uselessFrames -= FRAMES_AFTER_RESET;
     this.startPending();
     this.wake();
   }
 
   credit(stream: Http2Stream, bytes: number): void {
-    if (bytes * 2 < this.settingsOfThisSide.streamWindow) return;
+    if (bytes * 2 < stream.window) return;
+    const extra = this.extraFor(stream, bytes);
     stream.uncredited -= bytes;
-    stream.receiveWindow += bytes;
-    this.writer.windowUpdate(stream.id, bytes);
+    stream.window += extra;
+    stream.receiveWindow += bytes + extra;
+    this.writer.windowUpdate(stream.id, bytes + extra);
+    if (this.estimator.mayBegin) {
+      this.estimator.begin(this.clock.now());
+      this.ping(() => this.estimator.end(this.clock.now()));
+    }
     this.wake();
+  }
+
+  /** Returns by how much to raise the window of a stream. A stream whose reader is slow needs no larger one. */
+  private extraFor(stream: Http2Stream, credited: number): number {
+    if (credited < stream.uncredited) return 0;
+    const extra = Math.min(this.estimator.window - stream.window, MAX_EXTRA_WINDOW - this.extraWindow);
+    if (extra <= 0) return 0;
+    this.extraWindow += extra;
+    return extra;
   }
 
   // ── flow control ──
@@ -435,7 +474,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
       this.receiveWindow += this.uncredited;
       this.uncredited = 0;
     }
-    if (stream === undefined || length === 0) this.useless();
+    if (length === 0) this.useless('DATA');
     if (stream === undefined) return;
     if (stream.isRemoteEnded) {
       this.reject(stream, HTTP2_ERROR_CODES.STREAM_CLOSED, 'DATA after the end of the stream');
@@ -444,6 +483,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     stream.isAnswered = true;
     stream.receiveWindow -= length;
     stream.uncredited += length;
+    this.estimator.add(length);
     if (stream.receiveWindow < 0) this.reject(stream, FLOW_CONTROL_ERROR, 'DATA beyond the stream window');
     else this.dataStream = stream;
   }
@@ -465,10 +505,11 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const stream = this.streams.get(id);
     if (stream === undefined) {
       this.requireKnown(id, 'HEADERS');
-      this.useless();
+      this.useless('HEADERS');
       return;
     }
     stream.isAnswered = true;
+    if (block.status?.startsWith('1') === true) this.useless('informational HEADERS');
     if (block.malformed !== undefined) {
       this.reject(stream, PROTOCOL_ERROR, block.malformed);
       return;
@@ -481,7 +522,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const stream = this.streams.get(id);
     if (stream === undefined) {
       this.requireKnown(id, 'RST_STREAM');
-      this.useless();
+      this.useless('RST_STREAM');
       return;
     }
     stream.isAnswered = true;
@@ -490,6 +531,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   }
 
   settings(bytes: Buffer, from: number, end: number): void {
+    let window = this.initialSendWindow;
     for (let at = from; at < end; at += 6) {
       const value = readUint32(bytes, at + 2);
       switch ((bytes[at]! << 8) | bytes[at + 1]!) {
@@ -501,8 +543,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
           break;
         case Setting.INITIAL_WINDOW_SIZE:
           if (value > MAX_WINDOW) throw new ConnectionError(FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE');
-          this.changeSendWindows(value - this.initialSendWindow);
-          this.initialSendWindow = value;
+          window = value;
           break;
         case Setting.MAX_FRAME_SIZE:
           // Larger frames would only delay other streams.
@@ -513,8 +554,12 @@ export class Http2Connection implements FrameHandler, StreamHost {
           break;
       }
     }
+    // Once, because a frame may contain thousands of changes, and each one changes all streams.
+    this.changeSendWindows(window - this.initialSendWindow);
+    this.initialSendWindow = window;
     const isFirst = !this.hasSettings;
     this.hasSettings = true;
+    if (!isFirst) this.useless('SETTINGS');
     this.countAcknowledgement();
     this.writer.settingsAcknowledgement();
     this.pump();
@@ -534,7 +579,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   }
 
   settingsAcknowledged(): void {
-    this.useless();
+    this.useless('SETTINGS acknowledgement');
   }
 
   pingReceived(high: number, low: number): void {
@@ -546,7 +591,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const [first] = this.pings;
     // An acknowledgement of something else proves nothing.
     if (first === undefined || high !== PING_MARK || low !== first.number) {
-      this.useless();
+      this.useless('PING acknowledgement');
       return;
     }
     this.pings.shift();
@@ -563,7 +608,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   goawayReceived(lastId: number, code: number, debug: string): void {
     const { goaway: previous } = this;
     if (previous !== undefined && lastId > previous.lastId) violation('GOAWAY with a higher stream id');
-    if (previous?.lastId === lastId) this.useless();
+    if (previous !== undefined) this.useless('GOAWAY');
     this.goaway = { lastId, code, debug };
     const details = `GOAWAY with code ${String(code)}${debug === '' ? '' : ` (${debug})`}`;
     const refused = [...this.streams.all().filter(({ id }) => id > lastId), ...this.takePending()];
@@ -583,7 +628,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     const stream = this.streams.get(id);
     if (stream === undefined) {
       this.requireKnown(id, 'WINDOW_UPDATE');
-      this.useless();
+      this.useless('WINDOW_UPDATE');
       return;
     }
     stream.sendWindow += bytes;
@@ -592,7 +637,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     else if (stream.isQueued) this.queued(stream);
   }
 
-  useless(): void {
+  useless(frame: string): void {
     this.uselessFrames += 1;
     if (this.uselessFrames <= MAX_USELESS_FRAMES) return;
     const now = this.clock.now();
@@ -600,7 +645,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     this.uselessSince = now;
     this.uselessFrames = Math.max(1, this.uselessFrames - forgotten);
     if (this.uselessFrames > MAX_USELESS_FRAMES)
-      throw new ConnectionError(ENHANCE_YOUR_CALM, 'too many useless frames');
+      throw new ConnectionError(ENHANCE_YOUR_CALM, `too many frames without an effect (${frame})`);
   }
 
   /** @throws ConnectionError if this side has not opened the stream */
@@ -641,7 +686,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     stream.clearQueue();
     stream.pending = undefined;
     this.stopPumping(stream);
-    this.streams.delete(stream.id);
+    if (this.streams.delete(stream.id)) this.extraWindow -= stream.window - this.settingsOfThisSide.streamWindow;
   }
 }
 

@@ -52,6 +52,8 @@ export interface ConnectionOwner {
   /** The peer's settings have arrived, for the first time if `isFirst`. */
   settingsReceived(isFirst: boolean): void;
   goawayReceived(goaway: Goaway): void;
+  /** Few stream ids are left, so further calls should use another connection. */
+  idsRunOut(): void;
   /** Nothing follows. Output that is left, such as a GOAWAY, should still be sent. */
   ended(end: ConnectionEnd): void;
 }

@@ -33,8 +33,8 @@ export interface FrameHandler {
   pingAcknowledged(high: number, low: number): void;
   goawayReceived(lastId: number, code: number, debug: string): void;
   windowUpdate(id: number, bytes: number): void;
-  /** A frame without an effect. */
-  useless(): void;
+  /** A frame without an effect, or one that peers send rarely. `frame` describes it. */
+  useless(frame: string): void;
 }
 
 /** Maximum size of a header block, which is legal far above the limits of most peers, and of the frames that an attacker splits it into. */
@@ -179,7 +179,7 @@ export class FrameReader {
       case FrameType.PRIORITY:
         if (id === 0) violation('PRIORITY on stream 0');
         if (length !== 5) wrongSize('PRIORITY');
-        this.handler.useless();
+        this.handler.useless('PRIORITY');
         return;
       case FrameType.RST_STREAM:
         if (id === 0) violation('RST_STREAM on stream 0');
@@ -210,7 +210,7 @@ export class FrameReader {
         return;
       default:
         // RFC 9113, section 5.5: unknown frames are ignored.
-        this.handler.useless();
+        this.handler.useless(`type ${String(type)}`);
     }
   }
 
@@ -218,6 +218,7 @@ export class FrameReader {
     if (length < 1) wrongSize('padded DATA');
     const padding = bytes[at]! + 1;
     if (padding > length) violation('padding beyond the frame');
+    if (padding === length) this.handler.useless('DATA');
     this.beginData(id, flags, length, padding);
     if (this.dataLeft > 0) this.readData(bytes, at + 1, at + 1 + this.dataLeft);
   }

@@ -44,6 +44,8 @@ export class Http2Stream {
   /** Bytes that this side may send, and that the peer may send. */
   sendWindow: number;
   receiveWindow: number;
+  /** Size of the window of the peer. */
+  window: number;
   /** Received bytes for which the peer has not got new window. */
   uncredited = 0;
   isAnswered = false;
@@ -67,6 +69,7 @@ export class Http2Stream {
   ) {
     this.sendWindow = sendWindow;
     this.receiveWindow = receiveWindow;
+    this.window = receiveWindow;
   }
 
   get progress(): StreamProgress {

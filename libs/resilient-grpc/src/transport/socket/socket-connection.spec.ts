@@ -117,6 +117,9 @@ class Scene implements SocketOwner {
   goawayReceived(): void {
     this.events.push('goaway');
   }
+  idsRunOut(): void {
+    this.events.push('ids run out');
+  }
   ended(end: SocketEnd): void {
     this.end = end;
   }

@@ -30,6 +30,8 @@ export interface SocketOwner {
   /** The peer's settings have changed. */
   settingsChanged(): void;
   goawayReceived(goaway: Goaway): void;
+  /** Few stream ids are left. The owner then drains the connection. */
+  idsRunOut(): void;
   ended(end: SocketEnd): void;
 }
 
@@ -200,6 +202,11 @@ export class SocketConnection implements ConnectionOwner {
     this.closeTimer ??= new PeerTimer(this.clock, CLOSE_TIMEOUT_MS, () => {
       this.http2.lost('the peer did not close the connection');
     });
+  }
+
+  idsRunOut(): void {
+    // The caller is opening a stream.
+    process.nextTick(() => this.owner.idsRunOut());
   }
 
   ended(end: ConnectionEnd): void {

@@ -49,7 +49,8 @@ async function run(
 }
 
 describe('application with grpc-js traces', () => {
-  const env = { GRPC_TRACE: 'subchannel', GRPC_VERBOSITY: 'DEBUG' };
+  // Only the connections of grpc-js write traces.
+  const env = { GRPC_TRACE: 'subchannel', GRPC_VERBOSITY: 'DEBUG', NESTJS_RESILIENT_GRPC_TRANSPORT: 'grpc-js' };
 
   it('writes grpc-js traces of a refused connection to the logger, and to stderr after the application has closed', async () => {
     const url = `127.0.0.1:${await freePort()}`;

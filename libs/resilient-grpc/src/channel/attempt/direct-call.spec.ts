@@ -12,7 +12,6 @@ function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd =
   const clock = new VirtualClock();
   const did: string[] = [];
   const frames: Buffer[] = [];
-  const callbacks: (() => void)[] = [];
   const events: string[] = [];
   let headers: Metadata | undefined;
   let listener: ConnectionCallListener | undefined;
@@ -22,10 +21,7 @@ function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd =
     isWritableEnded: false,
     cancelWithStatus: (code: number, details: string) => void did.push(`cancel ${code} ${details}`),
     getPeer: () => '127.0.0.1:50051',
-    sendMessageWithContext: (context: { callback?: () => void }, framed: Buffer) => {
-      frames.push(framed);
-      if (context.callback !== undefined) callbacks.push(context.callback);
-    },
+    send: (message: Buffer) => void frames.push(message),
   };
   const channel = {
     createCall: (_picker: never, _path: string, metadata: Metadata, to: ConnectionCallListener) => {
@@ -65,15 +61,13 @@ function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd =
       received.set('x-key', 'value');
       listener?.onReceiveMetadata(received);
     },
-    message: (body: Buffer, flag = 0) =>
-      listener?.onReceiveMessage(Buffer.concat([Buffer.from([flag, 0, 0, 0, 0]), body])),
+    message: (body: Buffer, flag = 0) => listener?.onReceiveMessage(body, flag === 1),
     status: (code: number, details = '') => listener?.onReceiveStatus({ code, details, metadata: new Metadata() }),
   };
   return {
     clock,
     did,
     frames,
-    callbacks,
     call,
     events,
     direct,
@@ -103,57 +97,6 @@ describe('DirectCall', () => {
   it.each([-1, 0])('does not send a call at or after its deadline (%i ms left)', (leftMs) => {
     const { started, headers } = make({ deadline: new VirtualClock().epoch() + leftMs });
     expect([started, headers]).toEqual([false, undefined]);
-  });
-
-  it('sends each request message in a gRPC frame', () => {
-    const { direct, frames } = make();
-    direct.sendMessageWithContext({}, Buffer.from('abc'));
-    expect(frames).toEqual([Buffer.from([0, 0, 0, 0, 3, 97, 98, 99])]);
-  });
-
-  it('requests the next request message immediately while less than 64 KiB is queued, and otherwise after the write', async () => {
-    const { direct, callbacks } = make();
-    let written = 0;
-    const callback = (): void => void (written += 1);
-    direct.sendMessageWithContext({ callback }, Buffer.alloc(40_000));
-    await Promise.resolve();
-    expect(written).toBe(1);
-    direct.sendMessageWithContext({ callback }, Buffer.alloc(40_000));
-    await Promise.resolve();
-    expect(written).toBe(1);
-    callbacks[0]?.();
-    expect(written).toBe(1);
-    callbacks[1]?.();
-    expect(written).toBe(2);
-  });
-
-  it.each([
-    [0, 127],
-    [512, 64],
-  ])(
-    'sends request messages of %i bytes immediately until they occupy 64 KiB, including overhead',
-    async (bytes, atOnce) => {
-      const { direct, frames } = make();
-      let free = true;
-      while (free && frames.length < 1_000) {
-        free = false;
-        direct.sendMessageWithContext({ callback: () => void (free = true) }, Buffer.alloc(bytes));
-        await Promise.resolve();
-      }
-      expect(frames).toHaveLength(atOnce);
-    },
-  );
-
-  it('drops request messages after the server has ended their call', async () => {
-    const { direct, frames, call, clock } = make();
-    call.isWritableEnded = true;
-    let written = 0;
-    direct.sendMessageWithContext({ callback: () => void (written += 1) }, Buffer.from('late'));
-    await Promise.resolve();
-    // The callback is deferred, because an endless source would otherwise block the event loop.
-    expect([frames, written]).toEqual([[], 0]);
-    clock.advance(0);
-    expect([frames, written]).toEqual([[], 1]);
   });
 
   it('fails a call with RESOURCE_EXHAUSTED if a request message exceeds the maximum send size', () => {

@@ -7,19 +7,6 @@ import type { ConnectionCallListener, TransportCall } from '../subchannel/connec
 import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import { inflate, isInflatable } from './inflate.js';
 
-/**
- * Size of the header of each message, in bytes: the compressed flag and the message length (gRPC over HTTP/2, "Length-Prefixed-Message").
- */
-const HEADER_BYTES = 5;
-const COMPRESSED = 1;
-/** Number of queued bytes below which the next message is sent immediately, so that Node writes the messages of one turn together. */
-const QUEUE_BYTES = 65_536;
-/**
- * Bytes counted per queued message in addition to its size, for the memory that Node and grpc-js need for the message. Without this
- * addition, one turn would send 13,000 empty messages. They would block the event loop and occupy 8 MiB if the server did not read.
- */
-const QUEUED_MESSAGE_BYTES = 512;
-
 /** Limits of the channel, in bytes; -1 for no limit. */
 export interface MessageLimits {
   readonly maxSendBytes: number;
@@ -36,13 +23,11 @@ export interface DirectCallListener {
 }
 
 /**
- * A call that runs directly on one connection, without grpc-js's channel. Like that channel, it frames messages, inflates compressed
- * messages, and enforces the deadline and the size limits.
+ * A call that runs directly on one connection, without grpc-js's channel. Like that channel, it inflates compressed messages and enforces the deadline and the size limits.
  */
 export class DirectCall implements ConnectionCallListener {
   private picked!: PickedCall;
   private encoding = 'identity';
-  private queuedBytes = 0;
   private deadlineTimer: Timer | undefined;
   private isInflating = false;
   /** Status that arrived while a message was being inflated. */
@@ -106,32 +91,7 @@ export class DirectCall implements ConnectionCallListener {
       this.listener.cancel('protocol', StatusCode.RESOURCE_EXHAUSTED, details);
       return;
     }
-    if (this.picked.call.isWritableEnded) {
-      // Deferred, because an endless source would otherwise block the event loop, and the end of the call would never be reported.
-      if (written !== undefined) this.clock.defer(written);
-      return;
-    }
-    const framed = Buffer.allocUnsafe(length + HEADER_BYTES);
-    framed[0] = 0;
-    framed.writeUInt32BE(length, 1);
-    framed.set(message, HEADER_BYTES);
-    if (written === undefined) {
-      this.picked.call.sendMessageWithContext(NO_CONTEXT, framed);
-      return;
-    }
-    const queuedBytes = framed.length + QUEUED_MESSAGE_BYTES;
-    this.queuedBytes += queuedBytes;
-    const isEarly = this.queuedBytes < QUEUE_BYTES;
-    this.picked.call.sendMessageWithContext(
-      {
-        callback: () => {
-          this.queuedBytes -= queuedBytes;
-          if (!isEarly) written();
-        },
-      },
-      framed,
-    );
-    if (isEarly) queueMicrotask(written);
+    this.picked.call.send(message, written);
   }
 
   halfClose(): void {
@@ -158,9 +118,8 @@ export class DirectCall implements ConnectionCallListener {
     this.listener.onReceiveMetadata(headers);
   }
 
-  onReceiveMessage(framed: Buffer): void {
-    const message = framed.subarray(HEADER_BYTES);
-    if (framed[0] === COMPRESSED) this.inflate(message);
+  onReceiveMessage(message: Buffer, isCompressed: boolean): void {
+    if (isCompressed) this.inflate(message);
     else this.listener.onReceiveMessage(message);
   }
 
@@ -213,7 +172,6 @@ export class DirectCall implements ConnectionCallListener {
   }
 }
 
-const NO_CONTEXT = {};
 const TIMEOUT_UNITS = [
   ['m', 1],
   ['S', 1_000],

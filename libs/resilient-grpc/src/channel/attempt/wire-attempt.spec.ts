@@ -53,8 +53,6 @@ class FakeCall extends TransportCall {
   listener: Listener | undefined;
   metadata: Metadata | undefined;
   peer = this.address;
-  /** Size of the header of a sent message. */
-  prefix = 0;
   readonly did: string[] = [];
 
   get facts(): CallFacts {
@@ -66,8 +64,11 @@ class FakeCall extends TransportCall {
     this.did.push('start');
   }
   sendMessageWithContext(context: { callback?: () => void }, message: Buffer): void {
-    this.did.push(`send ${message.toString('utf8', this.prefix)}`);
-    context.callback?.();
+    this.send(message, context.callback);
+  }
+  send(message: Uint8Array, written: (() => void) | undefined): void {
+    this.did.push(`send ${Buffer.from(message).toString()}`);
+    written?.();
   }
   startRead(): void {
     this.did.push('read');
@@ -94,16 +95,15 @@ class FakeCall extends TransportCall {
 
 const NO_LIMITS = { maxSendBytes: -1, maxReceiveBytes: -1 };
 
-/** A direct channel that creates only `call`. Adds the 5-byte message header to received messages. */
+/** A direct channel that creates only `call`. */
 class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded'> {
   constructor(private readonly call: FakeCall) {}
 
   createCall(_picker: never, _path: string, metadata: Metadata, listener: ConnectionCallListener): PickedCall {
     const { call } = this;
-    call.prefix = 5;
     call.start(metadata, {
       onReceiveMetadata: (headers) => listener.onReceiveMetadata(headers),
-      onReceiveMessage: (message) => listener.onReceiveMessage(Buffer.concat([Buffer.alloc(5), message as Buffer])),
+      onReceiveMessage: (message) => listener.onReceiveMessage(message as Buffer, false),
       onReceiveStatus: (status) => listener.onReceiveStatus(status),
     });
     return { call, onCallEnded: null };

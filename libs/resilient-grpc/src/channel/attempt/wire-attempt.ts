@@ -75,9 +75,7 @@ const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, o
  * One attempt of a call to any kind of method, directly on a connection or through grpc-js's channel. The object is also the `AttemptEnd`
  * and the listener of the call, so that an attempt needs few objects.
  */
-export class WireAttempt
-  implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener, PlacedAttempt
-{
+export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener, PlacedAttempt {
   code: number = StatusCode.OK;
   details = '';
   metadata!: Metadata;

@@ -6,8 +6,8 @@ import { StatusCode } from '../../status/status-code.js';
 /** Receives the events of a call on one connection. */
 export interface ConnectionCallListener {
   onReceiveMetadata(headers: Metadata): void;
-  /** Receives one message with its header of five bytes. */
-  onReceiveMessage(framed: Buffer): void;
+  /** Receives one message; with its length prefix if grpc-js's channel has created the call. */
+  onReceiveMessage(message: Buffer, isCompressed: boolean): void;
   onReceiveStatus(status: StatusObject): void;
 }
 
@@ -48,7 +48,10 @@ export abstract class TransportCall {
   abstract cancelWithStatus(code: number, details: string): void;
   abstract getPeer(): string;
   abstract getAuthContext(): Attempt['authContext'];
+  /** Called by grpc-js. `framed` contains the length prefix. */
   abstract sendMessageWithContext(context: { callback?: () => void }, framed: Buffer): void;
+  /** Sends a message. `written` is called when the next message may be sent. */
+  abstract send(message: Uint8Array, written: (() => void) | undefined): void;
   abstract startRead(): void;
   abstract halfClose(): void;
 
@@ -109,7 +112,11 @@ export class RefusedCall extends TransportCall {
   }
 
   sendMessageWithContext({ callback }: { callback?: () => void }): void {
-    if (callback !== undefined) process.nextTick(callback);
+    if (callback !== undefined) setImmediate(callback);
+  }
+
+  send(_message: Uint8Array, written: (() => void) | undefined): void {
+    if (written !== undefined) setImmediate(written);
   }
 
   startRead(): void {

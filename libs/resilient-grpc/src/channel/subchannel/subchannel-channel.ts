@@ -1,8 +1,6 @@
 import type { Metadata, StatusObject } from '@grpc/grpc-js';
 import type { TransportCall } from './connection-call.js';
 
-const PREFIX = 5;
-
 /** The subchannel whose connection the calls use. */
 interface CallingSubchannel {
   getAddress(): string;
@@ -58,19 +56,11 @@ export class ConnectionBoundCall {
 
   start(metadata: Metadata, listener: Listener): void {
     metadata.set('grpc-accept-encoding', 'identity');
-    const unframed = {
-      onReceiveMetadata: (headers: Metadata) => listener.onReceiveMetadata(headers),
-      onReceiveMessage: (framed: Buffer) => listener.onReceiveMessage(framed.subarray(PREFIX)),
-      onReceiveStatus: (status: StatusObject) => listener.onReceiveStatus(status),
-    };
-    this.call = this.subchannel.createCall(metadata, this.options.host, this.path, unframed, undefined, true);
+    this.call = this.subchannel.createCall(metadata, this.options.host, this.path, listener, undefined, true);
   }
 
   sendMessageWithContext(context: { callback?: () => void }, message: Buffer): void {
-    const framed = Buffer.alloc(message.length + PREFIX);
-    framed.writeUInt32BE(message.length, 1);
-    framed.set(message, PREFIX);
-    this.call?.sendMessageWithContext(context, framed);
+    this.call?.send(message, context.callback);
   }
 
   startRead(): void {

@@ -330,11 +330,15 @@ export class Http2Connection implements FrameHandler, StreamHost {
   /** True if the sender of `stream` may send more; if not, `drained()` follows. */
   isWritable(stream: Http2Stream): boolean {
     if (!stream.isQueued && !this.isBlocked && this.writer.bytes < HIGH_WATER_BYTES) return true;
-    if (!stream.awaitsDrain && !stream.isClosed) {
-      stream.awaitsDrain = true;
-      this.draining.push(stream);
-    }
+    if (!stream.isClosed) this.awaitDrain(stream);
     return false;
+  }
+
+  awaitDrain(stream: Http2Stream): void {
+    if (stream.awaitsDrain) return;
+    stream.awaitsDrain = true;
+    this.draining.push(stream);
+    this.wake();
   }
 
   writeData(

@@ -14,6 +14,8 @@ export interface StreamHost {
   maySend(stream: Http2Stream, size: number): boolean;
   /** True if the sender of `stream` may send more; if not, `drained()` follows. */
   isWritable(stream: Http2Stream): boolean;
+  /** `drained()` follows when what was written has left. */
+  awaitDrain(stream: Http2Stream): void;
   writeData(
     stream: Http2Stream,
     bytes: Uint8Array,
@@ -84,7 +86,7 @@ export class Http2Stream {
   /**
    * Sends a message, or queues it until the windows and the socket accept it. Returns false if the sender should wait for `drained()`.
    *
-   * @param bytes must not be changed afterward
+   * @param bytes may be changed afterward
    * @param compressed the compressed flag, 0 or 1
    * @param from `FRAMED` if `bytes` contains its length prefix
    */
@@ -98,8 +100,14 @@ export class Http2Stream {
       this.isEndQueued = isEnd;
       (this.queue ??= new SendQueue()).add(bytes, compressed, from);
       connection.queued(this);
+      this.queue?.keepLast();
     }
     return connection.isWritable(this);
+  }
+
+  /** The sender waits for `drained()`, which follows when what was written has left. */
+  awaitDrain(): void {
+    if (!this.isClosed) this.connection.awaitDrain(this);
   }
 
   /** Sends nothing more. */

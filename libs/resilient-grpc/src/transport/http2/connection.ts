@@ -377,7 +377,8 @@ export class Http2Connection implements FrameHandler, StreamHost {
   }
 
   credit(stream: Http2Stream, bytes: number): void {
-    if (bytes * 2 < stream.window) return;
+    // A window that has grown is large because the delay is: the peer must get more of it before it has used up the rest.
+    if (bytes * (stream.window > this.settingsOfThisSide.streamWindow ? 4 : 2) < stream.window) return;
     const extra = this.extraFor(stream, bytes);
     stream.uncredited -= bytes;
     stream.window += extra;

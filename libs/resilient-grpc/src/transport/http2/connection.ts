@@ -477,10 +477,6 @@ export class Http2Connection implements FrameHandler, StreamHost {
     }
     if (length === 0) this.useless('DATA');
     if (stream === undefined) return;
-    if (stream.isRemoteEnded) {
-      this.reject(stream, HTTP2_ERROR_CODES.STREAM_CLOSED, 'DATA after the end of the stream');
-      return;
-    }
     stream.isAnswered = true;
     stream.receiveWindow -= length;
     stream.uncredited += length;

@@ -17,7 +17,7 @@ const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
 const DEFAULT_KEEPALIVE_TIMEOUT_MS = 20_000;
 /** Receive windows of a stream, which grows, and of the connection, in bytes. The windows of the streams bound the memory. */
 const STREAM_WINDOW = 262_144;
-const CONNECTION_WINDOW = MAX_MEASURED_WINDOW;
+const CONNECTION_WINDOW = 2 * MAX_MEASURED_WINDOW;
 /** Largest header list of a response, as in `node:http2`. */
 const MAX_HEADER_LIST_BYTES = 65_535;
 /** Number of request heads that are kept. */

@@ -381,7 +381,8 @@ export class Http2Connection implements FrameHandler, StreamHost {
   }
 
   credit(stream: Http2Stream, bytes: number): void {
-    if (bytes * 2 < stream.window) return;
+    // A window that has grown is large because the delay is: the peer must get more of it before it has used up the rest.
+    if (bytes * (stream.window > this.settingsOfThisSide.streamWindow ? 4 : 2) < stream.window) return;
     const extra = this.extraFor(stream, bytes);
     stream.uncredited -= bytes;
     stream.window += extra;
@@ -480,10 +481,6 @@ export class Http2Connection implements FrameHandler, StreamHost {
     }
     if (length === 0) this.useless('DATA');
     if (stream === undefined) return;
-    if (stream.isRemoteEnded) {
-      this.reject(stream, HTTP2_ERROR_CODES.STREAM_CLOSED, 'DATA after the end of the stream');
-      return;
-    }
     stream.isAnswered = true;
     stream.receiveWindow -= length;
     stream.uncredited += length;

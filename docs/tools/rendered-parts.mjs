@@ -65,7 +65,7 @@ export const PARTS = {
 
   /** The situations and monitoring agents, with a note for each difference from plain Nest. */
   agents() {
-    const results = JSON.parse(read('docs/telemetry/agents.json'));
+    const results = JSON.parse(read('docs/operate/agents.json'));
     const notes = [];
     const cell = (worse) => {
       const numbers = worse.map((text) => {

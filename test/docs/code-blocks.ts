@@ -77,7 +77,7 @@ const COMPILER_OPTIONS = {
  */
 export function writeCodeBlocks(application: string): readonly string[] {
   const files = PAGES.flatMap((page) => {
-    const blocks = codeBlocks(page).filter(({ language }) => language === 'ts');
+    const blocks = codeBlocks(page).filter(({ language, isExample }) => language === 'ts' && !isExample);
     const folder = folderOf(page);
     mkdirSync(join(application, folder), { recursive: true });
     if (blocks.length > 0) {

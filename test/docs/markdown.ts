@@ -16,6 +16,9 @@ export const PAGES = [
     .sort(),
 ];
 
+/** Pages of the site, which are for users. */
+export const USER_PAGES = PAGES.filter((page) => /^docs\/(?!internals\/)/.test(page));
+
 /** A fenced block. */
 export interface CodeBlock {
   readonly page: string;
@@ -23,6 +26,8 @@ export interface CodeBlock {
   readonly language: string;
   /** Words after the language, such as 'program'. */
   readonly marks: readonly string[];
+  /** True if the block shows a file of examples/, which has its own tests. */
+  readonly isExample: boolean;
   readonly text: string;
 }
 
@@ -40,13 +45,18 @@ export function pageText(page: string): string {
 /** The fenced blocks of a page, from top to bottom. */
 export function codeBlocks(page: string): readonly CodeBlock[] {
   const blocks: CodeBlock[] = [];
-  let open: { line: number; words: string[]; text: string[] } | undefined;
+  let open: { line: number; words: string[]; text: string[]; isExample: boolean } | undefined;
+  let before = '';
   for (const [index, line] of pageText(page).split('\n').entries()) {
+    if (line.trim() !== '' && !line.startsWith('```')) before = line;
     if (!line.startsWith('```')) open?.text.push(line);
-    else if (open === undefined) open = { line: index + 1, words: line.slice(3).trim().split(' '), text: [] };
-    else {
-      const [language = '', ...marks] = open.words;
-      blocks.push({ page, line: open.line, language, marks, text: open.text.join('\n') });
+    else if (open === undefined) {
+      const isExample = before.startsWith('<!-- from examples/');
+      open = { line: index + 1, words: line.slice(3).trim().split(' '), text: [], isExample };
+    } else {
+      const { words, text, ...rest } = open;
+      const [language = '', ...marks] = words;
+      blocks.push({ page, language, marks, text: text.join('\n'), ...rest });
       open = undefined;
     }
   }

@@ -49,5 +49,8 @@ function example(file, region) {
   lines = lines.filter((line) => !REGION_MARK.test(line));
   const indent = Math.min(...lines.filter((line) => line.trim() !== '').map((line) => line.search(/\S/)));
   const language = { '.mjs': 'js', '.yml': 'yaml' }[extname(file)] ?? extname(file).slice(1);
-  return `\`\`\`${language}\n${lines.map((line) => line.slice(indent)).join('\n').trim()}\n\`\`\``;
+  return `\`\`\`${language}\n${lines
+    .map((line) => line.slice(indent))
+    .join('\n')
+    .trim()}\n\`\`\``;
 }

@@ -52,9 +52,9 @@ export const PARTS = {
     return table(['Option', 'Default', 'Description'], rows);
   },
 
-  /** The numbers of docs/call-lifecycle/numbers.json, which contains the unit, the source file, and the name of each. */
+  /** The numbers of docs/reference/defaults.json, which contains the unit, the source file, and the name of each. */
   numbers() {
-    const groups = Object.entries(JSON.parse(read('docs/call-lifecycle/numbers.json')));
+    const groups = Object.entries(JSON.parse(read('docs/reference/defaults.json')));
     return groups
       .map(([title, numbers]) => {
         const rows = Object.entries(numbers).map(([label, [unit, path, name]]) => [label, quantity(unit, path, name)]);

@@ -154,7 +154,7 @@ describe('published package', () => {
     expect(manifest.peerDependencies['rxjs']).toMatch(/^\^7\./);
   });
 
-  it('depends only on the two packages explained in docs/decisions, and neither is a peer', () => {
+  it('depends only on the two packages explained in docs/internals/decisions, and neither is a peer', () => {
     expect(Object.keys(manifest.dependencies)).toEqual(['uplot', 'valibot']);
     expect(Object.keys(manifest.dependencies).filter((name) => name in manifest.peerDependencies)).toEqual([]);
   });

@@ -111,7 +111,7 @@ export default defineConfig(
   },
   {
     // Programs write to the terminal.
-    files: ['src/**/*.ts', 'bench/**', 'tools/**', '.ci/**'],
+    files: ['src/**/*.ts', 'examples/**', 'bench/**', 'tools/**', '.ci/**'],
     rules: { 'no-console': 'off' },
   },
   {

@@ -135,7 +135,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'nest-12',
-          include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts'],
+          include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts', 'examples/**/*.spec.ts'],
           exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED, ...STRUCTURE],
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,

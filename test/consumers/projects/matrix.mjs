@@ -1,4 +1,4 @@
-// The kinds of projects that use the library. projects.e2e-spec.ts runs each of them, and docs/compatibility.md lists them.
+// The kinds of projects that use the library. projects.e2e-spec.ts runs each of them, and docs/about/compatibility.md lists them.
 
 /** Projects, each with the version of Nest and the module system of its package.json. */
 export const PROJECTS = /** @type {const} */ ({

@@ -1,7 +1,8 @@
-// node docs/render.mjs: renders the picture of the library's folders, and the parts of the pages that come from other files: programs of
-// examples/, options, numbers. Continues after a page that fails, so that one broken page does not block the others.
+// node docs/render.mjs: renders the pictures, and the parts of the pages that come from other files: programs of examples/, options,
+// figures of results.json. Continues after a page that fails, so that one broken page does not block the others.
 import { writeFileSync } from 'node:fs';
 import { folderPicture, libraryModules } from './tools/folder-picture.mjs';
+import { restartPicture } from './tools/results.mjs';
 import { RENDERED_PAGES, renderedPage } from './tools/rendered-pages.mjs';
 
 async function write(name, render) {
@@ -17,4 +18,5 @@ async function write(name, render) {
 }
 
 for (const page of RENDERED_PAGES) await write(page, () => renderedPage(page));
+await write('the picture of the restart', restartPicture);
 await write('the picture of the folders', async () => folderPicture(await libraryModules()));

@@ -2,6 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { PARTS } from './rendered-parts.mjs';
+import { withFigures } from './results.mjs';
 import { ROOT } from './source.mjs';
 
 /** Pages that may have parts which are rendered from other files. */
@@ -24,10 +25,10 @@ const REGION_MARK = /^\s*(?:\/\/|#) #(?:end)?region\b/;
 export async function renderedPage(page) {
   const path = join(ROOT, page);
   const text = readFileSync(path, 'utf8');
-  const filled = text
+  const filled = withFigures(text)
     .replace(PART, (_all, begin, part, what, end) => `${begin}\n${PARTS[part](what)}\n\n${end}`)
     .replace(EXAMPLE, (_all, comment, file, region) => `${comment}\n${example(file, region)}\n`);
-  if (filled === text && !/<!-- (?:rendered:|from examples\/)/.test(text)) return { path, text, rendered: text };
+  if (filled === text && !/<!--(?: rendered:| from examples\/)/.test(text)) return { path, text, rendered: text };
   const rendered = await format(filled, { ...(await resolveConfig(path)), filepath: path });
   return { path, text, rendered };
 }

@@ -115,9 +115,8 @@ function generate(folder: string, template: string): void {
   execFileSync(join(bin, 'buf'), ['generate'], { cwd: folder, env, stdio: 'pipe' });
 }
 
-/** Folder of the blocks. The tour continues the programs of the README, and pages in `x/` continue the programs of `x.md`. */
+/** Folder of the blocks. Pages in `x/` continue the programs of `x.md`. */
 function folderOf(page: string): string {
-  if (page === 'docs/tour.md') return folderOf('README.md');
   const overview = `${dirname(page)}.md`;
   return PAGES.includes(overview) ? folderOf(overview) : join('blocks', page.replace(/\.md$/, '').toLowerCase());
 }

@@ -51,8 +51,15 @@ export function packedPages({ version, repository }) {
   );
 }
 
-/** @param {{ url: string } | undefined} repository */
-const addressOf = (repository) => repository?.url.replace(/^git\+/, '').replace(/\.git$/, '');
+/**
+ * Returns `undefined` while package.json contains only a placeholder.
+ *
+ * @param {{ url: string } | undefined} repository
+ */
+export const addressOf = (repository) =>
+  repository === undefined || repository.url.includes('placeholder.invalid')
+    ? undefined
+    : repository.url.replace(/^git\+|\.git$/g, '');
 
 /** A link in parentheses, such as ` ([why](page.md))`, which is meaningless without its page. */
 const REFERENCE = / \(\[([^\]]*)\]\(([^)\s]+)\)\)/g;

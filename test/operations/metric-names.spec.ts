@@ -59,7 +59,9 @@ describe('docs/operate', () => {
   });
 
   it('links each alert rule to its heading in the runbook', () => {
-    const anchors = RULES.map(({ annotations }) => /\/operate\/runbook#(\w+)$/.exec(annotations['runbook_url']!)?.[1]);
+    const anchors = RULES.map(
+      ({ annotations }) => /\/operate\/runbook\.html#(\w+)$/.exec(annotations['runbook_url']!)?.[1],
+    );
     expect(anchors).toEqual(RULES.map(({ alert }) => alert.toLowerCase()));
   });
 });

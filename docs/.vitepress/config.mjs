@@ -22,7 +22,7 @@ export default defineConfig({
   srcExclude: ['internals/**'],
   lastUpdated: true,
   markdown: {
-    languageAlias: { promql: 'sql' },
+    languageAlias: { haproxy: 'nginx', promql: 'sql' },
     anchor: { slugify: anchorOf },
     config: (markdown) => repositoryLinks(markdown, address),
   },

@@ -62,7 +62,7 @@ export const DIRECT_SEAM: Seam = {
 
 const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP statuses from proxies)';
 
-/** Private names of grpc-js and Node that a client needs, with the features that are off without them. Shown in docs/compatibility.md. */
+/** Private names of grpc-js and Node that a client needs, with the features that are off without them; see docs/internals/private-names.md. */
 export const CLIENT_SEAMS: readonly Seam[] = [
   // Probed when the first client starts.
   POLICY_SEAM,

@@ -1,4 +1,8 @@
-// Starts the programs of the examples for their tests, as you would start them.
+// Starts the programs of the examples for their tests, and generates code, as you would.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ChildServer } from 'nestjs-resilient-grpc/testing';
 import { bundled } from '../test/support/bundled.js';
@@ -28,3 +32,20 @@ export function startProgram(
     readyTimeoutMs: 60_000,
   });
 }
+
+/** Files of `gen/` in `folder`, by name: as they are, and as `npx buf generate` writes them now. */
+export function generatedCode(folder: string): Readonly<Record<'committed' | 'generated', Record<string, string>>> {
+  const output = mkdtempSync(join(tmpdir(), 'generated-'));
+  try {
+    const bin = join(import.meta.dirname, '../node_modules/.bin');
+    // buf finds its plugins through PATH, which npx sets the same way.
+    const env = { ...process.env, PATH: [bin, process.env['PATH']].join(delimiter) };
+    execFileSync(join(bin, 'buf'), ['generate', '--output', output], { cwd: folder, env, stdio: 'pipe' });
+    return { committed: textsIn(join(folder, 'gen')), generated: textsIn(join(output, 'gen')) };
+  } finally {
+    rmSync(output, { recursive: true });
+  }
+}
+
+const textsIn = (folder: string) =>
+  Object.fromEntries(readdirSync(folder).map((file) => [file, readFileSync(join(folder, file), 'utf8')]));

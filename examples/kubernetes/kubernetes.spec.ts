@@ -24,10 +24,10 @@ async function startPod(): Promise<INestMicroservice> {
 it('serves every request while a pod terminates, and turns unready before it stops', async () => {
   const pods = [await startPod(), await startPod()] as const;
   const addresses = pods.map((pod) => `127.0.0.1:${pod.get(ResilientGrpcServer).port}`);
-  const builder = Test.createTestingModule({ imports: [GatewayModule] }).setLogger(false);
+  const builder = Test.createTestingModule({ imports: [GatewayModule] });
   // The addresses that the headless service would have, and time for this test instead of 25 s.
   const testing = await overrideGrpcClient(builder, 'orders', { url: `ipv4:${addresses.join(',')}` }).compile();
-  const gateway = testing.createNestApplication({ forceCloseConnections: true });
+  const gateway = testing.createNestApplication({ forceCloseConnections: true, logger: false });
   await gateway.listen(0, '127.0.0.1');
   const base = await gateway.getUrl();
   const status = async (path: string) => (await fetch(base + path)).status;

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { defineConfig } from 'vitepress';
 import { addressOf } from '../../tools/packed-pages.mjs';
 import { llmsFiles } from '../tools/llms-files.mjs';
+import { diagrams } from './diagrams.mjs';
 import { anchorOf, repositoryLinks } from './links.mjs';
 import { navigation, sidebar } from './sidebar.mjs';
 
@@ -24,7 +25,10 @@ export default defineConfig({
   markdown: {
     languageAlias: { haproxy: 'nginx', promql: 'sql' },
     anchor: { slugify: anchorOf },
-    config: (markdown) => repositoryLinks(markdown, address),
+    config: (markdown) => {
+      repositoryLinks(markdown, address);
+      diagrams(markdown);
+    },
   },
   buildEnd: ({ outDir }) => {
     for (const [path, text] of Object.entries(llmsFiles({ name, description }))) {

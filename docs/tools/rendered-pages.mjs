@@ -9,6 +9,7 @@ import { ROOT } from './source.mjs';
 export const RENDERED_PAGES = [
   'README.md',
   'CONTRIBUTING.md',
+  'src/README.md',
   ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.md'))
     .map((file) => join('docs', file))

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RENDERED_PAGES, renderedPage } from '../../docs/tools/rendered-pages.mjs';
+import { restartPicture } from '../../docs/tools/results.mjs';
 import { PAGES, USER_PAGES, brokenLinks, pageText } from './markdown.js';
 
 describe.each(PAGES)('%s', (page) => {
@@ -13,6 +14,11 @@ describe.each(RENDERED_PAGES)('%s', (page) => {
     const { text, rendered } = await renderedPage(page);
     expect(text).toBe(rendered);
   });
+});
+
+it('keeps the picture of a restart in sync with docs/results.json (`node docs/render.mjs` redraws it)', () => {
+  const { text, rendered } = restartPicture();
+  expect(text).toBe(rendered);
 });
 
 // A limit on the whole, not per page: a page may be as long as its subject, but what is added must replace something.

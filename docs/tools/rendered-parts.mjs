@@ -151,12 +151,6 @@ export const PARTS = {
     );
   },
 
-  /** The contract of the demo and of the programs in the docs, without its opening comment. */
-  contract() {
-    const proto = read('protos/orders.proto').replace(/^\/\/[^]*?(?=^package )/m, '');
-    return `\`\`\`proto\n// orders.proto\n${proto.trim()}\n\`\`\``;
-  },
-
   /** The private names that `half` of the library ('client' or 'server') needs. */
   seams(half) {
     const rows = seams()

@@ -10,10 +10,10 @@ describe('llms.txt', () => {
     expect(files['llms.txt']).toMatch(/^# the-library\n\n> What it is\n/);
   });
 
-  it('lists every page once in llms.txt, with a title and a sentence', () => {
+  it('lists every page once in llms.txt, with a title, and its first sentence if it begins with one', () => {
     const lines = files['llms.txt']!.split('\n').filter((line) => line.startsWith('- '));
     expect([...lines.map((line) => /\]\((\S+)\)/.exec(line)?.[1]), 'index.md'].sort()).toEqual([...pages].sort());
-    for (const line of lines) expect(line).toMatch(/^- \[.+\]\(\S+\.md\): .+\.$/);
+    for (const line of lines) expect(line).toMatch(/^- \[.+\]\(\S+\.md\)(: .+\.)?$/);
   });
 });
 

@@ -42,11 +42,10 @@ export function sidebar() {
 export function navigation() {
   return sidebar()
     .filter(({ text, items }) => !['Test', 'Recipes'].includes(text) && items.length > 0)
-    .map(({ text, items: [{ link }] }) => ({
-      text,
-      link,
-      activeMatch: text === 'Start' ? undefined : `^${dirname(link)}`,
-    }));
+    .map(({ text, items: [{ link }] }) => {
+      const folder = link.replace(/[^/]*$/, '');
+      return { text, link, ...(folder === '/' ? {} : { activeMatch: `^${folder}` }) };
+    });
 }
 
 function itemOf(page) {

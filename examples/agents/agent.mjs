@@ -1,13 +1,11 @@
 // Stands for your monitoring agent: it traces gRPC with OpenTelemetry's instrumentation, and prints each span as JSON.
 // #region agent
-import { register } from 'node:module';
 import { context, propagation, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { GrpcInstrumentation } from '@opentelemetry/instrumentation-grpc';
 import { BasicTracerProvider, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
 
-register('@opentelemetry/instrumentation/hook.mjs', import.meta.url); // OpenTelemetry needs it for ES modules
 new GrpcInstrumentation().enable();
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
 propagation.setGlobalPropagator(new W3CTraceContextPropagator());

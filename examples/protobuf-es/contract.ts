@@ -8,7 +8,7 @@ import {
   type MessageShape,
 } from '@bufbuild/protobuf';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
-import type { PackageDefinition } from '@grpc/proto-loader';
+import type { PackageDefinition, ServiceDefinition } from '@grpc/proto-loader';
 import type { Observable } from 'rxjs';
 
 /** Interface of a generated service, for `Resilient`. */
@@ -42,6 +42,7 @@ export function contractOf(service: GenService<GenServiceMethods>): PackageDefin
     };
     return [method.name, definition] as const;
   });
-  return { [service.typeName]: Object.fromEntries(methods) };
+  // proto-loader's type also has descriptors of the messages, which a client does not need.
+  return { [service.typeName]: Object.fromEntries(methods) as object as ServiceDefinition };
 }
 // #endregion

@@ -48,11 +48,12 @@ class FeedController {
     let cursor = BigInt(from);
     if (cursor < (await this.log.trimmed()))
       throw new GrpcException('OUT_OF_RANGE', `events up to ${await this.log.trimmed()} are no longer kept`);
-    for (;;) {
+    for (let quiet = 1; ; quiet++) {
       for (const event of await this.log.read(cursor)) {
         yield event; // waits until the caller takes it
         cursor = BigInt(event.sequence);
       }
+      if (quiet % 200 === 0) yield { sequence: String(cursor) }; // a heartbeat every 20 s
       await delay(100, undefined, { signal }); // ends with the call
     }
   }

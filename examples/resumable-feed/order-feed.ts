@@ -22,10 +22,11 @@ export class OrderFeed {
   /** Handles each event once and in order, whatever happens to the server and the connection. */
   async follow(): Promise<void> {
     const feed = resumable(
-      (from: bigint) => this.orders.watch({ from: String(from) }, { streamIdleTimeoutMs: 600_000 }),
+      (from: bigint) => this.orders.watch({ from: String(from) }, { streamIdleTimeoutMs: 60_000 }),
       {
         cursor: ({ sequence }) => BigInt(sequence),
         seed: this.cursors.last,
+        heartbeat: ({ order }) => !order, // only says that the stream is alive
         onComplete: 'resume', // a feed has no end, so a server that ends it is only restarting
       },
     );

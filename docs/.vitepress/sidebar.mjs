@@ -6,7 +6,6 @@ const DOCS = join(import.meta.dirname, '..');
 /** The folders of docs/, as groups of the sidebar: title, and the pages that come first. Other pages of the folder follow by name. */
 const GROUPS = {
   '.': ['Start', ['start', 'from-clients-module', 'how-it-works']],
-  problems: ['Problems', ['index', 'cannot-connect', 'connection-lost', 'deadline-exceeded']],
   guides: [
     'Guides',
     [
@@ -17,6 +16,7 @@ const GROUPS = {
   test: ['Test', ['testing', 'faults']],
   deploy: ['Deploy', ['kubernetes', 'kubernetes-resolver']],
   operate: ['Operate', ['health', 'telemetry', 'agents', 'logs', 'dashboard', 'doctor', 'runbook']],
+  problems: ['Problems', ['index', 'cannot-connect', 'connection-lost', 'deadline-exceeded']],
   recipes: ['Recipes', []],
   reference: ['Reference', ['client-options', 'server-options', 'defaults', 'errors']],
   about: ['About', ['performance', 'compatibility', 'guarantees', 'security']],

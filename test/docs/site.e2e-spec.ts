@@ -108,7 +108,8 @@ describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 1
   it.each([
     ['Received RST_STREAM with code 0', 'connection-lost'],
     ['connect ECONNREFUSED 10.244.1.7:50051', 'cannot-connect'],
-    ['too-many-waiting', 'resource-exhausted'],
+    ['too-many-waiting', 'cannot-connect'],
+    ['throttled', 'load'],
     ['Bandwidth exhausted', 'resource-exhausted'],
   ])('finds the problem page for "%s" by search', async (text, problem) => {
     const { page, problems, close } = await openPage(browser, `${url}/`);

@@ -88,7 +88,9 @@ describe('operators entry', () => {
 });
 
 describe('a unary call', () => {
-  const [onConnection, onChannel] = [...read('docs/internals/architecture.md').matchAll(/(\d+) functions .*?in (\d+) files/g)];
+  const [onConnection, onChannel] = [
+    ...read('docs/internals/architecture.md').matchAll(/(\d+) functions .*?in (\d+) files/g),
+  ];
 
   it.each([
     { carrier: 'a connection', setting: 'on', limits: onConnection },

@@ -78,7 +78,7 @@ function prose(page: string): readonly (readonly [line: number, text: string])[]
 }
 
 /** Links and images of a page. */
-export function linksOf(page: string): readonly PageLink[] {
+function linksOf(page: string): readonly PageLink[] {
   return prose(page).flatMap(([line, text]) =>
     [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => ({ line, target: match[1]! })),
   );

@@ -127,7 +127,7 @@ describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 1
     async (path) => {
       const { page, close } = await openPage(browser, `${url}${path}`);
       await page.addScriptTag({ path: join(ROOT, 'node_modules/axe-core/axe.min.js') });
-      const { violations } = (await page.evaluate('axe.run()')) as { readonly violations: readonly { id: string }[] };
+      const { violations } = await page.evaluate<{ readonly violations: readonly { id: string }[] }>('axe.run()');
       expect(violations.map(({ id }) => id)).toEqual([]);
       await close();
     },

@@ -12,7 +12,8 @@ export const PROJECTS = /** @type {const} */ ({
 
 /** Requirements and limits of the tools. They also apply without this library. */
 export const NOTES = /** @type {const} */ ({
-  'jest-esm': "[Jest's settings for ES modules](../test/testing.md#vitest-and-jest), because the project contains ES modules.",
+  'jest-esm':
+    "[Jest's settings for ES modules](../test/testing.md#vitest-and-jest), because the project contains ES modules.",
   'node-24': 'Node 24.9 or later, because Jest cannot load Nest 12 with `require()` on earlier versions.',
   'no-jest-29': 'Jest 29 cannot load Nest 12 with `require()`.',
   'no-rspack': 'The CLI of Nest 11 does not support rspack.',

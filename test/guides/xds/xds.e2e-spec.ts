@@ -154,5 +154,7 @@ it('detects an invalid xDS bootstrap with the command in docs/deploy/meshes-xds.
       encoding: 'utf8',
     });
   expect(check(shown('meshes-xds', 'json')).status).toBe(0);
-  expect(check(shown('meshes-xds', 'json', { ', "locality": {}': '' })).stderr).toContain('locality field missing in node');
+  expect(check(shown('meshes-xds', 'json', { ', "locality": {}': '' })).stderr).toContain(
+    'locality field missing in node',
+  );
 });

@@ -36,7 +36,9 @@ const url = process.env['ORDERS_URL'] ?? 'localhost:50051';
       },
     }),
     // #endregion
-    ResilientGrpcModule.forFeature([{ name: 'orders', url, protoPath: 'protos/orders.proto' }]),
+    ResilientGrpcModule.forFeature([
+      { name: 'orders', url, protoPath: 'protos/orders.proto', loader: { longs: String } },
+    ]),
   ],
   controllers: [OrdersController],
 })

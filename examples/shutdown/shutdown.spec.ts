@@ -16,7 +16,7 @@ it('lets a request finish and a feed complete on SIGTERM, and then ends', async 
   const feed = get('/feed').then(async ({ body }) => {
     for await (const chunk of body ?? []) events += Buffer.from(chunk).toString();
   });
-  await waitFor(() => server.heldCount('Get') === 1 && events.includes('data: 1'));
+  await waitFor(() => server.heldCount('Get') === 1 && events.includes('data: 1'), { describe: () => events });
 
   const ended = gateway.terminate(); // sends SIGTERM
   await feed; // ends first, and cleanly

@@ -61,6 +61,8 @@ const LONG = [
 export const SHIPPING = [
   'test/{demo,package,consumers,migrate,upstream}/*.{spec,e2e-spec}.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',
+  // Starts two programs from their 800 unbundled files.
+  'examples/agents/*.spec.ts',
   // A browser with a dozen pages uses the whole machine.
   'test/dashboard/{page,accessibility}.e2e-spec.ts',
   'test/operations/{alerts,prometheus}.e2e-spec.ts',

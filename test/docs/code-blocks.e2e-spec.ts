@@ -12,7 +12,7 @@ import {
   type PackedLibrary,
 } from '../consumers/packed-library.js';
 import { followReadme } from './follow-readme.js';
-import { compiled, HELPER, PROGRAMS, RUNNER, writeCodeBlocks } from './code-blocks.js';
+import { writeCodeBlocks } from './code-blocks.js';
 
 /** Path of a test file in which some tests leak. */
 const LEAKING = 'test/docs/leaking.mjs';
@@ -27,7 +27,7 @@ let blocks: readonly string[];
 // Everything is compiled at once. The path in an error identifies the page.
 beforeAll(() => {
   packed = packLibrary();
-  application = consumerOf(packed, { copied: ['protos', 'src/gen', HELPER, RUNNER] });
+  application = consumerOf(packed, { copied: ['protos', 'src/gen'] });
   blocks = writeCodeBlocks(application.folder);
   application.compile('tsconfig.json');
   return () => {
@@ -39,15 +39,6 @@ beforeAll(() => {
 describe('code in the README and the docs', () => {
   it('compiles the code blocks in the docs against the packed package', () => {
     expect(blocks.length).toBeGreaterThan(10);
-  });
-
-  describe.concurrent('programs', () => {
-    it.each(PROGRAMS.map((paths) => [paths.map(compiled)]))(
-      'runs the programs in the docs with passing assertions and no open resources: %s',
-      async (programs) => {
-        await application.nodeAsync(RUNNER, ...programs);
-      },
-    );
   });
 
   it("answers, and explains failed calls, in a new CommonJS project with Nest's client after the diff of the README", async () => {

@@ -27,8 +27,6 @@ export interface CodeBlock {
   readonly page: string;
   readonly line: number;
   readonly language: string;
-  /** Words after the language, such as 'program'. */
-  readonly marks: readonly string[];
   /** True if the block shows a file of examples/, which has its own tests. */
   readonly isExample: boolean;
   readonly text: string;
@@ -48,18 +46,16 @@ export function pageText(page: string): string {
 /** The fenced blocks of a page, from top to bottom. */
 export function codeBlocks(page: string): readonly CodeBlock[] {
   const blocks: CodeBlock[] = [];
-  let open: { line: number; words: string[]; text: string[]; isExample: boolean } | undefined;
+  let open: { line: number; language: string; text: string[]; isExample: boolean } | undefined;
   let before = '';
   for (const [index, line] of pageText(page).split('\n').entries()) {
     if (line.trim() !== '' && !line.startsWith('```')) before = line;
     if (!line.startsWith('```')) open?.text.push(line);
     else if (open === undefined) {
       const isExample = before.startsWith('<!-- from examples/');
-      open = { line: index + 1, words: line.slice(3).trim().split(' '), text: [], isExample };
+      open = { line: index + 1, language: line.slice(3).trim(), text: [], isExample };
     } else {
-      const { words, text, ...rest } = open;
-      const [language = '', ...marks] = words;
-      blocks.push({ page, language, marks, text: text.join('\n'), ...rest });
+      blocks.push({ page, ...open, text: open.text.join('\n') });
       open = undefined;
     }
   }

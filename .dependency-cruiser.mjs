@@ -10,7 +10,7 @@ const NEST = ['@nestjs/common', '@nestjs/core', '@nestjs/microservices', 'reflec
 /**
  * Folders of the library. `packages` lists the packages that a folder may import. `types` lists the packages from which the folder may
  * import only types. `node` is true if the folder may import Node modules. Imports point to lower levels; folders at the same level never
- * import each other. docs/architecture.md shows the table.
+ * import each other. docs/internals/architecture.md shows the table.
  *
  * Only folders that create connections, servers, or resolvers import `@grpc/grpc-js` at run time.
  */

@@ -56,7 +56,16 @@ export const timeRules = {
 
 export default defineConfig(
   // test/consumers/ts-proto can be type-checked only after ts-proto has generated its code.
-  { ignores: ['**/dist/**', '**/node_modules/**', '**/coverage/**', '**/*.pb.ts', 'test/consumers/ts-proto/**'] },
+  {
+    ignores: [
+      '**/dist/**',
+      '**/node_modules/**',
+      '**/coverage/**',
+      '**/*.pb.ts',
+      '**/*_pb.ts',
+      'test/consumers/ts-proto/**',
+    ],
+  },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
     files: ['**/*.ts', '**/*.mts'],
@@ -111,7 +120,7 @@ export default defineConfig(
   },
   {
     // Programs write to the terminal.
-    files: ['src/**/*.ts', 'bench/**', 'tools/**', '.ci/**'],
+    files: ['src/**/*.ts', 'examples/**', 'bench/**', 'tools/**', '.ci/**'],
     rules: { 'no-console': 'off' },
   },
   {

@@ -60,6 +60,8 @@ export const SHIPPING = [
   // The transport against other implementations.
   'test/transport/*.e2e-spec.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',
+  // Starts two programs from their 800 unbundled files.
+  'examples/agents/*.spec.ts',
   // A browser with a dozen pages uses the whole machine.
   'test/dashboard/{page,accessibility}.e2e-spec.ts',
   'test/operations/{alerts,prometheus}.e2e-spec.ts',
@@ -134,7 +136,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'nest-12',
-          include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts'],
+          include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts', 'examples/**/*.spec.ts'],
           exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED, ...STRUCTURE],
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,

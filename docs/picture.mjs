@@ -1,6 +1,5 @@
-// node docs/picture.mjs: takes screenshots. docs/demo.png shows the demo page just before the killed server restarts;
-// docs/dashboard-light.png and -dark.png show the dashboard after the server is killed again. Run `npx tsc -b` first to build the demo.
-// The environment variable CHROMIUM is the path of the browser (default: /usr/bin/chromium).
+// node docs/picture.mjs: takes screenshots of the dashboard after the server is killed. Run `npx tsc -b` first to build the demo. The
+// environment variable CHROMIUM is the path of the browser (default: /usr/bin/chromium).
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -27,23 +26,15 @@ const browser = await chromium.launch({
   args: ['--no-sandbox', '--disable-quic', '--hide-scrollbars'],
 });
 try {
-  const page = await browser.newPage({ viewport: { width: 1_200, height: 750 }, colorScheme: 'light' });
+  const page = await browser.newPage();
   await page.goto(url, { waitUntil: 'domcontentloaded' });
-  await page.waitForFunction(
-    () =>
-      document.querySelector('#server').dataset.state === 'down' &&
-      Number(document.querySelector('#countdown-seconds').textContent) <= 0.5,
-    undefined,
-    { timeout: 30_000 },
-  );
-  await page.screenshot({ path: join(ROOT, 'docs/demo.png') });
 
   // Leaves the page of the demo open, so that the load continues.
   const dashboards = await Promise.all(
     ['light', 'dark'].map(async (colorScheme) => {
       const dashboard = await browser.newPage({ viewport: { width: 1_200, height: 1_000 }, colorScheme });
       await dashboard.goto(`${url}/grpc`, { waitUntil: 'domcontentloaded' });
-      return { dashboard, path: join(ROOT, `docs/dashboard-${colorScheme}.png`) };
+      return { dashboard, path: join(ROOT, `docs/operate/dashboard-${colorScheme}.png`) };
     }),
   );
   // Waits until the charts show more than 40 s of load.

@@ -60,7 +60,7 @@ describe('imports', () => {
     expect(linesOf(imports)).toEqual([]);
   });
 
-  it('finds the folder picture of docs/architecture.md up to date (`node docs/render.mjs` redraws it)', async () => {
+  it('finds the folder picture of docs/internals/architecture.md up to date (`node docs/render.mjs` redraws it)', async () => {
     const { text, rendered } = await folderPicture(imports.modules);
     // `expect(text).toBe(rendered)` would print an unreadable diff.
     expect(text === rendered, 'the picture is up to date').toBe(true);
@@ -88,13 +88,15 @@ describe('operators entry', () => {
 });
 
 describe('a unary call', () => {
-  const [onConnection, onChannel] = [...read('docs/architecture.md').matchAll(/(\d+) functions .*?in (\d+) files/g)];
+  const [onConnection, onChannel] = [
+    ...read('docs/internals/architecture.md').matchAll(/(\d+) functions .*?in (\d+) files/g),
+  ];
 
   it.each([
     { carrier: 'a connection', setting: 'on', limits: onConnection },
     { carrier: "grpc-js's channel", setting: 'off', limits: onChannel },
   ])(
-    'runs a unary call on $carrier through no more functions and files than docs/architecture.md states',
+    'runs a unary call on $carrier through no more functions and files than docs/internals/architecture.md states',
     async ({ setting, limits }) => {
       const env = { ...process.env, NODE_ENV: 'production', NESTJS_RESILIENT_GRPC_DIRECT_CALLS: setting };
       const { stdout } = await promisify(execFile)(process.execPath, ['tools/call-path.mjs'], { cwd: ROOT, env });

@@ -1,6 +1,6 @@
 // node tools/packed-pages.mjs write|remove: npm runs it before and after packing. `write` adds the README, the changelog, and the files that
 // users copy to the library's folder, with links that work in the package; `remove` deletes them.
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -8,10 +8,10 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 
 /** Files that users copy, which are packed unchanged. */
-const FOR_USERS = /^docs\/operations\/.*\.(json|yml)$/;
+const FOR_USERS = ['docs/operate/grafana-dashboard.json', 'docs/operate/prometheus-rules.yml'];
 
 /** Pictures of the README, which are packed if the package has no repository to which the README can link. */
-const PICTURES = ['docs/demo.png'];
+const PICTURES = ['docs/restart.svg'];
 
 /** Files and folders that packing adds to the library's folder. */
 const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
@@ -23,13 +23,12 @@ const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
  * @returns {Record<string, string>}
  */
 export function packedPages({ version, repository }) {
-  const operations = readdirSync(join(ROOT, 'docs/operations')).map((name) => join('docs/operations', name));
-  const paths = ['README.md', 'CHANGELOG.md', ...operations.filter((path) => FOR_USERS.test(path))];
+  const paths = ['README.md', 'CHANGELOG.md', ...FOR_USERS];
   const address = addressOf(repository);
   return Object.fromEntries(
     paths.map((path) => {
       const text = readFileSync(join(ROOT, path), 'utf8');
-      if (FOR_USERS.test(path)) return [path, text];
+      if (FOR_USERS.includes(path)) return [path, text];
       const renderLink = (image, label, target) => {
         const written = `${image}[${label}](${target})`;
         if (/^(https?:|#)/.test(target)) return written;
@@ -52,8 +51,15 @@ export function packedPages({ version, repository }) {
   );
 }
 
-/** @param {{ url: string } | undefined} repository */
-const addressOf = (repository) => repository?.url.replace(/^git\+/, '').replace(/\.git$/, '');
+/**
+ * Returns `undefined` while package.json contains only a placeholder.
+ *
+ * @param {{ url: string } | undefined} repository
+ */
+export const addressOf = (repository) =>
+  repository === undefined || repository.url.includes('placeholder.invalid')
+    ? undefined
+    : repository.url.replace(/^git\+|\.git$/g, '');
 
 /** A link in parentheses, such as ` ([why](page.md))`, which is meaningless without its page. */
 const REFERENCE = / \(\[([^\]]*)\]\(([^)\s]+)\)\)/g;

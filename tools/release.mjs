@@ -14,7 +14,15 @@ const npm = (...args) => {
   execFileSync('npm', args, { stdio: 'inherit' });
 };
 
-const problems = problemsOf(JSON.parse(readFileSync(`${LIBRARY}/package.json`, 'utf8')));
+const problems = problemsOf(JSON.parse(readFileSync(`${LIBRARY}/package.json`, 'utf8')).version);
+const placeholders = [`${LIBRARY}/package.json`, 'SECURITY.md'].flatMap((file) =>
+  [...readFileSync(file, 'utf8').matchAll(/^.*\bplaceholder\.invalid\b.*$/gm)].map(
+    ([line]) => `${file}: ${line.trim()}`,
+  ),
+);
+if (isDryRun && placeholders.length > 0)
+  console.log(`Fill these placeholders before you publish:\n${placeholders.map((line) => `- ${line}`).join('\n')}`);
+if (!isDryRun) problems.push(...placeholders.map((line) => `fill the placeholder in ${line}`));
 if (problems.length > 0) {
   console.error(`Not released:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
   process.exit(1);
@@ -39,17 +47,18 @@ console.log(
 /**
  * Returns all problems that prevent a release, each with its remedy.
  *
- * @param {{ version: string, repository?: unknown }} manifest
+ * @param {string} version
  */
-function problemsOf({ version, repository }) {
+function problemsOf(version) {
   const problems = [];
   const changed = git('status', '--porcelain');
   if (changed !== '') problems.push(`the working tree is not clean; commit or revert:\n${changed}`);
-  const [, newest] = /^## \[(\d[^\]]*)\] - \d{4}-\d\d-\d\d$/m.exec(readFileSync('CHANGELOG.md', 'utf8')) ?? [];
-  if (newest !== version) {
+  const [, newest, date] =
+    /^## \[(\d[^\]]*)\] - (unreleased|\d{4}-\d\d-\d\d)$/m.exec(readFileSync('CHANGELOG.md', 'utf8')) ?? [];
+  if (newest !== version || (date === 'unreleased' && !isDryRun)) {
     const heading = `## [${version}] - ${new Date().toISOString().slice(0, 10)}`;
     problems.push(
-      `CHANGELOG.md: expected the newest version to be ${version}, as in package.json, got ${newest ?? 'no version'}; write "${heading}"`,
+      `CHANGELOG.md: expected the newest version to be ${version}, as in package.json, with a date, got ${newest ?? 'no version'}, ${date}; write "${heading}"`,
     );
   }
   const tag = `v${version}`;
@@ -59,9 +68,5 @@ function problemsOf({ version, repository }) {
   if (isDryRun) return problems;
   // The links in the packed pages point to this tag of the repository.
   if (tagged === undefined) problems.push(`the tag ${tag} does not exist; run git tag ${tag}, and push it`);
-  if (repository === undefined)
-    problems.push(
-      `${LIBRARY}/package.json has no "repository", which provenance requires; write { "url": "git+https://…" }`,
-    );
   return problems;
 }

@@ -1,14 +1,16 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { defineConfig } from 'vitepress';
+import { addressOf } from '../../tools/packed-pages.mjs';
 import { llmsFiles } from '../tools/llms-files.mjs';
+import { diagrams } from './diagrams.mjs';
 import { anchorOf, repositoryLinks } from './links.mjs';
-import { sidebar } from './sidebar.mjs';
+import { navigation, sidebar } from './sidebar.mjs';
 
 const library = join(import.meta.dirname, '../../libs/resilient-grpc/package.json');
 const { name, description, repository } = JSON.parse(readFileSync(library, 'utf8'));
-/** URL of the source repository; `undefined` if package.json has no `repository`. */
-const address = (repository?.url ?? repository)?.replace(/^git\+|\.git$/g, '');
+/** URL of the source repository. */
+const address = addressOf(repository);
 
 // `vitepress build docs` fails if a link between pages is broken.
 export default defineConfig({
@@ -17,11 +19,16 @@ export default defineConfig({
   lang: 'en',
   // An empty icon prevents the request for /favicon.ico.
   head: [['link', { rel: 'icon', href: 'data:,' }]],
-  rewrites: (page) => page.replace(/(^|\/)README\.md$/, '$1index.md'),
+  // Pages for maintainers.
+  srcExclude: ['internals/**'],
+  lastUpdated: true,
   markdown: {
-    languageAlias: { promql: 'sql' },
+    languageAlias: { haproxy: 'nginx', promql: 'sql' },
     anchor: { slugify: anchorOf },
-    config: (markdown) => repositoryLinks(markdown, address),
+    config: (markdown) => {
+      repositoryLinks(markdown, address);
+      diagrams(markdown);
+    },
   },
   buildEnd: ({ outDir }) => {
     for (const [path, text] of Object.entries(llmsFiles({ name, description }))) {
@@ -30,8 +37,10 @@ export default defineConfig({
     }
   },
   themeConfig: {
+    nav: navigation(),
     sidebar: sidebar(),
     outline: 'deep',
+    ...(address === undefined ? {} : { editLink: { pattern: `${address}/edit/main/docs/:path` } }),
     search: {
       provider: 'local',
       options: {
@@ -42,8 +51,8 @@ export default defineConfig({
   },
 });
 
-/** Returns the search weight of a page. Benchmarks rank lower, because their figures match the numbers in an error that a reader pastes. */
+/** Returns the search weight of a page: problem pages come first, because readers paste the texts of errors. */
 function weightOf(page) {
-  if (page.startsWith('/performance.html')) return 0.1;
+  if (page.startsWith('/about/performance')) return 0.1;
   return page.startsWith('/problems/') ? 3 : 1;
 }

@@ -6,7 +6,7 @@ import rules, { FOLDERS } from '../../.dependency-cruiser.mjs';
 import { ROOT } from './source.mjs';
 
 const LIBRARY = 'libs/resilient-grpc/src';
-const PICTURE = 'docs/architecture.svg';
+const PICTURE = 'docs/internals/architecture.svg';
 const ENTRY = '#dbeafe';
 const INNER = '#f8fafc';
 // Makes the names bold with CSS, because the labels are plain text and cannot contain markup. HTML labels could, but they do not fit into

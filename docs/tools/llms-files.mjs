@@ -4,36 +4,26 @@ import { sidebar } from '../.vitepress/sidebar.mjs';
 
 const DOCS = join(import.meta.dirname, '..');
 
-/** Groups of the sidebar whose pages are for maintainers. */
-const FOR_MAINTAINERS = ['Why'];
-
 /**
  * Returns the files of the site for language models, by path: `llms.txt` lists the pages with their first sentences, `llms-full.txt`
- * contains all pages for users, and each page is available as Markdown.
+ * contains all of them, and each page is available as Markdown.
  *
  * @param {{ name: string, description: string }} library
  * @returns {Record<string, string>}
  */
 export function llmsFiles({ name, description }) {
-  const groups = sidebar().map((group) => ({ text: group.text, pages: pagesOf(group) }));
-  const all = groups.flatMap(({ pages }) => pages);
-  const forUsers = groups.filter(({ text }) => !FOR_MAINTAINERS.includes(text)).flatMap(({ pages }) => pages);
-  const index = groups.map(({ text, pages }) => [`## ${text}`, '', ...pages.map(indexLine), ''].join('\n'));
+  const groups = sidebar().map(({ text, items }) => ({ text, pages: items.map(pageOf) }));
+  const pages = ['index.md', ...groups.flatMap((group) => group.pages)];
+  const index = groups.map((group) => [`## ${group.text}`, '', ...group.pages.map(indexLine), ''].join('\n'));
   return {
-    'llms.txt': `# ${name}\n\n> ${description}\n\nAll pages for users in one file: [llms-full.txt](llms-full.txt)\n\n${index.join('\n')}`,
-    'llms-full.txt': forUsers.map((page) => `<!-- ${page} -->\n\n${textOf(page).trim()}\n`).join('\n'),
-    ...Object.fromEntries(all.map((page) => [page, textOf(page)])),
+    'llms.txt': `# ${name}\n\n> ${description}\n\nAll pages in one file: [llms-full.txt](llms-full.txt)\n\n${index.join('\n')}`,
+    'llms-full.txt': pages.map((page) => `<!-- ${page} -->\n\n${textOf(page).trim()}\n`).join('\n'),
+    ...Object.fromEntries(pages.map((page) => [page, textOf(page)])),
   };
 }
 
-/** Returns the pages of a group as paths in docs/. */
-function pagesOf({ link, items = [] }) {
-  return [...(link === undefined ? [] : [pageOf(link)]), ...items.flatMap(pagesOf)];
-}
-
-function pageOf(link) {
-  if (link === '/') return 'index.md';
-  return `${link.slice(1)}${link.endsWith('/') ? 'README' : ''}.md`;
+function pageOf({ link }) {
+  return `${link.slice(1)}${link.endsWith('/') ? 'index' : ''}.md`;
 }
 
 function indexLine(page) {

@@ -42,19 +42,44 @@ export const PARTS = {
     return optionsOf(group).map(item('')).join('\n');
   },
 
-  /** The options in the README's table, each with its first sentence. */
-  'short-options'() {
-    const rows = SHORT_OPTIONS.map(([group, name, label = name]) => {
-      const { defaultValue = 'none', meaning } = optionsOf(group).find((option) => option.name === name);
+  /** The options that matter first, each with its first sentence. */
+  'short-options'(half) {
+    const rows = SHORT_OPTIONS[half].map((label) => {
+      const { defaultValue = 'none', meaning } = option(label);
       const sentence = /^.+?\.(?= [A-Z`0-9]|$)/.exec(meaning)?.[0] ?? meaning;
-      return [code(label), literalAsCode(defaultValue), quotedAsCode(sentence).replace(/\|/g, '\\|')];
+      return [code(label.replace(/^\w+: /, '')), literalAsCode(defaultValue), quotedAsCode(sentence)].map(escaped);
     });
     return table(['Option', 'Default', 'Description'], rows);
   },
 
-  /** The numbers of docs/call-lifecycle/numbers.json, which contains the unit, the source file, and the name of each. */
+  /** The options that have a default, with their defaults, by group. */
+  defaults() {
+    const rowsOf = (options, prefix = '') =>
+      options.flatMap(({ name, defaultValue = 'none', keys }) => [
+        ...(/^(none|off|false|nothing|no limit|undefined|\[\])\b/.test(defaultValue) || keys.length > 0
+          ? []
+          : [[code(prefix + name), escaped(literalAsCode(defaultValue))]]),
+        ...rowsOf(keys, `${prefix}${name}.`),
+      ]);
+    return Object.entries(DEFAULTS_SHOWN)
+      .map(([group, title]) => `## ${title}\n\n${table(['Option', 'Default'], rowsOf(optionsOf(group)))}`)
+      .join('\n\n');
+  },
+
+  /** The properties of a type, nested ones in their own lists. */
+  properties(type) {
+    const item =
+      (indent) =>
+      ({ name, type: itsType, meaning, keys }) => {
+        const text = `${indent}- **\`${name}\`** \`${itsType}\`${meaning === '' ? '' : `: ${quotedAsCode(meaning)}`}`;
+        return [text, ...keys.map(item(`${indent}  `))].join('\n');
+      };
+    return optionsOf(type, { allDocumented: false }).map(item('')).join('\n');
+  },
+
+  /** The numbers of docs/internals/spec/numbers.json, which contains the unit, the source file, and the name of each. */
   numbers() {
-    const groups = Object.entries(JSON.parse(read('docs/call-lifecycle/numbers.json')));
+    const groups = Object.entries(JSON.parse(read('docs/internals/spec/numbers.json')));
     return groups
       .map(([title, numbers]) => {
         const rows = Object.entries(numbers).map(([label, [unit, path, name]]) => [label, quantity(unit, path, name)]);
@@ -65,7 +90,7 @@ export const PARTS = {
 
   /** The situations and monitoring agents, with a note for each difference from plain Nest. */
   agents() {
-    const results = JSON.parse(read('docs/telemetry/agents.json'));
+    const results = JSON.parse(read('docs/operate/agents.json'));
     const notes = [];
     const cell = (worse) => {
       const numbers = worse.map((text) => {
@@ -126,12 +151,6 @@ export const PARTS = {
     );
   },
 
-  /** The contract of the demo and of the programs in the docs, without its opening comment. */
-  contract() {
-    const proto = read('protos/orders.proto').replace(/^\/\/[^]*?(?=^package )/m, '');
-    return `\`\`\`proto\n// orders.proto\n${proto.trim()}\n\`\`\``;
-  },
-
   /** The private names that `half` of the library ('client' or 'server') needs. */
   seams(half) {
     const rows = seams()
@@ -141,15 +160,54 @@ export const PARTS = {
   },
 };
 
-/** The options in the README's table: the group, the name, and the label if it differs from the name. */
-const SHORT_OPTIONS = [
-  ['GrpcClientDefaults', 'timeoutMs'],
-  ['GrpcClientDefaults', 'outageGraceMs'],
-  ['GrpcClientSettings', 'methods'],
-  ['MethodOptions', 'idempotent', 'methods[…].idempotent'],
-  ['MethodOptions', 'waitForReady', 'methods[…].waitForReady'],
-  ['GrpcClientDefaults', 'tls'],
-];
+/** The options that matter first: the group and the name. */
+const SHORT_OPTIONS = {
+  client: [
+    'GrpcClientDefaults: timeoutMs',
+    'GrpcClientSettings: methods',
+    'MethodOptions: methods[…].idempotent',
+    'MethodOptions: methods[…].waitForReady',
+    'MethodOptions: methods[…].attemptTimeoutMs',
+    'GrpcClientDefaults: outageGraceMs',
+    'GrpcClientDefaults: streamIdleTimeoutMs',
+    'GrpcClientDefaults: loadBalancing',
+    'GrpcClientDefaults: tls',
+    'GrpcClientDefaults: metadata',
+    'GrpcClientDefaults: maxConcurrentCalls',
+    'DrainOptions: forRoot: drain.timeoutMs',
+  ],
+  server: [
+    'DrainOptions: drain.timeoutMs',
+    'DrainOptions: drain.readinessDelayMs',
+    'ServerMethodOptions: onDrain',
+    'ServerMethodOptions: maxConcurrentCalls',
+    'ServerMethodOptions: maxCallMs',
+    'ServerMethodOptions: maxStreamIdleMs',
+    'ResilientGrpcServerOptions: health',
+    'ResilientGrpcServerOptions: reflection',
+  ],
+};
+
+/** Returns the option that `label` names, as in `SHORT_OPTIONS`. */
+function option(label) {
+  const [, group, name] = /^(\w+): .*?(\w+)$/.exec(label);
+  return optionsOf(group).find((one) => one.name === name);
+}
+
+/** The groups of options on the page of the defaults, with their headings. */
+const DEFAULTS_SHOWN = {
+  GrpcClientDefaults: 'A client',
+  KeepaliveOptions: '`keepalive`',
+  MethodOptions: 'A method of a client',
+  CircuitBreakerOptions: '`circuitBreaker`',
+  DrainOptions: '`drain` of clients and servers',
+  ServingCheckOptions: 'Health check of a server',
+  ServerMethodOptions: 'A method of a server',
+  ResilientGrpcServerOptions: 'A server',
+};
+
+/** Escapes a cell of a table. */
+const escaped = (text) => text.replaceAll('|', '\\|');
 
 /** Formats a literal value as code; leaves other text unchanged. */
 function literalAsCode(value) {

@@ -79,9 +79,10 @@ const DEFAULTS = {
  * Returns the options of a group in source order, each with its doc comment.
  *
  * @param {string} group name of the interface or type
+ * @param {{ allDocumented?: boolean }} [rules] `allDocumented: false` accepts properties without a doc comment
  * @returns {{ name: string, type: string, meaning: string, defaultValue: string | undefined, keys: object[] }[]}
  */
-export function optionsOf(group) {
+export function optionsOf(group, { allDocumented = true } = {}) {
   const declares = new RegExp(`^export (interface|type) ${group}\\b`, 'm');
   const files = readdirSync(LIBRARY, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
   const path = files.find((file) => declares.test(readFileSync(join(LIBRARY, file), 'utf8')));
@@ -89,7 +90,7 @@ export function optionsOf(group) {
     throw new Error(`expected an exported interface or type ${group}, found none; correct the name`);
   const declaration = sourceFile(path).statements.find(({ name }) => name?.text === group);
   const defaults = DEFAULTS[group] === undefined ? {} : constant(path, DEFAULTS[group]);
-  return propertiesOf(declaration).map((property) => optionOf(property, group, defaults));
+  return propertiesOf(declaration).map((property) => optionOf(property, group, defaults, allDocumented));
 }
 
 /**
@@ -106,12 +107,12 @@ function propertiesOf(node) {
   return own;
 }
 
-function optionOf(property, group, defaults) {
+function optionOf(property, group, defaults, allDocumented) {
   const name = property.name.getText();
   const docs = property.jsDoc?.at(-1);
   const meaning = flat(ts.getTextOfJSDocComment(docs?.comment) ?? '');
-  if (meaning === '') throw new Error(`${group}.${name} has no doc comment`);
-  const tag = docs.tags?.find(({ tagName }) => tagName.text === 'defaultValue');
+  if (meaning === '' && allDocumented) throw new Error(`${group}.${name} has no doc comment`);
+  const tag = docs?.tags?.find(({ tagName }) => tagName.text === 'defaultValue');
   const documented = tag && flat(ts.getTextOfJSDocComment(tag.comment) ?? '');
   const value = defaults[name];
   const literal = typeof value === 'string' ? `'${value}'` : value?.toString();
@@ -121,14 +122,15 @@ function optionOf(property, group, defaults) {
   const type = flat(property.type.getText().replace(/\/\*\*.*?\*\//gs, ''))
     .replaceAll(/readonly | \| undefined(?=;)/g, '')
     .replace(/^\| | \| undefined$/g, '');
-  const keys =
-    property.type.kind === ts.SyntaxKind.UnionType ? propertiesOf(property.type).filter(({ jsDoc }) => jsDoc) : [];
+  const isNested = property.type.kind === ts.SyntaxKind.UnionType;
+  const isLiteral = !allDocumented && ts.isTypeLiteralNode(property.type);
+  const keys = isNested || isLiteral ? propertiesOf(property.type).filter(({ jsDoc }) => jsDoc || isLiteral) : [];
   return {
     name,
     type: keys.length > 0 ? 'object' : type.replace(/^\(\((.*)\) => void\)$/, '($1) => void'),
     meaning,
     defaultValue: documented,
-    keys: keys.map((key) => optionOf(key, `${group}.${name}`, {})),
+    keys: keys.map((key) => optionOf(key, `${group}.${name}`, {}, allDocumented)),
   };
 }
 

@@ -27,8 +27,8 @@ const PACKAGES = {
 };
 const INSTALL = ['install', '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', '--no-package-lock'];
 
-/** Differences for the worse from plain Nest, by agent and situation. docs/telemetry/agents.md is rendered from it, and the option -u updates it. */
-const RESULTS = join(ROOT, 'docs/telemetry/agents.json');
+/** Differences for the worse from plain Nest, by agent and situation. docs/operate/agents.md is rendered from it, and the option -u updates it. */
+const RESULTS = join(ROOT, 'docs/operate/agents.json');
 
 // The packages of an agent are installed, and four pairs of processes run, each of which is stopped at its own limit.
 vi.setConfig({ testTimeout: RUN_LIMIT_MS, hookTimeout: 3 * RUN_LIMIT_MS });

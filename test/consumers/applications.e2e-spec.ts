@@ -96,7 +96,7 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
     await node(process.execPath, folder, join(ROOT, TYPESCRIPT_6), '-p', 'orders-client');
   });
 
-  // With Nest 12, the tests in docs/testing.md cover these runners.
+  // With Nest 12, the tests in docs/test/testing.md cover these runners.
   if (nest === 11) {
     const apps = 'esm/test/consumers/apps';
     const jest = ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--config', `${apps}/jest.config.json`];

@@ -8,18 +8,18 @@ const LIBRARY = join(import.meta.dirname, '../../libs/resilient-grpc');
 const pageText = (name: string) => readFileSync(join(import.meta.dirname, `../../docs/${name}.md`), 'utf8');
 
 describe('docs', () => {
-  it('documents exactly the properties of a snapshot', async () => {
-    const page = pageText('dashboard/snapshot');
+  it('documents exactly the properties of a snapshot in docs/reference/json.md', async () => {
+    const page = pageText('reference/json');
     const { clients, close } = await startDashboardApp({ clients: [{ name: 'orders', url: '127.0.0.1:1' }] });
     const properties = Object.keys(clients.get('orders').snapshot());
     await close();
-    const table = page.slice(page.indexOf('| Property'));
-    const documented = [...table.matchAll(/^\| `(\w+)`/gm)].map((match) => match[1]);
+    const [, list = ''] = /<!-- rendered: properties GrpcClientSnapshot -->([^]*?)<!-- end of rendered -->/.exec(page)!;
+    const documented = [...list.matchAll(/^- \*\*`(\w+)`/gm)].map((match) => match[1]);
     expect(documented.sort()).toEqual(properties.sort());
   });
 
   it('documents every state of a client', () => {
-    const page = pageText('dashboard');
+    const page = pageText('operate/dashboard');
     const source = readFileSync(join(LIBRARY, 'assets/dashboard/client-state.js'), 'utf8');
     const words = [...source.matchAll(/word: '([A-Z][\w ]*)'/g)].map((match) => match[1]!);
     expect(words.length).toBeGreaterThan(8);

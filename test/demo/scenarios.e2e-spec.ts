@@ -89,13 +89,13 @@ describe('terminal demo', { timeout: 300_000 }, () => {
     expect(resilient.refused).toBeGreaterThan(0);
   });
 
-  it('prints the figures of the clients side by side, and at most six log lines of our client, as docs/logs.md shows', async () => {
+  it('prints the figures of the clients side by side, and at most six log lines of our client, as docs/operate/logs.md shows', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '30');
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc');
     expect(stdout).toMatch(/^reads {3}failed +[1-9]\d* +\d+ +0$/m);
     const lines = stdout.split('\n').filter((line) => OURS.test(line));
     expect(lines.length).toBeLessThanOrEqual(6);
-    const shown = codeBlocks('docs/logs.md')[0]!
+    const shown = codeBlocks('docs/operate/logs.md')[0]!
       .text.split('\n')
       .filter((line) => OURS.test(line));
     // A write may or may not be in flight when the server is killed, so its log line is compared separately.

@@ -10,19 +10,25 @@ export const PAGES = [
   'README.md',
   'CHANGELOG.md',
   'CONTRIBUTING.md',
+  'SECURITY.md',
+  'src/README.md',
+  'test/README.md',
   ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.md'))
     .map((file) => join('docs', file))
     .sort(),
 ];
 
+/** Pages of the site, which are for users. */
+export const USER_PAGES = PAGES.filter((page) => /^docs\/(?!internals\/)/.test(page));
+
 /** A fenced block. */
 export interface CodeBlock {
   readonly page: string;
   readonly line: number;
   readonly language: string;
-  /** Words after the language, such as 'program'. */
-  readonly marks: readonly string[];
+  /** True if the block shows a file of examples/, which has its own tests. */
+  readonly isExample: boolean;
   readonly text: string;
 }
 
@@ -40,13 +46,16 @@ export function pageText(page: string): string {
 /** The fenced blocks of a page, from top to bottom. */
 export function codeBlocks(page: string): readonly CodeBlock[] {
   const blocks: CodeBlock[] = [];
-  let open: { line: number; words: string[]; text: string[] } | undefined;
+  let open: { line: number; language: string; text: string[]; isExample: boolean } | undefined;
+  let before = '';
   for (const [index, line] of pageText(page).split('\n').entries()) {
+    if (line.trim() !== '' && !line.startsWith('```')) before = line;
     if (!line.startsWith('```')) open?.text.push(line);
-    else if (open === undefined) open = { line: index + 1, words: line.slice(3).trim().split(' '), text: [] };
-    else {
-      const [language = '', ...marks] = open.words;
-      blocks.push({ page, line: open.line, language, marks, text: open.text.join('\n') });
+    else if (open === undefined) {
+      const isExample = before.startsWith('<!-- from examples/');
+      open = { line: index + 1, language: line.slice(3).trim(), text: [], isExample };
+    } else {
+      blocks.push({ page, ...open, text: open.text.join('\n') });
       open = undefined;
     }
   }
@@ -65,7 +74,7 @@ function prose(page: string): readonly (readonly [line: number, text: string])[]
 }
 
 /** Links and images of a page. */
-export function linksOf(page: string): readonly PageLink[] {
+function linksOf(page: string): readonly PageLink[] {
   return prose(page).flatMap(([line, text]) =>
     [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => ({ line, target: match[1]! })),
   );

@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { RENDERED_PAGES, renderedPage } from '../../docs/tools/rendered-pages.mjs';
-import { PAGES, ROOT, brokenLinks, linksOf, pageText } from './markdown.js';
+import { restartPicture } from '../../docs/tools/results.mjs';
+import { PAGES, USER_PAGES, brokenLinks, pageText } from './markdown.js';
 
 describe.each(PAGES)('%s', (page) => {
   it(`finds no broken relative links in ${page}`, () => {
@@ -11,37 +10,22 @@ describe.each(PAGES)('%s', (page) => {
 });
 
 describe.each(RENDERED_PAGES)('%s', (page) => {
-  it(`keeps the rendered parts of ${page} in sync with the source (\`node docs/render.mjs\` updates them)`, async () => {
+  it(`keeps the rendered parts and the programs of ${page} in sync with their sources (\`node docs/render.mjs\` updates them)`, async () => {
     const { text, rendered } = await renderedPage(page);
     expect(text).toBe(rendered);
   });
 });
 
-describe('docs', () => {
-  it('makes every page reachable from the README through links', () => {
-    const seen = new Set<string>();
-    const visit = (page: string): void => {
-      if (seen.has(page)) return;
-      seen.add(page);
-      for (const { target } of linksOf(page)) {
-        const path = target.split('#')[0]!;
-        if (path.endsWith('.md') && !path.startsWith('https://')) visit(join(dirname(page), path));
-      }
-    };
-    visit('README.md');
-    expect([...seen].sort()).toEqual([...PAGES].sort());
-  });
+it('keeps the picture of a restart in sync with docs/results.json (`node docs/render.mjs` redraws it)', () => {
+  const { text, rendered } = restartPicture();
+  expect(text).toBe(rendered);
 });
 
-describe('docs/policies.md', () => {
-  it('lists each FailureReason exactly once in docs/policies.md', () => {
-    const source = readFileSync(join(ROOT, 'libs/resilient-grpc/src/errors/grpc-call-error.ts'), 'utf8');
-    const union = source.slice(source.indexOf('type FailureReason ='), source.indexOf('type NotRetriedReason ='));
-    const reasons = [...union.matchAll(/^ {2}\| '([\w-]+)'/gm)].map(([, reason]) => reason);
-    const [, table] = pageText('docs/policies.md').split(/^(?=\| `reason` )/m);
-    const rows = table!.split('\n\n')[0]!.split('\n').slice(2);
-    const listed = rows.flatMap((row) => [...row.split('|')[1]!.matchAll(/`([\w-]+)`/g)].map(([, reason]) => reason));
-    expect(reasons.length).toBeGreaterThan(10);
-    expect(listed.sort()).toEqual(reasons.sort());
-  });
+// A limit on the whole, not per page: a page may be as long as its subject, but what is added must replace something.
+it('keeps the docs small enough to be read', () => {
+  const bytesOf = (page: string) => Buffer.byteLength(pageText(page));
+  expect(USER_PAGES.length).toBeLessThanOrEqual(60);
+  expect(USER_PAGES.map(bytesOf).reduce((sum, bytes) => sum + bytes)).toBeLessThanOrEqual(450_000);
+  expect(bytesOf('README.md')).toBeLessThanOrEqual(7_000);
+  expect(pageText('README.md').split(/\s+/).filter(Boolean).length).toBeLessThanOrEqual(900);
 });

@@ -4,16 +4,16 @@ import { failuresOf, type SituationName } from './problem-scenes.js';
 
 /** The page that shows the failures of both clients in each situation. */
 const SHOWN: readonly (readonly [SituationName, page: string])[] = [
-  ['no server listens', 'no-connection-established'],
-  ['the connection is closed', 'connection-dropped'],
-  ['the connection is reset', 'econnreset'],
-  ['a server is stopped by force', 'call-cancelled'],
+  ['no server listens', 'cannot-connect'],
+  ['the connection is closed', 'connection-lost'],
+  ['the connection is reset', 'connection-lost'],
+  ['a server is stopped by force', 'connection-lost'],
   ['the server does not answer', 'deadline-exceeded'],
   ['the server never starts HTTP/2', 'deadline-exceeded'],
-  ['RST_STREAM 0', 'rst-stream'],
-  ['RST_STREAM 2', 'rst-stream'],
-  ['RST_STREAM 11', 'bandwidth-exhausted'],
-  ['the server sends too_many_pings', 'too-many-pings'],
+  ['RST_STREAM 0', 'connection-lost'],
+  ['RST_STREAM 2', 'connection-lost'],
+  ['RST_STREAM 11', 'resource-exhausted'],
+  ['the server sends too_many_pings', 'resource-exhausted'],
 ];
 
 /** Masks text that differs between runs: addresses, times, attempt counts, and call stages (listed only if they take at least 1 ms). */

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sidebar } from '../../docs/.vitepress/sidebar.mjs';
 import { openPage, startBrowser, type WatchedPage } from '../support/browser.js';
 import { isInstalled } from '../support/programs.js';
-import { ROOT, PAGES, pageText } from './markdown.js';
+import { ROOT, USER_PAGES, pageText } from './markdown.js';
 
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
@@ -27,36 +27,31 @@ afterAll(() => rmSync(site, { recursive: true }));
 
 /** The path of a page of docs/ on the site. */
 function pathOf(page: string): string {
-  return page
-    .replace(/^docs\//, '/')
-    .replace(/(index|README)\.md$|\.md$/, (_all, index?: string) => (index ? '' : '.html'));
+  return page.replace(/^docs\//, '/').replace(/index\.md$|\.md$/, (end) => (end === 'index.md' ? '' : '.html'));
 }
 
 describe('docs site', () => {
-  it('builds exactly one page of the site per document', () => {
+  it('builds exactly one page of the site per page for users', () => {
     const built = readdirSync(site, { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.html') && file !== '404.html')
       .map((file) => `/${file.replace(/index\.html$/, '')}`);
-    const docs = PAGES.filter((page) => page.startsWith('docs/')).map(pathOf);
-    expect(built.sort()).toEqual(docs.sort());
+    expect(built.sort()).toEqual(USER_PAGES.map(pathOf).sort());
   });
 
   it('links each page exactly once in the sidebar of the site', () => {
-    const links = linksOf(sidebar()).map((link) => (link.endsWith('/') ? link : `${link}.html`));
-    expect(links.sort()).toEqual(
-      PAGES.filter((page) => page.startsWith('docs/'))
-        .map(pathOf)
-        .sort(),
+    const links = sidebar().flatMap(({ items }) =>
+      items.map(({ link }) => (link.endsWith('/') ? link : `${link}.html`)),
     );
+    expect([...links, '/'].sort()).toEqual(USER_PAGES.map(pathOf).sort());
   });
 
   it('publishes llms.txt, llms-full.txt, and each page as Markdown on the site', () => {
     const index = readFileSync(join(site, 'llms.txt'), 'utf8');
     const listed = [...index.matchAll(/^- \[.+\]\((\S+\.md)\)/gm)].map(([, path]) => `docs/${path!}`);
-    expect(listed.sort()).toEqual(PAGES.filter((page) => page.startsWith('docs/')).sort());
+    expect([...listed, 'docs/index.md'].sort()).toEqual([...USER_PAGES].sort());
     for (const page of listed)
       expect(readFileSync(join(site, page.slice('docs/'.length)), 'utf8')).toBe(pageText(page));
-    expect(readFileSync(join(site, 'llms-full.txt'), 'utf8')).toContain(pageText('docs/policies.md').trim());
+    expect(readFileSync(join(site, 'llms-full.txt'), 'utf8')).toContain(pageText('docs/guides/retries.md').trim());
   });
 
   it('loads nothing from other hosts on any page of the site', () => {
@@ -69,15 +64,6 @@ describe('docs site', () => {
     expect(foreign.map(([text]) => text)).toEqual([]);
   });
 });
-
-interface Item {
-  readonly link?: string;
-  readonly items?: readonly Item[];
-}
-
-function linksOf(items: readonly Item[]): string[] {
-  return items.flatMap(({ link, items: inner = [] }) => [...(link === undefined ? [] : [link]), ...linksOf(inner)]);
-}
 
 describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 120_000 }, () => {
   const server = createServer(({ url = '/' }, response) => {
@@ -106,22 +92,25 @@ describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 1
   const isTooWide = async ({ page }: WatchedPage) =>
     (await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth')) === true;
 
-  it('reaches a problem page through links from the start page of the site', async () => {
+  it('reaches a problem page from the home page through the top navigation', async () => {
     const watched = await openPage(browser, `${url}/`);
     const { page, problems } = watched;
-    expect(await page.locator('h1').innerText()).toContain('Start in five minutes');
-    await page.getByRole('link', { name: 'From your problem' }).last().click();
-    await page.locator('.vp-doc').getByRole('link', { name: 'ECONNRESET' }).click();
-    await page.waitForURL(`${url}/problems/econnreset.html`);
+    await page.locator('.VPNavBarMenu').getByRole('link', { name: 'Problems' }).click();
+    await page.waitForURL(`${url}/problems/`);
+    await page.locator('.vp-doc a[href*="connection-lost"]').first().click();
+    await page.waitForURL(/\/problems\/connection-lost\.html/);
     // Waits for the heading, because the site changes the URL before it shows the page.
-    await page.locator('.vp-doc h1', { hasText: 'ECONNRESET' }).waitFor();
+    await page.locator('.vp-doc h1').waitFor();
     expect([await isTooWide(watched), problems]).toEqual([false, []]);
     await watched.close();
   });
 
   it.each([
-    ['Received RST_STREAM with code 0', 'rst-stream'],
-    ['connect ECONNREFUSED 10.244.1.7:50051', 'no-connection-established'],
+    ['Received RST_STREAM with code 0', 'connection-lost'],
+    ['connect ECONNREFUSED 10.244.1.7:50051', 'cannot-connect'],
+    ['too-many-waiting', 'cannot-connect'],
+    ['throttled', 'load'],
+    ['Bandwidth exhausted', 'resource-exhausted'],
   ])('finds the problem page for "%s" by search', async (text, problem) => {
     const { page, problems, close } = await openPage(browser, `${url}/`);
     await page.getByRole('button', { name: 'Search' }).first().click();
@@ -133,10 +122,21 @@ describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 1
     await close();
   });
 
+  it.each(['/', '/guides/shutdown.html', '/reference/client-options.html'])(
+    'finds no accessibility problem on %s',
+    async (path) => {
+      const { page, close } = await openPage(browser, `${url}${path}`);
+      await page.addScriptTag({ path: join(ROOT, 'node_modules/axe-core/axe.min.js') });
+      const { violations } = await page.evaluate<{ readonly violations: readonly { id: string }[] }>('axe.run()');
+      expect(violations.map(({ id }) => id)).toEqual([]);
+      await close();
+    },
+  );
+
   it.each([390, 1_200])(
     'renders a problem page of the site in dark mode at a width of %d pixels without horizontal scrolling',
     async (width) => {
-      const watched = await openPage(browser, `${url}/problems/no-connection-established.html`, {
+      const watched = await openPage(browser, `${url}/problems/cannot-connect.html`, {
         colorScheme: 'dark',
         viewport: { width, height: 800 },
       });

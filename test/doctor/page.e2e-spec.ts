@@ -15,7 +15,7 @@ beforeEach(({ onTestFinished }) => {
 });
 
 const PROMPT = '$ npx nestjs-resilient-grpc ';
-const blocks = codeBlocks('docs/doctor.md')
+const blocks = codeBlocks('docs/operate/doctor.md')
   .filter(({ text }) => text.startsWith(PROMPT))
   .map(({ text }) => {
     const [line = '', ...output] = text.slice(PROMPT.length).split('\n');
@@ -31,8 +31,8 @@ function mask(text: string): string {
     .trim();
 }
 
-describe('docs/doctor.md', () => {
-  it('shows the actual output of the doctor in docs/doctor.md', async () => {
+describe('docs/operate/doctor.md', () => {
+  it('shows the actual output of the doctor in docs/operate/doctor.md', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'doctor-'));
     onTestFinished(() => {
       rmSync(folder, { recursive: true });

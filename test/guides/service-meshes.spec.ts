@@ -4,12 +4,12 @@ import { codeBlocks } from '../docs/markdown.js';
 import { readManifest } from './kubernetes/manifests.js';
 import { shown } from './shown.js';
 
-const blocks = codeBlocks('docs/guides/service-meshes.md')
+const blocks = codeBlocks('docs/deploy/meshes-xds.md')
   .filter(({ language }) => language === 'yaml')
   .map(({ text }) => parse(text) as unknown);
 const { Service, Deployment } = readManifest('orders');
 
-it('shows a virtual service in docs/guides/service-meshes.md that matches the manifests and disables retries', () => {
+it('shows a virtual service in docs/deploy/meshes-xds.md that matches the manifests and disables retries', () => {
   const { name, namespace } = Service.metadata!;
   const host = `${name}.${namespace}.svc.cluster.local`;
   expect(blocks[0]).toMatchObject({
@@ -18,7 +18,7 @@ it('shows a virtual service in docs/guides/service-meshes.md that matches the ma
   });
 });
 
-it('shows a sidecar drain time in docs/guides/service-meshes.md that equals the drain timeout of the application and is shorter than the termination grace period', () => {
+it('shows a sidecar drain time in docs/deploy/meshes-xds.md that equals the drain timeout of the application and is shorter than the termination grace period', () => {
   const { annotations } = (blocks[1] as typeof Deployment).spec!.template.metadata!;
   const { terminationDrainDuration } = parse(annotations!['proxy.istio.io/config']!) as Record<string, string>;
   const { terminationGracePeriodSeconds } = Deployment.spec!.template.spec!;

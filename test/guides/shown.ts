@@ -10,7 +10,7 @@ export type Changes = Readonly<Record<string, string>>;
  * @throws if the page has no such block, or the block does not contain a key of `changes`
  */
 export function shown(guide: string, fileOrLanguage: string, changes: Changes = {}): string {
-  const page = `docs/guides/${guide}.md`;
+  const page = `docs/deploy/${guide}.md`;
   const matches = ({ language, text }: { readonly language: string; readonly text: string }) =>
     language === fileOrLanguage || text.startsWith(`// ${fileOrLanguage}\n`);
   const block = codeBlocks(page).find(matches);

@@ -34,9 +34,9 @@ describe('doctor for a kubernetes target', () => {
     expect(of('target')).toMatchObject({ status: 'ok', facts: { total: 2 } });
     expect(checks.filter(({ check }) => check === 'address')).toMatchObject([{ status: 'ok' }, { status: 'ok' }]);
     expect(of('client')).toMatchObject({ status: 'ok' });
-    // Compares the output of the command with docs/guides/kubernetes-resolver.md.
+    // Compares the output of the command with docs/deploy/kubernetes-resolver.md.
     const { stdout } = await command(['doctor', TARGET], { env: { KUBECONFIG: api.kubeconfig } });
-    const page = codeBlocks('docs/guides/kubernetes-resolver.md').find(({ text }) => text.startsWith('$ npx'))!;
+    const page = codeBlocks('docs/deploy/kubernetes-resolver.md').find(({ text }) => text.startsWith('$ npx'))!;
     const documented = page.text.trim().split('\n').slice(1);
     expect(stdout.split('\n').slice(0, documented.length).map(shape)).toEqual(documented.map(shape));
   });

@@ -22,7 +22,7 @@ import { startApiServer, startPods, TARGET } from './support.js';
 const SLOW = { timeoutMs: 20_000 };
 
 /** The log lines in the guide. */
-const documentedLines = codeBlocks('docs/guides/kubernetes-resolver.md')
+const documentedLines = codeBlocks('docs/deploy/kubernetes-resolver.md')
   .find(({ text }) => text.startsWith('WARN'))!
   .text.trim()
   .split('\n');

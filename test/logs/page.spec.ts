@@ -9,7 +9,7 @@ const findNames = (pattern: RegExp, ...files: string[]) =>
 
 /** Events without a log line. */
 const UNLOGGED_EVENTS = ['call-start', 'call-end', 'call-shed', 'call-dequeued'];
-/** Names to ignore. docs/logs/grpc-js.md describes `grpc-js`; `whole` is a server-sent event of the dashboard, not a log event. */
+/** Names to ignore. docs/operate/logs.md describes `grpc-js`; `whole` is a server-sent event of the dashboard, not a log event. */
 const EXCLUDED_EVENTS = ['grpc-js', 'whole'];
 
 /** Paths of the sources that write log lines, excluding specs. */
@@ -17,8 +17,8 @@ const WRITERS = readdirSync(join(ROOT, 'libs/resilient-grpc/src'), { encoding: '
   (file) => /(?<!\.spec)\.ts$/.test(file) && /\/(library-logger|log-line)\.js'/.test(source(file)),
 );
 
-describe('docs/logs.md', () => {
-  it('lists exactly the logged events in the tables of docs/logs.md and docs/logs/server.md', () => {
+describe('docs/reference/log-events.md', () => {
+  it('lists exactly the logged events in the tables of docs/reference/log-events.md', () => {
     const events = new Set([
       ...findNames(
         /\btype: '([a-z-]+)'/g,
@@ -34,7 +34,7 @@ describe('docs/logs.md', () => {
         'channel/tls/tls-credentials.ts',
       ),
     ]);
-    const tables = pageText('docs/logs.md') + pageText('docs/logs/server.md');
+    const tables = pageText('docs/reference/log-events.md');
     const rows = [...tables.matchAll(/^\| `(?!event`)([a-z-]+)` +\|/gm)].map((match) => match[1]!);
     expect([...new Set(rows)].sort()).toEqual(
       [...events].filter((event) => ![...UNLOGGED_EVENTS, ...EXCLUDED_EVENTS].includes(event)).sort(),

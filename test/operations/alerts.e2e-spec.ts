@@ -18,7 +18,7 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 /**
- * The rules of docs/operations in time lapse: a minute takes 1 s, and an hour 4 s. No rule uses both units, so the durations of a rule keep
+ * The rules of docs/operate in time lapse: a minute takes 1 s, and an hour 4 s. No rule uses both units, so the durations of a rule keep
  * their ratios. The threshold of GrpcEndpointWatchFailing is in seconds, so it is divided by 60.
  */
 const TIME_LAPSE = RULES_TEXT.replaceAll(/\b(\d+)m\b/g, '$1s')

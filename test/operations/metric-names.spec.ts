@@ -11,8 +11,8 @@ const QUERIES = [
   ...RULES.map(({ alert, expr }) => [`alert ${alert}`, expr] as const),
 ];
 
-describe('the tables of docs/telemetry/', () => {
-  it('lists in docs/telemetry/ exactly the metrics that the Prometheus exporter writes', async () => {
+describe('docs/reference/metrics.md', () => {
+  it('lists in docs/reference/metrics.md exactly the metrics that the Prometheus exporter writes', async () => {
     expect([...METRICS.keys()].sort()).toEqual(await collectedNames());
   });
 });
@@ -52,10 +52,17 @@ describe('the dashboard for Grafana', () => {
   });
 });
 
-describe('docs/operations', () => {
-  it('describes each alert rule under its own heading in docs/operations', () => {
-    const headings = [...pageText('docs/operations/README.md').matchAll(/^### `(\w+)`$/gm)].map(([, name]) => name);
+describe('docs/operate', () => {
+  it('describes each alert rule under its own heading in docs/operate', () => {
+    const headings = [...pageText('docs/operate/runbook.md').matchAll(/^### `(\w+)`$/gm)].map(([, name]) => name);
     expect(headings).toEqual(RULES.map(({ alert }) => alert));
+  });
+
+  it('links each alert rule to its heading in the runbook', () => {
+    const anchors = RULES.map(
+      ({ annotations }) => /\/operate\/runbook\.html#(\w+)$/.exec(annotations['runbook_url']!)?.[1],
+    );
+    expect(anchors).toEqual(RULES.map(({ alert }) => alert.toLowerCase()));
   });
 });
 

@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 import { ROOT } from '../docs/markdown.js';
 
 /** Path of the alert rules from the root of the workspace. */
-export const RULES_FILE = 'docs/operations/prometheus-rules.yml';
+export const RULES_FILE = 'docs/operate/prometheus-rules.yml';
 export const RULES_TEXT = readFileSync(join(ROOT, RULES_FILE), 'utf8');
 
 interface RulesFile {
@@ -14,6 +14,7 @@ interface AlertRule {
   readonly alert: string;
   readonly expr: string;
   readonly labels: { readonly severity: string };
+  readonly annotations: Readonly<Record<string, string>>;
 }
 export const RULES = (parse(RULES_TEXT) as RulesFile).groups.flatMap(({ rules }) => rules);
 
@@ -29,7 +30,7 @@ interface GrafanaDashboard {
   readonly templating: { readonly list: readonly { readonly name: string; readonly definition?: string }[] };
 }
 export const DASHBOARD = JSON.parse(
-  readFileSync(join(ROOT, 'docs/operations/grafana-dashboard.json'), 'utf8'),
+  readFileSync(join(ROOT, 'docs/operate/grafana-dashboard.json'), 'utf8'),
 ) as GrafanaDashboard;
 
 /** The queries of the panels, each with the title of its panel. */

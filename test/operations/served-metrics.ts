@@ -13,7 +13,7 @@ export interface ServedMetrics {
   readonly scrapes: number;
 }
 
-/** Registers the OpenTelemetry SDK, and serves `/metrics` from an application, as in docs/telemetry.md. Closes both after the test. */
+/** Registers the OpenTelemetry SDK, and serves `/metrics` from an application, as in docs/operate/telemetry.md. Closes both after the test. */
 export async function serveMetrics(): Promise<ServedMetrics> {
   const exporter = new PrometheusExporter({ preventServerStart: true });
   const meters = new MeterProvider({ readers: [exporter] });

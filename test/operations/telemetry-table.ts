@@ -21,11 +21,9 @@ const ROW = /^\| `(\S+)` +\| ([\w-]+), `\S+` +\|(.*)$/;
 
 const underscored = (name: string): string => name.replaceAll('.', '_');
 
-/** The labels of each metric that docs/telemetry/ lists, by the metric's name in Prometheus. */
+/** The labels of each metric that docs/reference/metrics.md lists, by the metric's name in Prometheus. */
 export const METRICS: ReadonlyMap<string, readonly string[]> = new Map(
-  ['client-metrics', 'server-metrics']
-    .map((name) => pageText(`docs/telemetry/${name}.md`))
-    .join('\n')
+  pageText('docs/reference/metrics.md')
     .split(/^#+ /m)
     .flatMap((section) => {
       const [heading = '', ...lines] = section.split('\n');

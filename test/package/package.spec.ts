@@ -53,7 +53,7 @@ beforeAll(() => {
 describe('published package', () => {
   it('publishes only compiled sources, assets, the command, the README, and the license', () => {
     const known =
-      /^(package\.json|LICENSE|(README|CHANGELOG)\.md|docs\/(operations\/.+\.(json|yml)|demo\.png)|dist\/(cjs\/package\.json|.+\.(js|d\.ts))|assets\/(dashboard\/[a-z-]+\.(html|css|js|svg)|exit-with-parent\.cjs)|bin\/nestjs-resilient-grpc\.js)$/;
+      /^(package\.json|LICENSE|(README|CHANGELOG)\.md|docs\/(operate\/(grafana-dashboard\.json|prometheus-rules\.yml)|restart\.svg)|dist\/(cjs\/package\.json|.+\.(js|d\.ts))|assets\/(dashboard\/[a-z-]+\.(html|css|js|svg)|exit-with-parent\.cjs)|bin\/nestjs-resilient-grpc\.js)$/;
     expect(packed.files.filter((file) => !known.test(file) || file.includes('.spec.'))).toEqual([]);
     expect(packed.files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md']));
   });
@@ -154,7 +154,7 @@ describe('published package', () => {
     expect(manifest.peerDependencies['rxjs']).toMatch(/^\^7\./);
   });
 
-  it('depends only on the two packages explained in docs/decisions, and neither is a peer', () => {
+  it('depends only on the two packages explained in docs/internals/decisions, and neither is a peer', () => {
     expect(Object.keys(manifest.dependencies)).toEqual(['uplot', 'valibot']);
     expect(Object.keys(manifest.dependencies).filter((name) => name in manifest.peerDependencies)).toEqual([]);
   });

@@ -16,7 +16,7 @@ vi.setConfig({ testTimeout: 180_000 });
 let repository: string;
 beforeEach(() => {
   repository = mkdtempSync(join(tmpdir(), 'release-'));
-  for (const path of ['tools', 'docs', 'README.md', 'CHANGELOG.md', LIBRARY])
+  for (const path of ['tools', 'docs', 'README.md', 'CHANGELOG.md', 'SECURITY.md', LIBRARY])
     cpSync(join(ROOT, path), join(repository, path), { recursive: true });
   // Removes packed-dist.mjs from the library's prepack script, because the replacement build produces no files for it.
   const library = readFileSync(join(repository, LIBRARY), 'utf8');
@@ -76,17 +76,25 @@ describe('npm run release', () => {
     const { status, printed } = release();
     expect(printed).toMatch(/^- the working tree is not clean; commit or revert:\n *M README\.md$/m);
     expect(printed).toMatch(
-      /^- CHANGELOG\.md: expected the newest version to be 9\.9\.9, as in package\.json, got \S+; write "## \[9\.9\.9\] - /m,
+      /^- CHANGELOG\.md: expected the newest version to be 9\.9\.9, as in package\.json, with a date, got \S+, \S+; write "## \[9\.9\.9\] - /m,
     );
     expect(printed).toMatch(/^- v9\.9\.9 is the tag of another commit, [0-9a-f]{7}; use the next version$/m);
     expect(printed).not.toContain('packed');
     expect(status).toBe(1);
   });
 
-  it('publishes nothing if the version has no tag and package.json names no repository', () => {
+  it('names the placeholders in a dry run, and publishes nothing while they, the tag, or the date are missing', () => {
+    expect(release().printed).toMatch(
+      /^Fill these placeholders[^]*package\.json: "url": "git\+https:[^]*SECURITY\.md: /m,
+    );
     const { status, printed } = release('--publish');
     expect(printed).toMatch(/^- the tag v\S+ does not exist; run git tag v/m);
-    expect(printed).toMatch(/has no "repository", which provenance requires/);
+    expect(printed).toMatch(/^- CHANGELOG\.md: [^]*got \S+, unreleased;/m);
+    for (const field of ['"homepage"', '"url"', '"author"'])
+      expect(printed).toMatch(
+        new RegExp(`^- fill the placeholder in libs/resilient-grpc/package\\.json: ${field}: `, 'm'),
+      );
+    expect(printed).toMatch(/^- fill the placeholder in SECURITY\.md: /m);
     expect(printed).not.toContain('packed');
     expect(status).toBe(1);
   });

@@ -9,7 +9,7 @@ import { grpcJs, resilient, type Maker } from './contenders.js';
 import { HEDGING_RULES } from './hedging-rules.js';
 import { RULES, type Rule, type Scene } from './rules.js';
 
-const PAGE = join(import.meta.dirname, '../../docs/call-lifecycle/grpc-js-comparison.md');
+const PAGE = join(import.meta.dirname, '../../docs/internals/spec/grpc-js-comparison.md');
 /** Rules by the name of their table on the page. */
 const TABLES = { retries: RULES, hedging: HEDGING_RULES };
 const PART = /(<!-- compared: (\w+) -->\n)[^]*?(<!-- end of compared -->)/g;
@@ -52,8 +52,8 @@ function table(rules: readonly Rule[]): string {
   return [`| Rule | Source | This library | grpc-js ${version} |`, '| --- | --- | --- | --- |', ...rows].join('\n');
 }
 
-describe('docs/call-lifecycle/grpc-js-comparison.md', () => {
-  it('shows the tested rules and their results in docs/call-lifecycle/grpc-js-comparison.md', async () => {
+describe('docs/internals/spec/grpc-js-comparison.md', () => {
+  it('shows the tested rules and their results in docs/internals/spec/grpc-js-comparison.md', async () => {
     const text = readFileSync(PAGE, 'utf8');
     const shown: string[] = [];
     const filled = text.replace(PART, (_all, begin: string, name: keyof typeof TABLES, end: string) => {

@@ -30,7 +30,7 @@ const DOWN = { from: 5_300, to: 6_800 };
 /** Duration of the load in milliseconds. Recovery takes about 2 s; two more seconds without failures show that it lasts. */
 const LENGTH_MS = 11_500;
 
-/** The default retry budget of a client, as docs/policies/retries.md states it. */
+/** The default retry budget of a client, as docs/guides/retries.md states it. */
 const BUDGET = { maxTokens: 10, perSuccess: 0.12, perSecond: 0.05 };
 
 function simulateFigures(): Figures {

@@ -6,10 +6,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { rolldown, type Plugin } from 'rolldown';
-import { BUNDLES, ROOT } from './bundled.js';
+import { BUNDLES, ROOT, bundleName } from './bundled.js';
 
 /** Programs to bundle, as paths relative to the root. Programs that import computed paths cannot be bundled. */
 const PROGRAMS = [
+  'examples/first-call/main.ts',
+  'examples/first-call/orders-service.ts',
+  'examples/shutdown/main.ts',
   'test/frames/fuzz-process.mjs',
   'test/scenarios/support/gateway-process.mjs',
   'test/scenarios/support/orders-nest.mjs',
@@ -44,11 +47,11 @@ export async function setup(): Promise<void> {
     rmSync(folder, { recursive: true });
   });
   const bundle = await rolldown({
-    input: Object.fromEntries(PROGRAMS.map((path) => [path, join(ROOT, path)])),
+    input: Object.fromEntries(PROGRAMS.map((path) => [bundleName(path), join(ROOT, path)])),
     cwd: ROOT,
     platform: 'node',
     resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
-    transform: { decorator: { legacy: true } },
+    transform: { decorator: { legacy: true, emitDecoratorMetadata: true } },
     plugins: [ownPlaces],
     // Suppresses warnings about Nest's optional packages, most of which are not installed.
     onLog: () => undefined,

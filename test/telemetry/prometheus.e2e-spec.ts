@@ -13,11 +13,11 @@ import { instrumentedScene } from './instrumented-client.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-const DOCS = readFileSync(new URL('../../docs/telemetry.md', import.meta.url), 'utf8');
+const DOCS = readFileSync(new URL('../../docs/operate/telemetry.md', import.meta.url), 'utf8');
 /** The PromQL queries in the docs. They contain names and labels of metrics. */
 const QUERIES = [...DOCS.matchAll(/^```promql\n(.*?)^```/gms)].map(([, text]) => text!).join('\n');
 
-/** Scrapes the metrics of a client from an application that serves them as in docs/telemetry.md. */
+/** Scrapes the metrics of a client from an application that serves them as in docs/operate/telemetry.md. */
 async function scrapeMetrics(): Promise<string> {
   const prometheus = new PrometheusExporter({ preventServerStart: true });
   const meters = new MeterProvider({ readers: [prometheus] });

@@ -4,7 +4,7 @@ import ts from 'typescript';
 import { sourceFile } from '../../docs/tools/source.mjs';
 import { pageText } from '../docs/markdown.js';
 
-export const PAGE = 'docs/upstream/README.md';
+export const PAGE = 'docs/internals/upstream/README.md';
 const LIBRARY = 'libs/resilient-grpc/src/';
 
 /** Symbol that implements a workaround, for example 'WireAttempt.cancel', and its file relative to the library's sources. */
@@ -51,7 +51,7 @@ function rowsOf(text: string): Workaround[] {
       const places = [...removableCode.matchAll(/`'?([\w.-]+)'?` of \[[^\]]+\]\(([^)]+)\)/g)].map(
         ([, symbol = '', link = '']) => ({
           symbol,
-          file: normalize(join('docs/upstream', link)).slice(LIBRARY.length),
+          file: normalize(join('docs/internals/upstream', link)).slice(LIBRARY.length),
         }),
       );
       return { defect: plain(defect), program, removableCode: plain(removableCode.trim()), places };

@@ -1,4 +1,4 @@
-// The monitoring agents and situations that agents.e2e-spec.ts runs, and docs/telemetry/agents.md lists.
+// The monitoring agents and situations that agents.e2e-spec.ts runs, and docs/operate/agents.md lists.
 
 /**
  * Agents, each with its packages, the code that starts it before the application, and the code that sends all spans at the end. `invisible`: situation

@@ -1,4 +1,4 @@
-// The kinds of projects that use the library. projects.e2e-spec.ts runs each of them, and docs/compatibility.md lists them.
+// The kinds of projects that use the library. projects.e2e-spec.ts runs each of them, and docs/about/compatibility.md lists them.
 
 /** Projects, each with the version of Nest and the module system of its package.json. */
 export const PROJECTS = /** @type {const} */ ({
@@ -12,7 +12,8 @@ export const PROJECTS = /** @type {const} */ ({
 
 /** Requirements and limits of the tools. They also apply without this library. */
 export const NOTES = /** @type {const} */ ({
-  'jest-esm': "[Jest's settings for ES modules](testing.md#jest), because the project contains ES modules.",
+  'jest-esm':
+    "[Jest's settings for ES modules](../test/testing.md#vitest-and-jest), because the project contains ES modules.",
   'node-24': 'Node 24.9 or later, because Jest cannot load Nest 12 with `require()` on earlier versions.',
   'no-jest-29': 'Jest 29 cannot load Nest 12 with `require()`.',
   'no-rspack': 'The CLI of Nest 11 does not support rspack.',

@@ -4,7 +4,7 @@ import { codeBlocks } from '../../docs/markdown.js';
 import { shown } from '../shown.js';
 import { MANIFESTS, readManifest, structuralProblems } from './manifests.js';
 
-const PAGE = 'docs/guides/kubernetes.md';
+const PAGE = 'docs/deploy/kubernetes.md';
 /** Time for the hooks of the application and the exit of the process. */
 const MARGIN_S = 5;
 
@@ -30,7 +30,7 @@ it('finds no structural problems in the Kubernetes manifests, except for a field
   expect(structuralProblems(all)).toEqual([expect.stringContaining('"replica"')]);
 });
 
-it('finds every YAML excerpt of docs/guides/kubernetes.md in the manifests', () => {
+it('finds every YAML excerpt of docs/deploy/kubernetes.md in the manifests', () => {
   const lines = Object.values(manifests).flatMap(({ text }) => text.split('\n').map((line) => line.trim()));
   const all = lines.join('\n');
   const shown = blocks.filter(({ language }) => language === 'yaml').map(({ text }) => text);
@@ -85,7 +85,7 @@ describe('orders', () => {
     expect(container!.livenessProbe?.tcpSocket).toEqual({ port: 'grpc' });
   });
 
-  it('uses the fully qualified name and the port of the orders service as the url in the gateway module of docs/guides/kubernetes.md', () => {
+  it('uses the fully qualified name and the port of the orders service as the url in the gateway module of docs/deploy/kubernetes.md', () => {
     const { name, namespace } = Service.metadata!;
     const { port } = Service.spec!.ports![0]!;
     expect(code.gateway).toContain(`url: 'dns:///${name}.${namespace}.svc.cluster.local.:${port}'`);
@@ -96,9 +96,9 @@ describe('orders', () => {
 describe('gateway', () => {
   const [container] = manifests.gateway.Deployment.spec!.template.spec!.containers;
 
-  it('probes the health routes of docs/health.md in the gateway manifest', () => {
-    const isHealthModule = ({ text }: { readonly text: string }) => text.startsWith('// health.module.ts');
-    const routes = codeBlocks('docs/health.md').find(isHealthModule)!.text;
+  it('probes the health routes of docs/operate/health.md in the gateway manifest', () => {
+    const isHealthModule = ({ text }: { readonly text: string }) => text.includes('export class HealthModule');
+    const routes = codeBlocks('docs/operate/health.md').find(isHealthModule)!.text;
     const probed = [container!.startupProbe, container!.readinessProbe, container!.livenessProbe].map(
       (probe) => probe!.httpGet!.path!,
     );

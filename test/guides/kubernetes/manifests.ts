@@ -7,7 +7,7 @@ import ts from 'typescript';
 import { parseAllDocuments } from 'yaml';
 import { ROOT } from '../../docs/markdown.js';
 
-/** Names of the manifests of docs/guides/kubernetes.md. */
+/** Names of the manifests of docs/deploy/kubernetes.md. */
 export const MANIFESTS = ['orders', 'gateway'] as const;
 
 /** The resources of one application. */
@@ -19,7 +19,7 @@ export interface Manifest {
 }
 
 export function readManifest(name: (typeof MANIFESTS)[number]): Manifest {
-  const text = readFileSync(join(ROOT, 'docs/guides/kubernetes', `${name}.yaml`), 'utf8');
+  const text = readFileSync(join(ROOT, 'docs/deploy/kubernetes', `${name}.yaml`), 'utf8');
   const documents = parseAllDocuments(text).map((document) => document.toJS({ mapAsMap: false }) as { kind: string });
   // The cast is safe if `structuralProblems` finds no problems.
   return Object.assign({ text }, ...documents.map((document) => ({ [document.kind]: document }))) as Manifest;

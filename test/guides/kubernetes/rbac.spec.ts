@@ -6,7 +6,7 @@ import { parseAllDocuments } from 'yaml';
 import { ROOT } from '../../docs/markdown.js';
 import { shown } from '../shown.js';
 
-const text = readFileSync(join(ROOT, 'docs/guides/kubernetes/rbac.yaml'), 'utf8');
+const text = readFileSync(join(ROOT, 'docs/deploy/kubernetes/rbac.yaml'), 'utf8');
 
 function parseDocuments(): readonly [Role, RoleBinding] {
   const documents = parseAllDocuments(text);
@@ -15,8 +15,8 @@ function parseDocuments(): readonly [Role, RoleBinding] {
   return documents.map((document) => document.toJS() as object) as unknown as readonly [Role, RoleBinding];
 }
 
-describe('docs/guides/kubernetes/rbac.yaml', () => {
-  it('shows rbac.yaml unchanged in docs/guides/kubernetes-resolver.md', () => {
+describe('docs/deploy/kubernetes/rbac.yaml', () => {
+  it('shows rbac.yaml unchanged in docs/deploy/kubernetes-resolver.md', () => {
     expect(shown('kubernetes-resolver', 'yaml').trim()).toBe(text.trim());
   });
 

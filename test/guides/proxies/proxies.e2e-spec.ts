@@ -39,7 +39,7 @@ afterEach(async () => {
   await leaks.settled();
 });
 
-/** Starts a client behind a proxy that is configured as in docs/guides/proxies.md, except for `changes`. */
+/** Starts a client behind a proxy that is configured as in docs/deploy/proxies.md, except for `changes`. */
 async function startClientBehind(
   kind: ProxyKind,
   changes: Changes = {},

@@ -46,7 +46,7 @@ export const HAPROXY: ProxyKind = {
   around: (_folder, config) => config,
 };
 
-/** A running proxy, configured as docs/guides/proxies.md shows. */
+/** A running proxy, configured as docs/deploy/proxies.md shows. */
 export class RealProxy {
   private readonly folder = mkdtempSync(join(tmpdir(), 'proxy-'));
   private readonly socket = join(this.folder, 'socket');

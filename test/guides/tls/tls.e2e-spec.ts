@@ -86,7 +86,7 @@ async function call(name: string, serverName: string, outageGraceMs: number): Pr
 
 const refused = { codeName: 'UNAVAILABLE', reason: 'outage', reachedServer: 'no' };
 
-it('completes a call from the client to the server of docs/guides/tls.md', async () => {
+it('completes a call from the client to the server of docs/deploy/tls.md', async () => {
   expect(await call('client', 'localhost', 5_000)).toMatchObject({ item: 'tea' });
 });
 

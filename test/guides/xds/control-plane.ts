@@ -77,9 +77,9 @@ export class ControlPlane {
     return plane;
   }
 
-  /** The bootstrap of docs/guides/xds.md with the address of this control plane, for `GRPC_XDS_BOOTSTRAP_CONFIG`. */
+  /** The bootstrap of docs/deploy/meshes-xds.md with the address of this control plane, for `GRPC_XDS_BOOTSTRAP_CONFIG`. */
   get bootstrap(): string {
-    return shown('xds', 'json', { 'control-plane.mesh:18000': `127.0.0.1:${this.port}` });
+    return shown('meshes-xds', 'json', { 'control-plane.mesh:18000': `127.0.0.1:${this.port}` });
   }
 
   /** Publishes new servers and routes of the service. */

@@ -1,4 +1,4 @@
-// Runs the module of docs/guides/xds.md in a separate process, because the xDS plugin is global to a process and reads the address of
+// Runs the module of docs/deploy/meshes-xds.md in a separate process, because the xDS plugin is global to a process and reads the address of
 // its control plane from the environment:
 //   node gateway.mjs MODULE
 // HTTP routes: /orders/7 makes a call, /create makes a call that is not safe to repeat, /health returns the result of the health indicator,

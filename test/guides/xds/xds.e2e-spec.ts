@@ -47,7 +47,7 @@ beforeEach(() => {
 function writeApplication(): string {
   const folder = mkdtempSync(join(tmpdir(), 'xds-'));
   const options = { target: 9, module: 99, experimentalDecorators: true, emitDecoratorMetadata: true };
-  writeFileSync(join(folder, 'orders.module.js'), transpile(shown('xds', 'orders.module.ts'), options));
+  writeFileSync(join(folder, 'orders.module.js'), transpile(shown('meshes-xds', 'orders.module.ts'), options));
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   copyFileSync(ORDERS_PROTO, join(folder, 'orders.proto'));
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
@@ -147,13 +147,15 @@ describe('client of xds:///orders', () => {
   });
 });
 
-it('detects an invalid xDS bootstrap with the command in docs/guides/xds.md', () => {
+it('detects an invalid xDS bootstrap with the command in docs/deploy/meshes-xds.md', () => {
   const check = (bootstrap: string) =>
-    spawnSync('sh', ['-c', shown('xds', 'sh')], {
+    spawnSync('sh', ['-c', shown('meshes-xds', 'sh')], {
       cwd: application,
       env: { ...process.env, GRPC_XDS_BOOTSTRAP_CONFIG: bootstrap },
       encoding: 'utf8',
     });
-  expect(check(shown('xds', 'json')).status).toBe(0);
-  expect(check(shown('xds', 'json', { ', "locality": {}': '' })).stderr).toContain('locality field missing in node');
+  expect(check(shown('meshes-xds', 'json')).status).toBe(0);
+  expect(check(shown('meshes-xds', 'json', { ', "locality": {}': '' })).stderr).toContain(
+    'locality field missing in node',
+  );
 });

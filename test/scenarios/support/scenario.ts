@@ -46,7 +46,7 @@ export interface Scenario {
   readonly name: string;
   /** Programs that the scenario needs. If one is not installed, the scenario is skipped. */
   readonly needs?: readonly OptionalProgram[];
-  /** The title of the test, and the guarantee in docs/guarantees/. */
+  /** The title of the test, and the guarantee in docs/internals/guarantees.md. */
   readonly promise: string;
   /** Figures without a bound are informational. */
   readonly bounds: Readonly<Record<string, ScenarioBound>>;

@@ -27,7 +27,7 @@ export interface ServerMethodOptions {
   /**
    * Refuses unary calls that cannot be served in time because handlers use the CPU without a pause. Such calls fail with RESOURCE_EXHAUSTED
    * before their handlers run, and clients do not retry them. Calls without a deadline are never refused for this reason. See
-   * docs/overload.md.
+   * docs/guides/overload.md.
    * @defaultValue true
    */
   readonly overloadProtection?: boolean | undefined;

@@ -85,7 +85,7 @@ function mayRejectClientCertificate({ phase, isSecure, receivedBytes }: ConnectF
 }
 
 /**
- * Kind of a failed connection attempt. docs/errors.md explains each. A minor version may add kinds; handle unknown ones in a default
+ * Kind of a failed connection attempt. docs/reference/errors.md explains each. A minor version may add kinds; handle unknown ones in a default
  * branch.
  */
 export type ConnectFailureKind =

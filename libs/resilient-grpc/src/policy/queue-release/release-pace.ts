@@ -1,6 +1,6 @@
 import type { UsualLatency } from './load-baseline.js';
 
-/** Default constants, tuned by simulation; see docs/fleet.md. */
+/** Default constants, tuned by simulation; see docs/internals/fleet. */
 export const DEFAULT_RELEASE_POLICY = {
   /** Starting pace of a release, as a share of the client's normal calls per second. */
   startShare: 0.25,

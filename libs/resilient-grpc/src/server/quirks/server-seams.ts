@@ -1,6 +1,6 @@
 import type { Seam } from '../../channel/quirks/seam.js';
 
-/** Internals of grpc-js and Node that the server uses, and the features that need them. Rendered in docs/compatibility.md. */
+/** Internals of grpc-js and Node that the server uses, and the features that need them. Rendered in docs/internals/private-names.md. */
 export const SERVER_SEAMS: readonly Seam[] = [
   // Probed when the server starts.
   {

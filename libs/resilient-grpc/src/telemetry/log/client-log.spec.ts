@@ -83,7 +83,7 @@ describe('outage', () => {
     clock.advance(100);
     expect(aboveDebug().slice(1)).toEqual([
       'warn outage has lasted 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls without waitForReady fail immediately (UNAVAILABLE); ' +
-        `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}`,
+        `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}; see docs/operate/runbook.md`,
     ]);
     clock.advance(60_000);
     take(END);
@@ -264,7 +264,7 @@ describe('flapping server', () => {
     }
     expect(aboveDebug()).toEqual([
       expect.stringMatching(
-        /^warn flapping: 3 outages in a minute \(.*\(0 calls waited, 0 failed\); check whether .*connections$/,
+        /^warn flapping: 3 outages in a minute \(.*\(0 calls waited, 0 failed\); check whether .*connections; see docs\/operate\/runbook\.md$/,
       ),
       expect.stringMatching(
         /^warn flapping: 62 outages in a row \(.*\(708 calls waited, 177 failed\); .*\(59 more in the last minute/,
@@ -555,11 +555,11 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'outage-grace-over', ...OUTAGE_EVENT, durationMs: 5_100 },
-    'warn outage has lasted 5.1 s: 10.0.0.7:50051 refused the connection; calls without waitForReady fail immediately (UNAVAILABLE); check the server; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+    'warn outage has lasted 5.1 s: 10.0.0.7:50051 refused the connection; calls without waitForReady fail immediately (UNAVAILABLE); check the server; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see docs/operate/runbook.md',
   ],
   [
     { type: 'outage-grace-over', ...EXPLAINED, durationMs: 5_100 },
-    'warn outage has lasted 5.1 s: 10.0.0.7:50051: certificate has expired; calls without waitForReady fail immediately (UNAVAILABLE); renew the certificate; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+    'warn outage has lasted 5.1 s: 10.0.0.7:50051: certificate has expired; calls without waitForReady fail immediately (UNAVAILABLE); renew the certificate; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see docs/operate/runbook.md',
   ],
   [
     { type: 'outage-end', durationMs: 7_300, connectAttempts: 9, ...ENDED },
@@ -571,11 +571,11 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'flapping', ...OUTAGE_EVENT, outages: 3, ...ENDED },
-    'warn flapping: 3 outages in a minute (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 3 failed); check whether the server keeps restarting or a proxy closes its connections',
+    'warn flapping: 3 outages in a minute (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see docs/operate/runbook.md',
   ],
   [
     { type: 'flapping', ...OUTAGE_EVENT, outages: 62, ...ENDED, abandonedCalls: 4 },
-    'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections',
+    'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see docs/operate/runbook.md',
   ],
   [
     {

@@ -36,6 +36,8 @@ export type EventOf<T extends ClientLogEvent['type']> = Extract<ClientLogEvent, 
 /** What the lines of a client name besides its events. */
 export type LoggedTarget = Pick<OutageCause, 'target' | 'doctorCommand'>;
 
+/** End of the lines to alert on. */
+const RUNBOOK = '; see docs/operate/runbook.md';
 const ONLY_READY_WAITS = 'only waitForReady() is waiting';
 
 /** The line of each event of a client. Lines above `debug` are about events that may need action, and about the end of such events. */
@@ -92,7 +94,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   'outage-grace-over': {
     text: (event) =>
       `outage has lasted ${duration(event.durationMs)}: ${causeOf(event)}; calls without waitForReady fail immediately ` +
-      `(UNAVAILABLE)${remedyOf(event, '; check the server')}; the client keeps trying to reconnect${diagnosis(event)}`,
+      `(UNAVAILABLE)${remedyOf(event, '; check the server')}; the client keeps trying to reconnect${diagnosis(event)}${RUNBOOK}`,
   },
   'outage-end': {
     level: 'log',
@@ -104,7 +106,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
     text: (event) =>
       `flapping: ${counted(event.outages, 'outage')} in a ${event.outages > DEFAULT_OUTAGE_POLICY.flapCount ? 'row' : 'minute'} ` +
       `(${causeOf(event)}); they share one grace period, after which calls fail immediately (${callsOf(event)}); check whether ` +
-      'the server keeps restarting or a proxy closes its connections',
+      `the server keeps restarting or a proxy closes its connections${RUNBOOK}`,
     isAlone: true,
   },
   'attempt-end': {

@@ -1,4 +1,5 @@
-const PREFIX_BYTES = 5;
+/** Size of the length prefix. */
+export const PREFIX_BYTES = 5;
 /** Largest message for which memory is reserved by its announced size; a larger one is assembled in memory that grows with what arrives. */
 const MAX_TRUSTED_BYTES = 262_144;
 

@@ -2,7 +2,7 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { HeaderBlock } from '../hpack/header-block.js';
 import type { Http2Stream } from '../http2/http2-stream.js';
 import type { StreamFailure, StreamReceiver } from '../http2/events.js';
-import { MessageReader, type MessageSink } from './message-reader.js';
+import { MessageReader, PREFIX_BYTES, type MessageSink } from './message-reader.js';
 
 /** Demand of a reader that takes each message at once. */
 const UNLIMITED = Infinity;
@@ -49,6 +49,8 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   /** The end that follows the held messages. */
   private heldEnd: HeaderBlock | ResponseFailure | undefined;
   private isDelivering = false;
+  /** Bytes of each message on the wire that are not in the message. */
+  private readonly unkeptBytes: number;
 
   /**
    * @param maxMessageBytes maximum size of a message
@@ -60,6 +62,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     prefix: 0 | 5 = 0,
   ) {
     this.reader = new MessageReader(this, maxMessageBytes, prefix);
+    this.unkeptBytes = PREFIX_BYTES - prefix;
   }
 
   /** True if a message has arrived for which there was no demand. */
@@ -155,7 +158,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
       return;
     }
     this.held.push({ message, isCompressed });
-    this.heldBytes += message.length;
+    this.heldBytes += message.length + this.unkeptBytes;
   }
 
   private deliver(): void {
@@ -166,7 +169,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
       const next = this.held[this.heldFrom];
       if (next === undefined) break;
       this.held[this.heldFrom++] = undefined;
-      this.heldBytes -= next.message.length;
+      this.heldBytes -= next.message.length + this.unkeptBytes;
       this.demand -= 1;
       this.handler.message(next.message, next.isCompressed);
     }

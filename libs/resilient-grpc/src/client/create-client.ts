@@ -7,7 +7,7 @@ import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
 import { maskAddress } from '../errors/error-message.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
-import type { MethodDescriptor } from '../call/method.js';
+import type { MethodDescriptor, Transport } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { isSecure } from '../channel/channel-checks.js';
@@ -214,6 +214,10 @@ class GrpcClient implements ResilientGrpcClient {
 
   get doctorCommand(): string | undefined {
     return this.channel.doctorCommand;
+  }
+
+  get transport(): Transport {
+    return this.channel.current.transport;
   }
 
   get isSecure(): boolean {

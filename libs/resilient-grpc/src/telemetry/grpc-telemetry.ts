@@ -1,7 +1,7 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { Metadata } from '@grpc/grpc-js';
 import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
-import type { MethodKind } from '../call/method.js';
+import type { MethodKind, Transport } from '../call/method.js';
 import type { GrpcServerEvent, ObservableServer } from '../call/server-event.js';
 import type { StatusCode } from '../status/status-code.js';
 
@@ -30,6 +30,7 @@ export interface ObservableClient {
   /** The target with its scheme, for example 'dns:///orders:50051'. */
   readonly canonicalTarget: string;
   readonly isSecure: boolean;
+  readonly transport: Transport;
   /**
    * Sets the object that receives the telemetry of new calls and of events from now on, until the client closes. Replaces an earlier
    * object, which still receives the telemetry of calls that have begun. If the client is closed, `telemetry` is closed immediately.

@@ -13,6 +13,7 @@ import type { StreamScope } from '../../call/stream-source.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ObservableClient } from '../grpc-telemetry.js';
 import { runOutside } from '../../time/clock.js';
+import { elasticAgent, ElasticTelemetry } from './elastic-telemetry.js';
 
 const ignore = (): void => undefined;
 
@@ -25,13 +26,24 @@ const ASYNC_CONTEXTS: ClientTelemetry['contexts'] = {
 
 /** Lets agents trace the calls of `client`, except while telemetry that traces them is set. */
 export function tracedByAgents(client: ObservableClient, grpcJs: typeof GrpcJs): ObservableClient {
+  const elastic = client.transport === 'socket' ? elasticAgent() : undefined;
+  if (elastic !== undefined)
+    return withTelemetry(client, (telemetry) => new ElasticTelemetry(elastic, client, telemetry));
   const start = patchedStart(grpcJs);
   // eslint-disable-next-line @typescript-eslint/unbound-method -- only its text is read
   const { makeUnaryRequest } = grpcJs.Client.prototype;
   if (start === undefined && !isPatched(makeUnaryRequest, 'checkOptionalUnaryResponseArguments')) return client;
   const calls = new SilentCalls(grpcJs, client.canonicalTarget, start);
+  return withTelemetry(client, (telemetry) => new AgentTelemetry(calls, telemetry));
+}
+
+/** Returns `client` with the telemetry of an agent around other telemetry, unless that one traces calls itself. */
+function withTelemetry(
+  client: ObservableClient,
+  around: (telemetry: ClientTelemetry | undefined) => ClientTelemetry,
+): ObservableClient {
   const setTelemetry = (telemetry: ClientTelemetry | undefined): void => {
-    client.setTelemetry(telemetry?.contexts === undefined ? new AgentTelemetry(calls, telemetry) : telemetry);
+    client.setTelemetry(telemetry?.contexts === undefined ? around(telemetry) : telemetry);
   };
   setTelemetry(undefined);
   return Object.assign(Object.create(client) as ObservableClient, { setTelemetry });

@@ -1,0 +1,130 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Metadata } from '@grpc/grpc-js';
+import type {
+  AttemptKind,
+  AttemptTelemetry,
+  CallTelemetry,
+  ClientTelemetry,
+  WaitEnd,
+} from '../../call/call-telemetry.js';
+import type { GrpcClientEvent } from '../../call/call-event.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import type { StreamScope } from '../../call/stream-source.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { ObservableClient } from '../grpc-telemetry.js';
+
+/** A span, or a transaction, of Elastic's agent. Members that are not in its public API may be missing. */
+interface ElasticSpan {
+  propagateTraceContextHeaders?(carrier: Metadata, set: (carrier: Metadata, name: string, value: string) => void): void;
+  setHttpContext?(context: { readonly method: string; readonly status_code: number; readonly url: string }): void;
+  setServiceTarget?(type: string, name: string): void;
+  setOutcome(outcome: 'success' | 'failure'): void;
+  end(): void;
+}
+
+interface ElasticAgent {
+  readonly currentSpan: ElasticSpan | null;
+  readonly currentTransaction: ElasticSpan | null;
+  startSpan(name: string, type: string, subtype: string, action: string, options: object): ElasticSpan | null;
+}
+
+/** Returns Elastic's agent if it runs in this process. It traces HTTP/2 requests, so it does not see those of this library's transport. */
+export function elasticAgent(): ElasticAgent | undefined {
+  const { createRequire } = process.getBuiltinModule('node:module');
+  const { cache } = createRequire(import.meta.url);
+  const path = Object.keys(cache).find((one) => /[\\/]elastic-apm-node[\\/]index\.js$/.test(one));
+  // Safe: the members are checked.
+  const agent =
+    path === undefined ? undefined : (cache[path]?.exports as (ElasticAgent & { isStarted?(): boolean }) | undefined);
+  return typeof agent?.startSpan === 'function' && agent.isStarted?.() === true ? agent : undefined;
+}
+
+/** Telemetry of a client whose attempts Elastic's agent records as requests, in addition to `other` telemetry. */
+export class ElasticTelemetry implements ClientTelemetry {
+  readonly contexts: ClientTelemetry['contexts'];
+
+  constructor(
+    private readonly agent: ElasticAgent,
+    private readonly client: Pick<ObservableClient, 'canonicalTarget' | 'isSecure'>,
+    private readonly other: ClientTelemetry | undefined,
+  ) {
+    this.contexts = other?.contexts;
+  }
+
+  begin(
+    method: MethodDescriptor,
+    scope: StreamScope | undefined,
+    metadata: Metadata | undefined,
+  ): CallTelemetry | undefined {
+    const target = this.client.canonicalTarget.replace(/^[^:]+:(?:\/\/[^/]*\/)?/, '');
+    const origin = `${this.client.isSecure ? 'https' : 'http'}://${target}`;
+    return new ElasticCall(this.agent, origin, method.path, this.other?.begin(method, scope, metadata));
+  }
+
+  take(event: GrpcClientEvent): void {
+    this.other?.take(event);
+  }
+
+  close(): void {
+    this.other?.close();
+  }
+}
+
+class ElasticCall implements CallTelemetry {
+  /** Runs a function in the context of the caller, whose span is the parent of each attempt. */
+  private readonly inContext = AsyncLocalStorage.snapshot();
+
+  constructor(
+    private readonly agent: ElasticAgent,
+    private readonly origin: string,
+    private readonly path: string,
+    private readonly other: CallTelemetry | undefined,
+  ) {}
+
+  within<T>(work: () => T): T {
+    const { other } = this;
+    return other?.within === undefined ? work() : other.within(work);
+  }
+
+  answered(headers: Metadata): void {
+    this.other?.answered?.(headers);
+  }
+
+  nextIs(kind: AttemptKind): void {
+    this.other?.nextIs(kind);
+  }
+
+  attempt(shared: Metadata): AttemptTelemetry {
+    const { agent, origin, path } = this;
+    const metadata = shared.clone();
+    const span = this.inContext(() => {
+      const started = agent.startSpan(`POST ${origin}`, 'external', 'http', 'POST', { exitSpan: true });
+      const parent = started ?? agent.currentSpan ?? agent.currentTransaction;
+      parent?.propagateTraceContextHeaders?.(metadata, (to, name, value) => {
+        to.set(name, value);
+      });
+      return started;
+    });
+    const other = this.other?.attempt(metadata);
+    return {
+      metadata: other?.metadata ?? metadata,
+      sent: (bytes) => other?.sent(bytes),
+      received: (bytes) => other?.received(bytes),
+      end: (code, details, peer) => {
+        other?.end(code, details, peer);
+        if (peer !== undefined) span?.setHttpContext?.({ method: 'POST', status_code: 200, url: `${origin}${path}` });
+        span?.setServiceTarget?.('http', origin.replace(/^\w+:\/\//, ''));
+        span?.setOutcome(code === StatusCode.OK ? 'success' : 'failure');
+        span?.end();
+      },
+    };
+  }
+
+  waited(outcome: WaitEnd, waitedMs: number): void {
+    this.other?.waited(outcome, waitedMs);
+  }
+
+  end(code: StatusCode, details: string, trailers: Metadata): void {
+    this.other?.end(code, details, trailers);
+  }
+}

@@ -88,6 +88,6 @@ export interface AttemptTelemetry {
   sent(bytes: number): void;
   /** @param bytes size of the message after decompression */
   received(bytes: number): void;
-  /** Reports the end of the attempt. Only the first report counts. */
-  end(code: StatusCode, details: string, peer: string | undefined): void;
+  /** Reports the end of the attempt. Only the first report counts. `isAnswered` is true if a response, HTTP at least, had begun. */
+  end(code: StatusCode, details: string, peer: string | undefined, isAnswered?: boolean): void;
 }

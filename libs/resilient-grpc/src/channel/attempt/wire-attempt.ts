@@ -228,7 +228,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.listener = IGNORE_EVENTS;
     // Reported now, because the status of the call arrives later.
     const code = because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
-    this.telemetry?.end(code, '', this.peer);
+    this.telemetry?.end(code, '', this.peer, this.headersReceived);
     this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
 
@@ -299,7 +299,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.telemetry !== undefined) {
       // A lost connection surfaces as several codes. Telemetry reports the status that callers receive.
       const { code, details } = classify(this);
-      this.telemetry.end(code, details, this.peer);
+      this.telemetry.end(code, details, this.peer, this.headersReceived || this.wire?.httpStatus !== undefined);
     }
     const { loads } = this.wireChannel;
     if (loads !== undefined) this.reportLatency(loads);

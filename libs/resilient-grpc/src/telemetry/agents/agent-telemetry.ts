@@ -132,9 +132,9 @@ class AgentCall implements CallTelemetry {
       metadata,
       sent: (bytes) => other?.sent(bytes),
       received: (bytes) => other?.received(bytes),
-      end: (code, details, peer) => {
+      end: (code, details, peer, isAnswered) => {
         if (peer !== undefined) this.call.peer = peer;
-        other?.end(code, details, peer);
+        other?.end(code, details, peer, isAnswered);
       },
     };
   }

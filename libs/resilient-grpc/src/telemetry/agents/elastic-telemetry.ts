@@ -10,15 +10,15 @@ import type {
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { StreamScope } from '../../call/stream-source.js';
-import { StatusCode } from '../../status/status-code.js';
+import type { StatusCode } from '../../status/status-code.js';
 import type { ObservableClient } from '../grpc-telemetry.js';
 
 /** A span, or a transaction, of Elastic's agent. Members that are not in its public API may be missing. */
 interface ElasticSpan {
   propagateTraceContextHeaders?(carrier: Metadata, set: (carrier: Metadata, name: string, value: string) => void): void;
-  setHttpContext?(context: { readonly method: string; readonly status_code: number; readonly url: string }): void;
+  setHttpContext?(context: { readonly method: string; readonly status_code?: number; readonly url: string }): void;
   setServiceTarget?(type: string, name: string): void;
-  setOutcome(outcome: 'success' | 'failure'): void;
+  setOutcome(outcome: 'success' | 'unknown'): void;
   end(): void;
 }
 
@@ -110,11 +110,13 @@ class ElasticCall implements CallTelemetry {
       metadata: other?.metadata ?? metadata,
       sent: (bytes) => other?.sent(bytes),
       received: (bytes) => other?.received(bytes),
-      end: (code, details, peer) => {
-        other?.end(code, details, peer);
-        if (peer !== undefined) span?.setHttpContext?.({ method: 'POST', status_code: 200, url: `${origin}${path}` });
+      end: (code, details, peer, isAnswered = false) => {
+        other?.end(code, details, peer, isAnswered);
+        // As for requests of node:http2, whose outcome the agent derives from the HTTP status.
+        const status = isAnswered ? { status_code: 200 } : {};
+        span?.setHttpContext?.({ method: 'POST', ...status, url: `${origin}${path}` });
+        span?.setOutcome(isAnswered ? 'success' : 'unknown');
         span?.setServiceTarget?.('http', origin.replace(/^\w+:\/\//, ''));
-        span?.setOutcome(code === StatusCode.OK ? 'success' : 'failure');
         span?.end();
       },
     };

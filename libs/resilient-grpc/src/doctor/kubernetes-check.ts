@@ -19,8 +19,7 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
     modules = {
       ...(await import('../kubernetes/register-kubernetes-resolver.js')),
       ...(await import('../kubernetes/kubernetes-target.js')),
-      ...(await import('../kubernetes/kubernetes-target.js')),
-      ...(await import('../kubernetes/slice-requests.js')),
+      ...(await import('../kubernetes/api-server.js')),
     };
   } catch (error) {
     const message = `@kubernetes/client-node cannot be loaded: ${oneLine(errorMessage(error))}`;

@@ -1,8 +1,15 @@
-import { checkSlice, type EndpointSlice, STABLE_MS, watchDelayMs } from '../policy/kubernetes/select-endpoints.js';
+import { type EndpointSlice, STABLE_MS, watchDelayMs } from '../policy/kubernetes/select-endpoints.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import { ApiServerError, type ApiServer } from './api-server.js';
-import { requestFailure, slicesPath, type RequestFailure, type ServiceName, type SliceList } from './slice-requests.js';
+import {
+  ApiServerError,
+  requestFailure,
+  slicesPath,
+  type ApiServer,
+  type RequestFailure,
+  type ServiceName,
+  type SliceList,
+} from './api-server.js';
 
 /** State of a watch. Times are milliseconds since 1970. */
 export interface WatchState {
@@ -47,8 +54,7 @@ interface WatchEvent {
 
 /**
  * Lists and watches the EndpointSlices of one service while there are listeners. All channels to the service share one watch. After an
- * error or a malformed slice, the last slices stay in use, and the watch resumes from the last resource version or, after 410 Gone, from a
- * new list.
+ * error, the last slices stay in use, and the watch resumes from the last resource version or, after 410 Gone, from a new list.
  *
  * The official client library provides the configuration and the credentials. Its `ListWatch` is not used, because it stops at the first
  * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` is not used either,
@@ -157,7 +163,7 @@ export class ServiceWatch {
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
     // Discards the response if the watch was stopped in the meantime, because a new watch may be running.
     signal.throwIfAborted();
-    this.slices = new Map((items ?? []).map((slice) => [checkSlice(slice).metadata?.name ?? '', slice]));
+    this.slices = new Map((items ?? []).map((slice) => [slice.metadata?.name ?? '', slice]));
     this.resourceVersion = metadata?.resourceVersion ?? '';
     this.isExpired = false;
     this.changed();
@@ -184,7 +190,7 @@ export class ServiceWatch {
   private apply({ type, object }: WatchEvent): void {
     const name = object?.metadata?.name ?? '';
     if (type === 'ERROR') throw new ApiServerError(object?.code ?? 500, object?.message ?? 'the watch failed');
-    if (type === 'ADDED' || type === 'MODIFIED') this.slices?.set(name, checkSlice(object));
+    if (object !== undefined && (type === 'ADDED' || type === 'MODIFIED')) this.slices?.set(name, object);
     else if (type === 'DELETED') this.slices?.delete(name);
     this.resourceVersion = object?.metadata?.resourceVersion ?? this.resourceVersion;
     if (type !== 'BOOKMARK') this.changed();

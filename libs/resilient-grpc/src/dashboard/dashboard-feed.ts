@@ -1,11 +1,30 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { skip, type Subscription } from 'rxjs';
-import type { DashboardServer, DashboardSnapshot } from './dashboard-snapshot.js';
-import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
+import type { ServerOverload } from '../call/server-event.js';
+import type { GrpcClientSnapshot, Serialized } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { type ClientRegistry, clientKeys } from '../nest/client-registry.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
+
+/**
+ * State of all clients and servers at one moment, returned as JSON by the `snapshot` path of the dashboard. Within a version, properties
+ * may be added, but none is removed or changes its meaning.
+ */
+export interface DashboardSnapshot {
+  readonly version: 1;
+  /** Time of the snapshot, in ISO 8601. */
+  readonly at: string;
+  /** True until the application starts to shut down. */
+  readonly accepting: boolean;
+  readonly clients: readonly GrpcClientSnapshot[];
+  readonly servers: readonly DashboardServer[];
+}
+
+export interface DashboardServer {
+  readonly address: string;
+  readonly overload: Serialized<ServerOverload>;
+}
 
 /** Interval in milliseconds between the samples of a history. */
 const HISTORY_INTERVAL_MS = 2_000;
@@ -70,8 +89,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   /** Clients whose state changes are observed. */
   private readonly followed = new Map<ResilientGrpcClient, Subscription>();
   private shown: ReadonlyMap<string, DashboardClient> = new Map();
-  /** Histories of clients that are no longer shown, the most recent last. At most `MAX_SHOWN_CLIENTS` histories are kept. */
-  private readonly setAside = new Map<ResilientGrpcClient, ClientSample[]>();
   private readonly loggedFailures = new WeakSet<ResilientGrpcClient>();
   private removed: readonly string[] = [];
   private total = 0;
@@ -211,7 +228,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       const same = known?.client === one.client ? known : undefined;
       const isOpenInPage = openInPage.has(one.key);
       const { samples, delta } = same ?? {
-        samples: this.setAside.get(one.client) ?? [],
+        samples: [] as ClientSample[],
         delta: new ClientDelta(one.key, snapshot, isOpenInPage),
       };
       // If there are no visitors, nothing needs to be serialized.
@@ -219,27 +236,12 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       if (due || same === undefined) samples.push(sampleOf(snapshot, epoch));
       if (samples.length > HISTORY_LENGTH) samples.shift();
       current.set(one.key, { ...one, samples, delta });
-      this.setAside.delete(one.client);
     }
-    this.putAside(before, total > shown.length ? new Set(shown.map(({ client }) => client)) : undefined);
     this.total = total;
     this.sampledEpoch = epoch;
     this.removed = [...before.keys()].filter((key) => !current.has(key));
     this.shown = current;
     if (this.visitors.size > 0 && !this.ending) this.follow(shown.map(({ client }) => client));
-  }
-
-  /** Keeps the histories of clients in `before` that are not in `shown`. */
-  private putAside(
-    before: ReadonlyMap<string, DashboardClient>,
-    shown: ReadonlySet<ResilientGrpcClient> | undefined,
-  ): void {
-    if (shown === undefined) return this.setAside.clear();
-    for (const { client, samples } of before.values()) if (!shown.has(client)) this.setAside.set(client, samples);
-    for (const client of this.setAside.keys()) {
-      if (this.setAside.size <= MAX_SHOWN_CLIENTS) break;
-      this.setAside.delete(client);
-    }
   }
 
   /**

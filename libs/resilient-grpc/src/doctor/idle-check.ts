@@ -131,7 +131,7 @@ async function openIdle(address: TargetAddress, parameters: ConnectParameters): 
 async function useUntilEnd(session: Session, everyMs: number, answerTimeoutMs: number): Promise<'ended' | 'silent'> {
   const intervalMs = Math.min(Math.max(everyMs, MIN_USE_INTERVAL_MS), MAX_USE_INTERVAL_MS);
   for (;;) {
-    await within<unknown>(intervalMs, session.ended, undefined);
+    await within<unknown>(intervalMs, session.over, undefined);
     const answer = await session.call(answerTimeoutMs);
     if (answer !== 'answered') return answer;
   }
@@ -141,7 +141,7 @@ const endOf = ({ end }: Session) => end;
 
 /** Uses an idle connection at an age, and closes it. Returns its idle time if it still worked. */
 async function watchIdle(session: Session, ageMs: number, answerTimeoutMs: number): Promise<IdleFinding | number> {
-  await within<unknown>(ageMs - session.idleMs, session.ended, undefined);
+  await within<unknown>(ageMs - session.idleMs, session.over, undefined);
   const ended = endOf(session);
   if (ended !== undefined) return { kind: 'ended', end: ended, wasUsed: false };
   const { idleMs } = session;
@@ -285,7 +285,7 @@ async function pingCheck(session: Session, everyMs: number): Promise<CheckResult
   const call = { isOpen: true };
   session.watch(() => (call.isOpen = false));
   const pings: Promise<number | undefined>[] = [];
-  while (pings.length < KEEPALIVE_PINGS && (await within<string>(everyMs, session.ended, 'time')) !== 'ended') {
+  while (pings.length < KEEPALIVE_PINGS && (await within<string>(everyMs, session.over, 'time')) !== 'ended') {
     const sentAt = systemClock.now();
     const answer = session.ping(ACK_TIMEOUT_MS);
     pings.push(answer.then((how) => (how === 'answered' ? systemClock.now() - sentAt : undefined)));

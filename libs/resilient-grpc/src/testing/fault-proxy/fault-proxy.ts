@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { parseUpstream, resetSocket, TcpListener, destroySocket } from '../tcp-listener.js';
 import { systemClock, type Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
@@ -12,7 +12,6 @@ const WAYS: readonly Direction[] = ['to-upstream', 'to-client'];
 export class FaultProxy {
   private readonly tcp: TcpListener;
   private readonly connections = new Set<ProxiedConnection>();
-  private readonly silent = new Set<Socket>();
   private readonly state: ProxyState = {
     delaysMs: { 'to-upstream': 0, 'to-client': 0 },
     bytes: { 'to-upstream': 0, 'to-client': 0 },
@@ -57,7 +56,7 @@ export class FaultProxy {
   } {
     return {
       accepted: this.tcp.accepted,
-      open: [...this.connections].filter(({ hasClient }) => hasClient).length + this.silent.size,
+      open: [...this.connections].filter(({ hasClient }) => hasClient).length,
       bytesToUpstream: this.state.bytes['to-upstream'],
       bytesToClient: this.state.bytes['to-client'],
     };
@@ -156,10 +155,8 @@ export class FaultProxy {
     this.releaseBytes();
     await this.forward();
     const silenced = [...this.connections].filter(({ isSilenced }) => isSilenced);
-    const count = silenced.length + this.silent.size;
     for (const connection of silenced) connection.end('rst');
-    for (const socket of this.silent) resetSocket(socket);
-    return count;
+    return silenced.length;
   }
 
   /** Stops listening, destroys every connection, and resolves when all are closed. */
@@ -177,34 +174,19 @@ export class FaultProxy {
   }
 
   private accept(client: Socket): void {
-    if (this.isSilent) {
-      this.acceptSilently(client);
-      return;
-    }
-    const upstream = connect({ ...this.upstream, allowHalfOpen: true, noDelay: true });
+    const upstream = this.isSilent
+      ? new Socket().destroy()
+      : connect({ ...this.upstream, allowHalfOpen: true, noDelay: true });
     const connection = new ProxiedConnection(client, upstream, this.state, () => {
       this.connections.delete(connection);
     });
+    if (this.isSilent) connection.silence();
     this.connections.add(connection);
   }
 
-  private acceptSilently(client: Socket): void {
-    this.silent.add(client);
-    client.once('close', () => this.silent.delete(client));
-    client.on('error', () => undefined);
-    client.once('end', () => client.destroy());
-    // Incoming data is read and discarded, because a FIN after unread data would not be detected.
-    client.resume();
-  }
-
   private endAll(how: CloseMode): number {
-    const count = this.connections.size + this.silent.size;
     for (const connection of this.connections) connection.end(how);
-    for (const socket of this.silent) {
-      if (how === 'fin') socket.destroySoon();
-      else resetSocket(socket);
-    }
-    return count;
+    return this.connections.size;
   }
 }
 
@@ -309,7 +291,8 @@ export class ProxiedConnection {
     if (this.isSilenced) source.destroy();
   }
 
-  private silence(): void {
+  /** Cuts the connection without notifying either side. Incoming data is discarded from now on. */
+  silence(): void {
     this.isSilenced = true;
     this.stop();
   }

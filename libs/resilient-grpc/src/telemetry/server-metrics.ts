@@ -4,7 +4,7 @@ import type { GrpcServerEvent, ObservableServer } from '../call/server-event.js'
 import { statusName, type StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import type { ServedCallEnd } from './grpc-telemetry.js';
-import { BYTES, methodName, SECONDS } from './instruments.js';
+import { instrumentsOf, methodName } from './instruments.js';
 
 /** Attributes of calls to unknown methods (gRFC A66). Clients can send any method name, and each name would otherwise create a series. */
 const OTHER_METHOD: Attributes = { 'grpc.method': 'other' };
@@ -112,56 +112,23 @@ export interface MeasuredCall {
 
 /** Creates the instruments of a server. Servers with the same meter record into the same metrics. */
 export function serverInstruments(meter: Meter) {
+  const { counter, upDownCounter, gauge, seconds, bytes } = instrumentsOf(meter);
   return {
-    started: meter.createCounter('grpc.server.call.started', {
-      description: 'The total number of RPCs started, including those that have not completed.',
-      unit: '{call}',
-    }),
-    sentBytes: meter.createHistogram('grpc.server.call.sent_total_compressed_message_size', {
-      description: 'Total bytes sent across all response messages per RPC.',
-      ...BYTES,
-    }),
-    receivedBytes: meter.createHistogram('grpc.server.call.rcvd_total_compressed_message_size', {
-      description: 'Total bytes received across all request messages per RPC.',
-      ...BYTES,
-    }),
-    duration: meter.createHistogram('grpc.server.call.duration', {
-      description: "The time an RPC takes from the server transport's perspective.",
-      ...SECONDS,
-    }),
-    streams: meter.createUpDownCounter('resilient_grpc.server.streams', {
-      description: 'Number of open streams.',
-      unit: '{stream}',
-    }),
-    idleStreams: meter.createCounter('resilient_grpc.server.idle_streams', {
-      description: 'Number of streams ended because no message was sent or received (maxStreamIdleMs).',
-      unit: '{stream}',
-    }),
-    shed: meter.createCounter('resilient_grpc.server.call.shed', {
-      description: 'Number of calls refused because of an overload, before their handlers ran.',
-      unit: '{call}',
-    }),
-    queueWait: meter.createHistogram('resilient_grpc.server.call.queue_wait', {
-      description:
-        'Time for which a call waited in a queue, recorded separately for each queue. Calls that did not wait, or that ended while they waited, are not recorded.',
-      ...SECONDS,
-    }),
-    concurrencyLimit: meter.createObservableGauge('resilient_grpc.server.concurrency_limit', {
-      description:
-        'Current maximum number of concurrent handlers of a method or, without grpc.method, of the server (maxConcurrentCalls).',
-      unit: '{call}',
-    }),
-    leaks: meter.createCounter('resilient_grpc.server.handler_leaks', {
-      description: 'Number of handlers still running a minute after their call ended.',
-      unit: '{handler}',
-    }),
-    drainDuration: meter.createHistogram('resilient_grpc.server.drain.duration', {
-      description: 'Duration of server drains.',
-      ...SECONDS,
-    }),
-    cutOff: meter.createCounter('resilient_grpc.server.drain.cut_off_calls', {
-      description: 'Number of calls cut off by drains because they were still open at the timeout.',
-      unit: '{call}',
-    }),
+    started: counter('grpc.server.call.started', '{call}', 'Calls that have started.'),
+    sentBytes: bytes('grpc.server.call.sent_total_compressed_message_size', 'Message bytes sent per call.'),
+    receivedBytes: bytes('grpc.server.call.rcvd_total_compressed_message_size', 'Message bytes received per call.'),
+    duration: seconds('grpc.server.call.duration', "Time taken by a call from the server transport's perspective."),
+    streams: upDownCounter('resilient_grpc.server.streams', '{stream}', 'Open streams.'),
+    idleStreams: counter('resilient_grpc.server.idle_streams', '{stream}', 'Streams ended by maxStreamIdleMs.'),
+    shed: counter('resilient_grpc.server.call.shed', '{call}', 'Calls refused because of an overload.'),
+    queueWait: seconds('resilient_grpc.server.call.queue_wait', 'Time for which a call waited in a queue.'),
+    concurrencyLimit: gauge('resilient_grpc.server.concurrency_limit', '{call}', 'Current maxConcurrentCalls.'),
+    leaks: counter('resilient_grpc.server.handler_leaks', '{handler}', 'Handlers running a minute after their call.'),
+    drainDuration: seconds('resilient_grpc.server.drain.duration', 'Duration of server drains.'),
+    cutOff: counter(
+      'resilient_grpc.server.drain.cut_off_calls',
+      '{call}',
+      'Calls that were open at the drain timeout.',
+    ),
   };
 }

@@ -85,7 +85,6 @@ export class OpenServerTelemetry implements ServerTelemetry {
   }
 }
 
-/** Returns the ID of the active span. */
 function activeSpan(): string | undefined {
   return catchSdkErrors(SPANS, () => trace.getActiveSpan()?.spanContext().spanId);
 }

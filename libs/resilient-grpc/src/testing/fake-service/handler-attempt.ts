@@ -10,7 +10,6 @@ import { StatusCode } from '../../status/status-code.js';
 import type { AnyHandler, FakeCall, FakeCallOutcome, FakeMethod } from './fake-context.js';
 import { FAKE_CLIENT, grpcError, toCallError } from './grpc-error.js';
 
-/** The part of a call's record that changes while the call is running. */
 export interface OpenRecord {
   request: unknown;
   outcome: FakeCallOutcome;
@@ -214,18 +213,13 @@ export class HandlerFailure {
   errorFor(callError: GrpcCallError): GrpcCallError {
     const { error } = this;
     return new GrpcCallError({
-      code: error.code,
-      details: error.details,
+      ...error,
       metadata: error.metadata,
       client: FAKE_CLIENT,
       path: callError.path,
-      peer: error.peer,
-      reason: error.reason,
       // If a response has started, the request has reached the server, regardless of the reason for the end of the call.
       reachedServer: callError.reachedServer === 'yes' ? 'yes' : error.reachedServer,
       attempts: error.attempts.length > 0 ? error.attempts : callError.attempts,
-      notRetriedBecause: error.notRetriedBecause,
-      retryAfterMs: error.retryAfterMs,
       cause: error.cause ?? error,
     });
   }

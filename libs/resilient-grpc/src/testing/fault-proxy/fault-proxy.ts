@@ -194,10 +194,8 @@ function ways(direction: Direction | 'both'): readonly Direction[] {
   return direction === 'both' ? WAYS : [direction];
 }
 
-/** The direction of bytes through a proxy. */
 export type Direction = 'to-upstream' | 'to-client';
 
-/** The way a connection is ended: 'fin' closes it cleanly; 'rst' resets it. */
 export type CloseMode = 'fin' | 'rst';
 
 export interface ProxyState {
@@ -210,7 +208,6 @@ export interface ProxyState {
     { readonly bytes: number; readonly direction: Direction; readonly how: CloseMode; times: number } | undefined;
 }
 
-/** A client connection and the corresponding upstream connection. */
 export class ProxiedConnection {
   /** True if the connection was cut without notifying either side. */
   isSilenced = false;
@@ -245,7 +242,6 @@ export class ProxiedConnection {
     this.countBytes();
   }
 
-  /** Starts the idle time that `state.idleCut` requires. */
   armIdleTimer(): void {
     this.idleTimer?.clear();
     const cut = this.state.idleCut;
@@ -260,7 +256,6 @@ export class ProxiedConnection {
     });
   }
 
-  /** Counts the bytes of `state.byteRule` from now. */
   countBytes(): void {
     const { byteRule } = this.state;
     for (const [direction, pipe] of Object.entries(this.pipes))
@@ -308,7 +303,6 @@ type Item = { readonly dueAt: number } & ({ readonly bytes: Buffer } | { readonl
 // Number of queued bytes above which the pipe stops reading its source. A full TCP window then stops the sender, as on a real network.
 const MAX_QUEUED_BYTES = 64 * 1024;
 
-/** One direction of a connection: an ordered queue between two sockets. It can be delayed, held, or cut at a byte. */
 class Pipe {
   /** Number of bytes that may still pass before the byte rule of the proxy applies. */
   allowance = Infinity;

@@ -301,7 +301,6 @@ export class ProxiedSession {
     if (this.client?.destroyed === false) this.client.settings(this.settings());
   }
 
-  /** Allows as many further pings as the proxy's limit. */
   resetPings(): void {
     this.pingsLeft = this.proxy.pingLimit;
   }

@@ -10,7 +10,6 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { MessageReader } from '../../transport/grpc/message-reader.js';
 import { isNameOf } from '../scripted-server/service-methods.js';
 
-/** The name of an HTTP/2 error code, or any integer from 0 to 2^32−1, assigned or not. */
 export type Http2ErrorCode = keyof typeof HTTP2_ERROR_CODES | number;
 
 /**
@@ -61,11 +60,9 @@ interface Rule {
   times: number;
 }
 
-/** The pending call faults. If several match a call, the one added first applies. */
 export class CallFaults {
   private readonly rules = new Set<Rule>();
 
-  /** Adds a fault. Returns a function that removes the fault, so that it affects no further calls. */
   add(fault: CallFault, { method, times = 1 }: CallFilter): () => void {
     const rule = { fault, method, times };
     this.rules.add(rule);
@@ -100,7 +97,6 @@ const PREFIX_BYTES = 5;
 // Prevents Node from adding a date header. Node's types lack this option.
 const NO_DATE_HEADER = { sendDate: false };
 
-/** A proxied call: the client's stream and the corresponding upstream stream. */
 export class ProxiedCall {
   /** The upstream's stream; `undefined` if the call was not forwarded. */
   readonly forwarded: ClientHttp2Stream | undefined;

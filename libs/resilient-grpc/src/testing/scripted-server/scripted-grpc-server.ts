@@ -34,7 +34,6 @@ export class ScriptedGrpcServer {
   private readonly tcp: TcpListener;
   private readonly methods: readonly LoadedMethod[];
   private readonly journal = new CallJournal();
-  /** The current scripts, by path. */
   private readonly scripts = new Map<string, CheckedScript>();
   private readonly openCalls = new Set<ServedCall>();
   /** The servers started since the last stop that was not graceful. Those that were stopped gracefully may still have calls in flight. */
@@ -100,7 +99,6 @@ export class ScriptedGrpcServer {
     return this.journal.counts(this.path(method));
   }
 
-  /** Returns the records of the latest calls, oldest first. */
   calls(method?: string): readonly CallRecord[] {
     return this.journal.records(this.path(method));
   }
@@ -232,7 +230,6 @@ function unscripted({ path }: LoadedMethod): Reply {
   return { status: 'UNIMPLEMENTED', details };
 }
 
-/** Returns grpc-js credentials for `tls`; insecure credentials if `tls` is undefined. */
 function credentialsOf(tls: ServerTls | undefined): ServerCredentials {
   if (tls === undefined) return ServerCredentials.createInsecure();
   const ca = tls.ca === undefined ? null : Buffer.from(tls.ca);

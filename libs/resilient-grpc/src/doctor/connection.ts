@@ -23,7 +23,6 @@ import { within, type TimeLimit } from './time-limit.js';
 export interface ConnectParameters {
   /** The target with its scheme. The host in the target is the default TLS server name. */
   readonly canonicalTarget: string;
-  /** TLS settings; `undefined` for a connection without TLS. */
   readonly tls: { readonly credentials: ChannelCredentials; readonly serverName: string | undefined } | undefined;
   readonly connectTimeoutMs: number;
   readonly limit: TimeLimit;
@@ -48,7 +47,6 @@ export interface ProbeFailure extends ConnectFailure {
 
 export interface ServerTls {
   readonly protocol: string;
-  /** The protocol negotiated by ALPN; `undefined` if none. */
   readonly alpn: string | undefined;
   readonly certificate: X509Certificate | undefined;
   /**
@@ -130,7 +128,6 @@ export async function openSession(
   }
 }
 
-/** Connects to an address and closes the connection. */
 export async function probeAddress(address: TargetAddress, parameters: ConnectParameters): Promise<Probe> {
   const { probe, session } = await openSession(address, parameters);
   session?.close();
@@ -172,7 +169,6 @@ function tlsOf(socket: TLSSocket): ServerTls {
 export interface PeerEnd {
   /** `goaway`: HTTP/2 GOAWAY; `fin` and `rst`: only TCP was closed or reset. */
   readonly how: 'goaway' | 'fin' | 'rst';
-  /** Debug data of the GOAWAY, or its error code. */
   readonly details?: string;
   /** Error code of the GOAWAY; 0 for a planned one, such as at a maximum connection age. */
   readonly code?: number;
@@ -212,7 +208,6 @@ export class Session implements SocketOwner {
     this.connection.start(socket, false);
   }
 
-  /** Resolves when the server has sent SETTINGS. Rejects if the connection ends first. */
   settings(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.ready = resolve;
@@ -240,12 +235,10 @@ export class Session implements SocketOwner {
     return systemClock.now() - this.restedAt;
   }
 
-  /** True if nothing has been sent since `rest()`. */
   get isUnused(): boolean {
     return !this.wasUsed;
   }
 
-  /** True if the connection is open and nothing has been sent since `rest()`. */
   get isIdle(): boolean {
     return this.isUnused && !this.isClosed && this.end === undefined;
   }

@@ -32,7 +32,6 @@ export type IdleOutcome =
  * each proxy.
  */
 const CONNECTIONS = 12;
-/** Ratio between the ages of two successive connections. */
 const STEP = Math.SQRT2;
 /** Interval between two calls on the connection in use, as a share of the first age. */
 const USE_SHARE = 0.25;
@@ -112,7 +111,6 @@ export async function measureIdle(
   }
 }
 
-/** Opens a connection and leaves it idle; returns the reason if that fails. */
 async function openIdle(address: TargetAddress, parameters: ConnectParameters): Promise<Session | string> {
   const { session, probe } = await openSession(address, parameters);
   if (session === undefined) return probe.failure?.message ?? 'the certificate was rejected';

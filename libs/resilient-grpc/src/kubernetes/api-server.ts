@@ -73,7 +73,6 @@ export class ApiServer {
     }
   }
 
-  /** Returns the parsed JSON response from the API server. @throws ApiServerError if the API server rejects the request */
   async get(path: string, signal: AbortSignal): Promise<unknown> {
     return JSON.parse(await textOf(await this.open(path, signal))) as unknown;
   }

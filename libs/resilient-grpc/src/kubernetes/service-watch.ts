@@ -68,11 +68,13 @@ export class ServiceWatch {
   private resourceVersion: string | undefined;
   private running: AbortController | undefined;
   private stoppedAt = -Infinity;
-  private state: WatchState['state'] = 'listing';
-  private since = 0;
-  private changedAt: number | undefined;
-  /** The latest failure; `undefined` while requests succeed. */
-  private failure: RequestFailure | undefined;
+  private state: WatchState = {
+    state: 'listing',
+    since: 0,
+    slices: undefined,
+    changedAt: undefined,
+    failure: undefined,
+  };
   /** Time at which the API server accepted the current watch. */
   private openedAt: number | undefined;
   /** True from a 410 Gone until the next list. */
@@ -94,16 +96,14 @@ export class ServiceWatch {
   }
 
   describe(): WatchState {
-    const { state, since, slices, changedAt, failure } = this;
-    // Slices of an earlier watch are used only if they cannot be listed again.
-    const known = state === 'listing' && this.resourceVersion === undefined ? undefined : slices;
-    return { state, since, slices: known && [...known.values()], changedAt, failure };
+    return this.state;
   }
 
-  private enter(state: WatchState['state']): void {
-    if (this.state === state) return;
-    this.state = state;
-    this.since = this.dependencies.clock.epoch();
+  private update(change: Partial<WatchState>): void {
+    const { state = this.state.state } = change;
+    const since = state === this.state.state ? this.state.since : this.dependencies.clock.epoch();
+    this.state = { ...this.state, ...change, since };
+    for (const listener of [...this.listeners]) listener.onChange(this.state);
   }
 
   private start(): void {
@@ -111,9 +111,8 @@ export class ServiceWatch {
     // Discards slices that were kept for longer than `SLICE_RETENTION_MS`, because their addresses may now belong to other pods.
     if (clock.now() - this.stoppedAt > SLICE_RETENTION_MS) this.slices = undefined;
     this.resourceVersion = undefined;
-    this.failure = undefined;
-    this.state = 'listing';
-    this.since = clock.epoch();
+    // Slices of an earlier watch are used only if they cannot be listed again.
+    this.state = { ...this.state, state: 'listing', since: clock.epoch(), slices: undefined, failure: undefined };
     const running = new AbortController();
     this.running = running;
     void this.run(running.signal);
@@ -196,28 +195,22 @@ export class ServiceWatch {
     if (type !== 'BOOKMARK') this.changed();
   }
 
-  private changed(): void {
-    this.changedAt = this.dependencies.clock.epoch();
-    this.report();
+  private get known(): WatchState['slices'] {
+    return this.slices && [...this.slices.values()];
   }
 
-  private report(): void {
-    const state = this.describe();
-    for (const listener of [...this.listeners]) listener.onChange(state);
+  private changed(): void {
+    this.update({ slices: this.known, changedAt: this.dependencies.clock.epoch() });
   }
 
   private opened(): void {
     this.openedAt = this.dependencies.clock.now();
-    if (this.state === 'watching') return;
-    this.failure = undefined;
-    this.enter('watching');
-    this.report();
+    if (this.state.state !== 'watching') this.update({ state: 'watching', failure: undefined });
   }
 
   private failed(error: unknown): void {
-    this.failure = requestFailure(error, this.dependencies.server, this.name.namespace);
-    this.enter('failing');
-    this.report();
+    const failure = requestFailure(error, this.dependencies.server, this.name.namespace);
+    this.update({ state: 'failing', slices: this.known, failure });
   }
 
   private pause(ms: number, signal: AbortSignal): Promise<void> {

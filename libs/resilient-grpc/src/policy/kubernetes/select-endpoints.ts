@@ -10,7 +10,6 @@ export interface EndpointSlice {
   readonly ports?: readonly SlicePort[] | null;
 }
 
-/** One pod, or another backend of the service. */
 export interface SliceEndpoint {
   /** Kubernetes defines the addresses as alternatives. A client uses the first one. */
   readonly addresses?: readonly string[];
@@ -60,7 +59,6 @@ export interface SelectedEndpoint {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
 }
 
-/** Number of a service's endpoints in each condition. */
 export interface EndpointCounts {
   readonly ready: number;
   readonly notReady: number;
@@ -94,7 +92,6 @@ export type EndpointSelection =
       readonly ports: readonly string[];
     };
 
-/** A pod, merged from all slices that contain it. */
 interface Pod {
   readonly addresses: Map<string, { readonly host: string; readonly port: number }>;
   isReady: boolean;

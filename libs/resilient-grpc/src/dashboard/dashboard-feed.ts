@@ -26,7 +26,6 @@ export interface DashboardServer {
   readonly overload: Serialized<ServerOverload>;
 }
 
-/** Interval in milliseconds between the samples of a history. */
 const HISTORY_INTERVAL_MS = 2_000;
 /** Number of samples kept per client, which cover ten minutes. */
 const HISTORY_LENGTH = 300;
@@ -40,20 +39,10 @@ const UNSETTLED_MS = 2_000;
 /** Maximum age in milliseconds of a snapshot that several requests share. With 500 clients, a snapshot takes about 50 ms of CPU time. */
 const MAX_SNAPSHOT_AGE_MS = 1_000;
 
+const COUNTERS = ['started', 'succeeded', 'failed', 'cancelled', 'attempts', 'retried', 'hedged'] as const;
 /** Fields of a client's sample: time in milliseconds since 1970, cumulative counts, and the number of waiting calls. */
-const SAMPLE_FIELDS = [
-  'at',
-  'started',
-  'succeeded',
-  'failed',
-  'cancelled',
-  'attempts',
-  'retried',
-  'hedged',
-  'waiting',
-] as const;
+const SAMPLE_FIELDS = ['at', ...COUNTERS, 'waiting'];
 
-/** Values in the order of {@link SAMPLE_FIELDS}. */
 type ClientSample = readonly number[];
 
 export interface Visitor {
@@ -86,7 +75,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private readonly logger = new LibraryLogger('ResilientGrpc');
   private readonly visitors = new Set<Visitor>();
   private readonly missed = new WeakSet<Visitor>();
-  /** Clients whose state changes are observed. */
   private readonly followed = new Map<ResilientGrpcClient, Subscription>();
   private shown: ReadonlyMap<string, DashboardClient> = new Map();
   private readonly loggedFailures = new WeakSet<ResilientGrpcClient>();
@@ -99,7 +87,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private sampledAt = -Infinity;
   private sentAt = -Infinity;
   private changedAt = -Infinity;
-  /** The latest serialized snapshot, and its time in monotonic milliseconds. */
   private serialized: { readonly json: string; readonly at: number } | undefined;
 
   constructor(
@@ -132,7 +119,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     return this.serialized.json;
   }
 
-  /** Returns the state of every client, shown or not. */
   snapshot(): DashboardSnapshot {
     return {
       version: 1,
@@ -143,7 +129,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     };
   }
 
-  /** Sends `visitor` the full state now, and then the changes. */
   addVisitor(visitor: Visitor): void {
     const first = this.visitors.size === 0;
     this.visitors.add(visitor);
@@ -181,7 +166,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.wake(Math.max(0, MIN_UPDATE_INTERVAL_MS - (now - this.sentAt)));
   }
 
-  /** Schedules the next `turn()` in at most `ms` milliseconds. */
   private wake(ms: number): void {
     const at = this.clock.now() + ms;
     if (this.ending || (this.next !== undefined && this.next.at <= at)) return;
@@ -290,8 +274,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 }
 
 function sampleOf({ counters, waiting }: GrpcClientSnapshot, at: number): ClientSample {
-  const { started, succeeded, failed, cancelled, attempts, retried, hedged } = counters;
-  return [at, started, succeeded, failed, cancelled, attempts, retried, hedged, waiting];
+  return [at, ...COUNTERS.map((name) => counters[name]), waiting];
 }
 
 /** Maximum number of shown clients. If there are more, clients that are open in a page come first, then clients with problems. */
@@ -342,7 +325,6 @@ const OVERVIEW_PROPERTIES: ReadonlySet<string> = new Set<Property>([
 /** Properties omitted from each client's state. The enclosing message has its own `at`. */
 const MESSAGE_PROPERTIES: ReadonlySet<string> = new Set<Property>(['version', 'at']);
 
-/** Part of a client's state: a property, and its value as JSON. */
 type Part = readonly [property: string, json: string];
 
 /** State of a client as last sent to visitors. Computes the changes since then and serializes them once for all visitors. */
@@ -359,7 +341,6 @@ class ClientDelta {
     this.update(snapshot, isOpenInPage);
   }
 
-  /** `isOpenInPage` is true if any page has this client open. */
   update(snapshot: GrpcClientSnapshot, isOpenInPage: boolean): void {
     this.snapshot = snapshot;
     this.changed = this.parts(isOpenInPage).filter(([property, json]) => this.lastSent.get(property) !== json);
@@ -374,7 +355,6 @@ class ClientDelta {
     return this.json([...this.lastSent].filter(([property]) => isOpenInPage || OVERVIEW_PROPERTIES.has(property)));
   }
 
-  /** Returns the changes of the last update as JSON; `undefined` if there are none. */
   changes(isOpenInPage: boolean): string | undefined {
     const parts = this.changed.filter(([property]) => isOpenInPage || OVERVIEW_PROPERTIES.has(property));
     return parts.length === 0 ? undefined : this.json(parts);

@@ -24,7 +24,6 @@ export function assertOptions(method: keyof typeof SCHEMAS, options: unknown): v
   requireOptions(SCHEMAS[method], options, method);
 }
 
-/** Health of a channel, derived from its state. */
 export interface ChannelHealth {
   readonly status: 'up' | 'degraded' | 'down';
   readonly details: Readonly<Record<string, unknown>>;

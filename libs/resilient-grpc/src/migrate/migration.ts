@@ -273,7 +273,6 @@ function requireAccepted(client: Node): void {
       throw new ByHand(`has channelOptions['${key}']: ${remedy}`);
 }
 
-/** Returns the name of a client, or the start of its source text. */
 function labelOf(client: Node): string {
   const own = Node.isObjectLiteralExpression(client) ? client.getProperty('name') : undefined;
   const name = own && !Node.isSpreadAssignment(own) ? propertyValue(own) : valueOf(client, 'name');
@@ -282,7 +281,6 @@ function labelOf(client: Node): string {
   return text.length > MAX_LABEL_LENGTH ? `${text.slice(0, MAX_LABEL_LENGTH - 1)}…` : text;
 }
 
-/** Finds `ClientsModule` in the exports of modules. */
 function exportsOf(file: SourceFile): readonly Change[] {
   return file.getDescendantsOfKind(SyntaxKind.Identifier).flatMap((identifier) => {
     const property = identifier.getParent().getParent();
@@ -327,7 +325,6 @@ function correctImports(file: SourceFile, namesBefore: ReadonlySet<string>): voi
   file.insertText(end, `\nimport { ${MODULE} } from ${quote}${LIBRARY}${quote};`);
 }
 
-/** Returns the names that a file uses outside of its imports. */
 function usedNames(file: SourceFile): ReadonlySet<string> {
   const identifiers = file.getDescendantsOfKind(SyntaxKind.Identifier);
   return new Set(

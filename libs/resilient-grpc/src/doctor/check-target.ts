@@ -1,9 +1,12 @@
 import type { X509Certificate } from 'node:crypto';
+import { targetUri } from '../channel/connection/address-key.js';
 import { readTlsPart, validityProblem } from '../channel/tls/tls-material.js';
 import { createResilientGrpcClient, type InternalGrpcClient } from '../client/create-client.js';
 import { loadContract } from '../client/settings/contract.js';
 import { resolveSettings } from '../client/settings/resolve-settings.js';
+import { errorMessage } from '../errors/error-message.js';
 import { connectFailureKind } from '../policy/connect-failure/connect-failures.js';
+import { selectEndpoints } from '../policy/kubernetes/select-endpoints.js';
 import { counted, duration, oneLine } from '../telemetry/log/log-text.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
@@ -11,7 +14,6 @@ import { findingOf, resultsOf, type CheckName, type CheckResult, type Checks, ty
 import { probeAddress, probeCredentials, type ConnectParameters, type Probe } from './connection.js';
 import { KEEPALIVE_PINGS, type DoctorOptions, type Env } from './doctor-options.js';
 import { idleCheck, measureIdle, keepaliveCheck } from './idle-check.js';
-import { kubernetesCheck } from './kubernetes-check.js';
 import { clientCheck, healthCheck, reflectionCheck, reflectionContract } from './server-checks.js';
 import { dnsConfigCheck } from './service-config-check.js';
 import {
@@ -254,4 +256,68 @@ function refusal(code: string, name: string, certificate: X509Certificate): Find
   const [why, remedy] = findingOf(kind, `${code}: expected ${name}`);
   if (usable === undefined) return [why, `reissue the certificate with ${name} as a subject alternative name`];
   return [why, remedy.replace('{ serverName }', `{ serverName: '${usable}' }`).replace('NAME', usable)];
+}
+
+const INSTALL =
+  'install the client library in the application: npm i @kubernetes/client-node; before Node 22.19, npm i @kubernetes/client-node@1';
+
+/**
+ * Registers the resolver for `kubernetes:` targets, and reports the number of the service's pods by condition, or the problem that prevents
+ * calls.
+ */
+async function kubernetesCheck(target: string, timeoutMs: number): Promise<CheckResult> {
+  let modules;
+  try {
+    // The resolver requires the optional client library.
+    modules = {
+      ...(await import('../kubernetes/register-kubernetes-resolver.js')),
+      ...(await import('../kubernetes/kubernetes-target.js')),
+      ...(await import('../kubernetes/api-server.js')),
+    };
+  } catch (error) {
+    const message = `@kubernetes/client-node cannot be loaded: ${oneLine(errorMessage(error))}`;
+    return resultsOf('kubernetes')('failed', message, INSTALL);
+  }
+  const { register, parseKubernetesTarget, inspectSlices, requestFailure, missingEndpoints } = modules;
+  let server;
+  let service;
+  try {
+    service = parseKubernetesTarget(targetUri(target));
+    server = register({});
+  } catch (error) {
+    return resultsOf('kubernetes')(
+      'failed',
+      errorMessage(error),
+      'correct the target, and run the doctor where the application runs',
+    );
+  }
+  const { namespace = server.namespace } = service;
+  const facts = { server: server.url, namespace, service: service.service };
+  const timeout = new AbortController();
+  const request = inspectSlices(server, { service: service.service, namespace }, timeout.signal);
+  let slices;
+  try {
+    slices = await within(timeoutMs, request, undefined);
+    if (slices === undefined) throw new Error(`no response within ${duration(timeoutMs)}`);
+  } catch (error) {
+    const remedy = `check the credentials, and that ${server.url} is reachable from here`;
+    const found = requestFailure(error, server, namespace);
+    return resultsOf('kubernetes', facts)('failed', found.message, found.remedy ?? remedy);
+  } finally {
+    // Ends the request after a timeout.
+    request.catch(() => undefined);
+    timeout.abort();
+  }
+  const selection = selectEndpoints(slices, service.port);
+  const { counts } = selection;
+  const result = resultsOf('kubernetes', { ...facts, ...counts, slices: slices.length });
+  if (!selection.found) {
+    const [message = '', remedy] = missingEndpoints(selection, service, namespace).split('; ');
+    return result('failed', message, remedy);
+  }
+  const pods = `${String(counts.ready)} ready, ${String(counts.notReady)} not ready, ${String(counts.terminating)} terminating`;
+  const message = `service ${service.service} in namespace ${namespace}: ${pods}; ${counted(slices.length, 'EndpointSlice')} at ${server.url}`;
+  return selection.reason === 'terminating'
+    ? result('warning', `${message}; only terminating pods receive calls`, 'check the readiness probes of the pods')
+    : result('ok', message);
 }

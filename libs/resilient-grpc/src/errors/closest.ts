@@ -53,7 +53,7 @@ function isTypo(a: string, b: string): boolean {
 }
 
 function sorted(word: string): string {
-  return [...word].sort().join('');
+  return Array.from(word).sort().join('');
 }
 
 function stem(word: string): string {

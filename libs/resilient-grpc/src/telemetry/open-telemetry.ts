@@ -4,8 +4,7 @@ import { catchSdkErrors } from './instruments.js';
 import { clientInstruments, ClientMetrics, ObservedClients, type ClientInstruments } from './client-metrics.js';
 import { OpenClientTelemetry, ClientTraces } from './client-telemetry.js';
 import type { GrpcTelemetry, ObservableClient, ServerTelemetry } from './grpc-telemetry.js';
-import { ServerMetrics } from './server-metrics.js';
-import { OpenServerTelemetry } from './server-telemetry.js';
+import { OpenServerTelemetry, ServerMetrics } from './server-telemetry.js';
 import { VERSION } from './version.js';
 
 const SCOPE = 'nestjs-resilient-grpc';

@@ -213,13 +213,18 @@ export class HandlerFailure {
   errorFor(callError: GrpcCallError): GrpcCallError {
     const { error } = this;
     return new GrpcCallError({
-      ...error,
+      code: error.code,
+      details: error.details,
       metadata: error.metadata,
       client: FAKE_CLIENT,
       path: callError.path,
+      peer: error.peer,
+      reason: error.reason,
       // If a response has started, the request has reached the server, regardless of the reason for the end of the call.
       reachedServer: callError.reachedServer === 'yes' ? 'yes' : error.reachedServer,
       attempts: error.attempts.length > 0 ? error.attempts : callError.attempts,
+      notRetriedBecause: error.notRetriedBecause,
+      retryAfterMs: error.retryAfterMs,
       cause: error.cause ?? error,
     });
   }

@@ -194,8 +194,10 @@ function ways(direction: Direction | 'both'): readonly Direction[] {
   return direction === 'both' ? WAYS : [direction];
 }
 
+/** The direction of bytes through a proxy. */
 export type Direction = 'to-upstream' | 'to-client';
 
+/** The way a connection is ended: 'fin' closes it cleanly; 'rst' resets it. */
 export type CloseMode = 'fin' | 'rst';
 
 export interface ProxyState {

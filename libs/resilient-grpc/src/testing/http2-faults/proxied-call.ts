@@ -10,6 +10,7 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { MessageReader } from '../../transport/grpc/message-reader.js';
 import { isNameOf } from '../scripted-server/service-methods.js';
 
+/** The name of an HTTP/2 error code, or any integer from 0 to 2^32−1, assigned or not. */
 export type Http2ErrorCode = keyof typeof HTTP2_ERROR_CODES | number;
 
 /**

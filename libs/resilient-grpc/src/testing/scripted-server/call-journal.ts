@@ -6,6 +6,7 @@ import type { Metadata } from '@grpc/grpc-js';
  */
 type CallOutcome = 'open' | 'answered' | 'cancelled' | 'disconnected';
 
+/** The record of a call. */
 export interface CallRecord {
   readonly path: string;
   readonly method: string;

@@ -99,6 +99,7 @@ export class ScriptedGrpcServer {
     return this.journal.counts(this.path(method));
   }
 
+  /** Returns the records of the latest calls, oldest first. */
   calls(method?: string): readonly CallRecord[] {
     return this.journal.records(this.path(method));
   }

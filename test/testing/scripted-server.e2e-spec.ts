@@ -395,7 +395,6 @@ describe('ScriptedGrpcServer', () => {
 
   describe('wrong input', () => {
     const script = String.raw`ScriptedGrpcServer.scripts["/testing.v1.Echo/Unary"]`;
-    const reply = `a reply such as { message: { … } } or { status: 'NOT_FOUND' }`;
     function* generate() {
       yield { number: 1 };
     }
@@ -403,29 +402,10 @@ describe('ScriptedGrpcServer', () => {
     const setScript = (wrong: unknown, method = 'Unary') => server.script(method, wrong as never);
 
     it.each([
-      [undefined, `: expected ${reply}, got nothing`],
-      [[], `: expected at least one of ${reply}, got an array of length 0`],
-      [[{}, () => ({})], `[1]: expected ${reply}, got a function`],
-      [{ mesage: {} }, ".mesage: unknown option; did you mean 'message'?"],
-      [{ text: 'hello' }, '.text: unknown option'],
-      [[{}, { delayMs: '5' }], '[1].delayMs: expected number, got "5"'],
-      [{ intervalMs: NaN }, '.intervalMs: expected number, got NaN'],
-      [{ status: 'UNAVAILBLE' }, '.status: expected '],
-      [{ details: 5 }, '.details: expected string, got 5'],
-      [{ headers: { served: 1 } }, '.headers.served: expected a string or an array of strings, got number'],
-      [{ trailers: { 'a-bin': 'x' } }, ".trailers.a-bin: expected a Buffer for a key that ends in '-bin', got string"],
-      [{ pushback: {} }, '.pushback: expected ((string | number) | Array), got an empty object'],
-      [{ hold: 'message' }, '.hold: expected ("everything" | "messages" | "status"), got "message"'],
-      [{ never: 'false' }, '.never: expected boolean, got "false"'],
-      [{ requests: 'all' }, '.requests: expected ("await" | "read" | "leave"), got "all"'],
       [{ message: 'hello' }, '.message: expected an object with fields of EchoMessage, got "hello"'],
       [{ message: { txt: 'hello' } }, ".message.txt: unknown field of EchoMessage; did you mean 'text'?"],
       [{ message: { order: 7 } }, '.message.order: unknown field of EchoMessage; known fields: text, number, payload'],
       [{ messages: [{}, { order: 7 }] }, '.messages[1].order: unknown field of EchoMessage; known fields:'],
-      [
-        { messages: { text: 'hello' } },
-        '.messages: expected an array, an iterable, or a function that returns one, got an object with text',
-      ],
     ])('rejects the script %o with an error that describes the problem', (wrong, message) => {
       expect(() => setScript(wrong)).toThrow(script + message);
     });
@@ -447,11 +427,6 @@ describe('ScriptedGrpcServer', () => {
     });
 
     it('fails a call with an error that describes the invalid reply of a script function', async () => {
-      setScript(() => undefined);
-      expect((await client.unary({})).status).toMatchObject({
-        code: status.INTERNAL,
-        details: `${script}(): expected ${reply}, got nothing`,
-      });
       setScript(async () => ({ message: { order: 7 } }));
       expect((await client.unary({})).status.details).toBe(
         `${script}().message.order: unknown field of EchoMessage; known fields: text, number, payload`,
@@ -516,20 +491,10 @@ describe('ScriptedGrpcServer', () => {
     });
 
     it.each([
-      [undefined, ': expected an object, got nothing'],
-      [{}, '.protoPath: expected a value, got nothing'],
       [{ protoPath: 'nowhere.proto' }, '.protoPath: expected an existing file, got "nowhere.proto" (resolved to '],
       [
         { protoPath: ECHO_PROTO, package: 'testing.v2' },
         ".package: expected a package with a service, got 'testing.v2'",
-      ],
-      [{ protoPath: ECHO_PROTO, script: {} }, ".script: unknown option; did you mean 'scripts'?"],
-      // Without the check, Node would listen on a Unix socket with this name.
-      [{ protoPath: ECHO_PROTO, port: 'x' }, '.port: expected number, got "x"'],
-      [{ protoPath: ECHO_PROTO, tls: true }, '.tls: expected an object, got true'],
-      [
-        { protoPath: ECHO_PROTO, scripts: { Unary: 5 } },
-        '.scripts["/testing.v1.Echo/Unary"]: expected a reply such as',
       ],
     ])('rejects the options %o of ScriptedGrpcServer.start()', async (wrong, message) => {
       await expect(ScriptedGrpcServer.start(wrong as never)).rejects.toThrow(`ScriptedGrpcServer${message}`);

@@ -224,18 +224,6 @@ describe('visitor', () => {
     expect(visitor.last.data.gone).toEqual([]);
   });
 
-  it('sends a visitor the earlier samples of a client that was hidden while other clients had problems', () => {
-    clients = Array.from({ length: 60 }, (_none, i) => new ClientInTest(`tenant-${i}`));
-    clock.advance(20_000);
-    for (const client of clients.slice(10)) client.states.next('TRANSIENT_FAILURE');
-    clock.advance(20_000);
-    for (const client of clients) client.states.next('READY');
-    clock.advance(2_000);
-    const samplesOf = (key: string) => new Map<string, number[][]>(join(key).last.data.samples).get(key)!;
-    expect(samplesOf('tenant-5')[0]![0]! - clock.epoch()).toBeLessThan(-30_000);
-    expect(samplesOf('tenant-55')[0]![0]! - clock.epoch()).toBeLessThan(-10_000);
-  });
-
   it('sends a visitor different keys for two clients with the same name', () => {
     clients.push(new ClientInTest('orders'));
     expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual(['orders', 'audit', 'orders (2)']);

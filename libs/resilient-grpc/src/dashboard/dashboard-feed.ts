@@ -1,13 +1,31 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { skip, type Subscription } from 'rxjs';
-import type { DashboardServer, DashboardSnapshot } from './dashboard-snapshot.js';
-import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
+import type { ServerOverload } from '../call/server-event.js';
+import type { GrpcClientSnapshot, Serialized } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { type ClientRegistry, clientKeys } from '../nest/client-registry.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 
-/** Interval in milliseconds between the samples of a history. */
+/**
+ * State of all clients and servers at one moment, returned as JSON by the `snapshot` path of the dashboard. Within a version, properties
+ * may be added, but none is removed or changes its meaning.
+ */
+export interface DashboardSnapshot {
+  readonly version: 1;
+  /** Time of the snapshot, in ISO 8601. */
+  readonly at: string;
+  /** True until the application starts to shut down. */
+  readonly accepting: boolean;
+  readonly clients: readonly GrpcClientSnapshot[];
+  readonly servers: readonly DashboardServer[];
+}
+
+export interface DashboardServer {
+  readonly address: string;
+  readonly overload: Serialized<ServerOverload>;
+}
+
 const HISTORY_INTERVAL_MS = 2_000;
 /** Number of samples kept per client, which cover ten minutes. */
 const HISTORY_LENGTH = 300;
@@ -21,20 +39,10 @@ const UNSETTLED_MS = 2_000;
 /** Maximum age in milliseconds of a snapshot that several requests share. With 500 clients, a snapshot takes about 50 ms of CPU time. */
 const MAX_SNAPSHOT_AGE_MS = 1_000;
 
+const COUNTERS = ['started', 'succeeded', 'failed', 'cancelled', 'attempts', 'retried', 'hedged'] as const;
 /** Fields of a client's sample: time in milliseconds since 1970, cumulative counts, and the number of waiting calls. */
-const SAMPLE_FIELDS = [
-  'at',
-  'started',
-  'succeeded',
-  'failed',
-  'cancelled',
-  'attempts',
-  'retried',
-  'hedged',
-  'waiting',
-] as const;
+const SAMPLE_FIELDS = ['at', ...COUNTERS, 'waiting'];
 
-/** Values in the order of {@link SAMPLE_FIELDS}. */
 type ClientSample = readonly number[];
 
 export interface Visitor {
@@ -67,11 +75,8 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private readonly logger = new LibraryLogger('ResilientGrpc');
   private readonly visitors = new Set<Visitor>();
   private readonly missed = new WeakSet<Visitor>();
-  /** Clients whose state changes are observed. */
   private readonly followed = new Map<ResilientGrpcClient, Subscription>();
   private shown: ReadonlyMap<string, DashboardClient> = new Map();
-  /** Histories of clients that are no longer shown, the most recent last. At most `MAX_SHOWN_CLIENTS` histories are kept. */
-  private readonly setAside = new Map<ResilientGrpcClient, ClientSample[]>();
   private readonly loggedFailures = new WeakSet<ResilientGrpcClient>();
   private removed: readonly string[] = [];
   private total = 0;
@@ -82,7 +87,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private sampledAt = -Infinity;
   private sentAt = -Infinity;
   private changedAt = -Infinity;
-  /** The latest serialized snapshot, and its time in monotonic milliseconds. */
   private serialized: { readonly json: string; readonly at: number } | undefined;
 
   constructor(
@@ -115,7 +119,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     return this.serialized.json;
   }
 
-  /** Returns the state of every client, shown or not. */
   snapshot(): DashboardSnapshot {
     return {
       version: 1,
@@ -126,7 +129,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     };
   }
 
-  /** Sends `visitor` the full state now, and then the changes. */
   addVisitor(visitor: Visitor): void {
     const first = this.visitors.size === 0;
     this.visitors.add(visitor);
@@ -164,7 +166,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.wake(Math.max(0, MIN_UPDATE_INTERVAL_MS - (now - this.sentAt)));
   }
 
-  /** Schedules the next `turn()` in at most `ms` milliseconds. */
   private wake(ms: number): void {
     const at = this.clock.now() + ms;
     if (this.ending || (this.next !== undefined && this.next.at <= at)) return;
@@ -211,7 +212,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       const same = known?.client === one.client ? known : undefined;
       const isOpenInPage = openInPage.has(one.key);
       const { samples, delta } = same ?? {
-        samples: this.setAside.get(one.client) ?? [],
+        samples: [] as ClientSample[],
         delta: new ClientDelta(one.key, snapshot, isOpenInPage),
       };
       // If there are no visitors, nothing needs to be serialized.
@@ -219,27 +220,12 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       if (due || same === undefined) samples.push(sampleOf(snapshot, epoch));
       if (samples.length > HISTORY_LENGTH) samples.shift();
       current.set(one.key, { ...one, samples, delta });
-      this.setAside.delete(one.client);
     }
-    this.putAside(before, total > shown.length ? new Set(shown.map(({ client }) => client)) : undefined);
     this.total = total;
     this.sampledEpoch = epoch;
     this.removed = [...before.keys()].filter((key) => !current.has(key));
     this.shown = current;
     if (this.visitors.size > 0 && !this.ending) this.follow(shown.map(({ client }) => client));
-  }
-
-  /** Keeps the histories of clients in `before` that are not in `shown`. */
-  private putAside(
-    before: ReadonlyMap<string, DashboardClient>,
-    shown: ReadonlySet<ResilientGrpcClient> | undefined,
-  ): void {
-    if (shown === undefined) return this.setAside.clear();
-    for (const { client, samples } of before.values()) if (!shown.has(client)) this.setAside.set(client, samples);
-    for (const client of this.setAside.keys()) {
-      if (this.setAside.size <= MAX_SHOWN_CLIENTS) break;
-      this.setAside.delete(client);
-    }
   }
 
   /**
@@ -288,8 +274,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 }
 
 function sampleOf({ counters, waiting }: GrpcClientSnapshot, at: number): ClientSample {
-  const { started, succeeded, failed, cancelled, attempts, retried, hedged } = counters;
-  return [at, started, succeeded, failed, cancelled, attempts, retried, hedged, waiting];
+  return [at, ...COUNTERS.map((name) => counters[name]), waiting];
 }
 
 /** Maximum number of shown clients. If there are more, clients that are open in a page come first, then clients with problems. */
@@ -340,7 +325,6 @@ const OVERVIEW_PROPERTIES: ReadonlySet<string> = new Set<Property>([
 /** Properties omitted from each client's state. The enclosing message has its own `at`. */
 const MESSAGE_PROPERTIES: ReadonlySet<string> = new Set<Property>(['version', 'at']);
 
-/** Part of a client's state: a property, and its value as JSON. */
 type Part = readonly [property: string, json: string];
 
 /** State of a client as last sent to visitors. Computes the changes since then and serializes them once for all visitors. */
@@ -357,7 +341,6 @@ class ClientDelta {
     this.update(snapshot, isOpenInPage);
   }
 
-  /** `isOpenInPage` is true if any page has this client open. */
   update(snapshot: GrpcClientSnapshot, isOpenInPage: boolean): void {
     this.snapshot = snapshot;
     this.changed = this.parts(isOpenInPage).filter(([property, json]) => this.lastSent.get(property) !== json);
@@ -372,7 +355,6 @@ class ClientDelta {
     return this.json([...this.lastSent].filter(([property]) => isOpenInPage || OVERVIEW_PROPERTIES.has(property)));
   }
 
-  /** Returns the changes of the last update as JSON; `undefined` if there are none. */
   changes(isOpenInPage: boolean): string | undefined {
     const parts = this.changed.filter(([property]) => isOpenInPage || OVERVIEW_PROPERTIES.has(property));
     return parts.length === 0 ? undefined : this.json(parts);

@@ -19,7 +19,6 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Cross-Origin-Resource-Policy': 'same-origin',
 };
 
-/** Node's objects as passed by Express, or as wrapped by Fastify. */
 type PlatformRequest = IncomingMessage | { readonly raw: IncomingMessage };
 type PlatformResponse = ServerResponse | { readonly raw: ServerResponse; hijack(): unknown };
 
@@ -93,7 +92,6 @@ export class DashboardResponse {
 
 /** Maximum time in milliseconds that a connection may be blocked before it is closed. */
 const MAX_BLOCKED_MS = 30_000;
-/** Maximum time in milliseconds to flush the last event. */
 const MAX_END_FLUSH_MS = 500;
 
 /**
@@ -107,7 +105,6 @@ export class EventStream implements Visitor {
     private readonly response: ServerResponse,
     private readonly clock: Clock,
     readonly openClient: string | undefined,
-    /** Called after the connection has closed. */
     onClosed: () => void,
   ) {
     response.on('drain', () => this.unblock());
@@ -121,19 +118,16 @@ export class EventStream implements Visitor {
     response.write('retry: 1000\n\n');
   }
 
-  /** True while earlier events have not been flushed. */
   get isBlocked(): boolean {
     return this.blocked !== undefined;
   }
 
-  /** Sends an event with `json` as its data. Drops the event if earlier events have not been flushed. */
   send(event: string, json: string): void {
     if (this.closed || this.isBlocked) return;
     if (this.response.write(`event: ${event}\ndata: ${json}\n\n`)) return;
     this.blocked = this.clock.setTimer(() => this.response.destroy(), MAX_BLOCKED_MS);
   }
 
-  /** Sends the end event and closes the response within a bounded time. */
   end(): void {
     if (this.closed) return;
     this.closed = true;

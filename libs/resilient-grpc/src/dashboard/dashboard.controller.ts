@@ -9,19 +9,19 @@ import {
   Res,
   UseGuards,
   VERSION_NEUTRAL,
+  type CanActivate,
   type Type,
 } from '@nestjs/common';
 import { systemClock } from '../time/clock.js';
 import { PAGE_FILE, type DashboardAsset, DashboardResponse, EventStream } from './dashboard-response.js';
 import { DashboardFeed } from './dashboard-feed.js';
-import type { DashboardSettings } from './dashboard-options.js';
 
 export const DASHBOARD_ASSETS = Symbol('DashboardAssets');
 
 /** Maximum number of open pages. Each costs a connection and its write buffer. */
 const MAX_VISITORS = 100;
 
-export function dashboardController({ path, guards }: DashboardSettings): Type {
+export function dashboardController(path: string, guards: readonly Type<CanActivate>[]): Type {
   const lastPart = path.slice(path.lastIndexOf('/') + 1);
 
   @Controller({ path, version: VERSION_NEUTRAL })

@@ -1,3 +1,2 @@
-export type { DashboardSnapshot } from './dashboard-snapshot.js';
-export type { ResilientGrpcDashboardOptions } from './dashboard-options.js';
-export { ResilientGrpcDashboardModule } from './resilient-grpc-dashboard.module.js';
+export type { DashboardSnapshot } from './dashboard-feed.js';
+export { ResilientGrpcDashboardModule, type ResilientGrpcDashboardOptions } from './resilient-grpc-dashboard.module.js';

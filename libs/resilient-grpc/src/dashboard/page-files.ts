@@ -3,7 +3,6 @@ import { createRequire } from 'node:module';
 
 // In the package, a module that contains the files takes the place of this one (tools/packed-dist.mjs), so that bundles contain them too.
 
-/** Files of the chart library, by the name under which the page loads them. */
 const UPLOT_FILES = { 'uplot.js': 'uplot/dist/uPlot.iife.min.js', 'uplot.css': 'uplot/dist/uPlot.min.css' };
 
 export function readPageFiles(): Readonly<Record<string, string>> {

@@ -59,12 +59,10 @@ export function resultsOf(check: CheckName, facts: CheckResult['facts'] = {}): (
   });
 }
 
-/** A sequence of check results, each yielded as soon as it is available. */
 export type Checks<T = void> = AsyncGenerator<CheckResult, T>;
 
 export type Paint = (color: 'green' | 'yellow' | 'red' | 'dim', text: string) => string;
 
-/** Returns text unchanged, for files, pipes, and terminals without colors. */
 export const plainPaint: Paint = (_color, text) => text;
 
 export const terminalPaint: Paint = (color, text) => styleText(color, text, { validateStream: false });
@@ -99,7 +97,6 @@ export function renderCheck(result: CheckResult, paint: Paint): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Renders the last line: the number of results by status, without skipped checks. */
 export function renderSummary(results: readonly CheckResult[], paint: Paint): string {
   const count = (status: CheckResult['status']) => results.filter((result) => result.status === status).length;
   const parts = [`${String(count('ok'))} ok`];

@@ -1,6 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { connect as connectHttp2, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
@@ -11,15 +10,19 @@ import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-m
 import { isError } from '../errors/error-message.js';
 import { CHECK, WATCH } from '../health/serving-check.js';
 import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
+import { HTTP2_ERROR_CODES } from '../status/http2-error-codes.js';
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
+import { encodedBound, encodeFields } from '../transport/hpack/hpack-encoder.js';
+import type { Goaway, StreamReceiver } from '../transport/http2/events.js';
+import { FRAMED } from '../transport/http2/http2-stream.js';
+import { SocketConnection, type SocketEnd, type SocketOwner } from '../transport/socket/socket-connection.js';
 import { addressText, authorityOf, type TargetAddress } from './target-check.js';
 import { within, type TimeLimit } from './time-limit.js';
 
 export interface ConnectParameters {
   /** The target with its scheme. The host in the target is the default TLS server name. */
   readonly canonicalTarget: string;
-  /** TLS settings; `undefined` for a connection without TLS. */
   readonly tls: { readonly credentials: ChannelCredentials; readonly serverName: string | undefined } | undefined;
   readonly connectTimeoutMs: number;
   readonly limit: TimeLimit;
@@ -44,7 +47,6 @@ export interface ProbeFailure extends ConnectFailure {
 
 export interface ServerTls {
   readonly protocol: string;
-  /** The protocol negotiated by ALPN; `undefined` if none. */
   readonly alpn: string | undefined;
   readonly certificate: X509Certificate | undefined;
   /**
@@ -126,7 +128,6 @@ export async function openSession(
   }
 }
 
-/** Connects to an address and closes the connection. */
 export async function probeAddress(address: TargetAddress, parameters: ConnectParameters): Promise<Probe> {
   const { probe, session } = await openSession(address, parameters);
   session?.close();
@@ -168,7 +169,6 @@ function tlsOf(socket: TLSSocket): ServerTls {
 export interface PeerEnd {
   /** `goaway`: HTTP/2 GOAWAY; `fin` and `rst`: only TCP was closed or reset. */
   readonly how: 'goaway' | 'fin' | 'rst';
-  /** Debug data of the GOAWAY, or its error code. */
   readonly details?: string;
   /** Error code of the GOAWAY; 0 for a planned one, such as at a maximum connection age. */
   readonly code?: number;
@@ -178,72 +178,67 @@ export interface PeerEnd {
 
 export type Answer = 'answered' | 'silent' | 'ended';
 
+const SETTINGS = { streamWindow: 65_535, connectionWindow: 1_048_576, maxHeaderListSize: 65_535, headerTableSize: 0 };
 /** The 5-byte prefix of an empty message: { service: '' }. */
 const EMPTY_MESSAGE = Buffer.alloc(5);
+const ignore = (): void => undefined;
 
 /** An HTTP/2 connection that sends nothing on its own. */
-export class Session {
+export class Session implements SocketOwner {
   /** Resolves when the peer has closed the connection, or after `close()`. */
-  readonly ended: Promise<'ended'>;
+  readonly over: Promise<'ended'>;
   end: PeerEnd | undefined;
-  private readonly session: ClientHttp2Session;
+  ready = ignore;
+  readonly settingsChanged = ignore;
+  readonly idsRunOut = ignore;
+  private readonly connection = new SocketConnection(SETTINGS, this, systemClock);
+  private resolveOver: (how: 'ended') => void = ignore;
   private restedAt = systemClock.now();
   private wasUsed = false;
   private isClosed = false;
-  private error: NodeJS.ErrnoException | undefined;
+  private error = new Error('closed');
 
   /** @param authority `:authority` of the calls, such as 'orders:50051' */
   constructor(
     private readonly socket: Socket,
-    scheme: 'http' | 'https',
+    private readonly scheme: 'http' | 'https',
     private readonly authority: string,
   ) {
-    this.session = connectHttp2(`${scheme}://${authority}`, { createConnection: () => socket });
-    this.ended = new Promise((resolve) => {
-      const over = (end: Omit<PeerEnd, 'afterMs'>): void => {
-        if (!this.isClosed) this.end ??= { ...end, afterMs: this.idleMs };
-        resolve('ended');
-      };
-      this.session.on('error', (error: NodeJS.ErrnoException) => (this.error = error));
-      this.session.on('goaway', (code: number, _last: number, data?: Buffer) => {
-        const text = data
-          ?.toString('latin1')
-          .replace(/[^\x20-\x7e]/g, '.')
-          .slice(0, 60);
-        const details = text || (code === constants.NGHTTP2_NO_ERROR ? undefined : `code ${String(code)}`);
-        over({ how: 'goaway', code, ...(details !== undefined && { details }) });
-      });
-      this.session.on('close', () => {
-        over({ how: this.error?.code === 'ECONNRESET' ? 'rst' : 'fin' });
-      });
+    this.over = new Promise((resolve) => (this.resolveOver = resolve));
+    this.connection.start(socket, false);
+  }
+
+  settings(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.ready = resolve;
+      void this.over.then(() => reject(this.error));
     });
   }
 
-  /** Resolves when the server has sent SETTINGS. Rejects if the connection ends first. */
-  settings(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.session.once('remoteSettings', () => {
-        resolve();
-      });
-      // After a TLS alert, neither the session nor the socket closes.
-      this.socket.once('error', reject);
-      // The socket closes after its error event, which explains the failure. The session may close before.
-      this.socket.once('close', () => {
-        reject(this.error ?? new Error('closed'));
-      });
-    });
+  goawayReceived({ code, debug }: Goaway): void {
+    const text = debug.replace(/[^\x20-\x7e]/g, '.').slice(0, 60);
+    const details = text || (code === HTTP2_ERROR_CODES.NO_ERROR ? undefined : `code ${String(code)}`);
+    this.finish({ how: 'goaway', code, ...(details !== undefined && { details }) });
+  }
+
+  ended({ error, isPeersFault, details }: SocketEnd): void {
+    this.error = isPeersFault ? new Error(`Protocol error: ${details}`) : (error ?? this.error);
+    this.finish({ how: error?.code === 'ECONNRESET' ? 'rst' : 'fin' });
+  }
+
+  private finish(end: Omit<PeerEnd, 'afterMs'>): void {
+    if (!this.isClosed) this.end ??= { ...end, afterMs: this.idleMs };
+    this.resolveOver('ended');
   }
 
   get idleMs(): number {
     return systemClock.now() - this.restedAt;
   }
 
-  /** True if nothing has been sent since `rest()`. */
   get isUnused(): boolean {
     return !this.wasUsed;
   }
 
-  /** True if the connection is open and nothing has been sent since `rest()`. */
   get isIdle(): boolean {
     return this.isUnused && !this.isClosed && this.end === undefined;
   }
@@ -254,55 +249,49 @@ export class Session {
   }
 
   ping(timeoutMs: number): Promise<Answer> {
-    return this.answer(timeoutMs, (answered) => {
-      this.session.ping((error) => {
-        if (error === null) answered();
-      });
-    });
+    return this.answer(timeoutMs, (answered) => this.connection.http2.ping(answered));
   }
 
   /** Runs a health check. Any response counts as an answer. */
   call(timeoutMs: number): Promise<Answer> {
-    return this.answer(timeoutMs, (answered) => this.request(CHECK.path).on('response', answered));
+    return this.answer(timeoutMs, (answered) => this.request(CHECK.path, answered, ignore));
   }
 
   /** Opens a health Watch, which stays open if the server implements it. Calls `closed` if it ends before the connection. */
   watch(closed: () => void): void {
-    // Listens for 'close', because a call that is reset emits no 'end'.
-    this.request(WATCH.path).on('close', () => {
-      if (!this.session.destroyed) closed();
-    });
+    this.request(WATCH.path, ignore, closed);
   }
 
   close(): void {
     this.isClosed = true;
-    this.session.destroy();
     this.socket.destroy();
   }
 
-  private request(path: string): ClientHttp2Stream {
-    const stream = this.session.request({
-      ':method': 'POST',
-      ':path': path,
-      ':authority': this.authority,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-    });
-    stream
-      .on('error', () => undefined)
-      .resume()
-      .end(EMPTY_MESSAGE);
-    return stream;
+  private request(path: string, answered: () => void, closed: () => void): void {
+    const fields = [':method', 'POST', ':scheme', this.scheme, ':path', path, ':authority', this.authority];
+    fields.push('te', 'trailers', 'content-type', 'application/grpc');
+    const closedIf = (isEnd: boolean): void => {
+      if (isEnd) closed();
+    };
+    const receiver: StreamReceiver = {
+      headers: (_block, isEnd) => {
+        answered();
+        closedIf(isEnd);
+      },
+      data: ignore,
+      dataEnds: closedIf,
+      failed: ({ cause }) => closedIf(cause !== 'lost'),
+      drained: ignore,
+    };
+    this.connection.http2
+      .open(receiver, encodedBound(fields), (target, at) => encodeFields(target, at, fields))
+      .send(EMPTY_MESSAGE, 0, FRAMED, true);
   }
 
   private async answer(timeoutMs: number, send: (answered: () => void) => void): Promise<Answer> {
-    if (this.end !== undefined || this.session.closed || this.session.destroyed) return 'ended';
+    if (this.end !== undefined || !this.connection.http2.isUsable) return 'ended';
     this.wasUsed = true;
-    const answered = new Promise<Answer>((resolve) => {
-      send(() => {
-        resolve('answered');
-      });
-    });
-    return within<Answer>(timeoutMs, Promise.race([answered, this.ended]), 'silent');
+    const answered = new Promise<Answer>((resolve) => send(() => resolve('answered')));
+    return within<Answer>(timeoutMs, Promise.race([answered, this.over]), 'silent');
   }
 }

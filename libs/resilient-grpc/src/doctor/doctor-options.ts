@@ -1,5 +1,4 @@
 import { parseArgs } from 'node:util';
-import type { TlsOptions } from '../channel/tls/tls-material.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { DEFAULT_DRAIN } from '../nest/module-options.js';
 import { describeValue, problemMessage } from '../policy/options/describe-value.js';
@@ -7,28 +6,9 @@ import { errorMessage } from '../errors/error-message.js';
 import { duration } from '../telemetry/log/log-text.js';
 import { resultsOf, type CheckResult } from './check-result.js';
 
-export interface DoctorOptions {
-  /** Target of the checks; `undefined` if no connection is made. */
-  readonly target: string | undefined;
-  readonly tls: TlsOptions | undefined;
-  readonly service: string | undefined;
-  readonly keepaliveMs: number | undefined;
-  readonly idleMs: number | undefined;
-  readonly timeoutMs: number;
-  readonly connectTimeoutMs: number;
-  readonly serviceConfigFile: string | undefined;
-  readonly protoFile: string | undefined;
-  readonly shutdown: ShutdownTimes | undefined;
-  readonly json: boolean;
-}
+export type DoctorOptions = Extract<ReturnType<typeof readArguments>, { kind: 'run' }>['options'];
 
-/** The environment variables. Some of them affect connections. */
 export type Env = Readonly<Record<string, string | undefined>>;
-
-export type DoctorArguments =
-  | { readonly kind: 'run'; readonly options: DoctorOptions }
-  | { readonly kind: 'help' }
-  | { readonly kind: 'wrong'; readonly problems: readonly ConfigurationProblem[] };
 
 /**
  * Number of pings sent by the keepalive check. By default, servers tolerate the first ping after data and two more (gRFC A8, A9), so the
@@ -66,19 +46,19 @@ const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'
 const WITHOUT_TARGET: ReadonlySet<string> = new Set([...SHUTDOWN_OPTIONS, 'service-config', 'proto', 'json', 'help']);
 const TIME = /^(\d{1,9}(?:\.\d{1,3})?)([sm])$/;
 
-export function readArguments(args: readonly string[]): DoctorArguments {
+export function readArguments(args: readonly string[]) {
   let parsed;
   try {
     parsed = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
   } catch (error) {
     // Node's messages continue with advice about positional arguments.
     const [message = ''] = errorMessage(error).split('. ');
-    return { kind: 'wrong', problems: [{ path: 'arguments', message }] };
+    return { kind: 'wrong', problems: [{ path: 'arguments', message }] } as const;
   }
   const { values, positionals } = parsed;
   const [command, target, ...more] = positionals;
   if (values.help === true || command === 'help' || (command === undefined && args.length === 0))
-    return { kind: 'help' };
+    return { kind: 'help' } as const;
 
   const problems: ConfigurationProblem[] = [];
   const add = (path: string, message: string) => problems.push({ path, message });
@@ -105,7 +85,7 @@ export function readArguments(args: readonly string[]): DoctorArguments {
     for (const name of Object.keys(values))
       if (!WITHOUT_TARGET.has(name)) add(`--${name}`, 'requires a target; write doctor <host:port> before it');
   if (protoFile !== undefined && serviceConfigFile === undefined) add('--proto', 'requires --service-config FILE');
-  const options: DoctorOptions = {
+  const options = {
     target,
     tls: usesTls ? { ca, cert, key, serverName } : undefined,
     service,
@@ -125,13 +105,12 @@ export function readArguments(args: readonly string[]): DoctorArguments {
       : undefined,
     json: values.json ?? false,
   };
-  return problems.length === 0 ? { kind: 'run', options } : { kind: 'wrong', problems };
+  return problems.length === 0 ? ({ kind: 'run', options } as const) : ({ kind: 'wrong', problems } as const);
 }
 
 export interface ShutdownTimes {
   /** `drain.timeoutMs` of the clients or of the server, whichever is longer, because they drain in parallel. */
   readonly drainMs: number;
-  /** `drain.readinessDelayMs`, which is part of `drainMs`. */
   readonly readinessDelayMs: number;
   readonly gracePeriodMs: number;
   /** Duration of the `preStop` hook, which runs before SIGTERM. */

@@ -32,7 +32,6 @@ export type IdleOutcome =
  * each proxy.
  */
 const CONNECTIONS = 12;
-/** Ratio between the ages of two successive connections. */
 const STEP = Math.SQRT2;
 /** Interval between two calls on the connection in use, as a share of the first age. */
 const USE_SHARE = 0.25;
@@ -112,7 +111,6 @@ export async function measureIdle(
   }
 }
 
-/** Opens a connection and leaves it idle; returns the reason if that fails. */
 async function openIdle(address: TargetAddress, parameters: ConnectParameters): Promise<Session | string> {
   const { session, probe } = await openSession(address, parameters);
   if (session === undefined) return probe.failure?.message ?? 'the certificate was rejected';
@@ -131,7 +129,7 @@ async function openIdle(address: TargetAddress, parameters: ConnectParameters): 
 async function useUntilEnd(session: Session, everyMs: number, answerTimeoutMs: number): Promise<'ended' | 'silent'> {
   const intervalMs = Math.min(Math.max(everyMs, MIN_USE_INTERVAL_MS), MAX_USE_INTERVAL_MS);
   for (;;) {
-    await within<unknown>(intervalMs, session.ended, undefined);
+    await within<unknown>(intervalMs, session.over, undefined);
     const answer = await session.call(answerTimeoutMs);
     if (answer !== 'answered') return answer;
   }
@@ -141,7 +139,7 @@ const endOf = ({ end }: Session) => end;
 
 /** Uses an idle connection at an age, and closes it. Returns its idle time if it still worked. */
 async function watchIdle(session: Session, ageMs: number, answerTimeoutMs: number): Promise<IdleFinding | number> {
-  await within<unknown>(ageMs - session.idleMs, session.ended, undefined);
+  await within<unknown>(ageMs - session.idleMs, session.over, undefined);
   const ended = endOf(session);
   if (ended !== undefined) return { kind: 'ended', end: ended, wasUsed: false };
   const { idleMs } = session;
@@ -285,7 +283,7 @@ async function pingCheck(session: Session, everyMs: number): Promise<CheckResult
   const call = { isOpen: true };
   session.watch(() => (call.isOpen = false));
   const pings: Promise<number | undefined>[] = [];
-  while (pings.length < KEEPALIVE_PINGS && (await within<string>(everyMs, session.ended, 'time')) !== 'ended') {
+  while (pings.length < KEEPALIVE_PINGS && (await within<string>(everyMs, session.over, 'time')) !== 'ended') {
     const sentAt = systemClock.now();
     const answer = session.ping(ACK_TIMEOUT_MS);
     pings.push(answer.then((how) => (how === 'answered' ? systemClock.now() - sentAt : undefined)));

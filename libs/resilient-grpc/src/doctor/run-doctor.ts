@@ -105,7 +105,6 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
   return exitCode;
 }
 
-/** Runs the requested checks one after the other. Loads gRPC only for the checks that need it. */
 async function* runChecks(options: DoctorOptions, env: Env, onProgress: (text: string) => void): Checks {
   const { target, serviceConfigFile, protoFile, shutdown } = options;
   let reflected: CheckResult | undefined;

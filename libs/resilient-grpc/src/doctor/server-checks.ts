@@ -85,7 +85,6 @@ function failure(error: GrpcCallError, service: string, timeoutMs: number): Verd
   return ['failed', message, reason === 'http' ? HTTP_RESPONSE_REMEDY : remedy];
 }
 
-/** Both versions of the reflection service. They differ only in their names. */
 const REFLECTION_SERVICES = [
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',
@@ -129,7 +128,6 @@ export function reflectionContract(): PackageDefinition {
   return fromJSON({ nested: { grpc: { nested: { reflection } } } }, { arrays: true });
 }
 
-/** Lists the services of the server by reflection; the names are in `facts.services`. */
 export async function reflectionCheck(client: InternalGrpcClient, timeoutMs: number): Promise<CheckResult> {
   const unavailable = (message: string) => resultsOf('reflection')('skipped', message);
   for (const name of REFLECTION_SERVICES) {

@@ -15,7 +15,6 @@ import { findingOf, resultsOf, type CheckResult, type Finding } from './check-re
 import type { Env } from './doctor-options.js';
 import { within, type TimeLimit } from './time-limit.js';
 
-/** Maximum number of addresses shown and probed. */
 export const MAX_ADDRESSES = 20;
 
 export type TargetAddress = experimental.SubchannelAddress;
@@ -52,7 +51,6 @@ export type Resolution =
   | { readonly ok: true; readonly addresses: readonly TargetAddress[]; readonly tookMs: number }
   | { readonly ok: false; readonly details: string; readonly code: string | undefined; readonly tookMs: number };
 
-/** Resolves a target once, with the resolver that a channel would use. */
 export async function resolveTarget(target: string, limit: TimeLimit, timeoutMs: number): Promise<Resolution> {
   const startedAt = systemClock.now();
   let resolver: experimental.Resolver | undefined;

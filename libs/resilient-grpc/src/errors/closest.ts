@@ -47,16 +47,13 @@ export function misspelled(word: string, known: Iterable<string>): string | unde
   return best;
 }
 
-/** True if two unequal words differ by one extra letter or a swap of two letters. */
+/** True if two words differ by one extra letter or a swap of two letters. */
 function isTypo(a: string, b: string): boolean {
-  if (Math.abs(a.length - b.length) > 1) return false;
-  let start = 0;
-  while (start < a.length && a[start] === b[start]) start += 1;
-  if (a.length !== b.length) {
-    const [long, short] = a.length > b.length ? [a, b] : [b, a];
-    return long.slice(start + 1) === short.slice(start);
-  }
-  return a[start] === b[start + 1] && a[start + 1] === b[start] && a.slice(start + 2) === b.slice(start + 2);
+  return editDistance(a, b) === 1 && (a.length !== b.length || sorted(a) === sorted(b));
+}
+
+function sorted(word: string): string {
+  return Array.from(word).sort().join('');
 }
 
 function stem(word: string): string {

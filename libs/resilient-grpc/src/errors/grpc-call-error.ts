@@ -192,21 +192,8 @@ export class GrpcCallError extends Error {
 
   /** Returns the properties for JSON, without the metadata, the status details, the cause, and the stack. */
   toJSON(): Readonly<Record<string, unknown>> {
-    return {
-      name: this.name,
-      message: this.message,
-      code: this.code,
-      codeName: this.codeName,
-      details: this.details,
-      client: this.client,
-      path: this.path,
-      peer: this.peer,
-      reason: this.reason,
-      reachedServer: this.reachedServer,
-      attempts: this.attempts,
-      notRetriedBecause: this.notRetriedBecause,
-      retryAfterMs: this.retryAfterMs,
-    };
+    const { name, message, code, codeName, ...others } = this;
+    return { name, message, code, codeName, ...others };
   }
 }
 

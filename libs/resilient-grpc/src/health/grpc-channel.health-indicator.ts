@@ -1,8 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { HealthIndicatorResult } from '@nestjs/terminus';
+import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
+import * as v from 'valibot';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import { clientKeys, ClientRegistry } from '../nest/client-registry.js';
-import { channelHealth, healthResult, assertOptions } from './channel-health.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { flag, object, positiveMilliseconds } from '../policy/options/option-schemas.js';
 
 export interface ChannelCheckOptions {
   /** Name in the result. @defaultValue the client's name; for a symbol, its description */
@@ -61,4 +63,92 @@ export class GrpcChannelHealthIndicator {
     const health = channelHealth(client, this.clients.accepting);
     return healthResult(key, health.status === 'down' && !required ? { ...health, status: 'degraded' } : health);
   }
+}
+
+const key = v.optional(v.pipe(v.string(), v.nonEmpty()));
+
+const SCHEMAS = {
+  'GrpcChannelHealthIndicator.check': object({ key, required: v.optional(flag) }),
+  'GrpcChannelHealthIndicator.checkAll': object({
+    except: v.optional(v.array(v.union([v.string(), v.symbol()]))),
+  }),
+  'GrpcServingHealthIndicator.check': object({
+    key,
+    service: v.optional(v.string()),
+    timeoutMs: v.optional(positiveMilliseconds),
+    mode: v.optional(v.picklist(['check', 'watch'])),
+  }),
+} as const;
+
+/** Validates the options given to `method`. @throws GrpcConfigurationError with every problem found. */
+export function assertOptions(method: keyof typeof SCHEMAS, options: unknown): void {
+  requireOptions(SCHEMAS[method], options, method);
+}
+
+export interface ChannelHealth {
+  readonly status: 'up' | 'degraded' | 'down';
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Returns the health of a channel. READY and IDLE are up. During an outage, the channel is degraded until the grace period ends, and then
+ * down. A draining or closed client is down. CONNECTING without an outage is up, but degraded if it lasts longer than the grace period
+ * while calls are waiting or have failed. An attempt to connect that receives no response starts an outage only when it fails.
+ *
+ * @param applicationAccepts true until the application starts to shut down
+ */
+export function channelHealth(client: InternalGrpcClient, applicationAccepts: boolean): ChannelHealth {
+  const { target, connectivity, accepting } = client;
+  // Behind a proxy, the channel may be READY while every call fails. These counts show such failures.
+  const { windowMs, ended, failed } = client.recentCalls();
+  const { state, since, lastError, lastFailure, outage } = connectivity;
+  // The details of a healthy channel omit `lastError`: without a timestamp, it would look like a current problem.
+  const isWell = outage === undefined && (state === 'READY' || state === 'IDLE');
+  const details = {
+    state,
+    target,
+    since: since.toISOString(),
+    ...(lastError === undefined || isWell ? {} : { lastError }),
+    // Omits the doctor command, which contains the paths of TLS files, because health reports are often public.
+    ...(lastFailure === undefined || isWell ? {} : { remedy: lastFailure.remedy }),
+    calls: { windowMs: Math.round(windowMs), ended, failed },
+  };
+  if (state === 'SHUTDOWN') return { status: 'down', details: { ...details, message: 'closed' } };
+  if (!accepting || !applicationAccepts) return { status: 'down', details: { ...details, message: 'draining' } };
+  if (outage === undefined) {
+    const isLate = state === 'CONNECTING' && client.unreachableMs > client.outageGraceMs;
+    if (!isLate || (client.waitingCalls === 0 && failed === 0)) return { status: 'up', details };
+    const effect = client.waitingCalls > 0 ? 'calls wait' : 'calls have failed';
+    return { status: 'degraded', details: { ...details, message: `not connected yet; ${effect}` } };
+  }
+
+  const reported = {
+    ...details,
+    outage: {
+      since: outage.since.toISOString(),
+      graceEndsAt: outage.graceEndsAt.toISOString(),
+      connectAttempts: outage.connectAttempts,
+      flapping: outage.flapping,
+      ...(outage.nextAttemptAt === undefined ? {} : { nextAttemptAt: outage.nextAttemptAt.toISOString() }),
+    },
+  };
+  return client.isGraceOver
+    ? { status: 'down', details: { ...reported, message: 'outage; calls fail' } }
+    : { status: 'degraded', details: { ...reported, message: 'outage; calls wait' } };
+}
+
+// Terminus's service has no relevant state; a separate instance avoids importing Terminus's module.
+const indicators = new HealthIndicatorService();
+
+export function healthResult<const N extends string>(
+  key: N,
+  { status, details }: ChannelHealth,
+): HealthIndicatorResult<N> {
+  const session = indicators.check(key);
+  if (status === 'up') return session.up(details);
+  if (status === 'down') return session.down(details);
+  // Terminus 11 supports only up and down, and drops any other status, so 'degraded' becomes up with `degraded: true`.
+  if ('degraded' in session) return session.degraded(details);
+  const result: HealthIndicatorResult = { [key]: { ...details, degraded: true, status: 'up' } };
+  return result;
 }

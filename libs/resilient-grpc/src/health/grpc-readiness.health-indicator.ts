@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import { healthResult } from './channel-health.js';
+import { healthResult } from './grpc-channel.health-indicator.js';
 
 /**
  * Reports the readiness of this process. The process is up after the application has started, until the application or a

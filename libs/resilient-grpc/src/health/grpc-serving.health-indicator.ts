@@ -9,7 +9,7 @@ import { StatusCode } from '../status/status-code.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { channelHealth, healthResult, assertOptions } from './channel-health.js';
+import { channelHealth, healthResult, assertOptions } from './grpc-channel.health-indicator.js';
 import {
   CHECK,
   probeOptions,

@@ -1,7 +1,7 @@
 import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/grpc-js-texts.js';
 import { isStatusCode, statusName } from '../status/status-code.js';
 import { duration } from '../telemetry/log/log-text.js';
-import type { ChannelHealth } from './channel-health.js';
+import type { ChannelHealth } from './grpc-channel.health-indicator.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { HEALTH_SERVICE, healthContract } from '../client/health-contract.js';
 import { loadContract } from '../client/settings/contract.js';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../testing/wait-for.js';
-import { ApiServer } from './api-server.js';
+import { ApiServer, permissionRemedy } from './api-server.js';
 
 const UNABORTED_SIGNAL = new AbortController().signal;
 
@@ -112,11 +112,6 @@ describe('ApiServer', () => {
     await expect(watch(other).ended).rejects.toThrow(/JSON/);
   });
 
-  it('fails a Kubernetes watch if a line is longer than 16 MiB', async () => {
-    const { api } = await startServer((_, response) => response.end('x'.repeat(16 * 1024 * 1024 + 1)));
-    await expect(watch(api).ended).rejects.toThrow('an event of the watch is longer than 16 MiB');
-  });
-
   it('reads the Kubernetes token again after a 401 response, and strips the line break from the token', async () => {
     let accepted = 'first';
     const tokens: (string | undefined)[] = [];
@@ -142,5 +137,19 @@ describe('ApiServer', () => {
       response.writeHead(502).end('<html>');
     });
     await expect(proxy.get('/list', UNABORTED_SIGNAL)).rejects.toThrow('502 Bad Gateway');
+  });
+});
+
+describe('permissionRemedy', () => {
+  it.each([
+    ['system:serviceaccount:shop:gateway', '--serviceaccount=shop:gateway'],
+    ['jane', "--user='jane'"],
+    ["o'hara", String.raw`--user='o'\''hara'`],
+  ])('binds the role for EndpointSlice watches to the user %s', (user, subject) => {
+    const message = `endpointslices.discovery.k8s.io is forbidden: User "${user}" cannot list resource`;
+    expect(permissionRemedy(message, 'shop')).toBe(
+      'grant the permission: kubectl create role grpc-endpoints -n shop --verb=list,watch --resource=endpointslices.discovery.k8s.io ' +
+        `&& kubectl create rolebinding grpc-endpoints -n shop --role=grpc-endpoints ${subject}`,
+    );
   });
 });

@@ -1,9 +1,11 @@
 import { request as requestHttp, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { request as requestHttps, type RequestOptions } from 'node:https';
+import { text } from 'node:stream/consumers';
 import { KubeConfig } from '@kubernetes/client-node';
 import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { duration } from '../telemetry/log/log-text.js';
+import type { EndpointSlice } from '../policy/kubernetes/select-endpoints.js';
+import { duration, oneLine } from '../telemetry/log/log-text.js';
 import * as v from 'valibot';
 import { object } from '../policy/options/option-schemas.js';
 
@@ -22,11 +24,9 @@ export const kubernetesOptionsSchema = object({ kubeconfig: v.optional(v.pipe(v.
 const SILENT_REQUEST_MS = 10_000;
 /** Idle time in milliseconds before the kernel sends TCP keepalive probes, which detect a lost connection of a watch in about 40 s. */
 const TCP_KEEPALIVE_MS = 30_000;
-const MAX_ERROR_BYTES = 65_536;
-/** Maximum length of one event of a watch, in characters. An EndpointSlice has at most 1,000 endpoints and is much shorter. */
-const MAX_EVENT_CHARS = 16 * 1024 * 1024;
 const OK = 200;
 const UNAUTHORIZED = 401;
+const FORBIDDEN = 403;
 
 /** Error for a response from the API server with a status other than 200, or for an `ERROR` event of a watch. */
 export class ApiServerError extends Error {
@@ -73,9 +73,8 @@ export class ApiServer {
     }
   }
 
-  /** Returns the parsed JSON response from the API server. @throws ApiServerError if the API server rejects the request */
   async get(path: string, signal: AbortSignal): Promise<unknown> {
-    return JSON.parse(await textOf(await this.open(path, signal), Infinity)) as unknown;
+    return JSON.parse(await textOf(await this.open(path, signal))) as unknown;
   }
 
   /**
@@ -83,7 +82,6 @@ export class ApiServer {
    *
    * @param silentMs milliseconds without a received byte after which the watch ends
    * @throws ApiServerError if the API server rejects the request
-   * @throws Error if an event is longer than 16 MiB
    */
   async watch(
     path: string,
@@ -101,21 +99,11 @@ export class ApiServer {
     response.socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
     response.socket.unref();
     onOpen();
-    // Chunks of the incomplete line. Joined only when the line is complete, so that a long line is not copied for each chunk.
-    let rest: string[] = [];
-    let length = 0;
+    let rest = '';
     try {
       for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
-        const lines = chunk.split('\n');
-        const last = lines.pop() ?? '';
-        if (lines.length > 0) {
-          lines[0] = rest.join('') + (lines[0] ?? '');
-          rest = [];
-          length = 0;
-        }
-        rest.push(last);
-        length += last.length;
-        if (length > MAX_EVENT_CHARS) throw new Error('an event of the watch is longer than 16 MiB');
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop() ?? '';
         for (const line of lines) if (line !== '') onEvent(JSON.parse(line));
       }
     } catch (error) {
@@ -150,8 +138,8 @@ export class ApiServer {
     const { statusCode = 0 } = response;
     if (statusCode === OK) return response;
     if (statusCode === UNAUTHORIZED) this.reload();
-    const text = await textOf(response, MAX_ERROR_BYTES);
-    throw new ApiServerError(statusCode, `${String(statusCode)} ${messageOf(text) ?? response.statusMessage ?? ''}`);
+    const message = messageOf(await textOf(response)) ?? response.statusMessage ?? '';
+    throw new ApiServerError(statusCode, `${String(statusCode)} ${message}`);
   }
 }
 
@@ -184,25 +172,85 @@ function wrong(option: string, message: string): GrpcConfigurationError {
   return new GrpcConfigurationError([{ path: `registerKubernetesResolver.${option}`, message }]);
 }
 
-async function textOf(response: IncomingMessage, maxBytes: number): Promise<string> {
+function textOf(response: IncomingMessage): Promise<string> {
   response.setTimeout(SILENT_REQUEST_MS, () =>
     response.destroy(new Error(`the response stalled for ${duration(SILENT_REQUEST_MS)}`)),
   );
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > maxBytes) break;
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  return text(response);
 }
 
-function messageOf(text: string): string | undefined {
+function messageOf(body: string): string | undefined {
   try {
-    const { message } = JSON.parse(text) as { readonly message?: unknown };
+    const { message } = JSON.parse(body) as { readonly message?: unknown };
     return typeof message === 'string' ? message : undefined;
   } catch {
     return undefined;
   }
+}
+
+export interface ServiceName {
+  readonly service: string;
+  readonly namespace: string;
+}
+
+export interface SliceList {
+  readonly metadata?: { readonly resourceVersion?: string };
+  /** `null` or absent if the service has no slices. */
+  readonly items?: readonly EndpointSlice[] | null;
+}
+
+export interface RequestFailure {
+  readonly message: string;
+  /** Remedy for a missing permission, with a command; absent for other failures. */
+  readonly remedy?: string;
+}
+
+export function slicesPath({ service, namespace }: ServiceName, parameters: Readonly<Record<string, string>>): string {
+  const query = new URLSearchParams({ labelSelector: `kubernetes.io/service-name=${service}`, ...parameters });
+  return `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?${query.toString()}`;
+}
+
+export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, namespace: string): RequestFailure {
+  // The AggregateError for a host with several addresses has no message, so its code is used.
+  const cause = oneLine(errorMessage(error)) || String((error as { readonly code?: unknown }).code);
+  const message = `cannot watch EndpointSlices at ${server.url}: ${cause}`;
+  return error instanceof ApiServerError && error.status === FORBIDDEN
+    ? { message, remedy: permissionRemedy(error.message, namespace) }
+    : { message };
+}
+
+/**
+ * Checks both permissions that a watch needs: lists a service's EndpointSlices, then opens a watch and closes it immediately.
+ * @throws ApiServerError if the API server rejects a request
+ */
+export async function inspectSlices(
+  server: ApiServer,
+  name: ServiceName,
+  signal: AbortSignal,
+): Promise<readonly EndpointSlice[]> {
+  const { metadata, items } = (await server.get(slicesPath(name, {}), signal)) as SliceList;
+  const { resourceVersion = '' } = metadata ?? {};
+  // The API server ends the watch within one second.
+  const path = slicesPath(name, { watch: 'true', resourceVersion, timeoutSeconds: '1' });
+  const opened = new AbortController();
+  const end = (): void => {
+    opened.abort();
+  };
+  await server.watch(path, AbortSignal.any([signal, opened.signal]), 1_000, end, end).catch((error: unknown) => {
+    if (!opened.signal.aborted) throw error;
+  });
+  return items ?? [];
+}
+
+/**
+ * Returns a remedy with a command that grants the permissions to list and watch EndpointSlices. `message` is the API server's error message
+ * and names the user: 'endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'.
+ */
+export function permissionRemedy(message: string, namespace: string): string {
+  const user = /User "([^"]+)"/.exec(message)?.[1] ?? 'system:serviceaccount:default:default';
+  const [, account] = /^system:serviceaccount:([^:]+:[^:]+)$/.exec(user) ?? [];
+  const subject = account === undefined ? `--user='${user.replaceAll("'", `'\\''`)}'` : `--serviceaccount=${account}`;
+  const create = (what: string, options: string) => `kubectl create ${what} grpc-endpoints -n ${namespace} ${options}`;
+  const role = create('role', '--verb=list,watch --resource=endpointslices.discovery.k8s.io');
+  return `grant the permission: ${role} && ${create('rolebinding', `--role=grpc-endpoints ${subject}`)}`;
 }

@@ -220,39 +220,6 @@ describe('ServiceWatch', () => {
     expect(getNewestState()).toMatchObject({ state: 'watching', slices: [] });
   });
 
-  it.each([
-    ['endpoints that are a number', { endpoints: 5 }, 'endpoints: expected an array, got 5'],
-    ['an endpoint that is null', { endpoints: [null] }, 'endpoints[0]: expected an object, got null'],
-    [
-      'an address that is an object',
-      { endpoints: [{ addresses: [{}] }] },
-      'endpoints[0].addresses: expected strings, got object',
-    ],
-    ['a port that is null', { ports: [null] }, 'ports[0]: expected an object, got null'],
-    ['a fractional port number', { ports: [{ port: 50_051.5 }] }, 'ports[0].port: expected an integer, got 50051.5'],
-    ['a port name that is an object', { ports: [{ name: {} }] }, 'ports[0].name: expected a string, got object'],
-  ])('reports an EndpointSlice with %s as a failure, and keeps the previous slices', async (_, fields, problem) => {
-    const malformed = { ...makeSlice('b', '10'), ...fields } as unknown as EndpointSlice;
-    server.items = [malformed];
-    const stop = watch.subscribe(listener);
-    await clock.advanceAsync(0);
-    const failure = { message: `cannot watch EndpointSlices at https://api: invalid EndpointSlice: ${problem}` };
-    expect(getNewestState()).toMatchObject({ state: 'failing', slices: undefined, failure });
-    server.items = [makeSlice('a', '7')];
-    await clock.advanceAsync(MINUTE_MS);
-    expect(namesOf(getNewestState())).toEqual(['a']);
-    // The API server sends the event to each new watch, because each watch starts from the version before the event.
-    server.onWatch = ({ send }) => {
-      send({ type: 'ADDED', object: malformed });
-    };
-    server.watches.at(-1)!.end();
-    await clock.advanceAsync(1_000);
-    expect(getNewestState()).toMatchObject({ state: 'failing', failure });
-    expect(namesOf(getNewestState())).toEqual(['a']);
-    expect(server.watches.at(-1)!.parameters.get('resourceVersion')).toBe('9');
-    stop();
-  });
-
   it('stops the EndpointSlice watch when the last listener unsubscribes, and later uses the old slices only if listing fails', async () => {
     const unsubscribe = watch.subscribe(listener);
     await clock.advanceAsync(0);

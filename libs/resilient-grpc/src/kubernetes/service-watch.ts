@@ -1,8 +1,15 @@
-import { checkSlice, type EndpointSlice, STABLE_MS, watchDelayMs } from '../policy/kubernetes/select-endpoints.js';
+import { type EndpointSlice, STABLE_MS, watchDelayMs } from '../policy/kubernetes/select-endpoints.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import { ApiServerError, type ApiServer } from './api-server.js';
-import { requestFailure, slicesPath, type RequestFailure, type ServiceName, type SliceList } from './slice-requests.js';
+import {
+  ApiServerError,
+  requestFailure,
+  slicesPath,
+  type ApiServer,
+  type RequestFailure,
+  type ServiceName,
+  type SliceList,
+} from './api-server.js';
 
 /** State of a watch. Times are milliseconds since 1970. */
 export interface WatchState {
@@ -47,8 +54,7 @@ interface WatchEvent {
 
 /**
  * Lists and watches the EndpointSlices of one service while there are listeners. All channels to the service share one watch. After an
- * error or a malformed slice, the last slices stay in use, and the watch resumes from the last resource version or, after 410 Gone, from a
- * new list.
+ * error, the last slices stay in use, and the watch resumes from the last resource version or, after 410 Gone, from a new list.
  *
  * The official client library provides the configuration and the credentials. Its `ListWatch` is not used, because it stops at the first
  * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` is not used either,
@@ -62,11 +68,13 @@ export class ServiceWatch {
   private resourceVersion: string | undefined;
   private running: AbortController | undefined;
   private stoppedAt = -Infinity;
-  private state: WatchState['state'] = 'listing';
-  private since = 0;
-  private changedAt: number | undefined;
-  /** The latest failure; `undefined` while requests succeed. */
-  private failure: RequestFailure | undefined;
+  private state: WatchState = {
+    state: 'listing',
+    since: 0,
+    slices: undefined,
+    changedAt: undefined,
+    failure: undefined,
+  };
   /** Time at which the API server accepted the current watch. */
   private openedAt: number | undefined;
   /** True from a 410 Gone until the next list. */
@@ -88,16 +96,14 @@ export class ServiceWatch {
   }
 
   describe(): WatchState {
-    const { state, since, slices, changedAt, failure } = this;
-    // Slices of an earlier watch are used only if they cannot be listed again.
-    const known = state === 'listing' && this.resourceVersion === undefined ? undefined : slices;
-    return { state, since, slices: known && [...known.values()], changedAt, failure };
+    return this.state;
   }
 
-  private enter(state: WatchState['state']): void {
-    if (this.state === state) return;
-    this.state = state;
-    this.since = this.dependencies.clock.epoch();
+  private update(change: Partial<WatchState>): void {
+    const { state = this.state.state } = change;
+    const since = state === this.state.state ? this.state.since : this.dependencies.clock.epoch();
+    this.state = { ...this.state, ...change, since };
+    for (const listener of [...this.listeners]) listener.onChange(this.state);
   }
 
   private start(): void {
@@ -105,9 +111,8 @@ export class ServiceWatch {
     // Discards slices that were kept for longer than `SLICE_RETENTION_MS`, because their addresses may now belong to other pods.
     if (clock.now() - this.stoppedAt > SLICE_RETENTION_MS) this.slices = undefined;
     this.resourceVersion = undefined;
-    this.failure = undefined;
-    this.state = 'listing';
-    this.since = clock.epoch();
+    // Slices of an earlier watch are used only if they cannot be listed again.
+    this.state = { ...this.state, state: 'listing', since: clock.epoch(), slices: undefined, failure: undefined };
     const running = new AbortController();
     this.running = running;
     void this.run(running.signal);
@@ -157,7 +162,7 @@ export class ServiceWatch {
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
     // Discards the response if the watch was stopped in the meantime, because a new watch may be running.
     signal.throwIfAborted();
-    this.slices = new Map((items ?? []).map((slice) => [checkSlice(slice).metadata?.name ?? '', slice]));
+    this.slices = new Map((items ?? []).map((slice) => [slice.metadata?.name ?? '', slice]));
     this.resourceVersion = metadata?.resourceVersion ?? '';
     this.isExpired = false;
     this.changed();
@@ -184,34 +189,28 @@ export class ServiceWatch {
   private apply({ type, object }: WatchEvent): void {
     const name = object?.metadata?.name ?? '';
     if (type === 'ERROR') throw new ApiServerError(object?.code ?? 500, object?.message ?? 'the watch failed');
-    if (type === 'ADDED' || type === 'MODIFIED') this.slices?.set(name, checkSlice(object));
+    if (object !== undefined && (type === 'ADDED' || type === 'MODIFIED')) this.slices?.set(name, object);
     else if (type === 'DELETED') this.slices?.delete(name);
     this.resourceVersion = object?.metadata?.resourceVersion ?? this.resourceVersion;
     if (type !== 'BOOKMARK') this.changed();
   }
 
-  private changed(): void {
-    this.changedAt = this.dependencies.clock.epoch();
-    this.report();
+  private get known(): WatchState['slices'] {
+    return this.slices && [...this.slices.values()];
   }
 
-  private report(): void {
-    const state = this.describe();
-    for (const listener of [...this.listeners]) listener.onChange(state);
+  private changed(): void {
+    this.update({ slices: this.known, changedAt: this.dependencies.clock.epoch() });
   }
 
   private opened(): void {
     this.openedAt = this.dependencies.clock.now();
-    if (this.state === 'watching') return;
-    this.failure = undefined;
-    this.enter('watching');
-    this.report();
+    if (this.state.state !== 'watching') this.update({ state: 'watching', failure: undefined });
   }
 
   private failed(error: unknown): void {
-    this.failure = requestFailure(error, this.dependencies.server, this.name.namespace);
-    this.enter('failing');
-    this.report();
+    const failure = requestFailure(error, this.dependencies.server, this.name.namespace);
+    this.update({ state: 'failing', slices: this.known, failure });
   }
 
   private pause(ms: number, signal: AbortSignal): Promise<void> {

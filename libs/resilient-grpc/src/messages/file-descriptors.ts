@@ -20,17 +20,14 @@ export class Descriptor {
     return this.values(number).length > 0;
   }
 
-  /** Returns the messages in the field `number`. */
   children(number: number): Descriptor[] {
     return this.values(number).map((value) => new Descriptor(value as Uint8Array));
   }
 
-  /** Returns the string in the field `number`; '' if absent. */
   text(number: number): string {
     return new TextDecoder().decode(this.values(number)[0] as Uint8Array | undefined);
   }
 
-  /** Returns the integer, enum, or boolean in the field `number`; 0 if absent. */
   integer(number: number): number {
     return Number(this.values(number)[0] ?? 0);
   }

@@ -134,7 +134,6 @@ function nameOf(type: MessageType, number: number): string {
   return '';
 }
 
-/** Returns the type Value, which is that of the values of `field`. */
 function valueType(type: MessageType, field: string): MessageType {
   const found = type.fields.get(field);
   return found?.kind === 'message' ? found.type : type;
@@ -169,7 +168,6 @@ function isJson(value: unknown): boolean {
   return value !== undefined && typeof value !== 'function' && typeof value !== 'symbol';
 }
 
-/** True if `value` is an object with data as its properties. */
 function isDocument(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !isBuiltIn(value);
 }
@@ -178,7 +176,6 @@ function isDate(value: unknown): value is Date {
   return Object.prototype.toString.call(value) === '[object Date]';
 }
 
-/** True if `value` is an object of JavaScript whose data are not its properties. */
 export function isBuiltIn(value: object): boolean {
   return (
     isDate(value) ||

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from '
 import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorMessage, isError } from '../errors/error-message.js';
+import { counted } from '../telemetry/log/log-text.js';
 import type { Migration, Remark } from './migration.js';
 
 export interface MigrateTerminal {
@@ -41,7 +42,6 @@ const OPTIONS = {
 } as const;
 const SKIPPED = new Set(['node_modules', 'dist', 'coverage']);
 const HAS_CLIENTS = /\bClientsModule\b|\bClientProxyFactory\b|@Client\(/;
-const BYTE_ORDER_MARK = '\uFEFF';
 
 export async function runMigrate(args: readonly string[], { stdout, stderr }: MigrateTerminal): Promise<number> {
   const fail = (message: string) => {
@@ -87,10 +87,14 @@ export async function runMigrate(args: readonly string[], { stdout, stderr }: Mi
   const files = changed.map(({ path }) => shown(path));
   const risk = isDryRun || files.length === 0 ? undefined : undoProblem(files);
   if (risk !== undefined && !force) return fail(`nothing was written: ${risk}, or run migrate with --force`);
-  if (!isDryRun) for (const { path, text } of changed) writeFileSync(path, markOf(path, text) + text);
+  if (!isDryRun)
+    for (const { path, text } of changed) {
+      const [byteOrderMark = ''] = /^\uFEFF/.exec(readFileSync(path, 'utf8')) ?? [];
+      writeFileSync(path, text.replace(/^\uFEFF?/, byteOrderMark));
+    }
 
   const lines = [
-    `${count(moved.length, 'registration')} in ${count(files.length, 'file')} ${isDryRun ? 'to move (dry run: nothing was written)' : 'moved'}`,
+    `${counted(moved.length, 'registration')} in ${counted(files.length, 'file')} ${isDryRun ? 'to move (dry run: nothing was written)' : 'moved'}`,
   ];
   lines.push(...moved.map(lineOf));
   if (manual.length > 0) lines.push('', `Change by hand (${String(manual.length)}):`, ...manual.map(lineOf));
@@ -169,15 +173,7 @@ function undoProblem(files: readonly string[]): string | undefined {
   }
 }
 
-/** Returns the byte order mark if the file has one and `text` does not; otherwise, the empty string. */
-function markOf(path: string, text: string): string {
-  return readFileSync(path, 'utf8').startsWith(BYTE_ORDER_MARK) && !text.startsWith(BYTE_ORDER_MARK)
-    ? BYTE_ORDER_MARK
-    : '';
-}
-
 const byPlace = (a: Remark, b: Remark) => a.path.localeCompare(b.path) || a.line - b.line;
 const lineOf = ({ path, line, text }: Remark) => `${shown(path)}:${String(line)}: ${text}`;
-const count = (number: number, what: string) => `${String(number)} ${what}${number === 1 ? '' : 's'}`;
 const shown = (path: string) => relative(process.cwd(), path);
 const quoted = (path: string) => (/^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`);

@@ -4,9 +4,8 @@ import type { WaitEnd, ClientFigures } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
-import type { ClientInstruments } from './client-instruments.js';
 import type { ObservableClient } from './grpc-telemetry.js';
-import { methodName, peerAttributes } from './instruments.js';
+import { instrumentsOf, methodName, peerAttributes } from './instruments.js';
 
 export interface MeasuredCallEnd {
   readonly code: StatusCode;
@@ -14,7 +13,6 @@ export interface MeasuredCallEnd {
   readonly retries: number;
   readonly transparentRetries: number;
   readonly hedges: number;
-  /** Total delay between attempts while no attempt was running. */
   readonly retryDelayMs: number;
 }
 
@@ -34,9 +32,7 @@ const MAX_CACHED_ATTRIBUTES = 1_000;
 
 /** Metric attributes of one method. They are created once and reused by every measurement. */
 class MethodAttributes {
-  /** Attributes of the gRFC A66 and A96 metrics. */
   readonly common: Attributes;
-  /** Attributes of this library's own metrics. */
   readonly own: Attributes;
   private readonly byStatus = new Map<StatusCode, Attributes>();
   private readonly byEndpoint = new Map<string, Attributes>();
@@ -56,7 +52,6 @@ class MethodAttributes {
     return found;
   }
 
-  /** Attributes of an attempt that ended with `code` at the endpoint `peer`. */
   at(peer: string, code: StatusCode): Attributes {
     const key = `${String(code)} ${peer}`;
     let found = this.byEndpoint.get(key);
@@ -74,7 +69,6 @@ export class ClientMetrics {
   private readonly client: Attributes;
   private readonly connected: Attributes;
   private readonly methods = new Map<string, MethodAttributes>();
-  /** Start of the current outage, in monotonic milliseconds. */
   private outageStartedAt: number | undefined;
 
   constructor(
@@ -193,7 +187,6 @@ export class ClientMetrics {
     }
   }
 
-  /** Counts detected and enforced ejections (gRFC A91). */
   private endpoint(event: Extract<GrpcClientEvent, { type: 'endpoint' }>): void {
     const { instruments, target, client } = this;
     if (event.change !== 'ejected' && event.change !== 'spared') return;
@@ -237,10 +230,8 @@ function disconnectError(reason: ConnectionEnd): ConnectionEnd {
   return /^GOAWAY \d/.test(reason) ? 'unknown' : reason;
 }
 
-/** Maximum number of closed clients kept for a last observation. */
 const MAX_CLOSED_CLIENTS = 100;
 
-/** Observes the gauges of all clients of one meter whenever the SDK collects metrics. */
 export class ObservedClients {
   private readonly open = new Map<Attributes, ObservableClient>();
   /** The final gauge values of closed clients. They are observed once more, because the SDK keeps reporting the last observed value. */
@@ -273,16 +264,8 @@ export class ObservedClients {
     const { waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream } =
       this.instruments;
     const { concurrencyLimit, hedgingDelay } = this.instruments;
-    const channelInstruments = [
-      waitingCalls,
-      oldestWait,
-      retryBudget,
-      addresses,
-      endpoints,
-      watchFailing,
-      oldestStream,
-    ];
-    return [...channelInstruments, concurrencyLimit, hedgingDelay];
+    const channel = [waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream];
+    return [...channel, concurrencyLimit, hedgingDelay];
   }
 
   private readonly observe: BatchObservableCallback = (result) => {
@@ -322,5 +305,107 @@ export class ObservedClients {
     if (this.open.size > 0 || this.closed.size > 0) return;
     this.isObserving = false;
     this.meter.removeBatchObservableCallback(this.observe, this.observables);
+  };
+}
+
+const RETRY_BUCKETS = [1, 2, 3, 4, 5];
+const TRANSPARENT_RETRY_BUCKETS = [1, 2, 3, 4, 5, 10];
+/** Bucket boundaries of the outage histogram, in seconds. They extend to one hour because outages last longer than calls. */
+const OUTAGE_BUCKETS = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600];
+
+export type ClientInstruments = ReturnType<typeof clientInstruments>;
+
+/**
+ * Creates the client instruments of gRFC A66
+ * (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments), A96
+ * (https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md), A94
+ * (https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md), and A91
+ * (https://github.com/grpc/proposal/blob/master/A91-outlier-detection-metrics.md). The instruments of this library use the prefix
+ * `resilient_grpc.`, so that they cannot collide with future gRPC metrics.
+ */
+export function clientInstruments(meter: Meter) {
+  const { counter, upDownCounter, gauge, histogram, seconds, bytes } = instrumentsOf(meter);
+  const ejections = 'grpc.lb.outlier_detection.ejections';
+  return {
+    // A66
+    attempts: counter('grpc.client.attempt.started', '{attempt}', 'Attempts that have started.'),
+    attemptDuration: seconds('grpc.client.attempt.duration', 'Time taken to complete an attempt.'),
+    sentBytes: bytes('grpc.client.attempt.sent_total_compressed_message_size', 'Message bytes sent per attempt.'),
+    receivedBytes: bytes(
+      'grpc.client.attempt.rcvd_total_compressed_message_size',
+      'Message bytes received per attempt.',
+    ),
+    callDuration: seconds('grpc.client.call.duration', "Time taken by a call from the application's perspective."),
+    // A96
+    retries: histogram('grpc.client.call.retries', '{retry}', 'Retries per call with retries.', RETRY_BUCKETS),
+    transparentRetries: histogram(
+      'grpc.client.call.transparent_retries',
+      '{transparent_retry}',
+      'Transparent retries per call with transparent retries.',
+      TRANSPARENT_RETRY_BUCKETS,
+    ),
+    hedges: histogram('grpc.client.call.hedges', '{hedge}', 'Hedges per call with hedges.', RETRY_BUCKETS),
+    retryDelay: seconds('grpc.client.call.retry_delay', 'Total time per call without an active attempt.'),
+    // A94
+    disconnections: counter('grpc.subchannel.disconnections', '{disconnection}', 'Connections that have ended.'),
+    connectionsMade: counter('grpc.subchannel.connection_attempts_succeeded', '{attempt}', 'Established connections.'),
+    connectionsFailed: counter(
+      'grpc.subchannel.connection_attempts_failed',
+      '{attempt}',
+      'Failed connection attempts.',
+    ),
+    openConnections: upDownCounter('grpc.subchannel.open_connections', '{connection}', 'Open connections.'),
+    // A91
+    ejections: counter(`${ejections}_enforced_total`, '{ejection}', 'Enforced ejections.'),
+    ejectionsOverflow: counter(`${ejections}_overflow`, '{ejection}', 'Ejections prevented by the maximum percentage.'),
+    successRateEjections: counter(`${ejections}_enforced_success_rate`, '{ejection}', 'Enforced by success rate.'),
+    successRateOutliers: counter(`${ejections}_detected_success_rate`, '{ejection}', 'Detected by success rate.'),
+    failurePercentageEjections: counter(
+      `${ejections}_enforced_failure_percentage`,
+      '{ejection}',
+      'Enforced by failure percentage.',
+    ),
+    failurePercentageOutliers: counter(
+      `${ejections}_detected_failure_percentage`,
+      '{ejection}',
+      'Detected by failure percentage.',
+    ),
+    // This library
+    ejectionsByReason: counter('resilient_grpc.client.ejections', '{ejection}', 'Ejections of endpoints, by reason.'),
+    outages: counter('resilient_grpc.client.outages', '{outage}', 'Outages that have started.'),
+    outageDuration: histogram('resilient_grpc.client.outage.duration', 's', 'Outages that have ended.', OUTAGE_BUCKETS),
+    streamLimits: counter('resilient_grpc.client.stream_limit_reached', '{wait}', 'Waits for a free stream.'),
+    waitDuration: seconds('resilient_grpc.client.wait.duration', 'Time that calls waited for the channel, by outcome.'),
+    waitingCalls: gauge('resilient_grpc.client.waiting_calls', '{call}', 'Calls waiting for the channel.'),
+    oldestWait: gauge('resilient_grpc.client.oldest_wait', 's', 'Time that the longest-waiting call has waited.'),
+    notRetried: counter('resilient_grpc.client.not_retried', '{attempt}', 'Failures that were not retried, by reason.'),
+    retryBudget: gauge('resilient_grpc.client.retry_budget', '1', 'Remaining share of the retry budget; 1 is full.'),
+    concurrencyLimit: gauge('resilient_grpc.client.concurrency_limit', '{call}', 'Current adaptive concurrency limit.'),
+    hedgingDelay: gauge('resilient_grpc.client.hedging_delay', 's', 'Current hedging delay that follows latency.'),
+    replacements: counter('resilient_grpc.client.replacements', '{replacement}', 'Replaced connections, by reason.'),
+    streams: upDownCounter('resilient_grpc.client.streams', '{stream}', 'Open streams.'),
+    addresses: gauge('resilient_grpc.client.addresses', '{address}', 'Addresses of the target in use.'),
+    endpoints: gauge(
+      'resilient_grpc.client.endpoints',
+      '{endpoint}',
+      'Endpoints of a kubernetes: target, by condition.',
+    ),
+    watchFailing: gauge(
+      'resilient_grpc.client.watch_failing',
+      's',
+      'Time for which the endpoint watch has been failing.',
+    ),
+    oldestStream: gauge('resilient_grpc.client.oldest_stream', 's', 'Age of the oldest open stream.'),
+    resumes: counter(
+      'resilient_grpc.client.resumes',
+      '{resume}',
+      'Stream resumes, by progress since the previous one.',
+    ),
+    drainDuration: seconds('resilient_grpc.client.drain.duration', 'Duration of client drains.'),
+    cutOff: counter(
+      'resilient_grpc.client.drain.cut_off_calls',
+      '{call}',
+      'Calls that were open at the drain timeout.',
+    ),
   };
 }

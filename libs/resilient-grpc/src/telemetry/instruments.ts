@@ -1,24 +1,32 @@
-import { type Attributes, SpanStatusCode, type Span, diag } from '@opentelemetry/api';
+import { type Attributes, SpanStatusCode, type Meter, type Span, diag } from '@opentelemetry/api';
 import { StatusCode, statusName } from '../status/status-code.js';
 
-export const buckets = (boundaries: number[]) => ({ advice: { explicitBucketBoundaries: boundaries } });
-
+/** Bucket boundaries of duration histograms in seconds, and of size histograms in bytes (gRFC A66). */
 const LATENCY_BUCKETS = [
   0, 0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.01, 0.013,
   0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1, 2, 5, 10,
   20, 50, 100,
 ];
-
 const SIZE_BUCKETS = [
   0, 1_024, 2_048, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864, 268_435_456,
   1_073_741_824, 4_294_967_296,
 ];
 
-/** Unit and bucket boundaries of duration histograms (gRFC A66). */
-export const SECONDS = { unit: 's', ...buckets(LATENCY_BUCKETS) };
-
-/** Unit and bucket boundaries of size histograms (gRFC A66). */
-export const BYTES = { unit: 'By', ...buckets(SIZE_BUCKETS) };
+/** Returns functions that create the instruments of `meter`. */
+export function instrumentsOf(meter: Meter) {
+  const histogram = (name: string, unit: string, description: string, boundaries: number[]) =>
+    meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries: boundaries } });
+  return {
+    histogram,
+    counter: (name: string, unit: string, description: string) => meter.createCounter(name, { unit, description }),
+    upDownCounter: (name: string, unit: string, description: string) =>
+      meter.createUpDownCounter(name, { unit, description }),
+    gauge: (name: string, unit: string, description: string) =>
+      meter.createObservableGauge(name, { unit, description }),
+    seconds: (name: string, description: string) => histogram(name, 's', description, LATENCY_BUCKETS),
+    bytes: (name: string, description: string) => histogram(name, 'By', description, SIZE_BUCKETS),
+  };
+}
 
 /** Returns the method name in gRFC A66 form: 'orders.v1.Orders/Get' for '/orders.v1.Orders/Get'. */
 export function methodName(path: string): string {

@@ -1,12 +1,10 @@
 import { createNoopMeter, metrics, propagation, trace, type Meter, type Tracer } from '@opentelemetry/api';
 import type { Clock } from '../time/clock.js';
 import { catchSdkErrors } from './instruments.js';
-import { clientInstruments, type ClientInstruments } from './client-instruments.js';
-import { ClientMetrics, ObservedClients } from './client-metrics.js';
+import { clientInstruments, ClientMetrics, ObservedClients, type ClientInstruments } from './client-metrics.js';
 import { OpenClientTelemetry, ClientTraces } from './client-telemetry.js';
 import type { GrpcTelemetry, ObservableClient, ServerTelemetry } from './grpc-telemetry.js';
-import { ServerMetrics } from './server-metrics.js';
-import { OpenServerTelemetry } from './server-telemetry.js';
+import { OpenServerTelemetry, ServerMetrics } from './server-telemetry.js';
 import { VERSION } from './version.js';
 
 const SCOPE = 'nestjs-resilient-grpc';
@@ -19,7 +17,6 @@ export interface TelemetryParts {
 
 export type Signal = 'metrics' | 'traces';
 
-/** The consumers of a client's signals. */
 interface ClientSignals {
   readonly metrics: ClientMetrics | undefined;
   readonly tracer: Tracer | undefined;
@@ -67,7 +64,6 @@ export class OpenTelemetry implements GrpcTelemetry {
     for (const { client, known } of pendingClients) this.observe(client, known);
   }
 
-  /** The enabled signals that no SDK consumes. */
   get missing(): readonly Signal[] {
     const { parts } = this;
     const missing = (): Signal[] => {
@@ -125,7 +121,6 @@ export class OpenTelemetry implements GrpcTelemetry {
   }
 }
 
-/** Returns the meter, or `undefined` if no SDK is registered. */
 function registeredMeter(): Meter | undefined {
   const meter = metrics.getMeter(SCOPE, VERSION);
   return meter === createNoopMeter() ? undefined : meter;

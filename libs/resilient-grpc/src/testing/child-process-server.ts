@@ -4,7 +4,6 @@ import { fileURLToPath } from 'node:url';
 import { freePort } from './tcp-listener.js';
 import { waitFor } from './wait-for.js';
 
-/** Options of a server that runs in a child process. */
 interface ChildServerOptions {
   /** A module that Node can run, or a script for `execPath`. */
   readonly script: string | URL;

@@ -35,7 +35,6 @@ export class VirtualScheduler extends VirtualTimeScheduler {
   }
 }
 
-/** Resolves in the next turn of the event loop, after all pending promise callbacks have run. */
 function turn(): Promise<void> {
   return new Promise((resolve) => {
     systemClock.defer(resolve);

@@ -27,7 +27,7 @@ export function metadataEntryProblem(key: string, value: unknown): string | unde
 }
 
 /** Returns the problem with one metadata entry, whose key may be reserved, as in trailers; `undefined` if the entry is valid. */
-export function sentMetadataProblem(key: string, value: unknown): string | undefined {
+function sentMetadataProblem(key: string, value: unknown): string | undefined {
   if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", ".", and "-"';
   const binary = /-bin$/i.test(key);
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];

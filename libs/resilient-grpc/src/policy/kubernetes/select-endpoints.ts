@@ -10,7 +10,6 @@ export interface EndpointSlice {
   readonly ports?: readonly SlicePort[] | null;
 }
 
-/** One pod, or another backend of the service. */
 export interface SliceEndpoint {
   /** Kubernetes defines the addresses as alternatives. A client uses the first one. */
   readonly addresses?: readonly string[];
@@ -21,7 +20,6 @@ export interface SliceEndpoint {
     readonly terminating?: boolean | null;
   } | null;
   readonly targetRef?: { readonly uid?: string } | null;
-  /** Zones whose clients should use this endpoint. Set if the service has a `trafficDistribution` or topology-aware routing. */
 }
 
 export interface SlicePort {
@@ -51,48 +49,6 @@ export function watchDelayMs(failures: number, random: Random): number {
 }
 
 /**
- * Returns `slice` if its lists, addresses, and ports have the types that Kubernetes defines. Other fields are not checked.
- * @throws TypeError if a field has another type
- */
-export function checkSlice(slice: unknown): EndpointSlice {
-  const { endpoints, ports } = fieldsOf('', slice);
-  for (const [index, endpoint] of listOf('endpoints', endpoints).entries()) {
-    const path = `endpoints[${String(index)}]`;
-    const { addresses } = fieldsOf(path, endpoint);
-    for (const address of listOf(`${path}.addresses`, addresses))
-      check(`${path}.addresses`, 'strings', address, typeof address === 'string');
-  }
-  for (const [index, item] of listOf('ports', ports).entries()) {
-    const path = `ports[${String(index)}]`;
-    const { name, port, protocol } = fieldsOf(path, item);
-    check(`${path}.name`, 'a string', name, isTextOrAbsent(name));
-    check(`${path}.port`, 'an integer', port, (port ?? undefined) === undefined || Number.isInteger(port));
-    check(`${path}.protocol`, 'a string', protocol, isTextOrAbsent(protocol));
-  }
-  return slice as EndpointSlice;
-}
-
-function fieldsOf(path: string, value: unknown): Readonly<Record<string, unknown>> {
-  check(path, 'an object', value, typeof value === 'object' && value !== null);
-  return value as Readonly<Record<string, unknown>>;
-}
-
-/** Returns the items of a list. Kubernetes may send `null`, or omit the field, if the list is empty. */
-function listOf(path: string, value: unknown): readonly unknown[] {
-  const list = value ?? [];
-  check(path, 'an array', list, Array.isArray(list));
-  return list as readonly unknown[];
-}
-
-const isTextOrAbsent = (value: unknown): boolean => (value ?? '') === '' || typeof value === 'string';
-
-function check(path: string, expected: string, value: unknown, isValid: boolean): void {
-  if (isValid) return;
-  const got = value === null ? 'null' : typeof value === 'number' ? String(value) : typeof value;
-  throw new TypeError(`invalid EndpointSlice: ${path === '' ? '' : `${path}: `}expected ${expected}, got ${got}`);
-}
-
-/**
  * The port of a target: a number, or the name of a port of the service. `undefined`: the only TCP port, or the one named 'grpc' if there
  * are several.
  */
@@ -103,7 +59,6 @@ export interface SelectedEndpoint {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
 }
 
-/** Number of a service's endpoints in each condition. */
 export interface EndpointCounts {
   readonly ready: number;
   readonly notReady: number;
@@ -137,7 +92,6 @@ export type EndpointSelection =
       readonly ports: readonly string[];
     };
 
-/** A pod, merged from all slices that contain it. */
 interface Pod {
   readonly addresses: Map<string, { readonly host: string; readonly port: number }>;
   isReady: boolean;

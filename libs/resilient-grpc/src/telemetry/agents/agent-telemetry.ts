@@ -211,7 +211,6 @@ class SilentCall {
   halfClose(): void {}
 }
 
-/** Starts silent calls through generated clients, as an application without this library would start its calls. */
 class SilentCalls {
   private readonly clients = new Map<string, GrpcJs.Client>();
   private readonly channel: GrpcJs.Channel;

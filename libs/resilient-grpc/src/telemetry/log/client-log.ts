@@ -33,7 +33,6 @@ export type ClientLogEvent =
 
 export type EventOf<T extends ClientLogEvent['type']> = Extract<ClientLogEvent, { readonly type: T }>;
 
-/** What the lines of a client name besides its events. */
 export type LoggedTarget = Pick<OutageCause, 'target' | 'doctorCommand'>;
 
 /** End of the lines to alert on. */
@@ -391,7 +390,6 @@ interface CurrentOutage {
   skipsWaitWarning: boolean;
   /** True if a call has failed because the grace period is over. */
   isGraceOver: boolean;
-  /** The latest line above debug level. */
   reported?: 'outage' | 'outage-grace-over';
 }
 

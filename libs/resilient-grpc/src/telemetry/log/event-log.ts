@@ -26,7 +26,6 @@ export interface LimitedLine {
   readonly build: () => readonly [text: string, fields: EventFields];
 }
 
-/** The unwritten lines of an event about a subject. */
 interface Pending {
   line: LimitedLine;
   at: number;
@@ -42,7 +41,6 @@ interface Pending {
  * open.
  */
 export class LogLimiter {
-  /** By event and subject. */
   private readonly pending = new Map<string, Pending>();
   /** Times of the latest line of each event with a key, and of each event with a subject. */
   private readonly writtenAt = new Map<string, number>();

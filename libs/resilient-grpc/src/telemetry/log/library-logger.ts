@@ -10,7 +10,6 @@ export type LogFields = Readonly<Record<string, string | number | boolean | unde
 
 export type EventFields = LogFields & { readonly event: string };
 
-/** The levels of Nest's logger that this library uses. */
 export type LogLevel = 'debug' | 'log' | 'warn' | 'error';
 
 /** A destination of log lines, such as Nest's logger. */
@@ -20,9 +19,7 @@ export interface LogSink {
   readonly isDebugEnabled: boolean;
 }
 
-/** ANSI colors of Nest's ConsoleLogger, by level. */
 const COLORS: Readonly<Record<LogLevel, number>> = { debug: 95, log: 32, warn: 33, error: 31 };
-/** The `inspect.custom` symbol of node:util. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 /**

@@ -32,13 +32,11 @@ export function stackOf(title: string, message: string, stack: string): string {
   return [oneLine(title), ...frames.map((frame) => `    ${oneLine(frame)}`)].join('\n');
 }
 
-/** Formats a duration: '80 ms', '5.1 s', '125 s'. */
 export function duration(ms: number): string {
   if (ms < 1_000) return `${ms.toFixed(0)} ms`;
   return `${(ms / 1_000).toFixed(ms < 100_000 ? 1 : 0)} s`.replace('.0 s', ' s');
 }
 
-/** Formats a count with its noun: '1 call', '2 calls'. */
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${String(count)} ${count === 1 ? one : many}`;
 }

@@ -69,7 +69,6 @@ export type FakeHandlers<S> = {
     : never;
 };
 
-/** A handler with erased types. */
 export type AnyHandler = (request: unknown, call: FakeCall) => unknown;
 
 /** Its kind is derived from the request that the caller passes and, after the handler has run, from the return value of the handler. */
@@ -145,7 +144,6 @@ export function fakeContexts(
   return (method) => ({ ...runtime.contextOf(method, plainPolicy(method)), interceptors: [] });
 }
 
-/** Creates a transport that is always ready and has no connections. */
 function alwaysReady(start: CallTransport['start']): CallTransport {
   const nothing = (): undefined => undefined;
   return {

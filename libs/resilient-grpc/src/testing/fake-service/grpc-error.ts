@@ -12,7 +12,6 @@ import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-detai
 import { reachedByStatus } from '../../policy/evidence/classify.js';
 import { isStatusCode, statusName, StatusCode, type StatusName } from '../../status/status-code.js';
 
-/** The client name of all fake services. */
 export const FAKE_CLIENT = 'fake';
 
 type FailedStatusName = Exclude<StatusName, 'OK'>;

@@ -10,7 +10,6 @@ import { StatusCode } from '../../status/status-code.js';
 import type { AnyHandler, FakeCall, FakeCallOutcome, FakeMethod } from './fake-context.js';
 import { FAKE_CLIENT, grpcError, toCallError } from './grpc-error.js';
 
-/** The part of a call's record that changes while the call is running. */
 export interface OpenRecord {
   request: unknown;
   outcome: FakeCallOutcome;

@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { parseUpstream, resetSocket, TcpListener, destroySocket } from '../tcp-listener.js';
 import { systemClock, type Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
@@ -12,7 +12,6 @@ const WAYS: readonly Direction[] = ['to-upstream', 'to-client'];
 export class FaultProxy {
   private readonly tcp: TcpListener;
   private readonly connections = new Set<ProxiedConnection>();
-  private readonly silent = new Set<Socket>();
   private readonly state: ProxyState = {
     delaysMs: { 'to-upstream': 0, 'to-client': 0 },
     bytes: { 'to-upstream': 0, 'to-client': 0 },
@@ -57,7 +56,7 @@ export class FaultProxy {
   } {
     return {
       accepted: this.tcp.accepted,
-      open: [...this.connections].filter(({ hasClient }) => hasClient).length + this.silent.size,
+      open: [...this.connections].filter(({ hasClient }) => hasClient).length,
       bytesToUpstream: this.state.bytes['to-upstream'],
       bytesToClient: this.state.bytes['to-client'],
     };
@@ -156,10 +155,8 @@ export class FaultProxy {
     this.releaseBytes();
     await this.forward();
     const silenced = [...this.connections].filter(({ isSilenced }) => isSilenced);
-    const count = silenced.length + this.silent.size;
     for (const connection of silenced) connection.end('rst');
-    for (const socket of this.silent) resetSocket(socket);
-    return count;
+    return silenced.length;
   }
 
   /** Stops listening, destroys every connection, and resolves when all are closed. */
@@ -177,34 +174,19 @@ export class FaultProxy {
   }
 
   private accept(client: Socket): void {
-    if (this.isSilent) {
-      this.acceptSilently(client);
-      return;
-    }
-    const upstream = connect({ ...this.upstream, allowHalfOpen: true, noDelay: true });
+    const upstream = this.isSilent
+      ? new Socket().destroy()
+      : connect({ ...this.upstream, allowHalfOpen: true, noDelay: true });
     const connection = new ProxiedConnection(client, upstream, this.state, () => {
       this.connections.delete(connection);
     });
+    if (this.isSilent) connection.silence();
     this.connections.add(connection);
   }
 
-  private acceptSilently(client: Socket): void {
-    this.silent.add(client);
-    client.once('close', () => this.silent.delete(client));
-    client.on('error', () => undefined);
-    client.once('end', () => client.destroy());
-    // Incoming data is read and discarded, because a FIN after unread data would not be detected.
-    client.resume();
-  }
-
   private endAll(how: CloseMode): number {
-    const count = this.connections.size + this.silent.size;
     for (const connection of this.connections) connection.end(how);
-    for (const socket of this.silent) {
-      if (how === 'fin') socket.destroySoon();
-      else resetSocket(socket);
-    }
-    return count;
+    return this.connections.size;
   }
 }
 
@@ -228,7 +210,6 @@ export interface ProxyState {
     { readonly bytes: number; readonly direction: Direction; readonly how: CloseMode; times: number } | undefined;
 }
 
-/** A client connection and the corresponding upstream connection. */
 export class ProxiedConnection {
   /** True if the connection was cut without notifying either side. */
   isSilenced = false;
@@ -263,7 +244,6 @@ export class ProxiedConnection {
     this.countBytes();
   }
 
-  /** Starts the idle time that `state.idleCut` requires. */
   armIdleTimer(): void {
     this.idleTimer?.clear();
     const cut = this.state.idleCut;
@@ -278,7 +258,6 @@ export class ProxiedConnection {
     });
   }
 
-  /** Counts the bytes of `state.byteRule` from now. */
   countBytes(): void {
     const { byteRule } = this.state;
     for (const [direction, pipe] of Object.entries(this.pipes))
@@ -309,7 +288,8 @@ export class ProxiedConnection {
     if (this.isSilenced) source.destroy();
   }
 
-  private silence(): void {
+  /** Cuts the connection without notifying either side. Incoming data is discarded from now on. */
+  silence(): void {
     this.isSilenced = true;
     this.stop();
   }
@@ -325,7 +305,6 @@ type Item = { readonly dueAt: number } & ({ readonly bytes: Buffer } | { readonl
 // Number of queued bytes above which the pipe stops reading its source. A full TCP window then stops the sender, as on a real network.
 const MAX_QUEUED_BYTES = 64 * 1024;
 
-/** One direction of a connection: an ordered queue between two sockets. It can be delayed, held, or cut at a byte. */
 class Pipe {
   /** Number of bytes that may still pass before the byte rule of the proxy applies. */
   allowance = Infinity;

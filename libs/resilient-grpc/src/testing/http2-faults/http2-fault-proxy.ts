@@ -20,23 +20,22 @@ import {
 import { Duplex } from 'node:stream';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { systemClock } from '../../time/clock.js';
+import { FrameWriter } from '../../transport/http2/frame-writer.js';
 
 interface Http2FaultProxyOptions {
   /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
   /** Key and certificate for connections from clients. @defaultValue plaintext */
   readonly tls?: ServerTls | undefined;
-  /** TLS options of the connections to the upstream. @defaultValue plaintext */
+  /**
+   * TLS of the connections to the upstream: its certificate authority, if Node does not know it, and the key and certificate of the proxy,
+   * for an upstream that requests a client certificate. @defaultValue plaintext
+   */
   readonly upstreamTls?:
-    | {
-        /** Certificate authority in PEM. @defaultValue the certificate authorities of Node */
-        readonly ca?: string | Buffer | undefined;
-        /** Key of the proxy in PEM, used with `cert`, for upstreams that request a client certificate. */
-        readonly key?: string | Buffer | undefined;
-        readonly cert?: string | Buffer | undefined;
+    | (Partial<ServerTls> & {
         /** The name in the upstream's certificate. @defaultValue the host of the upstream */
         readonly serverName?: string | undefined;
-      }
+      })
     | undefined;
 }
 
@@ -291,7 +290,9 @@ export class ProxiedSession {
     // HTTP/2 forbids increasing the last stream ID from one GOAWAY to the next.
     this.lastStreamId = Math.min(this.lastStreamId, wanted);
     // Not `client.goaway()`, which cannot send the last stream ID 0, and after which Node ignores new calls.
-    this.socket.write(goawayFrame(this.lastStreamId, errorNumber(code), debugData));
+    const writer = new FrameWriter();
+    writer.goaway(this.lastStreamId, errorNumber(code), debugData);
+    for (const frame of writer.take()) this.socket.write(frame);
     for (const call of this.calls) if ((call.client.id ?? 0) > this.lastStreamId) call.rejectUnprocessed();
     if (errorNumber(code) !== HTTP2_ERROR_CODES.NO_ERROR) this.socket.destroySoon();
   }
@@ -300,7 +301,6 @@ export class ProxiedSession {
     if (this.client?.destroyed === false) this.client.settings(this.settings());
   }
 
-  /** Allows as many further pings as the proxy's limit. */
   resetPings(): void {
     this.pingsLeft = this.proxy.pingLimit;
   }
@@ -341,18 +341,6 @@ export class ProxiedSession {
     for (let turns = 0; turns < 3; turns += 1) await new Promise<void>((resolve) => systemClock.defer(resolve));
     this.socket.destroySoon();
   }
-}
-
-/** Encodes a GOAWAY frame (RFC 9113, section 6.8). */
-function goawayFrame(lastStreamId: number, code: number, debugData: string): Buffer {
-  const debug = Buffer.from(debugData);
-  const frame = Buffer.alloc(17);
-  frame.writeUIntBE(8 + debug.length, 0, 3);
-  frame.writeUInt8(0x7, 3);
-  // Flags and stream ID stay 0: GOAWAY applies to the connection.
-  frame.writeUInt32BE(lastStreamId, 9);
-  frame.writeUInt32BE(code, 13);
-  return Buffer.concat([frame, debug]);
 }
 
 /** The socket of an HTTP/2 session. node:http2 writes whole frames to it, so other frames can be written to the socket in between. */

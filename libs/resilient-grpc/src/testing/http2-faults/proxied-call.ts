@@ -7,6 +7,7 @@ import {
 } from 'node:http2';
 import type { Readable, Writable } from 'node:stream';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { MessageReader } from '../../transport/grpc/message-reader.js';
 import { isNameOf } from '../scripted-server/service-methods.js';
 
 /** The name of an HTTP/2 error code, or any integer from 0 to 2^32−1, assigned or not. */
@@ -60,11 +61,9 @@ interface Rule {
   times: number;
 }
 
-/** The pending call faults. If several match a call, the one added first applies. */
 export class CallFaults {
   private readonly rules = new Set<Rule>();
 
-  /** Adds a fault. Returns a function that removes the fault, so that it affects no further calls. */
   add(fault: CallFault, { method, times = 1 }: CallFilter): () => void {
     const rule = { fault, method, times };
     this.rules.add(rule);
@@ -93,13 +92,12 @@ export function errorNumber(code: Http2ErrorCode): number {
 
 const { CANCEL, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
 
-/** Size of the prefix of a gRPC message: a flag byte and a 4-byte length. */
+/** Size of the prefix of a gRPC message. */
 const PREFIX_BYTES = 5;
 
 // Prevents Node from adding a date header. Node's types lack this option.
 const NO_DATE_HEADER = { sendDate: false };
 
-/** A proxied call: the client's stream and the corresponding upstream stream. */
 export class ProxiedCall {
   /** The upstream's stream; `undefined` if the call was not forwarded. */
   readonly forwarded: ClientHttp2Stream | undefined;
@@ -227,54 +225,26 @@ export class ProxiedCall {
  */
 async function pump(source: Readable, sink: Writable, messages: number): Promise<'ended' | 'reached' | 'cut'> {
   if (messages === 0) return 'reached';
-  const count = new MessageCount(messages);
+  let left = messages;
+  const complete: Buffer[] = [];
+  const reader = new MessageReader({ message: (message) => complete.push(message) }, Infinity, PREFIX_BYTES);
   let settle = (): void => undefined;
   sink.once('close', () => settle());
   try {
     // The source is not destroyed at the end, because a reset that follows ends both streams with its own code.
     for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       if (!sink.writable) return 'cut';
-      const end = count.endIn(chunk);
+      if (messages !== Infinity) reader.read(chunk, 0, chunk.length);
+      const bytes = messages === Infinity ? chunk : Buffer.concat(complete.slice(0, left));
+      left -= complete.splice(0).length;
       await new Promise<void>((resolve) => {
         settle = resolve;
-        sink.write(chunk.subarray(0, end), () => resolve());
+        sink.write(bytes, () => resolve());
       });
-      if (end !== undefined) return 'reached';
+      if (left <= 0) return 'reached';
     }
     return 'ended';
   } catch {
     return 'cut';
-  }
-}
-
-/** Finds the end of the n-th message in a gRPC byte stream. */
-class MessageCount {
-  /** The bytes read so far of the current message's prefix. */
-  private prefix: readonly number[] = [];
-  /** Number of bytes of the current message that have not arrived yet. */
-  private bodyLeft = 0;
-
-  constructor(private remaining: number) {}
-
-  /** Returns the number of bytes of `chunk` up to the end of the n-th message, or `undefined` if that message does not end in `chunk`. */
-  endIn(chunk: Uint8Array): number | undefined {
-    let at = 0;
-    while (at < chunk.length) {
-      if (this.prefix.length < PREFIX_BYTES) {
-        const part = chunk.subarray(at, at + PREFIX_BYTES - this.prefix.length);
-        this.prefix = [...this.prefix, ...part];
-        at += part.length;
-        if (this.prefix.length < PREFIX_BYTES) return undefined;
-        this.bodyLeft = Buffer.from(this.prefix).readUInt32BE(1);
-      }
-      const step = Math.min(this.bodyLeft, chunk.length - at);
-      this.bodyLeft -= step;
-      at += step;
-      if (this.bodyLeft > 0) return undefined;
-      this.prefix = [];
-      this.remaining -= 1;
-      if (this.remaining === 0) return at;
-    }
-    return undefined;
   }
 }

@@ -21,7 +21,6 @@ export interface CallRecord {
   readonly code: number | undefined;
 }
 
-/** Call counts of one method or of all methods. */
 export interface CallCounts {
   /** Number of calls whose headers have arrived. */
   readonly calls: number;
@@ -39,10 +38,8 @@ export type OpenRecord = Writable<Omit<CallRecord, 'requests'>> & { readonly req
 
 const MAX_RECORDS = 10_000;
 
-/** Key of the counts of all methods. */
 const ALL = '';
 
-/** The journal of a scripted server: counts of all calls, and records of the latest ones. */
 export class CallJournal {
   private readonly countsByPath = new Map<string, Writable<CallCounts>>();
   private keptRecords: OpenRecord[] = [];

@@ -1,53 +1,24 @@
-import { Metadata } from '@grpc/grpc-js';
-import * as v from 'valibot';
-import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
-import { sentMetadataProblem } from '../../channel/attempt/metadata-input.js';
 import { closest } from '../../errors/closest.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { filesOf } from '../../messages/file-descriptors.js';
 import { inspectMessage } from '../../messages/inspect-message.js';
 import { isAbsent, messageTypeOf, type MessageType } from '../../messages/message-type.js';
 import { describeValue, isPlainObject, pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
-import { optionProblems } from '../../policy/options/option-problems.js';
-import { flag, isObject, milliseconds, object } from '../../policy/options/option-schemas.js';
-import { STATUS_NAMES, StatusCode } from '../../status/status-code.js';
+import { isObject } from '../../policy/options/option-schemas.js';
+import { StatusCode } from '../../status/status-code.js';
 import type { Reply, Script, ScriptedCall } from './script.js';
 import { SCRIPTED_SERVER, type LoadedMethod } from './service-methods.js';
 
 /** A script whose replies have been checked, or are checked at each call. */
 export type CheckedScript = (call: ScriptedCall) => Reply | Promise<Reply>;
 
-const EXAMPLE = "a reply such as { message: { … } } or { status: 'NOT_FOUND' }";
-
 /** Maximum length, in characters, of the list of fields in an error message. The message may be sent in the trailers of a call. */
 const MAX_LIST_LENGTH = 300;
 
-const text = v.union([v.string(), v.number()]);
-const replySchema = object({
-  message: v.optional(v.unknown()),
-  messages: v.optional(
-    v.custom(
-      (value) =>
-        typeof value === 'function' || (typeof value === 'object' && (isIterable(value) || isAsyncIterable(value))),
-      'an array, an iterable, or a function that returns one',
-    ),
-  ),
-  intervalMs: v.optional(milliseconds(0)),
-  headers: v.optional(v.union([v.literal(true), v.custom(isObject, 'an object')])),
-  status: v.optional(v.union([v.number(), v.nan(), v.picklist(STATUS_NAMES)])),
-  details: v.optional(v.string()),
-  trailers: v.optional(v.custom(isObject, 'an object')),
-  pushback: v.optional(v.union([text, v.array(text)])),
-  delayMs: v.optional(milliseconds(0)),
-  hold: v.optional(v.picklist(['everything', 'messages', 'status'])),
-  never: v.optional(flag),
-  requests: v.optional(v.picklist(['await', 'read', 'leave'])),
-} satisfies Record<keyof Reply, unknown>);
-
 /**
- * Returns the script to run for `method`. A single reply and a list are checked here, once. The return value of a function is checked at
- * each call, and an invalid reply throws the error for the client.
- * @throws GrpcConfigurationError if the script or one of its replies is invalid
+ * Returns the script to run for `method`. The messages of a single reply and of a list are checked here, once. Those of a function's return
+ * value are checked at each call, and a message with a mistake throws the error for the client.
+ * @throws GrpcConfigurationError if a message of the script has a mistake
  */
 export function checkedScript(method: LoadedMethod, script: Script): CheckedScript {
   const path = scriptPath(method);
@@ -63,7 +34,6 @@ export function checkedScript(method: LoadedMethod, script: Script): CheckedScri
   // Safe cast: `isArray` does not narrow a readonly array.
   const replies = (isList ? script : [script]) as readonly Reply[];
   const problems = replies.flatMap((reply, index) => replyProblems(reply, method, isList ? pathOf(path, index) : path));
-  if (replies.length === 0) problems.push({ path, message: problemMessage(`at least one of ${EXAMPLE}`, script) });
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   let next = 0;
   return () => {
@@ -88,27 +58,13 @@ export function invalidMessages(method: LoadedMethod, message: string): Error {
   return internalError([{ path: pathOf(scriptPath(method), 'messages'), message }]);
 }
 
-function replyProblems(reply: unknown, method: LoadedMethod, path: string): ConfigurationProblem[] {
-  if (!isObject(reply)) return [{ path, message: problemMessage(EXAMPLE, reply) }];
+function replyProblems({ message, messages }: Reply, method: LoadedMethod, path: string): ConfigurationProblem[] {
   const type = responseTypeOf(method);
-  // Safe cast: the values are `unknown`, and the checks below report invalid ones.
-  const { message, messages, headers, trailers } = reply as Record<keyof Reply, unknown>;
   const list: readonly unknown[] = Array.isArray(messages) ? messages : [];
   return [
-    ...optionProblems(replySchema, reply, path),
-    ...metadataProblems(headers, pathOf(path, 'headers')),
-    ...metadataProblems(trailers, pathOf(path, 'trailers')),
     ...(message === undefined ? [] : messageProblems(message, type, pathOf(path, 'message'))),
     ...list.flatMap((one, index) => messageProblems(one, type, pathOf(pathOf(path, 'messages'), index))),
   ];
-}
-
-function metadataProblems(values: unknown, path: string): ConfigurationProblem[] {
-  if (!isObject(values) || values instanceof Metadata) return [];
-  return Object.entries(values).flatMap(([key, value]: [string, unknown]) => {
-    const message = value === undefined ? undefined : sentMetadataProblem(key, value);
-    return message === undefined ? [] : [{ path: pathOf(path, key), message }];
-  });
 }
 
 /**

@@ -4,7 +4,6 @@ import type { StatusName } from '../../status/status-code.js';
 /** Metadata as a plain object. An array sets several values for a key. */
 type MetadataRecord = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[]>>;
 
-/** A source of response messages. */
 type MessageSource = Iterable<unknown> | AsyncIterable<unknown>;
 
 /** A call to a scripted server. */

@@ -1,18 +1,14 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { ConnectionInjector, ServerOptions } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
-import * as v from 'valibot';
 import { checkedSerializer } from '../../messages/checked-serializer.js';
 import { filesOf } from '../../messages/file-descriptors.js';
-import { requireOptions } from '../../policy/options/option-problems.js';
-import { integer, isObject, object } from '../../policy/options/option-schemas.js';
 import { requirePem, TcpListener, type ServerTls } from '../tcp-listener.js';
 import { CallJournal, type CallCounts, type CallRecord } from './call-journal.js';
 import { checkedScript, type CheckedScript } from './checked-script.js';
 import type { Reply, Script } from './script.js';
 import { ServedCall, type DuplexCall } from './served-call.js';
-import { findMethod, loadMethods, SCRIPTED_SERVER } from './service-methods.js';
-import type { LoadedMethod, ServiceDefinitionOptions } from './service-methods.js';
+import { findMethod, loadMethods, type LoadedMethod, type ServiceDefinitionOptions } from './service-methods.js';
 
 interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
   /** Port to listen on. @defaultValue 0, a free port, kept across restarts */
@@ -22,19 +18,6 @@ interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
   readonly serverOptions?: ServerOptions | undefined;
   readonly scripts?: Readonly<Record<string, Script>> | undefined;
 }
-
-const optionalObject = v.optional(v.custom<object>(isObject, 'an object'));
-
-// `package` and `loader` are checked when the proto is loaded. Each entry of `scripts` is checked when it is set.
-const optionsSchema = object({
-  protoPath: v.custom((value) => value !== undefined, "a .proto file such as 'orders.proto'"),
-  package: v.optional(v.unknown()),
-  loader: v.optional(v.unknown()),
-  port: v.optional(integer(0, 65_535)),
-  tls: optionalObject,
-  serverOptions: optionalObject,
-  scripts: optionalObject,
-});
 
 /**
  * The way a server stops. 'graceful': sends GOAWAY and lets calls in flight finish. 'force': grpc-js's forceShutdown, which ends calls with
@@ -51,7 +34,6 @@ export class ScriptedGrpcServer {
   private readonly tcp: TcpListener;
   private readonly methods: readonly LoadedMethod[];
   private readonly journal = new CallJournal();
-  /** The current scripts, by path. */
   private readonly scripts = new Map<string, CheckedScript>();
   private readonly openCalls = new Set<ServedCall>();
   /** The servers started since the last stop that was not graceful. Those that were stopped gracefully may still have calls in flight. */
@@ -70,11 +52,10 @@ export class ScriptedGrpcServer {
 
   /**
    * Starts a server and resolves when it is listening.
-   * @throws GrpcConfigurationError if an option or a script is invalid, or the proto cannot be loaded
+   * @throws GrpcConfigurationError if a message of a script has a mistake, or the proto cannot be loaded
    * @throws Error if the name of a script matches no method or several methods, the key or certificate is invalid, or the port is in use
    */
   static async start(options: ScriptedGrpcServerOptions): Promise<ScriptedGrpcServer> {
-    requireOptions(optionsSchema, options, SCRIPTED_SERVER);
     requirePem(options.tls);
     const server = new ScriptedGrpcServer(options);
     server.serve();
@@ -102,8 +83,8 @@ export class ScriptedGrpcServer {
 
   /**
    * Sets the script of `method` ('Get', 'Orders/Get', or a full path) from now on. A list starts at its first reply.
-   * @throws GrpcConfigurationError if a reply has an unknown key, an invalid value, or a message with an unknown field or a value of the
-   *   wrong type. If a function returns such a reply, the call fails with INTERNAL and the same error message.
+   * @throws GrpcConfigurationError if a message of a reply has an unknown field or a value of the wrong type. If a function returns such a
+   *   reply, the call fails with INTERNAL and the same error message.
    * @throws Error if `method` matches no method or several methods
    */
   script<Request = unknown>(method: string, script: Script<Request>): this {
@@ -250,7 +231,6 @@ function unscripted({ path }: LoadedMethod): Reply {
   return { status: 'UNIMPLEMENTED', details };
 }
 
-/** Returns grpc-js credentials for `tls`; insecure credentials if `tls` is undefined. */
 function credentialsOf(tls: ServerTls | undefined): ServerCredentials {
   if (tls === undefined) return ServerCredentials.createInsecure();
   const ca = tls.ca === undefined ? null : Buffer.from(tls.ca);

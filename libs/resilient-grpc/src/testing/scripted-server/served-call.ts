@@ -12,19 +12,16 @@ import { invalidMessages, requireMessage, type CheckedScript } from './checked-s
 import type { Reply, ScriptedCall } from './script.js';
 import type { LoadedMethod } from './service-methods.js';
 
-/** A call as grpc-js passes it to a bidi handler. */
 export type DuplexCall = ServerDuplexStream<unknown, unknown>;
 
 /** Values of `messages`, except arrays, from which a call has read a message. */
 const readMessages = new WeakSet<object>();
 
-/** A call to a scripted server. Runs its script, and writes the journal. */
 export class ServedCall {
   readonly path: string;
   private readonly record: OpenRecord;
   private readonly over = new AbortController();
   private readonly scripted: ScriptedCall;
-  /** Ends the hold of the reply. */
   private resume: (() => void) | undefined;
   private wait: Wait | undefined;
   /** Called when a request can be read, or the requests have ended. */

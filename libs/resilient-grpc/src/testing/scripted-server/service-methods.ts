@@ -12,7 +12,6 @@ export function isNameOf(path: string, name: string): boolean {
   return called.endsWith(wanted) || called.endsWith(wanted.replace('/', '.'));
 }
 
-/** Returns `path` with the first letter of its method in upper case. */
 function withUpperFirst(path: string): string {
   const start = path.lastIndexOf('/') + 1;
   return path.slice(0, start) + path.charAt(start).toUpperCase() + path.slice(start + 1);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Connectivity } from '../call/connectivity.js';
-import { channelHealth } from './channel-health.js';
+import { channelHealth } from './grpc-channel.health-indicator.js';
 
 const outage = { since: new Date(1_000), graceEndsAt: new Date(6_000), connectAttempts: 3, flapping: false };
 /** Reads the health at `now`, in monotonic milliseconds. */

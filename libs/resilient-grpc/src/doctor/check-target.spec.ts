@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { connectFailure } from '../channel/connection/connect-failure.js';
-import { addressCheck, certificateCheck, EXPIRY_WARNING_DAYS } from './address-check.js';
+import { addressCheck, certificateCheck, EXPIRY_WARNING_DAYS } from './check-target.js';
 import type { Probe } from './connection.js';
 
 const address = { host: '10.0.0.7', port: 50051 };

@@ -17,7 +17,7 @@ export const ISOLATED = ['test/telemetry/*-beside-*.e2e-spec.ts', 'test/calls/re
 /** Tests of features that can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, handlers, Terminus, HTTP. */
 const NEST_11 = [
   'libs/*/src/server/errors/*.spec.ts',
-  'test/nest/{module,interceptors,drain,shutdown,hero-sample,nest-options,misspelled-injections,reserved-names}.e2e-spec.ts',
+  'test/nest/{module,interceptors,drain,shutdown,hero-sample,nest-options,injections,reserved-names}.e2e-spec.ts',
   'test/health/{channels,readiness}.e2e-spec.ts',
   'test/server/{errors,failing-handlers,health,lifecycle,options-from-elsewhere,inbound,wrong-options}.e2e-spec.ts',
   'test/server/handlers/*.e2e-spec.ts',

@@ -130,7 +130,7 @@ describe('clients and services', () => {
     @Module({ imports: [both], providers: [Consumer] })
     class ConsumerModule {}
     await expect(start(ConsumerModule)).rejects.toThrow(
-      "expected the full name of a service, got 'Orders', which is in several packages; write one of 'orders.v1.Orders', 'archive.v1.Orders'",
+      "expected the full name of a service, got 'Orders'; write one of 'orders.v1.Orders', 'archive.v1.Orders'",
     );
   });
 

@@ -71,9 +71,9 @@ const WRONG: readonly [path: string, imports: () => DynamicModule[]][] = [
   ],
   ['clients.orders.metadata.grpc-timeout', clientWith({ metadata: { 'grpc-timeout': '1S' } })],
   // unreadable values, and values that would block startup
-  ['clients.orders', () => [forFeature([Object.defineProperty({ ...orders }, 'timeoutMs', throwing)])]],
+  ['clients[0]', () => [forFeature([Object.defineProperty({ ...orders }, 'timeoutMs', throwing)])]],
   [
-    'clients.orders',
+    'clients[0]',
     () => [
       forFeature([new Proxy({}, { ownKeys: throwing.get, get: (_, key) => (key === 'name' ? 'orders' : undefined) })]),
     ],

@@ -33,8 +33,8 @@ export { GrpcToRpcExceptionFilter } from './nest/errors/grpc-to-rpc-exception.fi
 export { toHttpException } from './nest/errors/to-http-exception.js';
 export { GrpcClients } from './nest/grpc-clients.js';
 export { getGrpcClientToken, getGrpcServiceToken } from './nest/grpc-tokens.js';
-export { InjectGrpcClient } from './nest/inject-grpc.decorators.js';
-export { InjectGrpcService } from './nest/inject-grpc.decorators.js';
+export { InjectGrpcClient } from './nest/grpc-tokens.js';
+export { InjectGrpcService } from './nest/grpc-tokens.js';
 export type {
   DrainOptions,
   GrpcClientAsyncOptions,

@@ -1,4 +1,4 @@
-import type { InjectionToken } from '@nestjs/common';
+import { Inject, type InjectionToken } from '@nestjs/common';
 
 /**
  * Hint at the end of each client and service token. Nest prints the token of a dependency that it cannot resolve, and adds only general
@@ -21,6 +21,16 @@ export function getGrpcClientToken(client: string | symbol): InjectionToken {
  */
 export function getGrpcServiceToken(client: string | symbol, service: string): InjectionToken {
   return `gRPC service '${service}' of client ${label(client)} ${SOURCE}`;
+}
+
+/** Injects the `ResilientGrpcClient` with the given name. */
+export function InjectGrpcClient(client: string | symbol): PropertyDecorator & ParameterDecorator {
+  return Inject(getGrpcClientToken(client));
+}
+
+/** Injects a client's service, such as a `Resilient<OrdersClient>`, by its short name 'Orders' or its full name 'orders.v1.Orders'. */
+export function InjectGrpcService(client: string | symbol, service: string): PropertyDecorator & ParameterDecorator {
+  return Inject(getGrpcServiceToken(client, service));
 }
 
 /** Returns the injection token of a client's settings. Override it in tests with `overrideProvider()` to replace all settings. */

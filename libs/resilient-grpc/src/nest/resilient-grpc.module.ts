@@ -14,7 +14,7 @@ import { findService, shortName } from '../client/settings/contract.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
 import { callSite } from '../client/call-site.js';
-import { defineClients, type ClientDefinition } from './client-definition.js';
+import { defineClients, recordDefinitions, type ClientDefinition } from './client-definition.js';
 import { ClientRegistry } from './client-registry.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
 import {
@@ -26,7 +26,6 @@ import {
 } from './grpc-tokens.js';
 import { InboundInterceptor } from './inbound/inbound.interceptor.js';
 import { interceptorSource, ROOT_OPTIONS, ResilientGrpcCoreModule } from './resilient-grpc-core.module.js';
-import { MISSPELLED_INJECTIONS, recordDefinitions } from './misspelled-injections.js';
 import type {
   ForFeatureExtras,
   GrpcClientAsyncOptions,
@@ -151,7 +150,7 @@ function rootModule(given: Provider[], imports: ModuleMetadata['imports'], place
   return {
     module: ResilientGrpcModule,
     global: true,
-    imports: [ResilientGrpcCoreModule, MISSPELLED_INJECTIONS, ...(imports ?? [])],
+    imports: [ResilientGrpcCoreModule, ...(imports ?? [])],
     providers: [...given, options, verdict],
     exports: [ROOT_OPTIONS],
   };
@@ -167,7 +166,7 @@ function featureModule(
   return {
     module: ResilientGrpcModule,
     global: isGlobal,
-    imports: [ResilientGrpcCoreModule, MISSPELLED_INJECTIONS, ...imports],
+    imports: [ResilientGrpcCoreModule, ...imports],
     providers: [...settings, ...providers, SHUTDOWN_NOTICE],
     exports: providers.map((provider) => provider.provide),
   };

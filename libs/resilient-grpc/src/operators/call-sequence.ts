@@ -1,4 +1,4 @@
-import { isObservable, type Observable, type SchedulerLike } from 'rxjs';
+import { isObservable, type Observable } from 'rxjs';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import {
   currentStreamScope,
@@ -23,18 +23,16 @@ import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
 import { bufferOverflowError, PLAIN_PREFETCH, PlainSource } from './plain-source.js';
-import { schedulerClock } from './scheduler-clock.js';
+import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 import { isError } from '../errors/error-message.js';
 import { NO_PUSHBACK, parsePushback, PUSHBACK_KEY, type Pushback } from '../policy/pushback/parse-pushback.js';
 import { failureReason, statusOf } from './error-status.js';
 
 /** Options shared by all streams that consist of several calls, with defaults applied. */
-export interface SequenceSettings {
+export interface SequenceSettings extends SchedulerOptions {
   readonly pace: ResumePolicy;
   /** Infinity means no limit. */
   readonly maxAgeMs: number;
-  readonly scheduler: SchedulerLike | undefined;
-  readonly random: Random | undefined;
 }
 
 export interface CallFailed {

@@ -19,9 +19,10 @@ export type ReplayId = PropertyKey | bigint;
 /** Rules for sending, keeping, and acknowledging outgoing messages. */
 export interface OutgoingRules<Out, Id extends ReplayId> {
   readonly id: (message: Out) => Id;
-  readonly size: ((message: Out) => number) | undefined;
-  readonly hello: (() => Out) | undefined;
-  readonly acknowledgment: Acknowledgment;
+  readonly size?: ((message: Out) => number) | undefined;
+  readonly hello?: (() => Out) | undefined;
+  /** @defaultValue 'single' */
+  readonly acknowledgment?: Acknowledgment | undefined;
   readonly limits: LedgerLimits;
 }
 
@@ -120,7 +121,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
 
   /** Removes the acknowledged messages and returns their number. @throws TypeError if `id` cannot be the id of a message. */
   acknowledge(id: Id): number {
-    const count = this.ledger.acknowledge(this.ids.ofAcknowledgment(id), this.rules.acknowledgment);
+    const count = this.ledger.acknowledge(this.ids.ofAcknowledgment(id), this.rules.acknowledgment ?? 'single');
     if (count > 0) {
       this.moveWaitingToLedger();
       this.serve();

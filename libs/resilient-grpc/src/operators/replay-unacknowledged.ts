@@ -21,7 +21,7 @@ import {
   toSourceInput,
   type SourceInput,
 } from './replay-outgoing.js';
-import { completeResumePace, sessionEntries, type ResumeBackoffOptions } from './retry-backoff.js';
+import { sessionEntries, type ResumeBackoffOptions } from './retry-backoff.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 import { ReplayError, type ReplayFailureReason } from '../errors/stream-errors.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
@@ -151,11 +151,11 @@ const schema = v.pipe(
     id: v.function(),
     acknowledges: v.function(),
     acknowledgment: v.optional(v.picklist(['single', 'cumulative'])),
-    maxUnacknowledged: v.optional(integer(1)),
+    maxUnacknowledged: v.optional(integer(1), DEFAULT_MAX_UNACKNOWLEDGED),
     maxUnacknowledgedBytes: v.optional(positive),
     size: v.optional(v.function()),
     hello: v.optional(v.function()),
-    acknowledgmentTimeoutMs: v.optional(millisecondsOrNever),
+    acknowledgmentTimeoutMs: v.optional(millisecondsOrNever, Infinity),
   }),
   rulesOf((value) => {
     const missing = ['maxUnacknowledgedBytes', 'size'].filter((key) => !(key in value));
@@ -169,34 +169,25 @@ function readSettings<Out, In, Id extends ReplayId>(
   options: ReplayOptions<Out, In, Id>,
 ): ReplaySettings<Out, In, Id> {
   const input = toSourceInput(outgoing);
-  requireOptions(schema, defined({ ...options, factory, outgoing: input }), 'replayUnacknowledged');
-  const { id, acknowledges, acknowledgment = 'single', size, hello, onError } = options;
-  const { maxUnacknowledged = DEFAULT_MAX_UNACKNOWLEDGED, maxUnacknowledgedBytes = Infinity } = options;
-  const { acknowledgmentTimeoutMs = Infinity, maxAgeMs = Infinity } = options;
+  const given = defined({ ...options, factory, outgoing: input });
+  const parsed = requireOptions(schema, given, 'replayUnacknowledged');
+  const { backoff, minHealthyMs, maxAgeMs, acknowledgmentTimeoutMs, maxUnacknowledged } = parsed;
   return {
+    ...options,
     factory,
     outgoing: input ?? [],
-    id,
-    acknowledges,
-    acknowledgment,
-    size,
-    hello,
-    limits: { messages: maxUnacknowledged, bytes: maxUnacknowledgedBytes },
+    limits: { messages: maxUnacknowledged, bytes: options.maxUnacknowledgedBytes ?? Infinity },
     acknowledgmentTimeoutMs,
     maxAgeMs,
-    pace: completeResumePace(options),
-    onError,
-    scheduler: options.scheduler,
-    random: options.random,
+    pace: { ...backoff, minHealthyMs },
   };
 }
 
 /** Options of `replayUnacknowledged` with defaults applied. */
-export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSettings, OutgoingRules<Out, Id> {
+export interface ReplaySettings<Out, In, Id extends ReplayId>
+  extends SequenceSettings, OutgoingRules<Out, Id>, Pick<BaseReplayOptions<Out, In, Id>, 'acknowledges' | 'onError'> {
   readonly factory: (outgoing: AsyncIterable<Out>) => Observable<In>;
   readonly outgoing: SourceInput<Out>;
-  readonly acknowledges: (message: In) => Id | undefined;
-  readonly onError: ((error: unknown) => EndedCall['requested']) | undefined;
   /** Infinity means no timeout. */
   readonly acknowledgmentTimeoutMs: number;
 }

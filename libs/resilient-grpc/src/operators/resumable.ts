@@ -23,7 +23,7 @@ import {
   type SequenceSettings,
   type StreamOperator,
 } from './call-sequence.js';
-import { completeResumePace, sessionEntries, type ResumeBackoffOptions } from './retry-backoff.js';
+import { sessionEntries, type ResumeBackoffOptions } from './retry-backoff.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
 export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {
@@ -132,31 +132,16 @@ function readSettings<T, C>(
   factory: ResumeSettings<T, C>['factory'],
   options: ReadableOptions<T, C>,
 ): ResumeSettings<T, C> {
-  requireOptions(schema, defined({ ...options, factory }), 'resumable');
-  const { cursor, seed, compare, heartbeat, onError, onComplete, maxAgeMs = Infinity } = options;
-  return {
-    factory,
-    cursor,
-    seed,
-    compare: compare ?? compareNumbers,
-    heartbeat,
-    onError,
-    resumesCompleted: onComplete === 'resume',
-    maxAgeMs,
-    pace: completeResumePace(options),
-    scheduler: options.scheduler,
-    random: options.random,
-  };
+  const given = defined({ ...options, factory });
+  const { backoff, minHealthyMs, maxAgeMs } = requireOptions(schema, given, 'resumable');
+  const { compare = compareNumbers } = options;
+  return { ...options, factory, compare, maxAgeMs, pace: { ...backoff, minHealthyMs } };
 }
 
-interface ResumeSettings<T, C> extends SequenceSettings {
+/** Options of `resumable` with defaults applied. */
+interface ResumeSettings<T, C> extends SequenceSettings, Omit<BaseResumeOptions<T, C>, keyof SequenceSettings> {
   readonly factory: (cursor: C, attempt: number) => Observable<T>;
-  readonly cursor: (message: T) => C;
-  readonly seed: C;
   readonly compare: CompareCursors<C>;
-  readonly heartbeat: ((message: T) => boolean) | undefined;
-  readonly onError: ((error: unknown, cursor: C) => EndedCall['requested']) | undefined;
-  readonly resumesCompleted: boolean;
 }
 
 /** One resumable stream: starts each call after the cursor, and drops messages that the server repeats. */
@@ -197,7 +182,7 @@ class ResumableStream<T, C> implements StreamOperator<T> {
   }
 
   onCallEnd(failure: CallFailed | undefined): void {
-    if (failure !== undefined || this.settings.resumesCompleted) this.calls.resume(failure);
+    if (failure !== undefined || this.settings.onComplete === 'resume') this.calls.resume(failure);
     else this.calls.succeed();
   }
 

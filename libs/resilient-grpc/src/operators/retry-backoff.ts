@@ -6,7 +6,7 @@ import { backoffMs, type BackoffJitter } from '../policy/retry/retry-policy.js';
 import { systemRandom } from '../time/random.js';
 import { isTransient } from './error-status.js';
 import { schedulerEntries, timerMs, type SchedulerOptions } from './scheduler-clock.js';
-import { DEFAULT_RESUME_POLICY, type ResumePolicy } from '../policy/resume/decide-resume.js';
+import { DEFAULT_RESUME_POLICY } from '../policy/resume/decide-resume.js';
 
 /** Number of attempts and the backoff between them. */
 export interface Backoff {
@@ -32,16 +32,15 @@ export interface RetryBackoffOptions extends Backoff, SchedulerOptions {
   readonly retryOn?: ((error: unknown, attempt: number) => boolean) | undefined;
 }
 
-/** Schema of `Backoff`. */
-const backoffEntries = {
+const schema = object({
   maxAttempts: integer(1),
   initialBackoffMs: millisecondsOrNever,
   maxBackoffMs: millisecondsOrNever,
   backoffMultiplier: v.optional(positive, 2),
   jitter: v.optional(v.picklist(['grpc', 'full']), 'grpc'),
-};
-
-const schema = object({ ...backoffEntries, retryOn: v.optional(v.function()), ...schedulerEntries });
+  retryOn: v.optional(v.function()),
+  ...schedulerEntries,
+});
 
 /**
  * Resubscribes after a failure, with gRPC's backoff between attempts. The error of the last attempt is emitted without delay.
@@ -80,33 +79,20 @@ export interface ResumeBackoffOptions {
   readonly minHealthyMs?: number | undefined;
 }
 
-/** Returns `options`, completed with the defaults. */
-export function completeResumePace(options: ResumeBackoffOptions): ResumePolicy {
-  const standard = DEFAULT_RESUME_POLICY;
-  const { backoff, minHealthyMs = standard.minHealthyMs } = options;
-  return {
-    maxAttempts: backoff?.maxAttempts ?? standard.maxAttempts,
-    initialBackoffMs: backoff?.initialBackoffMs ?? standard.initialBackoffMs,
-    maxBackoffMs: backoff?.maxBackoffMs ?? standard.maxBackoffMs,
-    backoffMultiplier: backoff?.backoffMultiplier ?? standard.backoffMultiplier,
-    jitter: backoff?.jitter ?? standard.jitter,
-    minHealthyMs,
-  };
-}
-
 /** Schema of the options that `resumable()` and `replayUnacknowledged()` have in common. */
 export const sessionEntries = {
   onError: v.optional(v.function()),
-  maxAgeMs: v.optional(millisecondsOrNever),
-  minHealthyMs: v.optional(milliseconds(0)),
+  maxAgeMs: v.optional(millisecondsOrNever, Infinity),
+  minHealthyMs: v.optional(milliseconds(0), DEFAULT_RESUME_POLICY.minHealthyMs),
   backoff: v.optional(
     object({
-      maxAttempts: v.optional(v.union([v.literal(Infinity), integer(1)])),
-      initialBackoffMs: v.optional(backoffEntries.initialBackoffMs),
-      maxBackoffMs: v.optional(backoffEntries.maxBackoffMs),
-      backoffMultiplier: backoffEntries.backoffMultiplier,
-      jitter: backoffEntries.jitter,
+      maxAttempts: v.optional(v.union([v.literal(Infinity), integer(1)]), DEFAULT_RESUME_POLICY.maxAttempts),
+      initialBackoffMs: v.optional(millisecondsOrNever, DEFAULT_RESUME_POLICY.initialBackoffMs),
+      maxBackoffMs: v.optional(millisecondsOrNever, DEFAULT_RESUME_POLICY.maxBackoffMs),
+      backoffMultiplier: v.optional(positive, DEFAULT_RESUME_POLICY.backoffMultiplier),
+      jitter: v.optional(v.picklist(['grpc', 'full']), DEFAULT_RESUME_POLICY.jitter),
     }),
+    {},
   ),
   ...schedulerEntries,
 };

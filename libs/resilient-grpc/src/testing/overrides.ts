@@ -10,7 +10,7 @@ import {
   getGrpcServiceToken,
   givenSettingsToken,
 } from '../nest/grpc-tokens.js';
-import { definedServices } from '../nest/misspelled-injections.js';
+import { definedServices } from '../nest/client-definition.js';
 import { COPIES_REMEDY, copiesIn } from '../nest/resilient-grpc-core.module.js';
 
 type Settings = Partial<GrpcClientSettings>;

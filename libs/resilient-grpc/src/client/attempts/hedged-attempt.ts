@@ -45,7 +45,8 @@ export class HedgedAttempt implements Attempt {
   private state: HedgeState = UNSENT;
   private payload: unknown;
   private timer: Timer | undefined;
-  private ended = false;
+  /** True if the call has ended. Callers and listeners may end it during any callback. */
+  isOver = false;
   private awaitsChannel = false;
   private startedAt = 0;
   /** Failure of the last attempt in flight, while a pushback or a backoff delays the next attempt. */
@@ -90,11 +91,6 @@ export class HedgedAttempt implements Attempt {
     return false;
   }
 
-  /** True if the call has ended. Callers and listeners may end it during any callback. */
-  get isOver(): boolean {
-    return this.ended;
-  }
-
   get peer(): string | undefined {
     const [first] = this.hedges;
     return (this.winner ?? first)?.attempt?.peer;
@@ -134,7 +130,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   abandon(because?: 'deadline'): void {
-    this.ended = true;
+    this.isOver = true;
     this.stopTimer();
     this.abandonAttempts(undefined, because);
   }
@@ -143,19 +139,19 @@ export class HedgedAttempt implements Attempt {
 
   /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
   attemptBegan(hedge: HedgeAttempt, headers: Metadata): void {
-    if (this.ended) return;
+    if (this.isOver) return;
     if (this.winner === undefined) this.measure(hedge, true);
     this.win(hedge);
     if (this.winner === hedge) this.listener.onHeaders(headers);
   }
 
   attemptMessage(hedge: HedgeAttempt, message: unknown): void {
-    if (!this.ended && this.winner === hedge) this.listener.onMessage(message);
+    if (!this.isOver && this.winner === hedge) this.listener.onMessage(message);
   }
 
   attemptEnded(hedge: HedgeAttempt, end: AttemptEnd): void {
     this.hedges.delete(hedge);
-    if (this.ended) return;
+    if (this.isOver) return;
     if (this.winner === hedge) {
       this.finish(hedge, end);
       return;
@@ -307,7 +303,7 @@ export class HedgedAttempt implements Attempt {
   private schedule(): void {
     this.stopTimer();
     const { dueAt, inFlight, replaces } = this.state;
-    if (this.ended || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
+    if (this.isOver || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
     const { clock } = this.client;
     const delayMs = dueAt - clock.now();
     // A hedge is sent because servers are slow, so its delay excludes time during which this process did not run. A pushback or a backoff
@@ -319,7 +315,7 @@ export class HedgedAttempt implements Attempt {
 
   private readonly due = (): void => {
     this.timer = undefined;
-    if (this.ended || this.winner !== undefined) return;
+    if (this.isOver || this.winner !== undefined) return;
     const { clock } = this.client;
     // At least the due time, because a timer may fire slightly early.
     const at = Math.max(clock.now(), this.state.dueAt);
@@ -335,7 +331,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   private finish(hedge: HedgeAttempt, end: AttemptEnd): void {
-    this.ended = true;
+    this.isOver = true;
     this.cutOthersOff = this.winner === undefined && this.isSent;
     this.number = hedge.number;
     this.startedAt = hedge.startedAt;

@@ -2,17 +2,11 @@ import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import { isMetadataLike, joinMetadata } from '../../channel/attempt/call-metadata.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import {
-  deadlineFromTimeout,
-  earliestDeadline,
-  sendableDeadline,
-  validateDeadline,
-} from '../../policy/deadline/deadline.js';
+import { deadlineFromTimeout, sendableDeadline, validateDeadline } from '../../policy/deadline/deadline.js';
 import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { describeSecret, pathOf } from '../../policy/options/describe-value.js';
-import { optionProblems } from '../../policy/options/option-problems.js';
-import { areCallOptionsValid, callOptionsSchema } from '../settings/method-options.js';
+import { areCallOptionsValid, callOptionProblems } from '../settings/method-options.js';
 
 /** Bits of grpc-js's `propagate_flags`. If a call specifies no flags, all of them are set. */
 const PROPAGATE_DEADLINE = 1;
@@ -98,26 +92,22 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
   // Checks types, too, because a string from an environment variable would be concatenated with the current time, not added to it.
   if (typeof instant !== 'number' || !areCallOptionsValid(options)) {
-    throw new GrpcConfigurationError(callOptionProblems(context, options));
+    throw new GrpcConfigurationError(problemsOf(context, options));
   }
-  const byOptions = earliestDeadline(
-    byMethod,
-    deadlineFromTimeout(epochNow, timeoutMs),
-    sendableDeadline(instant, epochNow),
-  );
+  const byTimeout = deadlineFromTimeout(epochNow, timeoutMs);
+  const byOptions = Math.min(byMethod, byTimeout, sendableDeadline(instant, epochNow));
   if (!parent || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
-  const inbound = parent.getDeadline();
-  return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
+  return Math.min(byOptions, Number(parent.getDeadline()));
 }
 
 /** Returns all problems of invalid call options together, so that the caller can correct them in one pass. */
-function callOptionProblems(context: MethodContext, options: GrpcCallOptions): ConfigurationProblem[] {
+function problemsOf(context: MethodContext, options: GrpcCallOptions): ConfigurationProblem[] {
   if (isMetadataLike(options)) {
     const remedy = 'write the arguments in the order (request, metadata, options)';
     return [{ path: optionsPath(context), message: `expected call options, got grpc-js's Metadata; ${remedy}` }];
   }
   const { deadline, metadata } = options;
-  const problems = optionProblems(callOptionsSchema, options, optionsPath(context));
+  const problems = callOptionProblems(options, optionsPath(context));
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
   if (typeof instant !== 'number') {
     problems.push({ path: pathOf(optionsPath(context), 'deadline'), message: instant.problem });

@@ -64,70 +64,70 @@ describe('loadContract', () => {
   });
 
   it.each([
-    [
-      'a file URL as protoPath',
-      { protoPath: 'file:///app/shop.proto' },
-      /protoPath: expected a path, got the URL "file:\/\/\/app\/shop\.proto"; write fileURLToPath\('file:\/\/\/app\/shop\.proto'\), imported from node:url/,
-    ],
-    ['a missing definition', {}, /clients\.shop\.protoPath: expected a \.proto file, got nothing; write protoPath/],
+    ['a missing definition', {}, 'protoPath: expected a .proto file, or packageDefinition, got nothing'],
     [
       'protoPath together with packageDefinition',
       { protoPath: 'a', packageDefinition: {} },
-      /packageDefinition: .*got both; keep one/,
+      'packageDefinition: expected protoPath or packageDefinition, got both',
     ],
-    ['a number as path', { protoPath: 4 }, /protoPath: .*got 4; write 'orders\.proto'/],
-    ['an empty list of paths', { protoPath: [] }, /protoPath: .*an array of length 0/],
+    ['a number as path', { protoPath: 4 }, 'protoPath: expected a .proto file or an array of them, got 4'],
+    [
+      'an empty list of paths',
+      { protoPath: [] },
+      'protoPath: expected a .proto file or an array of them, got an array',
+    ],
+    [
+      'a device as path',
+      { protoPath: '/dev/zero' },
+      'protoPath: expected a .proto file or an array of them, got "/dev',
+    ],
     [
       'a missing file',
       { protoPath: [proto('shop'), 'nowhere/shop.proto'] },
-      new RegExp(
-        String.raw`protoPath: expected an existing file, got "nowhere/shop\.proto" \(resolved to ${process.cwd()}/nowhere/shop\.proto\); ` +
-          String.raw`write an absolute path such as join\(__dirname, 'orders\.proto'\) .*"assets": .* in nest-cli\.json`,
-      ),
+      `protoPath: expected an existing file, got "nowhere/shop.proto" (resolved to ${process.cwd()}/nowhere/shop.proto)`,
     ],
     [
       'a missing file with an absolute path',
       { protoPath: '/nowhere/shop.proto' },
-      /got "\/nowhere\/shop\.proto"; write .*; if nest build must copy .* keep it in src\//,
+      'protoPath: expected an existing file, got "/nowhere/shop.proto"; nest build copies a file only if "assets"',
     ],
     [
       'a missing import',
       { protoPath: proto('missing-import') },
-      /protoPath: expected existing imports, got "ENOENT.*nowhere\.proto'"; add the folders .* loader\.includeDirs/,
+      'protoPath: expected a valid .proto file, got "ENOENT',
     ],
     [
       'a file that is not a .proto',
       { protoPath: import.meta.filename },
-      /protoPath: expected a valid \.proto file.*line/,
+      'protoPath: expected a valid .proto file, got',
     ],
     [
       'a definition without services',
       { protoPath: proto('only-messages') },
-      /protoPath: expected at least one service in '[^']*only-messages\.proto', got none; pass a file that defines one/,
+      'protoPath: expected at least one service, got none',
     ],
     [
       'an unknown package',
-      { protoPath: proto('shop'), package: 'shop.v2' },
-      /package: .*'shop\.v2'; did you mean 'shop\.v1'/,
+      { protoPath: proto('shop'), package: ['shop.v1', 'x'] },
+      "package: expected a package with a service, got 'x'; known packages: 'shop.v1'",
     ],
     [
-      'an unknown package in a list',
-      { protoPath: proto('shop'), package: ['shop.v1', 'x'] },
-      /package\[1\]: .*'x'; known packages: 'shop\.v1'/,
+      'a package that is not a string',
+      { protoPath: proto('shop'), package: 7 },
+      'package: expected a package or an array of them, got 7',
     ],
-    ['a package that is not a string', { protoPath: proto('shop'), package: 7 }, /package: .*got 7/],
     [
       'a grpc-js object instead of a definition',
       { packageDefinition: { shop: class {} } },
-      /packageDefinition: .*loadPackageDefinition/,
+      "packageDefinition: expected the result of proto-loader's loadSync(), got an object with shop",
     ],
     [
       'loader options that are not an object',
       { protoPath: proto('shop'), loader: 'x' },
-      /loader: .*got "x"; write \{ longs/,
+      'loader: expected proto-loader options, got "x"',
     ],
-  ])('reports a remedy for a contract with %s', (_, contract, expected) => {
-    expect(problems(contract)).toMatch(expected);
+  ])('reports the path, the expected value, and the given one for a contract with %s', (_, contract, expected) => {
+    expect(problems(contract)).toContain(`clients.shop.${expected}`);
   });
 });
 
@@ -141,7 +141,7 @@ describe('service lookup', () => {
 
   it('requires the full name of a service if two packages define the same short name', () => {
     const message =
-      "expected the full name of a service, got 'Orders', which is in several packages; write one of 'shop.v1.Orders', 'archive.v1.Orders'";
+      "expected the full name of a service, got 'Orders'; write one of 'shop.v1.Orders', 'archive.v1.Orders'";
     expect(() => findService(services, 'Orders', 'shop')).toThrow(
       new GrpcConfigurationError([{ path: 'clients.shop', message }]),
     );

@@ -4,9 +4,10 @@ import { loadSync, type MethodDefinition, type Options, type PackageDefinition }
 import { kindOf, type MethodDescriptor } from '../../call/method.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
-import { describeValue, pathOf } from '../../policy/options/describe-value.js';
+import { pathOf, problemMessage } from '../../policy/options/describe-value.js';
+import { isObject } from '../../policy/options/option-schemas.js';
 import { unreadable } from './copy-options.js';
-import { errorMessage, isError } from '../../errors/error-message.js';
+import { errorMessage } from '../../errors/error-message.js';
 import { filesOf } from '../../messages/file-descriptors.js';
 
 /** Services by full name, each with its methods by name. */
@@ -44,8 +45,8 @@ type LoadedContract =
 type ContractKey = (typeof CONTRACT_KEYS)[number];
 /** A contract before its validation. */
 type GivenContract = Partial<Record<ContractKey, unknown>>;
-/** Adds a problem with the value at `key`, or with its entry at `index`. */
-type Refuse = (key: ContractKey, message: string, index?: number) => null;
+/** Adds a problem with the value at `key`. */
+type Refuse = (key: ContractKey, message: string) => null;
 
 /** Loads a contract synchronously, like Nest. */
 export function loadContract(contract: GivenContract, path: string): LoadedContract {
@@ -72,9 +73,8 @@ export function loadDefinition(contract: GivenContract, path: string, load: type
 /** Returns an empty list of problems, and the function that adds to it. */
 function problemsAt(path: string): { readonly problems: ConfigurationProblem[]; readonly refuse: Refuse } {
   const problems: ConfigurationProblem[] = [];
-  const refuse: Refuse = (key, message, index) => {
-    const at = pathOf(path, key);
-    problems.push({ path: index === undefined ? at : pathOf(at, index), message });
+  const refuse: Refuse = (key, message) => {
+    problems.push({ path: pathOf(path, key), message });
     return null;
   };
   return { problems, refuse };
@@ -83,35 +83,24 @@ function problemsAt(path: string): { readonly problems: ConfigurationProblem[]; 
 function loadChecked(contract: GivenContract, path: string): LoadedContract {
   const { problems, refuse } = problemsAt(path);
   const definition = definitionOf(contract, refuse);
-  const requested = packagesOf(contract.package, refuse);
-  if (definition === null || requested === null) return { ok: false, problems };
-
+  const packages = packagesOf(contract.package, refuse);
+  if (definition === null || packages === null) return { ok: false, problems };
   const all = servicesOf(definition);
-  const names = [...all.keys()];
-  if (names.length === 0) {
-    const { protoPath } = contract;
-    const key = protoPath === undefined ? 'packageDefinition' : 'protoPath';
-    // The cast is safe: definitionOf() has validated the files.
-    const where = protoPath === undefined ? '' : ` in ${quoted([protoPath].flat() as string[])}`;
-    refuse(key, `expected at least one service${where}, got none; pass a file that defines one`);
-    return { ok: false, problems };
-  }
-  const packages = new Set(names.map(packageOf));
-  for (const [index, name] of requested.names.entries()) {
-    if (packages.has(name)) continue;
-    refuse('package', unknownPackageMessage(name, packages), requested.list ? index : undefined);
+  const known = new Set([...all.keys()].map(packageOf));
+  if (known.size === 0) {
+    const key = contract.protoPath === undefined ? 'packageDefinition' : 'protoPath';
+    refuse(key, 'expected at least one service, got none');
+  } else {
+    for (const name of packages) if (!known.has(name)) refuse('package', unknownPackageMessage(name, known));
   }
   if (problems.length > 0) return { ok: false, problems };
-  if (requested.names.length === 0) return { ok: true, services: all, definition };
-  const chosen = [...all].filter(([name]) => requested.names.includes(packageOf(name)));
+  const chosen = [...all].filter(([name]) => packages.length === 0 || packages.includes(packageOf(name)));
   return { ok: true, services: new Map(chosen), definition };
 }
 
 /** Describes a package that is not in a definition. `packages` are those that have a service. */
 export function unknownPackageMessage(name: string, packages: Iterable<string>): string {
-  const meant = closest(name, packages);
-  const remedy = meant === undefined ? `known packages: ${quoted([...packages])}` : `did you mean '${meant}'?`;
-  return `expected a package with a service, got '${name}'; ${remedy}`;
+  return `expected a package with a service, got '${name}'; known packages: ${quoted([...packages])}`;
 }
 
 /** True if `entry` is a message, an enum, or a service whose methods have the properties that a call needs. */
@@ -138,36 +127,21 @@ function definitionOf(contract: GivenContract, refuse: Refuse, load = loadSync):
   const unusable = contractKeysProblem(contract);
   if (unusable !== undefined) return refuse(unusable.key, unusable.message);
   if (packageDefinition !== undefined) {
-    if (typeof packageDefinition === 'object' && packageDefinition !== null) {
-      const entries: readonly unknown[] = Object.values(packageDefinition);
-      // proto-loader's definition is an object of objects. The result of loadPackageDefinition() contains functions and is rejected.
-      if (entries.every(isDefinitionEntry)) return packageDefinition as PackageDefinition;
-    }
-    return refuse(
-      'packageDefinition',
-      `expected the result of proto-loader's loadSync(), got ${describeValue(packageDefinition)}; do not pass it through grpc-js's loadPackageDefinition()`,
-    );
+    // proto-loader's definition is an object of objects. The result of loadPackageDefinition() contains functions and is rejected.
+    if (isObject(packageDefinition) && Object.values(packageDefinition).every(isDefinitionEntry))
+      return packageDefinition as PackageDefinition;
+    return refuse('packageDefinition', problemMessage("the result of proto-loader's loadSync()", packageDefinition));
   }
   const files: readonly unknown[] = Array.isArray(protoPath) ? protoPath : [protoPath];
-  if (files.length === 0 || !files.every((file) => typeof file === 'string' && file !== '')) {
-    const found = describeValue(protoPath);
-    return refuse('protoPath', `expected a .proto file or an array of them, got ${found}; write 'orders.proto'`);
-  }
-  // Rejects paths that are not regular files, because reading a device or a pipe might never end.
-  const device = (files as readonly string[]).find(isNotRegularFile);
-  if (device !== undefined) {
-    const found = `${describeValue(device)}, which is a device, a pipe, or a folder`;
-    return refuse('protoPath', `expected a .proto file, got ${found}; write 'orders.proto'`);
-  }
-  if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {
-    return refuse('loader', `expected proto-loader options, got ${describeValue(loader)}; write { longs: String }`);
-  }
-  // The casts are safe: the values were validated above.
-  const [paths, options] = [files as string[], loader as Options | undefined];
+  if (files.length === 0 || !files.every(isFilePath))
+    return refuse('protoPath', problemMessage('a .proto file or an array of them', protoPath));
+  if (loader !== undefined && !isObject(loader))
+    return refuse('loader', problemMessage('proto-loader options', loader));
+  const options: Options = loader ?? {};
   try {
-    return load(protoPath as string | string[], options);
+    return load([...files], options);
   } catch (error) {
-    return refuse('protoPath', loadProblem(error, paths, options?.includeDirs ?? []));
+    return refuse('protoPath', loadProblem(error, files, options.includeDirs ?? []));
   }
 }
 
@@ -177,47 +151,40 @@ export function contractKeysProblem({
   packageDefinition,
 }: GivenContract): { readonly key: 'protoPath' | 'packageDefinition'; readonly message: string } | undefined {
   if (protoPath !== undefined && packageDefinition !== undefined)
-    return { key: 'packageDefinition', message: 'expected protoPath or packageDefinition, got both; keep one' };
+    return { key: 'packageDefinition', message: 'expected protoPath or packageDefinition, got both' };
   if (protoPath !== undefined || packageDefinition !== undefined) return undefined;
-  const message = "expected a .proto file, got nothing; write protoPath: 'orders.proto', or packageDefinition";
-  return { key: 'protoPath', message };
+  return { key: 'protoPath', message: 'expected a .proto file, or packageDefinition, got nothing' };
 }
 
-/** True if `path` is a device, a pipe, or a folder. False if it does not exist, because it may be relative to `loader.includeDirs`. */
-function isNotRegularFile(path: string): boolean {
+/**
+ * True if `path` may be the path of a file. Rejects a device, a pipe, and a folder, because reading one might never end. Accepts the path of a
+ * missing file, because the path may be relative to `loader.includeDirs`.
+ */
+function isFilePath(path: unknown): path is string {
+  if (typeof path !== 'string' || path === '') return false;
   try {
-    return statSync(path, { throwIfNoEntry: false })?.isFile() === false;
+    return statSync(path, { throwIfNoEntry: false })?.isFile() !== false;
   } catch {
     // proto-loader reports the error.
-    return false;
+    return true;
   }
 }
 
 /** Returns the problem with a contract that proto-loader could not load. */
 function loadProblem(error: unknown, files: readonly string[], folders: readonly string[]): string {
-  const text = errorMessage(error);
-  if (!(isError(error) && 'code' in error && error.code === 'ENOENT'))
-    return `expected a valid .proto file, got "${text}"${text.includes('.proto') ? '' : ` in ${quoted(files)} or an imported file`}; correct the file${/\bline \d/.test(text) ? ' at that line' : ''}`;
   const missing = files.find((file) => ['', ...folders].every((folder) => !existsSync(resolve(folder, file))));
   if (missing === undefined)
-    return `expected existing imports, got "${text}"; add the folders that contain the imports to loader.includeDirs`;
-  const got = `"${missing}"`;
-  if (missing.startsWith('file:'))
-    return `expected a path, got the URL ${got}; write fileURLToPath('${missing}'), imported from node:url`;
+    return `expected a valid .proto file, got "${errorMessage(error)}"; list the folders of its imports in loader.includeDirs`;
   const resolved = isAbsolute(missing) ? '' : ` (resolved to ${resolve(missing)})`;
-  return `expected an existing file, got ${got}${resolved}; write an absolute path such as join(__dirname, 'orders.proto') (in ES modules, import.meta.dirname); if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json (for a file in a Nest library, also list the library in "includeLibraryAssets", or write a path relative to process.cwd())`;
+  return `expected an existing file, got "${missing}"${resolved}; nest build copies a file only if "assets" in nest-cli.json lists it`;
 }
 
-function packagesOf(
-  value: unknown,
-  refuse: Refuse,
-): { readonly names: readonly string[]; readonly list: boolean } | null {
-  if (value === undefined) return { names: [], list: false };
-  if (typeof value === 'string') return { names: [value], list: false };
-  const names: readonly unknown[] = Array.isArray(value) ? value : [];
-  if (names.length > 0 && names.every((name) => typeof name === 'string')) return { names, list: true };
-  const remedy = "write 'orders.v1', or omit it for all packages";
-  return refuse('package', `expected a package or an array of them, got ${describeValue(value)}; ${remedy}`);
+/** Returns the requested packages; an empty list means all packages. */
+function packagesOf(value: unknown, refuse: Refuse): readonly string[] | null {
+  if (value === undefined) return [];
+  const names: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (names.length > 0 && names.every((name) => typeof name === 'string')) return names;
+  return refuse('package', problemMessage('a package or an array of them', value));
 }
 
 function servicesOf(definition: PackageDefinition): Services {
@@ -238,17 +205,13 @@ function servicesOf(definition: PackageDefinition): Services {
 function methodDescriptor(
   service: string,
   method: string,
-  definition: Pick<
-    MethodDefinition<object, object>,
-    'path' | 'requestStream' | 'responseStream' | 'requestSerialize' | 'responseDeserialize'
-  > & { readonly originalName?: string | undefined; readonly options?: object | undefined },
+  definition: MethodDefinition<object, object>,
 ): MethodDescriptor {
-  const { requestStream, responseStream, originalName } = definition;
+  const { path, requestStream, responseStream, originalName, responseDeserialize } = definition;
   // Definitions that proto-loader did not create may have no options.
-  const options = definition.options as { readonly idempotency_level?: unknown } | undefined;
-  const level = options?.idempotency_level;
+  const level = (definition.options as Partial<typeof definition.options> | undefined)?.idempotency_level;
   return Object.freeze<MethodDescriptor>({
-    path: definition.path,
+    path,
     service,
     method,
     ...(originalName !== undefined && originalName !== method ? { alias: originalName } : {}),
@@ -258,7 +221,7 @@ function methodDescriptor(
     declaredIdempotent: level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT',
     // The cast is safe: the serializer validates the message, and throws if the message is invalid.
     requestSerialize: definition.requestSerialize as (message: unknown) => Buffer,
-    responseDeserialize: definition.responseDeserialize,
+    responseDeserialize,
     files: filesOf(definition),
   });
 }
@@ -272,14 +235,13 @@ export function findService(services: Services, name: string, client: string): s
   const known = [...services.keys()];
   const [service, ...others] = known.filter((full) => shortName(full) === name);
   if (service !== undefined && others.length === 0) return service;
-  const path = `clients.${client}`;
-  if (service !== undefined) {
-    const message = `expected the full name of a service, got '${name}', which is in several packages; write one of ${quoted([service, ...others])}`;
-    throw new GrpcConfigurationError([{ path, message }]);
-  }
   const meant = closest(name, [...known, ...known.map(shortName)]);
   const remedy = meant === undefined ? `known services: ${quoted(known)}` : `did you mean '${meant}'?`;
-  throw new GrpcConfigurationError([{ path, message: `expected a service of the client, got '${name}'; ${remedy}` }]);
+  const message =
+    service === undefined
+      ? `expected a service of the client, got '${name}'; ${remedy}`
+      : `expected the full name of a service, got '${name}'; write one of ${quoted([service, ...others])}`;
+  throw new GrpcConfigurationError([{ path: `clients.${client}`, message }]);
 }
 
 /** Returns the short name of a service: 'Orders' for 'orders.v1.Orders'. */

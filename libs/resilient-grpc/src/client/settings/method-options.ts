@@ -1,15 +1,18 @@
 import * as v from 'valibot';
 import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-options.js';
 import { retryOptionsSchema } from '../../policy/service-config/service-config-schema.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { describeSecret, describeValue, pathOf, problemMessage } from '../../policy/options/describe-value.js';
 import {
   flag,
   integer,
   maxConcurrentCalls,
   onDrain,
-  object,
   orFalse,
   positiveMilliseconds,
   timeout,
+  unknownOption,
+  UNKNOWN_OPTION,
   type Schema,
 } from '../../policy/options/option-schemas.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
@@ -31,10 +34,7 @@ const METHOD_OPTIONS = {
   timeoutMs: { schema: timeout, inherited: true },
   attemptTimeoutMs: { schema: timeout },
   streamIdleTimeoutMs: { schema: timeout, inherited: true },
-  prefetch: {
-    schema: integer(1),
-    default: DEFAULT_CLIENT_SETTINGS.prefetch,
-  },
+  prefetch: { schema: integer(1), default: DEFAULT_CLIENT_SETTINGS.prefetch },
   onDrain: { schema: onDrain },
   idempotent: { schema: flag },
   waitForReady: { schema: flag },
@@ -45,76 +45,90 @@ const METHOD_OPTIONS = {
   hedge: { schema: orFalse(v.union([v.picklist(['p90', 'p95', 'p99']), positiveMilliseconds])) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
+/** Options of a call, for the suggestion after a misspelled one. */
+const CALL_OPTIONS: readonly (keyof GrpcCallOptions)[] = [
+  ...(['timeoutMs', 'streamIdleTimeoutMs', 'idempotent', 'waitForReady', 'metadata', 'signal', 'retry'] as const),
+  ...(['propagate', 'onHeaders', 'onEnd', 'deadline', 'parent', 'credentials', 'host', 'propagate_flags'] as const),
+  ...(['interceptors', 'interceptor_providers'] as const),
+];
+
 /**
- * True if the options of a call, except `deadline` and `metadata`, are valid; `callOptionsSchema` finds the problems of invalid options.
- * The checks are written out, because this function runs for each call with options, and a loop over the table would double the cost.
- * Durations are read even if they are not enumerable; an invalid duration would end the process.
+ * True if the options of a call, except `deadline` and `metadata`, are valid; `callOptionProblems()` describes invalid options. Durations
+ * are read even if they are not enumerable; an invalid duration would end the process.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
-  return isDuration(call.timeoutMs) && isDuration(call.streamIdleTimeoutMs) && areOtherOptionsValid(call);
+  return isDuration(call.timeoutMs) && isDuration(call.streamIdleTimeoutMs) && areListedOptionsValid(call);
+}
+
+function areListedOptionsValid(call: GrpcCallOptions): boolean {
+  if (typeof call !== 'object') return false;
+  let key: string | undefined;
+  for (key in call) if (expectedOption(key, call[key as keyof GrpcCallOptions]) !== undefined) return false;
+  // Rejects a Map, because the loop does not visit its entries. The check is needed only if the loop found no key.
+  return key !== undefined || !(call instanceof Map);
+}
+
+/** Returns the problems of options of a call, except those of `deadline` and `metadata`. */
+export function callOptionProblems(call: GrpcCallOptions, path: string): ConfigurationProblem[] {
+  if (typeof call !== 'object' || call instanceof Map) return [{ path, message: problemMessage('an object', call) }];
+  const keys = new Set<string>(['timeoutMs', 'streamIdleTimeoutMs']);
+  for (const key in call) keys.add(key);
+  return [...keys].flatMap((key) => {
+    const value: unknown = call[key as keyof GrpcCallOptions];
+    const expected = expectedOption(key, value);
+    if (expected === undefined) return [];
+    const describe = key === 'credentials' ? describeSecret : describeValue;
+    const isUnknown = expected === UNKNOWN_OPTION;
+    const message = isUnknown ? unknownOption(key, CALL_OPTIONS) : problemMessage(expected, value, undefined, describe);
+    return [{ path: pathOf(path, key), message }];
+  });
+}
+
+/**
+ * Returns the value that an option of a call expects, or `UNKNOWN_OPTION`; `undefined` if `value` is valid or undefined. Does not check
+ * `deadline` and `metadata`. grpc-js's options may be null, as in grpc-js itself. The checks are written out, because they run for each
+ * call with options, and a loop over a table would double the cost.
+ */
+function expectedOption(key: string, value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  switch (key) {
+    case 'deadline':
+    case 'metadata':
+      return undefined;
+    case 'timeoutMs':
+    case 'streamIdleTimeoutMs':
+      if (isDuration(value)) return undefined;
+      return typeof value === 'number' && value <= 0 ? '>0' : 'number';
+    case 'idempotent':
+    case 'waitForReady':
+      return typeof value === 'boolean' ? undefined : 'boolean';
+    case 'retry':
+    case 'propagate':
+      return value === false ? undefined : 'false';
+    case 'onHeaders':
+    case 'onEnd':
+      return typeof value === 'function' ? undefined : 'Function';
+    case 'signal':
+      return isSignal(value) ? undefined : 'an AbortSignal';
+    case 'host':
+      return value === null || typeof value === 'string' ? undefined : 'string';
+    case 'propagate_flags':
+      return value === null || typeof value === 'number' ? undefined : 'number';
+    case 'interceptors':
+    case 'interceptor_providers':
+      return value === null || Array.isArray(value) ? undefined : 'Array';
+    case 'credentials':
+      return typeof value === 'object' ? undefined : "grpc-js's CallCredentials";
+    case 'parent':
+      if (value === null || isServerCall(value)) return undefined;
+      return "the inbound call that grpc-js's server passes to its handler";
+    default:
+      return UNKNOWN_OPTION;
+  }
 }
 
 function isDuration(value: unknown): boolean {
   return value === undefined || (typeof value === 'number' && value > 0);
-}
-
-/**
- * True if all keys are known and their values are valid. Does not check `deadline`, `metadata`, or the values that `areCallOptionsValid()`
- * checks. An unknown key whose value is undefined is ignored.
- */
-function areOtherOptionsValid(call: GrpcCallOptions): boolean {
-  if (typeof call !== 'object') return false;
-  let key: string | undefined;
-  for (key in call) {
-    const value: unknown = call[key as keyof GrpcCallOptions];
-    if (value === undefined) continue;
-    switch (key) {
-      case 'timeoutMs':
-      case 'streamIdleTimeoutMs':
-      case 'deadline':
-      case 'metadata':
-        break;
-      case 'idempotent':
-      case 'waitForReady':
-        if (typeof value !== 'boolean') return false;
-        break;
-      case 'retry':
-      case 'propagate':
-        if (value !== false) return false;
-        break;
-      case 'onHeaders':
-      case 'onEnd':
-        if (typeof value !== 'function') return false;
-        break;
-      case 'signal':
-        if (!isSignal(value)) return false;
-        break;
-      case 'host':
-        if (value !== null && typeof value !== 'string') return false;
-        break;
-      case 'propagate_flags':
-        if (value !== null && typeof value !== 'number') return false;
-        break;
-      case 'interceptors':
-      case 'interceptor_providers':
-        if (value !== null && !Array.isArray(value)) return false;
-        break;
-      case 'credentials':
-        if (typeof value !== 'object') return false;
-        break;
-      case 'parent':
-        if (value !== null && !isServerCall(value)) return false;
-        break;
-      default:
-        return false;
-    }
-  }
-  // Rejects a Map, because the loop does not visit its entries. The check is needed only if the loop found no key.
-  return key !== undefined || isNotMap(call);
-}
-
-function isNotMap(value: unknown): boolean {
-  return !(value instanceof Map);
 }
 
 /** True if `value` is an AbortSignal, including one from a polyfill or another realm. */
@@ -124,52 +138,6 @@ function isSignal(value: unknown): boolean {
 
 function isServerCall(value: unknown): boolean {
   return typeof (value as { readonly getDeadline?: unknown } | null)?.getDeadline === 'function';
-}
-
-const onlyFalse = v.optional(v.literal(false));
-const listener = v.optional(v.function());
-/**
- * Schema of the options of a call. `deadline` and `metadata` are validated separately. grpc-js's options, except `deadline`, may be null,
- * as in grpc-js itself.
- */
-export const callOptionsSchema = v.pipe(
-  v.custom<unknown>(isNotMap, 'an object'),
-  v.transform(withoutUndefined),
-  object({
-    timeoutMs: v.optional(METHOD_OPTIONS.timeoutMs.schema),
-    streamIdleTimeoutMs: v.optional(METHOD_OPTIONS.streamIdleTimeoutMs.schema),
-    idempotent: v.optional(flag),
-    waitForReady: v.optional(flag),
-    metadata: v.optional(v.unknown()),
-    signal: v.optional(v.custom(isSignal, 'an AbortSignal')),
-    retry: onlyFalse,
-    propagate: onlyFalse,
-    onHeaders: listener,
-    onEnd: listener,
-    deadline: v.optional(v.unknown()),
-    parent: v.nullish(v.custom(isServerCall, "the inbound call that grpc-js's server passes to its handler")),
-    credentials: v.optional(v.custom((value) => typeof value === 'object', "grpc-js's CallCredentials")),
-    host: v.nullish(v.string()),
-    propagate_flags: v.nullish(v.number()),
-    interceptors: v.nullish(v.array(v.unknown())),
-    interceptor_providers: v.nullish(v.array(v.unknown())),
-  } satisfies Readonly<Record<keyof GrpcCallOptions, unknown>>),
-);
-
-/** Returns `options` without `undefined` values. Keeps inherited values, because calls read them, too. */
-function withoutUndefined(options: unknown): unknown {
-  if (typeof options !== 'object' || options === null) return options;
-  const defined: Record<string, unknown> = {};
-  for (const key in options) {
-    const value: unknown = options[key as keyof typeof options];
-    if (value !== undefined) defined[key] = value;
-  }
-  // An inherited option may be a class getter, which is not enumerable.
-  for (const key of ['timeoutMs', 'streamIdleTimeoutMs'] as const) {
-    const value = (options as GrpcCallOptions)[key];
-    if (value !== undefined) defined[key] = value;
-  }
-  return defined;
 }
 
 /** The rows of the table, typed as `MethodOption`. */

@@ -123,34 +123,7 @@ export type CircuitState =
 
 const CLOSED: CircuitState = { kind: 'closed', token: 0 };
 
-/** Numbers of failed attempts and of all attempts within the sampling time. */
-export interface AttemptCounts {
-  readonly failures: number;
-  readonly total: number;
-}
-
-export type CircuitEvent =
-  | { readonly type: 'request'; readonly at: number }
-  /** An attempt ended; `sample` includes it if the circuit is closed. */
-  | {
-      readonly type: 'result';
-      readonly at: number;
-      readonly token: CircuitToken;
-      readonly outcome: AttemptOutcome;
-      readonly sample: AttemptCounts;
-    };
-
 const JITTER = 0.2;
-
-/** Returns the state after `event`, or the same object if nothing changes. */
-function nextCircuit(
-  state: CircuitState,
-  event: CircuitEvent,
-  policy: CircuitBreakerPolicy,
-  random: Random,
-): CircuitState {
-  return event.type === 'request' ? afterRequest(state, event.at, policy) : afterResult(state, event, policy, random);
-}
 
 /** True if an attempt was admitted in the current closed or half-open period; the results of other attempts are ignored. */
 function isCurrent(state: CircuitState, token: CircuitToken): boolean {
@@ -174,51 +147,6 @@ function rejectedForMs(state: CircuitState, now: number): number {
     case 'half-open':
       return Math.max(state.probeEndsAt - now, 0);
   }
-}
-
-function afterRequest(state: CircuitState, at: number, policy: CircuitBreakerPolicy): CircuitState {
-  if (state.kind === 'closed' || rejectedForMs(state, at) > 0) return state;
-  const token = state.token + 1;
-  const since = state.kind === 'half-open' ? state.since : token;
-  return { kind: 'half-open', token, since, probeEndsAt: at + policy.probeTimeoutMs, breaks: state.breaks };
-}
-
-function afterResult(
-  state: CircuitState,
-  event: Extract<CircuitEvent, { type: 'result' }>,
-  policy: CircuitBreakerPolicy,
-  random: Random,
-): CircuitState {
-  if (!isCurrent(state, event.token)) return state;
-  if (state.kind === 'half-open') {
-    switch (event.outcome) {
-      case 'success':
-        return { kind: 'closed', token: state.token + 1 };
-      case 'failure':
-        return openCircuit(state.token, event.at, state.breaks + 1, policy, random);
-      case 'ignored':
-        // Only the latest probe returns its permit; an older probe lost its permit at its timeout.
-        return event.token === state.token ? { ...state, probeEndsAt: -Infinity } : state;
-    }
-  }
-  // Only a failure opens the circuit, not a success that reaches `minimumThroughput`.
-  if (event.outcome !== 'failure' || !isFailing(event.sample, policy)) return state;
-  return openCircuit(state.token, event.at, 1, policy, random);
-}
-
-function isFailing({ failures, total }: AttemptCounts, policy: CircuitBreakerPolicy): boolean {
-  return total >= policy.minimumThroughput && failures >= policy.failureRatio * total;
-}
-
-function openCircuit(
-  token: CircuitToken,
-  at: number,
-  breaks: number,
-  policy: CircuitBreakerPolicy,
-  random: Random,
-): CircuitState {
-  const doubled = Math.min(policy.breakDurationMs * 2 ** (breaks - 1), policy.maxBreakDurationMs);
-  return { kind: 'open', token: token + 1, probeAt: at + jitter(doubled, JITTER, random), breaks };
 }
 
 export type CircuitAdmission =
@@ -293,35 +221,52 @@ export class CircuitBreakerCore {
 
   /** Requests admission of one attempt. The first attempt after the break becomes the probe. */
   tryAcquire(now: number): CircuitAdmission {
-    if (this.circuit.kind === 'closed') return this.admission;
-    const retryAfterMs = rejectedForMs(this.circuit, now);
+    const state = this.circuit;
+    if (state.kind === 'closed') return this.admission;
+    const retryAfterMs = rejectedForMs(state, now);
     if (retryAfterMs > 0) return { admitted: false, retryAfterMs };
-    this.apply({ type: 'request', at: now });
+    const token = state.token + 1;
+    const since = state.kind === 'half-open' ? state.since : token;
+    const probeEndsAt = now + this.policy.probeTimeoutMs;
+    this.change({ kind: 'half-open', token, since, probeEndsAt, breaks: state.breaks }, now);
     return this.admission;
   }
 
   /** Records the outcome of the attempt that was admitted with `token`. Call it once per attempt. */
   onResult(token: CircuitToken, outcome: AttemptOutcome, now: number, lostWith?: LostConnection): void {
-    if (!isCurrent(this.circuit, token)) return;
-    if (this.circuit.kind === 'closed') {
-      if (outcome === 'ignored') return;
-      if (outcome === 'failure' && lostWith !== undefined && this.isCounted(lostWith, now)) return;
-      this.sample.add(outcome === 'failure', now);
-      if (outcome === 'success') return;
+    const state = this.circuit;
+    if (!isCurrent(state, token)) return;
+    if (state.kind === 'half-open') {
+      if (outcome === 'success') this.change({ kind: 'closed', token: state.token + 1 }, now);
+      else if (outcome === 'failure') this.open(state.breaks + 1, now);
+      // Only the latest probe returns its permit; an older probe lost its permit at its timeout.
+      else if (token === state.token) this.change({ ...state, probeEndsAt: -Infinity }, now);
+      return;
     }
-    this.apply({ type: 'result', at: now, token, outcome, sample: this.sample });
+    if (outcome === 'ignored') return;
+    const isFailure = outcome === 'failure';
+    if (isFailure && lostWith !== undefined && this.isCounted(lostWith, now)) return;
+    this.sample.add(isFailure, now);
+    const { failures, total } = this.sample;
+    // Only a failure opens the circuit, not a success that reaches `minimumThroughput`.
+    if (!isFailure || total < this.policy.minimumThroughput || failures < this.policy.failureRatio * total) return;
+    this.open(1, now);
   }
 
-  private apply(event: CircuitEvent): void {
+  private open(breaks: number, now: number): void {
+    const { breakDurationMs, maxBreakDurationMs } = this.policy;
+    const breakMs = jitter(Math.min(breakDurationMs * 2 ** (breaks - 1), maxBreakDurationMs), JITTER, this.random);
+    this.change({ kind: 'open', token: this.circuit.token + 1, probeAt: now + breakMs, breaks }, now);
+  }
+
+  private change(after: CircuitState, now: number): void {
     const before = this.circuit;
-    const after = nextCircuit(before, event, this.policy, this.random);
-    if (after === before) return;
     this.circuit = after;
     this.admission = { admitted: true, token: after.token };
     if (after.kind === before.kind) return;
     const { failures, total } = this.sample;
     if (after.kind === 'closed') this.sample.clear();
-    const breakMs = after.kind === 'open' ? after.probeAt - event.at : 0;
+    const breakMs = after.kind === 'open' ? after.probeAt - now : 0;
     this.onTransition?.({
       from: before.kind,
       to: after.kind,
@@ -355,13 +300,15 @@ const BUCKETS = 10;
 /**
  * Counts the attempts within the sampling time in ten rolling buckets, without allocating per attempt. Times are monotonic milliseconds.
  */
-export class AttemptSample implements AttemptCounts {
+export class AttemptSample {
   private readonly bucketMs: number;
   private readonly failed = new Float64Array(BUCKETS);
   private readonly all = new Float64Array(BUCKETS);
   /** Number of the bucket being filled, counted from time 0. */
   private bucket = -Infinity;
+  /** Number of failed attempts within the sampling time. */
   failures = 0;
+  /** Number of all attempts within the sampling time. */
   total = 0;
 
   constructor(durationMs: number) {

@@ -74,9 +74,12 @@ interface Decrease {
 export class AdaptiveLimit {
   private limit: number;
   /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
-  private unloadedMs: number | undefined;
-  private measuredMs: number | undefined;
-  private wasOverloaded = false;
+  unloadedLatencyMs: number | undefined;
+  /**
+   * Mean latency of the last measurement in milliseconds; `undefined` before the first one, or if the server refused all measured calls.
+   */
+  latencyMs: number | undefined;
+  isOverloaded = false;
   private count = 0;
   private overloadedCount = 0;
   private latencyCount = 0;
@@ -105,24 +108,9 @@ export class AdaptiveLimit {
     return Math.floor(this.beforeProbe ?? this.limit);
   }
 
-  /**
-   * Mean latency of the last measurement in milliseconds; `undefined` before the first one, or if the server refused all measured calls.
-   */
-  get latencyMs(): number | undefined {
-    return this.measuredMs;
-  }
-
-  get unloadedLatencyMs(): number | undefined {
-    return this.unloadedMs;
-  }
-
-  get isOverloaded(): boolean {
-    return this.wasOverloaded;
-  }
-
   /** Records the end of a call. @param latencyMs time from its start to its end @returns the limit for further calls */
   record(latencyMs: number, inFlight: number, evidence: LoadEvidence): number {
-    if (evidence === 'cancelled' && latencyMs <= (this.unloadedMs ?? Infinity)) return this.current;
+    if (evidence === 'cancelled' && latencyMs <= (this.unloadedLatencyMs ?? Infinity)) return this.current;
     if (this.ignored > 0) {
       this.ignored -= 1;
       return this.current;
@@ -139,25 +127,25 @@ export class AdaptiveLimit {
   }
 
   private samplesNeeded(): number {
-    const learns = this.beforeProbe !== undefined || this.unloadedMs === undefined;
+    const learns = this.beforeProbe !== undefined || this.unloadedLatencyMs === undefined;
     return learns ? BASELINE_SAMPLES : Math.max(MIN_SAMPLES, this.limit);
   }
 
   private measured(): void {
     const meanMs = this.latencyCount === 0 ? undefined : this.latencySum / this.latencyCount;
-    this.measuredMs = meanMs;
+    this.latencyMs = meanMs;
     const inFlight = this.inFlightSum / this.count;
     const isOverloaded = this.overloadedCount / this.count > OVERLOADED_SHARE;
-    this.wasOverloaded = isOverloaded;
+    this.isOverloaded = isOverloaded;
     this.count = this.overloadedCount = this.latencyCount = this.latencySum = this.inFlightSum = 0;
     if (this.beforeProbe !== undefined) {
       this.endProbe(this.beforeProbe, inFlight, isOverloaded ? undefined : meanMs);
     } else if (isOverloaded || meanMs === undefined) {
       this.setLimit(this.limit * DECREASE);
-    } else if (this.unloadedMs === undefined) {
-      this.unloadedMs = meanMs;
+    } else if (this.unloadedLatencyMs === undefined) {
+      this.unloadedLatencyMs = meanMs;
     } else {
-      this.adapt(meanMs, inFlight, this.unloadedMs);
+      this.adapt(meanMs, inFlight, this.unloadedLatencyMs);
     }
   }
 
@@ -170,7 +158,7 @@ export class AdaptiveLimit {
     if (meanMs > LOADED_LATENCY * unloadedMs) {
       this.decrease ??= { inFlight, meanMs };
       if (inFlight <= this.decrease.inFlight / 2 && meanMs >= UNAFFECTED_SHARE * this.decrease.meanMs) {
-        this.unloadedMs = Math.min(meanMs, unloadedMs * SERVICE_TIME_RISE);
+        this.unloadedLatencyMs = Math.min(meanMs, unloadedMs * SERVICE_TIME_RISE);
         this.decrease = undefined;
         return;
       }
@@ -196,13 +184,13 @@ export class AdaptiveLimit {
     this.beforeProbe = undefined;
     this.ignored = Math.ceil(inFlight);
     this.setLimit(limit);
-    if (meanMs === undefined || this.unloadedMs === undefined) return;
-    if (meanMs < this.unloadedMs) this.learn(meanMs, PROBE_WEIGHT, this.unloadedMs);
-    else this.unloadedMs = Math.min(meanMs, this.unloadedMs * PROBE_RISE);
+    if (meanMs === undefined || this.unloadedLatencyMs === undefined) return;
+    if (meanMs < this.unloadedLatencyMs) this.learn(meanMs, PROBE_WEIGHT, this.unloadedLatencyMs);
+    else this.unloadedLatencyMs = Math.min(meanMs, this.unloadedLatencyMs * PROBE_RISE);
   }
 
   private learn(meanMs: number, weight: number, unloadedMs: number): void {
-    this.unloadedMs = unloadedMs + (meanMs - unloadedMs) * weight;
+    this.unloadedLatencyMs = unloadedMs + (meanMs - unloadedMs) * weight;
   }
 
   private setLimit(limit: number): void {

@@ -52,7 +52,7 @@ export interface PermitWaiter {
 export class PermitQueue {
   // A Set keeps insertion order and removes any waiter without a search.
   private readonly waiting = new Set<PermitWaiter>();
-  private runningCount = 0;
+  running = 0;
   private isDispatching = false;
   readonly adaptive: AdaptiveLimit | undefined;
   private reportedLimit = ADAPTIVE_BOUNDS.initial;
@@ -70,10 +70,6 @@ export class PermitQueue {
     return maxConcurrent === 'adaptive' ? (this.adaptive?.current ?? 0) : maxConcurrent;
   }
 
-  get running(): number {
-    return this.runningCount;
-  }
-
   get queued(): number {
     return this.waiting.size;
   }
@@ -84,8 +80,8 @@ export class PermitQueue {
    */
   acquire(waiter: PermitWaiter, isReturning = false): 'permitted' | 'queued' | 'refused' {
     // Queued waiters take precedence, even while `release` is dispatching permits.
-    if (this.runningCount < this.maxConcurrent && this.waiting.size === 0) {
-      this.runningCount += 1;
+    if (this.running < this.maxConcurrent && this.waiting.size === 0) {
+      this.running += 1;
       return 'permitted';
     }
     if (!isReturning && this.waiting.size >= this.policy.maxQueued) return 'refused';
@@ -106,16 +102,16 @@ export class PermitQueue {
    */
   release(outcome: PermitOutcome, latencyMs: number): void {
     if (this.adaptive !== undefined) this.adapt(this.adaptive, EVIDENCE[outcome], latencyMs);
-    this.runningCount -= 1;
+    this.running -= 1;
     // A waiter may complete and call `release` inside `permitted`. The outer loop then continues, because recursion could overflow
     // the stack.
     if (this.isDispatching) return;
     this.isDispatching = true;
     try {
       for (const waiter of this.waiting) {
-        if (this.runningCount >= this.maxConcurrent) return;
+        if (this.running >= this.maxConcurrent) return;
         this.waiting.delete(waiter);
-        this.runningCount += 1;
+        this.running += 1;
         waiter.permitted();
       }
     } finally {
@@ -125,7 +121,7 @@ export class PermitQueue {
 
   private adapt(limit: AdaptiveLimit, evidence: LoadEvidence | undefined, latencyMs: number): void {
     if (evidence === undefined) return;
-    limit.record(latencyMs, this.runningCount, evidence);
+    limit.record(latencyMs, this.running, evidence);
     const { settled: to } = limit;
     const from = this.reportedLimit;
     if (to > from / NOTABLE_CHANGE && to < from * NOTABLE_CHANGE) return;

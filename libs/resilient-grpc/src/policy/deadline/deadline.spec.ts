@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
   deadlineFromTimeout,
-  earliestDeadline,
   isNearDeadline,
   remainingMs,
   sendableDeadline,
@@ -52,10 +51,6 @@ describe('deadline arithmetic', () => {
     expect(deadlineFromTimeout(NOW, 300)).toBe(NOW + 300));
   it('returns Infinity as the deadline if no timeout is set', () =>
     expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity));
-  it('returns the earliest of several deadlines', () =>
-    expect(earliestDeadline(NOW + 3, undefined, NOW + 1)).toBe(NOW + 1));
-  it('returns Infinity as the earliest deadline if no deadline is set', () =>
-    expect(earliestDeadline(undefined)).toBe(Infinity));
   it('returns the time that remains until a deadline', () => expect(remainingMs(NOW + 40, NOW)).toBe(40));
   it('returns a remaining time of 0 after the deadline', () => expect(remainingMs(NOW - 40, NOW)).toBe(0));
   it('returns an infinite remaining time if there is no deadline', () =>

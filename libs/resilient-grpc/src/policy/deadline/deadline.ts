@@ -37,11 +37,6 @@ export function deadlineFromTimeout(epochNow: number, timeoutMs: number | undefi
   return timeoutMs === undefined ? Infinity : sendableDeadline(epochNow + timeoutMs, epochNow);
 }
 
-/** Returns the earliest of up to three deadlines; `undefined` means no deadline. */
-export function earliestDeadline(first: number | undefined, second?: number, third?: number): number {
-  return Math.min(first ?? Infinity, second ?? Infinity, third ?? Infinity);
-}
-
 /** Returns `deadline`, or Infinity if it exceeds the maximum of `grpc-timeout`, because grpc-js would crash the process. */
 export function sendableDeadline(deadline: number, epochNow: number): number {
   return deadline - epochNow < MAX_GRPC_TIMEOUT_MS ? deadline : Infinity;

@@ -23,7 +23,8 @@ const ATTEMPTS_PER_UPDATE = 16;
 export class MeasuredDelay {
   private readonly latencies: RecentLatencies;
   private readonly minAttempts: number;
-  private delayMs = Infinity;
+  /** Current delay in milliseconds; Infinity until enough attempts have been measured. */
+  currentMs = Infinity;
   private sinceUpdate = 0;
 
   constructor(readonly percentile: HedgingPercentile) {
@@ -31,28 +32,19 @@ export class MeasuredDelay {
     this.latencies = new RecentLatencies(HALF_LIFE_MS, this.minAttempts);
   }
 
-  /** Current delay in milliseconds; Infinity until enough attempts have been measured. */
-  get currentMs(): number {
-    return this.delayMs;
+  /** Records a first attempt that ended otherwise, if `ageMs` exceeds the delay. @param now monotonic milliseconds */
+  unanswered(ageMs: number, now: number): void {
+    if (ageMs > this.currentMs) this.answered(ageMs, now);
   }
 
   /** Records a first attempt that received response headers or succeeded. @param now monotonic milliseconds */
-  answered(latencyMs: number, now: number): void {
-    this.record(latencyMs, now);
-  }
-
-  /** Records a first attempt that ended otherwise, if `ageMs` exceeds the delay. @param now monotonic milliseconds */
-  unanswered(ageMs: number, now: number): void {
-    if (ageMs > this.delayMs) this.record(ageMs, now);
-  }
-
-  private record(ms: number, now: number): void {
+  answered(ms: number, now: number): void {
     this.latencies.record(ms, now);
     this.sinceUpdate += 1;
-    const isFirst = this.delayMs === Infinity;
+    const isFirst = this.currentMs === Infinity;
     if (isFirst ? this.latencies.weight < this.minAttempts : this.sinceUpdate < ATTEMPTS_PER_UPDATE) return;
     this.sinceUpdate = 0;
-    this.delayMs = Math.max(this.latencies.percentile(HEDGING_PERCENTILES[this.percentile]), MIN_DELAY_MS);
+    this.currentMs = Math.max(this.latencies.percentile(HEDGING_PERCENTILES[this.percentile]), MIN_DELAY_MS);
   }
 }
 

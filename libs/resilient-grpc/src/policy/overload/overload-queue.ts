@@ -52,16 +52,8 @@ export interface FifoEntry<T> {
 export class CallFifo<T extends FifoEntry<T>> {
   private first: T | undefined;
   private last: T | undefined;
-  private count = 0;
-  private total = 0;
-
-  get size(): number {
-    return this.count;
-  }
-
-  get weight(): number {
-    return this.total;
-  }
+  size = 0;
+  weight = 0;
 
   push(entry: T): void {
     const { last } = this;
@@ -69,8 +61,8 @@ export class CallFifo<T extends FifoEntry<T>> {
     if (last === undefined) this.first = entry;
     else last.next = entry;
     this.last = entry;
-    this.count += 1;
-    this.total += entry.weight;
+    this.size += 1;
+    this.weight += entry.weight;
   }
 
   peek(): T | undefined {
@@ -95,10 +87,10 @@ export class CallFifo<T extends FifoEntry<T>> {
 
   /** Calls `change` to set the weight of each entry, and recomputes the total. */
   reweigh(change: (entry: T) => void): void {
-    this.total = 0;
+    this.weight = 0;
     for (const entry of this) {
       change(entry);
-      this.total += entry.weight;
+      this.weight += entry.weight;
     }
   }
 
@@ -110,9 +102,9 @@ export class CallFifo<T extends FifoEntry<T>> {
     else next.previous = previous;
     entry.previous = entry.next = undefined;
     entry.isRemoved = true;
-    this.count -= 1;
+    this.size -= 1;
     // Reset to 0 when the queue is empty, because rounding errors would otherwise accumulate.
-    this.total = this.count === 0 ? 0 : this.total - entry.weight;
+    this.weight = this.size === 0 ? 0 : this.weight - entry.weight;
   }
 }
 
@@ -191,7 +183,8 @@ export class OverloadQueue<T extends WaitingCall<T>> {
   private emptySince = 0;
   private serving = 0;
   private lastEvidenceAt = -Infinity;
-  private isOverloadedNow = false;
+  /** True from the first refused or expired call until `settle` returns true. */
+  isOverloaded = false;
   private isShared = false;
   private isReweighed = false;
   /** Weight taken from `unlimited`, minus the weight taken from `limited`. */
@@ -207,11 +200,6 @@ export class OverloadQueue<T extends WaitingCall<T>> {
 
   get unlimitedSize(): number {
     return this.unlimited.size;
-  }
-
-  /** True from the first refused or expired call until `settle` returns true. */
-  get isOverloaded(): boolean {
-    return this.isOverloadedNow;
   }
 
   /** Adds a call, or returns false if it must be refused. */
@@ -241,7 +229,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
    * calls arrive before the first of their requests.
    */
   refuses({ deadline, serviceTime }: Pick<T, 'deadline' | 'serviceTime'>, now: number): boolean {
-    if (!this.isOverloadedNow || this.size === 0) return false;
+    if (!this.isOverloaded || this.size === 0) return false;
     const { meanMs, variance } = serviceTime;
     this.plainBacklog += meanMs;
     this.plainVariance += variance;
@@ -284,7 +272,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
     const { limited, unlimited, speed } = this;
     const hopeless: T[] = [];
     this.announced = 0;
-    if (!this.isOverloadedNow && !this.isReweighed) return hopeless;
+    if (!this.isOverloaded && !this.isReweighed) return hopeless;
     this.isReweighed = false;
     let ahead = 0;
     let variance = 0;
@@ -331,8 +319,8 @@ export class OverloadQueue<T extends WaitingCall<T>> {
    * true if the overload ended. Only this method ends an overload.
    */
   settle(now: number): boolean {
-    if (!this.isOverloadedNow || this.size > 0 || now - this.lastEvidenceAt < OVERLOAD_STAY_MS) return false;
-    this.isOverloadedNow = false;
+    if (!this.isOverloaded || this.size > 0 || now - this.lastEvidenceAt < OVERLOAD_STAY_MS) return false;
+    this.isOverloaded = false;
     return true;
   }
 
@@ -414,7 +402,7 @@ export class OverloadQueue<T extends WaitingCall<T>> {
   }
 
   private refuse(now: number): false {
-    this.isOverloadedNow = true;
+    this.isOverloaded = true;
     this.lastEvidenceAt = now;
     return false;
   }

@@ -28,19 +28,9 @@ describe('loadMethods', () => {
       /protoPath: expected a valid \.proto file, got/,
     ],
     [
-      'a parent package',
-      { protoPath, package: 'testing' },
-      /package: expected a package with a service, got 'testing'; did you mean 'testing\.v1'\?$/,
-    ],
-    [
       'an unknown package',
       { protoPath, package: 'shop' },
       /package: expected .* got 'shop'; known packages: 'testing\.v1'$/,
-    ],
-    [
-      'an unknown package in a list',
-      { protoPath, package: ['testing.v1', 'testing.v2'] },
-      /package\[1\]: expected a package with a service, got 'testing\.v2'; did you mean 'testing\.v1'\?$/,
     ],
   ])('rejects %s with a GrpcConfigurationError that names the option', (_, source, message) => {
     expect(() => loadMethods(source)).toThrow(GrpcConfigurationError);

@@ -15,7 +15,7 @@ class HealthController {
     private readonly channels: GrpcChannelHealthIndicator,
   ) {}
 
-  /** Liveness probe: succeeds if the process responds. */
+  /** Liveness probe: succeeds if the process responds. Fails during a shutdown, as every check of Terminus does. */
   @Get('live') @HealthCheck() live() {
     return this.health.check([]);
   }

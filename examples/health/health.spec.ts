@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
@@ -48,8 +49,19 @@ it('stays live and ready during an outage, which only the dependencies report', 
   expect(await health('live')).toMatchObject({ code: 200 });
   expect(await health('ready')).toMatchObject({ code: 200 });
 
-  // At the shutdown, readiness goes first, while all requests are still served.
+  // The client reconnects without further calls.
+  await server.restart();
+  await waitFor(async () => (await health('dependencies')).code === 200, { timeoutMs: 15_000 });
+
+  // A connection that ends while nobody calls starts no outage.
+  await server.stop('kill-connections');
+  await waitFor(async () => (await health('dependencies')).orders?.state === 'IDLE');
+  await delay(1_000);
+  expect(await health('dependencies')).toMatchObject({ code: 200, orders: { state: 'IDLE' } });
+
+  // At the shutdown, readiness goes first, while all requests are still served. Terminus then fails every check.
   const closing = app.close();
+  expect(await health('live')).toMatchObject({ code: 503, status: 'shutting_down' });
   expect(await health('ready')).toMatchObject({ code: 503, process: { state: 'draining' } });
   await closing;
 });

@@ -1,3 +1,5 @@
+// #region all
+// gateway.module.ts
 import { Controller, Get, Module, Param } from '@nestjs/common';
 import { InjectGrpcService, ResilientGrpcModule, type Resilient } from 'nestjs-resilient-grpc';
 import type { OrdersClient } from '../gen/orders.js';
@@ -15,7 +17,6 @@ class OrdersController {
 @Module({
   imports: [
     HealthModule, // /health/live and /health/ready, for the probes
-    // #region client
     ResilientGrpcModule.forRoot({ drain: { timeoutMs: 25_000, readinessDelayMs: 5_000 } }),
     ResilientGrpcModule.forFeature([
       {
@@ -23,11 +24,11 @@ class OrdersController {
         url: 'dns:///orders.shop.svc.cluster.local.:50051', // the headless service, with a dot at its end
         protoPath: 'protos/orders.proto',
         loadBalancing: 'round_robin', // uses every pod
-        dnsRefreshMs: 2_000, // new pods receive calls within about 2 s plus the time in DNS caches
+        dnsRefreshMs: 2_000, // how often the name is resolved again
       },
     ]),
-    // #endregion
   ],
   controllers: [OrdersController],
 })
 export class GatewayModule {}
+// #endregion

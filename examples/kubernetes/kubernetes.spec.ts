@@ -1,29 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { INestMicroservice } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
-import { ResilientGrpcServer } from 'nestjs-resilient-grpc/server';
-import { overrideGrpcClient } from 'nestjs-resilient-grpc/testing';
+import { overrideGrpcClient, type ChildServer } from 'nestjs-resilient-grpc/testing';
 import { expect, it, onTestFinished } from 'vitest';
+import { startProgram } from '../support.js';
 import { GatewayModule } from './gateway.module.js';
 
-async function startPod(): Promise<INestMicroservice> {
-  process.env['GRPC_URL'] = '127.0.0.1:0';
-  const { OrdersModule } = await import('./orders.module.js');
-  delete process.env['GRPC_URL'];
-  const pod = await NestFactory.createMicroservice(OrdersModule, {
-    inject: [ResilientGrpcServer],
-    useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-    logger: false,
-  });
+async function startPod(): Promise<ChildServer> {
+  const pod = await startProgram('kubernetes/orders.main.ts', { GRPC_URL: '127.0.0.1:0' });
   onTestFinished(() => pod.close());
-  await pod.listen();
   return pod;
 }
 
 it('serves every request while a pod terminates, and turns unready before it stops', async () => {
-  const pods = [await startPod(), await startPod()] as const;
-  const addresses = pods.map((pod) => `127.0.0.1:${pod.get(ResilientGrpcServer).port}`);
+  const pods = await Promise.all([startPod(), startPod()]);
+  const addresses = pods.map(({ url }) => url);
   const builder = Test.createTestingModule({ imports: [GatewayModule] });
   // The addresses that the headless service would have, and time for this test instead of 25 s.
   const testing = await overrideGrpcClient(builder, 'orders', { url: `ipv4:${addresses.join(',')}` }).compile();
@@ -34,7 +24,7 @@ it('serves every request while a pod terminates, and turns unready before it sto
 
   expect(await status('/health/ready')).toBe(200);
   let terminating = true;
-  const terminated = pods[0].close().then(() => (terminating = false));
+  const terminated = pods[0].terminate(30_000).then(() => (terminating = false));
   const seen = new Set<number>();
   while (terminating) {
     seen.add(await status('/orders/7'));

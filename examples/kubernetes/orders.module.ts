@@ -1,3 +1,5 @@
+// #region all
+// orders.module.ts
 import { Controller, Module } from '@nestjs/common';
 import { GrpcMethod } from '@nestjs/microservices';
 import { ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
@@ -13,15 +15,14 @@ const url = process.env['GRPC_URL'] ?? '0.0.0.0:50051';
 
 @Module({
   imports: [
-    // #region server
     ResilientGrpcServerModule.forRoot({
       package: 'orders.v1',
       protoPath: 'protos/orders.proto',
       url,
       drain: { timeoutMs: 25_000, readinessDelayMs: 5_000 }, // like the client's, below the 30 s until SIGKILL
     }),
-    // #endregion
   ],
   controllers: [OrdersController],
 })
 export class OrdersModule {}
+// #endregion

@@ -3,8 +3,10 @@ import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../../test/support/free-port.mjs';
-import { EventLog, serve } from './feed-service.js';
+import { EventLog } from './event-log.js';
+import { serve } from './feed-service.js';
 import { Cursors, OrderFeed } from './order-feed.js';
+import { follow } from './start-from-state.js';
 
 async function startFeed(port: number, cursors: Cursors) {
   const client = {
@@ -47,15 +49,22 @@ it('handles each event once while the server and the client restart', async () =
   expect(next.handled).toEqual(['while the client is down']);
 });
 
-it('ends with OUT_OF_RANGE if the server no longer has the next event', async () => {
+it('ends with OUT_OF_RANGE if the server no longer has the next event, and starts from the current state', async () => {
   const [log, port] = [new EventLog(), await freePort()];
   const service = await serve(log, port);
   onTestFinished(() => service.close());
   for (const item of ['tea', 'cups', 'milk']) log.append(item);
   log.trim(2n);
-  const { feed } = await startFeed(port, new Cursors());
+  const cursors = new Cursors();
+  const { app, feed } = await startFeed(port, cursors);
   await expect(feed.follow()).rejects.toMatchObject({
     codeName: 'OUT_OF_RANGE',
     details: 'events up to 2 are no longer kept',
   });
+
+  const followed = follow(feed, cursors, () => log.trimmed());
+  await waitFor(() => feed.handled.length === 1);
+  expect(feed.handled).toEqual(['milk']);
+  await app.close();
+  await followed;
 });

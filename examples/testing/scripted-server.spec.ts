@@ -1,6 +1,6 @@
 // #region all
 import { Test, type TestingModule } from '@nestjs/testing';
-import { ScriptedGrpcServer, failOnLeaks, overrideGrpcClient } from 'nestjs-resilient-grpc/testing';
+import { ScriptedGrpcServer, failOnLeaks, overrideGrpcClient, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Shop, ShopModule } from './shop.js';
 
@@ -27,10 +27,11 @@ describe('Shop', () => {
     expect(server!.calls('Get').map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
   });
 
-  test('waits for a server that restarts', async () => {
-    server!.script('Get', { message: { item: 'tea' } });
-    await server!.stop('kill-connections');
+  test('repeats a read if the server is killed during the call', async () => {
+    server!.script('Get', [{ hold: 'everything' }, { message: { item: 'tea' } }]);
     const item = app!.get(Shop).item('7');
+    await waitFor(() => server!.heldCount('Get') === 1);
+    await server!.stop('kill-connections');
     await server!.restart();
     expect(await item).toBe('tea');
   });

@@ -7,12 +7,10 @@ export interface ConfigurationProblem {
   readonly message: string;
 }
 
-/** Entry for problems that are not listed one by one. */
 export interface UnlistedProblems extends ConfigurationProblem {
   readonly unlisted: number;
 }
 
-/** Returns the number of `problems`, including those that are not listed one by one. */
 export function problemCount(problems: readonly (ConfigurationProblem | UnlistedProblems)[]): number {
   return problems.reduce((sum, problem) => sum + ('unlisted' in problem ? problem.unlisted : 1), 0);
 }

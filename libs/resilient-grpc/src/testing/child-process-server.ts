@@ -44,7 +44,6 @@ const MAX_KEPT_LINES = 200;
  */
 const OUTPUT_END_MS = 1_000;
 
-/** Maximum number of free ports that the first start tries. */
 const MAX_FIRST_PORTS = 3;
 
 /** Matches the first port after 'listening on', even if the port follows an IPv6 address. */

@@ -12,6 +12,7 @@ import {
 } from '../nest/grpc-tokens.js';
 import { definedServices } from '../nest/client-definition.js';
 import { COPIES_REMEDY, copiesIn } from '../nest/resilient-grpc-core.module.js';
+import { defined } from '../policy/options/describe-value.js';
 
 type Settings = Partial<GrpcClientSettings>;
 type Overrides = Map<string | symbol, readonly Settings[]>;
@@ -127,9 +128,8 @@ function joined(given: unknown, over: Settings): unknown {
 
 function joinedMethods(base: Settings['methods'], over: Settings['methods']): Settings['methods'] {
   if (base === undefined || over === undefined) return over ?? base;
-  const patterns = Object.entries(over).map(([pattern, options]) => {
-    const defined = Object.entries(options).filter(([, value]) => value !== undefined);
-    return [pattern, { ...base[pattern], ...Object.fromEntries(defined) }] as const;
-  });
+  const patterns = Object.entries(over).map(
+    ([pattern, options]) => [pattern, { ...base[pattern], ...defined(options) }] as const,
+  );
   return { ...base, ...Object.fromEntries(patterns) };
 }

@@ -23,7 +23,6 @@ interface WaitForOptions {
   readonly intervalMs?: number | undefined;
 }
 
-/** `T` without its falsy values. */
 type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
 
 /**

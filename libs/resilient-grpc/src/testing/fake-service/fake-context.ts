@@ -44,7 +44,6 @@ export interface FakeCallRecord<Name = string, Request = unknown> {
   readonly outcome: FakeCallOutcome;
 }
 
-/** The names of the gRPC methods of `S`. */
 type MethodName<S> = {
   [K in keyof S]: S[K] extends (...args: never) => Observable<unknown> | Promise<unknown> ? K : never;
 }[keyof S];

@@ -82,7 +82,6 @@ class FakeService {
   }
 }
 
-/** Wraps a call so that it fails with the error that its handler threw. */
 function withHandlerErrors(call: GrpcObservable<unknown>): GrpcObservable<unknown> {
   const open: GrpcObservable<unknown>['openStream'] = (sink, scope) => call.openStream(withOwnErrors(sink), scope);
   return new GrpcObservable((subscriber) => call.subscribe(withOwnErrors(subscriber)), open);

@@ -213,14 +213,12 @@ export interface ProxyState {
 export class ProxiedConnection {
   /** True if the connection was cut without notifying either side. */
   isSilenced = false;
-  /** True until the client disconnects or the proxy ends the connection. */
   hasClient = true;
   readonly pipes: Readonly<Record<Direction, Pipe>>;
   private idleTimer: Timer | undefined;
   private lastByteAt = systemClock.now();
   private openSockets = 2;
 
-  /** @param onClosed called when both sockets are closed */
   constructor(
     private readonly client: Socket,
     private readonly upstream: Socket,
@@ -273,7 +271,6 @@ export class ProxiedConnection {
     this.hasClient = false;
   }
 
-  /** Destroys both sockets, discarding unsent data, and resolves when they are closed. */
   async destroy(): Promise<void> {
     this.stop();
     await Promise.all([destroySocket(this.client), destroySocket(this.upstream)]);
@@ -306,7 +303,6 @@ type Item = { readonly dueAt: number } & ({ readonly bytes: Buffer } | { readonl
 const MAX_QUEUED_BYTES = 64 * 1024;
 
 class Pipe {
-  /** Number of bytes that may still pass before the byte rule of the proxy applies. */
   allowance = Infinity;
   private queue: Item[] = [];
   private queuedBytes = 0;

@@ -92,20 +92,17 @@ export function errorNumber(code: Http2ErrorCode): number {
 
 const { CANCEL, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
 
-/** Size of the prefix of a gRPC message. */
 const PREFIX_BYTES = 5;
 
 // Prevents Node from adding a date header. Node's types lack this option.
 const NO_DATE_HEADER = { sendDate: false };
 
 export class ProxiedCall {
-  /** The upstream's stream; `undefined` if the call was not forwarded. */
   readonly forwarded: ClientHttp2Stream | undefined;
   /** Resolves when the response has been forwarded: to true if the client receives all of it. */
   response: Promise<boolean> = Promise.resolve(false);
   private trailers: IncomingHttpHeaders = {};
 
-  /** @param onFailed called when the fault takes effect */
   constructor(
     readonly client: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
@@ -135,7 +132,6 @@ export class ProxiedCall {
     void this.request(forwarded);
   }
 
-  /** Refuses the client's stream as unprocessed, and cancels the upstream stream. */
   rejectUnprocessed(): void {
     this.end(REFUSED_STREAM, CANCEL);
   }

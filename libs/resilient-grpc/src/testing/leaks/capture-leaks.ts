@@ -78,7 +78,6 @@ class Baseline {
   private readonly trace: ReturnType<typeof traceResources>;
   private readonly clients = new WeakSet(openClients());
   private readonly calls = new WeakSet(openClients().flatMap(({ registry }) => [...registry]));
-  /** Descriptions of the new calls that a closing client has cut off. */
   private readonly cutOff: string[] = [];
   private readonly stopListening: (() => void) | undefined;
 
@@ -102,7 +101,6 @@ class Baseline {
     this.stopListening?.();
   }
 
-  /** @throws Error that lists the calls that were cut off */
   checkCutOff(): void {
     if (this.cutOff.length === 0) return;
     throw new Error(
@@ -165,7 +163,6 @@ const STEPS: ReadonlySet<string> = new Set(['TickObject', 'GETADDRINFOREQWRAP', 
 const FRAMES = 60;
 /** Number of stack frames recorded if `withSites` is false: enough to recognize timers that the test runner creates itself. */
 const NEAREST_FRAMES = 8;
-/** Number of new entries between two calls to `prune`. */
 const PRUNE_INTERVAL_ENTRIES = 2_000;
 
 interface CreatedResource {
@@ -229,7 +226,6 @@ function deepStackAbove(above: (...args: never) => unknown, frames: number): Sta
   return stack;
 }
 
-/** Matches files of Vitest, Jest, and their packages. */
 const RUNNER_FILE = /[\\/]node_modules[\\/](?:@?vitest|@?jest|jest-[\w-]+)[\\/]/;
 
 /** True if the test runner itself created the resource, such as a test timeout; false if a test created it. */

@@ -9,7 +9,6 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Reply, Script, ScriptedCall } from './script.js';
 import { SCRIPTED_SERVER, type LoadedMethod } from './service-methods.js';
 
-/** A script whose replies have been checked, or are checked at each call. */
 export type CheckedScript = (call: ScriptedCall) => Reply | Promise<Reply>;
 
 /** Maximum length, in characters, of the list of fields in an error message. The message may be sent in the trailers of a call. */
@@ -119,7 +118,6 @@ function scriptPath(method: LoadedMethod): string {
   return pathOf(`${SCRIPTED_SERVER}.scripts`, method.path);
 }
 
-/** Returns an error that the server sends as an INTERNAL status. */
 function internalError(problems: readonly ConfigurationProblem[]): Error {
   return Object.assign(new GrpcConfigurationError(problems), { code: StatusCode.INTERNAL });
 }

@@ -24,7 +24,6 @@ export class ServedCall {
   private readonly scripted: ScriptedCall;
   private resume: (() => void) | undefined;
   private wait: Wait | undefined;
-  /** Called when a request can be read, or the requests have ended. */
   private onReadable = (): void => undefined;
   private haveRequestsEnded = false;
 

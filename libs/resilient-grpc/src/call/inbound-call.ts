@@ -1,5 +1,3 @@
-import { RETRY_CHAIN_KEY, stopsRetries } from '../policy/retry/decide-retry.js';
-
 /** The call that is being served. Outgoing calls can inherit its deadline, cancellation, and metadata. */
 export interface InboundCall {
   readonly kind: 'grpc' | 'http';
@@ -31,39 +29,6 @@ export interface Propagation {
 }
 
 export interface PropagationNotes {
-  /** Called for each outgoing call; `found` is true if there was an inbound call. */
-  note(found: boolean): void;
   /** Called for each value of the inbound call that is not forwarded, because gRPC cannot send it under this key. */
   dropped(key: string, problem: string): void;
 }
-
-export interface Propagated {
-  /** Milliseconds since 1970, or Infinity. */
-  readonly deadline: number;
-  /** Signal of the inbound call; `undefined` if cancellation is not propagated. */
-  readonly signal: AbortSignal | undefined;
-  /** Metadata values of the inbound call, base64 for keys that end in '-bin'; also `x-retry-chain` if `inRetryChain` is true. */
-  readonly entries: readonly (readonly [key: string, value: string])[];
-  /**
-   * True if the outgoing call serves an inbound call that is a retry, or was caused by one further up the call chain; for an inbound
-   * stream, only for a limited time after its start (see `stopsRetries`). An attempt that may have reached a server is then not repeated.
-   */
-  readonly inRetryChain: boolean;
-}
-
-/** `now` is in monotonic milliseconds. */
-export function propagated(inbound: CapturedCall, propagation: Propagation, now: number): Propagated {
-  const inRetryChain = stopsRetries(inbound, now);
-  const entries = propagation.metadata.flatMap((key) => {
-    const value = inbound.get(key);
-    return value === undefined ? [] : [[key, value] as const];
-  });
-  return {
-    deadline: propagation.deadline ? (inbound.deadline?.getTime() ?? Infinity) : Infinity,
-    signal: propagation.cancellation ? inbound.signal : undefined,
-    entries: inRetryChain ? [...entries, [RETRY_CHAIN_KEY, RETRY_CHAIN_VALUE]] : entries,
-    inRetryChain,
-  };
-}
-
-const RETRY_CHAIN_VALUE = '1';

@@ -21,7 +21,6 @@ export class InterceptedMessage {
   }
 }
 
-/** Returns a deep copy of `message`, or `message` if it cannot be copied. */
 function copyOf(message: unknown): unknown {
   try {
     return deepCopy(message, new Map());

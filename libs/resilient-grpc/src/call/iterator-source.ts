@@ -13,7 +13,6 @@ export class IteratorSource<M> {
     private readonly consumer: IteratorConsumer<M>,
   ) {}
 
-  /** Requests one message. */
   pull(): void {
     let next: IteratorResult<M> | PromiseLike<IteratorResult<M>>;
     try {
@@ -55,7 +54,6 @@ export class IteratorSource<M> {
   };
 }
 
-/** True if the value is an async iterable. */
 export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return isNonNullObject(value) && Symbol.asyncIterator in value;
 }

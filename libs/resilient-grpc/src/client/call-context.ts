@@ -13,7 +13,7 @@ import type { RetryBudget } from '../policy/throttling/default-budget.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { CallRegistry } from './call/call-registry.js';
-import type { AttemptInterceptors } from './interceptors/prepare-attempt.js';
+import type { AttemptInterceptors } from './interceptors/call-hooks.js';
 import type { ReplayLimits } from '../policy/replay/replay-ledger.js';
 import type { UnreadStreams } from './streams/unread-streams.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';

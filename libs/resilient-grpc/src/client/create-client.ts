@@ -32,7 +32,7 @@ import type {
   ActiveCall,
   DrainReport,
 } from './client-snapshot.js';
-import { prepareAttempt } from './interceptors/prepare-attempt.js';
+import { prepareAttempt } from './interceptors/call-hooks.js';
 import { markClosed, markOpen, reportCutOff, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-ledger.js';
 import type { ResilientGrpcClient } from './resilient-grpc-client.js';
@@ -84,7 +84,6 @@ export interface AuxiliaryStreamListener extends Required<Pick<StreamOpening, 'o
 
 export type AuxiliaryStreamEnd = StreamEnd;
 
-/** A stream that is not one of the client's calls. */
 export type AuxiliaryStream = Pick<ConnectionStream, 'cancel'>;
 
 /** Creates a client from complete settings. The creator must close it. */
@@ -141,8 +140,8 @@ class GrpcClient implements ResilientGrpcClient {
     this.hub = new EventHub({ client: settings.name }, () => clock.epoch());
     if (dependencies.onEvent !== undefined) this.hub.listen(dependencies.onEvent, false);
     const changed = (): void => {
-      // Ignores changes during the construction of a warm channel, because `states` does not exist yet.
-      if (this.isConstructed()) this.states.next(this.channel.connectivity);
+      // Absent, contrary to its type, during the construction of a warm channel.
+      (this.states as BehaviorSubject<Connectivity> | undefined)?.next(this.channel.connectivity);
     };
     const healthMetadata = (): Promise<Metadata> => this.metadataOf(HEALTH_WATCH);
     this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
@@ -331,7 +330,6 @@ class GrpcClient implements ResilientGrpcClient {
     return this.settings.channel.outageGraceMs;
   }
 
-  /** True if the grace period of the current outage is over. */
   get isGraceOver(): boolean {
     const { outage } = this.channel;
     return outage.current !== undefined && !outage.insideGrace;
@@ -363,12 +361,8 @@ class GrpcClient implements ResilientGrpcClient {
     return methodStub(method, () => context);
   }
 
-  private async metadataOf({
-    service,
-    method,
-    path,
-    kind,
-  }: Pick<MethodDescriptor, 'service' | 'method' | 'path' | 'kind'>): Promise<Metadata> {
+  private async metadataOf(called: Pick<MethodDescriptor, 'service' | 'method' | 'path' | 'kind'>): Promise<Metadata> {
+    const { service, method, path, kind } = called;
     const { metadata = NO_METADATA, metadataSource } = this.settings;
     const call = { client: this.name, service, method, path, kind, metadata };
     const prepared = prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
@@ -457,7 +451,7 @@ class GrpcClient implements ResilientGrpcClient {
       target,
       ...(doctorCommand !== undefined && { doctorCommand }),
       connectivity: asJson(channel.connectivity),
-      history: channel.history.map(transitionJson),
+      history: asJson(channel.history),
       ...described,
       ...counted,
       active: registry.size,
@@ -538,11 +532,6 @@ class GrpcClient implements ResilientGrpcClient {
     if (this.hub.wanted) this.hub.emit({ type: 'throttle-too-small', maxTokens: throttling.maxTokens, inFlight });
   }
 
-  private isConstructed(): boolean {
-    // `states` is `undefined` while the channel is being created, contrary to its type.
-    return (this.states as BehaviorSubject<Connectivity> | undefined) !== undefined;
-  }
-
   private *methodsOf(service: string): Generator<StubbedMethod> {
     const { policies } = this.settings;
     for (const method of this.services.get(service)?.values() ?? []) {
@@ -551,19 +540,6 @@ class GrpcClient implements ResilientGrpcClient {
       yield { method, contextOf: this.runtime.contextsOf(method, fixed) };
     }
   }
-}
-
-/** Serialized state changes. A change is serialized once, because a snapshot contains up to 100 of them. */
-const transitions = new WeakMap<ConnectivityTransition, Serialized<ConnectivityTransition>>();
-
-function transitionJson(transition: ConnectivityTransition): Serialized<ConnectivityTransition> {
-  let json = transitions.get(transition);
-  if (json === undefined) {
-    json = asJson(transition);
-    transitions.set(transition, json);
-  }
-  // A copy, so that a caller that changes its snapshot does not affect later ones.
-  return { ...json };
 }
 
 function asJson<T>(value: T): Serialized<T> {

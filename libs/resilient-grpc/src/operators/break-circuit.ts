@@ -3,11 +3,11 @@ import { CircuitOpenError } from '../errors/operator-errors.js';
 import {
   type AttemptOutcome,
   CircuitBreakerCore as Circuit,
+  circuitBreakerSchema,
   type CircuitTransition,
   type CircuitBreakerOptions,
 } from '../policy/circuit-breaker/circuit-breaker.js';
 import { outcomeOf } from './error-status.js';
-import { circuitBreakerSchema } from '../policy/circuit-breaker/circuit-breaker-options.js';
 import { requireOptions } from '../policy/options/option-problems.js';
 import { notifyListener } from '../errors/error-message.js';
 import { systemRandom } from '../time/random.js';

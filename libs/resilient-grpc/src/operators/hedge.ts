@@ -54,7 +54,6 @@ const schema = object({ maxAttempts: integer(1), delayMs: milliseconds(0), ...sc
 
 const NON_FATAL = new Set<StatusCode>([StatusCode.UNAVAILABLE]);
 
-/** One subscription to a hedged source. */
 class HedgedRun<T> {
   private readonly running = new Set<CancellableRun<T>>();
   private state: HedgeState = UNSENT;

@@ -42,7 +42,8 @@ export interface OutgoingCallbacks {
 export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<LedgerEntry<Id, Out>> {
   private readonly ledger: ReplayLedger<Id, Out>;
   private readonly source: ReplaySource;
-  private readonly ids = new ReplayIds();
+  /** Types of the ids of messages. */
+  private readonly idTypes = new Set<string>();
   private messages: AsyncIterable<Out> | undefined;
   private reader: StreamIterator<Out> | undefined;
   private sink: StreamSink<Out> | undefined;
@@ -121,7 +122,13 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
 
   /** Removes the acknowledged messages and returns their number. @throws TypeError if `id` cannot be the id of a message. */
   acknowledge(id: Id): number {
-    const count = this.ledger.acknowledge(this.ids.ofAcknowledgment(id), this.rules.acknowledgment ?? 'single');
+    const type = typeOf(id, 'acknowledges');
+    if (this.idTypes.size > 0 && !this.idTypes.has(type)) {
+      const types = [...this.idTypes].join(' or ');
+      const message = `expected a ${types}, like the ids of messages, got the ${type} ${describeData(id)}`;
+      throw new TypeError(`replayUnacknowledged.acknowledges: ${message}`);
+    }
+    const count = this.ledger.acknowledge(id, this.rules.acknowledgment ?? 'single');
     if (count > 0) {
       this.moveWaitingToLedger();
       this.serve();
@@ -257,48 +264,20 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     if (!(bytes >= 0)) {
       throw new TypeError(`replayUnacknowledged.size: expected a number of 0 or more, got ${describeData(bytes)}`);
     }
-    return { id: this.ids.ofMessage(id(message)), message, bytes };
+    const messageId = id(message);
+    this.idTypes.add(typeOf(messageId, 'id'));
+    return { id: messageId, message, bytes };
   }
 }
 
 const ID_TYPES: readonly string[] = ['string', 'number', 'bigint', 'symbol'];
 
-/**
- * Validates the ids that the user's functions return. An invalid id ends the session, because an id that never matches would stall the
- * session silently.
- */
-class ReplayIds {
-  private readonly types = new Set<string>();
-
-  /** Validates the id of a message. @throws TypeError if its type is not supported, such as the Long of a 64-bit field. */
-  ofMessage<Id extends ReplayId>(id: Id): Id {
-    const type = typeOf(id, 'id', 'a string, number, bigint, or symbol');
-    this.types.add(type);
-    return id;
-  }
-
-  /** Validates the id in an acknowledgment. @throws TypeError if its type is not supported, or is not the type of any message's id. */
-  ofAcknowledgment<Id extends ReplayId>(id: Id): Id {
-    const type = typeOf(
-      id,
-      'acknowledges',
-      'a string, number, bigint, or symbol, or undefined if the message acknowledges none',
-    );
-    if (this.types.size > 0 && !this.types.has(type)) {
-      const types = [...this.types].join(' or ');
-      const found = `the ${type} ${describeData(id)}, which matches none of them`;
-      throw new TypeError(
-        `replayUnacknowledged.acknowledges: expected a ${types}, like the ids of messages, got ${found}`,
-      );
-    }
-    return id;
-  }
-}
-
-function typeOf(id: unknown, key: string, expected: string): string {
+/** Returns the type of an id. @throws TypeError for an id that never matches, such as the Long of a 64-bit field: the session would stall. */
+function typeOf(id: unknown, key: string): string {
   const type = typeof id;
   if (ID_TYPES.includes(type)) return type;
   const remedy = type === 'object' && id !== null ? '; convert a Long with String(…)' : '';
+  const expected = 'a string, number, bigint, or symbol';
   throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${describeData(id)}${remedy}`);
 }
 

@@ -30,7 +30,6 @@ import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 
-/** Default of `maxUnacknowledged`. */
 const DEFAULT_MAX_UNACKNOWLEDGED = 1_000;
 
 /** Options of `replayUnacknowledged` except the limit in bytes. */
@@ -204,7 +203,6 @@ class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperator<In>,
   hasProgressed = false;
 
   private readonly outgoing: ReplayOutgoing<Out, Id>;
-  /** True if the current call has received a message. */
   private hasReceived = false;
   /** Number of messages that were sent on the last call and not acknowledged. */
   private awaited = 0;
@@ -212,7 +210,6 @@ class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperator<In>,
   private wasEnded = false;
   /** True once a shutdown has started; no further call is started. */
   private isShuttingDown = false;
-  /** Error of the last call. */
   private lastError: unknown;
   /** True if the current call has reached `maxAgeMs`; nothing more is sent on it. */
   private isRetiring = false;

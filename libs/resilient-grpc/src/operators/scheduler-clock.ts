@@ -10,7 +10,6 @@ export interface SchedulerOptions {
   readonly random?: (() => number) | undefined;
 }
 
-/** Schema of `SchedulerOptions`. */
 export const schedulerEntries = { scheduler: v.optional(v.unknown()), random: v.optional(v.unknown()) };
 
 /**

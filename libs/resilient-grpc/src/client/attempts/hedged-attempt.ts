@@ -45,8 +45,7 @@ export class HedgedAttempt implements Attempt {
   private state: HedgeState = UNSENT;
   private payload: unknown;
   private timer: Timer | undefined;
-  /** True if the call has ended. Callers and listeners may end it during any callback. */
-  isOver = false;
+  private ended = false;
   private awaitsChannel = false;
   private startedAt = 0;
   /** Failure of the last attempt in flight, while a pushback or a backoff delays the next attempt. */
@@ -54,7 +53,6 @@ export class HedgedAttempt implements Attempt {
   private reason: HedgeDecision['because'] = 'first';
   /** Numbers of attempts that did not count. The next attempts reuse them. */
   private freeNumbers: number[] | undefined;
-  /** Addresses of the endpoints of all attempts. */
   readonly tried: string[] = [];
   /** True if the end of one attempt cancelled others that might still have received a response. */
   cutOthersOff = false;
@@ -89,6 +87,11 @@ export class HedgedAttempt implements Attempt {
   private get isSent(): boolean {
     for (const { attempt } of this.hedges) if (attempt?.unsentBecause === undefined) return true;
     return false;
+  }
+
+  /** True if the call has ended. Callers and listeners may end it during any callback. */
+  get isOver(): boolean {
+    return this.ended;
   }
 
   get peer(): string | undefined {
@@ -130,7 +133,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   abandon(because?: 'deadline'): void {
-    this.isOver = true;
+    this.ended = true;
     this.stopTimer();
     this.abandonAttempts(undefined, because);
   }
@@ -139,19 +142,19 @@ export class HedgedAttempt implements Attempt {
 
   /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
   attemptBegan(hedge: HedgeAttempt, headers: Metadata): void {
-    if (this.isOver) return;
+    if (this.ended) return;
     if (this.winner === undefined) this.measure(hedge, true);
     this.win(hedge);
     if (this.winner === hedge) this.listener.onHeaders(headers);
   }
 
   attemptMessage(hedge: HedgeAttempt, message: unknown): void {
-    if (!this.isOver && this.winner === hedge) this.listener.onMessage(message);
+    if (!this.ended && this.winner === hedge) this.listener.onMessage(message);
   }
 
   attemptEnded(hedge: HedgeAttempt, end: AttemptEnd): void {
     this.hedges.delete(hedge);
-    if (this.isOver) return;
+    if (this.ended) return;
     if (this.winner === hedge) {
       this.finish(hedge, end);
       return;
@@ -303,7 +306,7 @@ export class HedgedAttempt implements Attempt {
   private schedule(): void {
     this.stopTimer();
     const { dueAt, inFlight, replaces } = this.state;
-    if (this.isOver || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
+    if (this.ended || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
     const { clock } = this.client;
     const delayMs = dueAt - clock.now();
     // A hedge is sent because servers are slow, so its delay excludes time during which this process did not run. A pushback or a backoff
@@ -315,7 +318,7 @@ export class HedgedAttempt implements Attempt {
 
   private readonly due = (): void => {
     this.timer = undefined;
-    if (this.isOver || this.winner !== undefined) return;
+    if (this.ended || this.winner !== undefined) return;
     const { clock } = this.client;
     // At least the due time, because a timer may fire slightly early.
     const at = Math.max(clock.now(), this.state.dueAt);
@@ -331,7 +334,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   private finish(hedge: HedgeAttempt, end: AttemptEnd): void {
-    this.isOver = true;
+    this.ended = true;
     this.cutOthersOff = this.winner === undefined && this.isSent;
     this.number = hedge.number;
     this.startedAt = hedge.startedAt;

@@ -6,8 +6,12 @@ import { RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Waiter } from '../../call/call-transport.js';
 import type { ClientContext } from '../call-context.js';
-import type { OutgoingCall } from '../interceptors/call-hooks.js';
-import { prepareAttempt, type AttemptInterceptors, type PendingMetadata } from '../interceptors/prepare-attempt.js';
+import {
+  prepareAttempt,
+  type AttemptInterceptors,
+  type OutgoingCall,
+  type PendingMetadata,
+} from '../interceptors/call-hooks.js';
 import { preparationFailure } from '../call/call-failure.js';
 
 const LOST = 'The connection was lost before the call was sent';

@@ -14,23 +14,19 @@ import type { GrpcCallOptions } from '../resilient-types.js';
 const MAX_KEPT_ATTEMPTS = 20;
 const REACH_RANK = { no: 0, maybe: 1, yes: 2 } as const;
 
-/** State of a call that determines whether another attempt follows. */
 export interface CallFacts {
   readonly options: GrpcCallOptions | undefined;
   /** Deadline of the call in milliseconds since 1970, or `Infinity`. */
   readonly deadline: number;
-  /** Number of attempts made, including the failed one. */
   readonly attempts: number;
   readonly requestReplayable: boolean;
   /** True if part of the response was delivered to the caller. */
   readonly delivered: boolean;
-  /** True if the call serves an inbound retry. */
   readonly inRetryChain: boolean;
   /** True if the call is part of a stream that consists of several calls. */
   readonly isPartOfStream: boolean;
 }
 
-/** Decision after a failed attempt. */
 export interface Judgment {
   readonly decision:
     Extract<RetryDecision, { retry: true }> | { readonly retry: false; readonly because: NotRetriedReason | 'success' };
@@ -83,18 +79,14 @@ export class AttemptHistory {
     if (verdict.kind === 'unsent') this.unsent += 1;
     const pushback = pushbackOf(end);
     const decision = decideRetry({
+      ...facts,
       verdict,
       pushback,
       policy: retryPolicy(context, facts.options),
-      attempts: facts.attempts,
       retriesSincePushback: this.retriesSincePushback,
       unsent: this.unsent,
       transparentLeft: this.transparentLeft,
       trustRefused: context.client.trustRefusedStreams,
-      requestReplayable: facts.requestReplayable,
-      delivered: facts.delivered,
-      inRetryChain: facts.inRetryChain,
-      isPartOfStream: facts.isPartOfStream,
       remainingMs: remainingMs(facts.deadline, clock.epoch()),
       draining: registry.accepting === 'closed',
       drainMs: registry.drainUntil - clock.now(),
@@ -133,7 +125,6 @@ export function lostConnection({ connection, wire }: AttemptEnd, verdict: Verdic
   return { connection, acceptsNoStreams: wire?.acceptsNoStreams ?? false };
 }
 
-/** Returns the pushback in the trailers of an attempt. */
 export function pushbackOf(end: AttemptEnd): Pushback {
   const values = end.metadata.get(PUSHBACK_KEY);
   return values.length === 0 ? NO_PUSHBACK : parsePushback(values);

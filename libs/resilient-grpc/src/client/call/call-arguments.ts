@@ -20,7 +20,6 @@ export interface CallArguments {
 
 export const NO_ARGUMENTS: CallArguments = { metadata: undefined, options: undefined };
 
-/** Normalizes the arguments after the request. */
 export function callArguments(
   first: Metadata | GrpcCallOptions | null | undefined,
   second: GrpcCallOptions | undefined,
@@ -60,7 +59,6 @@ export function callMetadata(
   }
 }
 
-/** Returns the problems of metadata that `joinMetadata()` rejects. */
 function metadataProblems(context: MethodContext, metadata: unknown): ConfigurationProblem[] {
   const path = pathOf(optionsPath(context), 'metadata');
   const problems = Object.entries(Object(metadata) as Record<string, unknown>).flatMap(([key, value]) => {

@@ -18,7 +18,6 @@ import { maskSecrets } from '../../telemetry/log/log-text.js';
 import type { MethodContext } from '../call-context.js';
 import { maxReach, type AttemptHistory } from './attempt-history.js';
 
-/** Failure of a call. */
 export interface CallFailure {
   readonly code: StatusCode;
   readonly details: string;
@@ -149,12 +148,10 @@ export function draining(): CallFailure {
   };
 }
 
-/** Failure of a call that its caller or its `parent` cancelled. */
 export function cancelled(details: string, cause: unknown): CallFailure {
   return { code: StatusCode.CANCELLED, details, reason: 'cancelled', cause };
 }
 
-/** Failure of a call whose inbound call was cancelled. */
 export function inboundCancelled(cause: unknown): CallFailure {
   return {
     code: StatusCode.CANCELLED,

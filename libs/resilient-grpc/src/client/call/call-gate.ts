@@ -10,7 +10,6 @@ import { deadlineFailure, limitFailure, preparationFailure, type CallFailure } f
 import { DeadlineTimer } from './deadline-timer.js';
 import type { PreparedCall } from './prepare-call.js';
 
-/** Callbacks of a gate. */
 export interface CallGateCallbacks {
   /** Reason why no part of the running attempt has been sent; `undefined` if no attempt is running, or if a part may have been sent. */
   readonly unsentBecause: string | undefined;
@@ -31,12 +30,9 @@ export interface CallGateCallbacks {
  */
 type Hold = 'open' | 'interceptors' | 'pending-data' | 'channel' | 'permit' | 'backoff' | 'closed';
 
-/** A retry that is delayed. */
 interface Backoff {
   readonly timer: Timer;
-  /** End of the delay, in monotonic milliseconds. */
   readonly endsAt: number;
-  /** The failure that caused the retry. */
   readonly failure: CallFailure;
 }
 
@@ -65,7 +61,6 @@ export class CallGate implements Waiter, PermitWaiter {
   private outcome: PermitOutcome = 'not-sent';
   private latencyMs = 0;
   private queuedFor: PermitQueue | undefined;
-  /** True if the call has held all its permits. */
   private hadPermits = false;
   private deadlineTimer: DeadlineTimer | undefined;
 
@@ -240,7 +235,6 @@ export class CallGate implements Waiter, PermitWaiter {
 
   // ── while an attempt runs ──
 
-  /** Records the result of an attempt for the limits of the call. */
   attemptEnded(outcome: PermitOutcome, latencyMs: number): void {
     if (outcome === 'not-sent') return;
     this.outcome = outcome;

@@ -9,7 +9,6 @@ import type { ActiveCall, DrainReport } from '../client-snapshot.js';
 import type { ClientDrainMode } from '../resilient-types.js';
 import type { UnansweredCalls } from './unanswered-calls.js';
 
-/** A call in the registry. */
 export interface RegisteredCall {
   readonly onDrain: ClientDrainMode;
   readonly kind: MethodKind;
@@ -36,7 +35,6 @@ export interface CallPlace<Call extends RegisteredCall> {
 export interface DrainLimit {
   /** Milliseconds from the start of the shutdown, which may be earlier than the start of the drain. */
   readonly timeoutMs: number;
-  /** Name of the option that sets the time. */
   readonly option: string;
 }
 
@@ -65,18 +63,15 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   drainUntil = Infinity;
   /** Limit that is named in the errors of calls that are cut off at `drainUntil`. */
   private limit: DrainLimit | undefined;
-  /** The drain's wait for the running calls. */
   private wait: Wait | undefined;
   /** Abandoned attempts beyond the first `MAX_RESETS`. close() resets them. */
   private readonly toReset: { readonly attempt: Attempt; readonly because: 'deadline' | undefined }[] = [];
   private resets = 0;
-  /** Streams that a drain is completing. */
   private readonly completing = new Set<RegisteredCall>();
   /** Number of streams that a drain has completed. */
   private completed = 0;
   /** Number of calls that have finished since the drain or the shutdown of the application began. */
   private finished = 0;
-  /** Number of calls in `finished` that failed. */
   private failedInDrain = 0;
   /** True from `noteShutdown()` on. */
   private isShuttingDown = false;
@@ -225,7 +220,6 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     return draining;
   }
 
-  /** Ends all calls now. */
   close(): void {
     this.accepting = 'closed';
     this.unanswered?.close();
@@ -275,7 +269,6 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     return this.drainUntil - this.clock.now() - Math.floor(CUT_OFF_MS * perhapsCutOff);
   }
 
-  /** Returns the details of the error of a call that the drain cuts off. */
   private cutOffDetails(call: RegisteredCall): string {
     const { limit } = this;
     if (limit === undefined) return 'The client was shut down';

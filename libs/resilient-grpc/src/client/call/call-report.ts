@@ -33,7 +33,6 @@ export class CallReport {
     private readonly input: CallInput,
   ) {}
 
-  /** Records of the attempts so far. */
   get history(): AttemptHistory {
     return (this.records ??= new AttemptHistory());
   }
@@ -55,7 +54,6 @@ export class CallReport {
     if (client.events.everyCallWanted) client.events.emit({ type: 'call-start', path: method.path });
   }
 
-  /** Reports that the call stopped waiting for the channel. */
   waited(outcome: WaitEnd, waitedMs: number): void {
     this.context.client.statistics.waits[outcome] += 1;
     this.telemetry?.waited(outcome, waitedMs);
@@ -85,15 +83,13 @@ export class CallReport {
     return callError(this.context, explained, this.records, cutOff);
   }
 
-  /** Counts the call as failed or cancelled. */
   failed(failure: CallFailure, now: number): void {
     const { statistics } = this.context;
     const attempted = (this.records?.records.length ?? 0) > 0;
-    if (isCancelled(failure)) statistics.cancelled();
+    if (isCancelled(failure)) statistics.cancelled += 1;
     else statistics.failed(failure, attempted, now);
   }
 
-  /** Reports that the server ended the call with OK. */
   succeeded(number: number, end: AttemptEnd, attemptMs: number): void {
     const { details, metadata } = end;
     const code = StatusCode.OK;
@@ -106,7 +102,6 @@ export class CallReport {
     }
   }
 
-  /** Reports that the drain of the client completed the stream. */
   completed(peer: string | undefined): void {
     this.ended({ code: StatusCode.OK, details: 'Ended by the client shutdown', metadata: NO_METADATA, peer });
   }
@@ -157,7 +152,6 @@ export class CallReport {
   }
 }
 
-/** Emits an event for an unread stream. */
 export function reportUnread(
   { client, method }: MethodContext,
   openedAt: string | undefined,

@@ -38,7 +38,6 @@ export interface CallerContext {
 const NO_CONTEXT: CallerContext = { inbound: undefined, trace: undefined };
 
 let traces: TraceContexts | undefined;
-/** Number of traced clients. */
 let tracedClients = 0;
 
 /**

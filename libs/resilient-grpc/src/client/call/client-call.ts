@@ -80,7 +80,6 @@ export class ClientCall
   private stream: ScopedStream | undefined;
   private unbind: (() => void) | undefined;
   attempt: Attempt | undefined;
-  /** Set if `attempt` consists of several hedged attempts. */
   private hedged: HedgedAttempt | undefined;
   private number = 0;
   private attemptStartedAt = 0;
@@ -563,7 +562,7 @@ export class ClientCall
   unsubscribe(): void {
     if (this.phase === 'ended') return;
     // A stream that `completeLater` holds is not registered, and was not counted as started.
-    if (this.place !== undefined) this.context.statistics.cancelled();
+    if (this.place !== undefined) this.context.statistics.cancelled += 1;
     this.stop('cancelled', this.hasInboundTimedOut() ? 'deadline' : undefined);
     this.report.cancelled('The reader unsubscribed');
   }

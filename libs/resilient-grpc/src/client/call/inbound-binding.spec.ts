@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { CapturedCall } from '../../call/inbound-call.js';
+import type { CapturedCall, Propagation } from '../../call/inbound-call.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { currentInbound, currentCallerContext, runInbound } from './caller-context.js';
 import { messageSource } from '../requests/request-source.js';
@@ -53,26 +53,52 @@ describe('inboundBinding', () => {
     });
   });
 
-  it('reports for each call with propagation enabled whether there is an inbound call', () => {
-    const found: boolean[] = [];
-    const notes = { note: (isFound: boolean) => found.push(isFound), dropped: () => undefined };
-    const propagation = { ...makePropagation(), notes };
-    inboundBinding(propagation, undefined, clock);
-    runInbound(inbound(), () => inboundBinding(propagation, undefined, clock));
-    inboundBinding(propagation, { propagate: false }, clock);
-    expect(found).toEqual([false, true]);
-  });
-
   it('skips inbound metadata values that gRPC cannot send, and decodes binary values', () => {
     const values = { 'x-text': 'a', 'x-odd': 'ä', 'x-line': 'a\nb', 'x-id-bin': 'AQI=, Aw==' };
     const dropped: string[] = [];
-    const notes = { note: () => undefined, dropped: (key: string) => dropped.push(key) };
+    const notes = { dropped: (key: string) => dropped.push(key) };
     const propagation = { ...makePropagation(...Object.keys(values)), notes };
     const binding = runInbound(inbound(values), () => inboundBinding(propagation, undefined, clock));
     expect(dropped).toEqual(['x-odd', 'x-line']);
     expect(binding?.metadata).toEqual({ 'x-text': 'a', 'x-id-bin': [Buffer.from([1, 2]), Buffer.from([3])] });
     const none = runInbound(inbound(), () => inboundBinding(makePropagation('x-text'), undefined, clock));
     expect(none?.metadata).toBeUndefined();
+  });
+});
+
+describe('propagation', () => {
+  const NOTHING = { deadline: false, cancellation: false, metadata: [] };
+  const bind = (call: CapturedCall, propagation: Propagation, now = 0) => {
+    const at = new VirtualClock();
+    at.advance(now);
+    return inboundBinding(propagation, undefined, at, call);
+  };
+
+  it('propagates nothing if every propagation option is off and the inbound call is not a retry', () => {
+    const call = { ...inbound({ a: '1' }), deadline: new Date(5_000) };
+    expect(bind(call, NOTHING)).toEqual({
+      inbound: call,
+      deadline: Infinity,
+      signal: undefined,
+      metadata: undefined,
+      inRetryChain: false,
+    });
+  });
+
+  it('propagates the deadline, the cancellation, and the configured metadata keys that the inbound call has', () => {
+    const call = { ...inbound({ a: '1', b: '2', authorization: 'hush' }), deadline: new Date(5_000) };
+    const { signal } = call;
+    const metadata = { a: '1', b: '2' };
+    expect(bind(call, makePropagation('b', 'c', 'a'))).toMatchObject({ deadline: 5_000, signal, metadata });
+    expect(bind(inbound(), makePropagation('a'))?.deadline).toBe(Infinity);
+  });
+
+  it('propagates the retry mark even if every propagation option is off; for an inbound stream, only in its first 10 s', () => {
+    const marked = { metadata: { 'x-retry-chain': '1' }, inRetryChain: true };
+    expect(bind({ ...inbound(), retry: true }, NOTHING, 60_000)).toMatchObject(marked);
+    const stream = { ...inbound(), retry: true, streaming: true, startedAt: 1_000 };
+    expect(bind(stream, NOTHING, 10_999)).toMatchObject(marked);
+    expect(bind(stream, NOTHING, 11_000)).toMatchObject({ metadata: undefined, inRetryChain: false });
   });
 });
 

@@ -1,6 +1,7 @@
-import { type CapturedCall, propagated, type Propagated, type Propagation } from '../../call/inbound-call.js';
+import type { CapturedCall, Propagation } from '../../call/inbound-call.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import { isNearDeadline } from '../../policy/deadline/deadline.js';
+import { RETRY_CHAIN_KEY, stopsRetries } from '../../policy/retry/decide-retry.js';
 import type { Clock } from '../../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
 import { currentInbound, inCallerContext, currentCallerContext, type CallerContext } from './caller-context.js';
@@ -8,11 +9,20 @@ import { sinkWithin, type StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
 /** Binding of an outgoing call to the inbound call that it serves. */
-export interface InboundBinding extends Omit<Propagated, 'entries'> {
+export interface InboundBinding {
   readonly inbound: CapturedCall;
+  /** Milliseconds since 1970, or Infinity. */
+  readonly deadline: number;
+  /** Signal of the inbound call; `undefined` if cancellation is not propagated. */
+  readonly signal: AbortSignal | undefined;
   /**
-   * Metadata propagated from the inbound call; `undefined` if absent. Overrides the metadata of the client, but not that of
-   * the call.
+   * True if the outgoing call serves an inbound call that is a retry, or was caused by one further up the call chain; for an inbound
+   * stream, only for a limited time after its start (see `stopsRetries`). An attempt that may have reached a server is then not repeated.
+   */
+  readonly inRetryChain: boolean;
+  /**
+   * Metadata propagated from the inbound call, and `x-retry-chain` if `inRetryChain` is true; `undefined` if absent. Overrides the metadata
+   * of the client, but not that of the call.
    */
   readonly metadata: Readonly<Record<string, string | readonly Buffer[]>> | undefined;
 }
@@ -30,10 +40,15 @@ export function inboundBinding(
 ): InboundBinding | undefined {
   if (propagation === undefined || options?.propagate === false) return undefined;
   const inbound = currentInbound() ?? createdIn;
-  propagation.notes?.note(inbound !== undefined);
   if (inbound === undefined) return undefined;
-  const { entries, ...rest } = propagated(inbound, propagation, clock.now());
-  return { inbound, ...rest, metadata: metadataOf(entries, propagation) };
+  const inRetryChain = stopsRetries(inbound, clock.now());
+  return {
+    inbound,
+    deadline: propagation.deadline ? (inbound.deadline?.getTime() ?? Infinity) : Infinity,
+    signal: propagation.cancellation ? inbound.signal : undefined,
+    inRetryChain,
+    metadata: metadataOf(inbound, propagation, inRetryChain),
+  };
 }
 
 /**
@@ -49,7 +64,6 @@ export function isInboundAtDeadline(
   return deadline !== undefined && isNearDeadline(deadline - clock.epoch(), clock.now() - startedAt);
 }
 
-/** Returns a sink that calls `sink` in the context of `origin`. */
 export function sinkInContext(sink: StreamSink<unknown>, origin: CallerContext): StreamSink<unknown> {
   return sinkWithin(sink, (work) => inCallerContext(origin, work));
 }
@@ -72,11 +86,14 @@ export function argumentsInContext(given: CallArguments): CallArguments {
 
 /** Omits values that gRPC does not allow, because untrusted inbound metadata must not make a call fail. */
 function metadataOf(
-  entries: readonly (readonly [string, string])[],
-  { notes }: Propagation,
+  inbound: CapturedCall,
+  { metadata: keys, notes }: Propagation,
+  inRetryChain: boolean,
 ): InboundBinding['metadata'] {
-  const metadata: Record<string, string | readonly Buffer[]> = {};
-  for (const [key, text] of entries) {
+  const metadata: Record<string, string | readonly Buffer[]> = inRetryChain ? { [RETRY_CHAIN_KEY]: '1' } : {};
+  for (const key of keys) {
+    const text = inbound.get(key);
+    if (text === undefined) continue;
     const value = key.endsWith('-bin') ? text.split(',').map((one) => Buffer.from(one, 'base64')) : text;
     const problem = metadataEntryProblem(key, value);
     if (problem === undefined) metadata[key] = value;

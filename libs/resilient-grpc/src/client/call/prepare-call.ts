@@ -11,7 +11,6 @@ import { cancelled, draining, inboundCancelled, type CallFailure } from './call-
 import type { CallerContext } from './caller-context.js';
 import { inboundBinding, type InboundBinding } from './inbound-binding.js';
 
-/** Arguments of a call, and its origin. */
 export interface CallInput {
   readonly request: unknown;
   readonly given: CallArguments;

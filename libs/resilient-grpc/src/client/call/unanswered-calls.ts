@@ -9,7 +9,6 @@ import type { ActiveCall } from '../client-snapshot.js';
 const UNANSWERED_AFTER_MS = 20_000;
 const CHECK_INTERVAL_MS = 5_000;
 
-/** An open call. */
 export interface OpenCall {
   readonly kind: MethodKind;
   /** Monotonic milliseconds. */

@@ -3,8 +3,13 @@ import { describe, expect, it } from 'vitest';
 import type { CallEnd } from '../../call/call-event.js';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import { currentInbound, runInbound } from '../call/caller-context.js';
-import { CallHooks, type GrpcClientInterceptor, type OutgoingCall } from './call-hooks.js';
-import { prepareAttempt, type PendingMetadata } from './prepare-attempt.js';
+import {
+  CallHooks,
+  prepareAttempt,
+  type GrpcClientInterceptor,
+  type OutgoingCall,
+  type PendingMetadata,
+} from './call-hooks.js';
 
 const throwNoContainer = (): never => {
   throw new Error('no container');

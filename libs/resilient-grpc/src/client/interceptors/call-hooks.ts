@@ -4,7 +4,8 @@ import { inContextOf } from '../call/caller-context.js';
 import type { Metadata } from '@grpc/grpc-js';
 import type { CapturedCall, InboundCall } from '../../call/inbound-call.js';
 import type { MethodKind } from '../../call/method.js';
-import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { attemptMetadata, isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { moment } from '../../time/clock.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import { describeSecret } from '../../policy/options/describe-value.js';
 import type { MetadataInput } from '../resilient-types.js';
@@ -25,7 +26,7 @@ export interface OutgoingCall {
   readonly inbound?: InboundCall;
 }
 
-export function inboundOf(call: OutgoingCall): CapturedCall | undefined {
+function inboundOf(call: OutgoingCall): CapturedCall | undefined {
   // Every inbound call that an outgoing call is bound to was captured.
   return call.inbound as CapturedCall | undefined;
 }
@@ -175,4 +176,59 @@ function validate(value: unknown): MetadataInput | undefined {
   }
   // Each entry was validated above.
   return value as MetadataInput;
+}
+
+export interface AttemptInterceptors {
+  readonly hooks: CallHooks | undefined;
+  readonly metadataSource: MetadataSource | undefined;
+}
+
+export interface PendingMetadata {
+  readonly metadata: Promise<Metadata>;
+  waitsFor: 'the metadata function' | 'an interceptor';
+}
+
+/**
+ * Returns the metadata of attempt `number`. It is created for each attempt, because tokens expire. The call's metadata overrides that of
+ * the client's function; `onAttempt` runs last.
+ *
+ * @throws the error that the function or an interceptor throws; rejections reject the promise
+ */
+export function prepareAttempt(
+  call: OutgoingCall,
+  number: number,
+  deadline: number,
+  { hooks, metadataSource }: AttemptInterceptors,
+): Metadata | PendingMetadata {
+  const base = metadataSource && inContextOf(inboundOf(call), () => metadataSource(call));
+  if (!(base instanceof Promise)) {
+    const metadata = runOnAttempt(call, number, deadline, base, hooks);
+    return metadata instanceof Promise ? { metadata, waitsFor: 'an interceptor' } : metadata;
+  }
+  const pending: PendingMetadata = {
+    metadata: base.then((metadata) => {
+      pending.waitsFor = 'an interceptor';
+      return runOnAttempt(call, number, deadline, metadata, hooks);
+    }),
+    waitsFor: 'the metadata function',
+  };
+  return pending;
+}
+
+function runOnAttempt(
+  call: OutgoingCall,
+  number: number,
+  deadline: number,
+  base: Metadata | undefined,
+  hooks: CallHooks | undefined,
+): Metadata | Promise<Metadata> {
+  const joined = base === undefined ? call.metadata.clone() : joinMetadata(base, call.metadata);
+  const metadata = attemptMetadata(joined, number);
+  const pending = hooks?.onAttempt({
+    ...call,
+    metadata,
+    number,
+    ...(deadline === Infinity ? {} : { deadline: moment(deadline) }),
+  });
+  return pending === undefined ? metadata : pending.then(() => metadata);
 }

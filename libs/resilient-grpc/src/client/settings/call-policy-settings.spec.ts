@@ -124,8 +124,8 @@ describe('call policy settings', () => {
     expect(resolution({ url, methods })).toMatchObject({
       warnings: [
         'methods.Create.hedge has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely',
-        "methods.Watch.maxConcurrentCalls 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number",
-        'methods.Upload.hedge has no effect, because request streams are not hedged; remove hedge',
+        "methods.Watch.maxConcurrentCalls has no effect, because 'adaptive' follows the latency of unary calls; write a number",
+        'methods.Upload.hedge has no effect, because request streams are not hedged',
       ],
     });
   });

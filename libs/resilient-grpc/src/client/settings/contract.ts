@@ -43,9 +43,7 @@ type LoadedContract =
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
 type ContractKey = (typeof CONTRACT_KEYS)[number];
-/** A contract before its validation. */
 type GivenContract = Partial<Record<ContractKey, unknown>>;
-/** Adds a problem with the value at `key`. */
 type Refuse = (key: ContractKey, message: string) => null;
 
 /** Loads a contract synchronously, like Nest. */
@@ -70,7 +68,6 @@ export function loadDefinition(contract: GivenContract, path: string, load: type
   return definition;
 }
 
-/** Returns an empty list of problems, and the function that adds to it. */
 function problemsAt(path: string): { readonly problems: ConfigurationProblem[]; readonly refuse: Refuse } {
   const problems: ConfigurationProblem[] = [];
   const refuse: Refuse = (key, message) => {

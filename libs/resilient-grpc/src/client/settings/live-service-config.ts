@@ -21,7 +21,6 @@ import type { Random } from '../../time/random.js';
 import { unreadable } from './copy-options.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
 
-/** Dependencies of a live service config. */
 export interface LiveServiceConfigInput {
   /** The Observable from the options. Its values are untrusted. */
   readonly source: Observable<unknown>;
@@ -68,7 +67,6 @@ export class LiveServiceConfig {
   /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
   private readonly lines: LogLimiter;
   private readonly listeners = new Set<(config: ParsedServiceConfig) => void>();
-  /** The current service config; `undefined` before the first one. */
   config: ParsedServiceConfig | undefined;
   private policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   private subscription: Subscription | undefined;
@@ -261,7 +259,6 @@ export class LiveServiceConfig {
   }
 }
 
-/** True if `value` was read from DNS. */
 function isDnsRecord(value: unknown): boolean {
   return value instanceof LocatedServiceConfig || (value instanceof UnreadableServiceConfig && value.isRecord);
 }

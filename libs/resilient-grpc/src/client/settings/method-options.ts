@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-options.js';
+import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker.js';
 import { retryOptionsSchema } from '../../policy/service-config/service-config-schema.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { describeSecret, describeValue, pathOf, problemMessage } from '../../policy/options/describe-value.js';
@@ -20,7 +20,6 @@ import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js
 
 interface MethodOption {
   readonly schema: Schema<unknown>;
-  /** Value if the option is absent. */
   readonly default?: unknown;
   /** True if the client's option of the same name is the default. */
   readonly inherited?: true;
@@ -140,7 +139,6 @@ function isServerCall(value: unknown): boolean {
   return typeof (value as { readonly getDeadline?: unknown } | null)?.getDeadline === 'function';
 }
 
-/** The rows of the table, typed as `MethodOption`. */
 export const METHOD_OPTION_ROWS: readonly (readonly [key: keyof MethodOptions, row: MethodOption])[] =
   // The cast is needed, because Object.entries() loses the type of the keys.
   Object.entries(METHOD_OPTIONS) as [keyof MethodOptions, MethodOption][];

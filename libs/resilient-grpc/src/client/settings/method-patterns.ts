@@ -7,7 +7,6 @@ import { shortName } from './contract.js';
 /** Options of one method, merged from all matching patterns. */
 export interface OptionsByPattern<T extends object> {
   readonly options: { readonly [K in keyof T]?: Exclude<T[K], undefined> };
-  /** The pattern that each option comes from. */
   readonly from: { readonly [K in keyof T]?: string };
 }
 

@@ -11,7 +11,6 @@ const RESERVED_KEYS = new Set([
   ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', RETRY_CHAIN_KEY],
 ]);
 
-/** Schema of `propagate`. */
 export const propagationSchema = object({
   deadline: v.optional(flag),
   cancellation: v.optional(flag),

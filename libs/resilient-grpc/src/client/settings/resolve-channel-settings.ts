@@ -68,12 +68,11 @@ export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
 };
 
 /** Options of grpc-js that have no effect on this library's transport, each with the reason. */
-export const UNUSED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
+const UNUSED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc-node.max_session_memory': 'memory is bounded by the windows of flow control',
   'grpc.enable_channelz': "grpc-js's channelz does not list the connections of this library; use the dashboard",
 };
 
-/** Returns the problems of the settings that affect the channel. */
 export function channelOptionProblems(settings: GrpcClientDefaults, path: string): ConfigurationProblem[] {
   const given: Readonly<Record<string, unknown>> = settings.channelOptions ?? {};
   const at = pathOf(path, 'channelOptions');
@@ -102,14 +101,12 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
   return problems;
 }
 
-/** Dependencies for resolving the settings of a channel. */
 export interface ChannelSettingsDependencies extends TlsDependencies {
   /** Reports new TLS files that cannot be used, and problems with an Observable service config. */
   readonly report: (message: string, event: 'tls-reload' | 'service-config') => void;
   readonly random: Random;
 }
 
-/** Opens the credentials that the settings specify. */
 export function openCredentials(
   settings: GrpcClientDefaults,
   path: string,

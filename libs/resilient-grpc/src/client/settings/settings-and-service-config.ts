@@ -66,35 +66,24 @@ function optionWarnings(
   services: Services,
   policies: ReadonlyMap<string, ResolvedMethodPolicy>,
   isLive: boolean,
-): string[] {
-  const warnings = [...services.values()]
-    .flatMap((all) => [...all.values()])
-    .flatMap((method) => {
-      const { options, from } = optionsByPattern(methods, method.service, method.method);
-      const named = (key: keyof typeof from): string | undefined => {
-        const pattern = from[key];
-        return pattern === undefined || pattern.endsWith('*') ? undefined : `${pathOf('methods', pattern)}.${key}`;
-      };
-      const warnings: string[] = [];
-      const delay = options.hedge === false ? undefined : named('hedge');
-      if (delay !== undefined && !canHedge(method)) {
-        warnings.push(`${delay} has no effect, because request streams are not hedged; remove hedge`);
-      } else if (delay !== undefined && !isLive && policies.get(method.path)?.safeToRepeat !== true) {
-        warnings.push(
-          `${delay} has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely`,
-        );
-      }
-      const isAdaptive = concurrencyPolicy(options.maxConcurrentCalls)?.maxConcurrent === 'adaptive';
-      const limit = isAdaptive ? named('maxConcurrentCalls') : undefined;
-      if (limit !== undefined && method.kind !== 'unary') {
-        warnings.push(
-          `${limit} 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number`,
-        );
-      }
-      return warnings;
-    });
-  // Removes duplicates, because a pattern without the full name of a service can match methods of several services.
-  return [...new Set(warnings)];
+): Iterable<string> {
+  // A set, because a pattern without the full name of a service can match methods of several services.
+  const warnings = new Set<string>();
+  for (const method of [...services.values()].flatMap((all) => [...all.values()])) {
+    const { options, from } = optionsByPattern(methods, method.service, method.method);
+    const add = (key: keyof typeof from, because: string): void => {
+      const pattern = from[key];
+      if (pattern === undefined || pattern.endsWith('*')) return;
+      warnings.add(`${pathOf('methods', pattern)}.${key} has no effect, because ${because}`);
+    };
+    const { hedge = false, maxConcurrentCalls } = options;
+    if (hedge !== false && !canHedge(method)) add('hedge', 'request streams are not hedged');
+    else if (hedge !== false && !isLive && policies.get(method.path)?.safeToRepeat !== true)
+      add('hedge', 'the method is not declared safe to repeat; write idempotent: true if it can be repeated safely');
+    if (concurrencyPolicy(maxConcurrentCalls)?.maxConcurrent === 'adaptive' && method.kind !== 'unary')
+      add('maxConcurrentCalls', "'adaptive' follows the latency of unary calls; write a number");
+  }
+  return warnings;
 }
 
 /** Returns a warning if `ejectUnhealthy` has no effect. */

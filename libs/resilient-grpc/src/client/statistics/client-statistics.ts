@@ -3,13 +3,7 @@ import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason, NotRetriedReason } from '../../errors/grpc-call-error.js';
 import { type Clock, moment } from '../../time/clock.js';
-import type {
-  ClientCounters,
-  GrpcClientSnapshot,
-  RecentCalls,
-  MethodSnapshot,
-  ErrorSnapshot,
-} from '../client-snapshot.js';
+import type { RecentCalls, MethodSnapshot, ErrorSnapshot } from '../client-snapshot.js';
 import { statusName, type StatusCode, type StatusName } from '../../status/status-code.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
 
@@ -37,10 +31,11 @@ export class MethodStatistics {
   attempts = 0;
   retried = 0;
   hedged = 0;
-  private interruptedCalls = 0;
+  /** Calls that failed, but whose streams continued with another call. Such a stream does not count as failed. */
+  interrupted = 0;
+  cancelled = 0;
   private succeededCalls = 0;
   private failedCalls = 0;
-  private cancelledCalls = 0;
   private readonly codes: StatusCounts = {};
   private current: Slice;
   private previous: Slice;
@@ -67,10 +62,6 @@ export class MethodStatistics {
     if (latencyMs !== undefined) (slice.latencies ??= new LatencyHistogram()).record(latencyMs);
   }
 
-  cancelled(): void {
-    this.cancelledCalls += 1;
-  }
-
   failed(failure: CountedFailure, attempted: boolean, now: number): void {
     this.failedCalls += 1;
     const status = statusName(failure.code);
@@ -80,11 +71,6 @@ export class MethodStatistics {
     slice.failed += 1;
     count(slice.codes, status);
     this.countFailure(this.method.path, failure, attempted);
-  }
-
-  /** Counts a call that failed, but whose stream continues with another call. The stream does not count as failed. */
-  interrupted(): void {
-    this.interruptedCalls += 1;
   }
 
   sourceFailed(): void {
@@ -113,8 +99,8 @@ export class MethodStatistics {
       started: this.started,
       succeeded: this.succeededCalls,
       failed: this.failedCalls,
-      cancelled: this.cancelledCalls,
-      interrupted: this.interruptedCalls,
+      cancelled: this.cancelled,
+      interrupted: this.interrupted,
       attempts: this.attempts,
       retried: this.retried,
       hedged: this.hedged,
@@ -266,7 +252,7 @@ export class ClientStatistics {
     return this.failures.get(reason) ?? 0;
   }
 
-  snapshot(): StatisticsSnapshot {
+  snapshot() {
     const now = this.clock.now();
     const methods = [...this.byPath.values()].filter(({ started }) => started > 0).map((one) => one.snapshot(now));
     const total = (key: 'attempts' | 'retried' | 'hedged'): number => methods.reduce((sum, one) => sum + one[key], 0);
@@ -290,9 +276,6 @@ export class ClientStatistics {
     this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
   };
 }
-
-export type StatisticsSnapshot = Pick<ClientCounters, 'attempts' | 'retried' | 'hedged'> &
-  Pick<GrpcClientSnapshot, 'waits' | 'failures' | 'notRetried' | 'recent' | 'methods' | 'errors'>;
 
 function increment<Key>(counts: Map<Key, number>, key: Key): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);

@@ -141,7 +141,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   /** Counts the last call, which ended with `failure`, as interrupted, because the stream continues. */
   interrupted(failure: CallFailure, statistics: MethodStatistics): void {
     this.interruption = failure;
-    statistics.interrupted();
+    statistics.interrupted += 1;
   }
 
   ended(outcome: StreamOutcome): void {

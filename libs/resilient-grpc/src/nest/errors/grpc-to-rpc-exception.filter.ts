@@ -10,7 +10,6 @@ import { STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-c
 import { serverCallOf } from '../inbound/grpc-inbound-call.js';
 import { callErrorOf, isCallerCancellation, isFromServer, toHttpException } from './to-http-exception.js';
 import { FailureLog, nestDefaultHandling } from './failure-log.js';
-import type { Metadata } from '@grpc/grpc-js';
 import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { RETRY_INFO, typeNameOf, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
@@ -71,17 +70,6 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError> 
   }
 }
 
-export interface RpcStatus {
-  readonly codeName: StatusName;
-  /** True if `relay` lists the code, and the status comes from the upstream's application and is not a fault. */
-  readonly isRelayed: boolean;
-  /** True if the failure must be fixed, here or upstream. */
-  readonly isFault: boolean;
-  readonly details: string;
-  readonly retryAfterMs: number | undefined;
-  readonly metadata: Metadata;
-}
-
 const DEBUG_INFO = 'google.rpc.DebugInfo';
 /**
  * Maximum size in bytes of the status details, which include the message; 4,096 in base64. With the other trailers, they stay below 8 KiB,
@@ -104,12 +92,14 @@ const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEA
  * code, for example NOT_FOUND or UNAUTHENTICATED, describes this service's request to the upstream, not the caller's request to this
  * service.
  */
-export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
+export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>) {
   const { retryAfterMs } = error;
   const codeName = codeFor(error, relay);
+  // The status comes from the upstream's application and is not a fault.
   const isRelayed = relay.has(error.codeName) && isFromServer(error) && !FAULT_CODES.has(codeName);
   const isExposed = isRelayed && error.details !== '';
   const details = isExposed ? truncateText(error.details) : `A call to another server failed: ${codeName}`;
+  // The failure must be fixed, here or upstream.
   const isFault = codeName !== error.codeName || FAULT_CODES.has(codeName);
   // The retry delay is forwarded only if the caller receives the upstream's code and this code is not the code of a fault.
   const again = isFault ? undefined : retryAfterMs;

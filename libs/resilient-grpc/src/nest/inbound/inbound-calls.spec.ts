@@ -141,21 +141,10 @@ describe('GrpcInboundCall', () => {
 });
 
 describe('InboundWatch', () => {
-  it('warns once if the first 100 outgoing calls are all made outside an inbound call', () => {
+  it('warns once about a metadata key whose values cannot be forwarded', () => {
     const lines: string[] = [];
     const watch = new InboundWatch((line) => lines.push(line));
-    for (let n = 0; n < 99; n++) watch.note(false);
-    expect(lines).toEqual([]);
-    for (let n = 0; n < 200; n++) watch.note(false);
-    expect(lines).toEqual([expect.stringContaining('inheritAppConfig: true')]);
-  });
-
-  it('does not warn if one of the first 100 outgoing calls was made within an inbound call', () => {
-    const lines: string[] = [];
-    const watch = new InboundWatch((line) => lines.push(line));
-    watch.note(false);
-    watch.note(true);
-    for (let n = 0; n < 200; n++) watch.note(false);
-    expect(lines).toEqual([]);
+    for (let n = 0; n < 2; n++) watch.dropped('x-name', 'expected printable ASCII');
+    expect(lines).toEqual([expect.stringContaining("a value of 'x-name' is not forwarded: expected printable ASCII")]);
   });
 });

@@ -48,27 +48,11 @@ function isCaptured(call: unknown): boolean {
   return current instanceof GrpcInboundCall && current.call === call;
 }
 
-const CALLS_BEFORE_WARNING = 100;
-
-/** Warns if propagation is on but inbound calls are not captured, or metadata cannot be forwarded. */
+/** Warns once per key if metadata cannot be forwarded. */
 export class InboundWatch implements PropagationNotes {
   private readonly droppedKeys = new Set<string>();
-  private missing = 0;
-  private settled = false;
 
   constructor(private readonly warn: (message: string) => void) {}
-
-  note(found: boolean): void {
-    if (this.settled) return;
-    if (!found) this.missing += 1;
-    this.settled = found || this.missing >= CALLS_BEFORE_WARNING;
-    if (found || !this.settled) return;
-    this.warn(
-      `propagate is on, but none of the first ${String(CALLS_BEFORE_WARNING)} outgoing calls serves an inbound call. ` +
-        "With Nest's own gRPC server, inbound calls are captured only if the microservice has the application's interceptors: " +
-        'app.connectMicroservice(options, { inheritAppConfig: true }). If no outgoing call is meant to serve an inbound call, remove propagate',
-    );
-  }
 
   dropped(key: string, problem: string): void {
     if (this.droppedKeys.has(key)) return;

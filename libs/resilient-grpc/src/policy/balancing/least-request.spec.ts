@@ -262,14 +262,12 @@ describe('measuredOutcome', () => {
 
 const REPORT = {
   cpuUtilization: 0.25,
-  memoryUtilization: 0.1,
   applicationUtilization: 0.5,
   callsPerSecond: 5,
   errorsPerSecond: 2,
 };
 const IDLE_REPORT = {
   cpuUtilization: 0,
-  memoryUtilization: 0,
   applicationUtilization: 0,
   callsPerSecond: 0,
   errorsPerSecond: 0,

@@ -171,8 +171,6 @@ export const LOAD_REPORT_KEY = 'endpoint-load-metrics-bin';
 export interface LoadReport {
   /** Share of the CPU time in use, 0 or more; above 1 if the process uses more than its soft limit. */
   readonly cpuUtilization: number;
-  /** Share of the memory in use, 0 to 1. */
-  readonly memoryUtilization: number;
   /** Share of the capacity in use as the application defines it, 0 or more. */
   readonly applicationUtilization: number;
   readonly callsPerSecond: number;
@@ -182,7 +180,6 @@ export interface LoadReport {
 /** Field numbers of `OrcaLoadReport`. All of these fields are doubles. */
 const FIELDS: readonly (readonly [keyof LoadReport, number])[] = [
   ['cpuUtilization', 1],
-  ['memoryUtilization', 2],
   ['callsPerSecond', 6],
   ['errorsPerSecond', 7],
   ['applicationUtilization', 9],
@@ -192,7 +189,6 @@ const FIELDS: readonly (readonly [keyof LoadReport, number])[] = [
 export function decodeLoadReport(bytes: Uint8Array): LoadReport | undefined {
   const report: Record<keyof LoadReport, number> = {
     cpuUtilization: 0,
-    memoryUtilization: 0,
     applicationUtilization: 0,
     callsPerSecond: 0,
     errorsPerSecond: 0,

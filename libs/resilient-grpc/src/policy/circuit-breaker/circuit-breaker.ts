@@ -1,6 +1,15 @@
+import * as v from 'valibot';
 import { type Random, jitter } from '../../time/random.js';
 import type { LostConnection, Verdict } from '../evidence/classify.js';
 import { StatusCode, type StatusName } from '../../status/status-code.js';
+import {
+  integer,
+  millisecondsOrNone,
+  object,
+  positive,
+  positiveMilliseconds,
+  statusCodes,
+} from '../options/option-schemas.js';
 
 /** Options of a circuit breaker. */
 export interface CircuitBreakerOptions {
@@ -48,6 +57,23 @@ export const DEFAULT_CIRCUIT_BREAKER: CircuitBreakerPolicy = {
   probeTimeoutMs: 5_000,
   statusCodes: new Set<StatusCode>([14, 4]),
 };
+
+const { failureRatio, minimumThroughput, samplingDurationMs, breakDurationMs } = DEFAULT_CIRCUIT_BREAKER;
+
+/** Schema of a circuit breaker's options; completes them with the defaults. A null value means the default. */
+export const circuitBreakerSchema = v.pipe(
+  object({
+    failureRatio: v.nullish(v.pipe(positive, v.maxValue(1)), failureRatio),
+    minimumThroughput: v.nullish(integer(1), minimumThroughput),
+    samplingDurationMs: v.nullish(millisecondsOrNone(100), samplingDurationMs),
+    breakDurationMs: v.nullish(positiveMilliseconds, breakDurationMs),
+    statusCodes: v.nullish(statusCodes(0), [...DEFAULT_CIRCUIT_BREAKER.statusCodes]),
+  }),
+  v.transform((options): CircuitBreakerPolicy => {
+    const maxBreakDurationMs = Math.max(DEFAULT_CIRCUIT_BREAKER.maxBreakDurationMs, options.breakDurationMs);
+    return Object.freeze({ ...options, maxBreakDurationMs, probeTimeoutMs: options.breakDurationMs });
+  }),
+);
 
 /** Outcome of an attempt for the circuit breaker. 'ignored': not evidence about the server; only the permit is returned. */
 export type AttemptOutcome = 'success' | 'failure' | 'ignored';
@@ -109,10 +135,8 @@ export type CircuitState =
       /** Number of consecutive breaks without a successful probe between them. */
       readonly breaks: number;
     }
-  /** One probe at a time is admitted. */
   | {
       readonly kind: 'half-open';
-      /** Token of the latest probe. */
       readonly token: CircuitToken;
       /** Token of the first probe. The result of any probe since then counts, including a slow one that a later probe replaced. */
       readonly since: CircuitToken;

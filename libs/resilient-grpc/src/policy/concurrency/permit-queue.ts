@@ -13,7 +13,6 @@ export type MaxConcurrentCalls =
 
 export const DEFAULT_MAX_QUEUED = 1_000;
 
-/** Completes a concurrency limit; `undefined` if there is none. */
 export function concurrencyPolicy(limit: MaxConcurrentCalls | false | undefined): ConcurrencyPolicy | undefined {
   if (limit === undefined || limit === false) return undefined;
   const { max, queue = DEFAULT_MAX_QUEUED } = typeof limit === 'object' ? limit : { max: limit };

@@ -172,7 +172,6 @@ export function latencyOutlier(own: readonly number[], all: Float64Array, factor
   return rankSumScore(own, others) >= MIN_SCORE ? { medianMs, othersMs } : undefined;
 }
 
-/** Median of `values`; NaN if the list is empty. */
 export function median(values: readonly number[]): number {
   return medianOfSorted(sortedNumbers(values));
 }

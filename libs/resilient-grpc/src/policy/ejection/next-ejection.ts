@@ -45,7 +45,6 @@ export type EjectionState =
 
 export const NEVER_EJECTED: EjectionState = { kind: 'included', since: -Infinity, ejections: 0 };
 
-/** One endpoint, as input to the decision. */
 export interface EndpointView {
   readonly address: string;
   readonly state: EjectionState;
@@ -175,7 +174,6 @@ class Fleet {
     return this.usable;
   }
 
-  /** Latencies of all included endpoints, sorted. */
   get latencies(): Float64Array {
     this.sorted ??= sortedNumbers(this.included.flatMap(({ record }) => record.latenciesAt(this.now)));
     return this.sorted;

@@ -5,7 +5,6 @@ import { describeHttpResponse, isGrpcContentType } from './grpc-js-texts.js';
 
 /** Connection that an attempt lost, or that had received GOAWAY when the attempt ended. */
 export interface LostConnection {
-  /** The same object for all attempts on one connection. */
   readonly connection: object;
   /** True if the connection accepts no more streams: it closed, or the server sent GOAWAY. False if only the stream was reset. */
   readonly acceptsNoStreams: boolean;
@@ -297,7 +296,6 @@ export function isGrpcResponse({ contentType }: Pick<AttemptEvidence, 'contentTy
   return contentType !== undefined && isGrpcContentType(contentType);
 }
 
-/** True if the attempt received headers or a message. */
 export function hasResponseBegun(e: Pick<AttemptEvidence, 'headersReceived' | 'messagesReceived'>): boolean {
   return e.headersReceived || e.messagesReceived > 0;
 }

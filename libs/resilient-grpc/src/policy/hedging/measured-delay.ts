@@ -1,7 +1,6 @@
 /** Percentile of first-attempt latency, used as the delay before a hedge. */
 export type HedgingPercentile = 'p90' | 'p95' | 'p99';
 
-/** Percentiles that a hedging delay can follow. */
 const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = { p90: 90, p95: 95, p99: 99 };
 
 /** Time in milliseconds in which the weight of an attempt halves; after a minute, the weight is a sixteenth. */

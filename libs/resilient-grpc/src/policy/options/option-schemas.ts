@@ -7,7 +7,6 @@ import { concurrencyPolicy, type ConcurrencyPolicy, type MaxConcurrentCalls } fr
 // Schemas of option values. option-problems.ts formats their issues. A message given here states the expected value; messages of `rule` and
 // `rulesOf` are complete.
 
-/** Schema whose output is `T`. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
 /** An object with the keys of `entries`; other keys are kept unchecked. */
@@ -15,7 +14,6 @@ export function openObject<const E extends v.ObjectEntries>(entries: E) {
   return v.pipe(v.custom<object>(isObject, 'an object'), v.looseObject(entries));
 }
 
-/** True if the value is an object but not an array. */
 export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
@@ -34,13 +32,11 @@ export function object<const E extends v.ObjectEntries>(entries: E) {
   );
 }
 
-/** Returns the message for a key that is not in `known`. */
 export function unknownOption(key: string, known: readonly string[]): string {
   const meant = closest(key, known);
   return meant === undefined ? UNKNOWN_OPTION : `${UNKNOWN_OPTION}; did you mean '${meant}'?`;
 }
 
-/** Start of the message for an unknown key. */
 export const UNKNOWN_OPTION = 'unknown option';
 
 /** A key that must be absent, because the option belongs in another place, such as 'in forRoot()'. */
@@ -90,7 +86,6 @@ export function converted<T>(expected: string, convert: (value: unknown) => T | 
   );
 }
 
-/** A number above 0. */
 export const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
 
 /** A duration in milliseconds of `min` or more, or `Infinity`. */

@@ -501,7 +501,6 @@ export class BusyPeriod {
     this.batchStartedAt ??= now;
   }
 
-  /** Ends the batch, and returns its duration. */
   end(now: number): number {
     const ms = now - (this.batchStartedAt ?? now);
     this.busyMs = Math.min(this.busyMs + ms, MAX_BUSY_MS);

@@ -1,6 +1,5 @@
 import { MAX_TIMER_MS } from '../../time/clock.js';
 
-/** Trailer with the server's pushback (gRFC A6). */
 export const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
 export type Pushback =

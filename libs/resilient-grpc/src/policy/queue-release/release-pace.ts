@@ -152,7 +152,6 @@ export class ReleasePace {
     else if (now >= this.excusedUntil) this.slow++;
   }
 
-  /** Records that a released call failed. */
   failed(now: number, kind: ReleasedKind = 'unary'): void {
     this.advance(now);
     this.settle(kind);
@@ -171,7 +170,6 @@ export class ReleasePace {
     this.excusedUntil = now + this.policy.stepMs;
   }
 
-  /** Returns the milliseconds until `take` returns at least 1. */
   msUntilNext(now: number): number {
     this.advance(now);
     return this.credit >= 1 ? 0 : Math.ceil(((1 - this.credit) / this.callsPerSecond) * 1_000);
@@ -233,7 +231,6 @@ function slowAbove(usualLatencyMs: number): number {
   return 2 * usualLatencyMs + 20;
 }
 
-/** Measurements of one step of a release. */
 export interface ReleaseStep {
   /** Pace of the step, in calls per second. */
   readonly perSecond: number;
@@ -270,7 +267,6 @@ export interface PaceDecision {
   readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed' | 'catching-up' | 'stream-limit';
 }
 
-/** Decides the pace of the next step from the results of this one. */
 export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision {
   const { perSecond, startPerSecond, floorPerSecond, deadlinePacePerSecond } = step;
   const atLeastFloor = (pace: number): number => Math.max(pace, floorPerSecond);
@@ -307,7 +303,6 @@ function isCatchingUp({ failed, outstanding, outstandingBefore }: ReleaseStep, p
   return failed === 0 && outstandingBefore >= catchingUpFrom && outstanding < outstandingBefore * catchingUpShare;
 }
 
-/** A queued call that is waiting to be released. */
 export interface HeldCall {
   /** Epoch milliseconds; Infinity if the call has no deadline. */
   readonly deadline: number;

@@ -46,7 +46,6 @@ export function updateIntervalMs(emptyUpdates: number): number {
   return Math.min(MIN_INTERVAL_MS * 2 ** Math.max(0, emptyUpdates - 1), MAX_EMPTY_INTERVAL_MS);
 }
 
-/** Returns the pause in milliseconds after an update that took `tookMs`. */
 export function pauseAfterUpdateMs(tookMs: number): number {
   return Math.min(tookMs * INTERVAL_PER_DURATION, MAX_INTERVAL_MS);
 }
@@ -159,9 +158,7 @@ const MIN_HEALTHY_MS = 1_000;
 /** Maximum delay of a restart in milliseconds. */
 const MAX_RESTART_DELAY_MS = 100;
 
-/** A Watch of grpc.health.v1 that ended. */
 export interface EndedWatch {
-  /** True if the Watch received a response. */
   readonly answered: boolean;
   readonly livedMs: number;
   /** Number of consecutive failed Watches before this one. */

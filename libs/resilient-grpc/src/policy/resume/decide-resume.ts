@@ -285,7 +285,6 @@ export function compareNumbers(a: unknown, b: unknown): number {
   return a > b ? 1 : 0;
 }
 
-/** True if `compareNumbers` can order the value. */
 export function isNumeric(value: unknown): value is number | bigint {
   return typeof value === 'bigint' || (typeof value === 'number' && !Number.isNaN(value) && !isRounded(value));
 }
@@ -304,7 +303,6 @@ export class CursorTrack<C> {
   cursor: C;
   /** True if the current call has received a newer cursor. */
   progressed = false;
-  /** True if `cursor` is that of a received message or heartbeat. */
   private hasCursor = false;
   /** True if the current call has passed the messages that were already received. */
   private hasPassedOverlap = false;

@@ -45,7 +45,6 @@ export interface RetryInput {
   readonly policy: RetryPolicy | undefined;
   /** Attempts made so far, including this one; waits for the channel do not count. */
   readonly attempts: number;
-  /** Retries since the last pushback, or since the call started. */
   readonly retriesSincePushback: number;
   /** True if part of the response may have been delivered: the headers of a response stream, or headers that the caller requested. */
   readonly delivered: boolean;

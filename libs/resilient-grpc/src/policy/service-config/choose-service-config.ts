@@ -5,7 +5,6 @@ import { parseOptions } from '../options/option-problems.js';
 import { integer, jsonObject, openObject } from '../options/option-schemas.js';
 import { readDocument } from './parse-service-config.js';
 
-/** Client for which a service config is chosen. */
 export interface ChoosingClient {
   /** Host name of the machine, as the operating system reports it. */
   readonly hostname: string;

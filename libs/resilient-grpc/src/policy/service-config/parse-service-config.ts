@@ -5,7 +5,6 @@ import { parseOptions } from '../options/option-problems.js';
 import { serviceConfigSchema } from './service-config-schema.js';
 import type { ParsedServiceConfig } from './service-config.js';
 
-/** A valid service config, or the problems of an invalid one. */
 export type ServiceConfigResult =
   | { readonly ok: true; readonly config: ParsedServiceConfig }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };

@@ -63,7 +63,6 @@ const hedgingPolicy = v.pipe(
   v.transform(({ hedgingDelay, ...policy }): HedgingPolicy => ({ ...policy, hedgingDelayMs: hedgingDelay })),
 );
 
-/** One entry of `methodConfig`. */
 const methodConfig = v.pipe(
   jsonObject({
     name: v.array(methodName),
@@ -102,7 +101,6 @@ const healthCheckConfigSchema = jsonObject({ serviceName: v.exactOptional(string
 /** The client's limit for `maxConnectionsPerSubchannel` (gRFC A105). */
 const MAX_CONNECTIONS_PER_SUBCHANNEL = 10;
 
-/** `connectionScaling` (gRFC A105). */
 const connectionScaling = jsonObject({
   maxConnectionsPerSubchannel: v.exactOptional(
     v.pipe(

@@ -12,7 +12,6 @@ export const DEFAULT_SUSPICION_POLICY = {
   spreadMs: 5_000,
   /** Time without a further timed-out call, in addition to the required silence, before a suspected connection is trusted again. */
   forgetMs: 60_000,
-  /** Timeout of a probe. */
   probeMs: 5_000,
   /** Delay from the start of a probe to its PING. */
   pingAfterMs: 2_500,
@@ -29,7 +28,6 @@ export const DEFAULT_SUSPICION_POLICY = {
    * new connection before it responds on the old one.
    */
   confirmMs: 500,
-  /** Maximum number of replacements in `replacementWindowMs`. */
   maxReplacements: 3,
   replacementWindowMs: 600_000,
   /**
@@ -56,9 +54,7 @@ export interface SuspicionEvidence {
   readonly spreadMs: number;
 }
 
-/** History of the probes of a connection. */
 export interface ProbeHistory {
-  /** Earliest time of the next probe. */
   readonly nextAt: number;
   readonly pings: number;
 }
@@ -91,7 +87,6 @@ export type SuspicionState =
   | (SuspicionFacts & { readonly kind: 'replaceable'; readonly endsAt: number })
   | (SuspicionFacts & { readonly kind: 'abandoned' });
 
-/** Event that may change the suspicion of a connection. */
 export type SuspicionEvent =
   /** A call on the connection, or a call that waited for a stream, timed out on this side after `waitedMs`. */
   | { readonly type: 'timed-out'; readonly at: number; readonly bytesRead: number; readonly waitedMs: number }

@@ -484,7 +484,7 @@ describe('failed connection', () => {
       expect(error.message).not.toMatch(CONTROL_CHARACTERS);
       expect(error.message.endsWith(`(${remedy}; to diagnose, run: ${command})`)).toBe(true);
       expect(line).toContain(cause);
-      expect(line.endsWith(`; to diagnose, run: ${command}`)).toBe(true);
+      expect(line).toContain(`; to diagnose, run: ${command}`);
       expect(line).not.toMatch(CONTROL_CHARACTERS);
       expect(health).toMatchObject({ lastError: expect.stringContaining(cause), remedy });
       // The health check omits the doctor command, which can contain paths of TLS files, because health routes are often public.

@@ -33,7 +33,6 @@ export interface PrivateName {
 
 /** Arguments of `sabotage()` for names of Node, and for names that grpc-js also uses for other purposes. */
 const PLACES: Readonly<Record<string, readonly string[]>> = {
-  'node:getpeername': ['node:getpeername'],
   '[state]': ['node:state'],
   '[kHandle]': ['node:kHandle'],
   stream: ['server-interceptors.js:stream'],
@@ -42,10 +41,10 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
 /**
  * Names that occur in paths but that the tests do not remove: names of JavaScript and Node, and `call`, which grpc-js also uses elsewhere.
  */
-const SKIPPED_NAMES = new Set(['prototype', 'streams', 'close', '_handle']);
+const SKIPPED_NAMES = new Set(['prototype', 'streams', 'close']);
 
 /** Names whose loss has an effect only with TLS. */
-const TLS_NAMES = new Set(['node:getpeername', '_createSecureConnector', '_isSecure']);
+const TLS_NAMES = new Set(['_createSecureConnector', '_isSecure']);
 
 /**
  * Names that cannot be renamed alone, because grpc-js calls them on objects of the library, because they are also in the public API of
@@ -76,7 +75,6 @@ function namesOf(path: string): readonly string[] {
   return path
     .replace('()', '')
     .split('.')
-    .map((name) => (name === 'getpeername' ? 'node:getpeername' : name))
     .filter((name) => !SKIPPED_NAMES.has(name) && !EXCLUDED_NAMES.has(name));
 }
 

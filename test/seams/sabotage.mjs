@@ -1,5 +1,5 @@
 // Loads grpc-js with some of its private names renamed, as in a possible future release, and hides private names of Node:
-//   sabotage(['http2Stream', 'node:getpeername'], { version: '1.15.0', folder: '/path/to/another/grpc-js' })
+//   sabotage(['onCallStart', 'node:state'], { version: '1.15.0', folder: '/path/to/another/grpc-js' })
 // Call `sabotage()` before anything loads grpc-js.
 import { createRequire } from 'node:module';
 import Module, { register } from 'node:module';
@@ -13,10 +13,6 @@ const INSIDE = `${sep}@grpc${sep}grpc-js${sep}`;
 
 /** Private names of Node and the functions that hide them. */
 const NODE_NAMES = {
-  // Deletes the function. Node continues to work, because it checks whether a handle has this function.
-  'node:getpeername': () => {
-    delete process.binding('tcp_wrap').TCP.prototype.getpeername;
-  },
   'node:state': () => hideSymbol('state'),
   'node:kHandle': () => hideSymbol('kHandle'),
 };

@@ -10,7 +10,6 @@ import type { ChannelPathReason } from '../../call/method.js';
 import type { ConnectionCallListener, TransportCall } from '../subchannel/connection-call.js';
 import { COMPLETE } from './experimental.js';
 import { hasLibraryResolver } from './library-resolver.js';
-import type { SocketSubchannel } from './socket-subchannel.js';
 
 type Picker = experimental.Picker;
 
@@ -25,6 +24,11 @@ interface Internals {
   readonly defaultAuthority: string;
   onCallStart(): void;
   onCallEnd(status: Pick<StatusObject, 'code'>): void;
+}
+
+/** The subchannels of this library. */
+interface CallingSubchannel {
+  createCall(metadata: Metadata, host: string, path: string, listener: ConnectionCallListener): TransportCall;
 }
 
 const READY = 2;
@@ -81,7 +85,7 @@ export class DirectChannel {
       return undefined;
     }
     // Safe: the policy of this library creates all subchannels of the channel.
-    const real = subchannel.getRealSubchannel() as unknown as SocketSubchannel;
+    const real = subchannel.getRealSubchannel() as unknown as CallingSubchannel;
     let call: TransportCall;
     try {
       call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);

@@ -75,9 +75,11 @@ export function failOnLeaks(
  * would hide a new resource if an old one was closed.
  */
 class Baseline {
-  private readonly trace: ReturnType<typeof traceResources>;
+  readonly trace: ResourceTrace;
+  private readonly handles = openHandles();
   private readonly clients = new WeakSet(openClients());
   private readonly calls = new WeakSet(openClients().flatMap(({ registry }) => [...registry]));
+  /** Descriptions of the new calls that a closing client has cut off. */
   private readonly cutOff: string[] = [];
   private readonly stopListening: (() => void) | undefined;
 
@@ -101,6 +103,7 @@ class Baseline {
     this.stopListening?.();
   }
 
+  /** @throws Error that lists the calls that were cut off */
   checkCutOff(): void {
     if (this.cutOff.length === 0) return;
     throw new Error(
@@ -109,13 +112,13 @@ class Baseline {
   }
 
   get isSettled(): boolean {
-    return this.trace.open().size === 0 && this.newCalls().length === 0;
+    return this.newResources().length === 0 && this.newCalls().length === 0;
   }
 
   describeOpen(): string {
-    const resources = [...this.trace.open()].map(([name, open]) => {
-      const details = open.flatMap((one) => this.trace.describe(one) ?? []);
-      return `${open.length} × ${name}${details.length === 0 ? '' : `: ${details.join(', ')}`}`;
+    const resources = this.newResources().map(({ type, count }) => {
+      const details = this.traced ? this.trace.creationSites(type) : this.handles.describe(type);
+      return `${count} × ${RESOURCE_NAMES[type]}${details.length === 0 ? '' : `: ${details.join(', ')}`}`;
     });
     // Lists new open clients, because they explain open sockets and calls. A client alone is not a leak: without a connection, it keeps
     // nothing alive.
@@ -131,6 +134,15 @@ class Baseline {
     return `all resources to be closed; still open: ${[...resources, ...this.newCalls(), ...this.cutOff, ...clients, ...hint].join('\n  ')}`;
   }
 
+  private newResources(): readonly { readonly type: Resource; readonly count: number }[] {
+    const { trace, handles } = this;
+    return RESOURCES.map((type) => ({
+      type,
+      count: type === 'Timeout' ? trace.timers() : handles.count(type),
+    })).filter(({ count }) => count > 0);
+  }
+
+  /** Describes the open calls that are new. */
   private newCalls(): readonly string[] {
     return openClients().flatMap(({ name, registry }) =>
       [...registry].filter((call) => !this.calls.has(call)).map((call) => describeCall(name, call, 'is still open')),
@@ -144,30 +156,32 @@ function describeCall(client: string, call: RegisteredCall, state: string): stri
   return `call ${path} of client '${client}' ${state}, ${counted(received, 'message')} received${where}`;
 }
 
-/** Display names of the watched resource types, by their names in async_hooks. */
-const NAMES: Readonly<Record<string, string>> = {
-  TCPWRAP: 'socket',
-  TCPSERVERWRAP: 'listening server',
-  PIPEWRAP: 'pipe',
-  PIPESERVERWRAP: 'pipe',
-  UDPWRAP: 'UDP socket',
-  PROCESSWRAP: 'child process',
-  FSEVENTWRAP: 'watched file',
-  STATWATCHER: 'polled file',
-  Timeout: 'timer',
+/** Resource types by their async_hooks names. */
+const TYPES: Readonly<Record<string, Resource | undefined>> = {
+  TickObject: undefined,
+  GETADDRINFOREQWRAP: undefined,
+  TCPCONNECTWRAP: undefined,
+
+  TCPWRAP: 'TCPSocketWrap',
+  TCPSERVERWRAP: 'TCPServerWrap',
+  PIPEWRAP: 'PipeWrap',
+  PIPESERVERWRAP: 'PipeWrap',
+  UDPWRAP: 'UDPWrap',
+  PROCESSWRAP: 'ProcessWrap',
+  FSEVENTWRAP: 'FSEventWrap',
+  STATWATCHER: 'StatWatcher',
+  Timeout: 'Timeout',
 };
-/** Types between a resource and the code that created it. */
-const STEPS: ReadonlySet<string> = new Set(['TickObject', 'GETADDRINFOREQWRAP', 'TCPCONNECTWRAP']);
 
 /** Number of stack frames recorded if `withSites` is true. A client's socket is created deep inside grpc-js and Node. */
 const FRAMES = 60;
 /** Number of stack frames recorded if `withSites` is false: enough to recognize timers that the test runner creates itself. */
 const NEAREST_FRAMES = 8;
+/** Number of new entries between two calls to `prune`. */
 const PRUNE_INTERVAL_ENTRIES = 2_000;
 
 interface CreatedResource {
-  /** Display name; `undefined` for a step. */
-  readonly name: string | undefined;
+  readonly type: Resource | undefined;
   readonly resource: WeakRef<MaybeReferenced>;
   readonly stack: Stack;
   /** Async id of the resource that triggered the creation, such as the server of an accepted socket. */
@@ -180,38 +194,41 @@ interface MaybeReferenced {
   readonly _destroyed?: boolean;
 }
 
-/** Starts recording the resources that are created from now on. */
-function traceResources(withSites: boolean) {
+export interface ResourceTrace {
+  /** Returns the number of recorded timers that still keep the process alive, except those of the test runner. */
+  timers(): number;
+  /** Returns the creation sites of the resources of `type` that still keep the process alive; empty if the sites are not recorded. */
+  creationSites(type: Resource): readonly string[];
+  stop(): void;
+}
+
+/** Starts recording timers, which Node does not return as handles. */
+function traceResources(withSites: boolean): ResourceTrace {
   const all = new Map<number, CreatedResource>();
   const frames = withSites ? FRAMES : NEAREST_FRAMES;
   let pruneAt = PRUNE_INTERVAL_ENTRIES;
-  // Opens these pipes now, so that they do not count as new. Node opens each one when its property is first accessed.
-  for (const name of ['stdout', 'stderr'] as const) Reflect.get(process, name);
   // No `destroy` hook, because it would make Node track the garbage collection of every promise.
   const hook = createHook({
-    init: function init(id, type, triggerId, resource) {
-      if (!(type in NAMES) && !(withSites && STEPS.has(type))) return;
-      const stack = deepStackAbove(init, frames);
-      all.set(id, { name: NAMES[type], resource: new WeakRef(resource), stack, triggerId });
+    init: function init(id, name, triggerId, resource) {
+      if (withSites ? !(name in TYPES) : name !== 'Timeout') return;
+      all.set(id, {
+        type: TYPES[name],
+        resource: new WeakRef(resource),
+        stack: deepStackAbove(init, frames),
+        triggerId,
+      });
       if (all.size < pruneAt) return;
       prune(all);
       pruneAt = all.size + PRUNE_INTERVAL_ENTRIES;
     },
   }).enable();
+  const alive = (type: Resource) =>
+    [...all.values()].filter(
+      (one) => one.type === type && isAlive(one) && !(type === 'Timeout' && isMadeByRunner(one.stack)),
+    );
   return {
-    /** Returns the recorded resources that still keep the process alive, except timers of the test runner, by display name. */
-    open: () => {
-      const alive = [...all.values()].filter(
-        (one) => isAlive(one) && !(one.name === NAMES['Timeout'] && isMadeByRunner(one.stack)),
-      );
-      return new Map(
-        [...new Set(Object.values(NAMES))]
-          .map((name) => [name, alive.filter((one) => one.name === name)] as const)
-          .filter(([, open]) => open.length > 0),
-      );
-    },
-    /** Returns the creation site of a resource or, if sites are not recorded, its addresses or its process. */
-    describe: (one: CreatedResource) => (withSites ? creationSiteOf(one, all) : describe(one)),
+    timers: () => alive('Timeout').length,
+    creationSites: (type) => (withSites ? alive(type).map((one) => creationSiteOf(one, all)) : []),
     stop: () => {
       hook.disable();
     },
@@ -226,6 +243,7 @@ function deepStackAbove(above: (...args: never) => unknown, frames: number): Sta
   return stack;
 }
 
+/** Matches files of Vitest, Jest, and their packages. */
 const RUNNER_FILE = /[\\/]node_modules[\\/](?:@?vitest|@?jest|jest-[\w-]+)[\\/]/;
 
 /** True if the test runner itself created the resource, such as a test timeout; false if a test created it. */
@@ -252,12 +270,29 @@ function prune(all: Map<number, CreatedResource>): void {
 function creationSiteOf(made: CreatedResource, all: ReadonlyMap<number, CreatedResource>): string {
   let how = 'created at';
   for (let one: CreatedResource | undefined = made; one !== undefined; one = all.get(one.triggerId)) {
-    if (one !== made && one.name !== undefined) how = 'triggered by a resource created at';
+    if (one !== made && one.type !== undefined) how = 'triggered by a resource created at';
     const site = applicationCallSiteOf(one.stack);
     if (site !== undefined) return `${how} ${site}`;
   }
   return 'created inside packages';
 }
+
+/** Display names of the watched resource types, by the type names that `process.getActiveResourcesInfo()` returns. */
+export const RESOURCE_NAMES = {
+  TCPSocketWrap: 'socket',
+  TCPServerWrap: 'listening server',
+  PipeWrap: 'pipe',
+  UDPWrap: 'UDP socket',
+  ProcessWrap: 'child process',
+  FSEventWrap: 'watched file',
+  StatWatcher: 'polled file',
+  Timeout: 'timer',
+} as const;
+
+export type Resource = keyof typeof RESOURCE_NAMES;
+
+// Safe cast: the object above has exactly these keys.
+const RESOURCES = Object.keys(RESOURCE_NAMES) as readonly Resource[];
 
 /** Properties of Node's sockets, servers, and processes. Each kind of handle has some of them. */
 interface Handle {
@@ -271,15 +306,52 @@ interface Handle {
   readonly spawnargs?: readonly string[];
 }
 
-function describe({ name, resource }: CreatedResource): string | undefined {
-  const handle = resource.deref() ?? {};
-  // Node keeps the socket, the server, or the process of a handle under a symbol of its own.
-  const symbol = Object.getOwnPropertySymbols(handle).find(({ description }) => description === 'owner_symbol');
-  // Safe cast: the kinds of owners have these properties, all of which are optional.
-  const owner = (symbol && (Reflect.get(handle, symbol) as Handle | undefined)) ?? {};
-  if (name === NAMES['TCPWRAP']) return describeSocket(owner);
-  if (name === NAMES['TCPSERVERWRAP']) return owner.listening === true ? addressOf(owner) : undefined;
-  return owner.spawnargs && `pid ${owner.pid ?? '?'} (${owner.spawnargs.join(' ')})`;
+/** Records the handles that keep this process alive, except timers, which Node does not return as handles. */
+function openHandles() {
+  // Opens these pipes now, so that they do not count as new. Node opens each one when its property is first accessed.
+  for (const name of ['stdout', 'stderr'] as const) Reflect.get(process, name);
+  const before = new WeakSet(activeHandles().map(({ handle }) => handle));
+  const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
+  return {
+    /** Returns the number of handles of a type that were opened since the call to `openHandles` and keep this process alive. */
+    count: (type: Resource) => newOf(type).length,
+    /** Describes the handles that `count` includes, if Node provides details. */
+    describe: (type: Resource) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),
+  };
+}
+
+interface ActiveHandle {
+  readonly type: Resource;
+  readonly handle: Handle;
+}
+
+function activeHandles(): readonly ActiveHandle[] {
+  const handles = activeListOf('_getActiveHandles');
+  // Node returns the type names of the active requests first, then those of the handles, in the order of `_getActiveHandles()`.
+  const names = process.getActiveResourcesInfo().slice(activeListOf('_getActiveRequests').length);
+  return handles.flatMap((handle, index) => {
+    const type = RESOURCES.find((known) => known === names[index]);
+    return type === undefined || typeof handle !== 'object' || handle === null ? [] : [{ type, handle }];
+  });
+}
+
+/** Calls an undocumented function of Node. No documented function returns the handles or requests themselves. */
+function activeListOf(name: '_getActiveHandles' | '_getActiveRequests'): readonly unknown[] {
+  // Safe cast: every supported Node version has these functions. They are looked up per call, because a runner may replace `process`.
+  return (process as unknown as Readonly<Record<typeof name, () => readonly unknown[]>>)[name]();
+}
+
+function describe(handle: Handle, type: Resource): string | undefined {
+  switch (type) {
+    case 'TCPSocketWrap':
+      return describeSocket(handle);
+    case 'TCPServerWrap':
+      return handle.listening === true ? addressOf(handle) : undefined;
+    case 'ProcessWrap':
+      return handle.spawnargs === undefined ? undefined : `pid ${handle.pid ?? '?'} (${handle.spawnargs.join(' ')})`;
+    default:
+      return undefined;
+  }
 }
 
 function describeSocket({ localPort, remoteAddress, remotePort, destroyed }: Handle): string {

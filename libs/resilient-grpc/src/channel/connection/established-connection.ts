@@ -79,6 +79,8 @@ export class EstablishedConnection {
    */
   destroy(because: ConnectionEnd = 'connection timed out'): void {
     this.closedBecause = because;
-    this.socket.destroy();
+    // A reset, because a peer that does not respond would not acknowledge the end, either. Unix sockets, which have no port, have no resets.
+    if (this.socket.remotePort === undefined) this.socket.destroy();
+    else this.socket.resetAndDestroy();
   }
 }

@@ -9,6 +9,7 @@ import type {
   ConnectionEnd,
   ConnectionOwner,
   Goaway,
+  SentPing,
   StreamFailure,
   StreamProgress,
   StreamReceiver,
@@ -59,13 +60,6 @@ export interface ConnectionSettings {
   readonly maxHeaderListSize: number;
   /** Size of the decoder's table. */
   readonly headerTableSize: number;
-}
-
-interface SentPing {
-  readonly number: number;
-  /** The highest stream id whose headers were written before the PING. */
-  readonly upTo: number;
-  readonly acknowledged: () => void;
 }
 
 /**

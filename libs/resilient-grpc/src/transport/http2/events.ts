@@ -57,3 +57,11 @@ export interface ConnectionOwner {
   /** Nothing follows. Output that is left, such as a GOAWAY, should still be sent. */
   ended(end: ConnectionEnd): void;
 }
+
+/** A PING without an answer. */
+export interface SentPing {
+  readonly number: number;
+  /** The highest stream id whose headers were written before the PING. */
+  readonly upTo: number;
+  readonly acknowledged: () => void;
+}

@@ -86,8 +86,7 @@ export function optionsOf(group, { allDocumented = true } = {}) {
   const declares = new RegExp(`^(export )?(interface|type) ${group}\\b`, 'm');
   const files = readdirSync(LIBRARY, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
   const path = files.find((file) => declares.test(readFileSync(join(LIBRARY, file), 'utf8')));
-  if (path === undefined)
-    throw new Error(`expected an interface or type ${group}, found none; correct the name`);
+  if (path === undefined) throw new Error(`expected an interface or type ${group}, found none; correct the name`);
   const declaration = sourceFile(path).statements.find(({ name }) => name?.text === group);
   const defaults = DEFAULTS[group] === undefined ? {} : constant(path, DEFAULTS[group]);
   return propertiesOf(declaration).map((property) => optionOf(property, group, defaults, allDocumented));

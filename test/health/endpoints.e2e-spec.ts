@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { Server, ServerCredentials, experimental, type ServiceDefinition, type handleUnaryCall } from '@grpc/grpc-js';
+import { Server, ServerCredentials, type ServiceDefinition, type handleUnaryCall } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { HealthImplementation } from 'grpc-health-check';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';

@@ -98,9 +98,10 @@ export class Http2Stream {
       connection.writeData(this, bytes, compressed, from, size, isEnd);
     } else {
       this.isEndQueued = isEnd;
-      (this.queue ??= new SendQueue()).add(bytes, compressed, from);
+      const queue = (this.queue ??= new SendQueue());
+      queue.add(bytes, compressed, from);
       connection.queued(this);
-      this.queue?.keepLast();
+      queue.keepLast();
     }
     return connection.isWritable(this);
   }

@@ -1,4 +1,5 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { moment, systemClock } from '../../time/clock.js';
 import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { Flag, FrameType, HEAD_BYTES, PREFACE, readUint32, Setting } from '../http2/frames.js';
 
@@ -36,7 +37,7 @@ export class FrameTrace {
 }
 
 function printLine(line: string): void {
-  process.stderr.write(`${new Date().toISOString()} http2 ${line}\n`);
+  process.stderr.write(`${moment(systemClock.epoch()).toISOString()} http2 ${line}\n`);
 }
 
 class Direction {

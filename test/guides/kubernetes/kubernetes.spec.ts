@@ -77,7 +77,7 @@ describe('orders', () => {
   const [container] = Deployment.spec!.template.spec!.containers;
 
   it('defines a headless service for orders in the Kubernetes manifests and probes the port that the orders server listens on', () => {
-    const port = Number(/url: '0\.0\.0\.0:(\d+)'/.exec(code.orders)![1]);
+    const port = Number(/'0\.0\.0\.0:(\d+)'/.exec(code.orders)![1]);
     expect(Service.spec!.clusterIP).toBe('None');
     expect(Service.spec!.ports![0]).toMatchObject({ port, appProtocol: 'grpc' });
     expect(container!.ports).toEqual([{ name: 'grpc', containerPort: port }]);

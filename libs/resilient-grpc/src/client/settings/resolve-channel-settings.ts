@@ -248,8 +248,8 @@ function grpcOptions(
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': DEFAULT_CLIENT_SETTINGS.idleMs,
     // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, but proxies send
-    // this code for processed requests, too. On its own transport, only grpc-js can tell which streams were refused.
-    'grpc.enable_retries': transport === 'grpc-js' && settings.trustRefusedStreams === true ? 1 : 0,
+    // this code for processed requests, too, and it would follow the retry policies of a control plane.
+    'grpc.enable_retries': 0,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...defined(given),
     // Last, because options next to `channelOptions`, such as `keepalive`, override its keys, as in Nest's client.

@@ -1,4 +1,5 @@
 import { isPlainObject } from '../policy/options/describe-value.js';
+import { moment } from '../time/clock.js';
 import type { MessageType } from './message-type.js';
 
 /** A conversion to a message of a well-known type. Returns `undefined` for a value that it does not convert. */
@@ -48,7 +49,7 @@ function timestampOf(value: unknown): object | undefined {
   const [, day = '', time = '', fraction = '', zone = ''] =
     /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(value) ?? [];
   // Date.parse() accepts days that do not exist, such as February 30.
-  const isDay = new Date(`${day}T00:00:00Z`).getUTCDate() === Number(day.slice(-2));
+  const isDay = moment(Date.parse(`${day}T00:00:00Z`)).getUTCDate() === Number(day.slice(-2));
   return isDay ? instant(Date.parse(`${day}T${time}${zone}`), fraction) : undefined;
 }
 

@@ -7,7 +7,7 @@ import { checkReceived, silenceMs, type ReceivedBytes } from '../../policy/deadl
 /** A connection that became READY, with its socket. */
 export class EstablishedConnection {
   private session: SubchannelConnection | undefined;
-  private closedBecause: ConnectionEnd | undefined;
+  private isUnresponsive = false;
   private received: ReceivedBytes | undefined;
 
   constructor(
@@ -50,7 +50,7 @@ export class EstablishedConnection {
 
   /** Reason for the end of the connection. Valid only if read immediately after the end. */
   get end(): ConnectionEnd {
-    return this.closedBecause ?? this.session?.end ?? 'unknown';
+    return this.isUnresponsive ? 'connection timed out' : (this.session?.end ?? 'unknown');
   }
 
   /** Records that the peer no longer responded, as evidence for the calls on the connection. */
@@ -73,12 +73,9 @@ export class EstablishedConnection {
     this.session ??= session;
   }
 
-  /**
-   * Closes the connection immediately. Its calls fail like calls on a lost connection. The default reason is for a peer that did not
-   * respond to a liveness probe.
-   */
-  destroy(because: ConnectionEnd = 'connection timed out'): void {
-    this.closedBecause = because;
+  /** Closes the connection immediately, because the peer did not respond to a liveness probe. Its calls fail like calls on a lost one. */
+  destroy(): void {
+    this.isUnresponsive = true;
     // A reset, because a peer that does not respond would not acknowledge the end, either. Unix sockets, which have no port, have no resets.
     if (this.socket.remotePort === undefined) this.socket.destroy();
     else this.socket.resetAndDestroy();

@@ -51,7 +51,7 @@ async function connect(subchannel: SocketSubchannel): Promise<void> {
   await waitFor(() => subchannel.getConnectivityState() === READY);
 }
 
-function begin(subchannel: SocketSubchannel) {
+function begin(subchannel: SocketSubchannel, isComplete = true) {
   const ends: StatusObject[] = [];
   const listener = {
     onReceiveMetadata: () => undefined,
@@ -59,7 +59,7 @@ function begin(subchannel: SocketSubchannel) {
     onReceiveStatus: (status: StatusObject) => void ends.push(status),
   };
   const call = subchannel.createCall(new Metadata(), 'x', '/a.B/C', listener);
-  call.halfClose();
+  if (isComplete) call.halfClose();
   return { call, ends };
 }
 
@@ -119,4 +119,45 @@ it('becomes IDLE before the stream ids of its connection run out, and completes 
   await waitFor(() => last.length === 1 && next.length === 1);
   expect([last[0], next[0]]).toMatchObject([{ code: 0 }, { code: 0 }]);
   expect(sessions).toHaveLength(2);
+});
+
+it.each([
+  [0, 127],
+  [512, 63],
+])(
+  'lets the event loop continue after messages of %i bytes that occupy 64 KiB, including overhead',
+  async (bytes, most) => {
+    const { subchannel, streams } = await start();
+    await connect(subchannel);
+    const { call } = begin(subchannel, false);
+    let sent = 0;
+    const next = (): void => {
+      if (sent >= 1_000) return;
+      sent += 1;
+      call.send(Buffer.alloc(bytes), next);
+    };
+    next();
+    // Microtasks only: the event loop has not continued.
+    for (let task = 0; task < 2_000; task++) await Promise.resolve();
+    expect(sent).toBeLessThanOrEqual(most + 1);
+    expect(sent).toBeGreaterThan(most / 2);
+    await waitFor(() => streams.length === 1);
+  streams[0]!.resume();
+  await waitFor(() => sent === 1_000);
+    call.cancelWithStatus(1, 'enough');
+  },
+);
+
+it('lets the event loop continue for each message after the end of the call', async () => {
+  const { subchannel, streams } = await start();
+  await connect(subchannel);
+  const { call, ends } = begin(subchannel, false);
+  await waitFor(() => streams.length === 1);
+  call.cancelWithStatus(1, 'enough');
+  await waitFor(() => ends.length === 1);
+  let written = 0;
+  call.send(Buffer.from('late'), () => (written += 1));
+  for (let task = 0; task < 10; task++) await Promise.resolve();
+  expect(written).toBe(0);
+  await waitFor(() => written === 1);
 });

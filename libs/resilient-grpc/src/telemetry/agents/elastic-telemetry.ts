@@ -31,7 +31,8 @@ interface ElasticAgent {
 /** Returns Elastic's agent if it runs in this process. It traces HTTP/2 requests, so it does not see those of this library's transport. */
 export function elasticAgent(): ElasticAgent | undefined {
   const { createRequire } = process.getBuiltinModule('node:module');
-  const { cache } = createRequire(import.meta.url);
+  // Any file does, because the modules of a process share one cache; a bundle does not know its own.
+  const { cache } = createRequire(process.execPath);
   const path = Object.keys(cache).find((one) => /[\\/]elastic-apm-node[\\/]index\.js$/.test(one));
   // Safe: the members are checked.
   const agent =

@@ -389,6 +389,24 @@ describe('flow control', () => {
     expect([scene.frames.at(-1), call.drains]).toEqual(['END 1', 1]);
   });
 
+  it.each([0, 1, 3, 5, 100])(
+    'sends a message as it was when it was passed, if %i bytes of window were left for it',
+    (left) => {
+      const scene = Scene.started();
+      const { stream } = new Call(scene.connection).response;
+      stream.send(Buffer.alloc(65_535 - 5 - left));
+      const message = Buffer.alloc(3_000, 'a');
+      stream.send(message);
+      message.fill('b');
+      scene.exchange();
+      scene.server.windowUpdate(1, 10_000);
+      scene.server.windowUpdate(0, 10_000);
+      scene.exchange();
+      const sent = Buffer.concat(scene.payload.get(1)!).subarray(65_535 - left);
+      expect([sent.readUInt32BE(1), sent.subarray(5).equals(Buffer.alloc(3_000, 'a'))]).toEqual([3_000, true]);
+    },
+  );
+
   it('takes turns between streams', () => {
     const scene = Scene.started();
     const streams = [1, 2].map(() => new Call(scene.connection).response.stream);

@@ -332,7 +332,6 @@ export class Http2Connection implements FrameHandler, StreamHost {
     if (stream.awaitsDrain) return;
     stream.awaitsDrain = true;
     this.draining.push(stream);
-    this.wake();
   }
 
   writeData(

@@ -86,7 +86,7 @@ export class Http2Stream {
   /**
    * Sends a message, or queues it until the windows and the socket accept it. Returns false if the sender should wait for `drained()`.
    *
-   * @param bytes may be changed afterward
+   * @param bytes may be changed afterward, unless they contain their length prefix
    * @param compressed the compressed flag, 0 or 1
    * @param from `FRAMED` if `bytes` contains its length prefix
    */
@@ -101,7 +101,7 @@ export class Http2Stream {
       const queue = (this.queue ??= new SendQueue());
       queue.add(bytes, compressed, from);
       connection.queued(this);
-      queue.keepLast();
+      if (from === PREFIXED) queue.keepLast();
     }
     return connection.isWritable(this);
   }

@@ -142,8 +142,8 @@ it.each([
     expect(sent).toBeLessThanOrEqual(most + 1);
     expect(sent).toBeGreaterThan(most / 2);
     await waitFor(() => streams.length === 1);
-  streams[0]!.resume();
-  await waitFor(() => sent === 1_000);
+    streams[0]!.resume();
+    await waitFor(() => sent === 1_000);
     call.cancelWithStatus(1, 'enough');
   },
 );

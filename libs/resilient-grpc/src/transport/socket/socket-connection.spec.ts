@@ -196,6 +196,23 @@ describe('end', () => {
   });
 });
 
+it('reads the GOAWAY of a peer that has closed the connection before a write can fail', async () => {
+  const scene = await Scene.start();
+  scene.frames.goaway(1, 11, 'too_many_pings');
+  scene.flush();
+  scene.peer.destroy();
+  // The callbacks of two timers run without a read between them. The kernel answers the first write by RST, so a second one would fail.
+  const ends = await new Promise<unknown[]>((resolve) => {
+    process.nextTick(() => {
+      const first = scene.call();
+      process.nextTick(() => process.nextTick(() => resolve([first, scene.call()])));
+    });
+  });
+  await waitFor(() => scene.end !== undefined);
+  expect(scene.events).toContain('goaway');
+  expect(ends).toEqual([[expect.stringContaining('lost')], [expect.stringContaining('goaway')]]);
+});
+
 describe('keepalive', () => {
   const KEEPALIVE = { intervalMs: 10_000, timeoutMs: 5_000, isAlwaysOn: false };
 

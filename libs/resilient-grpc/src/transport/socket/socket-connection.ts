@@ -63,7 +63,6 @@ export class SocketConnection implements ConnectionOwner {
   private socket: Socket | undefined;
   private error: NodeJS.ErrnoException | undefined;
   private isTimeout = false;
-  private isFlushing = false;
   private isDraining = false;
   /** Calls that keep the process running. */
   private calls = 0;
@@ -166,9 +165,8 @@ export class SocketConnection implements ConnectionOwner {
   // ── output ──
 
   wake(): void {
-    // After a flush, senders that were waiting continue. They must not keep the event loop from reading.
-    if (this.isFlushing) setImmediate(this.flush);
-    else process.nextTick(this.flush);
+    // Not before the event loop has read: if the peer has closed the connection, a failing write would discard the GOAWAY that has arrived.
+    setImmediate(this.flush);
   }
 
   private readonly flush = (): void => {
@@ -182,9 +180,7 @@ export class SocketConnection implements ConnectionOwner {
       for (const chunk of chunks) socket.write(chunk);
       socket.uncork();
     }
-    this.isFlushing = true;
     http2.taken(socket.writableLength === 0, socket.writableNeedDrain);
-    this.isFlushing = false;
   };
 
   // ── of the connection ──

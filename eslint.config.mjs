@@ -36,8 +36,8 @@ const bareBuiltins = builtinModules
   .map((name) => ({ name, message: `Write node:${name}.` }));
 
 /**
- * In the library, only time/ accesses timers, clocks, and random numbers; testing/ and specs are exempt. setImmediate is allowed, because
- * it has no duration. test/architecture.spec.ts checks that these rules detect violations.
+ * In the library, only time/ accesses timers, clocks, and random numbers; testing/ and specs are exempt. setImmediate is
+ * imported from there, so that tests that fake the global one do not stop calls. test/architecture.spec.ts checks that these rules detect violations.
  *
  * @type {import('eslint').Linter.Config}
  */
@@ -47,7 +47,7 @@ export const timeRules = {
   rules: {
     'no-restricted-globals': [
       'error',
-      ...['performance', 'setTimeout', 'setInterval'].map((name) => ({ name, message: USE_TIME })),
+      ...['performance', 'setTimeout', 'setInterval', 'setImmediate'].map((name) => ({ name, message: USE_TIME })),
     ],
     'no-restricted-syntax': ['error', ...forbiddenConstructs, ...timeAndRandomness],
     'no-restricted-imports': ['error', { paths: [...bareBuiltins, ...timeModules] }],

@@ -137,6 +137,19 @@ describe('other servers', () => {
     expect(of('keepalive').message).toContain('without an open call');
   });
 
+  it("names a proxy that drops trailers in the doctor's health check", async () => {
+    const proxy = await Http2FaultProxy.start(ourServer.url);
+    onTestFinished(() => proxy.close());
+    proxy.failCalls({ kind: 'missing-trailers' }, { times: Infinity });
+    const { code, of } = await doctor([proxy.url]);
+    expect(code).toBe(1);
+    expect(of('health')).toMatchObject({
+      status: 'failed',
+      message: expect.stringContaining('ended without trailers'),
+      remedy: expect.stringContaining('forward HTTP/2 trailers'),
+    });
+  });
+
   it("fails the doctor's health check for an HTTP/2 server that does not serve gRPC", async () => {
     const { url } = await startHttp2Server((stream) => {
       stream.respond({ ':status': 404, 'content-type': 'text/html' });

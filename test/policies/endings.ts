@@ -408,6 +408,14 @@ const SOCKETS: readonly Ending[] = [
       (request) => request.message(),
       (request) => request.end(),
     ),
+    outcome: 'trailers-missing, yes',
+  },
+  {
+    ending: 'headers, then the end of the stream without trailers',
+    action: writing(
+      (request) => request.headers(),
+      (request) => request.end(),
+    ),
     outcome: LOST_DURING_RESPONSE,
   },
 ];

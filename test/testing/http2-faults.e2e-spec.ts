@@ -17,7 +17,6 @@ const FAILURES: readonly (readonly [CallFault, { readonly code: number; readonly
   [{ kind: 'reset', code: 0, at: 'headers' }, { code: status.INTERNAL, details: /code 0 / }, 1],
   [{ kind: 'reset', code: 11, at: 'headers' }, { code: status.RESOURCE_EXHAUSTED, details: /exhausted/ }, 1],
   [{ kind: 'reset', code: 'INTERNAL_ERROR', at: 'trailers' }, { code: status.INTERNAL, details: /code 2 / }, 1],
-  [{ kind: 'missing-trailers' }, { code: status.INTERNAL, details: /code 0 .*without gRPC status/ }, 1],
 ];
 
 describe('Http2FaultProxy', () => {
@@ -140,6 +139,31 @@ describe('Http2FaultProxy', () => {
       expect((await up.ended).code).toBe(status.CANCELLED);
       await waitFor(() => server.counts('Bidi').open === 0);
       expect(server.calls('Bidi')[0]?.requests.length).toBeLessThanOrEqual(2);
+    });
+
+    it('sends a safe call without trailers once, and reports a stream without trailers as lost, because HAProxy ends it so', async () => {
+      const echo = await resilientStub();
+      proxy.failCalls({ kind: 'missing-trailers' }, { times: 2 });
+      expect((await plain.unary({})).status).toMatchObject({
+        code: status.INTERNAL,
+        details: expect.stringContaining('without gRPC status'),
+      });
+      expect(await failureOf(echo.unary({}))).toMatchObject({
+        code: status.INTERNAL,
+        reason: 'trailers-missing',
+        reachedServer: 'yes',
+        notRetriedBecause: 'protocol',
+        message: expect.stringMatching(/ended without trailers.*let proxies and tunnels before the server forward/s),
+      });
+      expect(server.calls('Unary')).toHaveLength(2);
+      server.script('ServerStream', { messages: upTo(2) });
+      proxy.failCalls({ kind: 'missing-trailers' });
+      expect(await failureOf(echo.serverStream({}))).toMatchObject({
+        code: status.UNAVAILABLE,
+        reason: 'connection-lost',
+        reachedServer: 'yes',
+        details: expect.stringContaining('the response ended without trailers'),
+      });
     });
 
     it('removes the status of a trailers-only response if the missing-trailers fault of an Http2FaultProxy applies', async () => {

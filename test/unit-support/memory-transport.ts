@@ -33,6 +33,7 @@ export const NOTHING_SEEN: WireEvidence = {
   unprocessed: undefined,
   httpStatus: undefined,
   resetCode: undefined,
+  lacksTrailers: false,
   closedHere: false,
   goawayCode: undefined,
   acceptsNoStreams: false,

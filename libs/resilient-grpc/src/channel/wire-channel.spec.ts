@@ -225,7 +225,9 @@ describe('established connection', () => {
     reset();
     expect(await hanging).toMatchObject({ code: 14 });
     await waitFor(() => events.some(({ type }) => type === 'ended'));
-    expect(events).toContainEqual({ type: 'ended', ended: expect.objectContaining({ reason: 'connection reset' }) });
+    // libuv reports a reset as the end of the connection if data was left to be read.
+    const reason: unknown = expect.stringMatching(/^(connection reset|unknown)$/);
+    expect(events).toContainEqual({ type: 'ended', ended: expect.objectContaining({ reason }) });
     channel.attemptEnded({ mayCreateStream: false });
   });
 

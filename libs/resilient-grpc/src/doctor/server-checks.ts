@@ -5,7 +5,7 @@ import type { RequestStream, ResilientMethod } from '../client/resilient-types.j
 import { errorMessage } from '../errors/error-message.js';
 import { isGrpcCallError, type GrpcCallError } from '../errors/grpc-call-error.js';
 import { CHECK, probeOptions, servingStatusOf } from '../health/serving-check.js';
-import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/grpc-js-texts.js';
+import { HTTP_RESPONSE_REMEDY, TRAILERS_REMEDY } from '../policy/evidence/grpc-js-texts.js';
 import { StatusCode, statusName } from '../status/status-code.js';
 import { counted, duration, listed, oneLine } from '../telemetry/log/log-text.js';
 import { systemClock } from '../time/clock.js';
@@ -82,7 +82,11 @@ function failure(error: GrpcCallError, service: string, timeoutMs: number): Verd
     return ['warning', `the server rejects health checks without credentials: ${message}`, remedy];
   }
   const remedy = 'see the log of the server, or of the proxy in front of it';
-  return ['failed', message, reason === 'http' ? HTTP_RESPONSE_REMEDY : remedy];
+  const byReason = new Map([
+    ['http', HTTP_RESPONSE_REMEDY],
+    ['trailers-missing', TRAILERS_REMEDY],
+  ]);
+  return ['failed', message, byReason.get(reason) ?? remedy];
 }
 
 const REFLECTION_SERVICES = [

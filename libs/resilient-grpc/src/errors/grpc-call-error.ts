@@ -57,6 +57,11 @@ export type FailureReason =
   | 'overloaded'
   /** The connection or the stream of the call was lost before the server sent a status. `reachedServer` is 'no' if nothing was sent. */
   | 'connection-lost'
+  /**
+   * The response message arrived, but its gRPC status did not, and the connection stays open: a proxy or tunnel drops HTTP/2 trailers. Not
+   * retried.
+   */
+  | 'trailers-missing'
   /** The server's transport rejected the stream. `reachedServer` is 'no' after a GOAWAY, 'maybe' after REFUSED_STREAM. */
   | 'refused'
   /** No connection was available, and the call did not wait, or waited until the outage grace period ended. */

@@ -45,6 +45,7 @@ class FakeCall extends TransportCall {
     unprocessed: undefined,
     httpStatus: undefined,
     resetCode: undefined,
+    lacksTrailers: false,
     closedHere: false,
     goawayCode: undefined,
     acceptsNoStreams: false,

@@ -145,6 +145,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (!this.ended) wireChannel.endpoints?.started(this);
   }
 
+  get responseStream(): boolean {
+    return this.request.method.responseStream;
+  }
+
   get measuresLatency(): boolean {
     return this.request.method.kind === 'unary';
   }

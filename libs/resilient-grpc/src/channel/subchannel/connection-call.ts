@@ -2,6 +2,7 @@ import { Metadata, type MetadataOptions, type StatusObject } from '@grpc/grpc-js
 import type { Attempt } from '../../call/attempt.js';
 import type { WireEvidence } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
+import { setImmediate } from '../../time/clock.js';
 
 /** Receives the events of a call on one connection. */
 export interface ConnectionCallListener {
@@ -91,6 +92,7 @@ export class RefusedCall extends TransportCall {
       unprocessed: 'refused-here',
       httpStatus: undefined,
       resetCode: undefined,
+      lacksTrailers: false,
       closedHere: false,
       goawayCode: undefined,
       acceptsNoStreams: false,

@@ -11,6 +11,7 @@ import { FRAMED, PREFIXED, type Http2Stream } from '../../transport/http2/http2-
 import { TransportCall, type CallFacts, type ConnectionCallListener } from './connection-call.js';
 import { metadataOf } from './header-fields.js';
 import type { SubchannelConnection } from './subchannel-connection.js';
+import { setImmediate } from '../../time/clock.js';
 
 /** Statuses of HTTP responses that are not gRPC (gRPC, "HTTP to gRPC Status Code Mapping"), with 400 as in grpc-js. */
 const BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
@@ -57,6 +58,7 @@ export class SocketCall extends TransportCall implements ResponseHandler {
   private httpStatus: number | undefined = undefined;
   private resetCode: number | undefined = undefined;
   private unprocessed: WireEvidence['unprocessed'] = undefined;
+  private lacksTrailers = false;
   private isClosedHere = false;
   private isDropped = false;
   /** Callbacks of messages that wait for the peer or the socket. */
@@ -141,13 +143,22 @@ export class SocketCall extends TransportCall implements ResponseHandler {
   }
 
   get facts(): CallFacts {
-    const { connection, unprocessed, httpStatus, resetCode, isClosedHere: closedHere, isDropped } = this;
+    const { connection, unprocessed, httpStatus, resetCode, lacksTrailers, isClosedHere: closedHere, isDropped } = this;
     const { goawayCode, isUsable, hasTimedOut } = connection;
     const acceptsNoStreams = !isUsable;
     const timedOut = isDropped && hasTimedOut;
     return {
       connection,
-      evidence: { unprocessed, httpStatus, resetCode, closedHere, goawayCode, acceptsNoStreams, timedOut },
+      evidence: {
+        unprocessed,
+        httpStatus,
+        resetCode,
+        lacksTrailers,
+        closedHere,
+        goawayCode,
+        acceptsNoStreams,
+        timedOut,
+      },
     };
   }
 
@@ -185,6 +196,7 @@ export class SocketCall extends TransportCall implements ResponseHandler {
       case 'reset':
       case 'no-trailers': {
         this.resetCode = code;
+        this.lacksTrailers = cause === 'no-trailers';
         const [status, text] = BY_RESET[code] ?? [StatusCode.INTERNAL, `Received RST_STREAM with code ${String(code)}`];
         this.endNow({ code: status, details: text, metadata });
         break;

@@ -6,6 +6,7 @@ const NEVER_SENT: WireEvidence = {
   unprocessed: 'never-sent',
   httpStatus: undefined,
   resetCode: undefined,
+  lacksTrailers: false,
   closedHere: false,
   goawayCode: 0,
   acceptsNoStreams: true,

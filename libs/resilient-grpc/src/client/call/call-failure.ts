@@ -11,7 +11,7 @@ import {
 import { GrpcCallError, type FailureReason, type NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { withDoctor } from '../../policy/connect-failure/connect-failures.js';
-import { HTTP_RESPONSE_REMEDY, NOT_STARTED } from '../../policy/evidence/grpc-js-texts.js';
+import { HTTP_RESPONSE_REMEDY, NOT_STARTED, TRAILERS_REMEDY } from '../../policy/evidence/grpc-js-texts.js';
 import type { Verdict } from '../../policy/evidence/classify.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import { maskSecrets } from '../../telemetry/log/log-text.js';
@@ -82,13 +82,15 @@ const REQUEST_CODES: ReadonlySet<number> = new Set([
 
 /** Returns the reason that a caller receives for the verdict on the last attempt. `picked` is true if a connection was picked for it. */
 export function failureReason(verdict: Verdict, picked = false): FailureReason {
+  if (verdict.lacksTrailers === true) return 'trailers-missing';
   // If the connection closed before the stream could start, a connection was available, so there is no outage.
   const hadConnection = verdict.kind === 'unsent' && (picked || NOT_STARTED.test(verdict.details));
   return verdict.connectionLost || hadConnection ? 'connection-lost' : REASONS[verdict.kind];
 }
 
 /** Returns the remedy for the verdict on the last attempt; `undefined` if the verdict implies none. */
-export function failureRemedy({ kind }: Verdict, doctorCommand: string | undefined): string | undefined {
+export function failureRemedy({ kind, lacksTrailers }: Verdict, doctorCommand: string | undefined): string | undefined {
+  if (lacksTrailers === true) return TRAILERS_REMEDY;
   return kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, doctorCommand) : undefined;
 }
 

@@ -778,6 +778,7 @@ describe('classify with any evidence', () => {
         unprocessed: fc.constantFrom(undefined, undefined, 'never-sent', 'rejected'),
         httpStatus: fc.constantFrom(undefined, 200, 503),
         resetCode: fc.option(fc.nat(13), { nil: undefined }),
+        lacksTrailers: fc.boolean(),
         closedHere: fc.boolean(),
         goawayCode: fc.option(fc.nat(13), { nil: undefined }),
         acceptsNoStreams: fc.boolean(),

@@ -55,6 +55,8 @@ export interface Verdict {
   readonly originalCode?: StatusCode;
   /** True if the server requested less load: it reset the stream with ENHANCE_YOUR_CALM and kept the connection. */
   readonly overloaded?: boolean;
+  /** True if a single message arrived without trailers, on a connection that stays open. */
+  readonly lacksTrailers?: boolean;
 }
 
 /** HTTP/2 evidence of one stream. A server cannot forge this evidence with a status message. */
@@ -69,6 +71,8 @@ export interface WireEvidence {
   readonly httpStatus: number | undefined;
   /** HTTP/2 error code of a stream that closed without a gRPC status; `undefined` if one arrived or if this side closed the stream. */
   readonly resetCode: number | undefined;
+  /** True if the response ended properly, but without a gRPC status after its headers. */
+  readonly lacksTrailers: boolean;
   /** True if this side reset the stream before the server ended it. */
   readonly closedHere: boolean;
   /** Error code of the GOAWAY that the server sent after the attempt started; `undefined` if it sent none. */
@@ -107,6 +111,8 @@ export interface AttemptEvidence {
   /** True if response headers arrived; a trailers-only response has none. */
   readonly headersReceived: boolean;
   readonly messagesReceived: number;
+  /** True if the method has a response stream. @defaultValue false */
+  readonly responseStream?: boolean;
   /** First `content-type` of the headers, or else of the trailers. A response with 'application/grpc…' is attributed to the server. */
   readonly contentType: string | undefined;
 }
@@ -127,6 +133,8 @@ const IN_DOUBT: ReadonlySet<number> = new Set([
 
 /** Start of the details if the connection was lost during the response. */
 export const LOST_IN_RESPONSE = 'Connection lost after the response had started';
+/** Details if a message arrived, but no trailers followed. */
+const NO_TRAILERS = 'The response ended without trailers, so the result of the call is unknown';
 /** Start of the details if the stream was reset during the response, and the connection stayed open. */
 export const RESET_IN_RESPONSE = 'Stream reset after the response had started';
 
@@ -192,6 +200,11 @@ function classifyNotPicked(e: AttemptEvidence): Verdict {
 /** Classifies an attempt that had a connection and received headers or messages. */
 function classifyWithResponse(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
+  const { lacksTrailers = false, acceptsNoStreams = false } = e.wire ?? {};
+  // HAProxy ends a response in the same way if it loses the server, but hardly ever between a single message and its trailers.
+  if (lacksTrailers && !acceptsNoStreams && e.messagesReceived > 0 && e.responseStream !== true) {
+    return { ...verdict('protocol', 'yes', failureCode(e, StatusCode.INTERNAL), NO_TRAILERS), lacksTrailers };
+  }
   if (wasReset(e) || isDropped(e))
     return lost('committed', 'yes', isEnhanceYourCalm(e) ? RESET_IN_RESPONSE : LOST_IN_RESPONSE, e);
   if (isResponseTooLarge(e)) {
@@ -335,7 +348,8 @@ function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], event:
 /** Formats the code and message that grpc-js reported, and the cause if grpc-js does not report it. */
 function formatStatus(e: AttemptEvidence): string {
   let cause = '';
-  if (e.wire?.timedOut === true) cause = ': the server no longer responded';
+  if (e.wire?.lacksTrailers === true) cause = ': the response ended without trailers';
+  else if (e.wire?.timedOut === true) cause = ': the server no longer responded';
   else if (e.wire?.goawayCode === ENHANCE_YOUR_CALM)
     cause = ': the server closed the connection because of too many keepalive pings or stream resets';
   return `(${statusName(e.code)}: ${e.details}${cause})`;

@@ -46,6 +46,8 @@ export const SHUTDOWN_STATUSES: ReadonlySet<string> = new Set([
 export const HTTP_RESPONSE_REMEDY =
   'check the routes of the proxy and its connection to the server, or use the gRPC port of the server';
 
+export const TRAILERS_REMEDY = 'let proxies and tunnels before the server forward HTTP/2 trailers';
+
 const MAX_CONTENT_TYPE_LENGTH = 80;
 
 /** Describes an HTTP response that is not gRPC. The description begins like the status message of grpc-js. */

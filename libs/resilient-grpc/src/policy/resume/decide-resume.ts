@@ -54,6 +54,7 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   'not-sent': 'local',
   'requests-overflow': 'local',
   protocol: 'local',
+  'trailers-missing': 'local',
   draining: 'client-closing',
   closed: 'client-closing',
 } satisfies Record<FailureReason, KindByReason>;

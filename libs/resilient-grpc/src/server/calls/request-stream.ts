@@ -4,6 +4,7 @@ import { Observable, Subject, type Subscriber, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
 import type { ServedCall } from './served-call.js';
 import type { ReadableCall } from './wire-call.js';
+import { setImmediate } from '../../time/clock.js';
 
 /**
  * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control, and throws if the caller disconnects or

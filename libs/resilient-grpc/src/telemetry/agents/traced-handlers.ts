@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { errorMonitor, type EventEmitter } from 'node:events';
 import type { Server, UntypedHandleCall } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
-import { systemClock } from '../../time/clock.js';
+import { setImmediate, systemClock } from '../../time/clock.js';
 
 type Callback = (error: object | null | undefined, value: unknown, ...more: readonly unknown[]) => void;
 

@@ -44,6 +44,7 @@ const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
   http: 'maybe',
   overloaded: 'yes',
   protocol: 'yes',
+  'trailers-missing': 'yes',
   'connection-lost': 'maybe',
   deadline: 'maybe',
   'attempt-timeout': 'maybe',

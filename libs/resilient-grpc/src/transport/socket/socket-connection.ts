@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import { setImmediate, type Clock, type Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { Http2Connection, type ConnectionSettings } from '../http2/connection.js';
 import type { ConnectionEnd, ConnectionOwner, Goaway } from '../http2/events.js';

@@ -18,7 +18,7 @@ const DEFAULT_KEEPALIVE_TIMEOUT_MS = 20_000;
 /** Receive windows of a stream, which grows, and of the connection, in bytes. The windows of the streams bound the memory. */
 const STREAM_WINDOW = 262_144;
 const CONNECTION_WINDOW = 2 * MAX_MEASURED_WINDOW;
-/** Largest header list of a response, as in `node:http2`. */
+/** Largest header list of a response, and of a request to a server that announces no limit, as in `node:http2`. */
 const MAX_HEADER_LIST_BYTES = 65_535;
 /** Number of request heads that are kept. */
 const MAX_HEADS = 256;
@@ -152,16 +152,17 @@ export class SubchannelConnection implements SocketOwner {
     });
   }
 
-  /** Returns why the peer would refuse the headers of a request; `undefined` if it would not, or has announced no limit. */
+  /** Returns why the headers of a request are not sent: many a peer would end the connection. `undefined` if they are small enough. */
   excess(path: string, authority: string, fields: readonly string[]): string | undefined {
-    const { maxHeaderListSize: limit } = this.socket.http2;
-    if (limit === Infinity) return undefined;
+    const { maxHeaderListSize: announced } = this.socket.http2;
+    const limit = announced === Infinity ? MAX_HEADER_LIST_BYTES : announced;
     const size = this.headOf(path, authority).listSize + listSize(fields);
     if (size <= limit) return undefined;
     let largest = 0;
     for (let i = 0; i + 1 < fields.length; i += 2) if (lengthAt(fields, i) > lengthAt(fields, largest)) largest = i;
     const key = `${fields[largest] ?? 'none'}: ${String(lengthAt(fields, largest))} bytes`;
-    return `Request headers larger than the server's limit (${String(size)} vs ${String(limit)} bytes; largest key ${key})`;
+    const whose = announced === Infinity ? 'limit of a server that announces none' : "server's limit";
+    return `Request headers larger than the ${whose} (${String(size)} vs ${String(limit)} bytes; largest key ${key})`;
   }
 
   private headOf(path: string, authority: string): RequestHead {

@@ -8,7 +8,7 @@ import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { APPLICATIONS, namesFor, type Name } from './expected-output.js';
 import { writeInterfaces } from './generated-interfaces.js';
 import { install, type Nest } from './installed-application.js';
-import { OTHER_NODES, downloadNodes, type OtherNodes } from './other-nodes.js';
+import { BUN, OTHER_NODES, downloadNodes, type OtherNodes } from './other-nodes.js';
 import { packAgain, packLibrary, ROOT, RUN_LIMIT_MS, type PackedLibrary } from './packed-library.js';
 
 /** Dependencies in the package.json of the applications. */
@@ -52,7 +52,7 @@ let older: string;
 let server: ChildServer;
 let nodes: Promise<OtherNodes>;
 beforeAll(async () => {
-  nodes = downloadNodes(OTHER_NODES);
+  nodes = downloadNodes([...OTHER_NODES, BUN]);
   packed = packLibrary();
   older = packAgain(packed, '0.0.1');
   server = await ChildServer.start({ script: join(ROOT, 'test/consumers/orders-server.mjs'), readyTimeoutMs: 60_000 });
@@ -137,11 +137,11 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
         expect(await run(process.execPath, build, name)).toEqual(APPLICATIONS[name]);
       });
 
-      it.each(OTHER_NODES)('prints the expected output of one application on Node %s', async (version) => {
+      it.each([...OTHER_NODES, BUN])('prints the expected output of one application on %s', async (version) => {
         const { programs, missing } = await nodes;
         const program = programs.get(version);
         if (program === undefined) {
-          console.log(`Skipped Node ${version}: ${missing.get(version)}`);
+          console.log(`Skipped ${version}: ${missing.get(version)}`);
           return;
         }
         const name = build === 'esm' ? 'hybrid' : 'internal-library';

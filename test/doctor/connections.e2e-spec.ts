@@ -49,7 +49,11 @@ describe('server without TLS', () => {
     ]);
     expect(of('target').facts['addresses']).toEqual([`127.0.0.1:${port}`]);
     expect(of('address').facts).toMatchObject({ tcpMs: expect.any(Number), readyMs: expect.any(Number) });
-    expect(of('client').facts).toMatchObject({ target: `dns:///127.0.0.1:${port}`, state: 'READY' });
+    expect(of('client').facts).toMatchObject({
+      target: `dns:///127.0.0.1:${port}`,
+      state: 'READY',
+      transport: 'socket',
+    });
     expect(of('health').message).toContain('does not implement grpc.health.v1.Health');
   });
 

@@ -21,7 +21,7 @@ export async function clientCheck(
   let verdict: Verdict;
   try {
     await client.waitForReady({ timeoutMs });
-    verdict = ['ok', `READY in ${duration(systemClock.now() - startedAt)}`];
+    verdict = ['ok', `READY in ${duration(systemClock.now() - startedAt)} (transport: ${client.transport})`];
   } catch (error) {
     const why = client.connectivity.lastError ?? errorMessage(error);
     const remedy = hasFindings ? 'see the findings above' : 'check the log of the server, or of a proxy in front of it';
@@ -29,7 +29,8 @@ export async function clientCheck(
   }
   const { state, lastError } = client.connectivity;
   const tookMs = Math.round(systemClock.now() - startedAt);
-  return resultsOf('client', { target: client.canonicalTarget, state, tookMs, lastError })(...verdict);
+  const facts = { target: client.canonicalTarget, state, tookMs, lastError, transport: client.transport };
+  return resultsOf('client', facts)(...verdict);
 }
 
 /** Checks the status that the standard health service reports for the whole server ('') or for one service. */

@@ -30,7 +30,7 @@ const isMissing = spawnSync(PYTHON, ['-c', 'import h2']).status !== 0;
 /** What a side understands of a sequence. */
 interface Meaning {
   /** Events of each stream: its header lists, the bytes between them, and its end. */
-  readonly streams: (readonly [string, ...unknown[]])[][];
+  readonly streams: [string, ...unknown[]][][];
   /** Last stream, code, and debug data of the latest GOAWAY. */
   goaway: readonly [number, number, string] | null;
   /** True if the server has violated the protocol. */
@@ -79,7 +79,8 @@ function sequenceOf(dice: Dice): Buffer {
       if (ends) open.delete(stream);
     }
   }
-  if (dice.chance(0.2)) frames.push(goaway(dice.pick([7, 9, 2 ** 31 - 1]), 0, Buffer.from('bye'.repeat(dice.below(4)))));
+  if (dice.chance(0.2))
+    frames.push(goaway(dice.pick([7, 9, 2 ** 31 - 1]), 0, Buffer.from('bye'.repeat(dice.below(4)))));
   else if (dice.chance(0.2)) frames.push(violation(dice));
   return Buffer.concat(frames);
 }

@@ -95,7 +95,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private hasSeveralCalls = false;
   /** The call on a connection that carries the call of grpc-js's channel; `undefined` until the channel has placed it. */
   private onConnection: TransportCall | undefined;
-  private headers: Metadata | undefined;
+  /** First `content-type` of the headers. Nothing else of them is kept, because open streams would hold it. */
+  private headersType: string | undefined;
   private ended = false;
   private halfClosed = false;
   /** True if there are interceptors and a response could not be deserialized. */
@@ -239,7 +240,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   onReceiveMetadata(headers: Metadata): void {
     if (this.ended) return;
     this.headersReceived = true;
-    this.headers = headers;
+    this.headersType = contentTypeOf(headers);
     this.wireChannel.endpoints?.answered(this);
     if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     this.listener.onHeaders(headers);
@@ -435,8 +436,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   get contentType(): string | undefined {
-    const value = this.headers?.get('content-type')[0] ?? this.metadata.get('content-type')[0];
-    return value === undefined ? undefined : String(value);
+    return this.headersType ?? contentTypeOf(this.metadata);
   }
 
   get connection(): object | undefined {
@@ -484,4 +484,9 @@ class DelayedStatus {
 /** True if only grpc-js's channel supports `options`. */
 function needsChannel({ host, parent, credentials }: CallOptions): boolean {
   return host !== undefined || (parent ?? undefined) !== undefined || credentials !== undefined;
+}
+
+function contentTypeOf(metadata: Metadata): string | undefined {
+  const [value] = metadata.get('content-type');
+  return value === undefined ? undefined : String(value);
 }

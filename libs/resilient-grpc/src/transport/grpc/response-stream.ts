@@ -37,9 +37,9 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   /** Set when the stream is opened, before the first event. */
   stream!: Http2Stream;
   private readonly reader: MessageReader;
-  private initial: HeaderBlock | undefined;
-  /** True if the response is not gRPC, such as the HTML page of a proxy. Its body is dropped. */
-  private isForeign = false;
+  private hasHeaders = false;
+  /** Headers of a response that is not gRPC, such as the HTML page of a proxy. Its body is dropped. */
+  private foreign: HeaderBlock | undefined;
   private isDone = false;
   private demand = 0;
   /** Messages without demand; those before `heldFrom` are delivered. */
@@ -90,11 +90,10 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   }
 
   headers(block: HeaderBlock, isEnd: boolean): void {
-    const { initial } = this;
-    if (initial === undefined) this.firstHeaders(block, isEnd);
+    if (!this.hasHeaders) this.firstHeaders(block, isEnd);
     else if (!isEnd) this.reject('trailers that do not end the stream');
     else if (block.status !== undefined) this.reject(':status in trailers');
-    else if (this.isForeign) this.end(initial, true);
+    else if (this.foreign !== undefined) this.end(this.foreign, true);
     else if (!this.reader.isIdle) this.reject('trailers inside a message');
     else if (block.isTooLarge) this.rejectSize('trailers', block);
     else if (this.held.length > 0) this.heldEnd = block;
@@ -109,16 +108,17 @@ export class ResponseStream implements StreamReceiver, MessageSink {
       this.reject(`:status ${String(block.status)}`);
       // Informational headers (RFC 9110, section 15.2) precede the others. Proxies send 000 for what is no HTTP/1 response.
     } else if (!isInformational) {
-      this.initial = block;
-      this.isForeign = status !== 200 || block.contentType?.startsWith('application/grpc') === false;
+      this.hasHeaders = true;
+      const isForeign = status !== 200 || block.contentType?.startsWith('application/grpc') === false;
       if (isEnd) this.end(block, true);
-      else if (!this.isForeign) this.handler.headers(block);
+      else if (isForeign) this.foreign = block;
+      else this.handler.headers(block);
     }
   }
 
   data(bytes: Buffer, at: number, end: number): void {
-    if (this.isForeign || this.isDone || this.heldEnd !== undefined) return;
-    if (this.initial === undefined) {
+    if (this.foreign !== undefined || this.isDone || this.heldEnd !== undefined) return;
+    if (!this.hasHeaders) {
       this.reject('DATA before HEADERS');
       return;
     }
@@ -131,15 +131,15 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   dataEnds(isEnd: boolean): void {
     if (this.isDone || this.heldEnd !== undefined) return;
     if (!isEnd) this.credit();
-    else if (this.isForeign && this.initial !== undefined) this.end(this.initial, true);
+    else if (this.foreign !== undefined) this.end(this.foreign, true);
     else this.fail('no-trailers', 'the response ended without trailers');
   }
 
   failed(failure: StreamFailure): void {
     if (this.isDone) return;
     // What a proxy answered says more than how its stream ended.
-    if (this.isForeign && this.initial !== undefined) {
-      this.end(this.initial, true);
+    if (this.foreign !== undefined) {
+      this.end(this.foreign, true);
       return;
     }
     this.finish();

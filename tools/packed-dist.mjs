@@ -1,11 +1,13 @@
 // node tools/packed-dist.mjs: npm runs it before packing. Replaces the modules in dist/ with two bundles without comments: dist/esm, which
-// contains the entries and the commands as ES modules, and dist/cjs, which contains the entries as CommonJS. Keeps the declarations that
-// the entries import, and copies them for the CommonJS build. The next `tsc -b` restores dist/.
+// contains the entries and the commands as ES modules, and dist/cjs, which contains the entries as CommonJS. Both have bundled declarations
+// and share the files of the dashboard's page. The next `tsc -b` restores dist/.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
+import { dts } from 'rolldown-plugin-dts';
+import { minifySync } from 'rolldown/utils';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIBRARY = join(ROOT, 'libs/resilient-grpc');
@@ -13,27 +15,10 @@ const DIST = join(LIBRARY, 'dist');
 const CJS = join(DIST, 'cjs');
 const ESM = join(DIST, 'esm');
 
-const IMPORT = /(?:from|import\()\s*['"](\.[^'"]+)\.js['"]/g;
-
-/**
- * Adds `file` and every declaration that it imports, directly or indirectly, to `found`.
- * @param {string} file
- * @param {Set<string>} found
- */
-function reach(file, found) {
-  if (found.has(file)) return;
-  found.add(file);
-  for (const [, target] of readFileSync(file, 'utf8').matchAll(IMPORT))
-    reach(join(dirname(file), `${target}.d.ts`), found);
-}
-
 /** @typedef {{ types: string, default: string }} Target */
 /** @type {{ exports: Record<string, string | { import: Target, require: Target }> }} */
 const manifest = JSON.parse(readFileSync(join(LIBRARY, 'package.json'), 'utf8'));
 const entries = Object.values(manifest.exports).flatMap((entry) => (typeof entry === 'object' ? [entry] : []));
-const needed = new Set();
-for (const entry of entries) reach(join(LIBRARY, entry.import.types), needed);
-
 for (const folder of [CJS, ESM]) rmSync(folder, { recursive: true, force: true });
 
 const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
@@ -48,21 +33,25 @@ const flags = [
   'null',
 ];
 execFileSync(process.execPath, [compiler, '-p', LIBRARY, ...flags], { stdio: 'inherit' });
-for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
-  const path = join(DIST, name);
-  if (name.endsWith('.d.ts') && !needed.has(path)) rmSync(path);
-}
 const record = join(DIST, '.tsbuildinfo');
 if (existsSync(record)) rmSync(record);
 
 /** @type {{ readPageFiles: () => Record<string, string> }} */
 const { readPageFiles } = await import(pathToFileURL(join(DIST, 'dashboard/page-files.js')).href);
+/** The page's files without comments and white space. */
+const files = Object.entries(readPageFiles()).map(([name, text]) => {
+  if (!name.endsWith('.js')) return [name, text];
+  const { code, errors } = minifySync(name, text, { compress: false });
+  if (errors.length > 0) throw new Error(`${name}: ${errors[0]?.message}`);
+  return [name, code];
+});
+writeFileSync(join(DIST, 'page-files.cjs'), `module.exports = ${JSON.stringify(Object.fromEntries(files))};\n`);
 /** Replaces the module that reads the files of the dashboard's page with one that contains them. @type {import('rolldown').Plugin} */
 const pageFiles = {
   name: 'page-files',
   load: {
     filter: { id: /\/dashboard\/page-files\.js$/ },
-    handler: () => `export const readPageFiles = () => (${JSON.stringify(readPageFiles())});`,
+    handler: () => `import files from '../page-files.cjs';\nexport const readPageFiles = () => files;`,
   },
 };
 
@@ -74,6 +63,9 @@ const directRequires = {
   name: 'direct-requires',
   renderChunk: (code) => code.replaceAll(/await Promise\.resolve\(\)\.then\(\(\) => (.+)\);$/gm, 'await $1;'),
 };
+
+/** @param {string} id */
+const isExternal = (id) => id.endsWith('/page-files.cjs') || (!id.startsWith('.') && !isAbsolute(id));
 
 /** Modules that bin/nestjs-resilient-grpc.js imports. */
 const COMMANDS = ['doctor/run-doctor.js', 'migrate/run-migrate.js'];
@@ -90,7 +82,7 @@ async function bundle(input, output) {
     input: Object.fromEntries(Object.entries(input).map(([name, path]) => [name, join(DIST, path)])),
     platform: 'node',
     plugins: [pageFiles, ...(output.format === 'cjs' ? [directRequires] : [])],
-    external: (id) => !id.startsWith('.') && !isAbsolute(id),
+    external: isExternal,
     onLog: (_level, { message }) => {
       throw new Error(message);
     },
@@ -106,7 +98,14 @@ const bundledEntries = Object.fromEntries(
 const minify = { compress: false, mangle: true, codegen: { removeWhitespace: true } };
 await bundle(bundledEntries, { dir: CJS, format: 'cjs', dynamicImportInCjs: false, minify });
 const modules = { ...bundledEntries, ...Object.fromEntries(COMMANDS.map((path) => [basename(path, '.js'), path])) };
-await bundle(modules, { dir: ESM, format: 'esm' });
+// Users read this build in stack traces, so it keeps its names and lines.
+const compress = { compress: true, mangle: false, codegen: { removeWhitespace: false } };
+await bundle(modules, { dir: ESM, format: 'esm', minify: compress });
+// Minification follows the plugins, so the indentation, which is made of tabs that the sources do not contain, is removed here.
+for (const name of readdirSync(ESM)) {
+  const path = join(ESM, name);
+  writeFileSync(path, readFileSync(path, 'utf8').replaceAll(/^(\t+|\/\/.*\n)/gm, ''));
+}
 for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
   const isBundled = name.startsWith(`cjs${sep}`) || name.startsWith(`esm${sep}`);
   if (name.endsWith('.js') && !isBundled) rmSync(join(DIST, name));
@@ -115,5 +114,15 @@ for (const [name, path] of Object.entries(modules)) {
   const target = relative(dirname(join(DIST, path)), join(ESM, `${name}.js`)).replaceAll(sep, '/');
   writeFileSync(join(DIST, path), `export * from './${target}';\n`.replace("'./../", "'../"));
 }
-for (const path of needed) cpSync(path, join(CJS, 'types', relative(DIST, path)));
+const declared = entries.map(({ import: { types } }) => relative(join(LIBRARY, 'dist'), join(LIBRARY, types)));
+const declarations = await rolldown({
+  input: Object.fromEntries(declared.map((path) => [path.replace(/\.d\.ts$/, ''), join(DIST, path)])),
+  plugins: [dts({ dtsOnly: true })],
+  external: isExternal,
+});
+const types = join(CJS, 'types');
+await declarations.write({ dir: types, chunkFileNames: 'types/[name].d.ts' });
+for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' }))
+  if (name.endsWith('.d.ts') && !name.startsWith(`cjs${sep}`)) rmSync(join(DIST, name));
+cpSync(types, DIST, { recursive: true });
 writeFileSync(join(CJS, 'package.json'), `${JSON.stringify({ type: 'commonjs' })}\n`);

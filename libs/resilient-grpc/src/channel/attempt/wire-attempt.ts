@@ -171,7 +171,13 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (!this.ended) this.wireChannel.callCreated(this);
   }
 
+  get isOver(): boolean {
+    return this.ended || this.endedHere !== 'no';
+  }
+
   placed(call: TransportCall): void {
+    // An interceptor may use the metadata of one call for several.
+    if (this.onConnection !== undefined) this.hasSeveralCalls = true;
     this.onConnection = call;
   }
 
@@ -314,14 +320,15 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   /**
-   * Delays `status` if servers send this status during shutdown, because the GOAWAY that proves the shutdown may arrive later. Returns
-   * false for other statuses, if the GOAWAY has already arrived, if the connection has closed or is unknown, or if a GOAWAY would not
+   * Delays `status` if servers send this status during shutdown, or if trailers are missing, because the GOAWAY that proves the shutdown, or
+   * the end of the connection, may arrive later. Returns false for other statuses, if the GOAWAY has already arrived, if the connection has closed or is unknown, or if a GOAWAY would not
    * change the outcome.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
-    if (!mayRepeat || this.headersReceived || this.endedHere !== 'no') return false;
-    if (!SHUTDOWN_STATUSES.has(`${String(status.code)} ${status.details}`)) return false;
+    if (!mayRepeat || this.endedHere !== 'no') return false;
+    const isShutdown = !this.headersReceived && SHUTDOWN_STATUSES.has(`${String(status.code)} ${status.details}`);
+    if (!isShutdown && (this.responseStream || this.wireFacts?.evidence.lacksTrailers !== true)) return false;
     // No time remains for another attempt.
     if (deadline - this.clock.epoch() <= GOAWAY_LAG_MS) return false;
     const { connection, evidence } = this.wireFacts ?? {};

@@ -8,6 +8,7 @@ import {
   type Metadata,
 } from '@grpc/grpc-js';
 import { errorMessage } from '../../errors/error-message.js';
+import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { addressKey, targetUri } from '../connection/address-key.js';
 import type { ConnectAttempt, ConnectAttempts } from '../connection/connect-attempts.js';
@@ -237,13 +238,16 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     const { connection } = this;
     if (connection === undefined) throw new Error('Cannot create call, subchannel not READY');
     const fields = fieldsOf(metadata);
+    // Interceptors may pass the metadata of a call on to another client, which calls directly.
+    const attempt = callNumber === undefined ? undefined : attemptOf(metadata);
     const excess = connection.excess(path, authority, fields);
-    const { address, peer } = connection;
-    const call =
-      excess === undefined
-        ? new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground)
-        : new RefusedCall(address, peer, connection, excess, listener, callNumber);
-    attemptOf(metadata)?.placed(call);
+    let call: TransportCall;
+    if (attempt?.isOver === true) {
+      call = new RefusedCall(connection, StatusCode.CANCELLED, 'Cancelled before it was sent', listener, callNumber);
+    } else if (excess !== undefined) {
+      call = new RefusedCall(connection, StatusCode.RESOURCE_EXHAUSTED, excess, listener, callNumber);
+    } else call = new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground);
+    attempt?.placed(call);
     return call;
   }
 

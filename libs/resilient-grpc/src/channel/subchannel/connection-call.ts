@@ -1,7 +1,7 @@
 import { Metadata, type MetadataOptions, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import type { WireEvidence } from '../../policy/evidence/classify.js';
-import { StatusCode } from '../../status/status-code.js';
+import type { StatusCode } from '../../status/status-code.js';
 import { setImmediate } from '../../time/clock.js';
 
 /** Receives the events of a call on one connection. */
@@ -14,6 +14,8 @@ export interface ConnectionCallListener {
 
 /** An attempt on grpc-js's channel, which learns on which connection the channel has placed it. */
 export interface PlacedAttempt {
+  /** True if the attempt is over, or was cancelled. grpc-js may still start its call. */
+  readonly isOver: boolean;
   placed(call: TransportCall): void;
 }
 
@@ -69,22 +71,25 @@ export abstract class TransportCall {
   }
 }
 
-/** A call that is not sent, because the peer would end the connection, with all calls on it. */
+/** A call that is not sent, because it is over, or because the peer would end the connection, with all calls on it. */
 export class RefusedCall extends TransportCall {
   readonly isWritableEnded = true;
   private status: StatusObject;
 
   constructor(
-    readonly address: string,
-    private readonly peer: string,
-    private readonly connection: CallFacts['connection'],
+    private readonly connection: CallFacts['connection'] & { readonly address: string; readonly peer: string },
+    code: StatusCode,
     details: string,
     listener: ConnectionCallListener,
     callNumber: number | undefined,
   ) {
     super(callNumber);
-    this.status = { code: StatusCode.RESOURCE_EXHAUSTED, details, metadata: new Metadata() };
+    this.status = { code, details, metadata: new Metadata() };
     process.nextTick(() => listener.onReceiveStatus(this.status));
+  }
+
+  get address(): string {
+    return this.connection.address;
   }
 
   get facts(): CallFacts {
@@ -106,7 +111,7 @@ export class RefusedCall extends TransportCall {
   }
 
   getPeer(): string {
-    return this.peer;
+    return this.connection.peer;
   }
 
   getAuthContext(): Attempt['authContext'] {

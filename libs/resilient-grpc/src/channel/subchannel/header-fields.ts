@@ -13,6 +13,44 @@ const CONNECTION_FIELDS: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
+/** Fields of which the first value counts, as in `node:http2`. Others are joined. */
+const SINGLE_FIELDS: ReadonlySet<string> = new Set([
+  'access-control-allow-credentials',
+  'access-control-max-age',
+  'access-control-request-method',
+  'age',
+  'authorization',
+  'content-encoding',
+  'content-language',
+  'content-length',
+  'content-location',
+  'content-md5',
+  'content-range',
+  'content-type',
+  'date',
+  'dnt',
+  'etag',
+  'expires',
+  'from',
+  'host',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'last-modified',
+  'location',
+  'max-forwards',
+  'proxy-authorization',
+  'range',
+  'referer',
+  'retry-after',
+  'tk',
+  'upgrade-insecure-requests',
+  'user-agent',
+  'x-content-type-options',
+]);
+
 /** Returns the code that Node gives to the error for a header that HTTP/2 does not allow. */
 function invalid(message: string, code: string): Error {
   return Object.assign(new TypeError(message), { code });
@@ -45,14 +83,14 @@ export function fieldsOf(metadata: Metadata): string[] {
 
 /** Returns the metadata of a response. Repeated fields are joined, as in `node:http2`; grpc-js drops what metadata cannot contain. */
 export function metadataOf({ fields }: HeaderBlock): Metadata {
-  const headers = Object.create(null) as Record<string, string>;
+  const headers = Object.create(null) as Record<string, string | string[]>;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? '';
     const value = fields[i + 1] ?? '';
     const earlier = headers[name];
-    if (earlier === undefined) headers[name] = value;
-    // HTTP allows one content type, so the first one counts.
-    else if (name !== 'content-type') headers[name] = `${earlier}, ${value}`;
+    if (name === 'set-cookie') headers[name] = [...(earlier ?? []), value];
+    else if (earlier === undefined) headers[name] = value;
+    else if (!SINGLE_FIELDS.has(name)) headers[name] = `${String(earlier)}${name === 'cookie' ? ';' : ','} ${value}`;
   }
   return Metadata.fromHttp2Headers(headers);
 }

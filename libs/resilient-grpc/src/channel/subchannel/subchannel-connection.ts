@@ -18,8 +18,10 @@ const DEFAULT_KEEPALIVE_TIMEOUT_MS = 20_000;
 /** Receive windows of a stream, which grows, and of the connection, in bytes. The windows of the streams bound the memory. */
 const STREAM_WINDOW = 262_144;
 const CONNECTION_WINDOW = 2 * MAX_MEASURED_WINDOW;
-/** Largest header list of a response, and of a request to a server that announces no limit, as in `node:http2`. */
-const MAX_HEADER_LIST_BYTES = 65_535;
+/** Largest header list of a response. Servers of grpc-js send up to 80 KB. */
+const MAX_RESPONSE_HEADERS_BYTES = 262_144;
+/** Largest header list of a request to a server that announces no limit, as in `node:http2`. */
+const MAX_REQUEST_HEADERS_BYTES = 65_535;
 /** Number of request heads that are kept. */
 const MAX_HEADS = 256;
 const UNLIMITED_STREAMS = 2 ** 31 - 1;
@@ -96,7 +98,7 @@ export class SubchannelConnection implements SocketOwner {
       {
         streamWindow: window,
         connectionWindow: Math.max(window, CONNECTION_WINDOW),
-        maxHeaderListSize: MAX_HEADER_LIST_BYTES,
+        maxHeaderListSize: MAX_RESPONSE_HEADERS_BYTES,
         headerTableSize: 0,
       },
       this,
@@ -155,7 +157,7 @@ export class SubchannelConnection implements SocketOwner {
   /** Returns why the headers of a request are not sent: many a peer would end the connection. `undefined` if they are small enough. */
   excess(path: string, authority: string, fields: readonly string[]): string | undefined {
     const { maxHeaderListSize: announced } = this.socket.http2;
-    const limit = announced === Infinity ? MAX_HEADER_LIST_BYTES : announced;
+    const limit = announced === Infinity ? MAX_REQUEST_HEADERS_BYTES : announced;
     const size = this.headOf(path, authority).listSize + listSize(fields);
     if (size <= limit) return undefined;
     let largest = 0;

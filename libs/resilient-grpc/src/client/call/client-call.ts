@@ -94,6 +94,8 @@ export class ClientCall
   private bufferedBytes = 0;
   /** Arrival of the latest message of a response stream, in monotonic milliseconds; `undefined` before the first message. */
   lastMessageAt: number | undefined;
+  /** True while interceptors start an attempt. */
+  private isStarting = false;
 
   constructor(
     private readonly context: MethodContext,
@@ -288,7 +290,12 @@ export class ClientCall
       this.hedged = new HedgedAttempt(hedging, client, request, this, startOne, binding?.inRetryChain ?? false);
       attempt = this.hedged;
     } else {
-      attempt = start(request, this);
+      this.isStarting = interceptors !== undefined;
+      try {
+        attempt = start(request, this);
+      } finally {
+        this.isStarting = false;
+      }
     }
     if (!this.isOpen()) {
       attempt.abandon();
@@ -554,6 +561,8 @@ export class ClientCall
   /** `reachedServer` of the attempt that is interrupted; 'no' if no attempt is running, or if no part of it has been sent. */
   private interruptedReach(): Verdict['reachedServer'] {
     if (this.hedged !== undefined) return this.hedged.reached;
+    // An interceptor that ends the call while it starts may have sent it.
+    if (this.isStarting) return 'maybe';
     if (this.attempt === undefined || this.unsentBecause !== undefined) return 'no';
     return this.hasHeaders ? 'yes' : 'maybe';
   }

@@ -38,8 +38,12 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   stream!: Http2Stream;
   private readonly reader: MessageReader;
   private hasHeaders = false;
-  /** Headers of a response that is not gRPC, such as the HTML page of a proxy. Its body is dropped. */
+  /**
+   * Headers of a response that does not look like gRPC, such as the HTML page of a proxy. If a message or a gRPC status follows, it is gRPC,
+   * as it is for grpc-js. Otherwise, its body is dropped.
+   */
   private foreign: HeaderBlock | undefined;
+  private isBodyDropped = false;
   private isDone = false;
   private demand = 0;
   /** Messages without demand; those before `heldFrom` are delivered. */
@@ -93,11 +97,22 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     if (!this.hasHeaders) this.firstHeaders(block, isEnd);
     else if (!isEnd) this.reject('trailers that do not end the stream');
     else if (block.status !== undefined) this.reject(':status in trailers');
-    else if (this.foreign !== undefined) this.end(this.foreign, true);
-    else if (!this.reader.isIdle) this.reject('trailers inside a message');
+    else if (this.foreign !== undefined && block.grpcStatus === undefined) this.end(this.foreign, true);
+    else if (!this.reader.isIdle && !this.isBodyDropped) this.reject('trailers inside a message');
     else if (block.isTooLarge) this.rejectSize('trailers', block);
-    else if (this.held.length > 0) this.heldEnd = block;
-    else this.end(block, false);
+    else {
+      this.accept();
+      if (this.held.length > 0) this.heldEnd = block;
+      else this.end(block, false);
+    }
+  }
+
+  /** The response is gRPC. */
+  private accept(): void {
+    const { foreign } = this;
+    if (foreign === undefined) return;
+    this.foreign = undefined;
+    this.handler.headers(foreign);
   }
 
   private firstHeaders(block: HeaderBlock, isEnd: boolean): void {
@@ -109,7 +124,8 @@ export class ResponseStream implements StreamReceiver, MessageSink {
       // Informational headers (RFC 9110, section 15.2) precede the others. Proxies send 000 for what is no HTTP/1 response.
     } else if (!isInformational) {
       this.hasHeaders = true;
-      const isForeign = status !== 200 || block.contentType?.startsWith('application/grpc') === false;
+      const isForeign =
+        status !== 200 || (block.contentType !== undefined && !/^application\/grpc/i.test(block.contentType));
       if (isEnd) this.end(block, true);
       else if (isForeign) this.foreign = block;
       else this.handler.headers(block);
@@ -117,13 +133,17 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   }
 
   data(bytes: Buffer, at: number, end: number): void {
-    if (this.foreign !== undefined || this.isDone || this.heldEnd !== undefined) return;
+    if (this.isBodyDropped || this.isDone || this.heldEnd !== undefined) return;
     if (!this.hasHeaders) {
       this.reject('DATA before HEADERS');
       return;
     }
     const unreadable = this.reader.read(bytes, at, end);
     if (unreadable === undefined) return;
+    if (this.foreign !== undefined) {
+      this.isBodyDropped = true;
+      return;
+    }
     this.stream.cancel();
     this.fail(unreadable.problem === 'too-large' ? 'too-large' : 'unreadable', unreadable.details);
   }
@@ -152,6 +172,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
 
   message(message: Buffer, isCompressed: boolean): void {
     if (this.isDone) return;
+    this.accept();
     if (this.demand > 0 && this.held.length === 0) {
       this.demand -= 1;
       this.handler.message(message, isCompressed);

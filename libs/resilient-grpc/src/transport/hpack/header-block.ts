@@ -53,7 +53,8 @@ export class HeaderBlock {
         this.grpcMessage = value;
         break;
       case 'content-type':
-        this.contentType = value;
+        // HTTP allows one, so the first one counts.
+        this.contentType ??= value;
         break;
       case 'grpc-encoding':
         this.grpcEncoding = value;

@@ -268,7 +268,8 @@ export class Http2Connection implements FrameHandler, StreamHost {
   /** Returns the bytes to pass to the socket. The caller then calls `taken()`. */
   takeOutput(): Buffer[] {
     this.isAwake = false;
-    this.writtenUpTo = this.nextId - 2;
+    // The end of the connection has discarded the headers that were not written.
+    if (!this.isEnded) this.writtenUpTo = this.nextId - 2;
     return this.writer.take();
   }
 
@@ -625,6 +626,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
       this.useless('WINDOW_UPDATE');
       return;
     }
+    stream.isAnswered = true;
     stream.sendWindow += bytes;
     if (bytes === 0) this.reject(stream, PROTOCOL_ERROR, 'WINDOW_UPDATE of 0');
     else if (stream.sendWindow > MAX_WINDOW) this.reject(stream, FLOW_CONTROL_ERROR, 'WINDOW_UPDATE');

@@ -67,6 +67,15 @@ const directRequires = {
 /** @param {string} id */
 const isExternal = (id) => id.endsWith('/page-files.cjs') || (!id.startsWith('.') && !isAbsolute(id));
 
+/**
+ * @param {string} path
+ * @param {RegExp | string} from
+ * @param {string} to
+ */
+function rewrite(path, from, to) {
+  writeFileSync(path, readFileSync(path, 'utf8').replaceAll(from, to));
+}
+
 /** Modules that bin/nestjs-resilient-grpc.js imports. */
 const COMMANDS = ['doctor/run-doctor.js', 'migrate/run-migrate.js'];
 
@@ -102,10 +111,8 @@ const modules = { ...bundledEntries, ...Object.fromEntries(COMMANDS.map((path) =
 const compress = { compress: true, mangle: false, codegen: { removeWhitespace: false } };
 await bundle(modules, { dir: ESM, format: 'esm', minify: compress });
 // Minification follows the plugins, so the indentation, which is made of tabs that the sources do not contain, is removed here.
-for (const name of readdirSync(ESM)) {
-  const path = join(ESM, name);
-  writeFileSync(path, readFileSync(path, 'utf8').replaceAll(/^(\t+|\/\/.*\n)/gm, ''));
-}
+for (const name of readdirSync(ESM)) rewrite(join(ESM, name), /^(\t+|\/\/.*\n)/gm, '');
+for (const folder of [ESM, CJS]) rewrite(join(folder, 'dashboard.js'), './page-files.cjs', '../page-files.cjs');
 for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
   const isBundled = name.startsWith(`cjs${sep}`) || name.startsWith(`esm${sep}`);
   if (name.endsWith('.js') && !isBundled) rmSync(join(DIST, name));

@@ -1,6 +1,6 @@
 import { ResponseStream } from '../../libs/resilient-grpc/dist/transport/grpc/response-stream.js';
 import { encodedBound, encodeFields } from '../../libs/resilient-grpc/dist/transport/hpack/hpack-encoder.js';
-import { Http2Connection } from '../../libs/resilient-grpc/dist/transport/http2/connection.js';
+import { ClientConnection } from '../../libs/resilient-grpc/dist/transport/http2/client-connection.js';
 import {
   FLAG,
   FRAME,
@@ -27,7 +27,7 @@ const MAX_OUTPUT_BYTES = 300_000;
 /** A connection of the client's transport with four calls, without a socket. */
 class Calls {
   readonly events: string[][] = [];
-  private readonly connection: Http2Connection;
+  private readonly connection: ClientConnection;
   private now = 0;
 
   constructor(requests: number) {
@@ -38,7 +38,7 @@ class Calls {
       idsRunOut: () => undefined,
       ended: () => undefined,
     };
-    this.connection = new Http2Connection(owner, SETTINGS, { now: () => this.now });
+    this.connection = new ClientConnection(owner, SETTINGS, { now: () => this.now });
     for (const _ of STREAMS) this.open(requests);
     this.flush();
   }

@@ -35,6 +35,8 @@ const FRAMES_AFTER_END = 4;
 const EXTRA_SHARE = 0.25;
 /** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
 const MAX_PING_STRIKES = 2;
+const EMPTY = Buffer.alloc(0);
+const HTTP1_METHOD = /^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT) /;
 const HTTP1_TEXT = 'This port serves HTTP/2, and the client has sent HTTP/1.\n';
 const HTTP1_ANSWER = Buffer.from(
   `HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${String(HTTP1_TEXT.length)}\r\n\r\n${HTTP1_TEXT}`,
@@ -142,8 +144,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   override receive(bytes: Buffer, at = 0, end = bytes.length): number {
     if (this.isEnded) return end;
-    if (this.backlog !== undefined) {
-      this.backlog = Buffer.concat([this.backlog, bytes.subarray(at, end)]);
+    if (!this.mayRead) {
+      this.backlog = Buffer.concat([this.backlog ?? EMPTY, bytes.subarray(at, end)]);
       return end;
     }
     const from = this.prefaceBytes < PREFACE.length ? this.readPreface(bytes, at, end) : at;
@@ -201,7 +203,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private rejectProtocol(bytes: Buffer): void {
-    const isHttp1 = this.prefaceBytes === 0 && /^[A-Z]{3,} /.test(bytes.toString('latin1', 0, 20));
+    const isHttp1 = this.prefaceBytes === 0 && HTTP1_METHOD.test(bytes.toString('latin1', 0, 8));
     if (isHttp1) {
       this.writer.raw(HTTP1_ANSWER);
       this.finish({ code: PROTOCOL_ERROR, details: 'the client speaks HTTP/1', isPeersFault: true });

@@ -143,9 +143,6 @@ const listener = new ServerListener(
 );
 await listener.listen(/^\d+$/.test(address) ? { host: '127.0.0.1', port: Number(address) } : { path: address });
 process.stdout.write(`${String(listener.port)}\n`);
-process.on('message', (message) => {
-  if (message === 'cpu') process.send(process.cpuUsage());
-});
 process.once('SIGTERM', () => {
   setTimeout(() => listener.destroy(), 1_000).unref();
   void listener.drain().then(() => process.exit());

@@ -15,7 +15,6 @@ import {
   reset,
   settings,
   windowUpdate,
-  type Fields,
   type ReadFrame,
 } from '../../../../../test/support/frames.js';
 import { RequestStream } from '../grpc/request-stream.js';
@@ -319,7 +318,7 @@ describe('a call', () => {
 });
 
 describe('a request that violates the protocol', () => {
-  const without = (name: string): Fields => Object.entries(REQUEST).filter(([key]) => key !== name);
+  const without = (name: string): [string, string][] => Object.entries(REQUEST).filter(([key]) => key !== name);
   const cases: [string, Buffer][] = [
     ['without :method', headers(1, without(':method'))],
     ['without :scheme', headers(1, without(':scheme'))],

@@ -12,7 +12,7 @@ import {
   reset,
   settings,
   windowUpdate,
-} from '../support/frames.js';
+} from '../unit-support/frames.js';
 import type { Dice } from './dice.js';
 import { message, type Step } from './hostile-frames.js';
 import { serverSequence } from './server-frames.js';

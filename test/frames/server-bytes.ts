@@ -16,7 +16,7 @@ import {
   settings,
   settingsAck,
   windowUpdate,
-} from '../support/frames.js';
+} from '../unit-support/frames.js';
 import { clientSequence } from './client-frames.js';
 import type { Endpoint, EndpointKind } from './connection-bytes.js';
 import { message } from './hostile-frames.js';

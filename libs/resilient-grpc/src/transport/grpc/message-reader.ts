@@ -57,7 +57,6 @@ export class MessageReader {
   /** Takes `bytes[from..end)`, up to `readTo`. Reads nothing more after it has returned a problem. */
   read(bytes: Buffer, from: number, end: number): UnreadableMessage | undefined {
     let at = from;
-    this.isStopped = false;
     while (at < end && !this.isStopped) {
       if (this.body === undefined) {
         at = this.readPrefix(bytes, at, end);
@@ -83,6 +82,7 @@ export class MessageReader {
       at = this.fill(this.body, bytes, at, end);
     }
     this.readTo = at;
+    this.isStopped = false;
     return undefined;
   }
 

@@ -70,9 +70,9 @@ export class ResponseStream implements StreamReceiver, MessageSink {
 
   private requestSome(count: number): void {
     if (this.isDone) return;
-    this.rejectMessage(this.flow.request(count));
-    if (this.isDone) return;
-    if (this.heldEnd === undefined) this.credit();
+    const unreadable = this.flow.request(count);
+    if (unreadable !== undefined) this.rejectMessage(unreadable);
+    else if (this.heldEnd === undefined) this.credit();
     else this.endIfRead(this.heldEnd);
   }
 
@@ -144,6 +144,8 @@ export class ResponseStream implements StreamReceiver, MessageSink {
 
   /** Ends the call with `end` when all messages before it are delivered. */
   private endIfRead(end: HeaderBlock | ResponseFailure): void {
+    // A handler may have cancelled the call when it took a message.
+    if (this.isDone) return;
     if (this.flow.unreadBytes > 0) {
       this.heldEnd = end;
       return;
@@ -176,8 +178,6 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   }
 
   private fail(cause: 'no-trailers' | 'unreadable' | 'too-large', details: string): void {
-    // A handler may have cancelled the call when it took a message.
-    if (this.isDone) return;
     const failure: ResponseFailure = { cause, code: HTTP2_ERROR_CODES.NO_ERROR, details, progress: 'answered' };
     this.endIfRead(failure);
   }

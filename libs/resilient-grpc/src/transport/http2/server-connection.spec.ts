@@ -16,7 +16,7 @@ import {
   settings,
   windowUpdate,
   type ReadFrame,
-} from '../../../../../test/support/frames.js';
+} from '../../../../../test/unit-support/frames.js';
 import { RequestStream } from '../grpc/request-stream.js';
 import type { HeaderBlock } from '../hpack/header-block.js';
 import { HpackDecoder } from '../hpack/hpack-decoder.js';

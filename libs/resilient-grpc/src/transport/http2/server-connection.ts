@@ -144,14 +144,14 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   override receive(bytes: Buffer, at = 0, end = bytes.length): number {
     if (this.isEnded) return end;
-    if (!this.mayRead) {
+    if (!this.mayRead()) {
       this.backlog = Buffer.concat([this.backlog ?? EMPTY, bytes.subarray(at, end)]);
       return end;
     }
     const from = this.prefaceBytes < PREFACE.length ? this.readPreface(bytes, at, end) : at;
     const next = this.receiveSome(bytes, from, end);
     this.keep(next < end ? Buffer.from(bytes.subarray(next, end)) : undefined);
-    if (!this.mayRead) this.owner.pause();
+    if (!this.mayRead()) this.owner.pause();
     return end;
   }
 
@@ -159,7 +159,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.backlog = this.isEnded ? undefined : rest;
   }
 
-  private get mayRead(): boolean {
+  private mayRead(): boolean {
     return this.isEnded || (this.backlog === undefined && !this.isFull);
   }
 
@@ -171,11 +171,11 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   /** Reads what waits, after `pause()`. Returns true if the owner may read its socket again. */
   resume(): boolean {
     const { backlog } = this;
-    if (this.isFull || backlog === undefined) return this.mayRead;
+    if (this.isFull || backlog === undefined) return this.mayRead();
     this.backlog = undefined;
     const next = this.receiveSome(backlog, 0, backlog.length);
     this.keep(next < backlog.length ? backlog.subarray(next) : undefined);
-    return this.mayRead;
+    return this.mayRead();
   }
 
   private receiveSome(bytes: Buffer, at: number, end: number): number {

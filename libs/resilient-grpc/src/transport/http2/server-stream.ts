@@ -2,8 +2,19 @@ import type { HeaderBlock } from '../hpack/header-block.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { StreamFailure, StreamReceiver } from './events.js';
 import type { WriteBlock } from './frame-writer.js';
-import type { ServerOwner } from './server-owner.js';
 import { Http2Stream, type StreamHost } from './http2-stream.js';
+
+/** Takes the requests of a connection. */
+export interface RequestOwner {
+  /**
+   * A well-formed request of any method and content has arrived; `isEnd` is true if it has no body. The receiver that is returned gets all
+   * further events of the stream. The stream may be answered or cancelled at once. `stream.release()` must follow when the owner's work for
+   * it is over, also after `failed()`.
+   *
+   * If `block.isTooLarge`, fields are missing, so only an error is a correct answer.
+   */
+  request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver;
+}
 
 /** What a server's stream needs of its connection. */
 export interface ServerStreamHost extends StreamHost {
@@ -104,7 +115,7 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
   // ── of the connection ──
 
   /** Passes the request to its user. */
-  begin(owner: ServerOwner, block: HeaderBlock, isEnd: boolean): void {
+  begin(owner: RequestOwner, block: HeaderBlock, isEnd: boolean): void {
     try {
       this.user = owner.request(this, block, isEnd);
       if (this.earlyFailure !== undefined) this.user.failed(this.earlyFailure);

@@ -16,7 +16,7 @@ import {
   ping,
   reset,
   settings,
-} from '../../../../../test/support/frames.js';
+} from '../../../../../test/unit-support/frames.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { RequestStream } from '../grpc/request-stream.js';
@@ -204,7 +204,7 @@ it('serves over TLS, uses replaced certificates for new connections, and require
   await client.got('HEADERS 3');
   const old = scene.connectTls({ ALPNProtocols: ['http/1.1'], rejectUnauthorized: false });
   await old.closed();
-  const none = scene.connectTls({ ALPNProtocols: undefined, rejectUnauthorized: false } as ConnectionOptions);
+  const none = scene.connectTls({ ALPNProtocols: undefined, rejectUnauthorized: false });
   await none.closed();
   await waitFor(() => scene.refusals.length === 2);
   expect(scene.refusals.map(({ cause }) => cause)).toEqual(['handshake', 'handshake']);

@@ -7,7 +7,7 @@ import type { ConnectionEnd, StreamReceiver } from '../http2/events.js';
 import type { MemoryBudget } from '../http2/memory-budget.js';
 import { ServerConnection } from '../http2/server-connection.js';
 import type { ServerOwner, ServerSettings } from '../http2/server-owner.js';
-import type { ServerStream } from '../http2/server-stream.js';
+import type { RequestOwner, ServerStream } from '../http2/server-stream.js';
 import { Http2Socket, type Keepalive, type SocketEnd } from './http2-socket.js';
 
 /** Options of accepted connections. */
@@ -25,9 +25,7 @@ export interface ServerSocketOptions {
 }
 
 /** Receives the events of an accepted connection. */
-export interface ServerSocketOwner {
-  /** A request has arrived; see `ServerOwner.request`. */
-  request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver;
+export interface ServerSocketOwner extends RequestOwner {
   /** The connection has ended, and its streams have failed. `end.details` names the rule or the limit that the client has violated, if any. */
   ended(end: SocketEnd): void;
 }

@@ -593,7 +593,7 @@ describe('a drain', () => {
     expect(scene.call(1).events).toEqual(['message 3', 'ended']);
     scene.send(ping(Buffer.concat([numbers(0x67727063), numbers(1)]), FLAG.ack));
     expect(scene.frames.at(-1)).toBe('GOAWAY 3 0');
-    // Requests and their bodies may be on their way.
+    // Requests and their bodies may be on their way. What the client gives up later is none of them.
     scene.send(begin(5), data(5, message(3)), reset(5, 8));
     expect([scene.calls.length, scene.end]).toEqual([2, undefined]);
     scene.send(body(1, message(1)));
@@ -680,7 +680,7 @@ describe('memory', () => {
       }
     }
     expect(scene.calls.map(({ events }) => events.join())).toEqual(Array(40).fill('message 1000000,ended'));
-    expect(largest).toBeGreaterThan(8 * MiB);
+    expect(largest).toBeGreaterThan(4 * MiB);
     expect(largest).toBeLessThan(16 * MiB);
     expect([scene.connection.heldBytes, scene.connection.openStreams]).toEqual([0, 0]);
   });
@@ -749,7 +749,7 @@ describe('memory', () => {
       for (const text of scene.frames) granted += Number(/^WINDOW_UPDATE 1 (\d+)$/.exec(text)?.[1] ?? 0);
     }
     expect(granted).toBeGreaterThan(65_535);
-    expect(granted).toBeLessThanOrEqual(65_535 + MiB);
+    expect(granted).toBeLessThanOrEqual(65_535 + MiB / 2);
   });
 });
 

@@ -31,8 +31,9 @@ const MAX_DECODED_BYTES = 1_048_576;
 const MIN_INCREMENT = 64;
 /** Number of frames without an effect that a client may send on a stream before it learns that the stream has ended. */
 const FRAMES_AFTER_END = 4;
-/** Share of the memory by which the windows of streams may grow. */
-const EXTRA_SHARE = 0.25;
+/** Share of the memory above which one incomplete message at a time gets window, and share by which the windows of streams may grow. */
+const ROOM_SHARE = 1 / 4;
+const EXTRA_SHARE = 1 / 8;
 /** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
 const MAX_PING_STRIKES = 2;
 const EMPTY = Buffer.alloc(0);
@@ -218,15 +219,15 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   headers(id: number, isEnd: boolean, block: HeaderBlock): void {
+    if (block.size > MAX_DECODED_BYTES)
+      throw new ConnectionError(ENHANCE_YOUR_CALM, `a header list of ${String(block.size)} bytes`);
     const stream = this.streams.get(id);
     if (stream !== undefined) this.trailersReceived(stream, isEnd, block);
     else if (id % 2 === 0) violation('HEADERS on a stream of the server');
     else if (id <= this.lastId) {
       this.requireKnown(id, 'HEADERS');
       this.useless('HEADERS');
-    } else if (block.size > MAX_DECODED_BYTES)
-      throw new ConnectionError(ENHANCE_YOUR_CALM, `a header list of ${String(block.size)} bytes`);
-    else if (this.finalId === undefined) this.requestReceived(id, isEnd, block);
+    } else if (this.finalId === undefined) this.requestReceived(id, isEnd, block);
     else {
       // The client sends such requests again elsewhere.
       if (this.isFinalIdKnown) violation('HEADERS above the last stream id of GOAWAY');
@@ -314,11 +315,13 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   protected override requireKnown(id: number, frame: string): void {
-    const isIgnored = this.finalId !== undefined && id > this.finalId && id % 2 === 1 && !this.isFinalIdKnown;
-    if (isIgnored || this.confirming.has(id) || this.resetStreams.has(id)) return;
-    super.requireKnown(id, frame);
     // Other frames may have crossed the end of the stream.
-    if (frame !== 'DATA' && frame !== 'HEADERS') return;
+    const isOfRequest = frame === 'DATA' || frame === 'HEADERS';
+    const isRefused = this.finalId !== undefined && id > this.finalId && id % 2 === 1;
+    if (isRefused && !(isOfRequest && this.isFinalIdKnown)) return;
+    if (this.confirming.has(id) || this.resetStreams.has(id)) return;
+    super.requireKnown(id, frame);
+    if (!isOfRequest) return;
     if (id <= this.skippedUpTo) violation(`${frame} on a skipped stream`);
     throw new ConnectionError(STREAM_CLOSED, `${frame} on a closed stream`);
   }
@@ -462,7 +465,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private get hasRoom(): boolean {
-    return this.heldBytes * 2 <= this.limits.maxHeldBytes;
+    return this.heldBytes <= ROOM_SHARE * this.limits.maxHeldBytes;
   }
 
   private mayAssemble(stream: ServerStream): boolean {

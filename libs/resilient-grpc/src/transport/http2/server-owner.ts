@@ -9,8 +9,9 @@ export interface ServerSettings extends ConnectionSettings {
   /** Maximum number of streams that have ended, mostly because they were cancelled, and are not released. While there are more, new ones are refused. */
   readonly maxCancelledStreams: number;
   /**
-   * Maximum memory for header lists, unread messages, and unsent messages of the connection. Messages that arrive wait in the client above
-   * half of it. Above all of it, the stream that uses most is reset with ENHANCE_YOUR_CALM.
+   * Maximum memory for header lists, unread messages, and unsent messages of the connection. Above a quarter of it, one
+   * incomplete message at a time gets window. Above all of it, the stream that uses most is reset with ENHANCE_YOUR_CALM; that cannot happen
+   * to unread messages if it is at least 4 × (`maxConcurrentStreams` × `streamWindow` + the largest message) + 2 × `connectionWindow`.
    */
   readonly maxHeldBytes: number;
   /** Minimum time between two PINGs of the client without a response between them (gRFC A8), in milliseconds; 0 for any number. */

@@ -44,7 +44,7 @@ export abstract class Http2Socket {
 
   constructor(
     protected readonly clock: Clock,
-    private readonly keepalive?: Keepalive,
+    protected readonly keepalive?: Keepalive,
   ) {}
 
   protected abstract received(bytes: Buffer): void;
@@ -71,7 +71,6 @@ export abstract class Http2Socket {
       this.closeTimer?.clear();
       this.http2.lost(this.error?.message ?? 'the connection was closed');
     });
-    if (this.keepalive?.isAlwaysOn === true) this.pingLater();
   }
 
   // ── keepalive ──
@@ -82,7 +81,7 @@ export abstract class Http2Socket {
     else this.pingLater();
   }
 
-  private pingLater(): void {
+  protected pingLater(): void {
     const { keepalive } = this;
     if (keepalive === undefined || this.pingTimer !== undefined || this.http2.isEnded) return;
     this.pingTimer = this.clock.setTimer(() => {

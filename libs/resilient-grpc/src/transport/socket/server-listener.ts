@@ -42,6 +42,8 @@ export class ServerListener {
   /** Sockets that have connected and not closed, also those whose TLS handshake is incomplete. */
   private readonly sockets = new Set<Socket>();
   private isStopped = false;
+  /** Resolves when the last socket has closed, during a drain. */
+  private drained: Promise<void> | undefined;
   private closed: (() => void) | undefined;
 
   constructor(
@@ -121,13 +123,14 @@ export class ServerListener {
   }
 
   /** Accepts no more connections, and resolves when the calls of all connections have ended and their sockets are closed. */
-  async drain(): Promise<void> {
+  drain(): Promise<void> {
     this.stop();
     for (const connection of this.connections) connection.drain();
-    if (this.sockets.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.closed = resolve;
+    this.drained ??= new Promise((resolve) => {
+      if (this.sockets.size === 0) resolve();
+      else this.closed = resolve;
     });
+    return this.drained;
   }
 
   /** Closes all connections at once. */

@@ -134,8 +134,8 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     } else setImmediate(this.goOn);
   };
 
-  settingsReceived(): void {
-    // The first SETTINGS end `awaited`.
+  settingsReceived(isFirst: boolean): void {
+    if (isFirst) this.pingLater();
   }
 
   goawayReceived(): void {

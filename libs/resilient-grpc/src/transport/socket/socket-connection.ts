@@ -60,6 +60,7 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
     this.attach(socket, isRead);
     if (this.calls === 0) socket.unref();
     this.flush();
+    if (this.keepalive?.isAlwaysOn === true) this.pingLater();
   }
 
   protected received(bytes: Buffer): void {

@@ -1,4 +1,4 @@
-import { FLAG, FRAME, PREFACE, SETTING, frame, headers, reset, settings } from '../support/frames.js';
+import { FLAG, FRAME, PREFACE, SETTING, frame, headers, reset, settings } from '../unit-support/frames.js';
 import { Dice } from './dice.js';
 import { hostileStep, message, mutate, type FieldList, type Step } from './hostile-frames.js';
 

@@ -1,7 +1,8 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { recordTiming } from '../support/timing.js';
-import { eventsOf, RECORDINGS, runMutation, runSequence } from './connection-bytes.js';
+import { CALLS, eventsOf, runMutation, runSequence } from './connection-bytes.js';
 import { Dice } from './dice.js';
+import { SERVED } from './server-bytes.js';
 
 /** Numbers of recordings and of sequences. `npm run promises` runs 1,000,000 and 100,000 with other seeds. */
 const MUTATIONS = Number(process.env['FRAME_MUTATIONS'] ?? 100_000);
@@ -24,33 +25,38 @@ function runAll(count: number, run: (dice: Dice, seed: number) => string | undef
   return { problems, grown, perSecond: count / ((performance.now() - startedAt) / 1_000) };
 }
 
-it('reports the same events however the bytes of a server are cut', () => {
-  for (const recording of RECORDINGS) {
-    const whole = eventsOf(new Dice(0), recording, 0);
-    expect(whole.flat().filter((event) => event.startsWith('end'))).toHaveLength(4);
-    for (let seed = SEED; seed < SEED + 1_000; seed++)
-      expect(eventsOf(new Dice(seed), recording, seed % 40)).toEqual(whole);
-  }
+describe.each([
+  { side: 'client', kind: CALLS },
+  { side: 'server', kind: SERVED },
+])('the connection of a $side', ({ side, kind }) => {
+  it('reports the same events however the bytes of its peer are cut', () => {
+    for (const recording of kind.recordings) {
+      const whole = eventsOf(kind, new Dice(0), recording, 0);
+      expect(whole.flat().filter((event) => event.startsWith('end'))).toHaveLength(kind.ends);
+      for (let seed = SEED; seed < SEED + 1_000; seed++)
+        expect(eventsOf(kind, new Dice(seed), recording, seed % 40)).toEqual(whole);
+    }
+  });
+
+  it(
+    'ends each call once, throws nothing, and holds little memory, whatever bytes of its peer are changed',
+    { tags: ['timed'], timeout: 1_800_000 },
+    ({ task }) => {
+      const { problems, grown, perSecond } = runAll(MUTATIONS, (dice) => runMutation(kind, dice));
+      expect(problems).toEqual([]);
+      expect(grown).toBeLessThan(MAX_GROWTH_BYTES);
+      recordTiming(task, `changed recordings per second (${side})`, perSecond, { atLeast: 2_000 });
+    },
+  );
+
+  it(
+    'ends each call once, throws nothing, and holds little memory, whatever frames its peer sends',
+    { tags: ['timed'], timeout: 1_800_000 },
+    ({ task }) => {
+      const { problems, grown, perSecond } = runAll(SEQUENCES, (dice, seed) => runSequence(kind, dice, seed));
+      expect(problems).toEqual([]);
+      expect(grown).toBeLessThan(MAX_GROWTH_BYTES);
+      recordTiming(task, `hostile sequences per second (${side})`, perSecond, { atLeast: 200 });
+    },
+  );
 });
-
-it(
-  'ends each call once, throws nothing, and holds little memory, whatever bytes of a server are changed',
-  { tags: ['timed'], timeout: 1_800_000 },
-  ({ task }) => {
-    const { problems, grown, perSecond } = runAll(MUTATIONS, runMutation);
-    expect(problems).toEqual([]);
-    expect(grown).toBeLessThan(MAX_GROWTH_BYTES);
-    recordTiming(task, 'changed recordings per second', perSecond, { atLeast: 2_000 });
-  },
-);
-
-it(
-  'ends each call once, throws nothing, and holds little memory, whatever frames a server sends',
-  { tags: ['timed'], timeout: 1_800_000 },
-  ({ task }) => {
-    const { problems, grown, perSecond } = runAll(SEQUENCES, runSequence);
-    expect(problems).toEqual([]);
-    expect(grown).toBeLessThan(MAX_GROWTH_BYTES);
-    recordTiming(task, 'hostile sequences per second', perSecond, { atLeast: 200 });
-  },
-);

@@ -1,6 +1,6 @@
 import { ResponseStream } from '../../libs/resilient-grpc/dist/transport/grpc/response-stream.js';
 import { encodedBound, encodeFields } from '../../libs/resilient-grpc/dist/transport/hpack/hpack-encoder.js';
-import { Http2Connection } from '../../libs/resilient-grpc/dist/transport/http2/connection.js';
+import { ClientConnection } from '../../libs/resilient-grpc/dist/transport/http2/client-connection.js';
 import {
   FLAG,
   FRAME,
@@ -12,9 +12,9 @@ import {
   reset,
   settings,
   windowUpdate,
-} from '../support/frames.js';
+} from '../unit-support/frames.js';
 import type { Dice } from './dice.js';
-import { message } from './hostile-frames.js';
+import { message, type Step } from './hostile-frames.js';
 import { serverSequence } from './server-frames.js';
 
 const REQUEST = [':method', 'POST', ':scheme', 'http', ':path', '/a.B/C', ':authority', 'x', 'te', 'trailers'];
@@ -24,10 +24,31 @@ const STREAMS = [1, 3, 5, 7];
 /** Bound of what the connection holds for a peer that reads nothing: acknowledgements, resets, window updates. */
 const MAX_OUTPUT_BYTES = 300_000;
 
+/** One side of the transport, which receives bytes of its peer. */
+export interface Endpoint {
+  /** What each call reported. */
+  readonly events: string[][];
+  /** @param isRead true if the peer reads what this side sends */
+  receive(bytes: Buffer, isRead: boolean): void;
+  /** Ends the connection, and returns what is wrong: a call without exactly one end, or too much memory. */
+  finish(): string | undefined;
+}
+
+/** A side of the transport, and what its peers send. */
+export interface EndpointKind {
+  /** Bytes of peers that follow the protocol, and the number of calls that end because of each. */
+  readonly recordings: readonly Buffer[];
+  readonly ends: number;
+  /** @param load amount of data that this side sends: 0, 1, or 2 */
+  start(load: number): Endpoint;
+  /** Frames of a hostile peer, and the streams that they are about. */
+  sequence(seed: number): { readonly streams: readonly number[]; readonly steps: readonly Step[] };
+}
+
 /** A connection of the client's transport with four calls, without a socket. */
-class Calls {
+class Calls implements Endpoint {
   readonly events: string[][] = [];
-  private readonly connection: Http2Connection;
+  private readonly connection: ClientConnection;
   private now = 0;
 
   constructor(requests: number) {
@@ -38,7 +59,7 @@ class Calls {
       idsRunOut: () => undefined,
       ended: () => undefined,
     };
-    this.connection = new Http2Connection(owner, SETTINGS, { now: () => this.now });
+    this.connection = new ClientConnection(owner, SETTINGS, { now: () => this.now });
     for (const _ of STREAMS) this.open(requests);
     this.flush();
   }
@@ -69,7 +90,6 @@ class Calls {
     this.connection.taken(true, false);
   }
 
-  /** @param isRead true if the peer reads what this side sends */
   receive(bytes: Buffer, isRead: boolean): void {
     // The socket uses its buffer again for the next bytes.
     const reused = Buffer.from(bytes);
@@ -79,7 +99,6 @@ class Calls {
     if (isRead) this.flush();
   }
 
-  /** Ends the connection, and returns what is wrong: a call without exactly one end, or too much output. */
   finish(): string | undefined {
     let held = 0;
     for (const chunk of this.connection.takeOutput()) held += chunk.length;
@@ -100,7 +119,7 @@ const inserting = Buffer.concat([
 ]);
 
 /** Bytes of servers that follow the protocol: all kinds of frames and ends, padding, CONTINUATION, and a header table. */
-export const RECORDINGS: readonly Buffer[] = [
+const RECORDINGS: readonly Buffer[] = [
   [
     settings([3, 100], [4, 1_000]),
     headers(1, OK),
@@ -147,31 +166,42 @@ function pieces(dice: Dice, bytes: Buffer, count: number): readonly Buffer[] {
   return [...places, bytes.length].map((end, i) => bytes.subarray(places[i - 1] ?? 0, end));
 }
 
-/** Returns the events of the calls of a client that receives `bytes` in up to `cuts` + 1 pieces. */
-export function eventsOf(dice: Dice, bytes: Buffer, cuts: number): readonly string[][] {
-  const calls = new Calls(0);
-  for (const piece of pieces(dice, bytes, cuts)) calls.receive(piece, dice.chance(0.5));
-  return calls.events;
+/** The client's side of the transport, which receives the bytes of servers. */
+export const CALLS: EndpointKind = {
+  recordings: RECORDINGS,
+  ends: 4,
+  start: (load) => new Calls(load),
+  sequence: (seed) => {
+    const { isGreeting, steps } = serverSequence(seed);
+    const greeting: Step = { what: 'SETTINGS', bytes: () => settings([3, 100]) };
+    return { streams: STREAMS, steps: isGreeting ? steps : [greeting, ...steps] };
+  },
+};
+
+/** Returns the events of the calls of a side that receives `bytes` in up to `cuts` + 1 pieces. */
+export function eventsOf(kind: EndpointKind, dice: Dice, bytes: Buffer, cuts: number): readonly string[][] {
+  const endpoint = kind.start(0);
+  for (const piece of pieces(dice, bytes, cuts)) endpoint.receive(piece, dice.chance(0.5));
+  return endpoint.events;
 }
 
 /** Changes some bytes of a recording, or their number, and returns what is wrong afterward; `undefined` if nothing is. */
-export function runMutation(dice: Dice): string | undefined {
-  const bytes = Buffer.from(dice.pick(RECORDINGS));
+export function runMutation(kind: EndpointKind, dice: Dice): string | undefined {
+  const bytes = Buffer.from(dice.pick(kind.recordings));
   for (let change = dice.below(8); change >= 0; change--) bytes[dice.below(bytes.length)] = dice.below(256);
   if (dice.chance(0.2)) bytes.copyWithin(dice.below(bytes.length), dice.below(bytes.length));
-  const calls = new Calls(dice.below(2));
-  for (const piece of pieces(dice, bytes, dice.below(3))) calls.receive(piece, dice.chance(0.5));
-  return calls.finish();
+  const endpoint = kind.start(dice.below(2));
+  for (const piece of pieces(dice, bytes, dice.below(3))) endpoint.receive(piece, dice.chance(0.5));
+  return endpoint.finish();
 }
 
-/** Passes the frames of a hostile server to a client, and returns what is wrong afterward; `undefined` if nothing is. */
-export function runSequence(dice: Dice, seed: number): string | undefined {
-  const { isGreeting, steps } = serverSequence(seed);
-  const calls = new Calls(dice.below(3));
-  if (!isGreeting) calls.receive(settings([3, 100]), true);
+/** Passes the frames of a hostile peer to a side, and returns what is wrong afterward; `undefined` if nothing is. */
+export function runSequence(kind: EndpointKind, dice: Dice, seed: number): string | undefined {
+  const { streams, steps } = kind.sequence(seed);
+  const endpoint = kind.start(dice.below(3));
   for (const { bytes } of steps) {
     if (bytes === undefined) continue;
-    for (const piece of pieces(dice, bytes(STREAMS), dice.below(3))) calls.receive(piece, dice.chance(0.5));
+    for (const piece of pieces(dice, bytes(streams), dice.below(3))) endpoint.receive(piece, dice.chance(0.5));
   }
-  return calls.finish();
+  return endpoint.finish();
 }

@@ -13,7 +13,7 @@ import {
   settings,
   settingsAck,
   windowUpdate,
-} from '../support/frames.js';
+} from '../unit-support/frames.js';
 import type { Dice } from './dice.js';
 
 /** One step of a sequence: bytes for the peer, or an action on the connection. */

@@ -14,7 +14,7 @@ import {
   settingsAck,
   windowUpdate,
   type ReadFrame,
-} from '../support/frames.js';
+} from '../unit-support/frames.js';
 import { message, type Step } from './hostile-frames.js';
 
 const MAX_WINDOW_INCREMENT = 2 ** 30;

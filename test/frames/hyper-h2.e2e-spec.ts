@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 import { encodedBound, encodeFields } from '../../libs/resilient-grpc/dist/transport/hpack/hpack-encoder.js';
-import { Http2Connection } from '../../libs/resilient-grpc/dist/transport/http2/connection.js';
+import { ClientConnection } from '../../libs/resilient-grpc/dist/transport/http2/client-connection.js';
 import type { Goaway } from '../../libs/resilient-grpc/dist/transport/http2/events.js';
 import {
   FLAG,
@@ -15,7 +15,7 @@ import {
   reset,
   settings,
   windowUpdate,
-} from '../support/frames.js';
+} from '../unit-support/frames.js';
 import { PYTHON } from '../support/programs.js';
 import { Dice } from './dice.js';
 
@@ -137,7 +137,7 @@ function violation(dice: Dice): Buffer {
 /** What this library understands, with the bytes in random pieces. */
 function ourMeaning(bytes: Buffer, dice: Dice): Meaning {
   const meaning: Meaning = { streams: STREAMS.map(() => []), goaway: null, broken: false };
-  const connection = new Http2Connection(
+  const connection = new ClientConnection(
     {
       wake: () => undefined,
       settingsReceived: () => undefined,

@@ -3,7 +3,7 @@ import { lastValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { failureOf, startClient, turns, type EchoStub } from '../calls/support.js';
 import { FrameServer, keyed } from '../support/frame-server.js';
-import { FRAME, frame } from '../support/frames.js';
+import { FRAME, frame } from '../unit-support/frames.js';
 import { recordTiming } from '../support/timing.js';
 
 /** Connection errors that Node does not report to the session. */

@@ -1,4 +1,4 @@
-import { FLAG, FRAME, frame, headers, reset } from '../support/frames.js';
+import { FLAG, FRAME, frame, headers, reset } from '../unit-support/frames.js';
 import { Dice } from './dice.js';
 import { message, mutate, nastyText, type FieldList, type Step } from './hostile-frames.js';
 

@@ -7,7 +7,7 @@ import { GrpcMethod, GrpcStreamMethod } from '@nestjs/microservices';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { Observable, map } from 'rxjs';
-import { FLAG, FRAME, FrameReader, ping, settingsAck } from '../support/frames.js';
+import { FLAG, FRAME, FrameReader, ping, settingsAck } from '../unit-support/frames.js';
 import { ECHO_PROTO, EchoClient, type EchoRequest } from '../testing/echo-client.js';
 import { clientSequence } from './client-frames.js';
 import type { FuzzTarget } from './fuzz-run.js';

@@ -1,7 +1,7 @@
 import { constants } from 'node:http2';
 import type { FailureReason, ReachedServer } from 'nestjs-resilient-grpc';
 import type { FrameRequest } from '../support/frame-server.js';
-import { goaway, half } from '../support/frames.js';
+import { goaway, half } from '../unit-support/frames.js';
 
 /** One way in which a server ends a request that it has received, and the outcome. */
 export interface Ending {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { it, onTestFinished } from 'vitest';
-import { FRAME, PREFACE, frame, headers, settings } from '../support/frames.js';
+import { FRAME, PREFACE, frame, headers, settings } from '../unit-support/frames.js';
 import { recordTiming } from '../support/timing.js';
 import { NestServer } from './support/nest-server.js';
 

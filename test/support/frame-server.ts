@@ -18,7 +18,7 @@ import {
   settingsAck,
   windowUpdate,
   type ReadFrame,
-} from './frames.js';
+} from '../unit-support/frames.js';
 
 /** Raises the window of the connection from its default to the maximum. */
 const WINDOW_INCREMENT_BYTES = 2 ** 31 - 1 - 65_535;

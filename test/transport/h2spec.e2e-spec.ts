@@ -1,9 +1,14 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
+import { freePort } from '../support/free-port.mjs';
 
 /** Path of h2spec's program for clients (github.com/summerwind/h2spec, cmd/h2specd). */
 const H2SPECD = process.env['H2SPECD'] ?? '';
+/** Path of its program for servers. */
+const H2SPEC = process.env['H2SPEC'] ?? '';
+const SERVER = new URL('servers/echo-engine.mjs', import.meta.url).pathname;
 const CLIENT = new URL('h2spec-client.mjs', import.meta.url).pathname;
 
 /**
@@ -41,3 +46,16 @@ it(
     expect(output).toContain(`57 tests, ${String(57 - DEPARTURES.length)} passed`);
   },
 );
+
+it("passes h2spec's cases for servers", { timeout: 300_000 }, async ({ skip }) => {
+  skip(!existsSync(H2SPEC), 'not run: the environment variable H2SPEC does not name a program');
+  const port = await freePort();
+  // Cases about the limit of streams are skipped without one.
+  const server = spawn(process.execPath, [SERVER, String(port)], { env: { ...process.env, STREAM_LIMIT: '100' } });
+  onTestFinished(() => void server.kill());
+  await once(server.stdout, 'data');
+  const output = await new Promise<string>((resolve) => {
+    execFile(H2SPEC, ['-h', '127.0.0.1', '-p', String(port), '--timeout', '2'], (_error, stdout) => resolve(stdout));
+  });
+  expect(output).toContain('146 tests, 146 passed, 0 skipped, 0 failed');
+});

@@ -2,7 +2,7 @@ import { lastValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { failureOf, startClient, type EchoService, type EchoStub } from '../calls/support.js';
 import { FrameServer, keyed, type FrameRequest } from '../support/frame-server.js';
-import { FLAG, FRAME, fieldBlock, frame, goaway, settings, windowUpdate } from '../support/frames.js';
+import { FLAG, FRAME, fieldBlock, frame, goaway, settings, windowUpdate } from '../unit-support/frames.js';
 
 async function echoOf(server: FrameServer): Promise<EchoStub> {
   return (await startClient({ url: server.url })).getService<EchoService>('Echo');

@@ -24,8 +24,15 @@ export interface PeerKind {
 const inFolder = (file: string): string => new URL(`servers/${file}`, import.meta.url).pathname;
 const GRPC_JS = [process.execPath, inFolder('echo-grpc-js.mjs')] as const;
 
+/** The server's side of the library's own engine. */
+export const ENGINE: PeerKind = {
+  name: 'engine',
+  missing: () => undefined,
+  command: async ({ socket }) => [process.execPath, inFolder('echo-engine.mjs'), socket],
+};
+
 /** A program in the PATH, found by running it with `args`. */
-function program(name: string, args: readonly string[]): () => string | undefined {
+export function program(name: string, args: readonly string[]): () => string | undefined {
   return () => (spawnSync(name, args).error === undefined ? undefined : `${name} is not installed`);
 }
 
@@ -55,6 +62,7 @@ const python = (file: string, module: string): Pick<PeerKind, 'missing' | 'comma
 
 export const PEERS: readonly PeerKind[] = [
   { name: 'grpc-js', missing: () => undefined, command: async ({ socket }) => [...GRPC_JS, socket] },
+  ENGINE,
   {
     name: 'grpc-go',
     missing: () => (isInstalled('grpc-go') ? undefined : 'grpc-go is not installed'),

@@ -185,7 +185,7 @@ describe('established connection', () => {
     await waitFor(() => channel.ready);
     const metadata = new Metadata();
     const placed: string[] = [];
-    setAttempt(metadata, { placed: ({ address }) => placed.push(address) });
+    setAttempt(metadata, { isOver: false, placed: ({ address }) => placed.push(address) });
     const status = start(channel, metadata);
     await waitFor(() => placed.length === 1);
     channel.histories.ready[0]!.destroy();

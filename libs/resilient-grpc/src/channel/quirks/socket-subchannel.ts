@@ -48,6 +48,8 @@ export interface SubchannelsDependencies {
 /** The subchannels of one channel, by address. */
 export class SocketSubchannels {
   private readonly byAddress = new Map<string, SocketSubchannel>();
+  /** Largest header list of requests, in bytes. Lowered when a server closes a connection over a larger one. */
+  maxRequestHeaders = Infinity;
   /** Interval of keepalive pings that servers have forced on the channel. */
   private keepaliveMs = 0;
 
@@ -121,6 +123,14 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
       }),
     });
     this.backoffTimeout.unref();
+  }
+
+  get maxRequestHeaders(): number {
+    return this.owner.maxRequestHeaders;
+  }
+
+  limitRequestHeaders(bytes: number): void {
+    this.owner.maxRequestHeaders = bytes;
   }
 
   get isUsed(): boolean {
@@ -246,7 +256,10 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
       call = new RefusedCall(connection, StatusCode.CANCELLED, 'Cancelled before it was sent', listener, callNumber);
     } else if (excess !== undefined) {
       call = new RefusedCall(connection, StatusCode.RESOURCE_EXHAUSTED, excess, listener, callNumber);
-    } else call = new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground);
+    } else {
+      call = new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground);
+      connection.sent(call);
+    }
     attempt?.placed(call);
     return call;
   }

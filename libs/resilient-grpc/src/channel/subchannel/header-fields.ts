@@ -88,7 +88,7 @@ export function metadataOf({ fields }: HeaderBlock): Metadata {
     const name = fields[i] ?? '';
     const value = fields[i + 1] ?? '';
     const earlier = headers[name];
-    if (name === 'set-cookie') headers[name] = [...(earlier ?? []), value];
+    if (name === 'set-cookie') headers[name] = Array.isArray(earlier) ? [...earlier, value] : [value];
     else if (earlier === undefined) headers[name] = value;
     else if (!SINGLE_FIELDS.has(name)) headers[name] = `${String(earlier)}${name === 'cookie' ? ';' : ','} ${value}`;
   }

@@ -166,6 +166,7 @@ export class SocketCall extends TransportCall implements ResponseHandler {
 
   headers(block: HeaderBlock): void {
     this.httpStatus = Number(block.status);
+    this.connection.answered(this);
     this.pass(receiveMetadata, metadataOf(block));
   }
 
@@ -174,6 +175,7 @@ export class SocketCall extends TransportCall implements ResponseHandler {
   }
 
   trailers(block: HeaderBlock, isOnly: boolean): void {
+    this.connection.answered(this);
     if (isOnly) this.httpStatus = Number(block.status);
     const { grpcStatus, grpcMessage = '' } = block;
     const metadata = metadataOf(block);

@@ -20,7 +20,7 @@ const STREAM_WINDOW = 262_144;
 const CONNECTION_WINDOW = 2 * MAX_MEASURED_WINDOW;
 /** Largest header list of a response. Servers of grpc-js send up to 80 KB. */
 const MAX_RESPONSE_HEADERS_BYTES = 262_144;
-/** Largest header list of a request to a server that announces no limit, as in `node:http2`. */
+/** Largest header list of a request that every server takes that announces no limit. */
 const MAX_REQUEST_HEADERS_BYTES = 65_535;
 /** Number of request heads that are kept. */
 const MAX_HEADS = 256;
@@ -41,6 +41,10 @@ export interface ConnectionUser {
   connected(connection: SubchannelConnection): void;
   /** The connection takes no more calls. */
   closing(connection: SubchannelConnection, isTooManyPings: boolean): void;
+  /** Largest header list of a request to a server that announces no limit, in bytes. */
+  readonly maxRequestHeaders: number;
+  /** The server has closed a connection over larger headers. */
+  limitRequestHeaders(bytes: number): void;
   /** The connection could not be established. */
   failed(connection: SubchannelConnection, error: unknown): void;
 }
@@ -70,6 +74,10 @@ export class SubchannelConnection implements SocketOwner {
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
   private isReady = false;
+  /** True if the headers that were checked last are larger than some servers take. */
+  private isLarge = false;
+  /** A call with such headers that the server has not answered. */
+  private unansweredLarge: object | undefined = undefined;
   private scheme = 'http';
   private readonly heads = new Map<string, RequestHead>();
   private readonly userAgent: string;
@@ -154,17 +162,31 @@ export class SubchannelConnection implements SocketOwner {
     });
   }
 
-  /** Returns why the headers of a request are not sent: many a peer would end the connection. `undefined` if they are small enough. */
+  /**
+   * Returns why the headers of a request are not sent; `undefined` if they are small enough, or if the server announces no limit and has
+   * survived larger ones. Node's servers announce none, and close the connection, with the calls of others.
+   */
   excess(path: string, authority: string, fields: readonly string[]): string | undefined {
-    const { maxHeaderListSize: announced } = this.socket.http2;
-    const limit = announced === Infinity ? MAX_REQUEST_HEADERS_BYTES : announced;
     const size = this.headOf(path, authority).listSize + listSize(fields);
+    const { maxHeaderListSize: announced } = this.socket.http2;
+    const limit = announced === Infinity ? this.user.maxRequestHeaders : announced;
+    this.isLarge = size > MAX_REQUEST_HEADERS_BYTES && announced === Infinity;
     if (size <= limit) return undefined;
     let largest = 0;
     for (let i = 0; i + 1 < fields.length; i += 2) if (lengthAt(fields, i) > lengthAt(fields, largest)) largest = i;
     const key = `${fields[largest] ?? 'none'}: ${String(lengthAt(fields, largest))} bytes`;
-    const whose = announced === Infinity ? 'limit of a server that announces none' : "server's limit";
+    const whose = announced === Infinity ? 'limit at which the server closed a connection' : "server's limit";
     return `Request headers larger than the ${whose} (${String(size)} vs ${String(limit)} bytes; largest key ${key})`;
+  }
+
+  /** Notes the call for which `excess()` was called last. */
+  sent(call: object): void {
+    if (this.isLarge) this.unansweredLarge = call;
+  }
+
+  /** Notes that the server has answered `call`. */
+  answered(call: object): void {
+    if (this.unansweredLarge === call) this.unansweredLarge = undefined;
   }
 
   private headOf(path: string, authority: string): RequestHead {
@@ -222,6 +244,7 @@ export class SubchannelConnection implements SocketOwner {
     else if (this.end === 'unknown' && error !== undefined) this.end = END_BY_CODE[error.code ?? ''] ?? 'socket error';
     else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';
     if (this.isReady) {
+      if (this.unansweredLarge !== undefined) this.user.limitRequestHeaders(MAX_REQUEST_HEADERS_BYTES);
       this.notify();
       this.user.closing(this, false);
       return;

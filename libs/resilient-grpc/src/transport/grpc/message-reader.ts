@@ -11,7 +11,7 @@ export interface MessageSink {
 
 /** A message that cannot be read. */
 export interface UnreadableMessage {
-  readonly problem: 'compressed-flag' | 'too-large';
+  readonly problem: 'compressed-flag' | 'too-large' | 'incomplete';
   readonly details: string;
 }
 
@@ -23,15 +23,20 @@ export class MessageReader {
   /** The message that is being assembled, and the number of its bytes that have arrived. */
   private body: Buffer | undefined;
   private filled = 0;
+  private isStopped = false;
+  /** End of what the last `read()` has read, if it returned no problem. */
+  readTo = 0;
 
   /**
    * @param maxBytes maximum size of a message, without its prefix
    * @param prefix 5 if messages keep their prefix, 0 if not
+   * @param trustedBytes largest message for which memory is reserved by its announced size
    */
   constructor(
     private readonly sink: MessageSink,
     private readonly maxBytes: number,
     private readonly prefix: 0 | typeof PREFIX_BYTES = 0,
+    private readonly trustedBytes = MAX_TRUSTED_BYTES,
   ) {}
 
   /** True between two messages. */
@@ -39,18 +44,23 @@ export class MessageReader {
     return this.prefixBytes === 0 && this.body === undefined;
   }
 
-  /** Bytes of the incomplete message. */
-  get pendingBytes(): number {
-    return this.body === undefined ? 0 : this.filled;
+  /** Memory of the incomplete message. */
+  get reservedBytes(): number {
+    return this.body?.length ?? 0;
   }
 
-  /** Takes `bytes[from..end)`. Reads nothing more after it has returned a problem. */
+  /** Reads no further messages of the bytes that are being read. */
+  stop(): void {
+    this.isStopped = true;
+  }
+
+  /** Takes `bytes[from..end)`, up to `readTo`. Reads nothing more after it has returned a problem. */
   read(bytes: Buffer, from: number, end: number): UnreadableMessage | undefined {
     let at = from;
-    while (at < end) {
+    while (at < end && !this.isStopped) {
       if (this.body === undefined) {
         at = this.readPrefix(bytes, at, end);
-        if (this.prefixBytes < PREFIX_BYTES) return undefined;
+        if (this.prefixBytes < PREFIX_BYTES) break;
         const { length } = this;
         if (length > this.maxBytes) {
           const details = `Received message larger than max (${String(length)} vs ${String(this.maxBytes)})`;
@@ -61,16 +71,18 @@ export class MessageReader {
         this.filled = 0;
         const size = this.prefix + length;
         // The rest of the message may never arrive.
-        this.body = Buffer.allocUnsafe(Math.min(size, Math.max(MAX_TRUSTED_BYTES, 2 * (end - at))));
+        this.body = Buffer.allocUnsafe(Math.min(size, Math.max(this.trustedBytes, 2 * (end - at))));
         if (this.prefix > 0) {
           this.body[0] = this.flag;
           this.body.writeUInt32BE(length, 1);
           this.filled = this.prefix;
         }
-        if (length > 0 && at === end) return undefined;
+        if (length > 0 && at === end) break;
       }
       at = this.fill(this.body, bytes, at, end);
     }
+    this.readTo = at;
+    this.isStopped = false;
     return undefined;
   }
 

@@ -2,10 +2,8 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { HeaderBlock } from '../hpack/header-block.js';
 import type { Http2Stream } from '../http2/http2-stream.js';
 import type { StreamFailure, StreamReceiver } from '../http2/events.js';
-import { MessageReader, PREFIX_BYTES, type MessageSink } from './message-reader.js';
-
-/** Demand of a reader that takes each message at once. */
-const UNLIMITED = Infinity;
+import { MessageFlow } from './message-flow.js';
+import type { MessageSink, UnreadableMessage } from './message-reader.js';
 
 /** The end of a response without trailers. */
 export type ResponseFailure =
@@ -36,7 +34,7 @@ export interface ResponseHandler {
 export class ResponseStream implements StreamReceiver, MessageSink {
   /** Set when the stream is opened, before the first event. */
   stream!: Http2Stream;
-  private readonly reader: MessageReader;
+  private readonly flow: MessageFlow;
   private hasHeaders = false;
   /**
    * Headers of a response that does not look like gRPC, such as the HTML page of a proxy. If a message or a gRPC status follows, it is gRPC,
@@ -45,17 +43,8 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   private foreign: HeaderBlock | undefined;
   private isBodyDropped = false;
   private isDone = false;
-  private demand = 0;
-  /** Messages without demand; those before `heldFrom` are delivered. */
-  private held: ({ readonly message: Buffer; readonly isCompressed: boolean } | undefined)[] = [];
-  private heldFrom = 0;
-  private heldBytes = 0;
-  /** The end that follows the held messages. */
+  /** The end that follows the messages for which there is no demand. */
   private heldEnd: HeaderBlock | ResponseFailure | undefined;
-  private isDelivering = false;
-  /** Bytes of each message on the wire that are not in the message. */
-  private readonly unkeptBytes: number;
-
   /**
    * @param maxMessageBytes maximum size of a message
    * @param prefix 5 if messages keep their length prefix, 0 if not
@@ -65,26 +54,30 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     maxMessageBytes: number,
     prefix: 0 | 5 = 0,
   ) {
-    this.reader = new MessageReader(this, maxMessageBytes, prefix);
-    this.unkeptBytes = PREFIX_BYTES - prefix;
+    this.flow = new MessageFlow(this, maxMessageBytes, prefix);
   }
 
   /** True if a message has arrived for which there was no demand. */
   get hasHeld(): boolean {
-    return this.heldFrom < this.held.length;
+    return this.flow.hasMessage;
   }
 
   /** Requests one more message. */
   request(): void {
-    this.demand += 1;
-    this.deliver();
-    if (!this.isDone) this.credit();
+    this.requestSome(1);
   }
 
   /** Requests all messages as they arrive. */
   requestAll(): void {
-    this.demand = UNLIMITED;
-    this.request();
+    this.requestSome(Infinity);
+  }
+
+  private requestSome(count: number): void {
+    if (this.isDone) return;
+    const unreadable = this.flow.request(count);
+    if (unreadable !== undefined) this.rejectMessage(unreadable);
+    else if (this.heldEnd === undefined) this.credit();
+    else this.endIfRead(this.heldEnd);
   }
 
   /** Ends the call on this side. No event follows. */
@@ -98,12 +91,10 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     else if (!isEnd) this.reject('trailers that do not end the stream');
     else if (block.status !== undefined) this.reject(':status in trailers');
     else if (this.foreign !== undefined && block.grpcStatus === undefined) this.end(this.foreign, true);
-    else if (!this.reader.isIdle && !this.isBodyDropped) this.reject('trailers inside a message');
     else if (block.isTooLarge) this.rejectSize('trailers', block);
     else {
       this.accept();
-      if (this.held.length > 0) this.heldEnd = block;
-      else this.end(block, false);
+      this.endIfRead(block);
     }
   }
 
@@ -138,14 +129,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
       this.reject('DATA before HEADERS');
       return;
     }
-    const unreadable = this.reader.read(bytes, at, end);
-    if (unreadable === undefined) return;
-    if (this.foreign !== undefined) {
-      this.isBodyDropped = true;
-      return;
-    }
-    this.stream.cancel();
-    this.fail(unreadable.problem === 'too-large' ? 'too-large' : 'unreadable', unreadable.details);
+    this.rejectMessage(this.flow.take(bytes, at, end));
   }
 
   dataEnds(isEnd: boolean): void {
@@ -173,44 +157,27 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   message(message: Buffer, isCompressed: boolean): void {
     if (this.isDone) return;
     this.accept();
-    if (this.demand > 0 && this.held.length === 0) {
-      this.demand -= 1;
-      this.handler.message(message, isCompressed);
-      return;
-    }
-    this.held.push({ message, isCompressed });
-    this.heldBytes += message.length + this.unkeptBytes;
+    this.handler.message(message, isCompressed);
   }
 
-  private deliver(): void {
-    // A handler may request the next message while it takes one.
-    if (this.isDelivering) return;
-    this.isDelivering = true;
-    while (this.demand > 0 && !this.isDone) {
-      const next = this.held[this.heldFrom];
-      if (next === undefined) break;
-      this.held[this.heldFrom++] = undefined;
-      this.heldBytes -= next.message.length + this.unkeptBytes;
-      this.demand -= 1;
-      this.handler.message(next.message, next.isCompressed);
+  /** Ends the call with `end` when all messages before it are delivered. */
+  private endIfRead(end: HeaderBlock | ResponseFailure): void {
+    // A handler may have cancelled the call when it took a message.
+    if (this.isDone) return;
+    if (this.flow.unreadBytes > 0) {
+      this.heldEnd = end;
+      return;
     }
-    if (this.heldFrom === this.held.length) {
-      this.held = [];
-      this.heldFrom = 0;
-    }
-    this.isDelivering = false;
-    const { heldEnd } = this;
-    if (heldEnd === undefined || this.held.length > 0 || this.isDone) return;
-    if (heldEnd instanceof HeaderBlock) this.end(heldEnd, false);
-    else {
+    if (!(end instanceof HeaderBlock)) {
       this.finish();
-      this.handler.failed(heldEnd);
-    }
+      this.handler.failed(end);
+    } else if (!this.flow.isIdle && !this.isBodyDropped) this.reject('trailers inside a message');
+    else this.end(end, false);
   }
 
   private credit(): void {
     // An incomplete message that is wanted must be able to arrive, even if it is larger than the window.
-    this.stream.credit(this.demand > 0 ? 0 : this.heldBytes + this.reader.pendingBytes);
+    this.stream.credit(this.flow.unreadBytes);
   }
 
   private end(block: HeaderBlock, isOnly: boolean): void {
@@ -229,20 +196,23 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   }
 
   private fail(cause: 'no-trailers' | 'unreadable' | 'too-large', details: string): void {
-    // A handler may have cancelled the call when it took a message.
-    if (this.isDone) return;
     const failure: ResponseFailure = { cause, code: HTTP2_ERROR_CODES.NO_ERROR, details, progress: 'answered' };
-    if (this.held.length > 0) {
-      this.heldEnd = failure;
+    this.endIfRead(failure);
+  }
+
+  private rejectMessage(unreadable: UnreadableMessage | undefined): void {
+    if (unreadable === undefined) return;
+    if (this.foreign !== undefined) {
+      this.isBodyDropped = true;
+      this.flow.stop();
       return;
     }
-    this.finish();
-    this.handler.failed(failure);
+    this.stream.cancel();
+    this.fail(unreadable.problem === 'too-large' ? 'too-large' : 'unreadable', unreadable.details);
   }
 
   private finish(): void {
     this.isDone = true;
-    this.held = [];
-    this.heldBytes = 0;
+    this.flow.stop();
   }
 }

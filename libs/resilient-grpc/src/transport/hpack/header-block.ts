@@ -22,6 +22,8 @@ export class HeaderBlock {
   contentType: string | undefined = undefined;
   grpcEncoding: string | undefined = undefined;
   grpcTimeout: string | undefined = undefined;
+  te: string | undefined = undefined;
+  contentLength: string | undefined = undefined;
   /** Names and values of all fields except pseudo-header fields, in turn and in their order. */
   readonly fields: string[] = [];
   /** Size of the list (RFC 9113, section 6.5.2). */
@@ -47,7 +49,9 @@ export class HeaderBlock {
     }
     switch (name) {
       case 'grpc-status':
-        this.grpcStatus = value;
+        // Two different ones are none.
+        if (this.grpcStatus === undefined || this.grpcStatus === value) this.grpcStatus = value;
+        else this.grpcStatus += `, ${value}`;
         break;
       case 'grpc-message':
         this.grpcMessage = value;
@@ -61,6 +65,12 @@ export class HeaderBlock {
         break;
       case 'grpc-timeout':
         this.grpcTimeout = value;
+        break;
+      case 'te':
+        this.te = value;
+        break;
+      case 'content-length':
+        this.contentLength = value;
         break;
     }
     this.fields.push(name, value);

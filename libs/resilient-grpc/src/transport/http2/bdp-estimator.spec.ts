@@ -4,7 +4,10 @@ import { BdpEstimator, MAX_MEASURED_WINDOW } from './bdp-estimator.js';
 /** Returns the window after `rounds` round trips of `rttMs`, if the peer sends as much as the window and `bytesPerMs` allow. */
 function windowAfter(rounds: number, rttMs: number, bytesPerMs: number): number {
   const estimator = new BdpEstimator(262_144);
-  for (let round = 0; round < rounds && estimator.mayBegin; round++) {
+  for (let round = 0; round < rounds; round++) {
+    // The first half of the window.
+    estimator.add(1);
+    if (!estimator.mayBegin) break;
     estimator.begin(round * rttMs);
     // The PING follows the first half of the window, so it measures the second one.
     estimator.add(Math.min(estimator.window / 2, bytesPerMs * rttMs));
@@ -36,8 +39,23 @@ it('does not raise the window if data do not arrive faster than before', () => {
 it('measures one round trip at a time', () => {
   const estimator = new BdpEstimator(100_000);
   estimator.end(10);
+  estimator.add(1);
   estimator.begin(20);
+  estimator.add(1);
   expect(estimator.mayBegin).toBe(false);
   estimator.end(30);
-  expect([estimator.mayBegin, estimator.window]).toEqual([true, 100_000]);
+  expect([estimator.mayBegin, estimator.window]).toEqual([false, 100_000]);
+  estimator.add(1);
+  expect(estimator.mayBegin).toBe(true);
+});
+
+it('measures only after data that the peer has sent since the last measurement, because servers reject other PINGs', () => {
+  const estimator = new BdpEstimator(100_000);
+  expect(estimator.mayBegin).toBe(false);
+  estimator.add(50_000);
+  estimator.begin(0);
+  // It left the peer before the answer to the PING.
+  estimator.add(50_000);
+  estimator.end(10);
+  expect(estimator.mayBegin).toBe(false);
 });

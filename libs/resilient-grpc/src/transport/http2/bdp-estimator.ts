@@ -11,6 +11,8 @@ const FULL_SHARE = 1 / 3;
 export class BdpEstimator {
   private startedAt: number | undefined;
   private received = 0;
+  /** True if data has arrived since the last PING was answered. Servers reject PINGs between which they have sent nothing (gRFC A8). */
+  private hasNewData = false;
   /** Highest rate so far, in bytes per millisecond. */
   private maxRate = 0;
 
@@ -19,7 +21,7 @@ export class BdpEstimator {
 
   /** True if a PING should be sent, and `begin()` called. */
   get mayBegin(): boolean {
-    return this.startedAt === undefined && this.window < MAX_MEASURED_WINDOW;
+    return this.hasNewData && this.startedAt === undefined && this.window < MAX_MEASURED_WINDOW;
   }
 
   begin(now: number): void {
@@ -29,6 +31,7 @@ export class BdpEstimator {
 
   add(bytes: number): void {
     this.received += bytes;
+    this.hasNewData = true;
   }
 
   /** The peer has acknowledged the PING. */
@@ -36,6 +39,7 @@ export class BdpEstimator {
     const { startedAt, received } = this;
     if (startedAt === undefined) return;
     this.startedAt = undefined;
+    this.hasNewData = false;
     const rate = received / Math.max(now - startedAt, 1);
     if (rate <= this.maxRate) return;
     this.maxRate = rate;

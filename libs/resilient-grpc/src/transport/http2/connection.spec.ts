@@ -5,8 +5,8 @@ import { ResponseStream, type ResponseFailure } from '../grpc/response-stream.js
 import type { HeaderBlock } from '../hpack/header-block.js';
 import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { encodedBound, encodeFields } from '../hpack/hpack-encoder.js';
-import { Http2Connection } from './connection.js';
-import type { ConnectionEnd, ConnectionOwner, Goaway } from './events.js';
+import { ClientConnection } from './client-connection.js';
+import type { ClientOwner, ConnectionEnd, Goaway } from './events.js';
 import { FrameReader, type FrameHandler } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
 import { PREFACE, Setting } from './frames.js';
@@ -24,7 +24,7 @@ class Call {
   drains = 0;
   readonly response: ResponseStream;
 
-  constructor(connection: Http2Connection, isUnlimited = true, maxMessageBytes = 1_000_000) {
+  constructor(connection: ClientConnection, isUnlimited = true, maxMessageBytes = 1_000_000) {
     this.response = new ResponseStream(
       {
         headers: () => void this.events.push('headers'),
@@ -50,8 +50,8 @@ class Call {
 }
 
 /** A client's connection, and the server at its other end, which reads and writes frames. */
-class Scene implements ConnectionOwner, FrameHandler {
-  readonly connection: Http2Connection;
+class Scene implements ClientOwner, FrameHandler {
+  readonly connection: ClientConnection;
   /** Frames that the server has received, as text. */
   readonly frames: string[] = [];
   readonly owner: string[] = [];
@@ -67,7 +67,7 @@ class Scene implements ConnectionOwner, FrameHandler {
 
   constructor(settings = SETTINGS, firstId = 1) {
     this.reader = new FrameReader(this, new HpackDecoder(0, 1_000_000));
-    this.connection = new Http2Connection(this, settings, { now: () => this.now }, firstId);
+    this.connection = new ClientConnection(this, settings, { now: () => this.now }, firstId);
   }
 
   /** A connection on which both sides have exchanged their settings. */

@@ -4,16 +4,9 @@ import type { HeaderBlock } from '../hpack/header-block.js';
 import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { TABLE_UPDATE } from '../hpack/hpack-encoder.js';
 import { HpackError } from '../hpack/hpack-error.js';
+import { Allowance } from './allowance.js';
 import { BdpEstimator } from './bdp-estimator.js';
-import type {
-  ConnectionEnd,
-  ConnectionOwner,
-  Goaway,
-  SentPing,
-  StreamFailure,
-  StreamProgress,
-  StreamReceiver,
-} from './events.js';
+import type { ConnectionEnd, ConnectionOwner, Goaway, SentPing, StreamFailure, StreamProgress } from './events.js';
 import { FrameReader, type FrameHandler } from './frame-reader.js';
 import { FrameWriter, type WriteBlock } from './frame-writer.js';
 import {
@@ -27,7 +20,7 @@ import {
   Setting,
   violation,
 } from './frames.js';
-import { Http2Stream, type StreamHost } from './http2-stream.js';
+import type { Http2Stream, StreamHost } from './http2-stream.js';
 import { StreamTable } from './stream-table.js';
 
 const { COMPRESSION_ERROR, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR } =
@@ -42,12 +35,8 @@ const MAX_UNSENT_ACKNOWLEDGEMENTS = 1_000;
 /** Number of frames without an effect that are tolerated at once, and that are forgotten per second. */
 const MAX_USELESS_FRAMES = 10_000;
 const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
-/** Number of frames without an effect that a peer may send on a stream before it learns that this side has reset the stream. */
-const FRAMES_AFTER_RESET = 4;
-/** Number of stream ids that are left when a connection asks to be replaced. */
-const RESERVED_IDS = 2_048;
-/** Bytes by which the windows of a connection's streams together may exceed the initial window. They bound the memory. */
-const MAX_EXTRA_WINDOW = 16_777_216;
+/** Number of streams whose windows can be changed in the time that other frames need. */
+const STREAMS_PER_FRAME = 64;
 /** First half of the payload of this side's PINGs. */
 const PING_MARK = 0x67727063;
 
@@ -63,77 +52,71 @@ export interface ConnectionSettings {
 }
 
 /**
- * The client's side of an HTTP/2 connection (RFC 9113) without its socket and timers: `receive()` takes bytes, `takeOutput()` returns bytes,
- * and the owner and the receivers of the streams are told what happens.
+ * One side of an HTTP/2 connection (RFC 9113) without its socket and timers: `receive()` takes bytes, `takeOutput()` returns bytes, and the
+ * owner and the receivers of the streams are told what happens. This is what both sides have in common: frames, flow control, and limits.
  */
-export class Http2Connection implements FrameHandler, StreamHost {
+export abstract class Http2Connection<S extends Http2Stream = Http2Stream> implements FrameHandler, StreamHost {
   /** Limits of the peer. */
   maxConcurrentStreams = MAX_STREAM_ID;
   maxHeaderListSize = Infinity;
   goaway: Goaway | undefined;
   isEnded = false;
-  private readonly writer = new FrameWriter();
-  private readonly reader: FrameReader;
-  private readonly streams = new StreamTable<Http2Stream>();
-  private nextId = 1;
-  private writtenUpTo = 0;
-  private acknowledgedUpTo = 0;
+  protected readonly writer = new FrameWriter();
+  protected readonly reader: FrameReader;
+  protected readonly streams = new StreamTable<S>();
+  /** The highest id of a stream so far. Clients open all streams, so it is odd. */
+  protected lastId = -1;
+  protected acknowledgedUpTo = 0;
   private sendWindow = DEFAULT_WINDOW;
-  private initialSendWindow = DEFAULT_WINDOW;
+  protected initialSendWindow = DEFAULT_WINDOW;
   private receiveWindow: number;
   private uncredited = 0;
   private readonly estimator: BdpEstimator;
   private extraWindow = 0;
   private hasSettings = false;
   private hasSentBlock = false;
-  private isRunningOut = false;
   private isReceiving = false;
   private isAwake = false;
   /** True while the socket takes nothing more. */
-  private isBlocked = false;
+  protected isBlocked = false;
   private unsentAcknowledgements = 0;
-  private uselessFrames = 0;
-  private uselessSince: number;
+  protected readonly uselessFrames: Allowance;
   private pings: SentPing[] = [];
   private sentPings = 0;
   /** The stream of the DATA frame that is being received; `undefined` if the payload is dropped. */
-  private dataStream: Http2Stream | undefined;
+  protected dataStream: S | undefined;
   /** List of the streams that have queued messages and window, the next one first. */
   private firstPumping: Http2Stream | undefined;
   private lastPumping: Http2Stream | undefined;
   /** Streams whose senders wait. */
   private draining: Http2Stream[] = [];
-  /** Streams that wait because the peer's limit is reached, and the place of the first one. */
-  private pending: (Http2Stream | undefined)[] = [];
-  private firstPending = 0;
-  /** Number of streams among them that were cancelled. */
-  private cancelledPending = 0;
-
   constructor(
-    private readonly owner: ConnectionOwner,
-    private readonly settingsOfThisSide: ConnectionSettings,
-    private readonly clock: Pick<Clock, 'now'>,
-    firstId = 1,
+    protected readonly owner: ConnectionOwner,
+    protected readonly settingsOfThisSide: ConnectionSettings,
+    protected readonly clock: Pick<Clock, 'now'>,
+    /** Bytes by which the windows of all streams together may exceed their initial windows. */
+    private readonly maxExtraWindow: number,
   ) {
     const { streamWindow, connectionWindow, maxHeaderListSize, headerTableSize } = settingsOfThisSide;
-    this.nextId = firstId;
-    this.writtenUpTo = firstId - 2;
     this.reader = new FrameReader(this, new HpackDecoder(headerTableSize, maxHeaderListSize));
-    this.writer.preface();
+    this.receiveWindow = connectionWindow;
+    this.uselessFrames = new Allowance(MAX_USELESS_FRAMES, FORGOTTEN_FRAMES_PER_SECOND, clock);
+    this.estimator = new BdpEstimator(streamWindow);
+  }
+
+  /** Writes the settings of this side, which come first. `settings` are identifiers and values that only this role has. */
+  protected writeSettings(settings: readonly number[]): void {
+    const { streamWindow, connectionWindow, maxHeaderListSize, headerTableSize } = this.settingsOfThisSide;
     this.writer.settings([
       Setting.HEADER_TABLE_SIZE,
       headerTableSize,
-      Setting.ENABLE_PUSH,
-      0,
+      ...settings,
       Setting.INITIAL_WINDOW_SIZE,
       streamWindow,
       Setting.MAX_HEADER_LIST_SIZE,
       maxHeaderListSize,
     ]);
     if (connectionWindow > DEFAULT_WINDOW) this.writer.windowUpdate(0, connectionWindow - DEFAULT_WINDOW);
-    this.receiveWindow = connectionWindow;
-    this.uselessSince = clock.now();
-    this.estimator = new BdpEstimator(streamWindow);
   }
 
   // ── streams ──
@@ -142,89 +125,11 @@ export class Http2Connection implements FrameHandler, StreamHost {
     return this.streams.size;
   }
 
-  /** True if the connection takes another stream now. */
-  get canOpen(): boolean {
-    return this.isUsable && this.streams.size < this.maxConcurrentStreams;
-  }
-
-  /** True if the connection takes new streams, now or when others have closed. */
-  get isUsable(): boolean {
-    return !this.isEnded && this.goaway === undefined && this.nextId <= MAX_STREAM_ID;
-  }
-
-  /**
-   * Opens a stream, which waits if the peer's limit is reached. `isUsable` must be true.
-   *
-   * @param bound upper bound of the size of the header block that `write` writes
-   */
-  open(receiver: StreamReceiver, bound: number, write: WriteBlock): Http2Stream {
-    const { streamWindow } = this.settingsOfThisSide;
-    const stream = new Http2Stream(this, receiver, this.initialSendWindow, streamWindow);
-    if (this.canOpen && this.firstPending === this.pending.length) this.start(stream, bound, write);
-    else {
-      stream.pending = { bound, write };
-      this.pending.push(stream);
-    }
-    return stream;
-  }
-
-  private start(stream: Http2Stream, bound: number, write: WriteBlock): void {
-    stream.id = this.nextId;
-    this.nextId += 2;
-    if (this.nextId > MAX_STREAM_ID - 2 * RESERVED_IDS && !this.isRunningOut) {
-      this.isRunningOut = true;
-      this.owner.idsRunOut();
-    }
-    this.streams.add(stream);
-    const first = this.hasSentBlock ? write : writeFirst(write);
-    this.hasSentBlock = true;
-    this.writer.headers(stream.id, false, bound + 1, DEFAULT_FRAME_SIZE, first);
-    this.wake();
-  }
-
-  /** Starts the streams that wait, as far as the peer's limit allows. */
-  private startPending(): void {
-    while (this.firstPending < this.pending.length && this.canOpen) {
-      const stream = this.pending[this.firstPending];
-      this.pending[this.firstPending++] = undefined;
-      if (stream?.pending === undefined) continue;
-      const { bound, write } = stream.pending;
-      stream.pending = undefined;
-      stream.sendWindow = this.initialSendWindow;
-      this.start(stream, bound, write);
-      if (stream.isQueued) this.queued(stream);
-      else if (stream.isEndQueued) this.writeEnd(stream);
-    }
-    if (this.firstPending === this.pending.length && this.firstPending > 0) this.takePending();
-    if (this.nextId <= MAX_STREAM_ID) return;
-    for (const stream of this.takePending()) this.fail(stream, 'goaway', NO_ERROR, 'the stream ids have run out');
-  }
-
-  /** Removes cancelled streams when they are the majority: the peer may allow no stream for a long time. */
-  private pendingCancelled(): void {
-    this.cancelledPending += 1;
-    if (this.cancelledPending * 2 > this.pending.length - this.firstPending) this.pending = this.takePending();
-  }
-
-  /** Removes the streams that wait. */
-  private takePending(): Http2Stream[] {
-    const waiting = this.pending.filter((stream) => stream?.pending !== undefined) as Http2Stream[];
-    this.pending = [];
-    this.firstPending = 0;
-    this.cancelledPending = 0;
-    return waiting;
-  }
-
-  progressOf(id: number): StreamProgress {
-    if (id > this.writtenUpTo) return 'never-sent';
-    return id > this.acknowledgedUpTo ? 'written' : 'acknowledged';
-  }
-
   /** Sends a PING. `acknowledged` is not called if the connection ends first. */
   ping(acknowledged: () => void): void {
     if (this.isEnded) return;
     this.sentPings = (this.sentPings + 1) >>> 0;
-    this.pings.push({ number: this.sentPings, upTo: this.nextId - 2, acknowledged });
+    this.pings.push({ number: this.sentPings, upTo: this.lastId, acknowledged });
     this.writer.ping(0, PING_MARK, this.sentPings);
     this.wake();
   }
@@ -232,9 +137,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   /** Ends the connection with a GOAWAY. The open streams fail. */
   end(code: number = NO_ERROR, details = 'closed by this side'): void {
     if (this.isEnded) return;
-    // The streams that are not sent yet fail as such.
-    this.writer.drop();
-    this.writer.goaway(0, code, '');
+    this.writeGoaway(code, '');
     this.finish({ code, details, isPeersFault: false });
     this.wake();
   }
@@ -246,19 +149,35 @@ export class Http2Connection implements FrameHandler, StreamHost {
     this.finish({ code: NO_ERROR, details, isPeersFault: false });
   }
 
-  private finish(end: ConnectionEnd): void {
+  /** Writes the last frame. */
+  protected abstract writeGoaway(code: number, debug: string): void;
+
+  protected finish(end: ConnectionEnd): void {
     this.isEnded = true;
     this.reader.stop();
     this.draining = [];
     this.pings = [];
     const { code, details } = end;
-    const streams = [...this.streams.all(), ...this.takePending()];
+    const streams = [...this.streams.all(), ...this.takeWaiting()];
     // Told first, so that the evidence about the connection is complete when its streams fail.
     this.owner.ended(end);
     for (const stream of streams) if (!stream.isClosed) this.fail(stream, 'lost', code, details);
   }
 
+  /** Removes the streams that are not in `streams`, because they are not sent. */
+  protected takeWaiting(): readonly Http2Stream[] {
+    return [];
+  }
+
   // ── output ──
+
+  /** Writes a header block. The first one of a connection starts with an update of the table size. */
+  protected writeBlock(id: number, isEnd: boolean, bound: number, write: WriteBlock): void {
+    const first = this.hasSentBlock ? write : writeFirst(write);
+    this.hasSentBlock = true;
+    this.writer.headers(id, isEnd, bound + 1, DEFAULT_FRAME_SIZE, first);
+    this.wake();
+  }
 
   /** True if `takeOutput()` would return bytes. */
   get hasOutput(): boolean {
@@ -268,8 +187,6 @@ export class Http2Connection implements FrameHandler, StreamHost {
   /** Returns the bytes to pass to the socket. The caller then calls `taken()`. */
   takeOutput(): Buffer[] {
     this.isAwake = false;
-    // The end of the connection has discarded the headers that were not written.
-    if (!this.isEnded) this.writtenUpTo = this.nextId - 2;
     return this.writer.take();
   }
 
@@ -295,7 +212,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     return !this.isBlocked && this.writer.bytes < MAX_OUTPUT_BYTES;
   }
 
-  private wake(): void {
+  protected wake(): void {
     if (this.isReceiving || this.isAwake) return;
     this.isAwake = true;
     this.owner.wake();
@@ -363,18 +280,12 @@ export class Http2Connection implements FrameHandler, StreamHost {
     this.pump();
   }
 
-  cancel(stream: Http2Stream, code: number): void {
-    const { id, isRemoteEnded } = stream;
-    this.close(stream);
-    if (id === 0) this.pendingCancelled();
-    if (id === 0 || isRemoteEnded) return;
-    this.writer.reset(id, code);
-    this.uselessFrames -= FRAMES_AFTER_RESET;
-    this.startPending();
-    this.wake();
-  }
+  abstract cancel(stream: S, code: number): void;
+  abstract progressOf(id: number): StreamProgress;
 
-  credit(stream: Http2Stream, bytes: number): void {
+  credit(stream: Http2Stream, heldBytes: number): void {
+    if (stream.isRemoteEnded) return;
+    const bytes = stream.uncredited - heldBytes;
     // A window that has grown is large because the delay is: the peer must get more of it before it has used up the rest.
     if (bytes * (stream.window > this.settingsOfThisSide.streamWindow ? 4 : 2) < stream.window) return;
     const extra = this.extraFor(stream, bytes);
@@ -392,7 +303,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   /** Returns by how much to raise the window of a stream. A stream whose reader is slow needs no larger one. */
   private extraFor(stream: Http2Stream, credited: number): number {
     if (credited < stream.uncredited) return 0;
-    const extra = Math.min(this.estimator.window - stream.window, MAX_EXTRA_WINDOW - this.extraWindow);
+    const extra = Math.min(this.estimator.window - stream.window, this.maxExtraWindow - this.extraWindow);
     if (extra <= 0) return 0;
     this.extraWindow += extra;
     return extra;
@@ -400,7 +311,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
 
   // ── flow control ──
 
-  private startPumping(stream: Http2Stream): void {
+  protected startPumping(stream: Http2Stream): void {
     if (stream.isPumping) return;
     stream.isPumping = true;
     stream.previousPumping = this.lastPumping;
@@ -422,7 +333,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
   }
 
   /** Writes queued messages, one frame per stream and turn, while the windows and the socket allow. */
-  private pump(): void {
+  protected pump(): void {
     while (this.firstPumping !== undefined && this.sendWindow > 0 && this.mayWriteData) {
       const stream = this.firstPumping;
       this.stopPumping(stream);
@@ -433,12 +344,13 @@ export class Http2Connection implements FrameHandler, StreamHost {
 
   // ── input ──
 
-  /** Takes bytes of the peer, which are valid only during the call. */
-  receive(bytes: Buffer, at = 0, end = bytes.length): void {
-    if (this.isEnded) return;
+  /** Takes bytes of the peer, which are valid only during the call. Returns the end of what was read. */
+  receive(bytes: Buffer, at = 0, end = bytes.length): number {
+    if (this.isEnded) return end;
     this.isReceiving = true;
+    let next = end;
     try {
-      this.reader.read(bytes, at, end);
+      next = this.reader.read(bytes, at, end);
       this.notifyDrained();
     } catch (error) {
       if (error instanceof ConnectionError) this.endForViolation(error.code, error.message);
@@ -451,12 +363,13 @@ export class Http2Connection implements FrameHandler, StreamHost {
       this.isReceiving = false;
       if (this.writer.bytes > 0) this.wake();
     }
+    return next;
   }
 
-  private endForViolation(code: number, details: string): void {
+  /** Ends the connection because of the peer, with a GOAWAY that says why. */
+  endForViolation(code: number, details: string): void {
     if (this.isEnded) return;
-    this.writer.drop();
-    this.writer.goaway(0, code, details);
+    this.writeGoaway(code, details);
     this.finish({ code, details, isPeersFault: code !== INTERNAL_ERROR });
   }
 
@@ -466,14 +379,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     if (stream === undefined) this.requireKnown(id, 'DATA');
     this.receiveWindow -= length;
     if (this.receiveWindow < 0) throw new ConnectionError(FLOW_CONTROL_ERROR, 'DATA beyond the connection window');
-    // The windows of the streams bound the memory.
-    this.uncredited += length;
-    if (this.uncredited * 2 >= this.settingsOfThisSide.connectionWindow) {
-      this.writer.windowUpdate(0, this.uncredited);
-      this.receiveWindow += this.uncredited;
-      this.uncredited = 0;
-    }
-    if (length === 0) this.useless('DATA');
+    this.dataReceived(stream, length);
     if (stream === undefined) return;
     stream.isAnswered = true;
     stream.receiveWindow -= length;
@@ -481,6 +387,18 @@ export class Http2Connection implements FrameHandler, StreamHost {
     this.estimator.add(length);
     if (stream.receiveWindow < 0) this.reject(stream, FLOW_CONTROL_ERROR, 'DATA beyond the stream window');
     else this.dataStream = stream;
+  }
+
+  /** Gives the peer new window for the connection, or has it wait until a message is read. */
+  protected abstract dataReceived(stream: S | undefined, length: number): void;
+
+  protected creditConnection(bytes: number): void {
+    this.uncredited += bytes;
+    if (this.uncredited * 2 < this.settingsOfThisSide.connectionWindow) return;
+    this.writer.windowUpdate(0, this.uncredited);
+    this.receiveWindow += this.uncredited;
+    this.uncredited = 0;
+    this.wake();
   }
 
   data(bytes: Buffer, at: number, end: number): void {
@@ -496,22 +414,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     stream.receiver.dataEnds(isEnd);
   }
 
-  headers(id: number, isEnd: boolean, block: HeaderBlock): void {
-    const stream = this.streams.get(id);
-    if (stream === undefined) {
-      this.requireKnown(id, 'HEADERS');
-      this.useless('HEADERS');
-      return;
-    }
-    stream.isAnswered = true;
-    if (block.status?.startsWith('1') === true) this.useless('informational HEADERS');
-    if (block.malformed !== undefined) {
-      this.reject(stream, PROTOCOL_ERROR, block.malformed);
-      return;
-    }
-    if (isEnd) this.remoteEnded(stream);
-    stream.receiver.headers(block, isEnd);
-  }
+  abstract headers(id: number, isEnd: boolean, block: HeaderBlock): void;
 
   reset(id: number, code: number): void {
     const stream = this.streams.get(id);
@@ -522,8 +425,11 @@ export class Http2Connection implements FrameHandler, StreamHost {
     }
     stream.isAnswered = true;
     this.fail(stream, 'reset', code, `reset by the peer with code ${String(code)}`);
-    this.startPending();
+    this.placeFreed();
   }
+
+  /** Maximum of the peer's ENABLE_PUSH. */
+  protected abstract readonly maxEnablePush: number;
 
   settings(bytes: Buffer, from: number, end: number): void {
     let window = this.initialSendWindow;
@@ -531,7 +437,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
       const value = readUint32(bytes, at + 2);
       switch ((bytes[at]! << 8) | bytes[at + 1]!) {
         case Setting.ENABLE_PUSH:
-          if (value !== 0) violation('ENABLE_PUSH of a server');
+          if (value > this.maxEnablePush) violation(`ENABLE_PUSH of ${String(value)}`);
           break;
         case Setting.MAX_CONCURRENT_STREAMS:
           this.maxConcurrentStreams = Math.min(value, MAX_STREAM_ID);
@@ -554,11 +460,12 @@ export class Http2Connection implements FrameHandler, StreamHost {
     this.initialSendWindow = window;
     const isFirst = !this.hasSettings;
     this.hasSettings = true;
-    if (!isFirst) this.useless('SETTINGS');
+    // A change of the window costs time for each stream.
+    if (!isFirst) this.useless('SETTINGS', 1 + Math.floor(this.streams.size / STREAMS_PER_FRAME));
     this.countAcknowledgement();
     this.writer.settingsAcknowledgement();
     this.pump();
-    this.startPending();
+    this.placeFreed();
     this.owner.settingsReceived(isFirst);
   }
 
@@ -594,7 +501,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     first.acknowledged();
   }
 
-  private countAcknowledgement(): void {
+  protected countAcknowledgement(): void {
     this.unsentAcknowledgements += 1;
     if (this.unsentAcknowledgements > MAX_UNSENT_ACKNOWLEDGEMENTS)
       throw new ConnectionError(ENHANCE_YOUR_CALM, 'the peer sends more than it reads');
@@ -605,11 +512,7 @@ export class Http2Connection implements FrameHandler, StreamHost {
     if (previous !== undefined && lastId > previous.lastId) violation('GOAWAY with a higher stream id');
     if (previous !== undefined) this.useless('GOAWAY');
     this.goaway = { lastId, code, debug };
-    const details = `GOAWAY with code ${String(code)}${debug === '' ? '' : ` (${debug})`}`;
-    const refused = [...this.streams.all().filter(({ id }) => id > lastId), ...this.takePending()];
-    // Told first, so that the calls of refused streams find another connection.
     this.owner.goawayReceived(this.goaway);
-    for (const stream of refused) if (!stream.isClosed) this.fail(stream, 'goaway', code, details);
   }
 
   windowUpdate(id: number, bytes: number): void {
@@ -633,50 +536,41 @@ export class Http2Connection implements FrameHandler, StreamHost {
     else if (stream.isQueued) this.queued(stream);
   }
 
-  useless(frame: string): void {
-    this.uselessFrames += 1;
-    if (this.uselessFrames <= MAX_USELESS_FRAMES) return;
-    const now = this.clock.now();
-    const forgotten = ((now - this.uselessSince) / 1_000) * FORGOTTEN_FRAMES_PER_SECOND;
-    this.uselessSince = now;
-    this.uselessFrames = Math.max(1, this.uselessFrames - forgotten);
-    if (this.uselessFrames > MAX_USELESS_FRAMES)
+  useless(frame: string, count = 1): void {
+    if (!this.uselessFrames.take(count))
       throw new ConnectionError(ENHANCE_YOUR_CALM, `too many frames without an effect (${frame})`);
   }
 
-  /** @throws ConnectionError if this side has not opened the stream */
-  private requireKnown(id: number, frame: string): void {
-    if (id % 2 === 0 || id >= this.nextId) violation(`${frame} on an idle stream`);
+  /** @throws ConnectionError if a frame may not arrive on this stream, which is not open */
+  protected requireKnown(id: number, frame: string): void {
+    if (id % 2 === 0 || id > this.lastId) violation(`${frame} on an idle stream`);
   }
 
   // ── ends of streams ──
 
-  /** The peer sends nothing more. What this side still sends is useless: gRPC's responses end last. */
-  private remoteEnded(stream: Http2Stream): void {
-    stream.isRemoteEnded = true;
-    const isLocalEnded = stream.isLocalEnded;
-    this.close(stream, true);
-    if (!isLocalEnded) this.writer.reset(stream.id, NO_ERROR);
-    this.startPending();
-  }
+  /** The peer sends nothing more on a stream. */
+  protected abstract remoteEnded(stream: S): void;
+
+  /** A stream has ended, and its receiver knows. */
+  protected abstract placeFreed(): void;
 
   /** Resets a stream because of the peer. */
-  reject(stream: Http2Stream, code: number, details: string): void {
+  reject(stream: S, code: number, details: string): void {
     if (stream.isClosed) return;
     this.writer.reset(stream.id, code);
     this.wake();
     this.fail(stream, 'protocol', code, details);
-    this.startPending();
+    this.placeFreed();
   }
 
-  private fail(stream: Http2Stream, cause: StreamFailure['cause'], code: number, details: string): void {
+  protected fail(stream: Http2Stream, cause: StreamFailure['cause'], code: number, details: string): void {
     const { progress } = stream;
     this.close(stream);
     stream.receiver.failed({ cause, code, details, progress });
   }
 
   /** @param isReadable true if the receiver still reads what has arrived */
-  private close(stream: Http2Stream, isReadable = false): void {
+  protected close(stream: Http2Stream, isReadable = false): void {
     stream.isLocalEnded = true;
     stream.isClosed = !isReadable;
     stream.clearQueue();

@@ -10,7 +10,7 @@ export type StreamProgress = 'never-sent' | 'written' | 'acknowledged' | 'answer
 export interface StreamFailure {
   /**
    * 'reset': by the peer. 'goaway': the peer announced that it does not process the stream. 'lost': the connection has ended. 'protocol': the
-   * peer violated the protocol on this stream, which this side has reset.
+   * peer violated the protocol, or a limit of memory, on this stream, which this side has reset.
    */
   readonly cause: 'reset' | 'goaway' | 'lost' | 'protocol';
   /** HTTP/2 error code (RFC 9113, section 7). */
@@ -52,10 +52,14 @@ export interface ConnectionOwner {
   /** The peer's settings have arrived, for the first time if `isFirst`. */
   settingsReceived(isFirst: boolean): void;
   goawayReceived(goaway: Goaway): void;
-  /** Few stream ids are left, so further calls should use another connection. */
-  idsRunOut(): void;
   /** Nothing follows. Output that is left, such as a GOAWAY, should still be sent. */
   ended(end: ConnectionEnd): void;
+}
+
+/** Receives the events of a client's connection. */
+export interface ClientOwner extends ConnectionOwner {
+  /** Few stream ids are left, so further calls should use another connection. */
+  idsRunOut(): void;
 }
 
 /** A PING without an answer. */

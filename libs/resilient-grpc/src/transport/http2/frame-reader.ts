@@ -59,6 +59,7 @@ export class FrameReader {
   /** Stream of a header block that CONTINUATION frames continue; 0 if there is none. */
   private blockId = 0;
   private blockIsEnd = false;
+  private blockFrame = 0;
   private blockParts: Buffer[] = [];
   private blockBytes = 0;
 
@@ -67,17 +68,27 @@ export class FrameReader {
     private readonly decoder: HpackDecoder,
   ) {}
 
-  /** Reads no further frames, not even those of the current piece of bytes. */
+  /** Reads no further frames until `resume()`, not even those of the current piece of bytes. */
   stop(): void {
     this.isStopped = true;
   }
 
+  resume(): void {
+    this.isStopped = false;
+  }
+
+  /** Number of the frame or header block that the peer has begun and not completed; not of DATA, which may be of any length. */
+  get incompleteFrame(): number | undefined {
+    if (this.blockId !== 0) return this.blockFrame;
+    return this.partialNeeds > 0 ? this.frames + 1 : undefined;
+  }
+
   /**
-   * Takes bytes of the peer, which are valid only during the call.
+   * Takes bytes of the peer, which are valid only during the call. Returns the end of what was read: `end`, unless `stop()` was called.
    *
    * @throws ConnectionError, HpackError if the peer has violated the protocol
    */
-  read(bytes: Buffer, from: number, end: number): void {
+  read(bytes: Buffer, from: number, end: number): number {
     let at = from;
     while (at < end && !this.isStopped) {
       if (this.dataLeft > 0) at = this.readData(bytes, at, end);
@@ -95,6 +106,7 @@ export class FrameReader {
         }
       }
     }
+    return at;
   }
 
   /** Returns the length of the payload. */
@@ -145,7 +157,9 @@ export class FrameReader {
     this.dataIsEnd = (flags & Flag.END_STREAM) !== 0;
     this.dataLeft = length - padding;
     this.handler.dataBegins(id, length);
-    if (this.dataLeft === 0) this.handler.dataEnds(this.dataIsEnd);
+    if (this.dataLeft > 0) return;
+    if (!this.dataIsEnd) this.handler.useless('DATA');
+    this.handler.dataEnds(this.dataIsEnd);
   }
 
   private readData(bytes: Buffer, at: number, end: number): number {
@@ -179,6 +193,7 @@ export class FrameReader {
       case FrameType.PRIORITY:
         if (id === 0) violation('PRIORITY on stream 0');
         if (length !== 5) wrongSize('PRIORITY');
+        if (readStreamId(bytes, at) === id) violation('a stream that depends on itself');
         this.handler.useless('PRIORITY');
         return;
       case FrameType.RST_STREAM:
@@ -218,7 +233,6 @@ export class FrameReader {
     if (length < 1) wrongSize('padded DATA');
     const padding = bytes[at]! + 1;
     if (padding > length) violation('padding beyond the frame');
-    if (padding === length) this.handler.useless('DATA');
     this.beginData(id, flags, length, padding);
     if (this.dataLeft > 0) this.readData(bytes, at + 1, at + 1 + this.dataLeft);
   }
@@ -234,6 +248,7 @@ export class FrameReader {
     }
     if (flags & Flag.PRIORITY) at += 5;
     if (at > end) violation('padding or priority beyond the frame');
+    if (flags & Flag.PRIORITY && readStreamId(bytes, at - 5) === id) violation('a stream that depends on itself');
     const isEnd = (flags & Flag.END_STREAM) !== 0;
     if (flags & Flag.END_HEADERS) {
       this.handler.headers(id, isEnd, this.decoder.decode(bytes, at, end));
@@ -241,6 +256,7 @@ export class FrameReader {
     }
     this.blockId = id;
     this.blockIsEnd = isEnd;
+    this.blockFrame = this.frames;
     this.blockParts = [Buffer.from(bytes.subarray(at, end))];
     this.blockBytes = end - at;
   }
@@ -282,5 +298,9 @@ function isUnpaddedData(bytes: Uint8Array, head: number): boolean {
 }
 
 function readId(bytes: Uint8Array, head: number): number {
-  return readUint32(bytes, head + 5) & 0x7fff_ffff;
+  return readStreamId(bytes, head + 5);
+}
+
+function readStreamId(bytes: Uint8Array, at: number): number {
+  return readUint32(bytes, at) & 0x7fff_ffff;
 }

@@ -1,4 +1,4 @@
-import { Flag, FrameType, HEAD_BYTES, PREFACE, writeUint32 } from './frames.js';
+import { Flag, FrameType, HEAD_BYTES, writeUint32 } from './frames.js';
 
 /** Size of the buffers in which frames are collected; two frames of the default size and some heads fit four times. */
 const SLAB_BYTES = 65_536 + 1_024;
@@ -57,10 +57,11 @@ export class FrameWriter {
     this.chunkBytes = 0;
   }
 
-  preface(): void {
-    this.reserve(PREFACE.length);
-    this.slab.set(PREFACE, this.end);
-    this.end += PREFACE.length;
+  /** Writes bytes that are no frame. */
+  raw(bytes: Uint8Array): void {
+    this.reserve(bytes.length);
+    this.slab.set(bytes, this.end);
+    this.end += bytes.length;
   }
 
   /** @param settings identifiers and values, in turn */

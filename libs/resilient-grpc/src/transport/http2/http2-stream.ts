@@ -28,7 +28,7 @@ export interface StreamHost {
   /** A message was queued. */
   queued(stream: Http2Stream): void;
   cancel(stream: Http2Stream, code: number): void;
-  credit(stream: Http2Stream, bytes: number): void;
+  credit(stream: Http2Stream, heldBytes: number): void;
 }
 
 /** The header block of a stream that waits for its turn. */
@@ -39,6 +39,8 @@ export interface PendingHead {
 
 /** One stream of a connection. */
 export class Http2Stream {
+  /** Set by the connection that creates the stream. */
+  receiver!: StreamReceiver;
   /** Identifier; 0 while the stream waits because the peer's limit of streams is reached. */
   id = 0;
   /** Set while the stream waits. */
@@ -65,7 +67,6 @@ export class Http2Stream {
 
   constructor(
     private readonly connection: StreamHost,
-    readonly receiver: StreamReceiver,
     sendWindow: number,
     receiveWindow: number,
   ) {
@@ -81,6 +82,11 @@ export class Http2Stream {
 
   get isQueued(): boolean {
     return this.queue !== undefined;
+  }
+
+  /** Bytes of the messages that wait. */
+  get queuedBytes(): number {
+    return this.queue?.bytes ?? 0;
   }
 
   /**
@@ -128,13 +134,20 @@ export class Http2Stream {
    * and at the end of each DATA frame.
    */
   credit(heldBytes: number): void {
-    if (!this.isClosed && !this.isRemoteEnded) this.connection.credit(this, this.uncredited - heldBytes);
+    if (!this.isClosed) this.connection.credit(this, heldBytes);
   }
 
   /** Writes at most `room` bytes of the queued messages. */
   writeQueued(room: number): void {
     this.queue?.take(room, (bytes, compressed, offset, size, isLast) => {
-      this.connection.writeData(this, bytes, compressed, offset, size, isLast && this.isEndQueued);
+      this.connection.writeData(
+        this,
+        bytes,
+        compressed,
+        offset,
+        size,
+        isLast && this.isEndQueued && this.pending === undefined,
+      );
     });
     if (this.queue?.isEmpty === true) this.queue = undefined;
   }

@@ -16,6 +16,8 @@ export class SendQueue {
   private readonly messages: (QueuedMessage | undefined)[] = [];
   /** Place of the first message that is not sent. */
   private head = 0;
+  /** Unsent bytes, including the length prefixes. */
+  bytes = 0;
 
   get isEmpty(): boolean {
     return this.head === this.messages.length;
@@ -23,6 +25,7 @@ export class SendQueue {
 
   add(bytes: Uint8Array, compressed: number, offset: number): void {
     this.messages.push({ bytes, compressed, offset });
+    this.bytes += bytes.length - offset;
   }
 
   /** Copies what is left of the last message, whose bytes its sender may change. */
@@ -42,6 +45,7 @@ export class SendQueue {
       const { bytes, compressed, offset } = message;
       const size = Math.min(bytes.length - offset, left);
       left -= size;
+      this.bytes -= size;
       message.offset += size;
       if (message.offset === bytes.length) messages[this.head++] = undefined;
       write(bytes, compressed, offset, size, this.isEmpty);

@@ -7,7 +7,8 @@ import { ResponseStream, type ResponseFailure } from '../grpc/response-stream.js
 import { encodedBound, encodeFields } from '../hpack/hpack-encoder.js';
 import { FrameWriter } from '../http2/frame-writer.js';
 import { PREFACE } from '../http2/frames.js';
-import { SocketConnection, type Keepalive, type SocketEnd, type SocketOwner } from './socket-connection.js';
+import type { Keepalive } from './http2-socket.js';
+import { SocketConnection, type SocketEnd, type SocketOwner } from './socket-connection.js';
 
 const REQUEST = [':method', 'POST', ':scheme', 'http', ':path', '/a.B/C', ':authority', 'x', 'te', 'trailers'];
 const ANSWER = [':status', '200', 'content-type', 'application/grpc', 'grpc-status', '0'];

@@ -1,27 +1,13 @@
 import type { Socket } from 'node:net';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
-import { setImmediate, type Clock, type Timer } from '../../time/clock.js';
+import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import { Http2Connection, type ConnectionSettings } from '../http2/connection.js';
-import type { ConnectionEnd, ConnectionOwner, Goaway } from '../http2/events.js';
-import { FrameTrace, isTraced } from './frame-trace.js';
+import { ClientConnection } from '../http2/client-connection.js';
+import type { ConnectionSettings } from '../http2/connection.js';
+import type { ClientOwner, Goaway } from '../http2/events.js';
+import { CLOSE_TIMEOUT_MS, Http2Socket, type Keepalive, type SocketEnd } from './http2-socket.js';
 
-/** Keepalive pings (gRFC A8). */
-export interface Keepalive {
-  /** Milliseconds between the answer to a ping and the next ping. */
-  readonly intervalMs: number;
-  /** Milliseconds within which the peer must answer. */
-  readonly timeoutMs: number;
-  /** True if pings are sent without open calls, too. */
-  readonly isAlwaysOn: boolean;
-}
-
-/** End of a connection; `error` is the error of its socket. */
-export interface SocketEnd extends ConnectionEnd {
-  readonly error: NodeJS.ErrnoException | undefined;
-  /** True if the peer did not answer a keepalive ping. */
-  readonly isTimeout: boolean;
-}
+export type { SocketEnd } from './http2-socket.js';
 
 /** Receives the events of a connection. */
 export interface SocketOwner {
@@ -36,19 +22,14 @@ export interface SocketOwner {
 }
 
 /**
- * Milliseconds that the peer has to close a connection that this side has closed, or on which the peer has reported an error by GOAWAY. Calls
- * may still end within this time; afterward, nothing can be expected of the peer.
- */
-const CLOSE_TIMEOUT_MS = 2_000;
-/**
  * Memory into which all sockets of this thread read. Its content is valid until the callback of a read returns, and nothing that a
  * connection passes on refers to it.
  */
 const readBuffer = Buffer.allocUnsafeSlow(262_144);
 
-/** An HTTP/2 connection and its socket. What is sent within a turn of the event loop leaves in one write. */
-export class SocketConnection implements ConnectionOwner {
-  readonly http2: Http2Connection;
+/** A client's connection and its socket. */
+export class SocketConnection extends Http2Socket implements ClientOwner {
+  readonly http2: ClientConnection;
   /** Option of `net.connect` for a socket that is passed to `start()` as it is, without TLS. */
   readonly onread = {
     buffer: readBuffer,
@@ -59,25 +40,15 @@ export class SocketConnection implements ConnectionOwner {
       return true;
     },
   };
-  private readonly trace = isTraced() ? new FrameTrace() : undefined;
-  private socket: Socket | undefined;
-  private error: NodeJS.ErrnoException | undefined;
-  private isTimeout = false;
   private isDraining = false;
-  /** Calls that keep the process running. */
-  private calls = 0;
-  private pingTimer: Timer | undefined;
-  private closeTimer: Timer | undefined;
-  /** True if a ping was due while no call was open. */
-  private isPingDue = false;
-
   constructor(
     settings: ConnectionSettings,
     private readonly owner: SocketOwner,
-    private readonly clock: Clock,
-    private readonly keepalive?: Keepalive,
+    clock: Clock,
+    keepalive?: Keepalive,
   ) {
-    this.http2 = new Http2Connection(this, settings, clock);
+    super(clock, keepalive);
+    this.http2 = new ClientConnection(this, settings, clock);
   }
 
   /**
@@ -86,28 +57,18 @@ export class SocketConnection implements ConnectionOwner {
    * @param isRead true if the socket was opened with `onread`
    */
   start(socket: Socket, isRead: boolean): void {
-    this.socket = socket;
-    if (!isRead) {
-      socket.on('data', (bytes) => {
-        this.trace?.receive(bytes);
-        this.http2.receive(bytes);
-      });
-    }
-    socket.on('drain', () => {
-      this.http2.drained();
-      this.flush();
-    });
-    socket.on('error', (error) => {
-      this.error ??= error;
-    });
-    socket.on('end', () => this.http2.lost('the peer closed the connection'));
-    socket.on('close', () => {
-      this.closeTimer?.clear();
-      this.http2.lost(this.error?.message ?? 'the connection was closed');
-    });
+    this.attach(socket, isRead);
     if (this.calls === 0) socket.unref();
     this.flush();
     if (this.keepalive?.isAlwaysOn === true) this.pingLater();
+  }
+
+  protected received(bytes: Buffer): void {
+    this.http2.receive(bytes);
+  }
+
+  protected told(end: SocketEnd): void {
+    this.owner.ended(end);
   }
 
   /** A call begins that keeps the process running. `callEnded()` must follow. */
@@ -115,8 +76,7 @@ export class SocketConnection implements ConnectionOwner {
     this.calls += 1;
     if (this.calls > 1) return;
     this.socket?.ref();
-    if (this.isPingDue) this.ping();
-    else this.pingLater();
+    this.pingForCalls();
   }
 
   callEnded(): void {
@@ -134,54 +94,6 @@ export class SocketConnection implements ConnectionOwner {
   closeIfUnused(): void {
     if (this.isDraining && this.http2.openStreams === 0) this.http2.end();
   }
-
-  // ── keepalive ──
-
-  private pingLater(): void {
-    const { keepalive } = this;
-    if (keepalive === undefined || this.pingTimer !== undefined || this.http2.isEnded) return;
-    this.pingTimer = this.clock.setTimer(() => {
-      this.pingTimer = undefined;
-      if (keepalive.isAlwaysOn || this.calls > 0) this.ping();
-      else this.isPingDue = true;
-    }, keepalive.intervalMs);
-  }
-
-  private ping(): void {
-    const { keepalive } = this;
-    this.isPingDue = false;
-    if (keepalive === undefined || this.http2.isEnded) return;
-    this.pingTimer = new PeerTimer(this.clock, keepalive.timeoutMs, () => {
-      this.isTimeout = true;
-      this.http2.lost('the peer did not answer a keepalive ping');
-    });
-    this.http2.ping(() => {
-      this.pingTimer?.clear();
-      this.pingTimer = undefined;
-      this.pingLater();
-    });
-  }
-
-  // ── output ──
-
-  wake(): void {
-    // Not before the event loop has read: if the peer has closed the connection, a failing write would discard the GOAWAY that has arrived.
-    setImmediate(this.flush);
-  }
-
-  private readonly flush = (): void => {
-    const { socket, http2 } = this;
-    if (socket?.writable !== true) return;
-    const chunks = http2.takeOutput();
-    if (this.trace !== undefined) for (const chunk of chunks) this.trace.send(chunk);
-    if (chunks.length === 1) socket.write(chunks[0]!);
-    else if (chunks.length > 1) {
-      socket.cork();
-      for (const chunk of chunks) socket.write(chunk);
-      socket.uncork();
-    }
-    http2.taken(socket.writableLength === 0, socket.writableNeedDrain);
-  };
 
   // ── of the connection ──
 
@@ -203,18 +115,5 @@ export class SocketConnection implements ConnectionOwner {
   idsRunOut(): void {
     // The caller is opening a stream.
     process.nextTick(() => this.owner.idsRunOut());
-  }
-
-  ended(end: ConnectionEnd): void {
-    const { socket, error, isTimeout } = this;
-    this.pingTimer?.clear();
-    // Without output, the socket has ended, or the peer is gone.
-    if (socket?.writable === true && this.http2.hasOutput) {
-      this.flush();
-      socket.end();
-      this.closeTimer?.clear();
-      this.closeTimer = new PeerTimer(this.clock, CLOSE_TIMEOUT_MS, () => socket.destroy());
-    } else socket?.destroy();
-    this.owner.ended({ ...end, error, isTimeout });
   }
 }

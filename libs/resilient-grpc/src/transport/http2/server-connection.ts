@@ -1,0 +1,524 @@
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import type { Clock } from '../../time/clock.js';
+import type { HeaderBlock } from '../hpack/header-block.js';
+import { Allowance } from './allowance.js';
+import { Http2Connection } from './connection.js';
+import type { StreamProgress } from './events.js';
+import type { WriteBlock } from './frame-writer.js';
+import { ConnectionError, MAX_STREAM_ID, PREFACE, Setting, violation } from './frames.js';
+import type { Holder, MemoryBudget } from './memory-budget.js';
+import { requestProblem, trailersProblem } from './request-head.js';
+import type { ServerOwner, ServerSettings } from './server-owner.js';
+import { ServerStream, type ServerStreamHost } from './server-stream.js';
+
+const { ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED } = HTTP2_ERROR_CODES;
+
+/** Number of new requests after which the connection waits for the next turn, so that a burst does not hold up other connections. */
+const REQUESTS_PER_TURN = 128;
+/** Bytes of unsent output above which nothing is read: each frame of the client might need an answer. */
+const MAX_UNSENT_BYTES = 262_144;
+/**
+ * Number of cancelled and refused calls that are tolerated at once, and that are forgotten per second. It is far above what a client
+ * explains that cancels all its calls, whatever the limit of streams.
+ */
+const MAX_RESETS = 50_000;
+const FORGOTTEN_RESETS_PER_SECOND = 5_000;
+/** Number of resets for which one counts that this side sends because of a violation (CVE-2025-8671): honest clients cause none. */
+const RESETS_PER_VIOLATION = 20;
+/** Size of a decoded header list above which the client is an attacker: a block of one byte per field is 4,000 times larger when decoded. */
+const MAX_DECODED_BYTES = 1_048_576;
+/** Size of a window update below which the sender wants many small frames (CVE-2019-9511), if the stream waits for it. */
+const MIN_INCREMENT = 64;
+/** Number of frames without an effect that a client may send on a stream before it learns that the stream has ended. */
+const FRAMES_AFTER_END = 4;
+/** Share of the memory above which one incomplete message at a time gets window, and share by which the windows of streams may grow. */
+const ROOM_SHARE = 1 / 4;
+const EXTRA_SHARE = 1 / 8;
+/** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
+const MAX_PING_STRIKES = 2;
+const EMPTY = Buffer.alloc(0);
+const HTTP1_METHOD = /^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT) /;
+const HTTP1_TEXT = 'This port serves HTTP/2, and the client has sent HTTP/1.\n';
+const HTTP1_ANSWER = Buffer.from(
+  `HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${String(HTTP1_TEXT.length)}\r\n\r\n${HTTP1_TEXT}`,
+);
+
+/** The server's side of a connection. */
+export class ServerConnection extends Http2Connection<ServerStream> implements ServerStreamHost, Holder {
+  /** Bytes that count for this connection's streams; see `ServerSettings.maxHeldBytes`. */
+  heldBytes = 0;
+  protected readonly maxEnablePush = 1;
+  declare protected readonly owner: ServerOwner;
+  private prefaceBytes = 0;
+  private hasClientSettings = false;
+  /** Highest id of a stream whose client has skipped it or a higher one. */
+  private skippedUpTo = 0;
+  /** Streams that this side has reset, whose frames may still arrive: those before the current PING, and those after it. */
+  private confirming = new Set<number>();
+  private resetStreams = new Set<number>();
+  private readonly resets: Allowance;
+  /** Number of streams that have ended and whose users still work. */
+  private working = 0;
+  private isDraining = false;
+  /** Highest id that is served, after the final GOAWAY. */
+  private finalId: number | undefined;
+  private isFinalIdKnown = false;
+  private requestsLeft = 0;
+  /** Input that waits for the next turn, or for the output. */
+  private backlog: Buffer | undefined;
+  /** Bytes that were passed to the socket since it is blocked. */
+  private unsentBytes = 0;
+  private lastPingAt = -Infinity;
+  private pingStrikes = 0;
+  /** Why streams must be shed at the end of the turn. */
+  private shedding: string | undefined;
+  /** The stream whose message may exceed the limit of memory, so that one progresses, and those that wait for it. */
+  private assembling: ServerStream | undefined;
+  private waiting: ServerStream[] = [];
+
+  constructor(
+    owner: ServerOwner,
+    private readonly limits: ServerSettings,
+    clock: Pick<Clock, 'now'>,
+    private readonly memory: MemoryBudget,
+  ) {
+    super(owner, limits, clock, EXTRA_SHARE * limits.maxHeldBytes);
+    this.resets = new Allowance(MAX_RESETS, FORGOTTEN_RESETS_PER_SECOND, clock);
+    memory.join(this);
+  }
+
+  /** What the client has begun and not completed, such as `frame 12`; `undefined` if there is nothing. */
+  get awaited(): string | undefined {
+    if (!this.hasClientSettings) return 'preface and settings';
+    const frame = this.reader.incompleteFrame;
+    return frame === undefined || this.backlog !== undefined ? undefined : `frame ${String(frame)}`;
+  }
+
+  // ── the end ──
+
+  /**
+   * Accepts no more requests, and ends the connection when its streams have ended: by a GOAWAY that refuses nothing, and, when the client
+   * has acknowledged a PING and so has no earlier request on its way, by one that names the last stream. `refuse()` does not wait for it.
+   */
+  drain(): void {
+    if (this.isEnded || this.isDraining) return;
+    this.isDraining = true;
+    // A client that has not begun yet has no request on its way.
+    if (!this.hasClientSettings) this.end(NO_ERROR, 'the server shuts down');
+    else {
+      this.writer.goaway(MAX_STREAM_ID, NO_ERROR, '');
+      this.ping(() => this.refuse());
+    }
+  }
+
+  /** Refuses requests that arrive from now on. */
+  refuse(): void {
+    if (this.isEnded || this.finalId !== undefined) return;
+    this.isDraining = true;
+    this.finalId = Math.max(this.lastId, 0);
+    this.writer.goaway(this.finalId, NO_ERROR, '');
+    this.ping(() => {
+      this.isFinalIdKnown = true;
+    });
+    this.placeFreed();
+  }
+
+  protected writeGoaway(code: number, debug: string): void {
+    if (!this.hasClientSettings && this.prefaceBytes < PREFACE.length) this.begin();
+    this.writer.goaway(Math.max(this.lastId, 0), code, debug);
+  }
+
+  protected override finish(...end: Parameters<Http2Connection['finish']>): void {
+    this.backlog = undefined;
+    this.waiting = [];
+    super.finish(...end);
+    this.memory.leave(this);
+  }
+
+  protected placeFreed(): void {
+    if (this.finalId === undefined || this.streams.size > 0 || this.isEnded) return;
+    this.finish({ code: NO_ERROR, details: 'the server has closed the connection', isPeersFault: false });
+    this.wake();
+  }
+
+  // ── input ──
+
+  override receive(bytes: Buffer, at = 0, end = bytes.length): number {
+    if (this.isEnded) return end;
+    if (!this.mayRead()) {
+      this.backlog = Buffer.concat([this.backlog ?? EMPTY, bytes.subarray(at, end)]);
+      return end;
+    }
+    const from = this.prefaceBytes < PREFACE.length ? this.readPreface(bytes, at, end) : at;
+    const next = this.receiveSome(bytes, from, end);
+    this.keep(next < end ? Buffer.from(bytes.subarray(next, end)) : undefined);
+    if (!this.mayRead()) this.owner.pause();
+    return end;
+  }
+
+  private keep(rest: Buffer | undefined): void {
+    this.backlog = this.isEnded ? undefined : rest;
+  }
+
+  private mayRead(): boolean {
+    return this.isEnded || (this.backlog === undefined && !this.isFull);
+  }
+
+  /** True if nothing is read until the socket has taken the output. */
+  get isFull(): boolean {
+    return this.isBlocked && this.unsentBytes + this.writer.bytes > MAX_UNSENT_BYTES;
+  }
+
+  /** Reads what waits, after `pause()`. Returns true if the owner may read its socket again. */
+  resume(): boolean {
+    const { backlog } = this;
+    if (this.isFull || backlog === undefined) return this.mayRead();
+    this.backlog = undefined;
+    const next = this.receiveSome(backlog, 0, backlog.length);
+    this.keep(next < backlog.length ? backlog.subarray(next) : undefined);
+    return this.mayRead();
+  }
+
+  private receiveSome(bytes: Buffer, at: number, end: number): number {
+    this.requestsLeft = REQUESTS_PER_TURN;
+    if (!this.isEnded) this.reader.resume();
+    const next = super.receive(bytes, at, end);
+    this.shedStreams();
+    return next;
+  }
+
+  private readPreface(bytes: Buffer, at: number, end: number): number {
+    const from = this.prefaceBytes;
+    const next = Math.min(end, at + PREFACE.length - from);
+    if (bytes.compare(PREFACE, from, from + next - at, at, next) !== 0) {
+      this.rejectProtocol(bytes.subarray(at, end));
+      return end;
+    }
+    this.prefaceBytes += next - at;
+    if (this.prefaceBytes === PREFACE.length) this.begin();
+    return next;
+  }
+
+  private begin(): void {
+    this.writeSettings([Setting.MAX_CONCURRENT_STREAMS, this.limits.maxConcurrentStreams]);
+  }
+
+  private rejectProtocol(bytes: Buffer): void {
+    const isHttp1 = this.prefaceBytes === 0 && HTTP1_METHOD.test(bytes.toString('latin1', 0, 8));
+    if (isHttp1) {
+      this.writer.raw(HTTP1_ANSWER);
+      this.finish({ code: PROTOCOL_ERROR, details: 'the client speaks HTTP/1', isPeersFault: true });
+      this.wake();
+    } else if (bytes[0] === 0x16) this.endForViolation(PROTOCOL_ERROR, 'the client speaks TLS, and this port does not');
+    else this.endForViolation(PROTOCOL_ERROR, 'the client does not begin with the preface of HTTP/2');
+  }
+
+  override settings(bytes: Buffer, from: number, end: number): void {
+    this.hasClientSettings = true;
+    super.settings(bytes, from, end);
+  }
+
+  headers(id: number, isEnd: boolean, block: HeaderBlock): void {
+    if (block.size > MAX_DECODED_BYTES)
+      throw new ConnectionError(ENHANCE_YOUR_CALM, `a header list of ${String(block.size)} bytes`);
+    const stream = this.streams.get(id);
+    if (stream !== undefined) this.trailersReceived(stream, isEnd, block);
+    else if (id % 2 === 0) violation('HEADERS on a stream of the server');
+    else if (id <= this.lastId) {
+      this.requireKnown(id, 'HEADERS');
+      this.useless('HEADERS');
+    } else if (this.finalId === undefined) this.requestReceived(id, isEnd, block);
+    else {
+      // The client sends such requests again elsewhere.
+      if (this.isFinalIdKnown) violation('HEADERS above the last stream id of GOAWAY');
+      this.useless('HEADERS');
+    }
+  }
+
+  private requestReceived(id: number, isEnd: boolean, block: HeaderBlock): void {
+    if (id > this.lastId + 2) this.skippedUpTo = id - 2;
+    this.lastId = id;
+    const { limits } = this;
+    if (this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams) {
+      // Also before the client knows the limit. It may send the request again.
+      this.writeReset(id, REFUSED_STREAM);
+      this.countResets(1);
+      return;
+    }
+    const stream = new ServerStream(this, id, block.size, this.initialSendWindow, limits.streamWindow);
+    this.streams.add(stream);
+    this.hold(stream);
+    const problem = block.isTooLarge ? undefined : requestProblem(block, isEnd);
+    if (problem !== undefined) {
+      stream.isReleased = true;
+      this.reject(stream, PROTOCOL_ERROR, problem);
+      return;
+    }
+    if (block.contentLength !== undefined) stream.missingBytes = Number(block.contentLength);
+    stream.isRemoteEnded = isEnd;
+    this.requestsLeft -= 1;
+    if (this.requestsLeft === 0) this.reader.stop();
+    stream.begin(this.owner, block, isEnd);
+  }
+
+  private trailersReceived(stream: ServerStream, isEnd: boolean, block: HeaderBlock): void {
+    const problem = trailersProblem(block, isEnd);
+    if (stream.isRemoteEnded) this.reject(stream, STREAM_CLOSED, 'HEADERS after the end of the request');
+    else if (problem !== undefined) this.reject(stream, PROTOCOL_ERROR, problem);
+    else {
+      this.remoteEnded(stream);
+      if (!stream.isClosed) stream.headers(block, true);
+    }
+  }
+
+  protected dataReceived(stream: ServerStream | undefined, length: number): void {
+    if (stream === undefined) this.creditConnection(length);
+    else {
+      stream.unreadBytes += length;
+      if (stream.isRemoteEnded) this.reject(stream, STREAM_CLOSED, 'DATA after the end of the request');
+    }
+  }
+
+  override data(bytes: Buffer, at: number, end: number): void {
+    const stream = this.dataStream;
+    if (stream?.missingBytes !== undefined) stream.missingBytes -= end - at;
+    super.data(bytes, at, end);
+  }
+
+  protected remoteEnded(stream: ServerStream): void {
+    stream.isRemoteEnded = true;
+    if (stream.missingBytes !== undefined && stream.missingBytes !== 0)
+      this.reject(stream, PROTOCOL_ERROR, 'a body whose size is not content-length');
+  }
+
+  override reset(id: number, code: number): void {
+    this.countResets(1);
+    if (this.streams.get(id) === undefined) this.requireKnown(id, 'RST_STREAM');
+    else super.reset(id, code);
+  }
+
+  override windowUpdate(id: number, bytes: number): void {
+    if (bytes < MIN_INCREMENT && this.streams.get(id)?.isQueued === true) this.useless('small WINDOW_UPDATE');
+    super.windowUpdate(id, bytes);
+  }
+
+  override pingReceived(high: number, low: number): void {
+    const { minPingIntervalMs } = this.limits;
+    if (minPingIntervalMs > 0) {
+      const now = this.clock.now();
+      if (now - this.lastPingAt < minPingIntervalMs) this.pingStrikes += 1;
+      this.lastPingAt = now;
+      // The text that gRPC's clients know (gRFC A8).
+      if (this.pingStrikes > MAX_PING_STRIKES) throw new ConnectionError(ENHANCE_YOUR_CALM, 'too_many_pings');
+    }
+    super.pingReceived(high, low);
+  }
+
+  protected override requireKnown(id: number, frame: string): void {
+    // Other frames may have crossed the end of the stream.
+    const isOfRequest = frame === 'DATA' || frame === 'HEADERS';
+    const isRefused = this.finalId !== undefined && id > this.finalId && id % 2 === 1;
+    if (isRefused && !(isOfRequest && this.isFinalIdKnown)) return;
+    if (this.confirming.has(id) || this.resetStreams.has(id)) return;
+    super.requireKnown(id, frame);
+    if (!isOfRequest) return;
+    if (id <= this.skippedUpTo) violation(`${frame} on a skipped stream`);
+    throw new ConnectionError(STREAM_CLOSED, `${frame} on a closed stream`);
+  }
+
+  // ── ends of streams ──
+
+  cancel(stream: ServerStream, code: number): void {
+    this.writeReset(stream.id, code);
+    this.close(stream);
+    this.placeFreed();
+  }
+
+  override reject(stream: ServerStream, code: number, details: string): void {
+    if (stream.isClosed) return;
+    super.reject(stream, code, details);
+    this.rememberReset(stream.id);
+    this.countResets(RESETS_PER_VIOLATION);
+  }
+
+  private writeReset(id: number, code: number): void {
+    this.writer.reset(id, code);
+    this.rememberReset(id);
+    this.wake();
+  }
+
+  /** Tolerates frames on a stream that this side resets until the client has acknowledged a PING that was sent later. */
+  private rememberReset(id: number): void {
+    this.resetStreams.add(id);
+    if (this.confirming.size === 0) this.confirmResets();
+  }
+
+  private confirmResets(): void {
+    this.confirming = this.resetStreams;
+    this.resetStreams = new Set();
+    this.ping(() => {
+      this.confirming.clear();
+      if (this.resetStreams.size > 0) this.confirmResets();
+    });
+  }
+
+  private countResets(count: number): void {
+    if (!this.resets.take(count))
+      throw new ConnectionError(ENHANCE_YOUR_CALM, `more than ${String(MAX_RESETS)} cancelled or refused calls`);
+  }
+
+  protected override close(stream: ServerStream): void {
+    super.close(stream);
+    // What the client has sent on the stream before it knew.
+    this.uselessFrames.extend(FRAMES_AFTER_END);
+    if (!stream.isReleased) this.working += 1;
+    const { unreadBytes } = stream;
+    stream.unreadBytes = 0;
+    if (unreadBytes > 0 && !this.isEnded) this.creditConnection(unreadBytes);
+    this.heldBytes -= stream.heldBytes;
+    this.memory.add(-stream.heldBytes);
+    stream.heldBytes = 0;
+    if (this.assembling === stream || this.waiting.length > 0) this.assembleNext(stream);
+  }
+
+  released(stream: ServerStream): void {
+    if (stream.isClosed) this.working -= 1;
+  }
+
+  progressOf(): StreamProgress {
+    return 'answered';
+  }
+
+  // ── output ──
+
+  writeHead(stream: ServerStream, bound: number, write: WriteBlock): void {
+    this.responded();
+    this.writeBlock(stream.id, false, bound, write);
+  }
+
+  writeTrailers(stream: ServerStream, bound: number, write: WriteBlock): void {
+    this.responded();
+    this.writeBlock(stream.id, true, bound, write);
+    this.localEnded(stream);
+  }
+
+  override writeData(
+    stream: ServerStream,
+    bytes: Uint8Array,
+    compressed: number,
+    from: number,
+    size: number,
+    isEnd: boolean,
+  ): void {
+    this.responded();
+    super.writeData(stream, bytes, compressed, from, size, isEnd);
+    if (stream.isQueued) this.hold(stream);
+    if (isEnd) this.localEnded(stream);
+  }
+
+  /** PINGs beside responses measure the connection, as those of gRPC's clients do. */
+  private responded(): void {
+    this.pingStrikes = 0;
+    this.lastPingAt = -Infinity;
+  }
+
+  override writeEnd(stream: ServerStream): void {
+    super.writeEnd(stream);
+    this.localEnded(stream);
+  }
+
+  /** The response is complete. */
+  private localEnded(stream: ServerStream): void {
+    stream.isLocalEnded = true;
+    if (!stream.isRemoteEnded) this.writeReset(stream.id, NO_ERROR);
+    this.close(stream);
+    this.placeFreed();
+  }
+
+  override takeOutput(): Buffer[] {
+    this.shedStreams();
+    if (this.isBlocked) this.unsentBytes += this.writer.bytes;
+    return super.takeOutput();
+  }
+
+  override drained(): void {
+    this.unsentBytes = 0;
+    super.drained();
+  }
+
+  // ── memory ──
+
+  override queued(stream: ServerStream): void {
+    super.queued(stream);
+    this.hold(stream);
+  }
+
+  consumed(stream: ServerStream, unreadBytes: number, assembledBytes: number): void {
+    const readBytes = stream.unreadBytes - unreadBytes;
+    stream.unreadBytes = unreadBytes;
+    stream.assembledBytes = assembledBytes;
+    if (readBytes !== 0) this.creditConnection(readBytes);
+    this.hold(stream);
+    const mustWait = assembledBytes > 0 && !this.mayAssemble(stream);
+    this.credit(stream, mustWait ? unreadBytes + assembledBytes : unreadBytes);
+    if (this.assembling !== undefined || this.waiting.length > 0) this.assembleNext(stream);
+  }
+
+  private get hasRoom(): boolean {
+    return this.heldBytes <= ROOM_SHARE * this.limits.maxHeldBytes;
+  }
+
+  private mayAssemble(stream: ServerStream): boolean {
+    if (this.hasRoom) return true;
+    this.assembling ??= stream;
+    if (this.assembling === stream) return true;
+    if (!stream.isWaitingToAssemble) this.waiting.push(stream);
+    stream.isWaitingToAssemble = true;
+    return false;
+  }
+
+  /** Lets the next streams go on if the message of `stream` is complete. */
+  private assembleNext(stream: ServerStream): void {
+    if (this.assembling === stream && (stream.isClosed || stream.assembledBytes === 0)) this.assembling = undefined;
+    while (this.waiting.length > 0 && (this.hasRoom || this.assembling === undefined)) {
+      const next = this.waiting.shift();
+      if (next === undefined) return;
+      next.isWaitingToAssemble = false;
+      if (next.isClosed || next.assembledBytes === 0) continue;
+      if (!this.hasRoom) this.assembling = next;
+      this.credit(next, next.unreadBytes);
+    }
+  }
+
+  /** Counts the memory of a stream. */
+  private hold(stream: ServerStream): void {
+    const bytes = stream.headBytes + stream.unreadBytes + stream.assembledBytes + stream.queuedBytes;
+    const more = bytes - stream.heldBytes;
+    if (more === 0 || stream.isClosed) return;
+    stream.heldBytes = bytes;
+    this.heldBytes += more;
+    this.memory.add(more);
+    const { maxHeldBytes } = this.limits;
+    if (this.heldBytes > maxHeldBytes) this.shed(`the connection holds more than ${String(maxHeldBytes)} bytes`);
+  }
+
+  shed(details: string): void {
+    this.shedding ??= details;
+    this.wake();
+  }
+
+  /** Resets the stream that holds most, and further ones until the connection's limit holds. */
+  private shedStreams(): void {
+    const { shedding } = this;
+    if (shedding === undefined) return;
+    this.shedding = undefined;
+    do {
+      let largest: ServerStream | undefined;
+      for (const stream of this.streams.all()) if (stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;
+      if (largest === undefined) return;
+      super.reject(largest, ENHANCE_YOUR_CALM, shedding);
+      this.rememberReset(largest.id);
+    } while (this.heldBytes > this.limits.maxHeldBytes && !this.isEnded);
+    this.memory.relieve();
+  }
+}

@@ -1,0 +1,153 @@
+import type { Socket } from 'node:net';
+import { setImmediate, type Clock, type Timer } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
+import type { Http2Connection } from '../http2/connection.js';
+import type { ConnectionEnd } from '../http2/events.js';
+import { FrameTrace, isTraced } from './frame-trace.js';
+
+/** Keepalive pings (gRFC A8). */
+export interface Keepalive {
+  /** Milliseconds between the answer to a ping and the next ping. */
+  readonly intervalMs: number;
+  /** Milliseconds within which the peer must answer. */
+  readonly timeoutMs: number;
+  /** True if pings are sent without open calls, too. */
+  readonly isAlwaysOn: boolean;
+}
+
+/** End of a connection; `error` is the error of its socket. */
+export interface SocketEnd extends ConnectionEnd {
+  readonly error: NodeJS.ErrnoException | undefined;
+  /** True if the peer did not answer a keepalive ping. */
+  readonly isTimeout: boolean;
+}
+
+/**
+ * Milliseconds that the peer has to close a connection that this side has closed, or on which the peer has reported an error by GOAWAY. Calls
+ * may still end within this time; afterward, nothing can be expected of the peer.
+ */
+export const CLOSE_TIMEOUT_MS = 2_000;
+
+/** An HTTP/2 connection of either side and its socket. What is sent within a turn of the event loop leaves in one write. */
+export abstract class Http2Socket {
+  abstract readonly http2: Http2Connection;
+  protected readonly trace = isTraced() ? new FrameTrace() : undefined;
+  protected socket: Socket | undefined;
+  protected closeTimer: Timer | undefined;
+  private error: NodeJS.ErrnoException | undefined;
+  private isTimeout = false;
+  /** Number of calls that keepalive pings are for, and that keep a client running. */
+  protected calls = 0;
+  private pingTimer: Timer | undefined;
+  /** True if a ping was due while no call was open. */
+  private isPingDue = false;
+
+  constructor(
+    protected readonly clock: Clock,
+    protected readonly keepalive?: Keepalive,
+  ) {}
+
+  protected abstract received(bytes: Buffer): void;
+  /** The connection has ended. */
+  protected abstract told(end: SocketEnd): void;
+  /** The socket takes no more output until `drained()`. */
+  protected blocked(): void {}
+
+  /** @param isRead true if somebody else passes the socket's bytes to `http2` */
+  protected attach(socket: Socket, isRead: boolean): void {
+    this.socket = socket;
+    if (!isRead) {
+      socket.on('data', (bytes) => {
+        this.trace?.receive(bytes);
+        this.received(bytes);
+      });
+    }
+    socket.on('drain', () => this.drained());
+    socket.on('error', (error) => {
+      this.error ??= error;
+    });
+    socket.on('end', () => this.http2.lost('the peer closed the connection'));
+    socket.on('close', () => {
+      this.closeTimer?.clear();
+      this.http2.lost(this.error?.message ?? 'the connection was closed');
+    });
+  }
+
+  // ── keepalive ──
+
+  /** The first call has begun. */
+  protected pingForCalls(): void {
+    if (this.isPingDue) this.ping();
+    else this.pingLater();
+  }
+
+  protected pingLater(): void {
+    const { keepalive } = this;
+    if (keepalive === undefined || this.pingTimer !== undefined || this.http2.isEnded) return;
+    this.pingTimer = this.clock.setTimer(() => {
+      this.pingTimer = undefined;
+      if (keepalive.isAlwaysOn || this.calls > 0) this.ping();
+      else this.isPingDue = true;
+    }, keepalive.intervalMs);
+  }
+
+  private ping(): void {
+    const { keepalive } = this;
+    this.isPingDue = false;
+    if (keepalive === undefined || this.http2.isEnded) return;
+    this.pingTimer = new PeerTimer(this.clock, keepalive.timeoutMs, () => {
+      this.isTimeout = true;
+      this.http2.lost('the peer did not answer a keepalive ping');
+    });
+    this.http2.ping(() => {
+      this.pingTimer?.clear();
+      this.pingTimer = undefined;
+      this.pingLater();
+    });
+  }
+
+  // ── output ──
+
+  wake(): void {
+    // Not before the event loop has read: if the peer has closed the connection, a failing write would discard the GOAWAY that has arrived.
+    setImmediate(this.flush);
+  }
+
+  protected readonly flush = (): void => {
+    const { socket, http2 } = this;
+    if (socket?.writable !== true) return;
+    const chunks = http2.takeOutput();
+    if (this.trace !== undefined) for (const chunk of chunks) this.trace.send(chunk);
+    if (chunks.length === 1) socket.write(chunks[0]!);
+    else if (chunks.length > 1) {
+      socket.cork();
+      for (const chunk of chunks) socket.write(chunk);
+      socket.uncork();
+    }
+    http2.taken(socket.writableLength === 0, socket.writableNeedDrain);
+    if (socket.writableNeedDrain) this.blocked();
+  };
+
+  /** The socket takes more output. */
+  protected drained(): void {
+    this.http2.drained();
+    this.flush();
+  }
+
+  // ── of the connection ──
+
+  ended(end: ConnectionEnd): void {
+    const { socket, error, isTimeout } = this;
+    this.pingTimer?.clear();
+    // Without output, the socket has ended, or the peer is gone.
+    if (socket?.writable === true && this.http2.hasOutput) {
+      this.flush();
+      socket.end();
+      // A socket that is destroyed while there is input to read resets the connection, and the peer might not see the GOAWAY.
+      socket.resume();
+      this.closeTimer?.clear();
+      this.closeTimer = new PeerTimer(this.clock, CLOSE_TIMEOUT_MS, () => socket.destroy());
+    } else socket?.destroy();
+    this.told({ ...end, error, isTimeout });
+  }
+}

@@ -1,0 +1,159 @@
+import { createServer as createTcpServer, type ListenOptions, type Server, type Socket } from 'node:net';
+import {
+  createServer as createTlsServer,
+  Server as TlsServer,
+  type SecureContextOptions,
+  type TlsOptions,
+} from 'node:tls';
+import type { Clock } from '../../time/clock.js';
+import { peerOf, ServerSocket, type ServerSocketOptions, type ServerSocketOwner } from './server-socket.js';
+
+/** A connection that was closed before it could carry requests. */
+export interface RefusedConnection {
+  /** Address of the client. */
+  readonly peer: string;
+  /** 'limit': there were `maxConnections` already. 'handshake': TLS failed, took too long, or did not agree on HTTP/2. */
+  readonly cause: 'limit' | 'handshake';
+  readonly details: string;
+}
+
+/** Receives the events of a listener. */
+export interface ListenerOwner {
+  /** A client has connected, and its TLS handshake is complete. `socket` tells its addresses and certificate. */
+  accepted(connection: ServerSocket, socket: Socket): ServerSocketOwner;
+  refused(connection: RefusedConnection): void;
+  /** The listening socket has failed. Connections go on. */
+  failed(error: Error): void;
+}
+
+export interface ListenerOptions extends ServerSocketOptions {
+  /** Options of `tls.createServer`; without them, clients connect without TLS. */
+  readonly tls?: TlsOptions | undefined;
+  /** Milliseconds within which a TLS handshake must be complete. */
+  readonly handshakeTimeoutMs: number;
+  /** Maximum number of connections; further ones are closed at once. */
+  readonly maxConnections: number;
+}
+
+/** Accepts connections at one address. */
+export class ServerListener {
+  private readonly server: Server;
+  private readonly connections = new Set<ServerSocket>();
+  /** Sockets that have connected and not closed, also those whose TLS handshake is incomplete. */
+  private readonly sockets = new Set<Socket>();
+  private isStopped = false;
+  /** Resolves when the last socket has closed, during a drain. */
+  private drained: Promise<void> | undefined;
+  private closed: (() => void) | undefined;
+
+  constructor(
+    private readonly owner: ListenerOwner,
+    private readonly options: ListenerOptions,
+    private readonly clock: Clock,
+  ) {
+    this.server = options.tls === undefined ? this.createTcp() : this.createTls(options.tls);
+    this.server.maxConnections = options.maxConnections;
+    this.server.on('connection', (socket: Socket) => this.connected(socket));
+    this.server.on('drop', (data) => {
+      const { remoteAddress, remotePort, remoteFamily } = data ?? {};
+      const details = `more than ${String(options.maxConnections)} connections`;
+      owner.refused({ peer: peerOf({ remoteAddress, remotePort, remoteFamily }), cause: 'limit', details });
+    });
+  }
+
+  private createTcp(): Server {
+    return createTcpServer({ noDelay: true }, (socket) => this.accept(socket));
+  }
+
+  private createTls(tls: TlsOptions): Server {
+    const { handshakeTimeoutMs } = this.options;
+    const server = createTlsServer({
+      noDelay: true,
+      ...tls,
+      ALPNProtocols: ['h2'],
+      handshakeTimeout: handshakeTimeoutMs,
+    });
+    server.on('secureConnection', (socket) => {
+      if (socket.alpnProtocol === 'h2') this.accept(socket);
+      else {
+        this.refuseHandshake(socket, 'the client did not offer HTTP/2 (h2) by ALPN');
+        socket.destroy();
+      }
+    });
+    server.on('tlsClientError', (error, socket) => this.refuseHandshake(socket, error.message));
+    return server;
+  }
+
+  private refuseHandshake(socket: Socket, details: string): void {
+    this.owner.refused({ peer: peerOf(socket), cause: 'handshake', details });
+  }
+
+  /**
+   * Listens at `address`. Resolves when connections are accepted.
+   *
+   * @throws Error of the listening socket, such as EADDRINUSE
+   */
+  async listen(address: ListenOptions): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen(address, () => {
+        this.server.off('error', reject);
+        this.server.on('error', (error) => this.owner.failed(error));
+        resolve();
+      });
+    });
+  }
+
+  /** Port at which the listener accepts connections; `undefined` for a Unix socket. */
+  get port(): number | undefined {
+    const address = this.server.address();
+    return typeof address === 'object' ? address?.port : undefined;
+  }
+
+  /** Uses other keys and certificates for new connections. */
+  setSecureContext(context: SecureContextOptions): void {
+    if (this.server instanceof TlsServer) this.server.setSecureContext(context);
+  }
+
+  /** Accepts no more connections. */
+  stop(): void {
+    if (this.isStopped) return;
+    this.isStopped = true;
+    this.server.close();
+  }
+
+  /** Accepts no more connections, and resolves when the calls of all connections have ended and their sockets are closed. */
+  drain(): Promise<void> {
+    this.stop();
+    for (const connection of this.connections) connection.drain();
+    this.drained ??= new Promise((resolve) => {
+      if (this.sockets.size === 0) resolve();
+      else this.closed = resolve;
+    });
+    return this.drained;
+  }
+
+  /** Closes all connections at once. */
+  destroy(): void {
+    this.stop();
+    for (const { http2 } of this.connections) http2.lost('the server has closed the connection');
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  private connected(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.once('close', () => {
+      this.sockets.delete(socket);
+      if (this.sockets.size === 0) this.closed?.();
+    });
+  }
+
+  private accept(socket: Socket): void {
+    const connection = new ServerSocket(socket, this.options, this.clock);
+    this.connections.add(connection);
+    socket.once('close', () => this.connections.delete(connection));
+    connection.start(this.owner.accepted(connection, socket));
+    // Its handshake was not complete when the others were told.
+    if (this.isStopped) connection.drain();
+  }
+}

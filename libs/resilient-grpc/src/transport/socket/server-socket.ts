@@ -1,0 +1,165 @@
+import type { Socket } from 'node:net';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { setImmediate, type Clock, type Timer } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
+import type { HeaderBlock } from '../hpack/header-block.js';
+import type { ConnectionEnd, StreamReceiver } from '../http2/events.js';
+import type { MemoryBudget } from '../http2/memory-budget.js';
+import { ServerConnection } from '../http2/server-connection.js';
+import type { ServerOwner, ServerSettings } from '../http2/server-owner.js';
+import type { RequestOwner, ServerStream } from '../http2/server-stream.js';
+import { Http2Socket, type Keepalive, type SocketEnd } from './http2-socket.js';
+
+/** Options of accepted connections. */
+export interface ServerSocketOptions {
+  readonly settings: ServerSettings;
+  /** Shared by all connections of the process. */
+  readonly memory: MemoryBudget;
+  readonly keepalive?: Omit<Keepalive, 'isAlwaysOn'> | undefined;
+  /** Milliseconds within which the client must complete its preface and settings, and each frame and header block that it begins. */
+  readonly headTimeoutMs: number;
+  /** Milliseconds within which the client must read something while output waits for it. */
+  readonly sendTimeoutMs: number;
+  /** Milliseconds within which the client must acknowledge the first GOAWAY of a drain. Afterward, further requests are refused. */
+  readonly drainTimeoutMs: number;
+}
+
+/** Receives the events of an accepted connection. */
+export interface ServerSocketOwner extends RequestOwner {
+  /** The connection has ended, and its streams have failed. `end.details` names the rule or the limit that the client has violated, if any. */
+  ended(end: SocketEnd): void;
+}
+
+/** An accepted connection and its socket. */
+export class ServerSocket extends Http2Socket implements ServerOwner {
+  readonly http2: ServerConnection;
+  /** Address of the client, such as `127.0.0.1:50123`; `unix` for a Unix socket. */
+  readonly peer: string;
+  private owner: ServerSocketOwner | undefined;
+  private isPaused = false;
+  private headTimer: Timer | undefined;
+  private sendTimer: Timer | undefined;
+  private drainTimer: Timer | undefined;
+
+  constructor(
+    private readonly accepted: Socket,
+    private readonly options: ServerSocketOptions,
+    clock: Clock,
+  ) {
+    super(clock, options.keepalive && { ...options.keepalive, isAlwaysOn: true });
+    this.peer = peerOf(accepted);
+    this.http2 = new ServerConnection(this, options.settings, clock, options.memory);
+  }
+
+  /** Begins to read the requests, which `owner` gets. */
+  start(owner: ServerSocketOwner): void {
+    this.owner = owner;
+    this.attach(this.accepted, false);
+    this.watchHead();
+  }
+
+  /** Ends the connection when its calls have ended; see `ServerConnection.drain`. */
+  drain(): void {
+    if (this.http2.isEnded || this.drainTimer !== undefined) return;
+    this.drainTimer = new PeerTimer(this.clock, this.options.drainTimeoutMs, () => this.http2.refuse());
+    this.http2.drain();
+  }
+
+  // ── input ──
+
+  protected received(bytes: Buffer): void {
+    this.http2.receive(bytes);
+    if (this.headTimer === undefined) this.watchHead();
+  }
+
+  /** Ends the connection if the client does not complete what it has begun. */
+  private watchHead(): void {
+    const { awaited } = this.http2;
+    if (awaited === undefined || this.http2.isEnded) return;
+    const { headTimeoutMs } = this.options;
+    this.headTimer = new PeerTimer(this.clock, headTimeoutMs, () => {
+      this.headTimer = undefined;
+      if (this.http2.awaited === awaited)
+        this.endForLimit(`the client did not complete its ${awaited} within ${String(headTimeoutMs)} ms`);
+      else this.watchHead();
+    });
+  }
+
+  private endForLimit(details: string): void {
+    this.http2.endForViolation(HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM, details);
+    this.wake();
+  }
+
+  // ── output ──
+
+  protected override blocked(): void {
+    const { accepted, http2, options } = this;
+    if (this.sendTimer !== undefined || http2.isEnded) return;
+    const sentBytes = accepted.bytesWritten - accepted.writableLength;
+    this.sendTimer = new PeerTimer(this.clock, options.sendTimeoutMs, () => {
+      this.sendTimer = undefined;
+      if (accepted.bytesWritten - accepted.writableLength > sentBytes) this.blocked();
+      else if (accepted.writableNeedDrain) {
+        http2.lost(`the client has read nothing for ${String(options.sendTimeoutMs)} ms`);
+        accepted.destroy();
+      }
+    });
+  }
+
+  protected override drained(): void {
+    this.sendTimer?.clear();
+    this.sendTimer = undefined;
+    super.drained();
+    if (this.isPaused) this.goOn();
+  }
+
+  // ── of the connection ──
+
+  request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver {
+    // Safe: nothing is read before `start()` has set the owner.
+    return this.owner!.request(stream, block, isEnd);
+  }
+
+  pause(): void {
+    this.isPaused = true;
+    this.accepted.pause();
+    setImmediate(this.goOn);
+  }
+
+  private readonly goOn = (): void => {
+    if (this.http2.isFull) return;
+    if (this.http2.resume()) {
+      this.isPaused = false;
+      this.accepted.resume();
+    } else setImmediate(this.goOn);
+  };
+
+  settingsReceived(isFirst: boolean): void {
+    if (isFirst) this.pingLater();
+  }
+
+  goawayReceived(): void {
+    // The client opens no further streams, and closes the connection when its calls have ended.
+  }
+
+  override ended(end: ConnectionEnd): void {
+    this.headTimer?.clear();
+    this.sendTimer?.clear();
+    this.drainTimer?.clear();
+    super.ended(end);
+  }
+
+  protected told(end: SocketEnd): void {
+    this.owner?.ended(end);
+  }
+}
+
+/** Text for the address of a socket's peer. */
+export function peerOf({
+  remoteAddress,
+  remotePort,
+  remoteFamily,
+}: Pick<Socket, 'remoteAddress' | 'remotePort' | 'remoteFamily'>): string {
+  if (remoteAddress === undefined) return 'unix';
+  return `${remoteFamily === 'IPv6' ? `[${remoteAddress}]` : remoteAddress}:${String(remotePort)}`;
+}

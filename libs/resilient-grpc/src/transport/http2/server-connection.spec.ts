@@ -256,6 +256,24 @@ describe('a call', () => {
     expect(scene.call(0).events).toEqual(['message 3', 'ended']);
   });
 
+  it('gets as many messages as it has requested, and its end after the last', () => {
+    const scene = Scene.started();
+    scene.reads = false;
+    scene.send(
+      begin(1),
+      body(
+        1,
+        times(5, () => message(3)),
+      ),
+    );
+    const { request: messages, events } = scene.call(0);
+    messages.request(2);
+    expect(events).toEqual(['message 3', 'message 3']);
+    messages.request(1);
+    messages.request(2);
+    expect(events.slice(2)).toEqual(['message 3', 'message 3', 'message 3', 'ended']);
+  });
+
   it('without a body ends when it is read', () => {
     const scene = Scene.started();
     scene.reads = false;

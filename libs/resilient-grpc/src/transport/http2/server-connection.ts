@@ -96,6 +96,11 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   // ── the end ──
 
+  /** Id of the latest stream; 0 if there was none. */
+  private get lastId(): number {
+    return Math.max(this.nextId - 2, 0);
+  }
+
   /**
    * Accepts no more requests, and ends the connection when its streams have ended: by a GOAWAY that refuses nothing, and, when the client
    * has acknowledged a PING and so has no earlier request on its way, by one that names the last stream. `refuse()` does not wait for it.
@@ -115,7 +120,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   refuse(): void {
     if (this.isEnded || this.finalId !== undefined) return;
     this.isDraining = true;
-    this.finalId = Math.max(this.lastId, 0);
+    this.finalId = this.lastId;
     this.writer.goaway(this.finalId, NO_ERROR, '');
     this.ping(() => {
       this.isFinalIdKnown = true;
@@ -125,7 +130,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   protected writeGoaway(code: number, debug: string): void {
     if (!this.hasClientSettings && this.prefaceBytes < PREFACE.length) this.begin();
-    this.writer.goaway(Math.max(this.lastId, 0), code, debug);
+    this.writer.goaway(this.lastId, code, debug);
   }
 
   protected override finish(...end: Parameters<Http2Connection['finish']>): void {
@@ -224,7 +229,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const stream = this.streams.get(id);
     if (stream !== undefined) this.trailersReceived(stream, isEnd, block);
     else if (id % 2 === 0) violation('HEADERS on a stream of the server');
-    else if (id <= this.lastId) {
+    else if (id < this.nextId) {
       this.requireKnown(id, 'HEADERS');
       this.useless('HEADERS');
     } else if (this.finalId === undefined) this.requestReceived(id, isEnd, block);
@@ -236,8 +241,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private requestReceived(id: number, isEnd: boolean, block: HeaderBlock): void {
-    if (id > this.lastId + 2) this.skippedUpTo = id - 2;
-    this.lastId = id;
+    if (id > this.nextId) this.skippedUpTo = id - 2;
+    this.nextId = id + 2;
     const { limits } = this;
     if (this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams) {
       // Also before the client knows the limit. It may send the request again.

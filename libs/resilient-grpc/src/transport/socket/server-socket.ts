@@ -46,7 +46,7 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     private readonly options: ServerSocketOptions,
     clock: Clock,
   ) {
-    super(clock, options.keepalive && { ...options.keepalive, isAlwaysOn: true });
+    super(clock, options.keepalive && { ...options.keepalive, isAlwaysOn: true }, true);
     this.peer = peerOf(accepted);
     this.http2 = new ServerConnection(this, options.settings, clock, options.memory);
   }

@@ -23,8 +23,7 @@ import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { encodedBound, encodeFields } from '../hpack/hpack-encoder.js';
 import type { ConnectionEnd, StreamReceiver } from './events.js';
 import { MemoryBudget } from './memory-budget.js';
-import { ServerConnection } from './server-connection.js';
-import type { ServerOwner } from './server-owner.js';
+import { ServerConnection, type ServerOwner } from './server-connection.js';
 import type { ServerStream } from './server-stream.js';
 
 const REQUEST = { ':method': 'POST', ':scheme': 'http', ':path': '/a.B/C', ':authority': 'x', te: 'trailers' };

@@ -33,14 +33,10 @@ export class ClientConnection extends Http2Connection {
 
   constructor(owner: ClientOwner, settings: ConnectionSettings, clock: Pick<Clock, 'now'>, firstId = 1) {
     super(owner, settings, clock, MAX_EXTRA_WINDOW);
-    this.lastId = firstId - 2;
-    this.writtenUpTo = this.lastId;
+    this.nextId = firstId;
+    this.writtenUpTo = firstId - 2;
     this.writer.raw(PREFACE);
     this.writeSettings([Setting.ENABLE_PUSH, 0]);
-  }
-
-  private get nextId(): number {
-    return this.lastId + 2;
   }
 
   /** True if the connection takes another stream now. */
@@ -72,7 +68,7 @@ export class ClientConnection extends Http2Connection {
 
   private start(stream: Http2Stream, bound: number, write: WriteBlock): void {
     stream.id = this.nextId;
-    this.lastId = stream.id;
+    this.nextId += 2;
     if (this.nextId > MAX_STREAM_ID - 2 * RESERVED_IDS && !this.isRunningOut) {
       this.isRunningOut = true;
       this.owner.idsRunOut();
@@ -123,7 +119,7 @@ export class ClientConnection extends Http2Connection {
 
   override takeOutput(): Buffer[] {
     // The end of the connection has discarded the headers that were not written.
-    if (!this.isEnded) this.writtenUpTo = this.lastId;
+    if (!this.isEnded) this.writtenUpTo = this.nextId - 2;
     return super.takeOutput();
   }
 

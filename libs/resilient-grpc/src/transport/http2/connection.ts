@@ -64,8 +64,8 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   protected readonly writer = new FrameWriter();
   protected readonly reader: FrameReader;
   protected readonly streams = new StreamTable<S>();
-  /** The highest id of a stream so far. Clients open all streams, so it is odd. */
-  protected lastId = -1;
+  /** Id of the next stream. Clients open all streams, so it is odd. */
+  protected nextId = 1;
   protected acknowledgedUpTo = 0;
   private sendWindow = DEFAULT_WINDOW;
   protected initialSendWindow = DEFAULT_WINDOW;
@@ -129,7 +129,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   ping(acknowledged: () => void): void {
     if (this.isEnded) return;
     this.sentPings = (this.sentPings + 1) >>> 0;
-    this.pings.push({ number: this.sentPings, upTo: this.lastId, acknowledged });
+    this.pings.push({ number: this.sentPings, upTo: this.nextId - 2, acknowledged });
     this.writer.ping(0, PING_MARK, this.sentPings);
     this.wake();
   }
@@ -543,7 +543,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
 
   /** @throws ConnectionError if a frame may not arrive on this stream, which is not open */
   protected requireKnown(id: number, frame: string): void {
-    if (id % 2 === 0 || id > this.lastId) violation(`${frame} on an idle stream`);
+    if (id % 2 === 0 || id >= this.nextId) violation(`${frame} on an idle stream`);
   }
 
   // ── ends of streams ──

@@ -23,8 +23,7 @@ import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { encodedBound, encodeFields } from '../hpack/hpack-encoder.js';
 import type { ConnectionEnd, StreamReceiver } from './events.js';
 import { MemoryBudget } from './memory-budget.js';
-import { ServerConnection } from './server-connection.js';
-import type { ServerOwner } from './server-owner.js';
+import { ServerConnection, type ServerOwner } from './server-connection.js';
 import type { ServerStream } from './server-stream.js';
 
 const REQUEST = { ':method': 'POST', ':scheme': 'http', ':path': '/a.B/C', ':authority': 'x', te: 'trailers' };
@@ -254,6 +253,24 @@ describe('a call', () => {
     const scene = Scene.started();
     scene.send(begin(1), data(1, message(3)), headers(1, { 'x-sum': '1' }, FLAG.endStream));
     expect(scene.call(0).events).toEqual(['message 3', 'ended']);
+  });
+
+  it('gets as many messages as it has requested, and its end after the last', () => {
+    const scene = Scene.started();
+    scene.reads = false;
+    scene.send(
+      begin(1),
+      body(
+        1,
+        times(5, () => message(3)),
+      ),
+    );
+    const { request: messages, events } = scene.call(0);
+    messages.request(2);
+    expect(events).toEqual(['message 3', 'message 3']);
+    messages.request(1);
+    messages.request(2);
+    expect(events.slice(2)).toEqual(['message 3', 'message 3', 'message 3', 'ended']);
   });
 
   it('without a body ends when it is read', () => {

@@ -2,14 +2,12 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { Clock } from '../../time/clock.js';
 import type { HeaderBlock } from '../hpack/header-block.js';
 import { Allowance } from './allowance.js';
-import { Http2Connection } from './connection.js';
-import type { StreamProgress } from './events.js';
+import { Http2Connection, type ConnectionSettings } from './connection.js';
+import type { ConnectionOwner, StreamProgress } from './events.js';
 import type { WriteBlock } from './frame-writer.js';
 import { ConnectionError, MAX_STREAM_ID, PREFACE, Setting, violation } from './frames.js';
 import type { Holder, MemoryBudget } from './memory-budget.js';
-import { requestProblem, trailersProblem } from './request-head.js';
-import type { ServerOwner, ServerSettings } from './server-owner.js';
-import { ServerStream, type ServerStreamHost } from './server-stream.js';
+import { ServerStream, type RequestOwner, type ServerStreamHost } from './server-stream.js';
 
 const { ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED } = HTTP2_ERROR_CODES;
 
@@ -42,6 +40,31 @@ const HTTP1_TEXT = 'This port serves HTTP/2, and the client has sent HTTP/1.\n';
 const HTTP1_ANSWER = Buffer.from(
   `HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${String(HTTP1_TEXT.length)}\r\n\r\n${HTTP1_TEXT}`,
 );
+
+/** Settings and limits of a server's connection. All sizes are in bytes. */
+export interface ServerSettings extends ConnectionSettings {
+  /** Maximum number of open streams, which the client is told. Further ones are refused; the client may send their calls again. */
+  readonly maxConcurrentStreams: number;
+  /** Maximum number of streams that have ended, mostly because they were cancelled, and are not released. While there are more, new ones are refused. */
+  readonly maxCancelledStreams: number;
+  /**
+   * Maximum memory for header lists, unread messages, and unsent messages of the connection. Above a quarter of it, one
+   * incomplete message at a time gets window. Above all of it, the stream that uses most is reset with ENHANCE_YOUR_CALM; that cannot happen
+   * to unread messages if it is at least 4 × (`maxConcurrentStreams` × `streamWindow` + the largest message) + 2 × `connectionWindow`.
+   */
+  readonly maxHeldBytes: number;
+  /** Minimum time between two PINGs of the client without a response between them (gRFC A8), in milliseconds; 0 for any number. */
+  readonly minPingIntervalMs: number;
+}
+
+/** Receives the events of a server's connection. */
+export interface ServerOwner extends ConnectionOwner, RequestOwner {
+  /**
+   * Further bytes must wait. The owner stops reading its socket and calls `resume()`: in the next turn of the event loop, or, if output is
+   * blocked, after `drained()`.
+   */
+  pause(): void;
+}
 
 /** The server's side of a connection. */
 export class ServerConnection extends Http2Connection<ServerStream> implements ServerStreamHost, Holder {
@@ -96,6 +119,11 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   // ── the end ──
 
+  /** Id of the latest stream; 0 if there was none. */
+  private get lastId(): number {
+    return Math.max(this.nextId - 2, 0);
+  }
+
   /**
    * Accepts no more requests, and ends the connection when its streams have ended: by a GOAWAY that refuses nothing, and, when the client
    * has acknowledged a PING and so has no earlier request on its way, by one that names the last stream. `refuse()` does not wait for it.
@@ -115,7 +143,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   refuse(): void {
     if (this.isEnded || this.finalId !== undefined) return;
     this.isDraining = true;
-    this.finalId = Math.max(this.lastId, 0);
+    this.finalId = this.lastId;
     this.writer.goaway(this.finalId, NO_ERROR, '');
     this.ping(() => {
       this.isFinalIdKnown = true;
@@ -125,7 +153,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   protected writeGoaway(code: number, debug: string): void {
     if (!this.hasClientSettings && this.prefaceBytes < PREFACE.length) this.begin();
-    this.writer.goaway(Math.max(this.lastId, 0), code, debug);
+    this.writer.goaway(this.lastId, code, debug);
   }
 
   protected override finish(...end: Parameters<Http2Connection['finish']>): void {
@@ -224,7 +252,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const stream = this.streams.get(id);
     if (stream !== undefined) this.trailersReceived(stream, isEnd, block);
     else if (id % 2 === 0) violation('HEADERS on a stream of the server');
-    else if (id <= this.lastId) {
+    else if (id < this.nextId) {
       this.requireKnown(id, 'HEADERS');
       this.useless('HEADERS');
     } else if (this.finalId === undefined) this.requestReceived(id, isEnd, block);
@@ -236,8 +264,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private requestReceived(id: number, isEnd: boolean, block: HeaderBlock): void {
-    if (id > this.lastId + 2) this.skippedUpTo = id - 2;
-    this.lastId = id;
+    if (id > this.nextId) this.skippedUpTo = id - 2;
+    this.nextId = id + 2;
     const { limits } = this;
     if (this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams) {
       // Also before the client knows the limit. It may send the request again.
@@ -521,4 +549,26 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     } while (this.heldBytes > this.limits.maxHeldBytes && !this.isEnded);
     this.memory.relieve();
   }
+}
+
+/** Returns why a request is malformed (RFC 9113, section 8.3.1); `undefined` if it is not. The header list must be complete. */
+function requestProblem(block: HeaderBlock, isEnd: boolean): string | undefined {
+  const { malformed, method, scheme, path, status, te, contentLength } = block;
+  if (malformed !== undefined) return malformed;
+  if (method === undefined || method === '') return 'no :method';
+  if (scheme === undefined || scheme === '') return 'no :scheme';
+  if (path === undefined || path === '') return 'no :path';
+  if (status !== undefined) return ':status in a request';
+  if (te !== undefined && te !== 'trailers') return 'a field te other than trailers';
+  if (contentLength === undefined) return undefined;
+  if (!/^\d{1,15}$/.test(contentLength)) return 'the value of content-length';
+  return isEnd && Number(contentLength) > 0 ? 'content-length without a body' : undefined;
+}
+
+/** Returns why a field block after a body is malformed (RFC 9113, section 8.1); `undefined` if it is not. */
+function trailersProblem(block: HeaderBlock, isEnd: boolean): string | undefined {
+  const { malformed, status, method, scheme, path, authority } = block;
+  if (!isEnd) return 'trailers that do not end the stream';
+  const pseudo = status ?? method ?? scheme ?? path ?? authority;
+  return malformed ?? (pseudo === undefined ? undefined : 'a pseudo-header field in trailers');
 }

@@ -21,7 +21,7 @@ function block(...fields: string[]): Buffer {
 describe('FrameTrace', () => {
   it('prints each frame on one line, in pieces of any size, without the values of metadata', () => {
     const lines: string[] = [];
-    const trace = new FrameTrace((line) => lines.push(line));
+    const trace = new FrameTrace(false, (line) => lines.push(line));
     const request = block(
       ':method',
       'POST',
@@ -55,5 +55,13 @@ describe('FrameTrace', () => {
       '< type 99 stream=0 length=0',
     ]);
     expect(lines.join()).not.toContain('secret');
+  });
+
+  it('skips the preface of the client on the side of a server', () => {
+    const lines: string[] = [];
+    const trace = new FrameTrace(true, (line) => lines.push(line));
+    trace.receive(Buffer.concat([PREFACE, frame(4, 0, 0)]));
+    trace.send(frame(4, 1, 0));
+    expect(lines).toEqual(['< SETTINGS stream=0 length=0', '> SETTINGS stream=0 length=0 ACK']);
   });
 });

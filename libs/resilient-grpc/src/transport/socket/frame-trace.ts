@@ -22,9 +22,9 @@ export class FrameTrace {
   private readonly sent: Direction;
   private readonly received: Direction;
 
-  constructor(print: (line: string) => void = printLine) {
-    this.sent = new Direction('>', PREFACE.length, (line) => print(line));
-    this.received = new Direction('<', 0, (line) => print(line));
+  constructor(isServer: boolean, print: (line: string) => void = printLine) {
+    this.sent = new Direction('>', isServer ? 0 : PREFACE.length, (line) => print(line));
+    this.received = new Direction('<', isServer ? PREFACE.length : 0, (line) => print(line));
   }
 
   send(bytes: Uint8Array): void {

@@ -31,7 +31,7 @@ export const CLOSE_TIMEOUT_MS = 2_000;
 /** An HTTP/2 connection of either side and its socket. What is sent within a turn of the event loop leaves in one write. */
 export abstract class Http2Socket {
   abstract readonly http2: Http2Connection;
-  protected readonly trace = isTraced() ? new FrameTrace() : undefined;
+  protected readonly trace: FrameTrace | undefined;
   protected socket: Socket | undefined;
   protected closeTimer: Timer | undefined;
   private error: NodeJS.ErrnoException | undefined;
@@ -44,8 +44,11 @@ export abstract class Http2Socket {
 
   constructor(
     protected readonly clock: Clock,
-    protected readonly keepalive?: Keepalive,
-  ) {}
+    protected readonly keepalive: Keepalive | undefined,
+    isServer: boolean,
+  ) {
+    this.trace = isTraced() ? new FrameTrace(isServer) : undefined;
+  }
 
   protected abstract received(bytes: Buffer): void;
   /** The connection has ended. */

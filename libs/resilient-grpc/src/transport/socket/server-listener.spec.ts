@@ -227,19 +227,32 @@ it.each<[string, (client: Client) => void]>([
 });
 
 it.each([
-  ['its preface', PREFACE.subarray(0, 10), 'preface and settings'],
-  ['its settings', PREFACE, 'preface and settings'],
-  ['a frame', Buffer.concat([GREETING, headers(1, REQUEST).subarray(0, 20)]), 'frame 2'],
-  ['a header block', Buffer.concat([GREETING, frame(FRAME.headers, 0, 1, Buffer.alloc(0))]), 'frame 2'],
-])('ends a connection whose client does not complete %s', async (_what, bytes, name) => {
+  ['its preface', PREFACE.subarray(0, 10)],
+  ['its settings', PREFACE],
+])('ends a connection whose client does not complete %s', async (_what, bytes) => {
   const scene = await Scene.start();
   const client = scene.connect();
   client.socket.write(bytes);
-  // The bytes have arrived.
-  await waitFor(() => scene.connections[0] !== undefined && client.socket.bytesWritten === bytes.length);
   await waitFor(() => scene.sockets[0]?.bytesRead === bytes.length);
   await scene.clock.advanceAsync(25_000);
-  expect(scene.ends[0]?.details).toBe(`the client did not complete its ${name} within 10000 ms`);
+  expect(scene.ends[0]?.details).toBe('the client did not complete its preface and settings within 10000 ms');
+  await client.got('GOAWAY the client did not complete');
+});
+
+it.each([
+  ['a frame', headers(1, REQUEST).subarray(0, 20)],
+  ['a header block', frame(FRAME.headers, 0, 1, Buffer.alloc(0))],
+])('ends a connection whose client does not complete %s, also later', async (_what, bytes) => {
+  const scene = await Scene.start();
+  const client = scene.connect();
+  client.socket.write(GREETING);
+  await waitFor(() => scene.sockets[0]?.bytesRead === GREETING.length);
+  await scene.clock.advanceAsync(100_000);
+  expect(scene.ends).toEqual([]);
+  client.socket.write(bytes);
+  await waitFor(() => scene.sockets[0]?.bytesRead === GREETING.length + bytes.length);
+  await scene.clock.advanceAsync(25_000);
+  expect(scene.ends[0]?.details).toBe('the client did not complete its frame 2 within 10000 ms');
   await client.got('GOAWAY the client did not complete');
 });
 

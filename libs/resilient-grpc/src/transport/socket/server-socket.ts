@@ -5,8 +5,7 @@ import { PeerTimer } from '../../time/peer-timer.js';
 import type { HeaderBlock } from '../hpack/header-block.js';
 import type { ConnectionEnd, StreamReceiver } from '../http2/events.js';
 import type { MemoryBudget } from '../http2/memory-budget.js';
-import { ServerConnection } from '../http2/server-connection.js';
-import type { ServerOwner, ServerSettings } from '../http2/server-owner.js';
+import { ServerConnection, type ServerOwner, type ServerSettings } from '../http2/server-connection.js';
 import type { RequestOwner, ServerStream } from '../http2/server-stream.js';
 import { Http2Socket, type Keepalive, type SocketEnd } from './http2-socket.js';
 
@@ -46,7 +45,7 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     private readonly options: ServerSocketOptions,
     clock: Clock,
   ) {
-    super(clock, options.keepalive && { ...options.keepalive, isAlwaysOn: true });
+    super(clock, options.keepalive && { ...options.keepalive, isAlwaysOn: true }, true);
     this.peer = peerOf(accepted);
     this.http2 = new ServerConnection(this, options.settings, clock, options.memory);
   }

@@ -47,7 +47,7 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
     clock: Clock,
     keepalive?: Keepalive,
   ) {
-    super(clock, keepalive);
+    super(clock, keepalive, false);
     this.http2 = new ClientConnection(this, settings, clock);
   }
 

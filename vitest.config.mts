@@ -50,6 +50,7 @@ const LONG = [
   'test/scenarios/{overloaded-server,rolling-deploy,thundering-herd,waiting-calls-released}.e2e-spec.ts',
   // Three servers, of grpcio, grpc-go, and grpc-js.
   'test/scenarios/{mixed-servers-change,mixed-servers-stop-serving,one-of-mixed-servers-failing}.e2e-spec.ts',
+  'test/guides/xds/xds.e2e-spec.ts',
   'test/seams/each-name.e2e-spec.ts',
   'test/server/{memory,health-memory}.e2e-spec.ts',
   'test/streams/{many-streams,memory}.e2e-spec.ts',

@@ -19,7 +19,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'shipping',
-          include: [...SHIPPING, 'test/policies/many-calls.e2e-spec.ts'],
+          include: [...SHIPPING, 'test/policies/many-calls.e2e-spec.ts', 'test/streams/pushed-requests.e2e-spec.ts'],
           // Programs that a test starts inherit these variables.
           env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },
           fileParallelism: false,

@@ -45,12 +45,13 @@ const LONG = [
   'test/doctor/idle.e2e-spec.ts',
   'test/kubernetes/{doctor,process}.e2e-spec.ts',
   'test/nest/{any-options,secrets}.e2e-spec.ts',
-  'test/outages/waiting-memory.e2e-spec.ts',
+  'test/outages/{restart,waiting-memory}.e2e-spec.ts',
   'test/scenarios/{cut-off-together,drains-under-load,mutually-dependent-gateways,one-unhealthy-endpoint}.e2e-spec.ts',
-  'test/scenarios/{overloaded-server,rolling-deploy,thundering-herd,waiting-calls-released}.e2e-spec.ts',
+  'test/scenarios/{one-replica-failing,one-replica-slow,overloaded-server,quiet-feeds,rolling-deploy}.e2e-spec.ts',
+  'test/scenarios/{stream-limit,thundering-herd,waiting-calls-released}.e2e-spec.ts',
   // Three servers, of grpcio, grpc-go, and grpc-js.
   'test/scenarios/{mixed-servers-change,mixed-servers-stop-serving,one-of-mixed-servers-failing}.e2e-spec.ts',
-  'test/guides/xds/xds.e2e-spec.ts',
+  'test/guides/{proxies/proxies,xds/xds}.e2e-spec.ts',
   'test/seams/each-name.e2e-spec.ts',
   'test/server/{memory,health-memory}.e2e-spec.ts',
   'test/streams/{many-streams,memory}.e2e-spec.ts',
@@ -137,7 +138,7 @@ export default defineConfig({
     setupFiles: ['test/setup.ts'],
     // Tests use TLS with 127.0.0.1, and Node warns that an IP address is not a server name.
     execArgv: ['--disable-warning=DEP0123'],
-    maxWorkers: 6,
+    maxWorkers: 5,
     sequence: { sequencer: LongestFirst },
     // Limits for tests that hang, long enough for a busy machine.
     testTimeout: 60_000,

@@ -30,8 +30,8 @@ const NEST_11 = [
   'test/nest-11/*.spec.ts',
 ];
 
-/** Checks of the structure of the sources; `npm run check` runs them. */
-const STRUCTURE = ['test/architecture.spec.ts'];
+/** Checks of the sources and of the docs as files, which run nothing of the library; `npm run check` runs them. */
+const STRUCTURE = ['test/architecture.spec.ts', 'test/docs/{guarantees,llms-files,pages,reference}.spec.ts'];
 
 /** Tests that each use more than 5 s of CPU time: simulations, memory measurements, randomly generated options, heavy load, many
  * processes. */
@@ -45,10 +45,16 @@ const LONG = [
   'test/doctor/idle.e2e-spec.ts',
   'test/kubernetes/{doctor,process}.e2e-spec.ts',
   'test/nest/{any-options,secrets}.e2e-spec.ts',
-  'test/scenarios/{drains-under-load,one-unhealthy-endpoint,overloaded-server,thundering-herd}.e2e-spec.ts',
+  'test/outages/{restart,waiting-memory}.e2e-spec.ts',
+  'test/scenarios/{cut-off-together,drains-under-load,mutually-dependent-gateways,one-unhealthy-endpoint}.e2e-spec.ts',
+  'test/scenarios/{one-replica-failing,one-replica-slow,overloaded-server,quiet-feeds,rolling-deploy}.e2e-spec.ts',
+  'test/scenarios/{stream-limit,thundering-herd,waiting-calls-released}.e2e-spec.ts',
+  // Three servers, of grpcio, grpc-go, and grpc-js.
+  'test/scenarios/{mixed-servers-change,mixed-servers-stop-serving,one-of-mixed-servers-failing}.e2e-spec.ts',
+  'test/guides/{proxies/proxies,xds/xds}.e2e-spec.ts',
   'test/seams/each-name.e2e-spec.ts',
   'test/server/{memory,health-memory}.e2e-spec.ts',
-  'test/streams/memory.e2e-spec.ts',
+  'test/streams/{many-streams,memory}.e2e-spec.ts',
 ];
 
 /**
@@ -57,8 +63,10 @@ const LONG = [
  */
 export const SHIPPING = [
   'test/{demo,package,consumers,migrate,upstream}/*.{spec,e2e-spec}.ts',
-  // The transport against other implementations.
+  // The client's transport against other implementations.
   'test/transport/*.e2e-spec.ts',
+  // The server with clients of other implementations.
+  'test/server/other-runtimes/*.e2e-spec.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',
   // Starts two programs from their 800 unbundled files.
   'examples/agents/*.spec.ts',
@@ -116,6 +124,12 @@ export const TEST_CODE = {
  */
 export const SHARED = { isolate: false, fileParallelism: true };
 
+/**
+ * Settings of projects that run before the others in few processes, because a process takes 4 s of CPU time to load Nest and to compile it,
+ * and these tests wait little.
+ */
+const FEW = { maxWorkers: 3, sequence: { groupOrder: 0 } };
+
 export default defineConfig({
   ...TEST_CODE,
   test: {
@@ -124,14 +138,14 @@ export default defineConfig({
     setupFiles: ['test/setup.ts'],
     // Tests use TLS with 127.0.0.1, and Node warns that an IP address is not a server name.
     execArgv: ['--disable-warning=DEP0123'],
-    maxWorkers: 6,
+    maxWorkers: 5,
     sequence: { sequencer: LongestFirst },
     // Limits for tests that hang, long enough for a busy machine.
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
       { extends: true, test: { name: 'structure', include: STRUCTURE } },
-      { extends: true, test: { name: 'isolated', include: ISOLATED } },
+      { extends: true, test: { name: 'isolated', include: ISOLATED, ...FEW } },
       {
         extends: true,
         test: {
@@ -140,13 +154,14 @@ export default defineConfig({
           exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED, ...STRUCTURE],
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
+          sequence: { groupOrder: 1 },
         },
       },
       {
         // Runs these tests again, with the Nest 11 packages of test/nest-11 in place of every @nestjs package.
         extends: true,
         resolve: { alias: [{ find: /^@nestjs\//, replacement: inRoot('test/nest-11/node_modules/@nestjs/') }] },
-        test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...SHARED },
+        test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...SHARED, ...FEW },
       },
     ],
   },

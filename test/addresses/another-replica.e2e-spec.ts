@@ -99,7 +99,7 @@ describe('attempts of one call', () => {
       const [unhealthy] = servers as [ScriptedGrpcServer];
       unhealthy.script('Unary', busy);
       let failed = 0;
-      for (let round = 0; round < 10; round++) {
+      for (let round = 0; round < 4; round++) {
         const calls = Array.from({ length: 50 }, () => firstValueFrom(echo.unary({})));
         failed += (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected').length;
       }
@@ -114,7 +114,7 @@ describe('attempts of one call', () => {
     async (policy, path) => {
       const { servers, echo } = await startReplicas(3, policy, path, retrying(3));
       for (const unhealthy of servers.slice(0, 2)) unhealthy.script('Unary', busy);
-      for (let round = 0; round < 5; round++) await callTogether(20, () => firstValueFrom(echo.unary({})));
+      for (let round = 0; round < 3; round++) await callTogether(20, () => firstValueFrom(echo.unary({})));
       const repeated = servers
         .slice(0, 2)
         .flatMap((unhealthy) => callsOf(unhealthy).filter(({ previousAttempts }) => previousAttempts > 1));

@@ -36,7 +36,7 @@ describe('least_request', () => {
   });
 
   it.each(PATHS)(
-    'fails none of 500 calls under least_request with the default retry budget if one of two servers fails (%s)',
+    'fails none of 300 calls under least_request with the default retry budget if one of two servers fails (%s)',
     async (path) => {
       const { servers, echo } = await startPair(path);
       const [unhealthy, healthy] = servers;
@@ -45,9 +45,9 @@ describe('least_request', () => {
       // would.
       unhealthy.script('Unary', { delayMs: 20, status: 'UNAVAILABLE', details: 'failing' });
       const before = callsOf(unhealthy);
-      for (let calls = 0; calls < 500; calls++) await firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
+      for (let calls = 0; calls < 300; calls++) await firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
       expect(callsOf(unhealthy) - before).toBeLessThan(50);
-      expect(callsOf(healthy)).toBeGreaterThan(450);
+      expect(callsOf(healthy)).toBeGreaterThan(250);
     },
   );
 

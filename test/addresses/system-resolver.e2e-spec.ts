@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it, onTestFinished } from 'vitest';
+import { bundled } from '../support/bundled.js';
 import { IN_NAMESPACES, skipWithout } from '../support/programs.js';
 
-const CLIENT = join(import.meta.dirname, 'system-resolver-client.ts');
-const LOADER = join(import.meta.dirname, '../support/typescript.mjs');
+const CLIENT = bundled(new URL('./system-resolver-client.ts', import.meta.url));
 /**
  * Shell script for a new network namespace, in which the loopback interface is down. Brings this interface up, mounts `$0` as
  * /etc/resolv.conf, and runs its arguments as a command.
@@ -23,7 +23,7 @@ it("follows changes to the DNS records of a name that the system's resolver reso
   const resolvConf = join(folder, 'resolv.conf');
   writeFileSync(resolvConf, 'nameserver 127.0.0.1\n');
   const [unshare, ...namespaces] = IN_NAMESPACES;
-  const client = [process.execPath, '--import', LOADER, CLIENT];
+  const client = [process.execPath, CLIENT];
   const { stdout } = await promisify(execFile)(unshare, [...namespaces, 'sh', '-c', SCRIPT, resolvConf, ...client], {
     timeout: 55_000,
   });

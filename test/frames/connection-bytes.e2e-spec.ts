@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recordTiming } from '../support/timing.js';
 import { CALLS, eventsOf, runMutation, runSequence } from './connection-bytes.js';
 import { Dice } from './dice.js';
@@ -6,11 +6,20 @@ import { SERVED } from './server-bytes.js';
 
 /** Numbers of recordings and of sequences. `npm run promises` runs 1,000,000 and 100,000 with other seeds. */
 const MUTATIONS = Number(process.env['FRAME_MUTATIONS'] ?? 100_000);
-const SEQUENCES = Number(process.env['FRAME_CORE_SEQUENCES'] ?? 3_000);
+const SEQUENCES = Number(process.env['FRAME_CORE_SEQUENCES'] ?? 1_000);
 const SEED = Number(process.env['FRAME_SEED'] ?? 1);
 const MiB = 1_024 * 1_024;
 /** Memory that V8 may not have released yet. */
 const MAX_GROWTH_BYTES = 128 * MiB;
+
+// Most recordings end in an error, and its stack would take a third of the time.
+const { stackTraceLimit } = Error;
+beforeAll(() => {
+  Error.stackTraceLimit = 0;
+});
+afterAll(() => {
+  Error.stackTraceLimit = stackTraceLimit;
+});
 
 /** Runs `run` with `count` seeds. Returns what is wrong, the growth of the memory, and the number of runs per second. */
 function runAll(count: number, run: (dice: Dice, seed: number) => string | undefined) {

@@ -21,6 +21,8 @@ const REQUEST = [':method', 'POST', ':scheme', 'http', ':path', '/a.B/C', ':auth
 const OK = { ':status': '200', 'content-type': 'application/grpc' };
 const SETTINGS = { streamWindow: 65_535, connectionWindow: 1_048_576, maxHeaderListSize: 16_384, headerTableSize: 0 };
 const STREAMS = [1, 3, 5, 7];
+/** A request message that needs two frames. Together, those of four streams exceed the window of the connection. */
+const MESSAGE = Buffer.alloc(17_000);
 /** Bound of what the connection holds for a peer that reads nothing: acknowledgements, resets, window updates. */
 const MAX_OUTPUT_BYTES = 300_000;
 
@@ -81,7 +83,7 @@ class Calls implements Endpoint {
       encodeFields(target, at, REQUEST),
     );
     response.requestAll();
-    for (let i = 0; i < requests; i++) response.stream.send(Buffer.alloc(40_000));
+    for (let i = 0; i < requests; i++) response.stream.send(MESSAGE);
   }
 
   /** Passes the output to a peer that reads it. */

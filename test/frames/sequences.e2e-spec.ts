@@ -3,7 +3,7 @@ import { recordTiming } from '../support/timing.js';
 import { runSequences, type Side } from './sequences.js';
 
 /** Total number of sequences for both sides. `npm run promises` runs 10,000 with other seeds. */
-const COUNT = Number(process.env['FRAME_SEQUENCES'] ?? 300);
+const COUNT = Number(process.env['FRAME_SEQUENCES'] ?? 150);
 const FIRST_SEED = Number(process.env['FRAME_SEED'] ?? 1);
 const MiB = 1_024 * 1_024;
 const LANES = 32;

@@ -78,13 +78,13 @@ const numbers = (count: number, first = 1): number[] => Array.from({ length: cou
 
 describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
   it.each([
-    ['single', 'rst', 'to-upstream', 4_096],
-    ['cumulative', 'fin', 'to-client', 256],
+    ['single', 'rst', 'to-upstream', 2_048],
+    ['cumulative', 'fin', 'to-client', 128],
   ] as const)(
     'delivers all messages of a replayed session in sequence while its connections are cut (acknowledgment: %s, %s %s)',
     async (kind, cut, way, bytes) => {
       const { server, proxy, echo } = await startBehindProxy();
-      const count = 2_000;
+      const count = 1_000;
       if (kind === 'cumulative') server.script('Bidi', { messages: (call) => everyTenth(call as ScriptedCall<Echo>) });
       proxy.closeAfterBytes(bytes, way, cut, 6);
       const replies = await read(sessionOf(echo, numbered(count), { acknowledgment: kind }));

@@ -1,13 +1,9 @@
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
 
 const KiB = 1_024;
-const MEMORY = fileURLToPath(new URL('./support/waiting-memory.mjs', import.meta.url));
 
 beforeEach(({ onTestFinished }) => {
   const leaks = captureLeaks();
@@ -32,30 +28,3 @@ it('sends 60 large calls in the order of their start if all of them start while 
     numbers,
   );
 });
-
-interface Measured {
-  readonly waiting: number;
-  readonly bytes: number;
-}
-
-async function memoryOf(contender: string, settings = {}): Promise<Measured> {
-  const { stdout } = await promisify(execFile)(process.execPath, [
-    '--expose-gc',
-    MEMORY,
-    contender,
-    JSON.stringify(settings),
-  ]);
-  return JSON.parse(stdout) as Measured;
-}
-
-it(
-  'uses less than 3 KiB of memory per waiting call with a deadline, and less memory per waiting call than plain ClientGrpc',
-  { timeout: 120_000 },
-  async () => {
-    const plain = await memoryOf('nest');
-    const ours = await memoryOf('resilient-grpc', { timeoutMs: 600_000 });
-    expect([plain.waiting, ours.waiting]).toEqual([4_500, 4_500]);
-    expect(ours.bytes).toBeLessThan(3 * KiB);
-    expect(ours.bytes).toBeLessThan(plain.bytes);
-  },
-);

@@ -54,10 +54,11 @@ function grpcJs(url: string): Write {
   return writeOf(client);
 }
 
+const ECHO = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
+// The cast is safe because the service has this method.
+const { path, requestSerialize, responseDeserialize } = ECHO['UnsafeUnary'] as MethodDefinition<EchoRequest, Echo>;
+
 function writeOf(client: Client): Write {
-  const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
-  // The cast is safe because the service has this method.
-  const { path, requestSerialize, responseDeserialize } = service['UnsafeUnary'] as MethodDefinition<EchoRequest, Echo>;
   return (key) =>
     new Promise((resolve) => {
       const metadata = new Metadata();
@@ -131,24 +132,26 @@ describe('write', () => {
     it.each(byEnding(ENDINGS))(
       `sends a write of ${caller} the expected number of times and reports the expected outcome if the server ends the write like this: %s`,
       async (_ending, row) => {
-        const { outcome, sent = 1, sentByGrpcJs = 1 } = row;
-        const [ours, plain] = [await startServer(row), await startServer(row)];
-        const [error, plainError] = await Promise.all([
-          errorOf(ours, await connect(ours.url)),
-          errorOf(plain, grpcJs(plain.url)),
-        ]);
-        const seen = {
-          outcome: outcomeOf(error),
-          sent: ours.requests('write').length,
-          sentByGrpcJs: plain.requests('write').length,
-        };
-        expect(seen, `${String(error)}; grpc-js: ${String(plainError)}`).toEqual({ outcome, sent, sentByGrpcJs });
+        const { outcome, sent = 1 } = row;
+        const ours = await startServer(row);
+        const error = await errorOf(ours, await connect(ours.url));
+        const seen = { outcome: outcomeOf(error), sent: ours.requests('write').length };
+        expect(seen, String(error)).toEqual({ outcome, sent });
         // A request that the application may have executed is sent once, even if plain grpc-js resends it.
         expect(ours.executable('write').length).toBeLessThanOrEqual(1);
         if (error !== undefined && seen.outcome.endsWith(', no')) expect(ours.executable('write')).toEqual([]);
       },
     );
   });
+
+  it.each(byEnding(ENDINGS))(
+    'sends a write of grpc-js on its own channel the expected number of times if the server ends the write like this: %s',
+    async (_ending, row) => {
+      const plain = await startServer(row);
+      const error = await errorOf(plain, grpcJs(plain.url));
+      expect(plain.requests('write'), String(error)).toHaveLength(row.sentByGrpcJs ?? 1);
+    },
+  );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
     'completes a write that waits for a stream, and sends it exactly once, after this event on the connection: %s',

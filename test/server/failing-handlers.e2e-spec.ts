@@ -329,4 +329,4 @@ function streamStatus(client: PlainOrders, onMessage: (message: unknown) => unkn
   });
 }
 
-const deadline = () => ({ deadline: Date.now() + 5_000 });
+const deadline = () => ({ deadline: Date.now() + 60_000 });

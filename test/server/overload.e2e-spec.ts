@@ -13,6 +13,7 @@ import {
 } from 'nestjs-resilient-grpc/server';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { block } from '../support/block.mjs';
 import { startOrdersApp } from '../support/orders-app.js';
 import { ordersOptions, ownUrl } from './served-orders.js';
 import { NestServer, type PlainServerOptions } from './support/nest-server.js';
@@ -22,7 +23,7 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 /**
- * CPU time of each call in milliseconds. Each call is expensive, so that a small number of calls overloads the server, even on a busy
+ * Time in milliseconds for which each call blocks the event loop of the server. Each call is expensive, so that a small number of calls overloads the server, even on a busy
  * machine.
  */
 const BUSY_MS = 50;
@@ -38,7 +39,7 @@ const LATER_CALLS = 100;
 class BusyController {
   @GrpcMethod('Orders', 'Get')
   get({ id }: { id: string }): object {
-    for (const until = performance.now() + BUSY_MS; performance.now() < until;);
+    block(BUSY_MS);
     return { id };
   }
 }
@@ -57,7 +58,7 @@ class WaitingController {
   async get({ id }: { id: string }): Promise<object> {
     startedInTurn.push(turns);
     await wait(20);
-    for (const until = performance.now() + 10; performance.now() < until;);
+    block(10);
     return { id };
   }
 }

@@ -12,7 +12,9 @@ import { BUNDLES, ROOT, bundleName } from './bundled.js';
 const PROGRAMS = [
   'examples/first-call/main.ts',
   'examples/first-call/orders-service.ts',
+  'examples/kubernetes/orders.main.ts',
   'examples/shutdown/main.ts',
+  'test/addresses/system-resolver-client.ts',
   'test/frames/fuzz-process.mjs',
   'test/scenarios/support/gateway-process.mjs',
   'test/scenarios/support/orders-nest.mjs',
@@ -25,14 +27,14 @@ const PROGRAMS = [
   'test/support/unclosed-client.mjs',
 ];
 
-/** Plugin that keeps `__dirname` and `import.meta.url` of each module, so that modules in a bundle can read their neighboring files. */
+/** Plugin that keeps `__dirname`, `import.meta.dirname`, and `import.meta.url` of each module, so that modules in a bundle can read their neighboring files. */
 const ownPlaces: Plugin = {
   name: 'own-places',
   transform: {
-    filter: { code: /\b__dirname\b|\bimport\.meta\.url\b/ },
+    filter: { code: /\b__dirname\b|\bimport\.meta\.(?:url|dirname)\b/ },
     handler: (code, id) => ({
       code: code
-        .replaceAll(/\b__dirname\b/g, JSON.stringify(dirname(id)))
+        .replaceAll(/\b(?:__dirname|import\.meta\.dirname)\b/g, JSON.stringify(dirname(id)))
         .replaceAll(/\bimport\.meta\.url\b/g, JSON.stringify(pathToFileURL(id).href)),
       // The code needs no source map, because the line numbers stay the same.
       map: null,

@@ -1,12 +1,17 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Projects in starting order. nest-12 is the last, because its many short unit specs keep all workers busy until the end. */
+/** Projects in starting order. */
 const PROJECTS = ['isolated', 'nest-11', 'nest-12'];
 
 /** Slow files and folders, in starting order. Without the list, Vitest starts the largest files first if it has no cache of durations. */
 const SLOW_FILES = [
   'test/outages/dead-connections',
   'test/outages/explained-failures',
+  'test/policies/endings',
+  'test/addresses/names-that-change',
+  'test/testing/child-server',
+  'test/calls/lost-connection',
+  'test/frames/',
   'test/server/connections',
   'test/server/unresponsive-clients',
   'test/scenarios/',

@@ -5,6 +5,7 @@ import { CallTrailers, type GrpcRequestStream } from 'nestjs-resilient-grpc/serv
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { concat, last, map, NEVER, of, type Observable } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
+import { block } from '../support/block.mjs';
 import { startDatadog, startNewRelic, startOpenTelemetry, wrapHandlers, type Agent } from './agent-stand-ins.js';
 import { collectTelemetry, serveInstrumented } from './collected-telemetry.js';
 
@@ -240,14 +241,14 @@ describe('the telemetry module', () => {
   });
 });
 
-/** CPU time of each call in milliseconds, so that few calls overload the server. */
+/** Time in milliseconds for which each call blocks the server, so that few calls overload it. */
 const BUSY_MS = 50;
 
 @Controller()
 class BusyController {
   @GrpcMethod('Orders', 'Get')
   get({ id }: { id: string }): object {
-    for (const until = performance.now() + BUSY_MS; performance.now() < until;);
+    block(BUSY_MS);
     return { id };
   }
 }

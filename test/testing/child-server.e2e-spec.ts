@@ -7,7 +7,9 @@ import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { rejection } from '../calls/support.js';
 import { EchoClient } from './echo-client.js';
 
-const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
+/** A server of gRPC calls, and a server that starts faster, for tests that make no calls. */
+const echo = new URL('./fixtures/echo-server.mjs', import.meta.url);
+const script = new URL('./fixtures/listener.mjs', import.meta.url);
 
 describe('ChildServer', () => {
   beforeEach(({ onTestFinished }) => {
@@ -15,9 +17,16 @@ describe('ChildServer', () => {
     onTestFinished(() => leaks.settled());
   });
 
-  /** Starts a server and a client of it. Both are closed after the test. */
-  async function start() {
+  /** Starts a server without calls, which is closed after the test. */
+  async function start(): Promise<ChildServer> {
     const server = await ChildServer.start({ script });
+    onTestFinished(() => server.close());
+    return server;
+  }
+
+  /** Starts a server and a client of it. Both are closed after the test. */
+  async function startEcho() {
+    const server = await ChildServer.start({ script: echo });
     const client = new EchoClient(server.url);
     onTestFinished(async () => {
       client.close();
@@ -27,7 +36,7 @@ describe('ChildServer', () => {
   }
 
   it('runs a child server in another process and exchanges messages with it', async () => {
-    const { server, client } = await start();
+    const { server, client } = await startEcho();
     expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
     expect(server.pid).not.toBe(process.pid);
     server.send('how many?');
@@ -59,7 +68,7 @@ describe('ChildServer', () => {
   });
 
   it('includes the output of a child server in the error if its port is in use at each start', async () => {
-    const { server } = await start();
+    const server = await start();
     const args = vi.fn(() => ['--port', String(server.port)]);
     await expect(ChildServer.start({ script, args })).rejects.toThrow(/ended before it reported .* EADDRINUSE/s);
     expect(args).toHaveBeenCalledTimes(3);
@@ -76,7 +85,7 @@ describe('ChildServer', () => {
   });
 
   it('kills a child server in the middle of a call and restarts it on the same port', async () => {
-    const { server, client } = await start();
+    const { server, client } = await startEcho();
     const stream = client.serverStream({ text: 'first' });
     await waitFor(() => stream.messages.length === 1);
     const { port, pid } = server;
@@ -91,7 +100,7 @@ describe('ChildServer', () => {
   });
 
   it('ends a child server with terminate()', async () => {
-    const { server, client } = await start();
+    const { server, client } = await startEcho();
     await client.unary({});
     await server.terminate();
     expect(server.running).toBe(false);
@@ -178,7 +187,7 @@ describe('ChildServer', () => {
     const exitWithParent = fileURLToPath(
       new URL('../../libs/resilient-grpc/assets/exit-with-parent.cjs', import.meta.url),
     );
-    const command = [process.execPath, '-r', exitWithParent, fileURLToPath(script)];
+    const command = [process.execPath, '-r', exitWithParent, fileURLToPath(echo)];
     const other = await ChildServer.start({
       script: new URL('./fixtures/run-command.sh', import.meta.url),
       execPath: '/bin/sh',
@@ -196,7 +205,7 @@ describe('ChildServer', () => {
   });
 
   it('freezes a child server with open connections until thaw()', async () => {
-    const { server, client } = await start();
+    const { server, client } = await startEcho();
     await client.unary({});
     server.freeze();
     expect((await client.unary({}, { deadline: Date.now() + 150 })).status.code).toBe(status.DEADLINE_EXCEEDED);
@@ -206,21 +215,21 @@ describe('ChildServer', () => {
   });
 
   it('fails to freeze a child server that is not running', async () => {
-    const { server } = await start();
+    const server = await start();
     await server.kill();
     expect(() => server.freeze()).toThrow('ChildServer is not running; write await server.restart() first');
     server.thaw();
   });
 
   it('fails to restart a child server after close()', async () => {
-    const { server } = await start();
+    const server = await start();
     await server.close();
     await expect(server.restart()).rejects.toThrow('ChildServer is closed; write await ChildServer.start(options)');
     expect(server.running).toBe(false);
   });
 
   it('starts no new process if a child server is closed while it restarts', async () => {
-    const { server } = await start();
+    const server = await start();
     const restarted = rejection(server.restart());
     await server.close();
     expect(String(await restarted)).toContain('ChildServer is closed');
@@ -229,7 +238,7 @@ describe('ChildServer', () => {
 
   it('does not end a child server when messages are sent after the server has closed its IPC channel', async () => {
     // Sets `execPath`, because a child server without it ends when its IPC channel closes.
-    const other = await ChildServer.start({ script, execPath: process.execPath });
+    const other = await ChildServer.start({ script: echo, execPath: process.execPath });
     const otherClient = new EchoClient(other.url);
     other.send('disconnect');
     for (let sent = 0; sent < 5; sent += 1) {
@@ -262,7 +271,7 @@ describe('ChildServer', () => {
   });
 
   it('closes a frozen child server', async () => {
-    const { server } = await start();
+    const server = await start();
     server.freeze();
     await server.close();
     expect(server.pid).toBeUndefined();
@@ -309,7 +318,7 @@ describe('ChildServer', () => {
   });
 
   it('ends a child server when its IPC channel closes, and therefore when the parent process exits', async () => {
-    const { server } = await start();
+    const server = await start();
     server.send('disconnect');
     await waitFor(() => !server.running);
   });

@@ -13,7 +13,7 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 /**
- * CPU time of each call in milliseconds. Each call is expensive, so that a small number of calls overloads the server, even on a busy
+ * Time in milliseconds for which each call blocks the event loop of the server. Each call is expensive, so that a small number of calls overloads the server, even on a busy
  * machine.
  */
 const BUSY_MS = 100;

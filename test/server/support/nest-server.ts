@@ -9,7 +9,7 @@ export type PlainServerOptions = Pick<
 >;
 
 /**
- * Flags of the process. They enable TLS or an HTTP server, or set the CPU time of each call in milliseconds, the URL of an upstream
+ * Flags of the process. They enable TLS or an HTTP server, or set the time in milliseconds for which each call blocks the server, the URL of an upstream
  * server, or the drain options of the upstream clients (JSON).
  */
 export type ServerFlag = '--tls' | '--hybrid' | `--busy=${number}` | `--upstream=${string}` | `--clients=${string}`;

@@ -15,6 +15,7 @@ import { GrpcMethod, GrpcStreamMethod } from '@nestjs/microservices';
 import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { Observable, firstValueFrom } from 'rxjs';
+import { block } from '../../support/block.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -41,11 +42,11 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // Uses the CPU for `--busy` milliseconds. Then waits 300 ms if the id is 'slow:300', or until the next 'release' message if the id is
+  // Blocks the event loop for `--busy` milliseconds. Then waits 300 ms if the id is 'slow:300', or until the next 'release' message if the id is
   // 'held'. Responds with the order, or with the order of the upstream if an upstream is configured.
   get({ id }) {
     handled += 1;
-    for (const until = performance.now() + Number(values.busy); performance.now() < until;);
+    block(Number(values.busy));
     const ms = Number(/^slow:(\d+)$/.exec(id)?.[1] ?? 0);
     const answered = new Promise((resolve) => {
       if (id === 'held') held.push(() => resolve({ id }));

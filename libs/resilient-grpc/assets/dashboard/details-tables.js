@@ -22,6 +22,7 @@ export const REASONS = {
   'not-sent': 'call could not be sent: options, size, serialization, metadata, credentials, or interceptor',
   'requests-overflow': 'request messages were emitted faster than they could be sent',
   protocol: 'invalid response',
+  'trailers-missing': 'response without its status: a proxy drops HTTP/2 trailers',
   overloaded: 'refused by an overloaded server',
 };
 

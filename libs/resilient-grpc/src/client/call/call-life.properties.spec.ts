@@ -459,7 +459,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
         const { started, succeeded, failed, cancelled } = world.registry;
         expect(succeeded + failed + cancelled).toBe(started);
       }),
-      { numRuns: 1_500 },
+      { numRuns: 600 },
     );
   });
 

@@ -2,7 +2,7 @@
 // contains the entries and the commands as ES modules, and dist/cjs, which contains the entries as CommonJS. Both have bundled declarations
 // and share the files of the dashboard's page. The next `tsc -b` restores dist/.
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
@@ -33,8 +33,7 @@ const flags = [
   'null',
 ];
 execFileSync(process.execPath, [compiler, '-p', LIBRARY, ...flags], { stdio: 'inherit' });
-const record = join(DIST, '.tsbuildinfo');
-if (existsSync(record)) rmSync(record);
+rmSync(join(DIST, '.tsbuildinfo'), { force: true });
 
 /** @type {{ readPageFiles: () => Record<string, string> }} */
 const { readPageFiles } = await import(pathToFileURL(join(DIST, 'dashboard/page-files.js')).href);

@@ -14,42 +14,17 @@ const CONNECTION_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 /** Fields of which the first value counts, as in `node:http2`. Others are joined. */
-const SINGLE_FIELDS: ReadonlySet<string> = new Set([
-  'access-control-allow-credentials',
-  'access-control-max-age',
-  'access-control-request-method',
-  'age',
-  'authorization',
-  'content-encoding',
-  'content-language',
-  'content-length',
-  'content-location',
-  'content-md5',
-  'content-range',
-  'content-type',
-  'date',
-  'dnt',
-  'etag',
-  'expires',
-  'from',
-  'host',
-  'if-match',
-  'if-modified-since',
-  'if-none-match',
-  'if-range',
-  'if-unmodified-since',
-  'last-modified',
-  'location',
-  'max-forwards',
-  'proxy-authorization',
-  'range',
-  'referer',
-  'retry-after',
-  'tk',
-  'upgrade-insecure-requests',
-  'user-agent',
-  'x-content-type-options',
-]);
+const SINGLE_FIELDS: ReadonlySet<string> = new Set(
+  `
+    access-control-allow-credentials access-control-max-age access-control-request-method age authorization
+    content-encoding content-language content-length content-location content-md5 content-range content-type date dnt
+    etag expires from host if-match if-modified-since if-none-match if-range if-unmodified-since last-modified location
+    max-forwards proxy-authorization range referer retry-after tk upgrade-insecure-requests user-agent
+    x-content-type-options
+  `
+    .trim()
+    .split(/\s+/),
+);
 
 /** Returns the code that Node gives to the error for a header that HTTP/2 does not allow. */
 function invalid(message: string, code: string): Error {

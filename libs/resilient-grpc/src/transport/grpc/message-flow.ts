@@ -11,7 +11,8 @@ export class MessageFlow implements MessageSink {
   private unread: Buffer | undefined;
   private from = 0;
   private end = 0;
-  private isReading = false;
+  /** True while messages are passed on. What waits is not counted meanwhile. */
+  isReading = false;
   private isStopped = false;
 
   /**

@@ -49,7 +49,10 @@ export class RequestStream implements StreamReceiver, MessageSink {
   /** Requests `count` more messages; `Infinity` for all as they arrive. */
   request(count: number): void {
     if (this.isDone) return;
+    // The user requests the next message while it takes one. The rest follows when it has taken it.
+    const isTaking = this.flow.isReading;
     this.reject(this.flow.request(count));
+    if (isTaking) return;
     this.credit();
     this.endIfRead();
   }

@@ -74,7 +74,10 @@ export class ResponseStream implements StreamReceiver, MessageSink {
 
   private requestSome(count: number): void {
     if (this.isDone) return;
+    // The caller requests the next message while it takes one. The rest follows when it has taken it.
+    const isTaking = this.flow.isReading;
     const unreadable = this.flow.request(count);
+    if (isTaking) return;
     if (unreadable !== undefined) this.rejectMessage(unreadable);
     else if (this.heldEnd === undefined) this.credit();
     else this.endIfRead(this.heldEnd);

@@ -22,6 +22,8 @@ class Call {
   readonly messages: Buffer[] = [];
   failure: ResponseFailure | undefined;
   drains = 0;
+  /** Called when a message was passed on. */
+  taken: () => void = () => undefined;
   readonly response: ResponseStream;
 
   constructor(connection: ClientConnection, isUnlimited = true, maxMessageBytes = 1_000_000) {
@@ -31,6 +33,7 @@ class Call {
         message: (message) => {
           this.events.push(`message ${String(message.length)}`);
           this.messages.push(message);
+          this.taken();
         },
         trailers: ({ grpcStatus, status }, isOnly) =>
           void this.events.push(`trailers ${String(grpcStatus ?? status)}${isOnly ? ' only' : ''}`),
@@ -268,6 +271,21 @@ describe('calls', () => {
     scene.block(1, [...HEADERS, ...TRAILERS], true);
     scene.exchange();
     expect(call.events).toEqual(['trailers 0 only']);
+  });
+
+  it('passes on all messages before the trailers if each one is requested while the previous one is taken', () => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection, false);
+    scene.exchange();
+    scene.block(1, HEADERS);
+    for (const size of [1, 2, 3]) scene.message(1, size);
+    scene.block(1, TRAILERS, true);
+    scene.exchange();
+    call.taken = () => {
+      call.response.request();
+    };
+    call.response.request();
+    expect(call.events).toEqual(['headers', 'message 1', 'message 2', 'message 3', 'trailers 0']);
   });
 
   it('reports a response without trailers, a message above the limit, and trailers inside a message', () => {

@@ -282,6 +282,15 @@ describe('a call', () => {
     expect(scene.call(0).events).toEqual(['ended']);
   });
 
+  it('ends after all messages if each one is requested while the previous one is taken', () => {
+    const scene = Scene.started();
+    scene.reads = false;
+    scene.onMessage = (call) => call.request.request(1);
+    scene.send(begin(1), data(1, Buffer.concat([message(1), message(2), message(3)]), FLAG.endStream));
+    scene.call(0).request.request(1);
+    expect(scene.call(0).events).toEqual(['message 1', 'message 2', 'message 3', 'ended']);
+  });
+
   it('is told when the client cancels it, and that the connection has ended, once', () => {
     const scene = Scene.started();
     scene.send(begin(1), begin(3), reset(1, 8));

@@ -123,7 +123,7 @@ for (const [name, path] of Object.entries(modules)) {
 const declared = entries.map(({ import: { types } }) => relative(join(LIBRARY, 'dist'), join(LIBRARY, types)));
 const declarations = await rolldown({
   input: Object.fromEntries(declared.map((path) => [path.replace(/\.d\.ts$/, ''), join(DIST, path)])),
-  plugins: [dts({ dtsOnly: true })],
+  plugins: [dts({ dtsInput: true })],
   external: isExternal,
 });
 const types = join(CJS, 'types');

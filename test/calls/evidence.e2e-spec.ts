@@ -47,18 +47,15 @@ async function plainServer(answer: (callback: sendUnaryData<object>) => void) {
   const executed: string[] = [];
   const definition = loadSync(ECHO_PROTO)['testing.v1.Echo'];
   // The casts are safe: the file defines the service, and these are two of its methods.
-  server.addService(
-    definition as never,
-    {
-      UnsafeUnary: (call: { request: { text: string } }, callback: sendUnaryData<object>) => {
-        executed.push(call.request.text);
-        answer(callback);
-      },
-      Unary: (_: unknown, callback: sendUnaryData<object>) => {
-        callback(null, {});
-      },
+  server.addService(definition as never, {
+    UnsafeUnary: (call: { request: { text: string } }, callback: sendUnaryData<object>) => {
+      executed.push(call.request.text);
+      answer(callback);
     },
-  );
+    Unary: (_: unknown, callback: sendUnaryData<object>) => {
+      callback(null, {});
+    },
+  });
   const port = await new Promise<number>((resolve) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (_, bound) => {
       resolve(bound);

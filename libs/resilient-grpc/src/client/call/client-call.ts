@@ -59,10 +59,7 @@ const NOT_BUFFERED = -1;
 /** Phase of a call. 'held': before an attempt, or between two; the gate holds the call if it cannot continue immediately. */
 type Phase = 'held' | 'running' | 'ended';
 
-/**
- * One call, from its subscription to its end, with all its attempts. It listens to its attempts, and is itself the entry in the registry
- * and the source of the stream, so that a call allocates few objects.
- */
+/** One call with all its attempts: also their listener, the entry in the registry, and the source of the stream, to allocate few objects. */
 export class ClientCall
   implements CallGateCallbacks, HedgeListener, PumpCallbacks, RegisteredCall, StreamSource, UnreadStream
 {
@@ -83,7 +80,7 @@ export class ClientCall
   private hedged: HedgedAttempt | undefined;
   private number = 0;
   private attemptStartedAt = 0;
-  /** Addresses of the endpoints on which retried attempts ran; `undefined` if no address is known. */
+  /** Addresses of the endpoints on which retried attempts ran. */
   private tried: string[] | undefined;
   private hasHeaders = false;
   private reading = false;
@@ -94,7 +91,6 @@ export class ClientCall
   private bufferedBytes = 0;
   /** Arrival of the latest message of a response stream, in monotonic milliseconds; `undefined` before the first message. */
   lastMessageAt: number | undefined;
-  /** True while interceptors start an attempt. */
   private isStarting = false;
 
   constructor(
@@ -416,10 +412,8 @@ export class ClientCall
     }
     report.history.add(this.number, end, verdict, latencyMs);
     const stream = decision.retry || !this.method.responseStream ? undefined : outermost(this.part?.scope, undefined);
-    if (stream === undefined) {
-      report.attemptEnded(verdict, decision.retry ? 'retry' : 'none', decision.because);
-      if (!this.isOpen()) return;
-    }
+    if (stream === undefined) report.attemptEnded(verdict, decision.retry ? 'retry' : 'none', decision.because);
+    if (!this.isOpen()) return;
     const ageMs = clock.now() - this.startedAt;
     const failure: CallFailure = {
       code: verdict.code,

@@ -87,7 +87,10 @@ describe('a call that ends while it starts', () => {
     expect(executed).toEqual([]);
   });
 
-  it('may have reached the server if an interceptor ends it after it has sent it', async () => {
+  it.each([
+    ['', {}],
+    ['and is hedged ', { ServerStream: { idempotent: true, hedge: 'p90' } }],
+  ] as const)('%smay have reached the server if an interceptor ends it after it has sent it', async (_, methods) => {
     const server = await startServer();
     let abort = undefined as AbortController | undefined;
     const aborting: Interceptor = (options, next) =>
@@ -97,10 +100,10 @@ describe('a call that ends while it starts', () => {
           abort?.abort();
         },
       });
-    const echo = await echoOf(server.url, { channelOptions: { interceptors: [aborting] } });
+    const echo = await echoOf(server.url, { methods, channelOptions: { interceptors: [aborting] } });
     await firstValueFrom(echo.unary({}));
     abort = new AbortController();
-    const error = await failureOf(echo.bidi([{ text: 'x' }], { signal: abort.signal }));
+    const error = await failureOf(echo.serverStream({}, { signal: abort.signal }));
     expect(error.reachedServer).toBe('maybe');
   });
 });

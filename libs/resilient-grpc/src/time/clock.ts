@@ -3,8 +3,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate } from 'node:timers';
 
-export { setImmediate };
-
 /**
  * Maximum delay of a timer in milliseconds, which is 24.8 days. Node fires a longer timer after 1 ms, so a distant deadline would cause a
  * busy loop.

@@ -321,8 +321,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /**
    * Delays `status` if servers send this status during shutdown, or if trailers are missing, because the GOAWAY that proves the shutdown, or
-   * the end of the connection, may arrive later. Returns false for other statuses, if the GOAWAY has already arrived, if the connection has closed or is unknown, or if a GOAWAY would not
-   * change the outcome.
+   * the end of the connection, may arrive later. Returns false for other statuses, if the GOAWAY has already arrived, if the connection has
+   * closed or is unknown, or if a GOAWAY would not change the outcome.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;

@@ -256,10 +256,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
       call = new RefusedCall(connection, StatusCode.CANCELLED, 'Cancelled before it was sent', listener, callNumber);
     } else if (excess !== undefined) {
       call = new RefusedCall(connection, StatusCode.RESOURCE_EXHAUSTED, excess, listener, callNumber);
-    } else {
-      call = new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground);
-      connection.sent(call);
-    }
+    } else call = new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground);
     attempt?.placed(call);
     return call;
   }

@@ -2,7 +2,7 @@ import { Metadata, type MetadataOptions, type StatusObject } from '@grpc/grpc-js
 import type { Attempt } from '../../call/attempt.js';
 import type { WireEvidence } from '../../policy/evidence/classify.js';
 import type { StatusCode } from '../../status/status-code.js';
-import { setImmediate } from '../../time/clock.js';
+import { systemClock } from '../../time/clock.js';
 
 /** Receives the events of a call on one connection. */
 export interface ConnectionCallListener {
@@ -119,11 +119,11 @@ export class RefusedCall extends TransportCall {
   }
 
   sendMessageWithContext({ callback }: { callback?: () => void }): void {
-    if (callback !== undefined) setImmediate(callback);
+    if (callback !== undefined) systemClock.defer(callback);
   }
 
   send(_message: Uint8Array, written: (() => void) | undefined): void {
-    if (written !== undefined) setImmediate(written);
+    if (written !== undefined) systemClock.defer(written);
   }
 
   startRead(): void {

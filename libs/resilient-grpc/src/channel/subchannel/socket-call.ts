@@ -11,7 +11,7 @@ import { FRAMED, PREFIXED, type Http2Stream } from '../../transport/http2/http2-
 import { TransportCall, type CallFacts, type ConnectionCallListener } from './connection-call.js';
 import { metadataOf } from './header-fields.js';
 import type { SubchannelConnection } from './subchannel-connection.js';
-import { setImmediate } from '../../time/clock.js';
+import { systemClock } from '../../time/clock.js';
 
 /** Statuses of HTTP responses that are not gRPC (gRPC, "HTTP to gRPC Status Code Mapping"), with 400 as in grpc-js. */
 const BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
@@ -119,7 +119,7 @@ export class SocketCall extends TransportCall implements ResponseHandler {
     const mayContinue = this.stream.send(message, 0, PREFIXED);
     if (written === undefined) return;
     this.burstBytes += message.length + MESSAGE_BYTES;
-    if (this.isWritableEnded) setImmediate(written);
+    if (this.isWritableEnded) systemClock.defer(written);
     else if (mayContinue && this.burstBytes < MAX_BURST_BYTES) queueMicrotask(written);
     else {
       (this.written ??= []).push(written);
@@ -166,7 +166,6 @@ export class SocketCall extends TransportCall implements ResponseHandler {
 
   headers(block: HeaderBlock): void {
     this.httpStatus = Number(block.status);
-    this.connection.answered(this);
     this.pass(receiveMetadata, metadataOf(block));
   }
 
@@ -175,7 +174,6 @@ export class SocketCall extends TransportCall implements ResponseHandler {
   }
 
   trailers(block: HeaderBlock, isOnly: boolean): void {
-    this.connection.answered(this);
     if (isOnly) this.httpStatus = Number(block.status);
     const { grpcStatus, grpcMessage = '' } = block;
     const metadata = metadataOf(block);

@@ -74,10 +74,8 @@ export class SubchannelConnection implements SocketOwner {
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
   private isReady = false;
-  /** True if the headers that were checked last are larger than some servers take. */
-  private isLarge = false;
-  /** A call with such headers that the server has not answered. */
-  private unansweredLarge: object | undefined = undefined;
+  /** A stream with larger headers than some servers take: one that was answered, or else the latest. */
+  private large: Http2Stream | undefined = undefined;
   private scheme = 'http';
   private readonly heads = new Map<string, RequestHead>();
   private readonly userAgent: string;
@@ -156,10 +154,13 @@ export class SubchannelConnection implements SocketOwner {
     if (!this.isUsable) throw new Error('the connection takes no new calls');
     const head = this.headOf(path, authority);
     const { bytes } = head;
-    return this.socket.http2.open(receiver, bytes.length + encodedBound(fields), (target, at) => {
+    const bound = bytes.length + encodedBound(fields);
+    const stream = this.socket.http2.open(receiver, bound, (target, at) => {
       target.set(bytes, at);
       return encodeFields(target, at + bytes.length, fields);
     });
+    if (bound > MAX_REQUEST_HEADERS_BYTES && this.large?.isAnswered !== true) this.large = stream;
+    return stream;
   }
 
   /**
@@ -167,26 +168,16 @@ export class SubchannelConnection implements SocketOwner {
    * survived larger ones. Node's servers announce none, and close the connection, with the calls of others.
    */
   excess(path: string, authority: string, fields: readonly string[]): string | undefined {
-    const size = this.headOf(path, authority).listSize + listSize(fields);
     const { maxHeaderListSize: announced } = this.socket.http2;
     const limit = announced === Infinity ? this.user.maxRequestHeaders : announced;
-    this.isLarge = size > MAX_REQUEST_HEADERS_BYTES && announced === Infinity;
+    if (limit === Infinity) return undefined;
+    const size = this.headOf(path, authority).listSize + listSize(fields);
     if (size <= limit) return undefined;
     let largest = 0;
     for (let i = 0; i + 1 < fields.length; i += 2) if (lengthAt(fields, i) > lengthAt(fields, largest)) largest = i;
     const key = `${fields[largest] ?? 'none'}: ${String(lengthAt(fields, largest))} bytes`;
     const whose = announced === Infinity ? 'limit at which the server closed a connection' : "server's limit";
     return `Request headers larger than the ${whose} (${String(size)} vs ${String(limit)} bytes; largest key ${key})`;
-  }
-
-  /** Notes the call for which `excess()` was called last. */
-  sent(call: object): void {
-    if (this.isLarge) this.unansweredLarge = call;
-  }
-
-  /** Notes that the server has answered `call`. */
-  answered(call: object): void {
-    if (this.unansweredLarge === call) this.unansweredLarge = undefined;
   }
 
   private headOf(path: string, authority: string): RequestHead {
@@ -244,7 +235,7 @@ export class SubchannelConnection implements SocketOwner {
     else if (this.end === 'unknown' && error !== undefined) this.end = END_BY_CODE[error.code ?? ''] ?? 'socket error';
     else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';
     if (this.isReady) {
-      if (this.unansweredLarge !== undefined) this.user.limitRequestHeaders(MAX_REQUEST_HEADERS_BYTES);
+      if (this.large?.isAnswered === false) this.user.limitRequestHeaders(MAX_REQUEST_HEADERS_BYTES);
       this.notify();
       this.user.closing(this, false);
       return;

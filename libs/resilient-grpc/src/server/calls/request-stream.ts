@@ -4,7 +4,7 @@ import { Observable, Subject, type Subscriber, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
 import type { ServedCall } from './served-call.js';
 import type { ReadableCall } from './wire-call.js';
-import { setImmediate } from '../../time/clock.js';
+import { systemClock } from '../../time/clock.js';
 
 /**
  * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control, and throws if the caller disconnects or
@@ -74,7 +74,7 @@ class Requests<T> {
     if (this.read === undefined) {
       this.read = 'pushed';
       // Deferred, so that all synchronous subscribers receive the first request.
-      setImmediate(this.push);
+      systemClock.defer(this.push);
     }
     for (const message of this.early ?? []) subscriber.next(message);
     // grpc-js delivers requests in the async context of the connection.
@@ -95,7 +95,7 @@ class Requests<T> {
 
   handlerReturned(): void {
     // Deferred, because Nest subscribes to the handler's result within this turn, and the result may subscribe to the requests.
-    setImmediate(() => {
+    systemClock.defer(() => {
       this.early = undefined;
     });
   }

@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { errorMonitor, type EventEmitter } from 'node:events';
 import type { Server, UntypedHandleCall } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
-import { setImmediate, systemClock } from '../../time/clock.js';
+import { systemClock } from '../../time/clock.js';
 
 type Callback = (error: object | null | undefined, value: unknown, ...more: readonly unknown[]) => void;
 
@@ -79,7 +79,7 @@ export function registerTraced(
     if (isEndedByAgent) return;
     const whenOver = (): void => {
       // Deferred, so that the handler can end its call first.
-      setImmediate(() => {
+      systemClock.defer(() => {
         end.isOver = true;
         // As with Nest's server, a cancelled call is no error. Callers cancel a call at about the time of its deadline.
         const isLate = systemClock.epoch() + 1 >= Number(call.getDeadline());

@@ -91,7 +91,7 @@ export class ClientConnection extends Http2Connection {
       else if (stream.isEndQueued) this.writeEnd(stream);
     }
     const { firstPending: started, pending } = this;
-    if (started === pending.length || (started >= MIN_STARTED && started * 2 >= pending.length))
+    if (started > 0 && (started === pending.length || (started >= MIN_STARTED && started * 2 >= pending.length)))
       this.pending = this.takeWaiting();
     if (this.nextId <= MAX_STREAM_ID) return;
     for (const stream of this.takeWaiting()) this.fail(stream, 'goaway', NO_ERROR, 'the stream ids have run out');

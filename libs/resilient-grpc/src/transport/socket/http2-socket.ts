@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { setImmediate, type Clock, type Timer } from '../../time/clock.js';
+import { systemClock, type Clock, type Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { Http2Connection } from '../http2/connection.js';
 import type { ConnectionEnd } from '../http2/events.js';
@@ -113,7 +113,7 @@ export abstract class Http2Socket {
 
   wake(): void {
     // Not before the event loop has read: if the peer has closed the connection, a failing write would discard the GOAWAY that has arrived.
-    setImmediate(this.flush);
+    systemClock.defer(this.flush);
   }
 
   protected readonly flush = (): void => {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
-import { setImmediate, type Clock, type Timer } from '../../time/clock.js';
+import { systemClock, type Clock, type Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { HeaderBlock } from '../hpack/header-block.js';
 import type { ConnectionEnd, StreamReceiver } from '../http2/events.js';
@@ -122,7 +122,7 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
   pause(): void {
     this.isPaused = true;
     this.accepted.pause();
-    setImmediate(this.goOn);
+    systemClock.defer(this.goOn);
   }
 
   private readonly goOn = (): void => {
@@ -130,7 +130,7 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     if (this.http2.resume()) {
       this.isPaused = false;
       this.accepted.resume();
-    } else setImmediate(this.goOn);
+    } else systemClock.defer(this.goOn);
   };
 
   settingsReceived(isFirst: boolean): void {

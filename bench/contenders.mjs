@@ -25,8 +25,9 @@
  * @property {readonly string[]} packages The packages to install, whose versions and sizes are reported. The first is the
  *   contender itself.
  * @property {string} [about] Explanation of the name.
- * @property {'policies' | 'classic'} [extra] Included only in the unary benchmark, or only with `--classic`.
- * @property {string} [peer] A contender that does the same work, for a second ratio.
+ * @property {'policies'} [extra] Included only in the unary benchmark.
+ * @property {boolean} [canSecure] Included in measurements with TLS.
+ * @property {boolean} [isBare] Has no flow control for a reader, and nothing that reconnects.
  * @property {() => Promise<ContenderModule>} load
  */
 
@@ -53,31 +54,24 @@ const grpcJs = () => import('./contenders/grpc-js.mjs');
  * @type {readonly Entry[]}
  */
 export const CONTENDERS = [
-  { name: 'resilient-grpc', packages: RESILIENT_GRPC, load: ours },
+  { name: 'resilient-grpc', packages: RESILIENT_GRPC, canSecure: true, load: ours },
   {
     name: 'resilient-grpc-policies',
     about: 'resilient-grpc with a deadline, retries with a budget, and a circuit breaker',
     packages: RESILIENT_GRPC,
     extra: 'policies',
-    peer: 'grpc-js-deadline',
     load: async () => (await ours()).withPolicies,
   },
   {
-    name: 'resilient-grpc-classic',
-    about: "resilient-grpc with all calls passing through grpc-js's channel",
+    name: 'engine',
+    about: "resilient-grpc's HTTP/2 connection alone",
     packages: RESILIENT_GRPC,
-    extra: 'classic',
-    load: async () => (await ours()).onChannel,
+    canSecure: true,
+    isBare: true,
+    load: () => import('./contenders/engine.mjs'),
   },
-  { name: BASELINE, packages: GRPC_JS, load: grpcJs },
+  { name: BASELINE, packages: GRPC_JS, canSecure: true, load: grpcJs },
   { name: 'grpc-js-retries', packages: GRPC_JS, load: async () => (await grpcJs()).withRetries },
-  {
-    name: 'grpc-js-deadline',
-    about: 'grpc-js with the same deadline, the peer of resilient-grpc-policies',
-    packages: GRPC_JS,
-    extra: 'policies',
-    load: async () => (await grpcJs()).withDeadline,
-  },
   { name: 'nest', packages: ['@nestjs/microservices', ...GRPC_JS], load: () => import('./contenders/nest.mjs') },
   {
     name: 'nice-grpc',
@@ -90,21 +84,22 @@ export const CONTENDERS = [
     load: () => import('./contenders/connect-node.mjs'),
   },
   // The lower bound for a client on Node's HTTP/2.
-  { name: 'http2', packages: [], load: () => import('./contenders/http2.mjs') },
+  { name: 'http2', packages: [], canSecure: true, load: () => import('./contenders/http2.mjs') },
 ];
 
 /** Options of every benchmark that compares clients. */
-export const CLIENT_OPTIONS = { only: undefined, classic: false };
+export const CLIENT_OPTIONS = { only: undefined };
 
 /**
- * The contenders to run: the baseline, those in `only` (by default, those without `extra`), and those whose `extra` is true.
+ * The contenders to run: the baseline, and those in `only`, by default all without an `extra` that is not true and, unless `bare`, all that
+ * are whole clients.
  *
- * @param {{ only?: readonly string[], classic?: boolean, policies?: boolean }} options
+ * @param {{ only?: readonly string[], policies?: boolean, bare?: boolean, tls?: boolean }} options
  */
-export function chosenContenders({ only, ...extras }) {
-  return CONTENDERS.filter(({ name, extra }) => {
-    if (name === BASELINE || only?.includes(name)) return true;
-    return extra === undefined ? only === undefined : extras[extra] === true;
+export function chosenContenders({ only, policies = false, bare = false, tls = false }) {
+  return CONTENDERS.filter(({ name, extra, isBare, canSecure }) => {
+    if ((isBare && !bare) || (tls && !canSecure)) return false;
+    return name === BASELINE || (only === undefined ? extra === undefined || policies : only.includes(name));
   });
 }
 

@@ -12,7 +12,7 @@ Without a name, runs the benchmarks ${inTable.join(', ')} (about 50 minutes).
 With a name, runs only that benchmark. The benchmarks, and their options with the defaults:
 ${names.map((name) => `  ${name}: ${JSON.stringify(SECTIONS[name].defaults).replaceAll('"', '')}`).join('\n')}
   --only A,B   run only these contenders and grpc-js; names: ${contenders.join(', ')}
-  --classic    add this library with all calls passing through grpc-js's channel
+  --tls        compare the contenders that can, over TLS
   --work A,B   handlers of overload; see bench/nest-server-process.mjs
   --json       print only one JSON object on one line: npm run --silent bench -- --json`;
 

@@ -44,11 +44,12 @@ export function startServer() {
  *
  * @template T
  * @param {(served: { readonly address: string, readonly server: Child }) => Promise<T>} work
+ * @param {boolean} [tls]
  * @returns {Promise<T>}
  */
-export function withServer(work) {
+export function withServer(work, tls = false) {
   return withChild(startServer(), async (server) => {
-    const { port } = await server.execute('listen', { port: 0 });
-    return work({ address: `127.0.0.1:${String(port)}`, server });
+    const { port } = await server.execute('listen', { port: 0, tls });
+    return work({ address: `${tls ? 'tls://' : ''}127.0.0.1:${String(port)}`, server });
   });
 }

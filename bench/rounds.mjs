@@ -1,5 +1,5 @@
 import { createHistogram } from 'node:perf_hooks';
-import { median } from './statistics.mjs';
+import { median, quartiles } from './statistics.mjs';
 
 /** @typedef {import('./contenders.mjs').Contender} Contender */
 /** @typedef {import('./workloads.mjs').Workload} Workload */
@@ -95,10 +95,10 @@ function orderOfRound(names, round) {
 }
 
 /**
- * Returns the rows of the report: medians over the rounds, and medians of the rounds' ratios to the baseline and to the peer, if any.
+ * Returns the rows of the report: medians over the rounds, and medians and quartiles of the rounds' ratios to the baseline.
  *
  * @param {readonly Taken[]} taken Each must include the baseline.
- * @param {{ baseline: string, entries: readonly { readonly name: string, readonly peer?: string }[] }} compared
+ * @param {{ baseline: string, entries: readonly { readonly name: string }[] }} compared
  * @returns {readonly import('./report.mjs').Row[]} By workload, then in the order of the contenders.
  */
 export function rowsOf(taken, { baseline, entries }) {
@@ -106,21 +106,21 @@ export function rowsOf(taken, { baseline, entries }) {
     const rounds = taken.filter((each) => each.workload === workload).map(({ samples }) => samples);
     /** @param {string} name @param {keyof Sample} what */
     const series = (name, what) => rounds.map((samples) => samples.get(name)?.[what] ?? NaN);
-    return entries.map(({ name, peer }) => {
-      /** @param {keyof Sample} what @param {string} other */
-      const ratios = (what, other) => {
-        const those = series(other, what);
+    return entries.map(({ name }) => {
+      /** @param {keyof Sample} what */
+      const ratios = (what) => {
+        const those = series(baseline, what);
         return series(name, what).map((value, round) => value / those[round]);
       };
       return {
         contender: name,
         ...workload.key,
         cpuPerCallUs: median(series(name, 'cpuUs')),
-        cpuRatio: median(ratios('cpuUs', baseline)),
+        cpuRatio: median(ratios('cpuUs')),
+        cpuSpread: quartiles(ratios('cpuUs')),
         perSecond: median(series(name, 'perSecond')),
-        throughputRatio: median(ratios('perSecond', baseline)),
+        throughputRatio: median(ratios('perSecond')),
         ...(workload.unit === 'call' && { p50Ms: median(series(name, 'p50Ms')), p99Ms: median(series(name, 'p99Ms')) }),
-        ...(rounds[0]?.has(peer) && { peer, peerCpuRatio: median(ratios('cpuUs', peer)) }),
       };
     });
   });
@@ -145,7 +145,6 @@ const SIZE = {
  */
 export function outlineOfRounds(unit, { question, apart, baseline, rounds, seconds, entries }) {
   const isCall = unit === 'call';
-  const hasPeers = entries.some(({ peer }) => peer !== undefined);
   return {
     question,
     how: [
@@ -157,7 +156,7 @@ export function outlineOfRounds(unit, { question, apart, baseline, rounds, secon
     figures: [
       { name: 'cpuPerCallUs', title: `CPU µs/${unit}`, digits: 1 },
       { name: 'cpuRatio', title: 'CPU ratio', digits: 2 },
-      ...(hasPeers ? [{ name: 'peerCpuRatio', title: 'CPU ratio to peer', digits: 2 }] : []),
+      { name: 'cpuSpread', title: 'its quartiles', digits: 2 },
       ...(isCall
         ? [
             { name: 'p50Ms', title: 'p50 ms', digits: 2 },

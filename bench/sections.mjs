@@ -1,3 +1,4 @@
+import { aging } from './sections/aging.mjs';
 import { bidi, stream, unary, upload } from './sections/calls.mjs';
 import { firstCall } from './sections/first-call.mjs';
 import { overloadSection } from './sections/overload.mjs';
@@ -28,6 +29,7 @@ export const SECTIONS = {
   recovery,
   'first-call': firstCall,
   package: packages,
+  aging,
   server,
   overload: overloadSection,
 };

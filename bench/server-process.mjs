@@ -1,8 +1,9 @@
 // The server for the benchmarks of clients, in a separate process so that its CPU time is not counted. It encodes the order, and a chunk of
 // each size, only once, so that the client limits the throughput.
+import { readFileSync } from 'node:fs';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { executeCommands } from './child.mjs';
-import { ORDER } from './contract.mjs';
+import { CERTIFICATE_PATH, KEY_PATH, ORDER } from './contract.mjs';
 import { loadContract, loadService } from './load-contract.mjs';
 
 const service = loadService();
@@ -105,13 +106,15 @@ server.addService(
 );
 
 /**
- * @param {{ port: number }} given Port 0 selects any free port.
+ * @param {{ port: number, tls?: boolean }} given Port 0 selects any free port.
  * @returns {Promise<{ port: number, atMs: number }>} The port, and the time when the server started to listen, on the clock that all
  *   processes share.
  */
-function listen({ port }) {
+function listen({ port, tls }) {
   return new Promise((resolve, reject) => {
-    server.bindAsync(`127.0.0.1:${String(port)}`, ServerCredentials.createInsecure(), (error, bound) => {
+    const pair = () => ({ private_key: readFileSync(KEY_PATH), cert_chain: readFileSync(CERTIFICATE_PATH) });
+    const credentials = tls ? ServerCredentials.createSsl(null, [pair()]) : ServerCredentials.createInsecure();
+    server.bindAsync(`127.0.0.1:${String(port)}`, credentials, (error, bound) => {
       if (error) reject(error);
       else resolve({ port: bound, atMs: Number(process.hrtime.bigint()) / 1e6 });
     });

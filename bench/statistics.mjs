@@ -20,3 +20,12 @@ export function nearestRank(values, share) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.ceil(sorted.length * share) - 1] ?? NaN;
 }
+
+/**
+ * Returns the spread of `values`: the quartiles, such as '0.21–0.26'.
+ *
+ * @param {readonly number[]} values At least one.
+ */
+export function quartiles(values) {
+  return `${nearestRank(values, 0.25).toFixed(2)}–${nearestRank(values, 0.75).toFixed(2)}`;
+}

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { Metadata, credentials, makeClientConstructor } from '@grpc/grpc-js';
+import { CA_PATH, targetOf } from '../contract.mjs';
 import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION, RETRIES, TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './channel-options.mjs';
 import { readAtPace } from './promise-client.mjs';
@@ -26,12 +28,6 @@ export function open(address) {
   return openWith(address);
 }
 
-/** The baseline with a deadline for each unary call, like the contender with policies. */
-export const withDeadline = {
-  /** @param {string} address */
-  open: (address) => openWith(address, {}, () => [new Metadata(), { deadline: Date.now() + 60_000 }]),
-};
-
 /** The baseline with grpc-js's own retries. */
 export const withRetries = {
   /** @param {string} address */
@@ -58,11 +54,11 @@ export function openTuned(address) {
  * @returns {import('../contenders.mjs').Contender}
  */
 function openWith(address, channelOptions = {}, callOptions = undefined) {
+  const { target, isSecure } = targetOf(address);
+  const security = isSecure ? credentials.createSsl(readFileSync(CA_PATH)) : credentials.createInsecure();
   const BenchClient = makeClientConstructor(loadService(), 'Bench');
   const client = /** @type {import('@grpc/grpc-js').Client & BenchMethods} */ (
-    /** @type {unknown} */ (
-      new BenchClient(address, credentials.createInsecure(), { ...OWN_CONNECTION, ...channelOptions })
-    )
+    /** @type {unknown} */ (new BenchClient(target, security, { ...OWN_CONNECTION, ...channelOptions }))
   );
   return {
     get:

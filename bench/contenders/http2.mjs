@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:http2';
+import { CA_PATH, targetOf } from '../contract.mjs';
 import { loadService } from '../load-contract.mjs';
 
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
@@ -12,13 +14,15 @@ import { loadService } from '../load-contract.mjs';
  */
 export function open(address) {
   const { Get, Watch, Upload, Echo } = loadService();
+  const { target, isSecure } = targetOf(address);
   /** @type {import('node:http2').ClientHttp2Session | undefined} */
   let session;
 
   function connected() {
     if (session === undefined || session.closed || session.destroyed) {
       // Uses the same limit as grpc-js, because Node's default of 10 MB is too small for thousands of streams.
-      session = connect(`http://${address}`, { maxSessionMemory: Number.MAX_SAFE_INTEGER });
+      const security = isSecure ? { ca: readFileSync(CA_PATH) } : {};
+      session = connect(`${isSecure ? 'https' : 'http'}://${target}`, { maxSessionMemory: 2 ** 53 - 1, ...security });
       // Ignores the error, because the streams report it.
       session.on('error', () => undefined);
     }

@@ -1,5 +1,5 @@
 import { ResilientGrpcModule, getGrpcServiceToken } from 'nestjs-resilient-grpc';
-import { ORDER_ID, PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
+import { CA_PATH, PROTO_PACKAGE, PROTO_PATH, targetOf } from '../contract.mjs';
 import { openApplication } from './application.mjs';
 import { overService } from './observable-service.mjs';
 import { RETRIES, TUNED_TIMEOUT_MS } from './channel-options.mjs';
@@ -34,21 +34,6 @@ export const withPolicies = {
     open(address, { timeoutMs: 60_000, methods: { '*': { circuitBreaker: {} } }, serviceConfig: RETRIES }),
 };
 
-/** This library with all calls passing through grpc-js's channel. */
-export const onChannel = {
-  /** @param {string} address */
-  async open(address) {
-    // The library reads this variable when it creates a channel, which the first call does. Its result does not matter.
-    process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'] = 'off';
-    const contender = await open(address);
-    await new Promise((resolve) => {
-      contender.get(ORDER_ID, resolve);
-    });
-    delete process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'];
-    return contender;
-  },
-};
-
 /**
  * Creates an application with a client named 'bench'.
  *
@@ -58,10 +43,12 @@ export const onChannel = {
  * @returns {Promise<import('@nestjs/common').INestApplicationContext>}
  */
 export function openApp(address, settings = {}, modules = []) {
+  const { target, isSecure } = targetOf(address);
+  const tls = isSecure ? { tls: { ca: CA_PATH } } : {};
   return openApplication([
     ...modules,
     ResilientGrpcModule.forFeature([
-      { name: 'bench', url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...settings },
+      { name: 'bench', url: target, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...tls, ...settings },
     ]),
   ]);
 }

@@ -28,11 +28,11 @@ function comparison(kind, question, section) {
   const flags = isUnary ? [] : [OLD_SPACE_FLAG];
   return {
     inTable: true,
-    defaults: { rounds: 60, seconds: 0.2, size: [100, 1_024, 65_536], ...CLIENT_OPTIONS },
-    entriesOf: chosenContenders,
-    outlineOf({ entries, rounds, seconds }) {
+    defaults: { rounds: 60, seconds: 0.2, size: [100, 1_024, 65_536], tls: false, ...CLIENT_OPTIONS },
+    entriesOf: (options) => chosenContenders({ ...options, bare: true }),
+    outlineOf({ entries, rounds, seconds, tls }) {
       const sets = `in ${String(Math.min(SETS, rounds))} separate processes, one after another`;
-      const apart = [sets, ...flags.map((flag) => `(node ${flag})`)].join(' ');
+      const apart = [sets, ...(tls ? ['over TLS'] : []), ...flags.map((flag) => `(node ${flag})`)].join(' ');
       return outlineOfRounds(isUnary ? 'call' : 'message', {
         question,
         apart,
@@ -42,7 +42,7 @@ function comparison(kind, question, section) {
         entries,
       });
     },
-    measure: ({ entries, rounds, seconds, ...options }) =>
+    measure: ({ entries, rounds, seconds, tls, ...options }) =>
       withServer(async ({ address }) => {
         const workloads = (isUnary ? options['in-flight'] : options.size).map(WORKLOADS[kind]);
         const names = entries.map(({ name }) => name);
@@ -60,15 +60,15 @@ function comparison(kind, question, section) {
           taken.push(...(await withContenders(entries, address, work, flags)));
         }
         return rowsOf(taken, { baseline: BASELINE, entries });
-      }),
+      }, tls),
     ...section,
   };
 }
 
 export const unary = comparison('unary', 'What does a call cost, and how long does it take?', {
   // Uses 120 rounds: the CPU per call varies by a sixth between rounds, so the median of only 60 ratios would still vary by 0.03.
-  defaults: { rounds: 120, seconds: 0.2, 'in-flight': [1, 32, 512], ...CLIENT_OPTIONS },
-  entriesOf: (options) => chosenContenders({ ...options, policies: options.only === undefined }),
+  defaults: { rounds: 120, seconds: 0.2, 'in-flight': [1, 32, 512], tls: false, ...CLIENT_OPTIONS },
+  entriesOf: (options) => chosenContenders({ ...options, bare: true, policies: true }),
 });
 export const stream = comparison(
   'stream',

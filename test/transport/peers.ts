@@ -19,6 +19,8 @@ export interface PeerKind {
   /** Returns the command. `socket` is the path to listen on; a proxy forwards to `upstream`. */
   readonly command: (paths: { folder: string; socket: string; upstream: string }) => Promise<readonly string[]>;
   readonly isProxy?: true;
+  /** Command of the server behind a proxy that is not grpc-js's. */
+  readonly server?: (socket: string) => Promise<readonly string[]>;
 }
 
 const inFolder = (file: string): string => new URL(`servers/${file}`, import.meta.url).pathname;
@@ -60,13 +62,35 @@ const python = (file: string, module: string): Pick<PeerKind, 'missing' | 'comma
   command: async ({ socket }) => [PYTHON, inFolder(file), socket],
 });
 
+const grpcGo = async (socket: string): Promise<readonly string[]> => [
+  await goProgram(inFolder('echo-grpc-go.go')),
+  socket,
+];
+
+/** grpc-go behind a line on which bytes travel for `delayMs` in each direction. */
+export function grpcGoFarAway(delayMs: number): PeerKind {
+  return {
+    name: 'grpc-go, far away',
+    isProxy: true,
+    missing: () => (isInstalled('grpc-go') ? undefined : 'grpc-go is not installed'),
+    server: grpcGo,
+    command: async ({ socket, upstream }) => [
+      process.execPath,
+      inFolder('long-line.mjs'),
+      socket,
+      upstream,
+      String(delayMs),
+    ],
+  };
+}
+
 export const PEERS: readonly PeerKind[] = [
   { name: 'grpc-js', missing: () => undefined, command: async ({ socket }) => [...GRPC_JS, socket] },
   ENGINE,
   {
     name: 'grpc-go',
     missing: () => (isInstalled('grpc-go') ? undefined : 'grpc-go is not installed'),
-    command: async ({ socket }) => [await goProgram(inFolder('echo-grpc-go.go')), socket],
+    command: async ({ socket }) => grpcGo(socket),
   },
   { name: 'grpcio', ...python('echo_grpcio.py', 'grpc') },
   { name: 'hyper-h2', ...python('echo_hyper_h2.py', 'h2') },
@@ -160,7 +184,9 @@ export class Peer {
 
   static async start(kind: PeerKind): Promise<Peer> {
     const peer = new Peer(kind);
-    if (kind.isProxy) peer.server = await Child.start([...GRPC_JS, peer.upstream], peer.upstream);
+    const { upstream } = peer;
+    const server = (await kind.server?.(upstream)) ?? [...GRPC_JS, upstream];
+    if (kind.isProxy) peer.server = await Child.start(server, upstream);
     await peer.startProgram();
     return peer;
   }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Passes messages on without decoding them.
@@ -57,8 +59,13 @@ func echo(_ interface{}, stream grpc.ServerStream) error {
 			return err
 		}
 		if strings.HasSuffix(method, "/ServerStream") {
+			response := []byte{0x10, 1}
+			if size, err := strconv.Atoi(strings.Join(received.Get("x-size"), "")); err == nil {
+				// The field `payload`.
+				response = append(protowire.AppendVarint([]byte{0x1a}, uint64(size)), make([]byte, size)...)
+			}
 			for sent := 0; sent < number(request); sent++ {
-				if err := stream.SendMsg(&[]byte{0x10, 1}); err != nil {
+				if err := stream.SendMsg(&response); err != nil {
 					return err
 				}
 			}

@@ -1,0 +1,64 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { count, firstValueFrom, type Observable } from 'rxjs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startClient, type EchoService, type EchoStub } from '../calls/support.js';
+import { goProgram } from '../support/go-program.js';
+import { recordTiming } from '../support/timing.js';
+import { grpcGoFarAway, Peer } from './peers.js';
+
+const DELAY_MS = 50;
+const SIZE = 65_536;
+const COUNT = 512;
+/** The windows grow during the first rounds. */
+const ROUNDS = 6;
+
+const kind = grpcGoFarAway(DELAY_MS);
+const missing = kind.missing();
+
+const METHODS: readonly [name: string, transfer: (echo: EchoStub) => Observable<unknown>][] = [
+  [
+    'ServerStream',
+    (echo) => echo.serverStream({ number: COUNT }, { metadata: { 'x-size': String(SIZE) } }).pipe(count()),
+  ],
+  ['ClientStream', (echo) => echo.clientStream(messages())],
+];
+
+function* messages(): Generator<{ payload: Buffer }> {
+  for (let sent = 0; sent < COUNT; sent++) yield { payload: Buffer.alloc(SIZE) };
+}
+
+describe('a line with 100 ms for a round trip', () => {
+  let peer: Peer;
+  beforeAll(async () => {
+    if (missing === undefined) peer = await Peer.start(kind);
+  }, 300_000);
+  afterAll(async () => {
+    if (missing === undefined) await peer.close();
+  });
+
+  it.for(METHODS)(
+    '%s transfers 32 MiB about as fast as with grpc-go',
+    { tags: ['timed'], timeout: 300_000 },
+    async ([name, transfer], { skip, task }) => {
+      skip(missing !== undefined, `not run: ${missing}`);
+      const client = await goProgram(new URL('servers/rate-grpc-go.go', import.meta.url).pathname);
+      const args = [peer.url, name, ...[COUNT, SIZE, ROUNDS].map(String)];
+      const { stdout } = await promisify(execFile)(client, args);
+      const theirs = stdout.trim().split('\n').map(Number);
+      const echo = (await startClient({ url: peer.url })).getService<EchoService>('Echo');
+      const ours: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        const begunAt = performance.now();
+        await firstValueFrom(transfer(echo));
+        ours.push((performance.now() - begunAt) / 1_000);
+      }
+      expect(ours).toHaveLength(theirs.length);
+      recordTiming(task, 'rate in the fastest round relative to grpc-go', Math.min(...theirs) / Math.min(...ours), {
+        atLeast: 0.9,
+      });
+      recordTiming(task, 'rate in the first round relative to grpc-go', theirs[0]! / ours[0]!, { atLeast: 0.9 });
+      console.log({ name, ours, theirs });
+    },
+  );
+});

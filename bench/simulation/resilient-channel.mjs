@@ -66,9 +66,10 @@ class SimulatedWireChannel {
     this.clock = clock;
     this.timeoutMs = timeoutMs;
     const none = () => undefined;
-    this.#histories = new AddressHistories(none, clock, random, none);
+    this.#histories = new AddressHistories(clock, random, none);
     // A response also counts as bytes received on the connection.
     this.histories = {
+      ready: [],
       answered: () => {
         this.#histories.answered();
         if (this.#connection !== undefined) this.#connection.bytesRead++;
@@ -105,6 +106,10 @@ class SimulatedWireChannel {
     this.clock.setTimer(() => {
       if (this.state === 'CONNECTING') this.#subchannel.connect();
     }, holdOffMs);
+  }
+
+  probe() {
+    return this.#connection?.probe();
   }
 
   endBackoff() {
@@ -172,7 +177,6 @@ class SimulatedWireChannel {
 /** A connection for channel/connection/suspicion-watch.ts. */
 class SimulatedConnection {
   address = TARGET;
-  others = [];
   bytesRead = 0;
 
   constructor(fleet, server) {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
-import { ConnectAttempt } from '../channel/connection/connect-attempts.js';
+import { ConnectAttempt } from '../channel/connection/connect-attempt.js';
 import { connectFailure, readConnectFailure, type ConnectFailure } from '../channel/connection/connect-failure.js';
 import { createConnector } from '../channel/quirks/socket-subchannel.js';
 import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-material.js';

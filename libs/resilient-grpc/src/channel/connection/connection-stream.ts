@@ -19,8 +19,6 @@ export interface StreamOpening {
   readonly metadata: Metadata;
   /** The single request message. */
   readonly request: Buffer;
-  /** Replaces the authority of the target, like the channel option `grpc.default_authority`. */
-  readonly authority?: string | undefined;
   onMessage(bytes: Uint8Array): void;
   /**
    * Called once, after the last `onMessage`; not called after `cancel`. `end` is `undefined` if the stream ended because the connection
@@ -79,9 +77,7 @@ export class ConnectionStream {
 
   private begin(): void {
     const { call, opening } = this;
-    const { authority, request } = opening;
     this.subchannel.addConnectivityStateListener(this.endWithConnection);
-    if (authority !== undefined) call.options.host = authority;
     let received: Metadata | undefined;
     const listener = {
       onReceiveMetadata: (headers: Metadata) => {
@@ -104,7 +100,7 @@ export class ConnectionStream {
       this.end({ code: StatusCode.INTERNAL, details: String(error) });
       return;
     }
-    call.sendMessageWithContext({}, request);
+    call.sendMessageWithContext({}, opening.request);
     call.startRead();
     call.halfClose();
   }

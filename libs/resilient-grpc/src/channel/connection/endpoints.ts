@@ -215,14 +215,6 @@ export class Endpoints {
     this.decideReturns();
   }
 
-  /** Reports that a policy uses a READY connection for the first time, or again after it released the connection. */
-  connectionReused(address: string): void {
-    const endpoint = this.endpoint(address);
-    // The health of a released connection is not watched, so the last health may be outdated.
-    if (!this.isReady(endpoint)) endpoint.health = 'pending';
-    this.connectionChanged(address, true);
-  }
-
   /** Reports that a connection was lost without GOAWAY. The attempts that it carried count as one failure in total. */
   connectionLost(address: string): void {
     this.count(this.endpoint(address), 'failure');

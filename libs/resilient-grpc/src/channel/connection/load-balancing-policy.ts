@@ -3,9 +3,7 @@ import { connectivityState, type ChannelOptions, type experimental } from '@grpc
 import { AddressConnections, furtherAddress, type CreatedConnection } from './address-connections.js';
 import { addressKey, endpointKeys } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
-import type { AddressHistories } from './address-histories.js';
 import { PolicyConnections } from './policy-connections.js';
-import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { EndpointLoads } from './endpoint-loads.js';
 import { EndpointPicker, type PickableEndpoints } from './endpoint-picker.js';
 import type { Endpoints } from './endpoints.js';
@@ -46,7 +44,6 @@ const OWNER_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc';
 export interface PolicyDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
   /** Resolves the name periodically; `undefined` if it is resolved only on demand. */
   readonly refresh?: Pick<DnsRefresh, 'lookupEnded' | 'stop'> | undefined;
   readonly handle: (event: PolicyEvent) => void;
@@ -56,12 +53,7 @@ export interface PolicyDependencies {
   readonly endpoints?: Endpoints | undefined;
   readonly subchannels: Pick<SocketSubchannels, 'get'>;
   /** Present if the health of the endpoints is checked. */
-  readonly health?: ConnectionHealth | undefined;
-}
-
-/** Opens the health Watches of the connections. */
-export interface ConnectionHealth extends HealthWatchDependencies {
-  readonly open: (connection: ObservedConnection, opening: StreamOpening) => ConnectionStream | undefined;
+  readonly health?: HealthWatchDependencies | undefined;
 }
 
 /** The last report of the child policy. */
@@ -337,7 +329,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     key: string,
     connections: AddressConnections | undefined,
   ): CreatedConnection {
-    const { histories, handle, endpoints, subchannels } = owner.dependencies;
+    const { handle, endpoints, subchannels } = owner.dependencies;
     // Only the first connection, which the child policy selects, determines the health of an endpoint.
     const isFirst = connections !== undefined;
     const subchannel = subchannels.get(key, address, args);
@@ -348,11 +340,11 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
         if (event.type === 'connection') this.handover?.endpointChanged();
       };
       const watch = isFirst ? this.healthWatch(owner) : undefined;
-      connection = new ObservedConnection(subchannel, onEvent, this.useChanged, watch, key, !isFirst);
+      connection = new ObservedConnection(subchannel, onEvent, this.useChanged, watch, !isFirst);
       this.known.set(subchannel, connection);
     }
     const gate = isFirst && this.isBalancing ? endpoints : undefined;
-    return { subchannel: new GatedSubchannel(subchannel, connection, histories, gate, connections), connection };
+    return { subchannel: new GatedSubchannel(subchannel, connection, gate, connections), connection };
   }
 
   /** Returns the function that watches the health of a connection; `undefined` if health is not checked, or is ignored (pick_first). */
@@ -361,7 +353,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (health === undefined || endpoints?.checksHealth !== true || !this.isBalancing) return undefined;
     return (connection) =>
       new HealthWatch(
-        (opening) => health.open(connection, opening),
+        (opening) => connection.openStream(opening),
         (reported) => {
           endpoints.healthChanged(connection.address, reported);
           this.handover?.endpointChanged();
@@ -371,7 +363,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   private readonly useChanged = (connection: ObservedConnection): void => {
-    if (connection.isUsed) this.connections.add(connection);
+    if (connection.isUsed) this.connections.all.add(connection);
     else if (this.released === undefined) this.drop(connection);
     else this.released.add(connection);
   };

@@ -23,10 +23,6 @@ export class PolicyConnections {
   /** @param isBalancing true if the child policy uses several connections. pick_first has one, whose health it ignores (gRFC A17). */
   constructor(private readonly isBalancing: () => boolean) {}
 
-  add(connection: ObservedConnection): void {
-    this.all.add(connection);
-  }
-
   delete(connection: ObservedConnection): void {
     this.all.delete(connection);
     this.prune(connection.address);
@@ -66,6 +62,11 @@ export class PolicyConnections {
   /** The first connection of each address. A further connection belongs to the endpoint of the first one. */
   get firsts(): readonly ObservedConnection[] {
     return [...this.all].filter(({ isFurther }) => !isFurther);
+  }
+
+  /** Ends the streams that are not calls of the channel. */
+  endStreams(): void {
+    for (const connection of this.all) connection.endStreams();
   }
 
   /** Ends all running backoffs, so that the next attempts to connect start immediately. */

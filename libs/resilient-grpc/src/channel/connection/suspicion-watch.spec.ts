@@ -29,7 +29,6 @@ class FakeConnection implements WatchedConnection {
   bytesRead = 100;
   destroyed = false;
   canBeProbed = true;
-  others: FakeConnection[] = [];
   /** Calls to the probe: 'check 5000', 'ping', 'end'. */
   readonly probed: string[] = [];
 
@@ -49,6 +48,8 @@ class FakeConnection implements WatchedConnection {
 }
 
 class FakeReplacement {
+  /** READY connections. */
+  ready: FakeConnection[] = [];
   made = false;
   replacementReady = false;
   /** Requests that the watch made and that had an effect. */
@@ -79,7 +80,9 @@ function watchOn(clock: BlockableClock, owner: FakeReplacement, events: EventHub
   const request = (one: ReplacementRequest) => {
     owner.handle(one);
   };
+  const probe = (connection: WatchedConnection) => (connection as FakeConnection).probe();
   return new SuspicionWatch(
+    () => ({ ready: owner.ready, probe }),
     request,
     () => owner.replacementReady,
     clock,
@@ -357,7 +360,7 @@ describe('dead connection among several', () => {
   function makeSeveral() {
     const watched = make();
     const others = ['10.0.0.8:50051', '10.0.0.9:50051'].map((address) => new FakeConnection(address));
-    watched.connection.others = others;
+    watched.owner.ready = [watched.connection, ...others];
     return { ...watched, others: others as [FakeConnection, FakeConnection] };
   }
 

@@ -15,9 +15,15 @@ import type { Random } from '../../time/random.js';
 export interface WatchedConnection {
   readonly address: string;
   readonly bytesRead: number;
-  readonly others: readonly WatchedConnection[];
-  probe(): WatchedProbe | undefined;
   destroy(): void;
+}
+
+/** The connections of the current channel. */
+export interface WatchedConnections {
+  /** The READY connections. */
+  readonly ready: readonly WatchedConnection[];
+  /** Creates a liveness probe; `undefined` if the connection is not READY. */
+  probe(connection: WatchedConnection): WatchedProbe | undefined;
 }
 
 /** A liveness probe of one connection. */
@@ -67,6 +73,7 @@ export class SuspicionWatch {
   replacedByOthers = 0;
 
   constructor(
+    private readonly connections: () => WatchedConnections,
     private readonly request: (request: ReplacementRequest) => void,
     /** True if the replacement is READY. */
     private readonly isReplacementReady: () => boolean,
@@ -81,7 +88,7 @@ export class SuspicionWatch {
     if (suspect?.connection !== connection) {
       // A previous connection to the address ended without a report, so its suspicion ends here.
       this.ended(connection.address);
-      if (connection.probe() === undefined) return;
+      if (this.connections().probe(connection) === undefined) return;
       suspect = { connection, state: NOT_SUSPECTED, probe: undefined, othersRead: new Map() };
       this.suspects.set(connection.address, suspect);
     }
@@ -167,13 +174,17 @@ export class SuspicionWatch {
 
   private probe(suspect: Suspect): void {
     const { connection } = suspect;
-    suspect.probe = connection.probe();
+    suspect.probe = this.connections().probe(connection);
     if (suspect.probe === undefined) {
       this.ended(connection.address);
       return;
     }
-    suspect.othersRead = new Map(connection.others.map((other) => [other, other.bytesRead]));
+    suspect.othersRead = new Map(this.othersOf(connection).map((other) => [other, other.bytesRead]));
     suspect.probe.check(POLICY.probeMs);
+  }
+
+  private othersOf(connection: WatchedConnection): readonly WatchedConnection[] {
+    return this.connections().ready.filter((other) => other !== connection);
   }
 
   private handleDead(suspect: Suspect, state: Dead): void {
@@ -182,7 +193,7 @@ export class SuspicionWatch {
     const { connection, othersRead } = suspect;
     if (!decision.replace) {
       this.apply(suspect, { type: 'cleared' });
-    } else if (connection.others.some((other) => other.bytesRead !== othersRead.get(other))) {
+    } else if (this.othersOf(connection).some((other) => other.bytesRead !== othersRead.get(other))) {
       // Another connection receives data, so no new channel is needed. A new channel would reconnect all working connections, too. The
       // load-balancing policy skips this address until it is connected again.
       this.suspects.delete(connection.address);

@@ -13,7 +13,7 @@ import {
 } from '../../policy/outage/next-outage.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
-import { SLOW_CONNECT_MS } from '../connection/connect-attempts.js';
+import { SLOW_CONNECT_MS } from '../connection/connect-attempt.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { isCall } from './waiting-calls.js';
 

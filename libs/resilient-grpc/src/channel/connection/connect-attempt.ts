@@ -14,113 +14,22 @@ import {
 } from './connect-failure.js';
 import { httpProxy } from './http-proxy.js';
 
-const CLOSED = 'the channel was closed';
 /** Age in milliseconds at which an attempt to connect counts as slow. The warning about an outage has the same delay. */
 export const SLOW_CONNECT_MS = 1_500;
 
-/**
- * Running attempts to connect, by address. Each attempt can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2
- * SETTINGS.
- */
-export class ConnectAttempts {
-  private readonly running = new Map<string, ConnectAttempt>();
-  /** True if the channel is closed. Later attempts are aborted as soon as they begin. */
-  private isClosed = false;
-
-  constructor(
-    /** Returns the timeout of the next attempt to connect to `key`. */
-    private readonly timeoutMs: (key: string) => number,
-    private readonly clock: Clock,
-  ) {}
-
-  /**
-   * Registers the start of an attempt to connect to `key`.
-   *
-   * @param server `host:port` of the server if `key` is the address of an HTTP proxy
-   */
-  begin(key: string, server?: string): ConnectAttempt {
-    this.running.get(key)?.end();
-    const attempt = new ConnectAttempt(key, this.timeoutMs(key), this.clock, server);
-    this.running.set(key, attempt);
-    // An attempt starts one turn after the request, and the channel may have been closed in between.
-    if (this.isClosed) attempt.abort(CLOSED);
-    return attempt;
-  }
-
-  /** State of the oldest attempt that the channel uses, such as 'connecting for 2.1 s: …'; `undefined` if it uses no attempt. */
-  get progress(): string | undefined {
-    const { oldest } = this;
-    return oldest && `connecting for ${seconds(this.clock.now() - oldest.startedAt)}: ${oldest.phase}`;
-  }
-
-  /**
-   * Describes the oldest attempt that the channel uses, in the form of a failure, if the attempt has been running for at least 1.5 s;
-   * `undefined` otherwise.
-   */
-  get slow(): ConnectFailure | undefined {
-    const { oldest } = this;
-    const ageMs = oldest === undefined ? 0 : this.clock.now() - oldest.startedAt;
-    return ageMs < SLOW_CONNECT_MS ? undefined : oldest?.unanswered(`connecting for ${seconds(ageMs)}`);
-  }
-
-  private get oldest(): ConnectAttempt | undefined {
-    const used = [...this.running.values()].filter(({ isUsed }) => isUsed);
-    return used.sort((a, b) => a.startedAt - b.startedAt)[0];
-  }
-
-  /**
-   * Registers the result of the attempt to connect to `key`, and returns the attempt; `undefined` if none is running. The result of an
-   * attempt that the channel does not use is registered only when the channel uses the connection again.
-   */
-  settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'failure'> | undefined {
-    const attempt = this.running.get(key);
-    this.running.delete(key);
-    if (attempt === undefined) return undefined;
-    attempt.hasSucceeded = succeeded;
-    attempt.end();
-    return attempt;
-  }
-
-  /**
-   * Releases `attempt` after the channel drops its subchannel. Aborts the attempt only if it has not succeeded, or if the channel is closed.
-   * Otherwise, calls may still run on its connection, because streams continue after the subchannel is dropped.
-   */
-  release(attempt: ConnectAttempt): void {
-    if (this.running.get(attempt.key) === attempt) this.running.delete(attempt.key);
-    if (this.isClosed || !attempt.hasSucceeded) attempt.abort(CLOSED);
-  }
-
-  /** Records whether the channel uses the connection that is being established to `key`. */
-  use(key: string, isUsed: boolean): void {
-    const attempt = this.running.get(key);
-    if (attempt !== undefined) attempt.isUsed = isUsed;
-  }
-
-  /** Aborts all running attempts and every later attempt, and destroys their sockets. */
-  abortAll(): void {
-    this.isClosed = true;
-    for (const attempt of this.running.values()) attempt.abort(CLOSED);
-    this.running.clear();
-  }
-}
-
-/** One attempt to connect. */
+/** One attempt to connect, which can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2 SETTINGS. */
 export class ConnectAttempt {
   private readonly controller = new AbortController();
   private readonly timer: PeerTimer;
   private reject: ((error: Error) => void) | undefined;
   private hasEnded = false;
-  /** True if the connection was established. */
-  hasSucceeded = false;
-  /** True if the channel needs the connection. */
-  isUsed = true;
   /** The step that has not completed. */
   private step: 'credentials' | ConnectFailureFacts['phase'] = 'tcp';
   readonly startedAt: number;
   /** The HTTP proxy and the server that the proxy connects to; `undefined` if the connection uses no proxy. */
   private readonly tunnel: { readonly proxy: string; readonly server: string } | undefined;
   /** The TCP socket; `undefined` until TCP is connected. With TLS, it is the underlying socket. */
-  socket: Socket | undefined;
+  private socket: Socket | undefined;
   /** TLS socket on top of `socket`; `undefined` without TLS, and until the TLS handshake ends. */
   private secured: Socket | undefined;
   /** Code and explanation of the error that ended the attempt; `undefined` if no error ended it. */
@@ -128,10 +37,11 @@ export class ConnectAttempt {
   /** Failure that describes the incomplete step; `undefined` if the attempt has not timed out. */
   private timedOut: ConnectFailure | undefined;
 
+  /** @param server `host:port` of the server if `key` is the address of an HTTP proxy */
   constructor(
-    readonly key: string,
+    private readonly key: string,
     timeoutMs: number,
-    clock: Clock,
+    private readonly clock: Clock,
     server?: string,
   ) {
     this.startedAt = clock.now();
@@ -146,8 +56,19 @@ export class ConnectAttempt {
     return this.controller.signal;
   }
 
+  /** State of the attempt, such as 'connecting for 2.1 s: …'. */
+  get progress(): string {
+    return `connecting for ${seconds(this.clock.now() - this.startedAt)}: ${this.phase}`;
+  }
+
+  /** Describes the attempt, in the form of a failure, if it has been running for at least 1.5 s; `undefined` otherwise. */
+  get slow(): ConnectFailure | undefined {
+    const ageMs = this.clock.now() - this.startedAt;
+    return ageMs < SLOW_CONNECT_MS ? undefined : this.unanswered(`connecting for ${seconds(ageMs)}`);
+  }
+
   /** The incomplete step, for messages. */
-  get phase(): string {
+  private get phase(): string {
     const { tunnel } = this;
     if (this.step === 'credentials') return 'the channel credentials are not ready';
     if (this.step === 'tcp' && tunnel !== undefined)
@@ -163,7 +84,7 @@ export class ConnectAttempt {
   }
 
   /** Describes a slow or timed-out attempt by its incomplete step. */
-  unanswered(detail: string): ConnectFailure {
+  private unanswered(detail: string): ConnectFailure {
     if (this.step === 'credentials') return this.credentialsFailure(detail);
     if (this.step !== 'tcp') return connectFailure('silent', this.subject, detail);
     return this.proxyFailure('proxy-no-response', detail) ?? connectFailure('no-response', this.key, detail);

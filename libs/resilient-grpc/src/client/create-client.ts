@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import type { Channel, Metadata } from '@grpc/grpc-js';
 import { BehaviorSubject, Observable, ReplaySubject, takeUntil } from 'rxjs';
-import type { GrpcClientEvent } from '../call/call-event.js';
+import type { DrainReport, GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
@@ -24,14 +24,7 @@ import { keepTraces } from './call/caller-context.js';
 import { CallRegistry, type DrainLimit } from './call/call-registry.js';
 import { UnansweredCalls } from './call/unanswered-calls.js';
 import { MethodRuntime } from './method-context.js';
-import type {
-  BudgetSnapshot,
-  GrpcClientSnapshot,
-  RecentCalls,
-  Serialized,
-  ActiveCall,
-  DrainReport,
-} from './client-snapshot.js';
+import type { BudgetSnapshot, GrpcClientSnapshot, RecentCalls, Serialized, ActiveCall } from './client-snapshot.js';
 import { prepareAttempt } from './interceptors/call-hooks.js';
 import { markClosed, markOpen, reportCutOff, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-ledger.js';

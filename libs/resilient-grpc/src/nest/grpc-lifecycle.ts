@@ -5,7 +5,7 @@ import type {
   OnModuleDestroy,
   OnModuleInit,
 } from '@nestjs/common';
-import type { DrainReport } from '../client/client-snapshot.js';
+import type { DrainReport } from '../call/call-event.js';
 import { LibraryLogger, type EventFields } from '../telemetry/log/library-logger.js';
 import { COMPLETE_STREAMS, callsByPath, counted, drainText, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';

@@ -236,7 +236,7 @@ describe('load-balancing policy', () => {
     expect(seen.connections.at(-1)).toBe(`${peer.address} CONNECTING>READY`);
     for (const session of peer.sessions) session.destroy();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
-    expect(seen.connections.at(-1)).toBe(`${peer.address} READY>IDLE`);
+    expect(seen.connections).toContain(`${peer.address} READY>IDLE`);
     expect(state(channel)).toBe('IDLE');
   });
 
@@ -246,7 +246,7 @@ describe('load-balancing policy', () => {
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     for (const session of peer.sessions) session.close();
-    await waitFor(() => seen.connections.at(-1) === `${peer.address} READY>IDLE`);
+    await waitFor(() => seen.connections.includes(`${peer.address} READY>IDLE`));
   });
 
   it('reports that the server rejected keepalive pings (too_many_pings)', async () => {

@@ -28,7 +28,7 @@ describe('ConnectAttempt', () => {
     const { clock, attempt } = make(20_000);
     clock.advance(1_500);
     expect(attempt.progress).toBe('connecting for 1.5 s: the peer has not accepted the TCP connection');
-    const handshake = attempt.secure(new Socket(), new Promise(() => undefined));
+    const handshake = attempt.secure(new Socket(), new Promise<never>(() => undefined));
     clock.advance(500);
     expect(attempt.progress).toBe('connecting for 2.0 s: the peer accepted the TCP connection but has not responded');
     attempt.abort('over');
@@ -86,13 +86,14 @@ describe('ConnectAttempt', () => {
     const { clock, attempt } = make();
     clock.advance(500);
     const socket = new Socket();
-    void attempt.secure(socket, Promise.resolve());
+    void attempt.secure(socket, Promise.resolve({ socket }));
     expect(socket.destroyed).toBe(true);
   });
 
   it('forwards the result or the error of a connection handshake', async () => {
     const { begin } = make();
-    expect(await begin().secure(new Socket(), Promise.resolve('done'))).toBe('done');
+    const secured = { socket: new Socket() };
+    expect(await begin().secure(new Socket(), Promise.resolve(secured))).toBe(secured);
     const failure = new Error('bad certificate');
     await expect(begin().secure(new Socket(), Promise.reject(failure))).rejects.toBe(failure);
   });
@@ -118,7 +119,7 @@ describe('ConnectAttempt', () => {
     clock.advance(1);
     const message = '127.0.0.1:1 does not respond (connecting for 1.5 s)';
     expect(attempt.slow).toEqual({ kind: 'no-response', message });
-    await attempt.secure(new Socket(), Promise.resolve());
+    await attempt.secure(new Socket(), Promise.resolve({ socket: new Socket() }));
     expect(attempt.slow?.kind).toBe('silent');
   });
 

@@ -130,14 +130,14 @@ export class ConnectAttempt {
   }
 
   /** Waits for the handshake on `socket`, which is connected. From now on, an abort destroys the socket. */
-  secure<T>(socket: Socket, handshake: Promise<T>): Promise<T> {
+  secure<T extends { readonly socket: Socket }>(socket: Socket, handshake: Promise<T>): Promise<T> {
     this.socket = socket;
     this.step = 'tls';
     socket.on('error', this.noteError);
     if (this.controller.signal.aborted) socket.destroy();
     const secured = handshake.then(
       (value) => {
-        this.handshakeEnded(value);
+        this.handshakeEnded(value.socket);
         return value;
       },
       (error: unknown) => {
@@ -150,11 +150,10 @@ export class ConnectAttempt {
     return this.rejectOnAbort(secured);
   }
 
-  private handshakeEnded(result: unknown): void {
+  private handshakeEnded(secured: Socket): void {
     if (this.hasEnded) return;
     this.step = 'http2';
-    const secured = typeof result === 'object' && result !== null ? (result as { socket?: Socket }).socket : undefined;
-    if (secured === undefined || secured === this.socket) return;
+    if (secured === this.socket) return;
     this.secured = secured;
     secured.on('error', this.noteError);
   }

@@ -34,14 +34,6 @@ interface CallingSubchannel {
 const READY = 2;
 const NO_PICK_INFORMATION = {};
 
-/** Codes of the errors that Node throws for headers that HTTP/2 does not allow. */
-const INVALID_HEADERS: ReadonlySet<unknown> = new Set([
-  'ERR_HTTP2_HEADER_SINGLE_VALUE',
-  'ERR_HTTP2_INVALID_CONNECTION_HEADERS',
-  'ERR_HTTP2_INVALID_PSEUDOHEADER',
-  'ERR_INVALID_HTTP_TOKEN',
-]);
-
 /** Schemes whose resolvers grpc-js includes. With the library's channel options, these resolvers return no service config. */
 const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix']);
 
@@ -68,7 +60,7 @@ export class DirectChannel {
    * Creates a call on the connection that `picker` selects. Returns `undefined` and sends nothing if `picker` selects no connection, or
    * selects one that cannot open a stream or needs call credentials.
    *
-   * @throws Error if HTTP/2 does not allow the metadata
+   * @throws TypeError if HTTP/2 does not allow the metadata
    */
   createCall(
     picker: Picker,
@@ -90,10 +82,9 @@ export class DirectChannel {
     try {
       call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);
     } catch (error) {
-      // Throws, because grpc-js has discarded the session. If the call passed through the channel instead, each attempt would cost another
-      // connection.
-      if (INVALID_HEADERS.has(codeOf(error))) throw error;
-      // The session can no longer open streams, so the channel picks another connection.
+      // HTTP/2 does not allow the metadata.
+      if (error instanceof TypeError) throw error;
+      // The connection ends, so the channel picks another one.
       return undefined;
     }
     this.internals.onCallStart();
@@ -115,8 +106,4 @@ function internalsOf(channel: Channel): Internals {
 /** Returns the `:authority` of the calls of `channel`. */
 export function authorityOf(channel: Channel): string {
   return internalsOf(channel).defaultAuthority;
-}
-
-function codeOf(error: unknown): unknown {
-  return typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
 }

@@ -392,7 +392,6 @@ export class WireChannel {
     this.state = 'SHUTDOWN';
     this.silence.stop();
     this.releaseTimer?.clear();
-    this.policy?.release();
     this.refresh?.close();
     this.subchannels.isClosed = true;
     this.channel.close();

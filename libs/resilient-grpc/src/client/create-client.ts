@@ -377,6 +377,7 @@ class GrpcClient implements ResilientGrpcClient {
     const { path, requestSerialize, responseDeserialize } = descriptor;
     const prepared = await this.metadataOf(descriptor);
     const stream = this.channel.current.openStream({
+      ...listener,
       path,
       metadata: prepared,
       request: requestSerialize(request),
@@ -391,12 +392,6 @@ class GrpcClient implements ResilientGrpcClient {
           return;
         }
         listener.onMessage(message);
-      },
-      onEnd: (end) => {
-        listener.onEnd(end);
-      },
-      onConnectionEnd: () => {
-        listener.onConnectionEnd();
       },
     });
     return stream;

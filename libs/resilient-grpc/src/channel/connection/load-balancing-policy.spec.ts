@@ -550,7 +550,7 @@ describe('connections of a channel', () => {
     const peer = await startPeer();
     const closed = openWatched(peer.address);
     closed.channel.getConnectivityState(true);
-    closed.policy.release();
+    closed.seen.subchannels.isClosed = true;
     closed.channel.close();
     // If the closed channel connected, it would connect before this one.
     const next = openWatched(peer.address);

@@ -51,7 +51,7 @@ export interface PolicyDependencies {
   readonly maxConnectionsPerEndpoint: () => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
-  readonly subchannels: Pick<SocketSubchannels, 'get'>;
+  readonly subchannels: Pick<SocketSubchannels, 'get' | 'isClosed'>;
   /** Present if the health of the endpoints is checked. */
   readonly health?: HealthWatchDependencies | undefined;
 }
@@ -69,8 +69,6 @@ export class PolicyOwner {
   readonly id = randomUUID();
   /** Reason why no policy is active; set if an external service config names this library's policy. */
   refusal: string | undefined;
-  /** True if the channel is closed. */
-  isReleased = false;
   /** The policy; `undefined` until grpc-js has created it, and while the channel is idle or uses another policy. */
   control: ObservingPolicy | undefined;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
@@ -114,10 +112,6 @@ export class PolicyOwner {
 
   yield(policy: ObservingPolicy): void {
     if (this.control === policy) this.control = undefined;
-  }
-
-  release(): void {
-    this.isReleased = true;
   }
 }
 
@@ -390,7 +384,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const owner: unknown = options[OWNER_OPTION];
     if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
     // Ignores the update if the channel was closed during the lookup, because the child policy would connect to the resolved addresses.
-    if (owner.isReleased) return true;
+    if (owner.dependencies.subchannels.isClosed) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
     const { clock, handle, refresh, endpoints: health } = owner.dependencies;

@@ -240,8 +240,7 @@ export class AddressHistories {
 
   /**
    * Reports that the channel no longer uses the READY connection to `address`. If `now` is true, the connection closes with its
-   * channel. Otherwise, it closes when its last call has
-   * ended.
+   * channel. Otherwise, it closes when its last call has ended.
    */
   release(address: string, now: boolean): void {
     const history = this.history(address);

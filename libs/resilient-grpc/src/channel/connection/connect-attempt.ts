@@ -22,7 +22,6 @@ export class ConnectAttempt {
   private readonly controller = new AbortController();
   private readonly timer: PeerTimer;
   private reject: ((error: Error) => void) | undefined;
-  private hasEnded = false;
   /** The step that has not completed. */
   private step: 'credentials' | ConnectFailureFacts['phase'] = 'tcp';
   readonly startedAt: number;
@@ -32,8 +31,6 @@ export class ConnectAttempt {
   private socket: Socket | undefined;
   /** TLS socket on top of `socket`; `undefined` without TLS, and until the TLS handshake ends. */
   private secured: Socket | undefined;
-  /** Code and explanation of the error that ended the attempt; `undefined` if no error ended it. */
-  private error: ConnectError | undefined;
   /** Failure that describes the incomplete step; `undefined` if the attempt has not timed out. */
   private timedOut: ConnectFailure | undefined;
 
@@ -102,14 +99,15 @@ export class ConnectAttempt {
     return connectFailure(kind, tunnel.proxy, `CONNECT ${tunnel.server}${detail === '' ? '' : `: ${detail}`}`);
   }
 
-  /** Describes the failure of the attempt. `text` is grpc-js's error message, which may lack the error code. */
-  failure(text: string): ConnectFailure {
+  /** Describes the failure of the attempt, which ended with `error`. */
+  failure(error: unknown): ConnectFailure {
     if (this.timedOut !== undefined) return this.timedOut;
+    const text = errorMessage(error);
     if (this.step === 'credentials') return this.credentialsFailure(plainError(text));
     if (this.step === 'tcp') {
       return this.proxyFailure('proxy-failed', plainError(text)) ?? connectFailureOf(text, this.key);
     }
-    const { code, detail } = this.error ?? { code: codeIn(text) };
+    const { code, detail } = connectErrorOf(error);
     const facts = {
       phase: this.step,
       code,
@@ -133,35 +131,16 @@ export class ConnectAttempt {
   secure<T extends { readonly socket: Socket }>(socket: Socket, handshake: Promise<T>): Promise<T> {
     this.socket = socket;
     this.step = 'tls';
-    socket.on('error', this.noteError);
     if (this.controller.signal.aborted) socket.destroy();
-    const secured = handshake.then(
-      (value) => {
-        this.handshakeEnded(value.socket);
-        return value;
-      },
-      (error: unknown) => {
-        this.noteError(error);
-        throw error;
-      },
-    );
+    const secured = handshake.then((value) => {
+      this.step = 'http2';
+      if (value.socket !== socket) this.secured = value.socket;
+      return value;
+    });
     // An abort rejects the handshake and destroys the socket, because, with TLS, a destroyed socket does not end the handshake, and a
     // rejected handshake does not close the socket.
     return this.rejectOnAbort(secured);
   }
-
-  private handshakeEnded(secured: Socket): void {
-    if (this.hasEnded) return;
-    this.step = 'http2';
-    if (secured === this.socket) return;
-    this.secured = secured;
-    secured.on('error', this.noteError);
-  }
-
-  /** Keeps the code of the first error, because grpc-js reports only the message. */
-  private readonly noteError = (error: unknown): void => {
-    this.error ??= connectErrorOf(error);
-  };
 
   private rejectOnAbort<T>(step: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -179,25 +158,15 @@ export class ConnectAttempt {
     this.reject?.(error);
   }
 
-  /** Stops the timeout and the observation of errors, because the attempt is over. */
+  /** Stops the timeout, because the attempt is over. */
   end(): void {
-    this.hasEnded = true;
     this.timer.clear();
-    this.socket?.off('error', this.noteError);
-    this.secured?.off('error', this.noteError);
   }
 }
 
-/** An error from Node or OpenSSL that ended an attempt. */
-interface ConnectError {
-  readonly code: string | undefined;
-  /** Text that the message shows instead of the code. It starts with the code if the error has one. */
-  readonly detail?: string;
-}
-
-function connectErrorOf(error: unknown): ConnectError {
-  if (typeof error !== 'object' || error === null) return { code: typeof error === 'string' ? error : undefined };
-  const { code, syscall, host, cert } = error as {
+/** Returns the code of an error from Node or OpenSSL, and a text that the message shows instead of the code. */
+function connectErrorOf(error: unknown): { readonly code: string | undefined; readonly detail?: string } {
+  const { code, syscall, host, cert } = Object(error) as {
     readonly code?: unknown;
     readonly syscall?: unknown;
     readonly host?: unknown;

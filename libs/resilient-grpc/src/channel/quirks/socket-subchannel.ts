@@ -65,11 +65,8 @@ export class SocketSubchannels {
 
   /** @param key address of the connection in the history of the channel */
   get(key: string, address: SubchannelAddress, options: ChannelOptions): SocketSubchannel {
-    let subchannel = this.byAddress.get(key);
-    if (subchannel === undefined) {
-      subchannel = new SocketSubchannel(key, address, options, this);
-      this.byAddress.set(key, subchannel);
-    }
+    const subchannel = this.byAddress.get(key) ?? new SocketSubchannel(key, address, options, this);
+    this.byAddress.set(key, subchannel);
     subchannel.throttleKeepalive(this.keepaliveMs);
     return subchannel;
   }
@@ -359,7 +356,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
       const tcp = await opened;
       tcp.setKeepAlive(true, TCP_KEEPALIVE_MS);
       const secured = await attempt.secure(tcp, this.connector.connect(tcp));
-      if (secured.socket.closed) throw new Error('Connection closed before starting HTTP/2 handshake');
+      if (secured.socket.closed) throw new Error('Failed to connect');
       if (this.connecting === connection) connection.start(tcp, secured, isRead);
       else secured.socket.destroy();
     } catch (error) {
@@ -380,10 +377,9 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   failed(connection: SubchannelConnection, error: unknown): void {
     if (this.connecting !== connection) return;
     this.connecting = undefined;
-    const text = errorMessage(error);
-    this.failure = this.attempt?.failure(text);
+    this.failure = this.attempt?.failure(error);
     this.attempt?.end();
-    this.move([CONNECTING], TRANSIENT_FAILURE, text);
+    this.move([CONNECTING], TRANSIENT_FAILURE, errorMessage(error));
   }
 
   closing(connection: SubchannelConnection, isTooManyPings: boolean): void {

@@ -153,8 +153,8 @@ class SimulatedWireChannel {
 
   onReady() {
     this.#histories.entered(TARGET, 'READY');
-    this.#histories.connected(TARGET, undefined);
     this.#connection = new SimulatedConnection(this.fleet, this.#subchannel.server);
+    this.#histories.connected(TARGET, this.#connection);
     this.handle(this, { type: 'connected', address: TARGET });
     this.#enter('READY');
   }
@@ -177,6 +177,8 @@ class SimulatedWireChannel {
 /** A connection for channel/connection/suspicion-watch.ts. */
 class SimulatedConnection {
   address = TARGET;
+  end = 'unknown';
+  isOpen = false;
   bytesRead = 0;
 
   constructor(fleet, server) {
@@ -195,6 +197,10 @@ class SimulatedConnection {
       ping: () => undefined,
       end: () => undefined,
     };
+  }
+
+  whenClosed() {
+    // The policy reports the end.
   }
 
   destroy() {

@@ -463,7 +463,7 @@ export class WireChannel {
       this.histories.connectFailed(address, CONNECT_FAILURES[error.kind].reconnect === 'timeout');
       this.connectFailed(error, address, isFurther);
     }
-    if (to === 'READY') {
+    if (connection !== undefined) {
       this.histories.connected(address, connection);
       this.handle(this, { type: 'connected', address, callPath: this.callPath });
       this.streamsChanged();

@@ -259,11 +259,8 @@ class GrpcClient implements ResilientGrpcClient {
 
   getService<T extends object>(service: string): Resilient<T> & T {
     const name = findService(this.services, service, this.name);
-    let stub = this.stubs.get(name);
-    if (stub === undefined) {
-      stub = serviceStub(this.methodsOf(name), this.awaitedCalls);
-      this.stubs.set(name, stub);
-    }
+    const stub = this.stubs.get(name) ?? serviceStub(this.methodsOf(name), this.awaitedCalls);
+    this.stubs.set(name, stub);
     // Returns a copy, so that a caller that replaces a method does not affect other callers. The cast is not checked: the caller must
     // provide an interface that matches the service definition.
     return { ...stub } as unknown as Resilient<T> & T;

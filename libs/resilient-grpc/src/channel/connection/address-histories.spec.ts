@@ -259,7 +259,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true });
     // The first GOAWAY counts as well, so the hold-off is as long as after two consecutive immediate closes.
     expect(made.histories.holdOffMs(ADDRESS)).toBe(1_600);
-    made.histories.connected(ADDRESS, undefined);
+    made.histories.connected(ADDRESS, new FakeConnection('unknown', made.clock.now()).real);
     made.histories.answered();
     expect(goAway(made).ended).toMatchObject({ closedImmediately: false });
   });

@@ -59,7 +59,6 @@ interface ConnectionHistory {
   failingSince: number | undefined;
   /** Number of consecutive attempts to connect that timed out since the channel last began to use the address. */
   timeouts: number;
-  readyAt: number | undefined;
   /** `undefined` if the connection is not READY. */
   connection: SubchannelConnection | undefined;
   /** True if the connection is READY but no longer used. */
@@ -174,23 +173,22 @@ export class AddressHistories {
   failingMs(address: string): number | undefined {
     const since = this.histories.get(address)?.failingSince;
     if (since === undefined) return undefined;
-    for (const [key, { readyAt }] of this.histories) {
-      if (readyAt !== undefined && key.startsWith(furtherPrefix(address))) return undefined;
+    for (const [key, { connection }] of this.histories) {
+      if (connection !== undefined && key.startsWith(furtherPrefix(address))) return undefined;
     }
     return this.clock.now() - since;
   }
 
   /** @param connection `undefined` in simulations, which have no connections */
-  connected(address: string, connection: SubchannelConnection | undefined): void {
+  connected(address: string, connection: SubchannelConnection): void {
     this.unanswered = true;
     const history = this.history(address);
     // Reports the released connection as closed, even if calls still run on it, because the history now describes the next connection.
     if (history.isReleased) this.closed(address, history);
-    history.readyAt = this.clock.now();
     history.answered = false;
     history.isReleased = false;
     history.connection = connection;
-    connection?.whenClosed(() => {
+    connection.whenClosed(() => {
       this.draining.delete(connection);
       // Reports only a released connection: the policy reports the end of a connection in use, together with the new state of the channel.
       if (history.connection === connection && history.isReleased) {
@@ -219,8 +217,8 @@ export class AddressHistories {
   disconnected(address: string): EndedConnection {
     const history = this.history(address);
     const now = this.clock.now();
-    const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
     const { answered, connection } = history;
+    const livedMs = connection === undefined ? 0 : now - connection.readyAt;
     const reason = connection?.end ?? 'unknown';
     if (connection?.isOpen === true) this.draining.add(connection);
     this.forget(history);
@@ -250,7 +248,7 @@ export class AddressHistories {
   }
 
   private get anyReady(): boolean {
-    return [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
+    return [...this.histories.values()].some(({ connection }) => connection !== undefined);
   }
 
   private judge(history: ConnectionHistory, decided: readonly UndecidedConnection[], answered: boolean): void {
@@ -270,13 +268,13 @@ export class AddressHistories {
   }
 
   private closed(address: string, history: ConnectionHistory): void {
-    const livedMs = history.readyAt === undefined ? 0 : this.clock.now() - history.readyAt;
+    const { connection } = history;
+    const livedMs = connection === undefined ? 0 : this.clock.now() - connection.readyAt;
     this.forget(history);
     this.emit({ type: 'closed', closed: { address, livedMs, reason: 'subchannel shutdown' } });
   }
 
   private forget(history: ConnectionHistory): void {
-    history.readyAt = undefined;
     history.connection = undefined;
     history.isReleased = false;
     history.ended += 1;
@@ -290,7 +288,6 @@ export class AddressHistories {
         since: this.clock.epoch(),
         failingSince: undefined,
         timeouts: 0,
-        readyAt: undefined,
         connection: undefined,
         isReleased: false,
         answered: false,
@@ -318,8 +315,8 @@ export class AddressHistories {
   private forgetOldest(): void {
     if (this.histories.size < MAX_KNOWN_ADDRESSES) return;
     const now = this.clock.now();
-    for (const [address, { state, readyAt, undecided, holdUntil }] of this.histories) {
-      if (state !== 'IDLE' || readyAt !== undefined || undecided.length > 0 || holdUntil > now) continue;
+    for (const [address, { state, connection, undecided, holdUntil }] of this.histories) {
+      if (state !== 'IDLE' || connection !== undefined || undecided.length > 0 || holdUntil > now) continue;
       this.histories.delete(address);
       return;
     }

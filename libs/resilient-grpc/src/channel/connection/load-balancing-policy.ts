@@ -5,14 +5,13 @@ import { addressKey, endpointKeys } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import { PolicyConnections } from './policy-connections.js';
 import { EndpointLoads } from './endpoint-loads.js';
-import { EndpointPicker, type PickableEndpoints } from './endpoint-picker.js';
+import { EndpointPicker, SlowStartPicker, type PickableEndpoints } from './endpoint-picker.js';
 import type { Endpoints } from './endpoints.js';
 import { gatedSubchannelClass } from './gated-subchannel.js';
 import { LOADS_OPTION, leastRequestPolicy } from './least-request-policy.js';
 import { HealthWatch, type HealthWatchDependencies } from './health-watch.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
-import { SlowStartPicker } from './slow-start-picker.js';
 import { experimental as grpcJs, type Experimental } from '../quirks/experimental.js';
 import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
@@ -24,8 +23,6 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
-type ChannelControlHelper = experimental.ChannelControlHelper;
-type LoadBalancer = experimental.LoadBalancer;
 type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
@@ -199,7 +196,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
 }
 
 /** Forwards updates and states between the channel and the child policy, and reports to the channel. */
-class ObservingPolicy implements LoadBalancer, PickableEndpoints {
+class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
   /** All connections, keyed by subchannel. */
@@ -229,7 +226,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** True during an update that may change which endpoints are ejected. The state is published after the update. */
   private isHeld = false;
 
-  constructor(private readonly helper: ChannelControlHelper) {
+  constructor(private readonly helper: experimental.ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
       parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),

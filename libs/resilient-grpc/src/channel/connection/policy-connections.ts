@@ -3,8 +3,6 @@ import type { AddressConnections } from './address-connections.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import type { ObservedConnection } from './observed-connection.js';
 
-type SubchannelInterface = experimental.SubchannelInterface;
-
 /** Streams of the READY connections of a channel. */
 export interface StreamCapacity {
   /** Number of READY connections. */
@@ -30,11 +28,8 @@ export class PolicyConnections {
 
   /** Returns the connections to `address`, or creates them with `create`. */
   to(address: string, create: () => AddressConnections): AddressConnections {
-    let connections = this.byAddress.get(address);
-    if (connections === undefined) {
-      connections = create();
-      this.byAddress.set(address, connections);
-    }
+    const connections = this.byAddress.get(address) ?? create();
+    this.byAddress.set(address, connections);
     return connections;
   }
 
@@ -119,7 +114,7 @@ export class PolicyConnections {
    * Returns a connection to the selectable address with the most free streams, for a call whose selected endpoint has no free stream.
    * Returns `undefined` if no selectable address has a free stream, or if the child policy is pick_first.
    */
-  readonly spare = (): SubchannelInterface | undefined => {
+  readonly spare = (): experimental.SubchannelInterface | undefined => {
     if (!this.isBalancing()) return undefined;
     let best: ObservedConnection | undefined;
     let most = 0;

@@ -11,8 +11,6 @@ import type { ConnectionCallListener, TransportCall } from '../subchannel/connec
 import { COMPLETE } from './experimental.js';
 import { hasLibraryResolver } from './library-resolver.js';
 
-type Picker = experimental.Picker;
-
 /** A call on one connection, and the load-balancing policy's callback for the end of the call. */
 export interface PickedCall {
   readonly call: TransportCall;
@@ -63,7 +61,7 @@ export class DirectChannel {
    * @throws TypeError if HTTP/2 does not allow the metadata
    */
   createCall(
-    picker: Picker,
+    picker: experimental.Picker,
     path: string,
     metadata: Metadata,
     listener: ConnectionCallListener,

@@ -183,7 +183,6 @@ export class GrpcLifecycle
     await this.registry.drainAll(0);
   }
 
-  /** Explains a shutdown that takes too long. */
   private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
     const raise = 'raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;

@@ -410,7 +410,6 @@ export function readStreamFailure(error: unknown): StreamFailure {
   return { reason: failureReason(error) ?? byText, code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
 }
 
-/** Returns the pushback in `metadata`. */
 function pushbackOf(metadata: unknown): Pushback {
   if (!isReadable(metadata)) return NO_PUSHBACK;
   const values = metadata.get(PUSHBACK_KEY);

@@ -1,11 +1,7 @@
 import { CircuitOpenError, ConcurrencyLimitError, DeadlineError, IdleTimeoutError } from '../errors/operator-errors.js';
 import { isGrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
-import {
-  outcomeOfCode,
-  outcomeOfDeadline,
-  type AttemptOutcome,
-  type CircuitBreakerPolicy,
-} from '../policy/circuit-breaker/circuit-breaker.js';
+import { outcomeOfCode, outcomeOfDeadline, type AttemptOutcome } from '../policy/circuit-breaker/circuit-breaker.js';
+import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-breaker.js';
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
 import { isError } from '../errors/error-message.js';

@@ -208,7 +208,6 @@ const METADATA_SETTER: TextMapSetter<Metadata> = {
  */
 export class ClientTraces {
   private readonly server: Attributes;
-  /** The span context of the latest call of each resumable stream. */
   private readonly latest = new WeakMap<StreamScope, SpanContext>();
 
   constructor(

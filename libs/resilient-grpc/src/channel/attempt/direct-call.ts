@@ -192,16 +192,13 @@ export function timeoutValue(ms: number): string {
 
 const INFLATERS = { deflate: promisify(inflateZlib), gzip: promisify(gunzip) };
 
-/** Message encoding that `inflate()` supports. */
 type Encoding = keyof typeof INFLATERS;
 
-/** Status of a call with a message that cannot be inflated. */
 interface InflateFailure {
   readonly code: StatusCode;
   readonly details: string;
 }
 
-/** True if messages with `encoding` can be inflated. */
 function isInflatable(encoding: string): encoding is Encoding {
   return Object.hasOwn(INFLATERS, encoding);
 }

@@ -24,7 +24,6 @@ export interface CreatedConnection {
   readonly connection: ObservedConnection;
 }
 
-/** Dependencies of the connections to one address. */
 export interface AddressConnectionsDependencies {
   /** Returns the maximum number of connections, including the first. The maximum may change; a lower maximum closes no connection. */
   readonly maximum: () => number;

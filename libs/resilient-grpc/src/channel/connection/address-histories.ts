@@ -25,7 +25,6 @@ export interface EndedConnection {
    * immediately.
    */
   readonly isUndecided: boolean;
-  /** True if other connections are READY. */
   readonly othersReady: boolean;
 }
 
@@ -67,7 +66,6 @@ interface ConnectionHistory {
   /** Number of consecutive connections that closed immediately. */
   immediateCloses: number;
   holdUntil: number;
-  /** Number of connections that have ended. */
   ended: number;
   /** Undecided connections, oldest first. */
   undecided: readonly UndecidedConnection[];
@@ -76,7 +74,6 @@ interface ConnectionHistory {
 /** Maximum number of addresses with a history. Exceeded only if more addresses are in use, are held off, or have undecided connections. */
 const MAX_KNOWN_ADDRESSES = 256;
 
-/** Connection history of one grpc-js channel, per address. */
 export class AddressHistories {
   private readonly histories = new Map<string, ConnectionHistory>();
   /** Connections that accept no more calls (for example, after GOAWAY) and whose sockets are still open. */
@@ -96,7 +93,6 @@ export class AddressHistories {
     return [...this.histories.values()].flatMap(({ connection }) => connection ?? []);
   }
 
-  /** Connections with an open socket. */
   get open(): readonly SubchannelConnection[] {
     return this.draining.size === 0 ? this.ready : [...this.ready, ...this.draining];
   }

@@ -64,7 +64,6 @@ export class ConnectAttempt {
     return ageMs < SLOW_CONNECT_MS ? undefined : this.unanswered(`connecting for ${seconds(ageMs)}`);
   }
 
-  /** The incomplete step, for messages. */
   private get phase(): string {
     const { tunnel } = this;
     if (this.step === 'credentials') return 'the channel credentials are not ready';
@@ -74,7 +73,6 @@ export class ConnectAttempt {
     return 'the peer accepted the TCP connection but has not responded';
   }
 
-  /** Subject of messages about the server. */
   private get subject(): string {
     const { tunnel } = this;
     return tunnel === undefined ? this.key : `${tunnel.server} through ${tunnel.proxy}`;

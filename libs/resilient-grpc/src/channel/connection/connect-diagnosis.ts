@@ -16,14 +16,12 @@ const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set(['closed', 'not-http
 /** Failures by which a server may reject the certificate of the client. */
 const MAY_BE_CERTIFICATE: ReadonlySet<ConnectFailureKind> = new Set(['client-certificate', 'closed-in-tls']);
 
-/** Dependencies of a diagnosis. */
 export interface DiagnosisDependencies {
   readonly clock: Clock;
   /** The command that examines the target; `undefined` if the doctor does not support it. */
   readonly doctorCommand: string | undefined;
   /** Returns the reason why this client's own certificate is not valid now; `undefined` otherwise. */
   readonly certificateProblem?: () => string | undefined;
-  /** Returns true if the connections use TLS. */
   readonly isSecure: () => boolean;
   /** Describes the running attempt to connect if it is slow; `undefined` otherwise. */
   readonly slowAttempt: () => ConnectFailure | undefined;
@@ -50,7 +48,6 @@ export class ConnectDiagnosis {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.message ?? this.lastError);
   }
 
-  /** Kind of the failure in `cause`. */
   private get causeKind(): ConnectFailureKind | undefined {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.kind ?? this.kind);
   }
@@ -89,7 +86,6 @@ export class ConnectDiagnosis {
     return isTls ? connectFailure('server-uses-tls', address, undefined) : failure;
   }
 
-  /** Records a failed attempt to connect to `address`. */
   attemptFailed({ kind, message }: ConnectFailure, address: string | undefined): void {
     this.lastError = message;
     this.kind = kind;
@@ -111,7 +107,6 @@ export class ConnectDiagnosis {
     this.kind = kind;
   }
 
-  /** Records why a connection ended. */
   connectionEnded(reason: string): void {
     this.lastError = reason;
     this.kind = undefined;

@@ -4,7 +4,6 @@ import { httpResponseOf } from '../../policy/evidence/grpc-js-texts.js';
 import type { SocketSubchannel } from '../quirks/socket-subchannel.js';
 import type { ConnectionBoundCall } from '../subchannel/subchannel-channel.js';
 
-/** Status with which a stream ended. */
 export interface StreamEnd {
   readonly code: number;
   readonly details: string;
@@ -12,7 +11,6 @@ export interface StreamEnd {
   readonly http?: string | undefined;
 }
 
-/** Request and callbacks of a stream. */
 export interface StreamOpening {
   /** Path of the method, such as '/grpc.health.v1.Health/Watch'. */
   readonly path: string;
@@ -41,7 +39,6 @@ export interface StreamOpening {
 export class ConnectionStream {
   /** True if no callback follows. */
   isOver = false;
-  /** True if the stream has ended with a status. */
   private hasStatus = false;
 
   private constructor(
@@ -50,7 +47,6 @@ export class ConnectionStream {
     private readonly opening: StreamOpening,
   ) {}
 
-  /** Opens a stream on a READY connection. */
   static open(subchannel: SocketSubchannel, opening: StreamOpening): ConnectionStream {
     const stream = new ConnectionStream(subchannel, subchannel.connectionChannel.createCall(opening.path), opening);
     stream.begin();

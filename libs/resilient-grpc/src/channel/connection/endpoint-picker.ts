@@ -24,7 +24,6 @@ export function setTriedEndpoints(metadata: Metadata, tried: string[]): void {
   metadata.setOptions(options);
 }
 
-/** Returns a copy of `metadata` with the endpoints to avoid. */
 export function withTried(metadata: Metadata, tried: string[] | undefined): Metadata {
   const copy = metadata.clone();
   if (tried !== undefined) setTriedEndpoints(copy, tried);
@@ -39,7 +38,6 @@ export function triedEndpoints(metadata: Metadata): string[] | undefined {
   return (metadata.getOptions() as TriedOptions)[TRIED_ENDPOINTS_KEY];
 }
 
-/** The endpoints of one channel. */
 export interface PickableEndpoints {
   /** True if `address` belongs to an endpoint with an address in `tried`. */
   isTried(address: string, tried: readonly string[]): boolean;

@@ -24,7 +24,6 @@ export interface EndpointGate {
   include(isIncluded: boolean): void;
 }
 
-/** An attempt on an endpoint. */
 export interface EndpointAttempt extends AttemptEvidence {
   /** Address of the attempt's connection; `undefined` if none was picked. */
   readonly peer: string | undefined;
@@ -94,7 +93,6 @@ export class Endpoints {
   private readonly endpoints = new Set<Endpoint>();
   private readonly byAddress = new Map<string, Endpoint>();
   private readonly policies = new Set<WeightedPolicy>();
-  /** Unary attempts without a response. */
   private readonly unanswered = new Set<EndpointAttempt>();
   private timer: Timer | undefined;
   private dueAt = 0;
@@ -207,7 +205,6 @@ export class Endpoints {
     this.decideReturns();
   }
 
-  /** Reports that a connection to `address` became READY, or is no longer READY. */
   connectionChanged(address: string, isReady: boolean): void {
     const endpoint = this.endpoint(address);
     if (!isReady && !this.isReady(endpoint)) endpoint.health = 'pending';
@@ -220,7 +217,6 @@ export class Endpoints {
     this.count(this.endpoint(address), 'failure');
   }
 
-  /** Reports the health of the connection to `address`. */
   healthChanged(address: string, health: EndpointHealth): void {
     const endpoint = this.endpoint(address);
     if (endpoint.health === health) return;
@@ -271,7 +267,6 @@ export class Endpoints {
     return own / largest;
   }
 
-  /** True if an endpoint is in its slow start. */
   get isSlowStarting(): boolean {
     const { policy } = this;
     if (policy === undefined || policy.slowStartMs === 0) return false;

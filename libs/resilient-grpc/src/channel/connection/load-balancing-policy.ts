@@ -53,7 +53,6 @@ export interface PolicyDependencies {
   readonly health?: HealthWatchDependencies | undefined;
 }
 
-/** The last report of the child policy. */
 interface ChildState {
   readonly state: connectivityState;
   readonly picker: experimental.Picker;
@@ -86,7 +85,6 @@ export class PolicyOwner {
     return [{ [policyName]: { id: this.id, child: this.children } }];
   }
 
-  /** The other channel options that the policy needs. */
   get channelOptions(): ChannelOptions {
     return { [OWNER_OPTION]: this, ...(this.loads === undefined ? {} : { [LOADS_OPTION]: this.loads }) };
   }
@@ -199,7 +197,6 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
 class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
-  /** All connections, keyed by subchannel. */
   private readonly known = new WeakMap<object, ObservedConnection>();
   readonly connections = new PolicyConnections(() => this.isBalancing);
   /** Connections that an update has released. The update may use them again, because round_robin recreates its children. */

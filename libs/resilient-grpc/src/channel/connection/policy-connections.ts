@@ -5,7 +5,6 @@ import type { ObservedConnection } from './observed-connection.js';
 
 /** Streams of the READY connections of a channel. */
 export interface StreamCapacity {
-  /** Number of READY connections. */
   readonly connections: number;
   /** Sum of the connections' stream limits; Infinity if a connection has no limit. */
   readonly limit: number;
@@ -26,7 +25,6 @@ export class PolicyConnections {
     this.prune(connection.address);
   }
 
-  /** Returns the connections to `address`, or creates them with `create`. */
   to(address: string, create: () => AddressConnections): AddressConnections {
     const connections = this.byAddress.get(address) ?? create();
     this.byAddress.set(address, connections);

@@ -11,22 +11,18 @@ import {
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
-/** A connection that a suspicion watch checks. */
 export interface WatchedConnection {
   readonly address: string;
   readonly bytesRead: number;
   destroy(): void;
 }
 
-/** The connections of the current channel. */
 export interface WatchedConnections {
-  /** The READY connections. */
   readonly ready: readonly WatchedConnection[];
   /** Creates a liveness probe; `undefined` if the connection is not READY. */
   probe(connection: WatchedConnection): WatchedProbe | undefined;
 }
 
-/** A liveness probe of one connection. */
 export interface WatchedProbe {
   check(timeoutMs: number): void;
   ping(): void;
@@ -75,7 +71,6 @@ export class SuspicionWatch {
   constructor(
     private readonly connections: () => WatchedConnections,
     private readonly request: (request: ReplacementRequest) => void,
-    /** True if the replacement is READY. */
     private readonly isReplacementReady: () => boolean,
     private readonly clock: Clock,
     private readonly random: Random,
@@ -96,7 +91,6 @@ export class SuspicionWatch {
     this.scheduleCheck();
   }
 
-  /** Reports that the connection to `address` ended. */
   ended(address: string): void {
     const suspect = this.suspects.get(address);
     if (suspect === undefined) return;

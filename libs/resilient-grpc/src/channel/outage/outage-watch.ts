@@ -28,7 +28,6 @@ export interface OutageDependencies {
   readonly connectTimeoutMs: number;
 }
 
-/** Change that a channel must handle. */
 export type OutageChange =
   | 'began'
   /** Only calls with `waitForReady: true` may still wait. */
@@ -133,7 +132,6 @@ export class OutageWatch {
     else if (!isReady) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
 
-  /** Reports a slow attempt to connect. */
   private readonly connectIsSlow = (): void => {
     const { waiting, connecting, connectTimeoutMs } = this.dependencies;
     if (this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();

@@ -24,7 +24,6 @@ interface Internals {
   onCallEnd(status: Pick<StatusObject, 'code'>): void;
 }
 
-/** The subchannels of this library. */
 interface CallingSubchannel {
   createCall(metadata: Metadata, host: string, path: string, listener: ConnectionCallListener): TransportCall;
 }
@@ -101,7 +100,6 @@ function internalsOf(channel: Channel): Internals {
   return (channel as unknown as { readonly internalChannel: Internals }).internalChannel;
 }
 
-/** Returns the `:authority` of the calls of `channel`. */
 export function authorityOf(channel: Channel): string {
   return internalsOf(channel).defaultAuthority;
 }

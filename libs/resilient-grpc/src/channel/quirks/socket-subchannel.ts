@@ -51,7 +51,6 @@ export interface SubchannelsDependencies {
   readonly keepaliveThrottled: (keepaliveTimeMs: number) => void;
 }
 
-/** The subchannels of one channel, by address. */
 export class SocketSubchannels {
   private readonly byAddress = new Map<string, SocketSubchannel>();
   /** Largest header list of requests, in bytes. Lowered when a server closes a connection over a larger one. */
@@ -75,7 +74,6 @@ export class SocketSubchannels {
     if (this.byAddress.get(subchannel.key) === subchannel) this.byAddress.delete(subchannel.key);
   }
 
-  /** The oldest running attempt to connect. */
   get oldestAttempt(): ConnectAttempt | undefined {
     const running = [...this.byAddress.values()].flatMap(({ runningAttempt }) => runningAttempt ?? []);
     return running.sort((a, b) => a.startedAt - b.startedAt)[0];

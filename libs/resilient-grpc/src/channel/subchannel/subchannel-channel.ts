@@ -1,7 +1,6 @@
 import type { Metadata, StatusObject } from '@grpc/grpc-js';
 import type { TransportCall } from './connection-call.js';
 
-/** The subchannel whose connection the calls use. */
 interface CallingSubchannel {
   getAddress(): string;
   createCall(

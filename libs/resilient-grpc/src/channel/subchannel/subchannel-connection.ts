@@ -34,7 +34,6 @@ const END_BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
   ETIMEDOUT: 'connection timed out',
   ECONNABORTED: 'connection aborted',
 };
-/** Names of the HTTP/2 error codes, by number. */
 const HTTP2_CODES = Object.keys(HTTP2_ERROR_CODES);
 
 type Secured = Awaited<ReturnType<experimental.SecureConnector['connect']>>;
@@ -52,7 +51,6 @@ export interface ConnectionUser {
   failed(connection: SubchannelConnection, error: unknown): void;
 }
 
-/** The fields of each request to one method. */
 interface RequestHead {
   readonly authority: string;
   readonly bytes: Buffer;
@@ -72,7 +70,6 @@ export class SubchannelConnection implements SocketOwner {
   hasTimedOut = false;
   /** True if the connection ended because the peer violated the protocol. */
   isPeersFault = false;
-  /** Reason for the end of the connection. */
   end: ConnectionEnd = 'unknown';
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
@@ -90,7 +87,6 @@ export class SubchannelConnection implements SocketOwner {
   constructor(
     /** Address of the connection in the history of its channel, such as '10.0.0.7:50051#2'. */
     readonly address: string,
-    /** Address of the peer. */
     readonly peer: string,
     options: ChannelOptions,
     keepaliveMs: number,
@@ -164,7 +160,6 @@ export class SubchannelConnection implements SocketOwner {
 
   // ── end ──
 
-  /** True if the socket is open. */
   get isOpen(): boolean {
     return this.tcp?.closed === false;
   }

@@ -91,7 +91,6 @@ function patchedStart({ Channel, credentials, Metadata }: typeof GrpcJs): Silent
   }
 }
 
-/** A call that agents trace by its silent call. */
 class AgentCall implements CallTelemetry {
   constructor(
     private readonly call: SilentCall,

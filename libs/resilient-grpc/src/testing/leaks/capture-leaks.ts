@@ -125,7 +125,6 @@ class Baseline implements LeakCheck {
     })).filter(({ count }) => count > 0);
   }
 
-  /** Describes the open calls that are new. */
   private newCalls(): readonly string[] {
     return openClients().flatMap(({ name, registry }) =>
       [...registry].filter((call) => !this.calls.has(call)).map((call) => describeCall(name, call, 'is still open')),

@@ -95,14 +95,6 @@ export class ObservedConnection {
     for (const stream of this.ownStreams) stream.endWithConnection();
   }
 
-  endBackoff(): void {
-    if (this.isInBackoff) this.subchannel.resetBackoff();
-  }
-
-  backoffEndsAt(): number | undefined {
-    return this.isInBackoff ? this.subchannel.backoffTimeout.getEndTime().getTime() : undefined;
-  }
-
   private stopHealth(): void {
     this.healthWatch?.stop();
     this.healthWatch = undefined;
@@ -115,9 +107,5 @@ export class ObservedConnection {
     this.handle({ type: 'released', address: this.address, isReady: this.isReady });
     this.endStreams();
     this.subchannel.close();
-  }
-
-  private get isInBackoff(): boolean {
-    return stateName(this.subchannel.getConnectivityState()) === 'TRANSIENT_FAILURE';
   }
 }

@@ -64,12 +64,12 @@ export class PolicyConnections {
 
   /** Ends all running backoffs, so that the next attempts to connect start immediately. */
   endBackoff(): void {
-    for (const connection of this.all) connection.endBackoff();
+    for (const { subchannel } of this.all) subchannel.endBackoff();
   }
 
   /** Earliest end of a backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
   backoffEndsAt(): number | undefined {
-    const ends = [...this.all].flatMap((connection) => connection.backoffEndsAt() ?? []);
+    const ends = [...this.all].flatMap(({ subchannel }) => subchannel.backoffEndsAt ?? []);
     return ends.length === 0 ? undefined : Math.min(...ends);
   }
 

@@ -115,7 +115,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   private readonly isSecure: boolean;
   private readonly peer: string;
   private ownChannel: SubchannelChannel | undefined;
-  readonly backoffTimeout: experimental.BackoffTimeout;
+  private readonly backoffTimeout: experimental.BackoffTimeout;
 
   constructor(
     readonly key: string,
@@ -190,6 +190,15 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     this.holdOff.clear();
     this.holdOff = undefined;
     this.startConnecting();
+  }
+
+  endBackoff(): void {
+    if (this.state === TRANSIENT_FAILURE) this.resetBackoff();
+  }
+
+  /** Time in milliseconds since 1970; `undefined` if no backoff is running. */
+  get backoffEndsAt(): number | undefined {
+    return this.state === TRANSIENT_FAILURE ? this.backoffTimeout.getEndTime().getTime() : undefined;
   }
 
   resetBackoff(): void {
